@@ -1,0 +1,1 @@
+//! Sockets and processes: listen, accept, fork, reap.

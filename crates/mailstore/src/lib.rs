@@ -1,0 +1,1 @@
+//! Maildir, the POP3 maildrop and its lock, users and passwords.

@@ -1,0 +1,1 @@
+//! Lines ended by CRLF, with limits.
