@@ -6,3 +6,35 @@
 pub mod dot;
 pub mod line;
 pub mod translate;
+
+use std::io::BufRead;
+
+/// Carriage return.
+pub const CR: u8 = b'\r';
+/// Line feed.
+pub const LF: u8 = b'\n';
+
+/// Where `byte` is first in `hay`.
+///
+/// `skip_until` on a slice is the one door of the standard library to the C library's `memchr`
+/// that needs neither `unsafe` nor a dependency; a byte-by-byte search is several times slower.
+pub(crate) fn find(byte: u8, hay: &[u8]) -> Option<usize> {
+    let mut rest = hay;
+    let passed = rest.skip_until(byte).ok()?;
+    let last = passed.checked_sub(1)?;
+    (hay.get(last) == Some(&byte)).then_some(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    #[test]
+    fn find_tells_the_first_place_or_none() {
+        assert_eq!(find(b'\n', b""), None);
+        assert_eq!(find(b'\n', b"abc"), None);
+        assert_eq!(find(b'\n', b"\n"), Some(0));
+        assert_eq!(find(b'\n', b"ab\ncd\n"), Some(2));
+        assert_eq!(find(b'\n', b"abcd\n"), Some(4));
+    }
+}

@@ -1,1 +1,307 @@
-//! Lines ended by CRLF, with limits.
+//! Lines ended by CRLF, with limits (RFC 5321 §4.5.3.1, RFC 1939 §3).
+//!
+//! A command line may end in LF alone, as lines typed into a terminal do; a CR anywhere else is a
+//! part of the line, and the protocol refuses it. Half a line at the end of the stream is never
+//! handed out, so that no half command is ever executed. A line over its limit is consumed to its
+//! end in bounded memory: what follows it is read as the next line, never as a piece of this one.
+
+use std::io::{self, BufRead, ErrorKind, Read};
+
+use crate::{CR, LF, find};
+
+/// Octets that one `read` asks for unless told otherwise. A longer limit makes the buffer grow up
+/// to that limit.
+const BUFFER: usize = 8192;
+
+/// What [`LineReader::read_line`] found.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum Line<'a> {
+    /// A whole line, without its CRLF or LF.
+    Text(&'a [u8]),
+    /// A line over the limit; it is consumed with its end.
+    TooLong,
+    /// The stream ended; half a line before the end is thrown away.
+    Eof,
+}
+
+/// Reads lines, and in between raw octets (it is a [`BufRead`]), from one stream.
+#[derive(Debug)]
+pub struct LineReader<R> {
+    inner: R,
+    buf: Vec<u8>,
+    /// The unread octets are `buf[start..end]`.
+    start: usize,
+    end: usize,
+    /// Within a line over the limit: skip to its end.
+    skipping: bool,
+}
+
+impl<R: Read> LineReader<R> {
+    /// A reader with an empty buffer of 8 KiB.
+    pub fn new(inner: R) -> LineReader<R> {
+        LineReader::with_capacity(BUFFER, inner)
+    }
+
+    /// A reader with an empty buffer of `size` octets.
+    pub fn with_capacity(size: usize, inner: R) -> LineReader<R> {
+        LineReader { inner, buf: vec![0; size.max(1)], start: 0, end: 0, skipping: false }
+    }
+
+    /// The next line of at most `limit` octets, its CRLF (or LF) counted.
+    ///
+    /// # Errors
+    /// What the stream's `read` says, except `Interrupted`. Nothing is lost by an error: the next
+    /// call goes on where this one stopped.
+    pub fn read_line(&mut self, limit: usize) -> io::Result<Line<'_>> {
+        let mut scanned = 0;
+        loop {
+            let unread = self.buffered();
+            let found = find(LF, unread.get(scanned..).unwrap_or_default());
+            match found.map(|at| scanned + at + 1) {
+                Some(length) if self.skipping || length > limit => {
+                    self.consume(length);
+                    self.skipping = false;
+                    return Ok(Line::TooLong);
+                }
+                Some(length) => {
+                    let start = self.start;
+                    self.consume(length);
+                    return Ok(Line::Text(text(self.buf.get(start..start + length))));
+                }
+                None if self.skipping || unread.len() >= limit => {
+                    self.skipping = true;
+                    self.discard_buffered();
+                    scanned = 0;
+                }
+                None => scanned = unread.len(),
+            }
+            if self.fill(limit)? == 0 {
+                self.discard_buffered();
+                self.skipping = false;
+                return Ok(Line::Eof);
+            }
+        }
+    }
+
+    /// Input that is already here. While there is some, a server may keep its replies back and
+    /// send them in one write (RFC 2920 §3.2).
+    pub fn buffered(&self) -> &[u8] {
+        self.buf.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Forgets the input that is already here (RFC 3207 §4.2: nothing said before TLS counts).
+    pub fn discard_buffered(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// The stream itself, to write to it.
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.inner
+    }
+
+    /// The stream itself.
+    pub fn get_ref(&self) -> &R {
+        &self.inner
+    }
+
+    /// Reads once behind what is buffered; there is always room for `limit` octets of one line.
+    fn fill(&mut self, limit: usize) -> io::Result<usize> {
+        if self.start > 0 {
+            self.buf.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end == self.buf.len() {
+            // Only a line of under `limit` octets can fill it up.
+            let size = self.buf.len().saturating_mul(2).min(limit.max(BUFFER));
+            self.buf.resize(size.max(self.end + 1), 0);
+        }
+        let room = self.buf.get_mut(self.end..).unwrap_or_default();
+        let count = read_retrying(&mut self.inner, room)?;
+        self.end += count;
+        Ok(count)
+    }
+}
+
+impl<R: Read> Read for LineReader<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(out)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl<R: Read> BufRead for LineReader<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.start == self.end {
+            self.discard_buffered();
+            self.end = read_retrying(&mut self.inner, &mut self.buf)?;
+        }
+        Ok(self.buffered())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.start = self.start.saturating_add(amount).min(self.end);
+    }
+}
+
+fn read_retrying(inner: &mut impl Read, room: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match inner.read(room) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            // A reader that claims more than there was room for is wrong; don't believe it.
+            other => return other.map(|count| count.min(room.len())),
+        }
+    }
+}
+
+/// A line without its LF or CRLF.
+fn text(line: Option<&[u8]>) -> &[u8] {
+    let line = line.unwrap_or_default();
+    let line = line.strip_suffix(&[LF]).unwrap_or(line);
+    line.strip_suffix(&[CR]).unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hands out the given pieces, one a read; `None` is an error in between.
+    struct Pieces(Vec<Option<Vec<u8>>>);
+
+    impl Read for Pieces {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                return Ok(0);
+            }
+            let Some(mut piece) = self.0.remove(0) else {
+                return Err(ErrorKind::TimedOut.into());
+            };
+            let count = piece.len().min(out.len());
+            out[..count].copy_from_slice(&piece[..count]);
+            if count < piece.len() {
+                self.0.insert(0, Some(piece.split_off(count)));
+            }
+            Ok(count)
+        }
+    }
+
+    /// `octet` for ever.
+    struct Endless(u8, usize);
+
+    impl Read for Endless {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let count = out.len().min(self.1);
+            out[..count].fill(self.0);
+            self.1 -= count;
+            Ok(count)
+        }
+    }
+
+    fn all(input: &[&[u8]], limit: usize) -> Vec<String> {
+        let pieces = input.iter().map(|p| Some(p.to_vec())).collect();
+        let mut reader = LineReader::new(Pieces(pieces));
+        let mut seen = Vec::new();
+        loop {
+            match reader.read_line(limit).unwrap() {
+                Line::Text(t) => seen.push(t.escape_ascii().to_string()),
+                Line::TooLong => seen.push("<too long>".into()),
+                Line::Eof => return seen,
+            }
+        }
+    }
+
+    #[test]
+    fn lines_end_in_crlf_or_lf_alone_and_a_bare_cr_stays_in_them() {
+        let input = b"NOOP\r\nNOOP\n\r\n\na\rb\r\nc\r\r\n";
+        let expected = ["NOOP", "NOOP", "", "", "a\\rb", "c\\r"];
+        assert_eq!(all(&[input], 512), expected);
+        for cut in 0..input.len() {
+            let (one, two) = input.split_at(cut);
+            if !one.is_empty() {
+                assert_eq!(all(&[one, two], 512), expected, "cut at {cut}");
+            }
+        }
+        let single: Vec<&[u8]> = input.chunks(1).collect();
+        assert_eq!(all(&single, 512), expected);
+    }
+
+    #[test]
+    fn half_a_line_at_the_end_is_never_handed_out() {
+        assert_eq!(all(&[b"NOOP\r\nQUIT"], 512), ["NOOP"]);
+        assert_eq!(all(&[b"NOOP\r\nQUIT\r"], 512), ["NOOP"]);
+        assert_eq!(all(&[b"abcdefghijkl"], 5), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_limit_counts_the_line_end_and_the_next_line_is_read_whole() {
+        assert_eq!(all(&[b"abc\r\nNOOP\r\n"], 5), ["abc", "<too long>"]);
+        assert_eq!(all(&[b"abcd\r\nRSET\n"], 5), ["<too long>", "RSET"]);
+        assert_eq!(all(&[b"abcd\nab\r\n"], 5), ["abcd", "ab"]);
+        for length in 0..40 {
+            let mut input = vec![b'x'; length];
+            input.extend_from_slice(b"\r\nok\r\n");
+            let expected = if length + 2 <= 12 { "x".repeat(length) } else { "<too long>".into() };
+            let single: Vec<&[u8]> = input.chunks(1).collect();
+            assert_eq!(all(&[&input], 12), [expected.clone(), "ok".into()], "{length}");
+            assert_eq!(all(&single, 12), [expected, "ok".into()], "{length}");
+        }
+    }
+
+    #[test]
+    fn lines_around_every_edge_of_the_buffer_come_out_whole() {
+        for length in BUFFER - 4..BUFFER + 5 {
+            let long = "y".repeat(length);
+            let input = format!("{long}\r\n{long}\n12\r\n");
+            assert_eq!(all(&[input.as_bytes()], 20_000), [&long, &long, "12"]);
+            let padded = format!("{}\r\nabc\r\n", "z".repeat(length));
+            assert_eq!(all(&[padded.as_bytes()], 512), ["<too long>", "abc"]);
+        }
+    }
+
+    #[test]
+    fn a_10_kb_line_and_an_endless_one_use_bounded_memory() {
+        let mut input = vec![b'x'; 10_000];
+        input.extend_from_slice(b"\r\nNOOP\r\n");
+        assert_eq!(all(&[&input], 512), ["<too long>", "NOOP"]);
+
+        let mut reader = LineReader::new(Endless(b'x', 50_000_000));
+        assert_eq!(reader.read_line(512).unwrap(), Line::Eof);
+        assert!(reader.buf.len() <= BUFFER);
+        let mut reader = LineReader::new(Endless(b'x', 50_000_000));
+        assert_eq!(reader.read_line(100_000).unwrap(), Line::Eof);
+        assert!(reader.buf.len() <= 100_000);
+    }
+
+    #[test]
+    fn an_error_in_the_middle_of_a_line_loses_nothing() {
+        let pieces = vec![Some(b"NO".to_vec()), None, Some(b"OP\r\n".to_vec())];
+        let mut reader = LineReader::new(Pieces(pieces));
+        assert_eq!(reader.read_line(512).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(reader.read_line(512).unwrap(), Line::Text(b"NOOP"));
+        let pieces = vec![Some(b"longer".to_vec()), None, Some(b"QUIT\r\nok\n".to_vec())];
+        let mut reader = LineReader::new(Pieces(pieces));
+        assert!(reader.read_line(5).is_err());
+        assert_eq!(reader.read_line(5).unwrap(), Line::TooLong);
+        assert_eq!(reader.read_line(5).unwrap(), Line::Text(b"ok"));
+    }
+
+    #[test]
+    fn raw_reading_starts_right_behind_the_line_and_lines_go_on_behind_it() {
+        let mut reader = LineReader::new(&b"DATA\r\nabcdef\r\nNOOP\r\n"[..]);
+        assert_eq!(reader.read_line(512).unwrap(), Line::Text(b"DATA"));
+        assert_eq!(reader.buffered(), b"abcdef\r\nNOOP\r\n");
+        assert_eq!(reader.fill_buf().unwrap(), b"abcdef\r\nNOOP\r\n");
+        reader.consume(8);
+        assert_eq!(reader.read_line(512).unwrap(), Line::Text(b"NOOP"));
+        assert_eq!(reader.fill_buf().unwrap(), b"");
+    }
+
+    #[test]
+    fn discarded_input_is_gone() {
+        let mut reader = LineReader::new(&b"STARTTLS\r\nNOOP\r\n"[..]);
+        assert_eq!(reader.read_line(512).unwrap(), Line::Text(b"STARTTLS"));
+        reader.discard_buffered();
+        assert_eq!(reader.read_line(512).unwrap(), Line::Eof);
+    }
+}
