@@ -1,1 +1,54 @@
-//! The echo server of the slides (RFC 862) and its client.
+//! The echo protocol (RFC 862): what comes in goes out again.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Read, Write};
+
+/// What is read at once; the slides' MAXLINE, grown up.
+const MAXLINE: usize = 16 * 1024;
+
+/// Slide "TCP Echo Server: str_echo function": sends back what it reads until the client has
+/// nothing more to say. A client that has closed only its half (shutdown) still gets every octet.
+///
+/// # Errors
+/// The client is gone, or silent for too long.
+pub fn str_echo(sock: &mut (impl Read + Write), mut said: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut line = [0; MAXLINE];
+    loop {
+        let n = sock.read(&mut line)?;
+        let Some(octets @ [_, ..]) = line.get(..n) else {
+            return Ok(()); // connection closed by other end
+        };
+        sock.write_all(octets)?;
+        said(octets);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Duplex(io::Cursor<Vec<u8>>, Vec<u8>);
+
+    impl Read for Duplex {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buf)
+        }
+    }
+
+    impl Write for Duplex {
+        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+            self.1.write(&buf[..buf.len().div_ceil(2)])
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_octet_comes_back_through_short_writes() {
+        let input: Vec<u8> = (0..100_000_u32).map(|i| i as u8).collect();
+        let mut sock = Duplex(io::Cursor::new(input.clone()), Vec::new());
+        str_echo(&mut sock, |_| ()).unwrap();
+        assert_eq!(sock.1, input);
+    }
+}

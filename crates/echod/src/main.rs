@@ -1,2 +1,56 @@
-//! Not written yet.
-fn main() {}
+//! echod: the slides' echo server, one process per client.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use echod::str_echo;
+use forknet::{Client, Error, Reaper, Result, RootPolicy, Server, Service};
+
+const SERVICE: Service = Service {
+    name: "echod",
+    about: "Sends back what it is sent (RFC 862), one process per client.",
+    port: 7,
+    idle: Duration::from_secs(300),
+    root: RootPolicy::Nobody,
+};
+
+fn main() -> ExitCode {
+    forknet::main(SERVICE.name, run) // prints one error, maps it to 0, 1, 2
+}
+
+fn run(args: Vec<OsString>) -> Result<()> {
+    let line = forknet::command_line(&SERVICE, own_options, args)?;
+    let mut server = Server::new(&SERVICE, line.server)?;
+    server.reaper = reaper(line.matches.opt_str("reap").as_deref())?;
+    server.listen()?; //            socket, bind, listen
+    server.detach()?; //            -d, -p
+    server.drop_privileges()?; //   -u
+    server.serve(session) //        accept, fork, reap
+}
+
+/// One client's conversation.
+fn session(client: &mut Client) -> std::io::Result<()> {
+    let transcript = &mut client.transcript;
+    str_echo(&mut client.conn, |octets| {
+        if transcript.is_on() {
+            octets.split_inclusive(|b| *b == b'\n').for_each(|line| transcript.client(line));
+            octets.split_inclusive(|b| *b == b'\n').for_each(|line| transcript.server(line));
+        }
+    })
+}
+
+fn own_options(options: &mut getopts::Options) {
+    let help = "waitpid, wait or none: the slides' three reapers (default waitpid)";
+    options.optopt("", "reap", help, "HOW");
+}
+
+fn reaper(text: Option<&str>) -> Result<Reaper> {
+    match text {
+        None | Some("waitpid") => Ok(Reaper::Waitpid),
+        Some("wait") => Ok(Reaper::Wait),
+        Some("none") => Ok(Reaper::None),
+        Some(other) => Err(Error::Usage(format!("--reap '{other}': not waitpid, wait or none"))),
+    }
+}

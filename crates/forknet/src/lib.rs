@@ -1,1 +1,56 @@
 //! Sockets and processes: listen, accept, fork, reap.
+//!
+//! This crate owns every system call that needs `unsafe` and knows no protocol. A daemon reads
+//! like the slide "TCP Echo Server: main function":
+//!
+//! ```no_run
+//! # const SERVICE: forknet::Service = forknet::Service { name: "x", about: "", port: 7,
+//! #     idle: std::time::Duration::from_secs(1), root: forknet::RootPolicy::Nobody };
+//! # fn run(args: Vec<std::ffi::OsString>) -> forknet::Result<()> {
+//! let line = forknet::command_line(&SERVICE, |_own_options| (), args)?;
+//! let mut server = forknet::Server::new(&SERVICE, line.server)?;
+//! server.listen()?; //            socket, bind, listen
+//! server.detach()?; //            -d, -p
+//! server.drop_privileges()?; //   -u
+//! server.serve(|_client| Ok(())) // accept, fork, reap
+//! # }
+//! ```
+#![allow(unsafe_code)] // the one crate that may; every block states the invariant that makes it sound
+
+mod accept;
+mod children;
+mod connect;
+mod daemonize;
+mod drain;
+mod endpoint;
+mod error;
+mod fork;
+mod inherit;
+mod listen;
+mod logging;
+mod models;
+mod options;
+mod pidfile;
+mod privdrop;
+mod reaper;
+mod recvfrom;
+mod reserve;
+mod rw;
+mod scoreboard;
+mod server;
+mod signals;
+mod transcript;
+
+pub use accept::Peer;
+pub use connect::connect;
+pub use endpoint::Endpoint;
+pub use error::{Error, Result, main, reason};
+pub use models::datagram::Request;
+pub use options::{
+    CommandLine, RootPolicy, ServerOptions, Service, command_line, free_arguments, parse, seconds,
+};
+pub use reaper::Reaper;
+pub use rw::Connection;
+pub use scoreboard::Progress;
+pub use server::{Client, Server};
+pub use transcript::Transcript;

@@ -1,0 +1,163 @@
+//! The table of clients: who is served, by which process, since when.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+use crate::accept::Peer;
+use crate::error::Result;
+use crate::fork::EXIT_OK;
+use crate::reaper::{self, Ended, Reaper};
+use crate::scoreboard::{Progress, Scoreboard};
+
+/// One child process and its client.
+#[derive(Debug)]
+struct Child {
+    peer: Peer,
+    since: Instant,
+    progress: Progress,
+    /// Tells a datagram's request from another of the same peer; 0 for streams.
+    request: u64,
+}
+
+/// All children that have not been reaped.
+#[derive(Debug)]
+pub(crate) struct Children {
+    table: HashMap<Pid, Child>,
+    board: Scoreboard,
+    limit: usize,
+    reaper: Reaper,
+}
+
+impl Children {
+    pub(crate) fn new(limit: usize, reaper: Reaper) -> Result<Children> {
+        Ok(Children { table: HashMap::new(), board: Scoreboard::new(limit)?, limit, reaper })
+    }
+
+    /// A line on the scoreboard for one more client, or `None` when the limit is reached.
+    pub(crate) fn admit(&mut self) -> Option<Progress> {
+        if self.table.len() >= self.limit && self.reaper != Reaper::Waitpid {
+            self.forget_zombies();
+        }
+        self.board.take()
+    }
+
+    /// The line of a client that was not served after all.
+    pub(crate) fn dismiss(&mut self, progress: Progress) {
+        self.board.give_back(progress);
+    }
+
+    /// A child was forked.
+    pub(crate) fn add(&mut self, pid: Pid, peer: Peer, progress: Progress, request: u64) {
+        info!("client {peer} start: pid {pid}");
+        self.table.insert(pid, Child { peer, since: Instant::now(), progress, request });
+    }
+
+    /// True when this request of this peer is being answered already: it was only sent again.
+    pub(crate) fn is_answering(&self, peer: Peer, request: u64) -> bool {
+        self.table.values().any(|c| c.peer == peer && c.request == request && !c.progress.is_done())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Logs what the reaper has found and frees the clients' places.
+    pub(crate) fn collect(&mut self) {
+        reaper::collect(self.reaper, |ended| {
+            let Some(child) = self.table.remove(&Pid::from_raw(ended.pid)) else { return };
+            log_end(ended, &child);
+            self.board.give_back(child.progress);
+        });
+    }
+
+    /// While draining the slides' faulty reapers have shown what they had to show.
+    pub(crate) fn reap_properly(&mut self) {
+        self.reaper = Reaper::Waitpid;
+        self.collect();
+        reaper::reaper();
+        self.collect();
+    }
+
+    /// Under a faulty reaper the ended children stay in the process table, as they should, but
+    /// must not use up the limit of clients.
+    fn forget_zombies(&mut self) {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let board = &mut self.board;
+        self.table.retain(|pid, child| {
+            let alive = waitid(Id::Pid(*pid), flags) == Ok(WaitStatus::StillAlive);
+            if !alive {
+                board.give_back(child.progress);
+            }
+            alive
+        });
+    }
+
+    /// Sends a signal to every child.
+    pub(crate) fn signal(&self, signal: Signal) {
+        for pid in self.table.keys() {
+            if let Err(errno) = kill(*pid, signal) {
+                warn!("kill {pid} with {signal}: {}", errno.desc());
+            }
+        }
+    }
+
+    /// SIGUSR1: the table of clients into the log.
+    pub(crate) fn log_table(&self) {
+        info!("{} of {} clients", self.table.len(), self.limit);
+        for (pid, child) in &self.table {
+            let (received, sent) = child.progress.octets();
+            let age = child.since.elapsed().as_secs();
+            info!("client {} pid {pid}: {received} in, {sent} out, for {age} s", child.peer);
+        }
+    }
+}
+
+fn log_end(ended: Ended, child: &Child) {
+    let (pid, peer, since) = (ended.pid, child.peer, child.since.elapsed());
+    let (how, well) = describe(ended);
+    let did = account(child.progress, since);
+    if well {
+        info!("client {peer} end: pid {pid}, {how}, {did}");
+    } else {
+        warn!("client {peer} end: pid {pid}, {how}, {did}");
+    }
+}
+
+/// `64 bytes in, 64 bytes out, 0.003 s`
+pub(crate) fn account(progress: Progress, since: Duration) -> String {
+    let (received, sent) = progress.octets();
+    format!("{received} bytes in, {sent} bytes out, {:.3} s", since.as_secs_f64())
+}
+
+/// `exit 0`, or `signal 11 (SIGSEGV)`; and whether that is how a session should end.
+fn describe(ended: Ended) -> (String, bool) {
+    match WaitStatus::from_raw(Pid::from_raw(ended.pid), ended.status) {
+        Ok(WaitStatus::Exited(_, code)) => (format!("exit {code}"), code == EXIT_OK),
+        Ok(WaitStatus::Signaled(_, signal, _)) => {
+            (format!("signal {} ({signal})", signal as i32), false)
+        }
+        _ => (format!("status {:#x}", ended.status), false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_as_exit_code_or_signal() {
+        assert_eq!(describe(Ended { pid: 2, status: 0 }), ("exit 0".into(), true));
+        assert_eq!(describe(Ended { pid: 2, status: 0x100 }), ("exit 1".into(), false));
+        assert_eq!(describe(Ended { pid: 2, status: 11 }), ("signal 11 (SIGSEGV)".into(), false));
+        assert_eq!(describe(Ended { pid: 2, status: 40 }).0, "status 0x28");
+    }
+}

@@ -1,0 +1,71 @@
+//! socket and connect, for the clients.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, connect as connect_once, getsockopt,
+    socket, sockopt,
+};
+
+use crate::error::{Error, Result};
+use crate::rw::Connection;
+use crate::scoreboard::Progress;
+
+/// Connects to the first address of `host` that answers, each within `timeout`; the connection's
+/// waits have the same limit.
+///
+/// # Errors
+/// `resolve NAME: …` when the name has no address; else the last address's error, as in
+/// `connect to 127.0.0.1:110: Connection refused`.
+pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<Connection> {
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let addresses = (bare, port).to_socket_addrs().map_err(Error::io(format!("resolve {host}")))?;
+    let nobody = io::Error::new(io::ErrorKind::NotFound, "no address for this name");
+    let mut last = Error::Io { what: format!("resolve {host}"), source: nobody };
+    for address in addresses {
+        match connect_to(address, timeout) {
+            Ok(fd) => return Ok(Connection::socket(fd, timeout, Progress::unshared())),
+            Err(errno) => last = Error::os(format!("connect to {address}"))(errno),
+        }
+    }
+    Err(last)
+}
+
+/// A non-blocking connect with a deadline, blocking again afterwards.
+fn connect_to(address: SocketAddr, timeout: Duration) -> nix::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(family, SockType::Stream, flags, None)?;
+    match connect_once(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
+        Ok(()) => {}
+        Err(Errno::EINPROGRESS | Errno::EINTR) => finish(&fd, timeout)?,
+        Err(errno) => return Err(errno),
+    }
+    let status = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+    fcntl(&fd, FcntlArg::F_SETFL(status - OFlag::O_NONBLOCK))?;
+    Ok(fd)
+}
+
+fn finish(fd: &OwnedFd, timeout: Duration) -> nix::Result<()> {
+    let until = Instant::now() + timeout;
+    loop {
+        let left = until.saturating_duration_since(Instant::now()).as_millis();
+        let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)], wait) {
+            Ok(0) => return Err(Errno::ETIMEDOUT),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(_) => break,
+        }
+    }
+    match getsockopt(fd, sockopt::SocketError)? {
+        0 => Ok(()),
+        code => Err(Errno::from_raw(code)),
+    }
+}

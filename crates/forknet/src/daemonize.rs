@@ -1,0 +1,65 @@
+//! Detaching from the terminal, as the slides on daemons tell: fork, setsid, chdir, descriptors
+//! 0 to 2 to /dev/null.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
+
+use crate::error::{Error, Result};
+use crate::fork::{Fork, exit_now, fork};
+
+/// The command that started the daemon and waits to hear that it serves.
+#[derive(Debug)]
+pub(crate) struct Starter {
+    pipe: File,
+}
+
+/// fork, setsid, chdir. Returns in the child only. The parent, which is the starting command,
+/// ends with exit code 0 once [`Starter::ready`] is called, and with 1 if the child ends first;
+/// until then the child's errors still go to the terminal.
+pub(crate) fn detach() -> Result<Starter> {
+    let (reader, writer) =
+        pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Error::os("daemon: pipe"))?;
+    match fork().map_err(Error::os("daemon: fork"))? {
+        Fork::Parent(child) => {
+            drop(writer);
+            exit_now(wait_until_ready(File::from(reader), child));
+        }
+        Fork::Child => {
+            drop(reader);
+            setsid().map_err(Error::os("daemon: setsid"))?;
+            chdir("/").map_err(Error::os("daemon: chdir /"))?;
+            Ok(Starter { pipe: File::from(writer) })
+        }
+    }
+}
+
+/// One octet means that the daemon serves; end of file, that it has ended and said why.
+fn wait_until_ready(mut pipe: File, child: Pid) -> i32 {
+    let mut octet = [0];
+    if pipe.read_exact(&mut octet).is_ok() {
+        return 0;
+    }
+    match waitpid(child, None) {
+        Ok(WaitStatus::Exited(_, code)) if code != 0 => code,
+        _ => 1,
+    }
+}
+
+impl Starter {
+    /// The daemon serves: it lets go of the terminal and of the starting command.
+    pub(crate) fn ready(mut self) -> Result<()> {
+        let open = OpenOptions::new().read(true).write(true).open("/dev/null");
+        let null = open.map_err(Error::io("daemon: /dev/null"))?;
+        let to_null = || {
+            dup2_stdin(null.as_fd())?;
+            dup2_stdout(null.as_fd())?;
+            dup2_stderr(null.as_fd())
+        };
+        to_null().map_err(Error::os("daemon: dup2"))?;
+        self.pipe.write_all(b".").map_err(Error::io("daemon: pipe"))
+    }
+}

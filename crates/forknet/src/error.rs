@@ -1,0 +1,110 @@
+//! One small error for everything that can stop a program, printed once as `name: what: reason`.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use nix::errno::Errno;
+
+/// Why a program ends without having done its work.
+#[derive(Debug)]
+pub enum Error {
+    /// The command line is wrong; exit code 2.
+    Usage(String),
+    /// Not an error: the text that `--help` or `--version` asked for, to standard output; exit code 0.
+    Answer(String),
+    /// A system call failed.
+    Os {
+        /// What was tried, such as `bind 0.0.0.0:110`.
+        what: String,
+        /// The reason, as errno(3) says it.
+        errno: Errno,
+    },
+    /// Input or output failed.
+    Io {
+        /// What was tried, such as `users /etc/forklore/users`.
+        what: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The program itself declines, and says why.
+    Refused(String),
+}
+
+/// A result whose error ends the program.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A failed system call: `map_err(Error::os("setsid"))`.
+    pub fn os(what: impl Into<String>) -> impl FnOnce(Errno) -> Error {
+        let what = what.into();
+        move |errno| Error::Os { what, errno }
+    }
+
+    /// Failed input or output: `map_err(Error::io("users FILE"))`.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+        let what = what.into();
+        move |source| Error::Io { what, source }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Usage(text) | Error::Answer(text) | Error::Refused(text) => f.write_str(text),
+            Error::Os { what, errno } => write!(f, "{what}: {}", errno.desc()),
+            Error::Io { what, source } => write!(f, "{what}: {}", reason(source)),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The reason of an I/O error as errno(3) says it, without Rust's `(os error 13)` behind it.
+#[must_use]
+pub fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => Errno::from_raw(code).desc().to_owned(),
+        None => error.to_string(),
+    }
+}
+
+/// Runs a program: prints its one error and maps it to an exit code, 0, 1, or 2 for bad usage.
+pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCode {
+    match run(std::env::args_os().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Answer(text)) => match writeln!(io::stdout(), "{text}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(Error::Usage(text)) => {
+            complain(&format!("{name}: {text}\nTry '{name} --help' for more."));
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            complain(&format!("{name}: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Standard error may be the client's own socket under inetd: then there is nobody to complain to.
+fn complain(text: &str) {
+    if !crate::logging::stderr_is_the_client() {
+        let _nobody_left_to_tell = writeln!(io::stderr(), "{text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_what_and_reason_as_errno_says_it() {
+        let error = Error::os("bind 0.0.0.0:110")(Errno::EACCES);
+        assert_eq!(error.to_string(), "bind 0.0.0.0:110: Permission denied");
+        let error = Error::io("users u")(io::Error::from_raw_os_error(Errno::ENOENT as i32));
+        assert_eq!(error.to_string(), "users u: No such file or directory");
+    }
+}

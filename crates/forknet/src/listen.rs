@@ -1,0 +1,162 @@
+//! socket, bind, listen.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect,
+    getsockname, listen, setsockopt, socket, sockopt,
+};
+
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Result};
+
+/// A socket that clients come to, with the endpoint it really got (port 0 replaced).
+#[derive(Debug)]
+pub(crate) struct Listener {
+    fd: OwnedFd,
+    endpoint: Endpoint,
+}
+
+impl Listener {
+    /// A listening TCP or UNIX-domain socket, non-blocking, closed on exec.
+    pub(crate) fn stream(endpoint: &Endpoint, backlog: i32) -> Result<Listener> {
+        let listener = bound(endpoint, SockType::Stream)?;
+        let queue = Backlog::new(backlog).unwrap_or(Backlog::MAXCONN);
+        listen(&listener.fd, queue).map_err(Error::os(format!("listen {endpoint}")))?;
+        Ok(listener)
+    }
+
+    /// A bound UDP socket, non-blocking, closed on exec.
+    pub(crate) fn datagram(endpoint: &Endpoint) -> Result<Listener> {
+        if let Endpoint::Unix(_) = endpoint {
+            let text = format!("--listen '{endpoint}': this protocol needs UDP");
+            return Err(Error::Usage(text));
+        }
+        bound(endpoint, SockType::Datagram)
+    }
+
+    /// A socket that somebody else has bound: inetd's `wait`.
+    pub(crate) fn inherited(fd: OwnedFd) -> Result<Listener> {
+        let endpoint = local_endpoint(&fd)?;
+        set_nonblocking(&fd)?;
+        Ok(Listener { fd, endpoint })
+    }
+
+    /// Closes for good: a UNIX-domain socket's file goes with it. The child of a fork only drops.
+    pub(crate) fn close(self) {
+        if let Endpoint::Unix(path) = &self.endpoint
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            log::debug!("unlink {}: {error}", path.display());
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.endpoint.fmt(f)
+    }
+}
+
+fn bound(endpoint: &Endpoint, kind: SockType) -> Result<Listener> {
+    let fail = |call: &str| Error::os(format!("{call} {endpoint}"));
+    let (fd, address) = match endpoint {
+        Endpoint::Any(port) => any_address(*port, kind).map_err(fail("socket"))?,
+        Endpoint::Inet(address) => (inet_socket(*address, kind).map_err(fail("socket"))?, *address),
+        Endpoint::Unix(path) => return bound_unix(path, kind),
+    };
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).map_err(fail("bind"))?;
+    let port = port_of(&fd).map_err(fail("getsockname"))?;
+    let endpoint = match endpoint {
+        Endpoint::Any(_) => Endpoint::Any(port),
+        _ => Endpoint::Inet(SocketAddr::new(address.ip(), port)),
+    };
+    Ok(Listener { fd, endpoint })
+}
+
+/// A socket that may bind while connections of an earlier server are still in TIME_WAIT.
+fn inet_socket(address: SocketAddr, kind: SockType) -> nix::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let fd = socket(family, kind, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)?;
+    if kind == SockType::Stream {
+        setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    }
+    if address.is_ipv6() {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+    }
+    Ok(fd)
+}
+
+/// One IPv6 socket that takes IPv4 too, or an IPv4 one where the kernel has no IPv6.
+fn any_address(port: u16, kind: SockType) -> nix::Result<(OwnedFd, SocketAddr)> {
+    let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match inet_socket(v6, kind) {
+        Ok(fd) => {
+            setsockopt(&fd, sockopt::Ipv6V6Only, &false)?;
+            Ok((fd, v6))
+        }
+        Err(Errno::EAFNOSUPPORT) => {
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            Ok((inet_socket(v4, kind)?, v4))
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// A stale socket file, which nobody answers at, is replaced; a live one is refused.
+fn bound_unix(path: &Path, kind: SockType) -> Result<Listener> {
+    let what = |call: &str| format!("{call} unix:{}", path.display());
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let fd = socket(AddressFamily::Unix, kind, flags, None).map_err(Error::os(what("socket")))?;
+    let address = UnixAddr::new(path).map_err(Error::os(what("bind")))?;
+    let mut answer = bind(fd.as_raw_fd(), &address);
+    if answer == Err(Errno::EADDRINUSE) && is_stale(&address, path) {
+        std::fs::remove_file(path).map_err(Error::io(what("unlink")))?;
+        answer = bind(fd.as_raw_fd(), &address);
+    }
+    answer.map_err(Error::os(what("bind")))?;
+    Ok(Listener { fd, endpoint: Endpoint::Unix(path.to_owned()) })
+}
+
+/// Only a socket whose server is gone refuses a connection; a plain file is never removed.
+fn is_stale(address: &UnixAddr, path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+    let probe = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+    is_socket && probe.is_ok_and(|fd| connect(fd.as_raw_fd(), address) == Err(Errno::ECONNREFUSED))
+}
+
+fn port_of(fd: &OwnedFd) -> nix::Result<u16> {
+    let name: SockaddrStorage = getsockname(fd.as_raw_fd())?;
+    Ok(crate::accept::to_std(&name).map_or(0, |address| address.port()))
+}
+
+fn local_endpoint(fd: &OwnedFd) -> Result<Endpoint> {
+    let name: SockaddrStorage =
+        getsockname(fd.as_raw_fd()).map_err(Error::os("standard input: getsockname"))?;
+    if let Some(address) = crate::accept::to_std(&name) {
+        return Ok(Endpoint::Inet(address));
+    }
+    let path = name.as_unix_addr().and_then(UnixAddr::path).map(Path::to_owned);
+    Ok(Endpoint::Unix(path.unwrap_or_default()))
+}
+
+fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let call = || -> nix::Result<()> {
+        let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+        fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        Ok(())
+    };
+    call().map_err(Error::os("standard input: fcntl"))
+}

@@ -1,0 +1,120 @@
+//! One process per transfer: the parent reads requests from the service's port, each child answers
+//! from a port of its own (RFC 1350 §4).
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use log::warn;
+
+use crate::accept::Peer;
+use crate::drain::drain;
+use crate::error::{Result, reason};
+use crate::fork::{EXIT_FAILED, EXIT_OK, Fork, child, fork};
+use crate::recvfrom::{self, Datagram};
+use crate::scoreboard::Progress;
+use crate::server::Parent;
+use crate::transcript::Transcript;
+
+/// A datagram that asks for a transfer, and what its child needs to answer it.
+#[derive(Debug)]
+pub struct Request {
+    /// The datagram; one longer than 2048 octets was cut there.
+    pub data: Vec<u8>,
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// Our address that it was sent to: the answer must come from there (RFC 1123 §4.1.3.5).
+    pub local: IpAddr,
+    /// A fresh socket, bound to `local` and a port of its own, not connected, with IP_RECVERR on,
+    /// so that a peer which is gone is an error at once.
+    pub socket: UdpSocket,
+    /// Counts octets, and says when the transfer is complete.
+    pub progress: Progress,
+    /// The dialogue's transcript.
+    pub transcript: Transcript,
+    /// The idle limit of `--timeout`.
+    pub timeout: Duration,
+}
+
+/// recvfrom, fork, and round again.
+pub(crate) fn serve(
+    mut parent: Parent,
+    transfer: impl Fn(&mut Request) -> io::Result<()>,
+) -> Result<()> {
+    loop {
+        let ready = parent.wait()?; // ppoll: the only place where signals come in
+        if parent.must_stop() {
+            return drain(parent);
+        }
+        for listener in ready {
+            match parent.listeners.get(listener).map(recvfrom::receive) {
+                Some(Ok(Some(datagram))) => {
+                    serve_request(&mut parent, listener, datagram, &transfer);
+                }
+                Some(Err(errno)) => warn!("recvmsg: {}", errno.desc()),
+                Some(Ok(None)) | None => {}
+            }
+        }
+    }
+}
+
+fn serve_request(
+    parent: &mut Parent,
+    listener: usize,
+    datagram: Datagram,
+    transfer: impl Fn(&mut Request) -> io::Result<()>,
+) {
+    let peer = Peer::Ip(datagram.peer);
+    let request = fingerprint(&datagram.data);
+    if parent.children.is_answering(peer, request) {
+        return; // sent again: the child sends its answer again too
+    }
+    let refuse = |words: &[u8]| {
+        parent.listeners.get(listener).map(|fd| recvfrom::answer(fd, &datagram, words))
+    };
+    let Some(progress) = parent.children.admit() else {
+        warn!("client {peer} refused: {} clients are served already", parent.children.len());
+        refuse(&parent.busy);
+        return;
+    };
+    match fork() {
+        Ok(Fork::Child) => child(|| answer(parent, datagram, progress, transfer)), // never returns
+        Ok(Fork::Parent(pid)) => parent.children.add(pid, peer, progress, request),
+        Err(errno) => {
+            warn!("client {peer} refused: fork: {}", errno.desc());
+            refuse(&parent.unavailable);
+            parent.children.dismiss(progress);
+        }
+    }
+}
+
+/// The child's half.
+fn answer(
+    parent: &mut Parent,
+    datagram: Datagram,
+    progress: Progress,
+    transfer: impl Fn(&mut Request) -> io::Result<()>,
+) -> i32 {
+    parent.become_child();
+    let Datagram { data, peer, local, .. } = datagram;
+    let transcript = parent.transcript(Peer::Ip(peer));
+    progress.received(data.len());
+    let outcome = recvfrom::fresh_socket(local).map_err(io::Error::from).and_then(|socket| {
+        let timeout = parent.timeout;
+        transfer(&mut Request { data, peer, local, socket, progress, transcript, timeout })
+    });
+    match outcome {
+        Ok(()) => EXIT_OK,
+        Err(error) => {
+            warn!("client {peer}: {}", reason(&error));
+            EXIT_FAILED
+        }
+    }
+}
+
+fn fingerprint(data: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    data.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,4 @@
+//! One server design a file, each its slide.
+
+pub(crate) mod datagram;
+pub(crate) mod fork;

@@ -1,0 +1,281 @@
+//! The options that every daemon has.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use getopts::{Matches, Options, ParsingStyle};
+
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Result};
+use crate::logging;
+
+/// Clients served at once unless `--max-clients` says otherwise.
+const MAX_CLIENTS: usize = 256;
+/// The queue of listen(2) unless `--backlog` says otherwise. The slides' LISTENQ of 5 costs a
+/// client of a burst a second each time its SYN is dropped.
+const BACKLOG: i32 = 4096;
+/// Seconds that sessions may still run after SIGTERM, unless `--grace` says otherwise.
+const GRACE: Duration = Duration::from_secs(30);
+/// No time-out is longer than a day: what is more is a slip of the keyboard.
+const MAX_SECONDS: f64 = 86_400.0;
+
+/// What a daemon tells about its protocol.
+#[derive(Debug)]
+pub struct Service {
+    /// The program's name, as it stands before its errors.
+    pub name: &'static str,
+    /// One line for `--help`.
+    pub about: &'static str,
+    /// The protocol's own port.
+    pub port: u16,
+    /// How long a client may be silent, unless `--timeout` says otherwise.
+    pub idle: Duration,
+    /// What happens when root starts the daemon without `--user`.
+    pub root: RootPolicy,
+}
+
+/// What happens when root starts a daemon without saying `--user`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootPolicy {
+    /// It serves as the user nobody.
+    Nobody,
+    /// It refuses and says why; `-u root` insists.
+    Refuse,
+}
+
+/// The value of every common option.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Where to listen (`-l`); never empty.
+    pub listen: Vec<Endpoint>,
+    /// Clients at once (`-c`).
+    pub max_clients: usize,
+    /// The queue of listen(2) (`-b`).
+    pub backlog: i32,
+    /// Serve standard input (`-i`).
+    pub inetd: bool,
+    /// Detach from the terminal (`-d`).
+    pub daemon: bool,
+    /// Where the process id is written (`-p`).
+    pub pid_file: Option<PathBuf>,
+    /// `USER` or `USER:GROUP` to become (`-u`).
+    pub user: Option<String>,
+    /// How long a client may be silent (`-t`).
+    pub timeout: Duration,
+    /// How long sessions may run on after SIGTERM (`--grace`).
+    pub grace: Duration,
+    /// Where every dialogue line is appended (`--transcript`).
+    pub transcript: Option<PathBuf>,
+}
+
+/// A parsed command line: what is common, and getopts' matches for the daemon's own options.
+#[derive(Debug)]
+pub struct CommandLine {
+    /// The common options.
+    pub server: ServerOptions,
+    /// Everything, for the daemon's own options.
+    pub matches: Matches,
+}
+
+/// Parses the command line of a daemon and starts its log; `own` declares the daemon's own options.
+///
+/// # Errors
+/// [`Error::Usage`] names the option that is wrong; [`Error::Answer`] is the text of `--help`
+/// and `--version`.
+pub fn command_line(
+    service: &Service,
+    own: impl FnOnce(&mut Options),
+    args: Vec<OsString>,
+) -> Result<CommandLine> {
+    let mut options = Options::new();
+    own(&mut options);
+    declare(&mut options, service);
+    let usage = format!("Usage: {} [OPTION]...\n{}", service.name, service.about);
+    let matches = parse(service.name, &usage, &mut options, args)?;
+    free_arguments(&matches, &[])?;
+    let server = read(service, &matches)?;
+    logging::start(service.name, level(&matches), server.inetd)?;
+    Ok(CommandLine { server, matches })
+}
+
+/// Parses a command line with `--help` and `--version` added: for the clients, and for
+/// [`command_line`].
+///
+/// # Errors
+/// As [`command_line`].
+pub fn parse(
+    name: &str,
+    usage: &str,
+    options: &mut Options,
+    args: Vec<OsString>,
+) -> Result<Matches> {
+    options.optflag("h", "help", "print this help");
+    options.optflag("V", "version", "print the version");
+    options.parsing_style(ParsingStyle::FloatingFrees);
+    let matches = options.parse(args).map_err(|fail| Error::Usage(fail.to_string()))?;
+    if matches.opt_present("help") {
+        return Err(Error::Answer(options.usage(usage).trim_end().to_owned()));
+    }
+    if matches.opt_present("version") {
+        return Err(Error::Answer(format!("{name} (forklore) {}", env!("CARGO_PKG_VERSION"))));
+    }
+    Ok(matches)
+}
+
+/// Checks the arguments that are no options against their names; a name in brackets is optional.
+///
+/// # Errors
+/// [`Error::Usage`] names the first one that is missing or too many.
+pub fn free_arguments(matches: &Matches, names: &[&str]) -> Result<()> {
+    if let Some(missing) = names.get(matches.free.len()).filter(|name| !name.starts_with('[')) {
+        return Err(Error::Usage(format!("{missing} is missing")));
+    }
+    match matches.free.get(names.len()) {
+        Some(extra) => Err(Error::Usage(format!("unexpected argument '{extra}'"))),
+        None => Ok(()),
+    }
+}
+
+fn declare(options: &mut Options, service: &Service) {
+    let listen = format!(
+        "HOST:PORT, [V6]:PORT, *:PORT (both families) or unix:PATH; port 0 = any; \
+         repeatable (default *:{})",
+        service.port
+    );
+    options.optmulti("l", "listen", &listen, "ADDR");
+    let idle = format!("idle limit of a client, seconds (default {})", service.idle.as_secs_f64());
+    options.optopt("c", "max-clients", &format!("clients at once (default {MAX_CLIENTS})"), "N");
+    options.optopt("b", "backlog", &format!("queue of listen(2) (default {BACKLOG})"), "N");
+    options.optflag("i", "inetd", "serve standard input: a client, or a socket to wait on");
+    options.optflag("d", "daemon", "detach from the terminal");
+    options.optopt("p", "pid-file", "write the process id to FILE, locked", "FILE");
+    let root = match service.root {
+        RootPolicy::Nobody => "nobody",
+        RootPolicy::Refuse => "refuse; '-u root' insists",
+    };
+    let user = format!("become USER after bind (default as root: {root})");
+    options.optopt("u", "user", &user, "USER[:GROUP]");
+    options.optopt("t", "timeout", &idle, "S");
+    let grace = format!("seconds for sessions to end after SIGTERM (default {})", GRACE.as_secs());
+    options.optopt("", "grace", &grace, "S");
+    options.optopt("", "transcript", "append every dialogue line to FILE", "FILE");
+    options.optflagmulti("v", "verbose", "log more; twice, still more");
+    options.optflagmulti("q", "quiet", "log warnings and errors only; twice, errors only");
+}
+
+fn read(service: &Service, matches: &Matches) -> Result<ServerOptions> {
+    let listen = match matches.opt_strs("listen") {
+        none if none.is_empty() => vec![Endpoint::Any(service.port)],
+        some => some.iter().map(|text| text.parse()).collect::<Result<_>>()?,
+    };
+    Ok(ServerOptions {
+        listen,
+        max_clients: number(matches, "max-clients", 1..=1_000_000, MAX_CLIENTS)?,
+        backlog: number(matches, "backlog", 1..=65_535, BACKLOG)?,
+        inetd: matches.opt_present("inetd"),
+        daemon: matches.opt_present("daemon"),
+        pid_file: path(matches, "pid-file")?,
+        user: matches.opt_str("user"),
+        timeout: seconds(matches, "timeout", service.idle)?,
+        grace: seconds(matches, "grace", GRACE)?,
+        transcript: path(matches, "transcript")?,
+    })
+}
+
+fn number<N>(
+    matches: &Matches,
+    name: &str,
+    range: std::ops::RangeInclusive<N>,
+    default: N,
+) -> Result<N>
+where
+    N: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    let Some(text) = matches.opt_str(name) else { return Ok(default) };
+    text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| {
+        let (low, high) = (range.start(), range.end());
+        Error::Usage(format!("--{name} '{text}': not a whole number from {low} to {high}"))
+    })
+}
+
+/// A time in seconds, with a fraction or without, more than 0 (`--grace` may be 0), a day at most.
+///
+/// # Errors
+/// [`Error::Usage`] names the option and its value.
+pub fn seconds(matches: &Matches, name: &str, default: Duration) -> Result<Duration> {
+    let Some(text) = matches.opt_str(name) else { return Ok(default) };
+    let lowest = if name == "grace" { 0.0 } else { 0.001 };
+    match text.parse::<f64>() {
+        Ok(s) if (lowest..=MAX_SECONDS).contains(&s) => Ok(Duration::from_secs_f64(s)),
+        _ => Err(Error::Usage(format!("--{name} '{text}': not a number of seconds, up to a day"))),
+    }
+}
+
+/// A path, made absolute: `--daemon` changes to `/` before it is used.
+fn path(matches: &Matches, name: &str) -> Result<Option<PathBuf>> {
+    let Some(text) = matches.opt_str(name) else { return Ok(None) };
+    std::path::absolute(Path::new(&text)).map(Some).map_err(Error::io(format!("--{name} '{text}'")))
+}
+
+/// `-q` lowers the level, `-v` raises it; info without either.
+fn level(matches: &Matches) -> log::LevelFilter {
+    use log::LevelFilter::{Debug, Error, Info, Trace, Warn};
+    match (matches.opt_count("quiet"), matches.opt_count("verbose")) {
+        (0, 0) => Info,
+        (0, 1) => Debug,
+        (0, _) => Trace,
+        (1, _) => Warn,
+        _ => Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVICE: Service = Service {
+        name: "testd",
+        about: "A service.",
+        port: 7,
+        idle: Duration::from_secs(60),
+        root: RootPolicy::Nobody,
+    };
+
+    fn options(args: &[&str]) -> Result<ServerOptions> {
+        let mut options = Options::new();
+        declare(&mut options, &SERVICE);
+        let args = args.iter().map(OsString::from).collect();
+        let matches = parse("testd", "usage", &mut options, args)?;
+        free_arguments(&matches, &[])?;
+        read(&SERVICE, &matches)
+    }
+
+    fn complaint(args: &[&str]) -> String {
+        options(args).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_table() {
+        let o = options(&[]).unwrap();
+        assert_eq!(o.listen, [Endpoint::Any(7)]);
+        assert_eq!((o.max_clients, o.backlog), (256, 4096));
+        assert_eq!((o.timeout.as_secs(), o.grace.as_secs()), (60, 30));
+    }
+
+    #[test]
+    fn a_bad_value_is_named() {
+        assert!(complaint(&["-c", "0"]).contains("--max-clients '0'"));
+        assert!(complaint(&["-b", "many"]).contains("--backlog 'many'"));
+        assert!(complaint(&["-t", "0"]).contains("--timeout '0'"));
+        assert!(complaint(&["-t", "NaN"]).contains("--timeout 'NaN'"));
+        assert!(complaint(&["--frob"]).contains("frob"));
+        assert!(complaint(&["extra"]).contains("unexpected argument 'extra'"));
+    }
+
+    #[test]
+    fn paths_become_absolute() {
+        let o = options(&["-p", "x.pid"]).unwrap();
+        assert!(o.pid_file.unwrap().is_absolute());
+    }
+}

@@ -1,0 +1,140 @@
+//! Datagrams with both of their addresses.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+    SockaddrStorage, bind, cmsg_space, recvmsg, sendmsg, setsockopt, socket, sockopt,
+};
+
+use crate::accept::to_std;
+
+/// A request is 512 octets at most (RFC 2347); what is longer is cut here, and still seen to be
+/// too long.
+const MAX_REQUEST: usize = 2048;
+
+/// A datagram that came to the service's port.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    pub(crate) data: Vec<u8>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: IpAddr,
+}
+
+/// Asks the kernel to tell the address that each datagram was sent to.
+pub(crate) fn tell_local_address(fd: &impl AsFd) -> nix::Result<()> {
+    // A dual-stack socket gives IPv4 datagrams the IPv4 message, others the IPv6 one.
+    let v4 = setsockopt(fd, sockopt::Ipv4PacketInfo, &true);
+    let v6 = setsockopt(fd, sockopt::Ipv6RecvPacketInfo, &true);
+    v4.or(v6)
+}
+
+/// recvmsg(2): `None` when there is nothing to answer after all (woken for nothing, sent to a
+/// broadcast or multicast address, or from port 0: an answer would go nowhere good).
+pub(crate) fn receive(fd: &impl AsFd) -> nix::Result<Option<Datagram>> {
+    let mut buffer = [0; MAX_REQUEST];
+    let mut parts = [IoSliceMut::new(&mut buffer)];
+    let mut control = vec![0; cmsg_space::<libc::in_pktinfo>() + cmsg_space::<libc::in6_pktinfo>()];
+    let raw = fd.as_fd().as_raw_fd();
+    let message = match recvmsg::<SockaddrStorage>(
+        raw,
+        &mut parts,
+        Some(&mut control),
+        MsgFlags::MSG_DONTWAIT,
+    ) {
+        Ok(message) => message,
+        Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => return Ok(None),
+        Err(errno) => return Err(errno),
+    };
+    let peer = message.address.as_ref().and_then(to_std);
+    let local = message.cmsgs()?.find_map(|c| local_address(&c)).flatten();
+    let length = message.bytes;
+    Ok(match (peer, local) {
+        (Some(peer), Some(local)) if peer.port() != 0 => {
+            let data = buffer.get(..length).unwrap_or_default().to_vec();
+            Some(Datagram { data, peer, local })
+        }
+        _ => None,
+    })
+}
+
+/// `Some(None)`: sent to many at once.
+fn local_address(control: &ControlMessageOwned) -> Option<Option<IpAddr>> {
+    match control {
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            let ours = info.ipi_spec_dst.s_addr == info.ipi_addr.s_addr;
+            let ip = Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr));
+            Some(ours.then_some(IpAddr::V4(ip)))
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => {
+            let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical();
+            // The IPv4 message, which comes too, tells a broadcast; this one could not.
+            if ip.is_ipv4() { None } else { Some((!ip.is_multicast()).then_some(ip)) }
+        }
+        _ => None,
+    }
+}
+
+/// Sends `words` back from the service's port and the address that was asked. Never blocks.
+pub(crate) fn answer(fd: &impl AsFd, to: &Datagram, words: &[u8]) {
+    let raw = fd.as_fd().as_raw_fd();
+    let is_v6_socket = nix::sys::socket::getsockname::<SockaddrStorage>(raw)
+        .is_ok_and(|name| name.as_sockaddr_in6().is_some());
+    let peer = match to.peer.ip() {
+        IpAddr::V4(v4) if is_v6_socket => SocketAddr::from((v4.to_ipv6_mapped(), to.peer.port())),
+        _ => to.peer,
+    };
+    let control = match to.local {
+        IpAddr::V4(v4) => source_v4(v4),
+        IpAddr::V6(v6) => source_v6(v6),
+    };
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let address = SockaddrStorage::from(peer);
+    if let Err(errno) =
+        sendmsg(raw, &[IoSlice::new(words)], &[control.as_message()], flags, Some(&address))
+    {
+        log::debug!("client {peer}: refusal not sent: {}", errno.desc());
+    }
+}
+
+/// The source address of an answer, as a control message.
+enum Source {
+    V4(libc::in_pktinfo),
+    V6(libc::in6_pktinfo),
+}
+
+impl Source {
+    fn as_message(&self) -> ControlMessage<'_> {
+        match self {
+            Source::V4(info) => ControlMessage::Ipv4PacketInfo(info),
+            Source::V6(info) => ControlMessage::Ipv6PacketInfo(info),
+        }
+    }
+}
+
+fn source_v4(ip: Ipv4Addr) -> Source {
+    let address = libc::in_addr { s_addr: u32::from(ip).to_be() };
+    let any = libc::in_addr { s_addr: 0 };
+    Source::V4(libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: any })
+}
+
+fn source_v6(ip: Ipv6Addr) -> Source {
+    let address = libc::in6_addr { s6_addr: ip.octets() };
+    Source::V6(libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 })
+}
+
+/// A transfer's own socket: a fresh port on the address that was asked (RFC 1350 §4).
+pub(crate) fn fresh_socket(local: IpAddr) -> nix::Result<UdpSocket> {
+    let family = if local.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(local, 0)))?;
+    if local.is_ipv4() {
+        setsockopt(&fd, sockopt::Ipv4RecvErr, &true)?;
+    } else {
+        setsockopt(&fd, sockopt::Ipv6RecvErr, &true)?;
+    }
+    Ok(UdpSocket::from(fd))
+}

@@ -1,0 +1,304 @@
+//! A server from its options to its last client.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::eventfd::EventFd;
+use nix::sys::time::TimeSpec;
+
+use crate::accept::Peer;
+use crate::children::{Children, account};
+use crate::daemonize::{self, Starter};
+use crate::error::{Error, Result, reason};
+use crate::fork::{EXIT_FAILED, EXIT_OK};
+use crate::inherit::{self, StandardInput};
+use crate::listen::Listener;
+use crate::models::{self, datagram::Request};
+use crate::options::{ServerOptions, Service};
+use crate::pidfile::PidFile;
+use crate::privdrop;
+use crate::reaper::Reaper;
+use crate::recvfrom;
+use crate::reserve::Reserve;
+use crate::rw::Connection;
+use crate::signals::Signals;
+use crate::transcript::Transcript;
+
+/// Started by inetd with `wait`, a server ends after this long without a client; inetd then
+/// watches the socket again.
+const WAIT_MODE_IDLE: Duration = Duration::from_secs(60);
+
+/// One client: its connection, who it is, and the transcript of the dialogue.
+#[derive(Debug)]
+pub struct Client {
+    /// What is said to and by the client.
+    pub conn: Connection,
+    /// Who the client is.
+    pub peer: Peer,
+    /// The file of `--transcript`, or nothing.
+    pub transcript: Transcript,
+}
+
+/// A server that is being set up, in the slides' order: listen, detach, drop privileges, serve.
+#[derive(Debug)]
+pub struct Server {
+    /// What a client is told, in the protocol's own words, when the limit of clients is reached.
+    pub busy: Vec<u8>,
+    /// What a client is told when there is no process or descriptor for it.
+    pub unavailable: Vec<u8>,
+    /// On SIGTERM the reads of idle clients end with `ConnectionAborted`, so that the session can
+    /// take its leave; else sessions are left to end by themselves.
+    pub end_idle_on_shutdown: bool,
+    /// The slides' three reapers.
+    pub reaper: Reaper,
+    service: &'static Service,
+    options: ServerOptions,
+    listeners: Vec<Listener>,
+    client: Option<(Connection, Peer)>,
+    transcript: Option<File>,
+    starter: Option<Starter>,
+    pid_file: Option<PidFile>,
+}
+
+impl Server {
+    /// A server with these options; opens the file of `--transcript`.
+    ///
+    /// # Errors
+    /// The transcript cannot be opened.
+    pub fn new(service: &'static Service, options: ServerOptions) -> Result<Server> {
+        let transcript = options.transcript.as_deref().map(Transcript::open).transpose()?;
+        Ok(Server {
+            busy: Vec::new(),
+            unavailable: Vec::new(),
+            end_idle_on_shutdown: false,
+            reaper: Reaper::default(),
+            service,
+            options,
+            listeners: Vec::new(),
+            client: None,
+            transcript,
+            starter: None,
+            pid_file: None,
+        })
+    }
+
+    /// socket, bind, listen; or standard input under `--inetd`.
+    ///
+    /// # Errors
+    /// `bind 0.0.0.0:110: Permission denied`, and the like.
+    pub fn listen(&mut self) -> Result<()> {
+        if self.options.inetd {
+            return self.inherit();
+        }
+        let backlog = self.options.backlog;
+        let listeners = self.options.listen.iter().map(|e| Listener::stream(e, backlog));
+        self.listeners = listeners.collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// socket, bind for UDP; or standard input under `--inetd`.
+    ///
+    /// # Errors
+    /// As [`Server::listen`].
+    pub fn bind_datagram(&mut self) -> Result<()> {
+        if self.options.inetd {
+            self.inherit()?;
+        } else {
+            let listeners = self.options.listen.iter().map(Listener::datagram);
+            self.listeners = listeners.collect::<Result<_>>()?;
+        }
+        for listener in &self.listeners {
+            recvfrom::tell_local_address(listener).map_err(Error::os("setsockopt IP_PKTINFO"))?;
+        }
+        Ok(())
+    }
+
+    fn inherit(&mut self) -> Result<()> {
+        match inherit::standard_input(self.options.timeout)? {
+            StandardInput::Client(conn, peer) => self.client = Some((conn, peer)),
+            StandardInput::Listener(listener) => self.listeners.push(listener),
+        }
+        Ok(())
+    }
+
+    /// `--daemon` and `--pid-file`. With `--daemon` only the child returns from here; the starting
+    /// command ends when the child serves, or fails with it.
+    ///
+    /// # Errors
+    /// fork failed, or the pid file belongs to another running server.
+    pub fn detach(&mut self) -> Result<()> {
+        if self.options.daemon && !self.options.inetd {
+            self.starter = Some(daemonize::detach()?);
+        }
+        self.pid_file = self.options.pid_file.as_deref().map(PidFile::write).transpose()?;
+        Ok(())
+    }
+
+    /// `--user`: become that user for good.
+    ///
+    /// # Errors
+    /// No such user, no permission, or root without `--user` where the service refuses that.
+    pub fn drop_privileges(&mut self) -> Result<()> {
+        privdrop::drop_privileges(self.options.user.as_deref(), self.service.root)
+    }
+
+    /// accept, fork, reap: one child process for each client, until SIGTERM.
+    ///
+    /// # Errors
+    /// Only what makes serving impossible: a broken listener, no memory for the scoreboard.
+    pub fn serve(mut self, session: impl Fn(&mut Client) -> io::Result<()>) -> Result<()> {
+        if let Some((conn, peer)) = self.client.take() {
+            return self.serve_one(conn, peer, session);
+        }
+        models::fork::serve(Parent::new(self)?, session)
+    }
+
+    /// recvfrom, fork, reap: one child process for each request, until SIGTERM.
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    pub fn serve_datagrams(self, transfer: impl Fn(&mut Request) -> io::Result<()>) -> Result<()> {
+        if self.client.is_some() {
+            return Err(Error::Refused("standard input is no UDP socket".into()));
+        }
+        models::datagram::serve(Parent::new(self)?, transfer)
+    }
+
+    /// inetd's `nowait`: this process is the child already.
+    fn serve_one(
+        self,
+        conn: Connection,
+        peer: Peer,
+        session: impl Fn(&mut Client) -> io::Result<()>,
+    ) -> Result<()> {
+        let (since, progress) = (Instant::now(), conn.progress());
+        let transcript = Transcript::of(self.transcript.as_ref(), peer);
+        info!("client {peer} start");
+        let code = one_client(Client { conn, peer, transcript }, session);
+        info!("client {peer} end: exit {code}, {}", account(progress, since.elapsed()));
+        if code == EXIT_OK { Ok(()) } else { Err(Error::Refused(format!("client {peer} failed"))) }
+    }
+}
+
+/// One conversation, from greeting to the last octet; gives the exit code of its process.
+pub(crate) fn one_client(
+    mut client: Client,
+    session: impl Fn(&mut Client) -> io::Result<()>,
+) -> i32 {
+    let outcome = session(&mut client);
+    let peer = client.peer;
+    client.conn.linger();
+    match outcome {
+        Ok(()) => EXIT_OK,
+        Err(error) => {
+            warn!("client {peer}: {}", reason(&error));
+            EXIT_FAILED
+        }
+    }
+}
+
+/// The parent's state while it serves.
+#[derive(Debug)]
+pub(crate) struct Parent {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) signals: Signals,
+    pub(crate) children: Children,
+    pub(crate) reserve: Reserve,
+    pub(crate) busy: Vec<u8>,
+    pub(crate) unavailable: Vec<u8>,
+    pub(crate) timeout: Duration,
+    pub(crate) grace: Duration,
+    transcript: Option<File>,
+    /// Readable for the children once the server is shutting down.
+    shutdown: Option<EventFd>,
+    /// inetd's `wait`: end after so long without a client.
+    end_when_idle: Option<Duration>,
+    /// Removed from the file system when the parent ends.
+    _pid_file: Option<PidFile>,
+}
+
+impl Parent {
+    /// Blocks the signals, then says that it listens.
+    fn new(server: Server) -> Result<Parent> {
+        let signals = Signals::block(server.reaper)?;
+        let children = Children::new(server.options.max_clients, server.reaper)?;
+        let shutdown = server.end_idle_on_shutdown.then(EventFd::new).transpose();
+        let parent = Parent {
+            signals,
+            children,
+            reserve: Reserve::new(),
+            busy: server.busy,
+            unavailable: server.unavailable,
+            timeout: server.options.timeout,
+            grace: server.options.grace,
+            transcript: server.transcript,
+            shutdown: shutdown.map_err(Error::os("eventfd"))?,
+            end_when_idle: server.options.inetd.then_some(WAIT_MODE_IDLE),
+            listeners: server.listeners,
+            _pid_file: server.pid_file,
+        };
+        for listener in &parent.listeners {
+            info!("listening on {listener}");
+        }
+        server.starter.map_or(Ok(()), Starter::ready)?;
+        Ok(parent)
+    }
+
+    /// Waits for clients and signals, and does what the signals ask for; gives the numbers of the
+    /// listeners that are ready.
+    pub(crate) fn wait(&mut self) -> Result<Vec<usize>> {
+        let rest = self.reserve.rest();
+        let listeners = if rest.is_some() { &[][..] } else { &self.listeners[..] };
+        let mut fds: Vec<PollFd<'_>> =
+            listeners.iter().map(|l| PollFd::new(l.as_fd(), PollFlags::POLLIN)).collect();
+        let idle = self.end_when_idle.filter(|_| self.children.is_empty());
+        let timeout = rest.or(idle).map(TimeSpec::from);
+        let mut ready = Vec::new();
+        if self.signals.wait(&mut fds, timeout)? {
+            ready.extend((0..).zip(&fds).filter(|(_, fd)| fd.any() != Some(false)).map(|(i, _)| i));
+        }
+        self.heed_signals();
+        Ok(ready)
+    }
+
+    fn heed_signals(&mut self) {
+        self.children.collect();
+        if self.signals.hangup() {
+            info!("SIGHUP: the next client sees the files as they are then");
+        }
+        if self.signals.table_wanted() {
+            self.children.log_table();
+        }
+    }
+
+    /// SIGTERM or SIGINT came.
+    pub(crate) fn must_stop(&self) -> bool {
+        self.signals.stops() > 0
+    }
+
+    pub(crate) fn transcript(&self, peer: Peer) -> Transcript {
+        Transcript::of(self.transcript.as_ref(), peer)
+    }
+
+    /// Tells the idle children that the server is shutting down.
+    pub(crate) fn announce_shutdown(&self) {
+        if let Some(Err(errno)) = self.shutdown.as_ref().map(|fd| fd.write(1)) {
+            warn!("eventfd: {}", errno.desc());
+        }
+    }
+
+    /// First thing in a child: default signals, and none of the parent's descriptors. What is left
+    /// is the one that tells of a shutdown.
+    pub(crate) fn become_child(&mut self) -> Option<OwnedFd> {
+        if let Err(errno) = self.signals.restore() {
+            warn!("sigaction: {}", errno.desc());
+        }
+        self.listeners.clear(); // Close(listenfd)
+        self.reserve.give_up();
+        self.shutdown.take().map(OwnedFd::from)
+    }
+}

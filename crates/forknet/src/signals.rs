@@ -1,0 +1,117 @@
+//! Signals come in at one place only: while the parent waits in ppoll(2).
+//!
+//! A flag tested before a blocking accept loses the signal that arrives between the two. So the
+//! signals are blocked from the start, and ppoll opens the mask for just as long as it waits.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, ppoll};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
+use nix::sys::signal::{sigaction, sigprocmask};
+use nix::sys::time::TimeSpec;
+use signal_hook::low_level::register;
+
+use crate::error::{Error, Result};
+use crate::reaper::Reaper;
+
+/// The signals that the parent knows; a child gets their default dispositions back.
+const OURS: [Signal; 5] =
+    [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
+
+static STOP: AtomicUsize = AtomicUsize::new(0);
+static HANGUP: AtomicBool = AtomicBool::new(false);
+static TABLE: AtomicBool = AtomicBool::new(false);
+
+/// The parent's masks: what is blocked while it works, and what while it waits.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    /// As it was when the program started: what a child gets back.
+    old: SigSet,
+    /// While waiting: the old mask without our signals.
+    open: SigSet,
+}
+
+impl Signals {
+    /// Blocks our signals, then registers the handlers: none can run before [`Signals::wait`].
+    pub(crate) fn block(reaper: Reaper) -> Result<Signals> {
+        let ours: SigSet = OURS.into_iter().collect();
+        let mut old = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&ours), Some(&mut old))
+            .map_err(Error::os("sigprocmask"))?;
+        let mut open = old;
+        OURS.into_iter().for_each(|signal| open.remove(signal));
+        handlers(reaper).map_err(Error::io("sigaction"))?;
+        Ok(Signals { old, open })
+    }
+
+    /// ppoll(2) with the mask open, for at most `timeout`. Returns false when signals came instead
+    /// of a descriptor, or nothing did.
+    ///
+    /// A ppoll that finds a descriptor ready returns without letting a pending signal in. Under
+    /// load the listener is always ready, and SIGTERM and SIGCHLD would wait for ever; so such a
+    /// round ends with a ppoll on nothing, which lets them in.
+    pub(crate) fn wait(&self, fds: &mut [PollFd<'_>], timeout: Option<TimeSpec>) -> Result<bool> {
+        match ppoll(fds, timeout, Some(self.open)) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(false),
+            Err(errno) => return Err(Error::os("ppoll")(errno)),
+            Ok(_) => {}
+        }
+        match ppoll(&mut [], Some(TimeSpec::new(0, 0)), Some(self.open)) {
+            Ok(_) | Err(Errno::EINTR) => Ok(true),
+            Err(errno) => Err(Error::os("ppoll")(errno)),
+        }
+    }
+
+    /// How many times SIGTERM or SIGINT came.
+    pub(crate) fn stops(&self) -> usize {
+        STOP.load(Relaxed)
+    }
+
+    /// True once after a SIGHUP.
+    pub(crate) fn hangup(&self) -> bool {
+        HANGUP.swap(false, Relaxed)
+    }
+
+    /// True once after a SIGUSR1.
+    pub(crate) fn table_wanted(&self) -> bool {
+        TABLE.swap(false, Relaxed)
+    }
+
+    /// For the child: default dispositions, then the old mask. In this order a signal that is
+    /// pending meets no handler of the parent's.
+    pub(crate) fn restore(&self) -> nix::Result<()> {
+        for signal in OURS.into_iter().chain([Signal::SIGPIPE]) {
+            default_disposition(signal)?;
+        }
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.old), None)
+    }
+}
+
+fn default_disposition(signal: Signal) -> nix::Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: SIG_DFL runs no code of ours; the handler it replaces is never called again.
+    unsafe { sigaction(signal, &default) }.map(drop)
+}
+
+fn handlers(reaper: Reaper) -> std::io::Result<()> {
+    let stop = || {
+        STOP.fetch_add(1, Relaxed);
+    };
+    // SAFETY: each action only touches lock-free atomics, which is async-signal-safe.
+    unsafe {
+        register(libc::SIGTERM, stop)?;
+        register(libc::SIGINT, stop)?;
+        register(libc::SIGHUP, || HANGUP.store(true, Relaxed))?;
+        register(libc::SIGUSR1, || TABLE.store(true, Relaxed))?;
+    }
+    match reaper {
+        // A parent that was started with SIGCHLD ignored would have no zombies to show.
+        Reaper::None => default_disposition(Signal::SIGCHLD).map_err(Into::into),
+        // SAFETY: the handlers call waitpid or wait and touch lock-free atomics; both calls are
+        // on the list of signal-safety(7), and errno is kept.
+        Reaper::Wait => unsafe { register(libc::SIGCHLD, crate::reaper::sig_chld_wait).map(drop) },
+        // SAFETY: as above.
+        Reaper::Waitpid => unsafe { register(libc::SIGCHLD, crate::reaper::reaper).map(drop) },
+    }
+}

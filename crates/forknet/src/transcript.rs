@@ -1,0 +1,99 @@
+//! A log of every dialogue, as the slides on SMTP tell: who said what, line by line.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::accept::Peer;
+use crate::error::{Error, Result};
+
+/// Longer lines are cut in the transcript, and marked so.
+const MAX_LINE: usize = 2000;
+
+/// Appends the lines of one client's dialogue to the file of `--transcript`; without one it does
+/// nothing.
+///
+/// A line reads `127.0.0.1:52100[4242] C: USER bob`: peer, process id, who spoke (C client, S
+/// server), what. Bytes that do not print are escaped. Each line is one write(2) to a file opened
+/// for appending, so that dialogues of several children never tear each other's lines. Secrets must
+/// be masked before they come here.
+#[derive(Debug)]
+pub struct Transcript {
+    file: Option<File>,
+    prefix: String,
+}
+
+impl Transcript {
+    /// One that writes nothing.
+    #[must_use]
+    pub fn none() -> Transcript {
+        Transcript { file: None, prefix: String::new() }
+    }
+
+    /// The file of `--transcript`, readable by its owner only: letters stand in it.
+    pub(crate) fn open(path: &Path) -> Result<File> {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600);
+        options.open(path).map_err(Error::io(format!("transcript {}", path.display())))
+    }
+
+    /// The transcript of one client's dialogue.
+    pub(crate) fn of(file: Option<&File>, peer: Peer) -> Transcript {
+        let file = file.and_then(|file| file.try_clone().ok());
+        let prefix = format!("{peer}[{}]", std::process::id());
+        Transcript { file, prefix }
+    }
+
+    /// True when somebody wants the dialogue: spares the work of preparing lines for nobody.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// A line that the client said, without its CRLF.
+    pub fn client(&mut self, line: &[u8]) {
+        self.append('C', line);
+    }
+
+    /// A line that the server said, without its CRLF.
+    pub fn server(&mut self, line: &[u8]) {
+        self.append('S', line);
+    }
+
+    fn append(&mut self, who: char, line: &[u8]) {
+        let Some(file) = &mut self.file else { return };
+        let entry = entry(&self.prefix, who, line);
+        if let Err(error) = file.write_all(entry.as_bytes()) {
+            log::warn!("transcript: {error}; the rest of this dialogue is not written");
+            self.file = None;
+        }
+    }
+}
+
+fn entry(prefix: &str, who: char, line: &[u8]) -> String {
+    let (shown, cut) = match line.get(..MAX_LINE) {
+        Some(head) => (head, format!(" [{} octets more]", line.len() - MAX_LINE)),
+        None => (line, String::new()),
+    };
+    let mut text = format!("{prefix} {who}: ");
+    for chunk in shown.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+        }
+        text.extend(chunk.invalid().escape_ascii().map(char::from));
+    }
+    text + &cut + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped_and_long_lines_are_cut() {
+        assert_eq!(entry("p[1]", 'C', b"NOOP \x1b\xff\r"), "p[1] C: NOOP \\u{1b}\\xff\\r\n");
+        let long = entry("p[1]", 'S', &[b'x'; 2001]);
+        assert!(long.ends_with("x [1 octets more]\n"), "{long}");
+    }
+}
