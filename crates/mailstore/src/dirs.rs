@@ -1,0 +1,56 @@
+//! Folders that survive a power cut.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Folders of mail are their owner's alone.
+const PRIVATE: u32 = 0o700;
+
+/// Makes a folder (mode 0700) and the folders above it that are missing, and writes each new name
+/// through to the disk. A folder that is there already is fine.
+///
+/// # Errors
+/// [`Error::Io`] names the folder; a file in its place is `Not a directory`.
+pub fn durable_create_dir(path: &Path) -> Result<()> {
+    match DirBuilder::new().mode(PRIVATE).create(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => {
+                durable_create_dir(parent)?;
+                match DirBuilder::new().mode(PRIVATE).create(path) {
+                    Ok(()) => sync_parent(path),
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => must_be_dir(path),
+                    Err(error) => Err(Error::io("mkdir", path)(error)),
+                }
+            }
+            _ => Err(Error::io("mkdir", path)(error)),
+        },
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => must_be_dir(path),
+        Err(error) => Err(Error::io("mkdir", path)(error)),
+    }
+}
+
+/// Writes the names in a folder through to the disk.
+pub(crate) fn sync_dir(path: &Path) -> Result<()> {
+    let synced = File::open(path).and_then(|folder| folder.sync_all());
+    synced.map_err(Error::io("fsync", path))
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => sync_dir(Path::new(".")),
+    }
+}
+
+fn must_be_dir(path: &Path) -> Result<()> {
+    match path.metadata() {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(Error::io("open", path)(io::Error::from(nix::errno::Errno::ENOTDIR))),
+        Err(error) => Err(Error::io("open", path)(error)),
+    }
+}

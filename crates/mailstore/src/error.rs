@@ -1,0 +1,95 @@
+//! What can go wrong with a mail store.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+/// Why something could not be done, shown as `what: reason`.
+#[derive(Debug)]
+pub enum Error {
+    /// A file or folder could not be used.
+    Io {
+        /// What was tried, such as `open /home/levy/Maildir`.
+        what: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// Another session holds the lock of this maildrop.
+    InUse {
+        /// The maildrop's path.
+        what: String,
+    },
+    /// The store itself declines, and says why.
+    Refused(String),
+}
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// `map_err(Error::io("open", path))`.
+    pub(crate) fn io<E: Into<io::Error>>(verb: &str, path: &Path) -> impl FnOnce(E) -> Error {
+        let what = format!("{verb} {}", path.display());
+        move |source| Error::Io { what, source: source.into() }
+    }
+
+    /// The kind of the failure underneath, where there is one.
+    #[must_use]
+    pub fn kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Error::Io { source, .. } => Some(source.kind()),
+            Error::InUse { .. } | Error::Refused(_) => None,
+        }
+    }
+
+    /// Whether trying again later may help without anybody repairing something: a full disk,
+    /// a lack of descriptors or memory, an I/O error; not a missing permission or a folder
+    /// that is none (RFC 3206 §4 and §5 tell a client the same difference).
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        let Error::Io { source, .. } = self else { return matches!(self, Error::InUse { .. }) };
+        let Some(code) = source.raw_os_error() else { return true };
+        !matches!(
+            Errno::from_raw(code),
+            Errno::EACCES
+                | Errno::EPERM
+                | Errno::EROFS
+                | Errno::ENOTDIR
+                | Errno::EISDIR
+                | Errno::ELOOP
+                | Errno::ENAMETOOLONG
+                | Errno::ENOENT
+                | Errno::EINVAL
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io { what, source } => match source.raw_os_error() {
+                Some(code) => write!(f, "{what}: {}", Errno::from_raw(code).desc()),
+                None => write!(f, "{what}: {source}"),
+            },
+            Error::InUse { what } => write!(f, "{what}: in use by another session"),
+            Error::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_what_and_reason() {
+        let error = Error::io("open", Path::new("/m"))(Errno::ENOSPC);
+        assert_eq!(error.to_string(), "open /m: No space left on device");
+        assert!(error.is_temporary());
+        assert!(!Error::io("open", Path::new("/m"))(Errno::ENOTDIR).is_temporary());
+    }
+}

@@ -1,0 +1,254 @@
+//! Delivery into a Maildir: a letter is written in `tmp`, written through to the disk, and then
+//! renamed into `new`; a reader never sees a part of it.
+//!
+//! Every step is a type, so that a letter for several users is everywhere or nowhere: make all
+//! [`Draft`]s, [`Draft::sync`] all, [`Synced::publish`] all, and [`Published::retract`] those
+//! already published when one fails. What is dropped before it is published leaves nothing behind.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
+use crate::dirs::{durable_create_dir, sync_dir};
+use crate::error::{Error, Result};
+use crate::name;
+use crate::size::WireSize;
+
+/// Letters are their owner's alone.
+const PRIVATE: u32 = 0o600;
+/// A name is unique already; this many tries cover a clock that was set back.
+const NAME_TRIES: usize = 8;
+
+/// A Maildir that letters are delivered to.
+#[derive(Debug, Clone)]
+pub struct Maildir {
+    path: PathBuf,
+}
+
+impl Maildir {
+    /// A Maildir that is there already: a folder with `tmp`, `new` and `cur`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] names the part that is missing or no folder.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Maildir> {
+        let path = path.into();
+        for part in ["tmp", "new", "cur"] {
+            let part = path.join(part);
+            let meta = fs::metadata(&part).map_err(Error::io("open", &part))?;
+            if !meta.is_dir() {
+                return Err(Error::io("open", &part)(Errno::ENOTDIR));
+            }
+        }
+        Ok(Maildir { path })
+    }
+
+    /// Makes a Maildir, with the folders above it, mode 0700, written through to the disk. One
+    /// that is there already is fine, and its missing parts are made.
+    ///
+    /// # Errors
+    /// [`Error::Io`] names the folder that could not be made.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Maildir> {
+        let path = path.into();
+        for part in ["tmp", "new", "cur"] {
+            durable_create_dir(&path.join(part))?;
+        }
+        Ok(Maildir { path })
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A new, empty letter in `tmp`, mode 0600. Nobody sees it before it is published.
+    ///
+    /// # Errors
+    /// [`Error::Io`] names the file that could not be made.
+    pub fn draft(&self) -> Result<Draft> {
+        for _ in 0..NAME_TRIES {
+            let base = name::unique();
+            let tmp = self.path.join("tmp").join(&base);
+            match OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&tmp) {
+                Ok(file) => {
+                    let unpublished = Unpublished { maildir: self.path.clone(), base, tmp };
+                    return Ok(Draft { file, bytes: 0, wire: WireSize::new(), unpublished });
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::io("create", &tmp)(error)),
+            }
+        }
+        Err(Error::io("create", &self.path.join("tmp"))(Errno::EEXIST))
+    }
+}
+
+/// The file in `tmp`; dropped, it is removed.
+#[derive(Debug)]
+struct Unpublished {
+    maildir: PathBuf,
+    base: OsString,
+    tmp: PathBuf,
+}
+
+impl Drop for Unpublished {
+    fn drop(&mut self) {
+        // Published already, or a leftover that readers of a Maildir remove after 36 hours.
+        let _ = fs::remove_file(&self.tmp);
+    }
+}
+
+/// A letter that is being written. What is written is what will lie on disk: lines that end in LF.
+/// Every `write` is one system call, so write large pieces.
+#[derive(Debug)]
+pub struct Draft {
+    file: File,
+    bytes: u64,
+    wire: WireSize,
+    unpublished: Unpublished,
+}
+
+impl Draft {
+    /// The letter is whole: writes it through to the disk and closes the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the disk did not take it; the file is removed.
+    pub fn sync(self) -> Result<Synced> {
+        self.file.sync_all().map_err(Error::io("fsync", &self.unpublished.tmp))?;
+        Ok(Synced { bytes: self.bytes, octets: self.wire.octets(), unpublished: self.unpublished })
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.bytes += written as u64;
+        self.wire.feed(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A letter that is safe on the disk and that nobody sees yet. It holds no open file.
+#[derive(Debug)]
+pub struct Synced {
+    bytes: u64,
+    octets: u64,
+    unpublished: Unpublished,
+}
+
+impl Synced {
+    /// Its size on disk, the `S=` of its name.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Its size with CRLF line ends, the `W=` of its name.
+    #[must_use]
+    pub fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    /// A copy of the letter for another Maildir, as safe as this one: a letter for a thousand
+    /// users is received into one draft and needs no thousand open files.
+    ///
+    /// # Errors
+    /// [`Error::Io`] names the file that could not be made or written.
+    pub fn copy_to(&self, other: &Maildir) -> Result<Synced> {
+        let from = &self.unpublished.tmp;
+        let mut letter = File::open(from).map_err(Error::io("open", from))?;
+        let mut copy = other.draft()?;
+        // File to File: the kernel copies, or shares the blocks where the file system can.
+        io::copy(&mut letter, &mut copy.file).map_err(Error::io("write", &copy.unpublished.tmp))?;
+        copy.file.sync_all().map_err(Error::io("fsync", &copy.unpublished.tmp))?;
+        Ok(Synced { bytes: self.bytes, octets: self.octets, unpublished: copy.unpublished })
+    }
+
+    /// Makes the letter visible: renames it into `new`, never over another file, and writes the
+    /// name through to the disk. After this the letter may be acknowledged.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; then the letter is neither in `new` nor in `tmp`.
+    pub fn publish(self) -> Result<Published> {
+        let Unpublished { maildir, base, tmp } = &self.unpublished;
+        let mut name = base.clone();
+        name.push(format!(",S={},W={}", self.bytes, self.octets));
+        let folder = maildir.join("new");
+        let path = folder.join(&name);
+        rename_new(tmp, &path)?;
+        let published = Published { maildir: maildir.clone(), name, path };
+        match sync_dir(&folder) {
+            Ok(()) => Ok(published),
+            Err(error) => {
+                // Not known to survive, so it must not be seen either.
+                let _ = published.retract();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// rename(2) that fails where the new name is taken; link and unlink where the file system
+/// cannot do that.
+fn rename_new(from: &Path, to: &Path) -> Result<()> {
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(Errno::EINVAL | Errno::ENOSYS) => {
+            // The name in `tmp` goes when the letter's `Unpublished` is dropped.
+            fs::hard_link(from, to).map_err(Error::io("link", to))
+        }
+        Err(errno) => Err(Error::io("rename", to)(errno)),
+    }
+}
+
+/// A delivered letter.
+#[derive(Debug)]
+pub struct Published {
+    maildir: PathBuf,
+    name: OsString,
+    path: PathBuf,
+}
+
+impl Published {
+    /// Where the letter lies, until another program moves it.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the letter back, for a delivery that failed for somebody else; also where a reader
+    /// has moved it to `cur` already.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it is there and cannot be removed.
+    pub fn retract(self) -> Result<()> {
+        match fs::remove_file(&self.path) {
+            Ok(()) => return sync_dir(&self.maildir.join("new")),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("unlink", &self.path)(error)),
+        }
+        let cur = self.maildir.join("cur");
+        let entries = fs::read_dir(&cur).map_err(Error::io("open", &cur))?;
+        for entry in entries.flatten() {
+            let found = entry.file_name();
+            if name::base(found.as_encoded_bytes()) == self.name.as_encoded_bytes() {
+                let path = entry.path();
+                fs::remove_file(&path).map_err(Error::io("unlink", &path))?;
+                return sync_dir(&cur);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "maildir_tests.rs"]
+pub(crate) mod tests;

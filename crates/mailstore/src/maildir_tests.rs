@@ -1,0 +1,161 @@
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+
+/// A folder of its own for one test, removed afterwards.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Folder {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("mailstore-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn maildir() -> (Folder, Maildir) {
+    let folder = Folder::new();
+    let maildir = Maildir::create(folder.path().join("Maildir")).unwrap();
+    (folder, maildir)
+}
+
+fn files(maildir: &Maildir, part: &str) -> Vec<String> {
+    let entries = fs::read_dir(maildir.path().join(part)).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn letter(maildir: &Maildir, text: &[u8]) -> Synced {
+    let mut draft = maildir.draft().unwrap();
+    draft.write_all(text).unwrap();
+    draft.sync().unwrap()
+}
+
+#[test]
+fn a_letter_goes_from_tmp_to_new_with_its_sizes_in_the_name() {
+    let (_f, maildir) = maildir();
+    let mut draft = maildir.draft().unwrap();
+    assert_eq!((files(&maildir, "tmp").len(), files(&maildir, "new").len()), (1, 0));
+    draft.write_all(b"Subject: x\n").unwrap();
+    draft.write_all(b"\n.\nend").unwrap();
+    let synced = draft.sync().unwrap();
+    assert_eq!((synced.bytes(), synced.octets()), (17, 22));
+    let published = synced.publish().unwrap();
+    assert_eq!(fs::read(published.path()).unwrap(), b"Subject: x\n\n.\nend");
+    let mode = fs::metadata(published.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(files(&maildir, "tmp").is_empty());
+    let names = files(&maildir, "new");
+    assert!(names[0].ends_with(",S=17,W=22"), "{names:?}");
+    drop(published);
+    assert_eq!(files(&maildir, "new"), names);
+}
+
+#[test]
+fn what_is_dropped_before_it_is_published_leaves_nothing() {
+    let (_f, maildir) = maildir();
+    drop(maildir.draft().unwrap());
+    drop(letter(&maildir, b"x\n"));
+    assert!(files(&maildir, "tmp").is_empty());
+    assert!(files(&maildir, "new").is_empty());
+}
+
+#[test]
+fn a_published_letter_can_be_taken_back_also_after_a_reader_moved_it() {
+    let (_f, maildir) = maildir();
+    letter(&maildir, b"x\n").publish().unwrap().retract().unwrap();
+    assert!(files(&maildir, "new").is_empty());
+
+    let published = letter(&maildir, b"x\n").publish().unwrap();
+    let keep = letter(&maildir, b"x\n").publish().unwrap();
+    for letter in [published.path(), keep.path()] {
+        let name = letter.file_name().unwrap().to_str().unwrap();
+        fs::rename(letter, maildir.path().join("cur").join(format!("{name}:2,S"))).unwrap();
+    }
+    published.retract().unwrap();
+    assert_eq!(files(&maildir, "cur").len(), 1);
+    keep.retract().unwrap();
+    assert!(files(&maildir, "cur").is_empty());
+}
+
+#[test]
+fn nothing_is_ever_overwritten() {
+    let (_f, maildir) = maildir();
+    let synced = letter(&maildir, b"mine\n");
+    let mut name = synced.unpublished.base.clone();
+    name.push(",S=5,W=6");
+    let taken = maildir.path().join("new").join(name);
+    fs::write(&taken, "theirs").unwrap();
+    let error = synced.publish().unwrap_err().to_string();
+    assert!(error.ends_with(": File exists"), "{error}");
+    assert_eq!(fs::read(&taken).unwrap(), b"theirs");
+    assert!(files(&maildir, "tmp").is_empty());
+}
+
+#[test]
+fn a_letter_can_be_copied_to_another_maildir_before_it_is_seen() {
+    let (folder, maildir) = maildir();
+    let other = Maildir::create(folder.path().join("other")).unwrap();
+    let synced = letter(&maildir, b"a\nb\n");
+    let copy = synced.copy_to(&other).unwrap();
+    assert!(files(&maildir, "new").is_empty() && files(&other, "new").is_empty());
+    let (a, b) = (synced.publish().unwrap(), copy.publish().unwrap());
+    assert_eq!(fs::read(b.path()).unwrap(), b"a\nb\n");
+    assert_ne!(a.path().file_name(), b.path().file_name());
+    assert!(b.path().to_str().unwrap().ends_with(",S=4,W=6"));
+}
+
+#[test]
+fn create_makes_what_is_missing_and_open_does_not() {
+    let folder = Folder::new();
+    let path = folder.path().join("a/b/Maildir");
+    let error = Maildir::open(&path).unwrap_err().to_string();
+    assert_eq!(error, format!("open {}/tmp: No such file or directory", path.display()));
+    Maildir::create(&path).unwrap();
+    for part in ["", "tmp", "new", "cur"] {
+        let mode = fs::metadata(path.join(part)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{part}");
+    }
+    Maildir::create(&path).unwrap();
+    Maildir::open(&path).unwrap();
+}
+
+#[test]
+fn a_file_in_place_of_a_folder_is_an_error() {
+    let folder = Folder::new();
+    let path = folder.path().join("Maildir");
+    fs::write(&path, "").unwrap();
+    for error in [Maildir::create(&path).unwrap_err(), Maildir::open(&path).unwrap_err()] {
+        assert!(error.to_string().ends_with(": Not a directory"), "{error}");
+    }
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("new"), "").unwrap();
+    let error = Maildir::create(&path).unwrap_err();
+    assert!(error.to_string().ends_with("new: Not a directory"), "{error}");
+}
+
+#[test]
+fn a_folder_that_vanished_makes_publishing_fail() {
+    let (_f, maildir) = maildir();
+    let synced = letter(&maildir, b"x\n");
+    fs::remove_dir(maildir.path().join("new")).unwrap();
+    assert!(synced.publish().is_err());
+    assert!(files(&maildir, "tmp").is_empty());
+}

@@ -1,0 +1,301 @@
+//! The POP3 maildrop (RFC 1939 §4, §5): the letters of a Maildir as they were when the session
+//! began, numbered in the order of their arrival, under an exclusive lock.
+//!
+//! The lock is flock(2) on the Maildir folder itself: no file is left behind, two names of one
+//! folder are one lock, and the kernel frees it however the process ends.
+//!
+//! Other programs go on working on the folder: they deliver (unseen by this session), move letters
+//! from `new` to `cur` and change flags (the letter is found again by the part of its name that
+//! never changes), and remove letters (which is then an error of that letter alone).
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::dir::{Dir, Entry, Type};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::error::{Error, Result};
+use crate::name;
+use crate::size::WireSize;
+
+/// How a folder is opened.
+const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+/// How a letter is opened: never through a symbolic link, never waiting for a FIFO's other end.
+const LETTER: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_NOCTTY)
+    .union(OFlag::O_CLOEXEC);
+
+/// The two folders that hold letters. `new` is read first: what moves meanwhile to `cur` is seen
+/// there again and not missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Cur,
+    New,
+}
+
+impl Place {
+    const BOTH: [Place; 2] = [Place::New, Place::Cur];
+
+    fn name(self) -> &'static str {
+        match self {
+            Place::New => "new",
+            Place::Cur => "cur",
+        }
+    }
+}
+
+/// One letter as it was seen last.
+#[derive(Debug)]
+struct Letter {
+    arrival: (u64, u64),
+    name: Vec<u8>,
+    place: Place,
+    /// With CRLF line ends; from the name, or counted once.
+    octets: Option<u64>,
+}
+
+impl Letter {
+    fn new(place: Place, name: &[u8]) -> Letter {
+        let base = name::base(name);
+        let (arrival, octets) = (name::arrival(base), name::wire_size(base));
+        Letter { arrival, name: name.to_vec(), place, octets }
+    }
+
+    /// Who it is and where it stands among the others.
+    fn key(&self) -> ((u64, u64), &[u8]) {
+        (self.arrival, name::base(&self.name))
+    }
+
+    fn relative(&self) -> PathBuf {
+        Path::new(self.place.name()).join(OsStr::from_bytes(&self.name))
+    }
+}
+
+/// A locked maildrop. Letters are told by their index, from 0. The lock is freed when it is
+/// dropped.
+#[derive(Debug)]
+pub struct Maildrop {
+    path: PathBuf,
+    /// The Maildir folder, locked; none where there is no Maildir yet.
+    folder: Option<Flock<OwnedFd>>,
+    letters: Vec<Letter>,
+}
+
+/// What came of removing letters.
+#[derive(Debug, Default)]
+pub struct Removal {
+    /// How many are gone, those that another program had removed already counted.
+    pub removed: usize,
+    /// What was in the way of the others.
+    pub failed: Vec<Error>,
+}
+
+impl Maildrop {
+    /// Opens, locks and lists the maildrop of a Maildir. A Maildir that does not exist yet is an
+    /// empty maildrop. No letter is opened, and none is asked for its size.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] while another session has it; [`Error::Io`] where it cannot be read.
+    pub fn open(path: &Path) -> Result<Maildrop> {
+        let mut drop = Maildrop { path: path.to_owned(), folder: None, letters: Vec::new() };
+        let folder = match open(path, FOLDER, Mode::empty()) {
+            Ok(folder) => folder,
+            // A link to nowhere is no Maildir to come but a mistake, or a disk not mounted.
+            Err(Errno::ENOENT) if !path.is_symlink() => return Ok(drop),
+            Err(errno) => return Err(Error::io("open", path)(errno)),
+        };
+        match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => drop.folder = Some(locked),
+            Err((_, Errno::EWOULDBLOCK)) => {
+                return Err(Error::InUse { what: path.display().to_string() });
+            }
+            Err((_, errno)) => return Err(Error::io("lock", path)(errno)),
+        }
+        let mut letters = Vec::new();
+        drop.list(|letter| letters.push(letter))?;
+        // Of a letter seen in both folders the one in `cur` is the later sight, and is kept.
+        letters.sort_by(|a, b| a.key().cmp(&b.key()).then(a.place.cmp(&b.place)));
+        letters.dedup_by(|again, first| again.key() == first.key());
+        drop.letters = letters;
+        Ok(drop)
+    }
+
+    /// How many letters there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.letters.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
+    /// The unique id of a letter (RFC 1939 §7, UIDL): 1 to 70 characters from 0x21 to 0x7E, the
+    /// same in every session, whatever becomes of its flags.
+    #[must_use]
+    pub fn uid(&self, index: usize) -> Option<Vec<u8>> {
+        self.letters.get(index).map(|letter| name::uid(name::base(&letter.name)))
+    }
+
+    /// The size of a letter with CRLF line ends (RFC 1939 §11), where it is known without reading.
+    #[must_use]
+    pub fn known_size(&self, index: usize) -> Option<u64> {
+        self.letters.get(index).and_then(|letter| letter.octets)
+    }
+
+    /// The size of a letter with CRLF line ends: from its name (`W=`), otherwise counted, once.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it has to be read and cannot be.
+    pub fn size(&mut self, index: usize) -> Result<u64> {
+        if let Some(octets) = self.known_size(index) {
+            return Ok(octets);
+        }
+        let file = self.read(index)?;
+        let octets = WireSize::of(file).map_err(Error::io("read", &self.full_path(index)))?;
+        if let Some(letter) = self.letters.get_mut(index) {
+            letter.octets = Some(octets);
+        }
+        Ok(octets)
+    }
+
+    /// Opens a letter for reading, wherever other programs have moved it.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: `No such file or directory` where somebody removed it.
+    pub fn read(&mut self, index: usize) -> Result<File> {
+        match self.open_letter(index) {
+            Err(Errno::ENOENT) if self.find_again()? => self.open_letter(index),
+            other => other,
+        }
+        .map_err(Error::io("open", &self.full_path(index)))
+    }
+
+    /// Removes letters, as many as can be removed. One that is gone already counts as removed.
+    pub fn remove(&mut self, indices: impl Iterator<Item = usize>) -> Removal {
+        let mut removal = Removal::default();
+        let mut lost = Vec::new();
+        for index in indices {
+            match self.unlink(index) {
+                Ok(()) => removal.removed += 1,
+                Err(Errno::ENOENT) => lost.push(index),
+                Err(errno) => removal.failed.push(self.unlink_error(index, errno)),
+            }
+        }
+        if lost.is_empty() {
+            return removal;
+        }
+        if let Err(error) = self.find_again() {
+            removal.failed.push(error);
+            return removal;
+        }
+        for index in lost {
+            match self.unlink(index) {
+                Ok(()) | Err(Errno::ENOENT) => removal.removed += 1,
+                Err(errno) => removal.failed.push(self.unlink_error(index, errno)),
+            }
+        }
+        removal
+    }
+
+    fn unlink_error(&self, index: usize, errno: Errno) -> Error {
+        Error::io("unlink", &self.full_path(index))(errno)
+    }
+
+    fn unlink(&self, index: usize) -> nix::Result<()> {
+        let letter = self.letters.get(index).ok_or(Errno::ENOENT)?;
+        let folder = self.folder.as_ref().ok_or(Errno::ENOENT)?;
+        unlinkat(&**folder, &letter.relative(), UnlinkatFlags::NoRemoveDir)
+    }
+
+    fn open_letter(&self, index: usize) -> nix::Result<File> {
+        let letter = self.letters.get(index).ok_or(Errno::ENOENT)?;
+        let folder = self.folder.as_ref().ok_or(Errno::ENOENT)?;
+        let file = openat(&**folder, &letter.relative(), LETTER, Mode::empty())?;
+        if file_type(fstat(&file)?.st_mode) != SFlag::S_IFREG {
+            return Err(Errno::EINVAL);
+        }
+        Ok(File::from(file))
+    }
+
+    fn full_path(&self, index: usize) -> PathBuf {
+        match self.letters.get(index) {
+            Some(letter) => self.path.join(letter.relative()),
+            None => self.path.clone(),
+        }
+    }
+
+    /// Lists the folders anew for the names that other programs have changed. Letters that came
+    /// meanwhile stay unseen. Tells whether any name is another one.
+    fn find_again(&mut self) -> Result<bool> {
+        let mut letters = std::mem::take(&mut self.letters);
+        let mut changed = false;
+        let listed = self.list(|seen| {
+            let Ok(at) = letters.binary_search_by(|letter| letter.key().cmp(&seen.key())) else {
+                return;
+            };
+            if let Some(letter) = letters.get_mut(at)
+                && (letter.place, &letter.name) != (seen.place, &seen.name)
+            {
+                (letter.place, letter.name) = (seen.place, seen.name);
+                changed = true;
+            }
+        });
+        self.letters = letters;
+        listed.map(|()| changed)
+    }
+
+    /// Hands every regular file of `new` and then of `cur` to `each`.
+    fn list(&self, mut each: impl FnMut(Letter)) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        for place in Place::BOTH {
+            let path = self.path.join(place.name());
+            let mut dir = match Dir::openat(&**folder, place.name(), FOLDER, Mode::empty()) {
+                Ok(dir) => dir,
+                Err(Errno::ENOENT) => continue,
+                Err(errno) => return Err(Error::io("open", &path)(errno)),
+            };
+            for entry in dir.iter() {
+                let entry = entry.map_err(Error::io("read", &path))?;
+                let name = entry.file_name().to_bytes();
+                if name.starts_with(b".") || !is_regular(folder, place, &entry) {
+                    continue;
+                }
+                each(Letter::new(place, name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an entry is a regular file. The folder itself tells on most file systems; on the others
+/// the file is asked.
+fn is_regular(folder: &OwnedFd, place: Place, entry: &Entry) -> bool {
+    match entry.file_type() {
+        Some(kind) => kind == Type::File,
+        None => {
+            let path =
+                Path::new(place.name()).join(OsStr::from_bytes(entry.file_name().to_bytes()));
+            fstatat(folder, &path, AtFlags::AT_SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| file_type(stat.st_mode) == SFlag::S_IFREG)
+        }
+    }
+}
+
+fn file_type(mode: nix::libc::mode_t) -> SFlag {
+    SFlag::from_bits_truncate(mode).intersection(SFlag::S_IFMT)
+}
+
+#[cfg(test)]
+#[path = "maildrop_tests.rs"]
+mod tests;

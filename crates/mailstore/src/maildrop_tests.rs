@@ -1,0 +1,176 @@
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::symlink;
+
+use nix::unistd::mkfifo;
+
+use super::*;
+use crate::maildir::tests::Folder;
+
+fn maildir() -> (Folder, PathBuf) {
+    let folder = Folder::new();
+    let path = folder.path().join("Maildir");
+    for part in ["cur", "new", "tmp"] {
+        fs::create_dir_all(path.join(part)).unwrap();
+    }
+    (folder, path)
+}
+
+fn uids(drop: &Maildrop) -> Vec<String> {
+    (0..drop.len()).map(|i| String::from_utf8(drop.uid(i).unwrap()).unwrap()).collect()
+}
+
+fn text(drop: &mut Maildrop, index: usize) -> String {
+    let mut text = String::new();
+    drop.read(index).unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn letters_of_new_and_cur_stand_in_the_order_of_arrival() {
+    let (_f, path) = maildir();
+    for name in ["new/10.M5P1.h", "cur/9.M1P1.h:2,S", "cur/10.M40P1.h:2,", "new/100.a.h", "new/x"] {
+        fs::write(path.join(name), "").unwrap();
+    }
+    let drop = Maildrop::open(&path).unwrap();
+    assert_eq!(uids(&drop), ["x", "9.M1P1.h", "10.M5P1.h", "10.M40P1.h", "100.a.h"]);
+}
+
+#[test]
+fn sizes_come_from_the_name_and_are_counted_where_it_does_not_tell() {
+    let (_f, path) = maildir();
+    fs::write(path.join("new/1.a.h,S=2,W=77"), "a\n").unwrap();
+    fs::write(path.join("cur/2.a.h,S=4:2,S"), "a\nb\n").unwrap();
+    fs::write(path.join("cur/3.a.h"), "a\r\nb").unwrap();
+    let mut drop = Maildrop::open(&path).unwrap();
+    assert_eq!([0, 1, 2].map(|i| drop.known_size(i)), [Some(77), None, None]);
+    assert_eq!([0, 1, 2].map(|i| drop.size(i).unwrap()), [77, 6, 6]);
+    assert_eq!(drop.known_size(1), Some(6));
+    assert!(drop.size(3).is_err());
+}
+
+#[test]
+fn a_second_session_is_told_that_the_maildrop_is_in_use_under_any_name() {
+    let (folder, path) = maildir();
+    let link = folder.path().join("link");
+    symlink(&path, &link).unwrap();
+    let first = Maildrop::open(&path).unwrap();
+    for name in [&path, &link] {
+        assert!(matches!(Maildrop::open(name), Err(Error::InUse { .. })));
+    }
+    drop(first);
+    let second = Maildrop::open(&link).unwrap();
+    assert!(matches!(Maildrop::open(&path), Err(Error::InUse { .. })));
+    drop(second);
+    Maildrop::open(&path).unwrap();
+}
+
+#[test]
+fn a_maildir_that_does_not_exist_yet_is_empty_and_a_link_to_nowhere_is_an_error() {
+    let folder = Folder::new();
+    let path = folder.path().join("home/Maildir");
+    assert!(Maildrop::open(&path).unwrap().is_empty());
+    assert!(Maildrop::open(&path).unwrap().read(0).is_err());
+    let link = folder.path().join("link");
+    symlink(&path, &link).unwrap();
+    assert!(Maildrop::open(&link).is_err());
+    fs::create_dir_all(&path).unwrap();
+    assert!(Maildrop::open(&link).unwrap().is_empty(), "without new and cur");
+}
+
+#[test]
+fn a_file_in_place_of_the_folder_is_an_error_that_does_not_pass_by_itself() {
+    let folder = Folder::new();
+    let path = folder.path().join("Maildir");
+    fs::write(&path, "").unwrap();
+    let error = Maildrop::open(&path).unwrap_err();
+    assert_eq!(error.to_string(), format!("open {}: Not a directory", path.display()));
+    assert!(!error.is_temporary());
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("cur"), "").unwrap();
+    assert!(Maildrop::open(&path).is_err());
+}
+
+#[test]
+fn only_regular_files_are_letters() {
+    let (folder, path) = maildir();
+    fs::write(folder.path().join("secret"), "s").unwrap();
+    symlink(folder.path().join("secret"), path.join("new/1.link")).unwrap();
+    mkfifo(&path.join("new/2.fifo"), Mode::S_IRWXU).unwrap();
+    fs::create_dir(path.join("cur/3.folder")).unwrap();
+    fs::write(path.join("cur/.hidden"), "").unwrap();
+    fs::write(path.join("cur/4.letter"), "").unwrap();
+    let mut drop = Maildrop::open(&path).unwrap();
+    assert_eq!(uids(&drop), ["4.letter"]);
+    // What a letter turns into later is not read either, nor waited for.
+    for make in [0, 1] {
+        fs::remove_file(path.join("cur/4.letter")).unwrap();
+        match make {
+            0 => symlink(folder.path().join("secret"), path.join("cur/4.letter")).unwrap(),
+            _ => mkfifo(&path.join("cur/4.letter"), Mode::S_IRWXU).unwrap(),
+        }
+        assert!(drop.read(0).is_err());
+    }
+}
+
+#[test]
+fn a_letter_is_found_again_after_its_flags_changed_or_it_moved() {
+    let (_f, path) = maildir();
+    for n in 1..=3 {
+        fs::write(path.join(format!("new/{n}.a.h")), format!("{n}")).unwrap();
+    }
+    let mut drop = Maildrop::open(&path).unwrap();
+    let before = uids(&drop);
+    fs::rename(path.join("new/1.a.h"), path.join("cur/1.a.h:2,S")).unwrap();
+    fs::rename(path.join("new/3.a.h"), path.join("cur/3.a.h:2,")).unwrap();
+    fs::write(path.join("new/2.b.h"), "came later").unwrap();
+    assert_eq!([text(&mut drop, 0), text(&mut drop, 1), text(&mut drop, 2)], ["1", "2", "3"]);
+    fs::rename(path.join("cur/1.a.h:2,S"), path.join("cur/1.a.h:2,RS")).unwrap();
+    assert_eq!(text(&mut drop, 0), "1");
+    assert_eq!(uids(&drop), before);
+    fs::rename(path.join("cur/1.a.h:2,RS"), path.join("cur/1.a.h:2,FRS")).unwrap();
+    assert_eq!(drop.remove([0, 2].into_iter()).removed, 2);
+    let left = Maildrop::open(&path);
+    assert!(matches!(left, Err(Error::InUse { .. })));
+    std::mem::drop(drop);
+    assert_eq!(uids(&Maildrop::open(&path).unwrap()), ["2.a.h", "2.b.h"]);
+}
+
+#[test]
+fn a_letter_that_somebody_removed_is_an_error_of_its_own_and_counts_as_removed() {
+    let (_f, path) = maildir();
+    fs::write(path.join("new/1.a"), "1").unwrap();
+    fs::write(path.join("new/2.a"), "2").unwrap();
+    let mut drop = Maildrop::open(&path).unwrap();
+    fs::remove_file(path.join("new/1.a")).unwrap();
+    let error = drop.read(0).unwrap_err();
+    assert!(error.to_string().ends_with("new/1.a: No such file or directory"), "{error}");
+    assert!(drop.size(0).is_err());
+    assert_eq!(text(&mut drop, 1), "2");
+    let removal = drop.remove(0..2);
+    assert_eq!((removal.removed, removal.failed.len()), (2, 0));
+}
+
+#[test]
+fn one_letter_that_cannot_be_removed_does_not_keep_the_others() {
+    let (_f, path) = maildir();
+    for name in ["new/1.a", "new/2.a", "new/3.a"] {
+        fs::write(path.join(name), "").unwrap();
+    }
+    let mut drop = Maildrop::open(&path).unwrap();
+    fs::remove_file(path.join("new/2.a")).unwrap();
+    fs::create_dir(path.join("new/2.a")).unwrap();
+    let removal = drop.remove(0..3);
+    assert_eq!((removal.removed, removal.failed.len()), (2, 1));
+    assert!(removal.failed[0].to_string().contains("new/2.a: "));
+    assert!(!path.join("new/3.a").exists());
+}
+
+#[test]
+fn a_letter_seen_in_both_folders_is_one_letter() {
+    let (_f, path) = maildir();
+    fs::write(path.join("new/1.a"), "").unwrap();
+    fs::write(path.join("cur/1.a:2,S"), "").unwrap();
+    assert_eq!(uids(&Maildrop::open(&path).unwrap()), ["1.a"]);
+}

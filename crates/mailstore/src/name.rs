@@ -1,0 +1,135 @@
+//! Names of messages in a Maildir: `TIME.MusecPpidQn.HOST,S=bytes,W=octets:2,FLAGS`.
+//!
+//! What stands before the colon never changes; other programs change the flags behind it and move
+//! a message from `new` to `cur`. So the part before the colon tells who a message is.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use md5::{Digest, Md5};
+
+/// The longest unique id (RFC 1939 §7, UIDL).
+const UID_LIMIT: usize = 70;
+
+/// How many messages this process has named: the `Q` of a name.
+static NAMED: AtomicU64 = AtomicU64::new(0);
+
+/// A name that no other message has: the time to the microsecond, the process, a number within
+/// the process, the host.
+pub(crate) fn unique() -> OsString {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let host = nix::unistd::gethostname().unwrap_or_else(|_| OsString::from("localhost"));
+    let number = NAMED.fetch_add(1, Ordering::Relaxed);
+    let (seconds, micros, pid) = (now.as_secs(), now.subsec_micros(), std::process::id());
+    let mut name = format!("{seconds}.M{micros:06}P{pid}Q{number}.").into_bytes();
+    name.extend_from_slice(&safe_host(host.as_bytes()));
+    OsString::from_vec(name)
+}
+
+/// The host as a part of a name: `/` and `:` as the Maildir specification writes them, `\057` and
+/// `\072`; the comma too, because our sizes stand behind one.
+fn safe_host(host: &[u8]) -> Vec<u8> {
+    let mut safe = Vec::with_capacity(host.len());
+    for &octet in host {
+        match octet {
+            b'/' => safe.extend_from_slice(b"\\057"),
+            b':' => safe.extend_from_slice(b"\\072"),
+            b',' => safe.extend_from_slice(b"\\054"),
+            _ => safe.push(octet),
+        }
+    }
+    if safe.is_empty() { b"localhost".to_vec() } else { safe }
+}
+
+/// What stands before the flags.
+pub(crate) fn base(name: &[u8]) -> &[u8] {
+    name.split(|&b| b == b':').next().unwrap_or(name)
+}
+
+/// The size on the wire, where the name tells it (`W=`).
+pub(crate) fn wire_size(base: &[u8]) -> Option<u64> {
+    base.split(|&b| b == b',').skip(1).find_map(|field| number(field.strip_prefix(b"W=")?))
+}
+
+/// When the message arrived: seconds, microseconds; 0 where the name does not tell.
+pub(crate) fn arrival(base: &[u8]) -> (u64, u64) {
+    let mut parts = base.splitn(3, |&b| b == b'.');
+    let seconds = parts.next().and_then(number).unwrap_or(0);
+    let micros = parts.next().and_then(|unique| {
+        let digits = unique.strip_prefix(b"M")?;
+        let end = digits.iter().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
+        number(digits.get(..end)?)
+    });
+    (seconds, micros.unwrap_or(0))
+}
+
+/// The unique id of a message (RFC 1939 §7): its name before the flags, or, where that is too long
+/// or holds other characters than 0x21 to 0x7E, a digest of it.
+pub(crate) fn uid(base: &[u8]) -> Vec<u8> {
+    if (1..=UID_LIMIT).contains(&base.len()) && base.iter().all(u8::is_ascii_graphic) {
+        return base.to_vec();
+    }
+    Md5::digest(base).iter().flat_map(|octet| format!("{octet:02x}").into_bytes()).collect()
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_the_time_the_process_a_number_and_the_host() {
+        let (a, b) = (unique(), unique());
+        assert_ne!(a, b);
+        let text = a.into_string().unwrap();
+        let pid = format!("P{}Q", std::process::id());
+        assert!(text.contains(&pid), "{text}");
+        assert!(arrival(text.as_bytes()).0 > 1_600_000_000);
+    }
+
+    #[test]
+    fn a_host_with_slash_colon_or_comma_is_written_in_octal() {
+        assert_eq!(safe_host(b"a/b:c,d"), b"a\\057b\\072c\\054d");
+        assert_eq!(safe_host(b""), b"localhost");
+    }
+
+    #[test]
+    fn base_and_size_come_from_the_name() {
+        assert_eq!(base(b"1.M2P3.h,S=4,W=5:2,RS"), b"1.M2P3.h,S=4,W=5");
+        assert_eq!(base(b"1.a.h"), b"1.a.h");
+        assert_eq!(wire_size(b"1.M2P3.h,S=4,W=5"), Some(5));
+        assert_eq!(wire_size(b"1.M2P3.h,W=5x"), None);
+        assert_eq!(wire_size(b"1.M2P3.h,W="), None);
+        assert_eq!(wire_size(b"1.M2P3.h,W=99999999999999999999999"), None);
+        assert_eq!(wire_size(b"W=5"), None);
+    }
+
+    #[test]
+    fn arrival_is_compared_as_numbers() {
+        assert_eq!(arrival(b"1700000000.M7P1Q0.h"), (1_700_000_000, 7));
+        assert_eq!(arrival(b"1700000000.123_4.h"), (1_700_000_000, 0));
+        assert_eq!(arrival(b"letter"), (0, 0));
+        assert_eq!(arrival(b""), (0, 0));
+    }
+
+    #[test]
+    fn a_unique_id_is_one_to_seventy_printable_characters() {
+        assert_eq!(uid(b"1.M2P3.h,S=4,W=5"), b"1.M2P3.h,S=4,W=5");
+        let long = [b'a'; 71];
+        for odd in [&long[..], b"", b"a b", b"a\x7f", b"\xc3\xa4", b"tab\t"] {
+            let id = uid(odd);
+            assert_eq!(id.len(), 32);
+            assert!(id.iter().all(u8::is_ascii_graphic));
+        }
+        assert_ne!(uid(&[b'a'; 71]), uid(&[b'a'; 72]));
+        assert_eq!(uid(&[b'a'; 70]), [b'a'; 70]);
+    }
+}
