@@ -1,1 +1,34 @@
-//! For tests only: start a daemon, wait for its port, count zombies and descriptors; a scripted peer.
+//! For tests only: start a daemon, wait for its port, count zombies and descriptors; a scripted
+//! peer.
+//!
+//! Every wait here is for a condition and has a watchdog; nothing sleeps for a fixed time and
+//! hopes. A helper that fails panics: that is how a test says so.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![forbid(unsafe_code)]
+
+mod daemon;
+mod peer;
+mod process;
+mod tempdir;
+
+pub use daemon::{Daemon, run};
+pub use peer::Peer;
+pub use process::{children, descriptors, file_of_descriptor, sockets_in, state, zombies};
+pub use tempdir::TempDir;
+
+use std::time::{Duration, Instant};
+
+/// How long any wait of a test may last before it has failed.
+pub const WATCHDOG: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// It does not hold within [`WATCHDOG`].
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + WATCHDOG;
+    while !condition() {
+        assert!(Instant::now() < until, "watchdog: waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

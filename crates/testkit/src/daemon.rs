@@ -1,0 +1,195 @@
+//! A daemon under test, and programs that run to their end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+
+use crate::{WATCHDOG, wait_until};
+
+/// A daemon that was started on a free loopback port; killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    addr: Option<SocketAddr>,
+}
+
+impl Daemon {
+    /// Starts a binary (`env!("CARGO_BIN_EXE_echod")`) and waits until it listens. Adds
+    /// `-l 127.0.0.1:0` unless `-l` is there, and `-u root` when root runs the test without `-u`.
+    ///
+    /// # Panics
+    /// It ends instead, or says nothing within the watchdog's time.
+    #[must_use]
+    pub fn start<S: AsRef<str>>(binary: &str, args: &[S]) -> Daemon {
+        Daemon::spawn(Command::new(binary), args)
+    }
+
+    /// As [`Daemon::start`], with a command that the test has prepared (environment, limits).
+    ///
+    /// # Panics
+    /// As [`Daemon::start`].
+    #[must_use]
+    pub fn spawn<S: AsRef<str>>(mut command: Command, args: &[S]) -> Daemon {
+        let given = |option: &str| args.iter().any(|a| a.as_ref() == option);
+        command.args(args.iter().map(AsRef::as_ref));
+        if !given("-l") && !given("--listen") {
+            command.args(["-l", "127.0.0.1:0"]);
+        }
+        if geteuid().is_root() && !given("-u") {
+            command.args(["-u", "root"]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the daemon's binary");
+        let log = Arc::new(Mutex::new(String::new()));
+        collect(child.stderr.take().unwrap(), Arc::clone(&log));
+        let mut daemon = Daemon { child, log, addr: None };
+        wait_until("the daemon listens", || {
+            let log = daemon.log();
+            let ended = daemon.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the daemon ended ({ended:?}) before it listened: {log}");
+            log.contains("listening on ")
+        });
+        daemon.addr = daemon.listening().first().and_then(|at| at.parse().ok());
+        daemon
+    }
+
+    /// The first address it listens on.
+    ///
+    /// # Panics
+    /// That is no HOST:PORT.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr.expect("a daemon that listens on HOST:PORT")
+    }
+
+    /// All it listens on, as the log says it.
+    #[must_use]
+    pub fn listening(&self) -> Vec<String> {
+        let log = self.log();
+        let at = |line: &str| line.split_once("listening on ").map(|(_, at)| at.to_owned());
+        log.lines().filter_map(at).collect()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Everything it has logged so far.
+    ///
+    /// # Panics
+    /// Never, unless a reader of the log panicked.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until the log holds `text`.
+    pub fn wait_log(&self, text: &str) {
+        wait_until(&format!("the log holds '{text}'; it is:\n{}", self.log()), || {
+            self.log().contains(text)
+        });
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// It is gone.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).expect("a live daemon");
+    }
+
+    /// SIGTERM, and waits for the end.
+    #[must_use]
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// It lives on.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_child(&mut self.child, "the daemon ends")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let children = crate::children(self.pid());
+        let _ended_already = self.child.kill();
+        let _status = self.child.wait();
+        for pid in children {
+            let _ended_already = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        if thread::panicking() {
+            eprintln!("--- log of the daemon:\n{}---", self.log());
+        }
+    }
+}
+
+fn collect(stderr: ChildStderr, log: Arc<Mutex<String>>) {
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stderr);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+            log.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    });
+}
+
+fn wait_child(child: &mut Child, what: &str) -> ExitStatus {
+    let mut status = None;
+    wait_until(what, || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap()
+}
+
+/// Runs a program to its end with `stdin` as its standard input.
+///
+/// # Panics
+/// It lives longer than the watchdog allows; it is killed then.
+#[must_use]
+pub fn run(mut command: Command, stdin: &[u8]) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program");
+    let mut input = child.stdin.take().unwrap();
+    let stdin = stdin.to_vec();
+    let writer = thread::spawn(move || drop(input.write_all(&stdin)));
+    let mut stdout = child.stdout.take().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let out = thread::spawn(move || all(&mut stdout));
+    let err = thread::spawn(move || all(&mut stderr));
+    let until = Instant::now() + WATCHDOG * 3;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > until {
+            let _ended_just_now = child.kill();
+            let _status = child.wait();
+            panic!("watchdog: {command:?} did not end");
+        }
+        thread::sleep(std::time::Duration::from_millis(2));
+    };
+    writer.join().unwrap();
+    Output { status, stdout: out.join().unwrap(), stderr: err.join().unwrap() }
+}
+
+fn all(pipe: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    pipe.read_to_end(&mut bytes).unwrap();
+    bytes
+}

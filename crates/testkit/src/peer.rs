@@ -1,0 +1,155 @@
+//! The other end of a TCP conversation, scripted.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use nix::sys::socket::{setsockopt, sockopt};
+
+use crate::WATCHDOG;
+
+/// A client that says just what the test says.
+#[derive(Debug)]
+pub struct Peer {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Peer {
+    /// Connects.
+    ///
+    /// # Panics
+    /// Nobody listens.
+    #[must_use]
+    pub fn connect(addr: SocketAddr) -> Peer {
+        Peer::new(TcpStream::connect_timeout(&addr, WATCHDOG).expect("a server that listens"))
+    }
+
+    /// Takes a connection that was made or accepted already.
+    ///
+    /// # Panics
+    /// It is no longer a socket.
+    #[must_use]
+    pub fn new(stream: TcpStream) -> Peer {
+        stream.set_read_timeout(Some(WATCHDOG)).unwrap();
+        stream.set_write_timeout(Some(WATCHDOG)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Peer { stream, buffer: Vec::new() }
+    }
+
+    /// The socket itself.
+    #[must_use]
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Sends bytes in one write where the kernel lets it.
+    ///
+    /// # Panics
+    /// The server has closed.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes).expect("a server that reads");
+    }
+
+    /// Sends bytes to a server that may be gone.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
+    }
+
+    /// The next line, with its CRLF; an empty one at the end of file.
+    ///
+    /// # Panics
+    /// The watchdog bites, or the connection is reset.
+    pub fn line(&mut self) -> Vec<u8> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                return self.buffer.drain(..=end).collect();
+            }
+            if self.fill().expect("a line from the server") == 0 {
+                return std::mem::take(&mut self.buffer);
+            }
+        }
+    }
+
+    /// The next line, which must begin with `prefix`.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn expect(&mut self, prefix: &str) -> Vec<u8> {
+        let line = self.line();
+        assert!(
+            line.starts_with(prefix.as_bytes()),
+            "wanted '{prefix}', got '{}'",
+            line.escape_ascii()
+        );
+        line
+    }
+
+    /// Sends a line, its CRLF added, and expects a reply that begins with `prefix`.
+    pub fn ask(&mut self, line: &str, prefix: &str) -> Vec<u8> {
+        self.send(format!("{line}\r\n"));
+        self.expect(prefix)
+    }
+
+    /// Exactly `n` bytes.
+    ///
+    /// # Panics
+    /// Fewer come.
+    pub fn take(&mut self, n: usize) -> Vec<u8> {
+        while self.buffer.len() < n {
+            assert!(self.fill().expect("bytes from the server") > 0, "end of file");
+        }
+        self.buffer.drain(..n).collect()
+    }
+
+    /// Everything until the server closes.
+    ///
+    /// # Panics
+    /// It does not close, or resets.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.fill().expect("the server's last bytes") > 0 {}
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// True when the server has closed, by FIN or by reset; what it sent before is thrown away.
+    pub fn is_closed(&mut self) -> bool {
+        loop {
+            match self.fill() {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(e) => return e.kind() == io::ErrorKind::ConnectionReset,
+            }
+        }
+    }
+
+    /// Half-close: no more from us.
+    ///
+    /// # Panics
+    /// The connection is gone.
+    pub fn shutdown_write(&mut self) {
+        self.stream.shutdown(Shutdown::Write).expect("a live connection");
+    }
+
+    /// Closes with a reset.
+    ///
+    /// # Panics
+    /// Never on Linux.
+    pub fn reset(self) {
+        let linger = libc_linger();
+        setsockopt(&self.stream, sockopt::Linger, &linger).unwrap();
+    }
+
+    fn fill(&mut self) -> io::Result<usize> {
+        let mut chunk = [0; 65536];
+        let n = self.stream.read(&mut chunk)?;
+        self.buffer.extend_from_slice(&chunk[..n]);
+        Ok(n)
+    }
+}
+
+/// SO_LINGER on, zero seconds: close sends RST.
+fn libc_linger() -> nix::libc::linger {
+    nix::libc::linger { l_onoff: 1, l_linger: 0 }
+}

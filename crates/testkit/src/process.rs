@@ -1,0 +1,66 @@
+//! Processes as /proc shows them.
+
+use std::path::PathBuf;
+
+/// The state letter of a process (`S` sleeping, `Z` zombie …), or `None` when there is none.
+#[must_use]
+pub fn state(pid: i32) -> Option<char> {
+    stat(pid).map(|(state, _)| state)
+}
+
+/// State and parent of a process, from /proc/PID/stat. The command's name, in parentheses, may
+/// hold anything, so both are counted from its end.
+fn stat(pid: i32) -> Option<(char, i32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+/// All children of a process, zombies too.
+///
+/// # Panics
+/// /proc cannot be read.
+#[must_use]
+pub fn children(parent: i32) -> Vec<i32> {
+    let all = std::fs::read_dir("/proc").expect("/proc");
+    let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| stat(*pid).is_some_and(|(_, ppid)| ppid == parent)).collect()
+}
+
+/// The children of a process that have ended and were not waited for.
+#[must_use]
+pub fn zombies(parent: i32) -> Vec<i32> {
+    children(parent).into_iter().filter(|pid| state(*pid) == Some('Z')).collect()
+}
+
+/// How many descriptors a process has open.
+///
+/// # Panics
+/// The process is gone.
+#[must_use]
+pub fn descriptors(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a live process").count()
+}
+
+/// What a descriptor of a process is, such as `socket:[4711]` or `/dev/null`.
+#[must_use]
+pub fn file_of_descriptor(pid: i32, fd: i32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()
+}
+
+/// How many TCP sockets of this machine with `port` at either end are in a state, numbered as in
+/// /proc/net/tcp (`01` ESTABLISHED, `06` TIME_WAIT, `08` CLOSE_WAIT, `0A` LISTEN).
+#[must_use]
+pub fn sockets_in(state: &str, port: u16) -> usize {
+    let port = format!(":{port:04X}");
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
+    let lines = tables.iter().flatten().flat_map(|table| table.lines().skip(1));
+    lines
+        .filter(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            fields.len() > 3
+                && fields[3] == state
+                && (fields[1].ends_with(&port) || fields[2].ends_with(&port))
+        })
+        .count()
+}
