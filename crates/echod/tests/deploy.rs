@@ -1,0 +1,235 @@
+//! Pid file, daemon, inetd, endpoints, limits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use testkit::{Daemon, Peer, TempDir, children, file_of_descriptor, run, state, wait_until};
+
+const ECHOD: &str = env!("CARGO_BIN_EXE_echod");
+
+fn echod(args: &[&str]) -> Daemon {
+    Daemon::start(ECHOD, args)
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(ECHOD);
+    command.args(args);
+    if geteuid().is_root() {
+        command.args(["-u", "root"]);
+    }
+    command
+}
+
+#[test]
+fn the_pid_file_names_the_server_is_locked_and_goes_with_it() {
+    let dir = TempDir::new();
+    let path = dir.path().join("echod.pid");
+    let file = path.to_str().unwrap();
+    let daemon = echod(&["-p", file]);
+    let pid = daemon.pid();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{pid}\n"));
+    let second = run(command(&["-l", "127.0.0.1:0", "-p", file]), b"");
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.ends_with(&format!("locked by the server with process id {pid}\n")), "{said}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{pid}\n"));
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_daemon_has_its_own_session_and_its_starter_returns_once_it_listens() {
+    let dir = TempDir::new();
+    let (pid_file, socket) = (dir.path().join("pid"), dir.path().join("sock"));
+    let listen = format!("unix:{}", socket.display());
+    let started = run(command(&["-d", "-p", pid_file.to_str().unwrap(), "-l", &listen]), b"");
+    assert!(started.status.success(), "{started:?}");
+    let mut client = UnixStream::connect(&socket).unwrap(); // at once: it listens already
+    client.write_all(b"hello").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut echo = String::new();
+    client.read_to_string(&mut echo).unwrap();
+    assert_eq!(echo, "hello");
+    let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
+    assert_eq!(cwd.to_str(), Some("/"));
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let session = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(3).unwrap();
+    assert_eq!(session, pid.to_string());
+    for fd in 0..3 {
+        assert_eq!(file_of_descriptor(pid, fd).unwrap().to_str(), Some("/dev/null"));
+    }
+    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    wait_until("the daemon has ended", || !matches!(state(pid), Some('S' | 'R')));
+    assert!(!pid_file.exists() && !socket.exists());
+}
+
+#[test]
+fn a_daemon_that_cannot_listen_says_so_to_its_starter() {
+    let dir = TempDir::new();
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = occupied.local_addr().unwrap().to_string();
+    let failed = run(command(&["-d", "-l", &at]), b"");
+    assert_eq!(failed.status.code(), Some(1));
+    let nowhere = dir.path().join("no/such/folder/pid");
+    let args = ["-d", "-l", "127.0.0.1:0", "-p", nowhere.to_str().unwrap()];
+    let failed = run(command(&args), b"");
+    assert_eq!(failed.status.code(), Some(1));
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert!(said.contains("pid file") && said.contains("No such file or directory"), "{said}");
+}
+
+#[test]
+fn under_inetd_standard_input_is_the_client() {
+    let (server, mut client) = tcp_pair();
+    let mut echod = inetd(OwnedFd::from(server));
+    client.write_all(b"hello").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut echo = String::new();
+    client.read_to_string(&mut echo).unwrap();
+    assert_eq!(echo, "hello"); // and no log line, though standard error is the client too
+    assert!(echod.wait().unwrap().success());
+}
+
+#[test]
+fn under_inetd_a_pipe_works_too() {
+    let output = run(command(&["-i", "-q"]), b"hello");
+    assert!(output.status.success());
+    assert_eq!(output.stdout, b"hello");
+}
+
+#[test]
+fn under_inetd_wait_the_passed_listener_is_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut echod = inetd(OwnedFd::from(listener));
+    for _ in 0..3 {
+        let mut peer = Peer::connect(addr);
+        peer.send("hello\n");
+        peer.expect("hello\n");
+    }
+    kill(Pid::from_raw(echod.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(echod.wait().unwrap().code(), Some(0));
+}
+
+/// As inetd starts it: descriptors 0, 1 and 2 are one socket.
+fn inetd(socket: OwnedFd) -> std::process::Child {
+    let twin = || Stdio::from(socket.try_clone().unwrap());
+    let mut command = command(&["-i"]);
+    command.stdin(twin()).stdout(twin()).stderr(twin()).spawn().unwrap()
+}
+
+fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (listener.accept().unwrap().0, client)
+}
+
+#[test]
+fn a_star_answers_both_families_and_logs_ipv4_plainly() {
+    let daemon = echod(&["-l", "*:0"]);
+    let listening = daemon.listening();
+    let port: u16 = listening[0].strip_prefix("*:").unwrap().parse().unwrap();
+    for host in ["127.0.0.1", "::1"] {
+        let mut peer = Peer::connect((host.parse::<std::net::IpAddr>().unwrap(), port).into());
+        peer.send("hello\n");
+        peer.expect("hello\n");
+    }
+    daemon.wait_log("client 127.0.0.1:");
+    daemon.wait_log("client [::1]:");
+}
+
+#[test]
+fn several_endpoints_are_served_at_once() {
+    let dir = TempDir::new();
+    let unix = format!("unix:{}", dir.path().join("sock").display());
+    let daemon = echod(&["-l", "127.0.0.1:0", "-l", &unix, "-l", "127.0.0.2:0"]);
+    assert_eq!(daemon.listening().len(), 3);
+    for at in daemon.listening() {
+        if let Ok(addr) = at.parse() {
+            Peer::connect(addr).ask("hello", "hello");
+        }
+    }
+    let mut client = UnixStream::connect(dir.path().join("sock")).unwrap();
+    client.write_all(b"hello").unwrap();
+    let mut echo = [0; 5];
+    client.read_exact(&mut echo).unwrap();
+    assert_eq!(&echo, b"hello");
+}
+
+#[test]
+fn a_stale_unix_socket_is_replaced_a_live_one_and_a_plain_file_are_refused() {
+    let dir = TempDir::new();
+    let path = dir.path().join("sock");
+    let listen = format!("unix:{}", path.display());
+    let mut first = echod(&["-l", &listen]);
+    let refused = run(command(&["-l", &listen]), b"");
+    assert_eq!(refused.status.code(), Some(1));
+    first.signal(Signal::SIGKILL);
+    assert!(!first.wait().success());
+    assert!(path.exists());
+    let second = echod(&["-l", &listen]);
+    assert_eq!(second.stop().code(), Some(0));
+    assert!(!path.exists());
+    std::fs::write(&path, "precious").unwrap();
+    assert_eq!(run(command(&["-l", &listen]), b"").status.code(), Some(1));
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+}
+
+#[test]
+fn client_n_plus_1_is_closed_with_an_end_of_file_until_a_place_is_free() {
+    let daemon = echod(&["-c", "2"]);
+    let talk = || {
+        let mut peer = Peer::connect(daemon.addr());
+        peer.send("hello\n");
+        peer.expect("hello\n");
+        peer
+    };
+    let (first, second) = (talk(), talk());
+    for _ in 0..20 {
+        assert_eq!(Peer::connect(daemon.addr()).rest(), b"");
+        assert_eq!(children(daemon.pid()).len(), 2);
+    }
+    drop(first);
+    wait_until("the place is free", || children(daemon.pid()).len() == 1);
+    drop((talk(), second));
+}
+
+#[test]
+fn root_serves_as_nobody_or_as_told() {
+    if !geteuid().is_root() {
+        // An ordinary user cannot become another one: that must be an error that says so.
+        let failed = run(Command::new(ECHOD), b"");
+        assert!(!failed.status.success()); // port 7
+        let mut other = Command::new(ECHOD);
+        other.args(["-l", "127.0.0.1:0", "-u", "root"]);
+        let said = String::from_utf8(run(other, b"").stderr).unwrap();
+        assert!(said.contains("user root: ") && said.contains("Operation not permitted"), "{said}");
+        return;
+    }
+    for user in ["nobody", "65534", "65534:65534"] {
+        let daemon = echod(&["-u", user]);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+        let ids = |name: &str| {
+            let line = status.lines().find(|l| l.starts_with(name)).unwrap().to_owned();
+            line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(ids("Uid:"), ["65534"; 4]);
+        assert_eq!(ids("Gid:"), ["65534"; 4]);
+        assert!(ids("Groups:").iter().all(|group| group == "65534"));
+    }
+    let mut unsaid = Command::new(ECHOD);
+    let mut child = unsaid.args(["-l", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut log, &mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.contains("serving as user nobody"), "{line}");
+}

@@ -1,0 +1,209 @@
+//! Start, signals, end.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use testkit::{
+    Daemon, Peer, TempDir, children, descriptors, file_of_descriptor, run, sockets_in, state,
+    wait_until,
+};
+
+const ECHOD: &str = env!("CARGO_BIN_EXE_echod");
+
+fn echod(args: &[&str]) -> Daemon {
+    Daemon::start(ECHOD, args)
+}
+
+/// Runs echod where it must end by itself.
+fn ends(args: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(ECHOD);
+    command.args(args);
+    if geteuid().is_root() {
+        command.args(["-u", "root"]);
+    }
+    let Output { status, stderr, .. } = run(command, b"");
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+fn talk(daemon: &Daemon) -> Peer {
+    let mut peer = Peer::connect(daemon.addr());
+    peer.send("hello\n");
+    peer.expect("hello\n");
+    peer
+}
+
+#[test]
+fn an_occupied_port_is_named_and_ends_with_1() {
+    let daemon = echod(&[]);
+    let at = daemon.addr().to_string();
+    let (code, said) = ends(&["-l", &at]);
+    assert_eq!(code, Some(1));
+    assert_eq!(said, format!("echod: bind {at}: Address already in use\n"));
+}
+
+#[test]
+fn bad_usage_ends_with_2_and_names_the_option() {
+    let (code, said) = ends(&["--frob"]);
+    assert_eq!(code, Some(2));
+    assert!(said.starts_with("echod: Unrecognized option: 'frob'\n"), "{said}");
+    let (code, said) = ends(&["--reap", "maybe"]);
+    assert_eq!(code, Some(2));
+    assert!(said.starts_with("echod: --reap 'maybe': "), "{said}");
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for (option, text) in [("--help", "--max-clients"), ("-V", "echod (forklore) ")] {
+        let mut command = Command::new(ECHOD);
+        command.arg(option);
+        let output = run(command, b"");
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        assert!(String::from_utf8(output.stdout).unwrap().contains(text));
+    }
+}
+
+#[test]
+fn sigterm_ends_an_idle_server_within_a_second() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut daemon = echod(&[]);
+        let since = Instant::now();
+        daemon.signal(signal);
+        assert_eq!(daemon.wait().code(), Some(0));
+        assert!(since.elapsed() < Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn sigterm_while_busy_stops_listening_at_once_and_lets_the_session_end() {
+    let mut daemon = echod(&[]);
+    let mut peer = talk(&daemon);
+    daemon.signal(Signal::SIGTERM);
+    wait_until("nobody listens", || sockets_in("0A", daemon.addr().port()) == 0);
+    peer.send("still here\n");
+    peer.expect("still here\n");
+    drop(peer);
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn past_its_grace_no_child_is_left_behind() {
+    let mut daemon = echod(&["--grace", "0.2"]);
+    let (_talking, mut stopped) = (talk(&daemon), talk(&daemon));
+    let pids = children(daemon.pid());
+    kill(Pid::from_raw(pids[1]), Signal::SIGSTOP).unwrap(); // deaf to SIGTERM
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert!(pids.iter().all(|pid| state(*pid).is_none()));
+    assert!(stopped.is_closed());
+}
+
+#[test]
+fn a_second_sigterm_does_not_wait_for_the_grace() {
+    let mut daemon = echod(&["--grace", "3600"]);
+    let _talking = talk(&daemon);
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_log("stopping: 1 clients");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn sigterm_at_two_hundred_random_instants_under_load_always_ends_the_server() {
+    let mut seed = Instant::now().elapsed().subsec_nanos() ^ std::process::id() ^ 0x5eed;
+    println!("seed {seed}");
+    for round in 0..200 {
+        let mut daemon = echod(&["--grace", "0.05"]);
+        let (addr, over) = (daemon.addr(), Arc::new(AtomicBool::new(false)));
+        let load = |_| {
+            let over = Arc::clone(&over);
+            thread::spawn(move || {
+                while !over.load(Relaxed) && std::net::TcpStream::connect(addr).is_ok() {}
+            })
+        };
+        let clients: Vec<_> = (0..4).map(load).collect();
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        thread::sleep(Duration::from_micros(u64::from(seed >> 17))); // 0 to 32 ms: the random instant
+        daemon.signal(Signal::SIGTERM);
+        let status = daemon.wait();
+        over.store(true, Relaxed);
+        clients.into_iter().for_each(|c| c.join().unwrap());
+        assert_eq!(status.code(), Some(0), "round {round}");
+    }
+}
+
+#[test]
+fn sighup_keeps_listener_and_sessions() {
+    let daemon = echod(&[]);
+    let mut peer = talk(&daemon);
+    let listener = |d: &Daemon| (3..10).find_map(|fd| socket_of(d.pid(), fd)).unwrap();
+    let before = listener(&daemon);
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_log("SIGHUP");
+    assert_eq!(listener(&daemon), before);
+    peer.send("still here\n");
+    peer.expect("still here\n");
+    drop(talk(&daemon));
+}
+
+fn socket_of(pid: i32, fd: i32) -> Option<String> {
+    let name = file_of_descriptor(pid, fd)?.to_str()?.to_owned();
+    name.starts_with("socket:").then_some(name)
+}
+
+#[test]
+fn sigusr1_logs_the_table_of_clients() {
+    let daemon = echod(&[]);
+    let _peer = talk(&daemon);
+    daemon.signal(Signal::SIGUSR1);
+    daemon.wait_log("1 of 256 clients");
+    daemon.wait_log("6 in, 6 out");
+}
+
+#[test]
+fn a_killed_parent_leaves_its_sessions_alone_and_a_restart_binds_at_once() {
+    let dir = TempDir::new();
+    let pid_file = dir.path().join("echod.pid");
+    let args = ["-p", pid_file.to_str().unwrap()];
+    let mut first = echod(&args);
+    let mut peer = talk(&first);
+    let orphans = children(first.pid());
+    drop(talk(&first)); // one connection in TIME_WAIT
+    let at = first.addr().to_string();
+    first.signal(Signal::SIGKILL);
+    assert!(!first.wait().success());
+    let second = echod(&["-l", &at, args[0], args[1]]);
+    drop(talk(&second));
+    peer.send("still here\n");
+    peer.expect("still here\n");
+    drop(peer);
+    wait_until("the orphan has ended", || orphans.iter().all(|p| !matches!(state(*p), Some('S'))));
+}
+
+#[test]
+fn a_child_has_default_signals_one_task_and_no_listener() {
+    let daemon = echod(&[]);
+    let before = descriptors(daemon.pid());
+    let _first = talk(&daemon);
+    let _second = talk(&daemon);
+    for child in children(daemon.pid()) {
+        let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find(|l| l.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().to_owned()
+        };
+        assert_eq!(u64::from_str_radix(&field("SigBlk:"), 16), Ok(0));
+        // What is left are the runtime's guard-page handlers: SIGBUS and SIGSEGV.
+        let caught = u64::from_str_radix(&field("SigCgt:"), 16).unwrap();
+        assert_eq!(caught & !(1 << 6 | 1 << 10), 0, "{caught:x}");
+        assert_eq!(field("Threads:"), "1");
+        let sockets = (0..64).filter(|fd| socket_of(child, *fd).is_some()).count();
+        assert_eq!(sockets, 1, "its own client's, and no other");
+    }
+    assert_eq!(descriptors(daemon.pid()), before, "the parent holds no client's socket");
+}

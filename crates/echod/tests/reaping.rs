@@ -1,0 +1,123 @@
+//! Zombies: none under waitpid, some under wait, all of them without a reaper.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::net::SocketAddr;
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use testkit::{Daemon, Peer, children, descriptors, sockets_in, wait_until, zombies};
+
+const ECHOD: &str = env!("CARGO_BIN_EXE_echod");
+
+fn echod(args: &[&str]) -> Daemon {
+    Daemon::start(ECHOD, args)
+}
+
+/// Slide "Client Terminates All Five Connections": all at once, when each has its child.
+fn come_and_go(daemon: &Daemon, clients: usize) {
+    let before = children(daemon.pid()).len();
+    let peers: Vec<Peer> = (0..clients)
+        .map(|i| {
+            let mut peer = Peer::connect(daemon.addr());
+            peer.send(format!("client {i}\n"));
+            peer.expect("client");
+            peer
+        })
+        .collect();
+    assert_eq!(children(daemon.pid()).len(), before + clients);
+    drop(peers);
+}
+
+fn echo_once(addr: SocketAddr) {
+    let mut peer = Peer::connect(addr);
+    peer.send("0123456789abcdef\n");
+    peer.expect("0123456789abcdef\n");
+}
+
+#[test]
+fn five_clients_that_close_at_once_leave_no_zombie() {
+    let daemon = echod(&[]);
+    for _ in 0..10 {
+        come_and_go(&daemon, 5);
+        wait_until("all five are reaped", || children(daemon.pid()).is_empty());
+    }
+}
+
+#[test]
+fn a_thousand_clients_at_concurrency_64_leave_no_zombie_no_descriptor_no_close_wait() {
+    let daemon = echod(&[]);
+    echo_once(daemon.addr());
+    wait_until("the first client is reaped", || children(daemon.pid()).is_empty());
+    let before = descriptors(daemon.pid());
+    let addr = daemon.addr();
+    let share = |n: usize| 1000 / 64 + usize::from(n < 1000 % 64);
+    let workers: Vec<_> = (0..64)
+        .map(|n| thread::spawn(move || (0..share(n)).for_each(|_| echo_once(addr))))
+        .collect();
+    workers.into_iter().for_each(|w| w.join().unwrap());
+    wait_until("all are reaped", || children(daemon.pid()).is_empty());
+    come_and_go(&daemon, 5);
+    wait_until("all five are reaped", || children(daemon.pid()).is_empty());
+    assert_eq!(descriptors(daemon.pid()), before);
+    assert_eq!(sockets_in("08", addr.port()), 0);
+    assert_eq!(daemon.log().matches(" start: pid ").count(), 1006);
+    wait_until("every end is logged", || daemon.log().matches(" end: pid ").count() == 1006);
+}
+
+#[test]
+fn two_hundred_children_killed_together_leave_no_zombie() {
+    let daemon = echod(&[]);
+    let peers: Vec<Peer> = (0..200)
+        .map(|_| {
+            let mut peer = Peer::connect(daemon.addr());
+            peer.send("x");
+            peer.take(1);
+            peer
+        })
+        .collect();
+    for child in children(daemon.pid()) {
+        kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
+    }
+    wait_until("all are reaped", || children(daemon.pid()).is_empty());
+    wait_until("all are logged", || daemon.log().matches("signal 9 (SIGKILL)").count() == 200);
+    drop(peers);
+}
+
+#[test]
+fn without_a_reaper_every_client_leaves_a_zombie() {
+    let daemon = echod(&["--reap", "none"]);
+    come_and_go(&daemon, 5);
+    wait_until("five zombies", || zombies(daemon.pid()).len() == 5);
+    come_and_go(&daemon, 20);
+    wait_until("25 zombies", || zombies(daemon.pid()).len() == 25);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
+fn zombies_do_not_use_up_the_limit_of_clients() {
+    let daemon = echod(&["--reap", "none", "-c", "5"]);
+    for clients in [5, 10, 15] {
+        come_and_go(&daemon, 5);
+        wait_until("all have ended", || zombies(daemon.pid()).len() == clients);
+    }
+}
+
+/// Signals are not queued: of the children that end together, `wait` in the handler meets only
+/// some. How many is a matter of timing, so this counts over many rounds.
+#[test]
+fn wait_in_the_handler_leaves_fewer_zombies_than_clients_but_some() {
+    let daemon = echod(&["--reap", "wait"]);
+    let mut clients = 0;
+    while clients == 0 || zombies(daemon.pid()).is_empty() {
+        assert!(clients < 2000, "wait left no zombie after {clients} clients");
+        come_and_go(&daemon, 5);
+        clients += 5;
+        wait_until("all have ended", || {
+            children(daemon.pid()).len() == zombies(daemon.pid()).len()
+        });
+    }
+    assert!(zombies(daemon.pid()).len() < clients);
+    println!("{} zombies after {clients} clients", zombies(daemon.pid()).len());
+    assert_eq!(daemon.stop().code(), Some(0));
+}
