@@ -1,2 +1,39 @@
-//! Not written yet.
-fn main() {}
+//! An SMTP server: takes letters for the users of this machine and lays them into their Maildirs.
+//! Slides: "Протокол SMTP (RFC-5321)"; TCP echo server, `main`.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use forknet::{RootPolicy, Server, Service};
+use smtpd::options::{self, Config};
+use smtpd::session::smtp_session;
+
+const SERVICE: Service = Service {
+    name: "smtpd",
+    about: "Takes letters by SMTP (RFC 5321) for local users, into their Maildirs.",
+    port: 25,
+    // RFC 5321 §4.5.3.2.7
+    idle: Duration::from_secs(5 * 60),
+    root: RootPolicy::Refuse,
+};
+
+fn main() -> ExitCode {
+    forknet::main(SERVICE.name, run)
+}
+
+fn run(args: Vec<OsString>) -> forknet::Result<()> {
+    let line = forknet::command_line(&SERVICE, options::declare, args)?;
+    let config = Config::read(&line.matches)?;
+    let mut server = Server::new(&SERVICE, line.server)?;
+    let host = &config.hostname;
+    server.busy = format!("421 4.3.2 {host} too many clients, try again later\r\n").into_bytes();
+    server.unavailable = format!("421 4.3.2 {host} cannot serve now, try later\r\n").into_bytes();
+    server.end_idle_on_shutdown = true;
+
+    server.listen()?; //            socket, bind, listen
+    server.detach()?; //            -d, -p
+    server.drop_privileges()?; //   -u
+    server.serve(|client| smtp_session(&config, client)) // accept, fork, reap
+}

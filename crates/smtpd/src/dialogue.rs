@@ -1,0 +1,431 @@
+//! The commands of a session and the state they lead to. No stream in here: a line goes in, what
+//! is to be done comes out.
+
+use crate::address::{self, Path, is_domain, is_literal};
+use crate::envelope::{Caller, Envelope, Hello};
+use crate::options::{Config, Vrfy};
+use crate::params;
+use crate::recipient;
+use crate::reply::Reply;
+use crate::space::has_room;
+use crate::trace::literal;
+
+/// Longest command line with its CRLF (RFC 5321 §4.5.3.1.4).
+pub const MAX_COMMAND: usize = 512;
+/// What SIZE and BODY add to that for MAIL (RFC 1870 §3, RFC 6152 §2).
+pub const MAX_MAIL_EXTRA: usize = 26 + 17;
+/// So many commands that break the protocol, since the last letter, end the session.
+const MAX_BAD_COMMANDS: u32 = 50;
+/// So many refused recipients end the session: it is guessing names.
+const MAX_REFUSED_RECIPIENTS: u32 = 1000;
+
+/// What is to be done about a command.
+#[derive(Debug)]
+pub enum Action {
+    /// Answer.
+    Answer(Reply),
+    /// Take in the letter: the envelope is complete.
+    Letter,
+    /// Answer and hang up.
+    Leave(Reply),
+}
+
+/// Where the session stands (RFC 5321 §4.1.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before HELO or EHLO.
+    Start,
+    /// No transaction.
+    Ready,
+    /// MAIL was accepted, no recipient yet.
+    Mail,
+    /// There is a recipient.
+    Rcpt,
+}
+
+/// Whether a command takes an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Argument {
+    None,
+    Optional,
+    Needed,
+}
+
+/// One row of the table of commands.
+struct Command {
+    verb: &'static str,
+    /// In which states it is done; in the others the answer is 503.
+    when: &'static [State],
+    argument: Argument,
+    act: fn(&mut Dialogue<'_>, &[u8]) -> Action,
+    /// How it is written, for HELP and 501; empty for what is not implemented.
+    usage: &'static str,
+}
+
+const ALWAYS: &[State] = &[State::Start, State::Ready, State::Mail, State::Rcpt];
+
+const fn done(
+    verb: &'static str,
+    when: &'static [State],
+    argument: Argument,
+    act: fn(&mut Dialogue<'_>, &[u8]) -> Action,
+    usage: &'static str,
+) -> Command {
+    Command { verb, when, argument, act, usage }
+}
+
+/// Known, but not done: 502 (RFC 5321 §4.2.4).
+const fn not_done(verb: &'static str) -> Command {
+    let act = |_: &mut Dialogue<'_>, _: &[u8]| {
+        Action::Answer(Reply::new(502, "5.5.1", "Command not implemented"))
+    };
+    Command { verb, when: ALWAYS, argument: Argument::Optional, act, usage: "" }
+}
+
+const COMMANDS: &[Command] = &[
+    done("HELO", ALWAYS, Argument::Needed, Dialogue::helo, "HELO domain"),
+    done("EHLO", ALWAYS, Argument::Needed, Dialogue::ehlo, "EHLO domain-or-literal"),
+    done("MAIL", &[State::Ready], Argument::Needed, Dialogue::mail, "MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME]"),
+    done("RCPT", &[State::Mail, State::Rcpt], Argument::Needed, Dialogue::rcpt, "RCPT TO:<address>"),
+    done("DATA", &[State::Mail, State::Rcpt], Argument::None, Dialogue::data, "DATA"),
+    done("RSET", ALWAYS, Argument::None, Dialogue::rset, "RSET"),
+    done("VRFY", ALWAYS, Argument::Needed, Dialogue::vrfy, "VRFY name"),
+    done("NOOP", ALWAYS, Argument::Optional, Dialogue::noop, "NOOP [anything]"),
+    done("HELP", ALWAYS, Argument::Optional, Dialogue::help, "HELP [command]"),
+    done("QUIT", ALWAYS, Argument::None, Dialogue::quit, "QUIT"),
+    not_done("EXPN"),
+    not_done("SEND"),
+    not_done("SOML"),
+    not_done("SAML"),
+    not_done("TURN"),
+    not_done("STARTTLS"),
+    not_done("AUTH"),
+    not_done("BDAT"),
+];
+
+/// One client's dialogue: who it is, what it has said so far.
+#[derive(Debug)]
+pub struct Dialogue<'a> {
+    config: &'a Config,
+    caller: Caller,
+    state: State,
+    hello: Hello,
+    envelope: Envelope,
+    bad_commands: u32,
+    refused_recipients: u32,
+}
+
+impl<'a> Dialogue<'a> {
+    /// A dialogue before its first command.
+    #[must_use]
+    pub fn new(config: &'a Config, caller: Caller) -> Dialogue<'a> {
+        Dialogue {
+            config,
+            caller,
+            state: State::Start,
+            hello: Hello { name: String::new(), extended: false },
+            envelope: Envelope::default(),
+            bad_commands: 0,
+            refused_recipients: 0,
+        }
+    }
+
+    /// The greeting.
+    #[must_use]
+    pub fn greeting(&self) -> Reply {
+        Reply::plain(220, format!("{} ESMTP forklore ready", self.config.hostname))
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// What the client called itself.
+    #[must_use]
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// The transaction in progress.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Does one command line, given without its line end.
+    pub fn command(&mut self, line: &[u8]) -> Action {
+        let (verb, rest) = split_verb(line);
+        let Some(command) = COMMANDS.iter().find(|c| verb.eq_ignore_ascii_case(c.verb.as_bytes()))
+        else {
+            return self.bad(Reply::new(500, "5.5.1", "Command not recognized"));
+        };
+        let most = if command.verb == "MAIL" { MAX_COMMAND + MAX_MAIL_EXTRA } else { MAX_COMMAND };
+        if line.len() + 2 > most {
+            return self.too_long();
+        }
+        if rest.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return self.bad(Reply::new(501, "5.5.2", "CR or NUL in a command"));
+        }
+        let argument = rest.trim_ascii();
+        let bad_argument = match command.argument {
+            Argument::None => !argument.is_empty(),
+            Argument::Needed => argument.is_empty(),
+            Argument::Optional => false,
+        };
+        if bad_argument {
+            return self.bad(Reply::new(501, "5.5.4", format!("Syntax: {}", command.usage)));
+        }
+        if !command.when.contains(&self.state) {
+            return self.bad(self.out_of_order());
+        }
+        match (command.act)(self, argument) {
+            Action::Answer(reply) if reply.is_bad_command() => self.bad(reply),
+            other => other,
+        }
+    }
+
+    /// The answer to a line over the limit, of which nothing is done.
+    pub fn too_long(&mut self) -> Action {
+        self.bad(Reply::new(500, "5.5.2", "Line too long"))
+    }
+
+    /// The letter was received, or refused after its end: the transaction is over.
+    pub fn letter_done(&mut self, accepted: bool) {
+        self.reset();
+        if accepted {
+            self.bad_commands = 0;
+        }
+    }
+
+    /// Counts a command that broke the protocol.
+    fn bad(&mut self, reply: Reply) -> Action {
+        self.bad_commands += 1;
+        if self.bad_commands >= MAX_BAD_COMMANDS {
+            return Action::Leave(Reply::new(421, "4.7.0", "Too many bad commands, closing"));
+        }
+        Action::Answer(reply)
+    }
+
+    fn out_of_order(&self) -> Reply {
+        let text = match self.state {
+            State::Start => "Say HELO or EHLO first",
+            State::Ready => "Say MAIL first",
+            State::Mail | State::Rcpt => "A letter is in progress; RSET drops it",
+        };
+        Reply::new(503, "5.5.1", text)
+    }
+
+    fn reset(&mut self) {
+        self.envelope = Envelope::default();
+        if self.state != State::Start {
+            self.state = State::Ready;
+        }
+    }
+
+    fn helo(&mut self, argument: &[u8]) -> Action {
+        self.greet(argument, false)
+    }
+
+    fn ehlo(&mut self, argument: &[u8]) -> Action {
+        self.greet(argument, true)
+    }
+
+    /// HELO and EHLO (RFC 5321 §4.1.1.1). The name is not compared with anything (§4.1.4); it may
+    /// have underscores, as machines of some makers do.
+    fn greet(&mut self, argument: &[u8], extended: bool) -> Action {
+        let plain: Vec<u8> =
+            argument.iter().map(|&b| if b == b'_' { b'x' } else { b }).collect();
+        if !is_domain(&plain) && !is_literal(argument) {
+            return Action::Answer(Reply::new(501, "5.5.4", "Not a domain or address literal"));
+        }
+        let name = argument.escape_ascii().to_string();
+        let from = self.caller.ip.map(|ip| format!(" {}", literal(ip))).unwrap_or_default();
+        let hello = Reply::plain(250, format!("{} greets {name}{from}", self.config.hostname));
+        self.hello = Hello { name, extended };
+        self.state = State::Ready;
+        self.reset();
+        if !extended {
+            return Action::Answer(hello);
+        }
+        let reply = hello
+            .and(format!("SIZE {}", self.config.max_size))
+            .and("PIPELINING")
+            .and("8BITMIME")
+            .and("ENHANCEDSTATUSCODES");
+        let reply = if self.may_verify() { reply.and("VRFY") } else { reply };
+        Action::Answer(reply.and("HELP"))
+    }
+
+    /// MAIL (RFC 5321 §4.1.1.2).
+    fn mail(&mut self, argument: &[u8]) -> Action {
+        match self.sender(argument) {
+            Ok(sender) => {
+                self.envelope = Envelope { sender, ..Envelope::default() };
+                self.state = State::Mail;
+                Action::Answer(Reply::new(250, "2.1.0", "Sender accepted"))
+            }
+            Err(reply) => Action::Answer(reply),
+        }
+    }
+
+    fn sender(&self, argument: &[u8]) -> Result<String, Reply> {
+        let (path, rest) = self.path(argument, b"FROM:", "5.1.7")?;
+        let params = params::mail(rest)?;
+        let size = params.size.unwrap_or(0);
+        if self.config.max_size > 0 && size > self.config.max_size {
+            return Err(Reply::new(552, "5.3.4", "The letter is too large"));
+        }
+        let needed = size.saturating_add(self.config.min_free);
+        if recipient::sample_maildir(self.config).is_some_and(|dir| !has_room(&dir, needed)) {
+            log::warn!("disk low: less than {needed} octets free for mail");
+            return Err(no_room());
+        }
+        match path {
+            Path::Null => Ok(String::new()),
+            Path::Mailbox(mailbox) => Ok(mailbox.text),
+            // The slides' `MAIL FROM:<frol>`: somebody of this machine.
+            Path::Name(name) => {
+                let text = format!("{}@{}", name.escape_ascii(), self.config.hostname);
+                match address::bare(text.as_bytes()) {
+                    Ok(Path::Mailbox(mailbox)) => Ok(mailbox.text),
+                    _ => Err(Reply::new(501, "5.1.7", "Bad sender: it needs a domain")),
+                }
+            }
+        }
+    }
+
+    /// `FROM:` or `TO:` in any case, a space perhaps, and the path.
+    fn path<'b>(
+        &self,
+        argument: &'b [u8],
+        word: &[u8],
+        status: &'static str,
+    ) -> Result<(Path, &'b [u8]), Reply> {
+        let syntax = || format!("Syntax: {}<address>", word.escape_ascii());
+        let (head, rest) = argument.split_at_checked(word.len()).unwrap_or((argument, &[]));
+        if !head.eq_ignore_ascii_case(word) {
+            return Err(Reply::new(501, "5.5.4", syntax()));
+        }
+        let path = rest.trim_ascii_start();
+        if self.config.strict_space && path.len() < rest.len() {
+            return Err(Reply::new(501, "5.5.4", syntax()));
+        }
+        address::path(path).map_err(|bad| Reply::new(501, status, bad.0))
+    }
+
+    /// RCPT (RFC 5321 §4.1.1.3).
+    fn rcpt(&mut self, argument: &[u8]) -> Action {
+        match self.recipient(argument) {
+            Ok(recipient) => {
+                self.envelope.add(recipient);
+                self.state = State::Rcpt;
+                Action::Answer(Reply::new(250, "2.1.5", "Recipient accepted"))
+            }
+            Err(reply) => {
+                self.refused_recipients += u32::from(reply.code() == 550);
+                if self.refused_recipients >= MAX_REFUSED_RECIPIENTS {
+                    let reply = Reply::new(421, "4.7.0", "Too many unknown recipients, closing");
+                    return Action::Leave(reply);
+                }
+                Action::Answer(reply)
+            }
+        }
+    }
+
+    fn recipient(&self, argument: &[u8]) -> Result<recipient::Recipient, Reply> {
+        let (path, rest) = self.path(argument, b"TO:", "5.1.3")?;
+        params::rcpt(rest)?;
+        // Without a domain only the postmaster is known everywhere (RFC 5321 §4.1.1.3).
+        if matches!(&path, Path::Name(name) if !name.eq_ignore_ascii_case(b"postmaster")) {
+            return Err(Reply::new(501, "5.1.3", "The recipient needs a domain"));
+        }
+        if self.envelope.accepted >= self.config.max_recipients {
+            return Err(Reply::new(452, "4.5.3", "Too many recipients"));
+        }
+        let recipient = recipient::resolve(self.config, &path)?;
+        if has_room(&recipient.maildir, self.config.min_free) { Ok(recipient) } else { Err(no_room()) }
+    }
+
+    /// DATA (RFC 5321 §4.1.1.4). Where all recipients were refused, so is the letter
+    /// (RFC 2920 §3.1).
+    fn data(&mut self, _: &[u8]) -> Action {
+        if self.state == State::Rcpt {
+            return Action::Letter;
+        }
+        Action::Answer(Reply::new(554, "5.5.1", "No valid recipients"))
+    }
+
+    fn rset(&mut self, _: &[u8]) -> Action {
+        self.reset();
+        Action::Answer(Reply::new(250, "2.0.0", "Forgotten"))
+    }
+
+    fn may_verify(&self) -> bool {
+        match self.config.vrfy {
+            Vrfy::All => true,
+            Vrfy::Loopback => self.caller.is_loopback,
+            Vrfy::Nobody => false,
+        }
+    }
+
+    /// VRFY (RFC 5321 §3.5): the full name and the address. It changes nothing.
+    fn vrfy(&mut self, argument: &[u8]) -> Action {
+        if !self.may_verify() {
+            let text = "Cannot VRFY, but will take letters and try";
+            return Action::Answer(Reply::new(252, "2.5.2", text));
+        }
+        let path = match argument.first() {
+            Some(b'<') => address::path(argument).map(|(path, _)| path),
+            _ => address::bare(argument),
+        };
+        let found = match path {
+            Ok(path) => recipient::find(self.config, &path),
+            Err(bad) => Err(Reply::new(501, "5.1.3", bad.0)),
+        };
+        Action::Answer(found.map_or_else(|reply| reply, |user| self.verified(&user)))
+    }
+
+    fn verified(&self, user: &mailstore::User) -> Reply {
+        let name = user.name.escape_ascii();
+        let domain = self.config.domains.first().unwrap_or(&self.config.hostname);
+        // The first of the comma-separated parts of the field is the full name.
+        let full = user.gecos.split(|&b| b == b',').next().unwrap_or_default().trim_ascii();
+        let space = if full.is_empty() { "" } else { " " };
+        Reply::new(250, "2.1.5", format!("{}{space}<{name}@{domain}>", full.escape_ascii()))
+    }
+
+    fn noop(&mut self, _: &[u8]) -> Action {
+        Action::Answer(Reply::new(250, "2.0.0", "OK"))
+    }
+
+    fn help(&mut self, argument: &[u8]) -> Action {
+        let known = COMMANDS.iter().filter(|command| !command.usage.is_empty());
+        if argument.is_empty() {
+            let verbs: Vec<&str> = known.map(|command| command.verb).collect();
+            let reply = Reply::new(214, "2.0.0", "Commands:").and(verbs.join(" "));
+            return Action::Answer(reply.and("HELP and a command tells how it is written"));
+        }
+        let wanted = known.clone().find(|c| argument.eq_ignore_ascii_case(c.verb.as_bytes()));
+        Action::Answer(match wanted {
+            Some(command) => Reply::new(214, "2.0.0", command.usage),
+            None => Reply::new(504, "5.5.4", "No help for that"),
+        })
+    }
+
+    fn quit(&mut self, _: &[u8]) -> Action {
+        let text = format!("{} closes the connection", self.config.hostname);
+        Action::Leave(Reply::new(221, "2.0.0", text))
+    }
+}
+
+fn no_room() -> Reply {
+    Reply::new(452, "4.3.1", "Not enough room on the disk, try again later")
+}
+
+fn split_verb(line: &[u8]) -> (&[u8], &[u8]) {
+    let end = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
+    line.split_at_checked(end).unwrap_or((line, &[]))
+}
+

@@ -1,0 +1,209 @@
+//! The options of smtpd alone; those of every daemon are forknet's.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use forknet::{Error, Result};
+use getopts::{Matches, Options};
+use mailstore::{MailPattern, Users};
+
+use crate::address::is_domain;
+
+/// Octets of a letter, unless `--max-size` says otherwise: 50 MiB.
+const MAX_SIZE: u64 = 50 << 20;
+/// Recipients of one letter; RFC 5321 §4.5.3.1.8 wants at least 100.
+const MAX_RECIPIENTS: usize = 1000;
+/// The least number of recipients that may be asked for, from the same section.
+const LEAST_RECIPIENTS: usize = 100;
+/// Octets that must stay free on the disk, unless `--min-free` says otherwise.
+const MIN_FREE: u64 = 256 << 10;
+
+/// Whom VRFY answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vrfy {
+    /// Everybody.
+    All,
+    /// Clients on this machine; strangers get 252.
+    Loopback,
+    /// Nobody.
+    Nobody,
+}
+
+/// What the options say.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Our name in the greeting and in `Received:`.
+    pub hostname: String,
+    /// The domains whose mail is ours.
+    pub domains: Vec<String>,
+    /// The users file.
+    pub users: PathBuf,
+    /// Where a user's mail lies.
+    pub mail: MailPattern,
+    /// Largest letter in octets, as RFC 1870 counts them; 0 is no limit.
+    pub max_size: u64,
+    /// Most recipients of one letter.
+    pub max_recipients: usize,
+    /// Octets that must stay free on the disk for MAIL to be accepted.
+    pub min_free: u64,
+    /// Who gets the postmaster's mail when no user has that name.
+    pub postmaster: Option<String>,
+    /// Accept a bare LF in a letter as a line end.
+    pub repair_bare_lf: bool,
+    /// Refuse a space between `FROM:` or `TO:` and the address.
+    pub strict_space: bool,
+    /// Whom VRFY answers.
+    pub vrfy: Vrfy,
+}
+
+/// Declares the options.
+pub fn declare(options: &mut Options) {
+    let size = format!("largest letter; 0 = no limit (default {MAX_SIZE})");
+    let recipients = format!("recipients of a letter, at least 100 (default {MAX_RECIPIENTS})");
+    let free = format!("refuse letters when the disk has less left (default {MIN_FREE})");
+    options.optopt("", "hostname", "our name (default: the machine's)", "NAME");
+    options.optmulti("", "domain", "a local domain; repeatable (default: --hostname)", "D");
+    options.optopt("", "users", "users file, shaped like passwd(5); needed", "FILE");
+    options.optopt("", "mail", "where mail lies: ~ home, %u name (default ~/Maildir)", "PATTERN");
+    options.optopt("", "max-size", &size, "BYTES");
+    options.optopt("", "max-recipients", &recipients, "N");
+    options.optopt("", "min-free", &free, "BYTES");
+    options.optopt("", "postmaster", "who is postmaster (default root, or the first user)", "USER");
+    options.optflag("", "accept-bare-lf", "take LF alone for a line end in letters");
+    options.optflag("", "strict-space", "refuse a space behind FROM: and TO:");
+    options.optopt("", "vrfy", "whom VRFY answers: all, loopback, none (default all)", "WHO");
+}
+
+impl Config {
+    /// Reads the options, and sees that the users file is there.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] names the option that is wrong; `users FILE: reason` for the users file.
+    pub fn read(matches: &Matches) -> Result<Config> {
+        let hostname = hostname(matches)?;
+        let domains = match matches.opt_strs("domain") {
+            none if none.is_empty() => vec![hostname.clone()],
+            some => some,
+        };
+        for domain in &domains {
+            check_domain("domain", domain)?;
+        }
+        let Some(users) = matches.opt_str("users") else {
+            return Err(Error::Usage("--users FILE is missing".into()));
+        };
+        let users = std::path::absolute(Path::new(&users))
+            .map_err(|source| Error::Io { what: format!("users {users}"), source })?;
+        let config = Config {
+            hostname,
+            domains,
+            users,
+            mail: pattern(matches)?,
+            max_size: number(matches, "max-size", 0, MAX_SIZE)?,
+            max_recipients: number(matches, "max-recipients", LEAST_RECIPIENTS, MAX_RECIPIENTS)?,
+            min_free: number(matches, "min-free", 0, MIN_FREE)?,
+            postmaster: matches.opt_str("postmaster"),
+            repair_bare_lf: matches.opt_present("accept-bare-lf"),
+            strict_space: matches.opt_present("strict-space"),
+            vrfy: vrfy(matches)?,
+        };
+        config.check_users()?;
+        Ok(config)
+    }
+
+    /// The users file can be read, and has the user of `--postmaster`.
+    fn check_users(&self) -> Result<()> {
+        let refused = |error: mailstore::Error| Error::Refused(error.to_string());
+        let users = Users::open(&self.users).map_err(refused)?;
+        let Some(name) = &self.postmaster else { return Ok(()) };
+        match users.find(name.as_bytes()).map_err(refused)? {
+            Some(_) => Ok(()),
+            None => Err(Error::Refused(format!("--postmaster '{name}': no such user"))),
+        }
+    }
+}
+
+/// The machine's name, or `localhost` where that is no domain.
+#[must_use]
+pub fn machine_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| is_domain(name.as_bytes())).unwrap_or_else(|| "localhost".into())
+}
+
+fn hostname(matches: &Matches) -> Result<String> {
+    let Some(name) = matches.opt_str("hostname") else { return Ok(machine_name()) };
+    check_domain("hostname", &name)?;
+    Ok(name)
+}
+
+fn check_domain(option: &str, name: &str) -> Result<()> {
+    if is_domain(name.as_bytes()) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("--{option} '{}': not a domain", name.escape_debug())))
+}
+
+fn pattern(matches: &Matches) -> Result<MailPattern> {
+    let text = matches.opt_str("mail").unwrap_or_else(|| MailPattern::DEFAULT.into());
+    MailPattern::parse(OsStr::new(&text)).map_err(|e| Error::Usage(format!("--mail {e}")))
+}
+
+fn number<N>(matches: &Matches, option: &str, least: N, default: N) -> Result<N>
+where
+    N: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    let Some(text) = matches.opt_str(option) else { return Ok(default) };
+    text.parse().ok().filter(|n| *n >= least).ok_or_else(|| {
+        Error::Usage(format!("--{option} '{text}': not a whole number of at least {least}"))
+    })
+}
+
+fn vrfy(matches: &Matches) -> Result<Vrfy> {
+    match matches.opt_str("vrfy").as_deref() {
+        None | Some("all") => Ok(Vrfy::All),
+        Some("loopback") => Ok(Vrfy::Loopback),
+        Some("none") => Ok(Vrfy::Nobody),
+        Some(other) => Err(Error::Usage(format!("--vrfy '{other}': not all, loopback or none"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str]) -> Result<Config> {
+        let mut options = Options::new();
+        declare(&mut options);
+        Config::read(&options.parse(args).unwrap())
+    }
+
+    fn complaint(args: &[&str]) -> String {
+        read(args).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_table() {
+        let config = read(&["--users", "/dev/null", "--hostname", "red.test"]).unwrap();
+        assert_eq!(config.domains, ["red.test"]);
+        assert_eq!((config.max_size, config.max_recipients), (52_428_800, 1000));
+        assert!(!config.repair_bare_lf && !config.strict_space);
+    }
+
+    #[test]
+    fn a_bad_value_is_named() {
+        assert_eq!(complaint(&[]), "--users FILE is missing");
+        assert_eq!(complaint(&["--users", "/no/f"]), "users /no/f: No such file or directory");
+        for args in [
+            ["--hostname", "a..b"],
+            ["--domain", "a b"],
+            ["--max-size", "-1"],
+            ["--max-recipients", "99"],
+            ["--min-free", "x"],
+            ["--vrfy", "me"],
+            ["--mail", "~x"],
+            ["--postmaster", "nobody-of-that-name"],
+        ] {
+            let text = complaint(&["--users", "/dev/null", args[0], args[1]]);
+            assert!(text.starts_with(args[0]), "{text}");
+        }
+    }
+}

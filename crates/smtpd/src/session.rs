@@ -1,0 +1,214 @@
+//! One client's conversation, over any stream.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use forknet::{Client, Transcript};
+use jiff::Zoned;
+use netascii::line::{Line, LineReader};
+
+use crate::delivery::Incoming;
+use crate::dialogue::{Action, Dialogue, MAX_COMMAND, MAX_MAIL_EXTRA};
+use crate::envelope::Caller;
+use crate::letter::{Letter, Outcome};
+use crate::options::Config;
+use crate::reply::Reply;
+use crate::trace;
+
+/// Octets that one read asks for.
+const INPUT: usize = 32 * 1024;
+/// Replies to pipelined commands are collected up to so many octets (RFC 2920 §3.2).
+const OUTPUT: usize = 16 * 1024;
+
+/// Serves one client from the greeting to the end.
+///
+/// # Errors
+/// As the stream's `read` and `write`; a client that is silent for too long, and the end of the
+/// server, are no errors: the client is told.
+pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
+    let caller = Caller {
+        name: client.peer.to_string(),
+        ip: client.peer.ip(),
+        is_loopback: client.peer.is_loopback(),
+    };
+    Session::new(config, caller, &mut client.conn, &mut client.transcript).run()
+}
+
+/// The state of a conversation.
+#[derive(Debug)]
+pub struct Session<'a, S> {
+    config: &'a Config,
+    reader: LineReader<S>,
+    out: Vec<u8>,
+    dialogue: Dialogue<'a>,
+    transcript: &'a mut Transcript,
+}
+
+impl<'a, S: Read + Write> Session<'a, S> {
+    /// A conversation that has not begun.
+    pub fn new(
+        config: &'a Config,
+        caller: Caller,
+        stream: S,
+        transcript: &'a mut Transcript,
+    ) -> Session<'a, S> {
+        Session {
+            config,
+            reader: LineReader::with_capacity(INPUT, stream),
+            out: Vec::new(),
+            dialogue: Dialogue::new(config, caller),
+            transcript,
+        }
+    }
+
+    /// The whole conversation.
+    ///
+    /// # Errors
+    /// As the stream's `read` and `write`.
+    pub fn run(mut self) -> io::Result<()> {
+        self.say(&self.dialogue.greeting());
+        let ended = self.converse();
+        let last_word = match ended.as_ref().map_err(io::Error::kind) {
+            Err(ErrorKind::TimedOut) => Some(Reply::new(421, "4.4.2", self.last_word("idle too long"))),
+            Err(ErrorKind::ConnectionAborted) => {
+                Some(Reply::new(421, "4.3.2", self.last_word("shutting down")))
+            }
+            Err(_) => return ended,
+            Ok(()) => None,
+        };
+        if let Some(reply) = last_word {
+            log::info!("{}: closing, {}", self.peer(), reply.lines().collect::<String>());
+            self.say(&reply);
+        }
+        self.flush()
+    }
+
+    fn last_word(&self, why: &str) -> String {
+        format!("{} closes the connection: {why}", self.config.hostname)
+    }
+
+    fn peer(&self) -> &str {
+        &self.dialogue.caller().name
+    }
+
+    /// Command by command until QUIT, the end of the stream, or one bad command too many.
+    fn converse(&mut self) -> io::Result<()> {
+        loop {
+            if self.out.len() > OUTPUT || !self.reader.buffered().contains(&b'\n') {
+                self.flush()?;
+            }
+            // Longer ones are refused by their verbs; none is ever cut short and done.
+            let (line, action) = match self.reader.read_line(MAX_COMMAND + MAX_MAIL_EXTRA)? {
+                Line::Eof => return Ok(()),
+                Line::TooLong => (b"[line too long]".to_vec(), self.dialogue.too_long()),
+                Line::Text(line) => (line.to_vec(), self.dialogue.command(line)),
+            };
+            self.transcript.client(&line);
+            match action {
+                Action::Answer(reply) => self.answer(&line, &reply),
+                Action::Letter => self.letter()?,
+                Action::Leave(reply) => {
+                    self.answer(&line, &reply);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Answers a command; a refusal is logged.
+    fn answer(&mut self, line: &[u8], reply: &Reply) {
+        if !reply.is_positive() {
+            let said = reply.lines().collect::<Vec<_>>().join(" ");
+            let line = line.get(..200).unwrap_or(line).escape_ascii();
+            log::info!("{}: refused \"{line}\": {said}", self.peer());
+        }
+        self.say(reply);
+    }
+
+    /// Takes the letter in and tells what became of it. A letter that breaks off leaves nothing.
+    fn letter(&mut self) -> io::Result<()> {
+        let now = Zoned::now();
+        let id = trace::new_id(&now);
+        let outcome = match Incoming::create(&self.dialogue.envelope().recipients) {
+            Err(error) => Outcome::Refused(error.reply(), error.to_string()),
+            Ok(incoming) => {
+                let (dialogue, hostname) = (&self.dialogue, &self.config.hostname);
+                let (caller, hello) = (dialogue.caller(), dialogue.hello());
+                let envelope = dialogue.envelope();
+                let trace = trace::return_path(&envelope.sender)
+                    + &trace::received(hostname, caller, hello, envelope, &id, &now);
+                let letter = Letter::new(self.config, incoming, &trace);
+                let go_on = Reply::plain(354, "Send the letter; end with <CRLF>.<CRLF>");
+                say(&mut self.out, self.transcript, &go_on);
+                flush(&mut self.out, &mut self.reader)?;
+                letter.receive(&mut self.reader, self.transcript).inspect_err(|error| {
+                    let peer = &self.dialogue.caller().name;
+                    log::info!("{peer}: letter {id} broke off: {}", forknet::reason(error));
+                })?
+            }
+        };
+        let (reply, accepted) = match outcome {
+            Outcome::Delivered(size) => {
+                self.log_delivered(&id, size);
+                (Reply::new(250, "2.0.0", format!("Delivered, id {id}")), true)
+            }
+            Outcome::Refused(reply, why) => {
+                self.log_refused(&id, &reply, &why);
+                (reply, false)
+            }
+        };
+        self.dialogue.letter_done(accepted);
+        self.say(&reply);
+        // At once: a client that misses this reply sends the letter a second time (RFC 1047).
+        self.flush()
+    }
+
+    fn log_delivered(&self, id: &str, size: u64) {
+        let envelope = self.dialogue.envelope();
+        let to = names(envelope.recipients.iter().map(|recipient| recipient.address.as_str()));
+        let from = &envelope.sender;
+        log::info!("{}: delivered id={id} from=<{from}> to={to} size={size}", self.peer());
+    }
+
+    fn log_refused(&self, id: &str, reply: &Reply, why: &str) {
+        let envelope = self.dialogue.envelope();
+        let to = names(envelope.recipients.iter().map(|recipient| recipient.address.as_str()));
+        let (from, peer) = (&envelope.sender, self.peer());
+        let level = if reply.code() < 500 { log::Level::Error } else { log::Level::Info };
+        let said = reply.lines().collect::<String>();
+        log::log!(level, "{peer}: letter refused id={id} from=<{from}> to={to}: {why}: {said}");
+    }
+
+    fn say(&mut self, reply: &Reply) {
+        say(&mut self.out, self.transcript, reply);
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        flush(&mut self.out, &mut self.reader)
+    }
+}
+
+fn say(out: &mut Vec<u8>, transcript: &mut Transcript, reply: &Reply) {
+    for line in reply.lines() {
+        transcript.server(line.as_bytes());
+        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn flush<S: Read + Write>(out: &mut Vec<u8>, reader: &mut LineReader<S>) -> io::Result<()> {
+    if out.is_empty() {
+        return Ok(());
+    }
+    reader.get_mut().write_all(out)?;
+    out.clear();
+    reader.get_mut().flush()
+}
+
+/// `<a@b>,<c@d>`, at most ten of them.
+fn names<'n>(addresses: impl ExactSizeIterator<Item = &'n str>) -> String {
+    let more = addresses.len().saturating_sub(10);
+    let some: Vec<String> = addresses.take(10).map(|address| format!("<{address}>")).collect();
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    some.join(",") + &rest
+}
+

@@ -1,0 +1,27 @@
+//! Is there room on the disk?
+
+use std::path::Path;
+
+use nix::sys::statvfs::statvfs;
+
+/// Whether the file system that `path` lies on (or will lie on) has `needed` octets and an inode
+/// left for us. When nobody knows, there is: writing will tell.
+pub fn has_room(path: &Path, needed: u64) -> bool {
+    let Some(stat) = path.ancestors().find_map(|dir| statvfs(dir).ok()) else { return true };
+    let free = u64::from(stat.blocks_available()).saturating_mul(stat.fragment_size());
+    // Some file systems count no inodes at all.
+    let inode = stat.files() == 0 || stat.files_available() > 0;
+    inode && free >= needed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_to_be_made_is_measured_where_it_will_lie() {
+        let path = std::env::temp_dir().join("not/there/yet");
+        assert!(has_room(&path, 1));
+        assert!(!has_room(&path, u64::MAX));
+    }
+}

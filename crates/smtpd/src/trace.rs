@@ -1,0 +1,104 @@
+//! The lines that a server puts above a letter (RFC 5321 §4.4).
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use jiff::Zoned;
+
+use crate::envelope::{Caller, Envelope, Hello};
+
+/// A name for one letter, for the log and the `Received:` line: time, process and number, an atom.
+#[must_use]
+pub fn new_id(now: &Zoned) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(1);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{:x}-{}-{number}", now.timestamp().as_second(), std::process::id())
+}
+
+/// `Return-Path:`, the first line of a letter at its final delivery. Ends in LF.
+#[must_use]
+pub fn return_path(sender: &str) -> String {
+    format!("Return-Path: <{sender}>\n")
+}
+
+/// `Received:`, folded, with the FOR clause only when there is one recipient, so that nobody is
+/// told of the others (RFC 5321 §7.2). Lines end in LF.
+#[must_use]
+pub fn received(
+    hostname: &str,
+    caller: &Caller,
+    hello: &Hello,
+    envelope: &Envelope,
+    id: &str,
+    now: &Zoned,
+) -> String {
+    let from = match caller.ip {
+        Some(ip) => format!("{} ({})", hello.name, literal(ip)),
+        None => hello.name.clone(),
+    };
+    let with = if hello.extended { "ESMTP" } else { "SMTP" };
+    let only = match envelope.recipients.as_slice() {
+        [one] if envelope.accepted == 1 => format!("\n\tfor <{}>", one.address),
+        _ => String::new(),
+    };
+    let date = now.strftime("%a, %d %b %Y %H:%M:%S %z");
+    format!("Received: from {from}\n\tby {hostname} with {with} id {id}{only};\n\t{date}\n")
+}
+
+/// An address literal of RFC 5321 §4.1.3.
+#[must_use]
+pub fn literal(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => format!("[{v4}]"),
+        IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipient::Recipient;
+
+    fn envelope(addresses: &[&str]) -> Envelope {
+        let mut envelope = Envelope::default();
+        for address in addresses {
+            let maildir = format!("/mail/{address}").into();
+            envelope.add(Recipient { user: "u".into(), address: (*address).into(), maildir });
+        }
+        envelope
+    }
+
+    fn line(envelope: &Envelope, ip: Option<&str>, extended: bool) -> String {
+        let ip = ip.map(|ip| ip.parse().unwrap());
+        let caller = Caller { name: "peer".into(), ip, is_loopback: true };
+        let hello = Hello { name: "topaz.test".into(), extended };
+        let now: Zoned = "2026-11-02T09:05:07+02:00[+02:00]".parse().unwrap();
+        received("red.test", &caller, &hello, envelope, "1-2-3", &now)
+    }
+
+    #[test]
+    fn one_recipient_is_named_and_several_are_not() {
+        let one = line(&envelope(&["levy@red.test"]), Some("127.0.0.1"), true);
+        assert_eq!(
+            one,
+            "Received: from topaz.test ([127.0.0.1])\n\tby red.test with ESMTP id 1-2-3\n\t\
+             for <levy@red.test>;\n\tMon, 02 Nov 2026 09:05:07 +0200\n"
+        );
+        let two = line(&envelope(&["levy@red.test", "bob@red.test"]), Some("::1"), false);
+        assert!(two.contains("([IPv6:::1])\n\tby red.test with SMTP id 1-2-3;\n"), "{two}");
+        let twice = line(&envelope(&["levy@red.test", "levy@red.test"]), None, true);
+        assert!(twice.starts_with("Received: from topaz.test\n"), "{twice}");
+        assert!(!twice.contains("for"), "{twice}");
+    }
+
+    #[test]
+    fn a_mapped_address_is_written_as_the_ipv4_address_it_is() {
+        assert_eq!(literal("::ffff:192.0.2.1".parse().unwrap()), "[192.0.2.1]");
+    }
+
+    #[test]
+    fn ids_differ() {
+        let now = Zoned::now();
+        assert_ne!(new_id(&now), new_id(&now));
+    }
+}
