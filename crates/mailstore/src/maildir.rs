@@ -157,6 +157,15 @@ impl Synced {
         self.octets
     }
 
+    /// The letter, to read it: a server that works as each mailbox's owner copies it in two steps.
+    ///
+    /// # Errors
+    /// [`Error::Io`] names the file.
+    pub fn open(&self) -> Result<File> {
+        let path = &self.unpublished.tmp;
+        File::open(path).map_err(Error::io("open", path))
+    }
+
     /// A copy of the letter for another Maildir, as safe as this one: a letter for a thousand
     /// users is received into one draft and needs no thousand open files.
     ///

@@ -26,7 +26,10 @@ pub enum Error {
 
 impl Error {
     fn io(verb: &str, recipient: &Recipient, source: impl Into<io::Error>) -> Error {
-        Error::Io { what: format!("{verb} the mailbox of {}", recipient.user), source: source.into() }
+        Error::Io {
+            what: format!("{verb} the mailbox of {}", recipient.user),
+            source: source.into(),
+        }
     }
 
     /// What the client is told: that it may try again, for nothing was stored. 452 where the room
@@ -138,7 +141,8 @@ impl<'a> Incoming<'a> {
 }
 
 fn become_owner(recipient: &Recipient) -> Result<AsOwner, Error> {
-    AsOwner::of(&recipient.maildir).map_err(|errno| Error::io("become the owner of", recipient, errno))
+    AsOwner::of(&recipient.maildir)
+        .map_err(|errno| Error::io("become the owner of", recipient, errno))
 }
 
 fn copy_for(letter: &Synced, recipient: &Recipient) -> Result<Synced, Error> {

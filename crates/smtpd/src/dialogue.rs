@@ -43,10 +43,12 @@ enum State {
     Rcpt,
 }
 
+use Argument::{Needed, Nothing, Optional};
+
 /// Whether a command takes an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Argument {
-    None,
+    Nothing,
     Optional,
     Needed,
 }
@@ -57,21 +59,23 @@ struct Command {
     /// In which states it is done; in the others the answer is 503.
     when: &'static [State],
     argument: Argument,
-    act: fn(&mut Dialogue<'_>, &[u8]) -> Action,
     /// How it is written, for HELP and 501; empty for what is not implemented.
     usage: &'static str,
+    act: Act,
 }
 
 const ALWAYS: &[State] = &[State::Start, State::Ready, State::Mail, State::Rcpt];
+
+type Act = fn(&mut Dialogue<'_>, &[u8]) -> Action;
 
 const fn done(
     verb: &'static str,
     when: &'static [State],
     argument: Argument,
-    act: fn(&mut Dialogue<'_>, &[u8]) -> Action,
     usage: &'static str,
+    act: Act,
 ) -> Command {
-    Command { verb, when, argument, act, usage }
+    Command { verb, when, argument, usage, act }
 }
 
 /// Known, but not done: 502 (RFC 5321 §4.2.4).
@@ -79,20 +83,25 @@ const fn not_done(verb: &'static str) -> Command {
     let act = |_: &mut Dialogue<'_>, _: &[u8]| {
         Action::Answer(Reply::new(502, "5.5.1", "Command not implemented"))
     };
-    Command { verb, when: ALWAYS, argument: Argument::Optional, act, usage: "" }
+    Command { verb, when: ALWAYS, argument: Optional, act, usage: "" }
 }
 
+const TRANSACTION: &[State] = &[State::Mail, State::Rcpt];
+const MAIL: &str = "MAIL FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME]";
+
+// The closures stay: a method as such would tie the table to one lifetime.
+#[allow(clippy::redundant_closure_for_method_calls)]
 const COMMANDS: &[Command] = &[
-    done("HELO", ALWAYS, Argument::Needed, Dialogue::helo, "HELO domain"),
-    done("EHLO", ALWAYS, Argument::Needed, Dialogue::ehlo, "EHLO domain-or-literal"),
-    done("MAIL", &[State::Ready], Argument::Needed, Dialogue::mail, "MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME]"),
-    done("RCPT", &[State::Mail, State::Rcpt], Argument::Needed, Dialogue::rcpt, "RCPT TO:<address>"),
-    done("DATA", &[State::Mail, State::Rcpt], Argument::None, Dialogue::data, "DATA"),
-    done("RSET", ALWAYS, Argument::None, Dialogue::rset, "RSET"),
-    done("VRFY", ALWAYS, Argument::Needed, Dialogue::vrfy, "VRFY name"),
-    done("NOOP", ALWAYS, Argument::Optional, Dialogue::noop, "NOOP [anything]"),
-    done("HELP", ALWAYS, Argument::Optional, Dialogue::help, "HELP [command]"),
-    done("QUIT", ALWAYS, Argument::None, Dialogue::quit, "QUIT"),
+    done("HELO", ALWAYS, Needed, "HELO domain", |d, name| d.greet(name, false)),
+    done("EHLO", ALWAYS, Needed, "EHLO domain", |d, name| d.greet(name, true)),
+    done("MAIL", &[State::Ready], Needed, MAIL, |d, from| d.mail(from)),
+    done("RCPT", TRANSACTION, Needed, "RCPT TO:<address>", |d, to| d.rcpt(to)),
+    done("DATA", TRANSACTION, Nothing, "DATA", |d, _| d.data()),
+    done("RSET", ALWAYS, Nothing, "RSET", |d, _| d.rset()),
+    done("VRFY", ALWAYS, Needed, "VRFY name", |d, name| d.vrfy(name)),
+    done("NOOP", ALWAYS, Optional, "NOOP [anything]", |_, _| noop()),
+    done("HELP", ALWAYS, Optional, "HELP [command]", |_, verb| help(verb)),
+    done("QUIT", ALWAYS, Nothing, "QUIT", |d, _| d.quit()),
     not_done("EXPN"),
     not_done("SEND"),
     not_done("SOML"),
@@ -170,9 +179,9 @@ impl<'a> Dialogue<'a> {
         }
         let argument = rest.trim_ascii();
         let bad_argument = match command.argument {
-            Argument::None => !argument.is_empty(),
-            Argument::Needed => argument.is_empty(),
-            Argument::Optional => false,
+            Nothing => !argument.is_empty(),
+            Needed => argument.is_empty(),
+            Optional => false,
         };
         if bad_argument {
             return self.bad(Reply::new(501, "5.5.4", format!("Syntax: {}", command.usage)));
@@ -224,19 +233,10 @@ impl<'a> Dialogue<'a> {
         }
     }
 
-    fn helo(&mut self, argument: &[u8]) -> Action {
-        self.greet(argument, false)
-    }
-
-    fn ehlo(&mut self, argument: &[u8]) -> Action {
-        self.greet(argument, true)
-    }
-
     /// HELO and EHLO (RFC 5321 §4.1.1.1). The name is not compared with anything (§4.1.4); it may
     /// have underscores, as machines of some makers do.
     fn greet(&mut self, argument: &[u8], extended: bool) -> Action {
-        let plain: Vec<u8> =
-            argument.iter().map(|&b| if b == b'_' { b'x' } else { b }).collect();
+        let plain: Vec<u8> = argument.iter().map(|&b| if b == b'_' { b'x' } else { b }).collect();
         if !is_domain(&plain) && !is_literal(argument) {
             return Action::Answer(Reply::new(501, "5.5.4", "Not a domain or address literal"));
         }
@@ -345,19 +345,23 @@ impl<'a> Dialogue<'a> {
             return Err(Reply::new(452, "4.5.3", "Too many recipients"));
         }
         let recipient = recipient::resolve(self.config, &path)?;
-        if has_room(&recipient.maildir, self.config.min_free) { Ok(recipient) } else { Err(no_room()) }
+        if has_room(&recipient.maildir, self.config.min_free) {
+            Ok(recipient)
+        } else {
+            Err(no_room())
+        }
     }
 
     /// DATA (RFC 5321 §4.1.1.4). Where all recipients were refused, so is the letter
     /// (RFC 2920 §3.1).
-    fn data(&mut self, _: &[u8]) -> Action {
+    fn data(&mut self) -> Action {
         if self.state == State::Rcpt {
             return Action::Letter;
         }
         Action::Answer(Reply::new(554, "5.5.1", "No valid recipients"))
     }
 
-    fn rset(&mut self, _: &[u8]) -> Action {
+    fn rset(&mut self) -> Action {
         self.reset();
         Action::Answer(Reply::new(250, "2.0.0", "Forgotten"))
     }
@@ -396,28 +400,28 @@ impl<'a> Dialogue<'a> {
         Reply::new(250, "2.1.5", format!("{}{space}<{name}@{domain}>", full.escape_ascii()))
     }
 
-    fn noop(&mut self, _: &[u8]) -> Action {
-        Action::Answer(Reply::new(250, "2.0.0", "OK"))
-    }
-
-    fn help(&mut self, argument: &[u8]) -> Action {
-        let known = COMMANDS.iter().filter(|command| !command.usage.is_empty());
-        if argument.is_empty() {
-            let verbs: Vec<&str> = known.map(|command| command.verb).collect();
-            let reply = Reply::new(214, "2.0.0", "Commands:").and(verbs.join(" "));
-            return Action::Answer(reply.and("HELP and a command tells how it is written"));
-        }
-        let wanted = known.clone().find(|c| argument.eq_ignore_ascii_case(c.verb.as_bytes()));
-        Action::Answer(match wanted {
-            Some(command) => Reply::new(214, "2.0.0", command.usage),
-            None => Reply::new(504, "5.5.4", "No help for that"),
-        })
-    }
-
-    fn quit(&mut self, _: &[u8]) -> Action {
+    fn quit(&mut self) -> Action {
         let text = format!("{} closes the connection", self.config.hostname);
         Action::Leave(Reply::new(221, "2.0.0", text))
     }
+}
+
+fn noop() -> Action {
+    Action::Answer(Reply::new(250, "2.0.0", "OK"))
+}
+
+fn help(argument: &[u8]) -> Action {
+    let known = COMMANDS.iter().filter(|command| !command.usage.is_empty());
+    if argument.is_empty() {
+        let verbs: Vec<&str> = known.map(|command| command.verb).collect();
+        let reply = Reply::new(214, "2.0.0", "Commands:").and(verbs.join(" "));
+        return Action::Answer(reply.and("HELP and a command tells how it is written"));
+    }
+    let wanted = known.clone().find(|c| argument.eq_ignore_ascii_case(c.verb.as_bytes()));
+    Action::Answer(match wanted {
+        Some(command) => Reply::new(214, "2.0.0", command.usage),
+        None => Reply::new(504, "5.5.4", "No help for that"),
+    })
 }
 
 fn no_room() -> Reply {
@@ -428,4 +432,3 @@ fn split_verb(line: &[u8]) -> (&[u8], &[u8]) {
     let end = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
     line.split_at_checked(end).unwrap_or((line, &[]))
 }
-

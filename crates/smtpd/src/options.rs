@@ -14,7 +14,7 @@ const MAX_SIZE: u64 = 50 << 20;
 /// Recipients of one letter; RFC 5321 §4.5.3.1.8 wants at least 100.
 const MAX_RECIPIENTS: usize = 1000;
 /// The least number of recipients that may be asked for, from the same section.
-const LEAST_RECIPIENTS: usize = 100;
+const LEAST_RECIPIENTS: u64 = 100;
 /// Octets that must stay free on the disk, unless `--min-free` says otherwise.
 const MIN_FREE: u64 = 256 << 10;
 
@@ -147,12 +147,13 @@ fn pattern(matches: &Matches) -> Result<MailPattern> {
     MailPattern::parse(OsStr::new(&text)).map_err(|e| Error::Usage(format!("--mail {e}")))
 }
 
-fn number<N>(matches: &Matches, option: &str, least: N, default: N) -> Result<N>
+fn number<N>(matches: &Matches, option: &str, least: u64, default: N) -> Result<N>
 where
-    N: std::str::FromStr + PartialOrd + std::fmt::Display,
+    N: TryFrom<u64>,
 {
     let Some(text) = matches.opt_str(option) else { return Ok(default) };
-    text.parse().ok().filter(|n| *n >= least).ok_or_else(|| {
+    let number = text.parse::<u64>().ok().filter(|n| *n >= least);
+    number.and_then(|n| N::try_from(n).ok()).ok_or_else(|| {
         Error::Usage(format!("--{option} '{text}': not a whole number of at least {least}"))
     })
 }

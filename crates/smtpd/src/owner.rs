@@ -42,8 +42,7 @@ impl AsOwner {
 impl Drop for AsOwner {
     fn drop(&mut self) {
         let Some((uid, gid, groups)) = self.back.take() else { return };
-        let restored =
-            seteuid(uid).and_then(|()| setegid(gid)).and_then(|()| setgroups(&groups));
+        let restored = seteuid(uid).and_then(|()| setegid(gid)).and_then(|()| setgroups(&groups));
         if let Err(errno) = restored {
             // Without our own rights nothing works any more; every later step will say so.
             log::error!("seteuid {uid}: {}", errno.desc());

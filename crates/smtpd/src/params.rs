@@ -108,8 +108,20 @@ mod tests {
     #[test]
     fn bad_parameters_are_501_and_unknown_ones_555() {
         for bad in [
-            "SIZE", "SIZE=", "SIZE=x", "SIZE=-1", "SIZE=1=2", "SIZE=100000000000000000000", "=1",
-            "BODY", "BODY=9BIT", "BODY=BINARYMIME", "SIZE=1 SIZE=1", "-X=1", "X_Y", "A=\u{e9}",
+            "SIZE",
+            "SIZE=",
+            "SIZE=x",
+            "SIZE=-1",
+            "SIZE=1=2",
+            "SIZE=100000000000000000000",
+            "=1",
+            "BODY",
+            "BODY=9BIT",
+            "BODY=BINARYMIME",
+            "SIZE=1 SIZE=1",
+            "-X=1",
+            "X_Y",
+            "A=\u{e9}",
             "A=b\rc",
         ] {
             assert_eq!(code(bad), 501, "{bad:?}");

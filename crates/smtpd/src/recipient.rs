@@ -54,8 +54,8 @@ pub fn find(config: &Config, path: &Path) -> Result<User, Reply> {
 pub fn resolve(config: &Config, path: &Path) -> Result<Recipient, Reply> {
     let user = find(config, path)?;
     let maildir = config.mail.maildir(&user).map_err(|error| {
-        log::error!("user {}: {error}", user.name.escape_ascii());
-        Reply::new(550, "5.1.1", "No such user here")
+        log::error!("{error}");
+        Reply::new(451, "4.3.0", "The mailbox cannot be used now, try again later")
     })?;
     let name = user.name.escape_ascii().to_string();
     let address = match path {

@@ -68,7 +68,9 @@ impl<'a, S: Read + Write> Session<'a, S> {
         self.say(&self.dialogue.greeting());
         let ended = self.converse();
         let last_word = match ended.as_ref().map_err(io::Error::kind) {
-            Err(ErrorKind::TimedOut) => Some(Reply::new(421, "4.4.2", self.last_word("idle too long"))),
+            Err(ErrorKind::TimedOut) => {
+                Some(Reply::new(421, "4.4.2", self.last_word("idle too long")))
+            }
             Err(ErrorKind::ConnectionAborted) => {
                 Some(Reply::new(421, "4.3.2", self.last_word("shutting down")))
             }
@@ -211,4 +213,3 @@ fn names<'n>(addresses: impl ExactSizeIterator<Item = &'n str>) -> String {
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     some.join(",") + &rest
 }
-

@@ -6,9 +6,10 @@ use nix::sys::statvfs::statvfs;
 
 /// Whether the file system that `path` lies on (or will lie on) has `needed` octets and an inode
 /// left for us. When nobody knows, there is: writing will tell.
+#[allow(clippy::useless_conversion)] // 32-bit machines have smaller numbers here
 pub fn has_room(path: &Path, needed: u64) -> bool {
     let Some(stat) = path.ancestors().find_map(|dir| statvfs(dir).ok()) else { return true };
-    let free = u64::from(stat.blocks_available()).saturating_mul(stat.fragment_size());
+    let free = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
     // Some file systems count no inodes at all.
     let inode = stat.files() == 0 || stat.files_available() > 0;
     inode && free >= needed
