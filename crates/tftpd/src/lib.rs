@@ -1,1 +1,26 @@
-//! A TFTP server (RFC 1350), one process per transfer, and its client.
+//! A server and a client of the Trivial File Transfer Protocol (RFC 1350, with the rules of
+//! RFC 1123 §4.2), one process per transfer.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`packet`] | the five packets |
+//! | [`timer`] | when to send again and when to give up |
+//! | [`content`] | a file's octets into blocks and out of them |
+//! | [`sender`], [`receiver`] | the two halves of a transfer, without socket or clock |
+//! | [`channel`] | the socket and the peer at its other end |
+//! | [`transfer`] | a half, a channel and a clock: one transfer |
+//! | [`root`], [`draft`] | names below the root; files that appear whole |
+//! | [`server`], [`options`] | tftpd: one request answered; its options |
+//! | [`client`] | tftpc |
+#![forbid(unsafe_code)]
+
+pub mod channel;
+pub mod content;
+pub mod draft;
+pub mod failure;
+pub mod packet;
+pub mod receiver;
+pub mod root;
+pub mod sender;
+pub mod timer;
+pub mod transfer;

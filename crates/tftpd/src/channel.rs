@@ -1,0 +1,314 @@
+//! The socket of one transfer and the peer at its other end.
+//!
+//! The two ports are the transfer identifiers of RFC 1350 §4. The socket is not connected: a
+//! datagram from any other address or port has to be seen, so that its sender gets ERROR 5 while
+//! the transfer goes on.
+
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::libc::{sock_extended_err, sockaddr_in6};
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg,
+};
+
+use crate::failure::Failure;
+use crate::packet::{self, Code, Packet};
+
+/// Longer datagrams are cut: still longer than any packet that may come, so that DATA larger
+/// than the block shows.
+const BUFFER: usize = 2048;
+/// How many errors are taken from the socket's queue at a time, and how often a packet is
+/// handed over anew when an error of an earlier one came in its place.
+const MAX_ERRORS: usize = 16;
+/// The shortest wait: SO_RCVTIMEO of zero would be no limit at all.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// Which way a packet went, for the dialogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It came from the peer.
+    In,
+    /// It went to the peer.
+    Out,
+}
+
+/// Is shown every packet of the dialogue between the two ends.
+pub type Trace<'a> = Box<dyn FnMut(Way, &[u8]) + 'a>;
+
+/// One end of a transfer.
+pub struct Channel<'a> {
+    socket: UdpSocket,
+    peer: SocketAddr,
+    /// The peer's port is final. A client learns it from the server's first answer.
+    fixed: bool,
+    /// The SO_RCVTIMEO that is set.
+    wait: Option<Duration>,
+    buffer: Box<[u8]>,
+    trace: Trace<'a>,
+}
+
+impl<'a> Channel<'a> {
+    /// A server's: the request came from `peer`, address and port.
+    #[must_use]
+    pub fn to(socket: UdpSocket, peer: SocketAddr, trace: Trace<'a>) -> Channel<'a> {
+        let buffer = vec![0; BUFFER].into_boxed_slice();
+        Channel { socket, peer, fixed: true, wait: None, buffer, trace }
+    }
+
+    /// A client's: the request goes to `service`; the answer comes from the same address and
+    /// from the port that is the peer's from then on (RFC 1350 §4).
+    #[must_use]
+    pub fn asking(socket: UdpSocket, service: SocketAddr, trace: Trace<'a>) -> Channel<'a> {
+        Channel { fixed: false, ..Channel::to(socket, service, trace) }
+    }
+
+    /// Sends a packet to the peer. A packet that the network refuses for the moment counts as
+    /// lost on its way.
+    ///
+    /// # Errors
+    /// [`Failure::Gone`] when the peer's port is closed, [`Failure::Socket`] for a fault that
+    /// waiting will not mend.
+    pub fn send(&mut self, packet: &[u8]) -> Result<(), Failure> {
+        (self.trace)(Way::Out, packet);
+        for _ in 0..MAX_ERRORS {
+            match self.socket.send_to(packet, self.peer) {
+                Ok(_) => return Ok(()),
+                Err(error) => self.tolerate(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends an ERROR packet, as the courtesy that it is (RFC 1350 §7): once, come what may.
+    pub fn send_error(&mut self, code: Code, reason: &str) {
+        let _courtesy = self.send(&packet::error(code, reason));
+    }
+
+    /// Waits for a datagram of the peer's, until `deadline` at the latest; `None` then. Tells its
+    /// length; [`Channel::datagram`] has it.
+    ///
+    /// # Errors
+    /// As [`Channel::send`].
+    pub fn receive(&mut self, deadline: Instant) -> Result<Option<usize>, Failure> {
+        loop {
+            self.set_wait(deadline)?;
+            match self.socket.recv_from(&mut self.buffer) {
+                Ok((length, from)) if self.is_peer(from) => {
+                    self.peer.set_port(from.port());
+                    self.fixed = true;
+                    (self.trace)(Way::In, self.buffer.get(..length).unwrap_or_default());
+                    return Ok(Some(length));
+                }
+                Ok((length, from)) => self.answer_stranger(length, from),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+                Err(error) => self.tolerate(error)?,
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The datagram received last.
+    #[must_use]
+    pub fn datagram(&self, length: usize) -> &[u8] {
+        self.buffer.get(..length).unwrap_or_default()
+    }
+
+    /// Where packets go: the peer's address, and its port as far as it is known.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// True once the port that packets go to is the transfer's own.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        self.fixed
+    }
+
+    fn is_peer(&self, from: SocketAddr) -> bool {
+        from.ip() == self.peer.ip() && (!self.fixed || from.port() == self.peer.port())
+    }
+
+    /// ERROR 5 to a stranger (RFC 1350 §4), but never in answer to an ERROR.
+    fn answer_stranger(&self, length: usize, from: SocketAddr) {
+        let packet = Packet::parse(self.datagram(length));
+        log::debug!("{from} is a stranger to the transfer with {}", self.peer);
+        if !matches!(packet, Ok(Packet::Error { .. })) {
+            let answer = packet::error(Code::UnknownTransfer, "Unknown transfer ID");
+            let _courtesy = self.socket.send_to(&answer, from);
+        }
+    }
+
+    fn set_wait(&mut self, deadline: Instant) -> Result<(), Failure> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let wait = left.max(SHORTEST_WAIT);
+        // A little longer than asked for does no harm, and the same value need not be set again.
+        let close = |set: Duration| set >= wait && set - wait < SHORTEST_WAIT;
+        if !self.wait.is_some_and(close) {
+            let wait = wait + SHORTEST_WAIT / 2;
+            self.socket.set_read_timeout(Some(wait)).map_err(Failure::Socket)?;
+            self.wait = Some(wait);
+        }
+        Ok(())
+    }
+
+    /// Sorts the errors of send and receive. An ICMP message may have been caused by an earlier
+    /// packet, even by an ERROR to a stranger: the queue of IP_RECVERR tells whose it is.
+    fn tolerate(&self, error: io::Error) -> Result<(), Failure> {
+        if self.peer_refuses() {
+            return Err(Failure::Gone);
+        }
+        match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
+            Errno::EINTR | Errno::ECONNREFUSED | Errno::ENOBUFS | Errno::ENOMEM => Ok(()),
+            Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::ENETDOWN | Errno::EPERM
+                if self.fixed =>
+            {
+                Ok(())
+            }
+            _ => Err(Failure::Socket(error)),
+        }
+    }
+
+    /// Empties the socket's queue of errors; true when one says that the peer's port is closed.
+    fn peer_refuses(&self) -> bool {
+        (0..MAX_ERRORS).map_while(|_| self.next_error()).any(|(errno, to)| {
+            errno == Errno::ECONNREFUSED
+                && to.is_some_and(|to| to.ip() == self.peer.ip() && to.port() == self.peer.port())
+        })
+    }
+
+    /// One error of the queue, and where the packet was going that caused it.
+    fn next_error(&self) -> Option<(Errno, Option<SocketAddr>)> {
+        let mut payload = [0; 64];
+        let mut parts = [IoSliceMut::new(&mut payload)];
+        let mut control = cmsg_space!(sock_extended_err, sockaddr_in6);
+        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        let fd = self.socket.as_raw_fd();
+        let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags).ok()?;
+        let errno = message.cmsgs().ok()?.find_map(|part| match part {
+            ControlMessageOwned::Ipv4RecvErr(error, _)
+            | ControlMessageOwned::Ipv6RecvErr(error, _) => Some(error.ee_errno),
+            _ => None,
+        })?;
+        let errno = Errno::from_raw(i32::try_from(errno).unwrap_or_default());
+        Some((errno, message.address.as_ref().and_then(address)))
+    }
+}
+
+fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+    match storage.family()? {
+        AddressFamily::Inet => {
+            storage.as_sockaddr_in().map(|v4| SocketAddr::from((v4.ip(), v4.port())))
+        }
+        _ => storage.as_sockaddr_in6().map(|v6| SocketAddr::from((v6.ip(), v6.port()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{setsockopt, sockopt};
+
+    fn socket() -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        setsockopt(&socket, sockopt::Ipv4RecvErr, &true).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket
+    }
+
+    fn quiet<'a>() -> Trace<'a> {
+        Box::new(|_, _| ())
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
+    /// Two ends that know each other.
+    fn pair<'a>() -> (Channel<'a>, UdpSocket) {
+        let (ours, theirs) = (socket(), socket());
+        let peer = theirs.local_addr().unwrap();
+        theirs.connect(ours.local_addr().unwrap()).unwrap();
+        (Channel::to(ours, peer, quiet()), theirs)
+    }
+
+    #[test]
+    fn a_stranger_gets_error_5_and_the_peer_is_heard() {
+        let (mut channel, peer) = pair();
+        let stranger = socket();
+        let ours = channel.socket.local_addr().unwrap();
+        stranger.send_to(&packet::ack(1), ours).unwrap();
+        stranger.send_to(b"", ours).unwrap();
+        stranger.send_to(&packet::error(Code::NotDefined, "never answered"), ours).unwrap();
+        stranger.send_to(b"junk", ours).unwrap();
+        peer.send(b"hello").unwrap();
+        let length = channel.receive(soon()).unwrap().unwrap();
+        assert_eq!(channel.datagram(length), b"hello");
+        let mut answer = [0; 100];
+        for _ in 0..3 {
+            let length = stranger.recv(&mut answer).unwrap();
+            let read = Packet::Error { code: 5, message: b"Unknown transfer ID" };
+            assert_eq!(Packet::parse(&answer[..length]), Ok(read));
+        }
+        stranger.set_nonblocking(true).unwrap();
+        assert!(stranger.recv(&mut answer).is_err(), "the ERROR was answered");
+    }
+
+    #[test]
+    fn a_client_takes_the_port_of_the_first_answer() {
+        let (service, first, second, ours) = (socket(), socket(), socket(), socket());
+        let to = ours.local_addr().unwrap();
+        let mut channel = Channel::asking(ours, service.local_addr().unwrap(), quiet());
+        first.send_to(b"first", to).unwrap();
+        second.send_to(b"second", to).unwrap();
+        first.send_to(b"third", to).unwrap();
+        let length = channel.receive(soon()).unwrap().unwrap();
+        assert_eq!(channel.datagram(length), b"first");
+        let length = channel.receive(soon()).unwrap().unwrap();
+        assert_eq!(channel.datagram(length), b"third");
+        assert_eq!(channel.peer(), first.local_addr().unwrap());
+    }
+
+    #[test]
+    fn a_closed_port_of_the_peers_ends_the_transfer_at_once() {
+        let (mut channel, peer) = pair();
+        drop(peer);
+        channel.send(b"into the void").unwrap();
+        assert!(matches!(channel.receive(soon()), Err(Failure::Gone)));
+    }
+
+    #[test]
+    fn a_closed_port_of_a_strangers_does_not_matter() {
+        let (mut channel, peer) = pair();
+        let ours = channel.socket.local_addr().unwrap();
+        for _ in 0..5 {
+            let stranger = socket();
+            stranger.send_to(b"x", ours).unwrap();
+            drop(stranger);
+            let brief = Instant::now() + Duration::from_millis(20);
+            assert!(channel.receive(brief).unwrap().is_none());
+        }
+        channel.send(b"still here").unwrap();
+        peer.send(b"so am I").unwrap();
+        assert_eq!(channel.receive(soon()).unwrap(), Some(7));
+        let mut answer = [0; 100];
+        assert_eq!(peer.recv(&mut answer).unwrap(), 10);
+    }
+
+    #[test]
+    fn the_deadline_is_kept() {
+        let (mut channel, _peer) = pair();
+        let start = Instant::now();
+        let deadline = start + Duration::from_millis(50);
+        assert!(channel.receive(deadline).unwrap().is_none());
+        let took = start.elapsed();
+        assert!(took >= Duration::from_millis(50) && took < Duration::from_secs(5), "{took:?}");
+    }
+}

@@ -1,0 +1,319 @@
+//! Names of files, confined below one folder by the kernel.
+//!
+//! Every name is resolved by openat2(2) with RESOLVE_BENEATH, relative to a descriptor of the
+//! root: `..` and symbolic links that would leave it end in an error inside the one system call,
+//! so nothing can be swapped between a check and a use. Links that stay below the root are
+//! followed.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
+use nix::sys::stat::Mode;
+
+use crate::draft;
+use crate::failure::Failure;
+use crate::packet::Code;
+
+/// How often the kernel is asked again after EAGAIN: a folder was renamed while it resolved `..`.
+const MAX_RACES: usize = 16;
+/// Links followed at the end of the name of an upload (path_resolution(7) allows 40).
+const MAX_LINKS: usize = 8;
+/// The permission bit "others may read".
+const WORLD_READABLE: u32 = 0o004;
+/// The permission bits "somebody may write".
+const WRITABLE: u32 = 0o222;
+
+/// The folder that is served.
+#[derive(Debug)]
+pub struct Root {
+    folder: OwnedFd,
+}
+
+/// Where an upload goes: a folder below the root and a name in it.
+#[derive(Debug)]
+pub struct Place {
+    /// The folder, open for reading.
+    pub folder: OwnedFd,
+    /// The last part of the name; never a symbolic link when it was looked at.
+    pub name: Vec<u8>,
+    /// The permission bits of the file that is there now.
+    pub existing: Option<u32>,
+}
+
+impl Root {
+    /// Opens the root. The folder itself is held from now on, whatever happens to its name.
+    ///
+    /// # Errors
+    /// When it does not exist or is no folder; ENOSYS on a kernel without openat2 (before Linux
+    /// 5.6): there is no other way to resolve names that is free of races, so none is tried.
+    pub fn open(path: &Path) -> forknet::Result<Root> {
+        let what = format!("root {}", path.display());
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let folder = open(path, flags, Mode::empty()).map_err(forknet::Error::os(&what))?;
+        let root = Root { folder };
+        match root.resolve(b".", OFlag::O_PATH) {
+            Err(Errno::ENOSYS) => Err(forknet::Error::os(what + ": openat2")(Errno::ENOSYS)),
+            _ => Ok(root),
+        }
+    }
+
+    /// Looks whether this process may look for files in the root at all: after privileges were
+    /// dropped, perhaps not.
+    ///
+    /// # Errors
+    /// What openat2 says.
+    pub fn check(&self) -> nix::Result<()> {
+        self.resolve(b"./.", OFlag::O_PATH).map(drop)
+    }
+
+    /// Opens a file for reading. Only regular files are served, and where this process is root,
+    /// which the kernel lets read everything, only those that everybody may read.
+    ///
+    /// # Errors
+    /// [`Failure::Denied`] with the code that RFC 1350 has for the reason.
+    pub fn read(&self, name: &[u8]) -> Result<File, Failure> {
+        let name = below(name)?;
+        // O_NONBLOCK: opening a FIFO must not wait for a writer.
+        let file = File::from(self.resolve(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?);
+        let meta = file.metadata().map_err(|error| Failure::io(&error))?;
+        if !meta.is_file() {
+            return Err(Failure::denied(Code::Access, "Not a regular file"));
+        }
+        if nix::unistd::geteuid().is_root() && meta.mode() & WORLD_READABLE == 0 {
+            return Err(Errno::EACCES.into());
+        }
+        Ok(file)
+    }
+
+    /// Finds the place of an upload. Symbolic links at the end of the name are followed as
+    /// open(2) would, so that the file is replaced and not the link.
+    ///
+    /// # Errors
+    /// [`Failure::Denied`]; also where something is in the way that is no regular file or that
+    /// this process may not write.
+    pub fn place(&self, name: &[u8]) -> Result<Place, Failure> {
+        let mut path = below(name)?.to_vec();
+        for _ in 0..MAX_LINKS {
+            let (parent, last) = split(&path);
+            if matches!(last, b"" | b"." | b"..") {
+                return Err(Errno::EISDIR.into());
+            }
+            let folder = self.resolve(parent, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+            match readlinkat(&folder, last) {
+                Ok(target) => {
+                    use std::os::unix::ffi::OsStrExt;
+                    if target.as_bytes().starts_with(b"/") {
+                        return Err(Errno::EXDEV.into());
+                    }
+                    path = below(&[parent, b"/", target.as_bytes()].concat())?.to_vec();
+                }
+                Err(Errno::EINVAL | Errno::ENOENT) => {
+                    let existing = existing(&folder, last)?;
+                    return Ok(Place { name: last.to_vec(), folder, existing });
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Err(Errno::ELOOP.into())
+    }
+
+    fn resolve(&self, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
+        resolve(&self.folder, name, flags)
+    }
+}
+
+fn resolve(folder: impl AsFd, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    for _ in 0..MAX_RACES {
+        match openat2(&folder, name, how) {
+            Err(Errno::EAGAIN | Errno::EINTR) => (),
+            result => return result,
+        }
+    }
+    Err(Errno::EXDEV)
+}
+
+/// The permission bits of the file that an upload would replace, if there is one that it may.
+fn existing(folder: &OwnedFd, name: &[u8]) -> Result<Option<u32>, Failure> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+    let file = match resolve(folder, name, flags) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::ENOENT) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
+    };
+    let meta = file.metadata().map_err(|error| Failure::io(&error))?;
+    if !meta.is_file() {
+        return Err(Failure::denied(Code::Access, "Not a regular file"));
+    }
+    if meta.mode() & WRITABLE == 0 {
+        return Err(Errno::EACCES.into());
+    }
+    Ok(Some(meta.mode() & 0o777))
+}
+
+/// The name as seen from the root: absolute names are below it. Refuses the temporary files of
+/// uploads.
+fn below(name: &[u8]) -> Result<&[u8], Failure> {
+    let start = name.iter().position(|&octet| octet != b'/').unwrap_or(name.len());
+    let name = name.get(start..).unwrap_or_default();
+    if name.split(|&octet| octet == b'/').any(|part| part.starts_with(draft::PREFIX)) {
+        return Err(Errno::EACCES.into());
+    }
+    Ok(if name.is_empty() { b"." } else { name })
+}
+
+/// The folder's name and the last part.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&octet| octet == b'/') {
+        None => (b".", path),
+        Some(at) => {
+            let (parent, last) = path.split_at(at);
+            (parent, last.get(1..).unwrap_or_default())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::stat::Mode;
+    use std::fs::{self, Permissions};
+    use std::io::Read;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use testkit::TempDir;
+
+    fn root() -> (TempDir, Root) {
+        let dir = TempDir::new();
+        let inside = dir.path().join("root");
+        fs::create_dir(&inside).unwrap();
+        fs::create_dir(inside.join("sub")).unwrap();
+        fs::write(dir.path().join("secret"), "secret").unwrap();
+        fs::write(inside.join("plain"), "plain").unwrap();
+        fs::write(inside.join("a..b"), "dots").unwrap();
+        fs::write(inside.join("sub/deep"), "deep").unwrap();
+        let root = Root::open(&inside).unwrap();
+        (dir, root)
+    }
+
+    fn read(root: &Root, name: &str) -> String {
+        match root.read(name.as_bytes()) {
+            Ok(mut file) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text).unwrap();
+                text
+            }
+            Err(Failure::Denied { code, .. }) => (code as u16).to_string(),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn place(root: &Root, name: &str) -> String {
+        match root.place(name.as_bytes()) {
+            Ok(place) => {
+                let there = if place.existing.is_some() { "old" } else { "new" };
+                format!("{there} {}", place.name.escape_ascii())
+            }
+            Err(Failure::Denied { code, .. }) => (code as u16).to_string(),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn names_are_below_the_root_however_they_are_written() {
+        let (_dir, root) = root();
+        for name in ["plain", "/plain", "//plain", "./plain", "sub/../plain", "sub//.././plain"] {
+            assert_eq!(read(&root, name), "plain", "{name}");
+            assert_eq!(place(&root, name), "old plain", "{name}");
+        }
+        assert_eq!(read(&root, "a..b"), "dots");
+        assert_eq!(read(&root, "/sub/deep"), "deep");
+    }
+
+    #[test]
+    fn a_name_that_climbs_out_is_an_access_violation() {
+        let (_dir, root) = root();
+        for name in ["..", "../secret", "/../secret", "sub/../../secret", "../root/plain"] {
+            assert_eq!(read(&root, name), "2", "{name}");
+            assert_eq!(place(&root, name), "2", "{name}");
+        }
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_root_only() {
+        let (dir, root) = root();
+        let inside = dir.path().join("root");
+        symlink("sub/deep", inside.join("fine")).unwrap();
+        symlink("../plain", inside.join("sub/up")).unwrap();
+        symlink("../secret", inside.join("out")).unwrap();
+        symlink(dir.path().join("secret"), inside.join("absolute")).unwrap();
+        symlink("..", inside.join("folder")).unwrap();
+        symlink("loop", inside.join("loop")).unwrap();
+        symlink("sub/fresh", inside.join("dangling")).unwrap();
+        assert_eq!((read(&root, "fine"), place(&root, "fine")), ("deep".into(), "old deep".into()));
+        assert_eq!(read(&root, "sub/up"), "plain");
+        assert_eq!(place(&root, "sub/up"), "old plain");
+        for name in ["out", "absolute", "folder/secret", "loop"] {
+            assert_eq!(read(&root, name), "2", "{name}");
+            assert_eq!(place(&root, name), "2", "{name}");
+        }
+        assert_eq!((read(&root, "dangling"), place(&root, "dangling")), ("1".into(), "new fresh".into()));
+    }
+
+    #[test]
+    fn what_is_missing_is_not_found() {
+        let (_dir, root) = root();
+        for name in ["none", "none/x", "plain/x"] {
+            assert_eq!(read(&root, name), "1", "{name}");
+        }
+        assert_eq!(place(&root, "none"), "new none");
+        assert_eq!(place(&root, "none/x"), "1");
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_nothing_blocks() {
+        let (dir, root) = root();
+        let inside = dir.path().join("root");
+        nix::unistd::mkfifo(&inside.join("fifo"), Mode::from_bits_truncate(0o666)).unwrap();
+        let _bound = std::os::unix::net::UnixListener::bind(inside.join("socket")).unwrap();
+        for name in ["fifo", "socket", "sub", "sub/", ".", "/"] {
+            assert_eq!(read(&root, name), "2", "{name}");
+            assert_eq!(place(&root, name), "2", "{name}");
+        }
+    }
+
+    #[test]
+    fn files_that_not_everybody_may_read_are_closed_even_to_root() {
+        let (dir, root) = root();
+        fs::set_permissions(dir.path().join("root/plain"), Permissions::from_mode(0o000)).unwrap();
+        assert_eq!(read(&root, "plain"), "2");
+        fs::set_permissions(dir.path().join("root/plain"), Permissions::from_mode(0o444)).unwrap();
+        assert_eq!(read(&root, "plain"), "plain");
+        assert_eq!(place(&root, "plain"), "2", "nobody may write it");
+    }
+
+    #[test]
+    fn temporary_files_are_hidden() {
+        let (dir, root) = root();
+        let name = [draft::PREFIX, b"1-0"].concat();
+        let name = String::from_utf8(name).unwrap();
+        fs::write(dir.path().join("root").join(&name), "half").unwrap();
+        assert_eq!((read(&root, &name), place(&root, &name)), ("2".into(), "2".into()));
+        assert_eq!(read(&root, &format!("sub/../{name}")), "2");
+    }
+
+    #[test]
+    fn a_root_that_is_missing_or_no_folder_says_so() {
+        let (dir, _root) = root();
+        let missing = dir.path().join("missing");
+        let error = Root::open(&missing).unwrap_err().to_string();
+        assert_eq!(error, format!("root {}: No such file or directory", missing.display()));
+        let error = Root::open(&dir.path().join("secret")).unwrap_err().to_string();
+        assert!(error.ends_with(": Not a directory"), "{error}");
+    }
+}

@@ -1,0 +1,225 @@
+//! When a packet is sent again, and when to give up: an adaptive time-out with exponential
+//! backoff, as RFC 1123 §4.2.3.2 requires, after TCP's (RFC 6298; Karn's rule).
+
+use std::time::{Duration, Instant};
+
+/// The first time-out, before any round trip was measured (RFC 6298 §2.1).
+const INITIAL: Duration = Duration::from_secs(1);
+/// No time-out is shorter: a peer writes to flash, a scheduler looks away.
+const SHORTEST: Duration = Duration::from_millis(200);
+/// No time-out is longer, however often it was doubled.
+const LONGEST: Duration = Duration::from_secs(8);
+/// A time-out is a multiple of this, so that it rarely changes while a transfer runs smoothly
+/// and the socket's own time-out need not be set for every packet.
+const GRAIN: Duration = Duration::from_millis(10);
+
+/// The bounds of a transfer's patience.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How often one packet is sent again (`--retries`).
+    pub retries: u32,
+    /// How often the first packet is sent in all, before the peer has proved by an answer that
+    /// its address is not forged.
+    pub unproven_sends: u32,
+    /// How long nothing may go forward (`--timeout`).
+    pub idle: Duration,
+}
+
+/// What is to be done now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing: wait.
+    Nothing,
+    /// Send the packet again.
+    Again,
+    /// The peer is silent.
+    GiveUp,
+}
+
+/// The clock of one transfer. It reads no clock itself: every call is told the time.
+#[derive(Debug)]
+pub struct Timer {
+    limits: Limits,
+    /// Smoothed round trip and its variation, once one was measured.
+    measured: Option<(Duration, Duration)>,
+    timeout: Duration,
+    /// How often the present packet was sent.
+    sends: u32,
+    /// When the present packet was sent last.
+    sent: Instant,
+    /// When the transfer last went forward.
+    forward: Instant,
+    /// The peer has answered: its address is real.
+    proven: bool,
+}
+
+impl Timer {
+    /// A clock whose first packet is sent `now`.
+    #[must_use]
+    pub fn new(limits: Limits, now: Instant) -> Timer {
+        Timer {
+            limits,
+            measured: None,
+            timeout: INITIAL,
+            sends: 1,
+            sent: now,
+            forward: now,
+            proven: false,
+        }
+    }
+
+    /// The packet was answered, and the next one is sent `now`.
+    ///
+    /// An answer to a packet sent once is a measurement; one to a packet sent twice may belong
+    /// to either (Karn's rule), so the doubled time-out stays until a clean round trip.
+    pub fn forward(&mut self, now: Instant) {
+        if self.sends == 1 {
+            self.measure(now.saturating_duration_since(self.sent));
+        }
+        (self.sends, self.sent, self.forward, self.proven) = (1, now, now, true);
+    }
+
+    /// RFC 6298 §2.2 and §2.3, with the bounds above.
+    fn measure(&mut self, trip: Duration) {
+        let (smooth, variation) = match self.measured {
+            None => (trip, trip / 2),
+            Some((smooth, variation)) => {
+                let off = smooth.abs_diff(trip);
+                (smooth * 7 / 8 + trip / 8, variation * 3 / 4 + off / 4)
+            }
+        };
+        self.measured = Some((smooth, variation));
+        let raw = (smooth + variation * 4).clamp(SHORTEST, LONGEST);
+        let grains = raw.as_millis().div_ceil(GRAIN.as_millis());
+        self.timeout = GRAIN * u32::try_from(grains).unwrap_or(u32::MAX);
+    }
+
+    /// The packet is sent again `now`, because it is [`Due::Again`].
+    pub fn again(&mut self, now: Instant) {
+        self.timeout = (self.timeout * 2).min(LONGEST);
+        self.sends += 1;
+        self.sent = now;
+    }
+
+    /// The peer asked for the same answer once more and got it `now`: it is alive, there is no
+    /// need to call soon. That is no step forward.
+    pub fn repeated(&mut self, now: Instant) {
+        self.sent = now;
+        self.proven = true;
+    }
+
+    /// What is to be done `now`.
+    #[must_use]
+    pub fn due(&self, now: Instant) -> Due {
+        if now < self.deadline() {
+            return Due::Nothing;
+        }
+        let sends = self.limits.retries.saturating_add(1);
+        let sends = if self.proven { sends } else { sends.min(self.limits.unproven_sends) };
+        if now >= self.forward + self.limits.idle || self.sends >= sends {
+            return Due::GiveUp;
+        }
+        Due::Again
+    }
+
+    /// When something will be due.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        (self.sent + self.timeout).min(self.forward + self.limits.idle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { retries: 5, unproven_sends: 3, idle: Duration::from_secs(60) };
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    /// Lets the clock run with nobody answering: the times of all sends after the first, and
+    /// of giving up.
+    fn silence(timer: &mut Timer, start: Instant) -> Vec<u128> {
+        let mut times = Vec::new();
+        loop {
+            let now = timer.deadline();
+            times.push(now.duration_since(start).as_millis());
+            match timer.due(now) {
+                Due::Again => timer.again(now),
+                Due::GiveUp => return times,
+                Due::Nothing => panic!("nothing is due at the deadline"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_that_never_answered_gets_three_packets() {
+        let start = Instant::now();
+        let mut timer = Timer::new(LIMITS, start);
+        assert_eq!(silence(&mut timer, start), [1000, 3000, 7000]);
+    }
+
+    #[test]
+    fn retries_are_bounded_with_backoff_up_to_a_longest() {
+        let start = Instant::now();
+        let mut timer = Timer::new(LIMITS, start);
+        timer.forward(start + ms(1));
+        let start = start + ms(1);
+        assert_eq!(silence(&mut timer, start), [200, 600, 1400, 3000, 6200, 12600]);
+        let patient = Limits { retries: 8, unproven_sends: 9, idle: ms(999_000) };
+        let mut timer = Timer::new(patient, start);
+        let times = silence(&mut timer, start);
+        assert_eq!(times, [1000, 3000, 7000, 15000, 23000, 31000, 39000, 47000, 55000]);
+    }
+
+    #[test]
+    fn the_idle_limit_ends_the_silence_even_between_two_sends() {
+        let start = Instant::now();
+        let mut timer = Timer::new(Limits { idle: ms(2500), ..LIMITS }, start);
+        assert_eq!(silence(&mut timer, start), [1000, 2500]);
+    }
+
+    #[test]
+    fn the_time_out_follows_the_round_trip() {
+        let mut now = Instant::now();
+        let mut timer = Timer::new(LIMITS, now);
+        for _ in 0..50 {
+            now += ms(500);
+            timer.forward(now);
+        }
+        let wait = timer.deadline().duration_since(now);
+        assert!(wait >= ms(500) && wait < ms(600), "{wait:?}");
+        for _ in 0..50 {
+            now += ms(1);
+            timer.forward(now);
+        }
+        assert_eq!(timer.deadline().duration_since(now), SHORTEST);
+    }
+
+    #[test]
+    fn an_answer_to_a_packet_sent_twice_is_no_measurement() {
+        let start = Instant::now();
+        let mut timer = Timer::new(LIMITS, start);
+        let now = timer.deadline();
+        timer.again(now);
+        timer.forward(now + ms(1));
+        assert_eq!(timer.deadline(), now + ms(1) + ms(2000), "the doubled time-out stays");
+        timer.forward(now + ms(2));
+        assert_eq!(timer.deadline(), now + ms(2) + SHORTEST);
+    }
+
+    #[test]
+    fn a_peer_that_only_repeats_itself_reaches_the_idle_limit() {
+        let start = Instant::now();
+        let mut timer = Timer::new(Limits { idle: ms(3000), ..LIMITS }, start);
+        let mut now = start;
+        while timer.due(now) == Due::Nothing {
+            now += ms(100);
+            timer.repeated(now);
+        }
+        assert_eq!(now, start + ms(3000));
+        assert_eq!(timer.due(now), Due::GiveUp);
+    }
+}
