@@ -42,7 +42,7 @@ pub type Trace<'a> = Box<dyn FnMut(Way, &[u8]) + 'a>;
 
 /// One end of a transfer.
 pub struct Channel<'a> {
-    socket: UdpSocket,
+    socket: &'a UdpSocket,
     peer: SocketAddr,
     /// The peer's port is final. A client learns it from the server's first answer.
     fixed: bool,
@@ -55,7 +55,7 @@ pub struct Channel<'a> {
 impl<'a> Channel<'a> {
     /// A server's: the request came from `peer`, address and port.
     #[must_use]
-    pub fn to(socket: UdpSocket, peer: SocketAddr, trace: Trace<'a>) -> Channel<'a> {
+    pub fn to(socket: &'a UdpSocket, peer: SocketAddr, trace: Trace<'a>) -> Channel<'a> {
         let buffer = vec![0; BUFFER].into_boxed_slice();
         Channel { socket, peer, fixed: true, wait: None, buffer, trace }
     }
@@ -63,7 +63,7 @@ impl<'a> Channel<'a> {
     /// A client's: the request goes to `service`; the answer comes from the same address and
     /// from the port that is the peer's from then on (RFC 1350 §4).
     #[must_use]
-    pub fn asking(socket: UdpSocket, service: SocketAddr, trace: Trace<'a>) -> Channel<'a> {
+    pub fn asking(socket: &'a UdpSocket, service: SocketAddr, trace: Trace<'a>) -> Channel<'a> {
         Channel { fixed: false, ..Channel::to(socket, service, trace) }
     }
 
@@ -231,9 +231,9 @@ mod tests {
         Instant::now() + Duration::from_secs(10)
     }
 
-    /// Two ends that know each other.
-    fn pair<'a>() -> (Channel<'a>, UdpSocket) {
-        let (ours, theirs) = (socket(), socket());
+    /// Our end, and a peer that knows it.
+    fn pair(ours: &UdpSocket) -> (Channel<'_>, UdpSocket) {
+        let theirs = socket();
         let peer = theirs.local_addr().unwrap();
         theirs.connect(ours.local_addr().unwrap()).unwrap();
         (Channel::to(ours, peer, quiet()), theirs)
@@ -241,9 +241,10 @@ mod tests {
 
     #[test]
     fn a_stranger_gets_error_5_and_the_peer_is_heard() {
-        let (mut channel, peer) = pair();
+        let ours = socket();
+        let (mut channel, peer) = pair(&ours);
         let stranger = socket();
-        let ours = channel.socket.local_addr().unwrap();
+        let ours = ours.local_addr().unwrap();
         stranger.send_to(&packet::ack(1), ours).unwrap();
         stranger.send_to(b"", ours).unwrap();
         stranger.send_to(&packet::error(Code::NotDefined, "never answered"), ours).unwrap();
@@ -265,7 +266,7 @@ mod tests {
     fn a_client_takes_the_port_of_the_first_answer() {
         let (service, first, second, ours) = (socket(), socket(), socket(), socket());
         let to = ours.local_addr().unwrap();
-        let mut channel = Channel::asking(ours, service.local_addr().unwrap(), quiet());
+        let mut channel = Channel::asking(&ours, service.local_addr().unwrap(), quiet());
         first.send_to(b"first", to).unwrap();
         second.send_to(b"second", to).unwrap();
         first.send_to(b"third", to).unwrap();
@@ -278,7 +279,8 @@ mod tests {
 
     #[test]
     fn a_closed_port_of_the_peers_ends_the_transfer_at_once() {
-        let (mut channel, peer) = pair();
+        let ours = socket();
+        let (mut channel, peer) = pair(&ours);
         drop(peer);
         channel.send(b"into the void").unwrap();
         assert!(matches!(channel.receive(soon()), Err(Failure::Gone)));
@@ -286,8 +288,9 @@ mod tests {
 
     #[test]
     fn a_closed_port_of_a_strangers_does_not_matter() {
-        let (mut channel, peer) = pair();
-        let ours = channel.socket.local_addr().unwrap();
+        let ours = socket();
+        let (mut channel, peer) = pair(&ours);
+        let ours = ours.local_addr().unwrap();
         for _ in 0..5 {
             let stranger = socket();
             stranger.send_to(b"x", ours).unwrap();
@@ -304,7 +307,8 @@ mod tests {
 
     #[test]
     fn the_deadline_is_kept() {
-        let (mut channel, _peer) = pair();
+        let ours = socket();
+        let (mut channel, _peer) = pair(&ours);
         let start = Instant::now();
         let deadline = start + Duration::from_millis(50);
         assert!(channel.receive(deadline).unwrap().is_none());

@@ -99,8 +99,13 @@ impl Draft {
     /// Gives the file a name that nobody has.
     fn appear(&mut self, name: &[u8]) -> nix::Result<()> {
         let Some(hidden) = &self.hidden else { return self.link(name) };
-        match renameat2(&self.folder, &hidden[..], &self.folder, name, RenameFlags::RENAME_NOREPLACE)
-        {
+        match renameat2(
+            &self.folder,
+            &hidden[..],
+            &self.folder,
+            name,
+            RenameFlags::RENAME_NOREPLACE,
+        ) {
             // A file system without RENAME_NOREPLACE: link(2) never replaces either.
             Err(Errno::EINVAL | Errno::ENOSYS) => {
                 linkat(&self.folder, &hidden[..], &self.folder, name, AtFlags::empty())

@@ -11,16 +11,20 @@
 //! | [`transfer`] | a half, a channel and a clock: one transfer |
 //! | [`root`], [`draft`] | names below the root; files that appear whole |
 //! | [`server`], [`options`] | tftpd: one request answered; its options |
-//! | [`client`] | tftpc |
+//! | [`client`], [`commandline`] | tftpc: one file fetched or sent; its options |
 #![forbid(unsafe_code)]
 
 pub mod channel;
+pub mod client;
+pub mod commandline;
 pub mod content;
 pub mod draft;
 pub mod failure;
+pub mod options;
 pub mod packet;
 pub mod receiver;
 pub mod root;
 pub mod sender;
+pub mod server;
 pub mod timer;
 pub mod transfer;

@@ -1,2 +1,38 @@
-//! Not written yet.
-fn main() {}
+//! tftpd: files by the Trivial File Transfer Protocol, one process per transfer.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use forknet::{Result, RootPolicy, Server, Service};
+use tftpd::options::{self, Config};
+use tftpd::packet::{self, Code};
+use tftpd::server::answer;
+
+const SERVICE: Service = Service {
+    name: "tftpd",
+    about: "Serves files below one folder by TFTP (RFC 1350), one process per transfer.",
+    port: 69,
+    idle: Duration::from_secs(30),
+    root: RootPolicy::Nobody,
+};
+
+fn main() -> ExitCode {
+    forknet::main(SERVICE.name, run) // prints one error, maps it to 0, 1, 2
+}
+
+fn run(args: Vec<OsString>) -> Result<()> {
+    let line = forknet::command_line(&SERVICE, options::declare, args)?;
+    let config = Config::new(&line.matches)?;
+    let mut server = Server::new(&SERVICE, line.server)?;
+    server.busy = packet::error(Code::NotDefined, "Too many transfers, try again later");
+    server.unavailable = packet::error(Code::NotDefined, "No process for the transfer");
+    server.bind_datagram()?; //     socket, bind
+    server.detach()?; //            -d, -p
+    server.drop_privileges()?; //   -u
+    if let Err(errno) = config.root.check() {
+        log::warn!("root: {}: no file can be served", errno.desc());
+    }
+    server.serve_datagrams(|request| answer(request, &config)) // recvfrom, fork, reap
+}

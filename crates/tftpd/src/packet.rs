@@ -281,8 +281,11 @@ mod tests {
         let whole = Request::packet(Direction::Write, b"name", Mode::Netascii);
         assert!(Packet::parse(&whole).is_ok());
         for cut in 0..whole.len() {
-            let expected =
-                if cut < 2 { Malformed::Unknown } else { Packet::parse(&whole[..cut]).unwrap_err() };
+            let expected = if cut < 2 {
+                Malformed::Unknown
+            } else {
+                Packet::parse(&whole[..cut]).unwrap_err()
+            };
             assert!(cut < 2 || matches!(expected, Malformed::Request(_)));
             assert_eq!(Packet::parse(&whole[..cut]), Err(expected));
         }

@@ -109,14 +109,13 @@ mod tests {
 
     type Kept = Rc<RefCell<Option<Vec<u8>>>>;
 
-    fn answering() -> (Receiver<Vec<u8>, impl FnOnce(Vec<u8>) -> io::Result<()>>, Kept) {
-        let kept = Kept::default();
-        let copy = kept.clone();
+    fn answering(kept: &Kept) -> Receiver<Vec<u8>, impl FnOnce(Vec<u8>) -> io::Result<()> + use<>> {
+        let kept = kept.clone();
         let keep = move |file| {
-            *copy.borrow_mut() = Some(file);
+            *kept.borrow_mut() = Some(file);
             Ok(())
         };
-        (Receiver::answering(Assembly::new(Vec::new(), Mode::Octet, None), keep), kept)
+        Receiver::answering(Assembly::new(Vec::new(), Mode::Octet, None), keep)
     }
 
     fn data(receiver: &mut impl Half, block: u16, data: &[u8]) -> Turn {
@@ -125,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_short_block_ends_the_file_and_it_is_kept_before_its_ack() {
-        let (mut receiver, kept) = answering();
+        let kept = Kept::default();
+        let mut receiver = answering(&kept);
         assert_eq!(receiver.packet(), ack(0));
         assert_eq!(data(&mut receiver, 1, &[b'a'; 512]), Turn::Forward);
         assert_eq!(receiver.packet(), ack(1));
@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn an_empty_block_after_whole_ones_ends_the_file() {
-        let (mut receiver, kept) = answering();
+        let kept = Kept::default();
+        let mut receiver = answering(&kept);
         data(&mut receiver, 1, &[b'a'; 512]);
         assert_eq!(data(&mut receiver, 2, b""), Turn::Final);
         assert_eq!(kept.take().unwrap(), [b'a'; 512]);
@@ -146,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_duplicate_block_is_acknowledged_again_and_written_once() {
-        let (mut receiver, kept) = answering();
+        let kept = Kept::default();
+        let mut receiver = answering(&kept);
         assert_eq!(data(&mut receiver, 0, &[b'x'; 512]), Turn::Ignore);
         data(&mut receiver, 1, &[b'a'; 512]);
         assert_eq!(data(&mut receiver, 1, &[b'a'; 512]), Turn::Repeat(ack(1)));
@@ -161,7 +163,8 @@ mod tests {
 
     #[test]
     fn block_0_follows_block_65535() {
-        let (mut receiver, kept) = answering();
+        let kept = Kept::default();
+        let mut receiver = answering(&kept);
         let full = [7; 512];
         for block in 1..=65535 {
             assert_eq!(data(&mut receiver, block, &full), Turn::Forward);
@@ -174,7 +177,8 @@ mod tests {
 
     #[test]
     fn data_larger_than_the_block_is_illegal() {
-        let (mut receiver, kept) = answering();
+        let kept = Kept::default();
+        let mut receiver = answering(&kept);
         let packet = Packet::Data { block: 1, data: &[0; 513] };
         let failure = receiver.receive(packet).unwrap_err();
         assert_eq!(failure.to_string(), "DATA larger than the block (ERROR 4)");

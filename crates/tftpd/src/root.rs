@@ -11,8 +11,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstatat};
 
 use crate::draft;
 use crate::failure::Failure;
@@ -78,7 +78,8 @@ impl Root {
     pub fn read(&self, name: &[u8]) -> Result<File, Failure> {
         let name = below(name)?;
         // O_NONBLOCK: opening a FIFO must not wait for a writer.
-        let file = File::from(self.resolve(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?);
+        let file =
+            File::from(self.resolve(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?);
         let meta = file.metadata().map_err(|error| Failure::io(&error))?;
         if !meta.is_file() {
             return Err(Failure::denied(Code::Access, "Not a regular file"));
@@ -93,9 +94,9 @@ impl Root {
     /// open(2) would, so that the file is replaced and not the link.
     ///
     /// # Errors
-    /// [`Failure::Denied`]; also where something is in the way that is no regular file or that
-    /// this process may not write.
-    pub fn place(&self, name: &[u8]) -> Result<Place, Failure> {
+    /// [`Failure::Denied`]: something is in the way that is no regular file, or a file is there
+    /// and it may not be overwritten, by `overwrite` or by its permissions.
+    pub fn place(&self, name: &[u8], overwrite: bool) -> Result<Place, Failure> {
         let mut path = below(name)?.to_vec();
         for _ in 0..MAX_LINKS {
             let (parent, last) = split(&path);
@@ -112,7 +113,7 @@ impl Root {
                     path = below(&[parent, b"/", target.as_bytes()].concat())?.to_vec();
                 }
                 Err(Errno::EINVAL | Errno::ENOENT) => {
-                    let existing = existing(&folder, last)?;
+                    let existing = existing(&folder, last, overwrite)?;
                     return Ok(Place { name: last.to_vec(), folder, existing });
                 }
                 Err(errno) => return Err(errno.into()),
@@ -128,7 +129,7 @@ impl Root {
 
 fn resolve(folder: impl AsFd, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
     let how = OpenHow::new()
-        .flags(flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY)
+        .flags(flags | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     for _ in 0..MAX_RACES {
         match openat2(&folder, name, how) {
@@ -139,22 +140,26 @@ fn resolve(folder: impl AsFd, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd>
     Err(Errno::EXDEV)
 }
 
-/// The permission bits of the file that an upload would replace, if there is one that it may.
-fn existing(folder: &OwnedFd, name: &[u8]) -> Result<Option<u32>, Failure> {
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
-    let file = match resolve(folder, name, flags) {
-        Ok(fd) => File::from(fd),
+/// The permission bits of the file that an upload would replace, if there is one.
+fn existing(folder: &OwnedFd, name: &[u8], overwrite: bool) -> Result<Option<u32>, Failure> {
+    let status = match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Err(Errno::ENOENT) => return Ok(None),
-        Err(errno) => return Err(errno.into()),
+        result => result?,
     };
-    let meta = file.metadata().map_err(|error| Failure::io(&error))?;
-    if !meta.is_file() {
+    if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
         return Err(Failure::denied(Code::Access, "Not a regular file"));
     }
-    if meta.mode() & WRITABLE == 0 {
+    if !overwrite {
+        return Err(Errno::EEXIST.into());
+    }
+    // Renaming over a file asks only the folder for permission; a Unix user expects the file to
+    // be asked too. The kernel lets root write everything: for root the bits decide.
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
+    resolve(folder, name, flags)?;
+    if status.st_mode & WRITABLE == 0 {
         return Err(Errno::EACCES.into());
     }
-    Ok(Some(meta.mode() & 0o777))
+    Ok(Some(status.st_mode & 0o777))
 }
 
 /// The name as seen from the root: absolute names are below it. Refuses the temporary files of
@@ -214,7 +219,7 @@ mod tests {
     }
 
     fn place(root: &Root, name: &str) -> String {
-        match root.place(name.as_bytes()) {
+        match root.place(name.as_bytes(), true) {
             Ok(place) => {
                 let there = if place.existing.is_some() { "old" } else { "new" };
                 format!("{there} {}", place.name.escape_ascii())
@@ -262,7 +267,10 @@ mod tests {
             assert_eq!(read(&root, name), "2", "{name}");
             assert_eq!(place(&root, name), "2", "{name}");
         }
-        assert_eq!((read(&root, "dangling"), place(&root, "dangling")), ("1".into(), "new fresh".into()));
+        assert_eq!(
+            (read(&root, "dangling"), place(&root, "dangling")),
+            ("1".into(), "new fresh".into())
+        );
     }
 
     #[test]
@@ -273,6 +281,15 @@ mod tests {
         }
         assert_eq!(place(&root, "none"), "new none");
         assert_eq!(place(&root, "none/x"), "1");
+    }
+
+    #[test]
+    fn what_exists_is_told_before_whether_it_could_be_written() {
+        let (dir, root) = root();
+        fs::set_permissions(dir.path().join("root/plain"), Permissions::from_mode(0o444)).unwrap();
+        let failure = root.place(b"plain", false).unwrap_err();
+        assert_eq!(failure.to_string(), "File exists (ERROR 6)");
+        assert!(root.place(b"none", false).unwrap().existing.is_none());
     }
 
     #[test]
@@ -315,5 +332,11 @@ mod tests {
         assert_eq!(error, format!("root {}: No such file or directory", missing.display()));
         let error = Root::open(&dir.path().join("secret")).unwrap_err().to_string();
         assert!(error.ends_with(": Not a directory"), "{error}");
+    }
+
+    #[test]
+    fn a_root_that_can_be_searched_passes_the_check() {
+        let (_dir, root) = root();
+        root.check().unwrap();
     }
 }

@@ -1,0 +1,111 @@
+//! tftpd's own options.
+
+use std::path::Path;
+
+use getopts::{Matches, Options};
+
+use forknet::{Error, Result};
+
+use crate::root::Root;
+
+/// The root unless `--root` names another: the folder that Debian's TFTP servers use.
+const ROOT: &str = "/srv/tftp";
+/// How often one packet is sent again, unless `--retries` says otherwise.
+pub const RETRIES: u32 = 6;
+/// The most that `--retries` takes.
+const MAX_RETRIES: u64 = 1000;
+
+/// What the server may do.
+#[derive(Debug)]
+pub struct Config {
+    /// The folder that is served.
+    pub root: Root,
+    /// New files may be written.
+    pub create: bool,
+    /// Existing files may be replaced.
+    pub overwrite: bool,
+    /// Every WRQ is refused, whatever the other two say.
+    pub read_only: bool,
+    /// The longest file that may be written, in octets.
+    pub max_size: Option<u64>,
+    /// How often one packet is sent again.
+    pub retries: u32,
+}
+
+/// Adds tftpd's options to those that every daemon has.
+pub fn declare(options: &mut Options) {
+    options.optopt("", "root", &format!("the folder that is served (default {ROOT})"), "DIR");
+    options.optflag("", "create", "clients may write new files");
+    options.optflag("", "overwrite", "clients may replace files that exist");
+    options.optflag("", "read-only", "refuse all writing, whatever else is said");
+    options.optopt("", "max-size", "the longest file that may be written", "BYTES");
+    declare_retries(options);
+}
+
+/// `--retries`, which tftpc has too.
+pub fn declare_retries(options: &mut Options) {
+    let retries = format!("send a packet again at most N times (default {RETRIES})");
+    options.optopt("", "retries", &retries, "N");
+}
+
+impl Config {
+    /// Reads tftpd's options and opens the root.
+    ///
+    /// # Errors
+    /// A value is no number; the root does not exist or is no folder.
+    pub fn new(matches: &Matches) -> Result<Config> {
+        let root = matches.opt_str("root").unwrap_or_else(|| ROOT.to_owned());
+        Ok(Config {
+            create: matches.opt_present("create"),
+            overwrite: matches.opt_present("overwrite"),
+            read_only: matches.opt_present("read-only"),
+            max_size: number(matches, "max-size", u64::MAX)?,
+            retries: retries(matches)?,
+            root: Root::open(Path::new(&root))?,
+        })
+    }
+}
+
+/// The value of `--retries`.
+///
+/// # Errors
+/// It is no number.
+pub fn retries(matches: &Matches) -> Result<u32> {
+    let given = number(matches, "retries", MAX_RETRIES)?;
+    Ok(given.and_then(|n| u32::try_from(n).ok()).unwrap_or(RETRIES))
+}
+
+fn number(matches: &Matches, name: &str, most: u64) -> Result<Option<u64>> {
+    let Some(text) = matches.opt_str(name) else { return Ok(None) };
+    let valid = text.parse().ok().filter(|n| *n <= most);
+    valid.map(Some).ok_or_else(|| {
+        Error::Usage(format!("--{name} '{text}': not a whole number from 0 to {most}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(args: &[&str]) -> Result<Config> {
+        let mut options = Options::new();
+        declare(&mut options);
+        Config::new(&options.parse(args).unwrap())
+    }
+
+    #[test]
+    fn nothing_may_be_written_by_default() {
+        let config = config(&["--root", "/"]).unwrap();
+        assert!(!config.create && !config.overwrite && !config.read_only);
+        assert_eq!((config.max_size, config.retries), (None, RETRIES));
+    }
+
+    #[test]
+    fn a_bad_value_is_named() {
+        for args in [["--retries", "x"], ["--retries", "1001"], ["--max-size", "-1"]] {
+            let error = config(&args).unwrap_err();
+            assert!(matches!(error, Error::Usage(_)));
+            assert!(error.to_string().contains(&format!("{} '{}'", args[0], args[1])), "{error}");
+        }
+    }
+}
