@@ -18,7 +18,7 @@ mod users;
 
 pub use dirs::durable_create_dir;
 pub use error::{Error, Result};
-pub use login::{Login, log_in};
+pub use login::{Login, log_in, log_in_by_secret};
 pub use maildir::{Draft, Maildir, Published, Synced};
 pub use maildrop::{Maildrop, Removal};
 pub use pattern::MailPattern;

@@ -1,0 +1,150 @@
+//! The daemon's own options.
+
+use std::ffi::OsStr;
+use std::io::{self, BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use forknet::{Error, Result};
+use getopts::{Matches, Options};
+use mailstore::{MailPattern, Users, password};
+
+use crate::authorization::{Config, Plaintext};
+
+/// The users file unless `--users` says otherwise.
+const USERS: &str = "/etc/forklore/users";
+/// How long the reply to a failed login is kept back unless `--auth-delay` says otherwise.
+const AUTH_DELAY: Duration = Duration::from_secs(1);
+/// More than this would keep a process for nothing.
+const MAX_AUTH_DELAY: f64 = 60.0;
+/// The longest password read by `--hash`: what fits behind `PASS ` in a command line.
+const PASSWORD_LIMIT: u64 = 248;
+
+/// Adds the options that only this daemon has.
+pub fn declare(options: &mut Options) {
+    let users = format!("users file, name:password:uid:gid:gecos:home:shell (default {USERS})");
+    options.optopt("", "users", &users, "FILE");
+    let mail = format!("where mail lies; ~ home, %u name (default {})", MailPattern::DEFAULT);
+    options.optopt("", "mail", &mail, "PATTERN");
+    let plaintext = "who may say his password in the clear: never, loopback or always \
+                     (default loopback)";
+    options.optopt("", "plaintext", plaintext, "WHO");
+    let delay =
+        format!("seconds from a failed login to its reply (default {})", AUTH_DELAY.as_secs_f64());
+    options.optopt("", "auth-delay", &delay, "S");
+    options.optflag("", "hash", "read a password, print the field for the users file, and end");
+}
+
+/// Reads them. The users file must be there and readable.
+///
+/// # Errors
+/// [`Error::Usage`] names the option that is wrong; `users FILE: reason`.
+pub fn config(matches: &Matches) -> Result<Config> {
+    let users = PathBuf::from(matches.opt_str("users").unwrap_or_else(|| USERS.to_owned()));
+    let mail = matches.opt_str("mail").unwrap_or_else(|| MailPattern::DEFAULT.to_owned());
+    let mail = MailPattern::parse(OsStr::new(&mail))
+        .map_err(|error| Error::Usage(format!("--mail {error}")))?;
+    let plaintext = plaintext(matches.opt_str("plaintext").as_deref())?;
+    let auth_delay = delay(matches.opt_str("auth-delay").as_deref())?;
+    check(&users)?;
+    // Absolute, because a daemon goes to `/`.
+    let users = std::path::absolute(users).map_err(Error::io("--users"))?;
+    Ok(Config { users, mail, plaintext, auth_delay })
+}
+
+/// The users file can be opened and read now.
+fn check(users: &Path) -> Result<()> {
+    let any = Users::open(users).and_then(|users| users.any(|_| true));
+    match any {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            log::warn!("users {}: nobody in it yet", users.display());
+            Ok(())
+        }
+        Err(error) => Err(Error::Refused(error.to_string())),
+    }
+}
+
+fn plaintext(text: Option<&str>) -> Result<Plaintext> {
+    match text {
+        None | Some("loopback") => Ok(Plaintext::Loopback),
+        Some("never") => Ok(Plaintext::Never),
+        Some("always") => Ok(Plaintext::Always),
+        Some(other) => {
+            Err(Error::Usage(format!("--plaintext '{other}': not never, loopback or always")))
+        }
+    }
+}
+
+fn delay(text: Option<&str>) -> Result<Duration> {
+    let Some(text) = text else { return Ok(AUTH_DELAY) };
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=MAX_AUTH_DELAY).contains(&seconds) => {
+            Ok(Duration::from_secs_f64(seconds))
+        }
+        _ => Err(Error::Usage(format!("--auth-delay '{text}': not a number of seconds, up to 60"))),
+    }
+}
+
+/// `--hash`: the field for a password that is read from standard input, or asked for twice where
+/// that is a terminal.
+///
+/// # Errors
+/// [`Error::Refused`] for an empty or overlong password, or for two that differ.
+pub fn hash() -> Result<String> {
+    let given = if io::stdin().is_terminal() { ask()? } else { first_line(io::stdin().lock())? };
+    if given.len() as u64 > PASSWORD_LIMIT {
+        let why = format!("the password is longer than {PASSWORD_LIMIT} octets");
+        return Err(Error::Refused(why));
+    }
+    password::hash(&given).map_err(|error| Error::Refused(error.to_string()))
+}
+
+fn ask() -> Result<Vec<u8>> {
+    let ask = |prompt| rpassword::prompt_password(prompt).map_err(Error::io("terminal"));
+    let (once, again) = (ask("Password: ")?, ask("Again: ")?);
+    if once != again {
+        return Err(Error::Refused("the two passwords differ".to_owned()));
+    }
+    Ok(once.into_bytes())
+}
+
+/// The first line without its LF or CRLF, and one octet over the limit at most.
+pub(crate) fn first_line(input: impl BufRead) -> Result<Vec<u8>> {
+    let mut line = Vec::new();
+    input
+        .take(PASSWORD_LIMIT + 3)
+        .read_until(b'\n', &mut line)
+        .map_err(Error::io("standard input"))?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        assert_eq!(plaintext(None).unwrap(), Plaintext::Loopback);
+        assert!(plaintext(Some("yes")).unwrap_err().to_string().contains("'yes'"));
+        assert_eq!(delay(Some("0.25")).unwrap(), Duration::from_millis(250));
+        for wrong in ["-1", "x", "NaN", "1e9", ""] {
+            assert!(delay(Some(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_the_first_line_without_its_end() {
+        for (input, expected) in
+            [("a b \nnext", "a b "), ("x\r\n", "x"), ("no end", "no end"), ("", ""), ("\n", "")]
+        {
+            assert_eq!(first_line(input.as_bytes()).unwrap(), expected.as_bytes());
+        }
+    }
+}

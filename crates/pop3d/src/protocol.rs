@@ -1,0 +1,188 @@
+//! The states of a session (RFC 1939 §3): AUTHORIZATION, TRANSACTION, UPDATE.
+//!
+//! Lines go in, outcomes come out; nothing here knows of a socket.
+
+use std::time::Duration;
+
+use log::info;
+
+use crate::apop;
+use crate::authorization::{self, Authorization, Config};
+use crate::command::{LINE_LIMIT, dispatch};
+use crate::reply::{Reply, err, ok};
+use crate::transaction::{self, Column, Transaction};
+
+/// So many bad commands in a row, and the session ends: whoever speaks is no POP3 client.
+const MAX_BAD_COMMANDS: u32 = 100;
+
+/// What a command leads to.
+pub enum Outcome {
+    /// A reply.
+    Say(Reply),
+    /// A refusal of a line that is no command, or not one of this state.
+    Bad(Reply),
+    /// A list of all messages follows the reply.
+    Listing(Reply, Column),
+    /// The list of capabilities.
+    Capabilities,
+    /// A message follows the reply.
+    Message(Reply, transaction::Message),
+    /// A login failed; the reply is kept back, so that its time tells nothing.
+    Refused(Reply),
+    /// The same, and the session ends with it.
+    Banned(Reply),
+    /// A login succeeded: the session enters TRANSACTION.
+    Welcome(Transaction),
+    /// QUIT: what was replied before has to reach the client first, then [`Protocol::update`] ends
+    /// the session.
+    Quit,
+    /// The reply is the last one.
+    Bye(Reply),
+}
+
+enum State {
+    Authorization(Authorization),
+    Transaction(Transaction),
+}
+
+/// One session's protocol.
+pub struct Protocol {
+    state: State,
+    peer: String,
+    host: String,
+    timestamp: Option<String>,
+    plaintext: bool,
+    bad: u32,
+}
+
+impl Protocol {
+    /// A session in AUTHORIZATION. `peer` is for the log; `local` tells that what is said cannot
+    /// be overheard.
+    #[must_use]
+    pub fn new(config: Config, peer: String, local: bool, host: String) -> Protocol {
+        let plaintext = config.plaintext.allows(local);
+        let timestamp =
+            if authorization::apop_is_offered(&config) { apop::timestamp(&host) } else { None };
+        let state = Authorization::new(config, peer.clone(), plaintext, timestamp.clone());
+        let state = State::Authorization(state);
+        Protocol { state, peer, host, timestamp, plaintext, bad: 0 }
+    }
+
+    /// The first thing said (RFC 1939 §4), with the timestamp where APOP is offered (§7).
+    #[must_use]
+    pub fn greeting(&self) -> Reply {
+        match &self.timestamp {
+            Some(stamp) => ok(format_args!("{} POP3 server ready {stamp}", self.host)),
+            None => ok(format_args!("{} POP3 server ready", self.host)),
+        }
+    }
+
+    /// Runs one command line, its end taken off.
+    pub fn line(&mut self, line: &[u8]) -> Outcome {
+        let outcome = match &mut self.state {
+            State::Authorization(state) => {
+                state.next_command();
+                dispatch(authorization::TABLE, transaction::KEYWORDS, state, line)
+            }
+            State::Transaction(state) => {
+                dispatch(transaction::TABLE, authorization::KEYWORDS, state, line)
+            }
+        };
+        self.judge(outcome)
+    }
+
+    /// A line over the limit came; it was thrown away.
+    pub fn too_long(&mut self) -> Outcome {
+        if let State::Authorization(state) = &mut self.state {
+            state.next_command();
+        }
+        let why = format!("the line is longer than {LINE_LIMIT} octets");
+        self.judge(Outcome::Bad(err(why)))
+    }
+
+    /// Counts bad commands, and lets a login change the state.
+    fn judge(&mut self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Bad(_) if self.bad + 1 >= MAX_BAD_COMMANDS => {
+                info!("{}: {MAX_BAD_COMMANDS} bad commands in a row, session ended", self.peer);
+                Outcome::Bye(err("too many bad commands, goodbye"))
+            }
+            Outcome::Bad(reply) => {
+                self.bad += 1;
+                Outcome::Bad(reply)
+            }
+            Outcome::Welcome(transaction) => {
+                self.bad = 0;
+                self.enter(transaction)
+            }
+            other => {
+                self.bad = 0;
+                other
+            }
+        }
+    }
+
+    /// TRANSACTION begins.
+    fn enter(&mut self, transaction: Transaction) -> Outcome {
+        let summary = transaction.summary();
+        info!("{}: {} logged in, {summary}", self.peer, transaction.user());
+        self.state = State::Transaction(transaction);
+        Outcome::Say(ok(format_args!("maildrop has {summary}")))
+    }
+
+    /// The lines of a listing, one after the other.
+    ///
+    /// # Errors
+    /// What `each` says.
+    pub fn listing(
+        &mut self,
+        column: Column,
+        each: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        match &mut self.state {
+            State::Transaction(state) => state.listing(column, each),
+            State::Authorization(_) => Ok(()),
+        }
+    }
+
+    /// The capabilities that work now (RFC 2449 §5, §6), the same in both states.
+    #[must_use]
+    pub fn capabilities(&self) -> Vec<u8> {
+        let mut list = String::from("+OK capability list follows\r\nTOP\r\nUIDL\r\n");
+        if self.plaintext {
+            list.push_str("USER\r\n");
+        }
+        list.push_str("RESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n");
+        list.push_str("IMPLEMENTATION ");
+        list.push_str(crate::IMPLEMENTATION);
+        list.push_str("\r\n.\r\n");
+        list.into_bytes()
+    }
+
+    /// UPDATE (RFC 1939 §6): removes what was marked, frees the lock, and only then gives the last
+    /// reply. A QUIT in AUTHORIZATION removes nothing.
+    #[must_use]
+    pub fn update(self) -> Reply {
+        match self.state {
+            State::Authorization(_) => ok(format_args!("{} POP3 server signing off", self.host)),
+            State::Transaction(state) => state.update(&self.peer, &self.host),
+        }
+    }
+
+    /// The session ends without QUIT: nothing is removed (RFC 1939 §6).
+    pub fn abandon(self, why: &str) {
+        match self.state {
+            State::Authorization(_) => info!("{}: {why}", self.peer),
+            State::Transaction(state) => state.abandon(&self.peer, why),
+        }
+    }
+
+    /// How long the reply to a failed login is kept back.
+    #[must_use]
+    pub fn auth_delay(&self) -> Duration {
+        match &self.state {
+            State::Authorization(state) => state.delay(),
+            State::Transaction(_) => Duration::ZERO,
+        }
+    }
+}
