@@ -88,7 +88,7 @@ fn a_daemon_that_cannot_listen_says_so_to_its_starter() {
 #[test]
 fn under_inetd_standard_input_is_the_client() {
     let (server, mut client) = tcp_pair();
-    let mut echod = inetd(OwnedFd::from(server));
+    let mut echod = inetd(&OwnedFd::from(server));
     client.write_all(b"hello").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     let mut echo = String::new();
@@ -108,7 +108,7 @@ fn under_inetd_a_pipe_works_too() {
 fn under_inetd_wait_the_passed_listener_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let mut echod = inetd(OwnedFd::from(listener));
+    let mut echod = inetd(&OwnedFd::from(listener));
     for _ in 0..3 {
         let mut peer = Peer::connect(addr);
         peer.send("hello\n");
@@ -119,7 +119,7 @@ fn under_inetd_wait_the_passed_listener_is_served() {
 }
 
 /// As inetd starts it: descriptors 0, 1 and 2 are one socket.
-fn inetd(socket: OwnedFd) -> std::process::Child {
+fn inetd(socket: &OwnedFd) -> std::process::Child {
     let twin = || Stdio::from(socket.try_clone().unwrap());
     let mut command = command(&["-i"]);
     command.stdin(twin()).stdout(twin()).stderr(twin()).spawn().unwrap()

@@ -23,6 +23,10 @@ static STOP: AtomicUsize = AtomicUsize::new(0);
 static HANGUP: AtomicBool = AtomicBool::new(false);
 static TABLE: AtomicBool = AtomicBool::new(false);
 
+/// Of these Rust's runtime has changed the dispositions: it ignores SIGPIPE, and looks into the two
+/// others for a stack overflow.
+const THE_RUNTIMES: [Signal; 3] = [Signal::SIGPIPE, Signal::SIGSEGV, Signal::SIGBUS];
+
 /// The parent's masks: what is blocked while it works, and what while it waits.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -81,7 +85,7 @@ impl Signals {
     /// For the child: default dispositions, then the old mask. In this order a signal that is
     /// pending meets no handler of the parent's.
     pub(crate) fn restore(&self) -> nix::Result<()> {
-        for signal in OURS.into_iter().chain([Signal::SIGPIPE]) {
+        for signal in OURS.into_iter().chain(THE_RUNTIMES) {
             default_disposition(signal)?;
         }
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.old), None)
@@ -113,5 +117,35 @@ fn handlers(reaper: Reaper) -> std::io::Result<()> {
         Reaper::Wait => unsafe { register(libc::SIGCHLD, crate::reaper::sig_chld_wait).map(drop) },
         // SAFETY: as above.
         Reaper::Waitpid => unsafe { register(libc::SIGCHLD, crate::reaper::reaper).map(drop) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::poll::PollFlags;
+    use nix::sys::signal::raise;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_signal_gets_in_though_a_descriptor_is_always_ready() {
+        let signals = Signals::block(Reaper::Waitpid).unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"ready").unwrap();
+        raise(Signal::SIGUSR1).unwrap(); // pending for this thread, which has it blocked
+        assert!(!signals.table_wanted());
+        let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+        assert!(signals.wait(&mut fds, None).unwrap());
+        assert!(signals.table_wanted());
+    }
+
+    #[test]
+    fn a_signal_that_came_before_the_wait_is_not_lost() {
+        let signals = Signals::block(Reaper::Waitpid).unwrap();
+        raise(Signal::SIGHUP).unwrap();
+        assert!(!signals.wait(&mut [], None).unwrap()); // returns at once, or hangs for ever
+        assert!(signals.hangup());
+        assert!(!signals.hangup());
     }
 }

@@ -1,0 +1,120 @@
+//! Out of descriptors, out of processes, a stopped parent.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use testkit::{Daemon, Peer, children, state, wait_until};
+
+const ECHOD: &str = env!("CARGO_BIN_EXE_echod");
+
+fn talk(daemon: &Daemon) -> Peer {
+    let mut peer = Peer::connect(daemon.addr());
+    peer.send("hello\n");
+    peer.expect("hello\n");
+    peer
+}
+
+/// CPU time of a process so far, in clock ticks (a hundredth of a second).
+fn cpu_ticks(pid: i32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1;
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks.map(|t| t.parse::<u64>().unwrap()).sum()
+}
+
+/// The number that the next descriptor of a process would get.
+fn next_descriptor(pid: i32) -> i32 {
+    (0..).find(|fd| testkit::file_of_descriptor(pid, *fd).is_none()).unwrap()
+}
+
+/// A child holds just its own client's socket, so only the parent can run out: its limit is set so
+/// low that accept has no number to give.
+#[test]
+fn out_of_descriptors_the_server_answers_rests_and_comes_back() {
+    let daemon = Daemon::start::<&str>(ECHOD, &[]);
+    let limit = |n: i32| prlimit(daemon.pid(), &format!("--nofile={n}:"));
+    limit(next_descriptor(daemon.pid()));
+    let mut turned_away = Peer::connect(daemon.addr());
+    assert_eq!(turned_away.rest(), b""); // an end of file, not a reset, not silence
+    daemon.wait_log("accept: Too many open files");
+    limit(3); // now not even the reserve helps: the connection waits in the backlog
+    let (waiting, since, ticks) =
+        (TcpStream::connect(daemon.addr()).unwrap(), Instant::now(), cpu_ticks(daemon.pid()));
+    wait_until("a second is over", || since.elapsed() > Duration::from_secs(1));
+    let spent = cpu_ticks(daemon.pid()) - ticks;
+    assert!(spent <= 5, "{spent} % of a CPU while out of descriptors");
+    assert_eq!(daemon.log().matches("Too many open files").count(), 1, "{}", daemon.log());
+    limit(1024);
+    let mut served = Peer::new(waiting);
+    served.send("hello\n");
+    served.expect("hello\n");
+    daemon.wait_log("accept: works again");
+}
+
+/// Changes the soft limit of a running process, with the command of util-linux.
+fn prlimit(pid: i32, limit: &str) {
+    let mut command = Command::new("prlimit");
+    assert!(command.arg(format!("--pid={pid}")).arg(limit).status().unwrap().success());
+}
+
+#[test]
+fn a_stopped_parent_lets_its_children_go_on_and_its_queue_wait() {
+    let daemon = Daemon::start::<&str>(ECHOD, &[]);
+    let mut served = talk(&daemon);
+    daemon.signal(Signal::SIGSTOP);
+    wait_until("the parent has stopped", || state(daemon.pid()) == Some('T'));
+    served.send("still here\n");
+    served.expect("still here\n");
+    let mut waiting = Peer::connect(daemon.addr());
+    waiting.send("in the backlog\n");
+    let reset = Peer::connect(daemon.addr());
+    reset.reset(); // before accept
+    daemon.signal(Signal::SIGCONT);
+    waiting.expect("in the backlog\n");
+    drop(talk(&daemon));
+}
+
+#[test]
+fn a_stopped_child_does_not_stop_the_others() {
+    let daemon = Daemon::start::<&str>(ECHOD, &[]);
+    let mut stopped = talk(&daemon);
+    let child = Pid::from_raw(children(daemon.pid())[0]);
+    kill(child, Signal::SIGSTOP).unwrap();
+    drop(talk(&daemon));
+    stopped.send("later\n");
+    kill(child, Signal::SIGCONT).unwrap();
+    stopped.expect("later\n");
+}
+
+#[test]
+fn a_child_that_dies_of_a_signal_is_logged_with_its_name_and_its_client_sees_the_end() {
+    let daemon = Daemon::start::<&str>(ECHOD, &["-c", "1"]);
+    let mut peer = talk(&daemon);
+    kill(Pid::from_raw(children(daemon.pid())[0]), Signal::SIGSEGV).unwrap();
+    assert!(peer.is_closed());
+    daemon.wait_log("signal 11 (SIGSEGV)");
+    drop(talk(&daemon)); // its place is free again
+}
+
+/// Without a process left for the server's user, fork fails with EAGAIN. Root is above that limit.
+#[test]
+fn when_fork_fails_the_client_gets_an_end_of_file_and_nothing_leaks() {
+    let mut limited = Command::new("prlimit");
+    limited.args(["--nproc=0:", ECHOD]);
+    let user: &[&str] = if geteuid().is_root() { &["-u", "nobody"] } else { &[] };
+    let daemon = Daemon::spawn(limited, user);
+    let before = testkit::descriptors(daemon.pid());
+    for _ in 0..100 {
+        let mut peer = Peer::connect(daemon.addr());
+        peer.send("anybody there?\n");
+        assert_eq!(peer.rest(), b""); // an end of file, not a reset
+    }
+    daemon.wait_log("fork: Resource temporarily unavailable");
+    assert_eq!(testkit::descriptors(daemon.pid()), before);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
