@@ -1,0 +1,178 @@
+//! smtpc's command line.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use forknet::{Error, Result};
+use getopts::Matches;
+use nix::unistd::{Uid, User};
+
+use super::NAME;
+use crate::address::{self, Path, is_domain, is_literal};
+use crate::options::machine_name;
+
+const USAGE: &str = "Usage: smtpc -s HOST[:PORT] [-f FROM] [OPTION]... TO...
+Sends the letter on standard input to the addresses TO.
+
+The letter goes as it is; no header field is added. A name without a domain
+gets the name of --helo as its domain. Exit status: 0 when the server took the
+letter for every recipient, 1 when not, 2 for a wrong command line.";
+
+/// The port of SMTP.
+const PORT: u16 = 25;
+/// Longest address without its brackets (RFC 5321 §4.5.3.1.3).
+const MAX_ADDRESS: usize = 254;
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Options {
+    /// The server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// What we call ourselves.
+    pub helo: String,
+    /// The reverse-path without brackets, empty for `<>`.
+    pub from: String,
+    /// The recipients, without brackets; never empty.
+    pub to: Vec<String>,
+    /// A limit for every wait in place of those of RFC 5321 §4.5.3.2.
+    pub timeout: Option<Duration>,
+    /// Show the dialogue.
+    pub verbose: bool,
+}
+
+impl Options {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] names what is wrong; [`Error::Answer`] is the text of `--help` and
+    /// `--version`.
+    pub fn parse(args: Vec<OsString>) -> Result<Options> {
+        let mut options = getopts::Options::new();
+        options.optopt("s", "server", "the server; port 25 unless told", "HOST[:PORT]");
+        options.optopt("f", "from", "the sender (default USER@HELO); '' is none", "FROM");
+        options.optopt("", "helo", "our name (default: the machine's)", "NAME");
+        options.optopt("", "hostname", "the same as --helo", "NAME");
+        options.optopt("t", "timeout", "limit of every wait (default: as RFC 5321)", "SECONDS");
+        options.optflag("v", "verbose", "show the dialogue on standard error");
+        let matches = forknet::parse(NAME, USAGE, &mut options, args)?;
+        let Some(server) = matches.opt_str("server") else {
+            let text = "-s HOST[:PORT] is missing: asking the DNS for MX is not done yet";
+            return Err(Error::Usage(text.into()));
+        };
+        let (host, port) = server_address(&server)?;
+        let helo = helo(&matches)?;
+        let from = match matches.opt_str("from") {
+            Some(from) => sender(&from, &helo)?,
+            None => sender(&user_name(), &helo)?,
+        };
+        let to = matches.free.iter().map(|to| mailbox(to, &helo)).collect::<Result<Vec<_>>>()?;
+        if to.is_empty() {
+            return Err(Error::Usage("TO is missing".into()));
+        }
+        let timeout = match matches.opt_present("timeout") {
+            true => Some(forknet::seconds(&matches, "timeout", Duration::ZERO)?),
+            false => None,
+        };
+        Ok(Options { host, port, helo, from, to, timeout, verbose: matches.opt_present("verbose") })
+    }
+}
+
+/// `HOST`, `HOST:PORT`, `[V6]`, `[V6]:PORT`, or an IPv6 address alone.
+fn server_address(text: &str) -> Result<(String, u16)> {
+    let bad = || Error::Usage(format!("-s '{}': not HOST or HOST:PORT", text.escape_debug()));
+    let (host, port) = match (text.strip_prefix('['), text.rsplit_once(':')) {
+        (Some(v6), _) => {
+            let (host, rest) = v6.split_once(']').ok_or_else(bad)?;
+            (
+                host,
+                if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or_else(bad)?) },
+            )
+        }
+        (None, Some((host, port))) if !host.contains(':') => (host, Some(port)),
+        (None, _) => (text, None),
+    };
+    let port = port.map_or(Some(PORT), |port| port.parse().ok().filter(|port| *port > 0));
+    match port {
+        Some(port) if !host.is_empty() => Ok((host.to_owned(), port)),
+        _ => Err(bad()),
+    }
+}
+
+fn helo(matches: &Matches) -> Result<String> {
+    let given = matches.opt_str("helo").or_else(|| matches.opt_str("hostname"));
+    let Some(name) = given else { return Ok(machine_name()) };
+    if is_domain(name.as_bytes()) || is_literal(name.as_bytes()) {
+        return Ok(name);
+    }
+    Err(Error::Usage(format!("--helo '{}': not a domain or address literal", name.escape_debug())))
+}
+
+fn sender(text: &str, helo: &str) -> Result<String> {
+    if text.is_empty() || text == "<>" { Ok(String::new()) } else { mailbox(text, helo) }
+}
+
+/// An address, with brackets or without, with a domain or without, as it goes over the wire. What
+/// could end the command line (CR, LF) is no address.
+fn mailbox(text: &str, helo: &str) -> Result<String> {
+    let bad = |why: &str| Error::Usage(format!("address '{}': {why}", text.escape_debug()));
+    let bare = text.strip_prefix('<').and_then(|t| t.strip_suffix('>')).unwrap_or(text);
+    let full = match address::bare(bare.as_bytes()).map_err(|e| bad(e.0))? {
+        Path::Mailbox(mailbox) => mailbox.text,
+        Path::Name(_) => format!("{bare}@{helo}"),
+        Path::Null => return Err(bad("it is empty")),
+    };
+    if full.len() > MAX_ADDRESS { Err(bad("it is too long")) } else { Ok(full) }
+}
+
+fn user_name() -> String {
+    let user = User::from_uid(Uid::current()).ok().flatten().map(|user| user.name);
+    user.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "nobody".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Options> {
+        Options::parse(args.iter().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn the_server_is_a_host_with_a_port_or_without() {
+        for (text, host, port) in [
+            ("red.test", "red.test", 25),
+            ("red.test:2525", "red.test", 2525),
+            ("[::1]", "::1", 25),
+            ("[::1]:26", "::1", 26),
+            ("::1", "::1", 25),
+        ] {
+            assert_eq!(server_address(text).unwrap(), (host.to_owned(), port), "{text}");
+        }
+        for text in ["", ":25", "a:", "a:0", "a:65536", "[::1", "[::1]25", "[]:1"] {
+            assert!(server_address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_get_a_domain_and_lose_their_brackets() {
+        let args = ["-s", "h", "--helo", "topaz.test", "-f", "hedrick", "levy", "<Bob@red.test>"];
+        let options = parse(&args).unwrap();
+        assert_eq!(options.from, "hedrick@topaz.test");
+        assert_eq!(options.to, ["levy@topaz.test", "Bob@red.test"]);
+        assert_eq!(parse(&["-s", "h", "-f", "", "a@b"]).unwrap().from, "");
+        assert!(!parse(&["-s", "h", "a@b"]).unwrap().from.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_before_anything_is_sent() {
+        for to in ["a@b\r\nRCPT TO:<c@d>", "a b@c", "a@", "", "<>", "a@b\0", "\u{e9}@b"] {
+            let error = parse(&["-s", "h", to]).unwrap_err().to_string();
+            assert!(error.starts_with("address '"), "{error}");
+        }
+        let error = parse(&["-s", "h", "-f", "a\nb", "a@b"]).unwrap_err().to_string();
+        assert!(error.starts_with("address 'a\\nb'"), "{error}");
+        assert!(parse(&["-s", "h", "--helo", "a b", "a@b"]).is_err());
+    }
+}

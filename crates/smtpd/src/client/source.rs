@@ -1,0 +1,101 @@
+//! The letter: read twice, once to measure it, once to send it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+
+use forknet::{Error, Result};
+use netascii::dot::Stuffer;
+
+/// Octets that are read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// A letter that can be read from its start as often as needed.
+#[derive(Debug)]
+pub struct Source {
+    file: File,
+    start: u64,
+    /// Octets on the disk.
+    pub length: u64,
+    /// Octets on the wire, as RFC 1870 §3 counts them.
+    pub octets: u64,
+    /// It has octets over 127.
+    pub eight_bit: bool,
+}
+
+impl Source {
+    /// The letter on standard input. What comes from a pipe or a terminal goes to a nameless
+    /// temporary file first.
+    ///
+    /// # Errors
+    /// It cannot be read, or not be stored.
+    pub fn standard_input() -> Result<Source> {
+        let fd = io::stdin().as_fd().try_clone_to_owned().map_err(Error::io("standard input"))?;
+        let mut input = File::from(fd);
+        let is_file = input.metadata().is_ok_and(|meta| meta.is_file());
+        let mut file = if is_file { input } else { spool(&mut input)? };
+        let start = file.stream_position().map_err(Error::io("standard input"))?;
+        let mut source = Source { file, start, length: 0, octets: 0, eight_bit: false };
+        source.measure()?;
+        Ok(source)
+    }
+
+    fn measure(&mut self) -> Result<()> {
+        let mut stuffer = Stuffer::ending_lines_at_cr();
+        let (mut length, mut eight_bit) = (0, false);
+        let mut scrap = Vec::new();
+        self.each(|chunk| {
+            length += chunk.len() as u64;
+            eight_bit |= !chunk.is_ascii();
+            stuffer.feed(chunk, &mut scrap);
+            scrap.clear();
+            Ok(())
+        })?;
+        stuffer.finish(&mut scrap);
+        (self.length, self.octets, self.eight_bit) = (length, stuffer.octets(), eight_bit);
+        Ok(())
+    }
+
+    /// Hands the letter to `take` in pieces, from its start.
+    ///
+    /// # Errors
+    /// It cannot be read, or `take` failed.
+    pub fn each(&mut self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let broken = || Error::io("standard input");
+        self.file.seek(SeekFrom::Start(self.start)).map_err(broken())?;
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match self.file.read(&mut chunk) {
+                Ok(0) => return Ok(()),
+                Ok(count) => take(chunk.get(..count).unwrap_or_default())?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken()(error)),
+            }
+        }
+    }
+}
+
+/// Copies a stream to a temporary file that has lost its name already.
+fn spool(input: &mut File) -> Result<File> {
+    let path = std::env::temp_dir().join(format!("smtpc-{}", std::process::id()));
+    let broken = || Error::io(format!("temporary file {}", path.display()));
+    let mut options = OpenOptions::new();
+    let mut file =
+        options.read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(broken())?;
+    std::fs::remove_file(&path).map_err(broken())?;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match input.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => {
+                let piece = chunk.get(..count).unwrap_or_default();
+                file.write_all(piece).map_err(broken())?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io("standard input")(error)),
+        }
+    }
+    file.rewind().map_err(broken())?;
+    Ok(file)
+}
