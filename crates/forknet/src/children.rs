@@ -9,7 +9,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::accept::Peer;
-use crate::error::Result;
+use crate::error::{Result, strerror};
 use crate::fork::EXIT_OK;
 use crate::reaper::{self, Ended, Reaper};
 use crate::scoreboard::{Progress, Scoreboard};
@@ -105,7 +105,7 @@ impl Children {
     pub(crate) fn signal(&self, signal: Signal) {
         for pid in self.table.keys() {
             if let Err(errno) = kill(*pid, signal) {
-                warn!("kill {pid} with {signal}: {}", errno.desc());
+                warn!("kill {pid} with {signal}: {}", strerror(errno));
             }
         }
     }

@@ -53,7 +53,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Usage(text) | Error::Answer(text) | Error::Refused(text) => f.write_str(text),
-            Error::Os { what, errno } => write!(f, "{what}: {}", errno.desc()),
+            Error::Os { what, errno } => write!(f, "{what}: {}", strerror(*errno)),
             Error::Io { what, source } => write!(f, "{what}: {}", reason(source)),
         }
     }
@@ -61,13 +61,19 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The reason of an I/O error as errno(3) says it, without Rust's `(os error 13)` behind it.
+/// The reason of an I/O error as strerror(3) says it, without Rust's `(os error 13)` behind it.
 #[must_use]
 pub fn reason(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(code) => Errno::from_raw(code).desc().to_owned(),
-        None => error.to_string(),
+    let text = error.to_string();
+    match error.raw_os_error().map(|code| format!(" (os error {code})")) {
+        Some(suffix) => text.strip_suffix(&suffix).unwrap_or(&text).to_owned(),
+        None => text,
     }
+}
+
+/// The same for a bare errno.
+pub(crate) fn strerror(errno: Errno) -> String {
+    reason(&errno.into())
 }
 
 /// Runs a program: prints its one error and maps it to an exit code, 0, 1, or 2 for bad usage.
@@ -106,5 +112,6 @@ mod tests {
         assert_eq!(error.to_string(), "bind 0.0.0.0:110: Permission denied");
         let error = Error::io("users u")(io::Error::from_raw_os_error(Errno::ENOENT as i32));
         assert_eq!(error.to_string(), "users u: No such file or directory");
+        assert_eq!(strerror(Errno::EAGAIN), "Resource temporarily unavailable");
     }
 }

@@ -11,6 +11,7 @@ use nix::sys::socket::{
 };
 
 use crate::accept::to_std;
+use crate::error::strerror;
 
 /// A request is 512 octets at most (RFC 2347); what is longer is cut here, and still seen to be
 /// too long.
@@ -96,7 +97,7 @@ pub(crate) fn answer(fd: &impl AsFd, to: &Datagram, words: &[u8]) {
     if let Err(errno) =
         sendmsg(raw, &[IoSlice::new(words)], &[control.as_message()], flags, Some(&address))
     {
-        log::debug!("client {peer}: refusal not sent: {}", errno.desc());
+        log::debug!("client {peer}: refusal not sent: {}", strerror(errno));
     }
 }
 

@@ -8,6 +8,7 @@ use log::{info, warn};
 use nix::errno::Errno;
 
 use crate::accept::accept;
+use crate::error::strerror;
 use crate::rw::refuse;
 
 /// How long the listeners are left alone when not even the reserve helped.
@@ -31,7 +32,7 @@ impl Reserve {
     /// it, tells it `words` and closes it.
     pub(crate) fn answer(&mut self, listener: &impl AsFd, words: &[u8], errno: Errno) {
         if !self.warned {
-            warn!("accept: {}: clients are turned away until this is over", errno.desc());
+            warn!("accept: {}: clients are turned away until this is over", strerror(errno));
             self.warned = true;
         }
         let had_reserve = self.file.take().is_some();

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 
+use crate::error::strerror;
 use crate::scoreboard::Progress;
 
 /// The slowest client that is still served, in octets a second: a turn may last the idle limit and
@@ -253,7 +254,7 @@ pub(crate) fn refuse(conn: &OwnedFd, words: &[u8]) {
     let fd = conn.as_raw_fd();
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     if let Err(errno) = send(fd, words, flags) {
-        log::debug!("refusal not sent: {}", errno.desc());
+        log::debug!("refusal not sent: {}", strerror(errno));
     }
     let mut scrap = [0; 4096];
     let _gone = shutdown(fd, Shutdown::Write);

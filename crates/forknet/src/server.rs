@@ -13,7 +13,7 @@ use nix::sys::time::TimeSpec;
 use crate::accept::Peer;
 use crate::children::{Children, account};
 use crate::daemonize::{self, Starter};
-use crate::error::{Error, Result, reason};
+use crate::error::{Error, Result, reason, strerror};
 use crate::fork::{EXIT_FAILED, EXIT_OK};
 use crate::inherit::{self, StandardInput};
 use crate::listen::Listener;
@@ -287,7 +287,7 @@ impl Parent {
     /// Tells the idle children that the server is shutting down.
     pub(crate) fn announce_shutdown(&self) {
         if let Some(Err(errno)) = self.shutdown.as_ref().map(|fd| fd.write(1)) {
-            warn!("eventfd: {}", errno.desc());
+            warn!("eventfd: {}", strerror(errno));
         }
     }
 
@@ -295,7 +295,7 @@ impl Parent {
     /// is the one that tells of a shutdown.
     pub(crate) fn become_child(&mut self) -> Option<OwnedFd> {
         if let Err(errno) = self.signals.restore() {
-            warn!("sigaction: {}", errno.desc());
+            warn!("sigaction: {}", strerror(errno));
         }
         self.listeners.clear(); // Close(listenfd)
         self.reserve.give_up();

@@ -10,7 +10,7 @@ use log::warn;
 
 use crate::accept::Peer;
 use crate::drain::drain;
-use crate::error::{Result, reason};
+use crate::error::{Result, reason, strerror};
 use crate::fork::{EXIT_FAILED, EXIT_OK, Fork, child, fork};
 use crate::recvfrom::{self, Datagram};
 use crate::scoreboard::Progress;
@@ -52,7 +52,7 @@ pub(crate) fn serve(
                 Some(Ok(Some(datagram))) => {
                     serve_request(&mut parent, listener, datagram, &transfer);
                 }
-                Some(Err(errno)) => warn!("recvmsg: {}", errno.desc()),
+                Some(Err(errno)) => warn!("recvmsg: {}", strerror(errno)),
                 Some(Ok(None)) | None => {}
             }
         }
@@ -82,7 +82,7 @@ fn serve_request(
         Ok(Fork::Child) => child(|| answer(parent, datagram, progress, transfer)), // never returns
         Ok(Fork::Parent(pid)) => parent.children.add(pid, peer, progress, request),
         Err(errno) => {
-            warn!("client {peer} refused: fork: {}", errno.desc());
+            warn!("client {peer} refused: fork: {}", strerror(errno));
             refuse(&parent.unavailable);
             parent.children.dismiss(progress);
         }

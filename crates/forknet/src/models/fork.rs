@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::accept::{Peer, Verdict, accept, verdict};
 use crate::drain::drain;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, strerror};
 use crate::fork::{Fork, child, fork};
 use crate::rw::{Connection, refuse};
 use crate::scoreboard::Progress;
@@ -50,7 +50,7 @@ fn serve_client(
         Ok(Fork::Child) => child(|| talk(parent, conn, peer, progress, session)), // never returns
         Ok(Fork::Parent(pid)) => parent.children.add(pid, peer, progress, 0), // conn closes here
         Err(errno) => {
-            warn!("client {peer} refused: fork: {}", errno.desc());
+            warn!("client {peer} refused: fork: {}", strerror(errno));
             parent.children.dismiss(progress);
             refuse(&conn, &parent.unavailable);
         }
