@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use crate::accept::Peer;
@@ -38,12 +38,39 @@ impl Children {
         Ok(Children { table: HashMap::new(), board: Scoreboard::new(limit)?, limit, reaper })
     }
 
-    /// A line on the scoreboard for one more client, or `None` when the limit is reached.
+    /// A line on the scoreboard for one more client, or `None` when the limit is reached. A child
+    /// whose work is complete and that only lingers gives way then.
     pub(crate) fn admit(&mut self) -> Option<Progress> {
         if self.table.len() >= self.limit && self.reaper != Reaper::Waitpid {
             self.forget_zombies();
         }
-        self.board.take()
+        self.board.take().or_else(|| {
+            self.end_one_lingering();
+            self.board.take()
+        })
+    }
+
+    /// Ends the child that lingers longest after its work is complete, and reaps it at once.
+    /// SIGCHLD is blocked here: when it is let in, the reaper finds this child gone already.
+    fn end_one_lingering(&mut self) {
+        let lingering = self.table.iter().filter(|(_, child)| child.progress.is_done());
+        let Some(pid) = lingering.min_by_key(|(_, child)| child.since).map(|(pid, _)| *pid) else {
+            return;
+        };
+        if let Err(errno) = kill(pid, Signal::SIGKILL).and_then(|()| waitpid(pid, None)) {
+            warn!("end of lingering {pid}: {}", errno.desc());
+        }
+        if let Some(child) = self.table.remove(&pid) {
+            info!("client {} end: pid {pid}, complete, gave way to another", child.peer);
+            self.board.give_back(child.progress);
+        }
+    }
+
+    /// SIGTERM to the children whose work is complete and that only linger.
+    pub(crate) fn end_lingering(&self) {
+        for (pid, _) in self.table.iter().filter(|(_, child)| child.progress.is_done()) {
+            let _ended_just_now = kill(*pid, Signal::SIGTERM);
+        }
     }
 
     /// The line of a client that was not served after all.
@@ -125,7 +152,7 @@ fn log_end(ended: Ended, child: &Child) {
     let (pid, peer, since) = (ended.pid, child.peer, child.since.elapsed());
     let (how, well) = describe(ended);
     let did = account(child.progress, since);
-    if well {
+    if well || child.progress.is_done() {
         info!("client {peer} end: pid {pid}, {how}, {did}");
     } else {
         warn!("client {peer} end: pid {pid}, {how}, {did}");

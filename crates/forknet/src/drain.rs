@@ -47,6 +47,7 @@ fn await_children(
     let until = Instant::now() + limit;
     loop {
         parent.children.reap_properly();
+        parent.children.end_lingering();
         let left = until.saturating_duration_since(Instant::now());
         if parent.children.is_empty() || left.is_zero() || hurry(parent) {
             return Ok(());

@@ -50,6 +50,8 @@ pub struct Server {
     pub busy: Vec<u8>,
     /// What a client is told when there is no process or descriptor for it.
     pub unavailable: Vec<u8>,
+    /// Which datagrams get an answer. The others meet with silence, and cost no process.
+    pub is_request: fn(&[u8]) -> bool,
     /// On SIGTERM the reads of idle clients end with `ConnectionAborted`, so that the session can
     /// take its leave; else sessions are left to end by themselves.
     pub end_idle_on_shutdown: bool,
@@ -74,6 +76,7 @@ impl Server {
         Ok(Server {
             busy: Vec::new(),
             unavailable: Vec::new(),
+            is_request: |_| true,
             end_idle_on_shutdown: false,
             reaper: Reaper::default(),
             service,
@@ -210,6 +213,7 @@ pub(crate) struct Parent {
     pub(crate) reserve: Reserve,
     pub(crate) busy: Vec<u8>,
     pub(crate) unavailable: Vec<u8>,
+    pub(crate) is_request: fn(&[u8]) -> bool,
     pub(crate) timeout: Duration,
     pub(crate) grace: Duration,
     transcript: Option<File>,
@@ -233,6 +237,7 @@ impl Parent {
             reserve: Reserve::new(),
             busy: server.busy,
             unavailable: server.unavailable,
+            is_request: server.is_request,
             timeout: server.options.timeout,
             grace: server.options.grace,
             transcript: server.transcript,

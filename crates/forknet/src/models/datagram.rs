@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use log::warn;
+use log::{debug, warn};
 
 use crate::accept::Peer;
 use crate::drain::drain;
@@ -66,6 +66,10 @@ fn serve_request(
     transfer: impl Fn(&mut Request) -> io::Result<()>,
 ) {
     let peer = Peer::Ip(datagram.peer);
+    if !(parent.is_request)(&datagram.data) {
+        debug!("client {peer}: {} octets that are no request", datagram.data.len());
+        return;
+    }
     let request = fingerprint(&datagram.data);
     if parent.children.is_answering(peer, request) {
         return; // sent again: the child sends its answer again too
