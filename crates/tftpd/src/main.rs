@@ -8,7 +8,7 @@ use std::time::Duration;
 use forknet::{Result, RootPolicy, Server, Service};
 use tftpd::options::{self, Config};
 use tftpd::packet::{self, Code};
-use tftpd::server::answer;
+use tftpd::server::{answer, is_request};
 
 const SERVICE: Service = Service {
     name: "tftpd",
@@ -28,6 +28,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
     let mut server = Server::new(&SERVICE, line.server)?;
     server.busy = packet::error(Code::NotDefined, "Too many transfers, try again later");
     server.unavailable = packet::error(Code::NotDefined, "No process for the transfer");
+    server.is_request = is_request;
     server.bind_datagram()?; //     socket, bind
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u

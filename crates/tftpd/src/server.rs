@@ -36,10 +36,6 @@ pub fn is_request(datagram: &[u8]) -> bool {
 /// The process could not be prepared; what happens to the transfer is the client's and the
 /// log's business.
 pub fn answer(request: &mut forknet::Request, config: &Config) -> io::Result<()> {
-    if !is_request(&request.data) {
-        log::debug!("{}: ignored: {}", request.peer, describe(&request.data));
-        return Ok(());
-    }
     // A file over RLIMIT_FSIZE is to be an error of write(2), EFBIG, and not our end.
     SigSet::from(Signal::SIGXFSZ).thread_block()?;
     let forknet::Request { data, peer, socket, progress, transcript, timeout, .. } = request;
@@ -102,7 +98,6 @@ impl Service<'_> {
         };
         let mut transfer = Transfer::new(sender, channel);
         let result = transfer.run(self.limits);
-        self.progress.done();
         match result {
             // The client has the file, or does not want it any more: nobody is left to ask.
             Err(Failure::Silent | Failure::Gone) if transfer.half.waits_for_last_ack() => {
@@ -110,6 +105,7 @@ impl Service<'_> {
             }
             result => self.log_result(&transfer, &result),
         }
+        self.progress.done();
     }
 
     /// WRQ.
@@ -122,8 +118,8 @@ impl Service<'_> {
         let keep = move |draft: Draft| draft.publish(&name, existing);
         let mut transfer = Transfer::new(Receiver::answering(file, keep), channel);
         let result = transfer.run(self.limits);
-        self.progress.done();
         self.log_result(&transfer, &result);
+        self.progress.done();
         if result.is_ok() {
             transfer.dally(DALLY);
         }
@@ -151,8 +147,8 @@ impl Service<'_> {
         if let Failure::Denied { code, reason } = failure {
             channel.send_error(*code, reason);
         }
-        self.progress.done();
         log::info!("{} {}: {failure}", channel.peer(), self.what);
+        self.progress.done();
     }
 
     fn log_result<H: Half>(&self, transfer: &Transfer<'_, H>, result: &Result<(), Failure>) {
