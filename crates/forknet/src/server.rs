@@ -192,16 +192,15 @@ pub(crate) fn one_client(
     mut client: Client,
     session: impl Fn(&mut Client) -> io::Result<()>,
 ) -> i32 {
-    let outcome = session(&mut client);
-    let peer = client.peer;
-    client.conn.linger();
-    match outcome {
+    let code = match session(&mut client) {
         Ok(()) => EXIT_OK,
         Err(error) => {
-            warn!("client {peer}: {}", reason(&error));
+            warn!("client {}: {}", client.peer, reason(&error));
             EXIT_FAILED
         }
-    }
+    };
+    client.conn.linger();
+    code
 }
 
 /// The parent's state while it serves.
