@@ -1,2 +1,8 @@
-//! Not written yet.
-fn main() {}
+//! pop3c: reads mail by POP3 (RFC 1939).
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    forknet::main("pop3c", pop3d::client::run)
+}

@@ -1,0 +1,133 @@
+//! The password, and how it is shown to the server.
+
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use forknet::{Connection, Error, Result};
+use nix::sys::socket::{SockaddrStorage, getpeername};
+use std::os::fd::AsRawFd;
+
+use super::dialogue::Dialogue;
+use super::options::{Apop, Options};
+use crate::apop;
+use crate::options::first_line;
+
+/// The password: from its file, from the terminal, or from standard input.
+pub(crate) fn password(options: &Options) -> Result<String> {
+    let password = match &options.password_file {
+        Some(path) => from_file(path)?,
+        None if io::stdin().is_terminal() => {
+            let prompt = format!("Password of {} at {}: ", options.user, options.place());
+            rpassword::prompt_password(prompt).map_err(Error::io("terminal"))?.into_bytes()
+        }
+        None => first_line(io::stdin().lock())?,
+    };
+    if password.is_empty() {
+        return Err(Error::Refused("the password is empty".to_owned()));
+    }
+    String::from_utf8(password).map_err(|_| Error::Refused("the password is no UTF-8".to_owned()))
+}
+
+fn from_file(path: &Path) -> Result<Vec<u8>> {
+    let what = || format!("password file {}", path.display());
+    let file = File::open(path).map_err(Error::io(what()))?;
+    let mode = file.metadata().map_err(Error::io(what()))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let mode = mode & 0o777;
+        // A warning that cannot be written warns nobody.
+        let _ = writeln!(io::stderr(), "pop3c: {}: mode {mode:03o} lets others read it", what());
+    }
+    first_line(BufReader::new(file))
+}
+
+/// Whether the other end is this machine, where nobody listens on the way.
+pub(crate) fn is_local(conn: &Connection) -> bool {
+    let Ok(peer) = getpeername::<SockaddrStorage>(conn.fd().as_raw_fd()) else { return false };
+    let v4 = peer.as_sockaddr_in().is_some_and(|address| address.ip().is_loopback());
+    let v6 = peer.as_sockaddr_in6().is_some_and(|address| address.ip().is_loopback());
+    v4 || v6
+}
+
+/// Logs in: with APOP where the server offers it, otherwise with USER and PASS.
+///
+/// A server that offers APOP and then refuses it is told the password in the clear only on this
+/// machine: otherwise whoever sits between could ask for it so.
+pub(crate) fn log_in<S: Read + Write>(
+    dialogue: &mut Dialogue<S>,
+    options: &Options,
+    password: &str,
+    local: bool,
+) -> Result<()> {
+    let stamp = apop::timestamp_in(dialogue.greeting());
+    let stamp = stamp.map(|stamp| String::from_utf8_lossy(stamp).into_owned());
+    let Options { user, apop: when, .. } = options;
+    match (when, stamp) {
+        (Apop::Always, None) => {
+            return Err(Error::Refused(format!("{}: offers no APOP", options.place())));
+        }
+        (Apop::Never, _) | (Apop::Auto, None) => {}
+        (Apop::Always | Apop::Auto, Some(stamp)) => {
+            let digest = apop::digest(&stamp, password.as_bytes());
+            match dialogue.command(&format!("APOP {user} {digest}")) {
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    let again = *when == Apop::Auto && local && is_auth(&error);
+                    if dialogue.is_broken() || !again {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+    dialogue.command(&format!("USER {user}"))?;
+    dialogue.command(&format!("PASS {password}")).map(|_| ())
+}
+
+/// The refusal is about the credentials: not about a lock or a failure of the server.
+fn is_auth(error: &Error) -> bool {
+    let text = error.to_string();
+    text.contains("-ERR [AUTH]") || !text.contains("-ERR [")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::super::dialogue::tests::server;
+    use super::super::options;
+    use super::*;
+
+    const STAMP: &str = "+OK ready <1896.697170952@dbc.mtview.ca.us>\r\n";
+
+    fn heard(args: &[&str], says: &str, local: bool) -> (bool, String) {
+        let args = [args, &["-u", "mrose", "h", "stat"]].concat();
+        let options = options::parse(args.iter().map(OsString::from).collect()).unwrap();
+        let script = server(says.as_bytes(), usize::MAX);
+        let mut dialogue = Dialogue::start(script, "h:110".into(), false).unwrap();
+        let done = log_in(&mut dialogue, &options, "tanstaaf", local).is_ok();
+        (done, dialogue.heard())
+    }
+
+    #[test]
+    fn apop_is_used_where_it_is_offered() {
+        let line = "APOP mrose c4c9334bac560ecc979e58001b3e22fb\r\n";
+        assert_eq!(heard(&[], &format!("{STAMP}+OK\r\n"), false), (true, line.into()));
+        let plain = "USER mrose\r\nPASS tanstaaf\r\n";
+        assert_eq!(heard(&[], "+OK\r\n+OK\r\n+OK\r\n", false), (true, plain.into()));
+        let never = ["--apop", "never"];
+        assert_eq!(heard(&never, &format!("{STAMP}+OK\r\n+OK\r\n"), false), (true, plain.into()));
+        assert_eq!(heard(&["--apop", "always"], "+OK\r\n", false), (false, String::new()));
+    }
+
+    #[test]
+    fn a_refused_apop_gives_the_password_away_only_on_this_machine() {
+        let says = format!("{STAMP}-ERR [AUTH] no\r\n+OK\r\n+OK\r\n");
+        assert!(!heard(&[], &says, false).1.contains("PASS"));
+        assert!(heard(&[], &says, true).1.contains("PASS"));
+        assert!(!heard(&["--apop", "always"], &says, true).1.contains("PASS"));
+        let busy = format!("{STAMP}-ERR [IN-USE] no\r\n");
+        assert!(!heard(&[], &busy, true).1.contains("PASS"));
+    }
+}

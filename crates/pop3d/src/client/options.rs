@@ -1,0 +1,249 @@
+//! The client's command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use forknet::{Error, Result};
+
+/// The port of POP3.
+const PORT: u16 = 110;
+/// How long the server may be silent unless `--timeout` says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+const USAGE: &str = "Usage: pop3c [OPTION]... HOST[:PORT] COMMAND
+Reads mail by POP3 (RFC 1939).
+
+Commands:
+    stat        how many messages there are, and how many octets
+    list        number and size of each message
+    uidl        number and unique id of each message
+    get N       message N to standard output
+    top N K     its header and K lines of its body
+    dele N      removes message N
+    fetch DIR   stores each message not stored before in the Maildir DIR
+                (made if it is not there; .pop3c.seen.* in it remembers)
+
+The password comes from --password-file, or is asked for on the terminal, or
+is the first line of standard input where that is no terminal.";
+
+/// When APOP is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Apop {
+    /// Where the greeting offers it.
+    Auto,
+    /// Always: without it no login.
+    Always,
+    Never,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum What {
+    Stat,
+    List,
+    Uidl,
+    Get(u64),
+    Top(u64, u64),
+    Dele(u64),
+    Fetch(PathBuf),
+}
+
+/// The command line, understood.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) user: String,
+    pub(crate) password_file: Option<PathBuf>,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) apop: Apop,
+    pub(crate) timeout: Duration,
+    pub(crate) verbose: bool,
+    /// `fetch` removes from the server what it has stored.
+    pub(crate) delete: bool,
+    pub(crate) what: What,
+}
+
+impl Options {
+    /// `HOST:PORT`, for messages.
+    pub(crate) fn place(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Reads the command line.
+pub(crate) fn parse(args: Vec<OsString>) -> Result<Options> {
+    let mut options = getopts::Options::new();
+    options.optopt("u", "user", "whose mail (default: the login name)", "USER");
+    options.optopt("", "password-file", "the password is the first line of FILE", "FILE");
+    let apop = "auto: where the server offers it; always; never (default auto)";
+    options.optopt("", "apop", apop, "WHEN");
+    let timeout = format!("seconds the server may be silent (default {})", TIMEOUT.as_secs());
+    options.optopt("", "timeout", &timeout, "S");
+    options.optflag("", "delete", "fetch: remove from the server what is safely stored here");
+    options.optflag("", "keep", "fetch: leave all on the server (the default)");
+    options.optflag("v", "verbose", "show the dialogue, passwords masked");
+    let matches = forknet::parse("pop3c", USAGE, &mut options, args)?;
+    let mut words = matches.free.iter().map(String::as_str);
+    let place = words.next().ok_or_else(|| usage("HOST is missing"))?;
+    let (host, port) = host_and_port(place)?;
+    let words: Vec<&str> = words.collect();
+    let what = what(&words)?;
+    let delete = matches.opt_present("delete");
+    if delete && matches.opt_present("keep") {
+        return Err(usage("--delete and --keep exclude each other"));
+    }
+    if delete && !matches!(what, What::Fetch(_)) {
+        return Err(usage("--delete goes with fetch"));
+    }
+    Ok(Options {
+        user: matches.opt_str("user").or_else(login_name).ok_or_else(|| usage("-u is missing"))?,
+        password_file: matches.opt_str("password-file").map(PathBuf::from),
+        host,
+        port,
+        apop: when(matches.opt_str("apop").as_deref())?,
+        timeout: forknet::seconds(&matches, "timeout", TIMEOUT)?,
+        verbose: matches.opt_present("verbose"),
+        delete,
+        what,
+    })
+}
+
+fn usage(text: impl Into<String>) -> Error {
+    Error::Usage(text.into())
+}
+
+fn when(text: Option<&str>) -> Result<Apop> {
+    match text {
+        None | Some("auto") => Ok(Apop::Auto),
+        Some("always") => Ok(Apop::Always),
+        Some("never") => Ok(Apop::Never),
+        Some(other) => Err(usage(format!("--apop '{other}': not auto, always or never"))),
+    }
+}
+
+fn what(words: &[&str]) -> Result<What> {
+    match words {
+        [] => Err(usage("the command is missing")),
+        ["stat"] => Ok(What::Stat),
+        ["list"] => Ok(What::List),
+        ["uidl"] => Ok(What::Uidl),
+        ["get", n] => Ok(What::Get(message(n)?)),
+        ["top", n, k] => Ok(What::Top(message(n)?, number(k)?)),
+        ["dele", n] => Ok(What::Dele(message(n)?)),
+        ["fetch", folder] if !folder.is_empty() => Ok(What::Fetch(PathBuf::from(folder))),
+        [known @ ("stat" | "list" | "uidl" | "get" | "top" | "dele" | "fetch"), ..] => {
+            Err(usage(format!("{known}: wrong number of arguments")))
+        }
+        [other, ..] => Err(usage(format!("unknown command '{other}'"))),
+    }
+}
+
+fn number(text: &str) -> Result<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or_else(|| usage(format!("'{text}' is no number")))
+}
+
+fn message(text: &str) -> Result<u64> {
+    match number(text)? {
+        0 => Err(usage("messages are counted from 1")),
+        n => Ok(n),
+    }
+}
+
+/// `HOST`, `HOST:PORT`, `[V6]`, `[V6]:PORT`, or an IPv6 address by itself.
+fn host_and_port(text: &str) -> Result<(String, u16)> {
+    let bad = || usage(format!("'{text}' is no HOST[:PORT]"));
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or_else(bad)?;
+        match rest.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None if rest.is_empty() => (host, None),
+            None => return Err(bad()),
+        }
+    } else {
+        match text.split_once(':') {
+            Some((_, rest)) if rest.contains(':') => (text, None),
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    if host.is_empty() {
+        return Err(bad());
+    }
+    let port = port.map_or(Ok(PORT), |port| port.parse().map_err(|_| bad()))?;
+    Ok((host.to_owned(), port))
+}
+
+/// Who is at the keyboard.
+fn login_name() -> Option<String> {
+    let named = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    named.filter(|name| !name.is_empty()).or_else(|| {
+        nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(args: &[&str]) -> Result<Options> {
+        parse(args.iter().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn every_command_is_understood() {
+        for (args, expected) in [
+            (&["h", "stat"][..], What::Stat),
+            (&["h", "get", "3"], What::Get(3)),
+            (&["h", "top", "1", "0"], What::Top(1, 0)),
+            (&["h", "dele", "2"], What::Dele(2)),
+            (&["h", "fetch", "d"], What::Fetch("d".into())),
+        ] {
+            assert_eq!(options(&[&["-u", "x"], args].concat()).unwrap().what, expected);
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_a_usage_error() {
+        for args in [
+            &[][..],
+            &["h"],
+            &["h", "frob"],
+            &["h", "get"],
+            &["h", "get", "0"],
+            &["h", "get", "x"],
+            &["h", "get", "+1"],
+            &["h", "get", "1", "2"],
+            &["h", "top", "1"],
+            &["h:x", "stat"],
+            &["h:", "stat"],
+            &[":110", "stat"],
+            &["[::1", "stat"],
+            &["--apop", "maybe", "h", "stat"],
+            &["--delete", "h", "stat"],
+            &["--delete", "--keep", "h", "fetch", "d"],
+            &["--timeout", "0", "h", "stat"],
+        ] {
+            assert!(matches!(options(args), Err(Error::Usage(_))), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn host_and_port_are_told_apart() {
+        for (text, host, port) in [
+            ("h", "h", 110),
+            ("h:1", "h", 1),
+            ("127.0.0.1:65535", "127.0.0.1", 65535),
+            ("[::1]:2", "::1", 2),
+            ("[::1]", "::1", 110),
+            ("::1", "::1", 110),
+        ] {
+            assert_eq!(host_and_port(text).unwrap(), (host.to_owned(), port));
+        }
+    }
+}
