@@ -20,7 +20,7 @@ impl Folder {
     fn letters(&self) -> Vec<String> {
         let mut names: Vec<_> =
             fs::read_dir(self.0.join("new")).unwrap().map(|e| e.unwrap().path()).collect();
-        names.sort_by_key(|path| fs::metadata(path).unwrap().modified().unwrap());
+        names.sort();
         names.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
     }
 
