@@ -35,10 +35,14 @@ fn session(client: &mut Client) -> std::io::Result<()> {
     let transcript = &mut client.transcript;
     str_echo(&mut client.conn, |octets| {
         if transcript.is_on() {
-            octets.split_inclusive(|b| *b == b'\n').for_each(|line| transcript.client(line));
-            octets.split_inclusive(|b| *b == b'\n').for_each(|line| transcript.server(line));
+            lines(octets).for_each(|line| transcript.client(line));
+            lines(octets).for_each(|line| transcript.server(line));
         }
     })
+}
+
+fn lines(octets: &[u8]) -> impl Iterator<Item = &[u8]> {
+    octets.split_inclusive(|b| *b == b'\n').map(<[u8]>::trim_ascii_end)
 }
 
 fn own_options(options: &mut getopts::Options) {

@@ -15,7 +15,7 @@ const MAX_LINE: usize = 2000;
 /// nothing.
 ///
 /// A line reads `127.0.0.1:52100[4242] C: USER bob`: peer, process id, who spoke (C client, S
-/// server), what. Bytes that do not print are escaped. Each line is one write(2) to a file opened
+/// server), what. Bytes that do not print are escaped, tabs excepted. Each line is one write(2) to a file opened
 /// for appending, so that dialogues of several children never tear each other's lines. Secrets must
 /// be masked before they come here.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ fn entry(prefix: &str, who: char, line: &[u8]) -> String {
     let mut text = format!("{prefix} {who}: ");
     for chunk in shown.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+            if c.is_control() && c != '\t' { text.extend(c.escape_default()) } else { text.push(c) }
         }
         text.extend(chunk.invalid().escape_ascii().map(char::from));
     }
@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped_and_long_lines_are_cut() {
-        assert_eq!(entry("p[1]", 'C', b"NOOP \x1b\xff\r"), "p[1] C: NOOP \\u{1b}\\xff\\r\n");
+        let shown = entry("p[1]", 'C', b"NOOP\t\x1b\xff\r");
+        assert_eq!(shown, "p[1] C: NOOP\t\\u{1b}\\xff\\r\n");
         let long = entry("p[1]", 'S', &[b'x'; 2001]);
         assert!(long.ends_with("x [1 octets more]\n"), "{long}");
     }
