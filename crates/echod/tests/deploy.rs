@@ -88,7 +88,7 @@ fn a_daemon_that_cannot_listen_says_so_to_its_starter() {
 #[test]
 fn under_inetd_standard_input_is_the_client() {
     let (server, mut client) = tcp_pair();
-    let mut echod = inetd(&OwnedFd::from(server));
+    let mut echod = inetd(&OwnedFd::from(server), &["-i"]);
     client.write_all(b"hello").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     let mut echo = String::new();
@@ -108,7 +108,7 @@ fn under_inetd_a_pipe_works_too() {
 fn under_inetd_wait_the_passed_listener_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let mut echod = inetd(&OwnedFd::from(listener));
+    let mut echod = inetd(&OwnedFd::from(listener), &["-i"]);
     for _ in 0..3 {
         let mut peer = Peer::connect(addr);
         peer.send("hello\n");
@@ -118,10 +118,22 @@ fn under_inetd_wait_the_passed_listener_is_served() {
     assert_eq!(echod.wait().unwrap().code(), Some(0));
 }
 
+#[test]
+fn under_inetd_wait_the_server_ends_when_nobody_comes_for_the_idle_limit() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut echod = inetd(&OwnedFd::from(listener), &["-i", "-t", "0.5"]);
+    let mut peer = Peer::connect(addr);
+    peer.send("hello\n");
+    peer.expect("hello\n");
+    drop(peer);
+    assert_eq!(echod.wait().unwrap().code(), Some(0));
+}
+
 /// As inetd starts it: descriptors 0, 1 and 2 are one socket.
-fn inetd(socket: &OwnedFd) -> std::process::Child {
+fn inetd(socket: &OwnedFd, args: &[&str]) -> std::process::Child {
     let twin = || Stdio::from(socket.try_clone().unwrap());
-    let mut command = command(&["-i"]);
+    let mut command = command(args);
     command.stdin(twin()).stdout(twin()).stderr(twin()).spawn().unwrap()
 }
 

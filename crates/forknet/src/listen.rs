@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -12,13 +12,15 @@ use nix::sys::socket::{
 };
 
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reason};
 
 /// A socket that clients come to, with the endpoint it really got (port 0 replaced).
 #[derive(Debug)]
 pub(crate) struct Listener {
     fd: OwnedFd,
     endpoint: Endpoint,
+    /// A UNIX-domain socket's file that this process made and removes at the end.
+    file: Option<PathBuf>,
 }
 
 impl Listener {
@@ -43,15 +45,16 @@ impl Listener {
     pub(crate) fn inherited(fd: OwnedFd) -> Result<Listener> {
         let endpoint = local_endpoint(&fd)?;
         set_nonblocking(&fd)?;
-        Ok(Listener { fd, endpoint })
+        Ok(Listener { fd, endpoint, file: None })
     }
 
     /// Closes for good: a UNIX-domain socket's file goes with it. The child of a fork only drops.
     pub(crate) fn close(self) {
-        if let Endpoint::Unix(path) = &self.endpoint
+        if let Some(path) = &self.file
             && let Err(error) = std::fs::remove_file(path)
         {
-            log::debug!("unlink {}: {error}", path.display());
+            // The user that the server became may not write to that folder.
+            log::info!("{} stays behind: {}", path.display(), reason(&error));
         }
     }
 }
@@ -81,7 +84,7 @@ fn bound(endpoint: &Endpoint, kind: SockType) -> Result<Listener> {
         Endpoint::Any(_) => Endpoint::Any(port),
         _ => Endpoint::Inet(SocketAddr::new(address.ip(), port)),
     };
-    Ok(Listener { fd, endpoint })
+    Ok(Listener { fd, endpoint, file: None })
 }
 
 /// A socket that may bind while connections of an earlier server are still in TIME_WAIT.
@@ -125,7 +128,8 @@ fn bound_unix(path: &Path, kind: SockType) -> Result<Listener> {
         answer = bind(fd.as_raw_fd(), &address);
     }
     answer.map_err(Error::os(what("bind")))?;
-    Ok(Listener { fd, endpoint: Endpoint::Unix(path.to_owned()) })
+    let (endpoint, file) = (Endpoint::Unix(path.to_owned()), Some(path.to_owned()));
+    Ok(Listener { fd, endpoint, file })
 }
 
 /// Only a socket whose server is gone refuses a connection; a plain file is never removed.

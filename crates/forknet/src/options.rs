@@ -169,6 +169,9 @@ fn read(service: &Service, matches: &Matches) -> Result<ServerOptions> {
         none if none.is_empty() => vec![Endpoint::Any(service.port)],
         some => some.iter().map(|text| text.parse()).collect::<Result<_>>()?,
     };
+    if matches.opt_present("inetd") && matches.opt_present("daemon") {
+        return Err(Error::Usage("--inetd and --daemon: one or the other".into()));
+    }
     Ok(ServerOptions {
         listen,
         max_clients: number(matches, "max-clients", 1..=1_000_000, MAX_CLIENTS)?,
@@ -270,6 +273,7 @@ mod tests {
         assert!(complaint(&["-t", "0"]).contains("--timeout '0'"));
         assert!(complaint(&["-t", "NaN"]).contains("--timeout 'NaN'"));
         assert!(complaint(&["--frob"]).contains("frob"));
+        assert!(complaint(&["-i", "-d"]).contains("--inetd and --daemon"));
         assert!(complaint(&["extra"]).contains("unexpected argument 'extra'"));
     }
 

@@ -28,10 +28,6 @@ use crate::rw::Connection;
 use crate::signals::Signals;
 use crate::transcript::Transcript;
 
-/// Started by inetd with `wait`, a server ends after this long without a client; inetd then
-/// watches the socket again.
-const WAIT_MODE_IDLE: Duration = Duration::from_secs(60);
-
 /// One client: its connection, who it is, and the transcript of the dialogue.
 #[derive(Debug)]
 pub struct Client {
@@ -134,7 +130,7 @@ impl Server {
     /// # Errors
     /// fork failed, or the pid file belongs to another running server.
     pub fn detach(&mut self) -> Result<()> {
-        if self.options.daemon && !self.options.inetd {
+        if self.options.daemon {
             self.starter = Some(daemonize::detach()?);
         }
         self.pid_file = self.options.pid_file.as_deref().map(PidFile::write).transpose()?;
@@ -218,8 +214,9 @@ pub(crate) struct Parent {
     transcript: Option<File>,
     /// Readable for the children once the server is shutting down.
     shutdown: Option<EventFd>,
-    /// inetd's `wait`: end after so long without a client.
-    end_when_idle: Option<Duration>,
+    /// Under inetd's `wait` the server ends when `--timeout` has passed without a client since this
+    /// instant; inetd then watches the socket again.
+    idle_since: Option<Instant>,
     /// Removed from the file system when the parent ends.
     _pid_file: Option<PidFile>,
 }
@@ -241,7 +238,7 @@ impl Parent {
             grace: server.options.grace,
             transcript: server.transcript,
             shutdown: shutdown.map_err(Error::os("eventfd"))?,
-            end_when_idle: server.options.inetd.then_some(WAIT_MODE_IDLE),
+            idle_since: server.options.inetd.then(Instant::now),
             listeners: server.listeners,
             _pid_file: server.pid_file,
         };
@@ -259,14 +256,22 @@ impl Parent {
         let listeners = if rest.is_some() { &[][..] } else { &self.listeners[..] };
         let mut fds: Vec<PollFd<'_>> =
             listeners.iter().map(|l| PollFd::new(l.as_fd(), PollFlags::POLLIN)).collect();
-        let idle = self.end_when_idle.filter(|_| self.children.is_empty());
-        let timeout = rest.or(idle).map(TimeSpec::from);
+        let timeout = rest.or(self.idle_left()).map(TimeSpec::from);
         let mut ready = Vec::new();
         if self.signals.wait(&mut fds, timeout)? {
             ready.extend((0..).zip(&fds).filter(|(_, fd)| fd.any() != Some(false)).map(|(i, _)| i));
         }
         self.heed_signals();
+        if self.idle_since.is_some() && !(ready.is_empty() && self.children.is_empty()) {
+            self.idle_since = Some(Instant::now());
+        }
         Ok(ready)
+    }
+
+    /// What is left of the time without a client, where that is limited.
+    fn idle_left(&self) -> Option<Duration> {
+        let since = self.idle_since.filter(|_| self.children.is_empty())?;
+        Some(self.timeout.saturating_sub(since.elapsed()))
     }
 
     fn heed_signals(&mut self) {
@@ -279,9 +284,9 @@ impl Parent {
         }
     }
 
-    /// SIGTERM or SIGINT came.
+    /// SIGTERM or SIGINT came, or nobody for too long under inetd.
     pub(crate) fn must_stop(&self) -> bool {
-        self.signals.stops() > 0
+        self.signals.stops() > 0 || self.idle_left().is_some_and(|left| left.is_zero())
     }
 
     pub(crate) fn transcript(&self, peer: Peer) -> Transcript {
