@@ -74,6 +74,8 @@ impl<'a, S: Read + Write> Session<'a, S> {
             Err(ErrorKind::ConnectionAborted) => {
                 Some(Reply::new(421, "4.3.2", self.last_word("shutting down")))
             }
+            // Within a letter, which was logged; there is nobody left to answer.
+            Err(ErrorKind::UnexpectedEof) => return Ok(()),
             Err(_) => return ended,
             Ok(()) => None,
         };
@@ -213,3 +215,7 @@ fn names<'n>(addresses: impl ExactSizeIterator<Item = &'n str>) -> String {
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     some.join(",") + &rest
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+//! Into all mailboxes or into none, and never acknowledged before.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+use common::*;
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::process::Command;
+
+use testkit::{Daemon, Peer};
+
+fn to_both(daemon: &Daemon) -> Peer {
+    let mut peer = introduced(daemon);
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+    peer.ask("RCPT TO:<bob@red.test>", "250 ");
+    peer
+}
+
+#[test]
+fn a_missing_maildir_is_made_for_its_owner_alone() {
+    let post = Post::new();
+    let daemon = post.serve(&[]);
+    assert_alive(&daemon);
+    for part in ["", "tmp", "new", "cur"] {
+        let mode = post.maildir("levy").join(part).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{part}");
+    }
+    let letter = &files(&post.maildir("levy").join("new"))[0];
+    assert_eq!(letter.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_mailbox_that_cannot_be_used_is_4xx_and_the_log_says_why() {
+    let post = Post::new();
+    // A file where the folder should be stops root as well.
+    std::fs::create_dir(post.dir.path().join("levy")).unwrap();
+    post.dir.file("levy/Maildir", "no folder");
+    let daemon = post.serve(&[]);
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+    peer.ask("DATA", "451 4.3.0 ");
+    daemon.wait_log("Not a directory");
+    daemon.wait_log("letter refused id=");
+    peer.ask("RCPT TO:<levy@red.test>", "503 ");
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("RCPT TO:<bob@red.test>", "250 ");
+    peer.ask("DATA", "354 ");
+    peer.send("x\r\n.\r\n");
+    peer.expect("250 ");
+    assert_eq!(post.letter("bob"), "x\n");
+}
+
+#[test]
+fn one_mailbox_that_cannot_be_used_keeps_the_letter_from_all() {
+    for broken in ["levy", "bob"] {
+        let post = Post::new();
+        std::fs::create_dir(post.dir.path().join(broken)).unwrap();
+        post.dir.file(&format!("{broken}/Maildir"), "no folder");
+        let daemon = post.serve(&[]);
+        let mut peer = to_both(&daemon);
+        peer.send("DATA\r\n");
+        if peer.line().starts_with(b"354 ") {
+            peer.send("x\r\n.\r\n");
+            peer.expect("451 4.3.0 ");
+        }
+        post.assert_nothing();
+    }
+}
+
+#[test]
+fn a_letter_that_cannot_be_published_to_the_last_is_taken_back_from_the_first() {
+    let post = Post::new();
+    let daemon = post.serve(&[]);
+    let mut peer = to_both(&daemon);
+    peer.ask("DATA", "354 ");
+    // bob's letter can be written to his tmp, and not be renamed into his new.
+    let new = post.maildir("bob").join("new");
+    std::fs::create_dir_all(post.maildir("bob").join("tmp")).unwrap();
+    std::fs::create_dir_all(post.maildir("bob").join("cur")).unwrap();
+    symlink("/proc", new).unwrap();
+    peer.send("x\r\n.\r\n");
+    peer.expect("451 4.3.0 ");
+    assert_eq!(files(&post.maildir("levy").join("new")), Vec::<std::path::PathBuf>::new());
+    assert_eq!(post.drafts("levy"), Vec::<std::path::PathBuf>::new());
+    assert_eq!(post.drafts("bob"), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_full_disk_is_452_and_leaves_nothing() {
+    let post = Post::new();
+    // The limit of a file's size stands for the full disk: EFBIG, where SIGXFSZ is ignored.
+    let mut command = Command::new("/bin/sh");
+    let users = post.users.display().to_string();
+    command.args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$@\"", "sh", SMTPD]);
+    let daemon = Daemon::spawn(command, &["--users", &users, "--hostname", "red.test"]);
+    let mut peer = in_data(&daemon);
+    peer.send(format!("{}\r\n", "x".repeat(998)).repeat(1000) + ".\r\n");
+    peer.expect("452 4.3.1 ");
+    peer.ask("NOOP", "250 ");
+    post.assert_nothing();
+    daemon.wait_log("File too large");
+    assert_alive(&daemon);
+}
+
+#[test]
+fn a_mail_pattern_says_where_letters_go() {
+    let post = Post::new();
+    let pattern = format!("{}/spool/%u/mail", post.dir.path().display());
+    let daemon = post.serve(&["--mail", &pattern]);
+    assert_alive(&daemon);
+    assert_eq!(files(&post.dir.path().join("spool/levy/mail/new")).len(), 1);
+}
+
+#[test]
+fn run_by_root_the_letter_belongs_to_the_owner_of_the_mailbox() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // An ordinary user cannot give files away; his own are his anyway.
+    }
+    let post = Post::new();
+    let home = post.dir.path().join("levy");
+    std::fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(12345), Some(12346)).unwrap();
+    let daemon = post.serve(&[]);
+    let mut peer = to_both(&daemon);
+    peer.ask("DATA", "354 ");
+    peer.send("x\r\n.\r\n");
+    peer.expect("250 ");
+    let owner = |path: &std::path::Path| {
+        let meta = path.metadata().unwrap();
+        (meta.uid(), meta.gid())
+    };
+    assert_eq!(owner(&post.maildir("levy")), (12345, 12346));
+    assert_eq!(owner(&files(&post.maildir("levy").join("new"))[0]), (12345, 12346));
+    assert_eq!(owner(&files(&post.maildir("bob").join("new"))[0]), (0, 0));
+    // A link that the user makes leads to nothing that he could not reach himself.
+    std::fs::remove_dir_all(post.maildir("levy").join("tmp")).unwrap();
+    let target = post.dir.path().join("root-only");
+    std::fs::create_dir(&target).unwrap();
+    symlink(&target, post.maildir("levy").join("tmp")).unwrap();
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+    peer.ask("DATA", "451 4.3.0 ");
+    daemon.wait_log("Permission denied");
+}
