@@ -2,6 +2,7 @@
 //! is to be done comes out.
 
 use crate::address::{self, Path, is_domain, is_literal};
+use crate::commands::{self, State};
 use crate::envelope::{Caller, Envelope, Hello};
 use crate::options::{Config, Vrfy};
 use crate::params;
@@ -29,88 +30,6 @@ pub enum Action {
     /// Answer and hang up.
     Leave(Reply),
 }
-
-/// Where the session stands (RFC 5321 §4.1.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Before HELO or EHLO.
-    Start,
-    /// No transaction.
-    Ready,
-    /// MAIL was accepted, no recipient yet.
-    Mail,
-    /// There is a recipient.
-    Rcpt,
-}
-
-use Argument::{Needed, Nothing, Optional};
-
-/// Whether a command takes an argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Argument {
-    Nothing,
-    Optional,
-    Needed,
-}
-
-/// One row of the table of commands.
-struct Command {
-    verb: &'static str,
-    /// In which states it is done; in the others the answer is 503.
-    when: &'static [State],
-    argument: Argument,
-    /// How it is written, for HELP and 501; empty for what is not implemented.
-    usage: &'static str,
-    act: Act,
-}
-
-const ALWAYS: &[State] = &[State::Start, State::Ready, State::Mail, State::Rcpt];
-
-type Act = fn(&mut Dialogue<'_>, &[u8]) -> Action;
-
-const fn done(
-    verb: &'static str,
-    when: &'static [State],
-    argument: Argument,
-    usage: &'static str,
-    act: Act,
-) -> Command {
-    Command { verb, when, argument, usage, act }
-}
-
-/// Known, but not done: 502 (RFC 5321 §4.2.4).
-const fn not_done(verb: &'static str) -> Command {
-    let act = |_: &mut Dialogue<'_>, _: &[u8]| {
-        Action::Answer(Reply::new(502, "5.5.1", "Command not implemented"))
-    };
-    Command { verb, when: ALWAYS, argument: Optional, act, usage: "" }
-}
-
-const TRANSACTION: &[State] = &[State::Mail, State::Rcpt];
-const MAIL: &str = "MAIL FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME]";
-
-// The closures stay: a method as such would tie the table to one lifetime.
-#[allow(clippy::redundant_closure_for_method_calls)]
-const COMMANDS: &[Command] = &[
-    done("HELO", ALWAYS, Needed, "HELO domain", |d, name| d.greet(name, false)),
-    done("EHLO", ALWAYS, Needed, "EHLO domain", |d, name| d.greet(name, true)),
-    done("MAIL", &[State::Ready], Needed, MAIL, |d, from| d.mail(from)),
-    done("RCPT", TRANSACTION, Needed, "RCPT TO:<address>", |d, to| d.rcpt(to)),
-    done("DATA", TRANSACTION, Nothing, "DATA", |d, _| d.data()),
-    done("RSET", ALWAYS, Nothing, "RSET", |d, _| d.rset()),
-    done("VRFY", ALWAYS, Needed, "VRFY name", |d, name| d.vrfy(name)),
-    done("NOOP", ALWAYS, Optional, "NOOP [anything]", |_, _| noop()),
-    done("HELP", ALWAYS, Optional, "HELP [command]", |_, verb| help(verb)),
-    done("QUIT", ALWAYS, Nothing, "QUIT", |d, _| d.quit()),
-    not_done("EXPN"),
-    not_done("SEND"),
-    not_done("SOML"),
-    not_done("SAML"),
-    not_done("TURN"),
-    not_done("STARTTLS"),
-    not_done("AUTH"),
-    not_done("BDAT"),
-];
 
 /// One client's dialogue: who it is, what it has said so far.
 #[derive(Debug)]
@@ -165,9 +84,7 @@ impl<'a> Dialogue<'a> {
 
     /// Does one command line, given without its line end.
     pub fn command(&mut self, line: &[u8]) -> Action {
-        let (verb, rest) = split_verb(line);
-        let Some(command) = COMMANDS.iter().find(|c| verb.eq_ignore_ascii_case(c.verb.as_bytes()))
-        else {
+        let Some((command, rest)) = commands::find(line) else {
             return self.bad(Reply::new(500, "5.5.1", "Command not recognized"));
         };
         let most = if command.verb == "MAIL" { MAX_COMMAND + MAX_MAIL_EXTRA } else { MAX_COMMAND };
@@ -178,12 +95,7 @@ impl<'a> Dialogue<'a> {
             return self.bad(Reply::new(501, "5.5.2", "CR or NUL in a command"));
         }
         let argument = rest.trim_ascii();
-        let bad_argument = match command.argument {
-            Nothing => !argument.is_empty(),
-            Needed => argument.is_empty(),
-            Optional => false,
-        };
-        if bad_argument {
+        if command.is_argument_wrong(argument) {
             return self.bad(Reply::new(501, "5.5.4", format!("Syntax: {}", command.usage)));
         }
         if !command.when.contains(&self.state) {
@@ -235,7 +147,7 @@ impl<'a> Dialogue<'a> {
 
     /// HELO and EHLO (RFC 5321 §4.1.1.1). The name is not compared with anything (§4.1.4); it may
     /// have underscores, as machines of some makers do.
-    fn greet(&mut self, argument: &[u8], extended: bool) -> Action {
+    pub(crate) fn greet(&mut self, argument: &[u8], extended: bool) -> Action {
         let plain: Vec<u8> = argument.iter().map(|&b| if b == b'_' { b'x' } else { b }).collect();
         if !is_domain(&plain) && !is_literal(argument) {
             return Action::Answer(Reply::new(501, "5.5.4", "Not a domain or address literal"));
@@ -259,7 +171,7 @@ impl<'a> Dialogue<'a> {
     }
 
     /// MAIL (RFC 5321 §4.1.1.2).
-    fn mail(&mut self, argument: &[u8]) -> Action {
+    pub(crate) fn mail(&mut self, argument: &[u8]) -> Action {
         match self.sender(argument) {
             Ok(sender) => {
                 self.envelope = Envelope { sender, ..Envelope::default() };
@@ -316,7 +228,7 @@ impl<'a> Dialogue<'a> {
     }
 
     /// RCPT (RFC 5321 §4.1.1.3).
-    fn rcpt(&mut self, argument: &[u8]) -> Action {
+    pub(crate) fn rcpt(&mut self, argument: &[u8]) -> Action {
         match self.recipient(argument) {
             Ok(recipient) => {
                 self.envelope.add(recipient);
@@ -354,14 +266,14 @@ impl<'a> Dialogue<'a> {
 
     /// DATA (RFC 5321 §4.1.1.4). Where all recipients were refused, so is the letter
     /// (RFC 2920 §3.1).
-    fn data(&mut self) -> Action {
+    pub(crate) fn data(&mut self) -> Action {
         if self.state == State::Rcpt {
             return Action::Letter;
         }
         Action::Answer(Reply::new(554, "5.5.1", "No valid recipients"))
     }
 
-    fn rset(&mut self) -> Action {
+    pub(crate) fn rset(&mut self) -> Action {
         self.reset();
         Action::Answer(Reply::new(250, "2.0.0", "Forgotten"))
     }
@@ -375,7 +287,7 @@ impl<'a> Dialogue<'a> {
     }
 
     /// VRFY (RFC 5321 §3.5): the full name and the address. It changes nothing.
-    fn vrfy(&mut self, argument: &[u8]) -> Action {
+    pub(crate) fn vrfy(&mut self, argument: &[u8]) -> Action {
         if !self.may_verify() {
             let text = "Cannot VRFY, but will take letters and try";
             return Action::Answer(Reply::new(252, "2.5.2", text));
@@ -400,35 +312,12 @@ impl<'a> Dialogue<'a> {
         Reply::new(250, "2.1.5", format!("{}{space}<{name}@{domain}>", full.escape_ascii()))
     }
 
-    fn quit(&mut self) -> Action {
+    pub(crate) fn quit(&mut self) -> Action {
         let text = format!("{} closes the connection", self.config.hostname);
         Action::Leave(Reply::new(221, "2.0.0", text))
     }
 }
 
-fn noop() -> Action {
-    Action::Answer(Reply::new(250, "2.0.0", "OK"))
-}
-
-fn help(argument: &[u8]) -> Action {
-    let known = COMMANDS.iter().filter(|command| !command.usage.is_empty());
-    if argument.is_empty() {
-        let verbs: Vec<&str> = known.map(|command| command.verb).collect();
-        let reply = Reply::new(214, "2.0.0", "Commands:").and(verbs.join(" "));
-        return Action::Answer(reply.and("HELP and a command tells how it is written"));
-    }
-    let wanted = known.clone().find(|c| argument.eq_ignore_ascii_case(c.verb.as_bytes()));
-    Action::Answer(match wanted {
-        Some(command) => Reply::new(214, "2.0.0", command.usage),
-        None => Reply::new(504, "5.5.4", "No help for that"),
-    })
-}
-
 fn no_room() -> Reply {
     Reply::new(452, "4.3.1", "Not enough room on the disk, try again later")
-}
-
-fn split_verb(line: &[u8]) -> (&[u8], &[u8]) {
-    let end = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
-    line.split_at_checked(end).unwrap_or((line, &[]))
 }

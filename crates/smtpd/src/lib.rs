@@ -1,14 +1,15 @@
 //! An SMTP server (RFC 5321), one process per client, and its client.
 //!
 //! The server in the order of a letter's way: [`session`] reads lines and writes replies over any
-//! stream, [`dialogue`] is the table of commands and the state of the transaction ([`address`],
-//! [`params`] and [`reply`] are its words), [`recipient`] asks who somebody is, [`letter`] takes
-//! the letter in and [`header`] and [`trace`] see to its first lines, [`delivery`] lays it into
-//! the Maildirs. The client is [`client`].
+//! stream, [`dialogue`] does the commands, which stand in the table of `commands`, and keeps the
+//! state of the transaction ([`address`], [`params`] and [`reply`] are its words), [`recipient`]
+//! asks who somebody is, [`letter`] takes the letter in, [`header`] and [`trace`] see to its first
+//! lines, [`delivery`] lays it into the Maildirs. The client is [`client`].
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod client;
+mod commands;
 pub mod delivery;
 pub mod dialogue;
 mod envelope;
@@ -23,4 +24,4 @@ pub mod session;
 mod space;
 pub mod trace;
 
-pub use envelope::{Envelope, Hello};
+pub use envelope::{Caller, Envelope, Hello};
