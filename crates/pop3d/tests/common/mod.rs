@@ -1,0 +1,117 @@
+//! What every test of the daemon needs: a users file, a Maildir, a server, a client.
+#![allow(dead_code)] // no test file uses all of it
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use testkit::{Daemon, Peer, TempDir, run};
+
+pub const POP3D: &str = env!("CARGO_BIN_EXE_pop3d");
+pub const POP3C: &str = env!("CARGO_BIN_EXE_pop3c");
+/// `tanstaaf`, as `openssl passwd -6` writes it.
+pub const HASH: &str = "$6$saltsalt$JfDkfKepJJ8OUWRByLbPk38gXHsXisVEzfbhJNOdQONUSHJpsMS04wE7S46k63uzhSh1G0j2QJ1gqfWqZChQE.";
+/// A letter of 22 octets.
+pub const LETTER: &str = "Subject: one\n\nbody\n";
+
+/// A server for mrose, whose password is tanstaaf, and for whom the test adds.
+pub struct Office {
+    pub dir: TempDir,
+    pub daemon: Daemon,
+}
+
+impl Office {
+    /// With these letters in mrose's Maildir.
+    pub fn new(letters: &[&str]) -> Office {
+        Office::with(letters, &["--auth-delay", "0"], "")
+    }
+
+    /// With options and more lines of the users file; `HOME` in them is the test's folder.
+    pub fn with(letters: &[&str], options: &[&str], users: &str) -> Office {
+        let dir = TempDir::new();
+        let home = dir.path().to_str().unwrap().to_owned();
+        let line = format!("mrose:{{PLAIN}}tanstaaf:::Rose:{home}/mrose:\n{users}");
+        let file = dir.file("users", line.replace("HOME", &home));
+        make_maildir(&dir.path().join("mrose/Maildir"));
+        for (number, letter) in (1..).zip(letters) {
+            dir.file(&format!("mrose/Maildir/new/{number}.a.test"), letter);
+        }
+        let args = [&["--users", file.to_str().unwrap()], options].concat();
+        let daemon = Daemon::start(POP3D, &args);
+        Office { dir, daemon }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn maildir(&self) -> PathBuf {
+        self.path("mrose/Maildir")
+    }
+
+    /// A client that has heard the greeting.
+    pub fn client(&self) -> Peer {
+        let mut peer = Peer::connect(self.daemon.addr());
+        peer.expect("+OK ");
+        peer
+    }
+
+    /// A client that is logged in.
+    pub fn mrose(&self) -> Peer {
+        let mut peer = self.client();
+        peer.ask("USER mrose", "+OK");
+        peer.ask("PASS tanstaaf", "+OK");
+        peer
+    }
+
+    /// The names in `new`, sorted.
+    pub fn letters(&self) -> Vec<String> {
+        names(&self.maildir().join("new"))
+    }
+
+    /// Runs the client against the server, the password on its standard input.
+    pub fn pop3c(&self, args: &[&str]) -> Output {
+        self.pop3c_with(args, b"tanstaaf\n")
+    }
+
+    pub fn pop3c_with(&self, args: &[&str], stdin: &[u8]) -> Output {
+        let mut command = Command::new(POP3C);
+        let split = args.iter().position(|arg| !arg.starts_with('-')).unwrap_or(args.len());
+        let (options, words) = args.split_at(split);
+        command.args(options).args(["-u", "mrose"]);
+        command.arg(self.daemon.addr().to_string()).args(words);
+        run(command, stdin)
+    }
+}
+
+pub fn make_maildir(path: &Path) {
+    for part in ["cur", "new", "tmp"] {
+        fs::create_dir_all(path.join(part)).unwrap();
+    }
+}
+
+pub fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The lines of a listing or a message, up to its line of a dot.
+pub fn until_dot(peer: &mut Peer) -> Vec<String> {
+    let mut lines = Vec::new();
+    loop {
+        let line = String::from_utf8(peer.line()).unwrap();
+        let line = line.strip_suffix("\r\n").expect("a line that ends in CRLF").to_owned();
+        if line == "." {
+            return lines;
+        }
+        lines.push(line);
+    }
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
