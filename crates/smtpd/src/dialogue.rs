@@ -1,7 +1,7 @@
 //! The commands of a session and the state they lead to. No stream in here: a line goes in, what
 //! is to be done comes out.
 
-use crate::address::{self, Path, is_domain, is_literal};
+use crate::address::{self, BadAddress, Path, is_domain, is_literal};
 use crate::commands::{self, State};
 use crate::envelope::{Caller, Envelope, Hello};
 use crate::options::{Config, Vrfy};
@@ -99,7 +99,7 @@ impl<'a> Dialogue<'a> {
             return self.bad(Reply::new(501, "5.5.4", format!("Syntax: {}", command.usage)));
         }
         if !command.when.contains(&self.state) {
-            return self.bad(self.out_of_order());
+            return Action::Answer(self.out_of_order());
         }
         match (command.act)(self, argument) {
             Action::Answer(reply) if reply.is_bad_command() => self.bad(reply),
@@ -293,7 +293,11 @@ impl<'a> Dialogue<'a> {
             return Action::Answer(Reply::new(252, "2.5.2", text));
         }
         let path = match argument.first() {
-            Some(b'<') => address::path(argument).map(|(path, _)| path),
+            Some(b'<') => match address::path(argument) {
+                Ok((path, b"")) => Ok(path),
+                Ok(_) => Err(BadAddress("Text behind the address")),
+                Err(bad) => Err(bad),
+            },
             _ => address::bare(argument),
         };
         let found = match path {

@@ -44,9 +44,10 @@ impl Reply {
     }
 
     /// The client did not keep to the protocol: these are counted, and too many end the session.
+    /// Not 503: whose MAIL is refused has it for every RCPT that is on its way already (RFC 2920).
     #[must_use]
     pub fn is_bad_command(&self) -> bool {
-        matches!(self.code, 500..=504)
+        matches!(self.code, 500..=502 | 504)
     }
 
     /// The reply as lines of the wire, without CRLF.

@@ -106,6 +106,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
                 Line::TooLong => (b"[line too long]".to_vec(), self.dialogue.too_long()),
                 Line::Text(line) => (line.to_vec(), self.dialogue.command(line)),
             };
+            let line = masked(line);
             self.transcript.client(&line);
             match action {
                 Action::Answer(reply) => self.answer(&line, &reply),
@@ -189,6 +190,19 @@ impl<'a, S: Read + Write> Session<'a, S> {
     fn flush(&mut self) -> io::Result<()> {
         flush(&mut self.out, &mut self.reader)
     }
+}
+
+/// A command line for the log and the transcript. A client may try AUTH, unasked, and what follows
+/// the mechanism is its password.
+fn masked(mut line: Vec<u8>) -> Vec<u8> {
+    if line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH ")) {
+        let secret = line.iter().enumerate().skip(5).find(|(_, b)| **b == b' ').map(|(at, _)| at);
+        if let Some(at) = secret {
+            line.truncate(at);
+            line.extend_from_slice(b" ***");
+        }
+    }
+    line
 }
 
 fn say(out: &mut Vec<u8>, transcript: &mut Transcript, reply: &Reply) {

@@ -146,6 +146,7 @@ fn vrfy_tells_full_names_and_keeps_the_transaction() {
     peer.ask("VRFY nobody", "550 5.1.1 ");
     peer.ask("VRFY levy@other.test", "550 5.7.1 ");
     peer.ask("VRFY a b", "501 ");
+    peer.ask("VRFY <levy@red.test> b", "501 ");
     peer.ask("RCPT TO:<levy@red.test>", "250 ");
 }
 
@@ -188,6 +189,20 @@ fn too_many_bad_commands_end_the_session_with_421() {
     assert_eq!(all.matches("500 ").count(), 49, "{all}");
     assert!(all.ends_with("421 4.7.0 Too many bad commands, closing\r\n"), "{all}");
     assert_alive(&daemon);
+}
+
+#[test]
+fn a_refused_mail_with_a_thousand_recipients_behind_it_does_not_end_the_session() {
+    let post = Post::new();
+    let daemon = post.serve(&["--max-size", "1000"]);
+    let mut peer = introduced(&daemon);
+    peer.send("MAIL FROM:<a@b.test> SIZE=2000\r\n");
+    peer.send("RCPT TO:<levy@red.test>\r\n".repeat(1000) + "DATA\r\nQUIT\r\n");
+    peer.expect("552 ");
+    for _ in 0..1001 {
+        peer.expect("503 ");
+    }
+    peer.expect("221 ");
 }
 
 #[test]
@@ -236,6 +251,7 @@ fn the_transcript_has_every_line_of_both_sides() {
     let mut peer = in_data(&daemon);
     peer.send("Subject: x\r\n\r\n..dot\r\n.\r\n");
     peer.expect("250 ");
+    peer.ask("auth PLAIN c2VjcmV0", "502 ");
     peer.ask("QUIT", "221 ");
     assert_eq!(peer.rest(), b"");
     let text = std::fs::read_to_string(file).unwrap();
@@ -254,4 +270,6 @@ fn the_transcript_has_every_line_of_both_sides() {
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
+    assert!(text.contains("C: auth PLAIN ***\n") && !text.contains("c2VjcmV0"), "{text}");
+    assert!(!daemon.log().contains("c2VjcmV0"), "a password is in the log");
 }
