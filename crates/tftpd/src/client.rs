@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::channel::{Channel, Trace};
@@ -60,13 +61,14 @@ impl Order {
         trace: Trace<'_>,
         complete: impl FnOnce(),
     ) -> forknet::Result<Outcome> {
-        let local = || format!("{} for {}", self.local, self.direction);
+        let remote = self.remote.escape_ascii();
         let socket = socket_for(service).map_err(forknet::Error::io("socket"))?;
         let channel = Channel::asking(&socket, service, trace);
         let request = Request::packet(self.direction, &self.remote, self.mode);
         match self.direction {
             Direction::Read => {
-                let output = Output::create(&self.local).map_err(forknet::Error::io(local()))?;
+                let output = Output::create(&self.local)
+                    .map_err(forknet::Error::io(format!("get \"{remote}\" to {}", self.local)))?;
                 let file = Assembly::new(output, self.mode, None);
                 let receiver = Receiver::asking(file, Output::keep, request);
                 let mut transfer = Transfer::new(receiver, channel);
@@ -78,7 +80,8 @@ impl Order {
                 Ok(Outcome { result, answered: transfer.channel.is_fixed() })
             }
             Direction::Write => {
-                let input = open(&self.local).map_err(forknet::Error::io(local()))?;
+                let input =
+                    open(&self.local).map_err(forknet::Error::io(format!("put {}", self.local)))?;
                 let sender = Sender::asking(Blocks::new(input, self.mode), request);
                 let mut transfer = Transfer::new(sender, channel);
                 let result = transfer.run(self.limits);
@@ -111,7 +114,7 @@ fn open(local: &str) -> io::Result<Box<dyn Read>> {
     }
     let file = File::open(local)?;
     if file.metadata()?.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
+        return Err(Errno::EISDIR.into());
     }
     Ok(Box::new(file))
 }
@@ -131,7 +134,7 @@ impl Output {
         }
         let mut path = Path::new(local).to_owned();
         let existing = match fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(meta) if meta.is_dir() => return Err(Errno::EISDIR.into()),
             Ok(meta) if !meta.is_file() => {
                 return Ok(Output::Stream(Box::new(File::options().write(true).open(path)?)));
             }

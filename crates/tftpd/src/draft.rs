@@ -29,8 +29,11 @@ pub enum Existing {
 /// A file in the making, in the folder where it will appear.
 ///
 /// It has no name at all where the file system can do that (O_TMPFILE): then even a process that
-/// is killed leaves nothing behind. Otherwise it has a hidden one that begins with [`PREFIX`],
-/// removed when the draft is dropped.
+/// is killed leaves nothing behind. Otherwise (NFS, old kernels, no /proc) it has a hidden one
+/// that begins with [`PREFIX`], removed when the draft is dropped; there a kill leaves it. So does
+/// a kill in the one moment between the last two system calls of a replacement, when the complete
+/// file has a hidden name and waits to take the old one's: no system call links a nameless file
+/// over another.
 #[derive(Debug)]
 pub struct Draft {
     folder: OwnedFd,

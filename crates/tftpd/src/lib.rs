@@ -12,6 +12,17 @@
 //! | [`root`], [`draft`] | names below the root; files that appear whole |
 //! | [`server`], [`options`] | tftpd: one request answered; its options |
 //! | [`client`], [`commandline`] | tftpc: one file fetched or sent; its options |
+//!
+//! What RFC 1350 leaves open is decided so:
+//!
+//! - A file is served when the daemon's user may read it. As root, which may read everything, the
+//!   daemon serves only what everybody may read.
+//! - An upload replaces a file in one step and keeps its permission bits; a file without any
+//!   permission to write is not replaced. A symbolic link at the end of the name is followed, below
+//!   the root, and the file behind it replaced. Folders are never made.
+//! - A datagram from the peer that is no packet of the transfer ends it with ERROR 4; late and
+//!   duplicate packets do not. Block 0 follows block 65535.
+//! - Options of a request (RFC 2347) are not negotiated: it is answered as one without.
 #![forbid(unsafe_code)]
 
 pub mod channel;

@@ -246,10 +246,10 @@ fn local_files_that_can_not_be_used_are_named_and_nobody_is_asked() {
     let (mut server, dir) = start();
     fs::create_dir(dir.path().join("dir")).unwrap();
     for (args, wanted) in [
-        (["put", "none", "x"], "tftpc: none for WRQ: No such file or directory\n"),
-        (["put", "dir", "x"], "tftpc: dir for WRQ: is a directory\n"),
-        (["get", "x", "no/x"], "tftpc: no/x for RRQ: No such file or directory\n"),
-        (["get", "x", "dir"], "tftpc: dir for RRQ: is a directory\n"),
+        (["put", "none", "x"], "tftpc: put none: No such file or directory\n"),
+        (["put", "dir", "x"], "tftpc: put dir: Is a directory\n"),
+        (["get", "x", "no/x"], "tftpc: get \"x\" to no/x: No such file or directory\n"),
+        (["get", "x", "dir"], "tftpc: get \"x\" to dir: Is a directory\n"),
     ] {
         let (code, said, _) = Client::start(&server, &dir, &args).end();
         assert_eq!((code, &said[..]), (Some(1), wanted));

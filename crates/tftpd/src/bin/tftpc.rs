@@ -10,9 +10,10 @@ use forknet::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use nix::sys::signal::{SigSet, Signal};
 use tftpd::channel::{Trace, Way};
+use tftpd::client::Order;
 use tftpd::commandline::{self, CommandLine};
 use tftpd::failure::Failure;
-use tftpd::packet::{Direction, Packet, describe};
+use tftpd::packet::{Direction, Mode, Packet, describe};
 
 fn main() -> ExitCode {
     forknet::main("tftpc", run) // prints one error, maps it to 0, 1, 2
@@ -26,7 +27,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
     let found = (host.as_str(), port).to_socket_addrs().map_err(Error::io(host.clone()))?;
     let mut last = Error::Refused(format!("{host}: no address"));
     for service in found {
-        let bar = progress_bar(&order.local, verbose);
+        let bar = progress_bar(&order, verbose);
         let outcome = order.run(service, trace(order.direction, verbose, bar.clone()), || {
             bar.finish_and_clear();
         })?;
@@ -41,7 +42,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
 }
 
 /// What, where and why.
-fn explain(order: &tftpd::client::Order, service: SocketAddr, failure: &Failure) -> String {
+fn explain(order: &Order, service: SocketAddr, failure: &Failure) -> String {
     let remote = order.remote.escape_ascii();
     match order.direction {
         Direction::Read => format!("get \"{remote}\" from {service} to {}: {failure}", order.local),
@@ -49,13 +50,26 @@ fn explain(order: &tftpd::client::Order, service: SocketAddr, failure: &Failure)
     }
 }
 
-/// On a terminal: how much of the file has travelled. indicatif draws nothing elsewhere.
-fn progress_bar(local: &str, verbose: bool) -> ProgressBar {
-    if verbose || local == "-" {
+/// On a terminal: how much of the file has travelled, and of how much where that is known.
+/// indicatif draws nothing elsewhere.
+fn progress_bar(order: &Order, verbose: bool) -> ProgressBar {
+    if verbose || order.local == "-" {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{spinner} {bytes} {binary_bytes_per_sec}");
-    style.map_or_else(|_| ProgressBar::hidden(), |style| ProgressBar::no_length().with_style(style))
+    let size = match order {
+        Order { direction: Direction::Write, mode: Mode::Octet, local, .. } => {
+            std::fs::metadata(local).ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len())
+        }
+        _ => None,
+    };
+    let (bar, template) = match size {
+        Some(size) => (ProgressBar::new(size), "{bar:30} {bytes} of {total_bytes}, {eta} left"),
+        None => (ProgressBar::no_length(), "{spinner} {bytes}, {binary_bytes_per_sec}"),
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }
 
 /// Shows every packet, or counts the blocks for the progress bar, each one once.
