@@ -47,6 +47,8 @@ pub struct Timer {
     sends: u32,
     /// When the present packet was sent last.
     sent: Instant,
+    /// Only one packet went out that the next answer can belong to.
+    clean: bool,
     /// When the transfer last went forward.
     forward: Instant,
     /// The peer has answered: its address is real.
@@ -63,6 +65,7 @@ impl Timer {
             timeout: INITIAL,
             sends: 1,
             sent: now,
+            clean: true,
             forward: now,
             proven: false,
         }
@@ -73,10 +76,11 @@ impl Timer {
     /// An answer to a packet sent once is a measurement; one to a packet sent twice may belong
     /// to either (Karn's rule), so the doubled time-out stays until a clean round trip.
     pub fn forward(&mut self, now: Instant) {
-        if self.sends == 1 {
+        if self.clean {
             self.measure(now.saturating_duration_since(self.sent));
         }
-        (self.sends, self.sent, self.forward, self.proven) = (1, now, now, true);
+        (self.sends, self.sent, self.clean) = (1, now, true);
+        (self.forward, self.proven) = (now, true);
     }
 
     /// RFC 6298 §2.2 and §2.3, with the bounds above.
@@ -98,13 +102,13 @@ impl Timer {
     pub fn again(&mut self, now: Instant) {
         self.timeout = (self.timeout * 2).min(LONGEST);
         self.sends += 1;
-        self.sent = now;
+        (self.sent, self.clean) = (now, false);
     }
 
     /// The peer asked for the same answer once more and got it `now`: it is alive, there is no
     /// need to call soon. That is no step forward.
     pub fn repeated(&mut self, now: Instant) {
-        self.sent = now;
+        (self.sent, self.clean) = (now, false);
         self.proven = true;
     }
 
@@ -208,6 +212,15 @@ mod tests {
         assert_eq!(timer.deadline(), now + ms(1) + ms(2000), "the doubled time-out stays");
         timer.forward(now + ms(2));
         assert_eq!(timer.deadline(), now + ms(2) + SHORTEST);
+    }
+
+    #[test]
+    fn an_answer_after_a_repeated_packet_is_no_measurement() {
+        let start = Instant::now();
+        let mut timer = Timer::new(LIMITS, start);
+        timer.repeated(start + ms(10));
+        timer.forward(start + ms(20));
+        assert_eq!(timer.deadline(), start + ms(20) + INITIAL);
     }
 
     #[test]
