@@ -14,6 +14,7 @@ mod name;
 pub mod password;
 mod pattern;
 mod size;
+mod sweep;
 mod users;
 
 pub use dirs::durable_create_dir;

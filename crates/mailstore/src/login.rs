@@ -26,13 +26,13 @@ pub enum Login {
 pub fn log_in(users: &Users, name: &[u8], given: &[u8]) -> Result<Login> {
     let mut known: Option<User> = None;
     let mut model: Option<(Scheme, Vec<u8>)> = None;
-    users.scan(|user| {
-        let scheme = Scheme::of(&user.password);
+    users.entries(|entry| {
+        let scheme = Scheme::of(entry.password);
         if let Some(scheme) = scheme.filter(|s| model.as_ref().is_none_or(|(m, _)| s > m)) {
-            model = Some((scheme, user.password.clone()));
+            model = Some((scheme, entry.password.to_vec()));
         }
-        if known.is_none() && user.name == name {
-            known = Some(user);
+        if known.is_none() && entry.name == name {
+            known = Some(entry.to_user());
         }
         ControlFlow::Continue(())
     })?;
@@ -61,9 +61,9 @@ pub fn log_in_by_secret(
     check: impl Fn(&[u8]) -> bool,
 ) -> Result<Login> {
     let mut known: Option<User> = None;
-    users.scan(|user| {
-        if known.is_none() && user.name == name {
-            known = Some(user);
+    users.entries(|entry| {
+        if known.is_none() && entry.name == name {
+            known = Some(entry.to_user());
         }
         ControlFlow::Continue(())
     })?;

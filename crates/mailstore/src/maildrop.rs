@@ -8,6 +8,7 @@
 //! from `new` to `cur` and change flags (the letter is found again by the part of its name that
 //! never changes), and remove letters (which is then an error of that letter alone).
 
+use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -23,6 +24,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use crate::error::{Error, Result};
 use crate::name;
 use crate::size::WireSize;
+use crate::sweep::sweep;
 
 /// How a folder is opened.
 const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
@@ -57,6 +59,8 @@ impl Place {
 struct Letter {
     arrival: (u64, u64),
     name: Vec<u8>,
+    /// How much of the name stands before the flags.
+    base: usize,
     place: Place,
     /// With CRLF line ends; from the name, or counted once.
     octets: Option<u64>,
@@ -66,12 +70,18 @@ impl Letter {
     fn new(place: Place, name: &[u8]) -> Letter {
         let base = name::base(name);
         let (arrival, octets) = (name::arrival(base), name::wire_size(base));
-        Letter { arrival, name: name.to_vec(), place, octets }
+        Letter { arrival, name: name.to_vec(), base: base.len(), place, octets }
     }
 
-    /// Who it is and where it stands among the others.
-    fn key(&self) -> ((u64, u64), &[u8]) {
-        (self.arrival, name::base(&self.name))
+    /// Who it is.
+    fn base(&self) -> &[u8] {
+        self.name.get(..self.base).unwrap_or_default()
+    }
+
+    /// Where it stands among the others: in the order of arrival, then of names. Equal is the
+    /// same letter.
+    fn compare(&self, other: &Letter) -> Ordering {
+        self.arrival.cmp(&other.arrival).then_with(|| self.base().cmp(other.base()))
     }
 
     fn relative(&self) -> PathBuf {
@@ -122,8 +132,8 @@ impl Maildrop {
         let mut letters = Vec::new();
         drop.list(|letter| letters.push(letter))?;
         // Of a letter seen in both folders the one in `cur` is the later sight, and is kept.
-        letters.sort_by(|a, b| a.key().cmp(&b.key()).then(a.place.cmp(&b.place)));
-        letters.dedup_by(|again, first| again.key() == first.key());
+        letters.sort_unstable_by(|a, b| a.compare(b).then(a.place.cmp(&b.place)));
+        letters.dedup_by(|again, first| again.compare(first).is_eq());
         drop.letters = letters;
         Ok(drop)
     }
@@ -144,7 +154,7 @@ impl Maildrop {
     /// same in every session, whatever becomes of its flags.
     #[must_use]
     pub fn uid(&self, index: usize) -> Option<Vec<u8>> {
-        self.letters.get(index).map(|letter| name::uid(name::base(&letter.name)))
+        self.letters.get(index).map(|letter| name::uid(letter.base()))
     }
 
     /// The size of a letter with CRLF line ends (RFC 1939 §11), where it is known without reading.
@@ -208,6 +218,16 @@ impl Maildrop {
         removal
     }
 
+    /// Removes what cut-off deliveries have left in `tmp` and nobody has touched for 36 hours.
+    pub fn sweep(&self) {
+        if self.folder.is_some() {
+            let count = sweep(&self.path);
+            if count > 0 {
+                log::info!("{}: {count} leftovers in tmp removed", self.path.display());
+            }
+        }
+    }
+
     fn unlink_error(&self, index: usize, errno: Errno) -> Error {
         Error::io("unlink", &self.full_path(index))(errno)
     }
@@ -241,7 +261,7 @@ impl Maildrop {
         let mut letters = std::mem::take(&mut self.letters);
         let mut changed = false;
         let listed = self.list(|seen| {
-            let Ok(at) = letters.binary_search_by(|letter| letter.key().cmp(&seen.key())) else {
+            let Ok(at) = letters.binary_search_by(|letter| letter.compare(&seen)) else {
                 return;
             };
             if let Some(letter) = letters.get_mut(at)

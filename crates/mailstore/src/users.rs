@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
+use crate::password;
 
 /// The longest line, its end not counted; a longer one is logged and skipped.
 const LINE_LIMIT: usize = 4096;
@@ -46,24 +47,48 @@ impl std::fmt::Debug for User {
     }
 }
 
-impl User {
+/// A line of the file, taken apart where it lies: a search through many users copies nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) password: &'a [u8],
+    uid: Option<u32>,
+    gid: Option<u32>,
+    gecos: &'a [u8],
+    home: &'a [u8],
+    shell: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
     /// Takes one line apart; `Err` says what is wrong with it.
-    fn parse(line: &[u8]) -> std::result::Result<User, &'static str> {
+    fn parse(line: &'a [u8]) -> std::result::Result<Entry<'a>, &'static str> {
         let mut fields = line.split(|&b| b == b':');
-        let name = fields.next().filter(|name| !name.is_empty()).ok_or("no name")?.to_vec();
-        let password = fields.next().ok_or("no password field")?.to_vec();
+        let name = fields.next().filter(|name| !name.is_empty()).ok_or("no name")?;
+        let password = fields.next().ok_or("no password field")?;
         let uid = id(fields.next()).ok_or("the user id is no number")?;
         let gid = id(fields.next()).ok_or("the group id is no number")?;
-        let gecos = fields.next().unwrap_or_default().to_vec();
-        let home = PathBuf::from(OsString::from_vec(fields.next().unwrap_or_default().to_vec()));
-        let shell = fields.next().unwrap_or_default().to_vec();
+        let gecos = fields.next().unwrap_or_default();
+        let home = fields.next().unwrap_or_default();
+        let shell = fields.next().unwrap_or_default();
         if fields.next().is_some() {
             return Err("more than seven fields");
         }
-        if name.contains(&0) || home.as_os_str().as_encoded_bytes().contains(&0) {
+        if name.contains(&0) || home.contains(&0) {
             return Err("a NUL in the name or the home");
         }
-        Ok(User { name, password, uid, gid, gecos, home, shell })
+        Ok(Entry { name, password, uid, gid, gecos, home, shell })
+    }
+
+    pub(crate) fn to_user(self) -> User {
+        User {
+            name: self.name.to_vec(),
+            password: self.password.to_vec(),
+            uid: self.uid,
+            gid: self.gid,
+            gecos: self.gecos.to_vec(),
+            home: PathBuf::from(OsString::from_vec(self.home.to_vec())),
+            shell: self.shell.to_vec(),
+        }
     }
 }
 
@@ -106,27 +131,39 @@ impl Users {
     /// [`Error::Io`] when the file cannot be read.
     pub fn find(&self, name: &[u8]) -> Result<Option<User>> {
         let mut found = None;
-        self.scan(|user| {
-            if user.name != name {
+        self.entries(|entry| {
+            if entry.name != name {
                 return ControlFlow::Continue(());
             }
-            found = Some(user);
+            found = Some(entry.to_user());
             ControlFlow::Break(())
         })?;
         Ok(found)
     }
 
-    /// Whether any user is as asked. Reads no further than to the first.
+    /// Whether there is anybody in the file. Reads no further than to the first.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be read.
-    pub fn any(&self, mut is: impl FnMut(&User) -> bool) -> Result<bool> {
-        let mut any = false;
-        self.scan(|user| {
-            any = is(&user);
-            if any { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    pub fn any(&self) -> Result<bool> {
+        self.has(|_| true)
+    }
+
+    /// Whether anybody could log in by a shared secret (APOP). Reads no further than to the first.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read.
+    pub fn any_secret(&self) -> Result<bool> {
+        self.has(|entry| password::secret(entry.password).is_some())
+    }
+
+    fn has(&self, is: impl Fn(&Entry<'_>) -> bool) -> Result<bool> {
+        let mut found = false;
+        self.entries(|entry| {
+            found = is(&entry);
+            if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        Ok(any)
+        Ok(found)
     }
 
     /// Hands every user to `each`, in the file's order, until it breaks off.
@@ -134,6 +171,11 @@ impl Users {
     /// # Errors
     /// [`Error::Io`] when the file cannot be read.
     pub fn scan(&self, mut each: impl FnMut(User) -> ControlFlow<()>) -> Result<()> {
+        self.entries(|entry| each(entry.to_user()))
+    }
+
+    /// The same without a copy of each user.
+    pub(crate) fn entries(&self, mut each: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<()> {
         (&self.file).rewind().map_err(Error::io("users", &self.path))?;
         let mut reader = BufReader::with_capacity(CHUNK, &self.file);
         let mut line = Vec::new();
@@ -143,12 +185,9 @@ impl Users {
                 Found::TooLong => self.complain(number, "the line is too long"),
                 Found::Line if line.is_empty() || line.starts_with(b"#") => {}
                 Found::Line if line.iter().all(u8::is_ascii_whitespace) => {}
-                Found::Line => match User::parse(&line) {
-                    Ok(user) => {
-                        if each(user).is_break() {
-                            break;
-                        }
-                    }
+                Found::Line => match Entry::parse(&line).map(&mut each) {
+                    Ok(ControlFlow::Break(())) => break,
+                    Ok(ControlFlow::Continue(())) => {}
                     Err(why) => self.complain(number, why),
                 },
             }

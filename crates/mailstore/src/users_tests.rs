@@ -75,8 +75,8 @@ fn a_line_over_the_limit_is_skipped_whole() {
 fn the_first_of_two_lines_of_a_name_counts() {
     let (_f, users) = users(b"a:first\na:second\n");
     assert_eq!(users.find(b"a").unwrap().unwrap().password, b"first");
-    assert!(users.any(|user| user.password == b"second").unwrap());
-    assert!(!users.any(|user| user.password == b"third").unwrap());
+    assert!(users.any().unwrap());
+    assert!(!users.any_secret().unwrap());
 }
 
 #[test]
@@ -87,4 +87,17 @@ fn a_missing_file_and_a_folder_are_errors_that_say_so() {
     assert_eq!(error, format!("users {}: No such file or directory", path.display()));
     let error = Users::open(folder.path()).unwrap_err().to_string();
     assert_eq!(error, format!("users {}: Is a directory", folder.path().display()));
+}
+
+#[test]
+fn whether_there_is_anybody_and_anybody_with_a_secret_is_told() {
+    for (text, any, secret) in [
+        ("", false, false),
+        ("# a:b\nbad\n", false, false),
+        ("a:*\nb:{PLAIN}\n", true, false),
+        ("a:*\nb:{PLAIN}x\n", true, true),
+    ] {
+        let (_f, users) = users(text.as_bytes());
+        assert_eq!((users.any().unwrap(), users.any_secret().unwrap()), (any, secret), "{text}");
+    }
 }

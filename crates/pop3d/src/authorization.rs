@@ -82,8 +82,7 @@ pub const KEYWORDS: &[&str] = &["USER", "PASS", "APOP"];
 /// so in the greeting: the login will tell.
 #[must_use]
 pub fn apop_is_offered(config: &Config) -> bool {
-    let has_secret = |user: &User| mailstore::password::secret(&user.password).is_some();
-    Users::open(&config.users).and_then(|users| users.any(has_secret)).unwrap_or(false)
+    Users::open(&config.users).and_then(|users| users.any_secret()).unwrap_or(false)
 }
 
 /// A session before its login.

@@ -36,6 +36,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u
+    options::check(&config.users)?;
     server.serve(|client| session(client, &config)) // accept, fork, reap
 }
 

@@ -52,17 +52,14 @@ pub fn config(matches: &Matches) -> Result<Config> {
     Ok(Config { users, mail, plaintext, auth_delay })
 }
 
-/// The users file can be opened and read now.
-fn check(users: &Path) -> Result<()> {
-    let any = Users::open(users).and_then(|users| users.any(|_| true));
-    match any {
-        Ok(true) => Ok(()),
-        Ok(false) => {
-            log::warn!("users {}: nobody in it yet", users.display());
-            Ok(())
-        }
-        Err(error) => Err(Error::Refused(error.to_string())),
-    }
+/// The users file can be opened and read now. Asked again after the privileges are dropped: what
+/// root can read is not always what the server's user can.
+///
+/// # Errors
+/// `users FILE: reason`.
+pub fn check(users: &Path) -> Result<()> {
+    let readable = Users::open(users).and_then(|users| users.any());
+    readable.map(|_| ()).map_err(|error| Error::Refused(error.to_string()))
 }
 
 fn plaintext(text: Option<&str>) -> Result<Plaintext> {

@@ -233,6 +233,7 @@ impl Transaction {
             warn!("{peer}: {}: {error}", self.user);
         }
         self.log_end(peer, "logged out", removal.removed);
+        self.maildrop.sweep();
         drop(self.maildrop); // frees the lock before the client can come again
         if !removal.failed.is_empty() {
             return err_code(Code::Temporary, "some deleted messages not removed");
