@@ -224,5 +224,5 @@ impl<S: Read + Write> Session<'_, S> {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
+#[path = "session_tests/mod.rs"]
 mod tests;

@@ -1,0 +1,136 @@
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use mailstore::MailPattern;
+
+use super::*;
+use crate::apop;
+use crate::authorization::{Config, Plaintext};
+
+mod commands;
+mod ending;
+mod framing;
+mod login;
+
+/// A folder with a users file and the Maildir of mrose, whose password is tanstaaf.
+struct Home(PathBuf);
+
+impl Home {
+    fn new(letters: &[&str]) -> Home {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("pop3d-{}-{number}", std::process::id()));
+        let home = Home(path);
+        fs::create_dir_all(home.maildir().join("new")).unwrap();
+        fs::create_dir_all(home.maildir().join("cur")).unwrap();
+        let users = format!("mrose:{{PLAIN}}tanstaaf:::Rose:{}:\n", home.0.display());
+        fs::write(home.users(), users).unwrap();
+        for (number, letter) in (1..).zip(letters) {
+            fs::write(home.maildir().join(format!("new/{number}.a.test")), letter).unwrap();
+        }
+        home
+    }
+
+    fn users(&self) -> PathBuf {
+        self.0.join("users")
+    }
+
+    fn maildir(&self) -> PathBuf {
+        self.0.join("Maildir")
+    }
+
+    fn protocol(&self, local: bool) -> Protocol {
+        let config = Config {
+            users: self.users(),
+            mail: MailPattern::parse(OsStr::new("~/Maildir")).unwrap(),
+            plaintext: Plaintext::Loopback,
+            auth_delay: Duration::ZERO,
+        };
+        Protocol::new(config, "test".into(), local, "dewey.test".into())
+    }
+
+    /// What the server says when it hears these pieces and then an end of file.
+    fn hear(&self, pieces: &[&[u8]]) -> String {
+        self.hear_in_pieces(BUFFER, pieces).concat()
+    }
+
+    /// The same, one string a write.
+    fn hear_in_pieces(&self, size: usize, pieces: &[&[u8]]) -> Vec<String> {
+        let pieces = pieces.iter().map(|piece| piece.to_vec()).collect();
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        let stream = Stream { pieces, said: Rc::clone(&heard) };
+        let mut transcript = Transcript::none();
+        converse_in_pieces(size, stream, self.protocol(true), &mut transcript).unwrap();
+        let writes = heard.take();
+        writes.into_iter().map(|write| String::from_utf8(write).unwrap()).collect()
+    }
+
+    /// What the server says behind the replies to USER and PASS.
+    fn logged_in(&self, commands: &str) -> String {
+        let said = self.hear(&[format!("USER mrose\r\nPASS tanstaaf\r\n{commands}").as_bytes()]);
+        let mut lines = said.splitn(4, "\r\n");
+        for _ in 0..3 {
+            let line = lines.next().unwrap();
+            assert!(line.starts_with("+OK"), "{said}");
+        }
+        lines.next().unwrap().to_owned()
+    }
+
+    fn letters(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.maildir().join("new")).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Hands out pieces, and keeps what is written.
+struct Stream {
+    pieces: Vec<Vec<u8>>,
+    said: Rc<RefCell<Vec<Vec<u8>>>>,
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.pieces.is_empty() {
+            return Ok(0);
+        }
+        let mut piece = self.pieces.remove(0);
+        let count = piece.len().min(buf.len());
+        buf[..count].copy_from_slice(&piece[..count]);
+        if count < piece.len() {
+            self.pieces.insert(0, piece.split_off(count));
+        }
+        Ok(count)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.said.borrow_mut().push(buf.to_vec());
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// `+` and `-` for the first octets of the lines.
+fn signs(said: &str) -> String {
+    said.lines().map(|line| line.get(..1).unwrap_or("_")).collect()
+}
+
+const LETTER: &str = "Subject: one\n\nbody\n";
