@@ -1,7 +1,7 @@
 //! The commands of a session and the state they lead to. No stream in here: a line goes in, what
 //! is to be done comes out.
 
-use crate::address::{self, BadAddress, Path, is_domain, is_literal};
+use crate::address::{self, Path, is_domain, is_literal};
 use crate::commands::{self, State};
 use crate::envelope::{Caller, Envelope, Hello};
 use crate::options::{Config, Vrfy};
@@ -10,6 +10,7 @@ use crate::recipient;
 use crate::reply::Reply;
 use crate::space::has_room;
 use crate::trace::literal;
+use crate::verify::verify;
 
 /// Longest command line with its CRLF (RFC 5321 §4.5.3.1.4).
 pub const MAX_COMMAND: usize = 512;
@@ -173,8 +174,8 @@ impl<'a> Dialogue<'a> {
     /// MAIL (RFC 5321 §4.1.1.2).
     pub(crate) fn mail(&mut self, argument: &[u8]) -> Action {
         match self.sender(argument) {
-            Ok(sender) => {
-                self.envelope = Envelope { sender, ..Envelope::default() };
+            Ok((sender, size)) => {
+                self.envelope = Envelope { sender, size, ..Envelope::default() };
                 self.state = State::Mail;
                 Action::Answer(Reply::new(250, "2.1.0", "Sender accepted"))
             }
@@ -182,7 +183,8 @@ impl<'a> Dialogue<'a> {
         }
     }
 
-    fn sender(&self, argument: &[u8]) -> Result<String, Reply> {
+    /// The reverse-path and the declared size.
+    fn sender(&self, argument: &[u8]) -> Result<(String, u64), Reply> {
         let (path, rest) = self.path(argument, b"FROM:", "5.1.7")?;
         let params = params::mail(rest)?;
         let size = params.size.unwrap_or(0);
@@ -194,17 +196,20 @@ impl<'a> Dialogue<'a> {
             log::warn!("disk low: less than {needed} octets free for mail");
             return Err(no_room());
         }
-        match path {
-            Path::Null => Ok(String::new()),
-            Path::Mailbox(mailbox) => Ok(mailbox.text),
-            // The slides' `MAIL FROM:<frol>`: somebody of this machine.
-            Path::Name(name) => {
-                let text = format!("{}@{}", name.escape_ascii(), self.config.hostname);
-                match address::bare(text.as_bytes()) {
-                    Ok(Path::Mailbox(mailbox)) => Ok(mailbox.text),
-                    _ => Err(Reply::new(501, "5.1.7", "Bad sender: it needs a domain")),
-                }
-            }
+        let sender = match path {
+            Path::Null => String::new(),
+            Path::Mailbox(mailbox) => mailbox.text,
+            Path::Name(name) => self.qualified(&name)?,
+        };
+        Ok((sender, size))
+    }
+
+    /// The slides' `MAIL FROM:<frol>`: somebody of this machine.
+    fn qualified(&self, name: &[u8]) -> Result<String, Reply> {
+        let text = format!("{}@{}", name.escape_ascii(), self.config.hostname);
+        match address::bare(text.as_bytes()) {
+            Ok(Path::Mailbox(mailbox)) => Ok(mailbox.text),
+            _ => Err(Reply::new(501, "5.1.7", "Bad sender: it needs a domain")),
         }
     }
 
@@ -257,11 +262,8 @@ impl<'a> Dialogue<'a> {
             return Err(Reply::new(452, "4.5.3", "Too many recipients"));
         }
         let recipient = recipient::resolve(self.config, &path)?;
-        if has_room(&recipient.maildir, self.config.min_free) {
-            Ok(recipient)
-        } else {
-            Err(no_room())
-        }
+        let needed = self.envelope.size.saturating_add(self.config.min_free);
+        if has_room(&recipient.maildir, needed) { Ok(recipient) } else { Err(no_room()) }
     }
 
     /// DATA (RFC 5321 §4.1.1.4). Where all recipients were refused, so is the letter
@@ -286,34 +288,13 @@ impl<'a> Dialogue<'a> {
         }
     }
 
-    /// VRFY (RFC 5321 §3.5): the full name and the address. It changes nothing.
+    /// VRFY (RFC 5321 §3.5). It changes nothing.
     pub(crate) fn vrfy(&mut self, argument: &[u8]) -> Action {
         if !self.may_verify() {
             let text = "Cannot VRFY, but will take letters and try";
             return Action::Answer(Reply::new(252, "2.5.2", text));
         }
-        let path = match argument.first() {
-            Some(b'<') => match address::path(argument) {
-                Ok((path, b"")) => Ok(path),
-                Ok(_) => Err(BadAddress("Text behind the address")),
-                Err(bad) => Err(bad),
-            },
-            _ => address::bare(argument),
-        };
-        let found = match path {
-            Ok(path) => recipient::find(self.config, &path),
-            Err(bad) => Err(Reply::new(501, "5.1.3", bad.0)),
-        };
-        Action::Answer(found.map_or_else(|reply| reply, |user| self.verified(&user)))
-    }
-
-    fn verified(&self, user: &mailstore::User) -> Reply {
-        let name = user.name.escape_ascii();
-        let domain = self.config.domains.first().unwrap_or(&self.config.hostname);
-        // The first of the comma-separated parts of the field is the full name.
-        let full = user.gecos.split(|&b| b == b',').next().unwrap_or_default().trim_ascii();
-        let space = if full.is_empty() { "" } else { " " };
-        Reply::new(250, "2.1.5", format!("{}{space}<{name}@{domain}>", full.escape_ascii()))
+        Action::Answer(verify(self.config, argument))
     }
 
     pub(crate) fn quit(&mut self) -> Action {

@@ -29,6 +29,8 @@ pub struct Caller {
 pub struct Envelope {
     /// The reverse-path without its brackets, empty for `<>`.
     pub sender: String,
+    /// The size that `SIZE=` declared; 0 when nothing did.
+    pub size: u64,
     /// Each user once, however often RCPT named him.
     pub recipients: Vec<Recipient>,
     /// RCPT commands that were accepted.

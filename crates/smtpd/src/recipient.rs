@@ -73,7 +73,8 @@ pub fn sample_maildir(config: &Config) -> Option<PathBuf> {
     config.mail.maildir(&first(&users).ok()??).ok()
 }
 
-fn unavailable(error: &mailstore::Error) -> Reply {
+/// The answer when the users file cannot be read; the log gets the reason.
+pub(crate) fn unavailable(error: &mailstore::Error) -> Reply {
     log::error!("{error}");
     Reply::new(451, "4.3.0", "The list of users cannot be read now, try again later")
 }

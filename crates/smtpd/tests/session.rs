@@ -145,9 +145,37 @@ fn vrfy_tells_full_names_and_keeps_the_transaction() {
     peer.ask("VRFY bob@red.test", "250 2.1.5 <bob@red.test>\r\n");
     peer.ask("VRFY nobody", "550 5.1.1 ");
     peer.ask("VRFY levy@other.test", "550 5.7.1 ");
-    peer.ask("VRFY a b", "501 ");
+    peer.ask("VRFY a b", "550 5.1.1 ");
+    peer.ask("VRFY a..b@red.test", "501 ");
+    peer.ask("VRFY a,b", "501 ");
     peer.ask("VRFY <levy@red.test> b", "501 ");
     peer.ask("RCPT TO:<levy@red.test>", "250 ");
+}
+
+#[test]
+fn vrfy_finds_full_names_and_tells_of_ambiguous_ones() {
+    let post = Post::new();
+    let line = |name: &str, full: &str| format!("{name}:x:::{full}:/nowhere:\n");
+    let mut users = line("fred", "Fred Smith") + &line("smith2", "Jane SMITH,room 2");
+    for n in 0..30 {
+        users += &line(&format!("u{n}"), "Legion");
+    }
+    std::fs::write(&post.users, users).unwrap();
+    let daemon = post.serve(&[]);
+    let mut peer = greeted(&daemon);
+    peer.ask("VRFY Jane", "250 2.1.5 Jane SMITH <smith2@red.test>\r\n");
+    peer.ask("VRFY fred smith", "250 2.1.5 Fred Smith <fred@red.test>\r\n");
+    peer.ask("VRFY Fred", "250 2.1.5 Fred Smith <fred@red.test>\r\n");
+    peer.ask("VRFY Smith", "553-5.1.4 Ambiguous");
+    peer.expect("553-5.1.4 Fred Smith <fred@red.test>\r\n");
+    peer.expect("553 5.1.4 Jane SMITH <smith2@red.test>\r\n");
+    peer.ask("VRFY Legion", "553-");
+    for _ in 0..10 {
+        peer.expect("553-5.1.4 Legion <u");
+    }
+    peer.expect("553 5.1.4 and others\r\n");
+    peer.ask("VRFY Smi", "550 5.1.1 ");
+    peer.ask("VRFY Smith@red.test", "550 5.1.1 ");
 }
 
 #[test]
