@@ -68,7 +68,7 @@ fn by_full_name(config: &Config, wanted: &[u8]) -> Reply {
     match found.as_slice() {
         [] => Reply::new(550, "5.1.1", "No such user here"),
         [one] => Reply::new(250, "2.1.5", shown(config, one)),
-        [several @ ..] => {
+        several => {
             let ambiguous = Reply::new(553, "5.1.4", "Ambiguous; it may be");
             let told = several.iter().take(MAX_TOLD);
             let reply = told.fold(ambiguous, |reply, user| reply.and(shown(config, user)));
