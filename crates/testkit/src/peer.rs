@@ -143,7 +143,12 @@ impl Peer {
 
     fn fill(&mut self) -> io::Result<usize> {
         let mut chunk = [0; 65536];
-        let n = self.stream.read(&mut chunk)?;
+        let n = loop {
+            match self.stream.read(&mut chunk) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                n => break n?,
+            }
+        };
         self.buffer.extend_from_slice(&chunk[..n]);
         Ok(n)
     }
