@@ -333,6 +333,23 @@ mod tests {
     }
 
     #[test]
+    fn no_datagram_is_too_strange_to_be_read_and_shown() {
+        let mut state = 1u32;
+        for length in 0..600 {
+            for opcode in 0..8 {
+                let mut datagram = vec![0, opcode];
+                datagram.extend((0..length).map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let octet = (state >> 24) as u8;
+                    if octet < 20 { 0 } else { octet }
+                }));
+                let shown = describe(&datagram);
+                assert!(shown.bytes().all(|b| (b' '..=b'~').contains(&b)), "{shown}");
+            }
+        }
+    }
+
+    #[test]
     fn dialogue_lines_read_well_and_are_escaped() {
         assert_eq!(describe(b"\0\x01x\0octet\0"), "RRQ \"x\" octet");
         assert_eq!(describe(b"\0\x02\x1b\n\xff\0NETASCII\0"), r#"WRQ "\x1b\n\xff" NETASCII"#);
