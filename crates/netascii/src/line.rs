@@ -13,6 +13,10 @@ use crate::{CR, LF, find};
 /// to that limit.
 const BUFFER: usize = 8192;
 
+/// Octets of a line over its limit that are thrown away in search of its end. Who sends more has no
+/// end in mind.
+const MAX_SKIPPED: usize = 64 << 20;
+
 /// What [`LineReader::read_line`] found.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Line<'a> {
@@ -34,6 +38,8 @@ pub struct LineReader<R> {
     end: usize,
     /// Within a line over the limit: skip to its end.
     skipping: bool,
+    /// How much of that line was thrown away.
+    skipped: usize,
 }
 
 impl<R: Read> LineReader<R> {
@@ -44,14 +50,15 @@ impl<R: Read> LineReader<R> {
 
     /// A reader with an empty buffer of `size` octets.
     pub fn with_capacity(size: usize, inner: R) -> LineReader<R> {
-        LineReader { inner, buf: vec![0; size.max(1)], start: 0, end: 0, skipping: false }
+        let buf = vec![0; size.max(1)];
+        LineReader { inner, buf, start: 0, end: 0, skipping: false, skipped: 0 }
     }
 
     /// The next line of at most `limit` octets, its CRLF (or LF) counted.
     ///
     /// # Errors
     /// What the stream's `read` says, except `Interrupted`. Nothing is lost by an error: the next
-    /// call goes on where this one stopped.
+    /// call goes on where this one stopped. `InvalidData` when a line has no end within 64 MiB.
     pub fn read_line(&mut self, limit: usize) -> io::Result<Line<'_>> {
         let mut scanned = 0;
         loop {
@@ -60,7 +67,7 @@ impl<R: Read> LineReader<R> {
             match found.map(|at| scanned + at + 1) {
                 Some(length) if self.skipping || length > limit => {
                     self.consume(length);
-                    self.skipping = false;
+                    (self.skipping, self.skipped) = (false, 0);
                     return Ok(Line::TooLong);
                 }
                 Some(length) => {
@@ -69,15 +76,14 @@ impl<R: Read> LineReader<R> {
                     return Ok(Line::Text(text(self.buf.get(start..start + length))));
                 }
                 None if self.skipping || unread.len() >= limit => {
-                    self.skipping = true;
-                    self.discard_buffered();
+                    self.skip(unread.len())?;
                     scanned = 0;
                 }
                 None => scanned = unread.len(),
             }
             if self.fill(limit)? == 0 {
                 self.discard_buffered();
-                self.skipping = false;
+                (self.skipping, self.skipped) = (false, 0);
                 return Ok(Line::Eof);
             }
         }
@@ -102,6 +108,17 @@ impl<R: Read> LineReader<R> {
     /// The stream itself.
     pub fn get_ref(&self) -> &R {
         &self.inner
+    }
+
+    /// Throws away what is buffered, `count` octets within a line over its limit.
+    fn skip(&mut self, count: usize) -> io::Result<()> {
+        self.skipping = true;
+        self.skipped += count;
+        self.discard_buffered();
+        if self.skipped > MAX_SKIPPED {
+            return Err(io::Error::new(ErrorKind::InvalidData, "a line without an end"));
+        }
+        Ok(())
     }
 
     /// Reads once behind what is buffered; there is always room for `limit` octets of one line.
@@ -271,6 +288,13 @@ mod tests {
         let mut reader = LineReader::new(Endless(b'x', 50_000_000));
         assert_eq!(reader.read_line(100_000).unwrap(), Line::Eof);
         assert!(reader.buf.len() <= 100_000);
+    }
+
+    #[test]
+    fn a_line_without_any_end_is_given_up() {
+        let mut reader = LineReader::new(Endless(b'x', usize::MAX));
+        assert_eq!(reader.read_line(512).unwrap_err().kind(), ErrorKind::InvalidData);
+        assert!(reader.buf.len() <= BUFFER);
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::reply::Reply;
 
 /// From so many `Received:` fields on a letter goes in circles (RFC 5321 §6.3).
 const MAX_RECEIVED: usize = 100;
+/// A letter over `--max-size` is read to its end, unless it is so much more than twice as large:
+/// then no end is to be expected.
+const MAX_OVERRUN: u64 = 64 << 20;
 /// What is collected before it is written to the disk in one go.
 const CHUNK: usize = 64 * 1024;
 /// So much of a line of the letter is kept for the transcript.
@@ -62,8 +65,8 @@ impl<'a> Letter<'a> {
     /// behind the end stay unread.
     ///
     /// # Errors
-    /// As the stream's `read`, `UnexpectedEof` when it ends before the letter; then nothing of
-    /// the letter stays.
+    /// As the stream's `read`, `UnexpectedEof` when it ends before the letter, `InvalidData` when
+    /// the letter has no end in sight; then nothing of the letter stays.
     pub fn receive<R: Read>(
         mut self,
         reader: &mut LineReader<R>,
@@ -81,8 +84,17 @@ impl<'a> Letter<'a> {
             reader.consume(taken);
             self.store(&text);
             text.clear();
+            self.check_sight_of_end()?;
         }
         Ok(self.finish())
+    }
+
+    fn check_sight_of_end(&self) -> io::Result<()> {
+        let max = self.config.max_size;
+        if max > 0 && self.unstuffer.octets() > max.saturating_mul(2).saturating_add(MAX_OVERRUN) {
+            return Err(io::Error::new(ErrorKind::InvalidData, "a letter without an end"));
+        }
+        Ok(())
     }
 
     /// Takes in decoded text, as long as it is worth it.

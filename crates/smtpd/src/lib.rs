@@ -3,8 +3,8 @@
 //! The server in the order of a letter's way: [`session`] reads lines and writes replies over any
 //! stream, [`dialogue`] does the commands, which stand in the table of `commands`, and keeps the
 //! state of the transaction ([`address`], [`params`] and [`reply`] are its words), [`recipient`]
-//! and [`verify`] ask who somebody is, [`letter`] takes the letter in, [`header`] and [`trace`] see to its first
-//! lines, [`delivery`] lays it into the Maildirs. The client is [`client`].
+//! and [`verify`] ask who somebody is, [`letter`] takes the letter in, [`header`] and [`trace`] see
+//! to its first lines, [`delivery`] lays it into the Maildirs. The client is [`client`].
 #![forbid(unsafe_code)]
 
 pub mod address;

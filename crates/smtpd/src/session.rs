@@ -67,27 +67,22 @@ impl<'a, S: Read + Write> Session<'a, S> {
     pub fn run(mut self) -> io::Result<()> {
         self.say(&self.dialogue.greeting());
         let ended = self.converse();
-        let last_word = match ended.as_ref().map_err(io::Error::kind) {
-            Err(ErrorKind::TimedOut) => {
-                Some(Reply::new(421, "4.4.2", self.last_word("idle too long")))
-            }
-            Err(ErrorKind::ConnectionAborted) => {
-                Some(Reply::new(421, "4.3.2", self.last_word("shutting down")))
-            }
+        let farewell = match ended.as_ref().map_err(io::Error::kind) {
+            Ok(()) => None,
+            Err(ErrorKind::TimedOut) => Some(("4.4.2", "idle too long")),
+            Err(ErrorKind::ConnectionAborted) => Some(("4.3.2", "shutting down")),
+            Err(ErrorKind::InvalidData) => Some(("4.7.0", "no end of this in sight")),
             // Within a letter, which was logged; there is nobody left to answer.
             Err(ErrorKind::UnexpectedEof) => return Ok(()),
             Err(_) => return ended,
-            Ok(()) => None,
         };
-        if let Some(reply) = last_word {
-            log::info!("{}: closing, {}", self.peer(), reply.lines().collect::<String>());
+        if let Some((status, why)) = farewell {
+            let text = format!("{} closes the connection: {why}", self.config.hostname);
+            let reply = Reply::new(421, status, text);
+            log::info!("{}: {}", self.peer(), reply.lines().collect::<String>());
             self.say(&reply);
         }
         self.flush()
-    }
-
-    fn last_word(&self, why: &str) -> String {
-        format!("{} closes the connection: {why}", self.config.hostname)
     }
 
     fn peer(&self) -> &str {

@@ -145,3 +145,17 @@ fn silence_and_shutdown_are_answered_421() {
     let (_, ended) = converse(dir.path(), &[b"NOOP\r\n"], Some(ErrorKind::ConnectionReset));
     assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
+
+#[test]
+fn lines_and_letters_without_an_end_are_given_up() {
+    let dir = testkit::TempDir::new();
+    let piece = [b'x'; 32 * 1024];
+    for start in ["", ENVELOPE] {
+        let mut pieces = vec![start.as_bytes()];
+        pieces.extend(std::iter::repeat_n(&piece[..], 3000));
+        let (written, ended) = converse(dir.path(), &pieces, Some(ErrorKind::NotConnected));
+        assert!(ended.is_ok(), "{ended:?}");
+        assert!(written.last().unwrap().starts_with("421 4.7.0 "), "{written:?}");
+        assert_eq!(letters(dir.path()), Vec::<String>::new());
+    }
+}
