@@ -45,6 +45,9 @@ impl Signals {
             .map_err(Error::os("sigprocmask"))?;
         let mut open = old;
         OURS.into_iter().for_each(|signal| open.remove(signal));
+        // A file that grows over `ulimit -f` is to be an error of write(2), and no death: the
+        // client is told. The children keep it so.
+        disposition(Signal::SIGXFSZ, SigHandler::SigIgn).map_err(Error::os("sigaction"))?;
         handlers(reaper).map_err(Error::io("sigaction"))?;
         Ok(Signals { old, open })
     }
@@ -86,16 +89,18 @@ impl Signals {
     /// pending meets no handler of the parent's.
     pub(crate) fn restore(&self) -> nix::Result<()> {
         for signal in OURS.into_iter().chain(THE_RUNTIMES) {
-            default_disposition(signal)?;
+            disposition(signal, SigHandler::SigDfl)?;
         }
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.old), None)
     }
 }
 
-fn default_disposition(signal: Signal) -> nix::Result<()> {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: SIG_DFL runs no code of ours; the handler it replaces is never called again.
-    unsafe { sigaction(signal, &default) }.map(drop)
+/// SIG_DFL or SIG_IGN; never a handler.
+fn disposition(signal: Signal, handler: SigHandler) -> nix::Result<()> {
+    debug_assert!(matches!(handler, SigHandler::SigDfl | SigHandler::SigIgn));
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: neither runs code of ours; the handler it replaces is never called again.
+    unsafe { sigaction(signal, &action) }.map(drop)
 }
 
 fn handlers(reaper: Reaper) -> std::io::Result<()> {
@@ -111,7 +116,7 @@ fn handlers(reaper: Reaper) -> std::io::Result<()> {
     }
     match reaper {
         // A parent that was started with SIGCHLD ignored would have no zombies to show.
-        Reaper::None => default_disposition(Signal::SIGCHLD).map_err(Into::into),
+        Reaper::None => disposition(Signal::SIGCHLD, SigHandler::SigDfl).map_err(Into::into),
         // SAFETY: the handlers call waitpid or wait and touch lock-free atomics; both calls are
         // on the list of signal-safety(7), and errno is kept.
         Reaper::Wait => unsafe { register(libc::SIGCHLD, crate::reaper::sig_chld_wait).map(drop) },
