@@ -5,13 +5,15 @@
 //! skipped. The file is read as a stream: a hundred thousand users cost no memory.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use crate::error::{Error, Result};
 use crate::password;
@@ -115,12 +117,20 @@ impl Users {
     /// Opens the file.
     ///
     /// # Errors
-    /// [`Error::Io`], `users FILE: reason`, also for a folder.
+    /// [`Error::Io`], `users FILE: reason`, also for a folder; [`Error::Refused`] for a FIFO or a
+    /// device.
     pub fn open(path: &Path) -> Result<Users> {
-        let file = File::open(path).map_err(Error::io("users", path))?;
+        // O_NONBLOCK: a FIFO is refused below, and not waited for.
+        let nonblocking = OFlag::O_NONBLOCK.bits();
+        let opened = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
+        let file = opened.map_err(Error::io("users", path))?;
         let meta = file.metadata().map_err(Error::io("users", path))?;
         if meta.is_dir() {
             return Err(Error::io("users", path)(Errno::EISDIR));
+        }
+        if !meta.is_file() {
+            let what = format!("users {}", path.display());
+            return Err(Error::Refused(format!("{what}: not a regular file")));
         }
         Ok(Users { path: path.to_owned(), file })
     }

@@ -189,8 +189,7 @@ impl Authorization {
             }
             Err(error) => {
                 warn!("{}: login of '{name}': {error}", self.peer);
-                let code = if error.is_temporary() { Code::Temporary } else { Code::Permanent };
-                Outcome::Say(err_code(code, "the maildrop cannot be opened"))
+                Outcome::Say(err_code(Code::of(&error), "the maildrop cannot be opened"))
             }
         }
     }

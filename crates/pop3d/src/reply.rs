@@ -20,6 +20,12 @@ pub enum Code {
 }
 
 impl Code {
+    /// Whether a failure of the store passes by itself.
+    #[must_use]
+    pub fn of(error: &mailstore::Error) -> Code {
+        if error.is_temporary() { Code::Temporary } else { Code::Permanent }
+    }
+
     fn text(self) -> &'static str {
         match self {
             Code::Auth => "[AUTH]",

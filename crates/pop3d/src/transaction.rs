@@ -188,9 +188,16 @@ impl Transaction {
             }
             Err(error) => {
                 warn!("{}: message {}: {error}", self.user, index + 1);
-                let code = if error.is_temporary() { Code::Temporary } else { Code::Permanent };
-                let why = format!("message {} cannot be read any more", index + 1);
-                Outcome::Say(err_code(code, why))
+                let number = index + 1;
+                Outcome::Say(match error.kind() {
+                    Some(io::ErrorKind::NotFound) => {
+                        err(format_args!("message {number} is gone: somebody else removed it"))
+                    }
+                    _ => {
+                        let why = format_args!("message {number} cannot be read");
+                        err_code(Code::of(&error), why)
+                    }
+                })
             }
         }
     }
@@ -235,8 +242,8 @@ impl Transaction {
         self.log_end(peer, "logged out", removal.removed);
         self.maildrop.sweep();
         drop(self.maildrop); // frees the lock before the client can come again
-        if !removal.failed.is_empty() {
-            return err_code(Code::Temporary, "some deleted messages not removed");
+        if let Some(error) = removal.failed.first() {
+            return err_code(Code::of(error), "some deleted messages not removed");
         }
         let left = if left == 0 { "maildrop empty".into() } else { messages(left) + " left" };
         ok(format_args!("{host} POP3 server signing off ({left})"))

@@ -196,6 +196,33 @@ fn an_occupied_port_is_said_at_the_start() {
 }
 
 #[test]
+fn under_inetd_the_one_client_is_standard_input() {
+    let dir = TempDir::new();
+    let users = dir.file("users", format!("a:{{PLAIN}}x:::a:{}:\n", dir.path().display()));
+    common::make_maildir(&dir.path().join("Maildir"));
+    dir.file("Maildir/new/1.a", LETTER);
+    let mut command = Command::new(POP3D);
+    command.args(["-i", "-q", "--users", users.to_str().unwrap()]);
+    if nix::unistd::geteuid().is_root() {
+        command.args(["-u", "root"]);
+    }
+    let output = run(command, b"USER a\r\nPASS x\r\nSTAT\r\nDELE 1\r\nQUIT\r\n");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(signs(&output.stdout), "++++++");
+    assert!(common::names(&dir.path().join("Maildir/new")).is_empty());
+}
+
+#[test]
+fn a_users_file_that_is_a_fifo_is_refused_and_not_waited_for() {
+    let dir = TempDir::new();
+    let fifo = dir.path().join("users");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let users = fifo.to_str().unwrap();
+    let (code, _, error) = pop3d(&["-u", "root", "--users", users, "-l", "127.0.0.1:0"]);
+    assert_eq!((code, error), (Some(1), format!("pop3d: users {users}: not a regular file\n")));
+}
+
+#[test]
 fn a_wrong_option_is_named_and_exits_2() {
     for (args, said) in [
         (&["--plaintext", "maybe"][..], "--plaintext 'maybe'"),
@@ -213,6 +240,7 @@ fn a_wrong_option_is_named_and_exits_2() {
     for option in ["--users", "--mail", "--plaintext", "--auth-delay", "--hash", "--transcript"] {
         assert!(out.contains(option), "{option}");
     }
+    assert!(out.contains("default 600"), "ten minutes of silence, RFC 1939 §3");
     assert!(pop3d(&["-V"]).1.starts_with("pop3d (forklore) "));
 }
 

@@ -133,8 +133,8 @@ fn a_message_that_vanished_is_an_err_and_the_session_lives() {
     let office = Office::new(&[LETTER, LETTER]);
     let mut client = office.mrose();
     fs::remove_file(office.maildir().join("new/1.a.test")).unwrap();
-    client.ask("RETR 1", "-ERR");
-    client.ask("TOP 1 1", "-ERR");
+    client.ask("RETR 1", "-ERR message 1 is gone");
+    client.ask("TOP 1 1", "-ERR message 1 is gone");
     assert_eq!(listing(&mut client, "RETR 2"), ["Subject: one", "", "body"]);
     client.ask("DELE 1", "+OK");
     client.ask("QUIT", "+OK");
@@ -249,7 +249,7 @@ fn a_message_that_cannot_be_unlinked_is_one_err_and_the_rest_is_deleted() {
     fs::remove_file(&stuck).unwrap();
     fs::create_dir(&stuck).unwrap();
     client.send("QUIT\r\n");
-    assert_eq!(text(&client.rest()), "-ERR [SYS/TEMP] some deleted messages not removed\r\n");
+    assert_eq!(text(&client.rest()), "-ERR [SYS/PERM] some deleted messages not removed\r\n");
     assert_eq!(office.letters(), ["2.a.test", "4.a.test"]);
     office.daemon.wait_log("unlink ");
     office.mrose(); // the lock is free all the same

@@ -63,7 +63,8 @@ fn stat<S: Read + Write>(dialogue: &mut Dialogue<S>) -> Result<()> {
     let (Some(count), Some(octets)) = (next(), next()) else {
         return Err(dialogue.nonsense("STAT"));
     };
-    print(format_args!("{count} messages, {octets} octets\n"))
+    let plural = if count == 1 { "" } else { "s" };
+    print(format_args!("{count} message{plural}, {octets} octets\n"))
 }
 
 fn rows<S: Read + Write>(dialogue: &mut Dialogue<S>, command: &str) -> Result<()> {

@@ -24,7 +24,7 @@ fn one_message_that_cannot_be_removed_is_one_err_and_the_rest_goes() {
     }
     fs::remove_file(&stuck).unwrap();
     fs::create_dir(&stuck).unwrap();
-    assert_eq!(protocol.update(), b"-ERR [SYS/TEMP] some deleted messages not removed\r\n");
+    assert_eq!(protocol.update(), b"-ERR [SYS/PERM] some deleted messages not removed\r\n");
     assert_eq!(home.letters(), ["2.a.test"]);
 }
 
