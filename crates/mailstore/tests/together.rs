@@ -43,7 +43,7 @@ fn a_reader_never_sees_a_part_of_a_letter_and_in_the_end_sees_all() {
     };
     let writers: Vec<_> = (0..WRITERS).map(deliver).collect();
     loop {
-        let done = writers.iter().all(|writer| writer.is_finished());
+        let done = writers.iter().all(thread::JoinHandle::is_finished);
         let mut maildrop = Maildrop::open(&folder.0).unwrap();
         let mut ids = HashSet::new();
         for index in 0..maildrop.len() {
@@ -66,8 +66,8 @@ fn a_reader_never_sees_a_part_of_a_letter_and_in_the_end_sees_all() {
 fn of_many_who_want_the_lock_at_once_one_has_it() {
     let folder = Folder::new("lock");
     Maildir::create(&folder.0).unwrap();
+    let start = std::sync::Barrier::new(16);
     let holders = thread::scope(|scope| {
-        let start = std::sync::Barrier::new(16);
         let (start, path) = (&start, &folder.0);
         let tries: Vec<_> = (0..16)
             .map(|_| {
