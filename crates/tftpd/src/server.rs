@@ -1,4 +1,4 @@
-//! tftpd's side: one request, answered from a port of its own.
+//! tftpd's side: one request, answered from a port of its own (RFC 1350 §4; slide "Протокол TFTP").
 
 use std::io;
 use std::time::{Duration, Instant};

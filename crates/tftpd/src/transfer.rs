@@ -1,4 +1,7 @@
 //! One transfer: a half of the protocol, a channel to the other half, and a clock.
+//!
+//! Slide "Сценарий работы": whoever has sent a block waits for its ACK, and only then sends the
+//! next one.
 
 use std::time::{Duration, Instant};
 
