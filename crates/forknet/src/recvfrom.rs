@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
+use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
     SockaddrStorage, bind, cmsg_space, recvmsg, sendmsg, setsockopt, socket, sockopt,
@@ -66,8 +67,13 @@ pub(crate) fn receive(fd: &impl AsFd) -> nix::Result<Option<Datagram>> {
 fn local_address(control: &ControlMessageOwned) -> Option<Option<IpAddr>> {
     match control {
         ControlMessageOwned::Ipv4PacketInfo(info) => {
-            let ours = info.ipi_spec_dst.s_addr == info.ipi_addr.s_addr;
             let ip = Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr));
+            let ours = match info.ipi_spec_dst.s_addr {
+                // It came before IP_PKTINFO was set, as inetd's first datagram always does: then
+                // the kernel has not noted which of our addresses that was.
+                0 => !ip.is_multicast() && !is_broadcast(ip),
+                ours => ours == info.ipi_addr.s_addr,
+            };
             Some(ours.then_some(IpAddr::V4(ip)))
         }
         ControlMessageOwned::Ipv6PacketInfo(info) => {
@@ -77,6 +83,15 @@ fn local_address(control: &ControlMessageOwned) -> Option<Option<IpAddr>> {
         }
         _ => None,
     }
+}
+
+/// True for the broadcast address of all networks or of one that this machine is on.
+fn is_broadcast(ip: Ipv4Addr) -> bool {
+    let is_it = |address: SockaddrStorage| address.as_sockaddr_in().is_some_and(|a| a.ip() == ip);
+    let loopback = Ipv4Addr::new(127, 255, 255, 255);
+    ip.is_broadcast()
+        || ip == loopback // the loopback interface tells no broadcast address, but has one
+        || getifaddrs().is_ok_and(|mut all| all.any(|i| i.broadcast.is_some_and(is_it)))
 }
 
 /// Sends `words` back from the service's port and the address that was asked. Never blocks.
