@@ -3,8 +3,6 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal};
-
 use crate::channel::{Channel, Trace, Way};
 use crate::content::{Assembly, Blocks};
 use crate::draft::{Draft, Existing};
@@ -36,8 +34,6 @@ pub fn is_request(datagram: &[u8]) -> bool {
 /// The process could not be prepared; what happens to the transfer is the client's and the
 /// log's business.
 pub fn answer(request: &mut forknet::Request, config: &Config) -> io::Result<()> {
-    // A file over RLIMIT_FSIZE is to be an error of write(2), EFBIG, and not our end.
-    SigSet::from(Signal::SIGXFSZ).thread_block()?;
     let forknet::Request { data, peer, socket, progress, transcript, timeout, .. } = request;
     if transcript.is_on() {
         transcript.client(describe(data).as_bytes());

@@ -1,0 +1,58 @@
+//! tftpd under inetd's `wait`: standard input is the service's UDP socket.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod udp;
+
+use std::fs;
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+
+use testkit::{TempDir, wait_until};
+use udp::{Udp, ack, data, rrq};
+
+/// Starts tftpd as inetd does: with the socket, because a datagram has come.
+fn inetd(service: &UdpSocket, dir: &TempDir) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tftpd"));
+    command.args(["-i", "-t", "1", "-q", "--root", dir.path().to_str().unwrap()]);
+    if nix::unistd::geteuid().is_root() {
+        command.args(["-u", "root"]);
+    }
+    let socket = OwnedFd::from(service.try_clone().unwrap());
+    command.stdin(Stdio::from(socket)).spawn().unwrap()
+}
+
+#[test]
+fn under_inetd_the_waiting_request_and_later_ones_are_served_and_then_it_ends() {
+    let service = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let dir = TempDir::new();
+    fs::write(dir.path().join("x"), "hello").unwrap();
+    let asked = service.local_addr().unwrap();
+    let mut first = Udp::new(asked);
+    first.send(rrq(b"x", "octet"));
+    let mut daemon = inetd(&service, &dir);
+    first.expect(data(1, b"hello"));
+    assert_eq!(first.peer.ip(), asked.ip());
+    first.send(ack(1));
+    assert_eq!(Udp::new(asked).get(&rrq(b"x", "octet")), b"hello");
+    let mut status = None;
+    wait_until("tftpd gives the socket back", || {
+        status = daemon.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(0));
+}
+
+#[test]
+fn under_inetd_a_waiting_broadcast_is_ignored() {
+    let service = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let dir = TempDir::new();
+    fs::write(dir.path().join("x"), "hello").unwrap();
+    let port = service.local_addr().unwrap().port();
+    let mut peer = Udp::new(format!("127.255.255.255:{port}").parse().unwrap());
+    peer.socket.set_broadcast(true).unwrap();
+    peer.send(rrq(b"x", "octet"));
+    let mut daemon = inetd(&service, &dir);
+    wait_until("tftpd gives the socket back", || daemon.try_wait().unwrap().is_some());
+    assert_eq!(peer.recv_for(udp::MOMENT), None);
+}
