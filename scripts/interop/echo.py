@@ -1,0 +1,185 @@
+"""echod with nc, telnet, curl and Python's sockets."""
+
+import os
+import pwd
+import re
+import socket
+import struct
+import threading
+
+from harness import TEST_LIMIT, check, same, test, wait_until
+
+HERE = "127.0.0.1"
+
+
+@test("nc: a line typed at echod comes back before the next one is typed")
+def nc_in_turns(lab):
+    with lab.dialogue("nc", HERE, lab.echod.port) as nc:
+        for line in (b"hello", b"", b"a line with \xd0\xb9 and \x00 in it", b"last"):
+            nc.type(line + b"\n")
+            same(nc.line(), line, "echo")
+
+
+@test("nc -N: half-close; everything comes back, then nc ends by itself")
+def nc_half_close(lab):
+    text = b"no newline at the end"
+    same(lab.run("nc", "-N", HERE, lab.echod.port, stdin=text).good().stdout, text, "echo")
+
+
+@test("nc -N: nothing sent, nothing comes back, and it ends")
+def nc_empty(lab):
+    same(lab.run("nc", "-N", HERE, lab.echod.port).good().stdout, b"", "echo")
+
+
+@test("nc -N: 1 MiB of every octet value comes back octet for octet")
+def nc_mebibyte(lab):
+    data = os.urandom(2**20 - 256) + bytes(range(256))
+    same(lab.run("nc", "-N", HERE, lab.echod.port, stdin=data).good().stdout, data, "echo")
+
+
+@test("nc -N: 20 MiB through eight clients at once, each gets its own back")
+def nc_parallel(lab):
+    port, wrong = lab.echod.port, []
+
+    def client(number):
+        data = bytes([number]) * (20 * 2**20 // 8)
+        out = lab.run("nc", "-N", HERE, port, stdin=data)
+        if out.code != 0 or out.stdout != data:
+            wrong.append(number)
+
+    clients = [threading.Thread(target=client, args=(n,)) for n in range(8)]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join(TEST_LIMIT)
+    same(wrong, [], "clients that got something else")
+
+
+@test("telnet: connects, a typed line comes back, closing the session ends it")
+def telnet(lab):
+    with lab.dialogue("telnet", HERE, lab.echod.port) as session:
+        session.until(b"Connected to 127.0.0.1.")
+        session.until(b"Escape character is '^]'.")
+        session.line()
+        for line in (b"hello from telnet", b"and again"):
+            session.type(line + b"\n")
+            same(session.line().rstrip(b"\r"), line, "echo")
+        session.end_of_input()
+        session.rest()
+
+
+@test("telnet -8: an 8-bit line comes back")
+def telnet_binary(lab):
+    with lab.dialogue("telnet", "-8", "-E", HERE, lab.echod.port) as session:
+        session.until(b"Connected to 127.0.0.1.")
+        session.type(b"eight bits: \xe9\n")
+        session.until(b"eight bits: \xe9")
+
+
+@test("curl telnet://: a file of 200 kB that is sent comes back octet for octet")
+def curl_telnet(lab):
+    # At the end of the file curl waits for the server to close, and does not half-close itself:
+    # once all has come back there is nothing more to see.
+    data = b"".join(b"%d bottles\n" % n for n in range(15_000))
+    file = lab.file("bottles", data)
+    with lab.dialogue("curl", "-sS", "-N", "-T", file,
+                      f"telnet://{HERE}:{lab.echod.port}") as curl:
+        while len(curl.seen) < len(data):
+            check(curl.read(10), f"curl ended: {curl.seen[:300]}")
+        same(curl.seen, data, "echo")
+
+
+@test("echoc: the text comes back and it ends with 0")
+def echoc(lab):
+    data = b"".join(b"line %d\n" % n for n in range(20_000))
+    same(lab.run("echoc", HERE, lab.echod.port, stdin=data).good().stdout, data, "echo")
+
+
+@test("Python sockets: an octet at a time, each comes back alone")
+def octets(lab):
+    with socket.create_connection((HERE, lab.echod.port), timeout=5) as sock:
+        for value in range(256):
+            sock.sendall(bytes([value]))
+            same(sock.recv(16), bytes([value]), "echo")
+        sock.shutdown(socket.SHUT_WR)
+        same(sock.recv(16), b"", "after the half-close")
+
+
+@test("Python sockets: a slow reader of 4 MiB gets all of it")
+def slow_reader(lab):
+    data = os.urandom(4 * 2**20)
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(10)
+        sock.connect((HERE, lab.echod.port))
+
+        def write():
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        got = bytearray()
+        while piece := sock.recv(3000):
+            got += piece
+        writer.join(10)
+    same(bytes(got), data, "echo")
+
+
+@test("Python sockets: a client that resets its connection takes nobody along")
+def reset(lab):
+    with socket.create_connection((HERE, lab.echod.port), timeout=5) as other:
+        for _ in range(20):
+            rude = socket.create_connection((HERE, lab.echod.port), timeout=5)
+            rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            rude.sendall(b"x" * 100_000)
+            rude.close()
+        other.sendall(b"still here?")
+        same(other.recv(64), b"still here?", "echo")
+
+
+@test("Python sockets: 300 clients, 60 at a time, then five closing at once: no zombie")
+def many(lab):
+    echod = lab.echod
+    for _ in range(5):
+        socks = [socket.create_connection((HERE, echod.port), timeout=5) for _ in range(60)]
+        for number, sock in enumerate(socks):
+            sock.sendall(b"%d" % number)
+        for number, sock in enumerate(socks):
+            same(sock.recv(16), b"%d" % number, "echo")
+            sock.close()
+    five = [socket.create_connection((HERE, echod.port), timeout=5) for _ in range(5)]
+    wait_until("five children", lambda: len(echod.alive()) == 5)
+    for sock in five:
+        sock.close()
+    echod.at_rest()
+
+
+@test("ps: each client of echod is served by a child of its own")
+def children(lab):
+    echod = lab.echod
+    wait_until("no client before", lambda: not echod.alive())
+    socks = [socket.create_connection((HERE, echod.port), timeout=5) for _ in range(3)]
+    wait_until("three children", lambda: len(echod.alive()) == 3)
+    for sock in socks:
+        sock.close()
+    echod.at_rest()
+
+
+@test("ss: while echod listens and serves, LISTEN and ESTABLISHED are to be seen")
+def states(lab):
+    port = lab.echod.port
+    with socket.create_connection((HERE, port), timeout=5) as sock:
+        sock.sendall(b"x")
+        sock.recv(1)
+        seen = lab.run("ss", "-Htan", f"( sport = :{port} )").good().text
+    check(re.search(rf"LISTEN.*{HERE}:{port}\s", seen), f"no LISTEN: {seen}")
+    check(re.search(rf"ESTAB.*{HERE}:{port}\s", seen), f"no ESTABLISHED: {seen}")
+
+
+@test("/proc: started by root echod serves as nobody, else as who started it")
+def dropped(lab):
+    want = pwd.getpwnam("nobody").pw_uid if lab.root else os.getuid()
+    with open(f"/proc/{lab.echod.pid}/status", encoding="ascii") as status:
+        uids = re.search(r"^Uid:\s+(.*)$", status.read(), re.MULTILINE).group(1)
+    same(uids.split(), [str(want)] * 4, "real, effective, saved and file system uid")
