@@ -71,7 +71,7 @@ def below_trace(got, letter, path=True):
     check(found, f"not just one Return-Path and one Received above the letter: {show(trace, 600)}")
     check(found["path"] or not path, f"no Return-Path: {show(trace)}")
     check(found["received"], f"no Received: {show(trace)}")
-    return re.sub(rb"\r\n(?=[ \t])", b"", trace).decode("ascii")
+    return re.sub(rb"\r\n[ \t]+", b" ", trace).decode("ascii")
 
 
 def one(letters):
