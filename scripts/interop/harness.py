@@ -52,7 +52,7 @@ def same(got, want, what):
     if got == want:
         return
     if not isinstance(want, (bytes, bytearray)):
-        raise Failure(f"{what}: {got!r}, expected {want!r}")
+        raise Failure(f"{what}: {show(repr(got))}, expected {show(repr(want))}")
     at = next((i for i, (a, b) in enumerate(zip(got, want)) if a != b), min(len(got), len(want)))
     near = slice(max(0, at - 40), at + 40)
     raise Failure(f"{what}: {len(got)} octets, expected {len(want)}; they part at {at}: "

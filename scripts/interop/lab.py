@@ -151,6 +151,36 @@ class Lab:
         """One that knows the passwords themselves, so that it offers APOP; the same Maildirs."""
         return self.mail_daemon("pop3d-apop", "pop3d", "secrets")
 
+    @property
+    def tftp_root(self):
+        """The folder that all tftpd serve; as root they are nobody, who must be able to write."""
+        path = self.dir / "tftp"
+        if not path.is_dir():
+            path.mkdir()
+            path.chmod(0o777)
+        return path
+
+    @property
+    def tftpd(self):
+        """One that takes everything."""
+        return self.daemon("tftpd", "tftpd", "--root", self.tftp_root, "--create", "--overwrite")
+
+    @property
+    def keeping_tftpd(self):
+        """One that takes new files and replaces none."""
+        return self.daemon("tftpd-keeping", "tftpd", "--root", self.tftp_root, "--create")
+
+    @property
+    def closed_tftpd(self):
+        """One that takes nothing."""
+        return self.daemon("tftpd-closed", "tftpd", "--root", self.tftp_root)
+
+    @property
+    def hasty_tftpd(self):
+        """One that gives up a silent client after two seconds."""
+        return self.daemon("tftpd-hasty", "tftpd", "--root", self.tftp_root, "--create",
+                           "--overwrite", "--timeout", 2)
+
     def mail_daemon(self, key, program, users, *args):
         own = ["--hostname", DOMAIN] if program == "smtpd" else []
         return self.daemon(key, program, "--users", self.dir / users, *own, *args, *self.as_root())

@@ -1,1 +1,282 @@
-"""."""
+"""tftpd beyond files that come and go: what it refuses, netascii on the wire, many at once."""
+
+import os
+import pwd
+import signal
+import socket
+import struct
+import threading
+import time
+
+from harness import TEST_LIMIT, add, check, same, test, wait_until
+from tftp_clients import (CLIENTS, HERE, fetched, fresh, no_error, octets, puts, serve, stored,
+                          text)
+
+
+def complains(output):
+    """The program says that it failed, by its exit status or in words."""
+    check(output.code != 0 or "rror" in output.text or "not found" in output.text,
+          f"{output.name} ended with 0 and complained of nothing: {output.text}")
+    return output
+
+
+def missing(lab, client):
+    begin = time.monotonic()
+    local = lab.folder("get") / "local"
+    complains(client.get(lab, lab.tftpd.port, fresh(lab, "missing"), local))
+    check(time.monotonic() - begin < 3, "it took long to tell")
+    check(not local.exists() or local.read_bytes() == b"", "there is a local file with something")
+
+
+def refused(lab, client):
+    remote = fresh(lab, "refused")
+    begin = time.monotonic()
+    complains(client.put(lab, lab.closed_tftpd.port, lab.file("local", octets(2000)), remote))
+    check(time.monotonic() - begin < 3, "it took long to tell")
+    check(not (lab.tftp_root / remote).exists(), "the upload is there")
+
+
+def exists(lab, client):
+    name = serve(lab, b"the old one")
+    complains(client.put(lab, lab.keeping_tftpd.port, lab.file("local", octets(2000)), name))
+    same((lab.tftp_root / name).read_bytes(), b"the old one", "file")
+
+
+def replaces(lab, client):
+    name = serve(lab, b"the old one" * 1000)
+    (lab.tftp_root / name).chmod(0o666)
+    no_error(client.put(lab, lab.tftpd.port, lab.file("local", octets(700)), name))
+    same((lab.tftp_root / name).read_bytes(), octets(700), "file")
+
+
+def confined(lab, client):
+    outside = lab.file("outside", b"secret", 0o644)
+    outside.parent.chmod(0o755)
+    link = fresh(lab, "link")
+    (lab.tftp_root / link).symlink_to(outside)
+    up = os.path.relpath(outside, lab.tftp_root)
+    for name in (up, f"{link}", f"sub/../{up}", str(outside)):
+        local = lab.folder("get") / "local"
+        out = client.get(lab, lab.tftpd.port, name, local)
+        check(not local.exists() or b"secret" not in local.read_bytes(), f"{name} was served")
+        if client is not CLIENTS["curl"]:  # curl takes the dots out of its URL
+            complains(out)
+
+
+def below_a_folder(lab, client):
+    folder = fresh(lab, "folder")
+    (lab.tftp_root / folder).mkdir(mode=0o755)
+    serve(lab, octets(1500), f"{folder}/a..b")
+    same(fetched(lab, client, f"{folder}/a..b"), octets(1500), "file")
+    same(fetched(lab, client, f"/{folder}/a..b"), octets(1500), "file by an absolute name")
+
+
+def unreadable(lab, client):
+    name = serve(lab, b"secret")
+    (lab.tftp_root / name).chmod(0)
+    if lab.root:
+        os.chown(lab.tftp_root / name, 0, 0)
+    complains(client.get(lab, lab.tftpd.port, name, lab.folder("get") / "local"))
+    complains(client.get(lab, lab.tftpd.port, ".", lab.folder("get") / "local"))
+
+
+def again_at_once(lab, client):
+    name = fresh(lab, "again")
+    for size in (600, 512, 0, 1025):
+        no_error(client.put(lab, lab.tftpd.port, lab.file("local", octets(size)), name))
+        same(fetched(lab, client, name), octets(size), f"file of {size} octets")
+
+
+for who, client in CLIENTS.items():
+    add(f"{who}: a file that is missing: it says so at once, and has no file", missing, client)
+    add(f"{who}: an upload to a server without --create is refused at once", refused, client)
+    add(f"{who}: an upload over a file without --overwrite is refused, the old one stays",
+        exists, client)
+    add(f"{who}: with --overwrite the new file takes the place of the old one", replaces, client)
+    add(f"{who}: ../, absolute names and symbolic links do not lead out of the root",
+        confined, client)
+    add(f"{who}: a name with a folder, with dots in it, with a leading slash", below_a_folder, client)
+    add(f"{who}: an unreadable file and a folder are refused", unreadable, client)
+    add(f"{who}: put and get of one name, four times in a row", again_at_once, client)
+
+
+# netascii, as it is on the wire (RFC 764 by way of RFC 1350): LF is CR LF, CR is CR NUL.
+
+UNIX = b"one\ntwo\n\nCR\rin a line\rCR LF\r\nend"
+WIRE = b"one\r\ntwo\r\n\r\nCR\r\0in a line\r\0CR LF\r\0\r\nend"
+
+
+@test("curl ;mode=netascii: shows the wire: LF went as CR LF, CR as CR NUL")
+def wire_get(lab):
+    same(fetched(lab, CLIENTS["curl"], serve(lab, UNIX), "netascii"), WIRE, "wire")
+
+
+@test("curl ;mode=netascii -T: CR LF on the wire is stored as LF, CR NUL as CR")
+def wire_put(lab):
+    same(stored(lab, CLIENTS["curl"], WIRE, "netascii"), UNIX, "file")
+
+
+@test("curl ;mode=netascii: a pair of CR LF on the edge of every block, both ways")
+def wire_edges(lab):
+    for shift in range(3):
+        content = b"x" * (510 + shift) + b"\n" * 600 + b"\r" * 600 + b"y" * shift
+        wire = content.replace(b"\r", b"\r\0").replace(b"\n", b"\r\n")
+        same(fetched(lab, CLIENTS["curl"], serve(lab, content), "netascii"), wire, "wire")
+        same(stored(lab, CLIENTS["curl"], wire, "netascii"), content, "file")
+
+
+@test("tftp-hpa, tftpc: a text with CR in it, ascii: put, then get, is the same")
+def ascii_round(lab):
+    for who in ("tftp-hpa", "tftpc"):
+        name = fresh(lab, "ascii")
+        client = CLIENTS[who]
+        no_error(client.put(lab, lab.tftpd.port, lab.file("local", UNIX), name, "netascii"))
+        same((lab.tftp_root / name).read_bytes(), UNIX, f"{who}: file")
+        same(fetched(lab, client, name, "netascii"), UNIX, f"{who}: file that came back")
+
+
+# tftp-hpa's own prompt
+
+def at_the_prompt(lab, *lines):
+    """Types lines at tftp-hpa's prompt."""
+    return lab.run("tftp", HERE, lab.tftpd.port, stdin="\n".join([*lines, "quit", ""]).encode())
+
+
+@test("tftp-hpa: two gets in a row from one prompt, one client port: both whole, and quickly")
+def two_gets(lab):
+    names = [serve(lab, octets(100_000)), serve(lab, octets(70_000))]
+    folder = lab.folder("get")
+    out = at_the_prompt(lab, "binary", *[f"get {name} {folder}/{name}" for name in names])
+    no_error(out)
+    same((folder / names[0]).read_bytes(), octets(100_000), "the first")
+    same((folder / names[1]).read_bytes(), octets(70_000), "the second")
+    check(out.seconds < 2, f"it took {out.seconds:.1f} s")
+
+
+@test("tftp-hpa: the same file twice from one prompt, one client port: both whole, and quickly")
+def same_twice(lab):
+    name, folder = serve(lab, octets(5000)), lab.folder("get")
+    out = no_error(at_the_prompt(lab, "binary", f"get {name} {folder}/a", f"get {name} {folder}/b"))
+    for copy in ("a", "b"):
+        same((folder / copy).read_bytes(), octets(5000), copy)
+    check(out.seconds < 2, f"it took {out.seconds:.1f} s")
+
+
+@test("tftp-hpa: put, get, a missing one, get, put in ascii from one prompt")
+def mixed(lab):
+    name, other, folder = fresh(lab), fresh(lab), lab.folder("get")
+    out = at_the_prompt(lab, "binary", f"put {lab.file('local', octets(3000))} {name}",
+                        f"get {name} {folder}/a", "get not-there " + str(folder / "no"),
+                        f"get {name} {folder}/b", "ascii",
+                        f"put {lab.file('local', text(3000))} {other}")
+    out.says("Error code 1")
+    for copy in ("a", "b"):
+        same((folder / copy).read_bytes(), octets(3000), copy)
+    same((lab.tftp_root / other).read_bytes(), text(3000), "the text")
+    check(out.seconds < 3, f"it took {out.seconds:.1f} s")
+
+
+@test("atftp: two gets and a put from one prompt")
+def atftp_prompt(lab):
+    name, other, folder = serve(lab, octets(5000)), fresh(lab), lab.folder("get")
+    local = lab.file("local", octets(900))
+    lines = [f"connect {HERE} {lab.tftpd.port}", "mode octet", f"get {name} {folder}/a",
+             f"get {name} {folder}/b", f"put {local} {other}", "quit", ""]
+    lab.run("atftp", stdin="\n".join(lines).encode()).good()
+    for copy in ("a", "b"):
+        same((folder / copy).read_bytes(), octets(5000), copy)
+    same((lab.tftp_root / other).read_bytes(), octets(900), "upload")
+
+
+# Options of RFC 2347: a server that has none answers as if they had not been asked for.
+
+@test("atftp: blksize, tsize, timeout and windowsize asked for: the file is whole, either way")
+def atftp_options(lab):
+    asked = [word for option in ("blksize 1428", "tsize", "timeout 2", "windowsize 4")
+             for word in ("--option", option)]
+    atftp, local = CLIENTS["atftp"], lab.folder("get") / "local"
+    name, other = serve(lab, octets(100_000)), fresh(lab)
+    atftp.get(lab, lab.tftpd.port, name, local, "octet", *asked).good()
+    same(local.read_bytes(), octets(100_000), "file")
+    atftp.put(lab, lab.tftpd.port, local, other, "octet", *asked).good()
+    same((lab.tftp_root / other).read_bytes(), octets(100_000), "upload")
+
+
+@test("busybox tftp -b 1024, curl --tftp-blksize 1024: the file is whole, either way")
+def blksize(lab):
+    busybox, local = CLIENTS["busybox tftp"], lab.folder("get") / "local"
+    name, other = serve(lab, octets(10_000)), fresh(lab)
+    busybox.get(lab, lab.tftpd.port, name, local, "octet", "-b", 1024).good()
+    same(local.read_bytes(), octets(10_000), "file")
+    busybox.put(lab, lab.tftpd.port, local, other, "octet", "-b", 1024).good()
+    same((lab.tftp_root / other).read_bytes(), octets(10_000), "upload")
+    for words in (["--tftp-blksize", 1024], ["--tftp-no-options"]):
+        out = lab.run("curl", "-sS", *words, f"tftp://{HERE}:{lab.tftpd.port}/{name}").good()
+        same(out.stdout, octets(10_000), "curl's file")
+
+
+# Many, and those that vanish
+
+@test("curl: 24 files at once, gets and puts mixed, each its own")
+def parallel(lab):
+    wrong, curl = [], CLIENTS["curl"]
+    names = [serve(lab, octets(50_000 + number)) for number in range(12)]
+    jobs = [lambda n=n: same(fetched(lab, curl, names[n]), octets(50_000 + n), names[n])
+            for n in range(12)]
+    jobs += [lambda n=n: puts(lab, curl, octets(40_000 + n), "octet") for n in range(12)]
+
+    def work(job):
+        try:
+            job()
+        except Exception as error:  # noqa: BLE001 -- told by the test's own thread
+            wrong.append(str(error))
+
+    threads = [threading.Thread(target=work, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TEST_LIMIT)
+    check(not wrong, "\n".join(wrong))
+
+
+@test("curl: killed in the middle of an upload over a file: the old one stays, nothing else is left")
+def killed(lab):
+    name = serve(lab, b"the old one")
+    (lab.tftp_root / name).chmod(0o666)
+    before = sorted(os.listdir(lab.tftp_root))
+    tftpd = lab.hasty_tftpd
+    with lab.dialogue("curl", "-sS", "-T", "-", f"tftp://{HERE}:{tftpd.port}/{name}") as curl:
+        curl.type(octets(100_000))
+        wait_until("a child", tftpd.alive)
+        curl.process.send_signal(signal.SIGKILL)
+    wait_until("the child gives up", lambda: not tftpd.alive(), 20)
+    same(sorted(os.listdir(lab.tftp_root)), before, "names below the root")
+    same((lab.tftp_root / name).read_bytes(), b"the old one", "file")
+
+
+@test("Python sockets: DATA comes from a fresh port; a stranger's packet gets ERROR 5")
+def by_hand(lab):
+    name = serve(lab, octets(700))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        sock.settimeout(5)
+        stranger.settimeout(5)
+        sock.sendto(b"\0\1" + name.encode() + b"\0OcTeT\0", (HERE, lab.tftpd.port))
+        data, peer = sock.recvfrom(2048)
+        same(data, b"\0\3\0\1" + octets(700)[:512], "DATA 1")
+        same(peer[0], HERE, "address of the answer")
+        check(peer[1] != lab.tftpd.port, "DATA came from the port of the service")
+        stranger.sendto(struct.pack("!HH", 4, 1), peer)
+        same(stranger.recv(512)[:4], b"\0\5\0\5", "answer to the stranger")
+        sock.sendto(struct.pack("!HH", 4, 1), peer)
+        same(sock.recv(2048), b"\0\3\0\2" + octets(700)[512:], "DATA 2")
+        sock.sendto(struct.pack("!HH", 4, 2), peer)
+
+
+@test("/proc: started by root tftpd serves as nobody, and its uploads are nobody's")
+def dropped(lab):
+    name = fresh(lab, "upload")
+    CLIENTS["tftpc"].put(lab, lab.tftpd.port, lab.file("local", b"x"), name).good()
+    want = pwd.getpwnam("nobody").pw_uid if lab.root else os.getuid()
+    same((lab.tftp_root / name).stat().st_uid, want, "owner of the upload")
+    same(os.stat(f"/proc/{lab.tftpd.pid}").st_uid, want, "uid of the daemon")

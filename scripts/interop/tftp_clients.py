@@ -1,0 +1,145 @@
+"""Every TFTP client, both ways, with files of every awkward size.
+
+`get` gives back what the program said and the file that it made, None if it made none; `put` gives
+back what the program said. Mode is "octet" or "netascii".
+"""
+
+import random
+
+from harness import add, check, same
+
+HERE = "127.0.0.1"
+SIZES = (0, 1, 511, 512, 513, 1024, 100_000, 2**20)
+
+
+class Curl:
+    """curl leaves the lines of netascii as they are on the wire."""
+
+    modes = ("octet",)
+
+    @staticmethod
+    def url(port, remote, mode):
+        return f"tftp://{HERE}:{port}/{remote};mode={mode}"
+
+    def get(self, lab, port, remote, local, mode="octet"):
+        return lab.run("curl", "-sS", "-o", local, self.url(port, remote, mode))
+
+    def put(self, lab, port, local, remote, mode="octet"):
+        return lab.run("curl", "-sS", "-T", local, self.url(port, remote, mode))
+
+
+class Atftp:
+    modes = ("octet", "netascii")
+
+    def get(self, lab, port, remote, local, mode="octet", *more):
+        return lab.run("atftp", "--option", f"mode {mode}", *more, "-g", "-r", remote,
+                       "-l", local, HERE, port)
+
+    def put(self, lab, port, local, remote, mode="octet", *more):
+        return lab.run("atftp", "--option", f"mode {mode}", *more, "-p", "-l", local,
+                       "-r", remote, HERE, port)
+
+
+class TftpHpa:
+    modes = ("octet", "netascii")
+
+    def get(self, lab, port, remote, local, mode="octet"):
+        return self.command(lab, port, mode, "get", remote, local)
+
+    def put(self, lab, port, local, remote, mode="octet"):
+        return self.command(lab, port, mode, "put", local, remote)
+
+    @staticmethod
+    def command(lab, port, mode, *words):
+        return lab.run("tftp", "-m", mode, HERE, port, "-c", *words)
+
+
+class BusyBox:
+    modes = ("octet",)
+
+    def get(self, lab, port, remote, local, mode="octet", *more):
+        return lab.run("busybox", "tftp", *more, "-g", "-r", remote, "-l", local, HERE, port)
+
+    def put(self, lab, port, local, remote, mode="octet", *more):
+        return lab.run("busybox", "tftp", *more, "-p", "-l", local, "-r", remote, HERE, port)
+
+
+class Tftpc:
+    modes = ("octet", "netascii")
+
+    def get(self, lab, port, remote, local, mode="octet"):
+        return lab.run("tftpc", "--mode", mode, f"{HERE}:{port}", "get", remote, local)
+
+    def put(self, lab, port, local, remote, mode="octet"):
+        return lab.run("tftpc", "--mode", mode, f"{HERE}:{port}", "put", local, remote)
+
+
+CLIENTS = {"curl": Curl(), "atftp": Atftp(), "tftp-hpa": TftpHpa(), "busybox tftp": BusyBox(),
+           "tftpc": Tftpc()}
+
+
+def octets(size):
+    """A file of every octet value, the same at each run."""
+    return random.Random(size).randbytes(size)
+
+
+def text(size):
+    """A text of lines, so long when its LF is made CR LF that both kinds of size occur."""
+    return (b"Let's get together Monday at 1pm.\n" * (size // 34 + 1))[:size]
+
+
+def fresh(lab, stem="file"):
+    """A name that is not there yet."""
+    lab.serial += 1
+    return f"{stem}-{lab.serial}"
+
+
+def serve(lab, content, name=None):
+    """Lays a file below the root; gives back its name."""
+    name = name or fresh(lab)
+    path = lab.tftp_root / name
+    path.write_bytes(content)
+    path.chmod(0o644)
+    return name
+
+
+def no_error(output):
+    """Not every client tells by its exit status that something went wrong."""
+    output.good()
+    check("rror" not in output.text and "imeout" not in output.text, f"it says: {output.text}")
+    return output
+
+
+def fetched(lab, client, remote, mode="octet", daemon=None):
+    """The file as the client has stored it."""
+    local = lab.folder("get") / "local"
+    no_error(client.get(lab, (daemon or lab.tftpd).port, remote, local, mode))
+    check(local.exists(), "the client has stored no file")
+    return local.read_bytes()
+
+
+def stored(lab, client, content, mode="octet"):
+    """Uploads a file; gives it back as it lies on the server."""
+    remote = fresh(lab, "upload")
+    local = lab.file("local", content)
+    no_error(client.put(lab, lab.tftpd.port, local, remote, mode))
+    path = lab.tftp_root / remote
+    check(path.exists(), "the upload is not there")
+    return path.read_bytes()
+
+
+def gets(lab, client, content, mode):
+    same(fetched(lab, client, serve(lab, content), mode), content, "file")
+
+
+def puts(lab, client, content, mode):
+    same(stored(lab, client, content, mode), content, "file")
+
+
+for who, client in CLIENTS.items():
+    for mode in client.modes:
+        make = octets if mode == "octet" else text
+        for size in SIZES:
+            add(f"{who}: get of {size} octets, {mode}", gets, client, make(size), mode)
+        for size in SIZES:
+            add(f"{who}: put of {size} octets, {mode}", puts, client, make(size), mode)
