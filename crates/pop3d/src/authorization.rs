@@ -116,12 +116,6 @@ impl Authorization {
         self.ready = self.named.take();
     }
 
-    /// See `--auth-delay`.
-    #[must_use]
-    pub fn delay(&self) -> Duration {
-        self.config.auth_delay
-    }
-
     fn user(&mut self, args: Args<'_>) -> Outcome {
         if !self.plaintext {
             return Outcome::Say(err_code(Code::Auth, "plaintext login is not allowed from here"));
@@ -158,9 +152,10 @@ impl Authorization {
         name: &[u8],
         check: impl FnOnce(&Users) -> mailstore::Result<Login>,
     ) -> Outcome {
+        let due = Instant::now() + self.config.auth_delay;
         match Users::open(&self.config.users).and_then(|users| check(&users)) {
             Ok(Login::Welcome(user)) => self.open(&user),
-            Ok(Login::Refused) => self.refuse(how, name),
+            Ok(Login::Refused) => self.refuse(how, name, due),
             Err(error) => {
                 warn!("{}: login of '{}': {error}", self.peer, name.escape_ascii());
                 Outcome::Say(err_code(Code::Temporary, "nobody can log in now, try again later"))
@@ -168,14 +163,14 @@ impl Authorization {
         }
     }
 
-    fn refuse(&mut self, how: &str, name: &[u8]) -> Outcome {
+    fn refuse(&mut self, how: &str, name: &[u8], due: Instant) -> Outcome {
         self.failures += 1;
         info!("{}: login of '{}' failed ({how})", self.peer, name.escape_ascii());
         if self.failures >= MAX_FAILURES {
             info!("{}: {MAX_FAILURES} failed logins, session ended", self.peer);
-            return Outcome::Banned(err_code(Code::Auth, "too many failed logins, goodbye"));
+            return Outcome::Banned(err_code(Code::Auth, "too many failed logins, goodbye"), due);
         }
-        Outcome::Refused(err_code(Code::Auth, "wrong user name or password"))
+        Outcome::Refused(err_code(Code::Auth, "wrong user name or password"), due)
     }
 
     fn open(&self, user: &User) -> Outcome {

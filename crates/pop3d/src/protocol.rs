@@ -2,7 +2,7 @@
 //!
 //! Lines go in, outcomes come out; nothing here knows of a socket.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use log::info;
 
@@ -27,10 +27,10 @@ pub enum Outcome {
     Capabilities,
     /// A message follows the reply.
     Message(Reply, transaction::Message),
-    /// A login failed; the reply is kept back, so that its time tells nothing.
-    Refused(Reply),
+    /// A login failed; the reply is kept back to this moment, so that its time tells nothing.
+    Refused(Reply, Instant),
     /// The same, and the session ends with it.
-    Banned(Reply),
+    Banned(Reply, Instant),
     /// A login succeeded: the session enters TRANSACTION.
     Welcome(Transaction),
     /// QUIT: what was replied before has to reach the client first, then [`Protocol::update`] ends
@@ -174,15 +174,6 @@ impl Protocol {
         match self.state {
             State::Authorization(_) => info!("{}: {why}", self.peer),
             State::Transaction(state) => state.abandon(&self.peer, why),
-        }
-    }
-
-    /// How long the reply to a failed login is kept back.
-    #[must_use]
-    pub fn auth_delay(&self) -> Duration {
-        match &self.state {
-            State::Authorization(state) => state.delay(),
-            State::Transaction(_) => Duration::ZERO,
         }
     }
 }

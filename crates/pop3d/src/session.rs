@@ -104,28 +104,23 @@ impl<S: Read + Write> Session<'_, S> {
                 Line::Eof => return Ok(End::Gone),
                 Line::TooLong => {
                     self.transcript.client(b"[a line that is too long]");
-                    (Instant::now(), protocol.too_long())
+                    protocol.too_long()
                 }
                 Line::Text(line) => {
                     if self.transcript.is_on() {
                         self.transcript.client(&masked(line));
                     }
-                    (Instant::now(), protocol.line(line))
+                    protocol.line(line)
                 }
             };
-            if let Some(end) = self.act(protocol, outcome.0, outcome.1)? {
+            if let Some(end) = self.act(protocol, outcome)? {
                 return Ok(end);
             }
         }
     }
 
     /// Carries an outcome out.
-    fn act(
-        &mut self,
-        protocol: &mut Protocol,
-        since: Instant,
-        outcome: Outcome,
-    ) -> io::Result<Option<End>> {
+    fn act(&mut self, protocol: &mut Protocol, outcome: Outcome) -> io::Result<Option<End>> {
         match outcome {
             Outcome::Say(reply) | Outcome::Bad(reply) => self.say(&reply)?,
             Outcome::Listing(reply, column) => {
@@ -138,9 +133,9 @@ impl<S: Read + Write> Session<'_, S> {
                 self.say(&reply)?;
                 self.send(message)?;
             }
-            Outcome::Refused(reply) => self.say_late(protocol, since, &reply)?,
-            Outcome::Banned(reply) => {
-                self.say_late(protocol, since, &reply)?;
+            Outcome::Refused(reply, due) => self.say_when_due(&reply, due)?,
+            Outcome::Banned(reply, due) => {
+                self.say_when_due(&reply, due)?;
                 self.flush()?;
                 return Ok(Some(End::Bye));
             }
@@ -163,9 +158,9 @@ impl<S: Read + Write> Session<'_, S> {
 
     /// The reply to a failed login comes at a fixed time after the command, however long the check
     /// took: the time does not tell whether the user exists, and guessing is slow.
-    fn say_late(&mut self, protocol: &Protocol, since: Instant, reply: &[u8]) -> io::Result<()> {
+    fn say_when_due(&mut self, reply: &[u8], due: Instant) -> io::Result<()> {
         self.flush()?;
-        std::thread::sleep(protocol.auth_delay().saturating_sub(since.elapsed()));
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
         self.say(reply)
     }
 

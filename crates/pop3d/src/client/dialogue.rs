@@ -12,6 +12,8 @@ use crate::command::masked;
 const LINE_LIMIT: usize = 4096;
 /// The most lines of a listing.
 const MAX_ROWS: usize = 1_000_000;
+/// The most octets of a listing.
+const MAX_LISTING: usize = 128 << 20;
 /// The largest message.
 const MAX_MESSAGE: u64 = 1 << 30;
 /// How much is read at once.
@@ -86,14 +88,16 @@ impl<S: Read + Write> Dialogue<S> {
     /// The rows of a listing, up to the line of a dot; the dots of others are unstuffed.
     pub(crate) fn listing(&mut self, about: &str) -> Result<Vec<Vec<u8>>> {
         let mut rows = Vec::new();
+        let mut octets = 0;
         loop {
             let row = self.line(about)?.ok_or_else(|| self.gone(about))?;
+            octets += row.len();
             match row.strip_prefix(b".") {
                 Some(b"") => return Ok(rows),
                 Some(rest) => rows.push(rest.to_vec()),
                 None => rows.push(row),
             }
-            if rows.len() > MAX_ROWS {
+            if rows.len() > MAX_ROWS || octets > MAX_LISTING {
                 return Err(self.too_much(about));
             }
         }

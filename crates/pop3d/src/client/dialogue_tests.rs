@@ -92,6 +92,8 @@ fn a_line_a_listing_and_a_message_have_limits() {
     let mut endless = b"1 1\r\n".repeat(MAX_ROWS + 2);
     endless.extend_from_slice(b".\r\n");
     assert!(dialogue(&endless).listing("LIST").is_err());
+    let wide = [vec![b'x'; LINE_LIMIT - 2], b"\r\n".to_vec()].concat();
+    assert!(dialogue(&wide.repeat(MAX_LISTING / wide.len() + 2)).listing("LIST").is_err());
     let mut short = dialogue(b"1 a\r\n..2 b\r\n.\r\n");
     assert_eq!(short.listing("UIDL").unwrap(), [&b"1 a"[..], b".2 b"]);
 }
