@@ -3,6 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use log::Level;
+
 use crate::channel::{Channel, Trace, Way};
 use crate::content::{Assembly, Blocks};
 use crate::draft::{Draft, Existing};
@@ -97,7 +99,7 @@ impl Service<'_> {
         match result {
             // The client has the file, or does not want it any more: nobody is left to ask.
             Err(Failure::Silent | Failure::Gone) if transfer.half.waits_for_last_ack() => {
-                self.log(&transfer, "complete, but for the last ACK");
+                self.log(&transfer, Level::Info, "complete, but for the last ACK");
             }
             result => self.log_result(&transfer, &result),
         }
@@ -115,10 +117,12 @@ impl Service<'_> {
         let mut transfer = Transfer::new(Receiver::answering(file, keep), channel);
         let result = transfer.run(self.limits);
         self.log_result(&transfer, &result);
-        self.progress.done();
-        if result.is_ok() {
-            transfer.dally(DALLY);
+        if result.is_err() {
+            drop(transfer); // and the draft with it, before this process may be ended
+            return self.progress.done();
         }
+        self.progress.done();
+        transfer.dally(DALLY);
     }
 
     /// Asks the options and the file system whether the file may be written.
@@ -143,20 +147,21 @@ impl Service<'_> {
         if let Failure::Denied { code, reason } = failure {
             channel.send_error(*code, reason);
         }
-        log::info!("{} {}: {failure}", channel.peer(), self.what);
+        log::log!(level(failure), "{} {}: {failure}", channel.peer(), self.what);
         self.progress.done();
     }
 
     fn log_result<H: Half>(&self, transfer: &Transfer<'_, H>, result: &Result<(), Failure>) {
         match result {
-            Ok(()) => self.log(transfer, "complete"),
-            Err(failure) => self.log(transfer, &format!("failed: {failure}")),
+            Ok(()) => self.log(transfer, Level::Info, "complete"),
+            Err(failure) => self.log(transfer, level(failure), &format!("failed: {failure}")),
         }
     }
 
     /// The one line of a transfer.
-    fn log<H: Half>(&self, transfer: &Transfer<'_, H>, result: &str) {
-        log::info!(
+    fn log<H: Half>(&self, transfer: &Transfer<'_, H>, level: Level, result: &str) {
+        log::log!(
+            level,
             "{} {}: {} octets, {} blocks, {} retransmissions, {:.3} s: {result}",
             transfer.channel.peer(),
             self.what,
@@ -165,5 +170,16 @@ impl Service<'_> {
             transfer.resent,
             self.since.elapsed().as_secs_f64(),
         );
+    }
+}
+
+/// A warning where the administrator has something to mend: a full disk, a file that can't be read.
+/// The rest is the client's affair.
+fn level(failure: &Failure) -> Level {
+    match failure {
+        Failure::Denied { code: Code::DiskFull | Code::NotDefined, .. } | Failure::Socket(_) => {
+            Level::Warn
+        }
+        _ => Level::Info,
     }
 }
