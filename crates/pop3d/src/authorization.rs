@@ -10,11 +10,13 @@
 //!   secret away. Here a user with a `{PLAIN}` secret has both where PASS is allowed at all; by
 //!   default that is where nobody listens.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
-use mailstore::{Error, Login, MailPattern, Maildrop, User, Users, log_in, log_in_by_secret};
+use mailstore::{
+    AsOwner, Error, Login, MailPattern, Maildrop, User, Users, log_in, log_in_by_secret,
+};
 
 use crate::apop;
 use crate::command::{Args, Entry, Shape};
@@ -175,7 +177,7 @@ impl Authorization {
 
     fn open(&self, user: &User) -> Outcome {
         let name = user.name.escape_ascii();
-        match self.config.mail.maildir(user).and_then(|path| open_patiently(&path)) {
+        match self.config.mail.maildir(user).and_then(|path| open_as_owner(&path)) {
             Ok(maildrop) => Outcome::Welcome(Transaction::new(name.to_string(), maildrop)),
             Err(Error::InUse { what }) => {
                 info!("{}: login of '{name}': {what} is in use by another session", self.peer);
@@ -190,8 +192,16 @@ impl Authorization {
     }
 }
 
+/// Opens a maildrop with its owner's rights, which are the session's from then on.
+fn open_as_owner(path: &Path) -> mailstore::Result<Maildrop> {
+    let owner = AsOwner::of(path)?;
+    let maildrop = open_patiently(path)?;
+    owner.stay()?;
+    Ok(maildrop)
+}
+
 /// Opens a maildrop, and waits a moment for its lock.
-fn open_patiently(path: &std::path::Path) -> mailstore::Result<Maildrop> {
+fn open_patiently(path: &Path) -> mailstore::Result<Maildrop> {
     let until = Instant::now() + LOCK_PATIENCE;
     loop {
         match Maildrop::open(path) {

@@ -1,0 +1,112 @@
+//! A server of root's touches a mailbox as the mailbox's owner: a symbolic link that he has put
+//! into his folders leads root nowhere.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{
+    Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups, setresgid, setresuid,
+};
+
+use crate::error::{Error, Result};
+
+/// While this lives, the process has the rights of a mailbox's owner and no others; afterwards
+/// its own again, unless [`AsOwner::stay`] was called. For a process that serves one client.
+#[derive(Debug)]
+pub struct AsOwner {
+    /// The owner, and what the process was before; none where nothing was changed.
+    changed: Option<(Id, Id)>,
+}
+
+#[derive(Debug, Clone)]
+struct Id {
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
+}
+
+impl AsOwner {
+    /// Takes the rights of the owner of the mailbox at `path`. That is the owner of the first
+    /// folder on the way down from `/` that is not root's: he rules all that is below. A process
+    /// that is not root's has only its own rights, and keeps them.
+    ///
+    /// # Errors
+    /// As seteuid(2).
+    pub fn of(path: &Path) -> Result<AsOwner> {
+        let owner = if geteuid().is_root() { owner(path) } else { None };
+        let Some((uid, gid)) = owner else { return Ok(AsOwner { changed: None }) };
+        let groups = getgroups().map_err(Error::io("getgroups for", path))?;
+        let before = Id { uid: geteuid(), gid: getegid(), groups };
+        let owner = Id { uid, gid, groups: vec![gid] };
+        // From here on a failure is undone by `drop`.
+        let this = AsOwner { changed: Some((owner.clone(), before)) };
+        owner.take().map_err(Error::io("become the owner of", path))?;
+        Ok(this)
+    }
+
+    /// Stays the owner: there is no way back to root from here.
+    ///
+    /// # Errors
+    /// As setresuid(2).
+    pub fn stay(mut self) -> Result<()> {
+        let Some((owner, _)) = self.changed.take() else { return Ok(()) };
+        let Id { uid, gid, .. } = owner;
+        // Only root may change its groups and its real ids; they are the owner's already or are
+        // changed while the saved uid is still root's.
+        seteuid(Uid::from_raw(0))
+            .and_then(|()| setresgid(gid, gid, gid))
+            .and_then(|()| setresuid(uid, uid, uid))
+            .map_err(Error::io("stay the owner of a mailbox, uid", Path::new(&uid.to_string())))
+    }
+}
+
+impl Drop for AsOwner {
+    fn drop(&mut self) {
+        let Some((_, before)) = self.changed.take() else { return };
+        if let Err(errno) = seteuid(before.uid).and_then(|()| before.take()) {
+            // Without our own rights nothing works any more; every later step will say so.
+            log::error!("seteuid {}: {}", before.uid, errno.desc());
+        }
+    }
+}
+
+impl Id {
+    /// The groups first: without root's rights they cannot be changed.
+    fn take(&self) -> nix::Result<()> {
+        setgroups(&self.groups)?;
+        setegid(self.gid)?;
+        seteuid(self.uid)
+    }
+}
+
+/// The owner of the first folder on the way that is not root's. A symbolic link counts as itself.
+fn owner(path: &Path) -> Option<(Uid, Gid)> {
+    let mut way: Vec<&Path> = path.ancestors().collect();
+    way.reverse();
+    way.iter()
+        .map_while(|folder| folder.symlink_metadata().ok())
+        .find(|meta| meta.uid() != 0)
+        .map(|meta| (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maildir::tests::Folder;
+
+    #[test]
+    fn the_owner_is_whoever_has_the_first_folder_that_is_not_roots() {
+        let folder = Folder::new();
+        let here = folder.path().join("not/there");
+        let me = geteuid();
+        if me.is_root() {
+            assert_eq!(owner(&here), None);
+            std::os::unix::fs::chown(folder.path(), Some(65_534), Some(65_533)).unwrap();
+            assert_eq!(owner(&here), Some((Uid::from_raw(65_534), Gid::from_raw(65_533))));
+        } else {
+            assert_eq!(owner(&here).map(|(uid, _)| uid), Some(me));
+            AsOwner::of(&here).unwrap().stay().unwrap();
+            assert_eq!(geteuid(), me);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A server of root's (`-u root`) reads each mailbox as its owner. These tests have something to
+//! say only when root runs them; for anybody else they pass.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
+
+use common::{LETTER, Office, make_maildir};
+use testkit::children;
+
+const ROSE: u32 = 61_001;
+const MALLORY: u32 = 61_002;
+
+fn give(path: &Path, owner: u32) {
+    let inside = fs::read_dir(path).into_iter().flatten().map(|entry| entry.unwrap().path());
+    inside.filter(|path| !path.is_symlink()).for_each(|path| give(&path, owner));
+    std::os::unix::fs::lchown(path, Some(owner), Some(owner)).unwrap();
+}
+
+#[test]
+fn a_session_has_the_rights_of_the_mailboxs_owner_for_good() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let office = Office::new(&[LETTER]);
+    give(&office.path("mrose"), ROSE);
+    let mut client = office.client();
+    client.ask("USER mrose", "+OK");
+    client.ask("PASS wrong", "-ERR [AUTH]");
+    client.ask("USER mrose", "+OK");
+    client.ask("PASS tanstaaf", "+OK");
+    let child = *children(office.daemon.pid()).last().unwrap();
+    let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let rose = ROSE.to_string();
+    assert_eq!(field("Uid:"), vec![rose.clone(); 4]);
+    assert_eq!(field("Gid:"), vec![rose.clone(); 4]);
+    assert_eq!(field("Groups:"), [rose]);
+    client.ask("DELE 1", "+OK");
+    client.ask("QUIT", "+OK");
+    assert!(office.letters().is_empty());
+}
+
+#[test]
+fn a_link_into_another_users_mailbox_leads_nowhere_and_the_next_login_works() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let users = "mallory:{PLAIN}x:::m:HOME/mallory:\n";
+    let office = Office::with(&[LETTER], &["--auth-delay", "0"], users);
+    give(&office.path("mrose"), ROSE);
+    fs::set_permissions(office.maildir(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir(office.path("mallory")).unwrap();
+    let link = office.path("mallory/Maildir");
+    symlink(office.maildir(), &link).unwrap();
+    give(&office.path("mallory"), MALLORY);
+    chown(office.path("mallory"), Some(MALLORY), Some(MALLORY)).unwrap();
+    let mut client = office.client();
+    client.ask("USER mallory", "+OK");
+    client.ask("PASS x", "-ERR [SYS/PERM] ");
+    office.daemon.wait_log("mallory/Maildir: Permission denied");
+
+    fs::remove_file(&link).unwrap();
+    make_maildir(&link);
+    fs::remove_dir(link.join("cur")).unwrap();
+    symlink(office.maildir().join("new"), link.join("cur")).unwrap();
+    give(&office.path("mallory"), MALLORY);
+    client.ask("USER mallory", "+OK");
+    client.ask("PASS x", "-ERR [SYS/PERM] ");
+    // What was refused has not cost the session its rights.
+    client.ask("USER mrose", "+OK");
+    client.ask("PASS tanstaaf", "+OK maildrop has 1 message");
+}
