@@ -58,10 +58,19 @@ class Daemon:
         return run(argv, self.env, "/").good().stdout.decode().splitlines()
 
     def at_rest(self):
-        """Waits until no client is served any more, and looks at what they left behind."""
-        wait_until(f"{self.name}: the last child ends", lambda: not self.alive(), 10)
-        check(not self.zombies(), f"zombies: {self.zombies()}")
-        check(not self.close_wait(), f"sockets in CLOSE-WAIT: {self.close_wait()}")
+        """Waits until every client is served, and what they left is gone: no child, no zombie
+        (one that the parent is about to collect is none), no socket, no descriptor."""
+        def gone(what, found, limit=3.0):
+            try:
+                wait_until(what, lambda: not found(), limit)
+            except Failure:
+                left = found()
+                raise Failure(f"{self.name}: {len(left)} {what}: {show(repr(left))}") from None
+
+        gone("children still run", self.alive, 10)
+        gone("zombies", self.zombies)
+        gone("sockets in CLOSE-WAIT", self.close_wait)
+        gone("descriptors too many", lambda: self.descriptors()[self.descriptors_at_start:])
         same(len(self.descriptors()), self.descriptors_at_start, "descriptors of the parent")
 
     def alive(self):

@@ -9,6 +9,7 @@ import selectors
 import shutil
 import signal
 import subprocess
+import threading
 import time
 
 # Seconds. A test may take TEST_LIMIT, one program in it PROGRAM_LIMIT.
@@ -69,6 +70,25 @@ def wait_until(what, condition, limit=5.0):
         if time.monotonic() > end:
             raise Failure(f"{what}: not within {limit:g} s")
         time.sleep(0.01)
+
+
+def at_once(jobs):
+    """Does all jobs at the same time, each in a thread; fails if one of them does."""
+    wrong = []
+
+    def work(job):
+        try:
+            job()
+        except Exception as error:  # a thread's own exception would be lost
+            wrong.append(f"{type(error).__name__}: {error}")
+
+    threads = [threading.Thread(target=work, args=(job,), daemon=True) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TEST_LIMIT)
+        check(not thread.is_alive(), f"not done within {TEST_LIMIT} s")
+    check(not wrong, f"{len(wrong)} of {len(jobs)}: " + "\n".join(sorted(set(wrong))))
 
 
 def need(program):
