@@ -12,7 +12,12 @@ use crate::accept::Peer;
 use crate::error::{Result, strerror};
 use crate::fork::EXIT_OK;
 use crate::reaper::{self, Ended, Reaper};
-use crate::scoreboard::{Progress, Scoreboard};
+use crate::recvfrom::Datagram;
+use crate::scoreboard::{Progress, Scoreboard, now};
+
+/// A child that ends so many nanoseconds after its request came again had its last ACK already: a
+/// client that asks again because it heard nothing would need longer to say it.
+const SOON: u64 = 50_000_000;
 
 /// One child process and its client.
 #[derive(Debug)]
@@ -22,12 +27,23 @@ struct Child {
     progress: Progress,
     /// Tells a datagram's request from another of the same peer; 0 for streams.
     request: u64,
+    /// The same request, come again after an answer went out.
+    again: Option<Held>,
+}
+
+/// A datagram that waits for the end of a child, and the number of the listener it came to.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) listener: usize,
+    pub(crate) datagram: Datagram,
 }
 
 /// All children that have not been reaped.
 #[derive(Debug)]
 pub(crate) struct Children {
     table: HashMap<Pid, Child>,
+    /// Held requests that have turned out to be new ones.
+    renewed: Vec<Held>,
     board: Scoreboard,
     limit: usize,
     reaper: Reaper,
@@ -35,7 +51,8 @@ pub(crate) struct Children {
 
 impl Children {
     pub(crate) fn new(limit: usize, reaper: Reaper) -> Result<Children> {
-        Ok(Children { table: HashMap::new(), board: Scoreboard::new(limit)?, limit, reaper })
+        let (table, renewed) = (HashMap::new(), Vec::new());
+        Ok(Children { table, renewed, board: Scoreboard::new(limit)?, limit, reaper })
     }
 
     /// A line on the scoreboard for one more client, or `None` when the limit is reached. A child
@@ -53,7 +70,7 @@ impl Children {
     /// Ends the child that lingers longest after its work is complete, and reaps it at once.
     /// SIGCHLD is blocked here: when it is let in, the reaper finds this child gone already.
     fn end_one_lingering(&mut self) {
-        let lingering = self.table.iter().filter(|(_, child)| child.progress.is_done());
+        let lingering = self.table.iter().filter(|(_, child)| child.progress.is_lingering());
         let Some(pid) = lingering.min_by_key(|(_, child)| child.since).map(|(pid, _)| *pid) else {
             return;
         };
@@ -68,7 +85,7 @@ impl Children {
 
     /// SIGTERM to the children whose work is complete and that only linger.
     pub(crate) fn end_lingering(&self) {
-        for (pid, _) in self.table.iter().filter(|(_, child)| child.progress.is_done()) {
+        for (pid, _) in self.table.iter().filter(|(_, child)| child.progress.is_lingering()) {
             let _ended_just_now = kill(*pid, Signal::SIGTERM);
         }
     }
@@ -81,12 +98,28 @@ impl Children {
     /// A child was forked.
     pub(crate) fn add(&mut self, pid: Pid, peer: Peer, progress: Progress, request: u64) {
         info!("client {peer} start: pid {pid}");
-        self.table.insert(pid, Child { peer, since: Instant::now(), progress, request });
+        self.table
+            .insert(pid, Child { peer, since: Instant::now(), progress, request, again: None });
     }
 
-    /// True when this request of this peer is being answered already: it was only sent again.
-    pub(crate) fn is_answering(&self, peer: Peer, request: u64) -> bool {
-        self.table.values().any(|c| c.peer == peer && c.request == request && !c.progress.is_done())
+    /// Gives a request back unless it is being answered already.
+    ///
+    /// What came before the answer went out was only sent again, and the child sends its answer
+    /// again too. What came later may be a new request by a quick client: its last ACK waits in
+    /// the child's socket, and the child has yet to see it and end. It is held until then.
+    pub(crate) fn sort_out(&mut self, held: Held, request: u64) -> Option<Held> {
+        let peer = Peer::Ip(held.datagram.peer);
+        let same = |c: &&mut Child| c.peer == peer && c.request == request && !c.progress.is_done();
+        let Some(child) = self.table.values_mut().find(same) else { return Some(held) };
+        if child.progress.was_answered_at(held.datagram.arrived) {
+            child.again = Some(held);
+        }
+        None
+    }
+
+    /// The requests whose children ended well so soon afterwards that they must be new ones.
+    pub(crate) fn renewed(&mut self) -> Vec<Held> {
+        std::mem::take(&mut self.renewed)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -100,8 +133,10 @@ impl Children {
     /// Logs what the reaper has found and frees the clients' places.
     pub(crate) fn collect(&mut self) {
         reaper::collect(self.reaper, |ended| {
-            let Some(child) = self.table.remove(&Pid::from_raw(ended.pid)) else { return };
+            let Some(mut child) = self.table.remove(&Pid::from_raw(ended.pid)) else { return };
             log_end(ended, &child);
+            let again = child.again.take().filter(|_| child.progress.is_done());
+            self.renewed.extend(again.filter(|held| now() < held.datagram.arrived + SOON));
             self.board.give_back(child.progress);
         });
     }
@@ -152,7 +187,7 @@ fn log_end(ended: Ended, child: &Child) {
     let (pid, peer, since) = (ended.pid, child.peer, child.since.elapsed());
     let (how, well) = describe(ended);
     let did = account(child.progress, since);
-    if well || child.progress.is_done() {
+    if well || child.progress.is_lingering() {
         info!("client {peer} end: pid {pid}, {how}, {did}");
     } else {
         warn!("client {peer} end: pid {pid}, {how}, {did}");

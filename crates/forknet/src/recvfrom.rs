@@ -3,6 +3,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
@@ -10,9 +11,11 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
     SockaddrStorage, bind, cmsg_space, recvmsg, sendmsg, setsockopt, socket, sockopt,
 };
+use nix::sys::time::TimeSpec;
 
 use crate::accept::to_std;
 use crate::error::strerror;
+use crate::scoreboard::now;
 
 /// A request is 512 octets at most (RFC 2347); what is longer is cut here, and still seen to be
 /// too long.
@@ -24,10 +27,13 @@ pub(crate) struct Datagram {
     pub(crate) data: Vec<u8>,
     pub(crate) peer: SocketAddr,
     pub(crate) local: IpAddr,
+    /// When the kernel got it, in nanoseconds since 1970.
+    pub(crate) arrived: u64,
 }
 
-/// Asks the kernel to tell the address that each datagram was sent to.
+/// Asks the kernel to tell the address that each datagram was sent to, and when it came.
 pub(crate) fn tell_local_address(fd: &impl AsFd) -> nix::Result<()> {
+    setsockopt(fd, sockopt::ReceiveTimestampns, &true)?;
     // A dual-stack socket gives IPv4 datagrams the IPv4 message, others the IPv6 one.
     let v4 = setsockopt(fd, sockopt::Ipv4PacketInfo, &true);
     let v6 = setsockopt(fd, sockopt::Ipv6RecvPacketInfo, &true);
@@ -39,7 +45,8 @@ pub(crate) fn tell_local_address(fd: &impl AsFd) -> nix::Result<()> {
 pub(crate) fn receive(fd: &impl AsFd) -> nix::Result<Option<Datagram>> {
     let mut buffer = [0; MAX_REQUEST];
     let mut parts = [IoSliceMut::new(&mut buffer)];
-    let mut control = vec![0; cmsg_space::<libc::in_pktinfo>() + cmsg_space::<libc::in6_pktinfo>()];
+    let addresses = cmsg_space::<libc::in_pktinfo>() + cmsg_space::<libc::in6_pktinfo>();
+    let mut control = vec![0; addresses + cmsg_space::<TimeSpec>()];
     let raw = fd.as_fd().as_raw_fd();
     let message = match recvmsg::<SockaddrStorage>(
         raw,
@@ -53,14 +60,20 @@ pub(crate) fn receive(fd: &impl AsFd) -> nix::Result<Option<Datagram>> {
     };
     let peer = message.address.as_ref().and_then(to_std);
     let local = message.cmsgs()?.find_map(|c| local_address(&c)).flatten();
+    let arrived = message.cmsgs()?.find_map(|c| arrival(&c)).unwrap_or_else(now);
     let length = message.bytes;
     Ok(match (peer, local) {
         (Some(peer), Some(local)) if peer.port() != 0 => {
             let data = buffer.get(..length).unwrap_or_default().to_vec();
-            Some(Datagram { data, peer, local })
+            Some(Datagram { data, peer, local, arrived })
         }
         _ => None,
     })
+}
+
+fn arrival(control: &ControlMessageOwned) -> Option<u64> {
+    let ControlMessageOwned::ScmTimestampns(time) = control else { return None };
+    u64::try_from(Duration::from(*time).as_nanos()).ok()
 }
 
 /// `Some(None)`: sent to many at once.

@@ -3,6 +3,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
@@ -14,7 +15,10 @@ use crate::error::{Error, Result};
 struct Slot {
     received: AtomicU64,
     sent: AtomicU64,
+    /// When the first octets went to the client, in nanoseconds since 1970; 0 before that.
+    answered: AtomicU64,
     done: AtomicBool,
+    lingers: AtomicBool,
 }
 
 /// What one client's process reports to the parent.
@@ -27,8 +31,11 @@ impl Progress {
         self.0.received.fetch_add(octets as u64, Relaxed);
     }
 
-    /// Counts octets that went to the client.
+    /// Counts octets that go to the client; to be called before they go.
     pub fn sent(&self, octets: usize) {
+        if self.0.answered.load(Relaxed) == 0 {
+            self.0.answered.store(now(), Relaxed);
+        }
         self.0.sent.fetch_add(octets as u64, Relaxed);
     }
 
@@ -42,6 +49,22 @@ impl Progress {
         self.0.done.load(Relaxed)
     }
 
+    /// The child has nothing left to do but to stay in case its last words were lost: it may be
+    /// ended when its place is wanted.
+    pub fn lingers(&self) {
+        self.0.lingers.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_lingering(self) -> bool {
+        self.0.lingers.load(Relaxed)
+    }
+
+    /// True when the client may have had an answer at `time`, in nanoseconds since 1970.
+    pub(crate) fn was_answered_at(self, time: u64) -> bool {
+        let answered = self.0.answered.load(Relaxed);
+        answered != 0 && answered <= time
+    }
+
     /// Octets received and sent so far.
     pub(crate) fn octets(self) -> (u64, u64) {
         (self.0.received.load(Relaxed), self.0.sent.load(Relaxed))
@@ -50,13 +73,21 @@ impl Progress {
     fn reset(self) {
         self.0.received.store(0, Relaxed);
         self.0.sent.store(0, Relaxed);
+        self.0.answered.store(0, Relaxed);
         self.0.done.store(false, Relaxed);
+        self.0.lingers.store(false, Relaxed);
     }
 
     /// For a process that has no parent to report to.
     pub(crate) fn unshared() -> Progress {
         Progress(Box::leak(Box::default()))
     }
+}
+
+/// Nanoseconds since 1970, as the kernel stamps datagrams.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// All slots. Freed ones are used again, latest first, so that few pages are ever touched.
@@ -109,11 +140,15 @@ mod tests {
         let slot = board.take().unwrap();
         assert!(board.take().is_none());
         slot.received(5);
+        let before = now();
+        slot.sent(6);
         slot.done();
-        assert_eq!(slot.octets(), (5, 0));
+        slot.lingers();
+        assert_eq!(slot.octets(), (5, 6));
+        assert!(slot.was_answered_at(now()) && !slot.was_answered_at(before - 1));
         board.give_back(slot);
         let again = board.take().unwrap();
         assert_eq!(again.octets(), (0, 0));
-        assert!(!again.is_done());
+        assert!(!again.is_done() && !again.is_lingering() && !again.was_answered_at(now()));
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use log::{debug, warn};
 
 use crate::accept::Peer;
+use crate::children::Held;
 use crate::drain::drain;
 use crate::error::{Result, reason, strerror};
 use crate::fork::{EXIT_FAILED, EXIT_OK, Fork, child, fork};
@@ -47,6 +48,9 @@ pub(crate) fn serve(
         if parent.must_stop() {
             return drain(parent);
         }
+        for Held { listener, datagram } in parent.children.renewed() {
+            serve_request(&mut parent, listener, datagram, &transfer);
+        }
         for listener in ready {
             match parent.listeners.get(listener).map(recvfrom::receive) {
                 Some(Ok(Some(datagram))) => {
@@ -71,9 +75,8 @@ fn serve_request(
         return;
     }
     let request = fingerprint(&datagram.data);
-    if parent.children.is_answering(peer, request) {
-        return; // sent again: the child sends its answer again too
-    }
+    let held = Held { listener, datagram };
+    let Some(Held { datagram, .. }) = parent.children.sort_out(held, request) else { return };
     let refuse = |words: &[u8]| {
         parent.listeners.get(listener).map(|fd| recvfrom::answer(fd, &datagram, words))
     };
