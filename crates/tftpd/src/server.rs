@@ -113,16 +113,20 @@ impl Service<'_> {
             Err(failure) => return self.refuse(channel, &failure),
         };
         let file = Assembly::new(draft, mode, self.config.max_size);
-        let keep = move |draft: Draft| draft.publish(&name, existing);
+        let progress = self.progress;
+        let keep = move |draft: Draft| {
+            draft.publish(&name, existing)?;
+            progress.done(); // before the last ACK: who has that may ask anew at once
+            Ok(())
+        };
         let mut transfer = Transfer::new(Receiver::answering(file, keep), channel);
         let result = transfer.run(self.limits);
         self.log_result(&transfer, &result);
-        if result.is_err() {
-            drop(transfer); // and the draft with it, before this process may be ended
-            return self.progress.done();
+        if result.is_ok() {
+            self.progress.lingers();
+            transfer.dally(DALLY);
         }
         self.progress.done();
-        transfer.dally(DALLY);
     }
 
     /// Asks the options and the file system whether the file may be written.
@@ -147,8 +151,8 @@ impl Service<'_> {
         if let Failure::Denied { code, reason } = failure {
             channel.send_error(*code, reason);
         }
-        log::log!(level(failure), "{} {}: {failure}", channel.peer(), self.what);
         self.progress.done();
+        log::log!(level(failure), "{} {}: {failure}", channel.peer(), self.what);
     }
 
     fn log_result<H: Half>(&self, transfer: &Transfer<'_, H>, result: &Result<(), Failure>) {

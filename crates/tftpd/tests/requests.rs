@@ -5,6 +5,7 @@ mod udp;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::Duration;
 
 use testkit::{Daemon, wait_until};
 use udp::{Served, Udp, ack, data, error, noise, rrq, wrq};
@@ -72,6 +73,27 @@ fn an_empty_file_is_one_empty_block() {
     peer.expect(data(1, b""));
     peer.send(ack(1));
     served.wait_line("RRQ \"empty\"", "complete");
+}
+
+#[test]
+fn the_same_request_may_come_again_at_once_from_the_same_port() {
+    let served = Served::writable();
+    served.write("x", "hello");
+    let mut peer = served.peer();
+    let prompt = |peer: &mut Udp, request: Vec<u8>, answer: Vec<u8>| {
+        peer.peer = served.daemon.addr();
+        peer.send(request);
+        assert_eq!(peer.recv_for(Duration::from_millis(900)), Some(answer), "before any clock");
+    };
+    for _ in 0..200 {
+        prompt(&mut peer, rrq(b"x", "octet"), data(1, b"hello"));
+        peer.send(ack(1));
+        prompt(&mut peer, wrq(b"up", "octet"), ack(0));
+        peer.put_blocks(b"upload");
+        peer.peer = served.daemon.addr();
+        peer.send(rrq(b"missing", "octet"));
+        peer.expect_error(1);
+    }
 }
 
 #[test]
