@@ -23,7 +23,7 @@ class Daemon:
         self.pid = self.process.pid
         try:
             self.port = int(wait_until(f"{self.name} listens", self.ready).group(1))
-        except Failure:
+        except BaseException:  # also when this run is told to end just now
             end(self.process)
             raise
         self.descriptors_at_start = len(self.descriptors())

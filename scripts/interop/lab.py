@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 import harness
@@ -54,6 +55,7 @@ class Lab:
         self.root = os.geteuid() == 0
         self.daemons = {}
         self.serial = 0
+        self.lock = threading.RLock()  # some tests do several things at once
 
     def __enter__(self):
         self.dir = Path(tempfile.mkdtemp(prefix="forklore-interop."))
@@ -72,12 +74,17 @@ class Lab:
                 daemon.kill()
         shutil.rmtree(self.dir, ignore_errors=True)
 
+    def number(self):
+        """One that nobody has had."""
+        with self.lock:
+            self.serial += 1
+            return self.serial
+
     # Folders, files, programs.
 
     def folder(self, stem):
         """A new folder."""
-        self.serial += 1
-        path = self.dir / f"{stem}.{self.serial}"
+        path = self.dir / f"{stem}.{self.number()}"
         path.mkdir()
         return path
 
@@ -113,12 +120,13 @@ class Lab:
 
     def daemon(self, key, program, *args):
         """The daemon of this key; the reason again, where it did not start."""
-        if key not in self.daemons:
-            try:
-                log = self.dir / f"{key}.log"
-                self.daemons[key] = Daemon(str(self.programs / program), args, log, self.env)
-            except (Failure, OSError) as failure:
-                self.daemons[key] = failure
+        with self.lock:
+            if key not in self.daemons:
+                try:
+                    log = self.dir / f"{key}.log"
+                    self.daemons[key] = Daemon(str(self.programs / program), args, log, self.env)
+                except (Failure, OSError) as failure:
+                    self.daemons[key] = failure
         found = self.daemons[key]
         if not isinstance(found, Daemon):
             raise Failure(f"{key}: {found}")
@@ -189,10 +197,10 @@ class Lab:
 
     def mailbox(self, password=PASSWORD):
         """A new user; the daemons read their users file anew for every client."""
-        self.serial += 1
-        name = f"levy{self.serial}"
+        number = self.number()
+        name = f"levy{number}"
         box = Mailbox(name, self.folder("home"))
-        rest = f":::Levy Number {self.serial}:{box.home}:\n"
+        rest = f":::Levy Number {number}:{box.home}:\n"
         self.append("secrets", f"{name}:{{PLAIN}}{password}{rest}")
         self.append("users", f"{name}:{self.hashed(password)}{rest}")
         return box

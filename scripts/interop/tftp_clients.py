@@ -90,8 +90,7 @@ def text(size):
 
 def fresh(lab, stem="file"):
     """A name that is not there yet."""
-    lab.serial += 1
-    return f"{stem}-{lab.serial}"
+    return f"{stem}-{lab.number()}"
 
 
 def serve(lab, content, name=None):
