@@ -1,14 +1,16 @@
 //! Final delivery: into all Maildirs or into none.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
-use mailstore::{Draft, Maildir, Published, Synced};
+use mailstore::{AsOwner, Draft, Maildir, Published, Synced};
 use nix::errno::Errno;
 
-use crate::owner::AsOwner;
 use crate::recipient::Recipient;
 use crate::reply::Reply;
+
+/// Octets that are copied at once from one mailbox to another.
+const COPY: usize = 64 * 1024;
 
 /// Why a letter could not be stored.
 #[derive(Debug)]
@@ -92,7 +94,7 @@ impl<'a> Incoming<'a> {
     /// The Maildir cannot be used.
     pub fn create(recipients: &'a [Recipient]) -> Result<Incoming<'a>, Error> {
         let first = recipients.first().ok_or_else(Error::lost)?;
-        let _owner = become_owner(first)?;
+        let _owner = AsOwner::of(&first.maildir)?;
         let draft = Maildir::create(&first.maildir)?.draft()?;
         Ok(Incoming { recipients, draft })
     }
@@ -121,7 +123,7 @@ impl<'a> Incoming<'a> {
         letters.push((draft.sync()?, first));
         for other in others {
             let copy = match letters.first() {
-                Some((letter, _)) => copy_for(letter, other)?,
+                Some((letter, _)) => copy(letter, first, other)?,
                 None => continue,
             };
             letters.push((copy, other));
@@ -140,27 +142,33 @@ impl<'a> Incoming<'a> {
     }
 }
 
-fn become_owner(recipient: &Recipient) -> Result<AsOwner, Error> {
-    AsOwner::of(&recipient.maildir)
-        .map_err(|errno| Error::io("become the owner of", recipient, errno))
-}
-
-fn copy_for(letter: &Synced, recipient: &Recipient) -> Result<Synced, Error> {
-    let mut source = letter.open()?;
-    let _owner = become_owner(recipient)?;
-    let mut copy = Maildir::create(&recipient.maildir)?.draft()?;
-    let copied = io::copy(&mut source, &mut io::BufWriter::with_capacity(1 << 16, &mut copy));
-    copied.map_err(|source| Error::io("write to", recipient, source))?;
+/// The letter of the first recipient once more, for another. Each side with the rights of its
+/// owner: what the first puts in the place of his draft is read as he himself could read it.
+fn copy(letter: &Synced, first: &Recipient, other: &Recipient) -> Result<Synced, Error> {
+    let source = {
+        let _owner = AsOwner::of(&first.maildir)?;
+        letter.open()?
+    };
+    let _owner = AsOwner::of(&other.maildir)?;
+    let mut copy = Maildir::create(&other.maildir)?.draft()?;
+    let mut out = io::BufWriter::with_capacity(COPY, &mut copy);
+    let copied = io::copy(&mut source.take(letter.bytes()), &mut out)
+        .and_then(|copied| out.flush().map(|()| copied))
+        .map_err(|source| Error::io("write to", other, source))?;
+    drop(out);
+    if copied != letter.bytes() {
+        return Err(Error::io("read from", first, io::ErrorKind::UnexpectedEof));
+    }
     Ok(copy.sync()?)
 }
 
 fn publish(letter: Synced, recipient: &Recipient) -> Result<Published, Error> {
-    let _owner = become_owner(recipient)?;
+    let _owner = AsOwner::of(&recipient.maildir)?;
     Ok(letter.publish()?)
 }
 
 fn retract((letter, recipient): (Published, &Recipient)) {
-    let retracted = become_owner(recipient).and_then(|_owner| Ok(letter.retract()?));
+    let retracted = AsOwner::of(&recipient.maildir).and_then(|_owner| letter.retract());
     if let Err(error) = retracted {
         log::error!("a letter that was refused stays with {}: {error}", recipient.user);
     }

@@ -16,7 +16,6 @@ mod envelope;
 pub mod header;
 pub mod letter;
 pub mod options;
-mod owner;
 pub mod params;
 pub mod recipient;
 pub mod reply;

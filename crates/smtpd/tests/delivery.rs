@@ -145,3 +145,43 @@ fn run_by_root_the_letter_belongs_to_the_owner_of_the_mailbox() {
     peer.ask("DATA", "451 4.3.0 ");
     daemon.wait_log("Permission denied");
 }
+
+#[test]
+fn run_by_root_a_link_in_the_place_of_a_draft_tells_the_others_nothing() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // An ordinary user's server reads nothing that he could not read himself.
+    }
+    let post = Post::new();
+    for (user, id) in [("levy", 12345), ("bob", 12346)] {
+        let home = post.dir.path().join(user);
+        std::fs::create_dir(&home).unwrap();
+        std::os::unix::fs::chown(&home, Some(id), Some(id)).unwrap();
+    }
+    let secret = post.dir.file("secret", "root's alone".repeat(100));
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let daemon = post.serve(&[]);
+    let mut peer = to_both(&daemon);
+    peer.ask("DATA", "354 ");
+    let draft = post.drafts("levy").remove(0);
+    std::fs::remove_file(&draft).unwrap();
+    symlink(&secret, &draft).unwrap();
+    peer.send("x\r\n.\r\n");
+    peer.expect("451 4.3.0 ");
+    daemon.wait_log("Permission denied");
+    assert_eq!((post.letters("levy").len(), post.letters("bob").len()), (0, 0));
+    assert_eq!(post.drafts("bob").len(), 0);
+}
+
+#[test]
+fn a_draft_that_was_cut_short_meanwhile_is_no_letter_for_the_others() {
+    let post = Post::new();
+    let daemon = post.serve(&[]);
+    let mut peer = to_both(&daemon);
+    peer.ask("DATA", "354 ");
+    let draft = post.drafts("levy").remove(0);
+    std::fs::remove_file(&draft).unwrap();
+    std::fs::write(&draft, "short").unwrap();
+    peer.send("x\r\n.\r\n");
+    peer.expect("451 4.3.0 ");
+    post.assert_nothing();
+}
