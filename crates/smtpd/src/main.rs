@@ -35,5 +35,6 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u
+    config.check()?;
     server.serve(|client| smtp_session(&config, client)) // accept, fork, reap
 }

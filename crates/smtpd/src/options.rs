@@ -9,6 +9,8 @@ use mailstore::{MailPattern, Users};
 
 use crate::address::is_domain;
 
+/// The users file unless `--users` says otherwise; pop3d's too.
+const USERS: &str = "/etc/forklore/users";
 /// Octets of a letter, unless `--max-size` says otherwise: 50 MiB.
 const MAX_SIZE: u64 = 50 << 20;
 /// Recipients of one letter; RFC 5321 §4.5.3.1.8 wants at least 100.
@@ -58,12 +60,13 @@ pub struct Config {
 
 /// Declares the options.
 pub fn declare(options: &mut Options) {
+    let users = format!("users file, shaped like passwd(5) (default {USERS})");
     let size = format!("largest letter; 0 = no limit (default {MAX_SIZE})");
     let recipients = format!("recipients of a letter, at least 100 (default {MAX_RECIPIENTS})");
     let free = format!("refuse letters when the disk has less left (default {MIN_FREE})");
     options.optopt("", "hostname", "our name (default: the machine's)", "NAME");
     options.optmulti("", "domain", "a local domain; repeatable (default: --hostname)", "D");
-    options.optopt("", "users", "users file, shaped like passwd(5); needed", "FILE");
+    options.optopt("", "users", &users, "FILE");
     options.optopt("", "mail", "where mail lies: ~ home, %u name (default ~/Maildir)", "PATTERN");
     options.optopt("", "max-size", &size, "BYTES");
     options.optopt("", "max-recipients", &recipients, "N");
@@ -88,9 +91,8 @@ impl Config {
         for domain in &domains {
             check_domain("domain", domain)?;
         }
-        let Some(users) = matches.opt_str("users") else {
-            return Err(Error::Usage("--users FILE is missing".into()));
-        };
+        let users = matches.opt_str("users").unwrap_or_else(|| USERS.into());
+        // Absolute, because a daemon goes to `/`.
         let users = std::path::absolute(Path::new(&users))
             .map_err(|source| Error::Io { what: format!("users {users}"), source })?;
         let config = Config {
@@ -106,12 +108,16 @@ impl Config {
             strict_space: matches.opt_present("strict-space"),
             vrfy: vrfy(matches)?,
         };
-        config.check_users()?;
+        config.check()?;
         Ok(config)
     }
 
-    /// The users file can be read, and has the user of `--postmaster`.
-    fn check_users(&self) -> Result<()> {
+    /// The users file can be read, and has the user of `--postmaster`. To be asked again after the
+    /// privileges are dropped: what root can read is not always what the server's user can.
+    ///
+    /// # Errors
+    /// `users FILE: reason`; that there is no such postmaster.
+    pub fn check(&self) -> Result<()> {
         let refused = |error: mailstore::Error| Error::Refused(error.to_string());
         let users = Users::open(&self.users).map_err(refused)?;
         let Some(name) = &self.postmaster else { return Ok(()) };
@@ -183,16 +189,30 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_table() {
-        let config = read(&["--users", "/dev/null", "--hostname", "red.test"]).unwrap();
+        let dir = testkit::TempDir::new();
+        let users = dir.file("users", "").display().to_string();
+        let config = read(&["--users", &users, "--hostname", "red.test"]).unwrap();
         assert_eq!(config.domains, ["red.test"]);
         assert_eq!((config.max_size, config.max_recipients), (52_428_800, 1000));
         assert!(!config.repair_bare_lf && !config.strict_space);
     }
 
     #[test]
+    fn the_users_file_is_that_of_all_daemons_unless_told_otherwise() {
+        match read(&[]) {
+            Ok(config) => assert_eq!(config.users, Path::new("/etc/forklore/users")),
+            Err(error) => {
+                let text = error.to_string();
+                assert!(text.starts_with("users /etc/forklore/users: "), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn a_bad_value_is_named() {
-        assert_eq!(complaint(&[]), "--users FILE is missing");
         assert_eq!(complaint(&["--users", "/no/f"]), "users /no/f: No such file or directory");
+        let dir = testkit::TempDir::new();
+        let users = dir.file("users", "").display().to_string();
         for args in [
             ["--hostname", "a..b"],
             ["--domain", "a b"],
@@ -203,7 +223,7 @@ mod tests {
             ["--mail", "~x"],
             ["--postmaster", "nobody-of-that-name"],
         ] {
-            let text = complaint(&["--users", "/dev/null", args[0], args[1]]);
+            let text = complaint(&["--users", &users, args[0], args[1]]);
             assert!(text.starts_with(args[0]), "{text}");
         }
     }

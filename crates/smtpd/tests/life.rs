@@ -4,6 +4,8 @@
 mod common;
 use common::*;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
@@ -27,8 +29,22 @@ fn complaint(args: &[&str], code: i32) -> String {
 fn a_missing_users_file_is_told_at_the_start() {
     let text = complaint(&["-l", "127.0.0.1:0", "--users", "/no/such/file"], 1);
     assert_eq!(text, "smtpd: users /no/such/file: No such file or directory\n");
-    let text = complaint(&["-l", "127.0.0.1:0"], 2);
-    assert!(text.starts_with("smtpd: --users FILE is missing\n"), "{text}");
+}
+
+#[test]
+fn a_users_file_that_the_servers_user_may_not_read_is_told_at_the_start() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // Only root can become somebody else.
+    }
+    let post = Post::new();
+    std::fs::set_permissions(&post.users, Permissions::from_mode(0o600)).unwrap();
+    let users = post.users.display().to_string();
+    let mut command = Command::new(SMTPD);
+    command.args(["-l", "127.0.0.1:0", "-u", "nobody", "-q", "--users", &users]);
+    let output = run(command, b"");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text, format!("smtpd: users {users}: Permission denied\n"));
 }
 
 #[test]
