@@ -13,8 +13,8 @@ use crate::reply::Reply;
 
 /// From so many `Received:` fields on a letter goes in circles (RFC 5321 §6.3).
 const MAX_RECEIVED: usize = 100;
-/// A letter over `--max-size` is read to its end, unless it is so much more than twice as large:
-/// then no end is to be expected.
+/// A letter that is known to be refused is read on to its end, unless that does not come within
+/// another `--max-size` and so many octets: then none is to be expected.
 const MAX_OVERRUN: u64 = 64 << 20;
 /// What is collected before it is written to the disk in one go.
 const CHUNK: usize = 64 * 1024;
@@ -39,6 +39,8 @@ pub struct Letter<'a> {
     /// Gone once the letter is known to be refused; the rest is read all the same.
     incoming: Option<Incoming<'a>>,
     failure: Option<delivery::Error>,
+    /// The size that the letter had when it was known to be refused.
+    refused_at: Option<u64>,
     pending: Vec<u8>,
 }
 
@@ -57,6 +59,7 @@ impl<'a> Letter<'a> {
             header: HeaderFilter::new(),
             incoming: Some(incoming),
             failure: None,
+            refused_at: None,
             pending: trace.as_bytes().to_vec(),
         }
     }
@@ -89,9 +92,14 @@ impl<'a> Letter<'a> {
         Ok(self.finish())
     }
 
-    fn check_sight_of_end(&self) -> io::Result<()> {
-        let max = self.config.max_size;
-        if max > 0 && self.unstuffer.octets() > max.saturating_mul(2).saturating_add(MAX_OVERRUN) {
+    /// A letter that is stored needs no other bound than `--max-size` and the disk.
+    fn check_sight_of_end(&mut self) -> io::Result<()> {
+        if self.incoming.is_some() {
+            return Ok(());
+        }
+        let octets = self.unstuffer.octets();
+        let refused_at = *self.refused_at.get_or_insert(octets);
+        if octets - refused_at > self.config.max_size.saturating_add(MAX_OVERRUN) {
             return Err(io::Error::new(ErrorKind::InvalidData, "a letter without an end"));
         }
         Ok(())

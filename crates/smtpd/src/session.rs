@@ -190,8 +190,10 @@ impl<'a, S: Read + Write> Session<'a, S> {
 /// A command line for the log and the transcript. A client may try AUTH, unasked, and what follows
 /// the mechanism is its password.
 fn masked(mut line: Vec<u8>) -> Vec<u8> {
-    if line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH ")) {
-        let secret = line.iter().enumerate().skip(5).find(|(_, b)| **b == b' ').map(|(at, _)| at);
+    let space = |b: &u8| matches!(b, b' ' | b'\t');
+    let is_auth = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
+    if is_auth && line.get(4).is_some_and(space) {
+        let secret = line.iter().enumerate().skip(5).find(|(_, b)| space(b)).map(|(at, _)| at);
         if let Some(at) = secret {
             line.truncate(at);
             line.extend_from_slice(b" ***");

@@ -60,11 +60,18 @@ fn config(dir: &Path) -> Config {
 
 /// The writes of a session that reads these pieces, and how it ended.
 fn converse(dir: &Path, pieces: &[&[u8]], end: Option<ErrorKind>) -> (Vec<String>, io::Result<()>) {
+    converse_as(&config(dir), pieces, end)
+}
+
+fn converse_as(
+    config: &Config,
+    pieces: &[&[u8]],
+    end: Option<ErrorKind>,
+) -> (Vec<String>, io::Result<()>) {
     let pieces = pieces.iter().filter(|p| !p.is_empty()).map(|p| p.to_vec()).collect();
     let mut script = Script { pieces, end, written: Vec::new() };
     let caller = Caller { name: "test".into(), ip: None, is_loopback: true };
-    let config = config(dir);
-    let ended = Session::new(&config, caller, &mut script, &mut Transcript::none()).run();
+    let ended = Session::new(config, caller, &mut script, &mut Transcript::none()).run();
     let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).unwrap();
     (script.written.iter().map(text).collect(), ended)
 }
@@ -157,5 +164,31 @@ fn lines_and_letters_without_an_end_are_given_up() {
         assert!(ended.is_ok(), "{ended:?}");
         assert!(written.last().unwrap().starts_with("421 4.7.0 "), "{written:?}");
         assert_eq!(letters(dir.path()), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_refused_letter_without_an_end_is_given_up_also_where_no_size_is_too_large() {
+    let dir = testkit::TempDir::new();
+    let config = Config { max_size: 0, ..config(dir.path()) };
+    let piece = [b'x'; 32 * 1024];
+    // A bare CR: the letter is refused from its start.
+    let mut pieces = vec![ENVELOPE.as_bytes(), b"\rx"];
+    pieces.extend(std::iter::repeat_n(&piece[..], 3000));
+    let (written, ended) = converse_as(&config, &pieces, Some(ErrorKind::NotConnected));
+    assert!(ended.is_ok(), "{ended:?}");
+    assert!(written.last().unwrap().starts_with("421 4.7.0 "), "{written:?}");
+}
+
+#[test]
+fn what_follows_auth_is_masked_behind_any_white_space() {
+    for (line, shown) in [
+        ("AUTH PLAIN c2VjcmV0", "AUTH PLAIN ***"),
+        ("auth\tplain\tc2VjcmV0", "auth\tplain ***"),
+        ("AUTH  PLAIN c2VjcmV0", "AUTH  ***"),
+        ("AUTH PLAIN", "AUTH PLAIN"),
+        ("AUTHOR a b", "AUTHOR a b"),
+    ] {
+        assert_eq!(masked(line.into()), shown.as_bytes());
     }
 }
