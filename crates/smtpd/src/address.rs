@@ -70,6 +70,29 @@ pub fn bare(input: &[u8]) -> Result<Path, BadAddress> {
     if scan.rest.is_empty() { Ok(found) } else { Err(scan.trouble()) }
 }
 
+/// A name as the local part of an address: in quotes where it needs them (RFC 5321 §4.1.2).
+#[must_use]
+pub fn local_part(name: &[u8]) -> String {
+    let plain = |part: &[u8]| !part.is_empty() && part.iter().all(|&b| is_atext(b));
+    if name.split(|&b| b == b'.').all(plain) {
+        return ascii(name);
+    }
+    let mut quoted = String::from("\"");
+    for c in ascii(name).chars() {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted + "\""
+}
+
+/// Text of a file for a reply, which is ASCII (RFC 5321 §4.2): what does not print becomes `?`.
+#[must_use]
+pub fn ascii(text: &[u8]) -> String {
+    text.iter().map(|&b| if matches!(b, 32..=126) { char::from(b) } else { '?' }).collect()
+}
+
 /// A domain by the letter of RFC 5321 §4.1.2: letters, digits and inner hyphens between dots.
 #[must_use]
 pub fn is_domain(text: &[u8]) -> bool {
@@ -312,6 +335,22 @@ mod tests {
         }
         assert!(path(format!("<a@{}>", "x".repeat(64)).as_bytes()).is_err());
         assert!(path(format!("<a@{}>", "x".repeat(63)).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_name_is_quoted_where_an_address_needs_it() {
+        for (name, local) in [
+            ("o'brien", "o'brien"),
+            ("a.b", "a.b"),
+            ("a b", "\"a b\""),
+            ("a\"\\", "\"a\\\"\\\\\""),
+            (".a", "\".a\""),
+            ("", "\"\""),
+            ("\u{e9}", "\"??\""),
+        ] {
+            assert_eq!(local_part(name.as_bytes()), local);
+            assert!(bare(format!("{local}@red.test").as_bytes()).is_ok());
+        }
     }
 
     #[test]

@@ -85,9 +85,10 @@ const COMMANDS: &[Command] = &[
     not_done("BDAT"),
 ];
 
-/// The row of the command that a line begins with, and the rest of the line. Any case will do.
+/// The row of the command that a line begins with, and the rest of the line. Any case will do, and
+/// any white space behind the verb (RFC 5321 §4.1.1).
 pub(crate) fn find(line: &[u8]) -> Option<(&'static Command, &[u8])> {
-    let end = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
+    let end = line.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(line.len());
     let (verb, rest) = line.split_at_checked(end)?;
     Some((row(verb)?, rest))
 }

@@ -18,8 +18,8 @@ pub const MAX_COMMAND: usize = 512;
 pub const MAX_MAIL_EXTRA: usize = 26 + 17;
 /// So many commands that break the protocol, since the last letter, end the session.
 const MAX_BAD_COMMANDS: u32 = 50;
-/// So many refused recipients end the session: it is guessing names.
-const MAX_REFUSED_RECIPIENTS: u32 = 1000;
+/// So many names that nobody has end the session, whether RCPT or VRFY asks: it is guessing.
+const MAX_UNKNOWN_NAMES: u32 = 1000;
 
 /// What is to be done about a command.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct Dialogue<'a> {
     hello: Hello,
     envelope: Envelope,
     bad_commands: u32,
-    refused_recipients: u32,
+    unknown_names: u32,
 }
 
 impl<'a> Dialogue<'a> {
@@ -55,7 +55,7 @@ impl<'a> Dialogue<'a> {
             hello: Hello { name: String::new(), extended: false },
             envelope: Envelope::default(),
             bad_commands: 0,
-            refused_recipients: 0,
+            unknown_names: 0,
         }
     }
 
@@ -153,7 +153,8 @@ impl<'a> Dialogue<'a> {
         if !is_domain(&plain) && !is_literal(argument) {
             return Action::Answer(Reply::new(501, "5.5.4", "Not a domain or address literal"));
         }
-        let name = argument.escape_ascii().to_string();
+        // ASCII alone, see above.
+        let name = String::from_utf8_lossy(argument).into_owned();
         let from = self.caller.ip.map(|ip| format!(" {}", literal(ip))).unwrap_or_default();
         let hello = Reply::plain(250, format!("{} greets {name}{from}", self.config.hostname));
         self.hello = Hello { name, extended };
@@ -206,7 +207,7 @@ impl<'a> Dialogue<'a> {
 
     /// The slides' `MAIL FROM:<frol>`: somebody of this machine.
     fn qualified(&self, name: &[u8]) -> Result<String, Reply> {
-        let text = format!("{}@{}", name.escape_ascii(), self.config.hostname);
+        let text = format!("{}@{}", address::local_part(name), self.config.hostname);
         match address::bare(text.as_bytes()) {
             Ok(Path::Mailbox(mailbox)) => Ok(mailbox.text),
             _ => Err(Reply::new(501, "5.1.7", "Bad sender: it needs a domain")),
@@ -241,14 +242,24 @@ impl<'a> Dialogue<'a> {
                 Action::Answer(Reply::new(250, "2.1.5", "Recipient accepted"))
             }
             Err(reply) => {
-                self.refused_recipients += u32::from(reply.code() == 550);
-                if self.refused_recipients >= MAX_REFUSED_RECIPIENTS {
-                    let reply = Reply::new(421, "4.7.0", "Too many unknown recipients, closing");
-                    return Action::Leave(reply);
-                }
-                Action::Answer(reply)
+                let count = if reply.code() < 500 {
+                    &mut self.envelope.deferred
+                } else {
+                    &mut self.envelope.rejected
+                };
+                *count += 1;
+                self.answer_about_name(reply)
             }
         }
+    }
+
+    /// The answer to RCPT or VRFY. Who asks for a name that nobody has is counted.
+    fn answer_about_name(&mut self, reply: Reply) -> Action {
+        self.unknown_names += u32::from(reply.code() == 550);
+        if self.unknown_names >= MAX_UNKNOWN_NAMES {
+            return Action::Leave(Reply::new(421, "4.7.0", "Too many unknown names, closing"));
+        }
+        Action::Answer(reply)
     }
 
     fn recipient(&self, argument: &[u8]) -> Result<recipient::Recipient, Reply> {
@@ -267,10 +278,15 @@ impl<'a> Dialogue<'a> {
     }
 
     /// DATA (RFC 5321 §4.1.1.4). Where all recipients were refused, so is the letter
-    /// (RFC 2920 §3.1).
+    /// (RFC 2920 §3.1): for now where each of them was refused for now, since a 5yz would tell that
+    /// the same sequence of commands is of no use later (RFC 5321 §4.2.1).
     pub(crate) fn data(&mut self) -> Action {
         if self.state == State::Rcpt {
             return Action::Letter;
+        }
+        if self.envelope.deferred > 0 && self.envelope.rejected == 0 {
+            let text = "No recipient can be taken now, try again later";
+            return Action::Answer(Reply::new(451, "4.3.0", text));
         }
         Action::Answer(Reply::new(554, "5.5.1", "No valid recipients"))
     }
@@ -294,7 +310,7 @@ impl<'a> Dialogue<'a> {
             let text = "Cannot VRFY, but will take letters and try";
             return Action::Answer(Reply::new(252, "2.5.2", text));
         }
-        Action::Answer(verify(self.config, argument))
+        self.answer_about_name(verify(self.config, argument))
     }
 
     pub(crate) fn quit(&mut self) -> Action {

@@ -35,6 +35,10 @@ pub struct Envelope {
     pub recipients: Vec<Recipient>,
     /// RCPT commands that were accepted.
     pub accepted: usize,
+    /// RCPT commands that were refused for now (4yz).
+    pub deferred: usize,
+    /// RCPT commands that were refused for good (5yz).
+    pub rejected: usize,
 }
 
 impl Envelope {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use mailstore::{User, Users};
 use nix::ifaddrs::getifaddrs;
 
-use crate::address::{Mailbox, Path, literal_ip};
+use crate::address::{self, Mailbox, Path, literal_ip};
 use crate::options::Config;
 use crate::reply::Reply;
 
@@ -57,12 +57,11 @@ pub fn resolve(config: &Config, path: &Path) -> Result<Recipient, Reply> {
         log::error!("{error}");
         Reply::new(451, "4.3.0", "The mailbox cannot be used now, try again later")
     })?;
-    let name = user.name.escape_ascii().to_string();
     let address = match path {
         Path::Mailbox(mailbox) => mailbox.text.clone(),
-        _ => format!("{name}@{}", config.hostname),
+        _ => format!("{}@{}", address::local_part(&user.name), config.hostname),
     };
-    Ok(Recipient { user: name, address, maildir })
+    Ok(Recipient { user: user.name.escape_ascii().to_string(), address, maildir })
 }
 
 /// The Maildir of the first user of the file: where the room on the disk is measured before there

@@ -80,7 +80,7 @@ fn by_full_name(config: &Config, wanted: &[u8]) -> Reply {
 /// `Full Name <name@domain>`.
 fn shown(config: &Config, user: &User) -> String {
     let domain = config.domains.first().unwrap_or(&config.hostname);
-    let (full, name) = (full_name(user).escape_ascii().to_string(), user.name.escape_ascii());
+    let (full, name) = (address::ascii(full_name(user)), address::local_part(&user.name));
     let space = if full.is_empty() { "" } else { " " };
     format!("{full}{space}<{name}@{domain}>")
 }

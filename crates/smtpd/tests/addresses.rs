@@ -24,6 +24,8 @@ fn senders_of_every_lawful_shape_are_taken() {
         "FROM:<a@[127.0.0.1]>",
         "FROM:<a@[IPv6:::1]>",
         "FROM:<frol>",
+        "FROM:<o'brien>",
+        "FROM:<\"a b\">",
         "FROM:<a+b=c@d.test>",
         "FROM:<a@b.test> SIZE=1 BODY=8BITMIME",
         "FROM:<a@b.test> body=7bit",

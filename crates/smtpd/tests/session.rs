@@ -78,6 +78,7 @@ fn verbs_are_taken_in_any_case_and_with_spaces_behind() {
     peer.ask("data \t ", "354 ");
     peer.send("x\r\n.\r\n");
     peer.expect("250 ");
+    peer.ask("noop\t", "250 ");
     peer.ask("quit ", "221 ");
     assert_eq!(post.letter("levy"), "x\n");
     assert!(post.letters("levy")[0].starts_with("Return-Path: <A@b.test>\n"));
@@ -156,13 +157,17 @@ fn vrfy_tells_full_names_and_keeps_the_transaction() {
 fn vrfy_finds_full_names_and_tells_of_ambiguous_ones() {
     let post = Post::new();
     let line = |name: &str, full: &str| format!("{name}:x:::{full}:/nowhere:\n");
-    let mut users = line("fred", "Fred Smith") + &line("smith2", "Jane SMITH,room 2");
+    let mut users = line("o'brien", "Miles O'Brien") + &line("a b", "Two Words");
+    users += &line("fred", "Fred Smith");
+    users += &line("smith2", "Jane SMITH,room 2");
     for n in 0..30 {
         users += &line(&format!("u{n}"), "Legion");
     }
     std::fs::write(&post.users, users).unwrap();
     let daemon = post.serve(&[]);
     let mut peer = greeted(&daemon);
+    peer.ask("VRFY O'Brien", "250 2.1.5 Miles O'Brien <o'brien@red.test>\r\n");
+    peer.ask("VRFY Words", "250 2.1.5 Two Words <\"a b\"@red.test>\r\n");
     peer.ask("VRFY Jane", "250 2.1.5 Jane SMITH <smith2@red.test>\r\n");
     peer.ask("VRFY fred smith", "250 2.1.5 Fred Smith <fred@red.test>\r\n");
     peer.ask("VRFY Fred", "250 2.1.5 Fred Smith <fred@red.test>\r\n");
@@ -269,6 +274,39 @@ fn where_all_recipients_are_refused_data_is_too_and_nothing_is_stored() {
     peer.ask("RCPT TO:<levy@red.test>", "250 ");
     peer.ask("QUIT", "221 ");
     post.assert_nothing();
+}
+
+#[test]
+fn where_all_recipients_are_refused_for_now_data_is_too() {
+    let post = Post::new();
+    // A user without a home has no mailbox, for now.
+    let levy = std::fs::read_to_string(&post.users).unwrap();
+    std::fs::write(&post.users, levy + "homeless:x\n").unwrap();
+    let daemon = post.serve(&[]);
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("RCPT TO:<homeless@red.test>", "451 4.3.0 ");
+    peer.ask("DATA", "451 4.3.0 ");
+    peer.ask("RCPT TO:<x@red.test>", "550 5.1.1 ");
+    peer.ask("DATA", "554 5.5.1 ");
+    peer.ask("RSET", "250 ");
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("DATA", "554 5.5.1 ");
+    peer.ask("RCPT TO:<homeless@red.test>", "451 4.3.0 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+    peer.ask("DATA", "354 ");
+}
+
+#[test]
+fn a_client_that_guesses_names_is_sent_away_whichever_command_it_asks_with() {
+    let post = Post::new();
+    let daemon = post.serve(&[]);
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.send("VRFY x\r\nRCPT TO:<x@red.test>\r\n".repeat(600));
+    let all = String::from_utf8(peer.rest()).unwrap();
+    assert_eq!(all.matches("550 5.1.1 ").count(), 999);
+    assert!(all.ends_with("421 4.7.0 Too many unknown names, closing\r\n"), "{all}");
 }
 
 #[test]
