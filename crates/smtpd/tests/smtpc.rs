@@ -182,3 +182,17 @@ fn no_server_is_exit_1() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stderr(&output), format!("smtpc: connect to {addr}: Connection refused\n"));
 }
+
+#[test]
+fn a_file_of_the_name_of_a_temporary_file_is_in_nobodys_way() {
+    let post = Post::new();
+    let daemon = post.serve(&[]);
+    // The shell becomes smtpc and keeps its process id.
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", ": >\"$TMPDIR/smtpc-$$\"; exec \"$@\"", "sh", SMTPC]);
+    command.args(["-s", &daemon.addr().to_string(), "-f", "", "levy@red.test"]);
+    command.env("TMPDIR", post.dir.path());
+    let output = run(command, LETTER.as_bytes());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(post.letter("levy"), LETTER.replace("\r\n", "\n"));
+}

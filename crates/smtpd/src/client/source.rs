@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use forknet::{Error, Result};
 use netascii::dot::Stuffer;
@@ -78,7 +79,10 @@ impl Source {
 
 /// Copies a stream to a temporary file that has lost its name already.
 fn spool(input: &mut File) -> Result<File> {
-    let path = std::env::temp_dir().join(format!("smtpc-{}", std::process::id()));
+    // The time keeps what a killed smtpc left behind, or somebody put there, out of the way.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let name = format!("smtpc-{}-{}", std::process::id(), now.as_nanos());
+    let path = std::env::temp_dir().join(name);
     let broken = || Error::io(format!("temporary file {}", path.display()));
     let mut options = OpenOptions::new();
     let mut file =
