@@ -13,10 +13,11 @@ use crate::address::is_domain;
 const USERS: &str = "/etc/forklore/users";
 /// Octets of a letter, unless `--max-size` says otherwise: 50 MiB.
 const MAX_SIZE: u64 = 50 << 20;
-/// Recipients of one letter; RFC 5321 §4.5.3.1.8 wants at least 100.
+/// Recipients of one letter; RFC 5321 §4.5.3.1.8 wants at least 100, which is left to the
+/// administrator who says less.
 const MAX_RECIPIENTS: usize = 1000;
 /// The least number of recipients that may be asked for, from the same section.
-const LEAST_RECIPIENTS: u64 = 100;
+const LEAST_RECIPIENTS: u64 = 1;
 /// Octets that must stay free on the disk, unless `--min-free` says otherwise.
 const MIN_FREE: u64 = 256 << 10;
 
@@ -62,7 +63,7 @@ pub struct Config {
 pub fn declare(options: &mut Options) {
     let users = format!("users file, shaped like passwd(5) (default {USERS})");
     let size = format!("largest letter; 0 = no limit (default {MAX_SIZE})");
-    let recipients = format!("recipients of a letter, at least 100 (default {MAX_RECIPIENTS})");
+    let recipients = format!("recipients of a letter (default {MAX_RECIPIENTS})");
     let free = format!("refuse letters when the disk has less left (default {MIN_FREE})");
     options.optopt("", "hostname", "our name (default: the machine's)", "NAME");
     options.optmulti("", "domain", "a local domain; repeatable (default: --hostname)", "D");
@@ -217,7 +218,7 @@ mod tests {
             ["--hostname", "a..b"],
             ["--domain", "a b"],
             ["--max-size", "-1"],
-            ["--max-recipients", "99"],
+            ["--max-recipients", "0"],
             ["--min-free", "x"],
             ["--vrfy", "me"],
             ["--mail", "~x"],
