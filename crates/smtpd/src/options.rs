@@ -16,7 +16,7 @@ const MAX_SIZE: u64 = 50 << 20;
 /// Recipients of one letter; RFC 5321 §4.5.3.1.8 wants at least 100, which is left to the
 /// administrator who says less.
 const MAX_RECIPIENTS: usize = 1000;
-/// The least number of recipients that may be asked for, from the same section.
+/// The least that may be asked for: with none no letter could be taken.
 const LEAST_RECIPIENTS: u64 = 1;
 /// Octets that must stay free on the disk, unless `--min-free` says otherwise.
 const MIN_FREE: u64 = 256 << 10;
