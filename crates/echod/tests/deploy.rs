@@ -1,13 +1,16 @@
-//! Pid file, daemon, inetd, endpoints, limits.
+//! Pid file, daemon, endpoints, limits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::{Shutdown, TcpListener};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+};
 use nix::unistd::{Pid, geteuid};
 use testkit::{Daemon, Peer, TempDir, children, file_of_descriptor, run, state, wait_until};
 
@@ -86,64 +89,6 @@ fn a_daemon_that_cannot_listen_says_so_to_its_starter() {
 }
 
 #[test]
-fn under_inetd_standard_input_is_the_client() {
-    let (server, mut client) = tcp_pair();
-    let mut echod = inetd(&OwnedFd::from(server), &["-i"]);
-    client.write_all(b"hello").unwrap();
-    client.shutdown(Shutdown::Write).unwrap();
-    let mut echo = String::new();
-    client.read_to_string(&mut echo).unwrap();
-    assert_eq!(echo, "hello"); // and no log line, though standard error is the client too
-    assert!(echod.wait().unwrap().success());
-}
-
-#[test]
-fn under_inetd_a_pipe_works_too() {
-    let output = run(command(&["-i", "-q"]), b"hello");
-    assert!(output.status.success());
-    assert_eq!(output.stdout, b"hello");
-}
-
-#[test]
-fn under_inetd_wait_the_passed_listener_is_served() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    let mut echod = inetd(&OwnedFd::from(listener), &["-i"]);
-    for _ in 0..3 {
-        let mut peer = Peer::connect(addr);
-        peer.send("hello\n");
-        peer.expect("hello\n");
-    }
-    kill(Pid::from_raw(echod.id() as i32), Signal::SIGTERM).unwrap();
-    assert_eq!(echod.wait().unwrap().code(), Some(0));
-}
-
-#[test]
-fn under_inetd_wait_the_server_ends_when_nobody_comes_for_the_idle_limit() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    let mut echod = inetd(&OwnedFd::from(listener), &["-i", "-t", "0.5"]);
-    let mut peer = Peer::connect(addr);
-    peer.send("hello\n");
-    peer.expect("hello\n");
-    drop(peer);
-    assert_eq!(echod.wait().unwrap().code(), Some(0));
-}
-
-/// As inetd starts it: descriptors 0, 1 and 2 are one socket.
-fn inetd(socket: &OwnedFd, args: &[&str]) -> std::process::Child {
-    let twin = || Stdio::from(socket.try_clone().unwrap());
-    let mut command = command(args);
-    command.stdin(twin()).stdout(twin()).stderr(twin()).spawn().unwrap()
-}
-
-fn tcp_pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (listener.accept().unwrap().0, client)
-}
-
-#[test]
 fn a_star_answers_both_families_and_logs_ipv4_plainly() {
     let daemon = echod(&["-l", "*:0"]);
     let listening = daemon.listening();
@@ -192,6 +137,21 @@ fn a_stale_unix_socket_is_replaced_a_live_one_and_a_plain_file_are_refused() {
     std::fs::write(&path, "precious").unwrap();
     assert_eq!(run(command(&["-l", &listen]), b"").status.code(), Some(1));
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+}
+
+#[test]
+fn a_live_unix_socket_whose_queue_is_full_is_refused_and_not_waited_for() {
+    let dir = TempDir::new();
+    let path = dir.path().join("sock");
+    let (family, kind) = (AddressFamily::Unix, SockType::Stream);
+    let live = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(live.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+    listen(&live, Backlog::new(0).unwrap()).unwrap();
+    let _first_in_queue = UnixStream::connect(&path).unwrap();
+    let refused = run(command(&["-l", &format!("unix:{}", path.display())]), b"");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("Address already in use"), "{said}");
 }
 
 #[test]

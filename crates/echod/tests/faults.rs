@@ -1,11 +1,13 @@
-//! Out of descriptors, out of processes, a stopped parent.
+//! Out of descriptors, out of processes, a stopped parent, a log that nobody reads.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
-use std::net::TcpStream;
-use std::process::Command;
+use std::io::{BufRead, BufReader, PipeReader, pipe};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use testkit::{Daemon, Peer, children, state, wait_until};
@@ -117,4 +119,44 @@ fn when_fork_fails_the_client_gets_an_end_of_file_and_nothing_leaks() {
     daemon.wait_log("fork: Resource temporarily unavailable");
     wait_until("the last one is closed", || testkit::descriptors(daemon.pid()) == before);
     assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// The port from the log's line, which is all that is ever read of the log.
+fn with_unread_log(args: &[&str]) -> (Child, SocketAddr, PipeReader) {
+    let (reader, writer) = pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    let mut command = Command::new(ECHOD);
+    command.args(["-l", "127.0.0.1:0"]).args(args).stderr(writer);
+    let child = command.spawn().unwrap();
+    drop(command);
+    let mut log = BufReader::with_capacity(1, reader);
+    let mut line = String::new();
+    while !line.contains("listening on ") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the server ended");
+    }
+    let addr = line.trim_end().split_once("listening on ").unwrap().1.parse().unwrap();
+    (child, addr, log.into_inner())
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_neither_the_server_nor_its_end() {
+    for has_reader in [true, false] {
+        let (mut echod, addr, reader) = with_unread_log(&["-t", "0.2"]);
+        let _full = has_reader.then_some(reader);
+        let mut silent: Vec<_> = (0..3).map(|_| Peer::connect(addr)).collect();
+        for _ in 0..60 {
+            let mut peer = Peer::connect(addr);
+            peer.send("hello\n");
+            peer.expect("hello\n");
+        }
+        assert!(silent.iter_mut().all(|peer| peer.rest().is_empty()));
+        kill(Pid::from_raw(echod.id() as i32), Signal::SIGTERM).unwrap();
+        let mut status = None;
+        wait_until("the server ends", || {
+            status = echod.try_wait().unwrap();
+            status.is_some()
+        });
+        assert_eq!(status.unwrap().code(), Some(0));
+    }
 }

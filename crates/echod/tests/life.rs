@@ -188,8 +188,10 @@ fn a_killed_parent_leaves_its_sessions_alone_and_a_restart_binds_at_once() {
 }
 
 #[test]
-fn a_child_has_default_signals_one_task_and_no_listener() {
-    let daemon = echod(&[]);
+fn a_child_has_no_handler_one_task_and_nothing_of_the_parents() {
+    let dir = TempDir::new();
+    let pid_file = dir.path().join("echod.pid");
+    let daemon = echod(&["-p", pid_file.to_str().unwrap()]);
     let before = descriptors(daemon.pid());
     let _first = talk(&daemon);
     let _second = talk(&daemon);
@@ -201,9 +203,13 @@ fn a_child_has_default_signals_one_task_and_no_listener() {
         };
         assert_eq!(u64::from_str_radix(&field("SigBlk:"), 16), Ok(0));
         assert_eq!(u64::from_str_radix(&field("SigCgt:"), 16), Ok(0));
+        let ignored = u64::from_str_radix(&field("SigIgn:"), 16).unwrap();
+        // A log without a reader is an error of write, no death.
+        assert_ne!(ignored & 1 << (Signal::SIGPIPE as u32 - 1), 0);
         assert_eq!(field("Threads:"), "1");
         let sockets = (0..64).filter(|fd| socket_of(child, *fd).is_some()).count();
         assert_eq!(sockets, 1, "its own client's, and no other");
+        assert!((0..64).all(|fd| file_of_descriptor(child, fd) != Some(pid_file.clone())));
     }
     assert_eq!(descriptors(daemon.pid()), before, "the parent holds no client's socket");
 }

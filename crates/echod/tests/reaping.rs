@@ -6,7 +6,7 @@ use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use testkit::{Daemon, Peer, children, descriptors, sockets_in, wait_until, zombies};
+use testkit::{Daemon, Peer, children, descriptors, sockets_in, state, wait_until, zombies};
 
 const ECHOD: &str = env!("CARGO_BIN_EXE_echod");
 
@@ -120,4 +120,20 @@ fn wait_in_the_handler_leaves_fewer_zombies_than_clients_but_some() {
     assert!(zombies(daemon.pid()).len() < clients);
     println!("{} zombies after {clients} clients", zombies(daemon.pid()).len());
     assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// SIGCHLD comes for a child that was only stopped, too; a handler that blocks in wait would then
+/// keep SIGTERM out until some child ends.
+#[test]
+fn under_wait_a_stopped_child_does_not_keep_the_server_from_its_clients_and_its_end() {
+    let daemon = echod(&["--reap", "wait", "--grace", "0"]);
+    let mut peer = Peer::connect(daemon.addr());
+    peer.send("hello\n");
+    peer.expect("hello\n");
+    let child = children(daemon.pid())[0];
+    kill(Pid::from_raw(child), Signal::SIGSTOP).unwrap();
+    wait_until("the child has stopped", || state(child) == Some('T'));
+    echo_once(daemon.addr());
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(state(child).is_none());
 }

@@ -82,7 +82,10 @@ pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCo
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Answer(text)) => match writeln!(io::stdout(), "{text}") {
             Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
+            Err(error) => {
+                complain(&format!("{name}: standard output: {}", reason(&error)));
+                ExitCode::FAILURE
+            }
         },
         Err(Error::Usage(text)) => {
             complain(&format!("{name}: {text}\nTry '{name} --help' for more."));

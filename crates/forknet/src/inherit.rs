@@ -1,11 +1,14 @@
 //! Standard input as a superserver hands it over: a client, or a socket to wait on.
 
+use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{SockType, SockaddrStorage, getpeername, getsockopt, sockopt};
+use nix::sys::stat::fstat;
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::accept::Peer;
 use crate::error::{Error, Result};
@@ -18,23 +21,26 @@ use crate::scoreboard::Progress;
 pub(crate) enum StandardInput {
     /// inetd's `nowait`: the client itself.
     Client(Connection, Peer),
-    /// inetd's `wait`: the listening socket, or a UDP socket with a datagram waiting.
+    /// inetd's `wait`: the listening socket.
     Listener(Listener),
+    /// inetd's `wait` for UDP: the bound socket, with a datagram waiting.
+    Datagrams(Listener),
 }
 
 /// Looks at descriptor 0.
 pub(crate) fn standard_input(idle: Duration) -> Result<StandardInput> {
-    let stdin = io::stdin();
-    let input = duplicate(stdin.as_fd())?;
-    match getsockopt(&input, sockopt::SockType) {
+    let input = duplicate(io::stdin())?;
+    let kind = match getsockopt(&input, sockopt::SockType) {
         Err(Errno::ENOTSOCK) => {
-            let output = duplicate(io::stdout().as_fd())?;
+            let output = duplicate(io::stdout())?;
             let conn = Connection::pipe(input, output, idle, Progress::unshared());
             return Ok(StandardInput::Client(conn, Peer::Pipe));
         }
-        Err(errno) => return Err(Error::os("standard input")(errno)),
-        Ok(SockType::Datagram) => return Listener::inherited(input).map(StandardInput::Listener),
-        Ok(_) => {}
+        kind => kind.map_err(Error::os("standard input"))?,
+    };
+    let_go_of_copies(&input)?;
+    if kind == SockType::Datagram {
+        return Listener::inherited(input).map(StandardInput::Datagrams);
     }
     if getsockopt(&input, sockopt::AcceptConn) == Ok(true) {
         return Listener::inherited(input).map(StandardInput::Listener);
@@ -44,6 +50,30 @@ pub(crate) fn standard_input(idle: Duration) -> Result<StandardInput> {
         getpeername::<SockaddrStorage>(input.as_raw_fd()).map_or(Peer::Unix, |n| Peer::of(&n));
     let conn = Connection::socket(input, idle, Progress::unshared());
     Ok(StandardInput::Client(conn, peer))
+}
+
+/// inetd leaves the socket at descriptors 0, 1 and 2. From now on `input` is the only one, so that
+/// no child keeps the listening socket and nothing but the session speaks to a client.
+fn let_go_of_copies(input: &OwnedFd) -> Result<()> {
+    let what = "standard input: /dev/null";
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+    let null = null.map_err(Error::io(what))?;
+    let to_null = || {
+        if same_file(input, io::stdout()) {
+            dup2_stdout(&null)?;
+        }
+        if same_file(input, io::stderr()) {
+            dup2_stderr(&null)?;
+        }
+        dup2_stdin(&null)
+    };
+    to_null().map_err(Error::os(what))
+}
+
+/// True when two descriptors are of one file or socket.
+pub(crate) fn same_file(a: impl AsFd, b: impl AsFd) -> bool {
+    let file = |fd: BorrowedFd<'_>| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    file(a.as_fd()).is_ok_and(|a| file(b.as_fd()) == Ok(a))
 }
 
 fn duplicate(fd: impl AsFd) -> Result<OwnedFd> {

@@ -11,11 +11,13 @@ use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::error::{Error, Result};
 
-/// A pid file that this process has locked. Dropping it removes it.
+/// A pid file that this process has locked. Its owner removes it by dropping it; a child that drops
+/// its copy only closes it.
 #[derive(Debug)]
 pub(crate) struct PidFile {
     path: PathBuf,
     file: File,
+    owner: u32,
 }
 
 impl PidFile {
@@ -33,10 +35,11 @@ impl PidFile {
             if !is_still(&file, path) {
                 continue; // its last owner removed it while we waited for the lock
             }
-            let pid = format!("{}\n", std::process::id());
+            let owner = std::process::id();
             let written = file.set_len(0).and_then(|()| file.rewind());
-            written.and_then(|()| file.write_all(pid.as_bytes())).map_err(Error::io(what()))?;
-            return Ok(PidFile { path: path.to_owned(), file });
+            let written = written.and_then(|()| file.write_all(format!("{owner}\n").as_bytes()));
+            written.map_err(Error::io(what()))?;
+            return Ok(PidFile { path: path.to_owned(), file, owner });
         }
     }
 }
@@ -44,7 +47,7 @@ impl PidFile {
 impl Drop for PidFile {
     /// After dropping privileges the folder may be out of reach; an empty file is left then.
     fn drop(&mut self) {
-        if std::fs::remove_file(&self.path).is_err() {
+        if self.owner == std::process::id() && std::fs::remove_file(&self.path).is_err() {
             let emptied = self.file.set_len(0);
             debug!("pid file {} not removed, emptied: {emptied:?}", self.path.display());
         }

@@ -10,7 +10,7 @@ pub enum Reaper {
     /// `while (waitpid(-1, &stat, WNOHANG) > 0)`: no zombie is left.
     #[default]
     Waitpid,
-    /// `wait(&stat)` once a signal: signals are not queued, some zombies stay.
+    /// One child for each signal, as `wait(&stat)` does: signals are not queued, some zombies stay.
     Wait,
     /// No handler: every child stays a zombie.
     None,
@@ -37,15 +37,17 @@ static NOTED: AtomicUsize = AtomicUsize::new(0);
 /// for many children; wait for all of them, without blocking.
 pub(crate) fn reaper() {
     let errno = Errno::last(); //                           the interrupted call must keep its own
-    while !table_is_full() && note_one(libc::WNOHANG) {}
+    while !table_is_full() && note_one() {}
     errno.set();
 }
 
 /// Slide "Version of SIGCHLD Handler That Calls wait": one child a signal, which is not enough.
+/// That it may block is a second fault of wait(2), left out here: SIGCHLD also comes when a child
+/// is only stopped, and then the server would hear nothing more, not even SIGTERM.
 pub(crate) fn sig_chld_wait() {
     let errno = Errno::last();
     if !table_is_full() {
-        note_one(0);
+        note_one();
     }
     errno.set();
 }
@@ -54,11 +56,11 @@ fn table_is_full() -> bool {
     NOTED.load(Relaxed) == TABLE_SIZE
 }
 
-/// Waits for one child and notes it; false when there was none.
-fn note_one(options: i32) -> bool {
+/// Takes one ended child off the process table and notes it; false when there was none.
+fn note_one() -> bool {
     let mut status = 0;
     // SAFETY: `status` is live for the call and is all that waitpid writes to.
-    let pid = unsafe { libc::waitpid(-1, &raw mut status, options) };
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
     if pid <= 0 {
         return false;
     }

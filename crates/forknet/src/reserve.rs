@@ -40,8 +40,13 @@ impl Reserve {
             had_reserve && accept(listener).map(|(conn, _)| refuse(&conn, words)).is_ok();
         self.file = File::open("/dev/null").ok();
         if !answered {
-            self.rest_until = Some(Instant::now() + REST);
+            self.rest_a_while();
         }
+    }
+
+    /// Leaves the listeners alone for a moment: what cannot be received would keep them readable.
+    pub(crate) fn rest_a_while(&mut self) {
+        self.rest_until = Some(Instant::now() + REST);
     }
 
     /// For a child, which needs none.

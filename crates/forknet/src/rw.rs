@@ -131,12 +131,13 @@ impl Connection {
         if self.ended || !self.is_socket || self.shutdown_write().is_err() {
             return;
         }
-        self.idle = LINGER;
         self.shutdown = None;
         self.turn = Turn { reading: true, since: None, octets: 0 };
+        let until = Instant::now() + LINGER;
         let mut scrap = [0; 4096];
         let mut thrown = 0;
         while thrown < LINGER_OCTETS {
+            self.idle = until.saturating_duration_since(Instant::now());
             match self.read(&mut scrap) {
                 Ok(0) | Err(_) => return,
                 Ok(n) => thrown += n,
@@ -147,11 +148,12 @@ impl Connection {
     fn wait_readable(&mut self) -> io::Result<()> {
         let allowance = self.turn.allowance(self.idle);
         let heed = if self.turn.octets == 0 { self.shutdown.as_ref() } else { None };
-        let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
-        fds.extend(heed.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        let client = PollFd::new(self.input.as_fd(), PollFlags::POLLIN);
+        let Some(shutdown) = heed else { return wait(&mut [client], allowance) };
+        let mut fds = [client, PollFd::new(shutdown.as_fd(), PollFlags::POLLIN)];
         wait(&mut fds, allowance)?;
-        let ready = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any).unwrap_or(false);
-        if !ready(fds.first()) && ready(fds.get(1)) {
+        let [client, _] = fds;
+        if client.any() == Some(false) {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "shutting down"));
         }
         Ok(())
@@ -303,6 +305,20 @@ mod tests {
         assert!(octets > 0);
         drop(a);
         trickle.join().unwrap();
+    }
+
+    #[test]
+    fn a_farewell_is_no_longer_than_it_should_be_for_a_client_that_goes_on_talking() {
+        let (a, mut b) = pair(Duration::from_secs(60));
+        let talk = std::thread::spawn(move || {
+            while b.write_all(&[b'x'; 64]).is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let since = Instant::now();
+        a.linger();
+        assert!(since.elapsed() < LINGER * 2);
+        talk.join().unwrap();
     }
 
     #[test]

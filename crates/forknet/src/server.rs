@@ -25,7 +25,7 @@ use crate::reaper::Reaper;
 use crate::recvfrom;
 use crate::reserve::Reserve;
 use crate::rw::Connection;
-use crate::signals::Signals;
+use crate::signals::{self, Signals};
 use crate::transcript::Transcript;
 
 /// One client: its connection, who it is, and the transcript of the dialogue.
@@ -68,6 +68,7 @@ impl Server {
     /// # Errors
     /// The transcript cannot be opened.
     pub fn new(service: &'static Service, options: ServerOptions) -> Result<Server> {
+        signals::ignore_file_size_signal()?;
         let transcript = options.transcript.as_deref().map(Transcript::open).transpose()?;
         Ok(Server {
             busy: Vec::new(),
@@ -91,7 +92,15 @@ impl Server {
     /// `bind 0.0.0.0:110: Permission denied`, and the like.
     pub fn listen(&mut self) -> Result<()> {
         if self.options.inetd {
-            return self.inherit();
+            match inherit::standard_input(self.options.timeout)? {
+                StandardInput::Client(conn, peer) => self.client = Some((conn, peer)),
+                StandardInput::Listener(listener) => self.listeners.push(listener),
+                StandardInput::Datagrams(_) => {
+                    let why = "standard input is a UDP socket: this protocol needs TCP";
+                    return Err(Error::Refused(why.into()));
+                }
+            }
+            return Ok(());
         }
         let backlog = self.options.backlog;
         let listeners = self.options.listen.iter().map(|e| Listener::stream(e, backlog));
@@ -105,21 +114,17 @@ impl Server {
     /// As [`Server::listen`].
     pub fn bind_datagram(&mut self) -> Result<()> {
         if self.options.inetd {
-            self.inherit()?;
+            let StandardInput::Datagrams(socket) = inherit::standard_input(self.options.timeout)?
+            else {
+                return Err(Error::Refused("standard input is no UDP socket".into()));
+            };
+            self.listeners.push(socket);
         } else {
             let listeners = self.options.listen.iter().map(Listener::datagram);
             self.listeners = listeners.collect::<Result<_>>()?;
         }
         for listener in &self.listeners {
             recvfrom::tell_local_address(listener).map_err(Error::os("setsockopt IP_PKTINFO"))?;
-        }
-        Ok(())
-    }
-
-    fn inherit(&mut self) -> Result<()> {
-        match inherit::standard_input(self.options.timeout)? {
-            StandardInput::Client(conn, peer) => self.client = Some((conn, peer)),
-            StandardInput::Listener(listener) => self.listeners.push(listener),
         }
         Ok(())
     }
@@ -161,9 +166,6 @@ impl Server {
     /// # Errors
     /// As [`Server::serve`].
     pub fn serve_datagrams(self, transfer: impl Fn(&mut Request) -> io::Result<()>) -> Result<()> {
-        if self.client.is_some() {
-            return Err(Error::Refused("standard input is no UDP socket".into()));
-        }
         models::datagram::serve(Parent::new(self)?, transfer)
     }
 
@@ -175,7 +177,7 @@ impl Server {
         session: impl Fn(&mut Client) -> io::Result<()>,
     ) -> Result<()> {
         let (since, progress) = (Instant::now(), conn.progress());
-        let transcript = Transcript::of(self.transcript.as_ref(), peer);
+        let transcript = Transcript::of(self.transcript, peer);
         info!("client {peer} start");
         let code = one_client(Client { conn, peer, transcript }, session);
         info!("client {peer} end: exit {code}, {}", account(progress, since.elapsed()));
@@ -211,14 +213,15 @@ pub(crate) struct Parent {
     pub(crate) is_request: fn(&[u8]) -> bool,
     pub(crate) timeout: Duration,
     pub(crate) grace: Duration,
-    transcript: Option<File>,
+    /// The file of `--transcript`; each child takes its copy.
+    pub(crate) transcript: Option<File>,
     /// Readable for the children once the server is shutting down.
     shutdown: Option<EventFd>,
     /// Under inetd's `wait` the server ends when `--timeout` has passed without a client since this
     /// instant; inetd then watches the socket again.
     idle_since: Option<Instant>,
     /// Removed from the file system when the parent ends.
-    _pid_file: Option<PidFile>,
+    pid_file: Option<PidFile>,
 }
 
 impl Parent {
@@ -240,7 +243,7 @@ impl Parent {
             shutdown: shutdown.map_err(Error::os("eventfd"))?,
             idle_since: server.options.inetd.then(Instant::now),
             listeners: server.listeners,
-            _pid_file: server.pid_file,
+            pid_file: server.pid_file,
         };
         for listener in &parent.listeners {
             info!("listening on {listener}");
@@ -289,10 +292,6 @@ impl Parent {
         self.signals.stops() > 0 || self.idle_left().is_some_and(|left| left.is_zero())
     }
 
-    pub(crate) fn transcript(&self, peer: Peer) -> Transcript {
-        Transcript::of(self.transcript.as_ref(), peer)
-    }
-
     /// Tells the idle children that the server is shutting down.
     pub(crate) fn announce_shutdown(&self) {
         if let Some(Err(errno)) = self.shutdown.as_ref().map(|fd| fd.write(1)) {
@@ -308,6 +307,7 @@ impl Parent {
         }
         self.listeners.clear(); // Close(listenfd)
         self.reserve.give_up();
+        self.pid_file = None;
         self.shutdown.take().map(OwnedFd::from)
     }
 }

@@ -23,9 +23,10 @@ static STOP: AtomicUsize = AtomicUsize::new(0);
 static HANGUP: AtomicBool = AtomicBool::new(false);
 static TABLE: AtomicBool = AtomicBool::new(false);
 
-/// Of these Rust's runtime has changed the dispositions: it ignores SIGPIPE, and looks into the two
-/// others for a stack overflow.
-const THE_RUNTIMES: [Signal; 3] = [Signal::SIGPIPE, Signal::SIGSEGV, Signal::SIGBUS];
+/// Rust's runtime looks into these for a stack overflow. It also ignores SIGPIPE, and the children
+/// keep it so: a log whose reader is gone is no reason to die (slide "SIGPIPE Signal": the write
+/// returns EPIPE).
+const THE_RUNTIMES: [Signal; 2] = [Signal::SIGSEGV, Signal::SIGBUS];
 
 /// The parent's masks: what is blocked while it works, and what while it waits.
 #[derive(Debug)]
@@ -45,9 +46,6 @@ impl Signals {
             .map_err(Error::os("sigprocmask"))?;
         let mut open = old;
         OURS.into_iter().for_each(|signal| open.remove(signal));
-        // A file that grows over `ulimit -f` is to be an error of write(2), and no death: the
-        // client is told. The children keep it so.
-        disposition(Signal::SIGXFSZ, SigHandler::SigIgn).map_err(Error::os("sigaction"))?;
         handlers(reaper).map_err(Error::io("sigaction"))?;
         Ok(Signals { old, open })
     }
@@ -95,6 +93,12 @@ impl Signals {
     }
 }
 
+/// Makes a file that grows over `ulimit -f` an error of write(2), which the client is told, and no
+/// death by SIGXFSZ. The children keep it so.
+pub(crate) fn ignore_file_size_signal() -> Result<()> {
+    disposition(Signal::SIGXFSZ, SigHandler::SigIgn).map_err(Error::os("sigaction"))
+}
+
 /// SIG_DFL or SIG_IGN; never a handler.
 fn disposition(signal: Signal, handler: SigHandler) -> nix::Result<()> {
     debug_assert!(matches!(handler, SigHandler::SigDfl | SigHandler::SigIgn));
@@ -117,8 +121,8 @@ fn handlers(reaper: Reaper) -> std::io::Result<()> {
     match reaper {
         // A parent that was started with SIGCHLD ignored would have no zombies to show.
         Reaper::None => disposition(Signal::SIGCHLD, SigHandler::SigDfl).map_err(Into::into),
-        // SAFETY: the handlers call waitpid or wait and touch lock-free atomics; both calls are
-        // on the list of signal-safety(7), and errno is kept.
+        // SAFETY: the handlers call waitpid and touch lock-free atomics; waitpid is on the list of
+        // signal-safety(7), and errno is kept.
         Reaper::Wait => unsafe { register(libc::SIGCHLD, crate::reaper::sig_chld_wait).map(drop) },
         // SAFETY: as above.
         Reaper::Waitpid => unsafe { register(libc::SIGCHLD, crate::reaper::reaper).map(drop) },

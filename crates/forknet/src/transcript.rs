@@ -38,11 +38,11 @@ impl Transcript {
         options.open(path).map_err(Error::io(format!("transcript {}", path.display())))
     }
 
-    /// The transcript of one client's dialogue.
-    pub(crate) fn of(file: Option<&File>, peer: Peer) -> Transcript {
-        let file = file.and_then(|file| file.try_clone().ok());
+    /// The transcript of one client's dialogue, for the process that serves it.
+    pub(crate) fn of(file: Option<File>, peer: Peer) -> Transcript {
+        let Some(file) = file else { return Transcript::none() };
         let prefix = format!("{peer}[{}]", std::process::id());
-        Transcript { file, prefix }
+        Transcript { file: Some(file), prefix }
     }
 
     /// True when somebody wants the dialogue: spares the work of preparing lines for nobody.

@@ -56,7 +56,10 @@ pub(crate) fn serve(
                 Some(Ok(Some(datagram))) => {
                     serve_request(&mut parent, listener, datagram, &transfer);
                 }
-                Some(Err(errno)) => warn!("recvmsg: {}", strerror(errno)),
+                Some(Err(errno)) => {
+                    warn!("recvmsg: {}", strerror(errno));
+                    parent.reserve.rest_a_while();
+                }
                 Some(Ok(None)) | None => {}
             }
         }
@@ -105,7 +108,7 @@ fn answer(
 ) -> i32 {
     parent.become_child();
     let Datagram { data, peer, local, .. } = datagram;
-    let transcript = parent.transcript(Peer::Ip(peer));
+    let transcript = Transcript::of(parent.transcript.take(), Peer::Ip(peer));
     progress.received(data.len());
     let outcome = recvfrom::fresh_socket(local).map_err(io::Error::from).and_then(|socket| {
         let timeout = parent.timeout;

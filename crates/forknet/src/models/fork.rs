@@ -13,6 +13,7 @@ use crate::fork::{Fork, child, fork};
 use crate::rw::{Connection, refuse};
 use crate::scoreboard::Progress;
 use crate::server::{Client, Parent, one_client};
+use crate::transcript::Transcript;
 
 /// Slide "Final (correct) Version of TCP Echo Server": accept, fork, close, and round again.
 pub(crate) fn serve(
@@ -68,7 +69,7 @@ fn talk(
     let shutdown = parent.become_child();
     let mut conn = Connection::socket(conn, parent.timeout, progress);
     conn.heed(shutdown);
-    let transcript = parent.transcript(peer);
+    let transcript = Transcript::of(parent.transcript.take(), peer);
     one_client(Client { conn, peer, transcript }, session)
 }
 
