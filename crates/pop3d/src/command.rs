@@ -108,18 +108,25 @@ fn arguments(shape: Shape, rest: Option<&[u8]>) -> Result<Args<'_>, &'static str
 }
 
 /// A line as it may stand in a transcript: without what only the client and the server may know.
+/// Mistyped lines have their secret too, so that the keyword needs no right space around it; and
+/// `AUTH` is masked though it is no command here, because clients try it.
 #[must_use]
 pub fn masked(line: &[u8]) -> Vec<u8> {
     const STARS: &[u8] = b"********";
-    let start = line.iter().position(|&b| b != b' ').unwrap_or(0);
-    let (keyword, rest) = split(line.get(start..).unwrap_or_default());
-    if keyword.eq_ignore_ascii_case(b"PASS") && rest.is_some() {
-        return [keyword, b" ", STARS].concat();
+    let blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let start = line.iter().position(|b| !blank(b)).unwrap_or(0);
+    let text = line.get(start..).unwrap_or_default();
+    let Some((keyword, rest)) = text.split_at_checked(4) else { return line.to_vec() };
+    let is = |known: &[u8]| keyword.eq_ignore_ascii_case(known);
+    if is(b"PASS") && !rest.is_empty() {
+        return [keyword, STARS].join(&b' ');
     }
-    if keyword.eq_ignore_ascii_case(b"APOP")
-        && let (name, Some(_)) = split(rest.unwrap_or_default())
-    {
-        return [keyword, b" ", name, b" ", STARS].concat();
+    if is(b"APOP") || is(b"AUTH") {
+        let mut words = rest.split(blank).filter(|word| !word.is_empty());
+        // The name, or the mechanism, may be seen.
+        let mut shown: Vec<&[u8]> = [Some(keyword), words.next()].into_iter().flatten().collect();
+        shown.extend(words.next().map(|_| STARS));
+        return shown.join(&b' ');
     }
     line.to_vec()
 }
@@ -177,6 +184,14 @@ mod tests {
             ("PASS", "PASS"),
             ("APOP bob 0123", "APOP bob ********"),
             ("APOP bob", "APOP bob"),
+            ("PASS\tx", "PASS ********"),
+            ("\tpAsS:x", "pAsS ********"),
+            ("PASS  ", "PASS ********"),
+            ("apop  bob\t0123 4", "apop bob ********"),
+            ("APOP\tbob 0123", "APOP bob ********"),
+            ("AUTH PLAIN AGJvYgB4", "AUTH PLAIN ********"),
+            ("auth", "auth"),
+            ("PAS", "PAS"),
             ("USER PASS", "USER PASS"),
             ("", ""),
         ] {

@@ -87,12 +87,15 @@ fn delay(text: Option<&str>) -> Result<Duration> {
 /// that is a terminal.
 ///
 /// # Errors
-/// [`Error::Refused`] for an empty or overlong password, or for two that differ.
+/// [`Error::Refused`] for a password that is empty, overlong or has a NUL, or for two that differ.
 pub fn hash() -> Result<String> {
     let given = if io::stdin().is_terminal() { ask()? } else { first_line(io::stdin().lock())? };
     if given.len() as u64 > PASSWORD_LIMIT {
         let why = format!("the password is longer than {PASSWORD_LIMIT} octets");
         return Err(Error::Refused(why));
+    }
+    if given.contains(&0) {
+        return Err(Error::Refused("a NUL in the password: no client could say it".to_owned()));
     }
     password::hash(&given).map_err(|error| Error::Refused(error.to_string()))
 }

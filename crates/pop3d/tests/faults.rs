@@ -263,7 +263,7 @@ fn hash_prints_a_field_that_logs_in() {
     client.ask("PASS two words", "-ERR");
     client.ask("USER a", "+OK");
     client.ask("PASS two words ", "+OK");
-    for refused in [&b""[..], b"\n", &[b'x'; 300]] {
+    for refused in [&b""[..], b"\n", b"a\0b", &[b'x'; 300]] {
         let output = hash(refused);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
         assert!(text(&output.stderr).starts_with("pop3d: "));
