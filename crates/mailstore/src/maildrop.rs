@@ -84,6 +84,16 @@ impl Letter {
         self.arrival.cmp(&other.arrival).then_with(|| self.base().cmp(other.base()))
     }
 
+    /// Forgets a size that a letter of `disk` octets cannot have, or that stands in a name that is
+    /// wrong about `disk`.
+    fn check_size(&mut self, disk: u64) {
+        let from_name = self.octets == name::wire_size(self.base());
+        let wrong_name = from_name && name::disk_size(self.base()).is_some_and(|s| s != disk);
+        if wrong_name || self.octets.is_some_and(|wire| !name::may_be_wire_size(wire, disk)) {
+            self.octets = None;
+        }
+    }
+
     fn relative(&self) -> PathBuf {
         Path::new(self.place.name()).join(OsStr::from_bytes(&self.name))
     }
@@ -165,6 +175,9 @@ impl Maildrop {
 
     /// The size of a letter with CRLF line ends: from its name (`W=`), otherwise counted, once.
     ///
+    /// A name is believed while nothing speaks against it, because asking every file would cost
+    /// more than all the rest; [`Maildrop::read`] and [`Maildrop::correct_size`] mend a wrong one.
+    ///
     /// # Errors
     /// [`Error::Io`] where it has to be read and cannot be.
     pub fn size(&mut self, index: usize) -> Result<u64> {
@@ -179,16 +192,27 @@ impl Maildrop {
         Ok(octets)
     }
 
-    /// Opens a letter for reading, wherever other programs have moved it.
+    /// The letter was read whole, and this is its size. Tells whether another one was believed.
+    pub fn correct_size(&mut self, index: usize, octets: u64) -> bool {
+        let Some(letter) = self.letters.get_mut(index) else { return false };
+        letter.octets.replace(octets).is_some_and(|believed| believed != octets)
+    }
+
+    /// Opens a letter for reading, wherever other programs have moved it. A size that the open
+    /// file proves wrong is forgotten, to be counted when it is asked for.
     ///
     /// # Errors
     /// [`Error::Io`]: `No such file or directory` where somebody removed it.
     pub fn read(&mut self, index: usize) -> Result<File> {
-        match self.open_letter(index) {
+        let opened = match self.open_letter(index) {
             Err(Errno::ENOENT) if self.find_again()? => self.open_letter(index),
             other => other,
+        };
+        let (file, disk) = opened.map_err(Error::io("open", &self.full_path(index)))?;
+        if let Some(letter) = self.letters.get_mut(index) {
+            letter.check_size(disk);
         }
-        .map_err(Error::io("open", &self.full_path(index)))
+        Ok(file)
     }
 
     /// Removes letters, as many as can be removed. One that is gone already counts as removed.
@@ -238,14 +262,16 @@ impl Maildrop {
         unlinkat(&**folder, &letter.relative(), UnlinkatFlags::NoRemoveDir)
     }
 
-    fn open_letter(&self, index: usize) -> nix::Result<File> {
+    /// The letter and its size on disk.
+    fn open_letter(&self, index: usize) -> nix::Result<(File, u64)> {
         let letter = self.letters.get(index).ok_or(Errno::ENOENT)?;
         let folder = self.folder.as_ref().ok_or(Errno::ENOENT)?;
         let file = openat(&**folder, &letter.relative(), LETTER, Mode::empty())?;
-        if file_type(fstat(&file)?.st_mode) != SFlag::S_IFREG {
+        let stat = fstat(&file)?;
+        if file_type(stat.st_mode) != SFlag::S_IFREG {
             return Err(Errno::EINVAL);
         }
-        Ok(File::from(file))
+        Ok((File::from(file), u64::try_from(stat.st_size).unwrap_or(0)))
     }
 
     fn full_path(&self, index: usize) -> PathBuf {

@@ -39,7 +39,7 @@ fn letters_of_new_and_cur_stand_in_the_order_of_arrival() {
 #[test]
 fn sizes_come_from_the_name_and_are_counted_where_it_does_not_tell() {
     let (_f, path) = maildir();
-    fs::write(path.join("new/1.a.h,S=2,W=77"), "a\n").unwrap();
+    fs::write(path.join("new/1.a.h,S=50,W=77"), "a\n").unwrap();
     fs::write(path.join("cur/2.a.h,S=4:2,S"), "a\nb\n").unwrap();
     fs::write(path.join("cur/3.a.h"), "a\r\nb").unwrap();
     let mut drop = Maildrop::open(&path).unwrap();
@@ -47,6 +47,27 @@ fn sizes_come_from_the_name_and_are_counted_where_it_does_not_tell() {
     assert_eq!([0, 1, 2].map(|i| drop.size(i).unwrap()), [77, 6, 6]);
     assert_eq!(drop.known_size(1), Some(6));
     assert!(drop.size(3).is_err());
+}
+
+#[test]
+fn a_name_that_lies_about_its_size_is_found_out_when_the_letter_is_read() {
+    let (_f, path) = maildir();
+    // Impossible; proved wrong by the file's size, twice; possible, and wrong all the same.
+    let names = ["1.a,S=4,W=99", "2.a,S=5,W=6", "3.a,W=99", "4.a,S=4,W=8"];
+    for name in names {
+        fs::write(path.join("new").join(name), "a\nb\n").unwrap();
+    }
+    let mut drop = Maildrop::open(&path).unwrap();
+    let known = |drop: &Maildrop| [0, 1, 2, 3].map(|i| drop.known_size(i));
+    assert_eq!(known(&drop), [None, Some(6), Some(99), Some(8)]);
+    for index in 0..names.len() {
+        drop.read(index).unwrap();
+    }
+    assert_eq!(known(&drop), [None, None, None, Some(8)]);
+    assert_eq!([0, 1, 2].map(|i| drop.size(i).unwrap()), [6; 3]);
+    assert!(drop.correct_size(3, 6));
+    assert!(!drop.correct_size(3, 6));
+    assert_eq!(known(&drop), [Some(6); 4]);
 }
 
 #[test]

@@ -48,9 +48,29 @@ pub(crate) fn base(name: &[u8]) -> &[u8] {
     name.split(|&b| b == b':').next().unwrap_or(name)
 }
 
-/// The size on the wire, where the name tells it (`W=`).
+/// The size on the wire, where the name tells it (`W=`). Where it tells the size on disk too
+/// (`S=`), no letter can have both unless `S <= W <= 2 S + 2`: otherwise the name is not believed.
 pub(crate) fn wire_size(base: &[u8]) -> Option<u64> {
-    base.split(|&b| b == b',').skip(1).find_map(|field| number(field.strip_prefix(b"W=")?))
+    let wire = field(base, b"W=")?;
+    match field(base, b"S=") {
+        Some(disk) if !may_be_wire_size(wire, disk) => None,
+        _ => Some(wire),
+    }
+}
+
+/// The size on disk, where the name tells it.
+pub(crate) fn disk_size(base: &[u8]) -> Option<u64> {
+    field(base, b"S=")
+}
+
+/// Whether a letter of `disk` octets can be `wire` octets with CRLF line ends: each octet may be a
+/// LF and become two, and an end may be added.
+pub(crate) fn may_be_wire_size(wire: u64, disk: u64) -> bool {
+    (disk..=disk.saturating_mul(2).saturating_add(2)).contains(&wire)
+}
+
+fn field(base: &[u8], key: &[u8]) -> Option<u64> {
+    base.split(|&b| b == b',').skip(1).find_map(|field| number(field.strip_prefix(key)?))
 }
 
 /// When the message arrived: seconds, microseconds; 0 where the name does not tell.
@@ -110,6 +130,20 @@ mod tests {
         assert_eq!(wire_size(b"1.M2P3.h,W="), None);
         assert_eq!(wire_size(b"1.M2P3.h,W=99999999999999999999999"), None);
         assert_eq!(wire_size(b"W=5"), None);
+        assert_eq!(disk_size(b"1.M2P3.h,S=4,W=5"), Some(4));
+    }
+
+    #[test]
+    fn a_size_that_no_letter_can_have_is_not_believed() {
+        assert_eq!(wire_size(b"1.a.h,S=4,W=10"), Some(10));
+        assert_eq!(wire_size(b"1.a.h,W=4,S=4"), Some(4));
+        for wrong in ["S=4,W=3", "S=4,W=11", "S=0,W=18446744073709551615"] {
+            assert_eq!(wire_size(format!("1.a.h,{wrong}").as_bytes()), None, "{wrong}");
+        }
+        assert_eq!(
+            wire_size(b"1.a.h,S=18446744073709551615,W=18446744073709551615"),
+            Some(u64::MAX)
+        );
     }
 
     #[test]

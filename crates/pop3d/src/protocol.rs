@@ -145,6 +145,13 @@ impl Protocol {
         }
     }
 
+    /// A message was sent whole; this is its size with CRLF line ends, stuffing not counted.
+    pub fn sent(&mut self, index: usize, octets: u64) {
+        if let State::Transaction(state) = &mut self.state {
+            state.sent(index, octets);
+        }
+    }
+
     /// The capabilities that work now (RFC 2449 §5, §6), the same in both states.
     #[must_use]
     pub fn capabilities(&self) -> Vec<u8> {

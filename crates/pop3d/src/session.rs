@@ -131,7 +131,11 @@ impl<S: Read + Write> Session<'_, S> {
             Outcome::Capabilities => self.say(&protocol.capabilities())?,
             Outcome::Message(reply, message) => {
                 self.say(&reply)?;
-                self.send(message)?;
+                let (index, whole) = (message.index, message.lines.is_none());
+                let octets = self.send(message)?;
+                if whole {
+                    protocol.sent(index, octets);
+                }
             }
             Outcome::Refused(reply, due) => self.say_when_due(&reply, due)?,
             Outcome::Banned(reply, due) => {
@@ -164,9 +168,9 @@ impl<S: Read + Write> Session<'_, S> {
         self.say(reply)
     }
 
-    /// Sends a message, stuffed, and the final dot (RFC 1939 §3).
-    fn send(&mut self, message: Message) -> io::Result<()> {
-        let Message { mut file, lines } = message;
+    /// Sends a message, stuffed, and the final dot (RFC 1939 §3). Tells how many octets it had.
+    fn send(&mut self, message: Message) -> io::Result<u64> {
+        let Message { mut file, lines, .. } = message;
         let mut stuffer = Stuffer::new();
         let mut top = lines.map(Top::new);
         loop {
@@ -188,7 +192,8 @@ impl<S: Read + Write> Session<'_, S> {
         }
         let start = self.out.len();
         stuffer.finish(&mut self.out);
-        self.sent(start)
+        self.sent(start)?;
+        Ok(stuffer.octets())
     }
 
     fn say(&mut self, reply: &[u8]) -> io::Result<()> {

@@ -38,6 +38,8 @@ pub enum Column {
 
 /// A message on its way to the client.
 pub struct Message {
+    /// Which one it is, from 0.
+    pub index: usize,
     /// Where it is read from, as it lies on disk.
     pub file: File,
     /// The lines of its body that TOP asked for; none for the whole message.
@@ -70,9 +72,10 @@ impl Transaction {
     /// `2 messages (320 octets)`; without the octets where they would have to be counted first.
     #[must_use]
     pub fn summary(&self) -> String {
-        let sizes = self.present().map(|index| self.maildrop.known_size(index));
+        let mut sizes = self.present().map(|index| self.maildrop.known_size(index));
         let count = messages(self.present().count());
-        match sizes.sum::<Option<u64>>() {
+        let sum = |sum: u64, size: Option<u64>| Some(sum.saturating_add(size?));
+        match sizes.try_fold(0, sum) {
             Some(octets) => format!("{count} ({octets} octets)"),
             None => count,
         }
@@ -93,7 +96,8 @@ impl Transaction {
 
     fn total(&mut self) -> (usize, u64) {
         let indices: Vec<usize> = self.present().collect();
-        let octets = indices.iter().map(|&index| self.size(index)).sum();
+        // Names may lie, so the sum may be anything.
+        let octets = indices.iter().map(|&index| self.size(index)).fold(0, u64::saturating_add);
         (indices.len(), octets)
     }
 
@@ -180,11 +184,11 @@ impl Transaction {
                     None => {
                         let octets = self.size(index);
                         self.retrieved += 1;
-                        self.octets += octets;
+                        self.octets = self.octets.saturating_add(octets);
                         ok(format_args!("{octets} octets"))
                     }
                 };
-                Outcome::Message(reply, Message { file, lines })
+                Outcome::Message(reply, Message { index, file, lines })
             }
             Err(error) => {
                 warn!("{}: message {}: {error}", self.user, index + 1);
@@ -199,6 +203,14 @@ impl Transaction {
                     }
                 })
             }
+        }
+    }
+
+    /// A message was sent whole; this is its size. From now on LIST and STAT tell it too.
+    pub(crate) fn sent(&mut self, index: usize, octets: u64) {
+        if self.maildrop.correct_size(index, octets) {
+            let number = index + 1;
+            warn!("{}: message {number}: its name is wrong about its size, {octets}", self.user);
         }
     }
 

@@ -158,7 +158,7 @@ fn mail_that_arrives_stays_unseen_and_is_kept() {
 fn sizes_come_from_names_and_what_is_no_regular_file_is_no_message() {
     let office = Office::new(&[LETTER]);
     let new = office.maildir().join("new");
-    fs::write(new.join("2.b.test,S=2,W=77"), "x\n").unwrap();
+    fs::write(new.join("2.b.test,S=50,W=77"), "x\n").unwrap();
     symlink(office.path("users"), new.join("3.link")).unwrap();
     mkfifo(&new.join("4.fifo"), Mode::S_IRWXU).unwrap();
     fs::create_dir(new.join("5.folder")).unwrap();
@@ -173,6 +173,25 @@ fn sizes_come_from_names_and_what_is_no_regular_file_is_no_message() {
     mkfifo(&new.join("1.a.test"), Mode::S_IRWXU).unwrap();
     client.ask("RETR 1", "-ERR");
     client.ask("NOOP", "+OK");
+}
+
+#[test]
+fn a_name_that_lies_about_the_size_is_corrected_when_the_message_is_sent() {
+    let office = Office::new(&[]);
+    for name in ["1.a,S=50,W=77", "2.a,S=2,W=4", "3.a,W=18446744073709551615", "4.a,S=2,W=1"] {
+        fs::write(office.maildir().join("new").join(name), "x\n").unwrap();
+    }
+    let mut client = office.mrose();
+    client.ask("STAT", "+OK 4 18446744073709551615");
+    // What the open file shows is right in the reply already.
+    for (number, told) in [(1, 3), (2, 4), (3, 3), (4, 3)] {
+        client.ask(&format!("RETR {number}"), &format!("+OK {told} octets"));
+        assert_eq!(client.line(), b"x\r\n");
+        assert_eq!(client.line(), b".\r\n");
+        client.ask(&format!("LIST {number}"), &format!("+OK {number} 3\r\n"));
+    }
+    client.ask("STAT", "+OK 4 12\r\n");
+    office.daemon.wait_log("message 2: its name is wrong about its size, 3");
 }
 
 #[test]
