@@ -62,15 +62,17 @@ struct Letter {
     /// How much of the name stands before the flags.
     base: usize,
     place: Place,
+    /// Tells two letters that have one name apart.
+    inode: u64,
     /// With CRLF line ends; from the name, or counted once.
     octets: Option<u64>,
 }
 
 impl Letter {
-    fn new(place: Place, name: &[u8]) -> Letter {
+    fn new(place: Place, name: &[u8], inode: u64) -> Letter {
         let base = name::base(name);
         let (arrival, octets) = (name::arrival(base), name::wire_size(base));
-        Letter { arrival, name: name.to_vec(), base: base.len(), place, octets }
+        Letter { arrival, name: name.to_vec(), base: base.len(), place, inode, octets }
     }
 
     /// Who it is.
@@ -79,7 +81,7 @@ impl Letter {
     }
 
     /// Where it stands among the others: in the order of arrival, then of names. Equal is the
-    /// same letter.
+    /// same letter, or one of its twins (see [`Maildrop::uid`]).
     fn compare(&self, other: &Letter) -> Ordering {
         self.arrival.cmp(&other.arrival).then_with(|| self.base().cmp(other.base()))
     }
@@ -142,8 +144,10 @@ impl Maildrop {
         let mut letters = Vec::new();
         drop.list(|letter| letters.push(letter))?;
         // Of a letter seen in both folders the one in `cur` is the later sight, and is kept.
-        letters.sort_unstable_by(|a, b| a.compare(b).then(a.place.cmp(&b.place)));
-        letters.dedup_by(|again, first| again.compare(first).is_eq());
+        letters.sort_unstable_by(|a, b| {
+            a.compare(b).then((a.inode, a.place).cmp(&(b.inode, b.place)))
+        });
+        letters.dedup_by(|again, first| again.inode == first.inode && again.compare(first).is_eq());
         drop.letters = letters;
         Ok(drop)
     }
@@ -162,9 +166,16 @@ impl Maildrop {
 
     /// The unique id of a letter (RFC 1939 §7, UIDL): 1 to 70 characters from 0x21 to 0x7E, the
     /// same in every session, whatever becomes of its flags.
+    ///
+    /// Two letters with one name before the flags, which no good program makes, have ids of their
+    /// own while both are there: a client that took the one for the other would lose mail.
     #[must_use]
     pub fn uid(&self, index: usize) -> Option<Vec<u8>> {
-        self.letters.get(index).map(|letter| name::uid(letter.base()))
+        let letter = self.letters.get(index)?;
+        let beside = [index.checked_sub(1), index.checked_add(1)];
+        let mut beside = beside.into_iter().flatten().filter_map(|index| self.letters.get(index));
+        let twin = beside.any(|other| other.compare(letter).is_eq());
+        Some(name::uid(letter.base(), twin.then_some(letter.inode)))
     }
 
     /// The size of a letter with CRLF line ends (RFC 1939 §11), where it is known without reading.
@@ -287,10 +298,14 @@ impl Maildrop {
         let mut letters = std::mem::take(&mut self.letters);
         let mut changed = false;
         let listed = self.list(|seen| {
-            let Ok(at) = letters.binary_search_by(|letter| letter.compare(&seen)) else {
-                return;
+            let start = letters.partition_point(|letter| letter.compare(&seen).is_lt());
+            let twins = letters.get_mut(start..).unwrap_or_default();
+            let count = twins.iter().take_while(|letter| letter.compare(&seen).is_eq()).count();
+            let letter = match twins.get_mut(..count).unwrap_or_default() {
+                [letter] => Some(letter),
+                twins => twins.iter_mut().find(|letter| letter.inode == seen.inode),
             };
-            if let Some(letter) = letters.get_mut(at)
+            if let Some(letter) = letter
                 && (letter.place, &letter.name) != (seen.place, &seen.name)
             {
                 (letter.place, letter.name) = (seen.place, seen.name);
@@ -317,7 +332,7 @@ impl Maildrop {
                 if name.starts_with(b".") || !is_regular(folder, place, &entry) {
                     continue;
                 }
-                each(Letter::new(place, name));
+                each(Letter::new(place, name, entry.ino()));
             }
         }
         Ok(())

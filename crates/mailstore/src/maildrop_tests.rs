@@ -71,6 +71,28 @@ fn a_name_that_lies_about_its_size_is_found_out_when_the_letter_is_read() {
 }
 
 #[test]
+fn two_letters_with_one_name_are_two_letters_and_stay_so_when_they_move() {
+    let (_f, path) = maildir();
+    fs::write(path.join("cur/1.a:2,S"), "one\n").unwrap();
+    fs::write(path.join("new/1.a"), "two\n").unwrap();
+    fs::hard_link(path.join("new/1.a"), path.join("cur/1.a:2,")).unwrap();
+    let mut drop = Maildrop::open(&path).unwrap();
+    let before = uids(&drop);
+    assert_eq!(before.len(), 2);
+    assert!(before[0] != before[1] && !before.contains(&"1.a".to_owned()), "{before:?}");
+    let texts = [0, 1].map(|index| text(&mut drop, index));
+    fs::rename(path.join("cur/1.a:2,S"), path.join("cur/1.a:2,RS")).unwrap();
+    fs::remove_file(path.join("cur/1.a:2,")).unwrap();
+    assert_eq!([0, 1].map(|index| text(&mut drop, index)), texts);
+    assert_eq!(uids(&drop), before);
+    let two = usize::from(texts[1] == "two\n");
+    assert_eq!(drop.remove([two].into_iter()).removed, 1);
+    assert_eq!(fs::read_to_string(path.join("cur/1.a:2,RS")).unwrap(), "one\n");
+    std::mem::drop(drop);
+    assert_eq!(uids(&Maildrop::open(&path).unwrap()), ["1.a"]);
+}
+
+#[test]
 fn a_second_session_is_told_that_the_maildrop_is_in_use_under_any_name() {
     let (folder, path) = maildir();
     let link = folder.path().join("link");
@@ -192,6 +214,6 @@ fn one_letter_that_cannot_be_removed_does_not_keep_the_others() {
 fn a_letter_seen_in_both_folders_is_one_letter() {
     let (_f, path) = maildir();
     fs::write(path.join("new/1.a"), "").unwrap();
-    fs::write(path.join("cur/1.a:2,S"), "").unwrap();
+    fs::hard_link(path.join("new/1.a"), path.join("cur/1.a:2,S")).unwrap();
     assert_eq!(uids(&Maildrop::open(&path).unwrap()), ["1.a"]);
 }

@@ -86,12 +86,19 @@ pub(crate) fn arrival(base: &[u8]) -> (u64, u64) {
 }
 
 /// The unique id of a message (RFC 1939 §7): its name before the flags, or, where that is too long
-/// or holds other characters than 0x21 to 0x7E, a digest of it.
-pub(crate) fn uid(base: &[u8]) -> Vec<u8> {
-    if (1..=UID_LIMIT).contains(&base.len()) && base.iter().all(u8::is_ascii_graphic) {
+/// or holds other characters than 0x21 to 0x7E, a digest of it. `inode` is given for a message that
+/// another one shares the name with, and goes into the digest.
+pub(crate) fn uid(base: &[u8], inode: Option<u64>) -> Vec<u8> {
+    let fit = (1..=UID_LIMIT).contains(&base.len()) && base.iter().all(u8::is_ascii_graphic);
+    if fit && inode.is_none() {
         return base.to_vec();
     }
-    Md5::digest(base).iter().flat_map(|octet| format!("{octet:02x}").into_bytes()).collect()
+    let mut digest = Md5::new().chain_update(base);
+    if let Some(inode) = inode {
+        // No name holds a NUL.
+        digest.update([&[0][..], &inode.to_be_bytes()].concat());
+    }
+    digest.finalize().iter().flat_map(|octet| format!("{octet:02x}").into_bytes()).collect()
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -156,14 +163,15 @@ mod tests {
 
     #[test]
     fn a_unique_id_is_one_to_seventy_printable_characters() {
-        assert_eq!(uid(b"1.M2P3.h,S=4,W=5"), b"1.M2P3.h,S=4,W=5");
+        assert_eq!(uid(b"1.M2P3.h,S=4,W=5", None), b"1.M2P3.h,S=4,W=5");
         let long = [b'a'; 71];
         for odd in [&long[..], b"", b"a b", b"a\x7f", b"\xc3\xa4", b"tab\t"] {
-            let id = uid(odd);
+            let id = uid(odd, None);
             assert_eq!(id.len(), 32);
             assert!(id.iter().all(u8::is_ascii_graphic));
         }
-        assert_ne!(uid(&[b'a'; 71]), uid(&[b'a'; 72]));
-        assert_eq!(uid(&[b'a'; 70]), [b'a'; 70]);
+        assert_ne!(uid(&[b'a'; 71], None), uid(&[b'a'; 72], None));
+        assert_eq!(uid(&[b'a'; 70], None), [b'a'; 70]);
+        assert_ne!(uid(b"a", Some(1)), uid(b"a", Some(2)));
     }
 }
