@@ -6,7 +6,7 @@ use forknet::{Error, Result};
 use netascii::dot::{Ending, Unstuffer};
 use netascii::line::{Line, LineReader};
 
-use crate::command::masked;
+use crate::command::{masked, split};
 
 /// The longest line of a reply or a listing. RFC 1939 §3 allows 512 octets; some servers say more.
 const LINE_LIMIT: usize = 4096;
@@ -75,14 +75,14 @@ impl<S: Read + Write> Dialogue<S> {
 
     fn reply(&mut self, about: &str) -> Result<Vec<u8>> {
         let line = self.line(about)?.ok_or_else(|| self.gone(about))?;
-        if let Some(text) = line.strip_prefix(b"+OK") {
-            return Ok(text.strip_prefix(b" ").unwrap_or(text).to_vec());
+        match split(&line) {
+            (b"+OK", text) => Ok(text.unwrap_or_default().to_vec()),
+            (b"-ERR", _) => {
+                let said = line.escape_ascii();
+                Err(Error::Refused(format!("{}: {about}: {said}", self.place)))
+            }
+            _ => Err(self.nonsense(about)),
         }
-        if !line.starts_with(b"-ERR") {
-            return Err(self.nonsense(about));
-        }
-        let said = line.escape_ascii();
-        Err(Error::Refused(format!("{}: {about}: {said}", self.place)))
     }
 
     /// The rows of a listing, up to the line of a dot; the dots of others are unstuffed.

@@ -86,6 +86,15 @@ fn a_refusal_is_told_in_the_servers_words_and_escaped() {
 }
 
 #[test]
+fn a_status_is_a_whole_word() {
+    assert_eq!(dialogue(b"+OK\r\n").command("NOOP").unwrap(), b"");
+    for says in ["+OKAY\r\n", "+ok\r\n", "-ERROR\r\n", "\r\n", " +OK\r\n"] {
+        let mut dialogue = dialogue(says.as_bytes());
+        assert!(dialogue.command("NOOP").is_err() && dialogue.is_broken(), "{says}");
+    }
+}
+
+#[test]
 fn a_line_a_listing_and_a_message_have_limits() {
     let long = vec![b'x'; LINE_LIMIT + 1];
     assert!(dialogue(&[b"+OK ", &long[..], b"\r\n"].concat()).command("STAT").is_err());
