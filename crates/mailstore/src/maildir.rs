@@ -5,7 +5,7 @@
 //! [`Draft`]s, [`Draft::sync`] all, [`Synced::publish`] all, and [`Published::retract`] those
 //! already published when one fails. What is dropped before it is published leaves nothing behind.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -85,6 +85,31 @@ impl Maildir {
         }
         Err(Error::io("create", &self.path.join("tmp"))(Errno::EEXIST))
     }
+
+    /// Whether a letter that was published under this name is still there, read or unread.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when that cannot be told.
+    pub fn holds(&self, name: &OsStr) -> Result<bool> {
+        let new = self.path.join("new").join(name);
+        match new.symlink_metadata() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Ok(find_in_cur(&self.path, name)?.is_some())
+            }
+            Err(error) => Err(Error::io("open", &new)(error)),
+        }
+    }
+}
+
+/// A letter that a reader has moved to `cur`, whatever its flags are now.
+fn find_in_cur(maildir: &Path, name: &OsStr) -> Result<Option<PathBuf>> {
+    let cur = maildir.join("cur");
+    let entries = fs::read_dir(&cur).map_err(Error::io("open", &cur))?;
+    let is = |entry: &fs::DirEntry| {
+        name::base(entry.file_name().as_encoded_bytes()) == name.as_encoded_bytes()
+    };
+    Ok(entries.flatten().find(is).map(|entry| entry.path()))
 }
 
 /// The file in `tmp`; dropped, it is removed.
@@ -181,15 +206,22 @@ impl Synced {
         Ok(Synced { bytes: self.bytes, octets: self.octets, unpublished: copy.unpublished })
     }
 
+    /// The name that it will be published under.
+    #[must_use]
+    pub fn name(&self) -> OsString {
+        let mut name = self.unpublished.base.clone();
+        name.push(format!(",S={},W={}", self.bytes, self.octets));
+        name
+    }
+
     /// Makes the letter visible: renames it into `new`, never over another file, and writes the
     /// name through to the disk. After this the letter may be acknowledged.
     ///
     /// # Errors
     /// [`Error::Io`]; then the letter is neither in `new` nor in `tmp`.
     pub fn publish(self) -> Result<Published> {
-        let Unpublished { maildir, base, tmp } = &self.unpublished;
-        let mut name = base.clone();
-        name.push(format!(",S={},W={}", self.bytes, self.octets));
+        let name = self.name();
+        let Unpublished { maildir, tmp, .. } = &self.unpublished;
         let folder = maildir.join("new");
         let path = folder.join(&name);
         rename_new(tmp, &path)?;
@@ -244,15 +276,9 @@ impl Published {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(Error::io("unlink", &self.path)(error)),
         }
-        let cur = self.maildir.join("cur");
-        let entries = fs::read_dir(&cur).map_err(Error::io("open", &cur))?;
-        for entry in entries.flatten() {
-            let found = entry.file_name();
-            if name::base(found.as_encoded_bytes()) == self.name.as_encoded_bytes() {
-                let path = entry.path();
-                fs::remove_file(&path).map_err(Error::io("unlink", &path))?;
-                return sync_dir(&cur);
-            }
+        if let Some(path) = find_in_cur(&self.maildir, &self.name)? {
+            fs::remove_file(&path).map_err(Error::io("unlink", &path))?;
+            return sync_dir(&self.maildir.join("cur"));
         }
         Ok(())
     }

@@ -107,6 +107,14 @@ fn arguments(shape: Shape, rest: Option<&[u8]>) -> Result<Args<'_>, &'static str
     }
 }
 
+/// A decimal number, digits only; none for anything else or for one beyond 64 bits.
+pub(crate) fn number(word: &[u8]) -> Option<u64> {
+    if word.is_empty() || !word.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
 /// A line as it may stand in a transcript: without what only the client and the server may know.
 /// Mistyped lines have their secret too, so that the keyword needs no right space around it; and
 /// `AUTH` is masked though it is no command here, because clients try it.

@@ -6,7 +6,7 @@ use std::io;
 use log::{info, warn};
 use mailstore::Maildrop;
 
-use crate::command::{Args, Entry, Shape};
+use crate::command::{Args, Entry, Shape, number};
 use crate::protocol::Outcome;
 use crate::reply::{Code, Reply, err, err_code, messages, ok};
 
@@ -272,14 +272,6 @@ impl Transaction {
             self.user, self.retrieved, self.octets
         );
     }
-}
-
-/// A decimal number, digits only; none for anything else or for one beyond 64 bits.
-fn number(word: &[u8]) -> Option<u64> {
-    if word.is_empty() || !word.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(word).ok()?.parse().ok()
 }
 
 /// A number of lines; one beyond 64 bits is more than any message has.

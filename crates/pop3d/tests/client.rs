@@ -7,11 +7,11 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use common::{HASH, LETTER, Office, POP3C, names, text};
-use testkit::{Peer, TempDir, run};
+use testkit::{Peer, TempDir, run, wait_until};
 
 fn ok(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
@@ -204,4 +204,30 @@ fn a_failed_quit_is_a_failed_dele() {
 fn what_is_no_pop3_is_said_so() {
     let output = against(&[b"220 hello\r\n"], &["stat"]);
     assert!(text(&output.stderr).ends_with("USER u: the reply is no POP3\n"), "{output:?}");
+}
+
+#[test]
+fn a_fetch_killed_at_any_moment_stores_every_message_once() {
+    let letters: Vec<String> = (0..40).map(|n| format!("Subject: {n}\n\n{n}\n")).collect();
+    let office = Office::new(&letters.iter().map(String::as_str).collect::<Vec<_>>());
+    let folder = office.path("here");
+    let password = office.dir.file("password", "tanstaaf\n");
+    let password = format!("--password-file={}", password.display());
+    let stored = || names(&folder.join("new")).len();
+    for count in (2..40).step_by(4) {
+        let mut fetch = office.pop3c_command(&[&password, "fetch", folder.to_str().unwrap()]);
+        let mut fetch = fetch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_until("so many are stored", || folder.join("new").exists() && stored() >= count);
+        fetch.kill().unwrap();
+        fetch.wait().unwrap();
+    }
+    ok(&office.pop3c(&["fetch", folder.to_str().unwrap()]));
+    let mut here: Vec<String> = names(&folder.join("new"))
+        .iter()
+        .map(|name| fs::read_to_string(folder.join("new").join(name)).unwrap())
+        .collect();
+    let mut sent = letters;
+    here.sort();
+    sent.sort();
+    assert_eq!(here, sent);
 }

@@ -3,7 +3,7 @@
 //! The order of things is what keeps mail safe: a message is received, written through to the disk
 //! and made visible; its unique id is remembered; only then, and only with `--delete`, the server
 //! is told to mark it; the ids are written through to the disk; then comes QUIT. Wherever this is
-//! cut off, a message may be fetched twice, and none is lost.
+//! cut off, no message is lost, and none is stored twice unless the machine itself went down.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -38,7 +38,7 @@ pub(crate) fn fetch<S: Read + Write>(
 ) -> Result<()> {
     let maildir = Maildir::create(folder).map_err(refused)?;
     let account = format!("{}@{}:{}", options.user, options.host, options.port);
-    let mut seen = Seen::load(folder, &account)?;
+    let mut seen = Seen::load(&maildir, &account)?;
     let list = unique_ids(dialogue)?;
     let mut tally = Tally::default();
     let done = fetch_all(dialogue, options, &maildir, &mut seen, &list, &mut tally);
@@ -68,15 +68,16 @@ fn fetch_all<S: Read + Write>(
     let new = list.iter().filter(|(_, id)| !before.contains(id.as_slice())).count();
     let progress = Progress::of_letters(new);
     for (number, id) in list {
+        // Two messages may have one id where they are equal (RFC 1939 §7).
+        let alone = copies.get(id.as_slice()) == Some(&1);
         if before.contains(id.as_slice()) {
             tally.known += 1;
-            // Two messages with one id (RFC 1939 §7 allows it for equal ones): which of them is
-            // stored nobody knows, so neither is removed.
-            if copies.get(id.as_slice()).is_some_and(|&count| count > 1) {
+            // Which of them is stored nobody knows, so neither is removed.
+            if !alone {
                 continue;
             }
         } else {
-            match fetch_one(dialogue, maildir, *number) {
+            match fetch_one(dialogue, maildir, *number, alone.then_some((&mut *seen, id))) {
                 Ok(octets) => {
                     (tally.stored, tally.octets) = (tally.stored + 1, tally.octets + octets);
                 }
@@ -86,7 +87,7 @@ fn fetch_all<S: Read + Write>(
                     continue;
                 }
             }
-            seen.add(id);
+            seen.remember(id);
             progress.advance(1);
         }
         if options.delete {
@@ -97,11 +98,13 @@ fn fetch_all<S: Read + Write>(
     Ok(())
 }
 
-/// One message into the Maildir; it is safe when this returns.
+/// One message into the Maildir; it is safe when this returns, and written down at once where its
+/// id is its own. An id that others have too is remembered when all of them are here.
 fn fetch_one<S: Read + Write>(
     dialogue: &mut Dialogue<S>,
     maildir: &Maildir,
     number: u64,
+    mut seen: Option<(&mut Seen, &Vec<u8>)>,
 ) -> Result<u64> {
     let command = format!("RETR {number}");
     dialogue.command(&command)?;
@@ -115,19 +118,27 @@ fn fetch_one<S: Read + Write>(
     })?;
     let synced = draft.and_then(mailstore::Draft::sync).map_err(refused)?;
     let octets = synced.octets();
+    if let Some((seen, id)) = &mut seen {
+        seen.storing(id, &synced.name())?;
+    }
     synced.publish().map_err(refused)?;
+    if let Some((seen, id)) = seen {
+        seen.stored(id)?;
+    }
     Ok(octets)
 }
 
-/// Number and unique id of every message.
+/// Number and unique id of every message; no number comes twice.
 fn unique_ids<S: Read + Write>(dialogue: &mut Dialogue<S>) -> Result<Vec<(u64, Vec<u8>)>> {
     dialogue.command("UIDL")?;
     let rows = dialogue.listing("UIDL")?;
+    let mut numbers = HashSet::new();
     let list = rows.iter().map(|row| {
         let at = row.iter().position(|&b| b == b' ')?;
-        let number = std::str::from_utf8(row.get(..at)?).ok()?.parse().ok()?;
+        let number =
+            crate::command::number(row.get(..at)?).filter(|number| numbers.insert(*number))?;
         let id = row.get(at + 1..)?;
-        let fit = !id.is_empty() && id.iter().all(u8::is_ascii_graphic);
+        let fit = number > 0 && !id.is_empty() && id.iter().all(u8::is_ascii_graphic);
         fit.then(|| (number, id.to_vec()))
     });
     list.collect::<Option<Vec<_>>>().ok_or_else(|| dialogue.nonsense("UIDL"))

@@ -102,7 +102,7 @@ fn two_messages_with_one_id_are_both_stored_and_later_neither_is_deleted() {
 
 #[test]
 fn a_listing_that_is_none_stops_the_fetch() {
-    for rows in ["x", "1", "1 ", "a b", "1 a b", "1 \u{e4}"] {
+    for rows in ["x", "1", "1 ", "a b", "1 a b", "1 \u{e4}", "0 a", "+1 a", "1 a\r\n1 b"] {
         let folder = Folder::new();
         let (done, heard) = folder.fetch(&["--delete"], &format!("+OK\r\n{rows}\r\n.\r\n"));
         assert!(done.is_err(), "{rows}");

@@ -1,47 +1,111 @@
 //! Which messages were stored before: one file for each account, `.pop3c.seen.USER@HOST:PORT` in
-//! the folder of `fetch`, one unique id a line.
+//! the folder of `fetch`.
+//!
+//! A line is a unique id: that message is stored. Before a letter becomes visible in the Maildir
+//! its id and its file's name are added as a line, and afterwards the id alone: whoever is killed
+//! between the two is told by the Maildir, the next time, whether the letter came to be there. So
+//! no message is stored twice however a fetch ends; after a power cut it may be.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use forknet::{Error, Result};
+use mailstore::Maildir;
 
-/// The largest file that is read: a million ids of 70 characters.
-const LIMIT: u64 = 72 << 20;
+/// The largest file that is read: a million ids of 70 characters, each twice and with a name.
+const LIMIT: u64 = 256 << 20;
 
 /// The unique ids of what is stored already.
 #[derive(Debug)]
 pub(crate) struct Seen {
     path: PathBuf,
     ids: HashSet<Vec<u8>>,
+    /// The file, to add lines to it; none before the first.
+    journal: Option<File>,
 }
 
 impl Seen {
     /// Reads the file of an account; one that is not there yet is empty.
-    pub(crate) fn load(folder: &Path, account: &str) -> Result<Seen> {
-        let path = folder.join(format!(".pop3c.seen.{}", file_name(account)));
-        let mut ids = HashSet::new();
-        match File::open(&path) {
-            Ok(file) => {
-                for line in BufReader::new(file.take(LIMIT)).split(b'\n') {
-                    ids.insert(line.map_err(Error::io(path.display().to_string()))?);
+    pub(crate) fn load(maildir: &Maildir, account: &str) -> Result<Seen> {
+        let path = maildir.path().join(format!(".pop3c.seen.{}", file_name(account)));
+        let mut seen = Seen { path, ids: HashSet::new(), journal: None };
+        let pending = seen.read().map_err(Error::io(seen.path.display().to_string()))?;
+        for (id, name) in pending {
+            if maildir.holds(&name).map_err(|error| Error::Refused(error.to_string()))? {
+                seen.ids.insert(id);
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Reads the lines, and gives the ids whose letter was about to become visible, with its name.
+    fn read(&mut self) -> std::io::Result<HashMap<Vec<u8>, OsString>> {
+        let mut pending = HashMap::new();
+        let file = match File::open(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(pending),
+            file => file?,
+        };
+        let mut lines = BufReader::new(file.take(LIMIT));
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line)? > 0 {
+            // A line without its end was cut off, and tells nothing.
+            if let Some(text) = line.strip_suffix(b"\n") {
+                let mut words = text.splitn(2, |&b| b == b' ');
+                let id = words.next().unwrap_or_default().to_vec();
+                match words.next() {
+                    Some(name) => {
+                        pending.insert(id, OsString::from_vec(name.to_vec()));
+                    }
+                    None => {
+                        pending.remove(&id);
+                        self.ids.insert(id);
+                    }
                 }
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io(path.display().to_string())(error)),
+            line.clear();
         }
-        Ok(Seen { path, ids })
+        Ok(pending)
+    }
+
+    /// A letter is about to become visible under this name.
+    pub(crate) fn storing(&mut self, id: &[u8], name: &OsStr) -> Result<()> {
+        self.append(&[id, b" ", name.as_bytes(), b"\n"].concat())
+    }
+
+    /// It is visible, and safe.
+    pub(crate) fn stored(&mut self, id: &[u8]) -> Result<()> {
+        self.remember(id);
+        self.append(&[id, b"\n"].concat())
+    }
+
+    /// The id counts once [`Seen::save`] has saved it.
+    pub(crate) fn remember(&mut self, id: &[u8]) {
+        self.ids.insert(id.to_vec());
+    }
+
+    /// Adds a line behind a file that is whole.
+    fn append(&mut self, line: &[u8]) -> Result<()> {
+        let mut journal = match self.journal.take() {
+            Some(journal) => journal,
+            None => {
+                self.save()?;
+                let opened = OpenOptions::new().append(true).open(&self.path);
+                opened.map_err(Error::io(self.path.display().to_string()))?
+            }
+        };
+        // After a failure there is no journal: the next line finds a new file, not half a line.
+        journal.write_all(line).map_err(Error::io(self.path.display().to_string()))?;
+        self.journal = Some(journal);
+        Ok(())
     }
 
     pub(crate) fn contains(&self, id: &[u8]) -> bool {
         self.ids.contains(id)
-    }
-
-    pub(crate) fn add(&mut self, id: &[u8]) {
-        self.ids.insert(id.to_vec());
     }
 
     /// Forgets what the server has no more, so that the file does not grow for ever.
@@ -97,21 +161,52 @@ mod tests {
 
     #[test]
     fn what_is_saved_is_loaded_again() {
-        let folder = std::env::temp_dir().join(format!("pop3c-seen-{}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
-        let mut seen = Seen::load(&folder, "../a b@h:110").unwrap();
+        let (folder, maildir) = maildir("saved");
+        let mut seen = Seen::load(&maildir, "../a b@h:110").unwrap();
         assert!(!seen.contains(b"1.a"));
         for id in [&b"1.a"[..], b"2.b", b"3.c"] {
-            seen.add(id);
+            seen.stored(id).unwrap();
         }
         seen.keep_only(&HashSet::from([&b"1.a"[..], b"3.c", b"4.d"]));
         seen.save().unwrap();
-        let names: Vec<_> =
-            fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(names, [".pop3c.seen...%2Fa%20b@h:110"]);
-        let again = Seen::load(&folder, "../a b@h:110").unwrap();
+        assert!(folder.join(".pop3c.seen...%2Fa%20b@h:110").exists());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 4, "the file, cur, new, tmp");
+        let again = Seen::load(&maildir, "../a b@h:110").unwrap();
         assert!(again.contains(b"1.a") && again.contains(b"3.c") && !again.contains(b"2.b"));
-        assert!(!Seen::load(&folder, "b@h:110").unwrap().contains(b"1.a"));
+        assert!(!Seen::load(&maildir, "b@h:110").unwrap().contains(b"1.a"));
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn of_a_letter_that_was_being_stored_the_maildir_tells_whether_it_is() {
+        let (folder, maildir) = maildir("pending");
+        let publish = |seen: &mut Seen, id: &[u8]| {
+            let letter = maildir.draft().unwrap().sync().unwrap();
+            seen.storing(id, &letter.name()).unwrap();
+            letter.publish().unwrap()
+        };
+        let mut seen = Seen::load(&maildir, "a").unwrap();
+        publish(&mut seen, b"new");
+        let read = publish(&mut seen, b"read");
+        publish(&mut seen, b"gone").retract().unwrap();
+        publish(&mut seen, b"told").retract().unwrap();
+        seen.stored(b"told").unwrap();
+        seen.storing(b"never", OsStr::new("1.a.h")).unwrap();
+        let name = read.path().file_name().unwrap().to_str().unwrap();
+        fs::rename(read.path(), folder.join(format!("cur/{name}:2,S"))).unwrap();
+        // Killed here, in the middle of a line.
+        seen.journal.as_mut().unwrap().write_all(b"ha").unwrap();
+        let mut again = Seen::load(&maildir, "a").unwrap();
+        let mut ids: Vec<_> = again.ids.iter().map(|id| id.escape_ascii().to_string()).collect();
+        ids.sort();
+        assert_eq!(ids, ["new", "read", "told"]);
+        again.stored(b"lf").unwrap();
+        assert_eq!(Seen::load(&maildir, "a").unwrap().ids, again.ids);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    fn maildir(name: &str) -> (PathBuf, Maildir) {
+        let folder = std::env::temp_dir().join(format!("pop3c-{name}-{}", std::process::id()));
+        (folder.clone(), Maildir::create(folder).unwrap())
     }
 }

@@ -75,12 +75,17 @@ impl Office {
     }
 
     pub fn pop3c_with(&self, args: &[&str], stdin: &[u8]) -> Output {
+        run(self.pop3c_command(args), stdin)
+    }
+
+    /// The client against the server, to be run; options first.
+    pub fn pop3c_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(POP3C);
         let split = args.iter().position(|arg| !arg.starts_with('-')).unwrap_or(args.len());
         let (options, words) = args.split_at(split);
         command.args(options).args(["-u", "mrose"]);
         command.arg(self.daemon.addr().to_string()).args(words);
-        run(command, stdin)
+        command
     }
 }
 
