@@ -1,7 +1,7 @@
 //! The table of clients: who is served, by which process, since when.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 use nix::sys::signal::{Signal, kill};
@@ -13,11 +13,10 @@ use crate::error::{Result, strerror};
 use crate::fork::EXIT_OK;
 use crate::reaper::{self, Ended, Reaper};
 use crate::recvfrom::Datagram;
-use crate::scoreboard::{Progress, Scoreboard, now};
+use crate::scoreboard::{Progress, Scoreboard};
 
-/// A child that ends so many nanoseconds after its request came again had its last ACK already: a
-/// client that asks again because it heard nothing would need longer to say it.
-const SOON: u64 = 50_000_000;
+/// How many ended transfers are remembered while requests wait to be read.
+const MAX_ENDED: usize = 64;
 
 /// One child process and its client.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ struct Child {
     progress: Progress,
     /// Tells a datagram's request from another of the same peer; 0 for streams.
     request: u64,
-    /// The same request, come again after an answer went out.
+    /// The same request, come again while it was answered.
     again: Option<Held>,
 }
 
@@ -44,6 +43,9 @@ pub(crate) struct Children {
     table: HashMap<Pid, Child>,
     /// Held requests that have turned out to be new ones.
     renewed: Vec<Held>,
+    /// Requests whose children have ended, and when they were complete: they may have come again
+    /// before that, and not been read yet.
+    answered: VecDeque<(Peer, u64, SystemTime)>,
     board: Scoreboard,
     limit: usize,
     reaper: Reaper,
@@ -51,8 +53,8 @@ pub(crate) struct Children {
 
 impl Children {
     pub(crate) fn new(limit: usize, reaper: Reaper) -> Result<Children> {
-        let (table, renewed) = (HashMap::new(), Vec::new());
-        Ok(Children { table, renewed, board: Scoreboard::new(limit)?, limit, reaper })
+        let (table, renewed, answered) = (HashMap::new(), Vec::new(), VecDeque::new());
+        Ok(Children { table, renewed, answered, board: Scoreboard::new(limit)?, limit, reaper })
     }
 
     /// A line on the scoreboard for one more client, or `None` when the limit is reached. A child
@@ -104,20 +106,30 @@ impl Children {
 
     /// Gives a request back unless it is being answered already.
     ///
-    /// What came before the answer went out was only sent again, and the child sends its answer
-    /// again too. What came later may be a new request by a quick client: its last ACK waits in
-    /// the child's socket, and the child has yet to see it and end. It is held until then.
+    /// Usually it was only sent again, and the child sends its answer again too. But it may be a
+    /// new one by a quick client whose last ACK waits in the child's socket, where the child has
+    /// yet to see it. So it is held until the child has ended and told when its work was complete.
     pub(crate) fn sort_out(&mut self, held: Held, request: u64) -> Option<Held> {
         let peer = Peer::Ip(held.datagram.peer);
-        let same = |c: &&mut Child| c.peer == peer && c.request == request && !c.progress.is_done();
-        let Some(child) = self.table.values_mut().find(same) else { return Some(held) };
-        if child.progress.was_answered_at(held.datagram.arrived) {
-            child.again = Some(held);
+        let came = held.datagram.arrived;
+        if self.answered.iter().any(|&(p, r, done)| (p, r) == (peer, request) && came < done) {
+            return None;
         }
+        let answers_it = |child: &&mut Child| {
+            (child.peer, child.request) == (peer, request)
+                && child.progress.done_at().is_none_or(|done| came < done)
+        };
+        let Some(child) = self.table.values_mut().find(answers_it) else { return Some(held) };
+        child.again = Some(held);
         None
     }
 
-    /// The requests whose children ended well so soon afterwards that they must be new ones.
+    /// No request waits to be read: those to come are all newer than what has ended.
+    pub(crate) fn all_read(&mut self) {
+        self.answered.clear();
+    }
+
+    /// The held requests that came when the one before was complete: they are new ones.
     pub(crate) fn renewed(&mut self) -> Vec<Held> {
         std::mem::take(&mut self.renewed)
     }
@@ -135,8 +147,12 @@ impl Children {
         reaper::collect(self.reaper, |ended| {
             let Some(mut child) = self.table.remove(&Pid::from_raw(ended.pid)) else { return };
             log_end(ended, &child);
-            let again = child.again.take().filter(|_| child.progress.is_done());
-            self.renewed.extend(again.filter(|held| now() < held.datagram.arrived + SOON));
+            if let Some(done) = child.progress.done_at() {
+                let again = child.again.take().filter(|held| held.datagram.arrived >= done);
+                self.renewed.extend(again);
+                self.answered.truncate(MAX_ENDED - 1);
+                self.answered.push_front((child.peer, child.request, done));
+            }
             self.board.give_back(child.progress);
         });
     }

@@ -3,7 +3,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
@@ -15,7 +15,6 @@ use nix::sys::time::TimeSpec;
 
 use crate::accept::to_std;
 use crate::error::strerror;
-use crate::scoreboard::now;
 
 /// A request is 512 octets at most (RFC 2347); what is longer is cut here, and still seen to be
 /// too long.
@@ -27,8 +26,8 @@ pub(crate) struct Datagram {
     pub(crate) data: Vec<u8>,
     pub(crate) peer: SocketAddr,
     pub(crate) local: IpAddr,
-    /// When the kernel got it, in nanoseconds since 1970.
-    pub(crate) arrived: u64,
+    /// When the kernel got it.
+    pub(crate) arrived: SystemTime,
 }
 
 /// Asks the kernel to tell the address that each datagram was sent to, and when it came.
@@ -60,7 +59,7 @@ pub(crate) fn receive(fd: &impl AsFd) -> nix::Result<Option<Datagram>> {
     };
     let peer = message.address.as_ref().and_then(to_std);
     let local = message.cmsgs()?.find_map(|c| local_address(&c)).flatten();
-    let arrived = message.cmsgs()?.find_map(|c| arrival(&c)).unwrap_or_else(now);
+    let arrived = message.cmsgs()?.find_map(|c| arrival(&c)).unwrap_or_else(SystemTime::now);
     let length = message.bytes;
     Ok(match (peer, local) {
         (Some(peer), Some(local)) if peer.port() != 0 => {
@@ -71,9 +70,9 @@ pub(crate) fn receive(fd: &impl AsFd) -> nix::Result<Option<Datagram>> {
     })
 }
 
-fn arrival(control: &ControlMessageOwned) -> Option<u64> {
+fn arrival(control: &ControlMessageOwned) -> Option<SystemTime> {
     let ControlMessageOwned::ScmTimestampns(time) = control else { return None };
-    u64::try_from(Duration::from(*time).as_nanos()).ok()
+    Some(UNIX_EPOCH + Duration::from(*time))
 }
 
 /// `Some(None)`: sent to many at once.
@@ -159,6 +158,7 @@ fn source_v6(ip: Ipv6Addr) -> Source {
 pub(crate) fn fresh_socket(local: IpAddr) -> nix::Result<UdpSocket> {
     let family = if local.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&fd, sockopt::ReceiveTimestampns, &true)?;
     bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(local, 0)))?;
     if local.is_ipv4() {
         setsockopt(&fd, sockopt::Ipv4RecvErr, &true)?;

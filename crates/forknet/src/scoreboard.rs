@@ -3,7 +3,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
@@ -15,9 +15,8 @@ use crate::error::{Error, Result};
 struct Slot {
     received: AtomicU64,
     sent: AtomicU64,
-    /// When the first octets went to the client, in nanoseconds since 1970; 0 before that.
-    answered: AtomicU64,
-    done: AtomicBool,
+    /// When the work was complete, in nanoseconds since 1970; 0 before that.
+    done: AtomicU64,
     lingers: AtomicBool,
 }
 
@@ -31,22 +30,24 @@ impl Progress {
         self.0.received.fetch_add(octets as u64, Relaxed);
     }
 
-    /// Counts octets that go to the client; to be called before they go.
+    /// Counts octets that go to the client.
     pub fn sent(&self, octets: usize) {
-        if self.0.answered.load(Relaxed) == 0 {
-            self.0.answered.store(now(), Relaxed);
-        }
         self.0.sent.fetch_add(octets as u64, Relaxed);
     }
 
-    /// The work asked for is complete. For datagrams: the same request from the same peer is a new
-    /// one from now on, not one that was sent again.
-    pub fn done(&self) {
-        self.0.done.store(true, Relaxed);
+    /// The work asked for is complete since `at`. For datagrams: the same request from the same
+    /// peer is a new one if it came then or later; what came earlier was only sent again.
+    pub fn done(&self, at: SystemTime) {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.0.done.store(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    pub(crate) fn is_done(self) -> bool {
-        self.0.done.load(Relaxed)
+    /// When the work was complete, if it is.
+    pub(crate) fn done_at(self) -> Option<SystemTime> {
+        match self.0.done.load(Relaxed) {
+            0 => None,
+            at => Some(UNIX_EPOCH + Duration::from_nanos(at)),
+        }
     }
 
     /// The child has nothing left to do but to stay in case its last words were lost: it may be
@@ -59,12 +60,6 @@ impl Progress {
         self.0.lingers.load(Relaxed)
     }
 
-    /// True when the client may have had an answer at `time`, in nanoseconds since 1970.
-    pub(crate) fn was_answered_at(self, time: u64) -> bool {
-        let answered = self.0.answered.load(Relaxed);
-        answered != 0 && answered <= time
-    }
-
     /// Octets received and sent so far.
     pub(crate) fn octets(self) -> (u64, u64) {
         (self.0.received.load(Relaxed), self.0.sent.load(Relaxed))
@@ -73,8 +68,7 @@ impl Progress {
     fn reset(self) {
         self.0.received.store(0, Relaxed);
         self.0.sent.store(0, Relaxed);
-        self.0.answered.store(0, Relaxed);
-        self.0.done.store(false, Relaxed);
+        self.0.done.store(0, Relaxed);
         self.0.lingers.store(false, Relaxed);
     }
 
@@ -82,12 +76,6 @@ impl Progress {
     pub(crate) fn unshared() -> Progress {
         Progress(Box::leak(Box::default()))
     }
-}
-
-/// Nanoseconds since 1970, as the kernel stamps datagrams.
-pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// All slots. Freed ones are used again, latest first, so that few pages are ever touched.
@@ -140,15 +128,15 @@ mod tests {
         let slot = board.take().unwrap();
         assert!(board.take().is_none());
         slot.received(5);
-        let before = now();
         slot.sent(6);
-        slot.done();
+        let at = SystemTime::now();
+        slot.done(at);
         slot.lingers();
         assert_eq!(slot.octets(), (5, 6));
-        assert!(slot.was_answered_at(now()) && !slot.was_answered_at(before - 1));
+        assert_eq!(slot.done_at(), Some(at));
         board.give_back(slot);
         let again = board.take().unwrap();
         assert_eq!(again.octets(), (0, 0));
-        assert!(!again.is_done() && !again.is_lingering() && !again.was_answered_at(now()));
+        assert!(again.done_at().is_none() && !again.is_lingering());
     }
 }

@@ -7,7 +7,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::cmsg_space;
 use nix::errno::Errno;
@@ -15,6 +15,7 @@ use nix::libc::{sock_extended_err, sockaddr_in6};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg,
 };
+use nix::sys::time::TimeSpec;
 
 use crate::failure::Failure;
 use crate::packet::{self, Code, Packet};
@@ -49,6 +50,8 @@ pub struct Channel<'a> {
     /// The SO_RCVTIMEO that is set.
     wait: Option<Duration>,
     buffer: Box<[u8]>,
+    /// When the peer's last datagram came.
+    heard: SystemTime,
     trace: Trace<'a>,
 }
 
@@ -57,7 +60,8 @@ impl<'a> Channel<'a> {
     #[must_use]
     pub fn to(socket: &'a UdpSocket, peer: SocketAddr, trace: Trace<'a>) -> Channel<'a> {
         let buffer = vec![0; BUFFER].into_boxed_slice();
-        Channel { socket, peer, fixed: true, wait: None, buffer, trace }
+        let heard = SystemTime::now();
+        Channel { socket, peer, fixed: true, wait: None, buffer, heard, trace }
     }
 
     /// A client's: the request goes to `service`; the answer comes from the same address and
@@ -97,14 +101,15 @@ impl<'a> Channel<'a> {
     pub fn receive(&mut self, deadline: Instant) -> Result<Option<usize>, Failure> {
         loop {
             self.set_wait(deadline)?;
-            match self.socket.recv_from(&mut self.buffer) {
-                Ok((length, from)) if self.is_peer(from) => {
+            match self.receive_from() {
+                Ok((length, from, arrived)) if self.is_peer(from) => {
+                    self.heard = arrived;
                     self.peer.set_port(from.port());
                     self.fixed = true;
                     (self.trace)(Way::In, self.buffer.get(..length).unwrap_or_default());
                     return Ok(Some(length));
                 }
-                Ok((length, from)) => self.answer_stranger(length, from),
+                Ok((length, from, _)) => self.answer_stranger(length, from),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
                 Err(error) => self.tolerate(error)?,
             }
@@ -130,6 +135,27 @@ impl<'a> Channel<'a> {
     #[must_use]
     pub fn is_fixed(&self) -> bool {
         self.fixed
+    }
+
+    /// When the peer's last datagram came: by the kernel's clock, where the socket's
+    /// SO_TIMESTAMPNS is on, however long it then waited to be received.
+    #[must_use]
+    pub fn heard(&self) -> SystemTime {
+        self.heard
+    }
+
+    /// recvmsg(2): a datagram's length, who sent it, and when it came.
+    fn receive_from(&mut self) -> io::Result<(usize, SocketAddr, SystemTime)> {
+        let mut parts = [IoSliceMut::new(&mut self.buffer)];
+        let mut control = cmsg_space!(TimeSpec);
+        let (fd, flags) = (self.socket.as_raw_fd(), MsgFlags::empty());
+        let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags)?;
+        let arrived = message.cmsgs()?.find_map(|part| match part {
+            ControlMessageOwned::ScmTimestampns(time) => Some(UNIX_EPOCH + Duration::from(time)),
+            _ => None,
+        });
+        let from = message.address.as_ref().and_then(address).ok_or(Errno::EAFNOSUPPORT)?;
+        Ok((message.bytes, from, arrived.unwrap_or_else(SystemTime::now)))
     }
 
     fn is_peer(&self, from: SocketAddr) -> bool {

@@ -1,7 +1,7 @@
 //! tftpd's side: one request, answered from a port of its own (RFC 1350 §4; slide "Протокол TFTP").
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::Level;
 
@@ -101,9 +101,9 @@ impl Service<'_> {
             Err(Failure::Silent | Failure::Gone) if transfer.half.waits_for_last_ack() => {
                 self.log(&transfer, Level::Info, "complete, but for the last ACK");
             }
-            result => self.log_result(&transfer, &result),
+            ref result => self.log_result(&transfer, result),
         }
-        self.progress.done();
+        self.done(&transfer, &result);
     }
 
     /// WRQ.
@@ -116,7 +116,7 @@ impl Service<'_> {
         let progress = self.progress;
         let keep = move |draft: Draft| {
             draft.publish(&name, existing)?;
-            progress.done(); // before the last ACK: who has that may ask anew at once
+            progress.done(SystemTime::now()); // before the last ACK: who has that may ask anew at once
             Ok(())
         };
         let mut transfer = Transfer::new(Receiver::answering(file, keep), channel);
@@ -125,8 +125,18 @@ impl Service<'_> {
         if result.is_ok() {
             self.progress.lingers();
             transfer.dally(DALLY);
+        } else {
+            self.done(&transfer, &result);
         }
-        self.progress.done();
+    }
+
+    /// What comes after the packet that ended the transfer is not part of it: the same request is
+    /// a new one then. A peer that ended nothing may ask anew from now on.
+    fn done<H: Half>(&self, transfer: &Transfer<'_, H>, result: &Result<(), Failure>) {
+        self.progress.done(match result {
+            Err(Failure::Silent | Failure::Gone | Failure::Socket(_)) => SystemTime::now(),
+            _ => transfer.channel.heard(),
+        });
     }
 
     /// Asks the options and the file system whether the file may be written.
@@ -148,10 +158,10 @@ impl Service<'_> {
     }
 
     fn refuse(&self, mut channel: Channel<'_>, failure: &Failure) {
+        self.progress.done(SystemTime::now()); // before the ERROR: who has that may ask anew at once
         if let Failure::Denied { code, reason } = failure {
             channel.send_error(*code, reason);
         }
-        self.progress.done();
         log::log!(level(failure), "{} {}: {failure}", channel.peer(), self.what);
     }
 

@@ -5,6 +5,8 @@ mod udp;
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use udp::{MOMENT, Served, Udp, ack, blocks, data, error, noise, rrq, timed, wrq};
 
 /// A daemon that serves `x`, three blocks of it, and the file.
@@ -171,6 +173,38 @@ fn a_request_sent_again_is_the_same_transfer() {
     served.wait_line("RRQ \"x\"", "complete");
     assert_eq!(served.daemon.log().matches(" start").count(), 1);
     assert_eq!(Udp { peer: served.daemon.addr(), ..peer }.get(&request), file, "a new one now");
+}
+
+#[test]
+fn a_request_sent_again_before_the_last_ack_is_no_second_transfer() {
+    let served = Served::with(&[]);
+    served.write("x", "hello");
+    let (mut peer, request) = (served.peer(), rrq(b"x", "octet"));
+    peer.send(&request);
+    peer.expect(data(1, b"hello"));
+    peer.socket.send_to(&request, served.daemon.addr()).unwrap();
+    peer.send(ack(1));
+    served.wait_idle();
+    peer.expect_only(&data(1, b"hello"));
+    assert_eq!(served.daemon.log().matches(" start").count(), 1);
+}
+
+#[test]
+fn a_request_after_the_last_ack_is_a_new_transfer_however_late_that_ack_is_seen() {
+    let served = Served::with(&[]);
+    served.write("x", "hello");
+    let (mut peer, request) = (served.peer(), rrq(b"x", "octet"));
+    peer.send(&request);
+    peer.expect(data(1, b"hello"));
+    let child = Pid::from_raw(testkit::children(served.daemon.pid())[0]);
+    kill(child, Signal::SIGSTOP).unwrap();
+    peer.send(ack(1));
+    peer.socket.send_to(&request, served.daemon.addr()).unwrap();
+    peer.expect_silence();
+    kill(child, Signal::SIGCONT).unwrap();
+    peer.expect(data(1, b"hello"));
+    peer.send(ack(1));
+    served.wait_idle();
 }
 
 #[test]

@@ -27,8 +27,8 @@ pub struct Request {
     pub peer: SocketAddr,
     /// Our address that it was sent to: the answer must come from there (RFC 1123 §4.1.3.5).
     pub local: IpAddr,
-    /// A fresh socket, bound to `local` and a port of its own, not connected, with IP_RECVERR on,
-    /// so that a peer which is gone is an error at once.
+    /// A fresh socket, bound to `local` and a port of its own, not connected. IP_RECVERR is on, so
+    /// that a peer which is gone is an error at once, and SO_TIMESTAMPNS, for [`Progress::done`].
     pub socket: UdpSocket,
     /// Counts octets, and says when the transfer is complete.
     pub progress: Progress,
@@ -50,6 +50,9 @@ pub(crate) fn serve(
         }
         for Held { listener, datagram } in parent.children.renewed() {
             serve_request(&mut parent, listener, datagram, &transfer);
+        }
+        if ready.is_empty() {
+            parent.children.all_read();
         }
         for listener in ready {
             match parent.listeners.get(listener).map(recvfrom::receive) {
