@@ -19,8 +19,9 @@ use crate::sender::Sender;
 use crate::timer::Limits;
 use crate::transfer::Transfer;
 
-/// How long the client stays after its last ACK, in case that was lost (RFC 1350 §6). Shorter
-/// than the server's stay: the file is safe already, and somebody waits for the prompt.
+/// How long the client stays after its last ACK, in case that was lost (RFC 1350 §6): only where
+/// something was lost or delayed before, because somebody waits for the prompt. The file is safe,
+/// and a server that misses the last ACK finds the port closed and ends too.
 const DALLY: Duration = Duration::from_millis(1500);
 /// The LOCAL that stands for standard input or output.
 const STANDARD: &str = "-";
@@ -75,7 +76,9 @@ impl Order {
                 let result = transfer.run(self.limits);
                 if result.is_ok() {
                     complete();
-                    transfer.dally(DALLY);
+                    if !transfer.smooth {
+                        transfer.dally(DALLY);
+                    }
                 }
                 Ok(Outcome { result, answered: transfer.channel.is_fixed() })
             }

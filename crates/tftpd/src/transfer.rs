@@ -55,12 +55,14 @@ pub struct Transfer<'a, H> {
     pub channel: Channel<'a>,
     /// How often a packet was sent again because no answer came.
     pub resent: u64,
+    /// Every packet came once and was sent once so far.
+    pub smooth: bool,
 }
 
 impl<'a, H: Half> Transfer<'a, H> {
     /// A transfer that has yet to [`run`](Transfer::run).
     pub fn new(half: H, channel: Channel<'a>) -> Transfer<'a, H> {
-        Transfer { half, channel, resent: 0 }
+        Transfer { half, channel, resent: 0, smooth: true }
     }
 
     /// Runs it to its end; the peer is told of a failure that is ours. After success the
@@ -88,6 +90,7 @@ impl<'a, H: Half> Transfer<'a, H> {
                         timer.forward(Instant::now());
                     }
                     Turn::Repeat(packet) => {
+                        self.smooth = false;
                         self.channel.send(&packet)?;
                         timer.repeated(Instant::now());
                     }
@@ -97,6 +100,7 @@ impl<'a, H: Half> Transfer<'a, H> {
                 None => match timer.due(Instant::now()) {
                     Due::Nothing => (),
                     Due::Again => {
+                        self.smooth = false;
                         self.channel.send(self.half.packet())?;
                         self.resent += 1;
                         timer.again(Instant::now());

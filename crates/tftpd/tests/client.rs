@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testkit::TempDir;
 use udp::{Udp, ack, data, error, noise, rrq, timed, wrq};
@@ -176,6 +176,29 @@ fn a_lost_request_and_a_lost_answer_are_repaired() {
     port.expect(ack(1));
     client.succeeds();
     assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"hello");
+}
+
+#[test]
+fn the_client_stays_for_a_lost_last_ack_only_where_packets_were_lost_before() {
+    let (mut server, dir) = start();
+    for (duplicates, stays) in [(0, false), (1, true)] {
+        let client = Client::start(&server, &dir, &["get", "x"]);
+        server.expect(rrq(b"x", "octet"));
+        let mut port = port_for(&server);
+        for _ in 0..=duplicates {
+            port.send(data(1, &[b'a'; 512]));
+            port.expect(ack(1));
+        }
+        let start = Instant::now();
+        port.send(data(2, b"b"));
+        port.expect(ack(2));
+        if stays {
+            port.send(data(2, b"b"));
+            port.expect(ack(2));
+        }
+        client.succeeds();
+        assert_eq!(start.elapsed() >= Duration::from_secs(1), stays, "{duplicates} duplicates");
+    }
 }
 
 #[test]
