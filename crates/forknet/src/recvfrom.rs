@@ -1,7 +1,7 @@
 //! Datagrams with both of their addresses.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,7 +25,8 @@ const MAX_REQUEST: usize = 2048;
 pub(crate) struct Datagram {
     pub(crate) data: Vec<u8>,
     pub(crate) peer: SocketAddr,
-    pub(crate) local: IpAddr,
+    /// Our address that it was sent to, with port 0: ready to be bound to.
+    pub(crate) local: SocketAddr,
     /// When the kernel got it.
     pub(crate) arrived: SystemTime,
 }
@@ -76,7 +77,7 @@ fn arrival(control: &ControlMessageOwned) -> Option<SystemTime> {
 }
 
 /// `Some(None)`: sent to many at once.
-fn local_address(control: &ControlMessageOwned) -> Option<Option<IpAddr>> {
+fn local_address(control: &ControlMessageOwned) -> Option<Option<SocketAddr>> {
     match control {
         ControlMessageOwned::Ipv4PacketInfo(info) => {
             let ip = Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr));
@@ -86,12 +87,15 @@ fn local_address(control: &ControlMessageOwned) -> Option<Option<IpAddr>> {
                 0 => !ip.is_multicast() && !is_broadcast(ip),
                 ours => ours == info.ipi_addr.s_addr,
             };
-            Some(ours.then_some(IpAddr::V4(ip)))
+            Some(ours.then_some(SocketAddr::from((ip, 0))))
         }
         ControlMessageOwned::Ipv6PacketInfo(info) => {
             let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical();
             // The IPv4 message, which comes too, tells a broadcast; this one could not.
-            if ip.is_ipv4() { None } else { Some((!ip.is_multicast()).then_some(ip)) }
+            let IpAddr::V6(ip) = ip else { return None };
+            // A link-local address means something only together with the interface.
+            let scope = if ip.is_unicast_link_local() { info.ipi6_ifindex } else { 0 };
+            Some((!ip.is_multicast()).then_some(SocketAddrV6::new(ip, 0, 0, scope).into()))
         }
         _ => None,
     }
@@ -116,8 +120,8 @@ pub(crate) fn answer(fd: &impl AsFd, to: &Datagram, words: &[u8]) {
         _ => to.peer,
     };
     let control = match to.local {
-        IpAddr::V4(v4) => source_v4(v4),
-        IpAddr::V6(v6) => source_v6(v6),
+        SocketAddr::V4(v4) => source_v4(*v4.ip()),
+        SocketAddr::V6(v6) => source_v6(v6),
     };
     let flags = MsgFlags::MSG_DONTWAIT;
     let address = SockaddrStorage::from(peer);
@@ -149,21 +153,45 @@ fn source_v4(ip: Ipv4Addr) -> Source {
     Source::V4(libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: any })
 }
 
-fn source_v6(ip: Ipv6Addr) -> Source {
-    let address = libc::in6_addr { s6_addr: ip.octets() };
-    Source::V6(libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 })
+fn source_v6(from: SocketAddrV6) -> Source {
+    let address = libc::in6_addr { s6_addr: from.ip().octets() };
+    Source::V6(libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: from.scope_id() })
 }
 
 /// A transfer's own socket: a fresh port on the address that was asked (RFC 1350 §4).
-pub(crate) fn fresh_socket(local: IpAddr) -> nix::Result<UdpSocket> {
+pub(crate) fn fresh_socket(local: SocketAddr) -> nix::Result<UdpSocket> {
     let family = if local.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&fd, sockopt::ReceiveTimestampns, &true)?;
-    bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(local, 0)))?;
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(local))?;
     if local.is_ipv4() {
         setsockopt(&fd, sockopt::Ipv4RecvErr, &true)?;
     } else {
         setsockopt(&fd, sockopt::Ipv6RecvErr, &true)?;
     }
     Ok(UdpSocket::from(fd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked_at(ip: &str, interface: u32) -> Option<Option<SocketAddr>> {
+        let ip: Ipv6Addr = ip.parse().unwrap();
+        let ipi6_addr = libc::in6_addr { s6_addr: ip.octets() };
+        let info = libc::in6_pktinfo { ipi6_addr, ipi6_ifindex: interface };
+        local_address(&ControlMessageOwned::Ipv6PacketInfo(info))
+    }
+
+    #[test]
+    fn a_link_local_address_keeps_its_interface_and_others_have_none() {
+        assert_eq!(asked_at("fe80::1", 4), Some(Some("[fe80::1%4]:0".parse().unwrap())));
+        assert_eq!(asked_at("2001:db8::1", 4), Some(Some("[2001:db8::1]:0".parse().unwrap())));
+    }
+
+    #[test]
+    fn what_was_sent_to_many_is_told_apart() {
+        assert_eq!(asked_at("ff02::1", 4), Some(None));
+        assert_eq!(asked_at("::ffff:127.255.255.255", 1), None, "the IPv4 message tells");
+    }
 }

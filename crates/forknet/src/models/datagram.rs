@@ -115,6 +115,7 @@ fn answer(
     progress.received(data.len());
     let outcome = recvfrom::fresh_socket(local).map_err(io::Error::from).and_then(|socket| {
         let timeout = parent.timeout;
+        let local = local.ip();
         transfer(&mut Request { data, peer, local, socket, progress, transcript, timeout })
     });
     match outcome {
