@@ -100,7 +100,12 @@ impl<'a> Channel<'a> {
     /// As [`Channel::send`].
     pub fn receive(&mut self, deadline: Instant) -> Result<Option<usize>, Failure> {
         loop {
-            self.set_wait(deadline)?;
+            // Looked at before every datagram: a flood of them must not outlast the deadline.
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.set_wait(left)?;
             match self.receive_from() {
                 Ok((length, from, arrived)) if self.is_peer(from) => {
                     self.heard = arrived;
@@ -112,9 +117,6 @@ impl<'a> Channel<'a> {
                 Ok((length, from, _)) => self.answer_stranger(length, from),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
                 Err(error) => self.tolerate(error)?,
-            }
-            if Instant::now() >= deadline {
-                return Ok(None);
             }
         }
     }
@@ -172,8 +174,7 @@ impl<'a> Channel<'a> {
         }
     }
 
-    fn set_wait(&mut self, deadline: Instant) -> Result<(), Failure> {
-        let left = deadline.saturating_duration_since(Instant::now());
+    fn set_wait(&mut self, left: Duration) -> Result<(), Failure> {
         let wait = left.max(SHORTEST_WAIT);
         // A little longer than asked for does no harm, and the same value need not be set again.
         let close = |set: Duration| set >= wait && set - wait < SHORTEST_WAIT;
@@ -329,6 +330,17 @@ mod tests {
         assert_eq!(channel.receive(soon()).unwrap(), Some(7));
         let mut answer = [0; 100];
         assert_eq!(peer.recv(&mut answer).unwrap(), 10);
+    }
+
+    #[test]
+    fn a_flood_does_not_outlast_the_deadline() {
+        let ours = socket();
+        let (mut channel, peer) = pair(&ours);
+        for _ in 0..3 {
+            peer.send(b"more").unwrap();
+        }
+        assert_eq!(channel.receive(soon()).unwrap(), Some(4));
+        assert!(channel.receive(Instant::now()).unwrap().is_none(), "though more is there");
     }
 
     #[test]
