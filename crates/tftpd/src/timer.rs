@@ -13,6 +13,10 @@ const LONGEST: Duration = Duration::from_secs(8);
 /// and the socket's own time-out need not be set for every packet.
 const GRAIN: Duration = Duration::from_millis(10);
 
+/// What each step forward adds to the time that a transfer may last: a block of 512 octets, at 128
+/// octets a second. A peer that dawdles just within the idle limit does not keep a process for ever.
+const STEP: Duration = Duration::from_secs(4);
+
 /// The bounds of a transfer's patience.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -21,7 +25,8 @@ pub struct Limits {
     /// How often the first packet is sent in all, before the peer has proved by an answer that
     /// its address is not forged.
     pub unproven_sends: u32,
-    /// How long nothing may go forward (`--timeout`).
+    /// How long nothing may go forward (`--timeout`). The whole transfer may last as long, and four
+    /// seconds more for each block.
     pub idle: Duration,
 }
 
@@ -51,6 +56,8 @@ pub struct Timer {
     clean: bool,
     /// When the transfer last went forward.
     forward: Instant,
+    /// When the transfer ends, done or not.
+    end: Instant,
     /// The peer has answered: its address is real.
     proven: bool,
 }
@@ -67,6 +74,7 @@ impl Timer {
             sent: now,
             clean: true,
             forward: now,
+            end: now + limits.idle,
             proven: false,
         }
     }
@@ -81,6 +89,7 @@ impl Timer {
         }
         (self.sends, self.sent, self.clean) = (1, now, true);
         (self.forward, self.proven) = (now, true);
+        self.end += STEP;
     }
 
     /// RFC 6298 §2.2 and §2.3, with the bounds above.
@@ -120,7 +129,7 @@ impl Timer {
         }
         let sends = self.limits.retries.saturating_add(1);
         let sends = if self.proven { sends } else { sends.min(self.limits.unproven_sends) };
-        if now >= self.forward + self.limits.idle || self.sends >= sends {
+        if now >= self.limit() || self.sends >= sends {
             return Due::GiveUp;
         }
         Due::Again
@@ -129,7 +138,12 @@ impl Timer {
     /// When something will be due.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        (self.sent + self.timeout).min(self.forward + self.limits.idle)
+        (self.sent + self.timeout).min(self.limit())
+    }
+
+    /// The end of our patience, whatever is sent again until then.
+    fn limit(&self) -> Instant {
+        (self.forward + self.limits.idle).min(self.end)
     }
 }
 
@@ -221,6 +235,23 @@ mod tests {
         timer.repeated(start + ms(10));
         timer.forward(start + ms(20));
         assert_eq!(timer.deadline(), start + ms(20) + INITIAL);
+    }
+
+    #[test]
+    fn a_peer_that_dawdles_within_the_idle_limit_does_not_stay_for_ever() {
+        let start = Instant::now();
+        let pace = |wait: Duration| {
+            let mut timer = Timer::new(LIMITS, start);
+            let mut now = start;
+            (0..10_000).all(|_| {
+                now += wait;
+                let in_time = timer.due(now) != Due::GiveUp;
+                timer.forward(now);
+                in_time
+            })
+        };
+        assert!(pace(ms(3900)), "slow but steady");
+        assert!(!pace(ms(5000)));
     }
 
     #[test]
