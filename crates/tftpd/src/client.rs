@@ -63,7 +63,12 @@ impl Order {
         complete: impl FnOnce(),
     ) -> forknet::Result<Outcome> {
         let remote = self.remote.escape_ascii();
-        let socket = socket_for(service).map_err(forknet::Error::io("socket"))?;
+        let socket = match socket_for(service) {
+            Ok(socket) => socket,
+            Err(error) => {
+                return Ok(Outcome { result: Err(Failure::Socket(error)), answered: false });
+            }
+        };
         let channel = Channel::asking(&socket, service, trace);
         let request = Request::packet(self.direction, &self.remote, self.mode);
         match self.direction {
