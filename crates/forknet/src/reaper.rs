@@ -1,6 +1,7 @@
 //! The reaper of the slides: it takes ended children off the process table.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -18,6 +19,12 @@ pub enum Reaper {
 
 /// How many ended children the handler can note before the loop has read them.
 const TABLE_SIZE: usize = 256;
+
+/// On the slide the handler prints, which took long enough for the other children of a burst to end
+/// meanwhile: their signals became one. Ours is too quick for that, so `--reap wait` takes its time
+/// after each child, with the signal blocked as it is in a handler, and the slide's zombies appear
+/// every time.
+const SLOW_HANDLER: Duration = Duration::from_millis(5);
 
 /// A child that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +85,9 @@ fn note_one() -> bool {
 /// Hands every noted child to `each` and empties the table. When the table was full there may be
 /// more children: the reaper runs again, here, until it finds room and nobody left.
 pub(crate) fn collect(kind: Reaper, mut each: impl FnMut(Ended)) {
+    if kind == Reaper::Wait && NOTED.load(Relaxed) > 0 {
+        std::thread::sleep(SLOW_HANDLER);
+    }
     loop {
         let noted = NOTED.swap(0, Relaxed);
         for entry in TABLE.iter().take(noted) {
