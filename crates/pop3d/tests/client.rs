@@ -231,3 +231,16 @@ fn a_fetch_killed_at_any_moment_stores_every_message_once() {
     sent.sort();
     assert_eq!(here, sent);
 }
+
+#[test]
+fn a_password_of_any_octets_logs_in_by_pass_and_by_apop() {
+    let office = Office::new(&[]);
+    let home = office.path("mrose");
+    let home = home.to_str().unwrap().as_bytes();
+    let line = [b"mrose:{PLAIN} p\xe4ss \xff :::x:", home, b":\n"].concat();
+    fs::write(office.path("users"), line).unwrap();
+    for apop in ["--apop=always", "--apop=never"] {
+        let output = office.pop3c_with(&[apop, "stat"], b" p\xe4ss \xff \n");
+        assert_eq!(ok(&output), "0 messages, 0 octets\n");
+    }
+}

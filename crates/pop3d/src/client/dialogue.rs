@@ -56,20 +56,20 @@ impl<S: Read + Write> Dialogue<S> {
     ///
     /// # Errors
     /// [`Error::Refused`] with the server's words for `-ERR`.
-    pub(crate) fn command(&mut self, command: &str) -> Result<Vec<u8>> {
+    pub(crate) fn command(&mut self, command: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+        let command = command.as_ref();
         self.say(command)?;
-        let keyword = command.split(' ').next().unwrap_or_default();
-        let shown = if matches!(keyword, "PASS" | "APOP") { keyword } else { command };
-        self.reply(shown)
+        let (keyword, _) = split(command);
+        let shown = if matches!(keyword, b"PASS" | b"APOP") { keyword } else { command };
+        self.reply(&String::from_utf8_lossy(shown))
     }
 
-    fn say(&mut self, command: &str) -> Result<()> {
-        if command.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+    fn say(&mut self, command: &[u8]) -> Result<()> {
+        if command.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return Err(Error::Refused("a name or password with a line end in it".to_owned()));
         }
-        self.trace('C', &masked(command.as_bytes()));
-        let line = format!("{command}\r\n");
-        let sent = self.reader.get_mut().write_all(line.as_bytes());
+        self.trace('C', &masked(command));
+        let sent = self.reader.get_mut().write_all(&[command, b"\r\n"].concat());
         sent.map_err(|error| self.lost(error))
     }
 

@@ -91,7 +91,7 @@ fn fetch_all<S: Read + Write>(
             progress.advance(1);
         }
         if options.delete {
-            dialogue.command(&format!("DELE {number}"))?;
+            dialogue.command(format!("DELE {number}"))?;
             tally.deleted += 1;
         }
     }

@@ -15,7 +15,7 @@ use crate::apop;
 use crate::options::first_line;
 
 /// The password: from its file, from the terminal, or from standard input.
-pub(crate) fn password(options: &Options) -> Result<String> {
+pub(crate) fn password(options: &Options) -> Result<Vec<u8>> {
     let password = match &options.password_file {
         Some(path) => from_file(path)?,
         None if io::stdin().is_terminal() => {
@@ -27,7 +27,7 @@ pub(crate) fn password(options: &Options) -> Result<String> {
     if password.is_empty() {
         return Err(Error::Refused("the password is empty".to_owned()));
     }
-    String::from_utf8(password).map_err(|_| Error::Refused("the password is no UTF-8".to_owned()))
+    Ok(password)
 }
 
 fn from_file(path: &Path) -> Result<Vec<u8>> {
@@ -57,7 +57,7 @@ pub(crate) fn is_local(conn: &Connection) -> bool {
 pub(crate) fn log_in<S: Read + Write>(
     dialogue: &mut Dialogue<S>,
     options: &Options,
-    password: &str,
+    password: &[u8],
     local: bool,
 ) -> Result<()> {
     let stamp = apop::timestamp_in(dialogue.greeting());
@@ -69,8 +69,8 @@ pub(crate) fn log_in<S: Read + Write>(
         }
         (Apop::Never, _) | (Apop::Auto, None) => {}
         (Apop::Always | Apop::Auto, Some(stamp)) => {
-            let digest = apop::digest(&stamp, password.as_bytes());
-            match dialogue.command(&format!("APOP {user} {digest}")) {
+            let digest = apop::digest(&stamp, password);
+            match dialogue.command(format!("APOP {user} {digest}")) {
                 Ok(_) => return Ok(()),
                 Err(error) => {
                     let again = *when == Apop::Auto && local && is_auth(&error);
@@ -81,8 +81,8 @@ pub(crate) fn log_in<S: Read + Write>(
             }
         }
     }
-    dialogue.command(&format!("USER {user}"))?;
-    dialogue.command(&format!("PASS {password}")).map(|_| ())
+    dialogue.command(format!("USER {user}"))?;
+    dialogue.command([b"PASS ", password].concat()).map(|_| ())
 }
 
 /// The refusal is about the credentials: not about a lock or a failure of the server.
@@ -106,7 +106,7 @@ mod tests {
         let options = options::parse(args.iter().map(OsString::from).collect()).unwrap();
         let script = server(says.as_bytes(), usize::MAX);
         let mut dialogue = Dialogue::start(script, "h:110".into(), false).unwrap();
-        let done = log_in(&mut dialogue, &options, "tanstaaf", local).is_ok();
+        let done = log_in(&mut dialogue, &options, b"tanstaaf", local).is_ok();
         (done, dialogue.heard())
     }
 

@@ -51,7 +51,7 @@ fn act<S: Read + Write>(dialogue: &mut Dialogue<S>, options: &Options) -> Result
         What::Uidl => rows(dialogue, "UIDL"),
         What::Get(number) => letter(dialogue, &format!("RETR {number}")),
         What::Top(number, lines) => letter(dialogue, &format!("TOP {number} {lines}")),
-        What::Dele(number) => dialogue.command(&format!("DELE {number}")).map(|_| ()),
+        What::Dele(number) => dialogue.command(format!("DELE {number}")).map(|_| ()),
         What::Fetch(folder) => fetch::fetch(dialogue, options, folder),
     }
 }
