@@ -14,6 +14,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::dir::{Dir, Entry, Type};
 use nix::errno::Errno;
@@ -34,6 +35,10 @@ const LETTER: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NONBLOCK)
     .union(OFlag::O_NOCTTY)
     .union(OFlag::O_CLOEXEC);
+
+/// How long a letter that a listing did not show counts as gone without another look: thousands
+/// that somebody removed must not cost a listing each.
+const GONE: Duration = Duration::from_secs(1);
 
 /// The two folders that hold letters. `new` is read first: what moves meanwhile to `cur` is seen
 /// there again and not missed.
@@ -64,6 +69,8 @@ struct Letter {
     place: Place,
     /// Tells two letters that have one name apart.
     inode: u64,
+    /// The number of the last listing that showed it.
+    listing: u32,
     /// With CRLF line ends; from the name, or counted once.
     octets: Option<u64>,
 }
@@ -72,7 +79,8 @@ impl Letter {
     fn new(place: Place, name: &[u8], inode: u64) -> Letter {
         let base = name::base(name);
         let (arrival, octets) = (name::arrival(base), name::wire_size(base));
-        Letter { arrival, name: name.to_vec(), base: base.len(), place, inode, octets }
+        let (base, name) = (base.len(), name.to_vec());
+        Letter { arrival, name, base, place, inode, listing: 0, octets }
     }
 
     /// Who it is.
@@ -109,6 +117,9 @@ pub struct Maildrop {
     /// The Maildir folder, locked; none where there is no Maildir yet.
     folder: Option<Flock<OwnedFd>>,
     letters: Vec<Letter>,
+    /// The number of the last listing, and when it was made.
+    listing: u32,
+    listed: Instant,
 }
 
 /// What came of removing letters.
@@ -127,7 +138,8 @@ impl Maildrop {
     /// # Errors
     /// [`Error::InUse`] while another session has it; [`Error::Io`] where it cannot be read.
     pub fn open(path: &Path) -> Result<Maildrop> {
-        let mut drop = Maildrop { path: path.to_owned(), folder: None, letters: Vec::new() };
+        let (folder, letters, listed) = (None, Vec::new(), Instant::now());
+        let mut drop = Maildrop { path: path.to_owned(), folder, letters, listing: 0, listed };
         let folder = match open(path, FOLDER, Mode::empty()) {
             Ok(folder) => folder,
             // A link to nowhere is no Maildir to come but a mistake, or a disk not mounted.
@@ -216,7 +228,9 @@ impl Maildrop {
     /// [`Error::Io`]: `No such file or directory` where somebody removed it.
     pub fn read(&mut self, index: usize) -> Result<File> {
         let opened = match self.open_letter(index) {
-            Err(Errno::ENOENT) if self.find_again()? => self.open_letter(index),
+            Err(Errno::ENOENT) if !self.is_gone(index) && self.find_again()? => {
+                self.open_letter(index)
+            }
             other => other,
         };
         let (file, disk) = opened.map_err(Error::io("open", &self.full_path(index)))?;
@@ -285,6 +299,12 @@ impl Maildrop {
         Ok((File::from(file), u64::try_from(stat.st_size).unwrap_or(0)))
     }
 
+    /// Whether the folders were listed a moment ago and did not show it.
+    fn is_gone(&self, index: usize) -> bool {
+        let missed = self.letters.get(index).is_none_or(|letter| letter.listing < self.listing);
+        missed && self.listed.elapsed() < GONE
+    }
+
     fn full_path(&self, index: usize) -> PathBuf {
         match self.letters.get(index) {
             Some(letter) => self.path.join(letter.relative()),
@@ -297,6 +317,7 @@ impl Maildrop {
     fn find_again(&mut self) -> Result<bool> {
         let mut letters = std::mem::take(&mut self.letters);
         let mut changed = false;
+        let listing = self.listing.saturating_add(1);
         let listed = self.list(|seen| {
             let start = letters.partition_point(|letter| letter.compare(&seen).is_lt());
             let twins = letters.get_mut(start..).unwrap_or_default();
@@ -305,15 +326,17 @@ impl Maildrop {
                 [letter] => Some(letter),
                 twins => twins.iter_mut().find(|letter| letter.inode == seen.inode),
             };
-            if let Some(letter) = letter
-                && (letter.place, &letter.name) != (seen.place, &seen.name)
-            {
+            let Some(letter) = letter else { return };
+            letter.listing = listing;
+            if (letter.place, &letter.name) != (seen.place, &seen.name) {
                 (letter.place, letter.name) = (seen.place, seen.name);
                 changed = true;
             }
         });
         self.letters = letters;
-        listed.map(|()| changed)
+        listed?;
+        (self.listing, self.listed) = (listing, Instant::now());
+        Ok(changed)
     }
 
     /// Hands every regular file of `new` and then of `cur` to `each`.

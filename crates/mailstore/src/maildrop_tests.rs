@@ -93,6 +93,32 @@ fn two_letters_with_one_name_are_two_letters_and_stay_so_when_they_move() {
 }
 
 #[test]
+fn letters_that_somebody_removed_do_not_cost_a_listing_each() {
+    let (_f, path) = maildir();
+    for number in 0..10 {
+        fs::write(path.join(format!("new/{number}.a")), "").unwrap();
+    }
+    let mut drop = Maildrop::open(&path).unwrap();
+    for number in 0..9 {
+        fs::remove_file(path.join(format!("new/{number}.a"))).unwrap();
+    }
+    fs::rename(path.join("new/9.a"), path.join("cur/9.a:2,S")).unwrap();
+    for index in 0..9 {
+        assert_eq!(drop.read(index).unwrap_err().kind(), Some(std::io::ErrorKind::NotFound));
+    }
+    assert_eq!(drop.listing, 1);
+    // One that was there is looked for again however often it moves.
+    drop.read(9).unwrap();
+    fs::rename(path.join("cur/9.a:2,S"), path.join("cur/9.a:2,RS")).unwrap();
+    drop.read(9).unwrap();
+    assert_eq!(drop.listing, 2);
+    // One that was not shown is believed to be gone only for a moment.
+    fs::write(path.join("cur/0.a:2,"), "").unwrap();
+    drop.listed -= GONE;
+    drop.read(0).unwrap();
+}
+
+#[test]
 fn a_second_session_is_told_that_the_maildrop_is_in_use_under_any_name() {
     let (folder, path) = maildir();
     let link = folder.path().join("link");
