@@ -90,6 +90,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Denied { code, reason } => write!(f, "{reason} (ERROR {})", *code as u16),
+            Failure::Peer { code, message } if message.is_empty() => {
+                write!(f, "peer says ERROR {code}")
+            }
             Failure::Peer { code, message } => {
                 write!(f, "peer says: {} (ERROR {code})", message.escape_ascii())
             }
@@ -124,5 +127,7 @@ mod tests {
     fn a_peers_words_are_escaped() {
         let failure = Failure::Peer { code: 0, message: b"\x1b[2J".to_vec() };
         assert_eq!(failure.to_string(), "peer says: \\x1b[2J (ERROR 0)");
+        let wordless = Failure::Peer { code: 1, message: Vec::new() };
+        assert_eq!(wordless.to_string(), "peer says ERROR 1");
     }
 }
