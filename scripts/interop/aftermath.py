@@ -5,8 +5,8 @@ import re
 from harness import add, check
 
 # Property of the lab, and the key of its daemon.
-DAEMONS = ["echod", "smtpd", "small_smtpd", "pop3d", "apop_pop3d", "tftpd", "keeping_tftpd",
-           "closed_tftpd", "hasty_tftpd"]
+DAEMONS = ["echod", "smtpd", "small_smtpd", "pop3d", "apop_pop3d", "mixed_pop3d", "tftpd",
+           "keeping_tftpd", "closed_tftpd", "hasty_tftpd"]
 
 
 def at_rest(lab, which):

@@ -63,7 +63,7 @@ class Lab:
         self.env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8",
                     "HOME": str(self.folder("home")), "TMPDIR": str(self.folder("tmp")),
                     "TERM": "dumb"}
-        for name in ("users", "secrets"):
+        for name in ("users", "secrets", "mixed"):
             (self.dir / name).touch()
         self.hash = None
         return self
@@ -160,6 +160,11 @@ class Lab:
         return self.mail_daemon("pop3d-apop", "pop3d", "secrets")
 
     @property
+    def mixed_pop3d(self):
+        """One that knows the password of one user and the hashes of all others."""
+        return self.mail_daemon("pop3d-mixed", "pop3d", "mixed")
+
+    @property
     def tftp_root(self):
         """The folder that all tftpd serve; as root they are nobody, who must be able to write."""
         path = self.dir / "tftp"
@@ -203,6 +208,8 @@ class Lab:
         rest = f":::Levy Number {number}:{box.home}:\n"
         self.append("secrets", f"{name}:{{PLAIN}}{password}{rest}")
         self.append("users", f"{name}:{self.hashed(password)}{rest}")
+        mixed = f"{name}:{self.hashed(password)}{rest}"
+        self.append("mixed", mixed if number > 1 else f"known:{{PLAIN}}secret:::::\n{mixed}")
         return box
 
     def append(self, name, line):

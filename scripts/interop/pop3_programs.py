@@ -52,7 +52,24 @@ def curl_wrong(lab):
     box = lab.mailbox().lay(SLIDES)
     curl(lab, box, "2").bad()
     same(curl(lab, box, "1", password="wrong").code, 67, "exit status of curl")
-    same(curl(lab, box, "1", password="wrong", daemon=lab.apop_pop3d).code, 67, "by APOP")
+    same(curl(lab, box, "1", password="wrong", daemon=lab.apop_pop3d).code, 67, "by AUTH")
+
+
+@test("curl: AUTH PLAIN, with and without an initial response")
+def curl_auth_plain(lab):
+    box = lab.mailbox().lay(SLIDES)
+    for words in ([], ["--sasl-ir"]):
+        out = curl(lab, box, "1", "-v", "--login-options", "AUTH=PLAIN", *words).good()
+        same(out.stdout, crlf(SLIDES), "the letter")
+        out.says("> AUTH PLAIN")
+
+
+@test("curl: a user with a hashed password gets in where another's is known and APOP is offered")
+def curl_mixed(lab):
+    box = lab.mailbox().lay(SLIDES)
+    out = curl(lab, box, "1", "-v", daemon=lab.mixed_pop3d).good()
+    same(out.stdout, crlf(SLIDES), "the letter")
+    check(re.search(r"< \+OK .* <[^ ]+@[^ ]+>", out.text), f"no timestamp: {out.text}")
 
 
 @test("curl --login-options AUTH=+APOP: the digest goes, and no password")

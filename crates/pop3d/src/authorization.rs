@@ -1,11 +1,13 @@
-//! The AUTHORIZATION state (RFC 1939 §4, §7): USER and PASS, APOP, CAPA, QUIT.
+//! The AUTHORIZATION state (RFC 1939 §4, §7): USER and PASS, APOP, AUTH (RFC 5034), CAPA, QUIT.
 //!
 //! Who may log in how:
 //! - USER and PASS show the password to everybody on the way, so they are allowed only where
 //!   `--plaintext` says so; by default to clients on this machine.
 //! - APOP shows no password, and is offered (by the timestamp in the greeting) while the users file
 //!   has anybody with a `{PLAIN}` secret, for without the secret no digest can be checked. Where
-//!   all passwords are hashed there is no timestamp, for clients that see one use nothing else.
+//!   all passwords are hashed there is no timestamp, for clients that see one prefer it.
+//! - AUTH PLAIN is allowed where PASS is. Some clients use APOP wherever there is a timestamp, unless
+//!   there is AUTH: with it, users with hashed passwords get in beside users with `{PLAIN}` ones.
 //! - RFC 1939 §13 asks that a user have either way and not both, because PASS would give APOP's
 //!   secret away. Here a user with a `{PLAIN}` secret has both where PASS is allowed at all; by
 //!   default that is where nobody listens.
@@ -21,7 +23,8 @@ use mailstore::{
 use crate::apop;
 use crate::command::{Args, Entry, Shape};
 use crate::protocol::Outcome;
-use crate::reply::{Code, err_code, ok};
+use crate::reply::{Code, err, err_code, ok};
+use crate::sasl::{self, Plain};
 use crate::transaction::Transaction;
 
 /// So many failed logins, and the session ends.
@@ -73,12 +76,13 @@ pub const TABLE: &[Entry<Authorization>] = &[
     Entry { keyword: "USER", shape: Shape::One, run: Authorization::user },
     Entry { keyword: "PASS", shape: Shape::Verbatim, run: Authorization::pass },
     Entry { keyword: "APOP", shape: Shape::Two, run: Authorization::apop },
+    Entry { keyword: "AUTH", shape: Shape::UpToTwo, run: Authorization::auth },
     Entry { keyword: "CAPA", shape: Shape::None, run: |_, _| Outcome::Capabilities },
     Entry { keyword: "QUIT", shape: Shape::None, run: |_, _| Outcome::Quit },
 ];
 
 /// The commands that the other state does not know.
-pub const KEYWORDS: &[&str] = &["USER", "PASS", "APOP"];
+pub const KEYWORDS: &[&str] = &["USER", "PASS", "APOP", "AUTH"];
 
 /// Whether anybody could log in by APOP now. A users file that cannot be read is no reason to say
 /// so in the greeting: the login will tell.
@@ -97,6 +101,8 @@ pub struct Authorization {
     named: Option<Vec<u8>>,
     /// The name of a USER that was the command before: PASS may only follow at once (§7).
     ready: Option<Vec<u8>>,
+    /// AUTH has asked for a response: the next line is none of the commands.
+    asked: bool,
     failures: u32,
 }
 
@@ -110,7 +116,8 @@ impl Authorization {
         timestamp: Option<String>,
     ) -> Authorization {
         let (named, ready) = (None, None);
-        Authorization { config, peer, plaintext, timestamp, named, ready, failures: 0 }
+        let (asked, failures) = (false, 0);
+        Authorization { config, peer, plaintext, timestamp, named, ready, asked, failures }
     }
 
     /// Another command comes: a name given before the last one is forgotten.
@@ -120,7 +127,7 @@ impl Authorization {
 
     fn user(&mut self, args: Args<'_>) -> Outcome {
         if !self.plaintext {
-            return Outcome::Say(err_code(Code::Auth, "plaintext login is not allowed from here"));
+            return no_plaintext();
         }
         // The same for every name: whether there is such a user is told to nobody (§13).
         self.named = Some(args.word().to_vec());
@@ -129,10 +136,10 @@ impl Authorization {
 
     fn pass(&mut self, args: Args<'_>) -> Outcome {
         if !self.plaintext {
-            return Outcome::Say(err_code(Code::Auth, "plaintext login is not allowed from here"));
+            return no_plaintext();
         }
         let Some(name) = self.ready.take() else {
-            return Outcome::Bad(crate::reply::err("PASS: USER comes right before"));
+            return Outcome::Bad(err("PASS: USER comes right before"));
         };
         self.log_in("PASS", &name, |users| log_in(users, &name, args.word()))
     }
@@ -145,6 +152,53 @@ impl Authorization {
         self.log_in("APOP", args.word(), |users| {
             log_in_by_secret(users, args.word(), |secret| apop::verify(&timestamp, secret, digest))
         })
+    }
+
+    /// AUTH (RFC 5034 §4). PLAIN shows the password as PASS does, and is allowed where PASS is;
+    /// without a mechanism it lists those there are.
+    fn auth(&mut self, args: Args<'_>) -> Outcome {
+        let Some(mechanism) = args.first else {
+            let list = if self.plaintext { "PLAIN\r\n" } else { "" };
+            return Outcome::Say(format!("+OK mechanisms follow\r\n{list}.\r\n").into_bytes());
+        };
+        if !mechanism.eq_ignore_ascii_case(b"PLAIN") {
+            return Outcome::Say(err("AUTH: no such mechanism here"));
+        }
+        if !self.plaintext {
+            return no_plaintext();
+        }
+        match args.second {
+            Some(response) => self.auth_plain(response),
+            None => {
+                self.asked = true;
+                Outcome::Say(b"+ \r\n".to_vec())
+            }
+        }
+    }
+
+    /// Whether the next line is the response to AUTH's challenge.
+    #[must_use]
+    pub fn awaits_response(&self) -> bool {
+        self.asked
+    }
+
+    /// The response to AUTH's challenge; `*` cancels (RFC 5034 §4). `None` is one that was too long.
+    pub fn response(&mut self, line: Option<&[u8]>) -> Outcome {
+        self.asked = false;
+        match line {
+            Some(b"*") => Outcome::Say(err("AUTH: cancelled")),
+            Some(line) => self.auth_plain(line),
+            None => Outcome::Bad(err("AUTH: the response is too long")),
+        }
+    }
+
+    fn auth_plain(&mut self, response: &[u8]) -> Outcome {
+        match sasl::plain(response) {
+            Ok(Plain { name, password }) => {
+                self.log_in("AUTH PLAIN", &name, |users| log_in(users, &name, &password))
+            }
+            Err(why) => Outcome::Bad(err(format_args!("AUTH: {why}"))),
+        }
     }
 
     /// Checks who it is, then opens his maildrop.
@@ -190,6 +244,10 @@ impl Authorization {
             }
         }
     }
+}
+
+fn no_plaintext() -> Outcome {
+    Outcome::Say(err_code(Code::Auth, "plaintext login is not allowed from here"))
 }
 
 /// Opens a maildrop with its owner's rights, which are the session's from then on.

@@ -17,6 +17,8 @@ pub enum Shape {
     One,
     /// Two words.
     Two,
+    /// Nothing, one word or two.
+    UpToTwo,
     /// All that follows the space, spaces included: a password (RFC 1939 §7, PASS).
     Verbatim,
 }
@@ -98,11 +100,11 @@ fn arguments(shape: Shape, rest: Option<&[u8]>) -> Result<Args<'_>, &'static str
     let many = "too many arguments";
     match (shape, args.first, args.second, words.next()) {
         (_, _, _, Some(_)) => Err(many),
-        (Shape::None | Shape::Optional, None, _, _) => Ok(nothing),
+        (Shape::None | Shape::Optional | Shape::UpToTwo, None, _, _) => Ok(nothing),
         (Shape::None, Some(_), _, _) => Err("takes no argument"),
-        (Shape::Optional | Shape::One, Some(_), None, _) => Ok(args),
+        (Shape::Optional | Shape::One | Shape::UpToTwo, Some(_), None, _) => Ok(args),
         (Shape::Optional | Shape::One, Some(_), Some(_), _) => Err(many),
-        (Shape::Two, Some(_), Some(_), _) => Ok(args),
+        (Shape::Two | Shape::UpToTwo, Some(_), Some(_), _) => Ok(args),
         _ => Err(few),
     }
 }
@@ -115,12 +117,13 @@ pub(crate) fn number(word: &[u8]) -> Option<u64> {
     std::str::from_utf8(word).ok()?.parse().ok()
 }
 
+/// What stands in a transcript for a secret.
+pub const STARS: &[u8] = b"********";
+
 /// A line as it may stand in a transcript: without what only the client and the server may know.
-/// Mistyped lines have their secret too, so that the keyword needs no right space around it; and
-/// `AUTH` is masked though it is no command here, because clients try it.
+/// Mistyped lines have their secret too, so that the keyword needs no right space around it.
 #[must_use]
 pub fn masked(line: &[u8]) -> Vec<u8> {
-    const STARS: &[u8] = b"********";
     let blank = |b: &u8| matches!(b, b' ' | b'\t');
     let start = line.iter().position(|b| !blank(b)).unwrap_or(0);
     let text = line.get(start..).unwrap_or_default();

@@ -13,6 +13,7 @@ pub mod command;
 pub mod options;
 pub mod protocol;
 pub mod reply;
+pub mod sasl;
 pub mod session;
 pub mod top;
 pub mod transaction;

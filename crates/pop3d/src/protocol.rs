@@ -8,8 +8,9 @@ use log::info;
 
 use crate::apop;
 use crate::authorization::{self, Authorization, Config};
-use crate::command::{LINE_LIMIT, dispatch};
+use crate::command::{LINE_LIMIT, STARS, dispatch, masked};
 use crate::reply::{Reply, err, ok};
+use crate::sasl::RESPONSE_LIMIT;
 use crate::transaction::{self, Column, Transaction};
 
 /// So many bad commands in a row, and the session ends: whoever speaks is no POP3 client.
@@ -77,9 +78,26 @@ impl Protocol {
         }
     }
 
+    /// How long the next line may be, its end included.
+    #[must_use]
+    pub fn line_limit(&self) -> usize {
+        if self.awaits_response() { RESPONSE_LIMIT } else { LINE_LIMIT }
+    }
+
+    /// The next line as it may stand in a transcript.
+    #[must_use]
+    pub fn masked(&self, line: &[u8]) -> Vec<u8> {
+        if self.awaits_response() && line != b"*" { STARS.to_vec() } else { masked(line) }
+    }
+
+    fn awaits_response(&self) -> bool {
+        matches!(&self.state, State::Authorization(state) if state.awaits_response())
+    }
+
     /// Runs one command line, its end taken off.
     pub fn line(&mut self, line: &[u8]) -> Outcome {
         let outcome = match &mut self.state {
+            State::Authorization(state) if state.awaits_response() => state.response(Some(line)),
             State::Authorization(state) => {
                 state.next_command();
                 dispatch(authorization::TABLE, transaction::KEYWORDS, state, line)
@@ -94,6 +112,10 @@ impl Protocol {
     /// A line over the limit came; it was thrown away.
     pub fn too_long(&mut self) -> Outcome {
         if let State::Authorization(state) = &mut self.state {
+            if state.awaits_response() {
+                let outcome = state.response(None);
+                return self.judge(outcome);
+            }
             state.next_command();
         }
         let why = format!("the line is longer than {LINE_LIMIT} octets");
@@ -157,7 +179,7 @@ impl Protocol {
     pub fn capabilities(&self) -> Vec<u8> {
         let mut list = String::from("+OK capability list follows\r\nTOP\r\nUIDL\r\n");
         if self.plaintext {
-            list.push_str("USER\r\n");
+            list.push_str("USER\r\nSASL PLAIN\r\n");
         }
         list.push_str("RESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n");
         list.push_str("IMPLEMENTATION ");

@@ -7,7 +7,6 @@ use forknet::Transcript;
 use netascii::dot::Stuffer;
 use netascii::line::{Line, LineReader};
 
-use crate::command::{LINE_LIMIT, masked};
 use crate::protocol::{Outcome, Protocol};
 use crate::top::Top;
 use crate::transaction::Message;
@@ -100,7 +99,7 @@ impl<S: Read + Write> Session<'_, S> {
             if !self.reader.buffered().contains(&b'\n') {
                 self.flush()?;
             }
-            let outcome = match self.reader.read_line(LINE_LIMIT)? {
+            let outcome = match self.reader.read_line(protocol.line_limit())? {
                 Line::Eof => return Ok(End::Gone),
                 Line::TooLong => {
                     self.transcript.client(b"[a line that is too long]");
@@ -108,7 +107,7 @@ impl<S: Read + Write> Session<'_, S> {
                 }
                 Line::Text(line) => {
                     if self.transcript.is_on() {
-                        self.transcript.client(&masked(line));
+                        self.transcript.client(&protocol.masked(line));
                     }
                     protocol.line(line)
                 }

@@ -74,11 +74,13 @@ fn apop_is_offered_only_where_somebody_has_a_secret() {
 fn plaintext_is_refused_where_it_can_be_overheard_and_capa_says_so() {
     let home = Home::new(&[]);
     let mut far = home.protocol(false);
-    for line in [&b"USER mrose"[..], b"PASS tanstaaf"] {
+    for line in [&b"USER mrose"[..], b"PASS tanstaaf", b"AUTH PLAIN", b"AUTH PLAIN AG1yb3NlAHg="] {
         assert!(matches!(far.line(line), Outcome::Say(reply) if reply.starts_with(b"-ERR [AUTH]")));
     }
     let capabilities = |protocol: &Protocol| String::from_utf8(protocol.capabilities()).unwrap();
     assert!(!capabilities(&far).contains("USER"));
+    assert!(!capabilities(&far).contains("SASL"));
+    assert!(matches!(far.line(b"AUTH"), Outcome::Say(reply) if reply.ends_with(b"\r\n.\r\n")));
     let near = capabilities(&home.protocol(true));
     let tags: Vec<&str> = near.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(
@@ -88,6 +90,7 @@ fn plaintext_is_refused_where_it_can_be_overheard_and_capa_says_so() {
             "TOP",
             "UIDL",
             "USER",
+            "SASL",
             "RESP-CODES",
             "AUTH-RESP-CODE",
             "PIPELINING",

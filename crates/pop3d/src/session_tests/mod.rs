@@ -16,6 +16,7 @@ mod commands;
 mod ending;
 mod framing;
 mod login;
+mod sasl;
 
 /// A folder with a users file and the Maildir of mrose, whose password is tanstaaf.
 struct Home(PathBuf);
