@@ -63,8 +63,9 @@ class Lab:
         self.env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8",
                     "HOME": str(self.folder("home")), "TMPDIR": str(self.folder("tmp")),
                     "TERM": "dumb"}
-        for name in ("users", "secrets", "mixed"):
+        for name in ("users", "secrets"):
             (self.dir / name).touch()
+        (self.dir / "mixed").write_text("known:{PLAIN}secret:::::\n")
         self.hash = None
         return self
 
@@ -208,8 +209,7 @@ class Lab:
         rest = f":::Levy Number {number}:{box.home}:\n"
         self.append("secrets", f"{name}:{{PLAIN}}{password}{rest}")
         self.append("users", f"{name}:{self.hashed(password)}{rest}")
-        mixed = f"{name}:{self.hashed(password)}{rest}"
-        self.append("mixed", mixed if number > 1 else f"known:{{PLAIN}}secret:::::\n{mixed}")
+        self.append("mixed", f"{name}:{self.hashed(password)}{rest}")
         return box
 
     def append(self, name, line):
