@@ -77,7 +77,7 @@ impl Children {
             return;
         };
         if let Err(errno) = kill(pid, Signal::SIGKILL).and_then(|()| waitpid(pid, None)) {
-            warn!("end of lingering {pid}: {}", errno.desc());
+            warn!("end of lingering {pid}: {}", strerror(errno));
         }
         if let Some(child) = self.table.remove(&pid) {
             info!("client {} end: pid {pid}, complete, gave way to another", child.peer);

@@ -69,10 +69,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Io { what, source } => match source.raw_os_error() {
-                Some(code) => write!(f, "{what}: {}", Errno::from_raw(code).desc()),
-                None => write!(f, "{what}: {source}"),
-            },
+            Error::Io { what, source } => write!(f, "{what}: {}", reason(source)),
             Error::InUse { what } => write!(f, "{what}: in use by another session"),
             Error::Refused(why) => f.write_str(why),
         }
@@ -80,6 +77,12 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The reason of an I/O error as strerror(3) says it, without Rust's `(os error 28)` behind it.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error ").map_or(text.clone(), |(words, _)| words.to_owned())
+}
 
 #[cfg(test)]
 mod tests {
@@ -90,6 +93,8 @@ mod tests {
         let error = Error::io("open", Path::new("/m"))(Errno::ENOSPC);
         assert_eq!(error.to_string(), "open /m: No space left on device");
         assert!(error.is_temporary());
+        let error = Error::io("open", Path::new("/m"))(Errno::ELOOP);
+        assert_eq!(error.to_string(), "open /m: Too many levels of symbolic links");
         assert!(!Error::io("open", Path::new("/m"))(Errno::ENOTDIR).is_temporary());
     }
 }

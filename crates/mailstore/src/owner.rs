@@ -65,7 +65,7 @@ impl Drop for AsOwner {
         let Some((_, before)) = self.changed.take() else { return };
         if let Err(errno) = seteuid(before.uid).and_then(|()| before.take()) {
             // Without our own rights nothing works any more; every later step will say so.
-            log::error!("seteuid {}: {}", before.uid, errno.desc());
+            log::error!("seteuid {}: {errno}", before.uid);
         }
     }
 }

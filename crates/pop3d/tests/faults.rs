@@ -17,7 +17,8 @@ fn signs(replies: &[u8]) -> String {
 fn unknown_empty_and_misplaced_commands_are_refused_and_the_session_lives() {
     let office = Office::new(&[LETTER]);
     let mut client = office.client();
-    for line in ["", " ", "XYZZY", "STAT", "RETR 1", "QUIT 1", "CAPA x", "PASS x", "AUTH X", "STLS"] {
+    for line in ["", " ", "XYZZY", "STAT", "RETR 1", "QUIT 1", "CAPA x", "PASS x", "AUTH X", "STLS"]
+    {
         client.ask(line, "-ERR");
     }
     client.ask("USER mrose", "+OK");

@@ -65,8 +65,10 @@ impl Failure {
             Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG => Code::DiskFull,
             _ => Code::NotDefined,
         };
-        let reason = if errno == Errno::EXDEV { "Name leaves the root" } else { errno.desc() };
-        Failure::denied(code, reason)
+        match errno {
+            Errno::EXDEV => Failure::denied(code, "Name leaves the root"),
+            _ => Failure::denied(code, forknet::reason(&errno.into())),
+        }
     }
 
     /// The same for an error of std's.

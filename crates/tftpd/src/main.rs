@@ -33,7 +33,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u
     if let Err(errno) = config.root.check() {
-        log::warn!("root: {}: no file can be served", errno.desc());
+        log::warn!("root: {}: no file can be served", forknet::reason(&errno.into()));
     }
     server.serve_datagrams(|request| answer(request, &config)) // recvfrom, fork, reap
 }
