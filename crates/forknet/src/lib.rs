@@ -34,6 +34,7 @@ mod pidfile;
 mod privdrop;
 mod reaper;
 mod recvfrom;
+mod remote;
 mod reserve;
 mod rw;
 mod scoreboard;
@@ -50,6 +51,7 @@ pub use options::{
     CommandLine, RootPolicy, ServerOptions, Service, command_line, free_arguments, parse, seconds,
 };
 pub use reaper::Reaper;
+pub use remote::Remote;
 pub use rw::Connection;
 pub use scoreboard::Progress;
 pub use server::{Client, Server};

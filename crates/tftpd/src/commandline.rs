@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use getopts::Options;
 
-use forknet::{Error, Result};
+use forknet::{Error, Remote, Result};
 
 use crate::client::Order;
 use crate::options::{declare_retries, retries};
@@ -23,10 +23,8 @@ Fetches or sends a file by TFTP (RFC 1350). LOCAL - is standard output or input.
 /// A parsed command line.
 #[derive(Debug)]
 pub struct CommandLine {
-    /// The server's name or address.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
+    /// The server.
+    pub server: Remote,
     /// What to do there.
     pub order: Order,
     /// Show every packet.
@@ -64,12 +62,12 @@ pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
     forknet::free_arguments(&matches, names)?;
     let verbose = matches.opt_present("verbose");
     let mut free = matches.free.into_iter();
-    let (host, port) = host_and_port(&free.next().unwrap_or_default())?;
+    let server = Remote::parse(&free.next().unwrap_or_default(), PORT)?;
     let (remote, local) = file_names(direction, free.nth(1).unwrap_or_default(), free.next())?;
     // Whoever asks knows that the request is its own: all tries are allowed.
     let limits = Limits { retries, unproven_sends: retries + 1, idle };
     let order = Order { direction, remote, local, mode, limits };
-    Ok(CommandLine { host, port, order, verbose })
+    Ok(CommandLine { server, order, verbose })
 }
 
 /// REMOTE and LOCAL; the one that was not given is the last part of the other.
@@ -103,27 +101,6 @@ fn file_names(
     Ok((remote.into_bytes(), local))
 }
 
-/// `host`, `host:port`, `[v6]`, `[v6]:port`; a bare IPv6 address has no port.
-fn host_and_port(text: &str) -> Result<(String, u16)> {
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((v6, "")) => (v6, None),
-        Some((v6, port)) => (v6, Some(port.strip_prefix(':').unwrap_or(port))),
-        None if text.matches(':').count() > 1 => (text, None),
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    let number = match port {
-        None => Some(PORT),
-        Some(port) => port.parse().ok().filter(|port| *port > 0),
-    };
-    match number {
-        Some(port) if !host.is_empty() => Ok((host.to_owned(), port)),
-        _ => Err(Error::Usage(format!("'{text}': not HOST or HOST:PORT"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,19 +120,6 @@ mod tests {
         assert_eq!(names(&["h", "put", "/a/b"]), ("b".into(), "/a/b".into()));
         assert_eq!(names(&["h", "get", "a", "-"]), ("a".into(), "-".into()));
         assert_eq!(names(&["h", "put", "-", "b"]), ("b".into(), "-".into()));
-    }
-
-    #[test]
-    fn hosts_may_carry_a_port() {
-        for (text, host, port) in [
-            ("h", "h", 69),
-            ("h:7", "h", 7),
-            ("::1", "::1", 69),
-            ("[::1]", "::1", 69),
-            ("[::1]:7", "::1", 7),
-        ] {
-            assert_eq!(host_and_port(text).unwrap(), (host.to_owned(), port));
-        }
     }
 
     #[test]

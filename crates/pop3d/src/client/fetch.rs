@@ -37,7 +37,8 @@ pub(crate) fn fetch<S: Read + Write>(
     folder: &Path,
 ) -> Result<()> {
     let maildir = Maildir::create(folder).map_err(refused)?;
-    let account = format!("{}@{}:{}", options.user, options.host, options.port);
+    let Options { user, server, .. } = options;
+    let account = format!("{user}@{}:{}", server.host, server.port);
     let mut seen = Seen::load(&maildir, &account)?;
     let list = unique_ids(dialogue)?;
     let mut tally = Tally::default();

@@ -19,7 +19,7 @@ pub(crate) fn password(options: &Options) -> Result<Vec<u8>> {
     let password = match &options.password_file {
         Some(path) => from_file(path)?,
         None if io::stdin().is_terminal() => {
-            let prompt = format!("Password of {} at {}: ", options.user, options.place());
+            let prompt = format!("Password of {} at {}: ", options.user, options.server);
             rpassword::prompt_password(prompt).map_err(Error::io("terminal"))?.into_bytes()
         }
         None => first_line(io::stdin().lock())?,
@@ -65,7 +65,7 @@ pub(crate) fn log_in<S: Read + Write>(
     let Options { user, apop: when, .. } = options;
     match (when, stamp) {
         (Apop::Always, None) => {
-            return Err(Error::Refused(format!("{}: offers no APOP", options.place())));
+            return Err(Error::Refused(format!("{}: offers no APOP", options.server)));
         }
         (Apop::Never, _) | (Apop::Auto, None) => {}
         (Apop::Always | Apop::Auto, Some(stamp)) => {

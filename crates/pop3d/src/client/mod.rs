@@ -31,9 +31,10 @@ use progress::Progress;
 pub fn run(args: Vec<OsString>) -> Result<()> {
     let options = options::parse(args)?;
     let password = login::password(&options)?;
-    let conn = forknet::connect(&options.host, options.port, options.timeout)?;
+    let server = &options.server;
+    let conn = forknet::connect(&server.host, server.port, options.timeout)?;
     let local = login::is_local(&conn);
-    let mut dialogue = Dialogue::start(conn, options.place(), options.verbose)?;
+    let mut dialogue = Dialogue::start(conn, server.to_string(), options.verbose)?;
     login::log_in(&mut dialogue, &options, &password, local)?;
     let done = act(&mut dialogue, &options);
     match done {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use forknet::{Error, Result};
+use forknet::{Error, Remote, Result};
 
 /// The port of POP3.
 const PORT: u16 = 110;
@@ -54,25 +54,13 @@ pub(crate) enum What {
 pub(crate) struct Options {
     pub(crate) user: String,
     pub(crate) password_file: Option<PathBuf>,
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) server: Remote,
     pub(crate) apop: Apop,
     pub(crate) timeout: Duration,
     pub(crate) verbose: bool,
     /// `fetch` removes from the server what it has stored.
     pub(crate) delete: bool,
     pub(crate) what: What,
-}
-
-impl Options {
-    /// `HOST:PORT`, for messages.
-    pub(crate) fn place(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
 }
 
 /// Reads the command line.
@@ -90,7 +78,7 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Options> {
     let matches = forknet::parse("pop3c", USAGE, &mut options, args)?;
     let mut words = matches.free.iter().map(String::as_str);
     let place = words.next().ok_or_else(|| usage("HOST is missing"))?;
-    let (host, port) = host_and_port(place)?;
+    let server = Remote::parse(place, PORT)?;
     let words: Vec<&str> = words.collect();
     let what = what(&words)?;
     let delete = matches.opt_present("delete");
@@ -103,8 +91,7 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Options> {
     Ok(Options {
         user: matches.opt_str("user").or_else(login_name).ok_or_else(|| usage("-u is missing"))?,
         password_file: matches.opt_str("password-file").map(PathBuf::from),
-        host,
-        port,
+        server,
         apop: when(matches.opt_str("apop").as_deref())?,
         timeout: forknet::seconds(&matches, "timeout", TIMEOUT)?,
         verbose: matches.opt_present("verbose"),
@@ -153,30 +140,6 @@ fn message(text: &str) -> Result<u64> {
         0 => Err(usage("messages are counted from 1")),
         n => Ok(n),
     }
-}
-
-/// `HOST`, `HOST:PORT`, `[V6]`, `[V6]:PORT`, or an IPv6 address by itself.
-fn host_and_port(text: &str) -> Result<(String, u16)> {
-    let bad = || usage(format!("'{text}' is no HOST[:PORT]"));
-    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or_else(bad)?;
-        match rest.strip_prefix(':') {
-            Some(port) => (host, Some(port)),
-            None if rest.is_empty() => (host, None),
-            None => return Err(bad()),
-        }
-    } else {
-        match text.split_once(':') {
-            Some((_, rest)) if rest.contains(':') => (text, None),
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        }
-    };
-    if host.is_empty() {
-        return Err(bad());
-    }
-    let port = port.map_or(Ok(PORT), |port| port.parse().map_err(|_| bad()))?;
-    Ok((host.to_owned(), port))
 }
 
 /// Who is at the keyboard.
@@ -230,20 +193,6 @@ mod tests {
             &["--timeout", "0", "h", "stat"],
         ] {
             assert!(matches!(options(args), Err(Error::Usage(_))), "{args:?}");
-        }
-    }
-
-    #[test]
-    fn host_and_port_are_told_apart() {
-        for (text, host, port) in [
-            ("h", "h", 110),
-            ("h:1", "h", 1),
-            ("127.0.0.1:65535", "127.0.0.1", 65535),
-            ("[::1]:2", "::1", 2),
-            ("[::1]", "::1", 110),
-            ("::1", "::1", 110),
-        ] {
-            assert_eq!(host_and_port(text).unwrap(), (host.to_owned(), port));
         }
     }
 }

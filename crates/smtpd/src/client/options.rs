@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use forknet::{Error, Result};
+use forknet::{Error, Remote, Result};
 use getopts::Matches;
 use nix::unistd::{Uid, User};
 
@@ -26,10 +26,8 @@ const MAX_ADDRESS: usize = 254;
 /// What is to be done.
 #[derive(Debug)]
 pub struct Options {
-    /// The server.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
+    /// The server (`-s`).
+    pub server: Remote,
     /// What we call ourselves.
     pub helo: String,
     /// The reverse-path without brackets, empty for `<>`.
@@ -61,7 +59,7 @@ impl Options {
             let text = "-s HOST[:PORT] is missing: asking the DNS for MX is not done yet";
             return Err(Error::Usage(text.into()));
         };
-        let (host, port) = server_address(&server)?;
+        let server = Remote::parse(&server, PORT)?;
         let helo = helo(&matches)?;
         let from = match matches.opt_str("from") {
             Some(from) => sender(&from, &helo)?,
@@ -75,28 +73,8 @@ impl Options {
             true => Some(forknet::seconds(&matches, "timeout", Duration::ZERO)?),
             false => None,
         };
-        Ok(Options { host, port, helo, from, to, timeout, verbose: matches.opt_present("verbose") })
-    }
-}
-
-/// `HOST`, `HOST:PORT`, `[V6]`, `[V6]:PORT`, or an IPv6 address alone.
-fn server_address(text: &str) -> Result<(String, u16)> {
-    let bad = || Error::Usage(format!("-s '{}': not HOST or HOST:PORT", text.escape_debug()));
-    let (host, port) = match (text.strip_prefix('['), text.rsplit_once(':')) {
-        (Some(v6), _) => {
-            let (host, rest) = v6.split_once(']').ok_or_else(bad)?;
-            (
-                host,
-                if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or_else(bad)?) },
-            )
-        }
-        (None, Some((host, port))) if !host.contains(':') => (host, Some(port)),
-        (None, _) => (text, None),
-    };
-    let port = port.map_or(Some(PORT), |port| port.parse().ok().filter(|port| *port > 0));
-    match port {
-        Some(port) if !host.is_empty() => Ok((host.to_owned(), port)),
-        _ => Err(bad()),
+        let verbose = matches.opt_present("verbose");
+        Ok(Options { server, helo, from, to, timeout, verbose })
     }
 }
 
@@ -137,22 +115,6 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<Options> {
         Options::parse(args.iter().map(OsString::from).collect())
-    }
-
-    #[test]
-    fn the_server_is_a_host_with_a_port_or_without() {
-        for (text, host, port) in [
-            ("red.test", "red.test", 25),
-            ("red.test:2525", "red.test", 2525),
-            ("[::1]", "::1", 25),
-            ("[::1]:26", "::1", 26),
-            ("::1", "::1", 25),
-        ] {
-            assert_eq!(server_address(text).unwrap(), (host.to_owned(), port), "{text}");
-        }
-        for text in ["", ":25", "a:", "a:0", "a:65536", "[::1", "[::1]25", "[]:1"] {
-            assert!(server_address(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -84,15 +84,11 @@ impl Wire {
     /// As [`forknet::connect`].
     pub fn connect(options: &Options) -> Result<Wire> {
         let limit = options.timeout.unwrap_or(COMMAND);
-        let connection = forknet::connect(&options.host, options.port, limit)?;
-        let host = if options.host.contains(':') {
-            format!("[{}]", options.host)
-        } else {
-            options.host.clone()
-        };
+        let server = &options.server;
+        let connection = forknet::connect(&server.host, server.port, limit)?;
         Ok(Wire {
             reader: LineReader::new(connection),
-            server: format!("{host}:{}", options.port),
+            server: server.to_string(),
             timeout: options.timeout,
             verbose: options.verbose,
         })

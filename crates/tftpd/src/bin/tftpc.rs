@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 
-use forknet::{Error, Result};
+use forknet::{Error, Remote, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use nix::sys::signal::{SigSet, Signal};
 use tftpd::channel::{Trace, Way};
@@ -23,7 +23,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
     let line = commandline::parse(args)?;
     // A file over the limit of sizes is an error of write(2), not the end by a signal.
     SigSet::from(Signal::SIGXFSZ).thread_block().map_err(Error::os("sigprocmask"))?;
-    let CommandLine { host, port, order, verbose } = line;
+    let CommandLine { server: Remote { host, port }, order, verbose } = line;
     let found = (host.as_str(), port).to_socket_addrs().map_err(Error::io(host.clone()))?;
     let mut last = Error::Refused(format!("{host}: no address"));
     for service in found {
