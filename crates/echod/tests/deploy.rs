@@ -1,33 +1,21 @@
 //! Pid file, daemon, endpoints, limits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod common;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
+use common::{ECHOD, echod, talk};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
 use nix::unistd::{Pid, geteuid};
-use testkit::{Daemon, Peer, TempDir, children, file_of_descriptor, run, state, wait_until};
-
-const ECHOD: &str = env!("CARGO_BIN_EXE_echod");
-
-fn echod(args: &[&str]) -> Daemon {
-    Daemon::start(ECHOD, args)
-}
-
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(ECHOD);
-    command.args(args);
-    if geteuid().is_root() {
-        command.args(["-u", "root"]);
-    }
-    command
-}
+use testkit::{Peer, TempDir, children, command, file_of_descriptor, run, state, wait_until};
 
 #[test]
 fn the_pid_file_names_the_server_is_locked_and_goes_with_it() {
@@ -37,7 +25,7 @@ fn the_pid_file_names_the_server_is_locked_and_goes_with_it() {
     let daemon = echod(&["-p", file]);
     let pid = daemon.pid();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{pid}\n"));
-    let second = run(command(&["-l", "127.0.0.1:0", "-p", file]), b"");
+    let second = run(command(ECHOD, &["-l", "127.0.0.1:0", "-p", file]), b"");
     assert_eq!(second.status.code(), Some(1));
     let said = String::from_utf8(second.stderr).unwrap();
     assert!(said.ends_with(&format!("locked by the server with process id {pid}\n")), "{said}");
@@ -51,7 +39,8 @@ fn a_daemon_has_its_own_session_and_its_starter_returns_once_it_listens() {
     let dir = TempDir::new();
     let (pid_file, socket) = (dir.path().join("pid"), dir.path().join("sock"));
     let listen = format!("unix:{}", socket.display());
-    let started = run(command(&["-d", "-p", pid_file.to_str().unwrap(), "-l", &listen]), b"");
+    let started =
+        run(command(ECHOD, &["-d", "-p", pid_file.to_str().unwrap(), "-l", &listen]), b"");
     assert!(started.status.success(), "{started:?}");
     let mut client = UnixStream::connect(&socket).unwrap(); // at once: it listens already
     client.write_all(b"hello").unwrap();
@@ -78,11 +67,11 @@ fn a_daemon_that_cannot_listen_says_so_to_its_starter() {
     let dir = TempDir::new();
     let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = occupied.local_addr().unwrap().to_string();
-    let failed = run(command(&["-d", "-l", &at]), b"");
+    let failed = run(command(ECHOD, &["-d", "-l", &at]), b"");
     assert_eq!(failed.status.code(), Some(1));
     let nowhere = dir.path().join("no/such/folder/pid");
     let args = ["-d", "-l", "127.0.0.1:0", "-p", nowhere.to_str().unwrap()];
-    let failed = run(command(&args), b"");
+    let failed = run(command(ECHOD, &args), b"");
     assert_eq!(failed.status.code(), Some(1));
     let said = String::from_utf8(failed.stderr).unwrap();
     assert!(said.contains("pid file") && said.contains("No such file or directory"), "{said}");
@@ -94,9 +83,7 @@ fn a_star_answers_both_families_and_logs_ipv4_plainly() {
     let listening = daemon.listening();
     let port: u16 = listening[0].strip_prefix("*:").unwrap().parse().unwrap();
     for host in ["127.0.0.1", "::1"] {
-        let mut peer = Peer::connect((host.parse::<std::net::IpAddr>().unwrap(), port).into());
-        peer.send("hello\n");
-        peer.expect("hello\n");
+        talk((host.parse::<std::net::IpAddr>().unwrap(), port).into());
     }
     daemon.wait_log("client 127.0.0.1:");
     daemon.wait_log("client [::1]:");
@@ -126,7 +113,7 @@ fn a_stale_unix_socket_is_replaced_a_live_one_and_a_plain_file_are_refused() {
     let path = dir.path().join("sock");
     let listen = format!("unix:{}", path.display());
     let mut first = echod(&["-l", &listen]);
-    let refused = run(command(&["-l", &listen]), b"");
+    let refused = run(command(ECHOD, &["-l", &listen]), b"");
     assert_eq!(refused.status.code(), Some(1));
     first.signal(Signal::SIGKILL);
     assert!(!first.wait().success());
@@ -135,7 +122,7 @@ fn a_stale_unix_socket_is_replaced_a_live_one_and_a_plain_file_are_refused() {
     assert_eq!(second.stop().code(), Some(0));
     assert!(!path.exists());
     std::fs::write(&path, "precious").unwrap();
-    assert_eq!(run(command(&["-l", &listen]), b"").status.code(), Some(1));
+    assert_eq!(run(command(ECHOD, &["-l", &listen]), b"").status.code(), Some(1));
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
 }
 
@@ -148,7 +135,7 @@ fn a_live_unix_socket_whose_queue_is_full_is_refused_and_not_waited_for() {
     bind(live.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
     listen(&live, Backlog::new(0).unwrap()).unwrap();
     let _first_in_queue = UnixStream::connect(&path).unwrap();
-    let refused = run(command(&["-l", &format!("unix:{}", path.display())]), b"");
+    let refused = run(command(ECHOD, &["-l", &format!("unix:{}", path.display())]), b"");
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("Address already in use"), "{said}");
@@ -157,20 +144,14 @@ fn a_live_unix_socket_whose_queue_is_full_is_refused_and_not_waited_for() {
 #[test]
 fn client_n_plus_1_is_closed_with_an_end_of_file_until_a_place_is_free() {
     let daemon = echod(&["-c", "2"]);
-    let talk = || {
-        let mut peer = Peer::connect(daemon.addr());
-        peer.send("hello\n");
-        peer.expect("hello\n");
-        peer
-    };
-    let (first, second) = (talk(), talk());
+    let (first, second) = (talk(daemon.addr()), talk(daemon.addr()));
     for _ in 0..20 {
         assert_eq!(Peer::connect(daemon.addr()).rest(), b"");
         assert_eq!(children(daemon.pid()).len(), 2);
     }
     drop(first);
     wait_until("the place is free", || children(daemon.pid()).len() == 1);
-    drop((talk(), second));
+    drop((talk(daemon.addr()), second));
 }
 
 #[test]

@@ -1,18 +1,16 @@
 //! What a client sees of echod, and what echoc makes of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod common;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Output, Stdio};
 
+use common::echod;
 use nix::sys::signal::Signal;
 use testkit::{Daemon, Peer, TempDir, children, run, sockets_in, wait_until};
 
-const ECHOD: &str = env!("CARGO_BIN_EXE_echod");
 const ECHOC: &str = env!("CARGO_BIN_EXE_echoc");
-
-fn echod(args: &[&str]) -> Daemon {
-    Daemon::start(ECHOD, args)
-}
 
 fn echoc(daemon: &Daemon, stdin: &[u8]) -> Output {
     let mut command = Command::new(ECHOC);

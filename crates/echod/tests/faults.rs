@@ -1,25 +1,19 @@
 //! Out of descriptors, out of processes, a stopped parent, a log that nobody reads.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader, PipeReader, pipe};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use common::{ECHOD, echod, talk};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use testkit::{Daemon, Peer, children, state, wait_until};
-
-const ECHOD: &str = env!("CARGO_BIN_EXE_echod");
-
-fn talk(daemon: &Daemon) -> Peer {
-    let mut peer = Peer::connect(daemon.addr());
-    peer.send("hello\n");
-    peer.expect("hello\n");
-    peer
-}
 
 /// CPU time of a process so far, in clock ticks (a hundredth of a second).
 fn cpu_ticks(pid: i32) -> u64 {
@@ -38,7 +32,7 @@ fn next_descriptor(pid: i32) -> i32 {
 /// low that accept has no number to give.
 #[test]
 fn out_of_descriptors_the_server_answers_rests_and_comes_back() {
-    let daemon = Daemon::start::<&str>(ECHOD, &[]);
+    let daemon = echod(&[]);
     let limit = |n: i32| prlimit(daemon.pid(), &format!("--nofile={n}:"));
     limit(next_descriptor(daemon.pid()));
     let mut turned_away = Peer::connect(daemon.addr());
@@ -66,8 +60,8 @@ fn prlimit(pid: i32, limit: &str) {
 
 #[test]
 fn a_stopped_parent_lets_its_children_go_on_and_its_queue_wait() {
-    let daemon = Daemon::start::<&str>(ECHOD, &[]);
-    let mut served = talk(&daemon);
+    let daemon = echod(&[]);
+    let mut served = talk(daemon.addr());
     daemon.signal(Signal::SIGSTOP);
     wait_until("the parent has stopped", || state(daemon.pid()) == Some('T'));
     served.send("still here\n");
@@ -78,16 +72,16 @@ fn a_stopped_parent_lets_its_children_go_on_and_its_queue_wait() {
     reset.reset(); // before accept
     daemon.signal(Signal::SIGCONT);
     waiting.expect("in the backlog\n");
-    drop(talk(&daemon));
+    drop(talk(daemon.addr()));
 }
 
 #[test]
 fn a_stopped_child_does_not_stop_the_others() {
-    let daemon = Daemon::start::<&str>(ECHOD, &[]);
-    let mut stopped = talk(&daemon);
+    let daemon = echod(&[]);
+    let mut stopped = talk(daemon.addr());
     let child = Pid::from_raw(children(daemon.pid())[0]);
     kill(child, Signal::SIGSTOP).unwrap();
-    drop(talk(&daemon));
+    drop(talk(daemon.addr()));
     stopped.send("later\n");
     kill(child, Signal::SIGCONT).unwrap();
     stopped.expect("later\n");
@@ -95,12 +89,12 @@ fn a_stopped_child_does_not_stop_the_others() {
 
 #[test]
 fn a_child_that_dies_of_a_signal_is_logged_with_its_name_and_its_client_sees_the_end() {
-    let daemon = Daemon::start::<&str>(ECHOD, &["-c", "1"]);
-    let mut peer = talk(&daemon);
+    let daemon = echod(&["-c", "1"]);
+    let mut peer = talk(daemon.addr());
     kill(Pid::from_raw(children(daemon.pid())[0]), Signal::SIGSEGV).unwrap();
     assert!(peer.is_closed());
     daemon.wait_log("signal 11 (SIGSEGV)");
-    drop(talk(&daemon)); // its place is free again
+    drop(talk(daemon.addr())); // its place is free again
 }
 
 /// Without a process left for the server's user, fork fails with EAGAIN. Root is above that limit.
@@ -146,9 +140,7 @@ fn a_log_that_nobody_reads_stops_neither_the_server_nor_its_end() {
         let _full = has_reader.then_some(reader);
         let mut silent: Vec<_> = (0..3).map(|_| Peer::connect(addr)).collect();
         for _ in 0..60 {
-            let mut peer = Peer::connect(addr);
-            peer.send("hello\n");
-            peer.expect("hello\n");
+            talk(addr);
         }
         assert!(silent.iter_mut().all(|peer| peer.rest().is_empty()));
         kill(Pid::from_raw(echod.id() as i32), Signal::SIGTERM).unwrap();

@@ -1,23 +1,17 @@
 //! Standard input as a superserver hands it over.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod common;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use common::{ECHOD, talk};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, geteuid};
-use testkit::{Peer, children, file_of_descriptor, run};
-
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_echod"));
-    command.args(args);
-    if geteuid().is_root() {
-        command.args(["-u", "root"]);
-    }
-    command
-}
+use nix::unistd::Pid;
+use testkit::{children, command, file_of_descriptor, run};
 
 /// How many sockets a process has open.
 fn sockets(pid: i32) -> usize {
@@ -39,7 +33,7 @@ fn under_inetd_standard_input_is_the_client() {
 
 #[test]
 fn under_inetd_a_pipe_works_too() {
-    let output = run(command(&["-i", "-q"]), b"hello");
+    let output = run(command(ECHOD, &["-i", "-q"]), b"hello");
     assert!(output.status.success());
     assert_eq!(output.stdout, b"hello");
 }
@@ -50,9 +44,7 @@ fn under_inetd_wait_the_passed_listener_is_served() {
     let addr = listener.local_addr().unwrap();
     let mut echod = inetd(&OwnedFd::from(listener), &["-i"]);
     for _ in 0..3 {
-        let mut peer = Peer::connect(addr);
-        peer.send("hello\n");
-        peer.expect("hello\n");
+        let _served = talk(addr);
         for child in children(echod.id() as i32) {
             // One that is just ending has closed all; none has the listener beside its client.
             assert!(sockets(child) <= 1, "{} sockets", sockets(child));
@@ -67,17 +59,14 @@ fn under_inetd_wait_the_server_ends_when_nobody_comes_for_the_idle_limit() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let mut echod = inetd(&OwnedFd::from(listener), &["-i", "-t", "0.5"]);
-    let mut peer = Peer::connect(addr);
-    peer.send("hello\n");
-    peer.expect("hello\n");
-    drop(peer);
+    drop(talk(addr));
     assert_eq!(echod.wait().unwrap().code(), Some(0));
 }
 
 /// As inetd starts it: descriptors 0, 1 and 2 are one socket.
 fn inetd(socket: &OwnedFd, args: &[&str]) -> std::process::Child {
     let twin = || Stdio::from(socket.try_clone().unwrap());
-    let mut command = command(args);
+    let mut command = command(ECHOD, args);
     command.stdin(twin()).stdout(twin()).stderr(twin()).spawn().unwrap()
 }
 
@@ -90,7 +79,7 @@ fn tcp_pair() -> (TcpStream, TcpStream) {
 #[test]
 fn under_inetd_a_udp_socket_is_refused() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let mut command = command(&["-i", "-t", "1"]);
+    let mut command = command(ECHOD, &["-i", "-t", "1"]);
     command.stdin(OwnedFd::from(socket)).stderr(Stdio::piped());
     let refused = command.spawn().unwrap().wait_with_output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
@@ -101,7 +90,7 @@ fn under_inetd_a_udp_socket_is_refused() {
 #[test]
 fn under_inetd_not_even_a_bad_rust_log_is_told_to_the_client() {
     let (server, mut client) = tcp_pair();
-    let mut command = command(&["-i"]);
+    let mut command = command(ECHOD, &["-i"]);
     let server = OwnedFd::from(server);
     command.env("RUST_LOG", "a=b=c").stderr(server.try_clone().unwrap()).stdin(server);
     client.shutdown(Shutdown::Write).unwrap();

@@ -1,41 +1,26 @@
 //! Start, signals, end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod common;
+
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::{ECHOD, echod, talk};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::Pid;
 use testkit::{
-    Daemon, Peer, TempDir, children, descriptors, file_of_descriptor, run, sockets_in, state,
+    Daemon, TempDir, children, command, descriptors, file_of_descriptor, run, sockets_in, state,
     wait_until,
 };
 
-const ECHOD: &str = env!("CARGO_BIN_EXE_echod");
-
-fn echod(args: &[&str]) -> Daemon {
-    Daemon::start(ECHOD, args)
-}
-
 /// Runs echod where it must end by itself.
 fn ends(args: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(ECHOD);
-    command.args(args);
-    if geteuid().is_root() {
-        command.args(["-u", "root"]);
-    }
-    let Output { status, stderr, .. } = run(command, b"");
+    let Output { status, stderr, .. } = run(command(ECHOD, args), b"");
     (status.code(), String::from_utf8(stderr).unwrap())
-}
-
-fn talk(daemon: &Daemon) -> Peer {
-    let mut peer = Peer::connect(daemon.addr());
-    peer.send("hello\n");
-    peer.expect("hello\n");
-    peer
 }
 
 #[test]
@@ -82,7 +67,7 @@ fn sigterm_ends_an_idle_server_within_a_second() {
 #[test]
 fn sigterm_while_busy_stops_listening_at_once_and_lets_the_session_end() {
     let mut daemon = echod(&[]);
-    let mut peer = talk(&daemon);
+    let mut peer = talk(daemon.addr());
     daemon.signal(Signal::SIGTERM);
     wait_until("nobody listens", || sockets_in("0A", daemon.addr().port()) == 0);
     peer.send("still here\n");
@@ -94,7 +79,7 @@ fn sigterm_while_busy_stops_listening_at_once_and_lets_the_session_end() {
 #[test]
 fn past_its_grace_no_child_is_left_behind() {
     let mut daemon = echod(&["--grace", "0.2"]);
-    let (_talking, mut stopped) = (talk(&daemon), talk(&daemon));
+    let (_talking, mut stopped) = (talk(daemon.addr()), talk(daemon.addr()));
     let pids = children(daemon.pid());
     kill(Pid::from_raw(pids[1]), Signal::SIGSTOP).unwrap(); // deaf to SIGTERM
     daemon.signal(Signal::SIGTERM);
@@ -106,7 +91,7 @@ fn past_its_grace_no_child_is_left_behind() {
 #[test]
 fn a_second_sigterm_does_not_wait_for_the_grace() {
     let mut daemon = echod(&["--grace", "3600"]);
-    let _talking = talk(&daemon);
+    let _talking = talk(daemon.addr());
     daemon.signal(Signal::SIGTERM);
     daemon.wait_log("stopping: 1 clients");
     daemon.signal(Signal::SIGTERM);
@@ -140,7 +125,7 @@ fn sigterm_at_two_hundred_random_instants_under_load_always_ends_the_server() {
 #[test]
 fn sighup_keeps_listener_and_sessions() {
     let daemon = echod(&[]);
-    let mut peer = talk(&daemon);
+    let mut peer = talk(daemon.addr());
     let listener = |d: &Daemon| (3..10).find_map(|fd| socket_of(d.pid(), fd)).unwrap();
     let before = listener(&daemon);
     daemon.signal(Signal::SIGHUP);
@@ -148,7 +133,7 @@ fn sighup_keeps_listener_and_sessions() {
     assert_eq!(listener(&daemon), before);
     peer.send("still here\n");
     peer.expect("still here\n");
-    drop(talk(&daemon));
+    drop(talk(daemon.addr()));
 }
 
 fn socket_of(pid: i32, fd: i32) -> Option<String> {
@@ -159,7 +144,7 @@ fn socket_of(pid: i32, fd: i32) -> Option<String> {
 #[test]
 fn sigusr1_logs_the_table_of_clients() {
     let daemon = echod(&[]);
-    let _peer = talk(&daemon);
+    let _peer = talk(daemon.addr());
     wait_until("the client stands in the table with its octets", || {
         daemon.signal(Signal::SIGUSR1);
         daemon.log().contains("6 in, 6 out")
@@ -173,14 +158,14 @@ fn a_killed_parent_leaves_its_sessions_alone_and_a_restart_binds_at_once() {
     let pid_file = dir.path().join("echod.pid");
     let args = ["-p", pid_file.to_str().unwrap()];
     let mut first = echod(&args);
-    let mut peer = talk(&first);
+    let mut peer = talk(first.addr());
     let orphans = children(first.pid());
-    drop(talk(&first)); // one connection in TIME_WAIT
+    drop(talk(first.addr())); // one connection in TIME_WAIT
     let at = first.addr().to_string();
     first.signal(Signal::SIGKILL);
     assert!(!first.wait().success());
     let second = echod(&["-l", &at, args[0], args[1]]);
-    drop(talk(&second));
+    drop(talk(second.addr()));
     peer.send("still here\n");
     peer.expect("still here\n");
     drop(peer);
@@ -193,8 +178,8 @@ fn a_child_has_no_handler_one_task_and_nothing_of_the_parents() {
     let pid_file = dir.path().join("echod.pid");
     let daemon = echod(&["-p", pid_file.to_str().unwrap()]);
     let before = descriptors(daemon.pid());
-    let _first = talk(&daemon);
-    let _second = talk(&daemon);
+    let _first = talk(daemon.addr());
+    let _second = talk(daemon.addr());
     for child in children(daemon.pid()) {
         let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
         let field = |name: &str| {

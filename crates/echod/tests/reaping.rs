@@ -1,18 +1,14 @@
 //! Zombies: none under waitpid, some under wait, all of them without a reaper.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::net::SocketAddr;
+mod common;
+
 use std::thread;
 
+use common::{echod, talk};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testkit::{Daemon, Peer, children, descriptors, sockets_in, state, wait_until, zombies};
-
-const ECHOD: &str = env!("CARGO_BIN_EXE_echod");
-
-fn echod(args: &[&str]) -> Daemon {
-    Daemon::start(ECHOD, args)
-}
 
 /// Slide "Client Terminates All Five Connections": all at once, when each has its child.
 fn come_and_go(daemon: &Daemon, clients: usize) {
@@ -29,12 +25,6 @@ fn come_and_go(daemon: &Daemon, clients: usize) {
     drop(peers);
 }
 
-fn echo_once(addr: SocketAddr) {
-    let mut peer = Peer::connect(addr);
-    peer.send("0123456789abcdef\n");
-    peer.expect("0123456789abcdef\n");
-}
-
 #[test]
 fn five_clients_that_close_at_once_leave_no_zombie() {
     let daemon = echod(&[]);
@@ -47,13 +37,13 @@ fn five_clients_that_close_at_once_leave_no_zombie() {
 #[test]
 fn a_thousand_clients_at_concurrency_64_leave_no_zombie_no_descriptor_no_close_wait() {
     let daemon = echod(&[]);
-    echo_once(daemon.addr());
+    drop(talk(daemon.addr()));
     wait_until("the first client is reaped", || children(daemon.pid()).is_empty());
     let before = descriptors(daemon.pid());
     let addr = daemon.addr();
     let share = |n: usize| 1000 / 64 + usize::from(n < 1000 % 64);
     let workers: Vec<_> = (0..64)
-        .map(|n| thread::spawn(move || (0..share(n)).for_each(|_| echo_once(addr))))
+        .map(|n| thread::spawn(move || (0..share(n)).for_each(|_| drop(talk(addr)))))
         .collect();
     workers.into_iter().for_each(|w| w.join().unwrap());
     wait_until("all are reaped", || children(daemon.pid()).is_empty());
@@ -124,13 +114,11 @@ fn wait_in_the_handler_leaves_fewer_zombies_than_clients_but_some() {
 #[test]
 fn under_wait_a_stopped_child_does_not_keep_the_server_from_its_clients_and_its_end() {
     let daemon = echod(&["--reap", "wait", "--grace", "0"]);
-    let mut peer = Peer::connect(daemon.addr());
-    peer.send("hello\n");
-    peer.expect("hello\n");
+    let _stopped = talk(daemon.addr());
     let child = children(daemon.pid())[0];
     kill(Pid::from_raw(child), Signal::SIGSTOP).unwrap();
     wait_until("the child has stopped", || state(child) == Some('T'));
-    echo_once(daemon.addr());
+    drop(talk(daemon.addr()));
     assert_eq!(daemon.stop().code(), Some(0));
     assert!(state(child).is_none());
 }

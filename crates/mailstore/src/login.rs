@@ -83,11 +83,11 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::maildir::tests::Folder;
+    use testkit::TempDir;
 
     #[test]
     fn only_the_right_password_of_a_known_user_logs_in() {
-        let folder = Folder::new();
+        let folder = TempDir::new();
         let path: PathBuf = folder.path().join("users");
         fs::write(&path, "a:{PLAIN}one\nb:*\na:{PLAIN}two\nc:{PLAIN}one\n").unwrap();
         let users = Users::open(&path).unwrap();
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_failure_costs_what_the_dearest_field_costs_whoever_was_named() {
-        let folder = Folder::new();
+        let folder = TempDir::new();
         let path: PathBuf = folder.path().join("users");
         // `tanstaaf`, as `openssl passwd -6` writes it.
         let dear = "$6$saltsalt$JfDkfKepJJ8OUWRByLbPk38gXHsXisVEzfbhJNOdQONUSHJpsMS04wE7S46k63uzhSh1G0j2QJ1gqfWqZChQE.";
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn only_a_plain_secret_serves_for_apop() {
-        let folder = Folder::new();
+        let folder = TempDir::new();
         let path: PathBuf = folder.path().join("users");
         fs::write(&path, "a:{PLAIN}one\nb:one\nc:{PLAIN}\n").unwrap();
         let users = Users::open(&path).unwrap();

@@ -286,4 +286,4 @@ impl Published {
 
 #[cfg(test)]
 #[path = "maildir_tests.rs"]
-pub(crate) mod tests;
+mod tests;

@@ -1,44 +1,17 @@
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use testkit::{TempDir, names};
 
 use super::*;
 
-/// A folder of its own for one test, removed afterwards.
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new() -> Folder {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("mailstore-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Folder(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn maildir() -> (Folder, Maildir) {
-    let folder = Folder::new();
+fn maildir() -> (TempDir, Maildir) {
+    let folder = TempDir::new();
     let maildir = Maildir::create(folder.path().join("Maildir")).unwrap();
     (folder, maildir)
 }
 
 fn files(maildir: &Maildir, part: &str) -> Vec<String> {
-    let entries = fs::read_dir(maildir.path().join(part)).unwrap();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
+    names(&maildir.path().join(part))
 }
 
 fn letter(maildir: &Maildir, text: &[u8]) -> Synced {
@@ -123,7 +96,7 @@ fn a_letter_can_be_copied_to_another_maildir_before_it_is_seen() {
 
 #[test]
 fn create_makes_what_is_missing_and_open_does_not() {
-    let folder = Folder::new();
+    let folder = TempDir::new();
     let path = folder.path().join("a/b/Maildir");
     let error = Maildir::open(&path).unwrap_err().to_string();
     assert_eq!(error, format!("open {}/tmp: No such file or directory", path.display()));
@@ -138,7 +111,7 @@ fn create_makes_what_is_missing_and_open_does_not() {
 
 #[test]
 fn a_file_in_place_of_a_folder_is_an_error() {
-    let folder = Folder::new();
+    let folder = TempDir::new();
     let path = folder.path().join("Maildir");
     fs::write(&path, "").unwrap();
     for error in [Maildir::create(&path).unwrap_err(), Maildir::open(&path).unwrap_err()] {

@@ -5,10 +5,10 @@ use std::os::unix::fs::symlink;
 use nix::unistd::mkfifo;
 
 use super::*;
-use crate::maildir::tests::Folder;
+use testkit::TempDir;
 
-fn maildir() -> (Folder, PathBuf) {
-    let folder = Folder::new();
+fn maildir() -> (TempDir, PathBuf) {
+    let folder = TempDir::new();
     let path = folder.path().join("Maildir");
     for part in ["cur", "new", "tmp"] {
         fs::create_dir_all(path.join(part)).unwrap();
@@ -136,7 +136,7 @@ fn a_second_session_is_told_that_the_maildrop_is_in_use_under_any_name() {
 
 #[test]
 fn a_maildir_that_does_not_exist_yet_is_empty_and_a_link_to_nowhere_is_an_error() {
-    let folder = Folder::new();
+    let folder = TempDir::new();
     let path = folder.path().join("home/Maildir");
     assert!(Maildrop::open(&path).unwrap().is_empty());
     assert!(Maildrop::open(&path).unwrap().read(0).is_err());
@@ -149,7 +149,7 @@ fn a_maildir_that_does_not_exist_yet_is_empty_and_a_link_to_nowhere_is_an_error(
 
 #[test]
 fn a_file_in_place_of_the_folder_is_an_error_that_does_not_pass_by_itself() {
-    let folder = Folder::new();
+    let folder = TempDir::new();
     let path = folder.path().join("Maildir");
     fs::write(&path, "").unwrap();
     let error = Maildrop::open(&path).unwrap_err();

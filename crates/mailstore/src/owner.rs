@@ -65,7 +65,7 @@ impl Drop for AsOwner {
         let Some((_, before)) = self.changed.take() else { return };
         if let Err(errno) = seteuid(before.uid).and_then(|()| before.take()) {
             // Without our own rights nothing works any more; every later step will say so.
-            log::error!("seteuid {}: {errno}", before.uid);
+            log::error!("seteuid {}: {}", before.uid, errno.desc());
         }
     }
 }
@@ -92,11 +92,11 @@ fn owner(path: &Path) -> Option<(Uid, Gid)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maildir::tests::Folder;
+    use testkit::TempDir;
 
     #[test]
     fn the_owner_is_whoever_has_the_first_folder_that_is_not_roots() {
-        let folder = Folder::new();
+        let folder = TempDir::new();
         let here = folder.path().join("not/there");
         let me = geteuid();
         if me.is_root() {

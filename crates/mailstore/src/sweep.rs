@@ -27,11 +27,11 @@ mod tests {
     use std::fs::{File, FileTimes};
 
     use super::*;
-    use crate::maildir::tests::Folder;
+    use testkit::TempDir;
 
     #[test]
     fn only_what_nobody_has_touched_for_36_hours_is_removed() {
-        let folder = Folder::new();
+        let folder = TempDir::new();
         assert_eq!(sweep(folder.path()), 0);
         let tmp = folder.path().join("tmp");
         fs::create_dir_all(tmp.join("folder")).unwrap();

@@ -1,10 +1,10 @@
 use std::fs;
 
 use super::*;
-use crate::maildir::tests::Folder;
+use testkit::TempDir;
 
-fn users(text: &[u8]) -> (Folder, Users) {
-    let folder = Folder::new();
+fn users(text: &[u8]) -> (TempDir, Users) {
+    let folder = TempDir::new();
     let path = folder.path().join("users");
     fs::write(&path, text).unwrap();
     let users = Users::open(&path).unwrap();
@@ -81,7 +81,7 @@ fn the_first_of_two_lines_of_a_name_counts() {
 
 #[test]
 fn a_missing_file_and_a_folder_are_errors_that_say_so() {
-    let folder = Folder::new();
+    let folder = TempDir::new();
     let path = folder.path().join("none");
     let error = Users::open(&path).unwrap_err().to_string();
     assert_eq!(error, format!("users {}: No such file or directory", path.display()));

@@ -3,31 +3,17 @@
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::thread;
 
 use mailstore::{Error, Maildir, Maildrop};
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        Folder(std::env::temp_dir().join(format!("mailstore-{name}-{}", std::process::id())))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use testkit::TempDir;
 
 #[test]
 fn a_reader_never_sees_a_part_of_a_letter_and_in_the_end_sees_all() {
     const WRITERS: usize = 4;
     const LETTERS: usize = 40;
-    let folder = Folder::new("together");
-    let maildir = Maildir::create(&folder.0).unwrap();
+    let folder = TempDir::new();
+    let maildir = Maildir::create(folder.path()).unwrap();
     let deliver = |writer: usize| {
         let maildir = maildir.clone();
         thread::spawn(move || {
@@ -44,7 +30,7 @@ fn a_reader_never_sees_a_part_of_a_letter_and_in_the_end_sees_all() {
     let writers: Vec<_> = (0..WRITERS).map(deliver).collect();
     loop {
         let done = writers.iter().all(thread::JoinHandle::is_finished);
-        let mut maildrop = Maildrop::open(&folder.0).unwrap();
+        let mut maildrop = Maildrop::open(folder.path()).unwrap();
         let mut ids = HashSet::new();
         for index in 0..maildrop.len() {
             assert!(ids.insert(maildrop.uid(index).unwrap()), "two letters with one id");
@@ -64,11 +50,11 @@ fn a_reader_never_sees_a_part_of_a_letter_and_in_the_end_sees_all() {
 
 #[test]
 fn of_many_who_want_the_lock_at_once_one_has_it() {
-    let folder = Folder::new("lock");
-    Maildir::create(&folder.0).unwrap();
+    let folder = TempDir::new();
+    Maildir::create(folder.path()).unwrap();
     let start = std::sync::Barrier::new(16);
     let holders = thread::scope(|scope| {
-        let (start, path) = (&start, &folder.0);
+        let (start, path) = (&start, folder.path());
         let tries: Vec<_> = (0..16)
             .map(|_| {
                 scope.spawn(move || {

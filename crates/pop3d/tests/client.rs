@@ -10,8 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-use common::{HASH, LETTER, Office, POP3C, names, text};
-use testkit::{Peer, TempDir, run, wait_until};
+use common::{HASH, LETTER, Office, POP3C, text};
+use testkit::{Peer, TempDir, names, run, wait_until};
 
 fn ok(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");

@@ -4,10 +4,11 @@
 mod common;
 
 use std::net::TcpListener;
-use std::process::Command;
 
 use common::{LETTER, Office, POP3D, text};
-use testkit::{Peer, TempDir, children, descriptors, run, wait_until, zombies};
+use testkit::{
+    Peer, TempDir, children, command, descriptors, names, peak_memory, run, wait_until, zombies,
+};
 
 fn signs(replies: &[u8]) -> String {
     text(replies).lines().map(|line| line[..1].to_owned()).collect()
@@ -71,9 +72,7 @@ fn an_endless_line_costs_no_memory() {
     client.send("\r\n");
     client.expect("-ERR");
     client.ask("CAPA", "+OK");
-    let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let kib: u64 = peak.trim().strip_suffix(" kB").unwrap().trim().parse().unwrap();
+    let kib = peak_memory(child);
     assert!(kib < 20 * 1024, "{kib} KiB at the highest");
 }
 
@@ -168,18 +167,16 @@ fn over_the_limit_of_clients_the_answer_is_pop3() {
 }
 
 fn pop3d(args: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(POP3D);
-    command.args(args);
-    let output = run(command, b"");
+    let output = run(command(POP3D, args), b"");
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
 #[test]
 fn a_missing_users_file_is_said_at_the_start() {
-    let (code, _, error) = pop3d(&["-u", "root", "--users", "/no/such/users", "-l", "127.0.0.1:0"]);
+    let (code, _, error) = pop3d(&["--users", "/no/such/users", "-l", "127.0.0.1:0"]);
     assert_eq!(error, "pop3d: users /no/such/users: No such file or directory\n");
     assert_eq!(code, Some(1));
-    let (code, _, error) = pop3d(&["-u", "root", "--users", "/", "-l", "127.0.0.1:0"]);
+    let (code, _, error) = pop3d(&["--users", "/", "-l", "127.0.0.1:0"]);
     assert_eq!((code, error.as_str()), (Some(1), "pop3d: users /: Is a directory\n"));
 }
 
@@ -189,9 +186,7 @@ fn an_occupied_port_is_said_at_the_start() {
     let users = dir.file("users", "a:{PLAIN}x\n");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
-    let root = if nix::unistd::geteuid().is_root() { &["-u", "root"][..] } else { &[] };
-    let args = [&["--users", users.to_str().unwrap(), "-l", &addr], root].concat();
-    let (code, _, error) = pop3d(&args);
+    let (code, _, error) = pop3d(&["--users", users.to_str().unwrap(), "-l", &addr]);
     assert_eq!(code, Some(1));
     assert_eq!(error, format!("pop3d: bind {addr}: Address already in use\n"));
 }
@@ -202,15 +197,11 @@ fn under_inetd_the_one_client_is_standard_input() {
     let users = dir.file("users", format!("a:{{PLAIN}}x:::a:{}:\n", dir.path().display()));
     common::make_maildir(&dir.path().join("Maildir"));
     dir.file("Maildir/new/1.a", LETTER);
-    let mut command = Command::new(POP3D);
-    command.args(["-i", "-q", "--users", users.to_str().unwrap()]);
-    if nix::unistd::geteuid().is_root() {
-        command.args(["-u", "root"]);
-    }
+    let command = command(POP3D, &["-i", "-q", "--users", users.to_str().unwrap()]);
     let output = run(command, b"USER a\r\nPASS x\r\nSTAT\r\nDELE 1\r\nQUIT\r\n");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(signs(&output.stdout), "++++++");
-    assert!(common::names(&dir.path().join("Maildir/new")).is_empty());
+    assert!(names(&dir.path().join("Maildir/new")).is_empty());
 }
 
 #[test]
@@ -219,7 +210,7 @@ fn a_users_file_that_is_a_fifo_is_refused_and_not_waited_for() {
     let fifo = dir.path().join("users");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let users = fifo.to_str().unwrap();
-    let (code, _, error) = pop3d(&["-u", "root", "--users", users, "-l", "127.0.0.1:0"]);
+    let (code, _, error) = pop3d(&["--users", users, "-l", "127.0.0.1:0"]);
     assert_eq!((code, error), (Some(1), format!("pop3d: users {users}: not a regular file\n")));
 }
 
@@ -247,11 +238,7 @@ fn a_wrong_option_is_named_and_exits_2() {
 
 #[test]
 fn hash_prints_a_field_that_logs_in() {
-    let hash = |password: &[u8]| {
-        let mut command = Command::new(POP3D);
-        command.arg("--hash");
-        run(command, password)
-    };
+    let hash = |password: &[u8]| run(command(POP3D, &["--hash"]), password);
     let output = hash(b"two words \n");
     assert!(output.status.success());
     let field = text(&output.stdout);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{LETTER, Office, text, until_dot};
+use common::{Office, text, until_dot};
 use testkit::Peer;
 
 /// Asks for a message and gives what came between the reply and the final dot, as it came.
@@ -111,9 +111,7 @@ fn fifty_megabytes_are_streamed_and_not_held() {
     let mut client = office.mrose();
     let child = *testkit::children(office.daemon.pid()).last().unwrap();
     raw(&mut client, "RETR 1", &stuffed(&letter));
-    let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let kib: u64 = peak.trim().strip_suffix(" kB").unwrap().trim().parse().unwrap();
+    let kib = testkit::peak_memory(child);
     assert!(kib < 20 * 1024, "{kib} KiB at the highest");
 }
 
@@ -132,5 +130,4 @@ fn many_messages_asked_for_at_once_come_in_order() {
     }
     client.expect("+OK");
     assert!(office.letters().is_empty());
-    let _ = LETTER;
 }

@@ -6,11 +6,11 @@ mod common;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use common::{LETTER, Office, names, text, until_dot};
+use common::{LETTER, Office, text, until_dot};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
-use testkit::{Peer, children, wait_until};
+use testkit::{Peer, children, names, wait_until};
 
 fn listing(client: &mut Peer, command: &str) -> Vec<String> {
     client.ask(command, "+OK");

@@ -10,16 +10,12 @@ use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use testkit::{Daemon, Peer, run, wait_until};
+use testkit::{Daemon, Peer, command, run, wait_until};
 
 /// Starts the server where it must fail; what it says.
 fn complaint(args: &[&str], code: i32) -> String {
-    let mut command = Command::new(SMTPD);
-    command.args(["--hostname", "red.test"]).args(args);
-    if nix::unistd::geteuid().is_root() {
-        command.args(["-u", "root"]);
-    }
-    let output = run(command, b"");
+    let args = [&["--hostname", "red.test"], args].concat();
+    let output = run(command(SMTPD, &args), b"");
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     assert!(output.stdout.is_empty());
     String::from_utf8(output.stderr).unwrap()
@@ -199,14 +195,9 @@ fn over_the_limit_of_clients_the_answer_is_421() {
 #[test]
 fn inetd_serves_standard_input() {
     let post = Post::new();
-    let mut command = Command::new(SMTPD);
     let users = post.users.display().to_string();
-    command.args(["-i", "--hostname", "red.test", "--users", &users]);
-    if nix::unistd::geteuid().is_root() {
-        command.args(["-u", "root"]);
-    }
     let output = run(
-        command,
+        command(SMTPD, &["-i", "--hostname", "red.test", "--users", &users]),
         b"EHLO a.test\r\nMAIL FROM:<>\r\nRCPT TO:<bob@red.test>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n",
     );
     assert!(output.status.success(), "{output:?}");

@@ -37,13 +37,9 @@ impl Daemon {
     /// As [`Daemon::start`].
     #[must_use]
     pub fn spawn<S: AsRef<str>>(mut command: Command, args: &[S]) -> Daemon {
-        let given = |option: &str| args.iter().any(|a| a.as_ref() == option);
-        command.args(args.iter().map(AsRef::as_ref));
-        if !given("-l") && !given("--listen") {
+        add_args(&mut command, args);
+        if !args.iter().any(|arg| matches!(arg.as_ref(), "-l" | "--listen")) {
             command.args(["-l", "127.0.0.1:0"]);
-        }
-        if geteuid().is_root() && !given("-u") {
-            command.args(["-u", "root"]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the daemon's binary");
@@ -134,6 +130,22 @@ impl Drop for Daemon {
         if thread::panicking() {
             eprintln!("--- log of the daemon:\n{}---", self.log());
         }
+    }
+}
+
+/// A daemon to be run without [`Daemon::start`]: because it must fail, or under inetd. Adds
+/// `-u root` when root runs the test without `-u`.
+#[must_use]
+pub fn command<S: AsRef<str>>(binary: &str, args: &[S]) -> Command {
+    let mut command = Command::new(binary);
+    add_args(&mut command, args);
+    command
+}
+
+fn add_args<S: AsRef<str>>(command: &mut Command, args: &[S]) {
+    command.args(args.iter().map(AsRef::as_ref));
+    if geteuid().is_root() && !args.iter().any(|arg| arg.as_ref() == "-u") {
+        command.args(["-u", "root"]);
     }
 }
 

@@ -11,10 +11,12 @@ mod peer;
 mod process;
 mod tempdir;
 
-pub use daemon::{Daemon, run};
+pub use daemon::{Daemon, command, run};
 pub use peer::Peer;
-pub use process::{children, descriptors, file_of_descriptor, sockets_in, state, zombies};
-pub use tempdir::TempDir;
+pub use process::{
+    children, descriptors, file_of_descriptor, peak_memory, sockets_in, state, zombies,
+};
+pub use tempdir::{TempDir, names};
 
 use std::time::{Duration, Instant};
 

@@ -137,7 +137,8 @@ impl Peer {
     /// # Panics
     /// Never on Linux.
     pub fn reset(self) {
-        let linger = libc_linger();
+        // SO_LINGER of zero seconds: close sends RST.
+        let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
         setsockopt(&self.stream, sockopt::Linger, &linger).unwrap();
     }
 
@@ -152,9 +153,4 @@ impl Peer {
         self.buffer.extend_from_slice(&chunk[..n]);
         Ok(n)
     }
-}
-
-/// SO_LINGER on, zero seconds: close sends RST.
-fn libc_linger() -> nix::libc::linger {
-    nix::libc::linger { l_onoff: 1, l_linger: 0 }
 }

@@ -42,6 +42,17 @@ pub fn descriptors(pid: i32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a live process").count()
 }
 
+/// The most memory that a process has held so far, in KiB (VmHWM).
+///
+/// # Panics
+/// The process is gone.
+#[must_use]
+pub fn peak_memory(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+    peak.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+}
+
 /// What a descriptor of a process is, such as `socket:[4711]` or `/dev/null`.
 #[must_use]
 pub fn file_of_descriptor(pid: i32, fd: i32) -> Option<PathBuf> {

@@ -46,6 +46,19 @@ impl TempDir {
     }
 }
 
+/// The names in a folder, sorted.
+///
+/// # Panics
+/// It cannot be read, or a name is no UTF-8.
+#[must_use]
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
+    let mut names: Vec<String> = entries.map(|e| name(e).into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 impl Drop for TempDir {
     fn drop(&mut self) {
         let _gone_already = std::fs::remove_dir_all(&self.0);

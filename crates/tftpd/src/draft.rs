@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use testkit::TempDir;
+    use testkit::{TempDir, names};
 
     type Begin = fn(OwnedFd) -> nix::Result<Draft>;
     const BOTH_WAYS: [Begin; 2] = [Draft::begin, Draft::begin_hidden];
@@ -194,11 +194,6 @@ mod tests {
         draft
     }
 
-    fn names(dir: &TempDir) -> Vec<String> {
-        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
-        fs::read_dir(dir.path()).unwrap().map(|e| name(e).into_string().unwrap()).collect()
-    }
-
     #[test]
     fn a_draft_appears_whole_under_its_name_and_leaves_nothing_else() {
         for way in BOTH_WAYS {
@@ -207,7 +202,7 @@ mod tests {
             assert!(!dir.path().join("name").exists());
             draft.publish(b"name", Existing::Keep).unwrap();
             assert_eq!(fs::read(dir.path().join("name")).unwrap(), b"new");
-            assert_eq!(names(&dir), ["name"]);
+            assert_eq!(names(dir.path()), ["name"]);
         }
     }
 
@@ -216,7 +211,7 @@ mod tests {
         for way in BOTH_WAYS {
             let dir = TempDir::new();
             drop(begin(&dir, way, "half"));
-            assert!(names(&dir).is_empty());
+            assert!(names(dir.path()).is_empty());
         }
     }
 
@@ -229,7 +224,7 @@ mod tests {
             let error = one.publish(b"name", Existing::Keep).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
             assert_eq!(fs::read(dir.path().join("name")).unwrap(), b"two");
-            assert_eq!(names(&dir), ["name"]);
+            assert_eq!(names(dir.path()), ["name"]);
         }
     }
 
@@ -246,7 +241,7 @@ mod tests {
             assert_eq!(fs::read(&name).unwrap(), b"new");
             assert_eq!(fs::metadata(&name).unwrap().permissions().mode() & 0o777, 0o640);
             assert_eq!(io::read_to_string(old).unwrap(), "old", "who had it open reads on");
-            assert_eq!(names(&dir), ["name"]);
+            assert_eq!(names(dir.path()), ["name"]);
         }
     }
 
@@ -257,7 +252,7 @@ mod tests {
             fs::create_dir(dir.path().join("name")).unwrap();
             let draft = begin(&dir, way, "new");
             assert!(draft.publish(b"name", Existing::Replace).is_err());
-            assert_eq!(names(&dir), ["name"]);
+            assert_eq!(names(dir.path()), ["name"]);
         }
     }
 }

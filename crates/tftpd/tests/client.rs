@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use testkit::TempDir;
+use testkit::{TempDir, names};
 use udp::{Udp, ack, data, error, noise, rrq, timed, wrq};
 
 /// tftpc at work in a folder of its own.
@@ -56,14 +56,6 @@ impl Client {
     }
 }
 
-fn names(dir: &TempDir) -> Vec<String> {
-    let entries = fs::read_dir(dir.path()).unwrap();
-    let mut names: Vec<String> =
-        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
 fn start() -> (Udp, TempDir) {
     (Udp::waiting(), TempDir::new())
 }
@@ -83,7 +75,7 @@ fn get_asks_and_acknowledges_each_block() {
     port.put_blocks(&file);
     assert_eq!(fs::read(dir.path().join("x")).unwrap(), file, "there before its last ACK");
     client.succeeds();
-    assert_eq!(names(&dir), ["x"]);
+    assert_eq!(names(dir.path()), ["x"]);
 }
 
 #[test]
@@ -142,7 +134,7 @@ fn a_dash_is_standard_output_and_standard_input() {
     port.expect(data(2, &file[512..]));
     port.send(ack(2));
     client.succeeds();
-    assert!(names(&dir).is_empty());
+    assert!(names(dir.path()).is_empty());
 }
 
 #[test]
@@ -208,7 +200,7 @@ fn what_the_server_says_is_shown_escaped() {
     server.expect(rrq(b"x", "octet"));
     port_for(&server).send(error(1, "File \x1b[31mnot\nfound"));
     client.fails(&["get \"x\"", r"File \x1b[31mnot\nfound (ERROR 1)"]);
-    assert!(names(&dir).is_empty());
+    assert!(names(dir.path()).is_empty());
 }
 
 #[test]
@@ -224,7 +216,7 @@ fn a_transfer_that_breaks_off_leaves_the_old_file_and_no_half_one() {
         port.send(&breaking);
         client.fails(&["get \"x\""]);
         assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"old");
-        assert_eq!(names(&dir), ["x"]);
+        assert_eq!(names(dir.path()), ["x"]);
     }
 }
 

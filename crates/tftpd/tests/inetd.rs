@@ -6,18 +6,15 @@ mod udp;
 use std::fs;
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
-use testkit::{TempDir, wait_until};
+use testkit::{TempDir, command, wait_until};
 use udp::{Udp, ack, data, rrq};
 
 /// Starts tftpd as inetd does: with the socket, because a datagram has come.
 fn inetd(service: &UdpSocket, dir: &TempDir) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tftpd"));
-    command.args(["-i", "-t", "1", "-q", "--root", dir.path().to_str().unwrap()]);
-    if nix::unistd::geteuid().is_root() {
-        command.args(["-u", "root"]);
-    }
+    let args = ["-i", "-t", "1", "-q", "--root", dir.path().to_str().unwrap()];
+    let mut command = command(env!("CARGO_BIN_EXE_tftpd"), &args);
     let socket = OwnedFd::from(service.try_clone().unwrap());
     command.stdin(Stdio::from(socket)).spawn().unwrap()
 }

@@ -1,43 +1,33 @@
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use testkit::{TempDir, names};
 
 use super::super::dialogue::tests::dialogue;
 use super::super::options;
 use super::*;
 
-struct Folder(PathBuf);
+struct Folder(TempDir);
 
 impl Folder {
     fn new() -> Folder {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Folder(std::env::temp_dir().join(format!("pop3c-fetch-{}-{number}", std::process::id())))
+        Folder(TempDir::new())
     }
 
     /// What is stored, in the order of arrival.
     fn letters(&self) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(self.0.join("new")).unwrap().map(|e| e.unwrap().path()).collect();
-        names.sort();
-        names.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
+        let new = self.0.path().join("new");
+        names(&new).iter().map(|name| fs::read_to_string(new.join(name)).unwrap()).collect()
     }
 
     /// Fetches from a server that says this; gives how it ended and what the server heard.
     fn fetch(&self, args: &[&str], says: &str) -> (Result<()>, String) {
-        let folder = self.0.to_str().unwrap();
+        let folder = self.0.path().to_str().unwrap();
         let args = [args, &["-u", "u", "h", "fetch", folder]].concat();
         let options = options::parse(args.iter().map(OsString::from).collect()).unwrap();
         let mut dialogue = dialogue(says.as_bytes());
-        let done = fetch(&mut dialogue, &options, &self.0);
+        let done = fetch(&mut dialogue, &options, self.0.path());
         (done, dialogue.heard().replace("\r\n", "|"))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -73,7 +63,7 @@ fn a_message_cut_off_is_not_stored_and_what_came_before_is_remembered() {
     let says = "+OK\r\n1 a\r\n2 b\r\n.\r\n+OK\r\none\r\n.\r\n+OK\r\ntwo\r\n";
     assert!(folder.fetch(&[], says).0.is_err());
     assert_eq!(folder.letters(), ["one\n"]);
-    assert_eq!(fs::read_dir(folder.0.join("tmp")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(folder.0.path().join("tmp")).unwrap().count(), 0);
     let (done, heard) = folder.fetch(&[], "+OK\r\n1 a\r\n2 b\r\n.\r\n+OK\r\ntwo\r\n.\r\n");
     done.unwrap();
     assert_eq!(heard, "UIDL|RETR 2|");

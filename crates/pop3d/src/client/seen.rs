@@ -157,11 +157,13 @@ fn file_name(account: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use testkit::TempDir;
+
     use super::*;
 
     #[test]
     fn what_is_saved_is_loaded_again() {
-        let (folder, maildir) = maildir("saved");
+        let (folder, maildir) = maildir();
         let mut seen = Seen::load(&maildir, "../a b@h:110").unwrap();
         assert!(!seen.contains(b"1.a"));
         for id in [&b"1.a"[..], b"2.b", b"3.c"] {
@@ -169,17 +171,16 @@ mod tests {
         }
         seen.keep_only(&HashSet::from([&b"1.a"[..], b"3.c", b"4.d"]));
         seen.save().unwrap();
-        assert!(folder.join(".pop3c.seen...%2Fa%20b@h:110").exists());
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 4, "the file, cur, new, tmp");
+        assert!(folder.path().join(".pop3c.seen...%2Fa%20b@h:110").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "the file, cur, new, tmp");
         let again = Seen::load(&maildir, "../a b@h:110").unwrap();
         assert!(again.contains(b"1.a") && again.contains(b"3.c") && !again.contains(b"2.b"));
         assert!(!Seen::load(&maildir, "b@h:110").unwrap().contains(b"1.a"));
-        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
     fn of_a_letter_that_was_being_stored_the_maildir_tells_whether_it_is() {
-        let (folder, maildir) = maildir("pending");
+        let (folder, maildir) = maildir();
         let publish = |seen: &mut Seen, id: &[u8]| {
             let letter = maildir.draft().unwrap().sync().unwrap();
             seen.storing(id, &letter.name()).unwrap();
@@ -193,7 +194,7 @@ mod tests {
         seen.stored(b"told").unwrap();
         seen.storing(b"never", OsStr::new("1.a.h")).unwrap();
         let name = read.path().file_name().unwrap().to_str().unwrap();
-        fs::rename(read.path(), folder.join(format!("cur/{name}:2,S"))).unwrap();
+        fs::rename(read.path(), folder.path().join(format!("cur/{name}:2,S"))).unwrap();
         // Killed here, in the middle of a line.
         seen.journal.as_mut().unwrap().write_all(b"ha").unwrap();
         let mut again = Seen::load(&maildir, "a").unwrap();
@@ -202,11 +203,11 @@ mod tests {
         assert_eq!(ids, ["new", "read", "told"]);
         again.stored(b"lf").unwrap();
         assert_eq!(Seen::load(&maildir, "a").unwrap().ids, again.ids);
-        fs::remove_dir_all(&folder).unwrap();
     }
 
-    fn maildir(name: &str) -> (PathBuf, Maildir) {
-        let folder = std::env::temp_dir().join(format!("pop3c-{name}-{}", std::process::id()));
-        (folder.clone(), Maildir::create(folder).unwrap())
+    fn maildir() -> (TempDir, Maildir) {
+        let folder = TempDir::new();
+        let maildir = Maildir::create(folder.path()).unwrap();
+        (folder, maildir)
     }
 }

@@ -3,10 +3,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mailstore::MailPattern;
+use testkit::{TempDir, names};
 
 use super::*;
 use crate::apop;
@@ -19,17 +19,14 @@ mod login;
 mod sasl;
 
 /// A folder with a users file and the Maildir of mrose, whose password is tanstaaf.
-struct Home(PathBuf);
+struct Home(TempDir);
 
 impl Home {
     fn new(letters: &[&str]) -> Home {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("pop3d-{}-{number}", std::process::id()));
-        let home = Home(path);
+        let home = Home(TempDir::new());
         fs::create_dir_all(home.maildir().join("new")).unwrap();
         fs::create_dir_all(home.maildir().join("cur")).unwrap();
-        let users = format!("mrose:{{PLAIN}}tanstaaf:::Rose:{}:\n", home.0.display());
+        let users = format!("mrose:{{PLAIN}}tanstaaf:::Rose:{}:\n", home.0.path().display());
         fs::write(home.users(), users).unwrap();
         for (number, letter) in (1..).zip(letters) {
             fs::write(home.maildir().join(format!("new/{number}.a.test")), letter).unwrap();
@@ -38,11 +35,11 @@ impl Home {
     }
 
     fn users(&self) -> PathBuf {
-        self.0.join("users")
+        self.0.path().join("users")
     }
 
     fn maildir(&self) -> PathBuf {
-        self.0.join("Maildir")
+        self.0.path().join("Maildir")
     }
 
     fn protocol(&self, local: bool) -> Protocol {
@@ -83,17 +80,7 @@ impl Home {
     }
 
     fn letters(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.maildir().join("new")).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        names(&self.maildir().join("new"))
     }
 }
 

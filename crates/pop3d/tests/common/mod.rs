@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use testkit::{Daemon, Peer, TempDir, run};
+use testkit::{Daemon, Peer, TempDir, names, run};
 
 pub const POP3D: &str = env!("CARGO_BIN_EXE_pop3d");
 pub const POP3C: &str = env!("CARGO_BIN_EXE_pop3c");
@@ -93,15 +93,6 @@ pub fn make_maildir(path: &Path) {
     for part in ["cur", "new", "tmp"] {
         fs::create_dir_all(path.join(part)).unwrap();
     }
-}
-
-pub fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 /// The lines of a listing or a message, up to its line of a dot.

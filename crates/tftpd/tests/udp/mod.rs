@@ -217,11 +217,7 @@ impl Served {
 
     /// The names in the root.
     pub fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.path("")).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+        testkit::names(&self.path(""))
     }
 
     /// A new peer that will ask the daemon.
