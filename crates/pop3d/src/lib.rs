@@ -1,7 +1,7 @@
 //! A POP3 server (RFC 1939), one process per client, and its client.
 //!
-//! The server's states are tables of commands: [`authorization`] (USER PASS APOP) and
-//! [`transaction`] (STAT LIST RETR DELE NOOP RSET TOP UIDL); [`protocol`] goes from one to the
+//! The server's states are tables of commands: [`authorization`] (USER PASS APOP AUTH)
+//! and [`transaction`] (STAT LIST RETR DELE NOOP RSET TOP UIDL); [`protocol`] goes from one to the
 //! other and into UPDATE. They take a line and give an [`protocol::Outcome`]; [`session`] does the
 //! reading and writing. The client's half is [`client`].
 #![forbid(unsafe_code)]
