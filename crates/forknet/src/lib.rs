@@ -48,7 +48,8 @@ pub use endpoint::Endpoint;
 pub use error::{Error, Result, main, reason};
 pub use models::datagram::Request;
 pub use options::{
-    CommandLine, RootPolicy, ServerOptions, Service, command_line, free_arguments, parse, seconds,
+    CommandLine, RootPolicy, ServerOptions, Service, command_line, free_arguments, number, parse,
+    seconds, seconds_within,
 };
 pub use reaper::Reaper;
 pub use remote::Remote;

@@ -1,7 +1,10 @@
 //! The options that every daemon has.
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use getopts::{Matches, Options, ParsingStyle};
@@ -174,45 +177,64 @@ fn read(service: &Service, matches: &Matches) -> Result<ServerOptions> {
     }
     Ok(ServerOptions {
         listen,
-        max_clients: number(matches, "max-clients", 1..=1_000_000, MAX_CLIENTS)?,
-        backlog: number(matches, "backlog", 1..=65_535, BACKLOG)?,
+        max_clients: number(matches, "max-clients", 1..=1_000_000)?.unwrap_or(MAX_CLIENTS),
+        backlog: number(matches, "backlog", 1..=65_535)?.unwrap_or(BACKLOG),
         inetd: matches.opt_present("inetd"),
         daemon: matches.opt_present("daemon"),
         pid_file: path(matches, "pid-file")?,
         user: matches.opt_str("user"),
-        timeout: seconds(matches, "timeout", service.idle)?,
-        grace: seconds(matches, "grace", GRACE)?,
+        timeout: seconds(matches, "timeout")?.unwrap_or(service.idle),
+        grace: seconds_within(matches, "grace", 0.0..=MAX_SECONDS)?.unwrap_or(GRACE),
         transcript: path(matches, "transcript")?,
     })
 }
 
-fn number<N>(
-    matches: &Matches,
-    name: &str,
-    range: std::ops::RangeInclusive<N>,
-    default: N,
-) -> Result<N>
-where
-    N: std::str::FromStr + PartialOrd + std::fmt::Display,
-{
-    let Some(text) = matches.opt_str(name) else { return Ok(default) };
-    text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| {
-        let (low, high) = (range.start(), range.end());
-        Error::Usage(format!("--{name} '{text}': not a whole number from {low} to {high}"))
-    })
-}
-
-/// A time in seconds, with a fraction or without, more than 0 (`--grace` may be 0), a day at most.
+/// The value of an option that takes a whole number within `range`, if it is given.
 ///
 /// # Errors
-/// [`Error::Usage`] names the option and its value.
-pub fn seconds(matches: &Matches, name: &str, default: Duration) -> Result<Duration> {
-    let Some(text) = matches.opt_str(name) else { return Ok(default) };
-    let lowest = if name == "grace" { 0.0 } else { 0.001 };
-    match text.parse::<f64>() {
-        Ok(s) if (lowest..=MAX_SECONDS).contains(&s) => Ok(Duration::from_secs_f64(s)),
-        _ => Err(Error::Usage(format!("--{name} '{text}': not a number of seconds, up to a day"))),
-    }
+/// [`Error::Usage`] names the option, its value and the range.
+pub fn number<N>(matches: &Matches, name: &str, range: RangeInclusive<N>) -> Result<Option<N>>
+where
+    N: FromStr + PartialOrd + Display,
+{
+    value(matches, name, range, "not a whole number")
+}
+
+/// The value of an option that takes a time-out in seconds, with a fraction or without, from a
+/// millisecond to a day, if it is given.
+///
+/// # Errors
+/// As [`number`].
+pub fn seconds(matches: &Matches, name: &str) -> Result<Option<Duration>> {
+    seconds_within(matches, name, 0.001..=MAX_SECONDS)
+}
+
+/// As [`seconds`], within a range of seconds of its own.
+///
+/// # Errors
+/// As [`number`].
+pub fn seconds_within(
+    matches: &Matches,
+    name: &str,
+    range: RangeInclusive<f64>,
+) -> Result<Option<Duration>> {
+    Ok(value(matches, name, range, "not a number of seconds")?.map(Duration::from_secs_f64))
+}
+
+fn value<N>(
+    matches: &Matches,
+    name: &str,
+    range: RangeInclusive<N>,
+    complaint: &str,
+) -> Result<Option<N>>
+where
+    N: FromStr + PartialOrd + Display,
+{
+    let Some(text) = matches.opt_str(name) else { return Ok(None) };
+    text.parse().ok().filter(|value| range.contains(value)).map(Some).ok_or_else(|| {
+        let (low, high) = (range.start(), range.end());
+        Error::Usage(format!("--{name} '{text}': {complaint} from {low} to {high}"))
+    })
 }
 
 /// A path, made absolute: `--daemon` changes to `/` before it is used.
@@ -271,6 +293,7 @@ mod tests {
         assert!(complaint(&["-c", "0"]).contains("--max-clients '0'"));
         assert!(complaint(&["-b", "many"]).contains("--backlog 'many'"));
         assert!(complaint(&["-t", "0"]).contains("--timeout '0'"));
+        assert!(complaint(&["--grace", "-1"]).contains("--grace '-1'"));
         assert!(complaint(&["-t", "NaN"]).contains("--timeout 'NaN'"));
         assert!(complaint(&["--frob"]).contains("frob"));
         assert!(complaint(&["-i", "-d"]).contains("--inetd and --daemon"));

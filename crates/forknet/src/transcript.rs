@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::accept::Peer;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reason};
 
 /// Longer lines are cut in the transcript, and marked so.
 const MAX_LINE: usize = 2000;
@@ -15,9 +15,9 @@ const MAX_LINE: usize = 2000;
 /// nothing.
 ///
 /// A line reads `127.0.0.1:52100[4242] C: USER bob`: peer, process id, who spoke (C client, S
-/// server), what. Bytes that do not print are escaped, tabs excepted. Each line is one write(2) to a file opened
-/// for appending, so that dialogues of several children never tear each other's lines. Secrets must
-/// be masked before they come here.
+/// server), what. Bytes that do not print are escaped, tabs excepted. Each line is one write(2) to a
+/// file opened for appending, so that dialogues of several children never tear each other's lines.
+/// Secrets must be masked before they come here.
 #[derive(Debug)]
 pub struct Transcript {
     file: Option<File>,
@@ -65,7 +65,7 @@ impl Transcript {
         let Some(file) = &mut self.file else { return };
         let entry = entry(&self.prefix, who, line);
         if let Err(error) = file.write_all(entry.as_bytes()) {
-            log::warn!("transcript: {error}; the rest of this dialogue is not written");
+            log::warn!("transcript: {}; the rest of this dialogue is not written", reason(&error));
             self.file = None;
         }
     }

@@ -16,19 +16,21 @@ const PRIVATE: u32 = 0o700;
 /// # Errors
 /// [`Error::Io`] names the folder; a file in its place is `Not a directory`.
 pub fn durable_create_dir(path: &Path) -> Result<()> {
-    match DirBuilder::new().mode(PRIVATE).create(path) {
-        Ok(()) => sync_parent(path),
-        Err(error) if error.kind() == ErrorKind::NotFound => match path.parent() {
+    match create(path) {
+        Err(error) if error.kind() == Some(ErrorKind::NotFound) => match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => {
                 durable_create_dir(parent)?;
-                match DirBuilder::new().mode(PRIVATE).create(path) {
-                    Ok(()) => sync_parent(path),
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => must_be_dir(path),
-                    Err(error) => Err(Error::io("mkdir", path)(error)),
-                }
+                create(path)
             }
-            _ => Err(Error::io("mkdir", path)(error)),
+            _ => Err(error),
         },
+        created => created,
+    }
+}
+
+fn create(path: &Path) -> Result<()> {
+    match DirBuilder::new().mode(PRIVATE).create(path) {
+        Ok(()) => sync_parent(path),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => must_be_dir(path),
         Err(error) => Err(Error::io("mkdir", path)(error)),
     }

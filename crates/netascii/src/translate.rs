@@ -17,9 +17,9 @@
 //! is a CR and a new line). A bare LF is a new line and a bare NUL is a NUL: senders that do
 //! not translate are common, and their text arrives unharmed.
 
+use crate::{CR, LF};
+
 const NUL: u8 = 0;
-const LF: u8 = b'\n';
-const CR: u8 = b'\r';
 
 /// Translates octets of a Unix file to netascii and appends them to `out`.
 ///

@@ -15,7 +15,7 @@ use crate::authorization::{Config, Plaintext};
 const USERS: &str = "/etc/forklore/users";
 /// How long the reply to a failed login is kept back unless `--auth-delay` says otherwise.
 const AUTH_DELAY: Duration = Duration::from_secs(1);
-/// More than this would keep a process for nothing.
+/// Seconds; more than this would keep a process for nothing.
 const MAX_AUTH_DELAY: f64 = 60.0;
 /// The longest password read by `--hash`: what fits behind `PASS ` in a command line.
 const PASSWORD_LIMIT: u64 = 248;
@@ -45,7 +45,8 @@ pub fn config(matches: &Matches) -> Result<Config> {
     let mail = MailPattern::parse(OsStr::new(&mail))
         .map_err(|error| Error::Usage(format!("--mail {error}")))?;
     let plaintext = plaintext(matches.opt_str("plaintext").as_deref())?;
-    let auth_delay = delay(matches.opt_str("auth-delay").as_deref())?;
+    let auth_delay = forknet::seconds_within(matches, "auth-delay", 0.0..=MAX_AUTH_DELAY)?;
+    let auth_delay = auth_delay.unwrap_or(AUTH_DELAY);
     check(&users)?;
     // Absolute, because a daemon goes to `/`.
     let users = std::path::absolute(users).map_err(Error::io("--users"))?;
@@ -70,16 +71,6 @@ fn plaintext(text: Option<&str>) -> Result<Plaintext> {
         Some(other) => {
             Err(Error::Usage(format!("--plaintext '{other}': not never, loopback or always")))
         }
-    }
-}
-
-fn delay(text: Option<&str>) -> Result<Duration> {
-    let Some(text) = text else { return Ok(AUTH_DELAY) };
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.0..=MAX_AUTH_DELAY).contains(&seconds) => {
-            Ok(Duration::from_secs_f64(seconds))
-        }
-        _ => Err(Error::Usage(format!("--auth-delay '{text}': not a number of seconds, up to 60"))),
     }
 }
 
@@ -133,9 +124,13 @@ mod tests {
     fn a_wrong_value_is_named() {
         assert_eq!(plaintext(None).unwrap(), Plaintext::Loopback);
         assert!(plaintext(Some("yes")).unwrap_err().to_string().contains("'yes'"));
-        assert_eq!(delay(Some("0.25")).unwrap(), Duration::from_millis(250));
-        for wrong in ["-1", "x", "NaN", "1e9", ""] {
-            assert!(delay(Some(wrong)).is_err(), "{wrong}");
+        let mut options = Options::new();
+        declare(&mut options);
+        for wrong in ["-1", "x", "NaN", "61", "1e9", ""] {
+            let matches = options.parse(["--auth-delay", wrong]).unwrap();
+            let error = config(&matches).unwrap_err().to_string();
+            let told = format!("--auth-delay '{wrong}': not a number of seconds from 0 to 60");
+            assert_eq!(error, told);
         }
     }
 

@@ -63,7 +63,7 @@ const TRANSACTION: &[State] = &[State::Mail, State::Rcpt];
 const MAIL: &str = "MAIL FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME]";
 
 // The closures stay: a method as such would tie the table to one lifetime.
-#[allow(clippy::redundant_closure_for_method_calls)]
+#[expect(clippy::redundant_closure_for_method_calls)]
 const COMMANDS: &[Command] = &[
     done("HELO", ALWAYS, Needed, "HELO domain", |d, name| d.greet(name, false)),
     done("EHLO", ALWAYS, Needed, "EHLO domain", |d, name| d.greet(name, true)),

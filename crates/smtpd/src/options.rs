@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use forknet::{Error, Result};
+use forknet::{Error, Result, number};
 use getopts::{Matches, Options};
 use mailstore::{MailPattern, Users};
 
@@ -14,10 +14,8 @@ const USERS: &str = "/etc/forklore/users";
 /// Octets of a letter, unless `--max-size` says otherwise: 50 MiB.
 const MAX_SIZE: u64 = 50 << 20;
 /// Recipients of one letter; RFC 5321 §4.5.3.1.8 wants at least 100, which is left to the
-/// administrator who says less.
+/// administrator who says less; with none no letter could be taken.
 const MAX_RECIPIENTS: usize = 1000;
-/// The least that may be asked for: with none no letter could be taken.
-const LEAST_RECIPIENTS: u64 = 1;
 /// Octets that must stay free on the disk, unless `--min-free` says otherwise.
 const MIN_FREE: u64 = 256 << 10;
 
@@ -101,9 +99,10 @@ impl Config {
             domains,
             users,
             mail: pattern(matches)?,
-            max_size: number(matches, "max-size", 0, MAX_SIZE)?,
-            max_recipients: number(matches, "max-recipients", LEAST_RECIPIENTS, MAX_RECIPIENTS)?,
-            min_free: number(matches, "min-free", 0, MIN_FREE)?,
+            max_size: number(matches, "max-size", 0..=u64::MAX)?.unwrap_or(MAX_SIZE),
+            max_recipients: number(matches, "max-recipients", 1..=usize::MAX)?
+                .unwrap_or(MAX_RECIPIENTS),
+            min_free: number(matches, "min-free", 0..=u64::MAX)?.unwrap_or(MIN_FREE),
             postmaster: matches.opt_str("postmaster"),
             repair_bare_lf: matches.opt_present("accept-bare-lf"),
             strict_space: matches.opt_present("strict-space"),
@@ -152,17 +151,6 @@ fn check_domain(option: &str, name: &str) -> Result<()> {
 fn pattern(matches: &Matches) -> Result<MailPattern> {
     let text = matches.opt_str("mail").unwrap_or_else(|| MailPattern::DEFAULT.into());
     MailPattern::parse(OsStr::new(&text)).map_err(|e| Error::Usage(format!("--mail {e}")))
-}
-
-fn number<N>(matches: &Matches, option: &str, least: u64, default: N) -> Result<N>
-where
-    N: TryFrom<u64>,
-{
-    let Some(text) = matches.opt_str(option) else { return Ok(default) };
-    let number = text.parse::<u64>().ok().filter(|n| *n >= least);
-    number.and_then(|n| N::try_from(n).ok()).ok_or_else(|| {
-        Error::Usage(format!("--{option} '{text}': not a whole number of at least {least}"))
-    })
 }
 
 fn vrfy(matches: &Matches) -> Result<Vrfy> {

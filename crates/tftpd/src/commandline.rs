@@ -49,7 +49,7 @@ pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
     let mode = Mode::parse(mode.as_bytes())
         .ok_or_else(|| Error::Usage(format!("--mode '{mode}': not octet or netascii")))?;
     let retries = retries(&matches)?;
-    let idle = forknet::seconds(&matches, "timeout", TIMEOUT)?;
+    let idle = forknet::seconds(&matches, "timeout")?.unwrap_or(TIMEOUT);
     let direction = match matches.free.get(1).map(String::as_str) {
         Some("put") => Direction::Write,
         Some("get") | None => Direction::Read,
@@ -137,7 +137,10 @@ mod tests {
             (&["h:0", "get", "x"], "'h:0': not HOST or HOST:PORT"),
             (&["h:x", "get", "x"], "'h:x': not HOST or HOST:PORT"),
             (&["-m", "mail", "h", "get", "x"], "--mode 'mail': not octet or netascii"),
-            (&["-t", "x", "h", "get", "x"], "--timeout 'x': not a number of seconds, up to a day"),
+            (
+                &["-t", "x", "h", "get", "x"],
+                "--timeout 'x': not a number of seconds from 0.001 to 86400",
+            ),
         ] {
             let error = parsed(args).unwrap_err();
             assert!(matches!(error, Error::Usage(_)), "{args:?}");

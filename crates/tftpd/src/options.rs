@@ -4,7 +4,7 @@ use std::path::Path;
 
 use getopts::{Matches, Options};
 
-use forknet::{Error, Result};
+use forknet::{Result, number};
 
 use crate::root::Root;
 
@@ -13,7 +13,7 @@ const ROOT: &str = "/srv/tftp";
 /// How often one packet is sent again, unless `--retries` says otherwise.
 pub const RETRIES: u32 = 6;
 /// The most that `--retries` takes.
-const MAX_RETRIES: u64 = 1000;
+const MAX_RETRIES: u32 = 1000;
 
 /// What the server may do.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Config {
             create: matches.opt_present("create"),
             overwrite: matches.opt_present("overwrite"),
             read_only: matches.opt_present("read-only"),
-            max_size: number(matches, "max-size", u64::MAX)?,
+            max_size: number(matches, "max-size", 0..=u64::MAX)?,
             retries: retries(matches)?,
             root: Root::open(Path::new(&root))?,
         })
@@ -69,18 +69,9 @@ impl Config {
 /// The value of `--retries`.
 ///
 /// # Errors
-/// It is no number.
+/// [`forknet::Error::Usage`]: it is no number, or one over 1000.
 pub fn retries(matches: &Matches) -> Result<u32> {
-    let given = number(matches, "retries", MAX_RETRIES)?;
-    Ok(given.and_then(|n| u32::try_from(n).ok()).unwrap_or(RETRIES))
-}
-
-fn number(matches: &Matches, name: &str, most: u64) -> Result<Option<u64>> {
-    let Some(text) = matches.opt_str(name) else { return Ok(None) };
-    let valid = text.parse().ok().filter(|n| *n <= most);
-    valid.map(Some).ok_or_else(|| {
-        Error::Usage(format!("--{name} '{text}': not a whole number from 0 to {most}"))
-    })
+    Ok(number(matches, "retries", 0..=MAX_RETRIES)?.unwrap_or(RETRIES))
 }
 
 #[cfg(test)]
@@ -104,7 +95,7 @@ mod tests {
     fn a_bad_value_is_named() {
         for args in [["--retries", "x"], ["--retries", "1001"], ["--max-size", "-1"]] {
             let error = config(&args).unwrap_err();
-            assert!(matches!(error, Error::Usage(_)));
+            assert!(matches!(error, forknet::Error::Usage(_)));
             assert!(error.to_string().contains(&format!("{} '{}'", args[0], args[1])), "{error}");
         }
     }

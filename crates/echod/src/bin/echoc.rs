@@ -28,7 +28,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
     options.optopt("t", "timeout", "seconds to wait for an answer (default 30)", "S");
     let matches = forknet::parse("echoc", USAGE, &mut options, args)?;
     forknet::free_arguments(&matches, &["HOST", "PORT"])?;
-    let timeout = forknet::seconds(&matches, "timeout", TIMEOUT)?;
+    let timeout = forknet::seconds(&matches, "timeout")?.unwrap_or(TIMEOUT);
     let [host, port] = matches.free.as_slice() else {
         return Err(Error::Usage("HOST and PORT are needed".into()));
     };

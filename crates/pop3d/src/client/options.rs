@@ -93,7 +93,7 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Options> {
         password_file: matches.opt_str("password-file").map(PathBuf::from),
         server,
         apop: when(matches.opt_str("apop").as_deref())?,
-        timeout: forknet::seconds(&matches, "timeout", TIMEOUT)?,
+        timeout: forknet::seconds(&matches, "timeout")?.unwrap_or(TIMEOUT),
         verbose: matches.opt_present("verbose"),
         delete,
         what,

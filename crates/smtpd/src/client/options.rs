@@ -69,10 +69,7 @@ impl Options {
         if to.is_empty() {
             return Err(Error::Usage("TO is missing".into()));
         }
-        let timeout = match matches.opt_present("timeout") {
-            true => Some(forknet::seconds(&matches, "timeout", Duration::ZERO)?),
-            false => None,
-        };
+        let timeout = forknet::seconds(&matches, "timeout")?;
         let verbose = matches.opt_present("verbose");
         Ok(Options { server, helo, from, to, timeout, verbose })
     }
