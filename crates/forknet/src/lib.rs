@@ -56,4 +56,4 @@ pub use remote::Remote;
 pub use rw::Connection;
 pub use scoreboard::Progress;
 pub use server::{Client, Server};
-pub use transcript::Transcript;
+pub use transcript::{Transcript, printable};

@@ -1,4 +1,4 @@
-//! Which server a client talks to: the text HOST[:PORT].
+//! Which server a client talks to: the text `HOST[:PORT]`.
 
 use std::fmt;
 

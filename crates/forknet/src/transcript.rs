@@ -76,14 +76,20 @@ fn entry(prefix: &str, who: char, line: &[u8]) -> String {
         Some(head) => (head, format!(" [{} octets more]", line.len() - MAX_LINE)),
         None => (line, String::new()),
     };
-    let mut text = format!("{prefix} {who}: ");
-    for chunk in shown.utf8_chunks() {
+    format!("{prefix} {who}: {}{cut}\n", printable(shown))
+}
+
+/// A line that cannot upset a terminal: what does not print is escaped, tabs excepted.
+#[must_use]
+pub fn printable(line: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in line.utf8_chunks() {
         for c in chunk.valid().chars() {
             if c.is_control() && c != '\t' { text.extend(c.escape_default()) } else { text.push(c) }
         }
         text.extend(chunk.invalid().escape_ascii().map(char::from));
     }
-    text + &cut + "\n"
+    text
 }
 
 #[cfg(test)]
@@ -92,8 +98,8 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped_and_long_lines_are_cut() {
-        let shown = entry("p[1]", 'C', b"NOOP\t\x1b\xff\r");
-        assert_eq!(shown, "p[1] C: NOOP\t\\u{1b}\\xff\\r\n");
+        let shown = entry("p[1]", 'C', b"NOOP\t\x1b\xff\xc3\xa9\r");
+        assert_eq!(shown, "p[1] C: NOOP\t\\u{1b}\\xff\u{e9}\\r\n");
         let long = entry("p[1]", 'S', &[b'x'; 2001]);
         assert!(long.ends_with("x [1 octets more]\n"), "{long}");
     }

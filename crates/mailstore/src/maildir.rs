@@ -191,21 +191,6 @@ impl Synced {
         File::open(path).map_err(Error::io("open", path))
     }
 
-    /// A copy of the letter for another Maildir, as safe as this one: a letter for a thousand
-    /// users is received into one draft and needs no thousand open files.
-    ///
-    /// # Errors
-    /// [`Error::Io`] names the file that could not be made or written.
-    pub fn copy_to(&self, other: &Maildir) -> Result<Synced> {
-        let from = &self.unpublished.tmp;
-        let mut letter = File::open(from).map_err(Error::io("open", from))?;
-        let mut copy = other.draft()?;
-        // File to File: the kernel copies, or shares the blocks where the file system can.
-        io::copy(&mut letter, &mut copy.file).map_err(Error::io("write", &copy.unpublished.tmp))?;
-        copy.file.sync_all().map_err(Error::io("fsync", &copy.unpublished.tmp))?;
-        Ok(Synced { bytes: self.bytes, octets: self.octets, unpublished: copy.unpublished })
-    }
-
     /// The name that it will be published under.
     #[must_use]
     pub fn name(&self) -> OsString {

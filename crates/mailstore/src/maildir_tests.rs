@@ -82,19 +82,6 @@ fn nothing_is_ever_overwritten() {
 }
 
 #[test]
-fn a_letter_can_be_copied_to_another_maildir_before_it_is_seen() {
-    let (folder, maildir) = maildir();
-    let other = Maildir::create(folder.path().join("other")).unwrap();
-    let synced = letter(&maildir, b"a\nb\n");
-    let copy = synced.copy_to(&other).unwrap();
-    assert!(files(&maildir, "new").is_empty() && files(&other, "new").is_empty());
-    let (a, b) = (synced.publish().unwrap(), copy.publish().unwrap());
-    assert_eq!(fs::read(b.path()).unwrap(), b"a\nb\n");
-    assert_ne!(a.path().file_name(), b.path().file_name());
-    assert!(b.path().to_str().unwrap().ends_with(",S=4,W=6"));
-}
-
-#[test]
 fn create_makes_what_is_missing_and_open_does_not() {
     let folder = TempDir::new();
     let path = folder.path().join("a/b/Maildir");

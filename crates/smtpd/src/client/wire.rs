@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
 
-use forknet::{Connection, Error, Result};
+use forknet::{Connection, Error, Result, printable};
 use netascii::line::{Line, LineReader};
 
 use super::options::Options;
@@ -212,18 +212,6 @@ fn reply_line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     }
 }
 
-/// A line that cannot upset a terminal.
-fn printable(line: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in line.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
-        }
-        text.extend(chunk.invalid().escape_ascii().map(char::from));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,10 +224,5 @@ mod tests {
         for bad in [&b""[..], b"25", b"2500 x", b"150 x", b"650 x", b"25x y", b" 250", b"250_"] {
             assert_eq!(reply_line(bad), None, "{}", bad.escape_ascii());
         }
-    }
-
-    #[test]
-    fn what_a_server_says_cannot_upset_a_terminal() {
-        assert_eq!(printable(b"a\x1b[2J\xff\xc3\xa9"), "a\\u{1b}[2J\\xff\u{e9}");
     }
 }
