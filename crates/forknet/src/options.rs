@@ -142,8 +142,8 @@ pub fn free_arguments(matches: &Matches, names: &[&str]) -> Result<()> {
 
 fn declare(options: &mut Options, service: &Service) {
     let listen = format!(
-        "HOST:PORT, [V6]:PORT, *:PORT (both families) or unix:PATH; port 0 = any; \
-         repeatable (default *:{})",
+        "HOST:PORT, [V6]:PORT, *:PORT (both families) or unix:PATH (not for UDP); \
+         port 0 = any; repeatable (default *:{})",
         service.port
     );
     options.optmulti("l", "listen", &listen, "ADDR");

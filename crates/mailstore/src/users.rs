@@ -114,6 +114,9 @@ pub struct Users {
 }
 
 impl Users {
+    /// Where the file is unless told otherwise.
+    pub const DEFAULT: &str = "/etc/forklore/users";
+
     /// Opens the file.
     ///
     /// # Errors

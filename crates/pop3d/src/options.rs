@@ -11,8 +11,6 @@ use mailstore::{MailPattern, Users, password};
 
 use crate::authorization::{Config, Plaintext};
 
-/// The users file unless `--users` says otherwise.
-const USERS: &str = "/etc/forklore/users";
 /// How long the reply to a failed login is kept back unless `--auth-delay` says otherwise.
 const AUTH_DELAY: Duration = Duration::from_secs(1);
 /// Seconds; more than this would keep a process for nothing.
@@ -22,7 +20,8 @@ const PASSWORD_LIMIT: u64 = 248;
 
 /// Adds the options that only this daemon has.
 pub fn declare(options: &mut Options) {
-    let users = format!("users file, name:password:uid:gid:gecos:home:shell (default {USERS})");
+    let fields = "name:password:uid:gid:gecos:home:shell";
+    let users = format!("users file, {fields} (default {})", Users::DEFAULT);
     options.optopt("", "users", &users, "FILE");
     let mail = format!("where mail lies; ~ home, %u name (default {})", MailPattern::DEFAULT);
     options.optopt("", "mail", &mail, "PATTERN");
@@ -40,7 +39,8 @@ pub fn declare(options: &mut Options) {
 /// # Errors
 /// [`Error::Usage`] names the option that is wrong; `users FILE: reason`.
 pub fn config(matches: &Matches) -> Result<Config> {
-    let users = PathBuf::from(matches.opt_str("users").unwrap_or_else(|| USERS.to_owned()));
+    let users =
+        PathBuf::from(matches.opt_str("users").unwrap_or_else(|| Users::DEFAULT.to_owned()));
     let mail = matches.opt_str("mail").unwrap_or_else(|| MailPattern::DEFAULT.to_owned());
     let mail = MailPattern::parse(OsStr::new(&mail))
         .map_err(|error| Error::Usage(format!("--mail {error}")))?;

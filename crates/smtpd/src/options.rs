@@ -9,8 +9,6 @@ use mailstore::{MailPattern, Users};
 
 use crate::address::is_domain;
 
-/// The users file unless `--users` says otherwise; pop3d's too.
-const USERS: &str = "/etc/forklore/users";
 /// Octets of a letter, unless `--max-size` says otherwise: 50 MiB.
 const MAX_SIZE: u64 = 50 << 20;
 /// Recipients of one letter; RFC 5321 §4.5.3.1.8 wants at least 100, which is left to the
@@ -59,14 +57,15 @@ pub struct Config {
 
 /// Declares the options.
 pub fn declare(options: &mut Options) {
-    let users = format!("users file, shaped like passwd(5) (default {USERS})");
+    let users = format!("users file, shaped like passwd(5) (default {})", Users::DEFAULT);
+    let mail = format!("where mail lies; ~ home, %u name (default {})", MailPattern::DEFAULT);
     let size = format!("largest letter; 0 = no limit (default {MAX_SIZE})");
     let recipients = format!("recipients of a letter (default {MAX_RECIPIENTS})");
     let free = format!("refuse letters when the disk has less left (default {MIN_FREE})");
     options.optopt("", "hostname", "our name (default: the machine's)", "NAME");
     options.optmulti("", "domain", "a local domain; repeatable (default: --hostname)", "D");
     options.optopt("", "users", &users, "FILE");
-    options.optopt("", "mail", "where mail lies: ~ home, %u name (default ~/Maildir)", "PATTERN");
+    options.optopt("", "mail", &mail, "PATTERN");
     options.optopt("", "max-size", &size, "BYTES");
     options.optopt("", "max-recipients", &recipients, "N");
     options.optopt("", "min-free", &free, "BYTES");
@@ -90,7 +89,7 @@ impl Config {
         for domain in &domains {
             check_domain("domain", domain)?;
         }
-        let users = matches.opt_str("users").unwrap_or_else(|| USERS.into());
+        let users = matches.opt_str("users").unwrap_or_else(|| Users::DEFAULT.into());
         // Absolute, because a daemon goes to `/`.
         let users = std::path::absolute(Path::new(&users))
             .map_err(|source| Error::Io { what: format!("users {users}"), source })?;

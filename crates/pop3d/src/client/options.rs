@@ -71,7 +71,7 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Options> {
     let apop = "auto: where the server offers it; always; never (default auto)";
     options.optopt("", "apop", apop, "WHEN");
     let timeout = format!("seconds the server may be silent (default {})", TIMEOUT.as_secs());
-    options.optopt("", "timeout", &timeout, "S");
+    options.optopt("t", "timeout", &timeout, "S");
     options.optflag("", "delete", "fetch: remove from the server what is safely stored here");
     options.optflag("", "keep", "fetch: leave all on the server (the default)");
     options.optflag("v", "verbose", "show the dialogue, passwords masked");

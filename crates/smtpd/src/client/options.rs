@@ -52,7 +52,7 @@ impl Options {
         options.optopt("f", "from", "the sender (default USER@HELO); '' is none", "FROM");
         options.optopt("", "helo", "our name (default: the machine's)", "NAME");
         options.optopt("", "hostname", "the same as --helo", "NAME");
-        options.optopt("t", "timeout", "limit of every wait (default: as RFC 5321)", "SECONDS");
+        options.optopt("t", "timeout", "limit of every wait, seconds (default: as RFC 5321)", "S");
         options.optflag("v", "verbose", "show the dialogue on standard error");
         let matches = forknet::parse(NAME, USAGE, &mut options, args)?;
         let Some(server) = matches.opt_str("server") else {
