@@ -11,6 +11,7 @@ help:
 	@echo 'make check    rustfmt, clippy and rustdoc, warnings are errors'
 	@echo 'make interop  the daemons against real third-party programs'
 	@echo '              (scripts/interop/setup installs them on Debian)'
+	@echo 'make fmt      formats the sources'
 	@echo 'make clean    remove what was built'
 
 build:

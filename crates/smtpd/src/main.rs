@@ -1,4 +1,4 @@
-//! An SMTP server: takes letters for the users of this machine and lays them into their Maildirs.
+//! smtpd: takes letters for the users of this machine by SMTP (RFC 5321), one process per client.
 //! Slides: "Протокол SMTP (RFC-5321)"; TCP echo server, `main`.
 #![forbid(unsafe_code)]
 
@@ -14,13 +14,12 @@ const SERVICE: Service = Service {
     name: "smtpd",
     about: "Takes letters by SMTP (RFC 5321) for local users, into their Maildirs.",
     port: 25,
-    // RFC 5321 §4.5.3.2.7
-    idle: Duration::from_secs(5 * 60),
+    idle: Duration::from_secs(300), // RFC 5321 §4.5.3.2.7: five minutes at least
     root: RootPolicy::Refuse,
 };
 
 fn main() -> ExitCode {
-    forknet::main(SERVICE.name, run)
+    forknet::main(SERVICE.name, run) // prints one error, maps it to 0, 1, 2
 }
 
 fn run(args: Vec<OsString>) -> forknet::Result<()> {

@@ -1,4 +1,5 @@
-//! An SMTP client: sends the letter on standard input. Slides: the dialogue of TOPAZ and RED.
+//! smtpc: sends the letter on standard input by SMTP (RFC 5321). Slides: the dialogue of TOPAZ and
+//! RED.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
