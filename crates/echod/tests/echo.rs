@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use common::echod;
 use nix::sys::signal::Signal;
-use testkit::{Daemon, Peer, TempDir, children, run, sockets_in, wait_until};
+use testkit::{Daemon, Peer, TempDir, children, run, sockets_in, wait_child, wait_until};
 
 const ECHOC: &str = env!("CARGO_BIN_EXE_echoc");
 
@@ -150,10 +150,10 @@ fn echoc_reports_a_server_that_dies_while_it_waits_for_typing() {
     for child in children(daemon.pid()) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), Signal::SIGKILL).unwrap();
     }
-    wait_until("the client has ended", || client.try_wait().unwrap().is_some());
+    let status = wait_child(&mut client, "the client ends");
     drop(typing); // only now: the user never typed again
     let mut said = String::new();
     client.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(said, "echoc: str_cli: server terminated prematurely\n");
-    assert_eq!(client.wait().unwrap().code(), Some(1));
+    assert_eq!(status.code(), Some(1));
 }

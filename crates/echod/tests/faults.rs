@@ -13,7 +13,7 @@ use common::{ECHOD, echod, talk};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use testkit::{Daemon, Peer, children, state, wait_until};
+use testkit::{Daemon, Peer, children, state, wait_child, wait_until};
 
 /// CPU time of a process so far, in clock ticks (a hundredth of a second).
 fn cpu_ticks(pid: i32) -> u64 {
@@ -144,11 +144,6 @@ fn a_log_that_nobody_reads_stops_neither_the_server_nor_its_end() {
         }
         assert!(silent.iter_mut().all(|peer| peer.rest().is_empty()));
         kill(Pid::from_raw(echod.id() as i32), Signal::SIGTERM).unwrap();
-        let mut status = None;
-        wait_until("the server ends", || {
-            status = echod.try_wait().unwrap();
-            status.is_some()
-        });
-        assert_eq!(status.unwrap().code(), Some(0));
+        assert_eq!(wait_child(&mut echod, "the server ends").code(), Some(0));
     }
 }

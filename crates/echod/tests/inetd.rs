@@ -11,7 +11,7 @@ use std::process::Stdio;
 use common::{ECHOD, talk};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use testkit::{children, command, file_of_descriptor, run};
+use testkit::{children, command, file_of_descriptor, run, wait_child};
 
 /// How many sockets a process has open.
 fn sockets(pid: i32) -> usize {
@@ -28,7 +28,7 @@ fn under_inetd_standard_input_is_the_client() {
     let mut echo = String::new();
     client.read_to_string(&mut echo).unwrap();
     assert_eq!(echo, "hello"); // and no log line, though standard error is the client too
-    assert!(echod.wait().unwrap().success());
+    assert!(wait_child(&mut echod, "echod ends").success());
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn under_inetd_wait_the_passed_listener_is_served() {
         }
     }
     kill(Pid::from_raw(echod.id() as i32), Signal::SIGTERM).unwrap();
-    assert_eq!(echod.wait().unwrap().code(), Some(0));
+    assert_eq!(wait_child(&mut echod, "echod ends").code(), Some(0));
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn under_inetd_wait_the_server_ends_when_nobody_comes_for_the_idle_limit() {
     let addr = listener.local_addr().unwrap();
     let mut echod = inetd(&OwnedFd::from(listener), &["-i", "-t", "0.5"]);
     drop(talk(addr));
-    assert_eq!(echod.wait().unwrap().code(), Some(0));
+    assert_eq!(wait_child(&mut echod, "echod ends").code(), Some(0));
 }
 
 /// As inetd starts it: descriptors 0, 1 and 2 are one socket.

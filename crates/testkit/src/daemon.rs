@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -160,13 +160,27 @@ fn collect(stderr: ChildStderr, log: Arc<Mutex<String>>) {
     });
 }
 
-fn wait_child(child: &mut Child, what: &str) -> ExitStatus {
-    let mut status = None;
-    wait_until(what, || {
-        status = child.try_wait().unwrap();
-        status.is_some()
-    });
-    status.unwrap()
+/// Waits for the end of a program that a test has started itself.
+///
+/// # Panics
+/// It lives on for longer than the watchdog allows; it is killed then.
+pub fn wait_child(child: &mut Child, what: &str) -> ExitStatus {
+    wait_within(child, WATCHDOG, what)
+}
+
+fn wait_within(child: &mut Child, limit: Duration, what: &str) -> ExitStatus {
+    let until = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if Instant::now() > until {
+            let _ended_just_now = child.kill();
+            let _status = child.wait();
+            panic!("watchdog: waited in vain until {what}");
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Runs a program to its end with `stdin` as its standard input.
@@ -184,18 +198,7 @@ pub fn run(mut command: Command, stdin: &[u8]) -> Output {
     let mut stderr = child.stderr.take().unwrap();
     let out = thread::spawn(move || all(&mut stdout));
     let err = thread::spawn(move || all(&mut stderr));
-    let until = Instant::now() + WATCHDOG * 3;
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if Instant::now() > until {
-            let _ended_just_now = child.kill();
-            let _status = child.wait();
-            panic!("watchdog: {command:?} did not end");
-        }
-        thread::sleep(std::time::Duration::from_millis(2));
-    };
+    let status = wait_within(&mut child, WATCHDOG * 3, &format!("{command:?} ends"));
     writer.join().unwrap();
     Output { status, stdout: out.join().unwrap(), stderr: err.join().unwrap() }
 }

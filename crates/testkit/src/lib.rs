@@ -11,7 +11,7 @@ mod peer;
 mod process;
 mod tempdir;
 
-pub use daemon::{Daemon, command, run};
+pub use daemon::{Daemon, command, run, wait_child};
 pub use peer::Peer;
 pub use process::{
     children, descriptors, file_of_descriptor, peak_memory, sockets_in, state, zombies,

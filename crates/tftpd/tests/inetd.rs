@@ -8,7 +8,7 @@ use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Stdio};
 
-use testkit::{TempDir, command, wait_until};
+use testkit::{TempDir, command, wait_child};
 use udp::{Udp, ack, data, rrq};
 
 /// Starts tftpd as inetd does: with the socket, because a datagram has come.
@@ -32,12 +32,7 @@ fn under_inetd_the_waiting_request_and_later_ones_are_served_and_then_it_ends() 
     assert_eq!(first.peer.ip(), asked.ip());
     first.send(ack(1));
     assert_eq!(Udp::new(asked).get(&rrq(b"x", "octet")), b"hello");
-    let mut status = None;
-    wait_until("tftpd gives the socket back", || {
-        status = daemon.try_wait().unwrap();
-        status.is_some()
-    });
-    assert_eq!(status.unwrap().code(), Some(0));
+    assert_eq!(wait_child(&mut daemon, "tftpd gives the socket back").code(), Some(0));
 }
 
 #[test]
@@ -50,6 +45,6 @@ fn under_inetd_a_waiting_broadcast_is_ignored() {
     peer.socket.set_broadcast(true).unwrap();
     peer.send(rrq(b"x", "octet"));
     let mut daemon = inetd(&service, &dir);
-    wait_until("tftpd gives the socket back", || daemon.try_wait().unwrap().is_some());
+    wait_child(&mut daemon, "tftpd gives the socket back");
     assert_eq!(peer.recv_for(udp::MOMENT), None);
 }
