@@ -124,29 +124,11 @@ impl<'a, S: Read + Write> Session<'a, S> {
         self.say(reply);
     }
 
-    /// Takes the letter in and tells what became of it. A letter that breaks off leaves nothing.
+    /// Takes the letter in and tells what became of it.
     fn letter(&mut self) -> io::Result<()> {
         let now = Zoned::now();
         let id = trace::new_id(&now);
-        let outcome = match Incoming::create(&self.dialogue.envelope().recipients) {
-            Err(error) => Outcome::Refused(error.reply(), error.to_string()),
-            Ok(incoming) => {
-                let (dialogue, hostname) = (&self.dialogue, &self.config.hostname);
-                let (caller, hello) = (dialogue.caller(), dialogue.hello());
-                let envelope = dialogue.envelope();
-                let trace = trace::return_path(&envelope.sender)
-                    + &trace::received(hostname, caller, hello, envelope, &id, &now);
-                let letter = Letter::new(self.config, incoming, &trace);
-                let go_on = Reply::plain(354, "Send the letter; end with <CRLF>.<CRLF>");
-                say(&mut self.out, self.transcript, &go_on);
-                flush(&mut self.out, &mut self.reader)?;
-                letter.receive(&mut self.reader, self.transcript).inspect_err(|error| {
-                    let peer = &self.dialogue.caller().name;
-                    log::info!("{peer}: letter {id} broke off: {}", forknet::reason(error));
-                })?
-            }
-        };
-        let (reply, accepted) = match outcome {
+        let (reply, accepted) = match self.receive(&id, &now)? {
             Outcome::Delivered(size) => {
                 self.log_delivered(&id, size);
                 (Reply::new(250, "2.0.0", format!("Delivered, id {id}")), true)
@@ -160,6 +142,25 @@ impl<'a, S: Read + Write> Session<'a, S> {
         self.say(&reply);
         // At once: a client that misses this reply sends the letter a second time (RFC 1047).
         self.flush()
+    }
+
+    /// 354, and the letter up to its end. One that breaks off leaves nothing.
+    fn receive(&mut self, id: &str, now: &Zoned) -> io::Result<Outcome> {
+        let (caller, hello) = (self.dialogue.caller(), self.dialogue.hello());
+        let envelope = self.dialogue.envelope();
+        let incoming = match Incoming::create(&envelope.recipients) {
+            Ok(incoming) => incoming,
+            Err(error) => return Ok(Outcome::Refused(error.reply(), error.to_string())),
+        };
+        let trace = trace::return_path(&envelope.sender)
+            + &trace::received(&self.config.hostname, caller, hello, envelope, id, now);
+        let letter = Letter::new(self.config, incoming, &trace);
+        let go_on = Reply::plain(354, "Send the letter; end with <CRLF>.<CRLF>");
+        say(&mut self.out, self.transcript, &go_on);
+        flush(&mut self.out, &mut self.reader)?;
+        letter.receive(&mut self.reader, self.transcript).inspect_err(|error| {
+            log::info!("{}: letter {id} broke off: {}", caller.name, forknet::reason(error));
+        })
     }
 
     fn log_delivered(&self, id: &str, size: u64) {
