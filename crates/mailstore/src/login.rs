@@ -37,6 +37,12 @@ pub fn log_in(users: &Users, name: &[u8], given: &[u8]) -> Result<Login> {
         }
         ControlFlow::Continue(())
     })?;
+    if let Some(user) = known.as_ref().filter(|user| password::is_foreign(&user.password)) {
+        log::warn!(
+            "users: the password of '{}' is no $6$, $5$ or $argon2id$ hash and no {{PLAIN}} secret",
+            user.name.escape_ascii()
+        );
+    }
     let known = known.and_then(|user| Some((Scheme::of(&user.password)?, user)));
     let own = known.as_ref().map(|(scheme, _)| *scheme);
     if let Some((_, user)) = known

@@ -46,6 +46,13 @@ impl Scheme {
     }
 }
 
+/// Whether a field means a password in a form that is not known here, such as a word without
+/// `{PLAIN}` or a `$y$` of shadow(5); a field that is empty or locked (`*`, `!…`, `x`) means none.
+pub(crate) fn is_foreign(field: &[u8]) -> bool {
+    let locked = field == b"x" || field.starts_with(b"*") || field.starts_with(b"!");
+    !field.is_empty() && !locked && field != PLAIN && Scheme::of(field).is_none()
+}
+
 /// Whether `given` is the password of this field.
 #[must_use]
 pub fn verify(field: &[u8], given: &[u8]) -> bool {

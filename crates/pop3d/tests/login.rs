@@ -40,6 +40,21 @@ fn a_hashed_password_works_and_a_locked_field_lets_nobody_in() {
 }
 
 #[test]
+fn the_log_tells_a_field_of_an_unknown_form_and_keeps_it_to_itself() {
+    let users = "w:wordonly:::w:HOME/w:\ny:$y$j9T$abc:::y:HOME/y:\nl:!$6$x:::l:HOME/l:\n";
+    let office = Office::with(&[], &["--auth-delay", "0"], users);
+    let mut client = office.client();
+    for (name, password) in [("w", "wordonly"), ("l", "other"), ("y", "other")] {
+        client.ask(&format!("USER {name}"), "+OK");
+        client.ask(&format!("PASS {password}"), "-ERR [AUTH] ");
+    }
+    office.daemon.wait_log("the password of 'y' is no $6$, $5$ or $argon2id$ hash");
+    let log = office.daemon.log();
+    assert!(log.contains("the password of 'w' is no "), "{log}");
+    assert!(!log.contains("the password of 'l'") && !log.contains("wordonly"), "{log}");
+}
+
+#[test]
 fn unknown_user_and_wrong_password_get_the_same_reply_after_the_same_time() {
     // Half a second is longer than any of the checks takes, also without optimisation.
     let users = format!("h:{HASH}:::h:HOME/h:\nl:*:::l:HOME/l:\n");
