@@ -73,8 +73,7 @@ pub fn bare(input: &[u8]) -> Result<Path, BadAddress> {
 /// A name as the local part of an address: in quotes where it needs them (RFC 5321 §4.1.2).
 #[must_use]
 pub fn local_part(name: &[u8]) -> String {
-    let plain = |part: &[u8]| !part.is_empty() && part.iter().all(|&b| is_atext(b));
-    if name.split(|&b| b == b'.').all(plain) {
+    if is_dot_atom(name) {
         return ascii(name);
     }
     let mut quoted = String::from("\"");
@@ -103,6 +102,15 @@ pub fn is_domain(text: &[u8]) -> bool {
             && label.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'-')
     };
     text.len() <= MAX_DOMAIN && text.split(|&b| b == b'.').all(label)
+}
+
+/// What is taken for a client's own name in HELO and EHLO: a domain more generously than its letter,
+/// because real clients have names with underscores, a dot at the end, or the name of a file (curl).
+/// What it may hold, dot-separated atoms, can harm neither a `Received:` line nor a log.
+#[must_use]
+pub fn is_hello_name(text: &[u8]) -> bool {
+    let name = text.strip_suffix(b".").unwrap_or(text);
+    name.len() <= MAX_DOMAIN && is_dot_atom(name) && name.iter().any(u8::is_ascii_alphanumeric)
 }
 
 /// `[192.0.2.1]`, `[IPv6:2001:db8::1]` or `[tag:text]` (RFC 5321 §4.1.3).
@@ -136,6 +144,11 @@ fn general_literal(text: &[u8]) -> Option<()> {
     let known = tag.eq_ignore_ascii_case(b"IPv6");
     let good = !known && is_domain(tag) && !tag.contains(&b'.') && !content.is_empty();
     (good && text.len() <= MAX_DOMAIN && content.iter().all(dcontent)).then_some(())
+}
+
+/// dot-atom-text of RFC 5322 §3.2.3.
+fn is_dot_atom(text: &[u8]) -> bool {
+    text.split(|&b| b == b'.').all(|atom| !atom.is_empty() && atom.iter().all(|&b| is_atext(b)))
 }
 
 /// atext of RFC 5322 §3.2.3.

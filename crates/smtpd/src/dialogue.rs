@@ -1,7 +1,7 @@
 //! The commands of a session and the state they lead to. No stream in here: a line goes in, what
 //! is to be done comes out.
 
-use crate::address::{self, Path, is_domain, is_literal};
+use crate::address::{self, Path, is_hello_name, is_literal};
 use crate::commands::{self, State};
 use crate::envelope::{Caller, Envelope, Hello};
 use crate::options::{Config, Vrfy};
@@ -146,11 +146,9 @@ impl<'a> Dialogue<'a> {
         }
     }
 
-    /// HELO and EHLO (RFC 5321 §4.1.1.1). The name is not compared with anything (§4.1.4); it may
-    /// have underscores, as machines of some makers do.
+    /// HELO and EHLO (RFC 5321 §4.1.1.1). The name is not compared with anything (§4.1.4).
     pub(crate) fn greet(&mut self, argument: &[u8], extended: bool) -> Action {
-        let plain: Vec<u8> = argument.iter().map(|&b| if b == b'_' { b'x' } else { b }).collect();
-        if !is_domain(&plain) && !is_literal(argument) {
+        if !is_hello_name(argument) && !is_literal(argument) {
             return Action::Answer(Reply::new(501, "5.5.4", "Not a domain or address literal"));
         }
         // ASCII alone, see above.

@@ -14,10 +14,12 @@ fn bare_ehlo_and_helo_are_501_and_helo_has_a_one_line_answer() {
     peer.ask("EHLO  ", "501 5.5.4 ");
     peer.ask("HELO 195.161.101.33", "250 red.test ");
     peer.ask("NOOP", "250 2.0.0 ");
-    for name in ["[127.0.0.1]", "[IPv6:::1]", "topaz", "My_PC.home"] {
+    for name in ["[127.0.0.1]", "[IPv6:::1]", "topaz", "My_PC.home", "vm.", "x-", "a+b.eml"] {
         peer.ask(&format!("HELO {name}"), "250 ");
     }
-    for name in ["two words", "a..b", "[127.0.0.1", "-", "x\u{e9}", "<a>"] {
+    for name in
+        ["two words", "a..b", "[127.0.0.1", "-", ".", "a;b", "a(b)", "a@b", "x\u{e9}", "<a>"]
+    {
         peer.ask(&format!("HELO {name}"), "501 ");
     }
 }
