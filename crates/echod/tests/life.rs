@@ -3,7 +3,9 @@
 
 mod common;
 
-use std::process::{Command, Output};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -14,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testkit::{
     Daemon, TempDir, children, command, descriptors, file_of_descriptor, run, sockets_in, state,
-    wait_until,
+    wait_child, wait_until,
 };
 
 /// Runs echod where it must end by itself.
@@ -122,6 +124,30 @@ fn sigterm_at_two_hundred_random_instants_under_load_always_ends_the_server() {
     }
 }
 
+/// A transcript that is a pipe without a reader holds the start up for as long as the test likes.
+#[test]
+fn sigterm_during_the_start_waits_and_then_ends_the_server_in_order() {
+    let dir = TempDir::new();
+    let pipe = dir.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let args = ["-l", "127.0.0.1:0", "--transcript", pipe.to_str().unwrap()];
+    let mut child = command(ECHOD, &args).stderr(Stdio::null()).spawn().unwrap();
+    let pid = child.id() as i32;
+    wait_until("SIGTERM is blocked", || signal_mask(pid, "SigBlk:") & 1 << 14 != 0);
+    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    let mut reader = OpenOptions::new();
+    let reader = reader.read(true).custom_flags(nix::libc::O_NONBLOCK).open(&pipe).unwrap();
+    assert_eq!(wait_child(&mut child, "the server ends").code(), Some(0));
+    drop(reader);
+}
+
+/// A mask of signals as /proc/PID/status shows it; signal N is bit N-1.
+fn signal_mask(pid: i32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap()
+}
+
 #[test]
 fn sighup_keeps_listener_and_sessions() {
     let daemon = echod(&[]);
@@ -186,8 +212,7 @@ fn a_child_has_no_handler_one_task_and_nothing_of_the_parents() {
             let line = status.lines().find(|l| l.starts_with(name)).unwrap();
             line.split_whitespace().nth(1).unwrap().to_owned()
         };
-        assert_eq!(u64::from_str_radix(&field("SigBlk:"), 16), Ok(0));
-        assert_eq!(u64::from_str_radix(&field("SigCgt:"), 16), Ok(0));
+        assert_eq!((signal_mask(child, "SigBlk:"), signal_mask(child, "SigCgt:")), (0, 0));
         let ignored = u64::from_str_radix(&field("SigIgn:"), 16).unwrap();
         // A log without a reader is an error of write, no death.
         assert_ne!(ignored & 1 << (Signal::SIGPIPE as u32 - 1), 0);

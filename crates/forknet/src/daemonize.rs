@@ -10,6 +10,7 @@ use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsi
 
 use crate::error::{Error, Result};
 use crate::fork::{Fork, exit_now, fork};
+use crate::signals::Signals;
 
 /// The command that started the daemon and waits to hear that it serves.
 #[derive(Debug)]
@@ -20,12 +21,13 @@ pub(crate) struct Starter {
 /// fork, setsid, chdir. Returns in the child only. The parent, which is the starting command,
 /// ends with exit code 0 once [`Starter::ready`] is called, and with 1 if the child ends first;
 /// until then the child's errors still go to the terminal.
-pub(crate) fn detach() -> Result<Starter> {
+pub(crate) fn detach(signals: &Signals) -> Result<Starter> {
     let (reader, writer) =
         pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Error::os("daemon: pipe"))?;
     match fork().map_err(Error::os("daemon: fork"))? {
         Fork::Parent(child) => {
             drop(writer);
+            let _or_wait_deaf = signals.release();
             exit_now(wait_until_ready(File::from(reader), child));
         }
         Fork::Child => {

@@ -55,6 +55,7 @@ pub struct Server {
     pub reaper: Reaper,
     service: &'static Service,
     options: ServerOptions,
+    signals: Signals,
     listeners: Vec<Listener>,
     client: Option<(Connection, Peer)>,
     transcript: Option<File>,
@@ -63,11 +64,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with these options; opens the file of `--transcript`.
+    /// A server with these options; blocks the signals, opens the file of `--transcript`.
     ///
     /// # Errors
     /// The transcript cannot be opened.
     pub fn new(service: &'static Service, options: ServerOptions) -> Result<Server> {
+        let signals = Signals::block()?;
         signals::ignore_file_size_signal()?;
         let transcript = options.transcript.as_deref().map(Transcript::open).transpose()?;
         Ok(Server {
@@ -78,6 +80,7 @@ impl Server {
             reaper: Reaper::default(),
             service,
             options,
+            signals,
             listeners: Vec::new(),
             client: None,
             transcript,
@@ -136,7 +139,7 @@ impl Server {
     /// fork failed, or the pid file belongs to another running server.
     pub fn detach(&mut self) -> Result<()> {
         if self.options.daemon {
-            self.starter = Some(daemonize::detach()?);
+            self.starter = Some(daemonize::detach(&self.signals)?);
         }
         self.pid_file = self.options.pid_file.as_deref().map(PidFile::write).transpose()?;
         Ok(())
@@ -176,6 +179,7 @@ impl Server {
         peer: Peer,
         session: impl Fn(&mut Client) -> io::Result<()>,
     ) -> Result<()> {
+        self.signals.release().map_err(Error::os("sigprocmask"))?;
         let (since, progress) = (Instant::now(), conn.progress());
         let transcript = Transcript::of(self.transcript, peer);
         info!("client {peer} start");
@@ -225,13 +229,13 @@ pub(crate) struct Parent {
 }
 
 impl Parent {
-    /// Blocks the signals, then says that it listens.
+    /// Lets the handlers in, then says that it listens.
     fn new(server: Server) -> Result<Parent> {
-        let signals = Signals::block(server.reaper)?;
+        server.signals.handle(server.reaper)?;
         let children = Children::new(server.options.max_clients, server.reaper)?;
         let shutdown = server.end_idle_on_shutdown.then(EventFd::new).transpose();
         let parent = Parent {
-            signals,
+            signals: server.signals,
             children,
             reserve: Reserve::new(),
             busy: server.busy,

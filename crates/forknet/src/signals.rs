@@ -38,16 +38,26 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Blocks our signals, then registers the handlers: none can run before [`Signals::wait`].
-    pub(crate) fn block(reaper: Reaper) -> Result<Signals> {
+    /// Blocks our signals, first thing: one that comes while the server is being set up waits, and
+    /// ends it in order once it serves.
+    pub(crate) fn block() -> Result<Signals> {
         let ours: SigSet = OURS.into_iter().collect();
         let mut old = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&ours), Some(&mut old))
             .map_err(Error::os("sigprocmask"))?;
         let mut open = old;
         OURS.into_iter().for_each(|signal| open.remove(signal));
-        handlers(reaper).map_err(Error::io("sigaction"))?;
         Ok(Signals { old, open })
+    }
+
+    /// Registers the handlers; none can run before [`Signals::wait`].
+    pub(crate) fn handle(&self, reaper: Reaper) -> Result<()> {
+        handlers(reaper).map_err(Error::io("sigaction"))
+    }
+
+    /// The old mask back, for a process that serves nobody or only one client.
+    pub(crate) fn release(&self) -> nix::Result<()> {
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.old), None)
     }
 
     /// ppoll(2) with the mask open, for at most `timeout`. Returns false when signals came instead
@@ -89,7 +99,7 @@ impl Signals {
         for signal in OURS.into_iter().chain(THE_RUNTIMES) {
             disposition(signal, SigHandler::SigDfl)?;
         }
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.old), None)
+        self.release()
     }
 }
 
@@ -139,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_signal_gets_in_though_a_descriptor_is_always_ready() {
-        let signals = Signals::block(Reaper::Waitpid).unwrap();
+        let signals = Signals::block().unwrap();
+        signals.handle(Reaper::Waitpid).unwrap();
         let (reader, mut writer) = std::io::pipe().unwrap();
         writer.write_all(b"ready").unwrap();
         raise(Signal::SIGUSR1).unwrap(); // pending for this thread, which has it blocked
@@ -151,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_signal_that_came_before_the_wait_is_not_lost() {
-        let signals = Signals::block(Reaper::Waitpid).unwrap();
+        let signals = Signals::block().unwrap();
+        signals.handle(Reaper::Waitpid).unwrap();
         raise(Signal::SIGHUP).unwrap();
         assert!(!signals.wait(&mut [], None).unwrap()); // returns at once, or hangs for ever
         assert!(signals.hangup());
