@@ -94,7 +94,7 @@ fn several_endpoints_are_served_at_once() {
     let dir = TempDir::new();
     let unix = format!("unix:{}", dir.path().join("sock").display());
     let daemon = echod(&["-l", "127.0.0.1:0", "-l", &unix, "-l", "127.0.0.2:0"]);
-    assert_eq!(daemon.listening().len(), 3);
+    wait_until("all three are logged", || daemon.listening().len() == 3);
     for at in daemon.listening() {
         if let Ok(addr) = at.parse() {
             Peer::connect(addr).ask("hello", "hello");
