@@ -115,7 +115,7 @@ fn a_mail_pattern_says_where_letters_go() {
 
 #[test]
 fn run_by_root_the_letter_belongs_to_the_owner_of_the_mailbox() {
-    if !nix::unistd::geteuid().is_root() {
+    if !testkit::root_can_judge() {
         return; // An ordinary user cannot give files away; his own are his anyway.
     }
     let post = Post::new();
@@ -148,7 +148,7 @@ fn run_by_root_the_letter_belongs_to_the_owner_of_the_mailbox() {
 
 #[test]
 fn run_by_root_a_link_in_the_place_of_a_draft_tells_the_others_nothing() {
-    if !nix::unistd::geteuid().is_root() {
+    if !testkit::root_can_judge() {
         return; // An ordinary user's server reads nothing that he could not read himself.
     }
     let post = Post::new();
