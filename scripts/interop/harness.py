@@ -15,6 +15,8 @@ import time
 # Seconds. A test may take TEST_LIMIT, one program in it PROGRAM_LIMIT.
 TEST_LIMIT = 30
 PROGRAM_LIMIT = 20
+# Where servers lie, which an ordinary user's PATH leaves out.
+SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 TESTS = []
 
@@ -93,7 +95,7 @@ def at_once(jobs):
 
 def need(program):
     """The path of somebody else's program, which must be there."""
-    path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{SBIN}")
     if path is None:
         raise Failure(f"{program} is not installed: run scripts/interop/setup")
     return path
