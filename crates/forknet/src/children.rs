@@ -138,6 +138,10 @@ impl Children {
         self.table.is_empty()
     }
 
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }

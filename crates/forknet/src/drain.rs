@@ -48,6 +48,7 @@ fn await_children(
     loop {
         parent.children.reap_properly();
         parent.children.end_lingering();
+        parent.titles.stopping(parent.children.len());
         let left = until.saturating_duration_since(Instant::now());
         if parent.children.is_empty() || left.is_zero() || hurry(parent) {
             return Ok(());

@@ -43,7 +43,7 @@ pub(crate) fn fork_among_threads() -> nix::Result<Fork> {
 }
 
 /// True when this process is a single task, or /proc cannot tell.
-fn has_one_task() -> bool {
+pub(crate) fn has_one_task() -> bool {
     std::fs::read_dir("/proc/self/task").map_or(true, |tasks| tasks.count() == 1)
 }
 

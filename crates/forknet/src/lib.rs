@@ -40,6 +40,7 @@ mod rw;
 mod scoreboard;
 mod server;
 mod signals;
+mod title;
 mod transcript;
 
 pub use accept::Peer;
@@ -56,4 +57,5 @@ pub use remote::Remote;
 pub use rw::Connection;
 pub use scoreboard::Progress;
 pub use server::{Client, Server};
+pub use title::{Title, in_title};
 pub use transcript::{Transcript, printable};

@@ -26,9 +26,10 @@ use crate::recvfrom;
 use crate::reserve::Reserve;
 use crate::rw::Connection;
 use crate::signals::{self, Signals};
+use crate::title::{Title, Titles};
 use crate::transcript::Transcript;
 
-/// One client: its connection, who it is, and the transcript of the dialogue.
+/// One client: its connection, who it is, the transcript of the dialogue, the process's title.
 #[derive(Debug)]
 pub struct Client {
     /// What is said to and by the client.
@@ -37,6 +38,8 @@ pub struct Client {
     pub peer: Peer,
     /// The file of `--transcript`, or nothing.
     pub transcript: Transcript,
+    /// What `ps` shows, where the process serves this client alone.
+    pub title: Title,
 }
 
 /// A server that is being set up, in the slides' order: listen, detach, drop privileges, serve.
@@ -56,6 +59,7 @@ pub struct Server {
     service: &'static Service,
     options: ServerOptions,
     signals: Signals,
+    titles: Titles,
     listeners: Vec<Listener>,
     client: Option<(Connection, Peer)>,
     transcript: Option<File>,
@@ -64,7 +68,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with these options; blocks the signals, opens the file of `--transcript`.
+    /// A server with these options; blocks the signals, takes the space for titles, opens the file
+    /// of `--transcript`.
     ///
     /// # Errors
     /// The transcript cannot be opened.
@@ -81,6 +86,7 @@ impl Server {
             service,
             options,
             signals,
+            titles: Titles::claim(service.name),
             listeners: Vec::new(),
             client: None,
             transcript,
@@ -183,7 +189,8 @@ impl Server {
         let (since, progress) = (Instant::now(), conn.progress());
         let transcript = Transcript::of(self.transcript, peer);
         info!("client {peer} start");
-        let code = one_client(Client { conn, peer, transcript }, session);
+        let title = self.titles.client(peer);
+        let code = one_client(Client { conn, peer, transcript, title }, session);
         info!("client {peer} end: exit {code}, {}", account(progress, since.elapsed()));
         if code == EXIT_OK { Ok(()) } else { Err(Error::Refused(format!("client {peer} failed"))) }
     }
@@ -219,6 +226,7 @@ pub(crate) struct Parent {
     pub(crate) grace: Duration,
     /// The file of `--transcript`; each child takes its copy.
     pub(crate) transcript: Option<File>,
+    pub(crate) titles: Titles,
     /// Readable for the children once the server is shutting down.
     shutdown: Option<EventFd>,
     /// Under inetd's `wait` the server ends when `--timeout` has passed without a client since this
@@ -244,11 +252,13 @@ impl Parent {
             timeout: server.options.timeout,
             grace: server.options.grace,
             transcript: server.transcript,
+            titles: server.titles,
             shutdown: shutdown.map_err(Error::os("eventfd"))?,
             idle_since: server.options.inetd.then(Instant::now),
             listeners: server.listeners,
             pid_file: server.pid_file,
         };
+        parent.show_title();
         for listener in &parent.listeners {
             info!("listening on {listener}");
         }
@@ -259,6 +269,7 @@ impl Parent {
     /// Waits for clients and signals, and does what the signals ask for; gives the numbers of the
     /// listeners that are ready.
     pub(crate) fn wait(&mut self) -> Result<Vec<usize>> {
+        self.show_title();
         let rest = self.reserve.rest();
         let listeners = if rest.is_some() { &[][..] } else { &self.listeners[..] };
         let mut fds: Vec<PollFd<'_>> =
@@ -273,6 +284,10 @@ impl Parent {
             self.idle_since = Some(Instant::now());
         }
         Ok(ready)
+    }
+
+    fn show_title(&self) {
+        self.titles.parent(self.children.len(), self.children.limit(), &self.listeners);
     }
 
     /// What is left of the time without a client, where that is limited.

@@ -16,6 +16,7 @@ use crate::fork::{EXIT_FAILED, EXIT_OK, Fork, child, fork};
 use crate::recvfrom::{self, Datagram};
 use crate::scoreboard::Progress;
 use crate::server::Parent;
+use crate::title::Title;
 use crate::transcript::Transcript;
 
 /// A datagram that asks for a transfer, and what its child needs to answer it.
@@ -34,6 +35,8 @@ pub struct Request {
     pub progress: Progress,
     /// The dialogue's transcript.
     pub transcript: Transcript,
+    /// What `ps` shows.
+    pub title: Title,
     /// The idle limit of `--timeout`.
     pub timeout: Duration,
 }
@@ -111,12 +114,13 @@ fn answer(
 ) -> i32 {
     parent.become_child();
     let Datagram { data, peer, local, .. } = datagram;
+    let title = parent.titles.client(Peer::Ip(peer));
     let transcript = Transcript::of(parent.transcript.take(), Peer::Ip(peer));
     progress.received(data.len());
     let outcome = recvfrom::fresh_socket(local).map_err(io::Error::from).and_then(|socket| {
         let timeout = parent.timeout;
         let local = local.ip();
-        transfer(&mut Request { data, peer, local, socket, progress, transcript, timeout })
+        transfer(&mut Request { data, peer, local, socket, progress, transcript, title, timeout })
     });
     match outcome {
         Ok(()) => EXIT_OK,

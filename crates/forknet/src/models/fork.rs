@@ -66,11 +66,12 @@ fn talk(
     progress: Progress,
     session: impl Fn(&mut Client) -> io::Result<()>,
 ) -> i32 {
+    let title = parent.titles.client(peer);
     let shutdown = parent.become_child();
     let mut conn = Connection::socket(conn, parent.timeout, progress);
     conn.heed(shutdown);
     let transcript = Transcript::of(parent.transcript.take(), peer);
-    one_client(Client { conn, peer, transcript }, session)
+    one_client(Client { conn, peer, transcript, title }, session)
 }
 
 /// An error of accept is the server's end only when the listener itself is broken.
