@@ -17,6 +17,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Closes the listeners, then waits for the children for `--grace`, or until a second SIGTERM;
 /// then SIGTERM and at last SIGKILL end them. None is left behind.
 pub(crate) fn drain(mut parent: Parent) -> Result<()> {
+    parent.notifier.stopping(parent.children.len());
     for listener in parent.listeners.drain(..) {
         listener.close();
     }
@@ -53,6 +54,7 @@ fn await_children(
         if parent.children.is_empty() || left.is_zero() || hurry(parent) {
             return Ok(());
         }
-        parent.signals.wait(&mut [], Some(TimeSpec::from(left.min(LOOK))))?;
+        let look = parent.notifier.beat().map_or(LOOK, |beat| beat.min(LOOK));
+        parent.signals.wait(&mut [], Some(TimeSpec::from(left.min(look))))?;
     }
 }

@@ -15,11 +15,12 @@ use crate::error::{Error, Result};
 use crate::listen::Listener;
 use crate::rw::Connection;
 use crate::scoreboard::Progress;
+use crate::ucspi::Ucspi;
 
 /// What standard input is.
 #[derive(Debug)]
 pub(crate) enum StandardInput {
-    /// inetd's `nowait`: the client itself.
+    /// inetd's `nowait`, tcpserver: the client itself.
     Client(Connection, Peer),
     /// inetd's `wait`: the listening socket.
     Listener(Listener),
@@ -30,25 +31,37 @@ pub(crate) enum StandardInput {
 /// Looks at descriptor 0.
 pub(crate) fn standard_input(idle: Duration) -> Result<StandardInput> {
     let input = duplicate(io::stdin())?;
+    let ucspi = Ucspi::from_environment();
     let kind = match getsockopt(&input, sockopt::SockType) {
         Err(Errno::ENOTSOCK) => {
-            let output = duplicate(io::stdout())?;
-            let conn = Connection::pipe(input, output, idle, Progress::unshared());
-            return Ok(StandardInput::Client(conn, Peer::Pipe));
+            return two_ways(input, idle, ucspi.peer.unwrap_or(Peer::Pipe));
         }
         kind => kind.map_err(Error::os("standard input"))?,
     };
-    let_go_of_copies(&input)?;
     if kind == SockType::Datagram {
+        let_go_of_copies(&input)?;
         return Listener::inherited(input).map(StandardInput::Datagrams);
     }
     if getsockopt(&input, sockopt::AcceptConn) == Ok(true) {
+        let_go_of_copies(&input)?;
         return Listener::inherited(input).map(StandardInput::Listener);
     }
     // A client that has reset already has no name any more; the first read will tell.
-    let peer =
-        getpeername::<SockaddrStorage>(input.as_raw_fd()).map_or(Peer::Unix, |n| Peer::of(&n));
+    let name = || getpeername::<SockaddrStorage>(input.as_raw_fd());
+    let peer = ucspi.peer.unwrap_or_else(|| name().map_or(Peer::Unix, |n| Peer::of(&n)));
+    if ucspi.is_there && !same_file(&input, io::stdout()) {
+        return two_ways(input, idle, peer);
+    }
+    let_go_of_copies(&input)?;
     let conn = Connection::socket(input, idle, Progress::unshared());
+    Ok(StandardInput::Client(conn, peer))
+}
+
+/// Pipes, or two sockets as a UCSPI program between tcpserver and us may have them: the client
+/// speaks at descriptor 0 and is answered at descriptor 1.
+fn two_ways(input: OwnedFd, idle: Duration, peer: Peer) -> Result<StandardInput> {
+    let output = duplicate(io::stdout())?;
+    let conn = Connection::pipe(input, output, idle, Progress::unshared());
     Ok(StandardInput::Client(conn, peer))
 }
 

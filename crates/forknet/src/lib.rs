@@ -29,6 +29,7 @@ mod inherit;
 mod listen;
 mod logging;
 mod models;
+mod notify;
 mod options;
 mod pidfile;
 mod privdrop;
@@ -40,8 +41,10 @@ mod rw;
 mod scoreboard;
 mod server;
 mod signals;
+mod systemd;
 mod title;
 mod transcript;
+mod ucspi;
 
 pub use accept::Peer;
 pub use connect::connect;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect,
-    getsockname, listen, setsockopt, socket, sockopt,
+    getsockname, getsockopt, listen, setsockopt, socket, sockopt,
 };
 
 use crate::endpoint::Endpoint;
@@ -41,7 +41,7 @@ impl Listener {
         bound(endpoint, SockType::Datagram)
     }
 
-    /// A socket that somebody else has bound: inetd's `wait`.
+    /// A socket that somebody else has bound: inetd's `wait`, systemd's `Accept=no`.
     pub(crate) fn inherited(fd: OwnedFd) -> Result<Listener> {
         let endpoint = local_endpoint(&fd)?;
         set_nonblocking(&fd)?;
@@ -149,9 +149,11 @@ fn port_of(fd: &OwnedFd) -> nix::Result<u16> {
 
 fn local_endpoint(fd: &OwnedFd) -> Result<Endpoint> {
     let name: SockaddrStorage =
-        getsockname(fd.as_raw_fd()).map_err(Error::os("standard input: getsockname"))?;
+        getsockname(fd.as_raw_fd()).map_err(Error::os("inherited socket: getsockname"))?;
     if let Some(address) = crate::accept::to_std(&name) {
-        return Ok(Endpoint::Inet(address));
+        let takes_both = || getsockopt(fd, sockopt::Ipv6V6Only) == Ok(false);
+        let is_any = address.is_ipv6() && address.ip().is_unspecified() && takes_both();
+        return Ok(if is_any { Endpoint::Any(address.port()) } else { Endpoint::Inet(address) });
     }
     let path = name.as_unix_addr().and_then(UnixAddr::path).map(Path::to_owned);
     Ok(Endpoint::Unix(path.unwrap_or_default()))
@@ -164,5 +166,5 @@ fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
         fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         Ok(())
     };
-    call().map_err(Error::os("standard input: fcntl"))
+    call().map_err(Error::os("inherited socket: fcntl"))
 }

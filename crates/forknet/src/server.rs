@@ -18,6 +18,7 @@ use crate::fork::{EXIT_FAILED, EXIT_OK};
 use crate::inherit::{self, StandardInput};
 use crate::listen::Listener;
 use crate::models::{self, datagram::Request};
+use crate::notify::Notifier;
 use crate::options::{ServerOptions, Service};
 use crate::pidfile::PidFile;
 use crate::privdrop;
@@ -26,6 +27,7 @@ use crate::recvfrom;
 use crate::reserve::Reserve;
 use crate::rw::Connection;
 use crate::signals::{self, Signals};
+use crate::systemd;
 use crate::title::{Title, Titles};
 use crate::transcript::Transcript;
 
@@ -65,16 +67,21 @@ pub struct Server {
     transcript: Option<File>,
     starter: Option<Starter>,
     pid_file: Option<PidFile>,
+    /// Descriptors that systemd has passed.
+    passed: Vec<OwnedFd>,
+    notifier: Notifier,
 }
 
 impl Server {
-    /// A server with these options; blocks the signals, takes the space for titles, opens the file
-    /// of `--transcript`.
+    /// A server with these options; blocks the signals, takes over what systemd has passed, takes the
+    /// space for titles, opens the file of `--transcript`.
     ///
     /// # Errors
-    /// The transcript cannot be opened.
+    /// The transcript cannot be opened; a passed descriptor is not open.
     pub fn new(service: &'static Service, options: ServerOptions) -> Result<Server> {
         let signals = Signals::block()?;
+        let passed = systemd::passed_descriptors()?; // before any descriptor of our own
+        let notifier = Notifier::from_environment();
         signals::ignore_file_size_signal()?;
         let transcript = options.transcript.as_deref().map(Transcript::open).transpose()?;
         Ok(Server {
@@ -92,14 +99,21 @@ impl Server {
             transcript,
             starter: None,
             pid_file: None,
+            passed,
+            notifier,
         })
     }
 
-    /// socket, bind, listen; or standard input under `--inetd`.
+    /// socket, bind, listen; or the sockets that systemd passed; or standard input under `--inetd`.
     ///
     /// # Errors
     /// `bind 0.0.0.0:110: Permission denied`, and the like.
     pub fn listen(&mut self) -> Result<()> {
+        if let Some(sockets) = self.passed()? {
+            let sockets = sockets.no_datagrams()?;
+            (self.listeners, self.client) = (sockets.listeners, sockets.client);
+            return Ok(());
+        }
         if self.options.inetd {
             match inherit::standard_input(self.options.timeout)? {
                 StandardInput::Client(conn, peer) => self.client = Some((conn, peer)),
@@ -117,12 +131,14 @@ impl Server {
         Ok(())
     }
 
-    /// socket, bind for UDP; or standard input under `--inetd`.
+    /// As [`Server::listen`] for UDP: socket, bind.
     ///
     /// # Errors
     /// As [`Server::listen`].
     pub fn bind_datagram(&mut self) -> Result<()> {
-        if self.options.inetd {
+        if let Some(sockets) = self.passed()? {
+            self.listeners = sockets.no_streams()?.datagrams;
+        } else if self.options.inetd {
             let StandardInput::Datagrams(socket) = inherit::standard_input(self.options.timeout)?
             else {
                 return Err(Error::Refused("standard input is no UDP socket".into()));
@@ -136,6 +152,10 @@ impl Server {
             recvfrom::tell_local_address(listener).map_err(Error::os("setsockopt IP_PKTINFO"))?;
         }
         Ok(())
+    }
+
+    fn passed(&mut self) -> Result<Option<systemd::Sockets>> {
+        systemd::classify(std::mem::take(&mut self.passed), self.options.timeout)
     }
 
     /// `--daemon` and `--pid-file`. With `--daemon` only the child returns from here; the starting
@@ -180,7 +200,7 @@ impl Server {
 
     /// inetd's `nowait`: this process is the child already.
     fn serve_one(
-        self,
+        mut self,
         conn: Connection,
         peer: Peer,
         session: impl Fn(&mut Client) -> io::Result<()>,
@@ -189,6 +209,7 @@ impl Server {
         let (since, progress) = (Instant::now(), conn.progress());
         let transcript = Transcript::of(self.transcript, peer);
         info!("client {peer} start");
+        self.notifier.ready(false);
         let title = self.titles.client(peer);
         let code = one_client(Client { conn, peer, transcript, title }, session);
         info!("client {peer} end: exit {code}, {}", account(progress, since.elapsed()));
@@ -224,6 +245,9 @@ pub(crate) struct Parent {
     pub(crate) is_request: fn(&[u8]) -> bool,
     pub(crate) timeout: Duration,
     pub(crate) grace: Duration,
+    /// systemd, where it wants to know how we do.
+    pub(crate) notifier: Notifier,
+    max_clients: usize,
     /// The file of `--transcript`; each child takes its copy.
     pub(crate) transcript: Option<File>,
     pub(crate) titles: Titles,
@@ -242,7 +266,9 @@ impl Parent {
         server.signals.handle(server.reaper)?;
         let children = Children::new(server.options.max_clients, server.reaper)?;
         let shutdown = server.end_idle_on_shutdown.then(EventFd::new).transpose();
-        let parent = Parent {
+        let mut parent = Parent {
+            notifier: server.notifier,
+            max_clients: server.options.max_clients,
             signals: server.signals,
             children,
             reserve: Reserve::new(),
@@ -262,6 +288,7 @@ impl Parent {
         for listener in &parent.listeners {
             info!("listening on {listener}");
         }
+        parent.notifier.ready(server.starter.is_some());
         server.starter.map_or(Ok(()), Starter::ready)?;
         Ok(parent)
     }
@@ -274,7 +301,9 @@ impl Parent {
         let listeners = if rest.is_some() { &[][..] } else { &self.listeners[..] };
         let mut fds: Vec<PollFd<'_>> =
             listeners.iter().map(|l| PollFd::new(l.as_fd(), PollFlags::POLLIN)).collect();
-        let timeout = rest.or(self.idle_left()).map(TimeSpec::from);
+        let beat = self.notifier.tend(self.children.len(), self.max_clients);
+        let timeout = [rest.or(self.idle_left()), beat].into_iter().flatten().min();
+        let timeout = timeout.map(TimeSpec::from);
         let mut ready = Vec::new();
         if self.signals.wait(&mut fds, timeout)? {
             ready.extend((0..).zip(&fds).filter(|(_, fd)| fd.any() != Some(false)).map(|(i, _)| i));
@@ -300,6 +329,7 @@ impl Parent {
         self.children.collect();
         if self.signals.hangup() {
             info!("SIGHUP: the next client sees the files as they are then");
+            self.notifier.reloaded();
         }
         if self.signals.table_wanted() {
             self.children.log_table();
@@ -327,6 +357,7 @@ impl Parent {
         self.listeners.clear(); // Close(listenfd)
         self.reserve.give_up();
         self.pid_file = None;
+        self.notifier.close();
         self.shutdown.take().map(OwnedFd::from)
     }
 }
