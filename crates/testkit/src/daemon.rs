@@ -42,7 +42,15 @@ impl Daemon {
             command.args(["-l", "127.0.0.1:0"]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the daemon's binary");
+        Daemon::adopt(command.spawn().expect("the daemon's binary"))
+    }
+
+    /// A daemon that the test has started itself, its standard error a pipe: waits until it listens.
+    ///
+    /// # Panics
+    /// As [`Daemon::start`].
+    #[must_use]
+    pub fn adopt(mut child: Child) -> Daemon {
         let log = Arc::new(Mutex::new(String::new()));
         collect(child.stderr.take().unwrap(), Arc::clone(&log));
         let mut daemon = Daemon { child, log, addr: None };
