@@ -43,6 +43,6 @@ fn run(args: Vec<OsString>) -> Result<()> {
 /// One client's conversation.
 fn session(client: &mut Client, config: &Config) -> io::Result<()> {
     let (peer, local) = (client.peer.to_string(), client.peer.is_loopback());
-    let protocol = Protocol::new(config.clone(), peer, local, host());
+    let protocol = Protocol::new(config.clone(), peer, local, host(), client.title);
     converse(&mut client.conn, protocol, &mut client.transcript)
 }

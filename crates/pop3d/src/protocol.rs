@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use forknet::{Title, in_title};
 use log::info;
 
 use crate::apop;
@@ -53,20 +54,22 @@ pub struct Protocol {
     host: String,
     timestamp: Option<String>,
     plaintext: bool,
+    title: Title,
     bad: u32,
 }
 
 impl Protocol {
     /// A session in AUTHORIZATION. `peer` is for the log; `local` tells that what is said cannot
-    /// be overheard.
+    /// be overheard. `title` tells `ps` the state from now on.
     #[must_use]
-    pub fn new(config: Config, peer: String, local: bool, host: String) -> Protocol {
+    pub fn new(config: Config, peer: String, local: bool, host: String, title: Title) -> Protocol {
         let plaintext = config.plaintext.allows(local);
         let timestamp =
             if authorization::apop_is_offered(&config) { apop::timestamp(&host) } else { None };
         let state = Authorization::new(config, peer.clone(), plaintext, timestamp.clone());
         let state = State::Authorization(state);
-        Protocol { state, peer, host, timestamp, plaintext, bad: 0 }
+        title.set("AUTHORIZATION");
+        Protocol { state, peer, host, timestamp, plaintext, title, bad: 0 }
     }
 
     /// The first thing said (RFC 1939 §4), with the timestamp where APOP is offered (§7).
@@ -148,6 +151,7 @@ impl Protocol {
     fn enter(&mut self, transaction: Transaction) -> Outcome {
         let summary = transaction.summary();
         info!("{}: {} logged in, {summary}", self.peer, transaction.user());
+        self.title.set(format_args!("{} TRANSACTION", in_title(transaction.user().as_bytes())));
         self.state = State::Transaction(transaction);
         Outcome::Say(ok(format_args!("maildrop has {summary}")))
     }
@@ -194,7 +198,10 @@ impl Protocol {
     pub fn update(self) -> Reply {
         match self.state {
             State::Authorization(_) => ok(format_args!("{} POP3 server signing off", self.host)),
-            State::Transaction(state) => state.update(&self.peer, &self.host),
+            State::Transaction(state) => {
+                self.title.set(format_args!("{} UPDATE", in_title(state.user().as_bytes())));
+                state.update(&self.peer, &self.host)
+            }
         }
     }
 

@@ -16,6 +16,8 @@ pub(crate) enum State {
     Mail,
     /// There is a recipient.
     Rcpt,
+    /// The letter itself comes; no command does.
+    Data,
 }
 
 /// Whether a command takes an argument.

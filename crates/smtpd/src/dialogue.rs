@@ -1,6 +1,8 @@
 //! The commands of a session and the state they lead to. No stream in here: a line goes in, what
 //! is to be done comes out.
 
+use forknet::{Title, in_title};
+
 use crate::address::{self, Path, is_hello_name, is_literal};
 use crate::commands::{self, State};
 use crate::envelope::{Caller, Envelope, Hello};
@@ -40,23 +42,30 @@ pub struct Dialogue<'a> {
     state: State,
     hello: Hello,
     envelope: Envelope,
+    /// Letters taken so far.
+    letters: u32,
+    title: Title,
     bad_commands: u32,
     unknown_names: u32,
 }
 
 impl<'a> Dialogue<'a> {
-    /// A dialogue before its first command.
+    /// A dialogue before its first command. `title` tells `ps` the state from now on.
     #[must_use]
-    pub fn new(config: &'a Config, caller: Caller) -> Dialogue<'a> {
-        Dialogue {
+    pub fn new(config: &'a Config, caller: Caller, title: Title) -> Dialogue<'a> {
+        let mut dialogue = Dialogue {
             config,
             caller,
             state: State::Start,
             hello: Hello { name: String::new(), extended: false },
             envelope: Envelope::default(),
+            letters: 0,
+            title,
             bad_commands: 0,
             unknown_names: 0,
-        }
+        };
+        dialogue.enter(State::Start);
+        dialogue
     }
 
     /// The greeting.
@@ -115,10 +124,11 @@ impl<'a> Dialogue<'a> {
 
     /// The letter was received, or refused after its end: the transaction is over.
     pub fn letter_done(&mut self, accepted: bool) {
-        self.reset();
         if accepted {
             self.bad_commands = 0;
+            self.letters = self.letters.saturating_add(1);
         }
+        self.reset();
     }
 
     /// Counts a command that broke the protocol.
@@ -134,7 +144,7 @@ impl<'a> Dialogue<'a> {
         let text = match self.state {
             State::Start => "Say HELO or EHLO first",
             State::Ready => "Say MAIL first",
-            State::Mail | State::Rcpt => "A letter is in progress; RSET drops it",
+            State::Mail | State::Rcpt | State::Data => "A letter is in progress; RSET drops it",
         };
         Reply::new(503, "5.5.1", text)
     }
@@ -142,7 +152,22 @@ impl<'a> Dialogue<'a> {
     fn reset(&mut self) {
         self.envelope = Envelope::default();
         if self.state != State::Start {
-            self.state = State::Ready;
+            self.enter(State::Ready);
+        }
+    }
+
+    /// Changes the state, and shows it: `smtpd: 127.0.0.1:52100 red.test RCPT`.
+    fn enter(&mut self, state: State) {
+        self.state = state;
+        let name = in_title(self.hello.name.as_bytes());
+        match (state, self.letters) {
+            (State::Start, _) => self.title.set("connected"),
+            (State::Ready, 0) => self.title.set(format_args!("{name} idle")),
+            (State::Ready, 1) => self.title.set(format_args!("{name} idle, 1 letter")),
+            (State::Ready, n) => self.title.set(format_args!("{name} idle, {n} letters")),
+            (State::Mail, _) => self.title.set(format_args!("{name} MAIL")),
+            (State::Rcpt, _) => self.title.set(format_args!("{name} RCPT")),
+            (State::Data, _) => self.title.set(format_args!("{name} DATA")),
         }
     }
 
@@ -156,8 +181,8 @@ impl<'a> Dialogue<'a> {
         let from = self.caller.ip.map(|ip| format!(" {}", literal(ip))).unwrap_or_default();
         let hello = Reply::plain(250, format!("{} greets {name}{from}", self.config.hostname));
         self.hello = Hello { name, extended };
-        self.state = State::Ready;
-        self.reset();
+        self.envelope = Envelope::default();
+        self.enter(State::Ready);
         if !extended {
             return Action::Answer(hello);
         }
@@ -175,7 +200,7 @@ impl<'a> Dialogue<'a> {
         match self.sender(argument) {
             Ok((sender, size)) => {
                 self.envelope = Envelope { sender, size, ..Envelope::default() };
-                self.state = State::Mail;
+                self.enter(State::Mail);
                 Action::Answer(Reply::new(250, "2.1.0", "Sender accepted"))
             }
             Err(reply) => Action::Answer(reply),
@@ -236,7 +261,7 @@ impl<'a> Dialogue<'a> {
         match self.recipient(argument) {
             Ok(recipient) => {
                 self.envelope.add(recipient);
-                self.state = State::Rcpt;
+                self.enter(State::Rcpt);
                 Action::Answer(Reply::new(250, "2.1.5", "Recipient accepted"))
             }
             Err(reply) => {
@@ -280,6 +305,7 @@ impl<'a> Dialogue<'a> {
     /// the same sequence of commands is of no use later (RFC 5321 §4.2.1).
     pub(crate) fn data(&mut self) -> Action {
         if self.state == State::Rcpt {
+            self.enter(State::Data);
             return Action::Letter;
         }
         if self.envelope.deferred > 0 && self.envelope.rejected == 0 {

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
-use forknet::{Client, Transcript};
+use forknet::{Client, Title, Transcript};
 use jiff::Zoned;
 use netascii::line::{Line, LineReader};
 
@@ -30,7 +30,7 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
         ip: client.peer.ip(),
         is_loopback: client.peer.is_loopback(),
     };
-    Session::new(config, caller, &mut client.conn, &mut client.transcript).run()
+    Session::new(config, caller, &mut client.conn, &mut client.transcript, client.title).run()
 }
 
 /// The state of a conversation.
@@ -50,12 +50,13 @@ impl<'a, S: Read + Write> Session<'a, S> {
         caller: Caller,
         stream: S,
         transcript: &'a mut Transcript,
+        title: Title,
     ) -> Session<'a, S> {
         Session {
             config,
             reader: LineReader::with_capacity(INPUT, stream),
             out: Vec::new(),
-            dialogue: Dialogue::new(config, caller),
+            dialogue: Dialogue::new(config, caller, title),
             transcript,
         }
     }

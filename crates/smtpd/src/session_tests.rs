@@ -71,7 +71,8 @@ fn converse_as(
     let pieces = pieces.iter().filter(|p| !p.is_empty()).map(|p| p.to_vec()).collect();
     let mut script = Script { pieces, end, written: Vec::new() };
     let caller = Caller { name: "test".into(), ip: None, is_loopback: true };
-    let ended = Session::new(config, caller, &mut script, &mut Transcript::none()).run();
+    let ended =
+        Session::new(config, caller, &mut script, &mut Transcript::none(), Title::none()).run();
     let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).unwrap();
     (script.written.iter().map(text).collect(), ended)
 }

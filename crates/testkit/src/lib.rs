@@ -14,7 +14,8 @@ mod tempdir;
 pub use daemon::{Daemon, command, run, wait_child};
 pub use peer::Peer;
 pub use process::{
-    children, descriptors, file_of_descriptor, peak_memory, sockets_in, state, zombies,
+    children, descriptors, file_of_descriptor, only_child, peak_memory, sockets_in, state, title,
+    wait_title, zombies,
 };
 pub use tempdir::{TempDir, names};
 

@@ -1,6 +1,9 @@
 //! Processes as /proc shows them.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::wait_until;
 
 /// The state letter of a process (`S` sleeping, `Z` zombie …), or `None` when there is none.
 #[must_use]
@@ -74,4 +77,46 @@ pub fn sockets_in(state: &str, port: u16) -> usize {
                 && (fields[1].ends_with(&port) || fields[2].ends_with(&port))
         })
         .count()
+}
+
+/// The command line of a process as `ps -o args` shows it, from /proc/PID/cmdline: arguments behind
+/// the first are separated by NULs, and so is whatever stands behind a title that should not.
+/// Empty when there is no such process.
+#[must_use]
+pub fn title(pid: i32) -> String {
+    let shown = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let shown = shown.strip_suffix(b"\0").unwrap_or(&shown);
+    String::from_utf8_lossy(shown).into_owned()
+}
+
+/// Waits until `ps` shows just this title for a process.
+///
+/// # Panics
+/// It shows another for longer than the watchdog allows.
+pub fn wait_title(pid: i32, expected: &str) {
+    let mut shown = String::new();
+    let until = Instant::now() + crate::WATCHDOG;
+    while Instant::now() < until {
+        shown = title(pid);
+        if shown == expected {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    panic!("watchdog: process {pid} shows {shown:?}, not {expected:?}");
+}
+
+/// The one child of a process.
+///
+/// # Panics
+/// It has none for longer than the watchdog allows, or several.
+#[must_use]
+pub fn only_child(parent: i32) -> i32 {
+    let mut all = Vec::new();
+    wait_until("there is a child", || {
+        all = children(parent);
+        !all.is_empty()
+    });
+    assert_eq!(all.len(), 1, "children: {all:?}");
+    all[0]
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
+use forknet::in_title;
 use log::Level;
 
 use crate::channel::{Channel, Trace, Way};
@@ -36,7 +37,7 @@ pub fn is_request(datagram: &[u8]) -> bool {
 /// The process could not be prepared; what happens to the transfer is the client's and the
 /// log's business.
 pub fn answer(request: &mut forknet::Request, config: &Config) -> io::Result<()> {
-    let forknet::Request { data, peer, socket, progress, transcript, timeout, .. } = request;
+    let forknet::Request { data, peer, socket, progress, transcript, title, timeout, .. } = request;
     if transcript.is_on() {
         transcript.client(describe(data).as_bytes());
     }
@@ -54,7 +55,8 @@ pub fn answer(request: &mut forknet::Request, config: &Config) -> io::Result<()>
     });
     let limits = Limits { retries: config.retries, unproven_sends: UNPROVEN_SENDS, idle: *timeout };
     let channel = Channel::to(socket, *peer, trace);
-    let service = Service { config, limits, since: Instant::now(), what: describe(data), progress };
+    let (since, what, title) = (Instant::now(), describe(data), *title);
+    let service = Service { config, limits, since, what, progress, title };
     match Packet::parse(data) {
         Ok(Packet::Request(request)) => service.serve(&request, channel),
         Err(Malformed::Request(reason)) => service.refuse(channel, &Failure::illegal(reason)),
@@ -71,6 +73,7 @@ struct Service<'c> {
     /// The request, as the log says it.
     what: String,
     progress: forknet::Progress,
+    title: forknet::Title,
 }
 
 impl Service<'_> {
@@ -81,6 +84,7 @@ impl Service<'_> {
         let Some(mode) = Mode::parse(request.mode) else {
             return self.refuse(channel, &Failure::illegal("Unknown mode"));
         };
+        self.title.set(format_args!("{} {}", request.direction, in_title(request.name)));
         match request.direction {
             Direction::Read => self.send(request.name, mode, channel),
             Direction::Write => self.receive(request.name, mode, channel),
@@ -108,6 +112,7 @@ impl Service<'_> {
 
     /// WRQ.
     fn receive(&self, name: &[u8], mode: Mode, channel: Channel<'_>) {
+        let shown = in_title(name);
         let (draft, name, existing) = match self.begin(name) {
             Ok(begun) => begun,
             Err(failure) => return self.refuse(channel, &failure),
@@ -124,6 +129,7 @@ impl Service<'_> {
         self.log_result(&transfer, &result);
         if result.is_ok() {
             self.progress.lingers();
+            self.title.set(format_args!("{} {shown} complete", Direction::Write));
             transfer.dally(DALLY);
         } else {
             self.done(&transfer, &result);

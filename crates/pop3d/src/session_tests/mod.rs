@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use forknet::Title;
 use mailstore::MailPattern;
 use testkit::{TempDir, names};
 
@@ -49,7 +50,7 @@ impl Home {
             plaintext: Plaintext::Loopback,
             auth_delay: Duration::ZERO,
         };
-        Protocol::new(config, "test".into(), local, "dewey.test".into())
+        Protocol::new(config, "test".into(), local, "dewey.test".into(), Title::none())
     }
 
     /// What the server says when it hears these pieces and then an end of file.
