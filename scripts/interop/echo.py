@@ -160,6 +160,29 @@ def children(lab):
     echod.at_rest()
 
 
+@test("ps: a child of echod shows its client, the parent how many there are, and nothing else")
+def titles(lab):
+    echod = lab.echod
+    wait_until("no client before", lambda: not echod.alive())
+
+    def parent_shows(clients):
+        title = f"echod: parent, {clients} of 256 clients, {HERE}:{echod.port}"
+        ps = ("ps", "-ww", "-o", "args=", "-p", echod.pid)
+        wait_until(title, lambda: lab.run(*ps).good().text == title + "\n")
+
+    socks = [socket.create_connection((HERE, echod.port), timeout=5) for _ in range(3)]
+    for sock in socks:
+        sock.sendall(b"x")
+        sock.recv(1)
+    want = sorted(f"echod: {HERE}:{sock.getsockname()[1]}" for sock in socks)
+    same(sorted(echod.ps("args")), want, "titles")
+    parent_shows(3)
+    for sock in socks:
+        sock.close()
+    echod.at_rest()
+    parent_shows(0)
+
+
 @test("ss: while echod listens and serves, LISTEN and ESTABLISHED are to be seen")
 def states(lab):
     port = lab.echod.port

@@ -147,7 +147,8 @@ impl Protocol {
         }
     }
 
-    /// TRANSACTION begins.
+    /// TRANSACTION begins. Only now the title shows a name: one that is said before may be a
+    /// password typed too early, and everybody on the machine reads titles.
     fn enter(&mut self, transaction: Transaction) -> Outcome {
         let summary = transaction.summary();
         info!("{}: {} logged in, {summary}", self.peer, transaction.user());
