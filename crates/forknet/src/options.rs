@@ -118,7 +118,10 @@ pub fn parse(
     options.parsing_style(ParsingStyle::FloatingFrees);
     let matches = options.parse(args).map_err(|fail| Error::Usage(fail.to_string()))?;
     if matches.opt_present("help") {
-        return Err(Error::Answer(options.usage(usage).trim_end().to_owned()));
+        // getopts leaves a blank behind a name that fills its column.
+        let help = options.usage(usage);
+        let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+        return Err(Error::Answer(lines.join("\n")));
     }
     if matches.opt_present("version") {
         return Err(Error::Answer(format!("{name} (forklore) {}", env!("CARGO_PKG_VERSION"))));

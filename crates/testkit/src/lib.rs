@@ -7,11 +7,13 @@
 #![forbid(unsafe_code)]
 
 mod daemon;
+mod manual;
 mod peer;
 mod process;
 mod tempdir;
 
 pub use daemon::{Daemon, command, run, wait_child};
+pub use manual::{check_help, check_page, check_usage};
 pub use peer::Peer;
 pub use process::{
     children, descriptors, file_of_descriptor, only_child, peak_memory, sockets_in, state, title,

@@ -18,7 +18,8 @@ const PORT: u16 = 69;
 const TIMEOUT: Duration = Duration::from_secs(30);
 const USAGE: &str = "Usage: tftpc [OPTION]... HOST[:PORT] get REMOTE [LOCAL]
        tftpc [OPTION]... HOST[:PORT] put LOCAL [REMOTE]
-Fetches or sends a file by TFTP (RFC 1350). LOCAL - is standard output or input.";
+Fetches or sends a file by TFTP (RFC 1350). A LOCAL of - is standard output, or
+standard input.";
 
 /// A parsed command line.
 #[derive(Debug)]
