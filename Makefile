@@ -1,16 +1,29 @@
-# forklore: make demo, make test, make check, make interop
-CARGO ?= cargo
-BIN   ?= target/release
+# forklore: make demo, make test, make check, make interop, make install
+CARGO   ?= cargo
+BIN     ?= target/release
 
-.PHONY: help build demo test check fmt interop clean
+# Where `make install` puts things; DESTDIR goes before all of them.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+SBINDIR ?= $(PREFIX)/sbin
+BINDIR  ?= $(PREFIX)/bin
+DATADIR ?= $(PREFIX)/share
+MANDIR  ?= $(DATADIR)/man
+
+.PHONY: help build demo test check man fmt interop install install-strip uninstall check-install clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
 	@echo 'make demo     a letter, a file and five echo clients, shown and checked'
 	@echo 'make test     all tests; needs nothing but the Rust toolchain'
 	@echo 'make check    rustfmt, clippy and rustdoc, warnings are errors'
+	@echo 'make man      mandoc -T lint over the manual pages'
 	@echo 'make interop  the daemons against real third-party programs'
-	@echo '              (scripts/interop/setup installs them on Debian)'
+	@echo '              (scripts/interop/setup installs them, and mandoc, on Debian)'
+	@echo 'make install  programs, manual pages, deploy files, below $(PREFIX)'
+	@echo '              (PREFIX, DESTDIR, SBINDIR, BINDIR, DATADIR, MANDIR;'
+	@echo '              install-strip: without symbols; uninstall: what it made)'
+	@echo 'make check-install  tries both in an empty folder'
 	@echo 'make fmt      formats the sources'
 	@echo 'make clean    remove what was built'
 
@@ -28,8 +41,32 @@ check:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
+man:
+	@scripts/check-man
+
 interop: build
 	BIN=$(BIN) scripts/interop/run
+
+# Cargo is called only where a program is missing, so that root needs no toolchain.
+install uninstall: export BIN := $(BIN)
+install uninstall: export PREFIX := $(PREFIX)
+install uninstall: export DESTDIR := $(DESTDIR)
+install uninstall: export SBINDIR := $(SBINDIR)
+install uninstall: export BINDIR := $(BINDIR)
+install uninstall: export DATADIR := $(DATADIR)
+install uninstall: export MANDIR := $(MANDIR)
+install:
+	@scripts/install built || $(MAKE) build
+	@scripts/install install
+
+install-strip: export STRIP = yes
+install-strip: install
+
+uninstall:
+	@scripts/install uninstall
+
+check-install: build
+	@BIN=$(BIN) scripts/check-install
 
 fmt:
 	$(CARGO) fmt --all
