@@ -143,8 +143,9 @@ fn faults(page: &str, help: &str, name: &str) -> Vec<String> {
         else {
             continue;
         };
-        let said = words(&item.text);
-        if let Some(word) = words(default).iter().find(|word| !said.contains(word)) {
+        let (default, text) = (default.to_lowercase(), item.text.to_lowercase());
+        let said = words(&text);
+        if let Some(word) = words(&default).iter().find(|word| !said.contains(word)) {
             let option = told.form.shown();
             faults.push(format!("{option}: the default '{default}' is not told: no '{word}'"));
         }
@@ -239,12 +240,23 @@ fn synopsis(line: &str) -> Vec<Form> {
     vec![Form::of_macros(line)]
 }
 
-/// A line of a page without its macros; an option keeps its dash.
+/// A line of a page without its macros; an option keeps its dash, and `Ns` leaves no space.
 fn plain(line: &str) -> String {
     let Some(line) = line.strip_prefix('.') else { return line.to_owned() };
     let line = line.replace("Fl ", "Fl -");
     let words = line.split_whitespace().map(|word| word.strip_prefix("Fl").unwrap_or(word));
-    words.filter(|word| !INLINE.contains(word)).collect::<Vec<_>>().join(" ")
+    let mut text = String::new();
+    let mut is_glued = true;
+    for word in words {
+        if word == "Ns" {
+            is_glued = true;
+        } else if !INLINE.contains(&word) {
+            text.extend((!is_glued).then_some(' '));
+            text.push_str(word);
+            is_glued = false;
+        }
+    }
+    text
 }
 
 /// The value in `(default VALUE)`, `(default: VALUE)` or `(default as root: VALUE)`.
