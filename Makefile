@@ -1,4 +1,4 @@
-# forklore: make demo, make test, make check, make interop, make install
+# forklore: make demo, make test, make check, make interop, make bench-fork, make install
 CARGO   ?= cargo
 BIN     ?= target/release
 
@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test check man fmt interop install install-strip uninstall check-install clean
+.PHONY: help build demo test check man fmt interop bench-fork install install-strip uninstall check-install clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -20,6 +20,8 @@ help:
 	@echo 'make man      mandoc -T lint over the manual pages'
 	@echo 'make interop  the daemons against real third-party programs'
 	@echo '              (scripts/interop/setup installs them, and mandoc, on Debian)'
+	@echo 'make bench-fork  our server designs beside C programs and superservers, into docs/bench'
+	@echo '              (seven minutes; QUICK=1: half a one, and nothing is written)'
 	@echo 'make install  programs, manual pages, deploy files, below $(PREFIX)'
 	@echo '              (PREFIX, DESTDIR, SBINDIR, BINDIR, DATADIR, MANDIR;'
 	@echo '              install-strip: without symbols; uninstall: what it made)'
@@ -46,6 +48,9 @@ man:
 
 interop: build
 	BIN=$(BIN) scripts/interop/run
+
+bench-fork:
+	@scripts/bench/run
 
 # Cargo is called only where a program is missing, so that root needs no toolchain.
 install uninstall: export BIN := $(BIN)

@@ -1,0 +1,161 @@
+"""The measurements. Each begins with a fresh server, and the servers take turns."""
+
+import resource
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from harness import Failure, end, show, wait_until
+from servers import Server, by_name
+
+CONCURRENCY = (1, 8, 64)
+OCTETS = 64
+# Chapter 30: so many connections of so many octets, ten at a time.
+CONNECTIONS, LONG, AT_ONCE = 5_000, 4_000, 10
+DESIGNS = ("iterative", "fork", "prefork", "thread")
+HOLDERS = ("echod -m fork", "C fork", "C fork, -static", "echod -m thread", "C thread")
+FLOORS = {"dynamic": ("floor", 0), "static": ("floor-static", 0),
+          "static, 5 MiB touched": ("floor-static", 5 << 10),
+          "static, 50 MiB touched": ("floor-static", 50 << 10)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    rounds: int = 5
+    seconds: float = 0.8
+    connections: int = CONNECTIONS
+    held: tuple = (1_000, 10_000)
+    kinds: tuple = ()
+
+    def among(self, names):
+        """Those of the names that are to be measured."""
+        return [name for name in names if any(kind.name == name for kind in self.kinds)]
+
+
+QUICK = Plan(rounds=1, seconds=0.1, connections=300, held=(100,))
+
+
+@dataclass
+class Results:
+    """What was measured; every list has one value a round."""
+
+    rates: dict = field(default_factory=lambda: defaultdict(list))  # (name, clients): per second
+    cpu: dict = field(default_factory=lambda: defaultdict(list))  # the same: s per connection
+    floors: dict = field(default_factory=lambda: defaultdict(list))  # name: per second
+    control: dict = field(default_factory=lambda: defaultdict(list))  # name: CPU seconds
+    memory: dict = field(default_factory=dict)  # (name, held): KiB of PSS, of page tables, a client
+
+    def rate(self, name, clients):
+        return statistics.median(self.rates[name, clients])
+
+    def microseconds(self, name, clients):
+        return statistics.median(self.cpu[name, clients]) * 1e6
+
+    def ratio(self, name, peer, clients):
+        """Not a number where the peer was left out."""
+        if not self.rates[peer, clients]:
+            return float("nan")
+        return self.rate(name, clients) / self.rate(peer, clients)
+
+    def floor(self, name):
+        return statistics.median(self.floors[name])
+
+    def control_seconds(self, name):
+        return statistics.median(self.control[name])
+
+
+def load(lab, port, *words):
+    """Runs the clients to their end; gives how many connections they made in how many seconds."""
+    argv = [str(word) for word in (lab.built / "load", port, *words)]
+    process = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if process.returncode != 0:
+        raise Failure(f"clients: {show(process.stderr)}")
+    connections, seconds = process.stdout.split()
+    return int(connections), float(seconds)
+
+
+def processes(clients):
+    """The clients are two processes, so that they are never what the server waits for."""
+    return min(clients, 2)
+
+
+def in_turn(kinds, number):
+    """The servers of one round; each round begins with another."""
+    start = number * 5 % max(len(kinds), 1)
+    return kinds[start:] + kinds[:start]
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def rates(lab, plan, results):
+    """Connections a second, and CPU time for each."""
+    for number in range(plan.rounds):
+        say(f"round {number + 1} of {plan.rounds}: connections a second")
+        for clients in CONCURRENCY:
+            for kind in in_turn(plan.kinds, number):
+                with Server(lab, kind) as server:
+                    made, seconds = load(lab, server.port, "rate", clients, plan.seconds, OCTETS,
+                                         processes(clients))
+                    cpu = server.stop()
+                results.rates[kind.name, clients].append(made / seconds)
+                results.cpu[kind.name, clients].append(cpu / made)
+        for name, (program, kib) in FLOORS.items():
+            out = subprocess.run([lab.built / program, str(plan.seconds), str(kib)],
+                                 capture_output=True, check=True, timeout=60)
+            results.floors[name].append(float(out.stdout))
+
+
+def controls(lab, plan, results):
+    """CPU seconds of each design for the same work: Stevens' table of chapter 30."""
+    kinds = [kind for kind in plan.kinds if kind.design in (*DESIGNS, "epoll")]
+    for number in range(plan.rounds):
+        say(f"round {number + 1} of {plan.rounds}: process control")
+        for kind in in_turn(kinds, number):
+            with Server(lab, kind) as server:
+                load(lab, server.port, "count", AT_ONCE, plan.connections, LONG, processes(AT_ONCE))
+                results.control[kind.name].append(server.stop())
+
+
+def memory(lab, plan, results):
+    """What an idle client takes, and that each of them is served when it speaks at last."""
+    for held in plan.held:
+        for name in plan.among(HOLDERS):
+            say(f"{held} idle clients: {name}")
+            with Server(lab, by_name(name)) as server:
+                results.memory[name, held] = hold(lab, server, held)
+                server.stop()
+
+
+def hold(lab, server, held):
+    """KiB of PSS and of page tables a client, with so many held."""
+    before = server.memory()
+    argv = [str(lab.built / "load"), str(server.port), "hold", str(held)]
+    clients = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        said = clients.stdout.readline()
+        if said != b"held\n":
+            raise Failure(f"clients of {server.kind.name}: {show(clients.stderr.read())}")
+        wait_until(f"{held} are served", lambda: server.clients() == held, 30)
+        after = server.memory()
+        said, wrong = clients.communicate(b"go\n", timeout=60)
+        if said != b"echoed\n":
+            raise Failure(f"{held} clients of {server.kind.name}: {show(wrong)}")
+    finally:
+        if clients.poll() is None:
+            end(clients)
+    return tuple((with_them - without) / held for with_them, without in zip(after, before))
+
+
+def raise_limits(clients):
+    """Descriptors for so many clients, for the server and for the load: both inherit it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < clients + 100:
+        raise Failure(f"{clients} clients need as many descriptors; ulimit -Hn is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

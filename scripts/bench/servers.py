@@ -1,0 +1,207 @@
+"""The servers that are measured, and how each is started, watched and ended."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import Failure, end, need, show, wait_until
+
+# More clients than any measurement has at once; ours would refuse the 65th of an address otherwise.
+MANY = 20_000
+WORKERS = 8
+
+XINETD = """\
+defaults
+{{
+    instances = UNLIMITED
+    per_source = UNLIMITED
+    cps = 1000000 1
+}}
+service echo
+{{
+    type = INTERNAL UNLISTED
+    id = echo-stream
+    socket_type = stream
+    protocol = tcp
+    wait = no
+    user = {user}
+    bind = 127.0.0.1
+    port = {port}
+    flags = NOLIBWRAP
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the servers: its line in the tables, its design, and whom it is compared with."""
+
+    name: str
+    design: str
+    argv: object  # a function of the lab and the port
+    peer: str = ""  # the C program of the same design
+
+    @property
+    def ours(self):
+        return self.name.startswith("echod")
+
+
+def echod(model, *more):
+    """Ours, with limits that the measurements do not reach; else as it comes."""
+    def argv(lab, port):
+        limits = ["-c", MANY, "--grace", 1]
+        if lab.models:
+            limits += ["-m", model, "-n", WORKERS, "--max-per-ip", MANY]
+        return [lab.programs / "echod", "-l", f"127.0.0.1:{port}", *limits, *more]
+    return argv
+
+
+def c(program):
+    """One of the C programs in this folder."""
+    return lambda lab, port: [lab.built / program, port]
+
+
+def tcpserver(*program):
+    """tcpserver in front of a program; without the questions it asks about each client."""
+    def argv(lab, port):
+        path = [word if os.sep not in word else lab.built / Path(word).name for word in program]
+        return [need("tcpserver"), "-H", "-R", "-l0", "-c", MANY, "-b", 4096,
+                "127.0.0.1", port, *path]
+    return argv
+
+
+def private(lab, file, path, argv):
+    """The same program with a file of its own in the place of one of the system's."""
+    script = 'mount --bind "$0" "$1" && shift && exec "$@"'
+    namespace = ["-m"] if lab.root else ["-r", "-m"]
+    return [need("unshare"), *namespace, "/bin/sh", "-c", script, file, path, *argv]
+
+
+def xinetd(lab, port):
+    """It asks for the name of each client; without DNS it is told at once that there is none."""
+    conf = lab.file("xinetd.conf", XINETD.format(port=port, user=lab.user))
+    argv = [need("xinetd"), "-dontfork", "-f", conf, "-pidfile", f"{conf}.pid"]
+    return private(lab, lab.file("nsswitch.conf", "hosts: files\n"), "/etc/nsswitch.conf", argv)
+
+
+def inetd(lab, port):
+    """Its internal services go by name: it sees an /etc/services that gives echo this port."""
+    conf = lab.file("inetd.conf", f"127.0.0.1:echo stream tcp nowait {lab.user} internal\n")
+    argv = [need("openbsd-inetd"), "-i", "-q", 4096, "-R", 1_000_000, conf]
+    return private(lab, lab.file("services", f"echo {port}/tcp\n"), "/etc/services", argv)
+
+
+def ours(model, peer):
+    return [Kind(f"echod -m {model}", model, echod(model), peer),
+            Kind(f"echod -m {model} -q", model, echod(model, "-q"), peer)]
+
+
+KINDS = [
+    *ours("fork", "C fork"),
+    Kind("C fork", "fork", c("tcpserv_fork")),
+    Kind("C fork, -static", "fork", c("tcpserv_fork-static"), "C fork"),
+    *ours("prefork", "C prefork"),
+    Kind("C prefork", "prefork", c("tcpserv_prefork")),
+    *ours("thread", "C thread"),
+    Kind("C thread", "thread", c("tcpserv_thread")),
+    *ours("iterative", "C iterative"),
+    Kind("C iterative", "iterative", c("tcpserv_iter")),
+    Kind("C epoll", "epoll", c("tcpserv_epoll")),
+    Kind("tcpserver, C echo", "superserver", tcpserver("./echo"), "C fork"),
+    Kind("tcpserver, cat", "superserver", tcpserver("cat"), "C fork"),
+    Kind("xinetd, internal", "superserver", xinetd, "C fork"),
+    Kind("openbsd-inetd, internal", "superserver", inetd, "C fork"),
+]
+
+
+def by_name(name):
+    return next(kind for kind in KINDS if kind.name == name)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A running server; a context manager that ends it and everything it started."""
+
+    def __init__(self, lab, kind):
+        self.kind, self.port = kind, free_port()
+        self.log = lab.dir / f"{lab.number()}.log"
+        argv = [str(word) for word in kind.argv(lab, self.port)]
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            cwd=lab.dir, start_new_session=True)
+        self.pid, self.usage = self.process.pid, None
+        try:
+            wait_until(f"{kind.name} listens", self.listens)
+            if kind.design == "prefork":
+                wait_until(f"{kind.name} has its workers", lambda: len(self.children()) == WORKERS)
+        except BaseException:
+            end(self.process)
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.usage is None:
+            end(self.process)
+
+    def listens(self):
+        """True when the port is in LISTEN, which is seen without a connection."""
+        if self.process.poll() is not None:
+            text = self.log.read_text(errors="backslashreplace")
+            raise Failure(f"{self.kind.name} ended with {self.process.returncode}: {show(text)}")
+        with open(f"/proc/{self.pid}/net/tcp", encoding="ascii") as table:
+            return any(line.split()[1].endswith(f":{self.port:04X}") and line.split()[3] == "0A"
+                       for line in table.readlines()[1:])
+
+    def children(self):
+        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as children:
+            return [int(pid) for pid in children.read().split()]
+
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
+    def clients(self):
+        """How many it serves just now, for the designs with a process or a thread for each."""
+        return self.threads() - 1 if self.kind.design == "thread" else len(self.children())
+
+    def memory(self):
+        """KiB of PSS and of page tables, of all its processes."""
+        pss = tables = 0
+        for pid in [self.pid, *self.children()]:
+            pss += field(f"/proc/{pid}/smaps_rollup", "Pss:")
+            tables += field(f"/proc/{pid}/status", "VmPTE:")
+        return pss, tables
+
+    def stop(self):
+        """SIGTERM, once every client is gone; gives the CPU seconds of it and its children."""
+        if self.kind.design not in ("prefork", "iterative", "epoll"):
+            wait_until(f"{self.kind.name} has ended its clients", lambda: not self.clients(), 30)
+        self.process.send_signal(signal.SIGTERM)
+        limit = time.monotonic() + 20
+        while time.monotonic() < limit:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                self.usage = usage
+                self.process.returncode = os.waitstatus_to_exitcode(status)
+                return usage.ru_utime + usage.ru_stime
+            time.sleep(0.005)
+        raise Failure(f"{self.kind.name} does not end within 20 s of SIGTERM")
+
+
+def field(path, name):
+    """A field of a file in /proc, in KiB; 0 for a process that has just ended."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as lines:
+            return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
