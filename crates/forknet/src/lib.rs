@@ -45,6 +45,7 @@ mod systemd;
 mod title;
 mod transcript;
 mod ucspi;
+mod usage;
 
 pub use accept::Peer;
 pub use connect::connect;

@@ -12,6 +12,7 @@ use getopts::{Matches, Options, ParsingStyle};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::logging;
+use crate::usage;
 
 /// Clients served at once unless `--max-clients` says otherwise.
 const MAX_CLIENTS: usize = 256;
@@ -116,12 +117,9 @@ pub fn parse(
     options.optflag("h", "help", "print this help");
     options.optflag("V", "version", "print the version");
     options.parsing_style(ParsingStyle::FloatingFrees);
-    let matches = options.parse(args).map_err(|fail| Error::Usage(fail.to_string()))?;
+    let matches = options.parse(args).map_err(|fail| Error::Usage(usage::complaint(&fail)))?;
     if matches.opt_present("help") {
-        // getopts leaves a blank behind a name that fills its column.
-        let help = options.usage(usage);
-        let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
-        return Err(Error::Answer(lines.join("\n")));
+        return Err(Error::Answer(usage::help(options, usage)));
     }
     if matches.opt_present("version") {
         return Err(Error::Answer(format!("{name} (forklore) {}", env!("CARGO_PKG_VERSION"))));
