@@ -70,7 +70,7 @@ fn case_27_passed_listeners_are_served_in_place_of_those_of_l() {
         started(passing(PASS, vec![tcp.into(), unix.into()], &["-l", "127.0.0.1:0", "-c", "9"]));
     daemon.wait_log("listening on unix:");
     assert_eq!(daemon.listening(), [addr.to_string(), format!("unix:{}", path.display())]);
-    daemon.wait_log("systemd passed 2 sockets: they are used in place of -l");
+    daemon.wait_log("systemd passed 2 sockets to be used in place of -l");
     let _clients: Vec<Peer> = (0..3).map(|_| talk(addr)).collect();
     let mut client = UnixStream::connect(&path).unwrap();
     client.write_all(b"hello").unwrap();

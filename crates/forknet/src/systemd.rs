@@ -133,19 +133,20 @@ pub(crate) fn classify(descriptors: Vec<OwnedFd>, idle: Duration) -> Result<Opti
     if count == 0 {
         return Ok(None);
     }
-    let mut sockets = Sockets::default();
+    let mut passed = Sockets::default();
     for fd in descriptors {
-        sort(fd, idle, &mut sockets)?;
+        sort(fd, idle, &mut passed)?;
     }
-    match &sockets.client {
+    match &passed.client {
         Some((conn, _)) if count > 1 => {
             let why = "a connected socket, which must be the only one";
             Err(bad(conn.fd().as_raw_fd(), why))
         }
-        Some(_) => Ok(Some(sockets)),
+        Some(_) => Ok(Some(passed)),
         None => {
-            info!("systemd passed {count} sockets: they are used in place of -l");
-            Ok(Some(sockets))
+            let sockets = if count == 1 { "socket" } else { "sockets" };
+            info!("systemd passed {count} {sockets} to be used in place of -l");
+            Ok(Some(passed))
         }
     }
 }

@@ -1,0 +1,158 @@
+"""The daemons under openbsd-inetd, xinetd and ucspi-tcp's tcpserver, with the files of docs/deploy."""
+
+import os
+import signal
+
+from harness import add, at_once, check, same, show, test, wait_until
+from superserver import (HERE, Superserver, bound_inodes, callers, fetches, free_port, inetd_conf,
+                         inodes, installed, listening, real_work, run_script, transcript,
+                         xinetd_conf)
+
+SERVICES = {"echo": "echod", "pop3": "pop3d", "smtp": "smtpd"}
+
+
+def inetd(lab, service, mode, extra="", kind="tcp"):
+    """openbsd-inetd with this one service."""
+    port = free_port()
+    conf = lab.file("inetd.conf", inetd_conf(lab, service, mode, port, extra))
+    return Superserver(lab, [installed("openbsd-inetd"), "-i", conf], port, kind=kind)
+
+
+def xinetd(lab, service, mode, extra="", kind="tcp"):
+    """xinetd with this one service."""
+    port = free_port()
+    conf = lab.file("xinetd.conf", xinetd_conf(lab, service, mode, port, extra))
+    folder = conf.parent
+    argv = [installed("xinetd"), "-dontfork", "-f", conf, "-pidfile", folder / "pid",
+            "-filelog", folder / "log"]
+    return Superserver(lab, argv, port, kind=kind)
+
+
+SUPERSERVERS = {"openbsd-inetd": inetd, "xinetd": xinetd}
+
+
+def named(path, clients):
+    """Every client's address stands in the transcript."""
+    said = path.read_text(errors="backslashreplace")
+    for client in clients:
+        check(f"{client.name}[" in said, f"no {client.name} in the transcript: {show(said)}")
+
+
+def serves_descriptor_0(lab, superserver, daemon, pids):
+    """Each client has a process of its own, with the client's socket and nothing that listens."""
+    same(len(pids), 3, f"processes of {daemon} for three clients")
+    for pid in pids:
+        same(listening(pid), [], f"listening sockets of {daemon} {pid}")
+    sockets = {inode for pid in pids for inode in inodes(pid)}
+    theirs = bound_inodes("tcp", superserver.port)
+    check(not sockets & set(theirs), f"{daemon} has the listener of {superserver.name}")
+    same(len(sockets), 3, "sockets that the three processes have together")
+
+
+def nowait(lab, which, service):
+    daemon, log = SERVICES[service], transcript(lab)
+    with SUPERSERVERS[which](lab, service, "nowait", f" --transcript {log}") as superserver:
+        real_work(lab, daemon, superserver.port)
+        superserver.calms_down(daemon)
+        with callers(daemon, superserver.port) as clients:
+            pids = superserver.daemons(daemon)
+            serves_descriptor_0(lab, superserver, daemon, pids)
+        superserver.calms_down(daemon)
+        named(log, clients)
+
+
+def wait_mode(lab, which, service):
+    daemon, log = SERVICES[service], transcript(lab)
+    with SUPERSERVERS[which](lab, service, "wait", f" --transcript {log}") as superserver:
+        real_work(lab, daemon, superserver.port)
+        with callers(daemon, superserver.port) as clients:
+            serves_the_listener(superserver, daemon, 3)
+        superserver.calms_down(daemon, left=1)
+        named(log, clients)
+        superserver.calms_down(daemon)  # --timeout after the last client it gives the socket back
+        with callers(daemon, superserver.port, 1):
+            serves_the_listener(superserver, daemon, 1)
+
+
+def serves_the_listener(superserver, daemon, clients):
+    """One process has the superserver's own listening socket, a child for each client none."""
+    pids = superserver.daemons(daemon)
+    same(len(pids), clients + 1, f"processes of {daemon} for {clients} clients")
+    servers = [pid for pid in pids if listening(pid)]
+    same(len(servers), 1, "processes with a listening socket")
+    same(listening(servers[0]), bound_inodes("tcp", superserver.port), "the socket that listens")
+
+
+for name in SUPERSERVERS:
+    for offered in SERVICES:
+        add(f"case 27: {name} nowait: {SERVICES[offered]} serves descriptor 0 and never listens",
+            nowait, name, offered)
+        add(f"case 27: {name} wait: {SERVICES[offered]} serves the passed listener and gives it "
+            "back when nobody comes", wait_mode, name, offered)
+
+
+def tftp(lab, which):
+    log = transcript(lab)
+    with SUPERSERVERS[which](lab, "tftp", "wait", f" --transcript {log}", kind="udp") as superserver:
+        port = superserver.port
+        for _ in range(2):
+            fetches(lab, port)
+        at_once([lambda: fetches(lab, port)] * 3)
+        servers = [pid for pid in superserver.daemons("tftpd")
+                   if set(inodes(pid)) & set(bound_inodes("udp", port))]
+        same(len(servers), 1, "processes with the passed socket")
+        check(f"{HERE}:" in log.read_text(), "the transcript names the client")
+        superserver.calms_down("tftpd")
+        fetches(lab, port)  # inetd watches the socket again
+
+
+for name in SUPERSERVERS:
+    add(f"case 27: {name} wait: tftpd serves the UDP socket, ends when nobody asks, and is started "
+        "again", tftp, name)
+
+
+def tcpserver(lab, daemon, between):
+    port, log = free_port(), transcript(lab)
+    installed("tcpserver")
+    script = run_script(lab, daemon, port, f" --transcript {log}", between)
+    with Superserver(lab, ["/bin/sh", script], port) as superserver:
+        real_work(lab, daemon, port)
+        superserver.calms_down(daemon)
+        with callers(daemon, port) as clients:
+            pids = superserver.daemons(daemon)
+            same(len(pids), 3, f"processes of {daemon}")
+            same([listening(pid) for pid in pids], [[]] * 3, "their listening sockets")
+            if not between:
+                serves_descriptor_0(lab, superserver, daemon, pids)
+        superserver.calms_down(daemon)
+        named(log, clients)
+        for client in clients:
+            wait_until(f"the log names {client.name}",
+                       lambda client=client: f"client {client.name} end" in superserver.log())
+
+
+for name in SERVICES.values():
+    add(f"case 27: tcpserver: {name} serves descriptors 0 and 1, never listens, and TCPREMOTEIP "
+        "names the client", tcpserver, name, "")
+add("case 27: tcpserver, recordio: behind pipes TCPREMOTEIP still names the client of pop3d",
+    tcpserver, "pop3d", "recordio ")
+
+
+@test("case 27: tcpserver: another address of ours is named as what it is")
+def other_address(lab):
+    port, log = free_port(), transcript(lab)
+    script = run_script(lab, "echod", port, f" --transcript {log}")
+    with Superserver(lab, ["/bin/sh", script], port):
+        lab.run("nc", "-N", "-s", "127.0.0.9", HERE, port, stdin=b"hello\n").good()
+        wait_until("the transcript names it", lambda: "127.0.0.9:" in log.read_text())
+
+
+@test("docs/deploy/ucspi/tftpd/run: tftpd itself, in the foreground, ended by SIGTERM")
+def tftpd_run(lab):
+    port = free_port()
+    script = run_script(lab, "tftpd", port, f" -l {HERE}:{port}")
+    with Superserver(lab, ["/bin/sh", script], port, kind="udp") as tftpd:
+        fetches(lab, port)
+        tftpd.calms_down("tftpd", left=1)
+        os.kill(tftpd.pid, signal.SIGTERM)
+        same(tftpd.process.wait(5), 0, "exit status")
