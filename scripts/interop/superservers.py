@@ -69,9 +69,15 @@ def wait_mode(lab, which, service):
             serves_the_listener(superserver, daemon, 3)
         superserver.calms_down(daemon, left=1)
         named(log, clients)
-        superserver.calms_down(daemon)  # --timeout after the last client it gives the socket back
-        with callers(daemon, superserver.port, 1):
-            serves_the_listener(superserver, daemon, 1)
+
+
+def given_back(lab, which):
+    with SUPERSERVERS[which](lab, "echo", "wait") as superserver:
+        for _ in range(2):
+            real_work(lab, "echod", superserver.port)
+            with callers("echod", superserver.port, 1):
+                serves_the_listener(superserver, "echod", 1)
+            superserver.calms_down("echod")  # its --timeout after the last client
 
 
 def serves_the_listener(superserver, daemon, clients):
@@ -87,8 +93,10 @@ for name in SUPERSERVERS:
     for offered in SERVICES:
         add(f"case 27: {name} nowait: {SERVICES[offered]} serves descriptor 0 and never listens",
             nowait, name, offered)
-        add(f"case 27: {name} wait: {SERVICES[offered]} serves the passed listener and gives it "
-            "back when nobody comes", wait_mode, name, offered)
+        add(f"case 27: {name} wait: {SERVICES[offered]} serves the passed listener, its "
+            "children do not", wait_mode, name, offered)
+    add(f"case 27: {name} wait: echod ends when nobody comes, and is started again", given_back,
+        name)
 
 
 def tftp(lab, which):
