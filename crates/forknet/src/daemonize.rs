@@ -1,29 +1,33 @@
 //! Detaching from the terminal, as the slides on daemons tell: fork, setsid, chdir, descriptors
 //! 0 to 2 to /dev/null.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
+use nix::unistd::{Pid, chdir, pipe2, setsid};
 
 use crate::error::{Error, Result};
 use crate::fork::{Fork, exit_now, fork};
+use crate::inherit::null_is;
 use crate::signals::Signals;
 
 /// The command that started the daemon and waits to hear that it serves.
 #[derive(Debug)]
 pub(crate) struct Starter {
     pipe: File,
+    /// /dev/null, opened while it can be seen.
+    null: OwnedFd,
 }
 
 /// fork, setsid, chdir. Returns in the child only. The parent, which is the starting command,
 /// ends with exit code 0 once [`Starter::ready`] is called, and with 1 if the child ends first;
 /// until then the child's errors still go to the terminal.
 pub(crate) fn detach(signals: &Signals) -> Result<Starter> {
-    let (reader, writer) =
-        pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Error::os("daemon: pipe"))?;
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(Error::os("daemon: pipe"))?;
     match fork().map_err(Error::os("daemon: fork"))? {
         Fork::Parent(child) => {
             drop(writer);
@@ -34,7 +38,9 @@ pub(crate) fn detach(signals: &Signals) -> Result<Starter> {
             drop(reader);
             setsid().map_err(Error::os("daemon: setsid"))?;
             chdir("/").map_err(Error::os("daemon: chdir /"))?;
-            Ok(Starter { pipe: File::from(writer) })
+            let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
+            let null = null.map_err(Error::os("daemon: /dev/null"))?;
+            Ok(Starter { pipe: File::from(writer), null })
         }
     }
 }
@@ -54,14 +60,7 @@ fn wait_until_ready(mut pipe: File, child: Pid) -> i32 {
 impl Starter {
     /// The daemon serves: it lets go of the terminal and of the starting command.
     pub(crate) fn ready(mut self) -> Result<()> {
-        let open = OpenOptions::new().read(true).write(true).open("/dev/null");
-        let null = open.map_err(Error::io("daemon: /dev/null"))?;
-        let to_null = || {
-            dup2_stdin(null.as_fd())?;
-            dup2_stdout(null.as_fd())?;
-            dup2_stderr(null.as_fd())
-        };
-        to_null().map_err(Error::os("daemon: dup2"))?;
+        null_is(&self.null, [true; 3]).map_err(Error::os("daemon: dup2"))?;
         self.pipe.write_all(b".").map_err(Error::io("daemon: pipe"))
     }
 }

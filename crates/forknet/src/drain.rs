@@ -18,9 +18,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// then SIGTERM and at last SIGKILL end them. None is left behind.
 pub(crate) fn drain(mut parent: Parent) -> Result<()> {
     parent.notifier.stopping(parent.children.len());
-    for listener in parent.listeners.drain(..) {
-        listener.close();
-    }
+    parent.stop_listening();
     parent.children.reap_properly();
     if !parent.children.is_empty() {
         info!("stopping: {} clients, {:?} to end", parent.children.len(), parent.grace);

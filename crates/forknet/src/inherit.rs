@@ -1,13 +1,13 @@
 //! Standard input as a superserver hands it over: a client, or a socket to wait on.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{SockType, SockaddrStorage, getpeername, getsockopt, sockopt};
-use nix::sys::stat::fstat;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::accept::Peer;
@@ -68,19 +68,25 @@ fn two_ways(input: OwnedFd, idle: Duration, peer: Peer) -> Result<StandardInput>
 /// inetd leaves the socket at descriptors 0, 1 and 2. From now on `input` is the only one, so that
 /// no child keeps the listening socket and nothing but the session speaks to a client.
 fn let_go_of_copies(input: &OwnedFd) -> Result<()> {
-    let what = "standard input: /dev/null";
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null");
-    let null = null.map_err(Error::io(what))?;
-    let to_null = || {
-        if same_file(input, io::stdout()) {
-            dup2_stdout(&null)?;
-        }
-        if same_file(input, io::stderr()) {
-            dup2_stderr(&null)?;
-        }
-        dup2_stdin(&null)
-    };
-    to_null().map_err(Error::os(what))
+    let copies = [true, same_file(input, io::stdout()), same_file(input, io::stderr())];
+    to_null(copies).map_err(Error::os("standard input: /dev/null"))
+}
+
+/// Makes /dev/null of standard input, output and error, or of some of the three.
+pub(crate) fn to_null([input, output, error]: [bool; 3]) -> nix::Result<()> {
+    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+    null_is(&null, [input, output, error])
+}
+
+/// As [`to_null`], with /dev/null already open: in a chroot(2) there is none.
+pub(crate) fn null_is(null: &OwnedFd, [input, output, error]: [bool; 3]) -> nix::Result<()> {
+    if output {
+        dup2_stdout(null)?;
+    }
+    if error {
+        dup2_stderr(null)?;
+    }
+    if input { dup2_stdin(null) } else { Ok(()) }
 }
 
 /// True when two descriptors are of one file or socket.

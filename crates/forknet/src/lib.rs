@@ -18,7 +18,9 @@
 #![allow(unsafe_code)] // the one crate that may; every block states the invariant that makes it sound
 
 mod accept;
+mod caretaker;
 mod children;
+mod chroot;
 mod connect;
 mod daemonize;
 mod drain;

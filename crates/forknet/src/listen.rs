@@ -1,8 +1,10 @@
 //! socket, bind, listen.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -17,10 +19,41 @@ use crate::error::{Error, Result, reason};
 /// A socket that clients come to, with the endpoint it really got (port 0 replaced).
 #[derive(Debug)]
 pub(crate) struct Listener {
+    /// Before `fd`, so that it is removed while nobody can take it for a stale one.
+    file: Option<SocketFile>,
     fd: OwnedFd,
     endpoint: Endpoint,
-    /// A UNIX-domain socket's file that this process made and removes at the end.
-    file: Option<PathBuf>,
+}
+
+/// The file of a UNIX-domain socket. The process that made it removes it by dropping this; a child
+/// that drops its copy leaves it alone.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: a file that took its place is not removed.
+    inode: Option<(u64, u64)>,
+    owner: u32,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> SocketFile {
+        SocketFile { path: path.to_owned(), inode: inode(path), owner: std::process::id() }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.owner == std::process::id()
+            && inode(&self.path) == self.inode
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            log::warn!("{} stays behind: {}", self.path.display(), reason(&error));
+        }
+    }
+}
+
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Listener {
@@ -48,14 +81,19 @@ impl Listener {
         Ok(Listener { fd, endpoint, file: None })
     }
 
-    /// Closes for good: a UNIX-domain socket's file goes with it. The child of a fork only drops.
-    pub(crate) fn close(self) {
-        if let Some(path) = &self.file
-            && let Err(error) = std::fs::remove_file(path)
-        {
-            // The user that the server became may not write to that folder.
-            log::info!("{} stays behind: {}", path.display(), reason(&error));
+    /// This process removes the socket's file from now on: it is the daemon's, of which the one
+    /// that has bound it was the starting command.
+    pub(crate) fn adopt(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.owner = std::process::id();
         }
+    }
+
+    /// Leaves the removal of a socket's file to another process, which gets the path.
+    pub(crate) fn entrust(&mut self) -> Option<PathBuf> {
+        let file = self.file.as_mut()?;
+        file.owner = 0;
+        Some(file.path.clone())
     }
 }
 
@@ -124,11 +162,16 @@ fn bound_unix(path: &Path, kind: SockType) -> Result<Listener> {
     let address = UnixAddr::new(path).map_err(Error::os(what("bind")))?;
     let mut answer = bind(fd.as_raw_fd(), &address);
     if answer == Err(Errno::EADDRINUSE) && is_stale(&address, path) {
-        std::fs::remove_file(path).map_err(Error::io(what("unlink")))?;
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(what("unlink"))(error));
+            }
+            _ => {} // the caretaker of a server that was killed may have been quicker
+        }
         answer = bind(fd.as_raw_fd(), &address);
     }
     answer.map_err(Error::os(what("bind")))?;
-    let (endpoint, file) = (Endpoint::Unix(path.to_owned()), Some(path.to_owned()));
+    let (endpoint, file) = (Endpoint::Unix(path.to_owned()), Some(SocketFile::new(path)));
     Ok(Listener { fd, endpoint, file })
 }
 

@@ -12,6 +12,7 @@ use getopts::{Matches, Options, ParsingStyle};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::logging;
+use crate::signals::Signals;
 use crate::usage;
 
 /// Clients served at once unless `--max-clients` says otherwise.
@@ -65,12 +66,16 @@ pub struct ServerOptions {
     pub pid_file: Option<PathBuf>,
     /// `USER` or `USER:GROUP` to become (`-u`).
     pub user: Option<String>,
+    /// What becomes the root of all paths (`--chroot`).
+    pub chroot: Option<PathBuf>,
     /// How long a client may be silent (`-t`).
     pub timeout: Duration,
     /// How long sessions may run on after SIGTERM (`--grace`).
     pub grace: Duration,
     /// Where every dialogue line is appended (`--transcript`).
     pub transcript: Option<PathBuf>,
+    /// Log to syslog(3) (`--syslog`).
+    pub syslog: bool,
 }
 
 /// A parsed command line: what is common, and getopts' matches for the daemon's own options.
@@ -83,11 +88,26 @@ pub struct CommandLine {
 }
 
 /// Parses the command line of a daemon and starts its log; `own` declares the daemon's own options.
+/// With `--chroot` the current folder is `/` afterwards: so relative paths in the daemon's own
+/// options count from the new root.
 ///
 /// # Errors
 /// [`Error::Usage`] names the option that is wrong; [`Error::Answer`] is the text of `--help`
 /// and `--version`.
 pub fn command_line(
+    service: &Service,
+    own: impl FnOnce(&mut Options),
+    args: Vec<OsString>,
+) -> Result<CommandLine> {
+    let signals = Signals::block()?; // SIGTERM waits from here on, until the server can end in order
+    let line = parse_line(service, own, args);
+    if line.is_err() {
+        signals.release().map_err(Error::os("sigprocmask"))?;
+    }
+    line
+}
+
+fn parse_line(
     service: &Service,
     own: impl FnOnce(&mut Options),
     args: Vec<OsString>,
@@ -100,7 +120,22 @@ pub fn command_line(
     free_arguments(&matches, &[])?;
     let server = read(service, &matches)?;
     logging::start(service.name, level(&matches), server.inetd)?;
+    if server.chroot.is_some() {
+        // What the daemon's own options name is seen from the new root later.
+        std::env::set_current_dir("/").map_err(Error::io("chdir /"))?;
+    }
     Ok(CommandLine { server, matches })
+}
+
+impl CommandLine {
+    /// Lets SIGTERM and the others in again, which wait since the start: for a program that turns
+    /// out to be no server.
+    ///
+    /// # Errors
+    /// As sigprocmask(2).
+    pub fn serves_nobody(&self) -> Result<()> {
+        Signals::block()?.release().map_err(Error::os("sigprocmask"))
+    }
 }
 
 /// Parses a command line with `--help` and `--version` added: for the clients, and for
@@ -163,7 +198,9 @@ fn declare(options: &mut Options, service: &Service) {
     options.optopt("t", "timeout", &idle, "S");
     let grace = format!("seconds for sessions to end after SIGTERM (default {})", GRACE.as_secs());
     options.optopt("", "grace", &grace, "S");
+    options.optopt("", "chroot", "see nothing but DIR after bind; needs root", "DIR");
     options.optopt("", "transcript", "append every dialogue line to FILE", "FILE");
+    options.optflag("", "syslog", "log to syslog(3) instead of standard error");
     options.optflagmulti("v", "verbose", "log more; twice, still more");
     options.optflagmulti("q", "quiet", "log warnings and errors only; twice, errors only");
 }
@@ -187,6 +224,8 @@ fn read(service: &Service, matches: &Matches) -> Result<ServerOptions> {
         timeout: seconds(matches, "timeout")?.unwrap_or(service.idle),
         grace: seconds_within(matches, "grace", 0.0..=MAX_SECONDS)?.unwrap_or(GRACE),
         transcript: path(matches, "transcript")?,
+        chroot: path(matches, "chroot")?,
+        syslog: matches.opt_present("syslog"),
     })
 }
 

@@ -4,26 +4,28 @@ use std::ffi::CString;
 
 use log::{debug, info};
 use nix::unistd::{
-    Gid, Group, Uid, User, geteuid, getgroups, getresgid, getresuid, initgroups, setgroups,
+    Gid, Group, Uid, User, geteuid, getgrouplist, getgroups, getresgid, getresuid, setgroups,
     setresgid, setresuid,
 };
 
 use crate::error::{Error, Result};
 use crate::options::RootPolicy;
 
-/// Who to become.
+/// Who to become. Looked up as long as the system's own users can be seen.
 #[derive(Debug)]
-struct Identity {
+pub(crate) struct Identity {
     name: String,
     uid: Uid,
     gid: Gid,
+    groups: Vec<Gid>,
 }
 
-/// Does what `--user` says, or what the policy says where it says nothing.
-pub(crate) fn drop_privileges(user: Option<&str>, policy: RootPolicy) -> Result<()> {
+/// Whom `--user` names, or the policy where it says nothing; none where this process is that
+/// already.
+pub(crate) fn whom(user: Option<&str>, policy: RootPolicy) -> Result<Option<Identity>> {
     let who = match user {
         Some(text) => identity(text)?,
-        None if !geteuid().is_root() => return Ok(()),
+        None if !geteuid().is_root() => return Ok(None),
         None if policy == RootPolicy::Nobody => identity("nobody")?,
         None => {
             return Err(Error::Refused(
@@ -35,34 +37,36 @@ pub(crate) fn drop_privileges(user: Option<&str>, policy: RootPolicy) -> Result<
     };
     if who.uid == geteuid() && user.is_none_or(|text| !text.contains(':')) {
         debug!("already user {}", who.name);
-        return Ok(());
+        return Ok(None);
     }
-    let failed = |call: &str| Error::os(format!("user {}: {call}", who.name));
-    let name = CString::new(who.name.as_str()).map_err(|e| Error::Refused(e.to_string()))?;
-    match initgroups(&name, who.gid) {
-        Ok(()) => {}
-        Err(_) if who.uid.is_root() => setgroups(&[who.gid]).map_err(failed("setgroups"))?,
-        Err(errno) => return Err(failed("initgroups")(errno)),
-    }
-    setresgid(who.gid, who.gid, who.gid).map_err(failed("setresgid"))?;
-    setresuid(who.uid, who.uid, who.uid).map_err(failed("setresuid"))?;
-    verify(&who)?;
-    info!("serving as user {} ({}:{})", who.name, who.uid, who.gid);
-    Ok(())
+    Ok(Some(who))
 }
 
-/// Trust, but look: a set-user-id call that silently left something behind would be fatal later.
-fn verify(who: &Identity) -> Result<()> {
-    let uids = getresuid().map_err(Error::os("getresuid"))?;
-    let gids = getresgid().map_err(Error::os("getresgid"))?;
-    let all_uids = [uids.real, uids.effective, uids.saved].iter().all(|uid| *uid == who.uid);
-    let all_gids = [gids.real, gids.effective, gids.saved].iter().all(|gid| *gid == who.gid);
-    let groups = getgroups().map_err(Error::os("getgroups"))?;
-    let no_root_group = who.uid.is_root() || !groups.contains(&Gid::from_raw(0));
-    if all_uids && all_gids && no_root_group {
-        return Ok(());
+impl Identity {
+    /// Becomes this user: groups, real, effective and saved ids. There is no way back.
+    pub(crate) fn assume(&self) -> Result<()> {
+        let failed = |call: &str| Error::os(format!("user {}: {call}", self.name));
+        setgroups(&self.groups).map_err(failed("setgroups"))?;
+        setresgid(self.gid, self.gid, self.gid).map_err(failed("setresgid"))?;
+        setresuid(self.uid, self.uid, self.uid).map_err(failed("setresuid"))?;
+        self.verify()?;
+        info!("serving as user {} ({}:{})", self.name, self.uid, self.gid);
+        Ok(())
     }
-    Err(Error::Refused(format!("user {}: some privileges of root are left", who.name)))
+
+    /// Trust, but look: a set-user-id call that silently left something behind would be fatal
+    /// later.
+    fn verify(&self) -> Result<()> {
+        let uids = getresuid().map_err(Error::os("getresuid"))?;
+        let gids = getresgid().map_err(Error::os("getresgid"))?;
+        let groups = getgroups().map_err(Error::os("getgroups"))?;
+        let all_uids = [uids.real, uids.effective, uids.saved].iter().all(|uid| *uid == self.uid);
+        let all_gids = [gids.real, gids.effective, gids.saved].iter().all(|gid| *gid == self.gid);
+        if all_uids && all_gids && groups.iter().all(|group| self.groups.contains(group)) {
+            return Ok(());
+        }
+        Err(Error::Refused(format!("user {}: some privileges of root are left", self.name)))
+    }
 }
 
 /// `USER` or `USER:GROUP`, by name or by number. A user without a group gets that of its entry in
@@ -83,7 +87,10 @@ fn identity(text: &str) -> Result<Identity> {
         (None, Some(uid)) => (user.to_owned(), uid, Gid::from_raw(uid.as_raw())),
         (None, None) => return Err(Error::Refused(format!("user {user}: no such user"))),
     };
-    Ok(Identity { name, uid, gid: group.map_or(Ok(gid), group_id)? })
+    let gid = group.map_or(Ok(gid), group_id)?;
+    let entry = CString::new(name.as_str()).map_err(|e| Error::Refused(e.to_string()))?;
+    let groups = getgrouplist(&entry, gid).map_err(Error::os(format!("user {name}: groups")))?;
+    Ok(Identity { name, uid, gid, groups })
 }
 
 fn group_id(group: &str) -> Result<Gid> {

@@ -1,11 +1,11 @@
 //! A descriptor kept in reserve for the moment when there are no others.
 
-use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::accept::accept;
 use crate::error::strerror;
@@ -18,14 +18,15 @@ const REST: Duration = Duration::from_millis(200);
 /// accepted keeps its listener readable, so each round must either take it or rest.
 #[derive(Debug)]
 pub(crate) struct Reserve {
-    file: Option<File>,
+    /// Any descriptor would do; this one needs no path, of which a chroot(2) may have none.
+    file: Option<EventFd>,
     warned: bool,
     rest_until: Option<Instant>,
 }
 
 impl Reserve {
     pub(crate) fn new() -> Reserve {
-        Reserve { file: File::open("/dev/null").ok(), warned: false, rest_until: None }
+        Reserve { file: descriptor(), warned: false, rest_until: None }
     }
 
     /// accept failed for want of descriptors or memory: gives up the reserve, takes one client with
@@ -38,7 +39,7 @@ impl Reserve {
         let had_reserve = self.file.take().is_some();
         let answered =
             had_reserve && accept(listener).map(|(conn, _)| refuse(&conn, words)).is_ok();
-        self.file = File::open("/dev/null").ok();
+        self.file = descriptor();
         if !answered {
             self.rest_a_while();
         }
@@ -67,4 +68,8 @@ impl Reserve {
     pub(crate) fn rest(&self) -> Option<Duration> {
         self.rest_until?.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
     }
+}
+
+fn descriptor() -> Option<EventFd> {
+    EventFd::from_flags(EfdFlags::EFD_CLOEXEC).ok()
 }

@@ -9,9 +9,12 @@ use log::{info, warn};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::eventfd::EventFd;
 use nix::sys::time::TimeSpec;
+use nix::unistd::geteuid;
 
 use crate::accept::Peer;
+use crate::caretaker::Caretaker;
 use crate::children::{Children, account};
+use crate::chroot;
 use crate::daemonize::{self, Starter};
 use crate::error::{Error, Result, reason, strerror};
 use crate::fork::{EXIT_FAILED, EXIT_OK};
@@ -70,6 +73,7 @@ pub struct Server {
     /// Descriptors that systemd has passed.
     passed: Vec<OwnedFd>,
     notifier: Notifier,
+    caretaker: Option<Caretaker>,
 }
 
 impl Server {
@@ -101,6 +105,7 @@ impl Server {
             pid_file: None,
             passed,
             notifier,
+            caretaker: None,
         })
     }
 
@@ -166,17 +171,41 @@ impl Server {
     pub fn detach(&mut self) -> Result<()> {
         if self.options.daemon {
             self.starter = Some(daemonize::detach(&self.signals)?);
+            self.listeners.iter_mut().for_each(Listener::adopt);
         }
         self.pid_file = self.options.pid_file.as_deref().map(PidFile::write).transpose()?;
         Ok(())
     }
 
-    /// `--user`: become that user for good.
+    /// `--user` and `--chroot`: become that user for good, and see nothing but that folder. What
+    /// cannot be removed any more then, at the end, is left to a caretaker.
     ///
     /// # Errors
     /// No such user, no permission, or root without `--user` where the service refuses that.
     pub fn drop_privileges(&mut self) -> Result<()> {
-        privdrop::drop_privileges(self.options.user.as_deref(), self.service.root)
+        let who = privdrop::whom(self.options.user.as_deref(), self.service.root)?;
+        if who.is_some() || self.options.chroot.is_some() {
+            self.hire_caretaker()?;
+        }
+        if let Some(folder) = &self.options.chroot {
+            chroot::enter(folder)?;
+        }
+        if let Some(who) = who {
+            who.assume()?;
+        }
+        if self.options.chroot.is_some() && geteuid().is_root() {
+            warn!("--chroot is no jail for root, who can leave it: name a user with -u USER");
+        }
+        Ok(())
+    }
+
+    fn hire_caretaker(&mut self) -> Result<()> {
+        let sockets: Vec<_> = self.listeners.iter_mut().filter_map(Listener::entrust).collect();
+        if self.pid_file.is_some() || !sockets.is_empty() {
+            let pid_file = self.pid_file.as_mut().map(PidFile::entrust);
+            self.caretaker = Some(Caretaker::hire(self.service.name, pid_file, &sockets)?);
+        }
+        Ok(())
     }
 
     /// accept, fork, reap: one child process for each client, until SIGTERM.
@@ -258,6 +287,7 @@ pub(crate) struct Parent {
     idle_since: Option<Instant>,
     /// Removed from the file system when the parent ends.
     pid_file: Option<PidFile>,
+    caretaker: Option<Caretaker>,
 }
 
 impl Parent {
@@ -283,6 +313,7 @@ impl Parent {
             idle_since: server.options.inetd.then(Instant::now),
             listeners: server.listeners,
             pid_file: server.pid_file,
+            caretaker: server.caretaker,
         };
         parent.show_title();
         for listener in &parent.listeners {
@@ -348,6 +379,14 @@ impl Parent {
         }
     }
 
+    /// Closes the listeners; the files of UNIX-domain ones go with them.
+    pub(crate) fn stop_listening(&mut self) {
+        self.listeners.clear();
+        if let Some(caretaker) = &self.caretaker {
+            caretaker.listeners_closed();
+        }
+    }
+
     /// First thing in a child: default signals, and none of the parent's descriptors. What is left
     /// is the one that tells of a shutdown.
     pub(crate) fn become_child(&mut self) -> Option<OwnedFd> {
@@ -358,6 +397,7 @@ impl Parent {
         self.reserve.give_up();
         self.pid_file = None;
         self.notifier.close();
+        self.caretaker = None;
         self.shutdown.take().map(OwnedFd::from)
     }
 }

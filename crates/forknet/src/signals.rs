@@ -3,6 +3,7 @@
 //! A flag tested before a blocking accept loses the signal that arrives between the two. So the
 //! signals are blocked from the start, and ppoll opens the mask for just as long as it waits.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use nix::errno::Errno;
@@ -19,6 +20,8 @@ use crate::reaper::Reaper;
 const OURS: [Signal; 5] =
     [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
 
+/// The mask that the program was started with.
+static AT_START: OnceLock<SigSet> = OnceLock::new();
 static STOP: AtomicUsize = AtomicUsize::new(0);
 static HANGUP: AtomicBool = AtomicBool::new(false);
 static TABLE: AtomicBool = AtomicBool::new(false);
@@ -39,12 +42,13 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Blocks our signals, first thing: one that comes while the server is being set up waits, and
-    /// ends it in order once it serves.
+    /// ends it in order once it serves. Called again, it is the same once more.
     pub(crate) fn block() -> Result<Signals> {
         let ours: SigSet = OURS.into_iter().collect();
         let mut old = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&ours), Some(&mut old))
             .map_err(Error::os("sigprocmask"))?;
+        let old = *AT_START.get_or_init(|| old);
         let mut open = old;
         OURS.into_iter().for_each(|signal| open.remove(signal));
         Ok(Signals { old, open })

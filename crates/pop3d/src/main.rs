@@ -27,9 +27,10 @@ fn main() -> ExitCode {
 fn run(args: Vec<OsString>) -> Result<()> {
     let line = forknet::command_line(&SERVICE, options::declare, args)?;
     if line.matches.opt_present("hash") {
+        line.serves_nobody()?;
         return Err(Error::Answer(options::hash()?));
     }
-    let config = options::config(&line.matches)?;
+    let config = options::config(&line)?;
     let mut server = Server::new(&SERVICE, line.server)?;
     server.busy = b"-ERR [SYS/TEMP] too many clients, try again later\r\n".to_vec();
     server.unavailable = b"-ERR [SYS/TEMP] no resources, try again later\r\n".to_vec();

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use forknet::{Error, Result};
+use forknet::{CommandLine, Error, Result};
 use getopts::{Matches, Options};
 use mailstore::{MailPattern, Users, password};
 
@@ -34,11 +34,20 @@ pub fn declare(options: &mut Options) {
     options.optflag("", "hash", "read a password, print the field for the users file, and end");
 }
 
-/// Reads them. The users file must be there and readable.
+/// Reads them. The users file must be there and readable; with `--chroot`, which is yet to come,
+/// that cannot be seen now.
 ///
 /// # Errors
 /// [`Error::Usage`] names the option that is wrong; `users FILE: reason`.
-pub fn config(matches: &Matches) -> Result<Config> {
+pub fn config(line: &CommandLine) -> Result<Config> {
+    let config = read(&line.matches)?;
+    if line.server.chroot.is_none() {
+        check(&config.users)?;
+    }
+    Ok(config)
+}
+
+fn read(matches: &Matches) -> Result<Config> {
     let users =
         PathBuf::from(matches.opt_str("users").unwrap_or_else(|| Users::DEFAULT.to_owned()));
     let mail = matches.opt_str("mail").unwrap_or_else(|| MailPattern::DEFAULT.to_owned());
@@ -47,7 +56,6 @@ pub fn config(matches: &Matches) -> Result<Config> {
     let plaintext = plaintext(matches.opt_str("plaintext").as_deref())?;
     let auth_delay = forknet::seconds_within(matches, "auth-delay", 0.0..=MAX_AUTH_DELAY)?;
     let auth_delay = auth_delay.unwrap_or(AUTH_DELAY);
-    check(&users)?;
     // Absolute, because a daemon goes to `/`.
     let users = std::path::absolute(users).map_err(Error::io("--users"))?;
     Ok(Config { users, mail, plaintext, auth_delay })
@@ -128,7 +136,7 @@ mod tests {
         declare(&mut options);
         for wrong in ["-1", "x", "NaN", "61", "1e9", ""] {
             let matches = options.parse(["--auth-delay", wrong]).unwrap();
-            let error = config(&matches).unwrap_err().to_string();
+            let error = read(&matches).unwrap_err().to_string();
             let told = format!("--auth-delay '{wrong}': not a number of seconds from 0 to 60");
             assert_eq!(error, told);
         }

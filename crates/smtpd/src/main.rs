@@ -25,6 +25,9 @@ fn main() -> ExitCode {
 fn run(args: Vec<OsString>) -> forknet::Result<()> {
     let line = forknet::command_line(&SERVICE, options::declare, args)?;
     let config = Config::read(&line.matches)?;
+    if line.server.chroot.is_none() {
+        config.check()?;
+    }
     let mut server = Server::new(&SERVICE, line.server)?;
     let host = &config.hostname;
     server.busy = format!("421 4.3.2 {host} too many clients, try again later\r\n").into_bytes();

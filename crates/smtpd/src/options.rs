@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use forknet::{Error, Result, number};
 use getopts::{Matches, Options};
+use jiff::tz::TimeZone;
 use mailstore::{MailPattern, Users};
 
 use crate::address::is_domain;
@@ -53,6 +54,8 @@ pub struct Config {
     pub strict_space: bool,
     /// Whom VRFY answers.
     pub vrfy: Vrfy,
+    /// The zone of the dates in `Received:`, as it was at the start: `--chroot` hides it later.
+    pub zone: TimeZone,
 }
 
 /// Declares the options.
@@ -76,10 +79,10 @@ pub fn declare(options: &mut Options) {
 }
 
 impl Config {
-    /// Reads the options, and sees that the users file is there.
+    /// Reads the options, and the machine's time zone.
     ///
     /// # Errors
-    /// [`Error::Usage`] names the option that is wrong; `users FILE: reason` for the users file.
+    /// [`Error::Usage`] names the option that is wrong.
     pub fn read(matches: &Matches) -> Result<Config> {
         let hostname = hostname(matches)?;
         let domains = match matches.opt_strs("domain") {
@@ -93,7 +96,7 @@ impl Config {
         // Absolute, because a daemon goes to `/`.
         let users = std::path::absolute(Path::new(&users))
             .map_err(|source| Error::Io { what: format!("users {users}"), source })?;
-        let config = Config {
+        Ok(Config {
             hostname,
             domains,
             users,
@@ -106,13 +109,13 @@ impl Config {
             repair_bare_lf: matches.opt_present("accept-bare-lf"),
             strict_space: matches.opt_present("strict-space"),
             vrfy: vrfy(matches)?,
-        };
-        config.check()?;
-        Ok(config)
+            zone: TimeZone::system(),
+        })
     }
 
-    /// The users file can be read, and has the user of `--postmaster`. To be asked again after the
-    /// privileges are dropped: what root can read is not always what the server's user can.
+    /// The users file can be read, and has the user of `--postmaster`. To be asked at once, so that
+    /// a mistake is told early, unless `--chroot` is yet to come; and again after the privileges
+    /// are dropped: what root can read is not always what the server's user can.
     ///
     /// # Errors
     /// `users FILE: reason`; that there is no such postmaster.
@@ -168,7 +171,8 @@ mod tests {
     fn read(args: &[&str]) -> Result<Config> {
         let mut options = Options::new();
         declare(&mut options);
-        Config::read(&options.parse(args).unwrap())
+        let config = Config::read(&options.parse(args).unwrap())?;
+        config.check().map(|()| config)
     }
 
     fn complaint(args: &[&str]) -> String {

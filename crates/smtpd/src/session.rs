@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 
 use forknet::{Client, Title, Transcript};
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 use netascii::line::{Line, LineReader};
 
 use crate::delivery::Incoming;
@@ -127,7 +127,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
 
     /// Takes the letter in and tells what became of it.
     fn letter(&mut self) -> io::Result<()> {
-        let now = Zoned::now();
+        let now = Timestamp::now().to_zoned(self.config.zone.clone());
         let id = trace::new_id(&now);
         let (reply, accepted) = match self.receive(&id, &now)? {
             Outcome::Delivered(size) => {

@@ -55,6 +55,7 @@ fn config(dir: &Path) -> Config {
         repair_bare_lf: false,
         strict_space: false,
         vrfy: Vrfy::All,
+        zone: jiff::tz::TimeZone::UTC,
     }
 }
 

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 
 fn run(args: Vec<OsString>) -> Result<()> {
     let line = forknet::command_line(&SERVICE, options::declare, args)?;
-    let config = Config::new(&line.matches)?;
+    let config = Config::new(&line.matches, line.server.chroot.as_deref())?;
     let mut server = Server::new(&SERVICE, line.server)?;
     server.busy = packet::error(Code::NotDefined, "Too many transfers, try again later");
     server.unavailable = packet::error(Code::NotDefined, "No process for the transfer");

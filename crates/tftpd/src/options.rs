@@ -49,11 +49,11 @@ pub fn declare_retries(options: &mut Options) {
 }
 
 impl Config {
-    /// Reads tftpd's options and opens the root.
+    /// Reads tftpd's options and opens the root, as it is seen in `jail`, the folder of `--chroot`.
     ///
     /// # Errors
     /// A value is no number; the root does not exist or is no folder.
-    pub fn new(matches: &Matches) -> Result<Config> {
+    pub fn new(matches: &Matches, jail: Option<&Path>) -> Result<Config> {
         let root = matches.opt_str("root").unwrap_or_else(|| ROOT.to_owned());
         Ok(Config {
             create: matches.opt_present("create"),
@@ -61,7 +61,7 @@ impl Config {
             read_only: matches.opt_present("read-only"),
             max_size: number(matches, "max-size", 0..=u64::MAX)?,
             retries: retries(matches)?,
-            root: Root::open(Path::new(&root))?,
+            root: Root::open(Path::new(&root), jail)?,
         })
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     fn config(args: &[&str]) -> Result<Config> {
         let mut options = Options::new();
         declare(&mut options);
-        Config::new(&options.parse(args).unwrap())
+        Config::new(&options.parse(args).unwrap(), None)
     }
 
     #[test]

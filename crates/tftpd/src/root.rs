@@ -45,15 +45,24 @@ pub struct Place {
 }
 
 impl Root {
-    /// Opens the root. The folder itself is held from now on, whatever happens to its name.
+    /// Opens the root. The folder itself is held from now on, whatever happens to its name. With a
+    /// `jail`, the folder of `--chroot`, the path counts from there and cannot lead out, so that what
+    /// is held is inside.
     ///
     /// # Errors
     /// When it does not exist or is no folder; ENOSYS on a kernel without openat2 (before Linux
     /// 5.6): there is no other way to resolve names that is free of races, so none is tried.
-    pub fn open(path: &Path) -> forknet::Result<Root> {
+    pub fn open(path: &Path, jail: Option<&Path>) -> forknet::Result<Root> {
         let what = format!("root {}", path.display());
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let folder = open(path, flags, Mode::empty()).map_err(forknet::Error::os(&what))?;
+        let folder = match jail {
+            None => open(path, flags, Mode::empty()),
+            Some(jail) => open(jail, flags, Mode::empty()).and_then(|jail| {
+                let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+                openat2(jail, path, how)
+            }),
+        };
+        let folder = folder.map_err(forknet::Error::os(&what))?;
         let root = Root { folder };
         match root.resolve(b".", OFlag::O_PATH) {
             Err(Errno::ENOSYS) => Err(forknet::Error::os(what + ": openat2")(Errno::ENOSYS)),
@@ -202,7 +211,7 @@ mod tests {
         fs::write(inside.join("plain"), "plain").unwrap();
         fs::write(inside.join("a..b"), "dots").unwrap();
         fs::write(inside.join("sub/deep"), "deep").unwrap();
-        let root = Root::open(&inside).unwrap();
+        let root = Root::open(&inside, None).unwrap();
         (dir, root)
     }
 
@@ -328,9 +337,9 @@ mod tests {
     fn a_root_that_is_missing_or_no_folder_says_so() {
         let (dir, _root) = root();
         let missing = dir.path().join("missing");
-        let error = Root::open(&missing).unwrap_err().to_string();
+        let error = Root::open(&missing, None).unwrap_err().to_string();
         assert_eq!(error, format!("root {}: No such file or directory", missing.display()));
-        let error = Root::open(&dir.path().join("secret")).unwrap_err().to_string();
+        let error = Root::open(&dir.path().join("secret"), None).unwrap_err().to_string();
         assert!(error.ends_with(": Not a directory"), "{error}");
     }
 
