@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use echod::str_echo;
-use forknet::{Client, Error, Reaper, Result, RootPolicy, Server, Service};
+use forknet::{Client, Error, Facility, Reaper, Result, RootPolicy, Server, Service};
 
 const SERVICE: Service = Service {
     name: "echod",
@@ -14,6 +14,7 @@ const SERVICE: Service = Service {
     port: 7,
     idle: Duration::from_secs(300),
     root: RootPolicy::Nobody,
+    facility: Facility::Daemon,
 };
 
 fn main() -> ExitCode {

@@ -7,6 +7,7 @@
 //! ends too.
 
 use std::ffi::{CString, OsString};
+use std::fmt;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
@@ -27,6 +28,7 @@ use crate::error::{Error, Result, reason};
 use crate::fork::{Fork, child, exit_now, fork};
 use crate::inherit::to_null;
 use crate::pidfile;
+use crate::title::Titles;
 
 /// How long a server waits at its end until the files are gone.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -46,6 +48,7 @@ impl Caretaker {
     /// children or counts them will meet it.
     pub(crate) fn hire(
         name: &str,
+        titles: Titles,
         pid_file: Option<&Path>,
         sockets: &[PathBuf],
     ) -> Result<Caretaker> {
@@ -56,7 +59,10 @@ impl Caretaker {
                 drop(line);
                 match fork() {
                     Ok(Fork::Parent(_)) => exit_now(0), // and so the caretaker is init's child
-                    Ok(Fork::Child) => care(name, owner, theirs, pid_file, sockets),
+                    Ok(Fork::Child) => {
+                        titles.show(Charge(pid_file, sockets));
+                        care(name, owner, theirs, pid_file, sockets)
+                    }
                     Err(_) => 1,
                 }
             }),
@@ -109,6 +115,19 @@ fn care(
     estate.remove_sockets();
     estate.remove_pid_file();
     0
+}
+
+/// What the title says: `caretaker of /run/echod.pid, /run/echod.sock`
+struct Charge<'p>(Option<&'p Path>, &'p [PathBuf]);
+
+impl fmt::Display for Charge<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("caretaker of")?;
+        let paths = self.0.into_iter().chain(self.1.iter().map(PathBuf::as_path));
+        (0..).zip(paths).try_for_each(|(n, path)| {
+            write!(f, "{}{}", if n == 0 { " " } else { ", " }, path.display())
+        })
+    }
 }
 
 /// All that a server leaves behind.

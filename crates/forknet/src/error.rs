@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use nix::errno::Errno;
 
+use crate::logging;
+
 /// Why a program ends without having done its work.
 #[derive(Debug)]
 pub enum Error {
@@ -92,6 +94,9 @@ pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCo
             ExitCode::from(2)
         }
         Err(error) => {
+            if logging::is_in_syslog() {
+                log::error!("{error}");
+            }
             complain(&format!("{name}: {error}"));
             ExitCode::FAILURE
         }
@@ -100,7 +105,7 @@ pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCo
 
 /// Standard error may be the client's own socket under inetd: then there is nobody to complain to.
 fn complain(text: &str) {
-    if !crate::logging::stderr_is_the_client() {
+    if !logging::stderr_is_the_client() {
         let _nobody_left_to_tell = writeln!(io::stderr(), "{text}");
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! ```no_run
 //! # const SERVICE: forknet::Service = forknet::Service { name: "x", about: "", port: 7,
-//! #     idle: std::time::Duration::from_secs(1), root: forknet::RootPolicy::Nobody };
+//! #     idle: std::time::Duration::from_secs(1), root: forknet::RootPolicy::Nobody,
+//! #     facility: forknet::Facility::Daemon };
 //! # fn run(args: Vec<std::ffi::OsString>) -> forknet::Result<()> {
 //! let line = forknet::command_line(&SERVICE, |_own_options| (), args)?;
 //! let mut server = forknet::Server::new(&SERVICE, line.server)?;
@@ -18,6 +19,7 @@
 #![allow(unsafe_code)] // the one crate that may; every block states the invariant that makes it sound
 
 mod accept;
+mod accounts;
 mod caretaker;
 mod children;
 mod chroot;
@@ -43,6 +45,7 @@ mod rw;
 mod scoreboard;
 mod server;
 mod signals;
+mod syslog;
 mod systemd;
 mod title;
 mod transcript;
@@ -50,6 +53,7 @@ mod ucspi;
 mod usage;
 
 pub use accept::Peer;
+pub use accounts::own_name;
 pub use connect::connect;
 pub use endpoint::Endpoint;
 pub use error::{Error, Result, main, reason};
@@ -63,5 +67,6 @@ pub use remote::Remote;
 pub use rw::Connection;
 pub use scoreboard::Progress;
 pub use server::{Client, Server};
+pub use syslog::Facility;
 pub use title::{Title, in_title};
 pub use transcript::{Transcript, printable};

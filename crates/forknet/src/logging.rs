@@ -1,7 +1,9 @@
-//! The log: one line an event, to standard error, written with one write(2).
+//! The log: one line an event, to standard error, written with one write(2), or to syslog(3).
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use env_logger::{Builder, Target};
 use log::LevelFilter;
@@ -10,30 +12,97 @@ use nix::sys::stat::fstat;
 
 use crate::error::{Error, Result};
 use crate::inherit::same_file;
+use crate::syslog::{self, Facility, Syslog};
 
-/// How long a line waits, in milliseconds, for a pipe that is full or a terminal that was stopped.
-const PATIENCE: u16 = 500;
+/// How long a line waits for a pipe that is full, a terminal that was stopped, or a syslogd that
+/// stands still.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Starts the log of a program. `RUST_LOG` wins over `level`.
+/// The way to syslogd, under `--syslog`.
+static SYSLOG: Mutex<Option<Syslog>> = Mutex::new(None);
+
+/// Starts the log of a program, on standard error or under a facility of syslog(3). `RUST_LOG` wins
+/// over `level`.
 ///
 /// A line reads `2026-01-31T12:00:00.000Z INFO echod[4242]: listening on 127.0.0.1:7`.
-/// Under inetd standard error can be the client's own socket; then nothing is logged, because the
-/// client would get to read it.
-pub(crate) fn start(name: &'static str, level: LevelFilter, inetd: bool) -> Result<()> {
+/// Under inetd standard error can be the client's own socket; then nothing is logged there, because
+/// the client would get to read it.
+pub(crate) fn start(
+    name: &'static str,
+    level: LevelFilter,
+    inetd: bool,
+    facility: Option<Facility>,
+) -> Result<()> {
     let mut builder = Builder::new();
-    if inetd && stderr_is_the_client() {
+    if inetd && facility.is_none() && stderr_is_the_client() {
         builder.filter_level(LevelFilter::Off);
     } else if std::env::var_os("RUST_LOG").is_some() {
         builder.parse_default_env();
     } else {
         builder.filter_level(level);
     }
+    match facility {
+        Some(facility) => to_syslog(&mut builder, name, facility),
+        None => to_stderr(&mut builder, name),
+    }
+    builder.try_init().map_err(|e| Error::Io { what: "log".into(), source: io::Error::other(e) })
+}
+
+fn to_stderr(builder: &mut Builder, name: &'static str) {
     builder.target(Target::Pipe(Box::new(StandardError { is_stuck: false })));
     builder.format(move |line, record| {
         let (now, pid) = (line.timestamp_millis(), std::process::id());
         writeln!(line, "{now} {} {name}[{pid}]: {}", record.level(), record.args())
     });
-    builder.try_init().map_err(|e| Error::Io { what: "log".into(), source: io::Error::other(e) })
+}
+
+/// A panic is told there too: its own place, standard error, is /dev/null in a daemon.
+fn to_syslog(builder: &mut Builder, name: &'static str, facility: Facility) {
+    syslog::timestamp(SystemTime::now()); // reads the time zone, which chroot(2) would hide
+    *syslog() = Some(Syslog::new(syslog::SOCKET.into()));
+    builder.target(Target::Pipe(Box::new(ToSyslog)));
+    builder.format(move |line, record| {
+        let (level, pid) = (record.level(), std::process::id());
+        line.write_all(syslog::line(facility, level, name, pid, record.args()).as_bytes())
+    });
+    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+}
+
+fn syslog() -> MutexGuard<'static, Option<Syslog>> {
+    SYSLOG.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// True under `--syslog`.
+pub(crate) fn is_in_syslog() -> bool {
+    syslog().is_some()
+}
+
+/// Finds syslogd, where that is wanted: while its socket can be seen still, and not before the
+/// descriptors that the program was started with are known. Says so on standard error if it is not
+/// there; it is looked for again with every line.
+pub(crate) fn find_syslogd(name: &str) {
+    let mut syslog = syslog();
+    let Some(syslog) = syslog.as_mut() else { return };
+    syslog.connect();
+    if let Some(complaint) = syslog.complaint()
+        && !stderr_is_the_client()
+    {
+        let line = format!("{name}: {complaint}\n");
+        let _nobody_reads = StandardError { is_stuck: false }.write(line.as_bytes());
+    }
+}
+
+/// The lines of [`SYSLOG`].
+struct ToSyslog;
+
+impl Write for ToSyslog {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        syslog().as_mut().map_or(Ok(line.len()), |syslog| syslog.write(line))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Standard error for a server that must not stand still because nobody reads its log: when there
@@ -46,7 +115,11 @@ impl Write for StandardError {
     /// Lines are shorter than PIPE_BUF: what poll(2) calls writable takes one without blocking.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut stderr = io::stderr();
-        let patience = if self.is_stuck { PollTimeout::ZERO } else { PATIENCE.into() };
+        let patience = if self.is_stuck {
+            PollTimeout::ZERO
+        } else {
+            PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO)
+        };
         let ready = poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], patience);
         self.is_stuck = ready == Ok(0);
         if self.is_stuck { Ok(line.len()) } else { stderr.write(line) }

@@ -13,6 +13,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::logging;
 use crate::signals::Signals;
+use crate::syslog::Facility;
 use crate::usage;
 
 /// Clients served at once unless `--max-clients` says otherwise.
@@ -38,6 +39,8 @@ pub struct Service {
     pub idle: Duration,
     /// What happens when root starts the daemon without `--user`.
     pub root: RootPolicy,
+    /// Under what `--syslog` logs.
+    pub facility: Facility,
 }
 
 /// What happens when root starts a daemon without saying `--user`.
@@ -119,7 +122,8 @@ fn parse_line(
     let matches = parse(service.name, &usage, &mut options, args)?;
     free_arguments(&matches, &[])?;
     let server = read(service, &matches)?;
-    logging::start(service.name, level(&matches), server.inetd)?;
+    let facility = server.syslog.then_some(service.facility);
+    logging::start(service.name, level(&matches), server.inetd, facility)?;
     if server.chroot.is_some() {
         // What the daemon's own options name is seen from the new root later.
         std::env::set_current_dir("/").map_err(Error::io("chdir /"))?;
@@ -305,6 +309,7 @@ mod tests {
         port: 7,
         idle: Duration::from_secs(60),
         root: RootPolicy::Nobody,
+        facility: Facility::Daemon,
     };
 
     fn options(args: &[&str]) -> Result<ServerOptions> {

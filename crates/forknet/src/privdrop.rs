@@ -1,13 +1,11 @@
 //! Becoming an ordinary user, for good.
 
-use std::ffi::CString;
-
 use log::{debug, info};
 use nix::unistd::{
-    Gid, Group, Uid, User, geteuid, getgrouplist, getgroups, getresgid, getresuid, setgroups,
-    setresgid, setresuid,
+    Gid, Uid, geteuid, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid,
 };
 
+use crate::accounts;
 use crate::error::{Error, Result};
 use crate::options::RootPolicy;
 
@@ -76,10 +74,9 @@ fn identity(text: &str) -> Result<Identity> {
         Some((user, group)) => (user, Some(group)),
         None => (text, None),
     };
-    let failed = || Error::os(format!("user {user}"));
-    let number = user.parse().ok().map(Uid::from_raw);
-    let entry = match (User::from_name(user).map_err(failed())?, number) {
-        (None, Some(uid)) => User::from_uid(uid).map_err(failed())?,
+    let number: Option<Uid> = user.parse().ok().map(Uid::from_raw);
+    let entry = match (accounts::user(|entry| entry.name == user)?, number) {
+        (None, Some(uid)) => accounts::user(|entry| entry.uid == uid)?,
         (entry, _) => entry,
     };
     let (name, uid, gid) = match (entry, number) {
@@ -88,15 +85,13 @@ fn identity(text: &str) -> Result<Identity> {
         (None, None) => return Err(Error::Refused(format!("user {user}: no such user"))),
     };
     let gid = group.map_or(Ok(gid), group_id)?;
-    let entry = CString::new(name.as_str()).map_err(|e| Error::Refused(e.to_string()))?;
-    let groups = getgrouplist(&entry, gid).map_err(Error::os(format!("user {name}: groups")))?;
+    let groups = accounts::groups_of(&name, gid)?;
     Ok(Identity { name, uid, gid, groups })
 }
 
 fn group_id(group: &str) -> Result<Gid> {
-    let entry = Group::from_name(group).map_err(Error::os(format!("group {group}")))?;
-    match (entry, group.parse::<u32>()) {
-        (Some(entry), _) => Ok(entry.gid),
+    match (accounts::group(group)?, group.parse::<u32>()) {
+        (Some(gid), _) => Ok(gid),
         (None, Ok(number)) => Ok(Gid::from_raw(number)),
         (None, Err(_)) => Err(Error::Refused(format!("group {group}: no such group"))),
     }
@@ -113,10 +108,11 @@ mod tests {
         let odd = identity("4242:17").unwrap();
         assert_eq!((odd.uid.as_raw(), odd.gid.as_raw()), (4242, 17));
         // A number is worth as much as the name; games, for one, is 5:60 on Debian.
-        let known = (1..100).filter_map(|uid| User::from_uid(Uid::from_raw(uid)).unwrap());
-        for entry in known {
-            let who = identity(&entry.uid.to_string()).unwrap();
-            assert_eq!((who.name, who.gid), (entry.name, entry.gid));
+        for uid in 1..100 {
+            let entry = accounts::user(|entry| entry.uid.as_raw() == uid).unwrap();
+            let who = identity(&uid.to_string()).unwrap();
+            let expected = entry.map_or((uid.to_string(), uid), |e| (e.name, e.gid.as_raw()));
+            assert_eq!((who.name, who.gid.as_raw()), expected);
         }
         assert!(identity("no-such-user-here").unwrap_err().to_string().contains("no such user"));
         assert!(identity("root:no-such-group").unwrap_err().to_string().contains("no such group"));

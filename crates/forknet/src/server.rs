@@ -20,6 +20,7 @@ use crate::error::{Error, Result, reason, strerror};
 use crate::fork::{EXIT_FAILED, EXIT_OK};
 use crate::inherit::{self, StandardInput};
 use crate::listen::Listener;
+use crate::logging;
 use crate::models::{self, datagram::Request};
 use crate::notify::Notifier;
 use crate::options::{ServerOptions, Service};
@@ -85,6 +86,7 @@ impl Server {
     pub fn new(service: &'static Service, options: ServerOptions) -> Result<Server> {
         let signals = Signals::block()?;
         let passed = systemd::passed_descriptors()?; // before any descriptor of our own
+        logging::find_syslogd(service.name);
         let notifier = Notifier::from_environment();
         signals::ignore_file_size_signal()?;
         let transcript = options.transcript.as_deref().map(Transcript::open).transpose()?;
@@ -203,7 +205,8 @@ impl Server {
         let sockets: Vec<_> = self.listeners.iter_mut().filter_map(Listener::entrust).collect();
         if self.pid_file.is_some() || !sockets.is_empty() {
             let pid_file = self.pid_file.as_mut().map(PidFile::entrust);
-            self.caretaker = Some(Caretaker::hire(self.service.name, pid_file, &sockets)?);
+            let name = self.service.name;
+            self.caretaker = Some(Caretaker::hire(name, self.titles, pid_file, &sockets)?);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use forknet::{Client, Error, Result, RootPolicy, Server, Service};
+use forknet::{Client, Error, Facility, Result, RootPolicy, Server, Service};
 use pop3d::authorization::Config;
 use pop3d::options;
 use pop3d::protocol::Protocol;
@@ -18,6 +18,7 @@ const SERVICE: Service = Service {
     port: 110,
     idle: Duration::from_secs(600), // RFC 1939 §3: ten minutes at least
     root: RootPolicy::Refuse,
+    facility: Facility::Mail,
 };
 
 fn main() -> ExitCode {

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use forknet::{RootPolicy, Server, Service};
+use forknet::{Facility, RootPolicy, Server, Service};
 use smtpd::options::{self, Config};
 use smtpd::session::smtp_session;
 
@@ -16,6 +16,7 @@ const SERVICE: Service = Service {
     port: 25,
     idle: Duration::from_secs(300), // RFC 5321 §4.5.3.2.7: five minutes at least
     root: RootPolicy::Refuse,
+    facility: Facility::Mail,
 };
 
 fn main() -> ExitCode {

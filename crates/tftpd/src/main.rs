@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use forknet::{Result, RootPolicy, Server, Service};
+use forknet::{Facility, Result, RootPolicy, Server, Service};
 use tftpd::options::{self, Config};
 use tftpd::packet::{self, Code};
 use tftpd::server::{answer, is_request};
@@ -16,6 +16,7 @@ const SERVICE: Service = Service {
     port: 69,
     idle: Duration::from_secs(30),
     root: RootPolicy::Nobody,
+    facility: Facility::Daemon,
 };
 
 fn main() -> ExitCode {

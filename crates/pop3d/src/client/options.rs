@@ -145,9 +145,7 @@ fn message(text: &str) -> Result<u64> {
 /// Who is at the keyboard.
 fn login_name() -> Option<String> {
     let named = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    named.filter(|name| !name.is_empty()).or_else(|| {
-        nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name)
-    })
+    named.filter(|name| !name.is_empty()).or_else(forknet::own_name)
 }
 
 #[cfg(test)]

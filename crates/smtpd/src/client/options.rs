@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use forknet::{Error, Remote, Result};
 use getopts::Matches;
-use nix::unistd::{Uid, User};
 
 use super::NAME;
 use crate::address::{self, Path, is_domain, is_literal};
@@ -102,8 +101,7 @@ fn mailbox(text: &str, helo: &str) -> Result<String> {
 }
 
 fn user_name() -> String {
-    let user = User::from_uid(Uid::current()).ok().flatten().map(|user| user.name);
-    user.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "nobody".into())
+    forknet::own_name().or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "nobody".into())
 }
 
 #[cfg(test)]
