@@ -15,6 +15,7 @@ const SERVICE: Service = Service {
     idle: Duration::from_secs(300),
     root: RootPolicy::Nobody,
     facility: Facility::Daemon,
+    memory: 128 << 20,
 };
 
 fn main() -> ExitCode {

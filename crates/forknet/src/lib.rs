@@ -6,7 +6,7 @@
 //! ```no_run
 //! # const SERVICE: forknet::Service = forknet::Service { name: "x", about: "", port: 7,
 //! #     idle: std::time::Duration::from_secs(1), root: forknet::RootPolicy::Nobody,
-//! #     facility: forknet::Facility::Daemon };
+//! #     facility: forknet::Facility::Daemon, memory: 64 << 20 };
 //! # fn run(args: Vec<std::ffi::OsString>) -> forknet::Result<()> {
 //! let line = forknet::command_line(&SERVICE, |_own_options| (), args)?;
 //! let mut server = forknet::Server::new(&SERVICE, line.server)?;
@@ -41,6 +41,7 @@ mod reaper;
 mod recvfrom;
 mod remote;
 mod reserve;
+mod rlimits;
 mod rw;
 mod scoreboard;
 mod server;

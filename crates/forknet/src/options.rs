@@ -41,6 +41,8 @@ pub struct Service {
     pub root: RootPolicy,
     /// Under what `--syslog` logs.
     pub facility: Facility,
+    /// Octets of address space that a process with one client may take.
+    pub memory: u64,
 }
 
 /// What happens when root starts a daemon without saying `--user`.
@@ -310,6 +312,7 @@ mod tests {
         idle: Duration::from_secs(60),
         root: RootPolicy::Nobody,
         facility: Facility::Daemon,
+        memory: 1 << 20,
     };
 
     fn options(args: &[&str]) -> Result<ServerOptions> {

@@ -29,6 +29,7 @@ use crate::privdrop;
 use crate::reaper::Reaper;
 use crate::recvfrom;
 use crate::reserve::Reserve;
+use crate::rlimits::{self, Needs};
 use crate::rw::Connection;
 use crate::signals::{self, Signals};
 use crate::systemd;
@@ -62,6 +63,8 @@ pub struct Server {
     pub end_idle_on_shutdown: bool,
     /// The slides' three reapers.
     pub reaper: Reaper,
+    /// Octets of the longest file that a client may make; the kernel is told too.
+    pub longest_file: Option<u64>,
     service: &'static Service,
     options: ServerOptions,
     signals: Signals,
@@ -96,6 +99,7 @@ impl Server {
             is_request: |_| true,
             end_idle_on_shutdown: false,
             reaper: Reaper::default(),
+            longest_file: None,
             service,
             options,
             signals,
@@ -216,6 +220,7 @@ impl Server {
     /// # Errors
     /// Only what makes serving impossible: a broken listener, no memory for the scoreboard.
     pub fn serve(mut self, session: impl Fn(&mut Client) -> io::Result<()>) -> Result<()> {
+        self.limit();
         if let Some((conn, peer)) = self.client.take() {
             return self.serve_one(conn, peer, session);
         }
@@ -227,7 +232,23 @@ impl Server {
     /// # Errors
     /// As [`Server::serve`].
     pub fn serve_datagrams(self, transfer: impl Fn(&mut Request) -> io::Result<()>) -> Result<()> {
+        self.limit();
         models::datagram::serve(Parent::new(self)?, transfer)
+    }
+
+    /// setrlimit, for this process and its children.
+    fn limit(&self) {
+        let options = &self.options;
+        let log = !options.daemon && !options.syslog && rlimits::grows(io::stderr());
+        let may_be_cut = !log && !self.transcript.as_ref().is_some_and(rlimits::grows);
+        let clients = if self.client.is_some() { 1 } else { options.max_clients as u64 };
+        rlimits::set(Needs {
+            clients,
+            processes: clients,
+            is_shared: false,
+            memory: self.service.memory,
+            file: self.longest_file.filter(|_| may_be_cut),
+        });
     }
 
     /// inetd's `nowait`: this process is the child already.

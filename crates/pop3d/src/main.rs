@@ -19,6 +19,7 @@ const SERVICE: Service = Service {
     idle: Duration::from_secs(600), // RFC 1939 §3: ten minutes at least
     root: RootPolicy::Refuse,
     facility: Facility::Mail,
+    memory: 512 << 20,
 };
 
 fn main() -> ExitCode {

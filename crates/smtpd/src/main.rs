@@ -17,6 +17,7 @@ const SERVICE: Service = Service {
     idle: Duration::from_secs(300), // RFC 5321 §4.5.3.2.7: five minutes at least
     root: RootPolicy::Refuse,
     facility: Facility::Mail,
+    memory: 512 << 20,
 };
 
 fn main() -> ExitCode {
@@ -34,6 +35,7 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
     server.busy = format!("421 4.3.2 {host} too many clients, try again later\r\n").into_bytes();
     server.unavailable = format!("421 4.3.2 {host} cannot serve now, try later\r\n").into_bytes();
     server.end_idle_on_shutdown = true;
+    server.longest_file = Some(config.max_size).filter(|size| *size > 0); // 0 is no limit
 
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p

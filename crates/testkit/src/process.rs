@@ -119,4 +119,14 @@ pub fn only_child(parent: i32) -> i32 {
     });
     assert_eq!(all.len(), 1, "children: {all:?}");
     all[0]
+/// The soft and the hard limit of a process, as /proc/PID/limits names them; none is unlimited.
+///
+/// # Panics
+/// The process is gone, or there is no such limit.
+#[must_use]
+pub fn limit_of(pid: i32, name: &str) -> [Option<u64>; 2] {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("a live process");
+    let line = limits.lines().find_map(|line| line.strip_prefix(name)).expect("a limit");
+    let mut values = line.split_whitespace().map(|value| value.parse().ok());
+    [values.next().unwrap(), values.next().unwrap()]
 }

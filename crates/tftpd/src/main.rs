@@ -17,6 +17,7 @@ const SERVICE: Service = Service {
     idle: Duration::from_secs(30),
     root: RootPolicy::Nobody,
     facility: Facility::Daemon,
+    memory: 128 << 20,
 };
 
 fn main() -> ExitCode {
@@ -30,6 +31,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
     server.busy = packet::error(Code::NotDefined, "Too many transfers, try again later");
     server.unavailable = packet::error(Code::NotDefined, "No process for the transfer");
     server.is_request = is_request;
+    server.longest_file = config.max_size;
     server.bind_datagram()?; //     socket, bind
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u

@@ -1,0 +1,78 @@
+//! `--chroot`, SIGHUP, limits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::os::unix::fs::chown;
+
+use common::{LETTER, Office, POP3D, make_maildir};
+use nix::sys::signal::Signal;
+use testkit::{Daemon, Peer, TempDir, children, command, limit_of, root_can_judge, run};
+
+#[test]
+fn users_and_mail_are_looked_for_inside_the_jail() {
+    if !root_can_judge() {
+        return;
+    }
+    let jail = TempDir::new();
+    make_maildir(&jail.path().join("mrose/Maildir"));
+    jail.file("mrose/Maildir/new/1.a.test", LETTER);
+    jail.file("users", "mrose:{PLAIN}tanstaaf:::Rose:/mrose:\n");
+    for part in ["mrose", "mrose/Maildir", "mrose/Maildir/new", "mrose/Maildir/cur"] {
+        chown(&jail.path().join(part), Some(65_534), Some(65_534)).unwrap();
+    }
+    let root = jail.path().to_str().unwrap();
+    let daemon = Daemon::start(POP3D, &["-u", "65534", "--chroot", root, "--users", "users"]);
+    let mut peer = Peer::connect(daemon.addr());
+    peer.expect("+OK ");
+    peer.ask("USER mrose", "+OK");
+    peer.ask("PASS tanstaaf", "+OK");
+    peer.ask("LIST 1", "+OK 1 ");
+    peer.ask("DELE 1", "+OK");
+    peer.ask("QUIT", "+OK");
+    assert!(testkit::names(&jail.path().join("mrose/Maildir/new")).is_empty());
+}
+
+#[test]
+fn a_users_file_that_is_not_in_the_jail_is_told_at_the_start() {
+    if !root_can_judge() {
+        return;
+    }
+    let (jail, outside) = (TempDir::new(), TempDir::new());
+    let users = outside.file("users", "").display().to_string();
+    let root = jail.path().to_str().unwrap();
+    let args = ["-u", "65534", "-l", "127.0.0.1:0", "--chroot", root, "--users", &users];
+    for args in [&args[..], &[&["-d"][..], &args].concat()] {
+        let failed = run(command(POP3D, args), b"");
+        assert_eq!(failed.status.code(), Some(1));
+        let said = String::from_utf8(failed.stderr).unwrap();
+        assert!(said.ends_with(&format!("users {users}: No such file or directory\n")), "{said}");
+    }
+}
+
+#[test]
+fn case_18_after_sighup_a_new_user_gets_in_and_the_others_session_goes_on() {
+    let office = Office::new(&[LETTER]);
+    let mut rose = office.mrose();
+    let home = office.path("levy").display().to_string();
+    make_maildir(&office.path("levy/Maildir"));
+    let users = std::fs::read_to_string(office.path("users")).unwrap();
+    office.dir.file("users.new", format!("{users}levy:{{PLAIN}}x:::Levy:{home}:\n"));
+    std::fs::rename(office.path("users.new"), office.path("users")).unwrap();
+    office.daemon.signal(Signal::SIGHUP);
+    office.daemon.wait_log("SIGHUP");
+    let mut levy = office.client();
+    levy.ask("USER levy", "+OK");
+    levy.ask("PASS x", "+OK");
+    rose.ask("STAT", "+OK 1 22");
+    rose.ask("QUIT", "+OK");
+}
+
+#[test]
+fn a_session_leaves_no_core_with_passwords_in_it_and_its_memory_is_bounded() {
+    let office = Office::new(&[LETTER]);
+    let _rose = office.mrose();
+    let child = children(office.daemon.pid())[0];
+    assert_eq!(limit_of(child, "Max core file size"), [Some(0); 2]);
+    assert!(limit_of(child, "Max address space")[1].unwrap() < 1 << 30);
+}

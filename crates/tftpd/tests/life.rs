@@ -1,0 +1,82 @@
+//! `--chroot`, SIGHUP, limits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod udp;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use nix::sys::signal::Signal;
+use testkit::{Daemon, TempDir, children, command, file_of_descriptor, limit_of};
+use testkit::{root_can_judge, run, wait_until};
+use udp::{Served, Udp, ack, data, rrq};
+
+const TFTPD: &str = env!("CARGO_BIN_EXE_tftpd");
+
+#[test]
+fn the_root_is_looked_for_inside_the_jail_even_through_links() {
+    if !root_can_judge() {
+        return;
+    }
+    let jail = TempDir::new();
+    fs::create_dir(jail.path().join("files")).unwrap();
+    jail.file("files/x", "hello");
+    symlink("/files", jail.path().join("link")).unwrap(); // there is no such folder outside
+    symlink("/etc", jail.path().join("out")).unwrap();
+    let chroot = jail.path().to_str().unwrap();
+    for root in ["/files", "files", "/link", "/../files"] {
+        let args = ["-u", "nobody", "--chroot", chroot, "--root", root];
+        let daemon = Daemon::start(TFTPD, &args);
+        let mut peer = Udp::new(daemon.addr());
+        peer.send(rrq(b"x", "octet"));
+        peer.expect(data(1, b"hello"));
+        peer.send(ack(1));
+        let held = (0..64).filter_map(|fd| file_of_descriptor(daemon.pid(), fd));
+        for folder in held.filter(|file| file.is_dir()) {
+            assert!(folder.starts_with(jail.path()), "{folder:?} is outside");
+        }
+    }
+    for (root, why) in [("/out", "No such file"), ("/nowhere", "No such file")] {
+        let args = ["-u", "nobody", "-l", "127.0.0.1:0", "--chroot", chroot, "--root", root];
+        let said = String::from_utf8(run(command(TFTPD, &args), b"").stderr).unwrap();
+        assert!(said.starts_with(&format!("tftpd: root {root}: {why}")), "{said}");
+    }
+}
+
+#[test]
+fn case_18_sighup_keeps_the_socket_and_the_transfer_and_the_next_client_sees_the_new_file() {
+    let served = Served::with(&[]);
+    let socket = || (3..10).filter_map(|fd| file_of_descriptor(served.daemon.pid(), fd));
+    let before: Vec<_> = socket().collect();
+    served.write("x", &"a".repeat(512));
+    let mut first = served.peer();
+    first.send(rrq(b"x", "octet"));
+    first.expect(data(1, &[b'a'; 512]));
+    served.daemon.signal(Signal::SIGHUP);
+    served.daemon.wait_log("SIGHUP");
+    assert_eq!(socket().collect::<Vec<_>>(), before);
+    served.write("y", "new");
+    let mut second = served.peer();
+    second.send(rrq(b"y", "octet"));
+    second.expect(data(1, b"new"));
+    second.send(ack(1));
+    first.send(ack(1));
+    first.expect(data(2, b""));
+    first.send(ack(2));
+}
+
+#[test]
+fn an_upload_cannot_grow_much_over_max_size_whatever_the_code_does() {
+    for (more, expected) in [(&["--max-size", "4096"][..], Some(4096 + (1 << 20))), (&[], None)] {
+        let served = Served::with(more);
+        served.write("x", &"a".repeat(512));
+        let mut peer = served.peer();
+        peer.send(rrq(b"x", "octet"));
+        peer.expect(data(1, &[b'a'; 512]));
+        wait_until("there is a child", || !children(served.daemon.pid()).is_empty());
+        let child = children(served.daemon.pid())[0];
+        assert_eq!(limit_of(child, "Max file size"), [expected; 2]);
+        assert_eq!(limit_of(child, "Max core file size"), [Some(0); 2]);
+        assert!(limit_of(child, "Max address space")[1].unwrap() < 1 << 30);
+    }
+}
