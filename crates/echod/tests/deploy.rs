@@ -18,7 +18,7 @@ use nix::unistd::{Pid, geteuid};
 use testkit::{Peer, TempDir, children, command, file_of_descriptor, run, state, wait_until};
 
 #[test]
-fn the_pid_file_names_the_server_is_locked_and_goes_with_it() {
+fn case_19_the_pid_file_names_the_server_is_locked_and_goes_with_it() {
     let dir = TempDir::new();
     let path = dir.path().join("echod.pid");
     let file = path.to_str().unwrap();
@@ -35,7 +35,7 @@ fn the_pid_file_names_the_server_is_locked_and_goes_with_it() {
 }
 
 #[test]
-fn a_daemon_has_its_own_session_and_its_starter_returns_once_it_listens() {
+fn case_20_a_daemon_has_its_own_session_and_its_starter_returns_once_it_listens() {
     let dir = TempDir::new();
     let (pid_file, socket) = (dir.path().join("pid"), dir.path().join("sock"));
     let listen = format!("unix:{}", socket.display());
@@ -63,7 +63,7 @@ fn a_daemon_has_its_own_session_and_its_starter_returns_once_it_listens() {
 }
 
 #[test]
-fn a_daemon_that_cannot_listen_says_so_to_its_starter() {
+fn case_20_a_daemon_that_cannot_listen_says_so_to_its_starter() {
     let dir = TempDir::new();
     let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = occupied.local_addr().unwrap().to_string();
@@ -155,7 +155,7 @@ fn client_n_plus_1_is_closed_with_an_end_of_file_until_a_place_is_free() {
 }
 
 #[test]
-fn root_serves_as_nobody_or_as_told() {
+fn case_28_root_serves_as_nobody_or_as_told() {
     if !geteuid().is_root() {
         // An ordinary user cannot become another one: that must be an error that says so.
         let failed = run(Command::new(ECHOD), b"");
@@ -168,14 +168,20 @@ fn root_serves_as_nobody_or_as_told() {
     }
     for user in ["nobody", "65534", "65534:65534"] {
         let daemon = echod(&["-u", user]);
-        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-        let ids = |name: &str| {
-            let line = status.lines().find(|l| l.starts_with(name)).unwrap().to_owned();
-            line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
-        };
-        assert_eq!(ids("Uid:"), ["65534"; 4]);
-        assert_eq!(ids("Gid:"), ["65534"; 4]);
-        assert!(ids("Groups:").iter().all(|group| group == "65534"));
+        let _client = talk(daemon.addr());
+        for pid in children(daemon.pid()).into_iter().chain([daemon.pid()]) {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let ids = |name: &str| {
+                let line = status.lines().find(|l| l.starts_with(name)).unwrap().to_owned();
+                line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
+            };
+            assert_eq!(ids("Uid:"), ["65534"; 4]); // real, effective, saved, file system
+            assert_eq!(ids("Gid:"), ["65534"; 4]);
+            assert!(ids("Groups:").iter().all(|group| group == "65534"));
+            for set in ["CapPrm:", "CapEff:", "CapInh:", "CapAmb:"] {
+                assert_eq!(ids(set), ["0000000000000000"], "{set}");
+            }
+        }
     }
     let mut unsaid = Command::new(ECHOD);
     let mut child = unsaid.args(["-l", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();

@@ -4,7 +4,9 @@
 mod common;
 
 use std::fs::OpenOptions;
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -13,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use common::{ECHOD, echod, talk};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use testkit::{
-    Daemon, TempDir, children, command, descriptors, file_of_descriptor, run, sockets_in, state,
-    wait_child, wait_until,
+    Daemon, TempDir, children, command, descriptors, file_of_descriptor, names, run, sockets_in,
+    state, wait_child, wait_until,
 };
 
 /// Runs echod where it must end by itself.
@@ -67,7 +69,7 @@ fn sigterm_ends_an_idle_server_within_a_second() {
 }
 
 #[test]
-fn sigterm_while_busy_stops_listening_at_once_and_lets_the_session_end() {
+fn case_17_sigterm_while_busy_stops_listening_at_once_and_lets_the_session_end() {
     let mut daemon = echod(&[]);
     let mut peer = talk(daemon.addr());
     daemon.signal(Signal::SIGTERM);
@@ -79,7 +81,7 @@ fn sigterm_while_busy_stops_listening_at_once_and_lets_the_session_end() {
 }
 
 #[test]
-fn past_its_grace_no_child_is_left_behind() {
+fn case_17_past_its_grace_no_child_is_left_behind() {
     let mut daemon = echod(&["--grace", "0.2"]);
     let (_talking, mut stopped) = (talk(daemon.addr()), talk(daemon.addr()));
     let pids = children(daemon.pid());
@@ -141,6 +143,31 @@ fn sigterm_during_the_start_waits_and_then_ends_the_server_in_order() {
     drop(reader);
 }
 
+/// Before the program has come to blocking SIGTERM, it kills: then nothing may have begun yet. Later
+/// it waits, and ends the server in order.
+#[test]
+fn sigterm_at_any_instant_of_the_start_leaves_nothing_behind() {
+    let dir = TempDir::new();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (pid_file, socket) = (path("pid"), format!("unix:{}", path("sock")));
+    let args = ["-p", &pid_file, "-l", &socket, "-l", "127.0.0.1:0"];
+    let as_nobody = [&args[..], &["-u", "nobody"]].concat();
+    for round in 0..200_u64 {
+        let with_caretaker = geteuid().is_root() && round % 2 == 0;
+        let args = if with_caretaker { &as_nobody[..] } else { &args };
+        let mut child = command(ECHOD, args).stderr(Stdio::piped()).spawn().unwrap();
+        thread::sleep(Duration::from_micros(round * 20)); // the instant
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+        let status = wait_child(&mut child, "the server ends");
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        let in_order = status.code() == Some(0) && said.ends_with("stopped\n");
+        let before_all = status.signal() == Some(Signal::SIGTERM as i32) && said.is_empty();
+        assert!(in_order || before_all, "round {round}: {status} {said}");
+        assert_eq!(names(dir.path()), [""; 0], "round {round}: {status} {said}");
+    }
+}
+
 /// A mask of signals as /proc/PID/status shows it; signal N is bit N-1.
 fn signal_mask(pid: i32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -149,7 +176,7 @@ fn signal_mask(pid: i32, name: &str) -> u64 {
 }
 
 #[test]
-fn sighup_keeps_listener_and_sessions() {
+fn case_18_sighup_keeps_listener_and_sessions() {
     let daemon = echod(&[]);
     let mut peer = talk(daemon.addr());
     let listener = |d: &Daemon| (3..10).find_map(|fd| socket_of(d.pid(), fd)).unwrap();
