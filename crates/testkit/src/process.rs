@@ -119,6 +119,8 @@ pub fn only_child(parent: i32) -> i32 {
     });
     assert_eq!(all.len(), 1, "children: {all:?}");
     all[0]
+}
+
 /// The soft and the hard limit of a process, as /proc/PID/limits names them; none is unlimited.
 ///
 /// # Panics
