@@ -16,8 +16,8 @@ pub use daemon::{Daemon, command, run, wait_child};
 pub use manual::{check_help, check_page, check_usage};
 pub use peer::Peer;
 pub use process::{
-    children, descriptors, file_of_descriptor, limit_of, only_child, peak_memory, sockets_in, state,
-    title, wait_title, zombies,
+    children, descriptors, file_of_descriptor, limit_of, only_child, peak_memory, sockets_in,
+    state, title, wait_title, zombies,
 };
 pub use tempdir::{TempDir, names};
 
