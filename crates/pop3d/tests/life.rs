@@ -19,7 +19,7 @@ fn users_and_mail_are_looked_for_inside_the_jail() {
     jail.file("mrose/Maildir/new/1.a.test", LETTER);
     jail.file("users", "mrose:{PLAIN}tanstaaf:::Rose:/mrose:\n");
     for part in ["mrose", "mrose/Maildir", "mrose/Maildir/new", "mrose/Maildir/cur"] {
-        chown(&jail.path().join(part), Some(65_534), Some(65_534)).unwrap();
+        chown(jail.path().join(part), Some(65_534), Some(65_534)).unwrap();
     }
     let root = jail.path().to_str().unwrap();
     let daemon = Daemon::start(POP3D, &["-u", "65534", "--chroot", root, "--users", "users"]);

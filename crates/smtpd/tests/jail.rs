@@ -27,7 +27,7 @@ fn letters_arrive_inside_the_jail_with_the_time_zone_from_outside() {
     let (jail, outside) = (TempDir::new(), TempDir::new());
     jail.file("users", "levy:{PLAIN}x:::Levy:/levy:\n");
     std::fs::create_dir(jail.path().join("levy")).unwrap();
-    chown(&jail.path().join("levy"), Some(65_534), Some(65_534)).unwrap();
+    chown(jail.path().join("levy"), Some(65_534), Some(65_534)).unwrap();
     let mut smtpd = Command::new(SMTPD);
     smtpd.env("TZ", zone(&outside));
     let root = jail.path().to_str().unwrap();
