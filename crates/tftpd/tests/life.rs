@@ -48,7 +48,7 @@ fn case_18_sighup_keeps_the_socket_and_the_transfer_and_the_next_client_sees_the
     let served = Served::with(&[]);
     let socket = || (3..10).filter_map(|fd| file_of_descriptor(served.daemon.pid(), fd));
     let before: Vec<_> = socket().collect();
-    served.write("x", &"a".repeat(512));
+    served.write("x", "a".repeat(512));
     let mut first = served.peer();
     first.send(rrq(b"x", "octet"));
     first.expect(data(1, &[b'a'; 512]));
@@ -69,7 +69,7 @@ fn case_18_sighup_keeps_the_socket_and_the_transfer_and_the_next_client_sees_the
 fn an_upload_cannot_grow_much_over_max_size_whatever_the_code_does() {
     for (more, expected) in [(&["--max-size", "4096"][..], Some(4096 + (1 << 20))), (&[], None)] {
         let served = Served::with(more);
-        served.write("x", &"a".repeat(512));
+        served.write("x", "a".repeat(512));
         let mut peer = served.peer();
         peer.send(rrq(b"x", "octet"));
         peer.expect(data(1, &[b'a'; 512]));
