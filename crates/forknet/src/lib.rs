@@ -30,6 +30,8 @@ mod endpoint;
 mod error;
 mod fork;
 mod inherit;
+mod ledger;
+mod lines;
 mod listen;
 mod logging;
 mod models;

@@ -1,17 +1,16 @@
-//! The log: one line an event, to standard error, written with one write(2), or to syslog(3).
+//! The log: one line an event, to standard error or to syslog(3).
 
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use env_logger::{Builder, Target};
-use log::LevelFilter;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use log::{LevelFilter, Log, Metadata, Record, SetLoggerError};
 use nix::sys::stat::fstat;
 
 use crate::error::{Error, Result};
 use crate::inherit::same_file;
+use crate::lines::{self, Utc};
 use crate::syslog::{self, Facility, Syslog};
 
 /// How long a line waits for a pipe that is full, a terminal that was stopped, or a syslogd that
@@ -41,19 +40,21 @@ pub(crate) fn start(
     } else {
         builder.filter_level(level);
     }
-    match facility {
-        Some(facility) => to_syslog(&mut builder, name, facility),
+    let started = match facility {
+        Some(facility) => {
+            to_syslog(&mut builder, name, facility);
+            builder.try_init()
+        }
         None => to_stderr(&mut builder, name),
-    }
-    builder.try_init().map_err(|e| Error::Io { what: "log".into(), source: io::Error::other(e) })
+    };
+    started.map_err(|e| Error::Io { what: "log".into(), source: io::Error::other(e) })
 }
 
-fn to_stderr(builder: &mut Builder, name: &'static str) {
-    builder.target(Target::Pipe(Box::new(StandardError { is_stuck: false })));
-    builder.format(move |line, record| {
-        let (now, pid) = (line.timestamp_millis(), std::process::id());
-        writeln!(line, "{now} {} {name}[{pid}]: {}", record.level(), record.args())
-    });
+fn to_stderr(builder: &mut Builder, name: &'static str) -> std::result::Result<(), SetLoggerError> {
+    lines::start();
+    let filter = builder.build();
+    log::set_max_level(filter.filter());
+    log::set_boxed_logger(Box::new(ToStandardError { name, filter }))
 }
 
 /// A panic is told there too: its own place, standard error, is /dev/null in a daemon.
@@ -87,8 +88,7 @@ pub(crate) fn find_syslogd(name: &str) {
     if let Some(complaint) = syslog.complaint()
         && !stderr_is_the_client()
     {
-        let line = format!("{name}: {complaint}\n");
-        let _nobody_reads = StandardError { is_stuck: false }.write(line.as_bytes());
+        lines::line(format_args!("{name}: {complaint}\n"));
     }
 }
 
@@ -105,28 +105,28 @@ impl Write for ToSyslog {
     }
 }
 
-/// Standard error for a server that must not stand still because nobody reads its log: when there
-/// is no room for a line in time it is lost, and so are, at once, those that follow until there is.
-struct StandardError {
-    is_stuck: bool,
+/// Which lines are wanted is env_logger's business; the lines themselves go their own way, for
+/// env_logger's would lead through pages that are copied after a fork.
+struct ToStandardError {
+    name: &'static str,
+    filter: env_logger::Logger,
 }
 
-impl Write for StandardError {
-    /// Lines are shorter than PIPE_BUF: what poll(2) calls writable takes one without blocking.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut stderr = io::stderr();
-        let patience = if self.is_stuck {
-            PollTimeout::ZERO
-        } else {
-            PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO)
-        };
-        let ready = poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], patience);
-        self.is_stuck = ready == Ok(0);
-        if self.is_stuck { Ok(line.len()) } else { stderr.write(line) }
+impl Log for ToStandardError {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.filter.enabled(metadata)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(()) // standard error has no buffer
+    fn log(&self, record: &Record<'_>) {
+        if self.filter.matches(record) {
+            let (now, pid) = (Utc(SystemTime::now()), std::process::id());
+            let (level, name, text) = (record.level(), self.name, record.args());
+            lines::line(format_args!("{now} {level} {name}[{pid}]: {text}\n"));
+        }
+    }
+
+    fn flush(&self) {
+        lines::write_out();
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use crate::ledger::LEDGER;
+
 /// The slides' three reapers. Only `waitpid` is right; the others are there to be seen with `ps`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reaper {
@@ -18,7 +20,7 @@ pub enum Reaper {
 }
 
 /// How many ended children the handler can note before the loop has read them.
-const TABLE_SIZE: usize = 256;
+const TABLE_SIZE: usize = 128;
 
 /// On the slide the handler prints, which took long enough for the other children of a burst to end
 /// meanwhile: their signals became one. Ours is too quick for that, so `--reap wait` takes its time
@@ -37,8 +39,17 @@ pub(crate) struct Ended {
 /// What the handler leaves for the loop. The handler runs only while the parent waits in ppoll and
 /// the loop reads only outside of it, so the two never meet; atomics make that visible to the
 /// compiler, not to another thread.
-static TABLE: [AtomicU64; TABLE_SIZE] = [const { AtomicU64::new(0) }; TABLE_SIZE];
-static NOTED: AtomicUsize = AtomicUsize::new(0);
+pub(crate) struct Noted {
+    count: AtomicUsize,
+    table: [AtomicU64; TABLE_SIZE],
+}
+
+impl Noted {
+    /// An empty table.
+    pub(crate) const fn nobody() -> Noted {
+        Noted { count: AtomicUsize::new(0), table: [const { AtomicU64::new(0) }; TABLE_SIZE] }
+    }
+}
 
 /// Slide "Final (correct) Version of sig_chld": signals are not queued, so one signal may stand
 /// for many children; wait for all of them, without blocking.
@@ -60,7 +71,7 @@ pub(crate) fn sig_chld_wait() {
 }
 
 fn table_is_full() -> bool {
-    NOTED.load(Relaxed) == TABLE_SIZE
+    LEDGER.ended.count.load(Relaxed) == TABLE_SIZE
 }
 
 /// Takes one ended child off the process table and notes it; false when there was none.
@@ -71,13 +82,13 @@ fn note_one() -> bool {
     if pid <= 0 {
         return false;
     }
-    let free = NOTED.load(Relaxed);
-    if let Some(entry) = TABLE.get(free) {
+    let free = LEDGER.ended.count.load(Relaxed);
+    if let Some(entry) = LEDGER.ended.table.get(free) {
         entry.store(
             u64::from(pid.cast_unsigned()) << 32 | u64::from(status.cast_unsigned()),
             Relaxed,
         );
-        NOTED.store(free + 1, Relaxed);
+        LEDGER.ended.count.store(free + 1, Relaxed);
     }
     true
 }
@@ -85,12 +96,12 @@ fn note_one() -> bool {
 /// Hands every noted child to `each` and empties the table. When the table was full there may be
 /// more children: the reaper runs again, here, until it finds room and nobody left.
 pub(crate) fn collect(kind: Reaper, mut each: impl FnMut(Ended)) {
-    if kind == Reaper::Wait && NOTED.load(Relaxed) > 0 {
+    if kind == Reaper::Wait && LEDGER.ended.count.load(Relaxed) > 0 {
         std::thread::sleep(SLOW_HANDLER);
     }
     loop {
-        let noted = NOTED.swap(0, Relaxed);
-        for entry in TABLE.iter().take(noted) {
+        let noted = LEDGER.ended.count.swap(0, Relaxed);
+        for entry in LEDGER.ended.table.iter().take(noted) {
             let entry = entry.load(Relaxed);
             each(Ended { pid: (entry >> 32) as i32, status: entry as u32 as i32 });
         }

@@ -19,6 +19,7 @@ use crate::daemonize::{self, Starter};
 use crate::error::{Error, Result, reason, strerror};
 use crate::fork::{EXIT_FAILED, EXIT_OK};
 use crate::inherit::{self, StandardInput};
+use crate::lines;
 use crate::listen::Listener;
 use crate::logging;
 use crate::models::{self, datagram::Request};
@@ -414,6 +415,7 @@ impl Parent {
     /// First thing in a child: default signals, and none of the parent's descriptors. What is left
     /// is the one that tells of a shutdown.
     pub(crate) fn become_child(&mut self) -> Option<OwnedFd> {
+        lines::of_a_child();
         if let Err(errno) = self.signals.restore() {
             warn!("sigaction: {}", strerror(errno));
         }

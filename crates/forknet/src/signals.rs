@@ -14,6 +14,7 @@ use nix::sys::time::TimeSpec;
 use signal_hook::low_level::register;
 
 use crate::error::{Error, Result};
+use crate::lines;
 use crate::reaper::Reaper;
 
 /// The signals that the parent knows; a child gets their default dispositions back.
@@ -76,6 +77,7 @@ impl Signals {
     /// load the listener is always ready, and SIGTERM and SIGCHLD would wait for ever; so such a
     /// round ends with a ppoll on nothing, which lets them in.
     pub(crate) fn wait(&self, fds: &mut [PollFd<'_>], timeout: Option<TimeSpec>) -> Result<bool> {
+        lines::write_out(); // before a wait that may be long
         match ppoll(fds, timeout, Some(self.open)) {
             Ok(0) | Err(Errno::EINTR) => return Ok(false),
             Err(errno) => return Err(Error::os("ppoll")(errno)),
@@ -112,8 +114,7 @@ impl Signals {
     }
 }
 
-/// True once after the flag was set. A flag that is not is only read: a page that
-/// the parent writes to must be copied first while it has children.
+/// True once after the flag was set. A flag that is not is only read: see `ledger.rs`.
 fn taken(flag: &AtomicBool) -> bool {
     flag.load(Relaxed) && flag.swap(false, Relaxed)
 }

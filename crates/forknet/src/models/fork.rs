@@ -10,6 +10,7 @@ use crate::accept::{Peer, Verdict, accept, verdict};
 use crate::drain::drain;
 use crate::error::{Error, Result, strerror};
 use crate::fork::{Fork, child, fork};
+use crate::lines;
 use crate::rw::{Connection, refuse};
 use crate::scoreboard::Progress;
 use crate::server::{Client, Parent, one_client};
@@ -20,6 +21,7 @@ pub(crate) fn serve(
     mut parent: Parent,
     session: impl Fn(&mut Client) -> io::Result<()>,
 ) -> Result<()> {
+    let _kept = lines::collect(); // written before each wait
     loop {
         let ready = parent.wait()?; // ppoll: the only place where signals come in
         if parent.must_stop() {
