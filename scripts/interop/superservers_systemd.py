@@ -214,6 +214,12 @@ def verify(lab):
     same(theirs, [], "complaints")
 
 
+@test("docs/deploy/systemd/tftpd.service: openat2 is left, which RestrictSUIDSGID= would take")
+def openat2(lab):
+    for setting in ("RestrictSUIDSGID", "DynamicUser"):  # the second brings the first along
+        same(unit("tftpd.service").get(setting), None, f"{setting}=")
+
+
 def allowed_calls(lab, *groups):
     """The system calls of a filter, the groups within groups taken apart."""
     seen = lab.run(installed("systemd-analyze"), "syscall-filter", *groups).good().text
@@ -251,16 +257,17 @@ for name in [*STREAMS, "tftpd"]:
 
 def bounded(lab, daemon):
     """The daemon's work with no more of root's power than the unit file leaves."""
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM) if daemon == "tftpd" else free_port()
     capabilities = unit(f"{daemon}.service")["CapabilityBoundingSet"].lower().split()
     left = ",".join("+" + word.removeprefix("cap_") for word in capabilities)
     argv = [installed("setpriv"), "--bounding-set", f"-all,{left}", "--no-new-privs",
             *exec_start(lab, f"{daemon}.service"), "-l", f"{HERE}:{port}"]
-    with Superserver(lab, argv, port) as server:
-        real_work(lab, daemon, port)
+    kind = "udp" if daemon == "tftpd" else "tcp"
+    with Superserver(lab, argv, port, kind=kind) as server:
+        fetches(lab, port) if daemon == "tftpd" else real_work(lab, daemon, port)
         server.calms_down(daemon, left=1)
 
 
 if os.geteuid() == 0:
-    for name in ("pop3d", "smtpd"):
+    for name in ("pop3d", "smtpd", "tftpd"):
         add(f"setpriv: {name} needs no more capabilities than its unit file leaves", bounded, name)

@@ -90,7 +90,8 @@ impl Notifier {
     /// Listening has ended.
     pub(crate) fn stopping(&mut self, clients: usize) {
         self.told.is_behind = false;
-        self.say(format!("STOPPING=1\nSTATUS=stopping: {clients} clients are still served"));
+        let s = if clients == 1 { "" } else { "s" };
+        self.say(format!("STOPPING=1\nSTATUS=stopping, {clients} client{s}"));
     }
 
     /// What falls due between two waits: the watchdog's beat, the count of clients where it has
@@ -251,7 +252,7 @@ mod tests {
         assert!(usec.parse::<u64>().unwrap() > 0);
         assert_eq!(heard(&manager), "READY=1");
         notifier.stopping(3);
-        assert!(heard(&manager).starts_with("STOPPING=1\n"));
+        assert_eq!(heard(&manager), "STOPPING=1\nSTATUS=stopping, 3 clients");
     }
 
     #[test]
