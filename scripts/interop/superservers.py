@@ -73,11 +73,11 @@ def wait_mode(lab, which, service):
 
 def given_back(lab, which):
     with SUPERSERVERS[which](lab, "echo", "wait") as superserver:
-        for _ in range(2):
-            real_work(lab, "echod", superserver.port)
-            with callers("echod", superserver.port, 1):
-                serves_the_listener(superserver, "echod", 1)
-            superserver.calms_down("echod")  # its --timeout after the last client
+        with callers("echod", superserver.port, 1):
+            serves_the_listener(superserver, "echod", 1)
+        superserver.calms_down("echod")  # its --timeout after the last client
+        with callers("echod", superserver.port, 1):
+            serves_the_listener(superserver, "echod", 1)
 
 
 def serves_the_listener(superserver, daemon, clients):
