@@ -60,6 +60,7 @@ def stop(lab):
     same(found["stop.session"], "two", "the session while the service stops")
     same(found["stop.state"], "deactivating", "the service meanwhile")
     same(found["stop.status"], "stopping, 1 client", "its status")
+    same(found["stop.later"], "three", "the session after TimeoutStopSec=, before --grace is over")
     same(found["stop.end"], "inactive success", "the end")
 
 

@@ -17,7 +17,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Closes the listeners, then waits for the children for `--grace`, or until a second SIGTERM;
 /// then SIGTERM and at last SIGKILL end them. None is left behind.
 pub(crate) fn drain(mut parent: Parent) -> Result<()> {
-    parent.notifier.stopping(parent.children.len());
+    let longest = parent.grace + 2 * LAST_WORDS + LOOK;
+    parent.notifier.stopping(parent.children.len(), longest);
     parent.stop_listening();
     parent.children.reap_properly();
     if !parent.children.is_empty() {

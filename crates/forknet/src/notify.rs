@@ -87,11 +87,16 @@ impl Notifier {
         self.say("READY=1".to_owned());
     }
 
-    /// Listening has ended.
-    pub(crate) fn stopping(&mut self, clients: usize) {
+    /// Listening has ended, and the last clients may take `longest`: the manager waits for them, however
+    /// long it would by itself.
+    pub(crate) fn stopping(&mut self, clients: usize, longest: Duration) {
         self.told.is_behind = false;
         let s = if clients == 1 { "" } else { "s" };
-        self.say(format!("STOPPING=1\nSTATUS=stopping, {clients} client{s}"));
+        let extend = match clients {
+            0 => String::new(),
+            _ => format!("\nEXTEND_TIMEOUT_USEC={}", longest.as_micros()),
+        };
+        self.say(format!("STOPPING=1\nSTATUS=stopping, {clients} client{s}{extend}"));
     }
 
     /// What falls due between two waits: the watchdog's beat, the count of clients where it has
@@ -251,8 +256,11 @@ mod tests {
         let usec = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
         assert!(usec.parse::<u64>().unwrap() > 0);
         assert_eq!(heard(&manager), "READY=1");
-        notifier.stopping(3);
-        assert_eq!(heard(&manager), "STOPPING=1\nSTATUS=stopping, 3 clients");
+        notifier.stopping(0, Duration::from_secs(9));
+        assert_eq!(heard(&manager), "STOPPING=1\nSTATUS=stopping, 0 clients");
+        notifier.stopping(3, Duration::from_secs(9));
+        let stopping = "STOPPING=1\nSTATUS=stopping, 3 clients\nEXTEND_TIMEOUT_USEC=9000000";
+        assert_eq!(heard(&manager), stopping);
     }
 
     #[test]
@@ -283,7 +291,7 @@ mod tests {
     fn a_manager_that_does_not_read_never_blocks_and_hears_the_rest_later() {
         let (mut notifier, manager) = notifier(None);
         for clients in 0..2000 {
-            notifier.stopping(clients);
+            notifier.stopping(clients, STATUS);
         }
         assert!(notifier.waiting.len() == QUEUE && notifier.beat().unwrap() <= AGAIN);
         manager.set_nonblocking(true).unwrap();
