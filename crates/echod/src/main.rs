@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use echod::str_echo;
-use forknet::{Client, Error, Facility, Reaper, Result, RootPolicy, Server, Service};
+use forknet::{Client, Error, Facility, Reaper, Result, RootPolicy, Server, Service, Transport};
 
 const SERVICE: Service = Service {
     name: "echod",
@@ -16,6 +16,7 @@ const SERVICE: Service = Service {
     root: RootPolicy::Nobody,
     facility: Facility::Daemon,
     memory: 128 << 20,
+    transport: Transport::Stream,
 };
 
 fn main() -> ExitCode {

@@ -57,7 +57,7 @@ fn a_thousand_clients_at_concurrency_64_leave_no_zombie_no_descriptor_no_close_w
 
 #[test]
 fn two_hundred_children_killed_together_leave_no_zombie() {
-    let daemon = echod(&[]);
+    let daemon = echod(&["--max-per-ip", "200"]);
     let peers: Vec<Peer> = (0..200)
         .map(|_| {
             let mut peer = Peer::connect(daemon.addr());

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
@@ -66,6 +67,15 @@ pub(crate) fn to_std(name: &SockaddrStorage) -> Option<SocketAddr> {
         IpAddr::V4(v4) => Some(SocketAddr::from((v4, address.port()))),
         IpAddr::V6(_) => Some(address),
     }
+}
+
+/// A connection as it came from a listener.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) conn: OwnedFd,
+    pub(crate) peer: Peer,
+    /// SO_RCVTIMEO as the listener gave it on; zero where it did not.
+    pub(crate) receive_limit: Duration,
 }
 
 /// accept4(2): the connected socket, closed on exec, and the peer's address from the call itself:

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
-use log::{info, warn};
+use log::{debug, info, warn};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
@@ -11,6 +11,8 @@ use nix::unistd::Pid;
 use crate::accept::Peer;
 use crate::error::{Result, strerror};
 use crate::fork::EXIT_OK;
+use crate::limits::{Limits, Refusal};
+use crate::options::ServerOptions;
 use crate::reaper::{self, Ended, Reaper};
 use crate::recvfrom::Datagram;
 use crate::scoreboard::{Progress, Scoreboard};
@@ -18,10 +20,14 @@ use crate::scoreboard::{Progress, Scoreboard};
 /// How many ended transfers are remembered while requests wait to be read.
 const MAX_ENDED: usize = 64;
 
+/// A worker that fails sooner than this after its start has failed at it.
+const TOO_YOUNG: Duration = Duration::from_millis(200);
+
 /// One child process and its client.
 #[derive(Debug)]
 struct Child {
-    peer: Peer,
+    /// None for a prefork worker, whose clients come and go: its slot tells.
+    peer: Option<Peer>,
     since: Instant,
     progress: Progress,
     /// Tells a datagram's request from another of the same peer; 0 for streams.
@@ -47,61 +53,125 @@ pub(crate) struct Children {
     /// before that, and not been read yet.
     answered: VecDeque<(Peer, u64, SystemTime)>,
     board: Scoreboard,
+    limits: Limits,
     limit: usize,
+    failed_worker: bool,
     reaper: Reaper,
 }
 
 impl Children {
-    pub(crate) fn new(limit: usize, reaper: Reaper) -> Result<Children> {
+    pub(crate) fn new(options: &ServerOptions, reaper: Reaper) -> Result<Children> {
         let (table, renewed, answered) = (HashMap::new(), Vec::new(), VecDeque::new());
-        Ok(Children { table, renewed, answered, board: Scoreboard::new(limit)?, limit, reaper })
+        let limit = options.max_clients;
+        let (board, limits) = (Scoreboard::new(limit)?, Limits::new(options)?);
+        let failed_worker = false;
+        Ok(Children { table, renewed, answered, board, limits, limit, failed_worker, reaper })
     }
 
-    /// A line on the scoreboard for one more client, or `None` when the limit is reached. A child
-    /// whose work is complete and that only lingers gives way then.
-    pub(crate) fn admit(&mut self) -> Option<Progress> {
-        if self.table.len() >= self.limit && self.reaper != Reaper::Waitpid {
+    /// A line on the scoreboard for one more client, or why there is none. A child whose work is
+    /// complete and that only lingers gives way then.
+    pub(crate) fn admit(&mut self, peer: Peer) -> std::result::Result<Progress, Refusal> {
+        if let Err(refusal) = self.limits.admit(peer) {
+            let is_its = |child: &Child| child.peer.and_then(|p| p.ip()) == peer.ip();
+            let makes_room =
+                matches!(refusal, Refusal::PerAddress(_)) && self.end_lingering(is_its);
+            if !makes_room {
+                return Err(refusal);
+            }
+            self.limits.admit(peer)?;
+        }
+        if self.is_full() && !self.end_lingering(|_| true) {
+            self.limits.leave(peer);
+            return Err(Refusal::Full(self.len()));
+        }
+        self.board.take().ok_or(Refusal::Full(self.limit))
+    }
+
+    /// True when nobody more can be served, unless a lingering child gives way.
+    pub(crate) fn is_full(&mut self) -> bool {
+        if self.board.is_full() && self.reaper != Reaper::Waitpid {
             self.forget_zombies();
         }
-        self.board.take().or_else(|| {
-            self.end_one_lingering();
-            self.board.take()
-        })
+        self.board.is_full()
     }
 
-    /// Ends the child that lingers longest after its work is complete, and reaps it at once.
-    /// SIGCHLD is blocked here: when it is let in, the reaper finds this child gone already.
-    fn end_one_lingering(&mut self) {
-        let lingering = self.table.iter().filter(|(_, child)| child.progress.is_lingering());
+    /// True when the next client has to wait for one that is served now.
+    pub(crate) fn has_no_place(&mut self) -> bool {
+        self.is_full() && !self.table.values().any(|child| child.progress.is_lingering())
+    }
+
+    /// A line on the scoreboard for a prefork worker.
+    pub(crate) fn worker(&mut self) -> Option<Progress> {
+        self.board.take()
+    }
+
+    /// That worker could not be forked.
+    pub(crate) fn no_worker(&mut self, progress: Progress) {
+        self.board.give_back(progress);
+    }
+
+    /// True once after a prefork worker has died at its start.
+    pub(crate) fn a_worker_failed(&mut self) -> bool {
+        std::mem::take(&mut self.failed_worker)
+    }
+
+    /// The limits that prefork workers keep by themselves.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Ends the child that lingers longest after its work is complete, among those that are meant,
+    /// and reaps it at once. SIGCHLD is blocked here: when it is let in, the reaper finds this child
+    /// gone already.
+    fn end_lingering(&mut self, is_meant: impl Fn(&Child) -> bool) -> bool {
+        let lingers = |child: &Child| child.progress.is_lingering() && is_meant(child);
+        let lingering = self.table.iter().filter(|(_, child)| lingers(child));
         let Some(pid) = lingering.min_by_key(|(_, child)| child.since).map(|(pid, _)| *pid) else {
-            return;
+            return false;
         };
         if let Err(errno) = kill(pid, Signal::SIGKILL).and_then(|()| waitpid(pid, None)) {
             warn!("end of lingering {pid}: {}", strerror(errno));
         }
-        if let Some(child) = self.table.remove(&pid) {
-            info!("client {} end: pid {pid}, complete, gave way to another", child.peer);
-            self.board.give_back(child.progress);
+        let Some(child) = self.table.remove(&pid) else { return false };
+        if let Some(peer) = child.peer {
+            info!("client {peer} end: pid {pid}, complete, gave way to another");
         }
+        self.leaves(&child);
+        true
     }
 
     /// SIGTERM to the children whose work is complete and that only linger.
-    pub(crate) fn end_lingering(&self) {
+    pub(crate) fn dismiss_lingering(&self) {
         for (pid, _) in self.table.iter().filter(|(_, child)| child.progress.is_lingering()) {
             let _ended_just_now = kill(*pid, Signal::SIGTERM);
         }
     }
 
-    /// The line of a client that was not served after all.
-    pub(crate) fn dismiss(&mut self, progress: Progress) {
+    /// The place of a client that was not served after all.
+    pub(crate) fn dismiss(&mut self, peer: Peer, progress: Progress) {
+        self.limits.leave(peer);
         self.board.give_back(progress);
+    }
+
+    /// The place of a child that has ended, and of the client it had.
+    fn leaves(&mut self, child: &Child) {
+        if let Some(peer) = child.peer.or_else(|| child.progress.client()) {
+            self.limits.leave(peer);
+        }
+        self.board.give_back(child.progress);
     }
 
     /// A child was forked.
     pub(crate) fn add(&mut self, pid: Pid, peer: Peer, progress: Progress, request: u64) {
         info!("client {peer} start: pid {pid}");
-        self.table
-            .insert(pid, Child { peer, since: Instant::now(), progress, request, again: None });
+        let since = Instant::now();
+        self.table.insert(pid, Child { peer: Some(peer), since, progress, request, again: None });
+    }
+
+    /// A prefork worker was forked.
+    pub(crate) fn add_worker(&mut self, pid: Pid, progress: Progress) {
+        let since = Instant::now();
+        self.table.insert(pid, Child { peer: None, since, progress, request: 0, again: None });
     }
 
     /// Gives a request back unless it is being answered already.
@@ -116,7 +186,7 @@ impl Children {
             return None;
         }
         let answers_it = |child: &&mut Child| {
-            (child.peer, child.request) == (peer, request)
+            (child.peer, child.request) == (Some(peer), request)
                 && child.progress.done_at().is_none_or(|done| came < done)
         };
         let Some(child) = self.table.values_mut().find(answers_it) else { return Some(held) };
@@ -138,27 +208,28 @@ impl Children {
         self.table.is_empty()
     }
 
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Logs what the reaper has found and frees the clients' places.
-    pub(crate) fn collect(&mut self) {
-        reaper::collect(self.reaper, |ended| {
-            let Some(mut child) = self.table.remove(&Pid::from_raw(ended.pid)) else { return };
-            log_end(ended, &child);
-            if let Some(done) = child.progress.done_at() {
-                let again = child.again.take().filter(|held| held.datagram.arrived >= done);
+    /// Logs what the reaper has found and frees the clients' places; true if somebody had ended.
+    pub(crate) fn collect(&mut self) -> bool {
+        let mut found = Vec::new();
+        reaper::collect(self.reaper, |ended| found.push(ended));
+        for ended in &found {
+            let Some(child) = self.table.remove(&Pid::from_raw(ended.pid)) else { continue };
+            log_end(*ended, &child);
+            let is_idle = child.client().is_none();
+            self.failed_worker |= is_idle && ended.status != 0 && child.since.elapsed() < TOO_YOUNG;
+            self.leaves(&child);
+            if let (Some(peer), Some(done)) = (child.peer, child.progress.done_at()) {
+                let again = child.again.filter(|held| held.datagram.arrived >= done);
                 self.renewed.extend(again);
                 self.answered.truncate(MAX_ENDED - 1);
-                self.answered.push_front((child.peer, child.request, done));
+                self.answered.push_front((peer, child.request, done));
             }
-            self.board.give_back(child.progress);
-        });
+        }
+        !found.is_empty()
     }
 
     /// While draining the slides' faulty reapers have shown what they had to show.
@@ -173,14 +244,13 @@ impl Children {
     /// must not use up the limit of clients.
     fn forget_zombies(&mut self) {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        let board = &mut self.board;
-        self.table.retain(|pid, child| {
-            let alive = waitid(Id::Pid(*pid), flags) == Ok(WaitStatus::StillAlive);
-            if !alive {
-                board.give_back(child.progress);
+        let alive = |pid: &Pid| waitid(Id::Pid(*pid), flags) == Ok(WaitStatus::StillAlive);
+        let ended: Vec<Pid> = self.table.keys().copied().filter(|pid| !alive(pid)).collect();
+        for pid in ended {
+            if let Some(child) = self.table.remove(&pid) {
+                self.leaves(&child);
             }
-            alive
-        });
+        }
     }
 
     /// Sends a signal to every child.
@@ -192,25 +262,57 @@ impl Children {
         }
     }
 
-    /// SIGUSR1: the table of clients into the log.
-    pub(crate) fn log_table(&self) {
-        info!("{} of {} clients", self.table.len(), self.limit);
+    /// How many prefork workers have a client.
+    pub(crate) fn busy_workers(&self) -> usize {
+        self.board.busy()
+    }
+
+    /// How many of the children have a client: all but idle prefork workers.
+    pub(crate) fn clients(&self) -> usize {
+        self.table.values().filter(|child| child.client().is_some()).count()
+    }
+
+    /// SIGUSR1: the children into the log.
+    pub(crate) fn log(&self) {
         for (pid, child) in &self.table {
             let (received, sent) = child.progress.octets();
-            let age = child.since.elapsed().as_secs();
-            info!("client {} pid {pid}: {received} in, {sent} out, for {age} s", child.peer);
+            let did = format!("pid {pid}: {received} in, {sent} out");
+            match (child.client(), child.peer) {
+                (Some(peer), Some(_)) => {
+                    info!("client {peer} {did}, for {} s", child.since.elapsed().as_secs());
+                }
+                (Some(peer), None) => info!("client {peer} {did}"),
+                (None, _) => info!("worker idle, pid {pid}"),
+            }
         }
     }
 }
 
+impl Child {
+    fn client(&self) -> Option<Peer> {
+        self.peer.or_else(|| self.progress.client())
+    }
+}
+
 fn log_end(ended: Ended, child: &Child) {
-    let (pid, peer, since) = (ended.pid, child.peer, child.since.elapsed());
+    let (pid, since) = (ended.pid, child.since.elapsed());
     let (how, well) = describe(ended);
+    let Some(peer) = child.client() else {
+        return log_worker_end(pid, &how, well);
+    };
     let did = account(child.progress, since);
     if well || child.progress.is_lingering() {
         info!("client {peer} end: pid {pid}, {how}, {did}");
     } else {
         warn!("client {peer} end: pid {pid}, {how}, {did}");
+    }
+}
+
+fn log_worker_end(pid: i32, how: &str, well: bool) {
+    if well {
+        debug!("worker end: pid {pid}, {how}");
+    } else {
+        warn!("worker end: pid {pid}, {how}");
     }
 }
 

@@ -14,7 +14,8 @@ use nix::sys::socket::{
 };
 
 use crate::error::{Error, Result};
-use crate::rw::Connection;
+use crate::nss::built_in_services_only;
+use crate::rw::{Connection, Patience};
 use crate::scoreboard::Progress;
 
 /// Connects to the first address of `host` that answers, each within `timeout`; the connection's
@@ -24,13 +25,17 @@ use crate::scoreboard::Progress;
 /// `resolve NAME: …` when the name has no address; else the last address's error, as in
 /// `connect to 127.0.0.1:110: Connection refused`.
 pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<Connection> {
+    built_in_services_only();
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let addresses = (bare, port).to_socket_addrs().map_err(Error::io(format!("resolve {host}")))?;
     let nobody = io::Error::new(io::ErrorKind::NotFound, "no address for this name");
     let mut last = Error::Io { what: format!("resolve {host}"), source: nobody };
     for address in addresses {
         match connect_to(address, timeout) {
-            Ok(fd) => return Ok(Connection::socket(fd, timeout, Progress::unshared())),
+            Ok(fd) => {
+                let patience = Patience::idle(timeout);
+                return Ok(Connection::socket(fd, patience, Progress::unshared()));
+            }
             Err(errno) => last = Error::os(format!("connect to {address}"))(errno),
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::nss::built_in_services_only;
 
 /// One value of `--listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,7 @@ fn resolve(host: &str, port: u16) -> std::result::Result<SocketAddr, String> {
     if let Ok(address) = bracketed.parse() {
         return Ok(address);
     }
+    built_in_services_only();
     let mut found = (host, port).to_socket_addrs().map_err(|e| e.to_string())?;
     found.next().ok_or_else(|| "the host has no address".to_owned())
 }

@@ -50,7 +50,12 @@ pub(crate) fn has_one_task() -> bool {
 /// The child's whole life: `life` gives the exit code, a panic ends here, and the parent's `Drop`s
 /// and buffers, which this process has copies of, are left alone.
 pub(crate) fn child(life: impl FnOnce() -> i32) -> ! {
-    exit_now(catch_unwind(AssertUnwindSafe(life)).unwrap_or(EXIT_PANIC))
+    exit_now(contain(life))
+}
+
+/// Runs one client's session; a panic ends here too.
+pub(crate) fn contain(life: impl FnOnce() -> i32) -> i32 {
+    catch_unwind(AssertUnwindSafe(life)).unwrap_or(EXIT_PANIC)
 }
 
 /// _exit(2): ends this process without running anything.

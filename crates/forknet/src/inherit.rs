@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -13,7 +12,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 use crate::accept::Peer;
 use crate::error::{Error, Result};
 use crate::listen::Listener;
-use crate::rw::Connection;
+use crate::rw::{Connection, Patience};
 use crate::scoreboard::Progress;
 use crate::ucspi::Ucspi;
 
@@ -29,12 +28,12 @@ pub(crate) enum StandardInput {
 }
 
 /// Looks at descriptor 0.
-pub(crate) fn standard_input(idle: Duration) -> Result<StandardInput> {
+pub(crate) fn standard_input(patience: Patience) -> Result<StandardInput> {
     let input = duplicate(io::stdin())?;
     let ucspi = Ucspi::from_environment();
     let kind = match getsockopt(&input, sockopt::SockType) {
         Err(Errno::ENOTSOCK) => {
-            return two_ways(input, idle, ucspi.peer.unwrap_or(Peer::Pipe));
+            return two_ways(input, patience, ucspi.peer.unwrap_or(Peer::Pipe));
         }
         kind => kind.map_err(Error::os("standard input"))?,
     };
@@ -50,18 +49,18 @@ pub(crate) fn standard_input(idle: Duration) -> Result<StandardInput> {
     let name = || getpeername::<SockaddrStorage>(input.as_raw_fd());
     let peer = ucspi.peer.unwrap_or_else(|| name().map_or(Peer::Unix, |n| Peer::of(&n)));
     if ucspi.is_there && !same_file(&input, io::stdout()) {
-        return two_ways(input, idle, peer);
+        return two_ways(input, patience, peer);
     }
     let_go_of_copies(&input)?;
-    let conn = Connection::socket(input, idle, Progress::unshared());
+    let conn = Connection::socket(input, patience, Progress::unshared());
     Ok(StandardInput::Client(conn, peer))
 }
 
 /// Pipes, or two sockets as a UCSPI program between tcpserver and us may have them: the client
 /// speaks at descriptor 0 and is answered at descriptor 1.
-fn two_ways(input: OwnedFd, idle: Duration, peer: Peer) -> Result<StandardInput> {
+fn two_ways(input: OwnedFd, patience: Patience, peer: Peer) -> Result<StandardInput> {
     let output = duplicate(io::stdout())?;
-    let conn = Connection::pipe(input, output, idle, Progress::unshared());
+    let conn = Connection::pipe(input, output, patience, Progress::unshared());
     Ok(StandardInput::Client(conn, peer))
 }
 

@@ -6,7 +6,8 @@
 //! ```no_run
 //! # const SERVICE: forknet::Service = forknet::Service { name: "x", about: "", port: 7,
 //! #     idle: std::time::Duration::from_secs(1), root: forknet::RootPolicy::Nobody,
-//! #     facility: forknet::Facility::Daemon, memory: 64 << 20 };
+//! #     facility: forknet::Facility::Daemon, memory: 64 << 20,
+//! #     transport: forknet::Transport::Stream };
 //! # fn run(args: Vec<std::ffi::OsString>) -> forknet::Result<()> {
 //! let line = forknet::command_line(&SERVICE, |_own_options| (), args)?;
 //! let mut server = forknet::Server::new(&SERVICE, line.server)?;
@@ -20,6 +21,8 @@
 
 mod accept;
 mod accounts;
+mod attention;
+mod bell;
 mod caretaker;
 mod children;
 mod chroot;
@@ -31,12 +34,15 @@ mod error;
 mod fork;
 mod inherit;
 mod ledger;
+mod limits;
 mod lines;
 mod listen;
 mod logging;
 mod models;
 mod notify;
+mod nss;
 mod options;
+mod parent;
 mod pidfile;
 mod privdrop;
 mod reaper;
@@ -47,23 +53,29 @@ mod rlimits;
 mod rw;
 mod scoreboard;
 mod server;
+mod shared;
 mod signals;
 mod syslog;
 mod systemd;
+mod threads;
 mod title;
 mod transcript;
 mod ucspi;
 mod usage;
+mod worker;
 
 pub use accept::Peer;
 pub use accounts::own_name;
 pub use connect::connect;
 pub use endpoint::Endpoint;
 pub use error::{Error, Result, main, reason};
+pub use limits::{Over, Rate};
+pub use models::Model;
 pub use models::datagram::Request;
+pub use nss::built_in_services_only;
 pub use options::{
-    CommandLine, RootPolicy, ServerOptions, Service, command_line, free_arguments, number, parse,
-    seconds, seconds_within,
+    CommandLine, RootPolicy, ServerOptions, Service, Transport, command_line, free_arguments,
+    number, parse, seconds, seconds_within,
 };
 pub use reaper::Reaper;
 pub use remote::Remote;

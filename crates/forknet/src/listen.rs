@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -13,8 +14,11 @@ use nix::sys::socket::{
     getsockname, getsockopt, listen, setsockopt, socket, sockopt,
 };
 
+use crate::accept::{Accepted, accept};
+use crate::attention::stop_listening;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result, reason};
+use crate::rw::set_receive_limit;
 
 /// A socket that clients come to, with the endpoint it really got (port 0 replaced).
 #[derive(Debug)]
@@ -23,6 +27,11 @@ pub(crate) struct Listener {
     file: Option<SocketFile>,
     fd: OwnedFd,
     endpoint: Endpoint,
+    /// SO_RCVTIMEO and TCP_NODELAY are set on the listener, and its connections inherit them: that
+    /// costs no client a system call. Zero where it is not so.
+    receive_limit: Duration,
+    /// Somebody else's, as inetd's `wait`: not ours to shut down.
+    is_inherited: bool,
 }
 
 /// The file of a UNIX-domain socket. The process that made it removes it by dropping this; a child
@@ -58,8 +67,13 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
 
 impl Listener {
     /// A listening TCP or UNIX-domain socket, non-blocking, closed on exec.
-    pub(crate) fn stream(endpoint: &Endpoint, backlog: i32) -> Result<Listener> {
-        let listener = bound(endpoint, SockType::Stream)?;
+    pub(crate) fn stream(endpoint: &Endpoint, backlog: i32, idle: Duration) -> Result<Listener> {
+        let mut listener = bound(endpoint, SockType::Stream)?;
+        if !matches!(endpoint, Endpoint::Unix(_)) {
+            let prepared = setsockopt(&listener.fd, sockopt::TcpNoDelay, &true)
+                .and_then(|()| set_receive_limit(&listener.fd, idle));
+            listener.receive_limit = prepared.map_or(Duration::ZERO, |()| idle);
+        }
         let queue = Backlog::new(backlog).unwrap_or(Backlog::MAXCONN);
         listen(&listener.fd, queue).map_err(Error::os(format!("listen {endpoint}")))?;
         Ok(listener)
@@ -74,11 +88,35 @@ impl Listener {
         bound(endpoint, SockType::Datagram)
     }
 
+    fn own(fd: OwnedFd, endpoint: Endpoint, file: Option<SocketFile>) -> Listener {
+        Listener { fd, endpoint, receive_limit: Duration::ZERO, is_inherited: false, file }
+    }
+
     /// A socket that somebody else has bound: inetd's `wait`, systemd's `Accept=no`.
     pub(crate) fn inherited(fd: OwnedFd) -> Result<Listener> {
         let endpoint = local_endpoint(&fd)?;
         set_nonblocking(&fd)?;
-        Ok(Listener { fd, endpoint, file: None })
+        let receive_limit = Duration::ZERO;
+        Ok(Listener { fd, endpoint, receive_limit, is_inherited: true, file: None })
+    }
+
+    /// The next connection.
+    pub(crate) fn accept(&self) -> nix::Result<Accepted> {
+        let (conn, peer) = accept(self)?;
+        Ok(Accepted { conn, peer, receive_limit: self.receive_limit })
+    }
+
+    /// A copy of the descriptor, for a process or session that may have to shut it down; none where
+    /// the socket is not ours.
+    pub(crate) fn own_copy(&self) -> Option<OwnedFd> {
+        if self.is_inherited { None } else { self.fd.try_clone().ok() }
+    }
+
+    /// Closes for good: it leaves the state LISTEN even where a child still has a copy, and a
+    /// UNIX-domain socket's file goes with it. The child of a fork only drops.
+    pub(crate) fn close(mut self) {
+        self.file = None;
+        stop_listening(self.own_copy().as_slice());
     }
 
     /// This process removes the socket's file from now on: it is the daemon's, of which the one
@@ -122,7 +160,7 @@ fn bound(endpoint: &Endpoint, kind: SockType) -> Result<Listener> {
         Endpoint::Any(_) => Endpoint::Any(port),
         _ => Endpoint::Inet(SocketAddr::new(address.ip(), port)),
     };
-    Ok(Listener { fd, endpoint, file: None })
+    Ok(Listener::own(fd, endpoint, None))
 }
 
 /// A socket that may bind while connections of an earlier server are still in TIME_WAIT.
@@ -172,7 +210,7 @@ fn bound_unix(path: &Path, kind: SockType) -> Result<Listener> {
     }
     answer.map_err(Error::os(what("bind")))?;
     let (endpoint, file) = (Endpoint::Unix(path.to_owned()), Some(SocketFile::new(path)));
-    Ok(Listener { fd, endpoint, file })
+    Ok(Listener::own(fd, endpoint, file))
 }
 
 /// Only a socket whose server is gone refuses a connection; a plain file is never removed.

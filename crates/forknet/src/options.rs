@@ -11,18 +11,26 @@ use getopts::{Matches, Options, ParsingStyle};
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
+use crate::limits::{Over, Rate};
 use crate::logging;
+use crate::models::Model;
 use crate::signals::Signals;
 use crate::syslog::Facility;
 use crate::usage;
 
 /// Clients served at once unless `--max-clients` says otherwise.
 const MAX_CLIENTS: usize = 256;
+/// Clients of one address unless `--max-per-ip` says otherwise.
+const MAX_PER_IP: usize = 64;
+/// Prefork children unless `--workers` says otherwise.
+const WORKERS: usize = 8;
 /// The queue of listen(2) unless `--backlog` says otherwise. The slides' LISTENQ of 5 costs a
 /// client of a burst a second each time its SYN is dropped.
 const BACKLOG: i32 = 4096;
 /// Seconds that sessions may still run after SIGTERM, unless `--grace` says otherwise.
 const GRACE: Duration = Duration::from_secs(30);
+/// A session may last so many times the idle limit, unless `--deadline` says otherwise.
+const DEADLINE: u32 = 4;
 /// No time-out is longer than a day: what is more is a slip of the keyboard.
 const MAX_SECONDS: f64 = 86_400.0;
 
@@ -43,6 +51,17 @@ pub struct Service {
     pub facility: Facility,
     /// Octets of address space that a process with one client may take.
     pub memory: u64,
+    /// Where its clients come from.
+    pub transport: Transport,
+}
+
+/// What a service's clients come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP or UNIX-domain streams: every model.
+    Stream,
+    /// UDP: one process a transfer, no other model.
+    Datagram,
 }
 
 /// What happens when root starts a daemon without saying `--user`.
@@ -59,8 +78,18 @@ pub enum RootPolicy {
 pub struct ServerOptions {
     /// Where to listen (`-l`); never empty.
     pub listen: Vec<Endpoint>,
+    /// The server's design (`-m`).
+    pub model: Model,
+    /// Children of the prefork model (`-n`).
+    pub workers: usize,
     /// Clients at once (`-c`).
     pub max_clients: usize,
+    /// Clients at once from one address (`--max-per-ip`).
+    pub max_per_ip: usize,
+    /// What a client over a limit meets with (`--over`).
+    pub over: Over,
+    /// How many connections one address may make in what time (`--rate`).
+    pub rate: Option<Rate>,
     /// The queue of listen(2) (`-b`).
     pub backlog: i32,
     /// Serve standard input (`-i`).
@@ -75,6 +104,8 @@ pub struct ServerOptions {
     pub chroot: Option<PathBuf>,
     /// How long a client may be silent (`-t`).
     pub timeout: Duration,
+    /// How long a whole session may last (`--deadline`), and a second more for each 128 octets.
+    pub deadline: Duration,
     /// How long sessions may run on after SIGTERM (`--grace`).
     pub grace: Duration,
     /// Where every dialogue line is appended (`--transcript`).
@@ -189,8 +220,12 @@ fn declare(options: &mut Options, service: &Service) {
         service.port
     );
     options.optmulti("l", "listen", &listen, "ADDR");
-    let idle = format!("idle limit of a client, seconds (default {})", service.idle.as_secs_f64());
-    options.optopt("c", "max-clients", &format!("clients at once (default {MAX_CLIENTS})"), "N");
+    if service.transport == Transport::Stream {
+        let model = "fork, prefork, thread or iterative (default fork)";
+        options.optopt("m", "model", model, "M");
+        options.optopt("n", "workers", &format!("prefork children (default {WORKERS})"), "N");
+    }
+    declare_limits(options, service);
     options.optopt("b", "backlog", &format!("queue of listen(2) (default {BACKLOG})"), "N");
     options.optflag("i", "inetd", "serve standard input: a client, or a socket to wait on");
     options.optflag("d", "daemon", "detach from the terminal");
@@ -201,7 +236,7 @@ fn declare(options: &mut Options, service: &Service) {
     };
     let user = format!("become USER after bind (default as root: {root})");
     options.optopt("u", "user", &user, "USER[:GROUP]");
-    options.optopt("t", "timeout", &idle, "S");
+    options.optopt("", "chroot", "see nothing but DIR after bind; needs root", "DIR");
     let grace = format!("seconds for sessions to end after SIGTERM (default {})", GRACE.as_secs());
     options.optopt("", "grace", &grace, "S");
     options.optopt("", "chroot", "see nothing but DIR after bind; needs root", "DIR");
@@ -209,6 +244,20 @@ fn declare(options: &mut Options, service: &Service) {
     options.optflag("", "syslog", "log to syslog(3) instead of standard error");
     options.optflagmulti("v", "verbose", "log more; twice, still more");
     options.optflagmulti("q", "quiet", "log warnings and errors only; twice, errors only");
+}
+
+fn declare_limits(options: &mut Options, service: &Service) {
+    options.optopt("c", "max-clients", &format!("clients at once (default {MAX_CLIENTS})"), "N");
+    let per_ip = format!("clients at once from one address (default {MAX_PER_IP})");
+    options.optopt("", "max-per-ip", &per_ip, "N");
+    let over = "busy (say so) or queue (let wait): clients over the limit (default busy)";
+    options.optopt("", "over", over, "HOW");
+    let rate = "connections an address may make in S seconds (default: any number)";
+    options.optopt("", "rate", rate, "N/S");
+    let idle = format!("idle limit of a client, seconds (default {})", service.idle.as_secs_f64());
+    options.optopt("t", "timeout", &idle, "S");
+    let deadline = format!("limit of a whole session, seconds (default {DEADLINE} times -t)");
+    options.optopt("", "deadline", &deadline, "S");
 }
 
 fn read(service: &Service, matches: &Matches) -> Result<ServerOptions> {
@@ -219,20 +268,41 @@ fn read(service: &Service, matches: &Matches) -> Result<ServerOptions> {
     if matches.opt_present("inetd") && matches.opt_present("daemon") {
         return Err(Error::Usage("--inetd and --daemon: one or the other".into()));
     }
+    let model = match service.transport {
+        Transport::Stream => word(matches, "model")?.unwrap_or_default(),
+        Transport::Datagram => Model::Fork,
+    };
+    let workers = match service.transport {
+        Transport::Stream => number(matches, "workers", 1..=10_000)?,
+        Transport::Datagram => None,
+    };
+    let timeout = seconds(matches, "timeout")?.unwrap_or(service.idle);
     Ok(ServerOptions {
         listen,
+        model,
+        workers: workers.unwrap_or(WORKERS),
         max_clients: number(matches, "max-clients", 1..=1_000_000)?.unwrap_or(MAX_CLIENTS),
+        max_per_ip: number(matches, "max-per-ip", 1..=1_000_000)?.unwrap_or(MAX_PER_IP),
+        over: word(matches, "over")?.unwrap_or_default(),
+        rate: word(matches, "rate")?,
         backlog: number(matches, "backlog", 1..=65_535)?.unwrap_or(BACKLOG),
         inetd: matches.opt_present("inetd"),
         daemon: matches.opt_present("daemon"),
         pid_file: path(matches, "pid-file")?,
         user: matches.opt_str("user"),
-        timeout: seconds(matches, "timeout")?.unwrap_or(service.idle),
+        chroot: path(matches, "chroot")?,
+        timeout,
+        deadline: seconds(matches, "deadline")?.unwrap_or(timeout.saturating_mul(DEADLINE)),
         grace: seconds_within(matches, "grace", 0.0..=MAX_SECONDS)?.unwrap_or(GRACE),
         transcript: path(matches, "transcript")?,
-        chroot: path(matches, "chroot")?,
         syslog: matches.opt_present("syslog"),
     })
+}
+
+/// The value of an option that takes one of a few words, or a form of its own.
+fn word<W: FromStr<Err = &'static str>>(matches: &Matches, name: &str) -> Result<Option<W>> {
+    let Some(text) = matches.opt_str(name) else { return Ok(None) };
+    text.parse().map(Some).map_err(|why| Error::Usage(format!("--{name} '{text}': {why}")))
 }
 
 /// The value of an option that takes a whole number within `range`, if it is given.
@@ -313,6 +383,7 @@ mod tests {
         root: RootPolicy::Nobody,
         facility: Facility::Daemon,
         memory: 1 << 20,
+        transport: Transport::Stream,
     };
 
     fn options(args: &[&str]) -> Result<ServerOptions> {
@@ -333,7 +404,11 @@ mod tests {
         let o = options(&[]).unwrap();
         assert_eq!(o.listen, [Endpoint::Any(7)]);
         assert_eq!((o.max_clients, o.backlog), (256, 4096));
+        assert_eq!((o.model, o.workers, o.max_per_ip), (Model::Fork, 8, 64));
+        assert_eq!((o.over, o.rate), (Over::Busy, None));
         assert_eq!((o.timeout.as_secs(), o.grace.as_secs()), (60, 30));
+        assert_eq!(o.deadline.as_secs(), 240);
+        assert_eq!(options(&["-t", "5"]).unwrap().deadline.as_secs(), 20);
     }
 
     #[test]
@@ -343,6 +418,10 @@ mod tests {
         assert!(complaint(&["-t", "0"]).contains("--timeout '0'"));
         assert!(complaint(&["--grace", "-1"]).contains("--grace '-1'"));
         assert!(complaint(&["-t", "NaN"]).contains("--timeout 'NaN'"));
+        assert!(complaint(&["-m", "spoon"]).contains("--model 'spoon': not fork, prefork"));
+        assert!(complaint(&["-n", "0"]).contains("--workers '0'"));
+        assert!(complaint(&["--over", "board"]).contains("--over 'board': not busy or queue"));
+        assert!(complaint(&["--rate", "5"]).contains("--rate '5': not N/S"));
         assert!(complaint(&["--frob"]).contains("frob"));
         assert!(complaint(&["-i", "-d"]).contains("--inetd and --daemon"));
         assert!(complaint(&["extra"]).contains("unexpected argument 'extra'"));

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
+use nix::sys::time::TimeVal;
 
+use crate::attention::{Attention, shutting_down};
 use crate::error::strerror;
 use crate::scoreboard::Progress;
 
@@ -25,20 +27,52 @@ const PIPE_BUF: usize = 4096;
 /// A client's connection: blocking, unbuffered, `Read` and `Write`.
 ///
 /// A wait that lasts longer than the idle limit ends with [`io::ErrorKind::TimedOut`], and so does
-/// a turn (all reads between two writes, or all writes between two reads) that goes on more slowly
-/// than 128 octets a second.
+/// a turn (all reads between two writes, or all writes between two reads) or a session that goes on
+/// more slowly than 128 octets a second.
 #[derive(Debug)]
 pub struct Connection {
     input: OwnedFd,
     /// Where output goes when that is another descriptor than the input's (pipes).
     output: Option<OwnedFd>,
     is_socket: bool,
+    /// SO_RCVTIMEO as it is set; zero where it is not.
+    receive_limit: Duration,
     idle: Duration,
     turn: Turn,
+    session: Session,
     progress: Progress,
     ended: bool,
-    /// Readable once the server is shutting down.
-    shutdown: Option<OwnedFd>,
+    attention: Option<Attention>,
+}
+
+/// How long a client may be silent, and how long its whole session may last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) idle: Duration,
+    /// A second more for each 128 octets of both sides.
+    pub(crate) deadline: Duration,
+}
+
+impl Patience {
+    /// No limit but that of each wait: for clients, who know what they want.
+    pub(crate) fn idle(idle: Duration) -> Patience {
+        Patience { idle, deadline: Duration::MAX }
+    }
+}
+
+/// The session as a whole.
+#[derive(Debug)]
+struct Session {
+    deadline: Duration,
+    since: Instant,
+    octets: u64,
+}
+
+impl Session {
+    fn left(&self) -> Duration {
+        let whole = self.deadline.saturating_add(Duration::from_secs(self.octets / MIN_RATE));
+        whole.saturating_sub(self.since.elapsed())
+    }
 }
 
 /// Who is speaking, since when, and how much was said.
@@ -66,18 +100,31 @@ impl Turn {
 
 impl Connection {
     /// A connected socket.
-    pub(crate) fn socket(fd: OwnedFd, idle: Duration, progress: Progress) -> Connection {
+    pub(crate) fn socket(fd: OwnedFd, patience: Patience, progress: Progress) -> Connection {
         // Each reply is one write: Nagle would only hold it back (a UNIX socket declines).
         let _unix = setsockopt(&fd, sockopt::TcpNoDelay, &true);
+        Connection::prepared(fd, patience, Duration::ZERO, progress)
+    }
+
+    /// A connected socket that has TCP_NODELAY and SO_RCVTIMEO from its listener already.
+    pub(crate) fn prepared(
+        fd: OwnedFd,
+        patience: Patience,
+        receive_limit: Duration,
+        progress: Progress,
+    ) -> Connection {
+        let Patience { idle, deadline } = patience;
         Connection {
             input: fd,
             output: None,
             is_socket: true,
+            receive_limit,
             idle,
             turn: Turn { reading: true, since: None, octets: 0 },
+            session: Session { deadline, since: Instant::now(), octets: 0 },
             progress,
             ended: false,
-            shutdown: None,
+            attention: None,
         }
     }
 
@@ -85,16 +132,16 @@ impl Connection {
     pub(crate) fn pipe(
         input: OwnedFd,
         output: OwnedFd,
-        idle: Duration,
+        patience: Patience,
         progress: Progress,
     ) -> Connection {
         let output = Some(output);
-        Connection { output, is_socket: false, ..Connection::socket(input, idle, progress) }
+        Connection { output, is_socket: false, ..Connection::socket(input, patience, progress) }
     }
 
-    /// Lets an idle wait end with `ConnectionAborted` when `shutdown` becomes readable.
-    pub(crate) fn heed(&mut self, shutdown: Option<OwnedFd>) {
-        self.shutdown = shutdown;
+    /// What the session attends to while it waits.
+    pub(crate) fn attend(&mut self, attention: Option<Attention>) {
+        self.attention = attention;
     }
 
     /// Changes the idle limit.
@@ -125,14 +172,20 @@ impl Connection {
         self.progress
     }
 
+    /// No conversation after all.
+    pub(crate) fn refuse(&self, words: &[u8]) {
+        refuse(&self.input, words);
+    }
+
     /// Ends the conversation so that the client gets all we said: FIN first, then what it still
     /// sends is thrown away for a moment. Closing with unread input would send a reset instead.
-    pub(crate) fn linger(mut self) {
+    pub(crate) fn linger(&mut self) {
         if self.ended || !self.is_socket || self.shutdown_write().is_err() {
             return;
         }
-        self.shutdown = None;
+        self.attention = None;
         self.turn = Turn { reading: true, since: None, octets: 0 };
+        self.session.deadline = Duration::MAX;
         let until = Instant::now() + LINGER;
         let mut scrap = [0; 4096];
         let mut thrown = 0;
@@ -145,32 +198,80 @@ impl Connection {
         }
     }
 
-    fn wait_readable(&mut self) -> io::Result<()> {
-        let allowance = self.turn.allowance(self.idle);
-        let heed = if self.turn.octets == 0 { self.shutdown.as_ref() } else { None };
-        let client = PollFd::new(self.input.as_fd(), PollFlags::POLLIN);
-        let Some(shutdown) = heed else { return wait(&mut [client], allowance) };
-        let mut fds = [client, PollFd::new(shutdown.as_fd(), PollFlags::POLLIN)];
-        wait(&mut fds, allowance)?;
-        let [client, _] = fds;
-        if client.any() == Some(false) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "shutting down"));
-        }
-        Ok(())
+    /// How long the next wait may be.
+    fn allowance(&mut self) -> Duration {
+        self.turn.allowance(self.idle).min(self.session.left())
     }
 
-    fn wait_writable(&mut self) -> io::Result<()> {
-        let allowance = self.turn.allowance(self.idle);
-        let out = self.output.as_ref().unwrap_or(&self.input);
-        wait(&mut [PollFd::new(out.as_fd(), PollFlags::POLLOUT)], allowance)
+    fn is_idle(&self) -> bool {
+        self.turn.reading && self.turn.octets == 0
+    }
+
+    /// Waits until the client can be read from or written to.
+    fn wait_for(&mut self, events: PollFlags) -> io::Result<()> {
+        let until = Instant::now() + self.allowance();
+        loop {
+            let (idle, left) = (self.is_idle(), until.saturating_duration_since(Instant::now()));
+            if idle && self.attention.as_ref().is_some_and(Attention::dismisses_idle) {
+                return Err(shutting_down());
+            }
+            if left.is_zero() {
+                return Err(timed_out());
+            }
+            let writes = events == PollFlags::POLLOUT;
+            let fd = self.output.as_ref().filter(|_| writes).unwrap_or(&self.input);
+            let client = PollFd::new(fd.as_fd(), events);
+            let ready = match &self.attention {
+                Some(Attention::Signals(interrupts)) => interrupts.wait(client, left)?,
+                other => {
+                    let beside = other.as_ref().and_then(|attention| attention.fd(idle));
+                    match wait(client, beside, left)? {
+                        Ready::Client => return Ok(()),
+                        Ready::Beside => false,
+                        Ready::Nobody => continue,
+                    }
+                }
+            };
+            self.attention.as_mut().map_or(Ok(()), Attention::heed)?;
+            if ready {
+                return Ok(());
+            }
+        }
     }
 
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.is_socket {
-            return Ok(recv(self.input.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)?);
+        if self.attention.is_none() && self.is_socket {
+            return self.receive(buf);
         }
-        self.wait_readable()?;
-        Ok(nix::unistd::read(&self.input, buf)?)
+        if !self.is_socket {
+            self.wait_for(PollFlags::POLLIN)?;
+            return Ok(nix::unistd::read(&self.input, buf)?);
+        }
+        if matches!(self.attention, Some(Attention::Signals(_))) {
+            self.wait_for(PollFlags::POLLIN)?; // lets the signals in, however busy the client is
+        }
+        Ok(recv(self.input.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)?)
+    }
+
+    /// recv(2) that waits by itself: with nothing else to attend to, one system call is enough.
+    fn receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let allowance = self.allowance();
+        if allowance.is_zero() {
+            return Err(timed_out());
+        }
+        // The kernel counts in its own ticks; a per cent more or less is no reason for a call.
+        let about = self.receive_limit.mul_f64(0.99)..=self.receive_limit.mul_f64(1.01);
+        if !about.contains(&allowance) {
+            self.receive_limit = allowance.max(Duration::from_millis(1));
+            set_receive_limit(&self.input, self.receive_limit)?;
+        }
+        let begin = Instant::now();
+        match recv(self.input.as_raw_fd(), buf, MsgFlags::empty()) {
+            Err(Errno::EAGAIN) if begin.elapsed() >= self.receive_limit.mul_f64(0.9) => {
+                Err(timed_out())
+            }
+            answer => Ok(answer?), // EAGAIN: a superserver has left the socket non-blocking
+        }
     }
 
     fn try_write(&mut self, buf: &[u8]) -> io::Result<usize> {
@@ -178,9 +279,14 @@ impl Connection {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
             return Ok(send(self.input.as_raw_fd(), buf, flags)?);
         }
-        self.wait_writable()?;
+        self.wait_for(PollFlags::POLLOUT)?;
         let out = self.output.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(nix::unistd::write(out, buf.get(..PIPE_BUF).unwrap_or(buf))?)
+    }
+
+    fn count(&mut self, octets: usize) {
+        self.turn.octets += octets as u64;
+        self.session.octets += octets as u64;
     }
 }
 
@@ -190,12 +296,14 @@ impl Read for Connection {
         loop {
             match self.try_read(buf) {
                 Ok(n) => {
-                    self.turn.octets += n as u64;
+                    self.count(n);
                     self.progress.received(n);
                     self.ended |= n == 0 && !buf.is_empty();
                     return Ok(n);
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait_readable()?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait_for(PollFlags::POLLIN)?;
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {
                     self.ended |= e.kind() == io::ErrorKind::ConnectionReset;
@@ -212,11 +320,13 @@ impl Write for Connection {
         loop {
             match self.try_write(buf) {
                 Ok(n) => {
-                    self.turn.octets += n as u64;
+                    self.count(n);
                     self.progress.sent(n);
                     return Ok(n);
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait_writable()?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait_for(PollFlags::POLLOUT)?;
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {
                     self.ended = true;
@@ -231,22 +341,49 @@ impl Write for Connection {
     }
 }
 
-/// poll(2) for at most `allowance`; `TimedOut` when nothing came.
-fn wait(fds: &mut [PollFd<'_>], allowance: Duration) -> io::Result<()> {
-    let until = Instant::now() + allowance;
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        // Rounded up: a wait of 0.4 ms must not become a spin of zero ones.
-        let millis = left.as_nanos().div_ceil(1_000_000);
-        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
-        match poll(fds, timeout) {
-            Ok(0) if until <= Instant::now() => {
-                return Err(io::Error::from_raw_os_error(Errno::ETIMEDOUT as i32));
-            }
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(()),
-            Err(errno) => return Err(errno.into()),
+fn timed_out() -> io::Error {
+    io::Error::from_raw_os_error(Errno::ETIMEDOUT as i32)
+}
+
+/// SO_RCVTIMEO: no recv(2) on this socket waits longer.
+pub(crate) fn set_receive_limit(fd: &impl AsFd, limit: Duration) -> nix::Result<()> {
+    let seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
+    let time = TimeVal::new(seconds, limit.subsec_micros().into());
+    setsockopt(fd, sockopt::ReceiveTimeout, &time)
+}
+
+/// What a wait has found.
+enum Ready {
+    Client,
+    Beside,
+    Nobody,
+}
+
+/// poll(2) for at most `allowance`.
+fn wait(
+    client: PollFd<'_>,
+    beside: Option<BorrowedFd<'_>>,
+    allowance: Duration,
+) -> io::Result<Ready> {
+    // Rounded up: a wait of 0.4 ms must not become a spin of zero ones.
+    let millis = allowance.as_nanos().div_ceil(1_000_000);
+    let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+    let (mut alone, mut both);
+    let fds: &mut [PollFd<'_>] = match beside {
+        None => {
+            alone = [client];
+            &mut alone
         }
+        Some(fd) => {
+            both = [client, PollFd::new(fd, PollFlags::POLLIN)];
+            &mut both
+        }
+    };
+    match poll(fds, timeout) {
+        Ok(0) | Err(Errno::EINTR) => Ok(Ready::Nobody),
+        Ok(_) if fds.first().is_some_and(|fd| fd.any() != Some(false)) => Ok(Ready::Client),
+        Ok(_) => Ok(Ready::Beside),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -275,7 +412,7 @@ mod tests {
     fn pair(idle: Duration) -> (Connection, Connection) {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (a, b) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags).unwrap();
-        let end = |fd| Connection::socket(fd, idle, Progress::unshared());
+        let end = |fd| Connection::socket(fd, Patience::idle(idle), Progress::unshared());
         (end(a), end(b))
     }
 
@@ -308,8 +445,28 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_is_answered_octet_by_octet_ends_too() {
+        let (mut a, mut b) = pair(Duration::from_secs(10));
+        a.session.deadline = Duration::from_millis(200);
+        let trickle = std::thread::spawn(move || {
+            while b.write_all(b"x").is_ok() && matches!(b.read(&mut [0; 8]), Ok(1..)) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let error = loop {
+            if let Err(error) = a.read(&mut [0; 8]).and_then(|_| a.write_all(b"y")) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(a.session.octets > 2);
+        drop(a);
+        trickle.join().unwrap();
+    }
+
+    #[test]
     fn a_farewell_is_no_longer_than_it_should_be_for_a_client_that_goes_on_talking() {
-        let (a, mut b) = pair(Duration::from_secs(60));
+        let (mut a, mut b) = pair(Duration::from_secs(60));
         let talk = std::thread::spawn(move || {
             while b.write_all(&[b'x'; 64]).is_ok() {
                 std::thread::sleep(Duration::from_millis(20));
@@ -318,6 +475,7 @@ mod tests {
         let since = Instant::now();
         a.linger();
         assert!(since.elapsed() < LINGER * 2);
+        drop(a);
         talk.join().unwrap();
     }
 

@@ -1,13 +1,13 @@
 //! A page or two of memory that parent and children share: a child writes what it has done, the
 //! parent reads it when it logs. Nobody waits for anybody.
 
-use std::num::NonZeroUsize;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
-
+use crate::accept::Peer;
 use crate::error::{Error, Result};
+use crate::shared::{self, Shared};
 
 /// One client's line on the scoreboard.
 #[derive(Debug, Default)]
@@ -18,7 +18,17 @@ struct Slot {
     /// When the work was complete, in nanoseconds since 1970; 0 before that.
     done: AtomicU64,
     lingers: AtomicBool,
+    /// Whom a prefork worker serves: address, then what [`Progress::serves`] puts beside the port.
+    address: [AtomicU64; 2],
+    client: AtomicU64,
 }
+
+// SAFETY: all fields are atomic, and zero is a slot of nobody.
+unsafe impl Shared for Slot {}
+
+/// What a worker's slot holds beside the port: it serves a client of this kind.
+const ON_THE_NETWORK: u64 = 1 << 32;
+const ON_THIS_MACHINE: u64 = 2 << 32;
 
 /// What one client's process reports to the parent.
 #[derive(Clone, Copy, Debug)]
@@ -65,16 +75,83 @@ impl Progress {
         (self.0.received.load(Relaxed), self.0.sent.load(Relaxed))
     }
 
+    /// A prefork worker begins with a client.
+    pub(crate) fn serves(self, peer: Peer) {
+        self.reset();
+        let Peer::Ip(address) = peer else {
+            return self.0.client.store(ON_THIS_MACHINE, Relaxed);
+        };
+        let ip = match address {
+            SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped(),
+            SocketAddr::V6(v6) => *v6.ip(),
+        };
+        let bits = u128::from(ip);
+        self.0.address.iter().zip([(bits >> 64) as u64, bits as u64]).for_each(|(half, bits)| {
+            half.store(bits, Relaxed);
+        });
+        self.0.client.store(ON_THE_NETWORK | u64::from(address.port()), Relaxed);
+    }
+
+    /// A prefork worker has ended with its client.
+    pub(crate) fn serves_nobody(self) {
+        self.0.client.store(0, Relaxed);
+    }
+
+    /// Whom a prefork worker serves.
+    pub(crate) fn client(self) -> Option<Peer> {
+        let client = self.0.client.load(Relaxed);
+        let [high, low] =
+            [0, 1].map(|i| self.0.address.get(i).map_or(0, |half| half.load(Relaxed)));
+        match client & !0xffff {
+            0 => None,
+            ON_THE_NETWORK => {
+                let ip = Ipv6Addr::from(u128::from(high) << 64 | u128::from(low)).to_canonical();
+                Some(Peer::Ip(SocketAddr::new(ip, client as u16)))
+            }
+            _ => Some(Peer::Unix),
+        }
+    }
+
     fn reset(self) {
         self.0.received.store(0, Relaxed);
         self.0.sent.store(0, Relaxed);
         self.0.done.store(0, Relaxed);
         self.0.lingers.store(false, Relaxed);
+        self.serves_nobody();
     }
 
     /// For a process that has no parent to report to.
     pub(crate) fn unshared() -> Progress {
         Progress(Box::leak(Box::default()))
+    }
+}
+
+/// What parent and prefork workers tell each other.
+#[derive(Debug, Default)]
+struct Header {
+    stopping: AtomicBool,
+}
+
+// SAFETY: the field is atomic, and zero means a server that runs.
+unsafe impl Shared for Header {}
+
+/// The head of the scoreboard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Board(&'static Header);
+
+impl Board {
+    pub(crate) fn new() -> Result<Board> {
+        let header = shared::zeroed(1)?.first();
+        header.map(Board).ok_or_else(|| Error::Refused("no shared memory".into()))
+    }
+
+    /// The server is shutting down: no worker accepts another client.
+    pub(crate) fn stop(self) {
+        self.0.stopping.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_stopping(self) -> bool {
+        self.0.stopping.load(Relaxed)
     }
 }
 
@@ -87,19 +164,19 @@ pub(crate) struct Scoreboard {
 }
 
 impl Scoreboard {
-    /// Shared memory for as many clients; pages are taken only as they are used.
+    /// Shared memory for as many clients.
     pub(crate) fn new(clients: usize) -> Result<Scoreboard> {
-        let size = NonZeroUsize::new(clients.saturating_mul(size_of::<Slot>()))
-            .ok_or_else(|| Error::Refused("no room for any client".into()))?;
-        let (prot, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED);
-        // SAFETY: a new anonymous mapping overlaps nothing.
-        let memory = unsafe { mmap_anonymous(None, size, prot, flags) }
-            .map_err(Error::os("mmap of the scoreboard"))?;
-        // SAFETY: the mapping is as long as `clients` slots, page-aligned, never unmapped (hence
-        // 'static), and zero bytes are a valid Slot; every field is atomic, so that the processes
-        // which share it may all write.
-        let slots = unsafe { std::slice::from_raw_parts(memory.as_ptr().cast::<Slot>(), clients) };
-        Ok(Scoreboard { slots, fresh: 0, freed: Vec::new() })
+        Ok(Scoreboard { slots: shared::zeroed(clients)?, fresh: 0, freed: Vec::new() })
+    }
+
+    /// How many prefork workers have a client.
+    pub(crate) fn busy(&self) -> usize {
+        self.slots.iter().take(self.fresh).filter(|slot| Progress(slot).client().is_some()).count()
+    }
+
+    /// True when every line is taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.freed.is_empty() && self.fresh == self.slots.len()
     }
 
     /// A zeroed line, or `None` when all are taken.
@@ -136,7 +213,23 @@ mod tests {
         assert_eq!(slot.done_at(), Some(at));
         board.give_back(slot);
         let again = board.take().unwrap();
+        assert!(board.is_full());
         assert_eq!(again.octets(), (0, 0));
         assert!(again.done_at().is_none() && !again.is_lingering());
+    }
+
+    #[test]
+    fn a_worker_tells_whom_it_serves() {
+        let slot = Scoreboard::new(1).unwrap().take().unwrap();
+        assert_eq!(slot.client(), None);
+        for text in ["127.0.0.1:0", "10.1.2.3:65535", "[2001:db8::7]:25"] {
+            let peer = Peer::Ip(text.parse().unwrap());
+            slot.serves(peer);
+            assert_eq!(slot.client(), Some(peer));
+        }
+        slot.serves(Peer::Unix);
+        assert_eq!(slot.client(), Some(Peer::Unix));
+        slot.serves_nobody();
+        assert_eq!(slot.client(), None);
     }
 }

@@ -2,36 +2,33 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
 
 use log::{info, warn};
-use nix::poll::{PollFd, PollFlags};
-use nix::sys::eventfd::EventFd;
-use nix::sys::time::TimeSpec;
 use nix::unistd::geteuid;
 
 use crate::accept::Peer;
 use crate::caretaker::Caretaker;
-use crate::children::{Children, account};
+use crate::children::account;
 use crate::chroot;
 use crate::daemonize::{self, Starter};
-use crate::error::{Error, Result, reason, strerror};
+use crate::error::{Error, Result, reason};
 use crate::fork::{EXIT_FAILED, EXIT_OK};
 use crate::inherit::{self, StandardInput};
-use crate::lines;
 use crate::listen::Listener;
 use crate::logging;
-use crate::models::{self, datagram::Request};
+use crate::models::{self, Model, datagram::Request};
 use crate::notify::Notifier;
 use crate::options::{ServerOptions, Service};
+use crate::parent::Parent;
 use crate::pidfile::PidFile;
 use crate::privdrop;
 use crate::reaper::Reaper;
 use crate::recvfrom;
-use crate::reserve::Reserve;
 use crate::rlimits::{self, Needs};
-use crate::rw::Connection;
+use crate::rw::{Connection, Patience};
 use crate::signals::{self, Signals};
 use crate::systemd;
 use crate::title::{Title, Titles};
@@ -66,19 +63,19 @@ pub struct Server {
     pub reaper: Reaper,
     /// Octets of the longest file that a client may make; the kernel is told too.
     pub longest_file: Option<u64>,
-    service: &'static Service,
-    options: ServerOptions,
-    signals: Signals,
-    titles: Titles,
-    listeners: Vec<Listener>,
-    client: Option<(Connection, Peer)>,
-    transcript: Option<File>,
-    starter: Option<Starter>,
-    pid_file: Option<PidFile>,
+    pub(crate) service: &'static Service,
+    pub(crate) options: ServerOptions,
+    pub(crate) signals: Signals,
+    pub(crate) titles: Titles,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) client: Option<(Connection, Peer)>,
+    pub(crate) transcript: Option<Arc<File>>,
+    pub(crate) starter: Option<Starter>,
+    pub(crate) pid_file: Option<PidFile>,
     /// Descriptors that systemd has passed.
-    passed: Vec<OwnedFd>,
-    notifier: Notifier,
-    caretaker: Option<Caretaker>,
+    pub(crate) passed: Vec<OwnedFd>,
+    pub(crate) notifier: Notifier,
+    pub(crate) caretaker: Option<Caretaker>,
 }
 
 impl Server {
@@ -94,6 +91,7 @@ impl Server {
         let notifier = Notifier::from_environment();
         signals::ignore_file_size_signal()?;
         let transcript = options.transcript.as_deref().map(Transcript::open).transpose()?;
+        let transcript = transcript.map(Arc::new);
         Ok(Server {
             busy: Vec::new(),
             unavailable: Vec::new(),
@@ -127,7 +125,7 @@ impl Server {
             return Ok(());
         }
         if self.options.inetd {
-            match inherit::standard_input(self.options.timeout)? {
+            match inherit::standard_input(patience(&self.options))? {
                 StandardInput::Client(conn, peer) => self.client = Some((conn, peer)),
                 StandardInput::Listener(listener) => self.listeners.push(listener),
                 StandardInput::Datagrams(_) => {
@@ -138,7 +136,8 @@ impl Server {
             return Ok(());
         }
         let backlog = self.options.backlog;
-        let listeners = self.options.listen.iter().map(|e| Listener::stream(e, backlog));
+        let idle = self.options.timeout;
+        let listeners = self.options.listen.iter().map(|e| Listener::stream(e, backlog, idle));
         self.listeners = listeners.collect::<Result<_>>()?;
         Ok(())
     }
@@ -151,7 +150,8 @@ impl Server {
         if let Some(sockets) = self.passed()? {
             self.listeners = sockets.no_streams()?.datagrams;
         } else if self.options.inetd {
-            let StandardInput::Datagrams(socket) = inherit::standard_input(self.options.timeout)?
+            let StandardInput::Datagrams(socket) =
+                inherit::standard_input(patience(&self.options))?
             else {
                 return Err(Error::Refused("standard input is no UDP socket".into()));
             };
@@ -167,7 +167,7 @@ impl Server {
     }
 
     fn passed(&mut self) -> Result<Option<systemd::Sockets>> {
-        systemd::classify(std::mem::take(&mut self.passed), self.options.timeout)
+        systemd::classify(std::mem::take(&mut self.passed), patience(&self.options))
     }
 
     /// `--daemon` and `--pid-file`. With `--daemon` only the child returns from here; the starting
@@ -216,16 +216,24 @@ impl Server {
         Ok(())
     }
 
-    /// accept, fork, reap: one child process for each client, until SIGTERM.
+    /// accept, fork, reap, or as `--model` says, until SIGTERM.
     ///
     /// # Errors
     /// Only what makes serving impossible: a broken listener, no memory for the scoreboard.
-    pub fn serve(mut self, session: impl Fn(&mut Client) -> io::Result<()>) -> Result<()> {
+    pub fn serve(
+        mut self,
+        session: impl Fn(&mut Client) -> io::Result<()> + Send + Sync,
+    ) -> Result<()> {
         self.limit();
         if let Some((conn, peer)) = self.client.take() {
             return self.serve_one(conn, peer, session);
         }
-        models::fork::serve(Parent::new(self)?, session)
+        match self.options.model {
+            Model::Fork => models::fork::serve(Parent::new(self)?, session),
+            Model::Prefork => models::prefork::serve(Parent::new(self)?, session),
+            Model::Thread => models::thread::serve(Parent::new(self)?, session),
+            Model::Iterative => models::iterative::serve(Parent::new(self)?, session),
+        }
     }
 
     /// recvfrom, fork, reap: one child process for each request, until SIGTERM.
@@ -245,8 +253,12 @@ impl Server {
         let clients = if self.client.is_some() { 1 } else { options.max_clients as u64 };
         rlimits::set(Needs {
             clients,
-            processes: clients,
-            is_shared: false,
+            processes: match options.model {
+                Model::Fork => clients,
+                Model::Prefork => options.workers as u64,
+                Model::Thread | Model::Iterative => 0,
+            },
+            is_shared: matches!(options.model, Model::Thread),
             memory: self.service.memory,
             file: self.longest_file.filter(|_| may_be_cut),
         });
@@ -265,18 +277,22 @@ impl Server {
         info!("client {peer} start");
         self.notifier.ready(false);
         let title = self.titles.client(peer);
-        let code = one_client(Client { conn, peer, transcript, title }, session);
+        let code = one_client(&mut Client { conn, peer, transcript, title }, session);
         info!("client {peer} end: exit {code}, {}", account(progress, since.elapsed()));
         if code == EXIT_OK { Ok(()) } else { Err(Error::Refused(format!("client {peer} failed"))) }
     }
 }
 
+pub(crate) fn patience(options: &ServerOptions) -> Patience {
+    Patience { idle: options.timeout, deadline: options.deadline }
+}
+
 /// One conversation, from greeting to the last octet; gives the exit code of its process.
 pub(crate) fn one_client(
-    mut client: Client,
+    client: &mut Client,
     session: impl Fn(&mut Client) -> io::Result<()>,
 ) -> i32 {
-    let code = match session(&mut client) {
+    let code = match session(client) {
         Ok(()) => EXIT_OK,
         Err(error) => {
             warn!("client {}: {}", client.peer, reason(&error));
@@ -285,145 +301,4 @@ pub(crate) fn one_client(
     };
     client.conn.linger();
     code
-}
-
-/// The parent's state while it serves.
-#[derive(Debug)]
-pub(crate) struct Parent {
-    pub(crate) listeners: Vec<Listener>,
-    pub(crate) signals: Signals,
-    pub(crate) children: Children,
-    pub(crate) reserve: Reserve,
-    pub(crate) busy: Vec<u8>,
-    pub(crate) unavailable: Vec<u8>,
-    pub(crate) is_request: fn(&[u8]) -> bool,
-    pub(crate) timeout: Duration,
-    pub(crate) grace: Duration,
-    /// systemd, where it wants to know how we do.
-    pub(crate) notifier: Notifier,
-    max_clients: usize,
-    /// The file of `--transcript`; each child takes its copy.
-    pub(crate) transcript: Option<File>,
-    pub(crate) titles: Titles,
-    /// Readable for the children once the server is shutting down.
-    shutdown: Option<EventFd>,
-    /// Under inetd's `wait` the server ends when `--timeout` has passed without a client since this
-    /// instant; inetd then watches the socket again.
-    idle_since: Option<Instant>,
-    /// Removed from the file system when the parent ends.
-    pid_file: Option<PidFile>,
-    caretaker: Option<Caretaker>,
-}
-
-impl Parent {
-    /// Lets the handlers in, then says that it listens.
-    fn new(server: Server) -> Result<Parent> {
-        server.signals.handle(server.reaper)?;
-        let children = Children::new(server.options.max_clients, server.reaper)?;
-        let shutdown = server.end_idle_on_shutdown.then(EventFd::new).transpose();
-        let mut parent = Parent {
-            notifier: server.notifier,
-            max_clients: server.options.max_clients,
-            signals: server.signals,
-            children,
-            reserve: Reserve::new(),
-            busy: server.busy,
-            unavailable: server.unavailable,
-            is_request: server.is_request,
-            timeout: server.options.timeout,
-            grace: server.options.grace,
-            transcript: server.transcript,
-            titles: server.titles,
-            shutdown: shutdown.map_err(Error::os("eventfd"))?,
-            idle_since: server.options.inetd.then(Instant::now),
-            listeners: server.listeners,
-            pid_file: server.pid_file,
-            caretaker: server.caretaker,
-        };
-        parent.show_title();
-        for listener in &parent.listeners {
-            info!("listening on {listener}");
-        }
-        parent.notifier.ready(server.starter.is_some());
-        server.starter.map_or(Ok(()), Starter::ready)?;
-        Ok(parent)
-    }
-
-    /// Waits for clients and signals, and does what the signals ask for; gives the numbers of the
-    /// listeners that are ready.
-    pub(crate) fn wait(&mut self) -> Result<Vec<usize>> {
-        self.show_title();
-        let rest = self.reserve.rest();
-        let listeners = if rest.is_some() { &[][..] } else { &self.listeners[..] };
-        let mut fds: Vec<PollFd<'_>> =
-            listeners.iter().map(|l| PollFd::new(l.as_fd(), PollFlags::POLLIN)).collect();
-        let beat = self.notifier.tend(self.children.len(), self.max_clients);
-        let timeout = [rest.or(self.idle_left()), beat].into_iter().flatten().min();
-        let timeout = timeout.map(TimeSpec::from);
-        let mut ready = Vec::new();
-        if self.signals.wait(&mut fds, timeout)? {
-            ready.extend((0..).zip(&fds).filter(|(_, fd)| fd.any() != Some(false)).map(|(i, _)| i));
-        }
-        self.heed_signals();
-        if self.idle_since.is_some() && !(ready.is_empty() && self.children.is_empty()) {
-            self.idle_since = Some(Instant::now());
-        }
-        Ok(ready)
-    }
-
-    fn show_title(&self) {
-        self.titles.parent(self.children.len(), self.children.limit(), &self.listeners);
-    }
-
-    /// What is left of the time without a client, where that is limited.
-    fn idle_left(&self) -> Option<Duration> {
-        let since = self.idle_since.filter(|_| self.children.is_empty())?;
-        Some(self.timeout.saturating_sub(since.elapsed()))
-    }
-
-    fn heed_signals(&mut self) {
-        self.children.collect();
-        if self.signals.hangup() {
-            info!("SIGHUP: the next client sees the files as they are then");
-            self.notifier.reloaded();
-        }
-        if self.signals.table_wanted() {
-            self.children.log_table();
-        }
-    }
-
-    /// SIGTERM or SIGINT came, or nobody for too long under inetd.
-    pub(crate) fn must_stop(&self) -> bool {
-        self.signals.stops() > 0 || self.idle_left().is_some_and(|left| left.is_zero())
-    }
-
-    /// Tells the idle children that the server is shutting down.
-    pub(crate) fn announce_shutdown(&self) {
-        if let Some(Err(errno)) = self.shutdown.as_ref().map(|fd| fd.write(1)) {
-            warn!("eventfd: {}", strerror(errno));
-        }
-    }
-
-    /// Closes the listeners; the files of UNIX-domain ones go with them.
-    pub(crate) fn stop_listening(&mut self) {
-        self.listeners.clear();
-        if let Some(caretaker) = &self.caretaker {
-            caretaker.listeners_closed();
-        }
-    }
-
-    /// First thing in a child: default signals, and none of the parent's descriptors. What is left
-    /// is the one that tells of a shutdown.
-    pub(crate) fn become_child(&mut self) -> Option<OwnedFd> {
-        lines::of_a_child();
-        if let Err(errno) = self.signals.restore() {
-            warn!("sigaction: {}", strerror(errno));
-        }
-        self.listeners.clear(); // Close(listenfd)
-        self.reserve.give_up();
-        self.pid_file = None;
-        self.notifier.close();
-        self.caretaker = None;
-        self.shutdown.take().map(OwnedFd::from)
-    }
 }

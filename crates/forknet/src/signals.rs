@@ -35,7 +35,7 @@ static TABLE: AtomicBool = AtomicBool::new(false);
 const THE_RUNTIMES: [Signal; 2] = [Signal::SIGSEGV, Signal::SIGBUS];
 
 /// The parent's masks: what is blocked while it works, and what while it waits.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Signals {
     /// As it was when the program started: what a child gets back.
     old: SigSet,

@@ -6,7 +6,6 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
 
 use log::{info, warn};
 use nix::errno::Errno;
@@ -19,7 +18,7 @@ use nix::sys::socket::{
 use crate::accept::Peer;
 use crate::error::{Error, Result, strerror};
 use crate::listen::Listener;
-use crate::rw::Connection;
+use crate::rw::{Connection, Patience};
 use crate::scoreboard::Progress;
 use crate::transcript::printable;
 
@@ -128,14 +127,14 @@ fn take_descriptor(fd: RawFd) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// `descriptor 4 (LISTEN_FDS): not a socket`, and the like.
-pub(crate) fn classify(descriptors: Vec<OwnedFd>, idle: Duration) -> Result<Option<Sockets>> {
+pub(crate) fn classify(descriptors: Vec<OwnedFd>, patience: Patience) -> Result<Option<Sockets>> {
     let count = descriptors.len();
     if count == 0 {
         return Ok(None);
     }
     let mut passed = Sockets::default();
     for fd in descriptors {
-        sort(fd, idle, &mut passed)?;
+        sort(fd, patience, &mut passed)?;
     }
     match &passed.client {
         Some((conn, _)) if count > 1 => {
@@ -151,7 +150,7 @@ pub(crate) fn classify(descriptors: Vec<OwnedFd>, idle: Duration) -> Result<Opti
     }
 }
 
-fn sort(fd: OwnedFd, idle: Duration, sockets: &mut Sockets) -> Result<()> {
+fn sort(fd: OwnedFd, patience: Patience, sockets: &mut Sockets) -> Result<()> {
     let number = fd.as_raw_fd();
     let kind = match getsockopt(&fd, sockopt::SockType) {
         Err(Errno::ENOTSOCK) => return Err(bad(number, "not a socket")),
@@ -168,7 +167,7 @@ fn sort(fd: OwnedFd, idle: Duration, sockets: &mut Sockets) -> Result<()> {
         SockType::Stream if getsockopt(&fd, sockopt::AcceptConn) == Ok(true) => {
             sockets.listeners.push(Listener::inherited(fd)?);
         }
-        SockType::Stream => sockets.client = Some(connected(fd, idle)?),
+        SockType::Stream => sockets.client = Some(connected(fd, patience)?),
         other => {
             return Err(bad(
                 number,
@@ -180,7 +179,7 @@ fn sort(fd: OwnedFd, idle: Duration, sockets: &mut Sockets) -> Result<()> {
 }
 
 /// A stream socket that does not listen: a client, if it has ever been connected.
-fn connected(fd: OwnedFd, idle: Duration) -> Result<(Connection, Peer)> {
+fn connected(fd: OwnedFd, patience: Patience) -> Result<(Connection, Peer)> {
     let number = fd.as_raw_fd();
     let peer = match getpeername::<SockaddrStorage>(number) {
         Ok(name) => Peer::of(&name),
@@ -189,7 +188,7 @@ fn connected(fd: OwnedFd, idle: Duration) -> Result<(Connection, Peer)> {
         }
         Err(_) => Peer::Unix, // it has reset already, and with it its name went
     };
-    Ok((Connection::socket(fd, idle, Progress::unshared()), peer))
+    Ok((Connection::socket(fd, patience, Progress::unshared()), peer))
 }
 
 /// TCP says ENOTCONN, a UNIX socket EINVAL; a client that has reset leaves ECONNRESET.
@@ -208,11 +207,14 @@ mod tests {
     use super::*;
     use nix::sys::socket::{SockFlag, socket};
     use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::time::Duration;
 
     const IDLE: Duration = Duration::from_secs(1);
 
     fn sorted(descriptors: Vec<OwnedFd>) -> std::result::Result<Sockets, String> {
-        classify(descriptors, IDLE).map(Option::unwrap).map_err(|error| error.to_string())
+        classify(descriptors, Patience::idle(IDLE))
+            .map(Option::unwrap)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -252,7 +254,7 @@ mod tests {
         assert_eq!(passed.client.as_ref().unwrap().1.to_string(), name);
         let why = passed.no_streams().unwrap_err().to_string();
         assert!(why.ends_with("a stream socket: this protocol needs UDP"), "{why}");
-        assert!(classify(Vec::new(), IDLE).unwrap().is_none());
+        assert!(classify(Vec::new(), Patience::idle(IDLE)).unwrap().is_none());
     }
 
     #[test]

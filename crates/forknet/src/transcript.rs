@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::accept::Peer;
 use crate::error::{Error, Result, reason};
@@ -20,7 +21,7 @@ const MAX_LINE: usize = 2000;
 /// Secrets must be masked before they come here.
 #[derive(Debug)]
 pub struct Transcript {
-    file: Option<File>,
+    file: Option<Arc<File>>,
     prefix: String,
 }
 
@@ -39,7 +40,7 @@ impl Transcript {
     }
 
     /// The transcript of one client's dialogue, for the process that serves it.
-    pub(crate) fn of(file: Option<File>, peer: Peer) -> Transcript {
+    pub(crate) fn of(file: Option<Arc<File>>, peer: Peer) -> Transcript {
         let Some(file) = file else { return Transcript::none() };
         let prefix = format!("{peer}[{}]", std::process::id());
         Transcript { file: Some(file), prefix }
@@ -64,7 +65,7 @@ impl Transcript {
     fn append(&mut self, who: char, line: &[u8]) {
         let Some(file) = &mut self.file else { return };
         let entry = entry(&self.prefix, who, line);
-        if let Err(error) = file.write_all(entry.as_bytes()) {
+        if let Err(error) = (&**file).write_all(entry.as_bytes()) {
             log::warn!("transcript: {}; the rest of this dialogue is not written", reason(&error));
             self.file = None;
         }

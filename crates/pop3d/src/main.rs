@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use forknet::{Client, Error, Facility, Result, RootPolicy, Server, Service};
+use forknet::{Client, Error, Facility, Result, RootPolicy, Server, Service, Transport};
 use pop3d::authorization::Config;
 use pop3d::options;
 use pop3d::protocol::Protocol;
@@ -20,6 +20,7 @@ const SERVICE: Service = Service {
     root: RootPolicy::Refuse,
     facility: Facility::Mail,
     memory: 512 << 20,
+    transport: Transport::Stream,
 };
 
 fn main() -> ExitCode {

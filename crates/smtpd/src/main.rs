@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use forknet::{Facility, RootPolicy, Server, Service};
+use forknet::{Facility, RootPolicy, Server, Service, Transport};
 use smtpd::options::{self, Config};
 use smtpd::session::smtp_session;
 
@@ -18,6 +18,7 @@ const SERVICE: Service = Service {
     root: RootPolicy::Refuse,
     facility: Facility::Mail,
     memory: 512 << 20,
+    transport: Transport::Stream,
 };
 
 fn main() -> ExitCode {

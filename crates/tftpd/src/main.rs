@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use forknet::{Facility, Result, RootPolicy, Server, Service};
+use forknet::{Facility, Result, RootPolicy, Server, Service, Transport};
 use tftpd::options::{self, Config};
 use tftpd::packet::{self, Code};
 use tftpd::server::{answer, is_request};
@@ -18,6 +18,7 @@ const SERVICE: Service = Service {
     root: RootPolicy::Nobody,
     facility: Facility::Daemon,
     memory: 128 << 20,
+    transport: Transport::Datagram,
 };
 
 fn main() -> ExitCode {

@@ -13,9 +13,10 @@ use crate::children::Held;
 use crate::drain::drain;
 use crate::error::{Result, reason, strerror};
 use crate::fork::{EXIT_FAILED, EXIT_OK, Fork, child, fork};
+use crate::models::fork::round;
+use crate::parent::Parent;
 use crate::recvfrom::{self, Datagram};
 use crate::scoreboard::Progress;
-use crate::server::Parent;
 use crate::title::Title;
 use crate::transcript::Transcript;
 
@@ -47,8 +48,9 @@ pub(crate) fn serve(
     transfer: impl Fn(&mut Request) -> io::Result<()>,
 ) -> Result<()> {
     loop {
-        let ready = parent.wait()?; // ppoll: the only place where signals come in
-        if parent.must_stop() {
+        let round = round(&mut parent);
+        let ready = parent.wait(round)?; // ppoll: the only place where signals come in
+        if parent.must_stop(parent.children.len()) {
             return drain(parent);
         }
         for Held { listener, datagram } in parent.children.renewed() {
@@ -89,10 +91,13 @@ fn serve_request(
     let refuse = |words: &[u8]| {
         parent.listeners.get(listener).map(|fd| recvfrom::answer(fd, &datagram, words))
     };
-    let Some(progress) = parent.children.admit() else {
-        warn!("client {peer} refused: {} clients are served already", parent.children.len());
-        refuse(&parent.busy);
-        return;
+    let progress = match parent.children.admit(peer) {
+        Ok(progress) => progress,
+        Err(refusal) => {
+            warn!("client {peer} refused: {refusal}");
+            refuse(&parent.busy);
+            return;
+        }
     };
     match fork() {
         Ok(Fork::Child) => child(|| answer(parent, datagram, progress, transfer)), // never returns
@@ -100,7 +105,7 @@ fn serve_request(
         Err(errno) => {
             warn!("client {peer} refused: fork: {}", strerror(errno));
             refuse(&parent.unavailable);
-            parent.children.dismiss(progress);
+            parent.children.dismiss(peer, progress);
         }
     }
 }
@@ -118,7 +123,7 @@ fn answer(
     let transcript = Transcript::of(parent.transcript.take(), Peer::Ip(peer));
     progress.received(data.len());
     let outcome = recvfrom::fresh_socket(local).map_err(io::Error::from).and_then(|socket| {
-        let timeout = parent.timeout;
+        let timeout = parent.options.timeout;
         let local = local.ip();
         transfer(&mut Request { data, peer, local, socket, progress, transcript, title, timeout })
     });

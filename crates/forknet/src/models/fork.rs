@@ -1,20 +1,20 @@
 //! One process per client: the slides' concurrent server.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
 use log::warn;
-use nix::errno::Errno;
 
-use crate::accept::{Peer, Verdict, accept, verdict};
+use crate::accept::Accepted;
 use crate::drain::drain;
-use crate::error::{Error, Result, strerror};
+use crate::error::{Result, strerror};
 use crate::fork::{Fork, child, fork};
+use crate::limits::Over;
 use crate::lines;
-use crate::rw::{Connection, refuse};
+use crate::listen::Listener;
+use crate::parent::{Parent, Round};
+use crate::rw::refuse;
 use crate::scoreboard::Progress;
-use crate::server::{Client, Parent, one_client};
-use crate::transcript::Transcript;
+use crate::server::{Client, one_client};
 
 /// Slide "Final (correct) Version of TCP Echo Server": accept, fork, close, and round again.
 pub(crate) fn serve(
@@ -23,39 +23,49 @@ pub(crate) fn serve(
 ) -> Result<()> {
     let _kept = lines::collect(); // written before each wait
     loop {
-        let ready = parent.wait()?; // ppoll: the only place where signals come in
-        if parent.must_stop() {
+        let round = round(&mut parent);
+        let ready = parent.wait(round)?; // ppoll: the only place where signals come in
+        if parent.must_stop(parent.children.len()) {
             return drain(parent);
         }
         for listener in ready {
-            match parent.listeners.get(listener).map(accept) {
-                Some(Ok((conn, peer))) => serve_client(&mut parent, conn, peer, &session),
-                Some(Err(errno)) => tolerate(&mut parent, listener, errno)?,
+            match parent.listeners.get(listener).map(Listener::accept) {
+                Some(Ok(accepted)) => serve_client(&mut parent, accepted, &session),
+                Some(Err(errno)) => parent.tolerate(listener, errno)?,
                 None => {}
             }
         }
     }
 }
 
+/// Under `--over queue` a server without a place leaves the listeners alone.
+pub(crate) fn round(parent: &mut Parent) -> Round {
+    let queues = parent.options.over == Over::Queue && parent.children.has_no_place();
+    Round { accepting: !queues, clients: parent.children.len() }
+}
+
 /// fork: the child talks to the client, the parent closes the connected socket.
 fn serve_client(
     parent: &mut Parent,
-    conn: OwnedFd,
-    peer: Peer,
+    accepted: Accepted,
     session: impl Fn(&mut Client) -> io::Result<()>,
 ) {
     parent.reserve.recovered();
-    let Some(progress) = parent.children.admit() else {
-        warn!("client {peer} refused: {} clients are served already", parent.children.len());
-        return refuse(&conn, &parent.busy);
+    let peer = accepted.peer;
+    let progress = match parent.admit(peer) {
+        Ok(progress) => progress,
+        Err(refusal) => {
+            warn!("client {peer} refused: {refusal}");
+            return refuse(&accepted.conn, &parent.busy);
+        }
     };
     match fork() {
-        Ok(Fork::Child) => child(|| talk(parent, conn, peer, progress, session)), // never returns
-        Ok(Fork::Parent(pid)) => parent.children.add(pid, peer, progress, 0), // conn closes here
+        Ok(Fork::Child) => child(|| talk(parent, accepted, progress, session)), // never returns
+        Ok(Fork::Parent(pid)) => parent.children.add(pid, peer, progress, 0),   // conn closes here
         Err(errno) => {
             warn!("client {peer} refused: fork: {}", strerror(errno));
-            parent.children.dismiss(progress);
-            refuse(&conn, &parent.unavailable);
+            parent.children.dismiss(peer, progress);
+            refuse(&accepted.conn, &parent.unavailable);
         }
     }
 }
@@ -63,28 +73,10 @@ fn serve_client(
 /// The child's half: no listener, no handler of the parent's; the conversation; the exit code.
 fn talk(
     parent: &mut Parent,
-    conn: OwnedFd,
-    peer: Peer,
+    accepted: Accepted,
     progress: Progress,
     session: impl Fn(&mut Client) -> io::Result<()>,
 ) -> i32 {
-    let title = parent.titles.client(peer);
-    let shutdown = parent.become_child();
-    let mut conn = Connection::socket(conn, parent.timeout, progress);
-    conn.heed(shutdown);
-    let transcript = Transcript::of(parent.transcript.take(), peer);
-    one_client(Client { conn, peer, transcript, title }, session)
-}
-
-/// An error of accept is the server's end only when the listener itself is broken.
-fn tolerate(parent: &mut Parent, listener: usize, errno: Errno) -> Result<()> {
-    let Some(listener) = parent.listeners.get(listener) else { return Ok(()) };
-    match verdict(errno) {
-        Verdict::GoRound => Ok(()),
-        Verdict::Exhausted => {
-            parent.reserve.answer(listener, &parent.unavailable, errno);
-            Ok(())
-        }
-        Verdict::Fatal => Err(Error::os(format!("accept {listener}"))(errno)),
-    }
+    parent.become_child();
+    one_client(&mut parent.client(accepted, progress), session)
 }

@@ -24,6 +24,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
     // A file over the limit of sizes is an error of write(2), not the end by a signal.
     SigSet::from(Signal::SIGXFSZ).thread_block().map_err(Error::os("sigprocmask"))?;
     let CommandLine { server: Remote { host, port }, order, verbose } = line;
+    forknet::built_in_services_only();
     let found = (host.as_str(), port).to_socket_addrs().map_err(Error::io(host.clone()))?;
     let mut last = Error::Refused(format!("{host}: no address"));
     for service in found {

@@ -1,0 +1,130 @@
+//! What a session attends to while it waits for its client: the end of the server.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::{debug, info};
+use nix::poll::PollFd;
+use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::time::TimeSpec;
+
+use crate::error::strerror;
+use crate::scoreboard::Board;
+use crate::signals::Signals;
+
+/// Whom a waiting session listens to beside its client, as each model needs it.
+#[derive(Debug)]
+pub(crate) enum Attention {
+    /// Fork and thread: readable once the server is shutting down; an idle client is told so.
+    Shutdown(Arc<OwnedFd>),
+    /// Prefork: the parent lives as long as this pipe is open.
+    Parent(Watch),
+    /// Iterative: there is no other process that the signals could go to.
+    Signals(Box<Interrupts>),
+}
+
+/// A prefork worker watches its parent: when that has gone, stopped or killed, the worker must hold
+/// no listening socket any more, so that the next server can bind the port.
+#[derive(Clone, Debug)]
+pub(crate) struct Watch {
+    /// End of file when the parent has let go of the other end.
+    pub(crate) pipe: Arc<OwnedFd>,
+    pub(crate) listeners: Arc<[OwnedFd]>,
+    pub(crate) board: Board,
+    /// Idle clients are told of a shutdown.
+    pub(crate) tell_idle: bool,
+    pub(crate) parent_is_gone: bool,
+}
+
+/// The iterative server's signals, which come in while its one session waits.
+#[derive(Debug)]
+pub(crate) struct Interrupts {
+    pub(crate) signals: Signals,
+    /// Copies of the listeners that are the server's own.
+    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) grace: Duration,
+    pub(crate) tell_idle: bool,
+    /// What SIGUSR1 logs.
+    pub(crate) client: String,
+    pub(crate) ends_at: Option<Instant>,
+}
+
+impl Attention {
+    /// The descriptor to wait on beside the client's. `idle`: the client is between two things.
+    pub(crate) fn fd(&self, idle: bool) -> Option<BorrowedFd<'_>> {
+        match self {
+            Attention::Shutdown(fd) if idle => Some(fd.as_fd()),
+            Attention::Parent(watch) if !watch.parent_is_gone => Some(watch.pipe.as_fd()),
+            _ => None,
+        }
+    }
+
+    /// The descriptor is ready, or signals may have come.
+    ///
+    /// # Errors
+    /// `ConnectionAborted` when the session must end here and now.
+    pub(crate) fn heed(&mut self) -> io::Result<()> {
+        match self {
+            Attention::Shutdown(_) => Err(shutting_down()),
+            Attention::Parent(watch) => {
+                watch.parent_is_gone = true;
+                stop_listening(&watch.listeners);
+                Ok(())
+            }
+            Attention::Signals(interrupts) => interrupts.heed(),
+        }
+    }
+
+    /// True when an idle client is to be told that the server is shutting down.
+    pub(crate) fn dismisses_idle(&self) -> bool {
+        match self {
+            Attention::Shutdown(_) => false, // its descriptor tells
+            Attention::Parent(watch) => {
+                watch.parent_is_gone && watch.tell_idle && watch.board.is_stopping()
+            }
+            Attention::Signals(interrupts) => interrupts.tell_idle && interrupts.ends_at.is_some(),
+        }
+    }
+}
+
+impl Interrupts {
+    fn heed(&mut self) -> io::Result<()> {
+        if self.signals.table_wanted() {
+            info!("1 of 1 clients");
+            info!("client {}", self.client);
+        }
+        if self.signals.stops() == 0 {
+            return Ok(());
+        }
+        let ends_at = *self.ends_at.get_or_insert_with(|| {
+            stop_listening(&self.listeners);
+            info!("stopping: 1 clients, {:?} to end", self.grace);
+            Instant::now() + self.grace
+        });
+        let must_end = self.signals.stops() > 1 || ends_at <= Instant::now();
+        if must_end { Err(shutting_down()) } else { Ok(()) }
+    }
+
+    /// ppoll(2) on the client, with the signals let in; true when the client is ready.
+    pub(crate) fn wait(&self, client: PollFd<'_>, allowance: Duration) -> io::Result<bool> {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        let limit = self.ends_at.map_or(allowance, |at| left(at).min(allowance));
+        self.signals.wait(&mut [client], Some(TimeSpec::from(limit))).map_err(io::Error::other)
+    }
+}
+
+/// shutdown(2) of a listening socket: it leaves the state LISTEN for all processes that hold it.
+pub(crate) fn stop_listening(listeners: &[OwnedFd]) {
+    for listener in listeners {
+        if let Err(errno) = shutdown(listener.as_raw_fd(), Shutdown::Both) {
+            debug!("shutdown of a listener: {}", strerror(errno));
+        }
+    }
+}
+
+/// The error of a read that ends because the server does.
+pub(crate) fn shutting_down() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "shutting down")
+}

@@ -1,0 +1,78 @@
+//! One client after the other, by the one process there is: the slides' iterative server.
+
+use std::io;
+use std::time::Instant;
+
+use log::{error, info, warn};
+
+use crate::accept::Accepted;
+use crate::attention::{Attention, Interrupts};
+use crate::children::account;
+use crate::drain::drain;
+use crate::error::Result;
+use crate::fork::{EXIT_PANIC, contain};
+use crate::listen::Listener;
+use crate::parent::{Parent, Round};
+use crate::rw::refuse;
+use crate::server::{Client, one_client};
+
+/// Slide "Servidor iterativo": accept, serve, close, and round again. Who comes meanwhile waits in
+/// the backlog.
+pub(crate) fn serve(
+    mut parent: Parent,
+    session: impl Fn(&mut Client) -> io::Result<()>,
+) -> Result<()> {
+    loop {
+        let ready = parent.wait(Round { accepting: true, clients: 0 })?;
+        if parent.must_stop(0) {
+            return drain(parent);
+        }
+        for listener in ready {
+            match parent.listeners.get(listener).map(Listener::accept) {
+                Some(Ok(accepted)) => serve_client(&mut parent, accepted, &session),
+                Some(Err(errno)) => parent.tolerate(listener, errno)?,
+                None => {}
+            }
+            if parent.must_stop(1) {
+                break;
+            }
+        }
+    }
+}
+
+/// The session runs in this process, and so signals come in while it waits: SIGTERM stops the
+/// listening at once, and ends the session when `--grace` is over.
+fn serve_client(
+    parent: &mut Parent,
+    accepted: Accepted,
+    session: impl Fn(&mut Client) -> io::Result<()>,
+) {
+    parent.reserve.recovered();
+    let (peer, since) = (accepted.peer, Instant::now());
+    let progress = match parent.children.admit(peer) {
+        Ok(progress) => progress,
+        Err(refusal) => {
+            warn!("client {peer} refused: {refusal}");
+            return refuse(&accepted.conn, &parent.busy);
+        }
+    };
+    info!("client {peer} start");
+    let mut client = parent.client(accepted, progress);
+    client.conn.attend(Some(Attention::Signals(Box::new(Interrupts {
+        signals: parent.signals,
+        listeners: parent.listeners.iter().filter_map(Listener::own_copy).collect(),
+        grace: parent.options.grace,
+        tell_idle: parent.tell_idle,
+        client: peer.to_string(),
+        ends_at: None,
+    }))));
+    let code = contain(|| one_client(&mut client, session));
+    let how = if code == EXIT_PANIC { "panicked".into() } else { format!("exit {code}") };
+    let did = account(progress, since.elapsed());
+    match code {
+        0 => info!("client {peer} end: {how}, {did}"),
+        EXIT_PANIC => error!("client {peer} end: {how}, {did}"),
+        _ => warn!("client {peer} end: {how}, {did}"),
+    }
+    parent.children.dismiss(peer, progress);
+}

@@ -1,0 +1,138 @@
+//! Processes forked in advance: each worker blocks in its own wait, accepts a client, serves it,
+//! and waits again. The parent only sees to it that there are always as many.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use log::warn;
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
+use crate::attention::Watch;
+use crate::bell::Bell;
+use crate::drain::drain;
+use crate::error::{Error, Result, strerror};
+use crate::fork::{Fork, child, fork};
+use crate::limits::{Over, Refusal};
+use crate::listen::Listener;
+use crate::parent::{Parent, Round};
+use crate::rw::refuse;
+use crate::scoreboard::{Board, Progress};
+use crate::server::Client;
+use crate::worker::Worker;
+
+/// What parent and workers have in common.
+#[derive(Debug)]
+struct Pool {
+    size: usize,
+    board: Board,
+    /// The end that only the parent holds: workers see its end.
+    life: Option<OwnedFd>,
+    watch: Arc<OwnedFd>,
+    /// Over the limit clients are told so, by the parent, while all workers are busy.
+    tells_busy: bool,
+}
+
+/// Stevens' preforked server: the children call accept, the parent replaces those that end.
+pub(crate) fn serve(
+    mut parent: Parent,
+    session: impl Fn(&mut Client) -> io::Result<()>,
+) -> Result<()> {
+    let mut pool = Pool::new(&mut parent)?;
+    loop {
+        pool.fill(&mut parent, &session);
+        let clients = parent.children.busy_workers();
+        let all_busy = pool.tells_busy && clients >= pool.size;
+        let ready = parent.wait(Round { accepting: all_busy, clients })?;
+        if parent.must_stop(clients) {
+            return pool.dissolve(parent);
+        }
+        for listener in ready {
+            if parent.children.busy_workers() >= pool.size {
+                turn_away(&mut parent, listener)?;
+            }
+        }
+    }
+}
+
+impl Pool {
+    fn new(parent: &mut Parent) -> Result<Pool> {
+        let (watch, life) = pipe2(OFlag::O_CLOEXEC).map_err(Error::os("pipe"))?;
+        let (workers, limit) = (parent.options.workers, parent.options.max_clients);
+        let tells_busy = workers >= limit && parent.options.over == Over::Busy;
+        // Rung by the worker that takes the last free place, and by nobody where that is the same
+        // as waiting in the backlog.
+        parent.bell = tells_busy.then(Bell::new).transpose()?.map(Arc::new);
+        Ok(Pool {
+            size: workers.min(limit),
+            board: Board::new()?,
+            life: Some(life),
+            watch: Arc::new(watch),
+            tells_busy,
+        })
+    }
+
+    /// Forks until there are enough workers. One that died at its start is not replaced at once:
+    /// whatever killed it would only kill the next.
+    fn fill(&mut self, parent: &mut Parent, session: &impl Fn(&mut Client) -> io::Result<()>) {
+        while parent.children.len() < self.size && parent.reserve.rest().is_none() {
+            if parent.children.a_worker_failed() {
+                return parent.reserve.rest_a_while();
+            }
+            let Some(progress) = parent.children.worker() else { return };
+            match fork() {
+                Ok(Fork::Child) => child(|| self.work(parent, progress, session)), // never returns
+                Ok(Fork::Parent(pid)) => parent.children.add_worker(pid, progress),
+                Err(errno) => {
+                    warn!("fork of a worker: {}", strerror(errno));
+                    parent.children.no_worker(progress);
+                    return parent.reserve.rest_a_while();
+                }
+            }
+        }
+    }
+
+    /// The worker's half.
+    fn work(
+        &mut self,
+        parent: &mut Parent,
+        progress: Progress,
+        session: impl Fn(&mut Client) -> io::Result<()>,
+    ) -> i32 {
+        self.life = None; // else the worker would keep itself alive
+        let listeners = std::mem::take(&mut parent.listeners);
+        let bell = parent.bell.take();
+        parent.become_child();
+        let watch = Watch {
+            pipe: Arc::clone(&self.watch),
+            listeners: listeners.iter().filter_map(Listener::own_copy).collect(),
+            board: self.board,
+            tell_idle: parent.tell_idle,
+            parent_is_gone: false,
+        };
+        Worker { parent, listeners, bell, watch, progress, size: self.size }.work(session)
+    }
+
+    /// SIGTERM: idle workers end at once, the others after their client.
+    fn dissolve(mut self, parent: Parent) -> Result<()> {
+        self.board.stop();
+        self.life = None;
+        drain(parent)
+    }
+}
+
+/// All workers are busy, and there may be no more clients: the parent says so.
+fn turn_away(parent: &mut Parent, listener: usize) -> Result<()> {
+    match parent.listeners.get(listener).map(Listener::accept) {
+        Some(Ok(accepted)) => {
+            parent.reserve.recovered();
+            let full = Refusal::Full(parent.options.max_clients);
+            warn!("client {} refused: {full}", accepted.peer);
+            refuse(&accepted.conn, &parent.busy);
+            Ok(())
+        }
+        Some(Err(errno)) => parent.tolerate(listener, errno),
+        None => Ok(()),
+    }
+}

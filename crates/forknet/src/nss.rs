@@ -1,0 +1,36 @@
+//! Names of hosts in a statically linked program.
+//!
+//! glibc looks names up with modules named in nsswitch.conf(5). Those that are not built in would be
+//! loaded into this program at run time, each with a second C library of its own, and a program
+//! that is linked statically does not survive that. So hosts are looked up in /etc/hosts and DNS,
+//! whatever nsswitch.conf says; for users see `accounts.rs`.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::sync::Once;
+
+/// What is asked for what: the modules that are built into glibc (2.34 and newer).
+const SERVICES: [(&CStr, &CStr); 2] = [(c"hosts", c"files dns"), (c"services", c"files")];
+
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+unsafe extern "C" {
+    /// nss.h: the services that are asked for a database, in place of what nsswitch.conf says.
+    fn __nss_configure_lookup(database: *const c_char, services: *const c_char) -> c_int;
+}
+
+/// Elsewhere the modules are no danger, or there are none.
+#[cfg(not(all(target_env = "gnu", target_feature = "crt-static")))]
+unsafe fn __nss_configure_lookup(_database: *const c_char, _services: *const c_char) -> c_int {
+    0
+}
+
+/// Must be called before a program that is linked statically looks a host's name up.
+pub fn built_in_services_only() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for (database, services) in SERVICES {
+            // SAFETY: both are strings that end in NUL and live for ever; glibc takes its own lock
+            // around the change, and fails only for a database it does not know.
+            let _known = unsafe { __nss_configure_lookup(database.as_ptr(), services.as_ptr()) };
+        }
+    });
+}

@@ -1,0 +1,284 @@
+//! The parent while it serves: what it waits for, and what the models share.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::eventfd::EventFd;
+use nix::sys::time::TimeSpec;
+
+use crate::accept::{Accepted, Peer, Verdict, verdict};
+use crate::attention::Attention;
+use crate::bell::Bell;
+use crate::caretaker::Caretaker;
+use crate::children::Children;
+use crate::daemonize::Starter;
+use crate::error::{Error, Result, strerror};
+use crate::limits::Refusal;
+use crate::lines;
+use crate::listen::Listener;
+use crate::models::Model;
+use crate::notify::Notifier;
+use crate::options::ServerOptions;
+use crate::pidfile::PidFile;
+use crate::reserve::Reserve;
+use crate::rw::Connection;
+use crate::scoreboard::Progress;
+use crate::server::{Client, Server, patience};
+use crate::signals::Signals;
+use crate::threads::Threads;
+use crate::title::{Title, Titles};
+use crate::transcript::Transcript;
+
+/// A client over a limit may only seem to be one too many for so long.
+const A_MOMENT: Duration = Duration::from_millis(10);
+/// Afterwards such clients are refused at once for so long: who refuses many must not tarry.
+const IMPATIENCE: Duration = Duration::from_secs(1);
+
+/// The parent's state while it serves.
+#[derive(Debug)]
+pub(crate) struct Parent {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) signals: Signals,
+    pub(crate) children: Children,
+    pub(crate) reserve: Reserve,
+    pub(crate) busy: Vec<u8>,
+    pub(crate) unavailable: Vec<u8>,
+    pub(crate) is_request: fn(&[u8]) -> bool,
+    pub(crate) options: ServerOptions,
+    /// systemd, where it wants to know how we do.
+    pub(crate) notifier: Notifier,
+    /// The file of `--transcript`; each child takes its copy.
+    pub(crate) transcript: Option<Arc<File>>,
+    pub(crate) titles: Titles,
+    /// Idle clients are told of a shutdown.
+    pub(crate) tell_idle: bool,
+    /// Readable for the children once the server is shutting down.
+    shutdown: Option<Arc<OwnedFd>>,
+    /// Rung by workers and threads when the parent has to look after something.
+    pub(crate) bell: Option<Arc<Bell>>,
+    /// Who is served by a thread.
+    pub(crate) threads: Arc<Threads>,
+    /// Under inetd's `wait` the server ends when `--timeout` has passed without a client since this
+    /// instant; inetd then watches the socket again.
+    idle_since: Option<Instant>,
+    /// Until then a client over a limit is refused at once: see [`Parent::admit`].
+    impatient_until: Option<Instant>,
+    /// Removed from the file system when the parent ends.
+    pid_file: Option<PidFile>,
+    caretaker: Option<Caretaker>,
+}
+
+/// What a round of the loop waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round {
+    /// The listeners too: there is a place for a client, or somebody to tell it that there is none.
+    pub(crate) accepting: bool,
+    /// How many clients are served now.
+    pub(crate) clients: usize,
+}
+
+impl Parent {
+    /// Lets the handlers in, then says that it listens.
+    pub(crate) fn new(server: Server) -> Result<Parent> {
+        server.signals.handle(server.reaper)?;
+        let children = Children::new(&server.options, server.reaper)?;
+        let shutdown = server.end_idle_on_shutdown.then(EventFd::new).transpose();
+        let shutdown = shutdown.map_err(Error::os("eventfd"))?;
+        let mut parent = Parent {
+            notifier: server.notifier,
+            signals: server.signals,
+            children,
+            reserve: Reserve::new(),
+            busy: server.busy,
+            unavailable: server.unavailable,
+            is_request: server.is_request,
+            transcript: server.transcript,
+            titles: server.titles,
+            tell_idle: server.end_idle_on_shutdown,
+            shutdown: shutdown.map(|fd| Arc::new(OwnedFd::from(fd))),
+            bell: None,
+            threads: Arc::default(),
+            idle_since: server.options.inetd.then(Instant::now),
+            impatient_until: None,
+            listeners: server.listeners,
+            pid_file: server.pid_file,
+            caretaker: server.caretaker,
+            options: server.options,
+        };
+        parent.show_title(0);
+        for listener in &parent.listeners {
+            info!("listening on {listener}");
+        }
+        parent.notifier.ready(server.starter.is_some());
+        server.starter.map_or(Ok(()), Starter::ready)?;
+        Ok(parent)
+    }
+
+    /// Waits for clients and signals, and does what the signals ask for; gives the numbers of the
+    /// listeners that are ready.
+    pub(crate) fn wait(&mut self, round: Round) -> Result<Vec<usize>> {
+        self.show_title(round.clients);
+        let rest = self.reserve.rest();
+        let accepting = round.accepting && rest.is_none();
+        let listeners = if accepting { &self.listeners[..] } else { &[][..] };
+        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds: Vec<PollFd<'_>> = listeners.iter().map(|l| readable(l.as_fd())).collect();
+        fds.extend(self.bell.as_ref().map(|bell| readable(bell.as_fd())));
+        let beat = self.notifier.tend(round.clients, self.options.max_clients);
+        let timeout = [rest.or(self.idle_left(round.clients)), beat].into_iter().flatten().min();
+        let timeout = timeout.map(TimeSpec::from);
+        let mut ready = Vec::new();
+        if self.signals.wait(&mut fds, timeout)? {
+            ready.extend((0..).zip(&fds).filter(|(_, fd)| fd.any() != Some(false)).map(|(i, _)| i));
+        }
+        let bell = listeners.len();
+        if ready.pop_if(|last| *last == bell).is_some() {
+            self.bell.as_deref().map(Bell::heard);
+        }
+        self.heed_signals();
+        if self.idle_since.is_some() && !(ready.is_empty() && round.clients == 0) {
+            self.idle_since = Some(Instant::now());
+        }
+        Ok(ready)
+    }
+
+    fn show_title(&self, clients: usize) {
+        self.titles.parent(clients, self.options.max_clients, &self.listeners);
+    }
+
+    /// What is left of the time without a client, where that is limited.
+    fn idle_left(&self, clients: usize) -> Option<Duration> {
+        let since = self.idle_since.filter(|_| clients == 0)?;
+        Some(self.options.timeout.saturating_sub(since.elapsed()))
+    }
+
+    /// Takes back the places of those that have ended.
+    fn collect(&mut self) {
+        self.children.collect();
+        for (peer, progress) in self.threads.ended() {
+            self.children.dismiss(peer, progress);
+        }
+    }
+
+    /// How many clients are served by children and threads.
+    pub(crate) fn clients(&self) -> usize {
+        self.children.clients() + self.threads.len()
+    }
+
+    /// True when nobody is left to wait for.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.children.is_empty() && self.threads.len() == 0
+    }
+
+    fn heed_signals(&mut self) {
+        self.collect();
+        if self.signals.hangup() {
+            info!("SIGHUP: the next client sees the files as they are then");
+            self.notifier.reloaded();
+            self.notifier.reloaded();
+        }
+        if self.signals.table_wanted() {
+            info!("{} of {} clients", self.clients(), self.options.max_clients);
+            self.children.log();
+            self.threads.log();
+        }
+    }
+
+    /// A place for a client, or why there is none.
+    ///
+    /// Often a limit only seems to be reached: a client that has closed and comes again can be
+    /// quicker than the process that served it. So the parent waits for the next child to end, a
+    /// moment only, and not at all in the second after it has waited in vain.
+    pub(crate) fn admit(&mut self, peer: Peer) -> std::result::Result<Progress, Refusal> {
+        let begin = Instant::now();
+        let hasty = self.impatient_until.is_some_and(|until| begin < until);
+        let patience = if hasty { Duration::ZERO } else { A_MOMENT };
+        loop {
+            let refusal = match self.children.admit(peer) {
+                Err(refusal @ (Refusal::Full(_) | Refusal::PerAddress(_))) => refusal,
+                answer => return answer,
+            };
+            let left = patience.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                self.impatient_until =
+                    if hasty { self.impatient_until } else { Some(begin + IMPATIENCE) };
+                return Err(refusal);
+            }
+            let bell = self.bell.iter().map(|bell| PollFd::new(bell.as_fd(), PollFlags::POLLIN));
+            let mut fds: Vec<PollFd<'_>> = bell.collect();
+            let _interrupted = self.signals.wait(&mut fds, Some(TimeSpec::from(left)));
+            self.bell.as_deref().map(Bell::heard);
+            self.collect();
+        }
+    }
+
+    /// SIGTERM or SIGINT came, or nobody for too long under inetd.
+    pub(crate) fn must_stop(&self, clients: usize) -> bool {
+        self.signals.stops() > 0 || self.idle_left(clients).is_some_and(|left| left.is_zero())
+    }
+
+    /// Tells the idle clients' processes that the server is shutting down.
+    pub(crate) fn announce_shutdown(&self) {
+        let Some(fd) = &self.shutdown else { return };
+        if let Err(errno) = nix::unistd::write(fd, &1_u64.to_ne_bytes()) {
+            warn!("eventfd: {}", strerror(errno));
+        }
+    }
+
+    /// Closes the listeners; the files of UNIX-domain ones go with them.
+    pub(crate) fn stop_listening(&mut self) {
+        self.listeners.drain(..).for_each(Listener::close);
+        if let Some(caretaker) = &self.caretaker {
+            caretaker.listeners_closed();
+        }
+    }
+
+    /// First thing in a child: default signals, and none of the parent's descriptors but the
+    /// transcript's.
+    pub(crate) fn become_child(&mut self) {
+        lines::of_a_child();
+        if let Err(errno) = self.signals.restore() {
+            warn!("sigaction: {}", strerror(errno));
+        }
+        self.listeners.clear(); // Close(listenfd)
+        self.reserve.give_up();
+        self.pid_file = None;
+        self.caretaker = None;
+        self.notifier.close();
+        self.bell = None;
+    }
+
+    /// A client's session, as a model sets it up.
+    pub(crate) fn client(&self, accepted: Accepted, progress: Progress) -> Client {
+        let Accepted { conn, peer, receive_limit } = accepted;
+        let patience = patience(&self.options);
+        let mut conn = match receive_limit {
+            Duration::ZERO => Connection::socket(conn, patience, progress),
+            limit => Connection::prepared(conn, patience, limit, progress),
+        };
+        conn.attend(self.shutdown.clone().map(Attention::Shutdown));
+        let title = match self.options.model {
+            Model::Thread => Title::none(), // the process serves others too
+            Model::Fork | Model::Prefork | Model::Iterative => self.titles.client(peer),
+        };
+        Client { conn, peer, transcript: Transcript::of(self.transcript.clone(), peer), title }
+    }
+
+    /// An error of accept is the server's end only when the listener itself is broken.
+    pub(crate) fn tolerate(&mut self, listener: usize, errno: Errno) -> Result<()> {
+        let Some(listener) = self.listeners.get(listener) else { return Ok(()) };
+        match verdict(errno) {
+            Verdict::GoRound => Ok(()),
+            Verdict::Exhausted => {
+                self.reserve.answer(listener, &self.unavailable, errno);
+                Ok(())
+            }
+            Verdict::Fatal => Err(Error::os(format!("accept {listener}"))(errno)),
+        }
+    }
+}

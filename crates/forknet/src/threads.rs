@@ -1,0 +1,86 @@
+//! The table of clients of the thread model.
+
+use std::collections::HashMap;
+use std::os::fd::RawFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use log::{debug, info};
+use nix::sys::socket::{Shutdown, shutdown};
+
+use crate::accept::Peer;
+use crate::error::strerror;
+use crate::scoreboard::Progress;
+
+/// All clients that are served by threads of this process.
+#[derive(Debug, Default)]
+pub(crate) struct Threads(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    clients: HashMap<u64, Entry>,
+    /// Those whose places the main thread has not taken back yet.
+    ended: Vec<(Peer, Progress)>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    peer: Peer,
+    since: Instant,
+    progress: Progress,
+    /// Open as long as the entry is in the table: the thread removes it before it closes.
+    socket: RawFd,
+}
+
+impl Threads {
+    /// A panic while the table is locked is not possible; one that was would not spoil it.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client that a thread is about to serve; gives its number.
+    pub(crate) fn add(&self, peer: Peer, progress: Progress, socket: RawFd) -> u64 {
+        let mut table = self.table();
+        let number = table.next;
+        table.next += 1;
+        table.clients.insert(number, Entry { peer, since: Instant::now(), progress, socket });
+        number
+    }
+
+    /// The session has ended, its socket is about to be closed. True when the main thread has to be
+    /// told; if it was before, it still has to come.
+    pub(crate) fn end(&self, number: u64) -> bool {
+        let mut table = self.table();
+        let Some(entry) = table.clients.remove(&number) else { return false };
+        table.ended.push((entry.peer, entry.progress));
+        table.ended.len() == 1
+    }
+
+    /// Those that have ended since the last call.
+    pub(crate) fn ended(&self) -> Vec<(Peer, Progress)> {
+        std::mem::take(&mut self.table().ended)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table().clients.len()
+    }
+
+    /// shutdown(2) of every client's socket: each session reads end of file, and ends.
+    pub(crate) fn shut_down(&self) {
+        for entry in self.table().clients.values() {
+            if let Err(errno) = shutdown(entry.socket, Shutdown::Both) {
+                debug!("client {}: shutdown: {}", entry.peer, strerror(errno));
+            }
+        }
+    }
+
+    /// SIGUSR1: the clients into the log.
+    pub(crate) fn log(&self) {
+        for entry in self.table().clients.values() {
+            let (received, sent) = entry.progress.octets();
+            let age = entry.since.elapsed().as_secs();
+            info!("client {}: {received} in, {sent} out, for {age} s", entry.peer);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! A prefork worker: wait, accept, serve, and round again.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::unistd::{geteuid, getuid};
+
+use crate::accept::{Accepted, Verdict, verdict};
+use crate::attention::{Attention, Watch, stop_listening};
+use crate::bell::Bell;
+use crate::children::account;
+use crate::error::strerror;
+use crate::fork::{EXIT_FAILED, EXIT_OK};
+use crate::limits::Refusal;
+use crate::listen::Listener;
+use crate::parent::Parent;
+use crate::rw::refuse;
+use crate::scoreboard::Progress;
+use crate::server::{Client, one_client};
+
+/// What epoll(7) gives back for the pipe that ends with the parent.
+const THE_PARENT: u64 = u64::MAX;
+/// How long a worker rests when the system has no descriptor or memory for a connection.
+const REST: Duration = Duration::from_millis(200);
+/// A client over a limit may only seem to be one too many for so long: another worker may not yet
+/// have seen that its own client is gone.
+const A_MOMENT: Duration = Duration::from_millis(10);
+const A_LITTLE: Duration = Duration::from_micros(500);
+
+/// A worker and what it has of the parent's.
+#[derive(Debug)]
+pub(crate) struct Worker<'a> {
+    pub(crate) parent: &'a mut Parent,
+    pub(crate) listeners: Vec<Listener>,
+    /// To be rung when no worker is idle any more, where the parent wants to know.
+    pub(crate) bell: Option<Arc<Bell>>,
+    pub(crate) watch: Watch,
+    pub(crate) progress: Progress,
+    pub(crate) size: usize,
+}
+
+impl Worker<'_> {
+    /// The worker's whole life; gives its exit code.
+    pub(crate) fn work(mut self, session: impl Fn(&mut Client) -> io::Result<()>) -> i32 {
+        let epoll = match self.epoll() {
+            Ok(epoll) => epoll,
+            Err(errno) => {
+                warn!("epoll: {}", strerror(errno));
+                return EXIT_FAILED;
+            }
+        };
+        let is_root = geteuid().is_root();
+        self.parent.titles.show("worker, idle");
+        while !self.watch.board.is_stopping() {
+            match self.accept() {
+                Ok(Some(accepted)) => self.serve(accepted, &session),
+                Ok(None) if self.wait(&epoll) => {}
+                Ok(None) => break,
+                Err(errno) => return self.give_up(errno),
+            }
+            if is_root && !(getuid().is_root() && geteuid().is_root()) {
+                break; // the session has become its user for good: a fresh worker takes over
+            }
+        }
+        EXIT_OK
+    }
+
+    /// Each listener wakes one worker only (EPOLLEXCLUSIVE): no thundering herd.
+    fn epoll(&self) -> nix::Result<Epoll> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let one_of_us = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+        for listener in &self.listeners {
+            epoll.add(listener, EpollEvent::new(one_of_us, 0))?;
+        }
+        epoll.add(self.watch.pipe.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, THE_PARENT))?;
+        Ok(epoll)
+    }
+
+    /// The next client that is waiting already, at whichever listener.
+    fn accept(&self) -> nix::Result<Option<Accepted>> {
+        for listener in &self.listeners {
+            match listener.accept() {
+                Ok(accepted) => return Ok(Some(accepted)),
+                Err(Errno::EAGAIN) => {}
+                Err(errno) if verdict(errno) == Verdict::GoRound => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Blocks until there may be a client; false when the parent is gone.
+    fn wait(&self, epoll: &Epoll) -> bool {
+        let mut events = [EpollEvent::empty(); 8];
+        match epoll.wait(&mut events, EpollTimeout::NONE) {
+            Ok(n) if events.iter().take(n).any(|event| event.data() == THE_PARENT) => {
+                stop_listening(&self.watch.listeners);
+                false
+            }
+            Ok(_) | Err(Errno::EINTR) => true,
+            Err(errno) => {
+                warn!("epoll_wait: {}", strerror(errno));
+                false
+            }
+        }
+    }
+
+    /// accept failed: the system is out of something, or the listener is no more.
+    fn give_up(&self, errno: Errno) -> i32 {
+        if self.watch.board.is_stopping() {
+            return EXIT_OK;
+        }
+        warn!("accept: {}", strerror(errno));
+        if verdict(errno) == Verdict::Exhausted {
+            std::thread::sleep(REST); // the parent starts another worker then, and does not spin
+        }
+        EXIT_FAILED
+    }
+
+    fn serve(&mut self, accepted: Accepted, session: impl Fn(&mut Client) -> io::Result<()>) {
+        let (peer, since, progress) = (accepted.peer, Instant::now(), self.progress);
+        if let Err(refusal) = self.admit(&accepted, since) {
+            warn!("client {peer} refused: {refusal}");
+            return refuse(&accepted.conn, &self.parent.busy);
+        }
+        progress.serves(peer);
+        if let Some(bell) = &self.bell
+            && self.parent.children.busy_workers() >= self.size
+        {
+            bell.ring();
+        }
+        let pid = std::process::id();
+        info!("client {peer} start: pid {pid}");
+        let mut client = self.parent.client(accepted, progress);
+        client.conn.attend(Some(Attention::Parent(self.watch.clone())));
+        let code = one_client(&mut client, session);
+        drop(client);
+        self.parent.children.limits().leave(peer);
+        progress.serves_nobody();
+        self.parent.titles.show("worker, idle");
+        let did = account(progress, since.elapsed());
+        if code == EXIT_OK {
+            info!("client {peer} end: pid {pid}, exit {code}, {did}");
+        } else {
+            warn!("client {peer} end: pid {pid}, exit {code}, {did}");
+        }
+    }
+
+    fn admit(&self, accepted: &Accepted, since: Instant) -> Result<(), Refusal> {
+        loop {
+            match self.parent.children.limits().admit(accepted.peer) {
+                Err(Refusal::PerAddress(_)) if since.elapsed() < A_MOMENT => {
+                    std::thread::sleep(A_LITTLE);
+                }
+                answer => return answer,
+            }
+        }
+    }
+}
