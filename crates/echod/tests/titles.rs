@@ -12,7 +12,10 @@ use std::process::{Command, Stdio};
 use common::{ECHOD, echod, talk};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use testkit::{Daemon, Peer, TempDir, command, only_child, run, title, wait_child, wait_title};
+use testkit::{
+    Daemon, Peer, TempDir, children, command, only_child, run, title, wait_child, wait_title,
+    wait_until,
+};
 
 /// What the child shows that serves this client.
 fn shown(peer: &Peer) -> String {
@@ -125,4 +128,46 @@ fn the_log_follows_rust_log_though_the_title_stands_where_the_variable_stood() {
     let environ = std::fs::read(format!("/proc/{}/environ", daemon.pid())).unwrap();
     let variable = OsStr::new("RUST_LOG=warn").as_encoded_bytes();
     assert!(!environ.starts_with(variable), "the title has reached it, or this shows nothing");
+}
+
+/// The titles of a daemon's children, sorted.
+fn of_children(daemon: &Daemon) -> Vec<String> {
+    let mut all: Vec<String> = children(daemon.pid()).into_iter().map(title).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn a_preforked_worker_shows_its_client_and_then_that_it_is_idle() {
+    let daemon = echod(&["-m", "prefork", "-n", "2"]);
+    let idle = "echod: worker, idle".to_owned();
+    let all_idle = || of_children(&daemon) == [idle.clone(), idle.clone()];
+    wait_until("both workers say that they are idle", all_idle);
+    let peer = talk(daemon.addr());
+    assert_eq!(of_children(&daemon), [shown(&peer), idle.clone()]);
+    let parent = |clients| format!("echod: parent, {clients} of 256 clients, {}", daemon.addr());
+    drop(peer);
+    wait_until("the worker is idle again", all_idle);
+    wait_title(daemon.pid(), &parent(0));
+}
+
+#[test]
+fn the_iterative_server_shows_its_client_and_then_that_there_is_none() {
+    let daemon = echod(&["-m", "iterative"]);
+    let parent = format!("echod: parent, 0 of 256 clients, {}", daemon.addr());
+    assert_eq!(title(daemon.pid()), parent);
+    let peer = talk(daemon.addr());
+    assert_eq!(title(daemon.pid()), shown(&peer));
+    drop(peer);
+    wait_title(daemon.pid(), &parent);
+}
+
+#[test]
+fn with_a_thread_for_each_client_the_title_counts_them() {
+    let daemon = echod(&["-m", "thread"]);
+    let peers = [talk(daemon.addr()), talk(daemon.addr())];
+    let parent = |clients| format!("echod: parent, {clients} of 256 clients, {}", daemon.addr());
+    wait_title(daemon.pid(), &parent(2));
+    drop(peers);
+    wait_title(daemon.pid(), &parent(0));
 }
