@@ -222,7 +222,7 @@ fn declare(options: &mut Options, service: &Service) {
     options.optmulti("l", "listen", &listen, "ADDR");
     if service.transport == Transport::Stream {
         let model = "fork, prefork, thread or iterative (default fork)";
-        options.optopt("m", "model", model, "M");
+        options.optopt("m", "model", model, "MODEL");
         options.optopt("n", "workers", &format!("prefork children (default {WORKERS})"), "N");
     }
     declare_limits(options, service);
@@ -239,7 +239,6 @@ fn declare(options: &mut Options, service: &Service) {
     options.optopt("", "chroot", "see nothing but DIR after bind; needs root", "DIR");
     let grace = format!("seconds for sessions to end after SIGTERM (default {})", GRACE.as_secs());
     options.optopt("", "grace", &grace, "S");
-    options.optopt("", "chroot", "see nothing but DIR after bind; needs root", "DIR");
     options.optopt("", "transcript", "append every dialogue line to FILE", "FILE");
     options.optflag("", "syslog", "log to syslog(3) instead of standard error");
     options.optflagmulti("v", "verbose", "log more; twice, still more");

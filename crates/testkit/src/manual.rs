@@ -132,10 +132,10 @@ fn faults(page: &str, help: &str, name: &str) -> Vec<String> {
         let missing = left.iter().filter(|form| !right.contains(form));
         faults.extend(missing.map(|form| format!("{what} {}", form.shown())));
     }
-    for (at, form) in in_page.iter().enumerate() {
-        if in_page.iter().skip(at + 1).any(|other| other == form) {
-            faults.push(format!("OPTIONS has twice {}", form.shown()));
-        }
+    for (list, place) in [(&in_page, "OPTIONS"), (&in_help, "--help")] {
+        let later = |at: usize| list.iter().skip(at + 1);
+        let twice = (0..).zip(list).filter(|(at, form)| later(*at).any(|other| other == *form));
+        faults.extend(twice.map(|(_, form)| format!("{place} has twice {}", form.shown())));
     }
     for told in &help {
         let (Some(default), Some(item)) =
@@ -351,6 +351,12 @@ mod tests {
     #[test]
     fn a_true_page_is_without_fault() {
         assert_eq!(told(&page()), "");
+    }
+
+    #[test]
+    fn an_option_that_help_has_twice_is_seen() {
+        let help = format!("{HELP}        --over HOW      once more\n");
+        assert_eq!(faults(&page(), &help, "x.8"), ["--help has twice --over how"]);
     }
 
     #[test]
