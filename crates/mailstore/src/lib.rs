@@ -23,7 +23,7 @@ pub use error::{Error, Result};
 pub use login::{Login, log_in, log_in_by_secret};
 pub use maildir::{Draft, Maildir, Published, Synced};
 pub use maildrop::{Maildrop, Removal};
-pub use owner::AsOwner;
+pub use owner::{AsOwner, Sharing};
 pub use pattern::MailPattern;
 pub use size::WireSize;
 pub use users::{User, Users};

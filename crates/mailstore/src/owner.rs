@@ -3,12 +3,45 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use nix::unistd::{
     Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups, setresgid, setresuid,
 };
 
 use crate::error::{Error, Result};
+
+/// Whom the sessions of one process share its rights with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Each session has a process of its own, or is its last.
+    Nobody = 0,
+    /// Sessions come one after the other: rights must be given back.
+    Later = 1,
+    /// Several sessions at a time, in threads: rights are those of all of them.
+    Others = 2,
+}
+
+/// What this process is, said once at its start.
+static SHARING: AtomicU8 = AtomicU8::new(Sharing::Nobody as u8);
+
+impl Sharing {
+    /// Says how this process serves its clients. A mailbox that needs other rights than it can have
+    /// is refused then.
+    pub fn of_this_process(self) {
+        SHARING.store(self as u8, Relaxed);
+    }
+
+    /// # Errors
+    /// The process is shared with more than `most`.
+    fn at_most(most: Sharing, path: &Path) -> Result<()> {
+        if SHARING.load(Relaxed) <= most as u8 {
+            return Ok(());
+        }
+        let why = "its owner's rights need a process of their own (--model fork or prefork)";
+        Err(Error::Refused(format!("{}: {why}", path.display())))
+    }
+}
 
 /// While this lives, the process has the rights of a mailbox's owner and no others; afterwards
 /// its own again, unless [`AsOwner::stay`] was called. For a process that serves one client.
@@ -31,10 +64,11 @@ impl AsOwner {
     /// that is not root's has only its own rights, and keeps them.
     ///
     /// # Errors
-    /// As seteuid(2).
+    /// As seteuid(2); other sessions share the rights ([`Sharing::Others`]).
     pub fn of(path: &Path) -> Result<AsOwner> {
         let owner = if geteuid().is_root() { owner(path) } else { None };
         let Some((uid, gid)) = owner else { return Ok(AsOwner { changed: None }) };
+        Sharing::at_most(Sharing::Later, path)?;
         let groups = getgroups().map_err(Error::io("getgroups for", path))?;
         let before = Id { uid: geteuid(), gid: getegid(), groups };
         let owner = Id { uid, gid, groups: vec![gid] };
@@ -47,9 +81,12 @@ impl AsOwner {
     /// Stays the owner: there is no way back to root from here.
     ///
     /// # Errors
-    /// As setresuid(2).
-    pub fn stay(mut self) -> Result<()> {
-        let Some((owner, _)) = self.changed.take() else { return Ok(()) };
+    /// As setresuid(2); other sessions share the rights, or will.
+    pub fn stay(mut self, path: &Path) -> Result<()> {
+        let Some((owner, _)) = &self.changed else { return Ok(()) };
+        Sharing::at_most(Sharing::Nobody, path)?;
+        let owner = owner.clone();
+        self.changed = None;
         let Id { uid, gid, .. } = owner;
         // Only root may change its groups and its real ids; they are the owner's already or are
         // changed while the saved uid is still root's.
@@ -105,7 +142,7 @@ mod tests {
             assert_eq!(owner(&here), Some((Uid::from_raw(65_534), Gid::from_raw(65_533))));
         } else {
             assert_eq!(owner(&here).map(|(uid, _)| uid), Some(me));
-            AsOwner::of(&here).unwrap().stay().unwrap();
+            AsOwner::of(&here).unwrap().stay(&here).unwrap();
             assert_eq!(geteuid(), me);
         }
     }

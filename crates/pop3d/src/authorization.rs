@@ -254,7 +254,7 @@ fn no_plaintext() -> Outcome {
 fn open_as_owner(path: &Path) -> mailstore::Result<Maildrop> {
     let owner = AsOwner::of(path)?;
     let maildrop = open_patiently(path)?;
-    owner.stay()?;
+    owner.stay(path)?;
     Ok(maildrop)
 }
 

@@ -5,9 +5,9 @@ use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use forknet::{CommandLine, Error, Result};
+use forknet::{CommandLine, Error, Model, Result};
 use getopts::{Matches, Options};
-use mailstore::{MailPattern, Users, password};
+use mailstore::{MailPattern, Sharing, Users, password};
 
 use crate::authorization::{Config, Plaintext};
 
@@ -44,7 +44,16 @@ pub fn config(line: &CommandLine) -> Result<Config> {
     if line.server.chroot.is_none() {
         check(&config.users)?;
     }
+    sharing(line.server.model).of_this_process();
     Ok(config)
+}
+
+fn sharing(model: Model) -> Sharing {
+    match model {
+        Model::Fork | Model::Prefork => Sharing::Nobody, // a worker that became its user ends
+        Model::Iterative => Sharing::Later,
+        Model::Thread => Sharing::Others,
+    }
 }
 
 fn read(matches: &Matches) -> Result<Config> {

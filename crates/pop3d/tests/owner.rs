@@ -77,3 +77,39 @@ fn a_link_into_another_users_mailbox_leads_nowhere_and_the_next_login_works() {
     client.ask("USER mrose", "+OK");
     client.ask("PASS tanstaaf", "+OK maildrop has 1 message");
 }
+
+#[test]
+fn preforked_workers_become_one_user_each_and_are_replaced() {
+    if !testkit::root_can_judge() {
+        return;
+    }
+    let office = Office::with(&[LETTER], &["-m", "prefork", "-n", "1"], "");
+    for owner in [ROSE, MALLORY, ROSE] {
+        give(&office.path("mrose"), owner);
+        let mut client = office.mrose();
+        let worker = *children(office.daemon.pid()).last().unwrap();
+        let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+        assert!(status.contains(&format!("Uid:\t{owner}\t{owner}\t{owner}\t{owner}\n")));
+        client.ask("QUIT", "+OK");
+    }
+}
+
+#[test]
+fn a_process_that_serves_others_too_takes_no_users_rights() {
+    if !testkit::root_can_judge() {
+        return;
+    }
+    for model in ["thread", "iterative"] {
+        let office = Office::with(&[LETTER], &["-m", model], "");
+        give(&office.path("mrose"), ROSE);
+        let mut client = office.client();
+        client.ask("USER mrose", "+OK");
+        client.ask("PASS tanstaaf", "-ERR [SYS/");
+        client.ask("QUIT", "+OK");
+        office.daemon.wait_log("its owner's rights need a process of their own");
+        let status = fs::read_to_string(format!("/proc/{}/status", office.daemon.pid())).unwrap();
+        assert!(status.contains("Uid:\t0\t0\t0\t0\n"), "{model}");
+        give(&office.path("mrose"), 0);
+        office.mrose().ask("QUIT", "+OK");
+    }
+}

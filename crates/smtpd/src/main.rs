@@ -31,6 +31,7 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
     if line.server.chroot.is_none() {
         config.check()?;
     }
+    options::sharing(line.server.model).of_this_process();
     let mut server = Server::new(&SERVICE, line.server)?;
     let host = &config.hostname;
     server.busy = format!("421 4.3.2 {host} too many clients, try again later\r\n").into_bytes();

@@ -3,10 +3,10 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use forknet::{Error, Result, number};
+use forknet::{Error, Model, Result, number};
 use getopts::{Matches, Options};
 use jiff::tz::TimeZone;
-use mailstore::{MailPattern, Users};
+use mailstore::{MailPattern, Sharing, Users};
 
 use crate::address::is_domain;
 
@@ -135,6 +135,16 @@ impl Config {
 pub fn machine_name() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     name.filter(|name| is_domain(name.as_bytes())).unwrap_or_else(|| "localhost".into())
+}
+
+/// What a model means for the rights that deliveries take.
+#[must_use]
+pub fn sharing(model: Model) -> Sharing {
+    match model {
+        Model::Fork | Model::Prefork => Sharing::Nobody,
+        Model::Iterative => Sharing::Later,
+        Model::Thread => Sharing::Others,
+    }
 }
 
 fn hostname(matches: &Matches) -> Result<String> {

@@ -3,14 +3,14 @@
 use std::io;
 use std::time::Instant;
 
-use log::{error, info, warn};
+use log::{info, warn};
 
 use crate::accept::Accepted;
 use crate::attention::{Attention, Interrupts};
 use crate::children::account;
 use crate::drain::drain;
 use crate::error::Result;
-use crate::fork::{EXIT_PANIC, contain};
+use crate::fork::{EXIT_OK, contain};
 use crate::listen::Listener;
 use crate::parent::{Parent, Round};
 use crate::rw::refuse;
@@ -56,7 +56,8 @@ fn serve_client(
             return refuse(&accepted.conn, &parent.busy);
         }
     };
-    info!("client {peer} start");
+    let pid = std::process::id();
+    info!("client {peer} start: pid {pid}");
     let mut client = parent.client(accepted, progress);
     client.conn.attend(Some(Attention::Signals(Box::new(Interrupts {
         signals: parent.signals,
@@ -67,12 +68,10 @@ fn serve_client(
         ends_at: None,
     }))));
     let code = contain(|| one_client(&mut client, session));
-    let how = if code == EXIT_PANIC { "panicked".into() } else { format!("exit {code}") };
     let did = account(progress, since.elapsed());
     match code {
-        0 => info!("client {peer} end: {how}, {did}"),
-        EXIT_PANIC => error!("client {peer} end: {how}, {did}"),
-        _ => warn!("client {peer} end: {how}, {did}"),
+        EXIT_OK => info!("client {peer} end: pid {pid}, exit {code}, {did}"),
+        _ => warn!("client {peer} end: pid {pid}, exit {code}, {did}"),
     }
     parent.children.dismiss(peer, progress);
 }

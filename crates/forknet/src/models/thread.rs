@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, Scope, scope};
 use std::time::Instant;
 
-use log::{error, info, warn};
+use log::{info, warn};
+use nix::unistd::gettid;
 
 use crate::accept::Accepted;
 use crate::bell::Bell;
 use crate::children::account;
 use crate::drain::drain;
 use crate::error::{Result, reason};
-use crate::fork::{EXIT_OK, EXIT_PANIC, contain};
+use crate::fork::{EXIT_OK, contain};
 use crate::limits::Over;
 use crate::listen::Listener;
 use crate::parent::{Parent, Round};
@@ -77,7 +78,6 @@ impl<S: Fn(&mut Client) -> io::Result<()> + Send + Sync> Service<S> {
                 return refuse(&accepted.conn, &parent.busy);
             }
         };
-        info!("client {peer} start");
         let number = self.threads.add(peer, progress, accepted.conn.as_raw_fd());
         // In a place of its own, so that a client without a thread can still be told.
         let seat = Arc::new(Mutex::new(Some(parent.client(accepted, progress))));
@@ -98,13 +98,13 @@ impl<S: Fn(&mut Client) -> io::Result<()> + Send + Sync> Service<S> {
 
     /// The thread's whole life. A panic ends it alone.
     fn talk(&self, mut client: Client, number: u64, since: Instant, progress: Progress) {
-        let peer = client.peer;
+        let (peer, pid, thread) = (client.peer, std::process::id(), gettid());
+        info!("client {peer} start: pid {pid}, thread {thread}");
         let code = contain(|| one_client(&mut client, &self.session));
         let did = account(progress, since.elapsed());
         match code {
-            EXIT_OK => info!("client {peer} end: {did}"),
-            EXIT_PANIC => error!("client {peer} end: panicked, {did}"),
-            _ => warn!("client {peer} end: failed, {did}"),
+            EXIT_OK => info!("client {peer} end: pid {pid}, thread {thread}, exit {code}, {did}"),
+            _ => warn!("client {peer} end: pid {pid}, thread {thread}, exit {code}, {did}"),
         }
         let first = self.threads.end(number); // before the socket closes: see Threads
         drop(client);
