@@ -66,7 +66,7 @@ pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
     let server = Remote::parse(&free.next().unwrap_or_default(), PORT)?;
     let (remote, local) = file_names(direction, free.nth(1).unwrap_or_default(), free.next())?;
     // Whoever asks knows that the request is its own: all tries are allowed.
-    let limits = Limits { retries, unproven_sends: retries + 1, idle };
+    let limits = Limits { retries, unproven_sends: retries + 1, idle, whole: idle };
     let order = Order { direction, remote, local, mode, limits };
     Ok(CommandLine { server, order, verbose })
 }

@@ -37,7 +37,7 @@ pub fn is_request(datagram: &[u8]) -> bool {
 /// The process could not be prepared; what happens to the transfer is the client's and the
 /// log's business.
 pub fn answer(request: &mut forknet::Request, config: &Config) -> io::Result<()> {
-    let forknet::Request { data, peer, socket, progress, transcript, title, timeout, .. } = request;
+    let forknet::Request { data, peer, socket, progress, transcript, title, .. } = request;
     if transcript.is_on() {
         transcript.client(describe(data).as_bytes());
     }
@@ -53,7 +53,9 @@ pub fn answer(request: &mut forknet::Request, config: &Config) -> io::Result<()>
             Way::Out => transcript.server(describe(packet).as_bytes()),
         }
     });
-    let limits = Limits { retries: config.retries, unproven_sends: UNPROVEN_SENDS, idle: *timeout };
+    let (idle, whole) = (request.timeout, request.deadline);
+    let (retries, unproven_sends) = (config.retries, UNPROVEN_SENDS);
+    let limits = Limits { retries, unproven_sends, idle, whole };
     let channel = Channel::to(socket, *peer, trace);
     let (since, what, title) = (Instant::now(), describe(data), *title);
     let service = Service { config, limits, since, what, progress, title };

@@ -25,9 +25,10 @@ pub struct Limits {
     /// How often the first packet is sent in all, before the peer has proved by an answer that
     /// its address is not forged.
     pub unproven_sends: u32,
-    /// How long nothing may go forward (`--timeout`). The whole transfer may last as long, and four
-    /// seconds more for each block.
+    /// How long nothing may go forward (`--timeout`).
     pub idle: Duration,
+    /// How long the whole transfer may last (`--deadline`), and four seconds more for each block.
+    pub whole: Duration,
 }
 
 /// What is to be done now.
@@ -74,7 +75,7 @@ impl Timer {
             sent: now,
             clean: true,
             forward: now,
-            end: now + limits.idle,
+            end: now + limits.whole,
             proven: false,
         }
     }
@@ -151,7 +152,12 @@ impl Timer {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { retries: 5, unproven_sends: 3, idle: Duration::from_secs(60) };
+    const LIMITS: Limits = Limits {
+        retries: 5,
+        unproven_sends: 3,
+        idle: Duration::from_secs(60),
+        whole: Duration::from_secs(60),
+    };
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
@@ -186,7 +192,8 @@ mod tests {
         timer.forward(start + ms(1));
         let start = start + ms(1);
         assert_eq!(silence(&mut timer, start), [200, 600, 1400, 3000, 6200, 12600]);
-        let patient = Limits { retries: 8, unproven_sends: 9, idle: ms(999_000) };
+        let forever = ms(999_000);
+        let patient = Limits { retries: 8, unproven_sends: 9, idle: forever, whole: forever };
         let mut timer = Timer::new(patient, start);
         let times = silence(&mut timer, start);
         assert_eq!(times, [1000, 3000, 7000, 15000, 23000, 31000, 39000, 47000, 55000]);

@@ -140,6 +140,17 @@ fn silence_ends_the_transfer_at_the_time_limit() {
 }
 
 #[test]
+fn the_deadline_ends_the_transfer_long_before_the_client_was_silent_for_too_long() {
+    let served = Served::with(&["--deadline", "0.5", "-t", "60"]);
+    served.write("x", noise(1025, 1));
+    let peer = served.peer();
+    let start = Instant::now();
+    peer.send(rrq(b"x", "octet"));
+    served.wait_line("RRQ \"x\"", "failed: Connection timed out");
+    assert!(start.elapsed() < Duration::from_secs(4), "without it, three tries take seven");
+}
+
+#[test]
 fn a_client_that_only_chatters_reaches_the_limit_too() {
     let served = Served::with(&["-t", "1"]);
     served.write("x", noise(1025, 1));

@@ -40,6 +40,8 @@ pub struct Request {
     pub title: Title,
     /// The idle limit of `--timeout`.
     pub timeout: Duration,
+    /// How long the whole transfer may last (`--deadline`), and a second more for each 128 octets.
+    pub deadline: Duration,
 }
 
 /// recvfrom, fork, and round again.
@@ -123,9 +125,17 @@ fn answer(
     let transcript = Transcript::of(parent.transcript.take(), Peer::Ip(peer));
     progress.received(data.len());
     let outcome = recvfrom::fresh_socket(local).map_err(io::Error::from).and_then(|socket| {
-        let timeout = parent.options.timeout;
-        let local = local.ip();
-        transfer(&mut Request { data, peer, local, socket, progress, transcript, title, timeout })
+        transfer(&mut Request {
+            data,
+            peer,
+            local: local.ip(),
+            socket,
+            progress,
+            transcript,
+            title,
+            timeout: parent.options.timeout,
+            deadline: parent.options.deadline,
+        })
     });
     match outcome {
         Ok(()) => EXIT_OK,
