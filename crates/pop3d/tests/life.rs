@@ -4,10 +4,16 @@
 mod common;
 
 use std::os::unix::fs::chown;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
 
 use common::{LETTER, Office, POP3D, make_maildir};
-use nix::sys::signal::Signal;
-use testkit::{Daemon, Peer, TempDir, children, command, limit_of, root_can_judge, run};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use testkit::{
+    Daemon, Peer, TempDir, children, command, limit_of, root_can_judge, run, state, wait_child,
+    wait_until,
+};
 
 #[test]
 fn users_and_mail_are_looked_for_inside_the_jail() {
@@ -75,4 +81,14 @@ fn a_session_leaves_no_core_with_passwords_in_it_and_its_memory_is_bounded() {
     let child = children(office.daemon.pid())[0];
     assert_eq!(limit_of(child, "Max core file size"), [Some(0); 2]);
     assert!(limit_of(child, "Max address space")[1].unwrap() < 1 << 30);
+}
+
+/// SIGTERM waits while a server starts; this is none.
+#[test]
+fn hash_that_waits_for_a_password_can_be_interrupted() {
+    let mut hash = command(POP3D, &["--hash"]).stdin(Stdio::piped()).spawn().unwrap();
+    let pid = hash.id() as i32;
+    wait_until("it waits for the password", || state(pid) == Some('S'));
+    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    assert_eq!(wait_child(&mut hash, "it ends").signal(), Some(Signal::SIGTERM as i32));
 }
