@@ -52,7 +52,8 @@ impl Caretaker {
         pid_file: Option<&Path>,
         sockets: &[PathBuf],
     ) -> Result<Caretaker> {
-        let (mut line, theirs) = UnixStream::pair().map_err(Error::io("caretaker: socketpair"))?;
+        let (mut line, mut theirs) =
+            UnixStream::pair().map_err(Error::io("caretaker: socketpair"))?;
         let owner = std::process::id();
         match fork().map_err(Error::os("caretaker: fork"))? {
             Fork::Child => child(|| {
@@ -63,7 +64,7 @@ impl Caretaker {
                         titles.show(Charge(pid_file, sockets));
                         care(name, owner, theirs, pid_file, sockets)
                     }
-                    Err(_) => 1,
+                    Err(errno) => theirs.write_all(&[errno as u8]).map_or(1, |()| 1),
                 }
             }),
             // ECHILD where the starter ignores SIGCHLD: it has ended all the same.
