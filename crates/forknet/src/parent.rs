@@ -131,6 +131,8 @@ impl Parent {
         fds.extend(self.bell.as_ref().map(|bell| readable(bell.as_fd())));
         let beat = self.notifier.tend(round.clients, self.options.max_clients);
         let timeout = [rest.or(self.idle_left(round.clients)), beat].into_iter().flatten().min();
+        // A signal that was let in elsewhere, in a session or by `admit`, is not waited for again.
+        let timeout = if self.signals.came() { Some(Duration::ZERO) } else { timeout };
         let timeout = timeout.map(TimeSpec::from);
         let mut ready = Vec::new();
         if self.signals.wait(&mut fds, timeout)? {
@@ -179,7 +181,6 @@ impl Parent {
         self.collect();
         if self.signals.hangup() {
             info!("SIGHUP: the next client sees the files as they are then");
-            self.notifier.reloaded();
             self.notifier.reloaded();
         }
         if self.signals.table_wanted() {

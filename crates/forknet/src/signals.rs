@@ -94,6 +94,11 @@ impl Signals {
         STOP.load(Relaxed)
     }
 
+    /// True when a signal has come that nobody has heeded yet; SIGTERM is never done with.
+    pub(crate) fn came(&self) -> bool {
+        self.stops() > 0 || HANGUP.load(Relaxed) || TABLE.load(Relaxed)
+    }
+
     /// True once after a SIGHUP.
     pub(crate) fn hangup(&self) -> bool {
         taken(&HANGUP)

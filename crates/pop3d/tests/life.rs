@@ -58,8 +58,20 @@ fn a_users_file_that_is_not_in_the_jail_is_told_at_the_start() {
 
 #[test]
 fn case_18_after_sighup_a_new_user_gets_in_and_the_others_session_goes_on() {
-    let office = Office::new(&[LETTER]);
-    let mut rose = office.mrose();
+    for model in ["fork", "prefork", "thread"] {
+        let office = Office::with(&[LETTER], &["-m", model], "");
+        let mut rose = office.mrose();
+        add_levy(&office);
+        let mut levy = office.client();
+        levy.ask("USER levy", "+OK");
+        levy.ask("PASS x", "+OK");
+        rose.ask("STAT", "+OK 1 22");
+        rose.ask("QUIT", "+OK");
+    }
+}
+
+/// A new users file takes the place of the old one, and the server is told.
+fn add_levy(office: &Office) {
     let home = office.path("levy").display().to_string();
     make_maildir(&office.path("levy/Maildir"));
     let users = std::fs::read_to_string(office.path("users")).unwrap();
@@ -67,11 +79,6 @@ fn case_18_after_sighup_a_new_user_gets_in_and_the_others_session_goes_on() {
     std::fs::rename(office.path("users.new"), office.path("users")).unwrap();
     office.daemon.signal(Signal::SIGHUP);
     office.daemon.wait_log("SIGHUP");
-    let mut levy = office.client();
-    levy.ask("USER levy", "+OK");
-    levy.ask("PASS x", "+OK");
-    rose.ask("STAT", "+OK 1 22");
-    rose.ask("QUIT", "+OK");
 }
 
 #[test]
