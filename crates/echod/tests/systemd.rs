@@ -71,7 +71,13 @@ fn case_27_passed_listeners_are_served_in_place_of_those_of_l() {
     daemon.wait_log("listening on unix:");
     assert_eq!(daemon.listening(), [addr.to_string(), format!("unix:{}", path.display())]);
     daemon.wait_log("systemd passed 2 sockets to be used in place of -l");
-    let _clients: Vec<Peer> = (0..3).map(|_| talk(addr)).collect();
+    for fd in [3, 4] {
+        let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/{fd}", daemon.pid())).unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+        let flags = i32::from_str_radix(flags.trim(), 8).unwrap();
+        assert!(flags & nix::libc::O_CLOEXEC != 0, "descriptor {fd} is closed on exec");
+    }
+    let clients: Vec<Peer> = (0..3).map(|_| talk(addr)).collect();
     let mut client = UnixStream::connect(&path).unwrap();
     client.write_all(b"hello").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
@@ -81,7 +87,7 @@ fn case_27_passed_listeners_are_served_in_place_of_those_of_l() {
     for child in children(daemon.pid()) {
         assert!(sockets(child) <= 1, "{} sockets", sockets(child));
     }
-    drop(_clients);
+    drop(clients);
     assert_eq!(daemon.stop().code(), Some(0));
     assert!(path.exists(), "the file of a passed socket belongs to systemd");
 }
