@@ -229,12 +229,12 @@ def allowed_calls(lab, *groups):
     return words - inner | (allowed_calls(lab, *sorted(inner)) if inner else set())
 
 
-def filtered(lab, daemon):
+def filtered(lab, daemon, *args):
     """Every system call of a life with clients is within SystemCallFilter."""
     port = free_port(socket.SOCK_DGRAM) if daemon == "tftpd" else free_port()
     trace = transcript(lab)
     argv = [installed("strace"), "-f", "-qq", "-o", trace,
-            *exec_start(lab, f"{daemon}.service"), "-l", f"{HERE}:{port}"]
+            *exec_start(lab, f"{daemon}.service"), "-l", f"{HERE}:{port}", *args]
     with Manager(lab) as manager, Superserver(
             lab, argv, port, env={"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "200000"},
             kind="udp" if daemon == "tftpd" else "tcp") as server:
@@ -246,13 +246,16 @@ def filtered(lab, daemon):
         os.kill(parent, signal.SIGTERM)
         same(server.process.wait(8), 0, "exit status")
     used = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(errors="replace"), re.MULTILINE))
-    check({"accept4", "recvmsg"} & used, f"a strange trace: {used}")
+    check({"accept4", "accept", "recvmsg"} & used, f"a strange trace: {used}")
     allowed = allowed_calls(lab, unit(f"{daemon}.service")["SystemCallFilter"])
     same(sorted(used - allowed), [], "calls that the unit file forbids")
 
 
 for name in [*STREAMS, "tftpd"]:
     add(f"strace: the system calls of {name} are those that its unit file allows", filtered, name)
+for name in ["prefork", "thread", "iterative"]:
+    add(f"strace: the system calls of echod -m {name} are those that its unit file allows", filtered,
+        "echod", "-m", name)
 
 
 def bounded(lab, daemon):

@@ -148,6 +148,7 @@ fn sighup_is_a_reload_with_its_time_and_then_ready_again() {
     let usec = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&reloading);
     assert!(usec.parse::<u64>().is_ok_and(|usec| usec > 0), "{usec}");
     assert_eq!(manager.hears().unwrap(), "READY=1");
+    assert!(manager.hears_nothing_for(Duration::from_millis(50)), "one reload for one SIGHUP");
 }
 
 #[test]
@@ -182,6 +183,24 @@ fn the_watchdog_is_fed_under_load_and_while_the_last_clients_end() {
         manager.awaits("WATCHDOG=1");
     }
     client.ask("still here?", "still here?");
+}
+
+#[test]
+fn every_model_is_ready_feeds_the_watchdog_and_stops() {
+    for model in ["fork", "prefork", "thread", "iterative"] {
+        let manager = Manager::new();
+        let daemon = manager.starts(&["-m", model, "-n", "2"], &[("WATCHDOG_USEC", "50000")]);
+        assert_eq!(manager.hears().unwrap(), "READY=1", "{model}");
+        for _ in 0..3 {
+            talk(daemon.addr());
+            manager.awaits("WATCHDOG=1");
+        }
+        daemon.signal(Signal::SIGHUP);
+        manager.awaits("RELOADING=1");
+        assert_eq!(manager.hears().unwrap(), "READY=1", "{model}");
+        assert_eq!(daemon.stop().code(), Some(0), "{model}");
+        manager.awaits("STOPPING=1");
+    }
 }
 
 #[test]

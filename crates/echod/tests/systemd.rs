@@ -93,6 +93,19 @@ fn case_27_passed_listeners_are_served_in_place_of_those_of_l() {
 }
 
 #[test]
+fn case_27_every_model_serves_a_passed_listener() {
+    for model in ["fork", "prefork", "thread", "iterative"] {
+        let (tcp, addr) = listener();
+        let daemon = started(passing(PASS, vec![tcp.into()], &["-m", model, "-n", "2"]));
+        assert_eq!(daemon.listening(), [addr.to_string()], "{model}");
+        for _ in 0..3 {
+            talk(addr);
+        }
+        assert_eq!(daemon.stop().code(), Some(0), "{model}");
+    }
+}
+
+#[test]
 fn case_27_a_wrong_or_malformed_listen_pid_is_ignored() {
     for (pid, complaint) in [
         ("1", "LISTEN_PID 1 is not this process"),
@@ -155,13 +168,16 @@ fn case_27_with_accept_yes_the_one_client_is_served_and_nothing_listens() {
 
 #[test]
 fn with_inetd_a_passed_listener_is_given_back_when_nobody_comes() {
-    let (tcp, addr) = listener();
-    let keeper = tcp.try_clone().unwrap();
-    let mut daemon = started(passing(PASS, vec![tcp.into()], &["-i", "-t", "0.5"]));
-    drop(talk(addr));
-    assert_eq!(daemon.wait().code(), Some(0));
-    let _next = TcpStream::connect(addr).unwrap();
-    assert!(keeper.accept().is_ok(), "the next client is systemd's again");
+    for model in ["fork", "prefork", "thread", "iterative"] {
+        let (tcp, addr) = listener();
+        let keeper = tcp.try_clone().unwrap();
+        let args = ["-i", "-t", "0.5", "-m", model];
+        let mut daemon = started(passing(PASS, vec![tcp.into()], &args));
+        drop(talk(addr));
+        assert_eq!(daemon.wait().code(), Some(0), "{model}");
+        let _next = TcpStream::connect(addr).unwrap();
+        assert!(keeper.accept().is_ok(), "{model}: the next client is systemd's again");
+    }
 }
 
 #[test]
@@ -190,14 +206,17 @@ fn a_socket_that_cannot_be_served_is_named_with_the_reason() {
 
 #[test]
 fn sigterm_leaves_the_passed_listener_to_systemd() {
-    let (tcp, addr) = listener();
-    let keeper = tcp.try_clone().unwrap();
-    let daemon = started(passing(PASS, vec![tcp.into()], &[]));
-    let mut served = talk(addr);
-    daemon.signal(Signal::SIGTERM);
-    daemon.wait_log("stopping: 1 clients");
-    let _waits = TcpStream::connect(addr).unwrap(); // in the backlog, for the next instance
-    served.ask("still here?", "still here?");
-    drop(served);
-    assert!(keeper.accept().is_ok());
+    for model in ["fork", "prefork", "thread", "iterative"] {
+        let (tcp, addr) = listener();
+        let keeper = tcp.try_clone().unwrap();
+        let mut daemon = started(passing(PASS, vec![tcp.into()], &["-m", model]));
+        let mut served = talk(addr);
+        daemon.signal(Signal::SIGTERM);
+        daemon.wait_log("stopping: 1 client");
+        let _waits = TcpStream::connect(addr).unwrap(); // in the backlog, for the next instance
+        served.ask("still here?", "still here?");
+        drop(served);
+        assert_eq!(daemon.wait().code(), Some(0), "{model}");
+        assert!(keeper.accept().is_ok(), "{model}");
+    }
 }

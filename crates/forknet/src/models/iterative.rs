@@ -33,8 +33,10 @@ pub(crate) fn serve(
                 Some(Err(errno)) => parent.tolerate(listener, errno)?,
                 None => {}
             }
+            // The signal is heard already, so the next wait would not end by it; and a listener that
+            // is not ours was not shut down, and is quiet.
             if parent.must_stop(1) {
-                break;
+                return drain(parent);
             }
         }
     }
