@@ -1,6 +1,8 @@
 //! The echo protocol (RFC 862): what comes in goes out again.
 #![forbid(unsafe_code)]
 
+pub mod client;
+
 use std::io::{self, Read, Write};
 
 /// What is read at once: the slides' MAXLINE. A larger buffer would be four pages more that each

@@ -1,10 +1,13 @@
 //! echod: the slides' echo server, one process per client.
 #![forbid(unsafe_code)]
 
+mod dg_echo;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use dg_echo::dg_echo;
 use echod::str_echo;
 use forknet::{Client, Error, Facility, Reaper, Result, RootPolicy, Server, Service, Transport};
 
@@ -16,7 +19,7 @@ const SERVICE: Service = Service {
     root: RootPolicy::Nobody,
     facility: Facility::Daemon,
     memory: 128 << 20,
-    transport: Transport::Stream,
+    transport: Transport::StreamAndDatagram,
 };
 
 fn main() -> ExitCode {
@@ -27,6 +30,8 @@ fn run(args: Vec<OsString>) -> Result<()> {
     let line = forknet::command_line(&SERVICE, own_options, args)?;
     let mut server = Server::new(&SERVICE, line.server)?;
     server.reaper = reaper(line.matches.opt_str("reap").as_deref())?;
+    server.datagrams = Some(dg_echo);
+    server.udp = line.matches.opt_present("udp");
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u
@@ -50,6 +55,7 @@ fn lines(octets: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn own_options(options: &mut getopts::Options) {
     let help = "waitpid, wait or none: the slides' three reapers (default waitpid)";
+    options.optflag("", "udp", "serve datagrams too, on the same addresses and ports");
     options.optopt("", "reap", help, "HOW");
 }
 

@@ -1,19 +1,15 @@
-//! Pid file, daemon, endpoints, limits.
+//! Pid file, daemon, limits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use common::{ECHOD, echod, talk};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
-};
 use nix::unistd::{Pid, geteuid};
 use testkit::{Peer, TempDir, children, command, file_of_descriptor, run, state, wait_until};
 
@@ -75,70 +71,6 @@ fn case_20_a_daemon_that_cannot_listen_says_so_to_its_starter() {
     assert_eq!(failed.status.code(), Some(1));
     let said = String::from_utf8(failed.stderr).unwrap();
     assert!(said.contains("pid file") && said.contains("No such file or directory"), "{said}");
-}
-
-#[test]
-fn a_star_answers_both_families_and_logs_ipv4_plainly() {
-    let daemon = echod(&["-l", "*:0"]);
-    let listening = daemon.listening();
-    let port: u16 = listening[0].strip_prefix("*:").unwrap().parse().unwrap();
-    for host in ["127.0.0.1", "::1"] {
-        talk((host.parse::<std::net::IpAddr>().unwrap(), port).into());
-    }
-    daemon.wait_log("client 127.0.0.1:");
-    daemon.wait_log("client [::1]:");
-}
-
-#[test]
-fn several_endpoints_are_served_at_once() {
-    let dir = TempDir::new();
-    let unix = format!("unix:{}", dir.path().join("sock").display());
-    let daemon = echod(&["-l", "127.0.0.1:0", "-l", &unix, "-l", "127.0.0.2:0"]);
-    wait_until("all three are logged", || daemon.listening().len() == 3);
-    for at in daemon.listening() {
-        if let Ok(addr) = at.parse() {
-            Peer::connect(addr).ask("hello", "hello");
-        }
-    }
-    let mut client = UnixStream::connect(dir.path().join("sock")).unwrap();
-    client.write_all(b"hello").unwrap();
-    let mut echo = [0; 5];
-    client.read_exact(&mut echo).unwrap();
-    assert_eq!(&echo, b"hello");
-}
-
-#[test]
-fn a_stale_unix_socket_is_replaced_a_live_one_and_a_plain_file_are_refused() {
-    let dir = TempDir::new();
-    let path = dir.path().join("sock");
-    let listen = format!("unix:{}", path.display());
-    let mut first = echod(&["-l", &listen]);
-    let refused = run(command(ECHOD, &["-l", &listen]), b"");
-    assert_eq!(refused.status.code(), Some(1));
-    first.signal(Signal::SIGKILL);
-    assert!(!first.wait().success());
-    assert!(path.exists());
-    let second = echod(&["-l", &listen]);
-    assert_eq!(second.stop().code(), Some(0));
-    assert!(!path.exists());
-    std::fs::write(&path, "precious").unwrap();
-    assert_eq!(run(command(ECHOD, &["-l", &listen]), b"").status.code(), Some(1));
-    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
-}
-
-#[test]
-fn a_live_unix_socket_whose_queue_is_full_is_refused_and_not_waited_for() {
-    let dir = TempDir::new();
-    let path = dir.path().join("sock");
-    let (family, kind) = (AddressFamily::Unix, SockType::Stream);
-    let live = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
-    bind(live.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
-    listen(&live, Backlog::new(0).unwrap()).unwrap();
-    let _first_in_queue = UnixStream::connect(&path).unwrap();
-    let refused = run(command(ECHOD, &["-l", &format!("unix:{}", path.display())]), b"");
-    assert_eq!(refused.status.code(), Some(1));
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.contains("Address already in use"), "{said}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
@@ -74,17 +74,6 @@ fn tcp_pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     (listener.accept().unwrap().0, client)
-}
-
-#[test]
-fn under_inetd_a_udp_socket_is_refused() {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let mut command = command(ECHOD, &["-i", "-t", "1"]);
-    command.stdin(OwnedFd::from(socket)).stderr(Stdio::piped());
-    let refused = command.spawn().unwrap().wait_with_output().unwrap();
-    assert_eq!(refused.status.code(), Some(1));
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.contains("standard input is a UDP socket"), "{said}");
 }
 
 #[test]

@@ -195,13 +195,33 @@ fn a_socket_that_cannot_be_served_is_named_with_the_reason() {
     let said = refused(vec![client.into(), tcp.into()], &[]);
     let want = "descriptor 3 (LISTEN_FDS): a connected socket, which must be the only one\n";
     assert!(said.ends_with(want), "{said}");
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let said = refused(vec![udp.into()], &[]);
-    assert!(said.contains("descriptor 3 (LISTEN_FDS): a datagram socket"), "{said}");
     let mut missing = passing(PASS, vec![listener().0.into()], &[]);
     missing.env("LISTEN_FDS", "9"); // 3 and 4 are open
     let said = String::from_utf8(ended(missing).stderr).unwrap();
     assert!(said.ends_with("descriptor 5 (LISTEN_FDS): Bad file descriptor\n"), "{said}");
+}
+
+#[test]
+fn case_27_systemd_may_pass_datagram_sockets_beside_a_listener_or_alone() {
+    let udp = || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = socket.local_addr().unwrap();
+        (OwnedFd::from(socket), at)
+    };
+    let (tcp, addr) = listener();
+    let ((beside, at), (alone, at_alone)) = (udp(), udp());
+    let both = started(passing(PASS, vec![tcp.into(), beside], &[]));
+    drop(talk(addr));
+    let only = started(passing(PASS, vec![alone], &[]));
+    for at in [at, at_alone] {
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
+        client.send_to(b"hello", at).unwrap();
+        let mut echo = [0; 8];
+        assert_eq!(client.recv_from(&mut echo).unwrap(), (5, at));
+    }
+    both.wait_log(&format!("listening on {at} (udp)"));
+    assert_eq!(only.stop().code(), Some(0));
 }
 
 #[test]

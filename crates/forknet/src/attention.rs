@@ -10,6 +10,7 @@ use nix::poll::PollFd;
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::time::TimeSpec;
 
+use crate::beside::Beside;
 use crate::error::strerror;
 use crate::scoreboard::Board;
 use crate::signals::Signals;
@@ -44,6 +45,8 @@ pub(crate) struct Interrupts {
     pub(crate) signals: Signals,
     /// Copies of the listeners that are the server's own.
     pub(crate) listeners: Vec<OwnedFd>,
+    /// The service for datagrams, lent for as long as the session lasts: it stops at once.
+    pub(crate) beside: Option<Beside>,
     pub(crate) grace: Duration,
     pub(crate) tell_idle: bool,
     /// What SIGUSR1 logs.
@@ -94,12 +97,16 @@ impl Interrupts {
         if self.signals.table_wanted() {
             info!("1 of 1 clients");
             info!("client {}", self.client);
+            self.beside.as_ref().inspect(|beside| beside.log_line());
         }
         if self.signals.stops() == 0 {
             return Ok(());
         }
         let ends_at = *self.ends_at.get_or_insert_with(|| {
             stop_listening(&self.listeners);
+            if let Some(beside) = self.beside.take() {
+                beside.stop();
+            }
             info!("stopping: 1 clients, {:?} to end", self.grace);
             Instant::now() + self.grace
         });

@@ -52,6 +52,8 @@ pub(crate) struct Children {
     /// Requests whose children have ended, and when they were complete: they may have come again
     /// before that, and not been read yet.
     answered: VecDeque<(Peer, u64, SystemTime)>,
+    /// Ended children that serve no client.
+    strangers: Vec<Ended>,
     board: Scoreboard,
     limits: Limits,
     limit: usize,
@@ -61,11 +63,17 @@ pub(crate) struct Children {
 
 impl Children {
     pub(crate) fn new(options: &ServerOptions, reaper: Reaper) -> Result<Children> {
-        let (table, renewed, answered) = (HashMap::new(), Vec::new(), VecDeque::new());
-        let limit = options.max_clients;
-        let (board, limits) = (Scoreboard::new(limit)?, Limits::new(options)?);
-        let failed_worker = false;
-        Ok(Children { table, renewed, answered, board, limits, limit, failed_worker, reaper })
+        Ok(Children {
+            table: HashMap::new(),
+            renewed: Vec::new(),
+            answered: VecDeque::new(),
+            strangers: Vec::new(),
+            board: Scoreboard::new(options.max_clients)?,
+            limits: Limits::new(options)?,
+            limit: options.max_clients,
+            failed_worker: false,
+            reaper,
+        })
     }
 
     /// A line on the scoreboard for one more client, or why there is none. A child whose work is
@@ -217,7 +225,10 @@ impl Children {
         let mut found = Vec::new();
         reaper::collect(self.reaper, |ended| found.push(ended));
         for ended in &found {
-            let Some(child) = self.table.remove(&Pid::from_raw(ended.pid)) else { continue };
+            let Some(child) = self.table.remove(&Pid::from_raw(ended.pid)) else {
+                self.strangers.push(*ended);
+                continue;
+            };
             log_end(*ended, &child);
             let is_idle = child.client().is_none();
             self.failed_worker |= is_idle && ended.status != 0 && child.since.elapsed() < TOO_YOUNG;
@@ -230,6 +241,11 @@ impl Children {
             }
         }
         !found.is_empty()
+    }
+
+    /// The children that have ended and serve no client.
+    pub(crate) fn strangers(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.strangers)
     }
 
     /// While draining the slides' faulty reapers have shown what they had to show.
@@ -323,7 +339,7 @@ pub(crate) fn account(progress: Progress, since: Duration) -> String {
 }
 
 /// `exit 0`, or `signal 11 (SIGSEGV)`; and whether that is how a session should end.
-fn describe(ended: Ended) -> (String, bool) {
+pub(crate) fn describe(ended: Ended) -> (String, bool) {
     match WaitStatus::from_raw(Pid::from_raw(ended.pid), ended.status) {
         Ok(WaitStatus::Exited(_, code)) => (format!("exit {code}"), code == EXIT_OK),
         Ok(WaitStatus::Signaled(_, signal, _)) => {

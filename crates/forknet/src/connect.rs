@@ -10,13 +10,15 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, connect as connect_once, getsockopt,
-    socket, sockopt,
+    setsockopt, socket, sockopt,
 };
+use nix::sys::time::TimeVal;
 
 use crate::error::{Error, Result};
 use crate::nss::built_in_services_only;
 use crate::rw::{Connection, Patience};
 use crate::scoreboard::Progress;
+use crate::unix::UnixName;
 
 /// Connects to the first address of `host` that answers, each within `timeout`; the connection's
 /// waits have the same limit.
@@ -40,6 +42,28 @@ pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<Connection> {
         }
     }
     Err(last)
+}
+
+/// Connects to a UNIX-domain socket for streams. Where the server's queue is full, room is awaited
+/// for `timeout` at most.
+///
+/// # Errors
+/// As `connect to unix:PATH: No such file or directory`.
+pub fn connect_unix(name: &UnixName, timeout: Duration) -> Result<Connection> {
+    let call = || -> nix::Result<OwnedFd> {
+        let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        setsockopt(&fd, sockopt::SendTimeout, &time_value(timeout))?;
+        connect_once(fd.as_raw_fd(), &name.address()?)?;
+        Ok(fd)
+    };
+    let fd = call().map_err(Error::os(format!("connect to unix:{name}")))?;
+    Ok(Connection::socket(fd, Patience::idle(timeout), Progress::unshared()))
+}
+
+/// Rounded up: zero would mean no limit.
+fn time_value(limit: Duration) -> TimeVal {
+    let seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
+    TimeVal::new(seconds, i64::from(limit.subsec_micros().max(1)))
 }
 
 /// A non-blocking connect with a deadline, blocking again afterwards.

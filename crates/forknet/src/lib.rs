@@ -23,11 +23,14 @@ mod accept;
 mod accounts;
 mod attention;
 mod bell;
+mod beside;
 mod caretaker;
 mod children;
 mod chroot;
 mod connect;
+mod connect_datagram;
 mod daemonize;
+mod datagrams;
 mod drain;
 mod endpoint;
 mod error;
@@ -60,13 +63,18 @@ mod systemd;
 mod threads;
 mod title;
 mod transcript;
+mod transport;
 mod ucspi;
+mod unix;
 mod usage;
 mod worker;
 
 pub use accept::Peer;
 pub use accounts::own_name;
-pub use connect::connect;
+pub use beside::DatagramService;
+pub use connect::{connect, connect_unix};
+pub use connect_datagram::{connect_udp, connect_unix_datagram};
+pub use datagrams::{Datagrams, Sender};
 pub use endpoint::Endpoint;
 pub use error::{Error, Result, main, reason};
 pub use limits::{Over, Rate};
@@ -74,8 +82,8 @@ pub use models::Model;
 pub use models::datagram::Request;
 pub use nss::built_in_services_only;
 pub use options::{
-    CommandLine, RootPolicy, ServerOptions, Service, Transport, command_line, free_arguments,
-    number, parse, seconds, seconds_within,
+    CommandLine, RootPolicy, ServerOptions, Service, command_line, free_arguments, number, parse,
+    seconds, seconds_within,
 };
 pub use reaper::Reaper;
 pub use remote::Remote;
@@ -85,3 +93,5 @@ pub use server::{Client, Server};
 pub use syslog::Facility;
 pub use title::{Title, in_title};
 pub use transcript::{Transcript, printable};
+pub use transport::Transport;
+pub use unix::UnixName;

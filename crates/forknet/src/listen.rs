@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use log::warn;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect,
@@ -19,6 +20,25 @@ use crate::attention::stop_listening;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result, reason};
 use crate::rw::set_receive_limit;
+use crate::unix::UnixName;
+
+/// How often another port is tried when the one that the kernel chose for one socket is taken for
+/// the next.
+const PORT_TRIES: usize = 64;
+
+/// How clients of streams wait to be accepted, and for how long they may be silent then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queue {
+    /// As listen(2) takes it.
+    pub(crate) backlog: i32,
+    /// The idle limit of `--timeout`.
+    pub(crate) idle: Duration,
+}
+
+impl Queue {
+    /// For datagrams.
+    const NONE: Queue = Queue { backlog: 0, idle: Duration::ZERO };
+}
 
 /// A socket that clients come to, with the endpoint it really got (port 0 replaced).
 #[derive(Debug)]
@@ -66,26 +86,23 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
 }
 
 impl Listener {
-    /// A listening TCP or UNIX-domain socket, non-blocking, closed on exec.
-    pub(crate) fn stream(endpoint: &Endpoint, backlog: i32, idle: Duration) -> Result<Listener> {
-        let mut listener = bound(endpoint, SockType::Stream)?;
-        if !matches!(endpoint, Endpoint::Unix(_)) {
-            let prepared = setsockopt(&listener.fd, sockopt::TcpNoDelay, &true)
-                .and_then(|()| set_receive_limit(&listener.fd, idle));
-            listener.receive_limit = prepared.map_or(Duration::ZERO, |()| idle);
-        }
-        let queue = Backlog::new(backlog).unwrap_or(Backlog::MAXCONN);
-        listen(&listener.fd, queue).map_err(Error::os(format!("listen {endpoint}")))?;
-        Ok(listener)
+    /// Bound UDP sockets, closed on exec; in the order of the endpoints, each address of a name a
+    /// socket.
+    pub(crate) fn datagrams(endpoints: &[Endpoint]) -> Result<Vec<Listener>> {
+        open_all(endpoints, &[SockType::Datagram], Queue::NONE)
     }
 
-    /// A bound UDP socket, non-blocking, closed on exec.
-    pub(crate) fn datagram(endpoint: &Endpoint) -> Result<Listener> {
-        if let Endpoint::Unix(_) = endpoint {
-            let text = format!("--listen '{endpoint}': this protocol needs UDP");
-            return Err(Error::Usage(text));
-        }
-        bound(endpoint, SockType::Datagram)
+    /// Listening sockets, non-blocking, and bound ones for datagrams: those of `unix-dgram:`, and
+    /// with `udp` one beside each TCP socket, on the same address and port.
+    pub(crate) fn streams_and_datagrams(
+        endpoints: &[Endpoint],
+        queue: Queue,
+        udp: bool,
+    ) -> Result<(Vec<Listener>, Vec<Listener>)> {
+        let both = [SockType::Stream, SockType::Datagram];
+        let kinds = if udp { &both[..] } else { &both[..1] };
+        let all = open_all(endpoints, kinds, queue)?;
+        Ok(all.into_iter().partition(|l| getsockopt(&l.fd, sockopt::SockType) == Ok(both[0])))
     }
 
     fn own(fd: OwnedFd, endpoint: Endpoint, file: Option<SocketFile>) -> Listener {
@@ -106,10 +123,29 @@ impl Listener {
         Ok(Accepted { conn, peer, receive_limit: self.receive_limit })
     }
 
+    /// Another descriptor of the same socket, for a thread; the file stays with this one.
+    pub(crate) fn duplicate(&self) -> std::io::Result<Listener> {
+        let (fd, endpoint) = (self.fd.try_clone()?, self.endpoint.clone());
+        Ok(Listener { is_inherited: self.is_inherited, ..Listener::own(fd, endpoint, None) })
+    }
+
     /// A copy of the descriptor, for a process or session that may have to shut it down; none where
     /// the socket is not ours.
     pub(crate) fn own_copy(&self) -> Option<OwnedFd> {
         if self.is_inherited { None } else { self.fd.try_clone().ok() }
+    }
+
+    /// The port, of a socket that has one.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.endpoint.port()
+    }
+
+    /// The name, of a UNIX-domain socket of either kind.
+    pub(crate) fn unix(&self) -> Option<&UnixName> {
+        match &self.endpoint {
+            Endpoint::Unix(name) | Endpoint::UnixDatagram(name) => Some(name),
+            Endpoint::Any(_) | Endpoint::Inet(_) | Endpoint::Name(..) => None,
+        }
     }
 
     /// Closes for good: it leaves the state LISTEN even where a child still has a copy, and a
@@ -147,26 +183,138 @@ impl fmt::Display for Listener {
     }
 }
 
-fn bound(endpoint: &Endpoint, kind: SockType) -> Result<Listener> {
+fn open_all(endpoints: &[Endpoint], kinds: &[SockType], queue: Queue) -> Result<Vec<Listener>> {
+    let mut all: Vec<Listener> = Vec::new();
+    for endpoint in endpoints {
+        match open(endpoint, kinds, queue) {
+            Ok(opened) => all.extend(opened),
+            Err(error) => {
+                let same =
+                    |other: &&Listener| other.port().is_some() && other.port() == endpoint.port();
+                let ours = all.iter().find(same).filter(|_| is(&error, Errno::EADDRINUSE));
+                let error = match ours {
+                    Some(other) => Error::Refused(format!("{error}, by our own {other}")),
+                    None => error,
+                };
+                all.into_iter().for_each(Listener::close); // no file stays behind
+                return Err(error);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// All sockets of one endpoint, on one port. Where the kernel may choose it, it chooses for the
+/// first socket; is the number taken for another one, all try again.
+fn open(endpoint: &Endpoint, kinds: &[SockType], queue: Queue) -> Result<Vec<Listener>> {
+    let mut in_vain = Vec::new(); // kept until the end: the kernel would choose the same port again
+    loop {
+        let mut opened = Vec::new();
+        match open_once(endpoint, kinds, queue, &mut opened) {
+            Ok(()) => return Ok(opened),
+            Err(error) => {
+                let again = endpoint.port() == Some(0) && is(&error, Errno::EADDRINUSE);
+                if !again || opened.is_empty() || in_vain.len() == PORT_TRIES {
+                    return Err(error);
+                }
+                in_vain.push(opened);
+            }
+        }
+    }
+}
+
+fn open_once(
+    endpoint: &Endpoint,
+    kinds: &[SockType],
+    queue: Queue,
+    opened: &mut Vec<Listener>,
+) -> Result<()> {
+    let each = endpoint.each();
+    let (mut port, mut missing) = (endpoint.port(), None);
+    for single in &each {
+        let kinds = match single {
+            Endpoint::Unix(_) => &[SockType::Stream][..],
+            Endpoint::UnixDatagram(_) => &[SockType::Datagram][..],
+            _ => kinds,
+        };
+        for kind in kinds {
+            let at = port.map_or_else(|| single.clone(), |port| single.clone().with_port(port));
+            match bound(&at, *kind, queue) {
+                Ok(listener) => {
+                    port = listener.port();
+                    opened.push(listener);
+                }
+                // localhost may have an IPv6 address on a machine that has no IPv6.
+                Err(error) if each.len() > 1 && is_missing(&error) => missing = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    match missing {
+        Some(error) if opened.is_empty() => Err(error),
+        Some(error) => {
+            warn!("{error}; {endpoint} is served without it");
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+fn is(error: &Error, wanted: Errno) -> bool {
+    matches!(error, Error::Os { errno, .. } if *errno == wanted)
+}
+
+/// The machine has no such address, or not that family at all.
+fn is_missing(error: &Error) -> bool {
+    is(error, Errno::EADDRNOTAVAIL) || is(error, Errno::EAFNOSUPPORT)
+}
+
+/// socket, bind and, for streams, listen.
+fn bound(endpoint: &Endpoint, kind: SockType, queue: Queue) -> Result<Listener> {
+    let mut listener = match endpoint {
+        Endpoint::Unix(name) | Endpoint::UnixDatagram(name) => bound_unix(endpoint, name, kind)?,
+        _ => bound_inet(endpoint, kind)?,
+    };
+    if kind != SockType::Stream {
+        return Ok(listener);
+    }
+    if !matches!(endpoint, Endpoint::Unix(_)) {
+        let prepared = setsockopt(&listener.fd, sockopt::TcpNoDelay, &true)
+            .and_then(|()| set_receive_limit(&listener.fd, queue.idle));
+        listener.receive_limit = prepared.map_or(Duration::ZERO, |()| queue.idle);
+    }
+    let backlog = Backlog::new(queue.backlog).unwrap_or(Backlog::MAXCONN);
+    if let Err(errno) = listen(&listener.fd, backlog) {
+        listener.close();
+        return Err(Error::os(format!("listen {endpoint}"))(errno));
+    }
+    Ok(listener)
+}
+
+fn bound_inet(endpoint: &Endpoint, kind: SockType) -> Result<Listener> {
     let fail = |call: &str| Error::os(format!("{call} {endpoint}"));
     let (fd, address) = match endpoint {
-        Endpoint::Any(port) => any_address(*port, kind).map_err(fail("socket"))?,
         Endpoint::Inet(address) => (inet_socket(*address, kind).map_err(fail("socket"))?, *address),
-        Endpoint::Unix(path) => return bound_unix(path, kind),
+        other => any_address(other.port().unwrap_or(0), kind).map_err(fail("socket"))?,
     };
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).map_err(fail("bind"))?;
     let port = port_of(&fd).map_err(fail("getsockname"))?;
-    let endpoint = match endpoint {
-        Endpoint::Any(_) => Endpoint::Any(port),
-        _ => Endpoint::Inet(SocketAddr::new(address.ip(), port)),
-    };
-    Ok(Listener::own(fd, endpoint, None))
+    Ok(Listener::own(fd, endpoint.clone().with_port(port), None))
+}
+
+/// accept(2) must not block, where a client may have gone meanwhile. A datagram stays, and each call
+/// for one says whether it waits.
+fn flags(kind: SockType) -> SockFlag {
+    match kind {
+        SockType::Stream => SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+        _ => SockFlag::SOCK_CLOEXEC,
+    }
 }
 
 /// A socket that may bind while connections of an earlier server are still in TIME_WAIT.
 fn inet_socket(address: SocketAddr, kind: SockType) -> nix::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let fd = socket(family, kind, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)?;
+    let fd = socket(family, kind, flags(kind), None)?;
     if kind == SockType::Stream {
         setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     }
@@ -192,34 +340,38 @@ fn any_address(port: u16, kind: SockType) -> nix::Result<(OwnedFd, SocketAddr)> 
     }
 }
 
-/// A stale socket file, which nobody answers at, is replaced; a live one is refused.
-fn bound_unix(path: &Path, kind: SockType) -> Result<Listener> {
-    let what = |call: &str| format!("{call} unix:{}", path.display());
-    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let fd = socket(AddressFamily::Unix, kind, flags, None).map_err(Error::os(what("socket")))?;
-    let address = UnixAddr::new(path).map_err(Error::os(what("bind")))?;
+/// A stale socket file, which nobody answers at, is replaced; a live one is refused. The umask says
+/// who may connect, as with every file; an abstract name is open to all.
+fn bound_unix(endpoint: &Endpoint, name: &UnixName, kind: SockType) -> Result<Listener> {
+    let fail = |call: &str| Error::os(format!("{call} {endpoint}"));
+    let fd = socket(AddressFamily::Unix, kind, flags(kind), None).map_err(fail("socket"))?;
+    let address = name.address().map_err(fail("bind"))?;
     let mut answer = bind(fd.as_raw_fd(), &address);
-    if answer == Err(Errno::EADDRINUSE) && is_stale(&address, path) {
+    if let Some(path) = name.path()
+        && answer == Err(Errno::EADDRINUSE)
+        && is_stale(&address, path, kind)
+    {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io(what("unlink"))(error));
+                return Err(Error::io(format!("unlink {endpoint}"))(error));
             }
             _ => {} // the caretaker of a server that was killed may have been quicker
         }
         answer = bind(fd.as_raw_fd(), &address);
     }
-    answer.map_err(Error::os(what("bind")))?;
-    let (endpoint, file) = (Endpoint::Unix(path.to_owned()), Some(SocketFile::new(path)));
-    Ok(Listener::own(fd, endpoint, file))
+    answer.map_err(fail("bind"))?;
+    let file = name.path().map(SocketFile::new);
+    Ok(Listener::own(fd, endpoint.clone(), file))
 }
 
-/// Only a socket whose server is gone refuses a connection; a plain file is never removed.
-fn is_stale(address: &UnixAddr, path: &Path) -> bool {
+/// Only a socket whose server is gone refuses a connection, also one for datagrams; a plain file is
+/// never removed.
+fn is_stale(address: &UnixAddr, path: &Path, kind: SockType) -> bool {
     use std::os::unix::fs::FileTypeExt;
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     // Non-blocking: a live server whose queue is full would let us wait for it.
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None);
+    let probe = socket(AddressFamily::Unix, kind, flags, None);
     is_socket && probe.is_ok_and(|fd| connect(fd.as_raw_fd(), address) == Err(Errno::ECONNREFUSED))
 }
 
@@ -236,8 +388,12 @@ fn local_endpoint(fd: &OwnedFd) -> Result<Endpoint> {
         let is_any = address.is_ipv6() && address.ip().is_unspecified() && takes_both();
         return Ok(if is_any { Endpoint::Any(address.port()) } else { Endpoint::Inet(address) });
     }
-    let path = name.as_unix_addr().and_then(UnixAddr::path).map(Path::to_owned);
-    Ok(Endpoint::Unix(path.unwrap_or_default()))
+    let unix = name.as_unix_addr().and_then(UnixName::of);
+    let unix = unix.unwrap_or_else(|| UnixName::Path(PathBuf::new()));
+    Ok(match getsockopt(fd, sockopt::SockType) {
+        Ok(SockType::Datagram) => Endpoint::UnixDatagram(unix),
+        _ => Endpoint::Unix(unix),
+    })
 }
 
 fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
@@ -248,4 +404,36 @@ fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
         Ok(())
     };
     call().map_err(Error::os("inherited socket: fcntl"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(addresses: [&str; 2]) -> Endpoint {
+        let addresses = addresses.map(|address| address.parse().unwrap());
+        Endpoint::Name("localhost".into(), addresses.to_vec())
+    }
+
+    #[test]
+    fn all_sockets_of_a_name_have_one_port_for_tcp_and_udp() {
+        let both = name(["127.0.0.1:0", "[::1]:0"]);
+        let (streams, datagrams) =
+            Listener::streams_and_datagrams(&[both], Queue::NONE, true).unwrap();
+        let port = streams[0].port().unwrap();
+        let expected = [format!("127.0.0.1:{port}"), format!("[::1]:{port}")];
+        for sockets in [streams, datagrams] {
+            assert_eq!(sockets.iter().map(Listener::to_string).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn an_address_that_the_machine_does_not_have_is_left_out_of_a_name_with_others() {
+        let half = name(["127.0.0.1:0", "[2001:db8::1]:0"]);
+        let (streams, _) = Listener::streams_and_datagrams(&[half], Queue::NONE, false).unwrap();
+        assert_eq!(streams.len(), 1);
+        let none = name(["192.0.2.1:0", "[2001:db8::1]:0"]);
+        let error = Listener::streams_and_datagrams(&[none], Queue::NONE, false).unwrap_err();
+        assert!(error.to_string().ends_with("Cannot assign requested address"), "{error}");
+    }
 }

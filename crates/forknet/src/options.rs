@@ -16,6 +16,7 @@ use crate::logging;
 use crate::models::Model;
 use crate::signals::Signals;
 use crate::syslog::Facility;
+use crate::transport::Transport;
 use crate::usage;
 
 /// Clients served at once unless `--max-clients` says otherwise.
@@ -53,15 +54,6 @@ pub struct Service {
     pub memory: u64,
     /// Where its clients come from.
     pub transport: Transport,
-}
-
-/// What a service's clients come by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// TCP or UNIX-domain streams: every model.
-    Stream,
-    /// UDP: one process a transfer, no other model.
-    Datagram,
 }
 
 /// What happens when root starts a daemon without saying `--user`.
@@ -214,13 +206,10 @@ pub fn free_arguments(matches: &Matches, names: &[&str]) -> Result<()> {
 }
 
 fn declare(options: &mut Options, service: &Service) {
-    let listen = format!(
-        "HOST:PORT, [V6]:PORT, *:PORT (both families) or unix:PATH (not for UDP); \
-         port 0 = any; repeatable (default *:{})",
-        service.port
-    );
+    let (forms, port) = (service.transport.forms(), service.port);
+    let listen = format!("{forms}; port 0 = any; repeatable (default *:{port})");
     options.optmulti("l", "listen", &listen, "ADDR");
-    if service.transport == Transport::Stream {
+    if service.transport != Transport::Datagram {
         let model = "fork, prefork, thread or iterative (default fork)";
         options.optopt("m", "model", model, "MODEL");
         options.optopt("n", "workers", &format!("prefork children (default {WORKERS})"), "N");
@@ -264,15 +253,18 @@ fn read(service: &Service, matches: &Matches) -> Result<ServerOptions> {
         none if none.is_empty() => vec![Endpoint::Any(service.port)],
         some => some.iter().map(|text| text.parse()).collect::<Result<_>>()?,
     };
+    listen.iter().try_for_each(|endpoint| service.transport.check(endpoint))?;
     if matches.opt_present("inetd") && matches.opt_present("daemon") {
         return Err(Error::Usage("--inetd and --daemon: one or the other".into()));
     }
     let model = match service.transport {
-        Transport::Stream => word(matches, "model")?.unwrap_or_default(),
+        Transport::Stream | Transport::StreamAndDatagram => {
+            word(matches, "model")?.unwrap_or_default()
+        }
         Transport::Datagram => Model::Fork,
     };
     let workers = match service.transport {
-        Transport::Stream => number(matches, "workers", 1..=10_000)?,
+        Transport::Stream | Transport::StreamAndDatagram => number(matches, "workers", 1..=10_000)?,
         Transport::Datagram => None,
     };
     let timeout = seconds(matches, "timeout")?.unwrap_or(service.idle);

@@ -14,6 +14,7 @@ use nix::sys::time::TimeSpec;
 use crate::accept::{Accepted, Peer, Verdict, verdict};
 use crate::attention::Attention;
 use crate::bell::Bell;
+use crate::beside::{self, Beside};
 use crate::caretaker::Caretaker;
 use crate::children::Children;
 use crate::daemonize::Starter;
@@ -63,6 +64,8 @@ pub(crate) struct Parent {
     pub(crate) bell: Option<Arc<Bell>>,
     /// Who is served by a thread.
     pub(crate) threads: Arc<Threads>,
+    /// The service for datagrams, where there is one.
+    pub(crate) beside: Option<Beside>,
     /// Under inetd's `wait` the server ends when `--timeout` has passed without a client since this
     /// instant; inetd then watches the socket again.
     idle_since: Option<Instant>,
@@ -89,6 +92,9 @@ impl Parent {
         let children = Children::new(&server.options, server.reaper)?;
         let shutdown = server.end_idle_on_shutdown.then(EventFd::new).transpose();
         let shutdown = shutdown.map_err(Error::os("eventfd"))?;
+        let idle = server.options.inetd.then_some(server.options.timeout);
+        let beside = server.datagrams.map(|service| Beside::new(service, server.beside, idle));
+        let beside = beside.transpose()?.flatten();
         let mut parent = Parent {
             notifier: server.notifier,
             signals: server.signals,
@@ -103,7 +109,8 @@ impl Parent {
             shutdown: shutdown.map(|fd| Arc::new(OwnedFd::from(fd))),
             bell: None,
             threads: Arc::default(),
-            idle_since: server.options.inetd.then(Instant::now),
+            idle_since: (server.options.inetd && beside.is_none()).then(Instant::now),
+            beside,
             impatient_until: None,
             listeners: server.listeners,
             pid_file: server.pid_file,
@@ -114,6 +121,7 @@ impl Parent {
         for listener in &parent.listeners {
             info!("listening on {listener}");
         }
+        parent.beside.as_ref().inspect(|beside| beside.log_sockets());
         parent.notifier.ready(server.starter.is_some());
         server.starter.map_or(Ok(()), Starter::ready)?;
         Ok(parent)
@@ -122,6 +130,7 @@ impl Parent {
     /// Waits for clients and signals, and does what the signals ask for; gives the numbers of the
     /// listeners that are ready.
     pub(crate) fn wait(&mut self, round: Round) -> Result<Vec<usize>> {
+        beside::start_if_due(self);
         self.show_title(round.clients);
         let rest = self.reserve.rest();
         let accepting = round.accepting && rest.is_none();
@@ -130,7 +139,9 @@ impl Parent {
         let mut fds: Vec<PollFd<'_>> = listeners.iter().map(|l| readable(l.as_fd())).collect();
         fds.extend(self.bell.as_ref().map(|bell| readable(bell.as_fd())));
         let beat = self.notifier.tend(round.clients, self.options.max_clients);
-        let timeout = [rest.or(self.idle_left(round.clients)), beat].into_iter().flatten().min();
+        let due = self.beside.as_ref().and_then(Beside::due_in);
+        let timeout =
+            [rest.or(self.idle_left(round.clients)), beat, due].into_iter().flatten().min();
         // A signal that was let in elsewhere, in a session or by `admit`, is not waited for again.
         let timeout = if self.signals.came() { Some(Duration::ZERO) } else { timeout };
         let timeout = timeout.map(TimeSpec::from);
@@ -162,6 +173,10 @@ impl Parent {
     /// Takes back the places of those that have ended.
     fn collect(&mut self) {
         self.children.collect();
+        let strangers = self.children.strangers();
+        if let Some(beside) = &mut self.beside {
+            strangers.into_iter().for_each(|ended| beside.heed_end(ended));
+        }
         for (peer, progress) in self.threads.ended() {
             self.children.dismiss(peer, progress);
         }
@@ -187,6 +202,7 @@ impl Parent {
             info!("{} of {} clients", self.clients(), self.options.max_clients);
             self.children.log();
             self.threads.log();
+            self.beside.as_ref().inspect(|beside| beside.log_line());
         }
     }
 
@@ -220,7 +236,10 @@ impl Parent {
 
     /// SIGTERM or SIGINT came, or nobody for too long under inetd.
     pub(crate) fn must_stop(&self, clients: usize) -> bool {
-        self.signals.stops() > 0 || self.idle_left(clients).is_some_and(|left| left.is_zero())
+        let is_over = self.beside.as_ref().is_some_and(Beside::is_over);
+        is_over
+            || self.signals.stops() > 0
+            || self.idle_left(clients).is_some_and(|left| left.is_zero())
     }
 
     /// Tells the idle clients' processes that the server is shutting down.
@@ -231,8 +250,12 @@ impl Parent {
         }
     }
 
-    /// Closes the listeners; the files of UNIX-domain ones go with them.
+    /// Ends the service for datagrams and closes the listeners; the files of UNIX-domain ones go
+    /// with them.
     pub(crate) fn stop_listening(&mut self) {
+        if let Some(beside) = self.beside.take() {
+            beside.stop();
+        }
         self.listeners.drain(..).for_each(Listener::close);
         if let Some(caretaker) = &self.caretaker {
             caretaker.listeners_closed();
@@ -247,6 +270,7 @@ impl Parent {
             warn!("sigaction: {}", strerror(errno));
         }
         self.listeners.clear(); // Close(listenfd)
+        self.beside = None;
         self.reserve.give_up();
         self.pid_file = None;
         self.caretaker = None;

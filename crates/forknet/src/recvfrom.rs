@@ -19,6 +19,13 @@ use crate::error::strerror;
 /// A request is 512 octets at most (RFC 2347); what is longer is cut here, and still seen to be
 /// too long.
 const MAX_REQUEST: usize = 2048;
+/// Room for what the kernel tells beside a datagram: both kinds of address, and the time.
+const CONTROL: usize =
+    cmsg_space::<libc::in_pktinfo>() + cmsg_space::<libc::in6_pktinfo>() + cmsg_space::<TimeSpec>();
+
+/// The messages begin with a length, which must stand where a length may.
+#[repr(align(8))]
+struct Control([u8; CONTROL]);
 
 /// A datagram that came to the service's port.
 #[derive(Debug)]
@@ -32,43 +39,64 @@ pub(crate) struct Datagram {
 }
 
 /// Asks the kernel to tell the address that each datagram was sent to, and when it came.
-pub(crate) fn tell_local_address(fd: &impl AsFd) -> nix::Result<()> {
+pub(crate) fn tell_address_and_time(fd: &impl AsFd) -> nix::Result<()> {
     setsockopt(fd, sockopt::ReceiveTimestampns, &true)?;
+    tell_local_address(fd)
+}
+
+/// Asks the kernel to tell the address that each datagram was sent to.
+pub(crate) fn tell_local_address(fd: &impl AsFd) -> nix::Result<()> {
     // A dual-stack socket gives IPv4 datagrams the IPv4 message, others the IPv6 one.
     let v4 = setsockopt(fd, sockopt::Ipv4PacketInfo, &true);
     let v6 = setsockopt(fd, sockopt::Ipv6RecvPacketInfo, &true);
     v4.or(v6)
 }
 
+/// A datagram whose octets lie in the caller's buffer.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) length: usize,
+    /// It was longer than the buffer.
+    pub(crate) is_cut: bool,
+    pub(crate) peer: SocketAddr,
+    /// The peer as the socket itself calls it: on a dual-stack one an IPv4 address is mapped.
+    pub(crate) name: SockaddrStorage,
+    /// Our address that it was sent to, with port 0.
+    pub(crate) local: SocketAddr,
+    arrived: Option<SystemTime>,
+}
+
 /// recvmsg(2): `None` when there is nothing to answer after all (woken for nothing, sent to a
 /// broadcast or multicast address, or from port 0: an answer would go nowhere good).
+pub(crate) fn receive_into(
+    fd: &impl AsFd,
+    buffer: &mut [u8],
+    flags: MsgFlags,
+) -> nix::Result<Option<Arrived>> {
+    let mut parts = [IoSliceMut::new(buffer)];
+    let mut control = Control([0; CONTROL]);
+    let raw = fd.as_fd().as_raw_fd();
+    let message = recvmsg::<SockaddrStorage>(raw, &mut parts, Some(&mut control.0), flags)?;
+    let local = message.cmsgs()?.find_map(|c| local_address(&c)).flatten();
+    // Only a datagram brings a name and an address; the end of a socket that was shut down, none.
+    let (Some(name), Some(local)) = (message.address, local) else { return Ok(None) };
+    let arrived = message.cmsgs()?.find_map(|c| arrival(&c));
+    let (length, is_cut) = (message.bytes, message.flags.contains(MsgFlags::MSG_TRUNC));
+    let peer = to_std(&name).filter(|peer| peer.port() != 0);
+    Ok(peer.map(|peer| Arrived { length, is_cut, peer, name, local, arrived }))
+}
+
+/// A request of tftpd's size. Never blocks.
 pub(crate) fn receive(fd: &impl AsFd) -> nix::Result<Option<Datagram>> {
     let mut buffer = [0; MAX_REQUEST];
-    let mut parts = [IoSliceMut::new(&mut buffer)];
-    let addresses = cmsg_space::<libc::in_pktinfo>() + cmsg_space::<libc::in6_pktinfo>();
-    let mut control = vec![0; addresses + cmsg_space::<TimeSpec>()];
-    let raw = fd.as_fd().as_raw_fd();
-    let message = match recvmsg::<SockaddrStorage>(
-        raw,
-        &mut parts,
-        Some(&mut control),
-        MsgFlags::MSG_DONTWAIT,
-    ) {
-        Ok(message) => message,
+    let message = match receive_into(fd, &mut buffer, MsgFlags::MSG_DONTWAIT) {
         Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => return Ok(None),
-        Err(errno) => return Err(errno),
+        message => message?,
     };
-    let peer = message.address.as_ref().and_then(to_std);
-    let local = message.cmsgs()?.find_map(|c| local_address(&c)).flatten();
-    let arrived = message.cmsgs()?.find_map(|c| arrival(&c)).unwrap_or_else(SystemTime::now);
-    let length = message.bytes;
-    Ok(match (peer, local) {
-        (Some(peer), Some(local)) if peer.port() != 0 => {
-            let data = buffer.get(..length).unwrap_or_default().to_vec();
-            Some(Datagram { data, peer, local, arrived })
-        }
-        _ => None,
-    })
+    Ok(message.map(|Arrived { length, peer, local, arrived, .. }| {
+        let data = buffer.get(..length).unwrap_or_default().to_vec();
+        Datagram { data, peer, local, arrived: arrived.unwrap_or_else(SystemTime::now) }
+    }))
 }
 
 fn arrival(control: &ControlMessageOwned) -> Option<SystemTime> {
@@ -119,17 +147,24 @@ pub(crate) fn answer(fd: &impl AsFd, to: &Datagram, words: &[u8]) {
         IpAddr::V4(v4) if is_v6_socket => SocketAddr::from((v4.to_ipv6_mapped(), to.peer.port())),
         _ => to.peer,
     };
-    let control = match to.local {
+    if let Err(errno) = send_from(fd, to.local, &SockaddrStorage::from(peer), words) {
+        log::debug!("client {peer}: refusal not sent: {}", strerror(errno));
+    }
+}
+
+/// sendmsg(2) from an address of ours to `name`, the peer as this socket calls it. Never blocks.
+pub(crate) fn send_from(
+    fd: &impl AsFd,
+    local: SocketAddr,
+    name: &SockaddrStorage,
+    words: &[u8],
+) -> nix::Result<()> {
+    let control = match local {
         SocketAddr::V4(v4) => source_v4(*v4.ip()),
         SocketAddr::V6(v6) => source_v6(v6),
     };
-    let flags = MsgFlags::MSG_DONTWAIT;
-    let address = SockaddrStorage::from(peer);
-    if let Err(errno) =
-        sendmsg(raw, &[IoSlice::new(words)], &[control.as_message()], flags, Some(&address))
-    {
-        log::debug!("client {peer}: refusal not sent: {}", strerror(errno));
-    }
+    let (raw, flags) = (fd.as_fd().as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+    sendmsg(raw, &[IoSlice::new(words)], &[control.as_message()], flags, Some(name)).map(drop)
 }
 
 /// The source address of an answer, as a control message.

@@ -144,6 +144,11 @@ impl Connection {
         self.attention = attention;
     }
 
+    /// Gives back what [`Connection::attend`] was given.
+    pub(crate) fn attention(&mut self) -> Option<Attention> {
+        self.attention.take()
+    }
+
     /// Changes the idle limit.
     pub fn set_idle(&mut self, idle: Duration) {
         self.idle = idle;

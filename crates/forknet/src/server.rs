@@ -10,14 +10,16 @@ use log::{info, warn};
 use nix::unistd::geteuid;
 
 use crate::accept::Peer;
+use crate::beside::DatagramService;
 use crate::caretaker::Caretaker;
 use crate::children::account;
 use crate::chroot;
 use crate::daemonize::{self, Starter};
+use crate::datagrams;
 use crate::error::{Error, Result, reason};
 use crate::fork::{EXIT_FAILED, EXIT_OK};
 use crate::inherit::{self, StandardInput};
-use crate::listen::Listener;
+use crate::listen::{Listener, Queue};
 use crate::logging;
 use crate::models::{self, Model, datagram::Request};
 use crate::notify::Notifier;
@@ -63,11 +65,16 @@ pub struct Server {
     pub reaper: Reaper,
     /// Octets of the longest file that a client may make; the kernel is told too.
     pub longest_file: Option<u64>,
+    /// Answers datagrams beside the streams, in a process of its own; without it there are none.
+    pub datagrams: Option<DatagramService>,
+    /// With [`Server::datagrams`]: a UDP socket beside each TCP socket, on the same port.
+    pub udp: bool,
     pub(crate) service: &'static Service,
     pub(crate) options: ServerOptions,
     pub(crate) signals: Signals,
     pub(crate) titles: Titles,
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) beside: Vec<Listener>,
     pub(crate) client: Option<(Connection, Peer)>,
     pub(crate) transcript: Option<Arc<File>>,
     pub(crate) starter: Option<Starter>,
@@ -99,11 +106,14 @@ impl Server {
             end_idle_on_shutdown: false,
             reaper: Reaper::default(),
             longest_file: None,
+            datagrams: None,
+            udp: false,
             service,
             options,
             signals,
             titles: Titles::claim(service.name),
             listeners: Vec::new(),
+            beside: Vec::new(),
             client: None,
             transcript,
             starter: None,
@@ -120,14 +130,18 @@ impl Server {
     /// `bind 0.0.0.0:110: Permission denied`, and the like.
     pub fn listen(&mut self) -> Result<()> {
         if let Some(sockets) = self.passed()? {
-            let sockets = sockets.no_datagrams()?;
+            let any = self.datagrams.is_some();
+            let sockets = if any { sockets } else { sockets.no_datagrams()? };
             (self.listeners, self.client) = (sockets.listeners, sockets.client);
-            return Ok(());
+            return self.bind_beside(sockets.datagrams);
         }
         if self.options.inetd {
             match inherit::standard_input(patience(&self.options))? {
                 StandardInput::Client(conn, peer) => self.client = Some((conn, peer)),
                 StandardInput::Listener(listener) => self.listeners.push(listener),
+                StandardInput::Datagrams(socket) if self.datagrams.is_some() => {
+                    self.bind_beside(vec![socket])?;
+                }
                 StandardInput::Datagrams(_) => {
                     let why = "standard input is a UDP socket: this protocol needs TCP";
                     return Err(Error::Refused(why.into()));
@@ -135,10 +149,17 @@ impl Server {
             }
             return Ok(());
         }
-        let backlog = self.options.backlog;
-        let idle = self.options.timeout;
-        let listeners = self.options.listen.iter().map(|e| Listener::stream(e, backlog, idle));
-        self.listeners = listeners.collect::<Result<_>>()?;
+        let endpoints = &self.options.listen;
+        let queue = Queue { backlog: self.options.backlog, idle: self.options.timeout };
+        let (listeners, beside) = Listener::streams_and_datagrams(endpoints, queue, self.udp)?;
+        self.listeners = listeners;
+        self.bind_beside(beside)
+    }
+
+    /// Bound datagram sockets, for the service beside.
+    fn bind_beside(&mut self, sockets: Vec<Listener>) -> Result<()> {
+        sockets.iter().try_for_each(datagrams::prepare)?;
+        self.beside.extend(sockets);
         Ok(())
     }
 
@@ -157,11 +178,11 @@ impl Server {
             };
             self.listeners.push(socket);
         } else {
-            let listeners = self.options.listen.iter().map(Listener::datagram);
-            self.listeners = listeners.collect::<Result<_>>()?;
+            self.listeners = Listener::datagrams(&self.options.listen)?;
         }
         for listener in &self.listeners {
-            recvfrom::tell_local_address(listener).map_err(Error::os("setsockopt IP_PKTINFO"))?;
+            recvfrom::tell_address_and_time(listener)
+                .map_err(Error::os("setsockopt IP_PKTINFO"))?;
         }
         Ok(())
     }
@@ -178,7 +199,7 @@ impl Server {
     pub fn detach(&mut self) -> Result<()> {
         if self.options.daemon {
             self.starter = Some(daemonize::detach(&self.signals)?);
-            self.listeners.iter_mut().for_each(Listener::adopt);
+            self.listeners.iter_mut().chain(&mut self.beside).for_each(Listener::adopt);
         }
         self.pid_file = self.options.pid_file.as_deref().map(PidFile::write).transpose()?;
         Ok(())
@@ -207,7 +228,8 @@ impl Server {
     }
 
     fn hire_caretaker(&mut self) -> Result<()> {
-        let sockets: Vec<_> = self.listeners.iter_mut().filter_map(Listener::entrust).collect();
+        let sockets = self.listeners.iter_mut().chain(&mut self.beside);
+        let sockets: Vec<_> = sockets.filter_map(Listener::entrust).collect();
         if self.pid_file.is_some() || !sockets.is_empty() {
             let pid_file = self.pid_file.as_mut().map(PidFile::entrust);
             let name = self.service.name;
@@ -228,7 +250,9 @@ impl Server {
         if let Some((conn, peer)) = self.client.take() {
             return self.serve_one(conn, peer, session);
         }
-        match self.options.model {
+        // The fork model looks after a service that has datagrams only.
+        let streams = !self.listeners.is_empty();
+        match if streams { self.options.model } else { Model::Fork } {
             Model::Fork => models::fork::serve(Parent::new(self)?, session),
             Model::Prefork => models::prefork::serve(Parent::new(self)?, session),
             Model::Thread => models::thread::serve(Parent::new(self)?, session),

@@ -92,6 +92,11 @@ impl Titles {
         self.show(format_args!("parent, {clients} of {limit} clients{}", Listed(listeners)));
     }
 
+    /// `NAME: datagrams, *:7`
+    pub(crate) fn datagrams(self, sockets: &[Listener]) {
+        self.show(format_args!("datagrams{}", Listed(sockets)));
+    }
+
     /// `NAME: parent, stopping, 3 clients`
     pub(crate) fn stopping(self, clients: usize) {
         let s = if clients == 1 { "" } else { "s" };

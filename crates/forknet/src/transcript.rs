@@ -1,5 +1,6 @@
 //! A log of every dialogue, as the slides on SMTP tell: who said what, line by line.
 
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -44,6 +45,16 @@ impl Transcript {
         let Some(file) = file else { return Transcript::none() };
         let prefix = format!("{peer}[{}]", std::process::id());
         Transcript { file: Some(file), prefix }
+    }
+
+    /// One without a dialogue yet; see [`Transcript::turn_to`].
+    pub(crate) fn of_nobody(file: Option<Arc<File>>) -> Transcript {
+        Transcript { file, prefix: String::new() }
+    }
+
+    /// What comes is another peer's dialogue.
+    pub(crate) fn turn_to(&mut self, peer: impl Display) {
+        self.prefix = format!("{peer}[{}]", std::process::id());
     }
 
     /// True when somebody wants the dialogue: spares the work of preparing lines for nobody.

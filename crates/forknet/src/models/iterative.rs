@@ -64,12 +64,16 @@ fn serve_client(
     client.conn.attend(Some(Attention::Signals(Box::new(Interrupts {
         signals: parent.signals,
         listeners: parent.listeners.iter().filter_map(Listener::own_copy).collect(),
+        beside: parent.beside.take(),
         grace: parent.options.grace,
         tell_idle: parent.tell_idle,
         client: peer.to_string(),
         ends_at: None,
     }))));
     let code = contain(|| one_client(&mut client, session));
+    if let Some(Attention::Signals(interrupts)) = client.conn.attention() {
+        parent.beside = interrupts.beside;
+    }
     let did = account(progress, since.elapsed());
     match code {
         EXIT_OK => info!("client {peer} end: pid {pid}, exit {code}, {did}"),

@@ -1,0 +1,95 @@
+//! echoc: which server, by which kind of socket.
+
+mod dg_cli;
+mod str_cli;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use forknet::{Error, Result, UnixName};
+
+const USAGE: &str = "Usage: echoc [OPTION]... HOST PORT\n       \
+    echoc [OPTION]... unix:PATH | unix-dgram:PATH\n\
+    Sends standard input to an echo server and prints what comes back: by TCP or a\n\
+    UNIX-domain stream as it comes, by UDP or UNIX-domain datagrams line by line.\n\
+    unix:@NAME is a name of the abstract namespace.";
+/// How long to wait for a connection, and for an echo that is due.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The whole client.
+///
+/// # Errors
+/// Bad usage, or not every octet came back.
+pub fn run(args: Vec<OsString>) -> Result<()> {
+    let mut options = getopts::Options::new();
+    options.optflag("u", "udp", "send each line as a UDP datagram");
+    options.optopt("t", "timeout", "seconds to wait for an answer (default 30)", "S");
+    let matches = forknet::parse("echoc", USAGE, &mut options, args)?;
+    let timeout = forknet::seconds(&matches, "timeout")?.unwrap_or(TIMEOUT);
+    match server(&matches)? {
+        Server::Tcp(host, port) => {
+            str_cli::str_cli(forknet::connect(host, port, timeout)?, timeout) // socket, connect
+        }
+        Server::Unix(name) => str_cli::str_cli(forknet::connect_unix(&name, timeout)?, timeout),
+        Server::Udp(host, port) => dg_cli::dg_cli(forknet::connect_udp(host, port)?, timeout),
+        Server::UnixDatagram(name) => {
+            dg_cli::dg_cli(vec![forknet::connect_unix_datagram(&name)?], timeout)
+        }
+    }
+}
+
+/// Where the server is.
+#[derive(Debug, PartialEq, Eq)]
+enum Server<'a> {
+    Tcp(&'a str, u16),
+    Udp(&'a str, u16),
+    Unix(UnixName),
+    UnixDatagram(UnixName),
+}
+
+fn server(matches: &getopts::Matches) -> Result<Server<'_>> {
+    let host = matches.free.first().map_or("", String::as_str);
+    let udp = matches.opt_present("udp");
+    let named =
+        |text| UnixName::parse(text).map_err(|why| Error::Usage(format!("'{host}': {why}")));
+    let unix = match (host.strip_prefix("unix:"), host.strip_prefix("unix-dgram:")) {
+        (Some(_), _) if udp => {
+            return Err(Error::Usage(format!("'{host}' is no UDP; say unix-dgram:PATH")));
+        }
+        (Some(name), _) => Some(Server::Unix(named(name)?)),
+        (_, Some(name)) => Some(Server::UnixDatagram(named(name)?)),
+        _ => None,
+    };
+    if let Some(unix) = unix {
+        return forknet::free_arguments(matches, &["HOST"]).map(|()| unix);
+    }
+    forknet::free_arguments(matches, &["HOST", "PORT"])?;
+    let port = matches.free.get(1).map_or("", String::as_str);
+    let Some(number) = port.parse().ok().filter(|port| *port != 0) else {
+        return Err(Error::Usage(format!("port '{port}': not a number from 1 to 65535")));
+    };
+    Ok(if udp { Server::Udp(host, number) } else { Server::Tcp(host, number) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(args: &[&str]) -> String {
+        run(args.iter().map(OsString::from).collect()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn both_arguments_are_needed_and_the_port_is_a_number() {
+        assert!(complaint(&["localhost"]).contains("PORT is missing"));
+        assert!(complaint(&["localhost", "0"]).contains("port '0'"));
+        assert!(complaint(&["localhost", "7", "8"]).contains("unexpected argument '8'"));
+    }
+
+    #[test]
+    fn a_unix_name_stands_alone_and_is_no_udp() {
+        assert!(complaint(&["unix:/x", "7"]).contains("unexpected argument '7'"));
+        assert!(complaint(&["-u", "unix:/x"]).contains("say unix-dgram:PATH"));
+        assert!(complaint(&["unix-dgram:"]).contains("'unix-dgram:': no path"));
+    }
+}

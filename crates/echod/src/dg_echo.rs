@@ -1,0 +1,28 @@
+//! The echo protocol by datagrams (RFC 862): what comes in goes out again.
+
+use std::io;
+
+use forknet::Datagrams;
+
+use crate::lines;
+
+/// The largest datagram that is answered, in octets. By UDP 65,507 fit (65,527 by IPv6); a
+/// UNIX-domain one may be as large as its sender's buffer.
+const MAXMESG: usize = 512 * 1024;
+
+/// Slide "UDP Echo Server: dg_echo function": one process answers all, in turn. There is no end of
+/// file, and nobody to wait for.
+///
+/// # Errors
+/// A socket is broken.
+pub fn dg_echo(sock: &mut Datagrams) -> io::Result<()> {
+    let mut buffer = vec![0; MAXMESG];
+    while let Some((mesg, cliaddr)) = sock.recvfrom(&mut buffer)? {
+        sock.sendto(mesg, &cliaddr);
+        if sock.transcript.is_on() {
+            lines(mesg).for_each(|line| sock.transcript.client(line));
+            lines(mesg).for_each(|line| sock.transcript.server(line));
+        }
+    }
+    Ok(())
+}
