@@ -44,6 +44,7 @@ mod logging;
 mod models;
 mod notify;
 mod nss;
+mod open;
 mod options;
 mod parent;
 mod pidfile;
