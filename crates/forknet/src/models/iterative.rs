@@ -16,7 +16,8 @@ use crate::parent::{Parent, Round};
 use crate::rw::refuse;
 use crate::server::{Client, one_client};
 
-/// Slide "Servidor iterativo": accept, serve, close, and round again. Who comes meanwhile waits in
+/// Slide "El servidor atiende la peticion personalmente" (the server attends to the request in
+/// person): accept, serve, close, and round again. Who comes meanwhile waits in
 /// the backlog.
 pub(crate) fn serve(
     mut parent: Parent,
