@@ -11,6 +11,7 @@ use nix::sys::time::TimeVal;
 
 use crate::attention::{Attention, shutting_down};
 use crate::error::strerror;
+use crate::lines;
 use crate::scoreboard::Progress;
 
 /// The slowest client that is still served, in octets a second: a turn may last the idle limit and
@@ -188,6 +189,7 @@ impl Connection {
         if self.ended || !self.is_socket || self.shutdown_write().is_err() {
             return;
         }
+        lines::write_out();
         self.attention = None;
         self.turn = Turn { reading: true, since: None, octets: 0 };
         self.session.deadline = Duration::MAX;
@@ -214,6 +216,7 @@ impl Connection {
 
     /// Waits until the client can be read from or written to.
     fn wait_for(&mut self, events: PollFlags) -> io::Result<()> {
+        lines::write_out();
         let until = Instant::now() + self.allowance();
         loop {
             let (idle, left) = (self.is_idle(), until.saturating_duration_since(Instant::now()));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::unistd::{geteuid, getuid};
+use nix::unistd::{geteuid, getresuid};
 
 use crate::accept::{Accepted, Verdict, verdict};
 use crate::attention::{Attention, Watch, stop_listening};
@@ -17,6 +17,7 @@ use crate::children::account;
 use crate::error::strerror;
 use crate::fork::{EXIT_FAILED, EXIT_OK};
 use crate::limits::Refusal;
+use crate::lines;
 use crate::listen::Listener;
 use crate::parent::Parent;
 use crate::rw::refuse;
@@ -55,6 +56,7 @@ impl Worker<'_> {
             }
         };
         let is_root = geteuid().is_root();
+        let _kept = lines::collect(); // written before each wait, for the next client or for this
         self.parent.titles.show("worker, idle");
         while !self.watch.board.is_stopping() {
             match self.accept() {
@@ -63,7 +65,8 @@ impl Worker<'_> {
                 Ok(None) => break,
                 Err(errno) => return self.give_up(errno),
             }
-            if is_root && !(getuid().is_root() && geteuid().is_root()) {
+            if is_root && getresuid().is_ok_and(|id| !(id.real.is_root() && id.effective.is_root()))
+            {
                 break; // the session has become its user for good: a fresh worker takes over
             }
         }
@@ -97,6 +100,7 @@ impl Worker<'_> {
     /// Blocks until there may be a client; false when the parent is gone.
     fn wait(&self, epoll: &Epoll) -> bool {
         let mut events = [EpollEvent::empty(); 8];
+        lines::write_out();
         match epoll.wait(&mut events, EpollTimeout::NONE) {
             Ok(n) if events.iter().take(n).any(|event| event.data() == THE_PARENT) => {
                 stop_listening(&self.watch.listeners);
