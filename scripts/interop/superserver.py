@@ -69,9 +69,11 @@ def briefly(arguments):
 # What is deployed.
 
 def inetd_conf(lab, service, mode, port, extra):
-    """The line of inetd.conf, which may be one of those that are commented out."""
+    """The line of inetd.conf, which may be one of those that are commented out; `mode` is nowait,
+    wait, or dgram."""
+    kind = r"dgram\s+udp\s+wait" if mode == "dgram" else rf"stream\s+tcp\s+{mode}"
     found = [line.lstrip("#") for line in (DEPLOY / "inetd.conf").read_text().splitlines()
-             if re.match(rf"#?{service}\s+(stream|dgram)\s+(tcp|udp)\s+{mode}\b", line)]
+             if re.match(rf"#?{service}\s+{kind}\b", line)]
     check(len(found) == 1, f"{len(found)} lines for {service} {mode} in inetd.conf")
     fields = rewritten(lab, found[0]).split(maxsplit=6)
     fields[0] = f"{HERE}:{port}"
@@ -83,7 +85,7 @@ def inetd_conf(lab, service, mode, port, extra):
 def xinetd_conf(lab, service, mode, port, extra):
     """The block of the service's file, enabled."""
     text = (DEPLOY / "xinetd.d" / service).read_text()
-    name = service if service == "tftp" else f"{service}-{mode}"
+    name = service if service == "tftp" else f"{service}-{mode}"  # mode as in inetd_conf
     found = [block for block in re.findall(r"^service .*?^}\n", text, re.MULTILINE | re.DOTALL)
              if re.search(rf"^ +id += {name}$", block, re.MULTILINE)]
     check(len(found) == 1, f"{len(found)} services {name} in xinetd.d/{service}")

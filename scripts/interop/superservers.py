@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 
 from harness import add, at_once, check, same, show, test, wait_until
 from superserver import (HERE, Superserver, bound_inodes, callers, fetches, free_port, inetd_conf,
@@ -101,7 +102,7 @@ for name in SUPERSERVERS:
 
 def tftp(lab, which):
     log = transcript(lab)
-    with SUPERSERVERS[which](lab, "tftp", "wait", f" --transcript {log}", kind="udp") as superserver:
+    with SUPERSERVERS[which](lab, "tftp", "dgram", f" --transcript {log}", kind="udp") as superserver:
         port = superserver.port
         for _ in range(2):
             fetches(lab, port)
@@ -117,6 +118,23 @@ def tftp(lab, which):
 for name in SUPERSERVERS:
     add(f"case 27: {name} wait: tftpd serves the UDP socket, ends when nobody asks, and is started "
         "again", tftp, name)
+
+
+def echo_udp(lab, which):
+    with SUPERSERVERS[which](lab, "echo", "dgram", kind="udp") as superserver:
+        for words in (b"one", b"", b"three"):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(8)
+                sock.connect((HERE, superserver.port))
+                sock.send(words)
+                same(sock.recv(100), words, "the datagram")
+        check(superserver.daemons("echod"), "echod serves on")
+        superserver.calms_down("echod")  # the socket is given back
+
+
+for name in SUPERSERVERS:
+    add(f"case 27: {name} wait: echod --udp serves the UDP socket and ends when nobody asks",
+        echo_udp, name)
 
 
 def tcpserver(lab, daemon, between):

@@ -106,6 +106,21 @@ fn case_27_every_model_serves_a_passed_listener() {
 }
 
 #[test]
+fn case_27_a_passed_udp_socket_is_served_beside_a_listener() {
+    let (tcp, addr) = listener();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = udp.local_addr().unwrap();
+    let daemon = started(passing(PASS, vec![tcp.into(), udp.into()], &["--udp"]));
+    talk(addr);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
+    client.send_to(b"hello", at).unwrap();
+    let mut echo = [0; 9];
+    assert_eq!(client.recv_from(&mut echo).unwrap(), (5, at));
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
 fn case_27_a_wrong_or_malformed_listen_pid_is_ignored() {
     for (pid, complaint) in [
         ("1", "LISTEN_PID 1 is not this process"),
