@@ -53,10 +53,8 @@ class Kind:
 def echod(model, *more):
     """Ours, with limits that the measurements do not reach; else as it comes."""
     def argv(lab, port):
-        limits = ["-c", MANY, "--grace", 1]
-        if lab.models:
-            limits += ["-m", model, "-n", WORKERS, "--max-per-ip", MANY]
-        return [lab.programs / "echod", "-l", f"127.0.0.1:{port}", *limits, *more]
+        return [lab.programs / "echod", "-l", f"127.0.0.1:{port}", "-m", model, "-n", WORKERS,
+                "-c", MANY, "--max-per-ip", MANY, "--grace", 1, *more]
     return argv
 
 

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 
-use crate::children::{account, describe};
+use crate::children::account;
 use crate::datagrams::Datagrams;
 use crate::error::{Result, reason, strerror};
 use crate::fork::{EXIT_FAILED, EXIT_OK, Fork, child, contain, fork};
@@ -101,14 +101,13 @@ impl Beside {
         if pid.as_raw() != ended.pid {
             return;
         }
-        let (how, well) = describe(ended);
         let did = account(self.progress, since.elapsed());
-        if well && self.idle.is_some() {
-            info!("datagrams end: pid {pid}, {how}, {did}");
+        if ended.well() && self.idle.is_some() {
+            info!("datagrams end: pid {pid}, {ended}, {did}");
             self.state = State::Over;
             return;
         }
-        warn!("datagrams end: pid {pid}, {how}, {did}; another process takes over");
+        warn!("datagrams end: pid {pid}, {ended}, {did}; another process takes over");
         let pause = if since.elapsed() < SHORT_LIFE { SHORT_LIFE } else { Duration::ZERO };
         self.state = State::Due(Instant::now() + pause);
     }

@@ -1,6 +1,7 @@
 //! The table of clients: who is served, by which process, since when.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{debug, info, warn};
@@ -312,40 +313,60 @@ impl Child {
 
 fn log_end(ended: Ended, child: &Child) {
     let (pid, since) = (ended.pid, child.since.elapsed());
-    let (how, well) = describe(ended);
-    let Some(peer) = child.client() else {
-        return log_worker_end(pid, &how, well);
-    };
+    let Some(peer) = child.client() else { return log_worker_end(ended) };
     let did = account(child.progress, since);
-    if well || child.progress.is_lingering() {
-        info!("client {peer} end: pid {pid}, {how}, {did}");
+    if ended.well() || child.progress.is_lingering() {
+        info!("client {peer} end: pid {pid}, {ended}, {did}");
     } else {
-        warn!("client {peer} end: pid {pid}, {how}, {did}");
+        warn!("client {peer} end: pid {pid}, {ended}, {did}");
     }
 }
 
-fn log_worker_end(pid: i32, how: &str, well: bool) {
-    if well {
-        debug!("worker end: pid {pid}, {how}");
+fn log_worker_end(ended: Ended) {
+    let pid = ended.pid;
+    if ended.well() {
+        debug!("worker end: pid {pid}, {ended}");
     } else {
-        warn!("worker end: pid {pid}, {how}");
+        warn!("worker end: pid {pid}, {ended}");
     }
 }
 
 /// `64 bytes in, 64 bytes out, 0.003 s`
-pub(crate) fn account(progress: Progress, since: Duration) -> String {
-    let (received, sent) = progress.octets();
-    format!("{received} bytes in, {sent} bytes out, {:.3} s", since.as_secs_f64())
+pub(crate) fn account(progress: Progress, since: Duration) -> Account {
+    Account { octets: progress.octets(), seconds: since.as_secs_f64() }
 }
 
-/// `exit 0`, or `signal 11 (SIGSEGV)`; and whether that is how a session should end.
-pub(crate) fn describe(ended: Ended) -> (String, bool) {
-    match WaitStatus::from_raw(Pid::from_raw(ended.pid), ended.status) {
-        Ok(WaitStatus::Exited(_, code)) => (format!("exit {code}"), code == EXIT_OK),
-        Ok(WaitStatus::Signaled(_, signal, _)) => {
-            (format!("signal {} ({signal})", signal as i32), false)
+/// What a session came to. Formatted only into the log's line: memory allocated for each client is
+/// one page more to copy after each fork.
+pub(crate) struct Account {
+    octets: (u64, u64),
+    seconds: f64,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (received, sent) = self.octets;
+        write!(f, "{received} bytes in, {sent} bytes out, {:.3} s", self.seconds)
+    }
+}
+
+impl Ended {
+    /// As a session should end.
+    pub(crate) fn well(self) -> bool {
+        libc::WIFEXITED(self.status) && libc::WEXITSTATUS(self.status) == EXIT_OK
+    }
+}
+
+/// `exit 0`, or `signal 11 (SIGSEGV)`.
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match WaitStatus::from_raw(Pid::from_raw(self.pid), self.status) {
+            Ok(WaitStatus::Exited(_, code)) => write!(f, "exit {code}"),
+            Ok(WaitStatus::Signaled(_, signal, _)) => {
+                write!(f, "signal {} ({signal})", signal as i32)
+            }
+            _ => write!(f, "status {:#x}", self.status),
         }
-        _ => (format!("status {:#x}", ended.status), false),
     }
 }
 
@@ -355,9 +376,10 @@ mod tests {
 
     #[test]
     fn an_end_is_told_as_exit_code_or_signal() {
-        assert_eq!(describe(Ended { pid: 2, status: 0 }), ("exit 0".into(), true));
-        assert_eq!(describe(Ended { pid: 2, status: 0x100 }), ("exit 1".into(), false));
-        assert_eq!(describe(Ended { pid: 2, status: 11 }), ("signal 11 (SIGSEGV)".into(), false));
-        assert_eq!(describe(Ended { pid: 2, status: 40 }).0, "status 0x28");
+        let told = |status| (Ended { pid: 2, status }.to_string(), Ended { pid: 2, status }.well());
+        assert_eq!(told(0), ("exit 0".into(), true));
+        assert_eq!(told(0x100), ("exit 1".into(), false));
+        assert_eq!(told(11), ("signal 11 (SIGSEGV)".into(), false));
+        assert_eq!(told(40), ("status 0x28".into(), false));
     }
 }

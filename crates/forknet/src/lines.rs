@@ -68,6 +68,11 @@ impl Drop for Collecting {
     }
 }
 
+/// True when there are lines to be written before a wait.
+pub(crate) fn are_kept() -> bool {
+    lines().length > 0
+}
+
 /// Writes the lines that were kept.
 pub(crate) fn write_out() {
     lines().write_out();
@@ -115,8 +120,9 @@ impl Lines {
             return;
         }
         let mut rest = self.octets.get(..length).unwrap_or_default();
-        // An error would have to be told to whoever reads the log.
-        while let Ok(written @ 1..) = nix::unistd::write(io::stderr(), rest) {
+        while !rest.is_empty() {
+            // An error would have to be told to whoever reads the log.
+            let Ok(written @ 1..) = nix::unistd::write(io::stderr(), rest) else { return };
             rest = rest.get(written..).unwrap_or_default();
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use env_logger::{Builder, Target};
-use log::{LevelFilter, Log, Metadata, Record, SetLoggerError};
+use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 use nix::sys::stat::fstat;
 
 use crate::error::{Error, Result};
@@ -122,12 +122,20 @@ impl Log for ToStandardError {
             let (now, pid) = (Utc(SystemTime::now()), std::process::id());
             let (level, name, text) = (record.level(), self.name, record.args());
             lines::line(format_args!("{now} {level} {name}[{pid}]: {text}\n"));
+            if !is_routine(record) {
+                lines::write_out();
+            }
         }
     }
 
     fn flush(&self) {
         lines::write_out();
     }
+}
+
+/// A client's start and end may wait a moment for more of their kind; news may not.
+fn is_routine(record: &Record<'_>) -> bool {
+    record.level() == Level::Info && record.target().starts_with("forknet")
 }
 
 /// True when standard error and standard input are one socket, as inetd hands them over.

@@ -1,6 +1,8 @@
 //! The parent while it serves: what it waits for, and what the models share.
 
+use std::array;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,11 +28,13 @@ use crate::models::Model;
 use crate::notify::Notifier;
 use crate::options::ServerOptions;
 use crate::pidfile::PidFile;
+use crate::ready::{MOST_LISTENERS, Ready};
 use crate::reserve::Reserve;
 use crate::rw::Connection;
 use crate::scoreboard::Progress;
 use crate::server::{Client, Server, patience};
 use crate::signals::Signals;
+use crate::tally::Tally;
 use crate::threads::Threads;
 use crate::title::{Title, Titles};
 use crate::transcript::Transcript;
@@ -56,6 +60,8 @@ pub(crate) struct Parent {
     /// The file of `--transcript`; each child takes its copy.
     pub(crate) transcript: Option<Arc<File>>,
     pub(crate) titles: Titles,
+    /// The title of this process.
+    tally: Tally,
     /// Idle clients are told of a shutdown.
     pub(crate) tell_idle: bool,
     /// Readable for the children once the server is shutting down.
@@ -88,6 +94,10 @@ pub(crate) struct Round {
 impl Parent {
     /// Lets the handlers in, then says that it listens.
     pub(crate) fn new(server: Server) -> Result<Parent> {
+        if server.listeners.len() > MOST_LISTENERS {
+            let why = format!("more than {MOST_LISTENERS} addresses to listen at");
+            return Err(Error::Refused(why));
+        }
         server.signals.handle(server.reaper)?;
         let children = Children::new(&server.options, server.reaper)?;
         let shutdown = server.end_idle_on_shutdown.then(EventFd::new).transpose();
@@ -105,6 +115,7 @@ impl Parent {
             is_request: server.is_request,
             transcript: server.transcript,
             titles: server.titles,
+            tally: Tally::new(server.titles),
             tell_idle: server.end_idle_on_shutdown,
             shutdown: shutdown.map(|fd| Arc::new(OwnedFd::from(fd))),
             bell: None,
@@ -117,7 +128,7 @@ impl Parent {
             caretaker: server.caretaker,
             options: server.options,
         };
-        parent.show_title(0);
+        parent.tally.show(0, parent.options.max_clients, &parent.listeners);
         for listener in &parent.listeners {
             info!("listening on {listener}");
         }
@@ -129,28 +140,34 @@ impl Parent {
 
     /// Waits for clients and signals, and does what the signals ask for; gives the numbers of the
     /// listeners that are ready.
-    pub(crate) fn wait(&mut self, round: Round) -> Result<Vec<usize>> {
+    pub(crate) fn wait(&mut self, round: Round) -> Result<Ready> {
         beside::start_if_due(self);
-        self.show_title(round.clients);
+        let again = self.tally.show(round.clients, self.options.max_clients, &self.listeners);
         let rest = self.reserve.rest();
         let accepting = round.accepting && rest.is_none();
         let listeners = if accepting { &self.listeners[..] } else { &[][..] };
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut fds: Vec<PollFd<'_>> = listeners.iter().map(|l| readable(l.as_fd())).collect();
-        fds.extend(self.bell.as_ref().map(|bell| readable(bell.as_fd())));
+        let bell = self.bell.as_deref().map(Bell::as_fd);
+        let count = listeners.len() + usize::from(bell.is_some());
+        let (mut waited, nobody) = (listeners.iter().map(Listener::as_fd).chain(bell), io::stdin());
+        let mut fds: [PollFd<'_>; MOST_LISTENERS + 1] =
+            array::from_fn(|_| readable(waited.next().unwrap_or(nobody.as_fd())));
+        let fds = fds.get_mut(..count).unwrap_or_default();
         let beat = self.notifier.tend(round.clients, self.options.max_clients);
         let due = self.beside.as_ref().and_then(Beside::due_in);
-        let timeout =
-            [rest.or(self.idle_left(round.clients)), beat, due].into_iter().flatten().min();
+        let idle = rest.or(self.idle_left(round.clients));
+        let timeout = [idle, beat, due, again].into_iter().flatten().min();
         // A signal that was let in elsewhere, in a session or by `admit`, is not waited for again.
         let timeout = if self.signals.came() { Some(Duration::ZERO) } else { timeout };
         let timeout = timeout.map(TimeSpec::from);
-        let mut ready = Vec::new();
-        if self.signals.wait(&mut fds, timeout)? {
-            ready.extend((0..).zip(&fds).filter(|(_, fd)| fd.any() != Some(false)).map(|(i, _)| i));
+        let mut ready = Ready::default();
+        if self.signals.wait(fds, timeout)? {
+            (0..)
+                .zip(&*fds)
+                .filter(|(_, fd)| fd.any() != Some(false))
+                .for_each(|(i, _)| ready.add(i));
         }
-        let bell = listeners.len();
-        if ready.pop_if(|last| *last == bell).is_some() {
+        if bell.is_some() && ready.remove(listeners.len()) {
             self.bell.as_deref().map(Bell::heard);
         }
         self.heed_signals();
@@ -158,10 +175,6 @@ impl Parent {
             self.idle_since = Some(Instant::now());
         }
         Ok(ready)
-    }
-
-    fn show_title(&self, clients: usize) {
-        self.titles.parent(clients, self.options.max_clients, &self.listeners);
     }
 
     /// What is left of the time without a client, where that is limited.

@@ -273,6 +273,12 @@ impl Connection {
             self.receive_limit = allowance.max(Duration::from_millis(1));
             set_receive_limit(&self.input, self.receive_limit)?;
         }
+        if lines::are_kept() {
+            match recv(self.input.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT) {
+                Err(Errno::EAGAIN) => lines::write_out(), // before a wait
+                answer => return Ok(answer?),
+            }
+        }
         let begin = Instant::now();
         match recv(self.input.as_raw_fd(), buf, MsgFlags::empty()) {
             Err(Errno::EAGAIN) if begin.elapsed() >= self.receive_limit.mul_f64(0.9) => {
@@ -387,6 +393,7 @@ fn wait(
             &mut both
         }
     };
+    lines::write_out();
     match poll(fds, timeout) {
         Ok(0) | Err(Errno::EINTR) => Ok(Ready::Nobody),
         Ok(_) if fds.first().is_some_and(|fd| fd.any() != Some(false)) => Ok(Ready::Client),

@@ -55,6 +55,7 @@ impl Worker<'_> {
                 return EXIT_FAILED;
             }
         };
+        let _kept = lines::collect(); // written before each wait
         let is_root = geteuid().is_root();
         let _kept = lines::collect(); // written before each wait, for the next client or for this
         self.parent.titles.show("worker, idle");

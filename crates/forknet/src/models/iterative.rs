@@ -11,6 +11,7 @@ use crate::children::account;
 use crate::drain::drain;
 use crate::error::Result;
 use crate::fork::{EXIT_OK, contain};
+use crate::lines;
 use crate::listen::Listener;
 use crate::parent::{Parent, Round};
 use crate::rw::refuse;
@@ -23,6 +24,7 @@ pub(crate) fn serve(
     mut parent: Parent,
     session: impl Fn(&mut Client) -> io::Result<()>,
 ) -> Result<()> {
+    let _kept = lines::collect(); // written before each wait
     loop {
         let ready = parent.wait(Round { accepting: true, clients: 0 })?;
         if parent.must_stop(0) {

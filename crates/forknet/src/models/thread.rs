@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, Scope, scope};
 use std::time::Instant;
 
 use log::{info, warn};
@@ -16,26 +15,26 @@ use crate::drain::drain;
 use crate::error::{Result, reason};
 use crate::fork::{EXIT_OK, contain};
 use crate::limits::Over;
+use crate::lines;
 use crate::listen::Listener;
 use crate::parent::{Parent, Round};
+use crate::pthread::Crew;
 use crate::rw::refuse;
 use crate::scoreboard::Progress;
 use crate::server::{Client, one_client};
 use crate::threads::Threads;
-
-/// A session needs little; what is reserved and not touched costs nothing.
-const STACK: usize = 512 * 1024;
 
 /// accept, create a thread, and round again. The signals stay blocked in all threads but this one.
 pub(crate) fn serve(
     mut parent: Parent,
     session: impl Fn(&mut Client) -> io::Result<()> + Send + Sync,
 ) -> Result<()> {
+    let _kept = lines::collect(); // written before each wait
     let bell = Arc::new(Bell::new()?);
     parent.bell = Some(Arc::clone(&bell));
     let threads = Arc::clone(&parent.threads);
     let service = Service { session, bell, threads };
-    scope(|scope| {
+    Crew::with(|crew| {
         loop {
             let queues = parent.options.over == Over::Queue && parent.children.has_no_place();
             let clients = service.threads.len();
@@ -45,7 +44,7 @@ pub(crate) fn serve(
             }
             for listener in ready {
                 match parent.listeners.get(listener).map(Listener::accept) {
-                    Some(Ok(accepted)) => service.serve_client(scope, &mut parent, accepted),
+                    Some(Ok(accepted)) => service.serve_client(crew, &mut parent, accepted),
                     Some(Err(errno)) => parent.tolerate(listener, errno)?,
                     None => {}
                 }
@@ -63,12 +62,7 @@ struct Service<S> {
 
 impl<S: Fn(&mut Client) -> io::Result<()> + Send + Sync> Service<S> {
     /// pthread_create: the thread talks to the client and closes the connected socket.
-    fn serve_client<'scope, 'env>(
-        &'env self,
-        scope: &'scope Scope<'scope, 'env>,
-        parent: &mut Parent,
-        accepted: Accepted,
-    ) {
+    fn serve_client<'env>(&'env self, crew: &Crew<'env>, parent: &mut Parent, accepted: Accepted) {
         parent.reserve.recovered();
         let (peer, since) = (accepted.peer, Instant::now());
         let progress = match parent.admit(peer) {
@@ -87,7 +81,7 @@ impl<S: Fn(&mut Client) -> io::Result<()> + Send + Sync> Service<S> {
                 self.talk(client, number, since, progress);
             }
         };
-        if let Err(error) = Builder::new().stack_size(STACK).spawn_scoped(scope, life) {
+        if let Err(error) = crew.create(life) {
             warn!("client {peer} refused: thread: {}", reason(&error));
             self.threads.end(number);
             if let Some(client) = take(&seat) {
