@@ -7,7 +7,7 @@ use crate::title::Titles;
 
 /// Under load the count changes with every client, and to write it is to copy a page that the last
 /// child still has too. So often is enough for whoever looks.
-const AT_MOST_EVERY: Duration = Duration::from_millis(100);
+const AT_MOST_EVERY: Duration = Duration::from_millis(10);
 
 /// Shows how many clients there are, soon enough.
 #[derive(Debug)]
