@@ -71,6 +71,7 @@ mod transport;
 mod ucspi;
 mod unix;
 mod usage;
+mod values;
 mod worker;
 
 pub use accept::Peer;
@@ -86,8 +87,7 @@ pub use models::Model;
 pub use models::datagram::Request;
 pub use nss::built_in_services_only;
 pub use options::{
-    CommandLine, RootPolicy, ServerOptions, Service, command_line, free_arguments, number, parse,
-    seconds, seconds_within,
+    CommandLine, RootPolicy, ServerOptions, Service, command_line, free_arguments, parse,
 };
 pub use reaper::Reaper;
 pub use remote::Remote;
@@ -99,3 +99,4 @@ pub use title::{Title, in_title};
 pub use transcript::{Transcript, printable};
 pub use transport::Transport;
 pub use unix::UnixName;
+pub use values::{number, seconds, seconds_within};
