@@ -74,7 +74,7 @@ fn case_20_a_daemon_that_cannot_listen_says_so_to_its_starter() {
 }
 
 #[test]
-fn client_n_plus_1_is_closed_with_an_end_of_file_until_a_place_is_free() {
+fn case_24_client_n_plus_1_is_closed_with_an_end_of_file_until_a_place_is_free() {
     let daemon = echod(&["-c", "2"]);
     let (first, second) = (talk(daemon.addr()), talk(daemon.addr()));
     for _ in 0..20 {

@@ -3,7 +3,6 @@
 
 mod common;
 
-use std::fs;
 use std::io::{BufRead, BufReader, PipeReader, pipe};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command};
@@ -13,15 +12,7 @@ use common::{ECHOD, echod, talk};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use testkit::{Daemon, Peer, children, state, wait_child, wait_until};
-
-/// CPU time of a process so far, in clock ticks (a hundredth of a second).
-fn cpu_ticks(pid: i32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields = stat.rsplit_once(')').unwrap().1;
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    ticks.map(|t| t.parse::<u64>().unwrap()).sum()
-}
+use testkit::{Daemon, Peer, cpu_ticks, wait_child, wait_until};
 
 /// The number that the next descriptor of a process would get.
 fn next_descriptor(pid: i32) -> i32 {
@@ -31,7 +22,7 @@ fn next_descriptor(pid: i32) -> i32 {
 /// A child holds just its own client's socket, so only the parent can run out: its limit is set so
 /// low that accept has no number to give.
 #[test]
-fn out_of_descriptors_the_server_answers_rests_and_comes_back() {
+fn case_12_out_of_descriptors_the_server_answers_rests_and_comes_back() {
     let daemon = echod(&[]);
     let limit = |n: i32| prlimit(daemon.pid(), &format!("--nofile={n}:"));
     limit(next_descriptor(daemon.pid()));
@@ -58,48 +49,9 @@ fn prlimit(pid: i32, limit: &str) {
     assert!(command.arg(format!("--pid={pid}")).arg(limit).status().unwrap().success());
 }
 
-#[test]
-fn a_stopped_parent_lets_its_children_go_on_and_its_queue_wait() {
-    let daemon = echod(&[]);
-    let mut served = talk(daemon.addr());
-    daemon.signal(Signal::SIGSTOP);
-    wait_until("the parent has stopped", || state(daemon.pid()) == Some('T'));
-    served.send("still here\n");
-    served.expect("still here\n");
-    let mut waiting = Peer::connect(daemon.addr());
-    waiting.send("in the backlog\n");
-    let reset = Peer::connect(daemon.addr());
-    reset.reset(); // before accept
-    daemon.signal(Signal::SIGCONT);
-    waiting.expect("in the backlog\n");
-    drop(talk(daemon.addr()));
-}
-
-#[test]
-fn a_stopped_child_does_not_stop_the_others() {
-    let daemon = echod(&[]);
-    let mut stopped = talk(daemon.addr());
-    let child = Pid::from_raw(children(daemon.pid())[0]);
-    kill(child, Signal::SIGSTOP).unwrap();
-    drop(talk(daemon.addr()));
-    stopped.send("later\n");
-    kill(child, Signal::SIGCONT).unwrap();
-    stopped.expect("later\n");
-}
-
-#[test]
-fn a_child_that_dies_of_a_signal_is_logged_with_its_name_and_its_client_sees_the_end() {
-    let daemon = echod(&["-c", "1"]);
-    let mut peer = talk(daemon.addr());
-    kill(Pid::from_raw(children(daemon.pid())[0]), Signal::SIGSEGV).unwrap();
-    assert!(peer.is_closed());
-    daemon.wait_log("signal 11 (SIGSEGV)");
-    drop(talk(daemon.addr())); // its place is free again
-}
-
 /// Without a process left for the server's user, fork fails with EAGAIN. Root is above that limit.
 #[test]
-fn when_fork_fails_the_client_gets_an_end_of_file_and_nothing_leaks() {
+fn case_13_when_fork_fails_the_client_gets_an_end_of_file_and_nothing_leaks() {
     let mut limited = Command::new("prlimit");
     limited.args(["--nproc=0:", ECHOD]);
     let user: &[&str] = if geteuid().is_root() { &["-u", "nobody"] } else { &[] };

@@ -20,7 +20,7 @@ fn sockets(pid: i32) -> usize {
 }
 
 #[test]
-fn under_inetd_standard_input_is_the_client() {
+fn case_27_under_inetd_standard_input_is_the_client() {
     let (server, mut client) = tcp_pair();
     let mut echod = inetd(&OwnedFd::from(server), &["-i"]);
     client.write_all(b"hello").unwrap();
@@ -39,7 +39,7 @@ fn under_inetd_a_pipe_works_too() {
 }
 
 #[test]
-fn under_inetd_wait_the_passed_listener_is_served() {
+fn case_27_under_inetd_wait_the_passed_listener_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let mut echod = inetd(&OwnedFd::from(listener), &["-i"]);
@@ -55,7 +55,7 @@ fn under_inetd_wait_the_passed_listener_is_served() {
 }
 
 #[test]
-fn under_inetd_wait_the_server_ends_when_nobody_comes_for_the_idle_limit() {
+fn case_27_under_inetd_wait_the_server_ends_when_nobody_comes_for_the_idle_limit() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let mut echod = inetd(&OwnedFd::from(listener), &["-i", "-t", "0.5"]);

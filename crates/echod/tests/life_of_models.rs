@@ -1,4 +1,4 @@
-//! Start, signals and end of the server designs other than one process per client, which the other
+//! Start and end of the server designs other than one process per client, which the other
 //! files are about.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testkit::{
     Daemon, TempDir, children, command, file_of_descriptor, limit_of, names, root_can_judge, run,
-    sockets_in, state, wait_until,
+    state, wait_until,
 };
 
 const MODELS: [&str; 3] = ["prefork", "thread", "iterative"];
@@ -29,54 +29,6 @@ fn tasks(daemon: &Daemon) -> Vec<String> {
         tasks.map(move |task| task.unwrap().path().display().to_string())
     };
     processes.flat_map(of).collect()
-}
-
-#[test]
-fn case_17_sigterm_while_busy_stops_listening_at_once_and_lets_the_session_end() {
-    for model in MODELS {
-        let mut daemon = serve(model, &[]);
-        let mut peer = talk(daemon.addr());
-        daemon.signal(Signal::SIGTERM);
-        let port = daemon.addr().port();
-        wait_until("nobody listens", || sockets_in("0A", port) == 0);
-        peer.send("still here\n");
-        peer.expect("still here\n");
-        drop(peer);
-        assert_eq!(daemon.wait().code(), Some(0), "{model}");
-    }
-}
-
-#[test]
-fn case_17_past_its_grace_no_child_is_left_behind() {
-    for model in MODELS {
-        let mut daemon = serve(model, &["--grace", "0.2"]);
-        let mut peer = talk(daemon.addr());
-        let pids = children(daemon.pid());
-        daemon.signal(Signal::SIGTERM);
-        assert_eq!(daemon.wait().code(), Some(0), "{model}");
-        assert!(pids.iter().all(|pid| state(*pid).is_none()), "{model}");
-        assert!(peer.is_closed(), "{model}");
-    }
-}
-
-#[test]
-fn case_18_sighup_keeps_listener_and_session() {
-    for model in MODELS {
-        let daemon = serve(model, &[]);
-        let listener = || {
-            let file = |fd| file_of_descriptor(daemon.pid(), fd)?.to_str().map(str::to_owned);
-            (3..10).filter_map(file).find(|file| file.starts_with("socket:")).unwrap()
-        };
-        let mut peer = talk(daemon.addr());
-        let before = listener();
-        daemon.signal(Signal::SIGHUP);
-        peer.send("still here\n");
-        peer.expect("still here\n");
-        drop(peer);
-        daemon.wait_log("SIGHUP"); // one that serves in turn comes to it only now
-        assert_eq!(listener(), before, "{model}");
-        drop(talk(daemon.addr()));
-    }
 }
 
 #[test]

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aborted_connection_never_ends_the_server() {
+    fn case_11_an_aborted_connection_never_ends_the_server() {
         for errno in [Errno::EINTR, Errno::ECONNABORTED, Errno::EPROTO, Errno::ENETDOWN] {
             assert_eq!(verdict(errno), Verdict::GoRound);
         }

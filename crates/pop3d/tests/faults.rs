@@ -181,7 +181,7 @@ fn a_missing_users_file_is_said_at_the_start() {
 }
 
 #[test]
-fn an_occupied_port_is_said_at_the_start() {
+fn case_15_an_occupied_port_is_said_at_the_start() {
     let dir = TempDir::new();
     let users = dir.file("users", "a:{PLAIN}x\n");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -192,7 +192,7 @@ fn an_occupied_port_is_said_at_the_start() {
 }
 
 #[test]
-fn under_inetd_the_one_client_is_standard_input() {
+fn case_27_under_inetd_the_one_client_is_standard_input() {
     let dir = TempDir::new();
     let users = dir.file("users", format!("a:{{PLAIN}}x:::a:{}:\n", dir.path().display()));
     common::make_maildir(&dir.path().join("Maildir"));

@@ -59,7 +59,7 @@ fn a_users_file_that_vanishes_later_is_451_and_logged() {
 }
 
 #[test]
-fn an_occupied_port_is_told_and_exit_1() {
+fn case_15_an_occupied_port_is_told_and_exit_1() {
     let post = Post::new();
     let daemon = post.serve(&[]);
     let (addr, users) = (daemon.addr().to_string(), post.users.display().to_string());
@@ -82,7 +82,7 @@ fn root_must_insist() {
 }
 
 #[test]
-fn sigterm_tells_idle_clients_421_and_the_server_exits_0() {
+fn case_17_sigterm_tells_idle_clients_421_and_the_server_exits_0() {
     let post = Post::new();
     let daemon = post.serve(&[]);
     let mut fresh = greeted(&daemon);
@@ -98,7 +98,7 @@ fn sigterm_tells_idle_clients_421_and_the_server_exits_0() {
 }
 
 #[test]
-fn a_letter_that_is_on_its_way_at_sigterm_still_arrives() {
+fn case_17_a_letter_that_is_on_its_way_at_sigterm_still_arrives() {
     let post = Post::new();
     let mut daemon = post.serve(&[]);
     let mut peer = in_data(&daemon);
@@ -113,7 +113,7 @@ fn a_letter_that_is_on_its_way_at_sigterm_still_arrives() {
 }
 
 #[test]
-fn a_silent_client_is_told_421_4_4_2() {
+fn case_23_a_silent_client_is_told_421_4_4_2() {
     let post = Post::new();
     let daemon = post.serve(&["-t", "0.2"]);
     let mut peer = greeted(&daemon);
@@ -193,7 +193,7 @@ fn over_the_limit_of_clients_the_answer_is_421() {
 }
 
 #[test]
-fn inetd_serves_standard_input() {
+fn case_27_inetd_serves_standard_input() {
     let post = Post::new();
     let users = post.users.display().to_string();
     let output = run(

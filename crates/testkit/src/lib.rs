@@ -16,8 +16,8 @@ pub use daemon::{Daemon, command, run, wait_child};
 pub use manual::{check_help, check_page, check_usage};
 pub use peer::Peer;
 pub use process::{
-    children, descriptors, file_of_descriptor, limit_of, only_child, peak_memory, sockets_in,
-    state, title, wait_title, zombies,
+    children, cpu_ticks, descriptors, file_of_descriptor, limit_of, only_child, peak_memory,
+    signal_mask, sockets_in, sockets_of, state, status_field, tasks, title, wait_title, zombies,
 };
 pub use tempdir::{TempDir, names};
 
@@ -37,6 +37,20 @@ pub fn root_can_judge() -> bool {
         let _nobody_reads = writeln!(std::io::stderr(), "NOT JUDGED, needs root: {test}");
     }
     is_root
+}
+
+/// The server designs of the stream daemons (`--model`).
+pub const MODELS: [&str; 4] = ["fork", "prefork", "thread", "iterative"];
+/// Those that serve several clients at once.
+pub const CONCURRENT: [&str; 3] = ["fork", "prefork", "thread"];
+
+/// Runs a test's body for each of some models; what a failed test has printed ends with the one
+/// that failed.
+pub fn each_model(models: &[&'static str], mut body: impl FnMut(&'static str)) {
+    for model in models {
+        eprintln!("--- under --model {model}");
+        body(model);
+    }
 }
 
 /// Waits until `condition` holds.

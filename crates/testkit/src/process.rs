@@ -1,5 +1,6 @@
 //! Processes as /proc shows them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,56 @@ pub fn peak_memory(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
     peak.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+}
+
+/// A field of /proc/PID/status, such as `Threads:` or `SigCgt:`: its first word.
+///
+/// # Panics
+/// The process is gone, or there is no such field.
+#[must_use]
+pub fn status_field(pid: i32, name: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a field");
+    line.split_whitespace().next().unwrap_or_default().to_owned()
+}
+
+/// A mask of signals in /proc/PID/status, such as `SigBlk:`; signal N is bit N-1.
+///
+/// # Panics
+/// As [`status_field`].
+#[must_use]
+pub fn signal_mask(pid: i32, name: &str) -> u64 {
+    u64::from_str_radix(&status_field(pid, name), 16).expect("a mask")
+}
+
+/// How many tasks (threads) a process has.
+///
+/// # Panics
+/// The process is gone.
+#[must_use]
+pub fn tasks(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).expect("a live process").count()
+}
+
+/// CPU time of a process so far, in clock ticks (a hundredth of a second).
+///
+/// # Panics
+/// The process is gone.
+#[must_use]
+pub fn cpu_ticks(pid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a live process");
+    let fields = stat.rsplit_once(')').expect("a name").1;
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks.map(|t| t.parse::<u64>().expect("a number")).sum()
+}
+
+/// The sockets of a process, each once however many descriptors it has for it, by inode.
+#[must_use]
+pub fn sockets_of(pid: i32) -> BTreeSet<String> {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    let files = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    let names = files.map(|file| file.to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("socket:")).collect()
 }
 
 /// What a descriptor of a process is, such as `socket:[4711]` or `/dev/null`.

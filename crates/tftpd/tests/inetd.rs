@@ -20,7 +20,7 @@ fn inetd(service: &UdpSocket, dir: &TempDir) -> Child {
 }
 
 #[test]
-fn under_inetd_the_waiting_request_and_later_ones_are_served_and_then_it_ends() {
+fn case_27_under_inetd_the_waiting_request_and_later_ones_are_served_and_then_it_ends() {
     let service = UdpSocket::bind("127.0.0.1:0").unwrap();
     let dir = TempDir::new();
     fs::write(dir.path().join("x"), "hello").unwrap();

@@ -317,7 +317,7 @@ fn more_uploads_than_places_pass_because_the_finished_ones_give_way() {
 }
 
 #[test]
-fn over_the_limit_of_clients_a_request_gets_an_error() {
+fn case_24_over_the_limit_of_clients_a_request_gets_an_error() {
     let served = Served::with(&["--create", "-c", "1"]);
     let mut first = served.peer();
     first.send(wrq(b"x", "octet"));

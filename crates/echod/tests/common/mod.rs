@@ -1,9 +1,15 @@
 //! What every test of the daemon needs: a server, and a client that was served.
 #![allow(dead_code)] // no test file uses all of it
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
+use std::process::Command;
 
-use testkit::{Daemon, Peer};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
+use nix::unistd::Pid;
+use testkit::{Daemon, Peer, children, title, wait_until};
 
 pub const ECHOD: &str = env!("CARGO_BIN_EXE_echod");
 
@@ -11,10 +17,60 @@ pub fn echod(args: &[&str]) -> Daemon {
     Daemon::start(ECHOD, args)
 }
 
+/// A server of this design.
+pub fn echod_as(model: &str, args: &[&str]) -> Daemon {
+    echod(&[&["--model", model], args].concat())
+}
+
 /// A client that has heard its echo, and so has a child of its own.
 pub fn talk(addr: SocketAddr) -> Peer {
     let mut peer = Peer::connect(addr);
+    hello(&mut peer);
+    peer
+}
+
+/// One more echo.
+pub fn hello(peer: &mut Peer) {
     peer.send("hello\n");
     peer.expect("hello\n");
-    peer
+}
+
+/// A client of another address of this machine than 127.0.0.1.
+pub fn connect_from(source: Ipv4Addr, addr: SocketAddr) -> Peer {
+    let SocketAddr::V4(to) = addr else { panic!("{addr} is not IPv4") };
+    let kind = SockType::Stream;
+    let fd = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(source, 0))).unwrap();
+    connect(fd.as_raw_fd(), &SockaddrIn::from(to)).unwrap();
+    Peer::new(TcpStream::from(fd))
+}
+
+/// The process that serves this client, alone or with others.
+pub fn server_of(daemon: &Daemon, peer: &Peer) -> i32 {
+    let shown = format!("echod: {}", peer.stream().local_addr().unwrap());
+    let child = children(daemon.pid()).into_iter().find(|pid| title(*pid) == shown);
+    child.unwrap_or(daemon.pid())
+}
+
+pub fn signal(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).unwrap();
+}
+
+/// Waits until so many sessions have ended, as the log has it.
+pub fn wait_ends(daemon: &Daemon, count: usize) {
+    wait_until(&format!("{count} sessions have ended"), || {
+        daemon.log().matches(" end: ").count() >= count
+    });
+}
+
+/// Waits until nobody listens there any more. (/proc/net/tcp would tell too, but takes seconds where
+/// there are thousands of connections in TIME_WAIT.)
+pub fn wait_refused(addr: SocketAddr) {
+    wait_until("nobody listens", || TcpStream::connect(addr).is_err());
+}
+
+/// Changes the limits of a running process, with the command of util-linux.
+pub fn prlimit(pid: i32, limit: &str) {
+    let mut command = Command::new("prlimit");
+    assert!(command.arg(format!("--pid={pid}")).arg(limit).status().unwrap().success());
 }
