@@ -41,6 +41,8 @@ use crate::transcript::Transcript;
 
 /// A client over a limit may only seem to be one too many for so long.
 const A_MOMENT: Duration = Duration::from_millis(10);
+/// How often it looks meanwhile: a prefork worker that becomes idle tells nobody.
+const A_LOOK: Duration = Duration::from_millis(1);
 /// Afterwards such clients are refused at once for so long: who refuses many must not tarry.
 const IMPATIENCE: Duration = Duration::from_secs(1);
 
@@ -75,7 +77,7 @@ pub(crate) struct Parent {
     /// Under inetd's `wait` the server ends when `--timeout` has passed without a client since this
     /// instant; inetd then watches the socket again.
     idle_since: Option<Instant>,
-    /// Until then a client over a limit is refused at once: see [`Parent::admit`].
+    /// Until then a client over a limit is refused at once: see [`Parent::after_a_moment`].
     impatient_until: Option<Instant>,
     /// Removed from the file system when the parent ends.
     pid_file: Option<PidFile>,
@@ -220,16 +222,24 @@ impl Parent {
     }
 
     /// A place for a client, or why there is none.
-    ///
-    /// Often a limit only seems to be reached: a client that has closed and comes again can be
-    /// quicker than the process that served it. So the parent waits for the next child to end, a
-    /// moment only, and not at all in the second after it has waited in vain.
     pub(crate) fn admit(&mut self, peer: Peer) -> std::result::Result<Progress, Refusal> {
+        self.after_a_moment(|parent| parent.children.admit(peer))
+    }
+
+    /// Tries again where a limit seems to be reached.
+    ///
+    /// Often it only seems so: a client that has closed and comes again can be quicker than the
+    /// process that served it. So the parent waits for the next session to end, a moment only, and
+    /// not at all in the second after it has waited in vain.
+    pub(crate) fn after_a_moment<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Parent) -> std::result::Result<T, Refusal>,
+    ) -> std::result::Result<T, Refusal> {
         let begin = Instant::now();
         let hasty = self.impatient_until.is_some_and(|until| begin < until);
         let patience = if hasty { Duration::ZERO } else { A_MOMENT };
         loop {
-            let refusal = match self.children.admit(peer) {
+            let refusal = match attempt(self) {
                 Err(refusal @ (Refusal::Full(_) | Refusal::PerAddress(_))) => refusal,
                 answer => return answer,
             };
@@ -241,7 +251,7 @@ impl Parent {
             }
             let bell = self.bell.iter().map(|bell| PollFd::new(bell.as_fd(), PollFlags::POLLIN));
             let mut fds: Vec<PollFd<'_>> = bell.collect();
-            let _interrupted = self.signals.wait(&mut fds, Some(TimeSpec::from(left)));
+            let _interrupted = self.signals.wait(&mut fds, Some(TimeSpec::from(left.min(A_LOOK))));
             self.bell.as_deref().map(Bell::heard);
             self.collect();
         }

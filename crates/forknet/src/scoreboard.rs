@@ -190,7 +190,9 @@ impl Scoreboard {
         Some(Progress(slot))
     }
 
+    /// The client's process has ended, or was killed with a client whom nobody serves now.
     pub(crate) fn give_back(&mut self, progress: Progress) {
+        progress.serves_nobody();
         self.freed.push(progress);
     }
 }
@@ -231,5 +233,16 @@ mod tests {
         assert_eq!(slot.client(), Some(Peer::Unix));
         slot.serves_nobody();
         assert_eq!(slot.client(), None);
+    }
+
+    #[test]
+    fn a_worker_that_was_killed_is_busy_no_more() {
+        let mut board = Scoreboard::new(2).unwrap();
+        let (killed, other) = (board.take().unwrap(), board.take().unwrap());
+        killed.serves(Peer::Unix);
+        other.serves(Peer::Unix);
+        assert_eq!(board.busy(), 2);
+        board.give_back(killed);
+        assert_eq!(board.busy(), 1);
     }
 }

@@ -132,6 +132,24 @@ impl Peer {
         self.stream.shutdown(Shutdown::Write).expect("a live connection");
     }
 
+    /// True when the next line is this one; false when the server has closed, or answers otherwise.
+    ///
+    /// # Panics
+    /// The watchdog bites.
+    pub fn hears(&mut self, line: &str) -> bool {
+        while !self.buffer.contains(&b'\n') {
+            match self.fill() {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(e) => {
+                    assert_eq!(e.kind(), io::ErrorKind::ConnectionReset);
+                    return false;
+                }
+            }
+        }
+        self.line() == line.as_bytes()
+    }
+
     /// Closes with a reset.
     ///
     /// # Panics

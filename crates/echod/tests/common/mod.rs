@@ -29,6 +29,18 @@ pub fn talk(addr: SocketAddr) -> Peer {
     peer
 }
 
+/// A client that was served, if not at once, then as soon as there is a place.
+pub fn served(addr: SocketAddr) -> Peer {
+    let mut found = None;
+    wait_until("a client is served", || {
+        let mut peer = Peer::connect(addr);
+        let is_served = peer.try_send("hello\n").is_ok() && peer.hears("hello\n");
+        found = is_served.then_some(peer);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
 /// One more echo.
 pub fn hello(peer: &mut Peer) {
     peer.send("hello\n");

@@ -49,8 +49,8 @@ pub(crate) fn serve(
             return pool.dissolve(parent);
         }
         for listener in ready {
-            if parent.children.busy_workers() >= pool.size {
-                turn_away(&mut parent, listener)?;
+            if let Err(full) = parent.after_a_moment(|parent| pool.place(parent)) {
+                turn_away(&mut parent, listener, full)?;
             }
         }
     }
@@ -93,6 +93,12 @@ impl Pool {
         }
     }
 
+    /// A worker is idle, who will see to the client that is waiting.
+    fn place(&self, parent: &Parent) -> std::result::Result<(), Refusal> {
+        let is_free = parent.children.busy_workers() < self.size;
+        if is_free { Ok(()) } else { Err(Refusal::Full(self.size)) }
+    }
+
     /// The worker's half.
     fn work(
         &mut self,
@@ -123,11 +129,10 @@ impl Pool {
 }
 
 /// All workers are busy, and there may be no more clients: the parent says so.
-fn turn_away(parent: &mut Parent, listener: usize) -> Result<()> {
+fn turn_away(parent: &mut Parent, listener: usize, full: Refusal) -> Result<()> {
     match parent.listeners.get(listener).map(Listener::accept) {
         Some(Ok(accepted)) => {
             parent.reserve.recovered();
-            let full = Refusal::Full(parent.options.max_clients);
             warn!("client {} refused: {full}", accepted.peer);
             refuse(&accepted.conn, &parent.busy);
             Ok(())
