@@ -155,6 +155,9 @@ fn case_18_sighup_keeps_listener_processes_and_sessions() {
         wait_until("it is alone", || sockets_of(daemon.pid()).len() == 1);
         let listener = sockets_of(daemon.pid());
         let mut peer = talk(daemon.addr());
+        if model == "prefork" {
+            wait_until("all workers are there", || children(daemon.pid()).len() == 8);
+        }
         let before = (children(daemon.pid()), tasks(daemon.pid()));
         daemon.signal(Signal::SIGHUP);
         hello(&mut peer);

@@ -63,7 +63,7 @@ pub(crate) struct Parent {
     pub(crate) transcript: Option<Arc<File>>,
     pub(crate) titles: Titles,
     /// The title of this process.
-    tally: Tally,
+    pub(crate) tally: Tally,
     /// Idle clients are told of a shutdown.
     pub(crate) tell_idle: bool,
     /// Readable for the children once the server is shutting down.

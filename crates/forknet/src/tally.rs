@@ -21,6 +21,11 @@ impl Tally {
         Tally { titles, shown: None }
     }
 
+    /// The process has shown another title: the next one is to be written whatever it says.
+    pub(crate) fn covered(&mut self) {
+        self.shown = None;
+    }
+
     /// Shows the count if it is another one, and if that was not done just now; else tells after how
     /// long to come again.
     pub(crate) fn show(

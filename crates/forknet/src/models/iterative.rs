@@ -83,4 +83,5 @@ fn serve_client(
         _ => warn!("client {peer} end: pid {pid}, exit {code}, {did}"),
     }
     parent.children.dismiss(peer, progress);
+    parent.tally.covered(); // the client's title stood there
 }
