@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use dg_echo::dg_echo;
 use echod::str_echo;
-use forknet::{Client, Error, Facility, Reaper, Result, RootPolicy, Server, Service, Transport};
+use forknet::{
+    Client, Error, Facility, Model, Reaper, Result, RootPolicy, Server, Service, Transport,
+};
 
 const SERVICE: Service = Service {
     name: "echod",
@@ -28,8 +30,9 @@ fn main() -> ExitCode {
 
 fn run(args: Vec<OsString>) -> Result<()> {
     let line = forknet::command_line(&SERVICE, own_options, args)?;
+    let reaper = reaper(line.matches.opt_str("reap").as_deref(), line.server.model)?;
     let mut server = Server::new(&SERVICE, line.server)?;
-    server.reaper = reaper(line.matches.opt_str("reap").as_deref())?;
+    server.reaper = reaper;
     server.datagrams = Some(dg_echo);
     server.udp = line.matches.opt_present("udp");
     server.listen()?; //            socket, bind, listen
@@ -59,9 +62,13 @@ fn own_options(options: &mut getopts::Options) {
     options.optopt("", "reap", help, "HOW");
 }
 
-fn reaper(text: Option<&str>) -> Result<Reaper> {
+/// Workers that have ended are replaced, so somebody has to hear of their end.
+fn reaper(text: Option<&str>, model: Model) -> Result<Reaper> {
     match text {
         None | Some("waitpid") => Ok(Reaper::Waitpid),
+        Some(how @ ("wait" | "none")) if model == Model::Prefork => {
+            Err(Error::Usage(format!("--reap '{how}': not with --model prefork")))
+        }
         Some("wait") => Ok(Reaper::Wait),
         Some("none") => Ok(Reaper::None),
         Some(other) => Err(Error::Usage(format!("--reap '{other}': not waitpid, wait or none"))),

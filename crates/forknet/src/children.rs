@@ -21,6 +21,8 @@ use crate::scoreboard::{Progress, Scoreboard};
 /// How many ended transfers are remembered while requests wait to be read.
 const MAX_ENDED: usize = 64;
 
+/// How often children are looked at that end without a signal.
+const LOOK: Duration = Duration::from_millis(100);
 /// A worker that fails sooner than this after its start has failed at it.
 const TOO_YOUNG: Duration = Duration::from_millis(200);
 
@@ -82,8 +84,8 @@ impl Children {
     pub(crate) fn admit(&mut self, peer: Peer) -> std::result::Result<Progress, Refusal> {
         if let Err(refusal) = self.limits.admit(peer) {
             let is_its = |child: &Child| child.peer.and_then(|p| p.ip()) == peer.ip();
-            let makes_room =
-                matches!(refusal, Refusal::PerAddress(_)) && self.end_lingering(is_its);
+            let makes_room = matches!(refusal, Refusal::PerAddress(_))
+                && (self.end_lingering(is_its) || self.forget_zombies());
             if !makes_room {
                 return Err(refusal);
             }
@@ -98,10 +100,7 @@ impl Children {
 
     /// True when nobody more can be served, unless a lingering child gives way.
     pub(crate) fn is_full(&mut self) -> bool {
-        if self.board.is_full() && self.reaper != Reaper::Waitpid {
-            self.forget_zombies();
-        }
-        self.board.is_full()
+        self.board.is_full() && !self.forget_zombies()
     }
 
     /// True when the next client has to wait for one that is served now.
@@ -257,17 +256,26 @@ impl Children {
         self.collect();
     }
 
+    /// Without a reaper nothing tells when a child has ended: how often to look, where that matters.
+    pub(crate) fn end_unheard(&self) -> Option<Duration> {
+        (self.reaper == Reaper::None).then_some(LOOK)
+    }
+
     /// Under a faulty reaper the ended children stay in the process table, as they should, but
-    /// must not use up the limit of clients.
-    fn forget_zombies(&mut self) {
+    /// must not use up the limits of clients; true if there was one.
+    fn forget_zombies(&mut self) -> bool {
+        if self.reaper == Reaper::Waitpid {
+            return false;
+        }
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         let alive = |pid: &Pid| waitid(Id::Pid(*pid), flags) == Ok(WaitStatus::StillAlive);
         let ended: Vec<Pid> = self.table.keys().copied().filter(|pid| !alive(pid)).collect();
-        for pid in ended {
-            if let Some(child) = self.table.remove(&pid) {
+        for pid in &ended {
+            if let Some(child) = self.table.remove(pid) {
                 self.leaves(&child);
             }
         }
+        !ended.is_empty()
     }
 
     /// Sends a signal to every child.

@@ -21,7 +21,7 @@ use crate::caretaker::Caretaker;
 use crate::children::Children;
 use crate::daemonize::Starter;
 use crate::error::{Error, Result, strerror};
-use crate::limits::Refusal;
+use crate::limits::{Over, Refusal};
 use crate::lines;
 use crate::listen::Listener;
 use crate::models::Model;
@@ -77,6 +77,8 @@ pub(crate) struct Parent {
     /// Under inetd's `wait` the server ends when `--timeout` has passed without a client since this
     /// instant; inetd then watches the socket again.
     idle_since: Option<Instant>,
+    /// The number of the listener whose turn it is, where there is not a place for a client of each.
+    turn: u32,
     /// Until then a client over a limit is refused at once: see [`Parent::after_a_moment`].
     impatient_until: Option<Instant>,
     /// Removed from the file system when the parent ends.
@@ -124,6 +126,7 @@ impl Parent {
             threads: Arc::default(),
             idle_since: (server.options.inetd && beside.is_none()).then(Instant::now),
             beside,
+            turn: 0,
             impatient_until: None,
             listeners: server.listeners,
             pid_file: server.pid_file,
@@ -157,8 +160,11 @@ impl Parent {
         let fds = fds.get_mut(..count).unwrap_or_default();
         let beat = self.notifier.tend(round.clients, self.options.max_clients);
         let due = self.beside.as_ref().and_then(Beside::due_in);
-        let idle = rest.or(self.idle_left(round.clients));
-        let timeout = [idle, beat, due, again].into_iter().flatten().min();
+        let look = self.children.end_unheard().filter(|_| !round.accepting);
+        // Of a worker's client nobody tells here that it has gone.
+        let unheard = self.options.model == Model::Prefork;
+        let idle = rest.or(self.idle_left(if unheard { 0 } else { round.clients }));
+        let timeout = [idle, beat, due, again, look].into_iter().flatten().min();
         // A signal that was let in elsewhere, in a session or by `admit`, is not waited for again.
         let timeout = if self.signals.came() { Some(Duration::ZERO) } else { timeout };
         let timeout = timeout.map(TimeSpec::from);
@@ -172,11 +178,17 @@ impl Parent {
         if bell.is_some() && ready.remove(listeners.len()) {
             self.bell.as_deref().map(Bell::heard);
         }
+        self.turn = ready.begin_with(self.turn);
         self.heed_signals();
-        if self.idle_since.is_some() && !(ready.is_empty() && round.clients == 0) {
-            self.idle_since = Some(Instant::now());
+        if !(ready.is_empty() && round.clients == 0) {
+            self.is_used();
         }
         Ok(ready)
+    }
+
+    /// There is a client, or was just now: the time without one begins anew, where it is limited.
+    pub(crate) fn is_used(&mut self) {
+        self.idle_since = self.idle_since.map(|_| Instant::now());
     }
 
     /// What is left of the time without a client, where that is limited.
@@ -219,6 +231,11 @@ impl Parent {
             self.threads.log();
             self.beside.as_ref().inspect(|beside| beside.log_line());
         }
+    }
+
+    /// True when the next client is to wait in the backlog: no place is free, under `--over queue`.
+    pub(crate) fn lets_wait(&mut self) -> bool {
+        self.options.over == Over::Queue && self.children.has_no_place()
     }
 
     /// A place for a client, or why there is none.

@@ -130,9 +130,10 @@ impl Progress {
 #[derive(Debug, Default)]
 struct Header {
     stopping: AtomicBool,
+    had_clients: AtomicBool,
 }
 
-// SAFETY: the field is atomic, and zero means a server that runs.
+// SAFETY: the fields are atomic, and zero means a server that runs.
 unsafe impl Shared for Header {}
 
 /// The head of the scoreboard.
@@ -148,6 +149,18 @@ impl Board {
     /// The server is shutting down: no worker accepts another client.
     pub(crate) fn stop(self) {
         self.0.stopping.store(true, Relaxed);
+    }
+
+    /// A worker has a client.
+    pub(crate) fn has_client(self) {
+        if !self.0.had_clients.load(Relaxed) {
+            self.0.had_clients.store(true, Relaxed);
+        }
+    }
+
+    /// True when a worker has had a client since the last call.
+    pub(crate) fn had_clients(self) -> bool {
+        self.0.had_clients.swap(false, Relaxed)
     }
 
     pub(crate) fn is_stopping(self) -> bool {

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering::SeqCst, fence};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
@@ -38,6 +39,8 @@ const A_LITTLE: Duration = Duration::from_micros(500);
 pub(crate) struct Worker<'a> {
     pub(crate) parent: &'a mut Parent,
     pub(crate) listeners: Vec<Listener>,
+    /// The number of the listener whose turn it is.
+    pub(crate) turn: usize,
     /// To be rung when no worker is idle any more, where the parent wants to know.
     pub(crate) bell: Option<Arc<Bell>>,
     pub(crate) watch: Watch,
@@ -85,10 +88,14 @@ impl Worker<'_> {
         Ok(epoll)
     }
 
-    /// The next client that is waiting already, at whichever listener.
-    fn accept(&self) -> nix::Result<Option<Accepted>> {
-        for listener in &self.listeners {
-            match listener.accept() {
+    /// The next client that is waiting already. The listener that had one last comes last: one that
+    /// is never without must not keep the clients of the others waiting.
+    fn accept(&mut self) -> nix::Result<Option<Accepted>> {
+        for _ in 0..self.listeners.len() {
+            let Some(listener) = self.listeners.get(self.turn) else { break };
+            let answer = listener.accept();
+            self.turn = (self.turn + 1) % self.listeners.len();
+            match answer {
                 Ok(accepted) => return Ok(Some(accepted)),
                 Err(Errno::EAGAIN) => {}
                 Err(errno) if verdict(errno) == Verdict::GoRound => {}
@@ -134,6 +141,8 @@ impl Worker<'_> {
             return refuse(&accepted.conn, &self.parent.busy);
         }
         progress.serves(peer);
+        self.watch.board.has_client();
+        fence(SeqCst); // of two workers that take the last places at once, one must see the other
         if let Some(bell) = &self.bell
             && self.parent.children.busy_workers() >= self.size
         {

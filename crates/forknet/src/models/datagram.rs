@@ -58,10 +58,13 @@ pub(crate) fn serve(
         for Held { listener, datagram } in parent.children.renewed() {
             serve_request(&mut parent, listener, datagram, &transfer);
         }
-        if ready.is_empty() {
+        if ready.is_empty() && round.accepting {
             parent.children.all_read();
         }
         for listener in ready {
+            if parent.lets_wait() {
+                break; // the one before has taken the last place, and the others wait
+            }
             match parent.listeners.get(listener).map(recvfrom::receive) {
                 Some(Ok(Some(datagram))) => {
                     serve_request(&mut parent, listener, datagram, &transfer);

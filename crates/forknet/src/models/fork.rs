@@ -8,7 +8,6 @@ use crate::accept::Accepted;
 use crate::drain::drain;
 use crate::error::{Result, strerror};
 use crate::fork::{Fork, child, fork};
-use crate::limits::Over;
 use crate::lines;
 use crate::listen::Listener;
 use crate::parent::{Parent, Round};
@@ -29,6 +28,9 @@ pub(crate) fn serve(
             return drain(parent);
         }
         for listener in ready {
+            if parent.lets_wait() {
+                break; // the one before has taken the last place, and the others wait
+            }
             match parent.listeners.get(listener).map(Listener::accept) {
                 Some(Ok(accepted)) => serve_client(&mut parent, accepted, &session),
                 Some(Err(errno)) => parent.tolerate(listener, errno)?,
@@ -40,8 +42,7 @@ pub(crate) fn serve(
 
 /// Under `--over queue` a server without a place leaves the listeners alone.
 pub(crate) fn round(parent: &mut Parent) -> Round {
-    let queues = parent.options.over == Over::Queue && parent.children.has_no_place();
-    Round { accepting: !queues, clients: parent.children.len() }
+    Round { accepting: !parent.lets_wait(), clients: parent.children.len() }
 }
 
 /// fork: the child talks to the client, the parent closes the connected socket.

@@ -45,6 +45,11 @@ pub(crate) fn serve(
         let clients = parent.children.busy_workers();
         let all_busy = pool.tells_busy && clients >= pool.size;
         let ready = parent.wait(Round { accepting: all_busy, clients })?;
+        // Workers accept by themselves: whom they have served meanwhile, only they know.
+        let clients = parent.children.busy_workers();
+        if clients > 0 || pool.board.had_clients() {
+            parent.is_used();
+        }
         if parent.must_stop(clients) {
             return pool.dissolve(parent);
         }
@@ -117,7 +122,7 @@ impl Pool {
             tell_idle: parent.tell_idle,
             parent_is_gone: false,
         };
-        Worker { parent, listeners, bell, watch, progress, size: self.size }.work(session)
+        Worker { parent, listeners, turn: 0, bell, watch, progress, size: self.size }.work(session)
     }
 
     /// SIGTERM: idle workers end at once, the others after their client.

@@ -14,7 +14,6 @@ use crate::children::account;
 use crate::drain::drain;
 use crate::error::{Result, reason};
 use crate::fork::{EXIT_OK, contain};
-use crate::limits::Over;
 use crate::lines;
 use crate::listen::Listener;
 use crate::parent::{Parent, Round};
@@ -36,13 +35,15 @@ pub(crate) fn serve(
     let service = Service { session, bell, threads };
     Crew::with(|crew| {
         loop {
-            let queues = parent.options.over == Over::Queue && parent.children.has_no_place();
-            let clients = service.threads.len();
-            let ready = parent.wait(Round { accepting: !queues, clients })?;
+            let (accepting, clients) = (!parent.lets_wait(), service.threads.len());
+            let ready = parent.wait(Round { accepting, clients })?;
             if parent.must_stop(service.threads.len()) {
                 return drain(parent);
             }
             for listener in ready {
+                if parent.lets_wait() {
+                    break; // the one before has taken the last place, and the others wait
+                }
                 match parent.listeners.get(listener).map(Listener::accept) {
                     Some(Ok(accepted)) => service.serve_client(crew, &mut parent, accepted),
                     Some(Err(errno)) => parent.tolerate(listener, errno)?,
