@@ -222,25 +222,28 @@ impl Children {
 
     /// Logs what the reaper has found and frees the clients' places; true if somebody had ended.
     pub(crate) fn collect(&mut self) -> bool {
-        let mut found = Vec::new();
-        reaper::collect(self.reaper, |ended| found.push(ended));
-        for ended in &found {
-            let Some(child) = self.table.remove(&Pid::from_raw(ended.pid)) else {
-                self.strangers.push(*ended);
-                continue;
-            };
-            log_end(*ended, &child);
-            let is_idle = child.client().is_none();
-            self.failed_worker |= is_idle && ended.status != 0 && child.since.elapsed() < TOO_YOUNG;
-            self.leaves(&child);
-            if let (Some(peer), Some(done)) = (child.peer, child.progress.done_at()) {
-                let again = child.again.filter(|held| held.datagram.arrived >= done);
-                self.renewed.extend(again);
-                self.answered.truncate(MAX_ENDED - 1);
-                self.answered.push_front((peer, child.request, done));
-            }
+        let mut found = false;
+        reaper::collect(self.reaper, |ended| {
+            found = true;
+            self.has_ended(ended);
+        });
+        found
+    }
+
+    fn has_ended(&mut self, ended: Ended) {
+        let Some(child) = self.table.remove(&Pid::from_raw(ended.pid)) else {
+            return self.strangers.push(ended);
+        };
+        log_end(ended, &child);
+        let is_idle = child.client().is_none();
+        self.failed_worker |= is_idle && ended.status != 0 && child.since.elapsed() < TOO_YOUNG;
+        self.leaves(&child);
+        if let (Some(peer), Some(done)) = (child.peer, child.progress.done_at()) {
+            let again = child.again.filter(|held| held.datagram.arrived >= done);
+            self.renewed.extend(again);
+            self.answered.truncate(MAX_ENDED - 1);
+            self.answered.push_front((peer, child.request, done));
         }
-        !found.is_empty()
     }
 
     /// The children that have ended and serve no client.

@@ -327,6 +327,9 @@ impl Parent {
             limit => Connection::prepared(conn, patience, limit, progress),
         };
         conn.attend(self.shutdown.clone().map(Attention::Shutdown));
+        if self.options.model == Model::Fork {
+            conn.answer_soon();
+        }
         let title = match self.options.model {
             Model::Thread => Title::none(), // the process serves others too
             Model::Fork | Model::Prefork | Model::Iterative => self.titles.client(peer),

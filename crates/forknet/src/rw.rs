@@ -25,6 +25,12 @@ const LINGER_OCTETS: usize = 1 << 20;
 /// A pipe that poll(2) calls writable takes this much without blocking (PIPE_BUF).
 const PIPE_BUF: usize = 4096;
 
+/// The first waits of a child for its client look at no clock, if the client comes within so many
+/// milliseconds. A child's pages are mapped anew as it comes to them, and the clients of short
+/// sessions are answered before those of the clock are needed.
+const SOON: u8 = 5;
+const SHORT_WAITS: u8 = 8;
+
 /// A client's connection: blocking, unbuffered, `Read` and `Write`.
 ///
 /// A wait that lasts longer than the idle limit ends with [`io::ErrorKind::TimedOut`], and so does
@@ -41,6 +47,8 @@ pub struct Connection {
     idle: Duration,
     turn: Turn,
     session: Session,
+    /// So many waits may be short ones yet.
+    short_waits: u8,
     progress: Progress,
     ended: bool,
     attention: Option<Attention>,
@@ -65,14 +73,16 @@ impl Patience {
 #[derive(Debug)]
 struct Session {
     deadline: Duration,
-    since: Instant,
+    /// When the clock was first looked at.
+    since: Option<Instant>,
     octets: u64,
 }
 
 impl Session {
-    fn left(&self) -> Duration {
+    fn left(&mut self) -> Duration {
+        let since = *self.since.get_or_insert_with(Instant::now);
         let whole = self.deadline.saturating_add(Duration::from_secs(self.octets / MIN_RATE));
-        whole.saturating_sub(self.since.elapsed())
+        whole.saturating_sub(since.elapsed())
     }
 }
 
@@ -122,7 +132,8 @@ impl Connection {
             receive_limit,
             idle,
             turn: Turn { reading: true, since: None, octets: 0 },
-            session: Session { deadline, since: Instant::now(), octets: 0 },
+            session: Session { deadline, since: None, octets: 0 },
+            short_waits: 0,
             progress,
             ended: false,
             attention: None,
@@ -143,6 +154,11 @@ impl Connection {
     /// What the session attends to while it waits.
     pub(crate) fn attend(&mut self, attention: Option<Attention>) {
         self.attention = attention;
+    }
+
+    /// In a child of its own: the first waits may be short ones.
+    pub(crate) fn answer_soon(&mut self) {
+        self.short_waits = SHORT_WAITS;
     }
 
     /// Gives back what [`Connection::attend`] was given.
@@ -263,6 +279,13 @@ impl Connection {
 
     /// recv(2) that waits by itself: with nothing else to attend to, one system call is enough.
     fn receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.short_waits > 0 {
+            self.short_waits -= 1;
+            match self.receive_soon(buf) {
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                answer => return Ok(answer?),
+            }
+        }
         let allowance = self.allowance();
         if allowance.is_zero() {
             return Err(timed_out());
@@ -286,6 +309,17 @@ impl Connection {
             }
             answer => Ok(answer?), // EAGAIN: a superserver has left the socket non-blocking
         }
+    }
+
+    /// recv(2) now or very soon, or EAGAIN.
+    fn receive_soon(&self, buf: &mut [u8]) -> nix::Result<usize> {
+        let fd = self.input.as_raw_fd();
+        match recv(fd, buf, MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::EAGAIN) => {}
+            answer => return answer,
+        }
+        poll(&mut [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)], SOON)?;
+        recv(fd, buf, MsgFlags::MSG_DONTWAIT)
     }
 
     fn try_write(&mut self, buf: &[u8]) -> io::Result<usize> {
