@@ -1,4 +1,4 @@
-//! Pid file, daemon, limits.
+//! Pid file, daemon, privileges.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use common::{ECHOD, echod, talk};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use testkit::{Peer, TempDir, children, command, file_of_descriptor, run, state, wait_until};
+use testkit::{TempDir, children, command, file_of_descriptor, run, state, wait_until};
 
 #[test]
 fn case_19_the_pid_file_names_the_server_is_locked_and_goes_with_it() {
@@ -71,19 +71,6 @@ fn case_20_a_daemon_that_cannot_listen_says_so_to_its_starter() {
     assert_eq!(failed.status.code(), Some(1));
     let said = String::from_utf8(failed.stderr).unwrap();
     assert!(said.contains("pid file") && said.contains("No such file or directory"), "{said}");
-}
-
-#[test]
-fn case_24_client_n_plus_1_is_closed_with_an_end_of_file_until_a_place_is_free() {
-    let daemon = echod(&["-c", "2"]);
-    let (first, second) = (talk(daemon.addr()), talk(daemon.addr()));
-    for _ in 0..20 {
-        assert_eq!(Peer::connect(daemon.addr()).rest(), b"");
-        assert_eq!(children(daemon.pid()).len(), 2);
-    }
-    drop(first);
-    wait_until("the place is free", || children(daemon.pid()).len() == 1);
-    drop((talk(daemon.addr()), second));
 }
 
 #[test]

@@ -6,9 +6,9 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Output, Stdio};
 
-use common::echod;
+use common::{echod, echod_as, hello};
 use nix::sys::signal::Signal;
-use testkit::{Daemon, Peer, TempDir, children, run, sockets_in, wait_child, wait_until};
+use testkit::{Daemon, MODELS, Peer, TempDir, children, each_model, run, wait_child, wait_until};
 
 const ECHOC: &str = env!("CARGO_BIN_EXE_echoc");
 
@@ -34,67 +34,66 @@ fn what_comes_in_goes_out_again() {
 }
 
 #[test]
-fn after_a_half_close_every_byte_comes_back_and_then_the_end() {
-    let daemon = echod(&[]);
-    let mut peer = Peer::connect(daemon.addr());
-    let sent = pattern(100_000);
-    peer.send(&sent);
-    peer.shutdown_write();
-    assert_eq!(peer.rest(), sent);
-}
-
-#[test]
-fn a_mebibyte_to_a_slow_reader_is_byte_exact() {
-    let daemon = echod(&[]);
-    let peer = Peer::connect(daemon.addr());
-    let sent = pattern(1 << 20);
-    let mut writer = peer.stream().try_clone().unwrap();
-    let to_send = sent.clone();
-    let sender = std::thread::spawn(move || {
-        writer.write_all(&to_send).unwrap();
-        writer.shutdown(std::net::Shutdown::Write).unwrap();
+fn case_21_after_a_half_close_every_byte_comes_back_and_then_the_end() {
+    each_model(&MODELS, |model| {
+        let daemon = echod_as(model, &[]);
+        let mut peer = Peer::connect(daemon.addr());
+        let sent = pattern(100_000);
+        peer.send(&sent);
+        peer.shutdown_write();
+        assert_eq!(peer.rest(), sent);
     });
-    let (mut reader, mut got) = (peer.stream(), Vec::new());
-    let mut chunk = [0; 1000]; // small reads keep the window nearly shut
-    loop {
-        match reader.read(&mut chunk).unwrap() {
-            0 => break,
-            n => got.extend_from_slice(&chunk[..n]),
+}
+
+#[test]
+fn case_21_a_mebibyte_to_a_slow_reader_is_byte_exact() {
+    each_model(&MODELS, |model| {
+        let daemon = echod_as(model, &[]);
+        let peer = Peer::connect(daemon.addr());
+        let sent = pattern(1 << 20);
+        let mut writer = peer.stream().try_clone().unwrap();
+        let to_send = sent.clone();
+        let sender = std::thread::spawn(move || {
+            writer.write_all(&to_send).unwrap();
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let (mut reader, mut got) = (peer.stream(), Vec::new());
+        let mut chunk = [0; 1000]; // small reads keep the window nearly shut
+        loop {
+            match reader.read(&mut chunk).unwrap() {
+                0 => break,
+                n => got.extend_from_slice(&chunk[..n]),
+            }
         }
-    }
-    sender.join().unwrap();
-    assert!(got == sent, "{} bytes of {}", got.len(), sent.len());
+        sender.join().unwrap();
+        assert!(got == sent, "{} bytes of {}", got.len(), sent.len());
+    });
 }
 
 #[test]
-fn a_client_that_resets_ends_only_its_own_child_and_without_sigpipe() {
-    let daemon = echod(&[]);
-    let mut other = Peer::connect(daemon.addr());
-    let mut vanishing = Peer::connect(daemon.addr());
-    vanishing.send(pattern(500_000)); // more than it will read
-    vanishing.reset();
-    daemon.wait_log("exit 1");
-    assert!(!daemon.log().contains("signal 13"), "{}", daemon.log());
-    other.send("still here\n");
-    other.expect("still here\n");
+fn case_22_a_client_that_vanishes_in_mid_write_ends_only_its_own_session_without_sigpipe() {
+    each_model(&MODELS, |model| {
+        let daemon = echod_as(model, &[]);
+        let other = (model != "iterative").then(|| Peer::connect(daemon.addr()));
+        let mut vanishing = Peer::connect(daemon.addr());
+        vanishing.send(pattern(500_000)); // more than it will read
+        vanishing.reset();
+        wait_until("its session has failed", || {
+            daemon.log().lines().any(|line| line.contains(" end: ") && !line.contains("exit 0"))
+        });
+        assert!(!daemon.log().contains("signal 13"), "{}", daemon.log());
+        hello(&mut other.unwrap_or_else(|| Peer::connect(daemon.addr())));
+    });
 }
 
 #[test]
-fn a_silent_client_is_timed_out() {
-    let daemon = echod(&["-t", "0.2"]);
-    let mut peer = Peer::connect(daemon.addr());
-    assert_eq!(peer.rest(), b"");
-    daemon.wait_log("Connection timed out");
-}
-
-#[test]
-fn no_socket_is_left_in_close_wait() {
-    let daemon = echod(&[]);
-    for _ in 0..50 {
-        drop(Peer::connect(daemon.addr()));
-    }
-    wait_until("all 50 have ended", || daemon.log().matches(" end: pid ").count() == 50);
-    assert_eq!(sockets_in("08", daemon.addr().port()), 0);
+fn case_23_a_silent_client_is_timed_out() {
+    each_model(&MODELS, |model| {
+        let daemon = echod_as(model, &["-t", "0.2"]);
+        let mut peer = Peer::connect(daemon.addr());
+        assert_eq!(peer.rest(), b"");
+        daemon.wait_log("Connection timed out");
+    });
 }
 
 #[test]

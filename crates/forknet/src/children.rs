@@ -93,7 +93,7 @@ impl Children {
         }
         if self.is_full() && !self.end_lingering(|_| true) {
             self.limits.leave(peer);
-            return Err(Refusal::Full(self.len()));
+            return Err(Refusal::Full(self.limit));
         }
         self.board.take().ok_or(Refusal::Full(self.limit))
     }
@@ -290,9 +290,9 @@ impl Children {
         }
     }
 
-    /// How many prefork workers have a client.
-    pub(crate) fn busy_workers(&self) -> usize {
-        self.board.busy()
+    /// How many prefork workers have a client, in a pool of this size.
+    pub(crate) fn busy_workers(&self, pool: usize) -> usize {
+        self.board.busy(pool)
     }
 
     /// How many of the children have a client: all but idle prefork workers.

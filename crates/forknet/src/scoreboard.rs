@@ -182,9 +182,11 @@ impl Scoreboard {
         Ok(Scoreboard { slots: shared::zeroed(clients)?, fresh: 0, freed: Vec::new() })
     }
 
-    /// How many prefork workers have a client.
-    pub(crate) fn busy(&self) -> usize {
-        self.slots.iter().take(self.fresh).filter(|slot| Progress(slot).client().is_some()).count()
+    /// How many of the first `lines` belong to prefork workers that have a client. A worker must not
+    /// go by its own copy of `fresh`: that was made before the later ones of its like.
+    pub(crate) fn busy(&self, lines: usize) -> usize {
+        let slots = self.slots.iter().take(lines);
+        slots.filter(|slot| Progress(slot).client().is_some()).count()
     }
 
     /// True when every line is taken.
@@ -249,13 +251,24 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_made_before_the_others_counts_them_too() {
+        let mut board = Scoreboard::new(3).unwrap();
+        let mine = board.take().unwrap();
+        let early = Scoreboard { slots: board.slots, freed: Vec::new(), fresh: board.fresh };
+        for line in [mine, board.take().unwrap(), board.take().unwrap()] {
+            line.serves(Peer::Unix);
+        }
+        assert_eq!(early.busy(3), 3);
+    }
+
+    #[test]
     fn a_worker_that_was_killed_is_busy_no_more() {
         let mut board = Scoreboard::new(2).unwrap();
         let (killed, other) = (board.take().unwrap(), board.take().unwrap());
         killed.serves(Peer::Unix);
         other.serves(Peer::Unix);
-        assert_eq!(board.busy(), 2);
+        assert_eq!(board.busy(2), 2);
         board.give_back(killed);
-        assert_eq!(board.busy(), 1);
+        assert_eq!(board.busy(2), 1);
     }
 }

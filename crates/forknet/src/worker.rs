@@ -27,8 +27,6 @@ use crate::server::{Client, one_client};
 
 /// What epoll(7) gives back for the pipe that ends with the parent.
 const THE_PARENT: u64 = u64::MAX;
-/// How long a worker rests when the system has no descriptor or memory for a connection.
-const REST: Duration = Duration::from_millis(200);
 /// A client over a limit may only seem to be one too many for so long: another worker may not yet
 /// have seen that its own client is gone.
 const A_MOMENT: Duration = Duration::from_millis(10);
@@ -58,7 +56,6 @@ impl Worker<'_> {
                 return EXIT_FAILED;
             }
         };
-        let _kept = lines::collect(); // written before each wait
         let is_root = geteuid().is_root();
         let _kept = lines::collect(); // written before each wait, for the next client or for this
         self.parent.titles.show("worker, idle");
@@ -89,18 +86,30 @@ impl Worker<'_> {
     }
 
     /// The next client that is waiting already. The listener that had one last comes last: one that
-    /// is never without must not keep the clients of the others waiting.
+    /// is never without must not keep the clients of the others waiting. Without a descriptor for it
+    /// the worker does as the parent of the other models: it tells the client so, or rests.
     fn accept(&mut self) -> nix::Result<Option<Accepted>> {
+        let reserve = &mut self.parent.reserve;
         for _ in 0..self.listeners.len() {
             let Some(listener) = self.listeners.get(self.turn) else { break };
             let answer = listener.accept();
             self.turn = (self.turn + 1) % self.listeners.len();
             match answer {
-                Ok(accepted) => return Ok(Some(accepted)),
+                Ok(accepted) => {
+                    reserve.recovered();
+                    return Ok(Some(accepted));
+                }
                 Err(Errno::EAGAIN) => {}
-                Err(errno) if verdict(errno) == Verdict::GoRound => {}
-                Err(errno) => return Err(errno),
+                Err(errno) => match verdict(errno) {
+                    Verdict::GoRound => {}
+                    Verdict::Exhausted => reserve.answer(listener, &self.parent.unavailable, errno),
+                    Verdict::Fatal => return Err(errno),
+                },
             }
+        }
+        if let Some(rest) = reserve.rest() {
+            lines::write_out();
+            std::thread::sleep(rest);
         }
         Ok(None)
     }
@@ -122,15 +131,12 @@ impl Worker<'_> {
         }
     }
 
-    /// accept failed: the system is out of something, or the listener is no more.
+    /// The listener is no more: of no use to the worker, unless that is how the server ends.
     fn give_up(&self, errno: Errno) -> i32 {
         if self.watch.board.is_stopping() {
             return EXIT_OK;
         }
         warn!("accept: {}", strerror(errno));
-        if verdict(errno) == Verdict::Exhausted {
-            std::thread::sleep(REST); // the parent starts another worker then, and does not spin
-        }
         EXIT_FAILED
     }
 
@@ -144,7 +150,7 @@ impl Worker<'_> {
         self.watch.board.has_client();
         fence(SeqCst); // of two workers that take the last places at once, one must see the other
         if let Some(bell) = &self.bell
-            && self.parent.children.busy_workers() >= self.size
+            && self.parent.children.busy_workers(self.size) >= self.size
         {
             bell.ring();
         }

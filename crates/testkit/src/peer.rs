@@ -2,10 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::WATCHDOG;
+
+/// So long is silence listened to.
+const A_WHILE: Duration = Duration::from_millis(100);
 
 /// A client that says just what the test says.
 #[derive(Debug)]
@@ -148,6 +152,26 @@ impl Peer {
             }
         }
         self.line() == line.as_bytes()
+    }
+
+    /// True when one more octet comes; false when the server has closed.
+    pub fn hears_octet(&mut self) -> bool {
+        if self.buffer.is_empty() && !matches!(self.fill(), Ok(1..)) {
+            return false;
+        }
+        self.buffer.remove(0);
+        true
+    }
+
+    /// True when nothing comes from the server for a tenth of a second, not even the end.
+    ///
+    /// # Panics
+    /// The connection is gone.
+    pub fn is_silent(&mut self) -> bool {
+        self.stream.set_read_timeout(Some(A_WHILE)).unwrap();
+        let heard = self.fill();
+        self.stream.set_read_timeout(Some(WATCHDOG)).unwrap();
+        self.buffer.is_empty() && heard.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Closes with a reset.

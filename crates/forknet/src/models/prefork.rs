@@ -17,10 +17,14 @@ use crate::fork::{Fork, child, fork};
 use crate::limits::{Over, Refusal};
 use crate::listen::Listener;
 use crate::parent::{Parent, Round};
+use crate::reserve::Reserve;
 use crate::rw::refuse;
 use crate::scoreboard::{Board, Progress};
 use crate::server::Client;
 use crate::worker::Worker;
+
+/// So many waiting clients are turned away before the parent looks whether it can fork again.
+const AT_ONCE: usize = 64;
 
 /// What parent and workers have in common.
 #[derive(Debug)]
@@ -42,11 +46,11 @@ pub(crate) fn serve(
     let mut pool = Pool::new(&mut parent)?;
     loop {
         pool.fill(&mut parent, &session);
-        let clients = parent.children.busy_workers();
+        let clients = parent.children.busy_workers(pool.size);
         let all_busy = pool.tells_busy && clients >= pool.size;
         let ready = parent.wait(Round { accepting: all_busy, clients })?;
         // Workers accept by themselves: whom they have served meanwhile, only they know.
-        let clients = parent.children.busy_workers();
+        let clients = parent.children.busy_workers(pool.size);
         if clients > 0 || pool.board.had_clients() {
             parent.is_used();
         }
@@ -92,6 +96,9 @@ impl Pool {
                 Err(errno) => {
                     warn!("fork of a worker: {}", strerror(errno));
                     parent.children.no_worker(progress);
+                    if parent.children.is_empty() {
+                        turn_all_away(parent);
+                    }
                     return parent.reserve.rest_a_while();
                 }
             }
@@ -100,7 +107,7 @@ impl Pool {
 
     /// A worker is idle, who will see to the client that is waiting.
     fn place(&self, parent: &Parent) -> std::result::Result<(), Refusal> {
-        let is_free = parent.children.busy_workers() < self.size;
+        let is_free = parent.children.busy_workers(self.size) < self.size;
         if is_free { Ok(()) } else { Err(Refusal::Full(self.size)) }
     }
 
@@ -115,6 +122,7 @@ impl Pool {
         let listeners = std::mem::take(&mut parent.listeners);
         let bell = parent.bell.take();
         parent.become_child();
+        parent.reserve = Reserve::new(); // it accepts by itself
         let watch = Watch {
             pipe: Arc::clone(&self.watch),
             listeners: listeners.iter().filter_map(Listener::own_copy).collect(),
@@ -130,6 +138,17 @@ impl Pool {
         self.board.stop();
         self.life = None;
         drain(parent)
+    }
+}
+
+/// There is no process to serve anybody: those who are waiting are told so, as under fork.
+fn turn_all_away(parent: &mut Parent) {
+    for listener in &parent.listeners {
+        for _ in 0..AT_ONCE {
+            let Ok(accepted) = listener.accept() else { break };
+            warn!("client {} refused: no worker", accepted.peer);
+            refuse(&accepted.conn, &parent.unavailable);
+        }
     }
 }
 
