@@ -4,16 +4,17 @@
 
 mod common;
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{ECHOD, echod, talk};
+use common::{ECHOD, echod, talk, wait_refused};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use testkit::{Daemon, Peer, children, run, state, wait_child, wait_until, zombies};
+use testkit::{Daemon, Peer, children, run, state, title, wait_child, wait_until, zombies};
 
 fn addresses(daemon: &Daemon, count: usize) -> Vec<SocketAddr> {
     wait_until("it listens on all", || daemon.listening().len() == count);
@@ -162,4 +163,24 @@ fn case_27_inetds_socket_is_not_given_back_while_a_worker_has_a_client_or_had_on
         thread::sleep(Duration::from_millis(20));
     }
     assert!(wait_child(&mut server, "echod without a client").success());
+}
+
+#[test]
+fn case_09_killed_parents_port_is_free_though_no_worker_ever_waits() {
+    let mut daemon = echod(&["-m", "prefork", "-n", "2"]);
+    let streams: Vec<TcpStream> =
+        (0..2).map(|_| TcpStream::connect(daemon.addr()).unwrap()).collect();
+    thread::scope(|scope| {
+        for stream in &streams {
+            scope.spawn(|| while (&*stream).write_all(&[b'x'; 65_536]).is_ok() {});
+            scope.spawn(|| while matches!((&*stream).read(&mut [0; 65_536]), Ok(1..)) {});
+        }
+        wait_until("both are served", || {
+            children(daemon.pid()).iter().all(|pid| title(*pid).contains("127.0.0.1"))
+        });
+        daemon.signal(Signal::SIGKILL);
+        daemon.wait();
+        wait_refused(daemon.addr());
+        streams.iter().for_each(|stream| stream.shutdown(Shutdown::Both).unwrap());
+    });
 }

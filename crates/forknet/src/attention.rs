@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::{debug, info};
-use nix::poll::PollFd;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::time::TimeSpec;
 
@@ -37,7 +37,11 @@ pub(crate) struct Watch {
     /// Idle clients are told of a shutdown.
     pub(crate) tell_idle: bool,
     pub(crate) parent_is_gone: bool,
+    pub(crate) last_look: Instant,
 }
+
+/// How often a worker whose client never lets it wait looks after its parent.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The iterative server's signals, which come in while its one session waits.
 #[derive(Debug)]
@@ -72,11 +76,23 @@ impl Attention {
         match self {
             Attention::Shutdown(_) => Err(shutting_down()),
             Attention::Parent(watch) => {
-                watch.parent_is_gone = true;
-                stop_listening(&watch.listeners);
+                watch.let_go();
                 Ok(())
             }
             Attention::Signals(interrupts) => interrupts.heed(),
+        }
+    }
+
+    /// For a session that goes on without waiting: looks from time to time what a wait would see.
+    pub(crate) fn glance(&mut self) {
+        if let Attention::Parent(watch) = self
+            && !watch.parent_is_gone
+            && watch.last_look.elapsed() >= LOOK
+        {
+            watch.last_look = Instant::now();
+            if watch.sees_the_end() {
+                watch.let_go();
+            }
         }
     }
 
@@ -89,6 +105,19 @@ impl Attention {
             }
             Attention::Signals(interrupts) => interrupts.tell_idle && interrupts.ends_at.is_some(),
         }
+    }
+}
+
+impl Watch {
+    /// The parent has let go of the pipe.
+    pub(crate) fn sees_the_end(&self) -> bool {
+        let mut pipe = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+        poll(&mut pipe, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    fn let_go(&mut self) {
+        self.parent_is_gone = true;
+        stop_listening(&self.listeners);
     }
 }
 
@@ -134,4 +163,34 @@ pub(crate) fn stop_listening(listeners: &[OwnedFd]) {
 /// The error of a read that ends because the server does.
 pub(crate) fn shutting_down() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "shutting down")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_worker_that_never_waits_lets_go_of_the_port_of_a_parent_that_is_gone() {
+        let (pipe, life) = std::io::pipe().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut attention = Attention::Parent(Watch {
+            pipe: Arc::new(pipe.into()),
+            listeners: [listener.into()].into(),
+            board: Board::new().unwrap(),
+            tell_idle: false,
+            parent_is_gone: false,
+            last_look: Instant::now(),
+        });
+        let later = |attention: &mut Attention| {
+            std::thread::sleep(LOOK);
+            attention.glance();
+        };
+        later(&mut attention);
+        assert!(TcpStream::connect(address).is_ok());
+        drop(life);
+        later(&mut attention);
+        assert!(TcpStream::connect(address).is_err());
+    }
 }

@@ -264,6 +264,7 @@ impl Connection {
     }
 
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.attention.as_mut().map(Attention::glance);
         if self.attention.is_none() && self.is_socket {
             return self.receive(buf);
         }
@@ -323,6 +324,7 @@ impl Connection {
     }
 
     fn try_write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.attention.as_mut().map(Attention::glance);
         if self.is_socket {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
             return Ok(send(self.input.as_raw_fd(), buf, flags)?);

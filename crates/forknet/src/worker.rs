@@ -131,9 +131,9 @@ impl Worker<'_> {
         }
     }
 
-    /// The listener is no more: of no use to the worker, unless that is how the server ends.
+    /// The listener is no more: of no use to the worker, unless the server ends so or was killed.
     fn give_up(&self, errno: Errno) -> i32 {
-        if self.watch.board.is_stopping() {
+        if self.watch.board.is_stopping() || self.watch.sees_the_end() {
             return EXIT_OK;
         }
         warn!("accept: {}", strerror(errno));

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use log::warn;
 use nix::fcntl::OFlag;
@@ -129,6 +130,7 @@ impl Pool {
             board: self.board,
             tell_idle: parent.tell_idle,
             parent_is_gone: false,
+            last_look: Instant::now(),
         };
         Worker { parent, listeners, turn: 0, bell, watch, progress, size: self.size }.work(session)
     }
