@@ -146,7 +146,10 @@ fn a_preforked_worker_shows_its_client_and_then_that_it_is_idle() {
     let peer = talk(daemon.addr());
     assert_eq!(of_children(&daemon), [shown(&peer), idle.clone()]);
     let parent = |clients| format!("echod: parent, {clients} of 256 clients, {}", daemon.addr());
-    drop(peer);
+    wait_title(daemon.pid(), &parent(1));
+    let other = talk(daemon.addr());
+    wait_title(daemon.pid(), &parent(2));
+    drop((peer, other));
     wait_until("the worker is idle again", all_idle);
     wait_title(daemon.pid(), &parent(0));
 }

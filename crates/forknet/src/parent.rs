@@ -79,6 +79,8 @@ pub(crate) struct Parent {
     idle_since: Option<Instant>,
     /// The number of the listener whose turn it is, where there is not a place for a client of each.
     turn: u32,
+    /// How soon a model wants to look after its own.
+    pub(crate) look: Option<Duration>,
     /// Until then a client over a limit is refused at once: see [`Parent::after_a_moment`].
     impatient_until: Option<Instant>,
     /// Removed from the file system when the parent ends.
@@ -127,6 +129,7 @@ impl Parent {
             idle_since: (server.options.inetd && beside.is_none()).then(Instant::now),
             beside,
             turn: 0,
+            look: None,
             impatient_until: None,
             listeners: server.listeners,
             pid_file: server.pid_file,
@@ -164,7 +167,7 @@ impl Parent {
         // Of a worker's client nobody tells here that it has gone.
         let unheard = self.options.model == Model::Prefork;
         let idle = rest.or(self.idle_left(if unheard { 0 } else { round.clients }));
-        let timeout = [idle, beat, due, again, look].into_iter().flatten().min();
+        let timeout = [idle, beat, due, again, look, self.look].into_iter().flatten().min();
         // A signal that was let in elsewhere, in a session or by `admit`, is not waited for again.
         let timeout = if self.signals.came() { Some(Duration::ZERO) } else { timeout };
         let timeout = timeout.map(TimeSpec::from);

@@ -2,7 +2,10 @@
 //! parent reads it when it logs. Nobody waits for anybody.
 
 use std::net::{Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::accept::Peer;
@@ -151,16 +154,18 @@ impl Board {
         self.0.stopping.store(true, Relaxed);
     }
 
-    /// A worker has a client.
-    pub(crate) fn has_client(self) {
-        if !self.0.had_clients.load(Relaxed) {
-            self.0.had_clients.store(true, Relaxed);
-        }
+    /// A worker has a client; true when that is news to the parent.
+    pub(crate) fn has_client(self) -> bool {
+        !self.0.had_clients.load(Relaxed) && !self.0.had_clients.swap(true, SeqCst)
     }
 
-    /// True when a worker has had a client since the last call.
-    pub(crate) fn had_clients(self) -> bool {
-        self.0.had_clients.swap(false, Relaxed)
+    /// True when a worker has had a client since this was last called with `forget`.
+    pub(crate) fn had_clients(self, forget: bool) -> bool {
+        if forget {
+            self.0.had_clients.swap(false, SeqCst)
+        } else {
+            self.0.had_clients.load(Relaxed)
+        }
     }
 
     pub(crate) fn is_stopping(self) -> bool {

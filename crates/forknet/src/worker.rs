@@ -39,11 +39,13 @@ pub(crate) struct Worker<'a> {
     pub(crate) listeners: Vec<Listener>,
     /// The number of the listener whose turn it is.
     pub(crate) turn: usize,
-    /// To be rung when no worker is idle any more, where the parent wants to know.
+    /// To be rung for the first client in a while, and for one that makes all workers busy.
     pub(crate) bell: Option<Arc<Bell>>,
     pub(crate) watch: Watch,
     pub(crate) progress: Progress,
     pub(crate) size: usize,
+    /// The parent wants to know when no worker is idle any more.
+    pub(crate) tells_busy: bool,
 }
 
 impl Worker<'_> {
@@ -147,12 +149,13 @@ impl Worker<'_> {
             return refuse(&accepted.conn, &self.parent.busy);
         }
         progress.serves(peer);
-        self.watch.board.has_client();
-        fence(SeqCst); // of two workers that take the last places at once, one must see the other
-        if let Some(bell) = &self.bell
-            && self.parent.children.busy_workers(self.size) >= self.size
-        {
-            bell.ring();
+        // Of two workers that take the last places at once, one must see the other; and the parent,
+        // which takes the word back before it counts, must not miss both.
+        fence(SeqCst);
+        let is_news = self.watch.board.has_client();
+        let all_busy = || self.parent.children.busy_workers(self.size) >= self.size;
+        if is_news || self.tells_busy && all_busy() {
+            self.bell.as_deref().map(Bell::ring);
         }
         let pid = std::process::id();
         info!("client {peer} start: pid {pid}");

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::warn;
 use nix::fcntl::OFlag;
@@ -26,6 +26,8 @@ use crate::worker::Worker;
 
 /// So many waiting clients are turned away before the parent looks whether it can fork again.
 const AT_ONCE: usize = 64;
+/// How often the parent counts its workers' clients, for its title and for inetd's `wait`.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What parent and workers have in common.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ struct Pool {
     watch: Arc<OwnedFd>,
     /// Over the limit clients are told so, by the parent, while all workers are busy.
     tells_busy: bool,
+    /// When the parent looked last whether somebody was served.
+    last_look: Option<Instant>,
 }
 
 /// Stevens' preforked server: the children call accept, the parent replaces those that end.
@@ -47,14 +51,10 @@ pub(crate) fn serve(
     let mut pool = Pool::new(&mut parent)?;
     loop {
         pool.fill(&mut parent, &session);
-        let clients = parent.children.busy_workers(pool.size);
+        let clients = pool.count(&mut parent);
         let all_busy = pool.tells_busy && clients >= pool.size;
         let ready = parent.wait(Round { accepting: all_busy, clients })?;
-        // Workers accept by themselves: whom they have served meanwhile, only they know.
-        let clients = parent.children.busy_workers(pool.size);
-        if clients > 0 || pool.board.had_clients() {
-            parent.is_used();
-        }
+        let clients = pool.count(&mut parent);
         if parent.must_stop(clients) {
             return pool.dissolve(parent);
         }
@@ -71,16 +71,33 @@ impl Pool {
         let (watch, life) = pipe2(OFlag::O_CLOEXEC).map_err(Error::os("pipe"))?;
         let (workers, limit) = (parent.options.workers, parent.options.max_clients);
         let tells_busy = workers >= limit && parent.options.over == Over::Busy;
-        // Rung by the worker that takes the last free place, and by nobody where that is the same
-        // as waiting in the backlog.
-        parent.bell = tells_busy.then(Bell::new).transpose()?.map(Arc::new);
+        parent.bell = Some(Arc::new(Bell::new()?));
         Ok(Pool {
             size: workers.min(limit),
             board: Board::new()?,
             life: Some(life),
             watch: Arc::new(watch),
             tells_busy,
+            last_look: None,
         })
+    }
+
+    /// How many workers have a client. They accept by themselves, and ring for their first client in
+    /// a while only; as long as there are some, the parent looks once a second.
+    fn count(&mut self, parent: &mut Parent) -> usize {
+        let since = self.last_look.map_or(LOOK, |at| at.elapsed());
+        let is_due = since >= LOOK;
+        let had_some = self.board.had_clients(is_due);
+        if is_due {
+            self.last_look = Some(Instant::now());
+        }
+        let clients = parent.children.busy_workers(self.size);
+        let is_used = had_some || clients > 0;
+        parent.look = is_used.then(|| if is_due { LOOK } else { LOOK.saturating_sub(since) });
+        if is_used {
+            parent.is_used();
+        }
+        clients
     }
 
     /// Forks until there are enough workers. One that died at its start is not replaced at once:
@@ -132,7 +149,17 @@ impl Pool {
             parent_is_gone: false,
             last_look: Instant::now(),
         };
-        Worker { parent, listeners, turn: 0, bell, watch, progress, size: self.size }.work(session)
+        Worker {
+            parent,
+            listeners,
+            turn: 0,
+            bell,
+            watch,
+            progress,
+            size: self.size,
+            tells_busy: self.tells_busy,
+        }
+        .work(session)
     }
 
     /// SIGTERM: idle workers end at once, the others after their client.
