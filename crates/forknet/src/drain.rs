@@ -29,6 +29,7 @@ pub(crate) fn drain(mut parent: Parent) -> Result<()> {
     if parent.clients() > 0 {
         info!("stopping: {} clients, {:?} to end", parent.clients(), parent.options.grace);
     }
+    parent.threads.look_again(true);
     parent.announce_shutdown();
     let stops = parent.signals.stops();
     let grace = parent.options.grace;

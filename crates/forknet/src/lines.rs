@@ -6,6 +6,7 @@
 //! They are made in a static buffer, beside what else the parent writes to for each client: after a
 //! fork every page that either side writes to is copied first, which costs more than the line.
 
+use std::cell::Cell;
 use std::fmt::{self, Write};
 use std::io;
 use std::os::fd::AsFd;
@@ -35,8 +36,19 @@ pub(crate) struct Lines {
     octets: [u8; ROOM],
 }
 
+thread_local! {
+    /// In a child: the lines are its parent's still. Most children never log, and need no copy of
+    /// that page.
+    static INHERITED: Cell<bool> = const { Cell::new(false) };
+}
+
 fn lines() -> MutexGuard<'static, Lines> {
-    LEDGER.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    let mut lines = LEDGER.lines.lock().unwrap_or_else(PoisonError::into_inner);
+    if INHERITED.replace(false) {
+        lines.length = 0;
+        lines.collects = false;
+    }
+    lines
 }
 
 /// Looks what standard error is.
@@ -70,20 +82,20 @@ impl Drop for Collecting {
 
 /// True when there are lines to be written before a wait.
 pub(crate) fn are_kept() -> bool {
-    lines().length > 0
+    !INHERITED.get() && lines().length > 0
 }
 
 /// Writes the lines that were kept.
 pub(crate) fn write_out() {
-    lines().write_out();
+    if !INHERITED.get() {
+        lines().write_out();
+    }
 }
 
 /// For a child just forked: what was kept is its parent's to write, and its own lines are written
 /// at once.
 pub(crate) fn of_a_child() {
-    let mut lines = lines();
-    lines.length = 0;
-    lines.collects = false;
+    INHERITED.set(true);
 }
 
 impl Lines {

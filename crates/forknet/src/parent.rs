@@ -167,7 +167,9 @@ impl Parent {
         // Of a worker's client nobody tells here that it has gone.
         let unheard = self.options.model == Model::Prefork;
         let idle = rest.or(self.idle_left(if unheard { 0 } else { round.clients }));
-        let timeout = [idle, beat, due, again, look, self.look].into_iter().flatten().min();
+        let ended = self.threads.look_again(!accepting);
+        let timeouts = [idle, beat, due, again, look, self.look, ended];
+        let timeout = timeouts.into_iter().flatten().min();
         // A signal that was let in elsewhere, in a session or by `admit`, is not waited for again.
         let timeout = if self.signals.came() { Some(Duration::ZERO) } else { timeout };
         let timeout = timeout.map(TimeSpec::from);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::{debug, info};
 use nix::sys::socket::{Shutdown, shutdown};
@@ -11,6 +11,9 @@ use nix::sys::socket::{Shutdown, shutdown};
 use crate::accept::Peer;
 use crate::error::strerror;
 use crate::scoreboard::Progress;
+
+/// How soon the main thread looks whose thread has ended, while clients come and go.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// All clients that are served by threads of this process.
 #[derive(Debug, Default)]
@@ -21,6 +24,10 @@ struct Table {
     clients: HashMap<u64, Entry>,
     /// Those whose places the main thread has not taken back yet.
     ended: Vec<(Peer, Progress)>,
+    /// There were such when the main thread last looked.
+    comes_and_goes: bool,
+    /// The main thread looks again soon, and need not be told.
+    looks: bool,
     next: u64,
 }
 
@@ -54,12 +61,24 @@ impl Threads {
         let mut table = self.table();
         let Some(entry) = table.clients.remove(&number) else { return false };
         table.ended.push((entry.peer, entry.progress));
-        table.ended.len() == 1
+        table.ended.len() == 1 && !table.looks
+    }
+
+    /// For the main thread, about to wait: after how long it should look again. While clients come
+    /// and go it looks by itself, which is cheaper than to be woken by each thread that ends; unless
+    /// a client waits for a place.
+    pub(crate) fn look_again(&self, is_urgent: bool) -> Option<Duration> {
+        let mut table = self.table();
+        table.looks = table.comes_and_goes && !is_urgent;
+        let now = !table.looks && !table.ended.is_empty();
+        if now { Some(Duration::ZERO) } else { table.looks.then_some(LOOK) }
     }
 
     /// Those that have ended since the last call.
     pub(crate) fn ended(&self) -> Vec<(Peer, Progress)> {
-        std::mem::take(&mut self.table().ended)
+        let mut table = self.table();
+        table.comes_and_goes = !table.ended.is_empty();
+        std::mem::take(&mut table.ended)
     }
 
     pub(crate) fn len(&self) -> usize {
