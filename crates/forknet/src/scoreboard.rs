@@ -134,6 +134,7 @@ impl Progress {
 struct Header {
     stopping: AtomicBool,
     had_clients: AtomicBool,
+    taken: AtomicU64,
 }
 
 // SAFETY: the fields are atomic, and zero means a server that runs.
@@ -156,7 +157,13 @@ impl Board {
 
     /// A worker has a client; true when that is news to the parent.
     pub(crate) fn has_client(self) -> bool {
+        self.0.taken.fetch_add(1, Relaxed);
         !self.0.had_clients.load(Relaxed) && !self.0.had_clients.swap(true, SeqCst)
+    }
+
+    /// How many clients workers have taken.
+    pub(crate) fn taken(self) -> u64 {
+        self.0.taken.load(Relaxed)
     }
 
     /// True when a worker has had a client since this was last called with `forget`.

@@ -59,7 +59,8 @@ pub(crate) fn serve(
             return pool.dissolve(parent);
         }
         for listener in ready {
-            if let Err(full) = parent.after_a_moment(|parent| pool.place(parent)) {
+            let taken = pool.board.taken();
+            if let Err(full) = parent.after_a_moment(|parent| pool.place(parent, taken)) {
                 turn_away(&mut parent, listener, full)?;
             }
         }
@@ -123,9 +124,11 @@ impl Pool {
         }
     }
 
-    /// A worker is idle, who will see to the client that is waiting.
-    fn place(&self, parent: &Parent) -> std::result::Result<(), Refusal> {
-        let is_free = parent.children.busy_workers(self.size) < self.size;
+    /// A worker is idle, who will see to the client that is waiting; or one has taken a client since
+    /// there were so many, and so was idle meanwhile.
+    fn place(&self, parent: &Parent, taken: u64) -> std::result::Result<(), Refusal> {
+        let is_free =
+            parent.children.busy_workers(self.size) < self.size || self.board.taken() != taken;
         if is_free { Ok(()) } else { Err(Refusal::Full(self.size)) }
     }
 
