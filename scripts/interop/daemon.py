@@ -11,14 +11,15 @@ READY = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
 
 class Daemon:
-    """One of ours on 127.0.0.1, at a port that the system chose."""
+    """One of ours on 127.0.0.1, at a port that the system chose; `before` are a program's words
+    that start it in their own process."""
 
-    def __init__(self, path, args, log, env):
+    def __init__(self, path, args, log, env, before=()):
         self.name, self.env, self.log_path = os.path.basename(path), env, log
         check(os.access(path, os.X_OK), f"{path} is not there: cargo build --release --workspace")
         with open(log, "wb") as out:
             self.process = subprocess.Popen(
-                [path, "-l", "127.0.0.1:0", *map(str, args)], env=env, cwd="/",
+                [*before, path, "-l", "127.0.0.1:0", *map(str, args)], env=env, cwd="/",
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
         self.pid = self.process.pid
         try:

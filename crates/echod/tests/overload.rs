@@ -86,11 +86,20 @@ fn case_13_without_processes_the_client_gets_an_end_of_file_and_nothing_leaks() 
         limited.args(["--nproc=0:", ECHOD, "-m", model]);
         let user: &[&str] = if geteuid().is_root() { &["-u", "nobody"] } else { &[] };
         let daemon = Daemon::spawn(limited, user);
+        assert_eq!(Peer::connect(daemon.addr()).rest(), b"", "{model}"); // it serves, as it can
         let before = descriptors(daemon.pid());
         let clients = if model == "prefork" { 5 } else { 100 }; // it tries again every 200 ms
-        for _ in 0..clients {
+        for number in 0..clients {
+            let speaks = number % 5 == 0;
+            if speaks {
+                daemon.signal(Signal::SIGSTOP);
+                wait_until("it has stopped", || state(daemon.pid()) == Some('T'));
+            }
             let mut peer = Peer::connect(daemon.addr());
-            peer.send("anybody there?\n");
+            if speaks {
+                peer.send("anybody there?\n");
+                daemon.signal(Signal::SIGCONT);
+            }
             assert_eq!(peer.rest(), b"", "{model}"); // an end of file, not a reset
         }
         daemon.wait_log("Resource temporarily unavailable");

@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use crate::error::{Error, Result};
 
 /// Folders of mail are their owner's alone.
@@ -36,6 +38,17 @@ fn create(path: &Path) -> Result<()> {
     }
 }
 
+/// Makes a system call again as long as a signal interrupts it: open(2) may be, where the file
+/// system is remote or a program (NFS, FUSE). std does so by itself, nix does not.
+pub(crate) fn uninterrupted<T>(call: impl Fn() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
 /// Writes the names in a folder through to the disk.
 pub(crate) fn sync_dir(path: &Path) -> Result<()> {
     let synced = File::open(path).and_then(|folder| folder.sync_all());
@@ -52,7 +65,23 @@ fn sync_parent(path: &Path) -> Result<()> {
 fn must_be_dir(path: &Path) -> Result<()> {
     match path.metadata() {
         Ok(meta) if meta.is_dir() => Ok(()),
-        Ok(_) => Err(Error::io("open", path)(io::Error::from(nix::errno::Errno::ENOTDIR))),
+        Ok(_) => Err(Error::io("open", path)(io::Error::from(Errno::ENOTDIR))),
         Err(error) => Err(Error::io("open", path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_call_that_signals_interrupt_is_made_until_it_is_answered() {
+        let calls = Cell::new(0);
+        let call = || {
+            calls.set(calls.get() + 1);
+            if calls.get() < 4 { Err(Errno::EINTR) } else { Err::<(), _>(Errno::ENOENT) }
+        };
+        assert_eq!((uninterrupted(call), calls.get()), (Err(Errno::ENOENT), 4));
     }
 }

@@ -22,6 +22,7 @@ use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use crate::dirs::uninterrupted;
 use crate::error::{Error, Result};
 use crate::name;
 use crate::size::WireSize;
@@ -140,7 +141,7 @@ impl Maildrop {
     pub fn open(path: &Path) -> Result<Maildrop> {
         let (folder, letters, listed) = (None, Vec::new(), Instant::now());
         let mut drop = Maildrop { path: path.to_owned(), folder, letters, listing: 0, listed };
-        let folder = match open(path, FOLDER, Mode::empty()) {
+        let folder = match uninterrupted(|| open(path, FOLDER, Mode::empty())) {
             Ok(folder) => folder,
             // A link to nowhere is no Maildir to come but a mistake, or a disk not mounted.
             Err(Errno::ENOENT) if !path.is_symlink() => return Ok(drop),
@@ -291,7 +292,8 @@ impl Maildrop {
     fn open_letter(&self, index: usize) -> nix::Result<(File, u64)> {
         let letter = self.letters.get(index).ok_or(Errno::ENOENT)?;
         let folder = self.folder.as_ref().ok_or(Errno::ENOENT)?;
-        let file = openat(&**folder, &letter.relative(), LETTER, Mode::empty())?;
+        let name = letter.relative();
+        let file = uninterrupted(|| openat(&**folder, &name, LETTER, Mode::empty()))?;
         let stat = fstat(&file)?;
         if file_type(stat.st_mode) != SFlag::S_IFREG {
             return Err(Errno::EINVAL);
@@ -344,7 +346,8 @@ impl Maildrop {
         let Some(folder) = &self.folder else { return Ok(()) };
         for place in Place::BOTH {
             let path = self.path.join(place.name());
-            let mut dir = match Dir::openat(&**folder, place.name(), FOLDER, Mode::empty()) {
+            let open = || Dir::openat(&**folder, place.name(), FOLDER, Mode::empty());
+            let mut dir = match uninterrupted(open) {
                 Ok(dir) => dir,
                 Err(Errno::ENOENT) => continue,
                 Err(errno) => return Err(Error::io("open", &path)(errno)),

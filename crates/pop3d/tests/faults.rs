@@ -157,15 +157,6 @@ fn a_connection_dropped_at_any_octet_deletes_nothing_and_leaves_no_zombie() {
     assert_eq!(descriptors(office.daemon.pid()), before);
 }
 
-#[test]
-fn over_the_limit_of_clients_the_answer_is_pop3() {
-    let office = Office::with(&[], &["-c", "1"], "");
-    let mut first = office.client();
-    let mut second = Peer::connect(office.daemon.addr());
-    assert!(text(&second.rest()).starts_with("-ERR [SYS/TEMP] "));
-    first.ask("QUIT", "+OK");
-}
-
 fn pop3d(args: &[&str]) -> (Option<i32>, String, String) {
     let output = run(command(POP3D, args), b"");
     (output.status.code(), text(&output.stdout), text(&output.stderr))

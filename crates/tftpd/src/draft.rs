@@ -49,7 +49,8 @@ impl Draft {
     /// What open(2) says.
     pub fn begin(folder: OwnedFd) -> nix::Result<Draft> {
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        match openat(&folder, c".", flags | OFlag::O_TMPFILE, PERMISSIONS) {
+        let nameless = || openat(&folder, c".", flags | OFlag::O_TMPFILE, PERMISSIONS);
+        match uninterrupted(nameless) {
             // Without /proc the nameless file could not be given a name later.
             Ok(fd) if Path::new(&proc_path(&fd)).exists() => {
                 Ok(Draft { folder, file: fd.into(), hidden: None })
@@ -65,7 +66,7 @@ impl Draft {
     /// The same with a hidden name.
     fn begin_hidden(folder: OwnedFd) -> nix::Result<Draft> {
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_CREAT | OFlag::O_EXCL;
-        let create = |name: &[u8]| openat(&folder, name, flags, PERMISSIONS);
+        let create = |name: &[u8]| uninterrupted(|| openat(&folder, name, flags, PERMISSIONS));
         let (name, fd) = with_new_name(create)?;
         Ok(Draft { folder, file: fd.into(), hidden: Some(name) })
     }
@@ -95,7 +96,7 @@ impl Draft {
         }
         // Once more, now that it has a name: not every file system logs a nameless one.
         self.file.sync_all()?;
-        nix::unistd::fsync(&self.folder)?;
+        uninterrupted(|| nix::unistd::fsync(&self.folder))?;
         Ok(())
     }
 
@@ -138,6 +139,17 @@ impl Draft {
     fn link(&self, name: &[u8]) -> nix::Result<()> {
         let from = proc_path(&self.file);
         linkat(&self.folder, &from[..], &self.folder, name, AtFlags::AT_SYMLINK_FOLLOW)
+    }
+}
+
+/// Makes a system call again as long as a signal interrupts it, as std does by itself: open(2) may
+/// be, where the file system is remote or a program (NFS, FUSE).
+fn uninterrupted<T>(call: impl Fn() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
+        }
     }
 }
 

@@ -317,6 +317,19 @@ fn more_uploads_than_places_pass_because_the_finished_ones_give_way() {
 }
 
 #[test]
+fn case_24_over_the_limits_of_an_address_a_request_gets_an_error() {
+    for limit in [["--max-per-ip", "1"], ["--rate", "1/3600"]] {
+        let served = Served::with(&["--create", limit[0], limit[1]]);
+        let mut first = served.peer();
+        first.send(wrq(b"x", "octet"));
+        first.expect(ack(0));
+        assert_eq!(served.refusal(rrq(b"x", "octet")), 0);
+        first.put_blocks(b"still served");
+        assert_eq!(served.read("x"), b"still served");
+    }
+}
+
+#[test]
 fn case_24_over_the_limit_of_clients_a_request_gets_an_error() {
     let served = Served::with(&["--create", "-c", "1"]);
     let mut first = served.peer();
