@@ -87,6 +87,7 @@ fn case_13_without_processes_the_client_gets_an_end_of_file_and_nothing_leaks() 
         let user: &[&str] = if geteuid().is_root() { &["-u", "nobody"] } else { &[] };
         let daemon = Daemon::spawn(limited, user);
         assert_eq!(Peer::connect(daemon.addr()).rest(), b"", "{model}"); // it serves, as it can
+        wait_until("that one is closed", || sockets_of(daemon.pid()).len() == 1);
         let before = descriptors(daemon.pid());
         let clients = if model == "prefork" { 5 } else { 100 }; // it tries again every 200 ms
         for number in 0..clients {

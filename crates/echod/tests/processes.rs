@@ -124,6 +124,9 @@ fn case_04_a_stopped_parent_lets_its_children_go_on_and_its_queue_wait() {
     each_model(&MODELS, |model| {
         let daemon = echod_as(model, &[]);
         let mut served = talk(daemon.addr());
+        if model == "prefork" {
+            wait_workers(&daemon, 8);
+        }
         daemon.signal(Signal::SIGSTOP);
         wait_until("the parent has stopped", || state(daemon.pid()) == Some('T'));
         if FORKING.contains(&model) {
