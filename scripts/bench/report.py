@@ -56,8 +56,8 @@ figures are those of both together, and only the ratios tell something of the se
 {plan.rounds} rounds; in each, every server is started anew for each number of clients, one server after
 the other; the figures are medians of the rounds. CPU time is that of the server and all its children
 (wait4(2), after SIGTERM), its start included, divided by the connections. All servers have a backlog of
-4096, and all programs were copied once, as an installation does. Ours write their log to a file as they do by default (two lines a client); with `-q` they log
-warnings only. The C programs are in [scripts/bench](../../scripts/bench), and log nothing.
+4096, and all programs were copied once, as an installation does. Ours write their log to a file as they
+do by default (two lines a client); with `-q` they log warnings only. The C programs are in [scripts/bench](../../scripts/bench), and log nothing.
 Prefork: {WORKERS} children on both sides. Idle clients ({held}) have connected and said nothing; then each
 sends a line and reads it back.
 """
