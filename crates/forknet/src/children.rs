@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use log::{debug, info, warn};
 use nix::sys::signal::{Signal, kill};
@@ -26,19 +26,6 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A worker that fails sooner than this after its start has failed at it.
 const TOO_YOUNG: Duration = Duration::from_millis(200);
 
-/// One child process and its client.
-#[derive(Debug)]
-struct Child {
-    /// None for a prefork worker, whose clients come and go: its slot tells.
-    peer: Option<Peer>,
-    since: Instant,
-    progress: Progress,
-    /// Tells a datagram's request from another of the same peer; 0 for streams.
-    request: u64,
-    /// The same request, come again while it was answered.
-    again: Option<Held>,
-}
-
 /// A datagram that waits for the end of a child, and the number of the listener it came to.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -46,10 +33,12 @@ pub(crate) struct Held {
     pub(crate) datagram: Datagram,
 }
 
-/// All children that have not been reaped.
+/// All children that have not been reaped; the scoreboard has a line for each.
 #[derive(Debug)]
 pub(crate) struct Children {
-    table: HashMap<Pid, Child>,
+    count: usize,
+    /// Requests that came again while a child, by its process id, answered the first.
+    held: HashMap<i32, Held>,
     /// Held requests that have turned out to be new ones.
     renewed: Vec<Held>,
     /// Requests whose children have ended, and when they were complete: they may have come again
@@ -67,7 +56,8 @@ pub(crate) struct Children {
 impl Children {
     pub(crate) fn new(options: &ServerOptions, reaper: Reaper) -> Result<Children> {
         Ok(Children {
-            table: HashMap::new(),
+            count: 0,
+            held: HashMap::new(),
             renewed: Vec::new(),
             answered: VecDeque::new(),
             strangers: Vec::new(),
@@ -83,7 +73,7 @@ impl Children {
     /// complete and that only lingers gives way then.
     pub(crate) fn admit(&mut self, peer: Peer) -> std::result::Result<Progress, Refusal> {
         if let Err(refusal) = self.limits.admit(peer) {
-            let is_its = |child: &Child| child.peer.and_then(|p| p.ip()) == peer.ip();
+            let is_its = |child: Progress| child.client().and_then(|p| p.ip()) == peer.ip();
             let makes_room = matches!(refusal, Refusal::PerAddress(_))
                 && (self.end_lingering(is_its) || self.forget_zombies());
             if !makes_room {
@@ -105,7 +95,7 @@ impl Children {
 
     /// True when the next client has to wait for one that is served now.
     pub(crate) fn has_no_place(&mut self) -> bool {
-        self.is_full() && !self.table.values().any(|child| child.progress.is_lingering())
+        self.is_full() && !self.board.processes().any(|(_, child)| child.is_lingering())
     }
 
     /// A line on the scoreboard for a prefork worker.
@@ -131,27 +121,28 @@ impl Children {
     /// Ends the child that lingers longest after its work is complete, among those that are meant,
     /// and reaps it at once. SIGCHLD is blocked here: when it is let in, the reaper finds this child
     /// gone already.
-    fn end_lingering(&mut self, is_meant: impl Fn(&Child) -> bool) -> bool {
-        let lingers = |child: &Child| child.progress.is_lingering() && is_meant(child);
-        let lingering = self.table.iter().filter(|(_, child)| lingers(child));
-        let Some(pid) = lingering.min_by_key(|(_, child)| child.since).map(|(pid, _)| *pid) else {
+    fn end_lingering(&mut self, is_meant: impl Fn(Progress) -> bool) -> bool {
+        let board = &self.board;
+        let lingering = board.processes().filter(|(_, c)| c.is_lingering() && is_meant(*c));
+        let Some((pid, child)) = lingering.max_by_key(|(_, child)| board.age(*child)) else {
             return false;
         };
-        if let Err(errno) = kill(pid, Signal::SIGKILL).and_then(|()| waitpid(pid, None)) {
+        let process = Pid::from_raw(pid);
+        if let Err(errno) = kill(process, Signal::SIGKILL).and_then(|()| waitpid(process, None)) {
             warn!("end of lingering {pid}: {}", strerror(errno));
         }
-        let Some(child) = self.table.remove(&pid) else { return false };
-        if let Some(peer) = child.peer {
+        if let Some(peer) = child.client() {
             info!("client {peer} end: pid {pid}, complete, gave way to another");
         }
-        self.leaves(&child);
+        self.held.remove(&pid);
+        self.leaves(child);
         true
     }
 
     /// SIGTERM to the children whose work is complete and that only linger.
     pub(crate) fn dismiss_lingering(&self) {
-        for (pid, _) in self.table.iter().filter(|(_, child)| child.progress.is_lingering()) {
-            let _ended_just_now = kill(*pid, Signal::SIGTERM);
+        for (pid, _) in self.board.processes().filter(|(_, child)| child.is_lingering()) {
+            let _ended_just_now = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
     }
 
@@ -162,24 +153,25 @@ impl Children {
     }
 
     /// The place of a child that has ended, and of the client it had.
-    fn leaves(&mut self, child: &Child) {
-        if let Some(peer) = child.peer.or_else(|| child.progress.client()) {
+    fn leaves(&mut self, child: Progress) {
+        if let Some(peer) = child.client() {
             self.limits.leave(peer);
         }
-        self.board.give_back(child.progress);
+        self.board.give_back(child);
+        self.count -= 1;
     }
 
     /// A child was forked.
     pub(crate) fn add(&mut self, pid: Pid, peer: Peer, progress: Progress, request: u64) {
         info!("client {peer} start: pid {pid}");
-        let since = Instant::now();
-        self.table.insert(pid, Child { peer: Some(peer), since, progress, request, again: None });
+        self.board.forked(progress, pid.as_raw(), Some(peer), request);
+        self.count += 1;
     }
 
     /// A prefork worker was forked.
     pub(crate) fn add_worker(&mut self, pid: Pid, progress: Progress) {
-        let since = Instant::now();
-        self.table.insert(pid, Child { peer: None, since, progress, request: 0, again: None });
+        self.board.forked(progress, pid.as_raw(), None, 0);
+        self.count += 1;
     }
 
     /// Gives a request back unless it is being answered already.
@@ -193,12 +185,14 @@ impl Children {
         if self.answered.iter().any(|&(p, r, done)| (p, r) == (peer, request) && came < done) {
             return None;
         }
-        let answers_it = |child: &&mut Child| {
-            (child.peer, child.request) == (Some(peer), request)
-                && child.progress.done_at().is_none_or(|done| came < done)
+        let answers_it = |child: Progress| {
+            (child.client(), child.request()) == (Some(peer), request)
+                && child.done_at().is_none_or(|done| came < done)
         };
-        let Some(child) = self.table.values_mut().find(answers_it) else { return Some(held) };
-        child.again = Some(held);
+        let Some((pid, _)) = self.board.processes().find(|(_, child)| answers_it(*child)) else {
+            return Some(held);
+        };
+        self.held.insert(pid, held);
         None
     }
 
@@ -213,11 +207,11 @@ impl Children {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.count == 0
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.table.len()
+        self.count
     }
 
     /// Logs what the reaper has found and frees the clients' places; true if somebody had ended.
@@ -231,19 +225,19 @@ impl Children {
     }
 
     fn has_ended(&mut self, ended: Ended) {
-        let Some(child) = self.table.remove(&Pid::from_raw(ended.pid)) else {
+        let Some(child) = self.board.of(ended.pid) else {
             return self.strangers.push(ended);
         };
-        log_end(ended, &child);
-        let is_idle = child.client().is_none();
-        self.failed_worker |= is_idle && ended.status != 0 && child.since.elapsed() < TOO_YOUNG;
-        self.leaves(&child);
-        if let (Some(peer), Some(done)) = (child.peer, child.progress.done_at()) {
-            let again = child.again.filter(|held| held.datagram.arrived >= done);
-            self.renewed.extend(again);
+        let age = self.board.age(child);
+        log_end(ended, child, age);
+        self.failed_worker |= child.client().is_none() && ended.status != 0 && age < TOO_YOUNG;
+        let again = if self.held.is_empty() { None } else { self.held.remove(&ended.pid) };
+        if let (Some(peer), Some(done)) = (child.client(), child.done_at()) {
+            self.renewed.extend(again.filter(|held| held.datagram.arrived >= done));
             self.answered.truncate(MAX_ENDED - 1);
-            self.answered.push_front((peer, child.request, done));
+            self.answered.push_front((peer, child.request(), done));
         }
+        self.leaves(child);
     }
 
     /// The children that have ended and serve no client.
@@ -271,20 +265,18 @@ impl Children {
             return false;
         }
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        let alive = |pid: &Pid| waitid(Id::Pid(*pid), flags) == Ok(WaitStatus::StillAlive);
-        let ended: Vec<Pid> = self.table.keys().copied().filter(|pid| !alive(pid)).collect();
-        for pid in &ended {
-            if let Some(child) = self.table.remove(pid) {
-                self.leaves(&child);
-            }
+        let alive = |pid| waitid(Id::Pid(Pid::from_raw(pid)), flags) == Ok(WaitStatus::StillAlive);
+        let ended: Vec<_> = self.board.processes().filter(|(pid, _)| !alive(*pid)).collect();
+        for (_, child) in &ended {
+            self.leaves(*child);
         }
         !ended.is_empty()
     }
 
     /// Sends a signal to every child.
     pub(crate) fn signal(&self, signal: Signal) {
-        for pid in self.table.keys() {
-            if let Err(errno) = kill(*pid, signal) {
+        for (pid, _) in self.board.processes() {
+            if let Err(errno) = kill(Pid::from_raw(pid), signal) {
                 warn!("kill {pid} with {signal}: {}", strerror(errno));
             }
         }
@@ -297,36 +289,30 @@ impl Children {
 
     /// How many of the children have a client: all but idle prefork workers.
     pub(crate) fn clients(&self) -> usize {
-        self.table.values().filter(|child| child.client().is_some()).count()
+        self.board.processes().filter(|(_, child)| child.client().is_some()).count()
     }
 
     /// SIGUSR1: the children into the log.
     pub(crate) fn log(&self) {
-        for (pid, child) in &self.table {
-            let (received, sent) = child.progress.octets();
+        for (pid, child) in self.board.processes() {
+            let (received, sent) = child.octets();
             let did = format!("pid {pid}: {received} in, {sent} out");
-            match (child.client(), child.peer) {
-                (Some(peer), Some(_)) => {
-                    info!("client {peer} {did}, for {} s", child.since.elapsed().as_secs());
+            match child.client() {
+                Some(peer) if child.is_workers() => info!("client {peer} {did}"),
+                Some(peer) => {
+                    info!("client {peer} {did}, for {} s", self.board.age(child).as_secs());
                 }
-                (Some(peer), None) => info!("client {peer} {did}"),
-                (None, _) => info!("worker idle, pid {pid}"),
+                None => info!("worker idle, pid {pid}"),
             }
         }
     }
 }
 
-impl Child {
-    fn client(&self) -> Option<Peer> {
-        self.peer.or_else(|| self.progress.client())
-    }
-}
-
-fn log_end(ended: Ended, child: &Child) {
-    let (pid, since) = (ended.pid, child.since.elapsed());
+fn log_end(ended: Ended, child: Progress, age: Duration) {
+    let pid = ended.pid;
     let Some(peer) = child.client() else { return log_worker_end(ended) };
-    let did = account(child.progress, since);
-    if ended.well() || child.progress.is_lingering() {
+    let did = account(child, age);
+    if ended.well() || child.is_lingering() {
         info!("client {peer} end: pid {pid}, {ended}, {did}");
     } else {
         warn!("client {peer} end: pid {pid}, {ended}, {did}");

@@ -1,12 +1,12 @@
 //! A page or two of memory that parent and children share: a child writes what it has done, the
 //! parent reads it when it logs. Nobody waits for anybody.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicBool, AtomicI32, AtomicU64, AtomicUsize,
     Ordering::{Relaxed, SeqCst},
 };
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::accept::Peer;
 use crate::error::{Error, Result};
@@ -21,21 +21,30 @@ struct Slot {
     /// When the work was complete, in nanoseconds since 1970; 0 before that.
     done: AtomicU64,
     lingers: AtomicBool,
-    /// Whom a prefork worker serves: address, then what [`Progress::serves`] puts beside the port.
+    /// A prefork worker's, whose clients come and go.
+    is_workers: AtomicBool,
+    /// Whom the process serves: address, then what [`Progress::serves`] puts beside the port.
     address: [AtomicU64; 2],
     client: AtomicU64,
+    /// When the process was forked, in nanoseconds since the server's start.
+    since: AtomicU64,
+    /// Tells a datagram's request from another of the same peer; 0 for streams.
+    request: AtomicU64,
+    /// The number of the next free line, and one more; 0 at the end.
+    next_free: AtomicUsize,
 }
 
 // SAFETY: all fields are atomic, and zero is a slot of nobody.
 unsafe impl Shared for Slot {}
 
-/// What a worker's slot holds beside the port: it serves a client of this kind.
-const ON_THE_NETWORK: u64 = 1 << 32;
-const ON_THIS_MACHINE: u64 = 2 << 32;
+/// What a slot holds beside the port and, above them, an IPv6 address's scope.
+const ON_THE_NETWORK: u64 = 1 << 16;
+const ON_THIS_MACHINE: u64 = 2 << 16;
+const KIND: u64 = 3 << 16;
 
 /// What one client's process reports to the parent.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress(&'static Slot);
+pub struct Progress(&'static Slot, usize);
 
 impl Progress {
     /// Counts octets that came from the client.
@@ -78,9 +87,23 @@ impl Progress {
         (self.0.received.load(Relaxed), self.0.sent.load(Relaxed))
     }
 
-    /// A prefork worker begins with a client.
+    /// True for the line of a prefork worker.
+    pub(crate) fn is_workers(self) -> bool {
+        self.0.is_workers.load(Relaxed)
+    }
+
+    /// What tells this request from another of the same peer.
+    pub(crate) fn request(self) -> u64 {
+        self.0.request.load(Relaxed)
+    }
+
+    /// The process begins with a client.
     pub(crate) fn serves(self, peer: Peer) {
         self.reset();
+        self.is_of(peer);
+    }
+
+    fn is_of(self, peer: Peer) {
         let Peer::Ip(address) = peer else {
             return self.0.client.store(ON_THIS_MACHINE, Relaxed);
         };
@@ -92,24 +115,30 @@ impl Progress {
         self.0.address.iter().zip([(bits >> 64) as u64, bits as u64]).for_each(|(half, bits)| {
             half.store(bits, Relaxed);
         });
-        self.0.client.store(ON_THE_NETWORK | u64::from(address.port()), Relaxed);
+        let scope = if let SocketAddr::V6(v6) = address { v6.scope_id() } else { 0 };
+        let port = u64::from(address.port());
+        self.0.client.store(u64::from(scope) << 32 | ON_THE_NETWORK | port, Relaxed);
     }
 
-    /// A prefork worker has ended with its client.
+    /// The process has ended with its client.
     pub(crate) fn serves_nobody(self) {
         self.0.client.store(0, Relaxed);
     }
 
-    /// Whom a prefork worker serves.
+    /// Whom the process serves.
     pub(crate) fn client(self) -> Option<Peer> {
         let client = self.0.client.load(Relaxed);
         let [high, low] =
             [0, 1].map(|i| self.0.address.get(i).map_or(0, |half| half.load(Relaxed)));
-        match client & !0xffff {
+        match client & KIND {
             0 => None,
             ON_THE_NETWORK => {
-                let ip = Ipv6Addr::from(u128::from(high) << 64 | u128::from(low)).to_canonical();
-                Some(Peer::Ip(SocketAddr::new(ip, client as u16)))
+                let (ip, port) = (Ipv6Addr::from(u128::from(high) << 64 | u128::from(low)), client);
+                let v6 = SocketAddrV6::new(ip, port as u16, 0, (client >> 32) as u32);
+                Some(Peer::Ip(match ip.to_canonical() {
+                    v4 @ IpAddr::V4(_) => SocketAddr::new(v4, port as u16),
+                    IpAddr::V6(_) => SocketAddr::V6(v6),
+                }))
             }
             _ => Some(Peer::Unix),
         }
@@ -125,7 +154,7 @@ impl Progress {
 
     /// For a process that has no parent to report to.
     pub(crate) fn unshared() -> Progress {
-        Progress(Box::leak(Box::default()))
+        Progress(Box::leak(Box::default()), 0)
     }
 }
 
@@ -180,47 +209,98 @@ impl Board {
     }
 }
 
-/// All slots. Freed ones are used again, latest first, so that few pages are ever touched.
+/// All slots, and whose process each is. Freed ones are used again, latest first, so that few pages
+/// are ever touched; and they lie in shared memory with all that changes for each client, because
+/// after a fork that is no page to copy.
 #[derive(Debug)]
 pub(crate) struct Scoreboard {
     slots: &'static [Slot],
+    /// The process of each slot; 0 for none.
+    pids: &'static [AtomicI32],
     fresh: usize,
-    freed: Vec<Progress>,
+    /// The number of the first free slot below `fresh`, and one more; 0 for none.
+    free: usize,
+    epoch: Instant,
 }
 
 impl Scoreboard {
     /// Shared memory for as many clients.
     pub(crate) fn new(clients: usize) -> Result<Scoreboard> {
-        Ok(Scoreboard { slots: shared::zeroed(clients)?, fresh: 0, freed: Vec::new() })
+        let (slots, pids) = (shared::zeroed(clients)?, shared::zeroed(clients)?);
+        Ok(Scoreboard { slots, pids, fresh: 0, free: 0, epoch: Instant::now() })
     }
 
     /// How many of the first `lines` belong to prefork workers that have a client. A worker must not
     /// go by its own copy of `fresh`: that was made before the later ones of its like.
     pub(crate) fn busy(&self, lines: usize) -> usize {
         let slots = self.slots.iter().take(lines);
-        slots.filter(|slot| Progress(slot).client().is_some()).count()
+        slots.filter(|slot| Progress(slot, 0).client().is_some()).count()
     }
 
     /// True when every line is taken.
     pub(crate) fn is_full(&self) -> bool {
-        self.freed.is_empty() && self.fresh == self.slots.len()
+        self.free == 0 && self.fresh == self.slots.len()
     }
 
     /// A zeroed line, or `None` when all are taken.
     pub(crate) fn take(&mut self) -> Option<Progress> {
-        if let Some(freed) = self.freed.pop() {
-            freed.reset();
-            return Some(freed);
+        let number = if self.free > 0 { self.free - 1 } else { self.fresh };
+        let slot = self.slots.get(number)?;
+        if self.free > 0 {
+            self.free = slot.next_free.load(Relaxed);
+        } else {
+            self.fresh += 1;
         }
-        let slot = self.slots.get(self.fresh)?;
-        self.fresh += 1;
-        Some(Progress(slot))
+        let progress = Progress(slot, number);
+        progress.reset();
+        Some(progress)
+    }
+
+    /// The process of a line was forked, for this client, or for one after the other.
+    pub(crate) fn forked(&self, progress: Progress, pid: i32, peer: Option<Peer>, request: u64) {
+        let Progress(slot, number) = progress;
+        let since = u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        slot.since.store(since, Relaxed);
+        slot.request.store(request, Relaxed);
+        slot.is_workers.store(peer.is_none(), Relaxed);
+        if let Some(peer) = peer {
+            progress.is_of(peer);
+        }
+        if let Some(place) = self.pids.get(number) {
+            place.store(pid, Relaxed);
+        }
+    }
+
+    /// The line of a process.
+    pub(crate) fn of(&self, pid: i32) -> Option<Progress> {
+        let number = self.pids.iter().take(self.fresh).position(|p| p.load(Relaxed) == pid)?;
+        self.slots.get(number).map(|slot| Progress(slot, number))
+    }
+
+    /// All processes, and their lines.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = (i32, Progress)> + use<> {
+        let lines = self.pids.iter().zip(self.slots).take(self.fresh).enumerate();
+        let each = |(n, (pid, slot)): (usize, (&'static AtomicI32, &'static Slot))| {
+            (pid.load(Relaxed), Progress(slot, n))
+        };
+        lines.map(each).filter(|(pid, _)| *pid != 0)
+    }
+
+    /// How long ago the process of a line was forked.
+    pub(crate) fn age(&self, progress: Progress) -> Duration {
+        let since = Duration::from_nanos(progress.0.since.load(Relaxed));
+        self.epoch.elapsed().saturating_sub(since)
     }
 
     /// The client's process has ended, or was killed with a client whom nobody serves now.
     pub(crate) fn give_back(&mut self, progress: Progress) {
+        let Progress(slot, number) = progress;
         progress.serves_nobody();
-        self.freed.push(progress);
+        if let Some(place) = self.pids.get(number) {
+            place.store(0, Relaxed);
+        }
+        slot.next_free.store(self.free, Relaxed);
+        self.free = number + 1;
     }
 }
 
@@ -251,7 +331,7 @@ mod tests {
     fn a_worker_tells_whom_it_serves() {
         let slot = Scoreboard::new(1).unwrap().take().unwrap();
         assert_eq!(slot.client(), None);
-        for text in ["127.0.0.1:0", "10.1.2.3:65535", "[2001:db8::7]:25"] {
+        for text in ["127.0.0.1:0", "10.1.2.3:65535", "[2001:db8::7]:25", "[fe80::1%7]:25"] {
             let peer = Peer::Ip(text.parse().unwrap());
             slot.serves(peer);
             assert_eq!(slot.client(), Some(peer));
@@ -266,7 +346,8 @@ mod tests {
     fn a_copy_made_before_the_others_counts_them_too() {
         let mut board = Scoreboard::new(3).unwrap();
         let mine = board.take().unwrap();
-        let early = Scoreboard { slots: board.slots, freed: Vec::new(), fresh: board.fresh };
+        let Scoreboard { slots, pids, epoch, fresh, free } = board;
+        let early = Scoreboard { slots, pids, epoch, fresh, free };
         for line in [mine, board.take().unwrap(), board.take().unwrap()] {
             line.serves(Peer::Unix);
         }

@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// Zero bytes are a valid value, and every field is atomic, so that all processes may write.
 pub(crate) unsafe trait Shared: Sync + 'static {}
 
+// SAFETY: atomic, and zero is a number.
+unsafe impl Shared for std::sync::atomic::AtomicI32 {}
+
 /// `count` zeroed values, for this process and all its children to come. Pages are taken only as
 /// they are used. Never freed.
 pub(crate) fn zeroed<T: Shared>(count: usize) -> Result<&'static [T]> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,12 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// All clients that are served by threads of this process.
 #[derive(Debug, Default)]
-pub(crate) struct Threads(Mutex<Table>);
+pub(crate) struct Threads {
+    table: Mutex<Table>,
+    /// There was a client. Until then the lock is left alone: other models fork, and what their parent
+    /// writes to has to be copied.
+    is_used: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Table {
@@ -43,11 +49,12 @@ struct Entry {
 impl Threads {
     /// A panic while the table is locked is not possible; one that was would not spoil it.
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A client that a thread is about to serve; gives its number.
     pub(crate) fn add(&self, peer: Peer, progress: Progress, socket: RawFd) -> u64 {
+        self.is_used.store(true, Relaxed);
         let mut table = self.table();
         let number = table.next;
         table.next += 1;
@@ -68,6 +75,9 @@ impl Threads {
     /// and go it looks by itself, which is cheaper than to be woken by each thread that ends; unless
     /// a client waits for a place.
     pub(crate) fn look_again(&self, is_urgent: bool) -> Option<Duration> {
+        if !self.is_used.load(Relaxed) {
+            return None;
+        }
         let mut table = self.table();
         table.looks = table.comes_and_goes && !is_urgent;
         let now = !table.looks && !table.ended.is_empty();
@@ -76,13 +86,16 @@ impl Threads {
 
     /// Those that have ended since the last call.
     pub(crate) fn ended(&self) -> Vec<(Peer, Progress)> {
+        if !self.is_used.load(Relaxed) {
+            return Vec::new();
+        }
         let mut table = self.table();
         table.comes_and_goes = !table.ended.is_empty();
         std::mem::take(&mut table.ended)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.table().clients.len()
+        if self.is_used.load(Relaxed) { self.table().clients.len() } else { 0 }
     }
 
     /// shutdown(2) of every client's socket: each session reads end of file, and ends.
