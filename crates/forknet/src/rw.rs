@@ -25,11 +25,10 @@ const LINGER_OCTETS: usize = 1 << 20;
 /// A pipe that poll(2) calls writable takes this much without blocking (PIPE_BUF).
 const PIPE_BUF: usize = 4096;
 
-/// The first waits of a child for its client look at no clock, if the client comes within so many
-/// milliseconds. A child's pages are mapped anew as it comes to them, and the clients of short
-/// sessions are answered before those of the clock are needed.
-const SOON: u8 = 5;
-const SHORT_WAITS: u8 = 8;
+/// The first waits of a child for its client look at no clock; the kernel bounds each of them. A
+/// child's pages are mapped anew as it comes to them, and the clients of short sessions are answered
+/// before those of the clock are needed.
+const WITHOUT_CLOCK: u8 = 2;
 
 /// A client's connection: blocking, unbuffered, `Read` and `Write`.
 ///
@@ -47,8 +46,8 @@ pub struct Connection {
     idle: Duration,
     turn: Turn,
     session: Session,
-    /// So many waits may be short ones yet.
-    short_waits: u8,
+    /// So many waits need no clock yet.
+    without_clock: u8,
     progress: Progress,
     ended: bool,
     attention: Option<Attention>,
@@ -133,7 +132,7 @@ impl Connection {
             idle,
             turn: Turn { reading: true, since: None, octets: 0 },
             session: Session { deadline, since: None, octets: 0 },
-            short_waits: 0,
+            without_clock: 0,
             progress,
             ended: false,
             attention: None,
@@ -156,9 +155,9 @@ impl Connection {
         self.attention = attention;
     }
 
-    /// In a child of its own: the first waits may be short ones.
+    /// In a child of its own: the first waits need no clock.
     pub(crate) fn answer_soon(&mut self) {
-        self.short_waits = SHORT_WAITS;
+        self.without_clock = if self.receive_limit.is_zero() { 0 } else { WITHOUT_CLOCK };
     }
 
     /// Gives back what [`Connection::attend`] was given.
@@ -169,6 +168,7 @@ impl Connection {
     /// Changes the idle limit.
     pub fn set_idle(&mut self, idle: Duration) {
         self.idle = idle;
+        self.without_clock = 0;
     }
 
     /// Says that nothing more will be sent: the other side reads end of file (half-close).
@@ -207,6 +207,7 @@ impl Connection {
         }
         lines::write_out();
         self.attention = None;
+        self.without_clock = 0;
         self.turn = Turn { reading: true, since: None, octets: 0 };
         self.session.deadline = Duration::MAX;
         let until = Instant::now() + LINGER;
@@ -280,10 +281,11 @@ impl Connection {
 
     /// recv(2) that waits by itself: with nothing else to attend to, one system call is enough.
     fn receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.short_waits > 0 {
-            self.short_waits -= 1;
-            match self.receive_soon(buf) {
-                Err(Errno::EAGAIN | Errno::EINTR) => {}
+        if self.without_clock > 0 {
+            self.without_clock -= 1;
+            match recv(self.input.as_raw_fd(), buf, MsgFlags::empty()) {
+                Err(Errno::EAGAIN) => return Err(timed_out()), // SO_RCVTIMEO is the idle limit
+                Err(Errno::EINTR) => {}
                 answer => return Ok(answer?),
             }
         }
@@ -310,17 +312,6 @@ impl Connection {
             }
             answer => Ok(answer?), // EAGAIN: a superserver has left the socket non-blocking
         }
-    }
-
-    /// recv(2) now or very soon, or EAGAIN.
-    fn receive_soon(&self, buf: &mut [u8]) -> nix::Result<usize> {
-        let fd = self.input.as_raw_fd();
-        match recv(fd, buf, MsgFlags::MSG_DONTWAIT) {
-            Err(Errno::EAGAIN) => {}
-            answer => return answer,
-        }
-        poll(&mut [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)], SOON)?;
-        recv(fd, buf, MsgFlags::MSG_DONTWAIT)
     }
 
     fn try_write(&mut self, buf: &[u8]) -> io::Result<usize> {
