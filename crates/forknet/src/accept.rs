@@ -1,6 +1,6 @@
 //! accept, and what its errors mean.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -76,6 +76,38 @@ pub(crate) struct Accepted {
     pub(crate) peer: Peer,
     /// SO_RCVTIMEO as the listener gave it on; zero where it did not.
     pub(crate) receive_limit: Duration,
+    /// What the peer is called.
+    pub(crate) name: Name,
+}
+
+/// The text of a [`Peer`], without memory of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name {
+    /// Enough for an IPv6 address with scope and port.
+    octets: [u8; 63],
+    length: u8,
+}
+
+impl Name {
+    pub(crate) fn of(peer: Peer) -> Name {
+        let mut name = Name { octets: [0; 63], length: 0 };
+        let _it_is_long_enough = write!(name, "{peer}");
+        name
+    }
+
+    pub(crate) fn chars(&self) -> impl Iterator<Item = char> + '_ {
+        self.octets.iter().take(self.length.into()).copied().map(char::from)
+    }
+}
+
+impl Write for Name {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for octet in text.bytes() {
+            *self.octets.get_mut(usize::from(self.length)).ok_or(fmt::Error)? = octet;
+            self.length += 1;
+        }
+        Ok(())
+    }
 }
 
 /// accept4(2): the connected socket, closed on exec, and the peer's address from the call itself:
@@ -136,6 +168,14 @@ pub(crate) fn verdict(errno: Errno) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_name_of_a_peer_is_whole() {
+        let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535";
+        let name = Name::of(Peer::Ip(longest.parse().unwrap()));
+        assert_eq!(name.chars().collect::<String>(), longest);
+        assert_eq!(Name::of(Peer::Unix).chars().collect::<String>(), "unix");
+    }
 
     #[test]
     fn a_mapped_address_is_plain_ipv4() {

@@ -17,6 +17,7 @@ use crate::options::ServerOptions;
 use crate::reaper::{self, Ended, Reaper};
 use crate::recvfrom::Datagram;
 use crate::scoreboard::{Progress, Scoreboard};
+use crate::shared;
 
 /// How many ended transfers are remembered while requests wait to be read.
 const MAX_ENDED: usize = 64;
@@ -55,6 +56,8 @@ pub(crate) struct Children {
 
 impl Children {
     pub(crate) fn new(options: &ServerOptions, reaper: Reaper) -> Result<Children> {
+        let clients = options.max_clients;
+        shared::reserve(Scoreboard::room(clients) + Limits::room(clients) + shared::SPARE)?;
         Ok(Children {
             count: 0,
             held: HashMap::new(),

@@ -49,6 +49,10 @@ pub(crate) fn has_one_task() -> bool {
 
 /// The child's whole life: `life` gives the exit code, a panic ends here, and the parent's `Drop`s
 /// and buffers, which this process has copies of, are left alone.
+///
+/// Never inlined: a session's buffers would lie in the frame of the parent's loop, and that be spread
+/// over pages which have to be copied after each fork.
+#[inline(never)]
 pub(crate) fn child(life: impl FnOnce() -> i32) -> ! {
     exit_now(contain(life))
 }

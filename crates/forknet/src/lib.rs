@@ -61,6 +61,7 @@ mod scoreboard;
 mod server;
 mod shared;
 mod signals;
+mod sigstack;
 mod syslog;
 mod systemd;
 mod tally;

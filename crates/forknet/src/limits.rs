@@ -106,6 +106,11 @@ pub(crate) struct Account {
 // SAFETY: two atomics, zero is an account of nobody.
 unsafe impl Shared for Account {}
 
+/// How many accounts there are.
+fn accounts(clients: usize) -> usize {
+    clients.saturating_mul(4).max(MIN_ACCOUNTS).next_power_of_two()
+}
+
 /// The limits for each address: an IPv4 address, or an IPv6 network of 64 bits, since whoever has
 /// one address of that has them all. Clients without an address are not limited.
 #[derive(Debug)]
@@ -118,8 +123,13 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// Octets of shared memory that the accounts take.
+    pub(crate) fn room(clients: usize) -> usize {
+        shared::room_of::<Account>(accounts(clients))
+    }
+
     pub(crate) fn new(options: &ServerOptions) -> Result<Limits> {
-        let size = options.max_clients.saturating_mul(4).max(MIN_ACCOUNTS).next_power_of_two();
+        let size = accounts(options.max_clients);
         Ok(Limits {
             max_per_ip: options.max_per_ip as u64,
             rate: options.rate,

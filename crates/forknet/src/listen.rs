@@ -14,7 +14,7 @@ use nix::sys::socket::{
     getsockname, getsockopt, listen, setsockopt, socket, sockopt,
 };
 
-use crate::accept::{Accepted, accept};
+use crate::accept::{Accepted, Name, accept};
 use crate::attention::stop_listening;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result, reason};
@@ -116,7 +116,8 @@ impl Listener {
     /// The next connection.
     pub(crate) fn accept(&self) -> nix::Result<Accepted> {
         let (conn, peer) = accept(self)?;
-        Ok(Accepted { conn, peer, receive_limit: self.receive_limit })
+        let (name, receive_limit) = (Name::of(peer), self.receive_limit);
+        Ok(Accepted { conn, peer, receive_limit, name })
     }
 
     /// Another descriptor of the same socket, for a thread; the file stays with this one.

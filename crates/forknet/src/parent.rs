@@ -106,6 +106,7 @@ impl Parent {
         }
         server.signals.handle(server.reaper)?;
         let children = Children::new(&server.options, server.reaper)?;
+        server.signals.put_handlers_aside()?;
         let shutdown = server.end_idle_on_shutdown.then(EventFd::new).transpose();
         let shutdown = shutdown.map_err(Error::os("eventfd"))?;
         let idle = server.options.inetd.then_some(server.options.timeout);
@@ -325,7 +326,7 @@ impl Parent {
 
     /// A client's session, as a model sets it up.
     pub(crate) fn client(&self, accepted: Accepted, progress: Progress) -> Client {
-        let Accepted { conn, peer, receive_limit } = accepted;
+        let Accepted { conn, peer, receive_limit, name } = accepted;
         let patience = patience(&self.options);
         let mut conn = match receive_limit {
             Duration::ZERO => Connection::socket(conn, patience, progress),
@@ -337,7 +338,9 @@ impl Parent {
         }
         let title = match self.options.model {
             Model::Thread => Title::none(), // the process serves others too
-            Model::Fork | Model::Prefork | Model::Iterative => self.titles.client(peer),
+            Model::Fork | Model::Prefork | Model::Iterative => {
+                self.titles.client_named(peer, &name)
+            }
         };
         Client { conn, peer, transcript: Transcript::of(self.transcript.clone(), peer), title }
     }

@@ -224,6 +224,11 @@ pub(crate) struct Scoreboard {
 }
 
 impl Scoreboard {
+    /// Octets of shared memory that it takes.
+    pub(crate) fn room(clients: usize) -> usize {
+        shared::room_of::<Slot>(clients) + shared::room_of::<AtomicI32>(clients)
+    }
+
     /// Shared memory for as many clients.
     pub(crate) fn new(clients: usize) -> Result<Scoreboard> {
         let (slots, pids) = (shared::zeroed(clients)?, shared::zeroed(clients)?);

@@ -16,6 +16,7 @@ use signal_hook::low_level::register;
 use crate::error::{Error, Result};
 use crate::lines;
 use crate::reaper::Reaper;
+use crate::sigstack;
 
 /// The signals that the parent knows; a child gets their default dispositions back.
 const OURS: [Signal; 5] =
@@ -41,6 +42,8 @@ pub(crate) struct Signals {
     old: SigSet,
     /// While waiting: the old mask without our signals.
     open: SigSet,
+    /// SIG_DFL, made once for all children.
+    default: SigAction,
 }
 
 impl Signals {
@@ -54,7 +57,8 @@ impl Signals {
         let old = *AT_START.get_or_init(|| old);
         let mut open = old;
         OURS.into_iter().for_each(|signal| open.remove(signal));
-        Ok(Signals { old, open })
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        Ok(Signals { old, open, default })
     }
 
     /// Registers the handlers; none can run before [`Signals::wait`].
@@ -63,6 +67,11 @@ impl Signals {
             disposition(signal, SigHandler::SigDfl).map_err(Error::os("sigaction"))?;
         }
         handlers(reaper).map_err(Error::io("sigaction"))
+    }
+
+    /// Lets the handlers run on a stack that no child has to have a copy of.
+    pub(crate) fn put_handlers_aside(&self) -> Result<()> {
+        sigstack::put_aside(&OURS)
     }
 
     /// The old mask back, for a process that serves nobody or only one client.
@@ -113,7 +122,8 @@ impl Signals {
     /// pending meets no handler of the parent's.
     pub(crate) fn restore(&self) -> nix::Result<()> {
         for signal in OURS {
-            disposition(signal, SigHandler::SigDfl)?;
+            // SAFETY: the default runs no code of ours; the handler is never called again.
+            unsafe { sigaction(signal, &self.default) }?;
         }
         self.release()
     }

@@ -14,7 +14,7 @@ use std::fmt::{self, Display, Write};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use crate::accept::Peer;
+use crate::accept::{Name, Peer};
 use crate::fork::has_one_task;
 use crate::listen::Listener;
 use crate::transcript::printable;
@@ -83,7 +83,19 @@ impl Titles {
 
     /// `NAME: PEER`: from now on this process serves one client.
     pub(crate) fn client(self, peer: Peer) -> Title {
-        self.show(peer);
+        self.client_named(peer, &Name::of(peer))
+    }
+
+    /// As [`Titles::client`], with the name formatted by the parent: a child maps anew each part of the
+    /// program that it comes to, and need not come to the formatting of numbers for this.
+    pub(crate) fn client_named(self, peer: Peer, name: &Name) -> Title {
+        if let Some(space) = self.space {
+            space.compose(|pen| {
+                pen.write_str(self.name)?;
+                pen.write_str(": ")?;
+                name.chars().try_for_each(|c| pen.write_char(c))
+            });
+        }
         Title(Some((self, peer)))
     }
 
@@ -183,8 +195,12 @@ impl Space {
     }
 
     fn show(self, text: fmt::Arguments<'_>) {
+        self.compose(|pen| pen.write_fmt(text));
+    }
+
+    fn compose(self, text: impl FnOnce(&mut Pen) -> fmt::Result) {
         let mut pen = Pen { space: self, at: 0 };
-        let _cut_where_the_space_ends = pen.write_fmt(text);
+        let _cut_where_the_space_ends = text(&mut pen);
         let end = pen.at;
         self.put(end, 0);
         if end + 1 < self.arguments {
