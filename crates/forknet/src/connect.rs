@@ -16,7 +16,8 @@ use nix::sys::time::TimeVal;
 
 use crate::error::{Error, Result};
 use crate::nss::built_in_services_only;
-use crate::rw::{Connection, Patience};
+use crate::patience::Patience;
+use crate::rw::Connection;
 use crate::scoreboard::Progress;
 use crate::unix::UnixName;
 

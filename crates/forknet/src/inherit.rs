@@ -12,7 +12,8 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 use crate::accept::Peer;
 use crate::error::{Error, Result};
 use crate::listen::Listener;
-use crate::rw::{Connection, Patience};
+use crate::patience::Patience;
+use crate::rw::Connection;
 use crate::scoreboard::Progress;
 use crate::ucspi::Ucspi;
 

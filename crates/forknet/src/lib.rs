@@ -47,6 +47,7 @@ mod nss;
 mod open;
 mod options;
 mod parent;
+mod patience;
 mod pidfile;
 mod privdrop;
 mod pthread;

@@ -18,7 +18,8 @@ use nix::sys::socket::{
 use crate::accept::Peer;
 use crate::error::{Error, Result, strerror};
 use crate::listen::Listener;
-use crate::rw::{Connection, Patience};
+use crate::patience::Patience;
+use crate::rw::Connection;
 use crate::scoreboard::Progress;
 use crate::transcript::printable;
 
