@@ -296,7 +296,7 @@ impl Server {
         peer: Peer,
         session: impl Fn(&mut Client) -> io::Result<()>,
     ) -> Result<()> {
-        self.signals.release().map_err(Error::os("sigprocmask"))?;
+        self.signals.restore().map_err(Error::os("sigaction"))?;
         let (since, progress) = (Instant::now(), conn.progress());
         let transcript = Transcript::of(self.transcript, peer);
         info!("client {peer} start");

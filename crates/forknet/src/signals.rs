@@ -24,6 +24,8 @@ const OURS: [Signal; 5] =
 
 /// The mask that the program was started with.
 static AT_START: OnceLock<SigSet> = OnceLock::new();
+/// SIGUSR1 has its handler.
+static REGISTRY: OnceLock<bool> = OnceLock::new();
 static STOP: AtomicUsize = AtomicUsize::new(0);
 static HANGUP: AtomicBool = AtomicBool::new(false);
 static TABLE: AtomicBool = AtomicBool::new(false);
@@ -55,6 +57,7 @@ impl Signals {
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&ours), Some(&mut old))
             .map_err(Error::os("sigprocmask"))?;
         let old = *AT_START.get_or_init(|| old);
+        REGISTRY.get_or_init(|| register_first().is_ok());
         let mut open = old;
         OURS.into_iter().for_each(|signal| open.remove(signal));
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
@@ -148,6 +151,14 @@ fn disposition(signal: Signal, handler: SigHandler) -> nix::Result<()> {
     unsafe { sigaction(signal, &action) }.map(drop)
 }
 
+/// Registers the first handler, and so makes signal-hook's registry. Every handler writes to that, and
+/// the page it is on is copied after each fork: made this early it lies on the heap's first page, where
+/// libc's thread-local data are, which is copied anyway.
+fn register_first() -> std::io::Result<()> {
+    // SAFETY: the action only touches a lock-free atomic, which is async-signal-safe.
+    unsafe { register(libc::SIGUSR1, || TABLE.store(true, Relaxed)) }.map(drop)
+}
+
 fn handlers(reaper: Reaper) -> std::io::Result<()> {
     let stop = || {
         STOP.fetch_add(1, Relaxed);
@@ -157,7 +168,6 @@ fn handlers(reaper: Reaper) -> std::io::Result<()> {
         register(libc::SIGTERM, stop)?;
         register(libc::SIGINT, stop)?;
         register(libc::SIGHUP, || HANGUP.store(true, Relaxed))?;
-        register(libc::SIGUSR1, || TABLE.store(true, Relaxed))?;
     }
     match reaper {
         // A parent that was started with SIGCHLD ignored would have no zombies to show.
