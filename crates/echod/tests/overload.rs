@@ -139,6 +139,19 @@ fn case_23_a_session_of_single_octets_ends_at_the_total_deadline() {
     });
 }
 
+#[test]
+fn case_23_the_total_deadline_holds_though_it_is_shorter_than_the_idle_limit() {
+    each_model(&MODELS, |model| {
+        let daemon = echod_as(model, &["-t", "60", "--deadline", "0.5"]);
+        let (mut silent, since) = (Peer::connect(daemon.addr()), Instant::now());
+        assert_eq!(silent.rest(), b"", "{model}");
+        assert!(since.elapsed() < Duration::from_secs(5), "{model}: {:?}", since.elapsed());
+        let (mut once, since) = (talk(daemon.addr()), Instant::now());
+        assert_eq!(once.rest(), b"", "{model}");
+        assert!(since.elapsed() < Duration::from_secs(5), "{model}: {:?}", since.elapsed());
+    });
+}
+
 fn is_refused(addr: SocketAddr) -> bool {
     Peer::connect(addr).rest().is_empty()
 }

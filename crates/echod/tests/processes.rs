@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::{echod_as, hello, served, server_of, signal, talk, wait_ends};
 use nix::sys::signal::Signal;
 use testkit::{
@@ -216,4 +218,20 @@ fn case_08_a_client_that_resets_leaves_its_place_free_under_any_model() {
         drop(served(daemon.addr()));
         assert!(CONCURRENT.contains(&model) || children(daemon.pid()).is_empty());
     });
+}
+
+/// The time of a session is its own, not that of the worker, which has been there before.
+#[test]
+fn case_08_the_end_of_a_killed_worker_tells_how_long_its_client_was_there() {
+    let daemon = echod_as("prefork", &["-n", "1"]);
+    let begin = Instant::now();
+    wait_until("the worker is a second old", || begin.elapsed() > Duration::from_secs(1));
+    let _client = talk(daemon.addr());
+    let worker = children(daemon.pid())[0];
+    signal(worker, Signal::SIGKILL);
+    daemon.wait_log("signal 9 (SIGKILL)");
+    let log = daemon.log();
+    let line = log.lines().find(|line| line.contains("signal 9")).unwrap();
+    let seconds = line.rsplit_once(", ").unwrap().1.trim_end_matches(" s");
+    assert!(seconds.parse::<f64>().unwrap() < 0.9, "{line}");
 }

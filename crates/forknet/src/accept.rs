@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
@@ -78,6 +78,8 @@ pub(crate) struct Accepted {
     pub(crate) receive_limit: Duration,
     /// What the peer is called.
     pub(crate) name: Name,
+    /// When it was accepted: its session's time begins then.
+    pub(crate) at: Instant,
 }
 
 /// The text of a [`Peer`], without memory of its own.

@@ -96,6 +96,11 @@ impl Attention {
         }
     }
 
+    /// True when the session has no time left to take its leave.
+    pub(crate) fn must_end(&self) -> bool {
+        matches!(self, Attention::Signals(interrupts) if interrupts.must_end())
+    }
+
     /// True when an idle client is to be told that the server is shutting down.
     pub(crate) fn dismisses_idle(&self) -> bool {
         match self {
@@ -131,7 +136,7 @@ impl Interrupts {
         if self.signals.stops() == 0 {
             return Ok(());
         }
-        let ends_at = *self.ends_at.get_or_insert_with(|| {
+        self.ends_at.get_or_insert_with(|| {
             stop_listening(&self.listeners);
             if let Some(beside) = self.beside.take() {
                 beside.stop();
@@ -139,8 +144,12 @@ impl Interrupts {
             info!("stopping: 1 clients, {:?} to end", self.grace);
             Instant::now() + self.grace
         });
-        let must_end = self.signals.stops() > 1 || ends_at <= Instant::now();
-        if must_end { Err(shutting_down()) } else { Ok(()) }
+        if self.must_end() { Err(shutting_down()) } else { Ok(()) }
+    }
+
+    /// A second SIGTERM came, or `--grace` is over.
+    fn must_end(&self) -> bool {
+        self.signals.stops() > 1 || self.ends_at.is_some_and(|at| at <= Instant::now())
     }
 
     /// ppoll(2) on the client, with the signals let in; true when the client is ready.

@@ -106,6 +106,11 @@ impl Children {
         self.board.take()
     }
 
+    /// A worker begins with a client.
+    pub(crate) fn worker_serves(&self, progress: Progress, peer: Peer) {
+        self.board.serves(progress, peer);
+    }
+
     /// That worker could not be forked.
     pub(crate) fn no_worker(&mut self, progress: Progress) {
         self.board.give_back(progress);

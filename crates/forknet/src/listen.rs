@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -117,7 +117,7 @@ impl Listener {
     pub(crate) fn accept(&self) -> nix::Result<Accepted> {
         let (conn, peer) = accept(self)?;
         let (name, receive_limit) = (Name::of(peer), self.receive_limit);
-        Ok(Accepted { conn, peer, receive_limit, name })
+        Ok(Accepted { conn, peer, receive_limit, name, at: Instant::now() })
     }
 
     /// Another descriptor of the same socket, for a thread; the file stays with this one.

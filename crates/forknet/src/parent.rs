@@ -326,12 +326,13 @@ impl Parent {
 
     /// A client's session, as a model sets it up.
     pub(crate) fn client(&self, accepted: Accepted, progress: Progress) -> Client {
-        let Accepted { conn, peer, receive_limit, name } = accepted;
+        let Accepted { conn, peer, receive_limit, name, at } = accepted;
         let patience = patience(&self.options);
         let mut conn = match receive_limit {
             Duration::ZERO => Connection::socket(conn, patience, progress),
             limit => Connection::prepared(conn, patience, limit, progress),
         };
+        conn.began(at);
         conn.attend(self.shutdown.clone().map(Attention::Shutdown));
         if self.options.model == Model::Fork {
             conn.answer_soon();

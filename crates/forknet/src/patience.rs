@@ -25,7 +25,7 @@ impl Patience {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) deadline: Duration,
-    /// When the clock was first looked at.
+    /// When it began; else when the clock was first looked at.
     pub(crate) since: Option<Instant>,
     pub(crate) octets: u64,
 }

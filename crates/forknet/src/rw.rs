@@ -98,9 +98,16 @@ impl Connection {
         self.attention = attention;
     }
 
-    /// In a child of its own: the first waits need no clock.
+    /// The session's time began then.
+    pub(crate) fn began(&mut self, at: Instant) {
+        self.session.since = Some(at);
+    }
+
+    /// In a child of its own: the first waits need no clock, as many as fit into the session's time.
     pub(crate) fn answer_soon(&mut self) {
-        self.without_clock = if self.receive_limit.is_zero() { 0 } else { WITHOUT_CLOCK };
+        let fits = |waits: &u8| self.receive_limit * u32::from(*waits) <= self.session.deadline;
+        let most = (1..=WITHOUT_CLOCK).rev().find(fits).unwrap_or(0);
+        self.without_clock = if self.receive_limit.is_zero() { 0 } else { most };
     }
 
     /// Gives back what [`Connection::attend`] was given.
@@ -147,6 +154,9 @@ impl Connection {
     pub(crate) fn linger(&mut self) {
         if self.ended || !self.is_socket || self.shutdown_write().is_err() {
             return;
+        }
+        if self.attention.as_ref().is_some_and(Attention::must_end) {
+            return; // the server's own time is over
         }
         lines::write_out();
         self.attention = None;

@@ -276,6 +276,13 @@ impl Scoreboard {
         }
     }
 
+    /// A prefork worker begins with a client, whose time begins now.
+    pub(crate) fn serves(&self, progress: Progress, peer: Peer) {
+        progress.serves(peer);
+        let since = u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        progress.0.since.store(since, Relaxed);
+    }
+
     /// The line of a process.
     pub(crate) fn of(&self, pid: i32) -> Option<Progress> {
         let number = self.pids.iter().take(self.fresh).position(|p| p.load(Relaxed) == pid)?;

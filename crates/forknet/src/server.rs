@@ -23,7 +23,7 @@ use crate::listen::{Listener, Queue};
 use crate::logging;
 use crate::models::{self, Model, datagram::Request};
 use crate::notify::Notifier;
-use crate::options::{ServerOptions, Service};
+use crate::options::{RootPolicy, ServerOptions, Service};
 use crate::parent::Parent;
 use crate::patience::Patience;
 use crate::pidfile::PidFile;
@@ -225,6 +225,10 @@ impl Server {
         if self.options.chroot.is_some() && geteuid().is_root() {
             warn!("--chroot is no jail for root, who can leave it: name a user with -u USER");
         }
+        let is_shared = matches!(self.options.model, Model::Thread | Model::Iterative);
+        if is_shared && self.service.root == RootPolicy::Refuse && geteuid().is_root() {
+            warn!("users' rights need a process for each: only what is root's is served (--model)");
+        }
         Ok(())
     }
 
@@ -299,11 +303,12 @@ impl Server {
         self.signals.restore().map_err(Error::os("sigaction"))?;
         let (since, progress) = (Instant::now(), conn.progress());
         let transcript = Transcript::of(self.transcript, peer);
-        info!("client {peer} start");
+        let pid = std::process::id();
+        info!("client {peer} start: pid {pid}");
         self.notifier.ready(false);
         let title = self.titles.client(peer);
         let code = one_client(&mut Client { conn, peer, transcript, title }, session);
-        info!("client {peer} end: exit {code}, {}", account(progress, since.elapsed()));
+        info!("client {peer} end: pid {pid}, exit {code}, {}", account(progress, since.elapsed()));
         if code == EXIT_OK { Ok(()) } else { Err(Error::Refused(format!("client {peer} failed"))) }
     }
 }

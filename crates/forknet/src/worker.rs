@@ -148,7 +148,7 @@ impl Worker<'_> {
             warn!("client {peer} refused: {refusal}");
             return refuse(&accepted.conn, &self.parent.busy);
         }
-        progress.serves(peer);
+        self.parent.children.worker_serves(progress, peer);
         // Of two workers that take the last places at once, one must see the other; and the parent,
         // which takes the word back before it counts, must not miss both.
         fence(SeqCst);

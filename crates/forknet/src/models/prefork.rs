@@ -26,8 +26,9 @@ use crate::worker::Worker;
 
 /// So many waiting clients are turned away before the parent looks whether it can fork again.
 const AT_ONCE: usize = 64;
-/// How often the parent counts its workers' clients, for its title and for inetd's `wait`.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the parent counts its workers' clients while there are some, for its title and for
+/// inetd's `wait`.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What parent and workers have in common.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ struct Pool {
     tells_busy: bool,
     /// When the parent looked last whether somebody was served.
     last_look: Option<Instant>,
+    /// It was said that no worker can be forked.
+    has_warned: bool,
 }
 
 /// Stevens' preforked server: the children call accept, the parent replaces those that end.
@@ -80,6 +83,7 @@ impl Pool {
             watch: Arc::new(watch),
             tells_busy,
             last_look: None,
+            has_warned: false,
         })
     }
 
@@ -111,9 +115,14 @@ impl Pool {
             let Some(progress) = parent.children.worker() else { return };
             match fork() {
                 Ok(Fork::Child) => child(|| self.work(parent, progress, session)), // never returns
-                Ok(Fork::Parent(pid)) => parent.children.add_worker(pid, progress),
+                Ok(Fork::Parent(pid)) => {
+                    parent.children.add_worker(pid, progress);
+                    self.has_warned = false;
+                }
                 Err(errno) => {
-                    warn!("fork of a worker: {}", strerror(errno));
+                    if !std::mem::replace(&mut self.has_warned, true) {
+                        warn!("fork of a worker: {}: tried again until it works", strerror(errno));
+                    }
                     parent.children.no_worker(progress);
                     if parent.children.is_empty() {
                         turn_all_away(parent);
