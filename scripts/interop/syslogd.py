@@ -227,4 +227,4 @@ def under_inetd(lab):
                 answer += piece
             same(answer, b"hello", "what the client got")
             same(process.wait(5), 0, "exit status")
-        same([line(listener)[4].split()[2] for _ in range(2)], ["start", "end:"], "the log")
+        same([line(listener)[4].split()[2] for _ in range(2)], ["start:", "end:"], "the log")
