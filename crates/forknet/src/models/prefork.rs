@@ -88,7 +88,7 @@ impl Pool {
     }
 
     /// How many workers have a client. They accept by themselves, and ring for their first client in
-    /// a while only; as long as there are some, the parent looks once a second.
+    /// a while only; as long as there are some, the parent looks every [`LOOK`].
     fn count(&mut self, parent: &mut Parent) -> usize {
         let since = self.last_look.map_or(LOOK, |at| at.elapsed());
         let is_due = since >= LOOK;
