@@ -26,7 +26,8 @@ struct Slot {
     /// Whom the process serves: address, then what [`Progress::serves`] puts beside the port.
     address: [AtomicU64; 2],
     client: AtomicU64,
-    /// When the process was forked, in nanoseconds since the server's start.
+    /// When the process was forked or the worker's client came, in nanoseconds since the server's
+    /// start.
     since: AtomicU64,
     /// Tells a datagram's request from another of the same peer; 0 for streams.
     request: AtomicU64,
@@ -264,8 +265,7 @@ impl Scoreboard {
     /// The process of a line was forked, for this client, or for one after the other.
     pub(crate) fn forked(&self, progress: Progress, pid: i32, peer: Option<Peer>, request: u64) {
         let Progress(slot, number) = progress;
-        let since = u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        slot.since.store(since, Relaxed);
+        slot.since.store(self.now(), Relaxed);
         slot.request.store(request, Relaxed);
         slot.is_workers.store(peer.is_none(), Relaxed);
         if let Some(peer) = peer {
@@ -279,8 +279,7 @@ impl Scoreboard {
     /// A prefork worker begins with a client, whose time begins now.
     pub(crate) fn serves(&self, progress: Progress, peer: Peer) {
         progress.serves(peer);
-        let since = u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        progress.0.since.store(since, Relaxed);
+        progress.0.since.store(self.now(), Relaxed);
     }
 
     /// The line of a process.
@@ -298,7 +297,12 @@ impl Scoreboard {
         lines.map(each).filter(|(pid, _)| *pid != 0)
     }
 
-    /// How long ago the process of a line was forked.
+    /// Nanoseconds since the server's start.
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// How long ago the process of a line was forked, or its worker's client came.
     pub(crate) fn age(&self, progress: Progress) -> Duration {
         let since = Duration::from_nanos(progress.0.since.load(Relaxed));
         self.epoch.elapsed().saturating_sub(since)
