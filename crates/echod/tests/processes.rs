@@ -9,7 +9,7 @@ use common::{echod_as, hello, served, server_of, signal, talk, wait_ends};
 use nix::sys::signal::Signal;
 use testkit::{
     CONCURRENT, Daemon, MODELS, Peer, TempDir, children, descriptors, each_model,
-    file_of_descriptor, signal_mask, sockets_of, state, tasks, wait_until, zombies,
+    file_of_descriptor, signal_mask, sockets_of, state, tasks, title, wait_until, zombies,
 };
 
 /// Those whose sessions run in processes of their own.
@@ -18,6 +18,15 @@ const FORKING: [&str; 2] = ["fork", "prefork"];
 fn wait_workers(daemon: &Daemon, count: usize) {
     wait_until(&format!("there are {count} workers"), || {
         children(daemon.pid()).len() == count && zombies(daemon.pid()).is_empty()
+    });
+}
+
+/// Waits until so many workers say that they are idle: a worker that has just been forked is still
+/// its parent's copy.
+fn wait_idle(daemon: &Daemon, count: usize) {
+    wait_until(&format!("{count} workers are idle"), || {
+        let workers = children(daemon.pid()).into_iter();
+        workers.filter(|pid| title(*pid) == "echod: worker, idle").count() == count
     });
 }
 
@@ -70,6 +79,9 @@ fn case_03_nobody_holds_a_socket_of_others_and_the_parent_no_clients() {
         drop(talk(daemon.addr()));
         wait_ends(&daemon, 1);
         let parent = daemon.pid();
+        if model == "prefork" {
+            wait_idle(&daemon, 8);
+        }
         wait_until("nobody is served", || sockets_of(parent).len() == 1);
         let (listener, before) = (sockets_of(parent), descriptors(parent));
         let clients = if model == "iterative" { 1 } else { 5 };
@@ -152,9 +164,14 @@ fn case_05_a_child_has_default_dispositions_an_empty_mask_and_nothing_of_the_par
         let dir = TempDir::new();
         let pid_file = dir.path().join("echod.pid");
         let daemon = echod_as(model, &["-p", pid_file.to_str().unwrap()]);
-        let _peers = (talk(daemon.addr()), talk(daemon.addr()));
+        let peers = [talk(daemon.addr()), talk(daemon.addr())];
+        // A child that has answered is set up; a worker is once it says that it is idle.
+        let served: Vec<i32> = peers.iter().map(|peer| server_of(&daemon, peer)).collect();
+        if model == "prefork" {
+            wait_idle(&daemon, 8 - peers.len());
+        }
         let children = children(daemon.pid());
-        assert!(children.len() >= 2);
+        assert!(served.iter().all(|child| children.contains(child)), "{children:?}: {served:?}");
         for child in children {
             assert_eq!((signal_mask(child, "SigBlk:"), signal_mask(child, "SigCgt:")), (0, 0));
             // A log without a reader is an error of write, no death.
