@@ -14,8 +14,10 @@ pub(crate) const EXIT_PANIC: i32 = 101;
 
 /// Which side of the fork this is.
 #[derive(Debug)]
-pub(crate) enum Fork {
+pub enum Fork {
+    /// The new process.
     Child,
+    /// The old one, and the child's id.
     Parent(Pid),
 }
 

@@ -66,6 +66,7 @@ mod sigstack;
 mod syslog;
 mod systemd;
 mod tally;
+pub mod textbook;
 mod threads;
 mod title;
 mod transcript;

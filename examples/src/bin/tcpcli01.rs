@@ -1,37 +1,28 @@
 //! tcpcli01: the slides' first echo client, "TCP Echo Client: main function" and "str_cli function".
 //!
-//! Run: `echod -l 127.0.0.1:9877`, then `cargo run -p examples --bin tcpcli01 127.0.0.1:9877`.
-//! You see each line that you type come back.
-//! Wrong on purpose: blocked in fgets, it does not notice that its server has died (kill the child
-//! and watch: only the next line tells). echoc, which polls both, is the cure.
+//! Run: `tcpserv04`, then `tcpcli01 127.0.0.1`, and type.
+//! You see each line come back. Kill the server's child while nothing is typed: nothing happens. Only
+//! the next line tells `str_cli: server terminated prematurely`.
+//! Wrong on purpose: blocked in fgets, it does not hear that its server has died (slide "Crashing of
+//! Server Process"). tcpcli02 is the cure.
 #![forbid(unsafe_code)]
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::stdin;
 use std::os::fd::AsRawFd;
+use std::process::ExitCode;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
+use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, connect, socket};
+use unp::{Result, err_sys, family, peeraddr, str_cli};
 
-fn main() -> io::Result<()> {
-    let usage = || io::Error::other("usage: tcpcli01 <IPaddress>:<port>");
-    let address: SocketAddr =
-        std::env::args().nth(1).and_then(|a| a.parse().ok()).ok_or_else(usage)?;
-    let sockfd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None)?;
-    connect(sockfd.as_raw_fd(), &SockaddrStorage::from(address))?;
-    str_cli(io::stdin().lock(), TcpStream::from(sockfd))
+fn main() -> ExitCode {
+    unp::main(tcpcli)
 }
 
-fn str_cli(mut input: impl BufRead, mut sockfd: TcpStream) -> io::Result<()> {
-    let mut server = BufReader::new(sockfd.try_clone()?);
-    let (mut sendline, mut recvline) = (Vec::new(), Vec::new());
-    while input.read_until(b'\n', &mut sendline)? > 0 {
-        sockfd.write_all(&sendline)?;
-        if server.read_until(b'\n', &mut recvline)? == 0 {
-            return Err(io::Error::other("str_cli: server terminated prematurely"));
-        }
-        io::stdout().write_all(&recvline)?;
-        sendline.clear();
-        recvline.clear();
-    }
-    Ok(())
+fn tcpcli() -> Result {
+    let servaddr = peeraddr("usage: tcpcli01 ADDR[:PORT]")?;
+    let sockfd = socket(family(&servaddr), SockType::Stream, SockFlag::empty(), None)
+        .map_err(err_sys("socket error"))?;
+    connect(sockfd.as_raw_fd(), &SockaddrStorage::from(servaddr))
+        .map_err(err_sys("connect error"))?;
+    str_cli(stdin().lock(), &sockfd) // do it all
 }

@@ -1,0 +1,65 @@
+//! lib/error.c: `err_sys` tells what failed and why, and the program ends.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Why a program ends without having done its work.
+#[derive(Debug)]
+pub struct Failure {
+    text: String,
+    /// 1, or 2 for bad usage.
+    code: u8,
+}
+
+/// What a program, or a part of it, comes to.
+pub type Result<T = ()> = std::result::Result<T, Failure>;
+
+/// A system call failed, `what: reason`: `bind(…).map_err(err_sys("bind error"))?`.
+pub fn err_sys<E: Into<io::Error>>(what: impl fmt::Display) -> impl FnOnce(E) -> Failure {
+    move |error| err_quit(format!("{what}: {}", forknet::reason(&error.into())))
+}
+
+/// Something else is wrong.
+pub fn err_quit(text: impl Into<String>) -> Failure {
+    Failure { text: text.into(), code: 1 }
+}
+
+/// The command line is wrong.
+pub(crate) fn err_usage(usage: &str) -> Failure {
+    Failure { text: usage.to_owned(), code: 2 }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Runs a program: prints its one error as `NAME: what: reason`, and gives its exit code.
+pub fn main(program: impl FnOnce() -> Result) -> ExitCode {
+    let Err(failure) = program() else { return ExitCode::SUCCESS };
+    let path = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&path).file_name().unwrap_or_default().display();
+    let _nobody_left_to_tell = match failure.code {
+        2 => writeln!(io::stderr(), "{failure}"),
+        _ => writeln!(io::stderr(), "{name}: {failure}"),
+    };
+    ExitCode::from(failure.code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::errno::Errno;
+
+    #[test]
+    fn an_error_reads_what_and_reason() {
+        let failure = err_sys("bind error")(Errno::EADDRINUSE);
+        assert_eq!(failure.to_string(), "bind error: Address already in use");
+        let failure = err_sys("accept error")(io::Error::from(Errno::EINTR));
+        assert_eq!(failure.to_string(), "accept error: Interrupted system call");
+    }
+}

@@ -1,0 +1,45 @@
+//! The slides' "unp.h": what their programs share, so that each program shows only what its slide is
+//! about. `use unp::…` is what `#include "unp.h"` is there; [`forknet::textbook`] has `fork`, `accept`
+//! and `signal`.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! fn main() -> ExitCode {
+//!     unp::main(tcpserv) // prints the one error, `NAME: what: reason`, exit code 1, or 2 for bad usage
+//! }
+//!
+//! fn tcpserv() -> unp::Result {
+//!     let servaddr = unp::servaddr("usage: tcpserv [ADDR:PORT]")?;
+//!     let _listener = std::net::TcpListener::bind(servaddr).map_err(unp::err_sys("bind error"))?;
+//!     Ok(())
+//! }
+//! ```
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod error;
+mod listening;
+mod readline;
+mod str_cli;
+mod str_echo;
+mod writen;
+
+pub use arguments::{peeraddr, peeraddr_and, servaddr, servaddr_and};
+pub use error::{Failure, Result, err_quit, err_sys, main};
+pub use listening::{family, listening};
+pub use readline::readline;
+pub use str_cli::str_cli;
+pub use str_echo::str_echo;
+pub use writen::writen;
+
+use nix::sys::socket::Backlog;
+
+/// The slides' port for their servers.
+pub const SERV_PORT: u16 = 9877;
+
+/// The longest line that is read at once, in octets.
+pub const MAXLINE: usize = 4096;
+
+/// How many clients may wait until they are accepted: what the system allows.
+pub const LISTENQ: Backlog = Backlog::MAXCONN;

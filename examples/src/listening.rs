@@ -1,0 +1,30 @@
+//! What a server says when it is ready, and the family of its address.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::sys::socket::{AddressFamily, SockaddrStorage, getsockname};
+
+use crate::error::{Result, err_sys};
+
+/// Prints `listening on ADDR:PORT` on standard error, with the port that the system chose where the
+/// server had asked for any.
+///
+/// # Errors
+/// The descriptor is no socket.
+pub fn listening(listenfd: &impl AsFd) -> Result {
+    let at: SockaddrStorage =
+        getsockname(listenfd.as_fd().as_raw_fd()).map_err(err_sys("getsockname error"))?;
+    let _nobody_reads = writeln!(io::stderr(), "listening on {at}");
+    Ok(())
+}
+
+/// AF_INET or AF_INET6, for `socket`.
+#[must_use]
+pub fn family(address: &SocketAddr) -> AddressFamily {
+    match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
