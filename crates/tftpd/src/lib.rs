@@ -3,7 +3,8 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`packet`] | the five packets |
+//! | [`packet`] | the packets |
+//! | [`negotiation`] | the options of RFC 2347 and its kin |
 //! | [`timer`] | when to send again and when to give up |
 //! | [`content`] | a file's octets into blocks and out of them |
 //! | [`sender`], [`receiver`] | the two halves of a transfer, without socket or clock |
@@ -31,6 +32,7 @@ pub mod commandline;
 pub mod content;
 pub mod draft;
 pub mod failure;
+pub mod negotiation;
 pub mod options;
 pub mod packet;
 pub mod receiver;

@@ -1,8 +1,12 @@
-//! The five packets of TFTP (RFC 1350 §5; slide: "Форматы элементов данных протокола TFTP").
+//! The five packets of TFTP (RFC 1350 §5; slide: "Форматы элементов данных протокола TFTP"), and
+//! the sixth, OACK, that RFC 2347 adds.
 
 use std::fmt;
 
-/// Octets of file data in a full DATA packet (RFC 1350 §2); less ends the transfer.
+use crate::negotiation;
+
+/// Octets of file data in a full DATA packet (RFC 1350 §2) unless another size was agreed upon;
+/// less ends the transfer.
 pub const BLOCK: usize = 512;
 /// The longest request that is read. RFC 1350 gives no limit, RFC 2347 says 512 octets.
 pub const MAX_REQUEST: usize = 512;
@@ -16,8 +20,9 @@ const WRQ: u16 = 2;
 const DATA: u16 = 3;
 const ACK: u16 = 4;
 const ERROR: u16 = 5;
+const OACK: u16 = 6;
 
-/// The error codes of RFC 1350's appendix.
+/// The error codes of RFC 1350's appendix, and the one of RFC 2347.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// Not defined, see the message.
@@ -34,6 +39,8 @@ pub enum Code {
     UnknownTransfer = 5,
     /// File already exists.
     Exists = 6,
+    /// Option negotiation failed (RFC 2347): the other end granted what nobody can work with.
+    Options = 8,
 }
 
 /// Which way the file goes, seen from the client.
@@ -95,13 +102,13 @@ pub struct Request<'a> {
     pub name: &'a [u8],
     /// The mode's string, without its NUL; [`Mode::parse`] knows it or not.
     pub mode: &'a [u8],
-    /// What follows the mode: options (RFC 2347) or padding. A server that knows none of the
-    /// options answers as if they were not there (RFC 2347, "Negotiation Protocol").
+    /// What follows the mode: options (RFC 2347) or padding; [`negotiation::pairs`] reads it.
     pub options: &'a [u8],
 }
 
 impl Request<'_> {
-    /// The packet of a request without options.
+    /// The packet of a request without options; a list of them
+    /// ([`Wishes::list`](negotiation::Wishes::list)) may follow it.
     #[must_use]
     pub fn packet(direction: Direction, name: &[u8], mode: Mode) -> Vec<u8> {
         let opcode = if direction == Direction::Read { RRQ } else { WRQ };
@@ -134,6 +141,11 @@ pub enum Packet<'a> {
         /// For humans; the NUL at its end is not required of the sender here.
         message: &'a [u8],
     },
+    /// The options that the server grants (RFC 2347).
+    Oack {
+        /// The list of them; [`negotiation::pairs`] reads it.
+        options: &'a [u8],
+    },
 }
 
 /// Why a datagram is no packet.
@@ -141,7 +153,7 @@ pub enum Packet<'a> {
 pub enum Malformed {
     /// A request (opcode 1 or 2) with something wrong in it: worth an ERROR 4 in answer.
     Request(&'static str),
-    /// Not one of the five packets.
+    /// Not one of the six packets.
     Unknown,
 }
 
@@ -161,6 +173,7 @@ impl<'a> Packet<'a> {
                 let message = text.split(|&octet| octet == 0).next().unwrap_or_default();
                 Packet::Error { code, message }
             }),
+            OACK => Some(Packet::Oack { options: body }),
             _ => None,
         }
         .ok_or(Malformed::Unknown)
@@ -177,6 +190,12 @@ pub fn ack(block: u16) -> [u8; HEADER] {
 #[must_use]
 pub fn data_header(block: u16) -> [u8; HEADER] {
     header(DATA, block)
+}
+
+/// An OACK packet with this list of options, pairs of strings that each end with NUL.
+#[must_use]
+pub fn oack(list: &[u8]) -> Vec<u8> {
+    [&OACK.to_be_bytes(), list].concat()
 }
 
 /// An ERROR packet; the message is cut to what fits a packet of ordinary size.
@@ -198,7 +217,7 @@ fn word(octets: &[u8]) -> Option<(u16, &[u8])> {
 }
 
 /// The string at the front, without its NUL, and the rest.
-fn string(octets: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn string(octets: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = octets.iter().position(|&octet| octet == 0)?;
     let (text, rest) = octets.split_at_checked(end)?;
     Some((text, rest.split_first()?.1))
@@ -216,8 +235,8 @@ fn request(direction: Direction, size: usize, body: &[u8]) -> Result<Request<'_>
     Ok(Request { direction, name, mode, options })
 }
 
-/// As a line of a dialogue: `RRQ "x" octet`, `DATA 1 (512 octets)`, `ACK 1`,
-/// `ERROR 1 "File not found"`.
+/// As a line of a dialogue: `RRQ "x" octet blksize=1468`, `OACK blksize=1468`,
+/// `DATA 1 (512 octets)`, `ACK 1`, `ERROR 1 "File not found"`.
 impl fmt::Display for Packet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -227,6 +246,10 @@ impl fmt::Display for Packet<'_> {
             Packet::Error { code, message } => {
                 write!(f, "ERROR {code} \"{}\"", message.escape_ascii())
             }
+            Packet::Oack { options } => {
+                f.write_str("OACK")?;
+                show_options(options, f)
+            }
         }
     }
 }
@@ -235,12 +258,15 @@ impl fmt::Display for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, mode) = (self.name.escape_ascii(), self.mode.escape_ascii());
         write!(f, "{} \"{name}\" {mode}", self.direction)?;
-        let options = self.options.strip_suffix(b"\0").unwrap_or(self.options);
-        match options {
-            b"" => Ok(()),
-            some => write!(f, " \"{}\"", some.escape_ascii()),
-        }
+        show_options(self.options, f)
     }
+}
+
+/// ` name=value` for each; nothing for what is no pair of strings.
+fn show_options(options: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    negotiation::pairs(options).try_for_each(|(name, value)| {
+        write!(f, " {}={}", name.escape_ascii(), value.escape_ascii())
+    })
 }
 
 /// A datagram as a line of a dialogue, whatever it is.
@@ -326,7 +352,7 @@ mod tests {
     #[test]
     fn anything_else_is_unknown() {
         let junk: [&[u8]; 8] =
-            [b"", b"\0", b"\0\0", b"\0\x06abc", b"\xff\xff", b"\0\x03\0", b"\0\x04\x01", b"\0\x05"];
+            [b"", b"\0", b"\0\0", b"\0\x07abc", b"\xff\xff", b"\0\x03\0", b"\0\x04\x01", b"\0\x05"];
         for datagram in junk {
             assert_eq!(Packet::parse(datagram), Err(Malformed::Unknown));
         }
@@ -353,7 +379,9 @@ mod tests {
     fn dialogue_lines_read_well_and_are_escaped() {
         assert_eq!(describe(b"\0\x01x\0octet\0"), "RRQ \"x\" octet");
         assert_eq!(describe(b"\0\x02\x1b\n\xff\0NETASCII\0"), r#"WRQ "\x1b\n\xff" NETASCII"#);
-        assert_eq!(describe(b"\0\x01x\0octet\0a\x001\0"), r#"RRQ "x" octet "a\x001""#);
+        assert_eq!(describe(b"\0\x01x\0octet\0a\x001\0b"), r#"RRQ "x" octet a=1"#);
+        assert_eq!(describe(b"\0\x06blksize\x008\0\n\0\x1b\0"), r"OACK blksize=8 \n=\x1b");
+        assert_eq!(describe(b"\0\x06"), "OACK");
         assert_eq!(describe(b"\0\x03\0\x01abc"), "DATA 1 (3 octets)");
         assert_eq!(describe(&ack(65535)), "ACK 65535");
         assert_eq!(describe(b"\0\x05\0\x01a\"b\0"), r#"ERROR 1 "a\"b""#);

@@ -1,0 +1,493 @@
+//! Options of a transfer (RFC 2347): what a client wishes, what a server grants, and what both have
+//! then agreed upon.
+//!
+//! | option | RFC | values | the answer |
+//! | --- | --- | --- | --- |
+//! | `blksize` | 2348 | octets of a block, 8 to 65464 | the same or less |
+//! | `blksize2` | as tftp-hpa has it | the same, 32768 at most | a power of two, the same or less |
+//! | `tsize` | 2349 | octets of the file; 0 in an RRQ | the file's size |
+//! | `timeout` | 2349 | seconds between two sends, 1 to 255 | the same |
+//! | `utimeout` | as tftp-hpa has it | microseconds, 10,000 to 255,000,000 | the same |
+//! | `windowsize` | 7440 | blocks to an ACK, 1 to 65535 | the same or less |
+//! | `rollover` | as tftp-hpa has it | the block's number after 65535, 0 or 1 | the same |
+//!
+//! Names are the same in upper and lower case. A server leaves out of its OACK what it does not
+//! know, what is no number and what is out of range, and never adds anything; with nothing to grant
+//! it answers as RFC 1350 does. An option that comes twice counts once.
+
+use std::time::Duration;
+
+use crate::failure::Failure;
+use crate::packet::{self, BLOCK, Code, Direction, Mode};
+
+/// The smallest block (RFC 2348).
+pub const MIN_BLKSIZE: u16 = 8;
+/// The largest block (RFC 2348): with both headers, 65,496 octets of UDP and IP.
+pub const MAX_BLKSIZE: u16 = 65_464;
+/// A window is never larger in octets, whatever was asked: a sender holds one, a receiver's socket
+/// should have room for one.
+const MAX_WINDOW: usize = 16 << 20;
+/// A window is never longer in blocks: half of the circle of block numbers, so that old and new can
+/// be told apart.
+const MAX_BLOCKS: u16 = 32_767;
+/// The largest block that is a power of two.
+const MAX_BLKSIZE2: u16 = 32_768;
+/// `timeout` in seconds (RFC 2349).
+const TIMEOUT: std::ops::RangeInclusive<u64> = 1..=255;
+/// `utimeout` in microseconds.
+const UTIMEOUT: std::ops::RangeInclusive<u64> = 10_000..=255_000_000;
+
+/// What both ends have agreed upon. Without options these are RFC 1350's own values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferOptions {
+    /// Octets of a full block.
+    pub blksize: usize,
+    /// Blocks that are sent before an ACK is waited for. 1 is the lock step of RFC 1350.
+    pub windowsize: u16,
+    /// The time between two sends of one packet; `None`: the sender's clock decides.
+    pub timeout: Option<Duration>,
+    /// Octets of the file, as far as its sender knows.
+    pub tsize: Option<u64>,
+    /// The number of the block after 65535: 0 or 1.
+    pub rollover: u16,
+}
+
+impl Default for TransferOptions {
+    fn default() -> TransferOptions {
+        TransferOptions { blksize: BLOCK, windowsize: 1, timeout: None, tsize: None, rollover: 0 }
+    }
+}
+
+/// The most that a server grants.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// `--max-blksize`.
+    pub blksize: u16,
+    /// `--max-windowsize`.
+    pub windowsize: u16,
+    /// Octets of a window.
+    pub window: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Caps {
+        Caps { blksize: MAX_BLKSIZE, windowsize: 64, window: MAX_WINDOW }
+    }
+}
+
+/// What a server has granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// For the transfer.
+    pub options: TransferOptions,
+    /// For the client: the OACK's list; empty where there is nothing to grant and no OACK.
+    pub list: Vec<u8>,
+}
+
+impl Granted {
+    /// The OACK packet, where there is one.
+    #[must_use]
+    pub fn oack(&self) -> Option<Vec<u8>> {
+        (!self.list.is_empty()).then(|| packet::oack(&self.list))
+    }
+}
+
+/// The options of a request or an OACK, as pairs of name and value. Ends at the first octet that
+/// begins no pair of strings: padding, or a string that was cut off.
+pub fn pairs(list: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = list;
+    std::iter::from_fn(move || {
+        let (name, after) = packet::string(rest)?;
+        let (value, after) = packet::string(after)?;
+        rest = after;
+        (!name.is_empty()).then_some((name, value))
+    })
+}
+
+/// A decimal number and nothing else.
+fn number(value: &[u8]) -> Option<u64> {
+    let digits = value.iter().all(u8::is_ascii_digit);
+    str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
+}
+
+/// The names of the options, each one once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Blksize,
+    Blksize2,
+    Tsize,
+    Timeout,
+    Utimeout,
+    Windowsize,
+    Rollover,
+}
+
+const NAMES: [(&str, Name); 7] = [
+    ("blksize", Name::Blksize),
+    ("blksize2", Name::Blksize2),
+    ("tsize", Name::Tsize),
+    ("timeout", Name::Timeout),
+    ("utimeout", Name::Utimeout),
+    ("windowsize", Name::Windowsize),
+    ("rollover", Name::Rollover),
+];
+
+fn known(name: &[u8]) -> Option<Name> {
+    let is_it = |(text, _): &&(&str, Name)| name.eq_ignore_ascii_case(text.as_bytes());
+    NAMES.iter().find(is_it).map(|(_, name)| *name)
+}
+
+/// Two options of one kind (`blksize` and `blksize2`, `timeout` and `utimeout`) exclude each other.
+fn kind(name: Name) -> Name {
+    match name {
+        Name::Blksize2 => Name::Blksize,
+        Name::Utimeout => Name::Timeout,
+        other => other,
+    }
+}
+
+/// The server's side: what of the list in a request is granted. `size` is the file's, as it will
+/// travel, where that is known before.
+#[must_use]
+pub fn grant(asked: &[u8], direction: Direction, caps: Caps, size: Option<u64>) -> Granted {
+    let mut granted: Vec<(&[u8], Name, u64)> = Vec::new();
+    for (text, value) in pairs(asked) {
+        let (Some(name), Some(value)) = (known(text), number(value)) else { continue };
+        if granted.iter().any(|(_, other, _)| kind(*other) == kind(name)) {
+            continue;
+        }
+        let answer = match name {
+            Name::Tsize if direction == Direction::Read => size,
+            Name::Tsize => Some(value),
+            _ => within(name, value, caps),
+        };
+        granted.extend(answer.map(|answer| (text, name, answer)));
+    }
+    let mut options = TransferOptions::default();
+    for (_, name, value) in &granted {
+        options.set(*name, *value);
+    }
+    let most = options.fitting(caps.window);
+    options.windowsize = options.windowsize.min(most);
+    let mut list = Vec::new();
+    for (text, name, value) in granted {
+        let value = if name == Name::Windowsize { options.windowsize.into() } else { value };
+        push(&mut list, text, value);
+    }
+    Granted { options, list }
+}
+
+/// What is granted of a value that a client asked for; `None` where it makes no sense.
+fn within(name: Name, value: u64, caps: Caps) -> Option<u64> {
+    let least = u64::from(MIN_BLKSIZE);
+    match name {
+        // More than 32 bits is no size of anything, and rather an error than a wish.
+        Name::Blksize | Name::Blksize2 if value > u32::MAX.into() => None,
+        Name::Blksize => Some(value.min(caps.blksize.into())).filter(|size| *size >= least),
+        Name::Blksize2 => {
+            let most = value.min(caps.blksize.into()).min(MAX_BLKSIZE2.into());
+            most.checked_ilog2().map(|log| 1 << log).filter(|size| *size >= least)
+        }
+        Name::Timeout => TIMEOUT.contains(&value).then_some(value),
+        Name::Utimeout => UTIMEOUT.contains(&value).then_some(value),
+        Name::Windowsize if value == 0 || value > u16::MAX.into() => None,
+        Name::Windowsize => Some(value.min(caps.windowsize.into())),
+        Name::Rollover => (value <= 1).then_some(value),
+        Name::Tsize => Some(value),
+    }
+}
+
+fn push(list: &mut Vec<u8>, name: &[u8], value: u64) {
+    list.extend_from_slice(name);
+    list.push(0);
+    list.extend_from_slice(value.to_string().as_bytes());
+    list.push(0);
+}
+
+impl TransferOptions {
+    fn set(&mut self, name: Name, value: u64) {
+        let small = u16::try_from(value).unwrap_or(u16::MAX);
+        match name {
+            Name::Blksize | Name::Blksize2 => self.blksize = small.into(),
+            Name::Tsize => self.tsize = Some(value),
+            Name::Timeout => self.timeout = Some(Duration::from_secs(value)),
+            Name::Utimeout => self.timeout = Some(Duration::from_micros(value)),
+            Name::Windowsize => self.windowsize = small,
+            Name::Rollover => self.rollover = small,
+        }
+    }
+
+    /// How many blocks a window may have, not to be larger than this in octets; at least one.
+    fn fitting(&self, window: usize) -> u16 {
+        let blocks = window.min(MAX_WINDOW) / self.blksize.max(1);
+        u16::try_from(blocks).unwrap_or(u16::MAX).clamp(1, MAX_BLOCKS)
+    }
+}
+
+/// The client's side: the options that a request asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Octets of a block, 8 to 65464.
+    pub blksize: Option<u16>,
+    /// Octets of a block, a power of two from 8 to 32768.
+    pub blksize2: Option<u16>,
+    /// The file's size: 0 in an RRQ, to be told it; in a WRQ the size itself.
+    pub tsize: Option<u64>,
+    /// Seconds between two sends of one packet, 1 to 255.
+    pub timeout: Option<u8>,
+    /// The same in microseconds, 10,000 to 255,000,000.
+    pub utimeout: Option<u32>,
+    /// Blocks to an ACK.
+    pub windowsize: Option<u16>,
+    /// The block's number after 65535: 0 or 1.
+    pub rollover: Option<u16>,
+}
+
+impl Wishes {
+    fn values(&self) -> [(&'static str, Name, Option<u64>); 7] {
+        NAMES.map(|(text, name)| {
+            let value = match name {
+                Name::Blksize => self.blksize.map(u64::from),
+                Name::Blksize2 => self.blksize2.map(u64::from),
+                Name::Tsize => self.tsize,
+                Name::Timeout => self.timeout.map(u64::from),
+                Name::Utimeout => self.utimeout.map(u64::from),
+                Name::Windowsize => self.windowsize.map(u64::from),
+                Name::Rollover => self.rollover.map(u64::from),
+            };
+            (text, name, value)
+        })
+    }
+
+    /// The list for the end of a request; empty when nothing is wished.
+    #[must_use]
+    pub fn list(&self) -> Vec<u8> {
+        let mut list = Vec::new();
+        for (text, _, value) in self.values() {
+            if let Some(value) = value {
+                push(&mut list, text.as_bytes(), value);
+            }
+        }
+        list
+    }
+
+    /// What is agreed upon, when this list came in an OACK.
+    ///
+    /// # Errors
+    /// ERROR 8: the server grants what nobody asked for, or more than was asked for (RFC 2347,
+    /// "Negotiation Protocol").
+    pub fn agree(&self, list: &[u8]) -> Result<TransferOptions, Failure> {
+        let mut options = TransferOptions::default();
+        let mut seen = Vec::new();
+        for (text, value) in pairs(list) {
+            let shown = text.escape_ascii();
+            let asked = known(text).and_then(|name| {
+                let asked = self.values().into_iter().find(|(_, other, _)| *other == name);
+                asked.and_then(|(_, _, value)| value).map(|asked| (name, asked))
+            });
+            let Some((name, asked)) = asked else {
+                return Err(unacceptable(format!("Option {shown} was not asked for")));
+            };
+            let granted = number(value).filter(|granted| is_answer(name, asked, *granted));
+            let Some(granted) = granted.filter(|_| !seen.contains(&kind(name))) else {
+                let value = value.escape_ascii();
+                return Err(unacceptable(format!("Option {shown}={value} is unacceptable")));
+            };
+            seen.push(kind(name));
+            options.set(name, granted);
+        }
+        Ok(options)
+    }
+}
+
+fn unacceptable(reason: String) -> Failure {
+    Failure::denied(Code::Options, reason)
+}
+
+/// True where a server may answer `granted` to `asked`.
+fn is_answer(name: Name, asked: u64, granted: u64) -> bool {
+    match name {
+        Name::Blksize => (MIN_BLKSIZE.into()..=asked).contains(&granted),
+        Name::Blksize2 => {
+            (MIN_BLKSIZE.into()..=asked).contains(&granted) && granted.is_power_of_two()
+        }
+        Name::Windowsize => (1..=asked).contains(&granted),
+        Name::Timeout | Name::Utimeout | Name::Rollover => granted == asked,
+        Name::Tsize => true,
+    }
+}
+
+/// The size of a file as it will travel: in netascii nobody knows before it has been translated.
+#[must_use]
+pub fn size_in(mode: Mode, size: u64) -> Option<u64> {
+    (mode == Mode::Octet).then_some(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &str) -> Vec<u8> {
+        text.split_whitespace().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect()
+    }
+
+    fn shown(list: &[u8]) -> String {
+        let words: Vec<_> = pairs(list)
+            .map(|(name, value)| format!("{} {}", name.escape_ascii(), value.escape_ascii()))
+            .collect();
+        words.join(" ")
+    }
+
+    fn granted(asked: &str, caps: Caps) -> (String, TransferOptions) {
+        let granted = grant(&list(asked), Direction::Read, caps, Some(1_300));
+        (shown(&granted.list), granted.options)
+    }
+
+    fn answer(asked: &str) -> String {
+        granted(asked, Caps::default()).0
+    }
+
+    #[test]
+    fn sizes_of_blocks_have_a_least_and_a_most() {
+        for same in ["8", "512", "1468", "65464"] {
+            assert_eq!(answer(&format!("blksize {same}")), format!("blksize {same}"));
+        }
+        for more in ["65465", "65535", "65536", "100000"] {
+            assert_eq!(answer(&format!("blksize {more}")), "blksize 65464");
+        }
+        for not in ["7", "0", "abc", "-8", "+8", " 8", "8 ", "", "4294967304", "1e3"] {
+            let asked = [b"blksize\0", not.as_bytes(), b"\0"].concat();
+            let granted = grant(&asked, Direction::Read, Caps::default(), None);
+            assert_eq!(granted.oack(), None, "{not}");
+            assert_eq!(granted.options, TransferOptions::default());
+        }
+        let caps = Caps { blksize: 1000, ..Caps::default() };
+        assert_eq!(granted("blksize 1468", caps).1.blksize, 1000);
+    }
+
+    #[test]
+    fn blksize2_is_a_power_of_two() {
+        for (asked, given) in [("8", "8"), ("1468", "1024"), ("65464", "32768"), ("99999", "32768")]
+        {
+            assert_eq!(answer(&format!("blksize2 {asked}")), format!("blksize2 {given}"));
+        }
+        assert_eq!(answer("blksize2 7"), "");
+        assert_eq!(answer("blksize2 0"), "");
+        assert_eq!(answer("blksize2 700 blksize 1000"), "blksize2 512", "the first one counts");
+    }
+
+    #[test]
+    fn windows_are_bounded_in_blocks_and_in_octets() {
+        let (words, options) = granted("windowsize 65535 blksize 65464", Caps::default());
+        assert_eq!(words, "windowsize 64 blksize 65464");
+        assert_eq!(options.windowsize, 64);
+        let caps = Caps { windowsize: 65_535, window: 256 << 10, ..Caps::default() };
+        assert_eq!(granted("windowsize 999 blksize 8192", caps).0, "windowsize 32 blksize 8192");
+        assert_eq!(granted("windowsize 999 blksize 65464", caps).1.windowsize, 4);
+        let caps = Caps { windowsize: 65_535, ..Caps::default() };
+        assert_eq!(granted("blksize 8 windowsize 65535", caps).1.windowsize, MAX_BLOCKS);
+        assert_eq!(granted("blksize 65464 windowsize 65535", caps).1.windowsize, 256);
+        for not in ["0", "65536", "x", "4294967297"] {
+            assert_eq!(answer(&format!("windowsize {not}")), "", "{not}");
+        }
+        let tiny = Caps { window: 1, ..Caps::default() };
+        assert_eq!(granted("windowsize 5", tiny).0, "windowsize 1");
+    }
+
+    #[test]
+    fn times_and_the_number_after_65535_are_taken_as_they_are_or_left_out() {
+        for same in
+            ["timeout 1", "timeout 255", "utimeout 10000", "utimeout 255000000", "rollover 1"]
+        {
+            assert_eq!(answer(same), same);
+        }
+        for not in ["timeout 0", "timeout 256", "utimeout 9999", "utimeout 255000001", "rollover 2"]
+        {
+            assert_eq!(answer(not), "");
+        }
+        let options = granted("utimeout 20000 timeout 3 rollover 1", Caps::default()).1;
+        assert_eq!((options.timeout, options.rollover), (Some(Duration::from_millis(20)), 1));
+    }
+
+    #[test]
+    fn what_is_unknown_is_left_out_and_nothing_is_added() {
+        assert_eq!(answer("multicast x saveas y"), "");
+        assert_eq!(answer("foo 1 BLKsize 1468 bar 2 TSIZE 0"), "BLKsize 1468 TSIZE 1300");
+        assert_eq!(answer("blksize 9 blksize 10"), "blksize 9", "once");
+        assert_eq!(answer(""), "");
+    }
+
+    #[test]
+    fn the_size_of_a_file_is_told_or_heard() {
+        assert_eq!(answer("tsize 0"), "tsize 1300");
+        assert_eq!(answer("tsize x"), "");
+        let unknown = grant(&list("tsize 0"), Direction::Read, Caps::default(), None);
+        assert_eq!(unknown.oack(), None);
+        let heard = grant(&list("tsize 5000000000"), Direction::Write, Caps::default(), None);
+        assert_eq!(heard.options.tsize, Some(5_000_000_000));
+        assert_eq!(heard.oack().unwrap(), b"\0\x06tsize\x005000000000\0");
+        assert_eq!((size_in(Mode::Octet, 9), size_in(Mode::Netascii, 9)), (Some(9), None));
+    }
+
+    #[test]
+    fn what_is_no_pair_of_strings_is_no_option() {
+        for (octets, read) in [
+            (&b"\0\0\0\0"[..], ""),
+            (b"junk", ""),
+            (b"blksize", ""),
+            (b"blksize\0", ""),
+            (b"blksize\x00999", ""),
+            (b"blksize\x00999\0\xff", "blksize 999"),
+            (b"blksize\x00999\0\0\0tsize\x000\0", "blksize 999"),
+        ] {
+            assert_eq!(shown(octets), read);
+        }
+    }
+
+    #[test]
+    fn a_client_agrees_to_what_it_asked_for_or_less() {
+        let wishes = Wishes {
+            blksize: Some(1468),
+            windowsize: Some(16),
+            tsize: Some(0),
+            ..Wishes::default()
+        };
+        assert_eq!(shown(&wishes.list()), "blksize 1468 tsize 0 windowsize 16");
+        let agreed = wishes.agree(&list("tsize 77 BLKSIZE 1024 windowsize 16")).unwrap();
+        let expected = TransferOptions {
+            blksize: 1024,
+            windowsize: 16,
+            tsize: Some(77),
+            ..TransferOptions::default()
+        };
+        assert_eq!(agreed, expected);
+        assert_eq!(wishes.agree(b"").unwrap(), TransferOptions::default());
+    }
+
+    #[test]
+    fn a_client_refuses_what_it_did_not_ask_for() {
+        let wishes = Wishes {
+            blksize: Some(1468),
+            windowsize: Some(4),
+            timeout: Some(3),
+            blksize2: Some(1024),
+            ..Wishes::default()
+        };
+        for wrong in [
+            "blksize 1469",
+            "blksize 7",
+            "blksize x",
+            "windowsize 0",
+            "windowsize 5",
+            "timeout 4",
+            "tsize 5",
+            "rollover 0",
+            "blksize2 1000",
+            "new 1",
+            "blksize 512 blksize 512",
+        ] {
+            let failure = wishes.agree(&list(wrong)).unwrap_err();
+            assert!(failure.to_string().ends_with("(ERROR 8)"), "{wrong}: {failure}");
+        }
+    }
+}
