@@ -1,0 +1,37 @@
+//! Descriptors, protocols and options that do not fit the call.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, listen, recv, setsockopt,
+    socket, sockopt,
+};
+
+use crate::outcome::Attempt;
+use crate::tools::{tcp, udp};
+
+/// The number of a descriptor that is closed; this program has one thread, so nobody else can have
+/// got it meanwhile.
+pub fn ebadf() -> Attempt {
+    let sockfd = tcp()?;
+    let number = sockfd.as_raw_fd();
+    drop(sockfd);
+    Ok(recv(number, &mut [0], MsgFlags::empty()).map(drop))
+}
+
+pub fn enotsock() -> Attempt {
+    let file = File::open("/dev/null").map_err(|_| Errno::ENOENT)?;
+    Ok(listen(&file, Backlog::MAXCONN))
+}
+
+pub fn enoprotoopt() -> Attempt {
+    let sockfd = udp()?;
+    Ok(setsockopt(&sockfd, sockopt::TcpNoDelay, &true))
+}
+
+pub fn eprotonosupport() -> Attempt {
+    let (family, kind) = (AddressFamily::Inet, SockType::Stream);
+    Ok(socket(family, kind, SockFlag::SOCK_CLOEXEC, SockProtocol::Udp).map(drop))
+}

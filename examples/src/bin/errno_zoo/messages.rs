@@ -1,0 +1,44 @@
+//! Datagrams without a destination, too long, or too many.
+
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrIn, bind,
+    connect, getsockname, send, setsockopt, socket, sockopt,
+};
+
+use crate::netlink::{self, LOOPBACK};
+use crate::outcome::Attempt;
+use crate::tools::{any_port, at, receive, udp};
+
+pub fn edestaddrreq() -> Attempt {
+    let sockfd = udp()?;
+    Ok(send(sockfd.as_raw_fd(), b"to whom?", MsgFlags::empty()).map(drop))
+}
+
+/// An IPv4 packet has 65535 octets, 28 of them headers.
+pub fn emsgsize() -> Attempt {
+    let receiver = udp()?;
+    bind(receiver.as_raw_fd(), &any_port())?;
+    let here: SockaddrIn = getsockname(receiver.as_raw_fd())?;
+    let sockfd = udp()?;
+    connect(sockfd.as_raw_fd(), &here)?;
+    let longest = vec![b'x'; 65535 - 28];
+    send(sockfd.as_raw_fd(), &longest, MsgFlags::empty())?;
+    let longer = vec![b'x'; 65535 - 28 + 1];
+    Ok(send(sockfd.as_raw_fd(), &longer, MsgFlags::empty()).map(drop))
+}
+
+/// A routing socket hears of every address that comes; we add more than its buffer has room for. What
+/// it has missed then, the kernel tells by ENOBUFS (netlink(7)).
+pub fn enobufs() -> Attempt {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let news = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+    setsockopt(&news, sockopt::RcvBuf, &2048)?;
+    const IPV4_ADDRESSES: u32 = 1 << 4; // RTMGRP_IPV4_IFADDR
+    bind(news.as_raw_fd(), &NetlinkAddr::new(0, IPV4_ADDRESSES))?;
+    for last in 1..=100 {
+        netlink::add_address(LOOPBACK, at([127, 9, 9, last], 0).ip(), 32)?;
+    }
+    Ok(receive(&news))
+}

@@ -1,0 +1,120 @@
+//! Networks and hosts that are down, away or not to be found, in the program's own namespace.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::{
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrIn, bind, connect, getpeername,
+    getsockname, send, sendto, setsockopt, socket, sockopt,
+};
+
+use crate::icmp;
+use crate::netlink::{LOOPBACK, add_address, add_cable, bring_up, destroy_connection};
+use crate::outcome::Attempt;
+use crate::tools::{any_port, at, connection, receive, tcp, udp};
+
+/// A packet socket names the interface itself, so no routing table can object first. An IP socket
+/// would find no route: ENETUNREACH.
+pub fn enetdown() -> Attempt {
+    let sockfd = socket(AddressFamily::Packet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    add_cable("idle0", "idle1")?; // both ends are down
+    let idle = link_address("idle0")?;
+    Ok(sendto(sockfd.as_raw_fd(), b"anybody?", &idle, MsgFlags::empty()).map(drop))
+}
+
+fn link_address(name: &str) -> nix::Result<LinkAddr> {
+    let mut interfaces = getifaddrs()?.filter(|one| one.interface_name == name);
+    interfaces.find_map(|one| one.address?.as_link_addr().copied()).ok_or(Errno::ENODEV)
+}
+
+/// 198.51.100.0/24 is for documentation (RFC 5737); here is no router who could know it either.
+pub fn enetunreach() -> Attempt {
+    let sockfd = tcp()?;
+    Ok(connect(sockfd.as_raw_fd(), &at([198, 51, 100, 1], 9)))
+}
+
+/// A cable to ourselves: one end has an address and a network, the other only hears what is asked
+/// for. Nobody answers the ARP requests for 192.0.2.9.
+pub fn ehostunreach() -> Attempt {
+    add_cable("near", "far")?;
+    hasten("near");
+    for (name, address) in [("near", Some([192, 0, 2, 1])), ("far", None)] {
+        let interface = if_nametoindex(name)?;
+        if let Some(address) = address {
+            add_address(interface, address.into(), 24)?;
+        }
+        bring_up(interface, true)?;
+    }
+    let sockfd = tcp()?;
+    Ok(connect(sockfd.as_raw_fd(), &at([192, 0, 2, 9], 9)))
+}
+
+/// Three ARP requests in 0.3 s and not in three. Where /proc/sys may not be written it takes longer.
+fn hasten(interface: &str) {
+    let file = format!("/proc/sys/net/ipv4/neigh/{interface}/retrans_time_ms");
+    let _as_slow_as_ever = std::fs::write(file, "100");
+}
+
+/// Destination host unknown: Linux makes EHOSTDOWN of it, and of nothing else.
+pub fn ehostdown() -> Attempt {
+    unreachable(7)
+}
+
+/// Codes 0 to 15: network, host, protocol, port, fragmentation needed, … (RFC 792, 1122, 1812).
+pub fn enetreset_by_icmp() -> Attempt {
+    let mut last = Ok(());
+    for code in 0..16 {
+        last = unreachable(code)?;
+        if last == Err(Errno::ENETRESET) {
+            break;
+        }
+    }
+    Ok(last)
+}
+
+/// A datagram to somebody who is silent, a router's regrets, and what recv(2) says of it.
+fn unreachable(code: u8) -> Attempt {
+    let (silent, sockfd) = (udp()?, udp()?);
+    bind(silent.as_raw_fd(), &any_port())?;
+    let destination: SockaddrIn = getsockname(silent.as_raw_fd())?;
+    // Without this the errors that may pass, such as "network unreachable", are not reported.
+    setsockopt(&sockfd, sockopt::Ipv4RecvErr, &true)?;
+    connect(sockfd.as_raw_fd(), &destination)?;
+    send(sockfd.as_raw_fd(), b"hello", MsgFlags::empty())?;
+    icmp::unreachable(code, getsockname(sockfd.as_raw_fd())?, destination)?;
+    Ok(receive(&sockfd))
+}
+
+/// Loopback goes down under a connection that asks now and then whether the other side lives.
+pub fn enetreset_by_keepalive() -> Attempt {
+    let (sockfd, _connfd) = connection()?;
+    keepalive(&sockfd)?;
+    bring_up(LOOPBACK, false)?;
+    let result = receive(&sockfd);
+    bring_up(LOOPBACK, true)?;
+    Ok(result)
+}
+
+/// Cut, connection lost on the other side (its RST goes nowhere), cable back: the other host has never
+/// heard of us.
+pub fn enetreset_by_reboot() -> Attempt {
+    let (sockfd, _connfd) = connection()?;
+    let here: SockaddrIn = getsockname(sockfd.as_raw_fd())?;
+    let there: SockaddrIn = getpeername(sockfd.as_raw_fd())?;
+    bring_up(LOOPBACK, false)?;
+    let crashed = destroy_connection(there, here);
+    bring_up(LOOPBACK, true)?;
+    crashed?;
+    send(sockfd.as_raw_fd(), b"are you there?", MsgFlags::MSG_NOSIGNAL)?;
+    Ok(receive(&sockfd))
+}
+
+/// A probe after a second of silence, and a second one for good measure.
+fn keepalive(sockfd: &OwnedFd) -> nix::Result<()> {
+    setsockopt(sockfd, sockopt::KeepAlive, &true)?;
+    setsockopt(sockfd, sockopt::TcpKeepIdle, &1)?;
+    setsockopt(sockfd, sockopt::TcpKeepInterval, &1)?;
+    setsockopt(sockfd, sockopt::TcpKeepCount, &1)
+}

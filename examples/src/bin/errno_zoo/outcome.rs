@@ -1,0 +1,81 @@
+//! What came of a row: its calls, what they gave, and the verdict.
+
+use nix::errno::Errno;
+
+use crate::namespace::Refused;
+use crate::rows::{Row, Way};
+
+/// What a way to an errno came to. Outside: a step on the way there failed, and the call that the row
+/// is about was never made. Inside: what that call gave.
+pub type Attempt = nix::Result<nix::Result<()>>;
+
+/// From the best to the worst, for the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// A system call failed with the errno, and none with another.
+    Provoked,
+    /// This kernel does not give it, and the attempts show what it gives in its place.
+    Gone,
+    /// The calls could not be made: no namespace, or the kernel lacks what leads there.
+    NotTried,
+    /// The call gave another errno, or succeeded.
+    Another,
+}
+
+/// A row after it was tried.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What to make of it.
+    pub verdict: Verdict,
+    /// One line for each way: what was done, and what came of it where that is no matter of course.
+    pub done: Vec<String>,
+}
+
+impl Row {
+    /// Goes all the row's ways, one after the other.
+    pub fn provoke(&self, private: Result<&(), &Refused>) -> Outcome {
+        let tried: Vec<_> = self.ways.iter().map(|way| self.go(way, private)).collect();
+        let has = |verdict| tried.iter().any(|(one, _)| *one == verdict);
+        let verdict = if has(Verdict::Another) {
+            Verdict::Another
+        } else if has(Verdict::Provoked) {
+            Verdict::Provoked
+        } else if has(Verdict::Gone) {
+            Verdict::Gone
+        } else {
+            Verdict::NotTried
+        };
+        let mut done: Vec<_> = tried.into_iter().map(|(_, line)| line).collect();
+        if let (Verdict::Gone, Some(why)) = (verdict, self.gone) {
+            done.push(format!("NOT GIVEN by this kernel: {why}"));
+        }
+        Outcome { verdict, done }
+    }
+
+    fn go(&self, way: &Way, private: Result<&(), &Refused>) -> (Verdict, String) {
+        if let (true, Err(refused)) = (way.private, private) {
+            return (Verdict::NotTried, format!("NOT PROVOKED, {refused} ({})", way.done));
+        }
+        match (way.provoke)() {
+            Err(step) => (
+                Verdict::NotTried,
+                format!("NOT PROVOKED, a step before it: {} ({})", text(step), way.done),
+            ),
+            Ok(Err(errno)) if errno == self.errno => (Verdict::Provoked, way.done.to_owned()),
+            Ok(other) if self.gone.is_some() => (Verdict::Gone, came_to(way, other)),
+            Ok(other) => (Verdict::Another, format!("ANOTHER RESULT: {}", came_to(way, other))),
+        }
+    }
+}
+
+fn came_to(way: &Way, result: nix::Result<()>) -> String {
+    match result {
+        Ok(()) => format!("{}: it succeeds", way.done),
+        Err(errno) => format!("{}: {errno:?}", way.done),
+    }
+}
+
+/// What perror() prints for an errno: the C library's own words.
+pub fn text(errno: Errno) -> String {
+    forknet::reason(&errno.into())
+}
