@@ -40,14 +40,32 @@ impl std::error::Error for Failure {}
 
 /// Runs a program: prints its one error as `NAME: what: reason`, and gives its exit code.
 pub fn main(program: impl FnOnce() -> Result) -> ExitCode {
-    let Err(failure) = program() else { return ExitCode::SUCCESS };
-    let path = std::env::args_os().next().unwrap_or_default();
-    let name = std::path::Path::new(&path).file_name().unwrap_or_default().display();
-    let _nobody_left_to_tell = match failure.code {
-        2 => writeln!(io::stderr(), "{failure}"),
-        _ => writeln!(io::stderr(), "{name}: {failure}"),
-    };
-    ExitCode::from(failure.code)
+    match program() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Prints the error, if there is one, of something that a server outlives, such as a client's
+/// connection that was lost.
+pub fn complain(result: Result) {
+    if let Err(failure) = result {
+        failure.print();
+    }
+}
+
+impl Failure {
+    fn print(&self) {
+        let path = std::env::args_os().next().unwrap_or_default();
+        let name = std::path::Path::new(&path).file_name().unwrap_or_default().display();
+        let _nobody_left_to_tell = match self.code {
+            2 => writeln!(io::stderr(), "{self}"),
+            _ => writeln!(io::stderr(), "{name}: {self}"),
+        };
+    }
 }
 
 #[cfg(test)]

@@ -21,14 +21,16 @@ mod arguments;
 mod error;
 mod listening;
 mod readline;
+mod stop_here;
 mod str_cli;
 mod str_echo;
 mod writen;
 
 pub use arguments::{peeraddr, peeraddr_and, servaddr, servaddr_and};
-pub use error::{Failure, Result, err_quit, err_sys, main};
+pub use error::{Failure, Result, complain, err_quit, err_sys, main};
 pub use listening::{family, listening};
 pub use readline::readline;
+pub use stop_here::stop_here;
 pub use str_cli::str_cli;
 pub use str_echo::str_echo;
 pub use writen::writen;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,14 +45,35 @@ impl Daemon {
         Daemon::adopt(command.spawn().expect("the daemon's binary"))
     }
 
+    /// Starts one of the examples' servers, which have none of the daemons' options: its arguments are
+    /// `args` and `127.0.0.1:0`. The log holds its standard output too.
+    ///
+    /// # Panics
+    /// As [`Daemon::start`].
+    #[must_use]
+    pub fn example(binary: &str, args: &[&str]) -> Daemon {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut command = Command::new(binary);
+        command.args(args).arg("127.0.0.1:0").stdin(Stdio::null());
+        command.stdout(writer.try_clone().unwrap()).stderr(writer);
+        let child = command.spawn().expect("the example's binary");
+        drop(command); // and with it the writing ends of the pipe
+        Daemon::listens(child, reader)
+    }
+
     /// A daemon that the test has started itself, its standard error a pipe: waits until it listens.
     ///
     /// # Panics
     /// As [`Daemon::start`].
     #[must_use]
     pub fn adopt(mut child: Child) -> Daemon {
+        let stderr = child.stderr.take().unwrap();
+        Daemon::listens(child, stderr)
+    }
+
+    fn listens(child: Child, output: impl Read + Send + 'static) -> Daemon {
         let log = Arc::new(Mutex::new(String::new()));
-        collect(child.stderr.take().unwrap(), Arc::clone(&log));
+        collect(output, Arc::clone(&log));
         let mut daemon = Daemon { child, log, addr: None };
         wait_until("the daemon listens", || {
             let log = daemon.log();
@@ -157,9 +178,9 @@ fn add_args<S: AsRef<str>>(command: &mut Command, args: &[S]) {
     }
 }
 
-fn collect(stderr: ChildStderr, log: Arc<Mutex<String>>) {
+fn collect(output: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
     thread::spawn(move || {
-        let mut reader = BufReader::new(stderr);
+        let mut reader = BufReader::new(output);
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
             log.lock().unwrap().push_str(&String::from_utf8_lossy(&line));

@@ -1,0 +1,55 @@
+//! tcpcli03: killed without a word, slide "SIGPIPE Signal".
+//!
+//! Run: `tcpserv04`, then `tcpcli03 127.0.0.1`; kill the server's child, type a line, `echo $?`.
+//! You see nothing at all but 141, which is 128 and 13: the client died of SIGPIPE. With `--catch` you
+//! see `caught SIGPIPE` and `writen error: Broken pipe` (EPIPE), and the exit code is 1.
+//! Wrong on purpose: it does not heed what readline returns, and writes twice to a server that has
+//! gone. To the first octet of the line the server's host answers RST; the rest of the line is written
+//! to a connection that has received RST, and that is SIGPIPE. tcpcli02 is the cure.
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io::{BufReader, Write, stdin, stdout};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::ExitCode;
+
+use forknet::textbook::{Restart, SAY_ITS_NAME, SIG_DFL, signal};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::Signal;
+use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, connect, socket};
+use unp::{Result, err_sys, family, peeraddr_and, readline, writen};
+
+/// How long the RST may take, in milliseconds. A server that lives sends none.
+const RST: u16 = 250;
+
+fn main() -> ExitCode {
+    unp::main(tcpcli)
+}
+
+fn tcpcli() -> Result {
+    let (servaddr, [catch]) = peeraddr_and(["--catch"], "usage: tcpcli03 [--catch] ADDR[:PORT]")?;
+    // As every C program has it: Rust's runtime had SIGPIPE ignored.
+    let func = if catch { SAY_ITS_NAME } else { SIG_DFL };
+    signal(Signal::SIGPIPE, func, Restart::Yes).map_err(err_sys("signal error"))?;
+    let sockfd = socket(family(&servaddr), SockType::Stream, SockFlag::empty(), None)
+        .map_err(err_sys("socket error"))?;
+    connect(sockfd.as_raw_fd(), &SockaddrStorage::from(servaddr))
+        .map_err(err_sys("connect error"))?;
+    str_cli(&sockfd)
+}
+
+fn str_cli(sockfd: &OwnedFd) -> Result {
+    let sock = sockfd.try_clone().map_err(err_sys("dup error"))?;
+    let (mut input, mut sock) = (stdin().lock(), BufReader::new(File::from(sock)));
+    let (mut sendline, mut recvline) = (Vec::new(), Vec::new());
+    while readline(&mut input, &mut sendline).map_err(err_sys("fgets error"))? > 0 {
+        let (first, rest) = sendline.split_at(1);
+        writen(sockfd, first).map_err(err_sys("writen error"))?; //   answered by RST
+        let mut fds = [PollFd::new(sockfd.as_fd(), PollFlags::empty())]; // errors alone
+        poll(&mut fds, RST).map_err(err_sys("poll error"))?;
+        writen(sockfd, rest).map_err(err_sys("writen error"))?; //    SIGPIPE
+        readline(&mut sock, &mut recvline).map_err(err_sys("readline error"))?; // 0: not heeded
+        stdout().write_all(&recvline).map_err(err_sys("fputs error"))?;
+    }
+    Ok(())
+}
