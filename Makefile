@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test check man fmt interop bench-fork install install-strip uninstall check-install clean
+.PHONY: help build demo test check man fmt interop interop-pxe bench-fork install install-strip uninstall check-install clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -20,6 +20,7 @@ help:
 	@echo 'make man      mandoc -T lint over the manual pages'
 	@echo 'make interop  the daemons against real third-party programs'
 	@echo '              (scripts/interop/setup installs them, and mandoc, on Debian)'
+	@echo 'make interop-pxe  real machines boot from tftpd, in qemu (as root)'
 	@echo 'make bench-fork  our server designs beside C programs and superservers, into docs/bench'
 	@echo '              (seven minutes; QUICK=1: half a one, and nothing is written)'
 	@echo 'make install  programs, manual pages, deploy files, below $(PREFIX)'
@@ -48,6 +49,9 @@ man:
 
 interop: build
 	BIN=$(BIN) scripts/interop/run
+
+interop-pxe: build
+	BIN=$(BIN) scripts/interop/pxe/run
 
 bench-fork:
 	@scripts/bench/run
