@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test check man fmt interop interop-pxe bench-fork install install-strip uninstall check-install clean
+.PHONY: help build demo test check man fmt interop interop-pxe bench-fork bench-tftp install install-strip uninstall check-install clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make interop-pxe  real machines boot from tftpd, in qemu (as root)'
 	@echo 'make bench-fork  our server designs beside C programs and superservers, into docs/bench'
 	@echo '              (seven minutes; QUICK=1: half a one, and nothing is written)'
+	@echo 'make bench-tftp  tftpd beside tftpd-hpa, atftpd and dnsmasq, into docs/bench'
 	@echo 'make install  programs, manual pages, deploy files, below $(PREFIX)'
 	@echo '              (PREFIX, DESTDIR, SBINDIR, BINDIR, DATADIR, MANDIR;'
 	@echo '              install-strip: without symbols; uninstall: what it made)'
@@ -55,6 +56,9 @@ interop-pxe: build
 
 bench-fork:
 	@scripts/bench/run
+
+bench-tftp:
+	@scripts/bench/tftp/run
 
 # Cargo is called only where a program is missing, so that root needs no toolchain.
 install uninstall: export BIN := $(BIN)
