@@ -1,4 +1,4 @@
-# forklore: make demo, make test, make check, make interop, make bench-fork, make install
+# forklore: make demo, make test, make check, make interop, make labs, make bench-fork, make install
 CARGO   ?= cargo
 BIN     ?= target/release
 
@@ -21,6 +21,7 @@ help:
 	@echo 'make interop  the daemons against real third-party programs'
 	@echo '              (scripts/interop/setup installs them, and mandoc, on Debian)'
 	@echo 'make interop-pxe  real machines boot from tftpd, in qemu (as root)'
+	@echo 'make labs     the course of docs/labs: every step and every task; make lab-03: one of them'
 	@echo 'make bench-fork  our server designs beside C programs and superservers, into docs/bench'
 	@echo '              (seven minutes; QUICK=1: half a one, and nothing is written)'
 	@echo 'make bench-tftp  tftpd beside tftpd-hpa, atftpd and dnsmasq, into docs/bench'
@@ -31,8 +32,12 @@ help:
 	@echo 'make fmt      formats the sources'
 	@echo 'make clean    remove what was built'
 
+# The examples and the labs' tasks are run from target/debug alone.
 build:
-	$(CARGO) build --release --locked --workspace
+	$(CARGO) build --release --locked --workspace --exclude examples --exclude lab-tasks
+
+build-debug:
+	$(CARGO) build --locked --workspace
 
 demo: build
 	@BIN=$(BIN) scripts/demo
@@ -53,6 +58,16 @@ interop: build
 
 interop-pxe: build
 	BIN=$(BIN) scripts/interop/pxe/run
+
+labs: build-debug check-labs
+	@scripts/labs/run
+
+lab-%: build-debug
+	@scripts/labs/run $*
+
+# The labs' runner itself: a lab that does not tell the truth must fail.
+check-labs:
+	@cd scripts/labs && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -q
 
 bench-fork:
 	@scripts/bench/run
