@@ -11,26 +11,34 @@ use std::sync::Once;
 /// What is asked for what: the modules that are built into glibc (2.34 and newer).
 const SERVICES: [(&CStr, &CStr); 2] = [(c"hosts", c"files dns"), (c"services", c"files")];
 
-#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+#[cfg(target_env = "gnu")]
 unsafe extern "C" {
     /// nss.h: the services that are asked for a database, in place of what nsswitch.conf says.
     fn __nss_configure_lookup(database: *const c_char, services: *const c_char) -> c_int;
 }
 
-/// Elsewhere the modules are no danger, or there are none.
-#[cfg(not(all(target_env = "gnu", target_feature = "crt-static")))]
+/// Elsewhere there are no modules.
+#[cfg(not(target_env = "gnu"))]
 unsafe fn __nss_configure_lookup(_database: *const c_char, _services: *const c_char) -> c_int {
     0
 }
 
-/// Must be called before a program that is linked statically looks a host's name up.
+/// Must be called before a program that is linked statically looks a host's name up. In others the
+/// modules are no danger, and nothing is changed.
 pub fn built_in_services_only() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        for (database, services) in SERVICES {
-            // SAFETY: both are strings that end in NUL and live for ever; glibc takes its own lock
-            // around the change, and fails only for a database it does not know.
-            let _known = unsafe { __nss_configure_lookup(database.as_ptr(), services.as_ptr()) };
+        if cfg!(target_feature = "crt-static") {
+            for (database, services) in SERVICES {
+                configure(database, services);
+            }
         }
     });
+}
+
+/// Asks these services for a database from now on, in this whole process.
+pub(crate) fn configure(database: &CStr, services: &CStr) {
+    // SAFETY: both are strings that end in NUL, which glibc reads during the call; it takes its own
+    // lock around the change, and fails only for a database it does not know.
+    let _known = unsafe { __nss_configure_lookup(database.as_ptr(), services.as_ptr()) };
 }
