@@ -117,13 +117,13 @@ pub fn getaddrinfo(
 unsafe fn copied(list: *const libc::addrinfo) -> Found {
     let mut found = Found { canonical: String::new(), addresses: Vec::new() };
     let mut next = list;
-    // SAFETY: each pointer in the list is null or points to the next entry; ai_addr has ai_addrlen
-    // octets, ai_canonname is null or ends in NUL.
+    // SAFETY: each pointer in the list is null or points to the next entry.
     while let Some(entry) = unsafe { next.as_ref() } {
-        let address =
-            unsafe { SockaddrStorage::from_raw(entry.ai_addr, Some(entry.ai_addrlen)) };
+        // SAFETY: ai_addr has ai_addrlen octets.
+        let address = unsafe { SockaddrStorage::from_raw(entry.ai_addr, Some(entry.ai_addrlen)) };
         found.addresses.extend(address.as_ref().and_then(ip_address));
         if !entry.ai_canonname.is_null() {
+            // SAFETY: it is not null, so it is a string that ends in NUL.
             let name = unsafe { CStr::from_ptr(entry.ai_canonname) };
             found.canonical = printable(name.to_bytes());
         }
