@@ -18,27 +18,43 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod dg_cli;
 mod error;
 mod listening;
 mod readline;
+mod say;
 mod stop_here;
 mod str_cli;
 mod str_echo;
+mod unix;
+mod values;
 mod writen;
 
 pub use arguments::{peeraddr, peeraddr_and, servaddr, servaddr_and};
+pub use dg_cli::dg_cli;
 pub use error::{Failure, Result, complain, err_quit, err_sys, main};
 pub use listening::{family, listening};
 pub use readline::readline;
+pub use say::{note, say};
 pub use stop_here::stop_here;
 pub use str_cli::str_cli;
 pub use str_echo::str_echo;
+pub use unix::{bind_unix, listening_unix};
+pub use values::{Words, words};
 pub use writen::writen;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use nix::sys::socket::Backlog;
 
 /// The slides' port for their servers.
 pub const SERV_PORT: u16 = 9877;
+
+/// 127.0.0.1:9877, where servers listen that are not told otherwise.
+pub const SERV_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), SERV_PORT);
+
+/// No datagram is longer, in octets (the length field of UDP has 16 bits, RFC 768).
+pub const MAXDGRAM: usize = 65_535;
 
 /// The longest line that is read at once, in octets.
 pub const MAXLINE: usize = 4096;

@@ -10,6 +10,7 @@ mod daemon;
 mod manual;
 mod peer;
 mod process;
+mod program;
 mod tempdir;
 
 pub use daemon::{Daemon, command, run, wait_child};
@@ -19,6 +20,7 @@ pub use process::{
     children, cpu_ticks, descriptors, file_of_descriptor, limit_of, only_child, peak_memory,
     signal_mask, sockets_in, sockets_of, state, status_field, tasks, title, wait_title, zombies,
 };
+pub use program::Program;
 pub use tempdir::{TempDir, names};
 
 use std::time::{Duration, Instant};
