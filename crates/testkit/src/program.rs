@@ -48,7 +48,7 @@ impl Program {
         let (stderr, text) = (child.stderr.take().unwrap(), Arc::clone(&errors));
         let collector = thread::spawn(move || {
             each_line(stderr, |line| {
-                text.lock().unwrap().push_str(&String::from_utf8_lossy(&line))
+                text.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
             });
         });
         Program { input: child.stdin.take(), child, lines, errors, collector }

@@ -24,11 +24,12 @@ fn main() -> ExitCode {
 fn udpserv() -> Result {
     let line = words(["--lose"], "usage: udpserv [--lose N] [ADDR:PORT]")?;
     let servaddr = line.address()?.unwrap_or(unp::SERV_ADDR);
+    let lose = line.value("--lose")?.unwrap_or(0);
     let sockfd = socket(family(&servaddr), SockType::Datagram, SockFlag::empty(), None)
         .map_err(err_sys("socket error"))?;
     bind(sockfd.as_raw_fd(), &SockaddrStorage::from(servaddr)).map_err(err_sys("bind error"))?;
     listening(&sockfd)?;
-    dg_echo(&sockfd, line.value("--lose")?.unwrap_or(0))
+    dg_echo(&sockfd, lose)
 }
 
 fn dg_echo(sockfd: &OwnedFd, lose: usize) -> Result {

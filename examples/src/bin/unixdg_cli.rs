@@ -30,11 +30,9 @@ fn unixdg_cli() -> Result {
     let sockfd = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::empty(), None)
         .map_err(err_sys("socket error"))?;
     match mine {
-        Some(mine) => bind_unix(&sockfd, mine)?,
-        None => {
-            bind(sockfd.as_raw_fd(), &UnixAddr::new_unnamed()).map_err(err_sys("bind error"))?
-        }
-    }
+        Some(mine) => bind_unix(&sockfd, mine),
+        None => bind(sockfd.as_raw_fd(), &UnixAddr::new_unnamed()).map_err(err_sys("bind error")),
+    }?;
     let talked = connect(sockfd.as_raw_fd(), &servaddr)
         .map_err(err_sys("connect error"))
         .and_then(|()| dg_cli(io::stdin().lock(), &sockfd));
