@@ -106,6 +106,7 @@ fn a_connected_client_hears_its_server_only() {
     server.send_to(b"an old one\n", at).unwrap();
     server.send_to(b"one\n", at).unwrap();
     assert_eq!(client.line().unwrap(), "one");
+    assert!(client.wait().success());
     assert_eq!(client.errors(), "too late: an answer of 11 octets\n");
 }
 
