@@ -10,9 +10,12 @@ const SLOWSERV: &str = env!("CARGO_BIN_EXE_slowserv");
 const ABORTCLI: &str = env!("CARGO_BIN_EXE_abortcli");
 
 fn slowserv() -> (Program, SocketAddr) {
-    let mut server = Program::start(SLOWSERV, &["127.0.0.1:0"]);
-    let line = server.line("listening on ");
-    (server, line.rsplit_once(' ').unwrap().1.parse().unwrap())
+    let server = Program::start(SLOWSERV, &["127.0.0.1:0"]);
+    server.wait_errors("Enter accepts");
+    let said = server.errors();
+    let at = said.lines().find_map(|line| line.strip_prefix("listening on ")).unwrap();
+    let at = at.parse().unwrap();
+    (server, at)
 }
 
 /// A client that has come and gone; nobody has accepted it.
@@ -27,10 +30,8 @@ fn comes_and_goes(server: SocketAddr, options: &[&str]) {
 fn accept_returns_a_connection_that_was_reset_and_its_first_read_tells() {
     let (mut server, at) = slowserv();
     comes_and_goes(at, &[]);
-    server.type_in("\n");
-    server.wait_for("write: ");
-    let said = server.printed();
-    let said: Vec<&str> = said.lines().filter(|line| line.contains(": ")).collect();
+    server.send("\n");
+    let said: Vec<String> = (0..5).map(|_| server.line().unwrap()).collect();
     assert!(said[0].starts_with("accept: a connection from 127.0.0.1:"), "{said:?}");
     assert_eq!(
         said[1..],
@@ -47,10 +48,10 @@ fn accept_returns_a_connection_that_was_reset_and_its_first_read_tells() {
 fn a_client_that_has_closed_as_it_should_is_still_a_peer() {
     let (mut server, at) = slowserv();
     comes_and_goes(at, &["--fin"]);
-    server.type_in("\n");
-    server.wait_for("write: 6 octets");
-    server.wait_for("getpeername: 127.0.0.1:");
-    server.wait_for("first read: 0 octets");
+    server.send("\n");
+    server.line_with("first read: 0 octets");
+    server.line_with("getpeername: 127.0.0.1:");
+    server.line_with("write: 6 octets");
 }
 
 #[test]
@@ -60,10 +61,12 @@ fn a_server_outlives_any_number_of_aborts() {
         comes_and_goes(at, &[]);
     }
     comes_and_goes(at, &["--fin"]);
-    server.type_in(&"\n".repeat(6));
-    server.wait_for("write: 6 octets"); // the last one is served
-    assert_eq!(server.count("accept: a connection from"), 6);
-    assert_eq!(server.count("ECONNRESET"), 5);
-    server.end_of_file();
+    server.send(&"\n".repeat(6));
+    for _ in 0..5 {
+        server.line_with("accept: a connection from");
+        server.line_with("first read: ECONNRESET");
+    }
+    server.line_with("accept: a connection from");
+    server.line_with("write: 6 octets");
     assert!(server.wait().success());
 }

@@ -8,63 +8,59 @@ use testkit::{Program, run, wait_until};
 
 const SIGNAL: &str = env!("CARGO_BIN_EXE_signal");
 
-/// `signal CALL HOW`, blocked in that call; no alarm comes by itself.
-fn blocked_in(call: &str, how: &str) -> Program {
+/// `signal CALL HOW`, blocked in that call, and the line that says so; no alarm comes by itself.
+fn blocked_in(call: &str, how: &str) -> (Program, String) {
     let mut program = Program::start(SIGNAL, &[call, how, "0"]);
-    program.wait_for(&format!("{call}: waits for"));
+    let line = program.line_with(&format!("{call}: waits for"));
     wait_until("it is blocked", || program.is_blocked());
-    program
+    (program, line)
 }
 
 /// Sends a signal and waits until the handler has run and the program is blocked again.
 fn restarts(program: &mut Program, signal: Signal) {
-    let line = format!("caught {signal}");
-    let before = program.count(&line);
     program.signal(signal);
-    wait_until("the handler runs", || program.count(&line) > before);
+    assert_eq!(program.line(), Some(format!("caught {signal}")));
     wait_until("the call waits again", || program.is_blocked());
-    assert!(!program.has_ended(), "after {signal}");
+    assert!(program.is_running(), "after {signal}");
 }
 
 /// Sends a signal until the call fails; the first may have come just before the call.
 fn interrupts(program: &mut Program, call: &str, signal: Signal) {
     wait_until("the call is interrupted", || {
         program.signal(signal);
-        program.has_ended()
+        !program.is_running()
     });
     assert_eq!(program.wait().code(), Some(1));
-    program.wait_for(&format!("caught {signal}"));
-    program.wait_for(&format!("{call} error: Interrupted system call"));
+    assert_eq!(program.line(), Some(format!("caught {signal}")));
+    assert_eq!(program.errors(), format!("signal: {call} error: Interrupted system call\n"));
 }
 
 #[test]
 fn with_sa_restart_a_read_goes_on_after_the_handler() {
-    let mut program = blocked_in("read", "restart");
+    let (mut program, _) = blocked_in("read", "restart");
     for signal in [Signal::SIGUSR1, Signal::SIGALRM, Signal::SIGUSR1] {
         restarts(&mut program, signal);
     }
-    program.type_in("hello\n");
+    assert_eq!(program.ask("hello"), "read: went on, 6 octets");
     assert!(program.wait().success());
-    program.wait_for("read: went on, 6 octets");
 }
 
 #[test]
 fn with_sa_restart_an_accept_goes_on_after_the_handler() {
-    let mut program = blocked_in("accept", "restart");
+    let (mut program, line) = blocked_in("accept", "restart");
     for signal in [Signal::SIGUSR1, Signal::SIGALRM] {
         restarts(&mut program, signal);
     }
-    let line = program.line("waits for a client of ");
     let _client = TcpStream::connect(line.rsplit_once(' ').unwrap().1).unwrap();
+    assert_eq!(program.line().unwrap(), "accept: went on, a client has come");
     assert!(program.wait().success());
-    program.wait_for("accept: went on");
 }
 
 #[test]
 fn without_sa_restart_both_calls_end_with_eintr() {
     for call in ["read", "accept"] {
         for signal in [Signal::SIGUSR1, Signal::SIGALRM] {
-            interrupts(&mut blocked_in(call, "interrupt"), call, signal);
+            interrupts(&mut blocked_in(call, "interrupt").0, call, signal);
         }
     }
 }
@@ -72,7 +68,7 @@ fn without_sa_restart_both_calls_end_with_eintr() {
 #[test]
 fn the_slides_signal_restarts_for_all_but_an_alarm() {
     for call in ["read", "accept"] {
-        let mut program = blocked_in(call, "slide");
+        let (mut program, _) = blocked_in(call, "slide");
         restarts(&mut program, Signal::SIGUSR1);
         interrupts(&mut program, call, Signal::SIGALRM);
     }
@@ -81,8 +77,7 @@ fn the_slides_signal_restarts_for_all_but_an_alarm() {
 #[test]
 fn the_alarm_comes_after_a_second_by_itself() {
     let mut program = Program::start(SIGNAL, &["read", "restart"]);
-    program.wait_for("caught SIGALRM");
-    program.end_of_file();
+    program.line_with("caught SIGALRM");
     assert!(program.wait().success());
 }
 

@@ -21,17 +21,17 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{close, ftruncate, read, write};
-use unp::{Failure, Result, err_quit, err_sys, err_usage, note};
+use unp::{Failure, Result, err_quit, err_sys, note, words};
 
 const USAGE: &str = "usage: files [-v] FROM TO";
 
 fn main() -> ExitCode {
     unp::main(|| {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
-        match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        let line = words([], USAGE)?;
+        match line.words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["-v", from, to] => copy(from, to, note),
             [from, to] if *from != "-v" => copy(from, to, |_| ()),
-            _ => Err(err_usage(USAGE)),
+            _ => Err(line.wrong()),
         }
     })
 }

@@ -21,21 +21,32 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
 };
 use nix::unistd::{alarm, getpid, read};
-use unp::{LISTENQ, Result, err_sys, err_usage, say};
+use unp::{LISTENQ, Result, err_sys, say, words};
 
 const USAGE: &str = "usage: signal read|accept restart|interrupt|slide [SECONDS]
        signal stays|blocked|queued";
 
 fn main() -> ExitCode {
     unp::main(|| {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
-        match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            ["read", how, when @ ..] => a_slow_call(how, when, read_a_line),
-            ["accept", how, when @ ..] => a_slow_call(how, when, accept_a_client),
+        let line = words([], USAGE)?;
+        match line.words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            [call, how @ ("restart" | "interrupt" | "slide"), seconds @ ..] => {
+                let slow_call = match *call {
+                    "read" => read_a_line,
+                    "accept" => accept_a_client,
+                    _ => return Err(line.wrong()),
+                };
+                let seconds = match seconds {
+                    [] => Ok(1),
+                    [seconds] => seconds.parse().map_err(|_| line.wrong()),
+                    _ => Err(line.wrong()),
+                };
+                a_slow_call(how, seconds?, slow_call)
+            }
             ["stays"] => a_handler_stays(),
             ["blocked"] => its_signal_is_blocked_meanwhile(),
             ["queued"] => signals_are_not_queued(),
-            _ => Err(err_usage(USAGE)),
+            _ => Err(line.wrong()),
         }
     })
 }
@@ -47,18 +58,12 @@ fn signal(signo: Signal, func: Sigfunc) -> nix::Result<()> {
     textbook::signal(signo, func, restart)
 }
 
-fn a_slow_call(how: &str, when: &[&str], slow_call: fn() -> Result) -> Result {
-    let seconds = match when {
-        [] => 1,
-        [seconds] => seconds.parse().map_err(|_| err_usage(USAGE))?,
-        _ => return Err(err_usage(USAGE)),
-    };
+fn a_slow_call(how: &str, seconds: u32, slow_call: fn() -> Result) -> Result {
     for signo in [Signal::SIGALRM, Signal::SIGUSR1] {
         let handled = match how {
             "restart" => textbook::signal(signo, SAY_ITS_NAME, Restart::Yes),
             "interrupt" => textbook::signal(signo, SAY_ITS_NAME, Restart::No),
-            "slide" => signal(signo, SAY_ITS_NAME),
-            _ => return Err(err_usage(USAGE)),
+            _ => signal(signo, SAY_ITS_NAME),
         };
         handled.map_err(err_sys("signal error"))?;
     }
