@@ -64,7 +64,10 @@ fn parse<const N: usize>(
 }
 
 /// An address with its port, or one alone, which gets the slides' port.
-pub(crate) fn inet_pton(argument: &str, usage: &str) -> Result<SocketAddr> {
+///
+/// # Errors
+/// It is neither: the failure's text is `usage`.
+pub fn inet_pton(argument: &str, usage: &str) -> Result<SocketAddr> {
     let alone = || argument.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, SERV_PORT));
     argument.parse().or_else(|_| alone()).map_err(|_| err_usage(usage))
 }

@@ -26,7 +26,7 @@ pub fn err_quit(text: impl Into<String>) -> Failure {
 }
 
 /// The command line is wrong.
-pub(crate) fn err_usage(usage: &str) -> Failure {
+pub fn err_usage(usage: &str) -> Failure {
     Failure { text: usage.to_owned(), code: 2 }
 }
 

@@ -1,0 +1,172 @@
+//! One client's commands.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use nix::sys::signal::SigSet;
+use nix::unistd::alarm;
+
+use crate::PATIENCE;
+use crate::election::{Election, Refusal};
+use crate::ledger::NotCounted;
+
+/// The longest line, its newline included.
+const MAX_LINE: u64 = 512;
+/// So many wrong secrets, and the connection ends.
+const MAX_WRONG: usize = 3;
+
+/// For those of a client that we hang up on.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The child's whole life; its exit status.
+pub fn serve(connfd: &TcpStream, election: Election) -> i32 {
+    let _as_it_was = SigSet::all().thread_unblock(); // the parent had blocked some
+    alarm::set(4 * PATIENCE.as_secs() as u32); // SIGALRM ends who sends an octet now and then
+    let timeouts = connfd
+        .set_read_timeout(Some(PATIENCE))
+        .and_then(|()| connfd.set_write_timeout(Some(PATIENCE)));
+    match timeouts.and_then(|()| converse(BufReader::new(connfd), connfd, election)) {
+        Ok(()) => {
+            hear_out(connfd);
+            0
+        }
+        Err(_client_gone) => 1,
+    }
+}
+
+/// Our FIN first, then what the client still says: close with unread octets sends RST, over which he
+/// could lose our last line.
+fn hear_out(connfd: &TcpStream) {
+    let _gone = connfd.shutdown(Shutdown::Write);
+    let _gone = connfd.set_read_timeout(Some(LAST_WORDS));
+    let _enough = io::copy(&mut connfd.take(1 << 20), &mut io::sink());
+}
+
+/// The parent's word to a client who gets no child. It never waits.
+pub fn refuse(mut connfd: &TcpStream, why: &str) {
+    let _gone_or_full = connfd.set_nonblocking(true);
+    let _gone_or_full = connfd.write(format!("-ERR {why}\r\n").as_bytes());
+}
+
+fn converse(mut input: impl BufRead, output: impl Write, election: Election) -> io::Result<()> {
+    let mut client = Client { output, election, wrong: 0 };
+    client.say(&format!("+OK vote, {} voters", client.election.voters()))?;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line) {
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                return client.say("-ERR silent for too long");
+            }
+            Err(e) => return Err(e),
+        }
+        let Some(command) = line.strip_suffix(b"\n") else {
+            // Half a line and the end of file is no command.
+            let too_long = line.len() as u64 == MAX_LINE;
+            return if too_long { client.say("-ERR line too long") } else { Ok(()) };
+        };
+        if client.obey(command.strip_suffix(b"\r").unwrap_or(command))? == Next::End {
+            return Ok(());
+        }
+    }
+}
+
+/// What comes after a command.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Command,
+    End,
+}
+
+struct Client<W> {
+    output: W,
+    election: Election,
+    wrong: usize,
+}
+
+impl<W: Write> Client<W> {
+    fn obey(&mut self, line: &[u8]) -> io::Result<Next> {
+        let (verb, rest) = word(line);
+        match verb.to_ascii_uppercase().as_slice() {
+            b"CANDIDATES" => self.candidates()?,
+            b"VOTE" => {
+                let (voter, rest) = word(rest);
+                let (secret, candidate) = word(rest);
+                return self.vote(voter, secret, candidate);
+            }
+            b"RESULT" => self.result()?,
+            b"QUIT" => {
+                self.say("+OK bye")?;
+                return Ok(Next::End);
+            }
+            _ => self.say("-ERR unknown command: CANDIDATES, VOTE, RESULT or QUIT")?,
+        }
+        Ok(Next::Command)
+    }
+
+    fn candidates(&mut self) -> io::Result<()> {
+        let names = self.election.candidates();
+        let mut reply = format!("+OK {} candidates\r\n", names.len()).into_bytes();
+        for name in names {
+            reply.extend([name, &b"\r\n"[..]].concat());
+        }
+        reply.extend(b".\r\n");
+        self.output.write_all(&reply)
+    }
+
+    fn vote(&mut self, voter: &[u8], secret: &[u8], candidate: &[u8]) -> io::Result<Next> {
+        if candidate.is_empty() {
+            self.say("-ERR VOTE wants voter, secret, candidate")?;
+            return Ok(Next::Command);
+        }
+        match self.election.vote(voter, secret, candidate) {
+            Ok(()) => self.say("+OK counted")?,
+            Err(Refusal::Voter) => {
+                self.wrong += 1;
+                self.say("-ERR no such voter, or another secret")?;
+                if self.wrong == MAX_WRONG {
+                    return Ok(Next::End);
+                }
+            }
+            Err(Refusal::Candidate) => self.say("-ERR no such candidate")?,
+            Err(Refusal::Ledger(NotCounted::Already)) => self.say("-ERR voted already")?,
+            Err(Refusal::Ledger(why)) => self.not_counted(&why)?,
+        }
+        Ok(Next::Command)
+    }
+
+    fn result(&mut self) -> io::Result<()> {
+        let result = match self.election.result() {
+            Ok(result) => result,
+            Err(why) => return self.not_counted(&why),
+        };
+        let (sum, voters) = (result.iter().sum::<usize>(), self.election.voters());
+        let mut reply = format!("+OK {sum} of {voters} voted\r\n").into_bytes();
+        for (votes, name) in result.iter().zip(self.election.candidates()) {
+            reply.extend([format!("{votes} ").as_bytes(), name, &b"\r\n"[..]].concat());
+        }
+        reply.extend(b".\r\n");
+        self.output.write_all(&reply)
+    }
+
+    /// The whole of it is for the server's log alone.
+    fn not_counted(&mut self, why: &NotCounted) -> io::Result<()> {
+        let _nobody_reads = writeln!(io::stderr(), "vote_server: ledger: {why}");
+        match why {
+            NotCounted::Damaged(_) => self.say("-ERR not counted: the ledger is damaged"),
+            why => self.say(&format!("-ERR not counted: {why}")),
+        }
+    }
+
+    fn say(&mut self, line: &str) -> io::Result<()> {
+        self.output.write_all(format!("{line}\r\n").as_bytes())
+    }
+}
+
+/// The first word of a line, and the rest behind one space.
+fn word(line: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = line.splitn(2, |octet| *octet == b' ');
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
