@@ -39,9 +39,10 @@ NOTICE = re.compile(r"\[\d+\][-+ ]? +(?!Running|Stopped)[A-Z][a-z]+")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|[\x07\x00]")
 
 
-def plain(line):
-    """A line without blanks that do not count, and without colours."""
-    return " ".join(CONTROL.sub("", line).split())
+def plain(line, for_comparison=True):
+    """A line without colours and blanks at its end; to be compared, without any that do not count."""
+    line = CONTROL.sub("", line).rstrip()
+    return " ".join(line.split()) if for_comparison else line
 
 
 def without_notices(lines):

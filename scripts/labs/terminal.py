@@ -2,6 +2,7 @@
 
 import os
 import select
+import termios
 import time
 
 from room import PROMPT
@@ -62,14 +63,25 @@ class Terminal:
         return self.ready
 
     def type(self, text):
-        """Types octets."""
+        """Types a line or a key."""
         self.ready = False
+        self._no_echo()
         data = text.encode()
         while data and not self.closed:
             if select.select([], [self.master], [], 5)[1]:
                 data = data[os.write(self.master, data):]
             else:
                 raise TimeoutError
+
+    def _no_echo(self):
+        """Some programs let the terminal echo; what is typed stands in the lab already."""
+        try:
+            mode = termios.tcgetattr(self.master)
+            if mode[3] & termios.ECHO:
+                mode[3] &= ~termios.ECHO
+                termios.tcsetattr(self.master, termios.TCSANOW, mode)
+        except termios.error:
+            pass
 
     def foreground(self):
         """The process that has the terminal, or None if that is the shell."""

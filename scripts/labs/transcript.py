@@ -28,7 +28,10 @@ def take(path, write):
                 print("\n".join(rendered(lab, item, text, outcome, keep=False)) + "\n")
     for failure in outcome.failures:
         print(failure, file=sys.stderr)
-    return 1 if outcome.failures else 0
+    if outcome.differing:
+        lines = ", ".join(map(str, sorted(outcome.differing)))
+        print(f"{path.name}: other output than shown came at lines {lines}", file=sys.stderr)
+    return 1 if outcome.failures or outcome.differing else 0
 
 
 def rendered(lab, block, text, outcome, keep):
