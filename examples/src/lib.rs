@@ -34,7 +34,7 @@ pub use arguments::{inet_pton, peeraddr, peeraddr_and, servaddr, servaddr_and};
 pub use dg_cli::dg_cli;
 pub use error::{Failure, Result, complain, err_quit, err_sys, err_usage, main};
 pub use listening::{family, listening};
-pub use readline::readline;
+pub use readline::{buffered, readline};
 pub use say::{note, say};
 pub use stop_here::stop_here;
 pub use str_cli::str_cli;

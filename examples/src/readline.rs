@@ -1,6 +1,7 @@
 //! lib/readline.c: a line, however many segments it comes in.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 
 use crate::MAXLINE;
 
@@ -12,6 +13,19 @@ use crate::MAXLINE;
 pub fn readline(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
     line.clear();
     io::Read::take(from, MAXLINE as u64).read_until(b'\n', line)
+}
+
+/// What [`readline`] wants: a buffer over any descriptor, which stays the caller's.
+pub fn buffered(fd: &impl AsFd) -> BufReader<impl Read> {
+    BufReader::with_capacity(MAXLINE, Descriptor(fd))
+}
+
+struct Descriptor<'a, F>(&'a F);
+
+impl<F: AsFd> Read for Descriptor<'_, F> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(nix::unistd::read(self.0, buf)?)
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! lib/str_cli.c, slide "TCP Echo Client: str_cli function".
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, BufRead, Write};
+use std::os::fd::AsFd;
 
-use crate::{Result, err_quit, err_sys, readline, writen};
+use crate::{Result, buffered, err_quit, err_sys, readline, writen};
 
 /// Sends each line of `input` and prints what comes back for it. It waits for one thing at a time:
 /// while it waits for a line to be typed, it does not hear the server.
@@ -12,8 +11,7 @@ use crate::{Result, err_quit, err_sys, readline, writen};
 /// # Errors
 /// The connection is lost, or the server closes before the user does.
 pub fn str_cli(mut input: impl BufRead, sockfd: &impl AsFd) -> Result {
-    let sock: OwnedFd = sockfd.as_fd().try_clone_to_owned().map_err(err_sys("dup error"))?;
-    let mut sock = BufReader::new(File::from(sock));
+    let mut sock = buffered(sockfd);
     let (mut sendline, mut recvline) = (Vec::new(), Vec::new());
     while readline(&mut input, &mut sendline).map_err(err_sys("fgets error"))? > 0 {
         writen(sockfd, &sendline).map_err(err_sys("writen error"))?;

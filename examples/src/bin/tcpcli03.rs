@@ -8,8 +8,7 @@
 //! to a connection that has received RST, and that is SIGPIPE. tcpcli02 is the cure.
 #![forbid(unsafe_code)]
 
-use std::fs::File;
-use std::io::{BufReader, Write, stdin, stdout};
+use std::io::{Write, stdin, stdout};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
@@ -17,7 +16,7 @@ use forknet::textbook::{Restart, SAY_ITS_NAME, SIG_DFL, signal};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, connect, socket};
-use unp::{Result, err_sys, family, peeraddr_and, readline, writen};
+use unp::{Result, buffered, err_sys, family, peeraddr_and, readline, writen};
 
 /// How long the RST may take, in milliseconds. A server that lives sends none.
 const RST: u16 = 250;
@@ -39,8 +38,7 @@ fn tcpcli() -> Result {
 }
 
 fn str_cli(sockfd: &OwnedFd) -> Result {
-    let sock = sockfd.try_clone().map_err(err_sys("dup error"))?;
-    let (mut input, mut sock) = (stdin().lock(), BufReader::new(File::from(sock)));
+    let (mut input, mut sock) = (stdin().lock(), buffered(sockfd));
     let (mut sendline, mut recvline) = (Vec::new(), Vec::new());
     while readline(&mut input, &mut sendline).map_err(err_sys("fgets error"))? > 0 {
         let (first, rest) = sendline.split_at(1);

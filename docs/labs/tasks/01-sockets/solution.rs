@@ -1,0 +1,30 @@
+//! Task of lab 01, solved: the connected socket knows all four numbers. accept tells two of them, and
+//! getsockname the other two.
+#![forbid(unsafe_code)]
+
+use std::os::fd::AsRawFd;
+use std::process::ExitCode;
+
+use forknet::textbook::accept;
+use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, getsockname, listen, socket};
+use unp::{LISTENQ, Result, complain, err_sys, family, listening, servaddr, writen};
+
+fn main() -> ExitCode {
+    unp::main(tcpserv)
+}
+
+fn tcpserv() -> Result {
+    let servaddr = servaddr("usage: four-numbers [ADDR:PORT]")?;
+    let listenfd = socket(family(&servaddr), SockType::Stream, SockFlag::empty(), None)
+        .map_err(err_sys("socket error"))?;
+    bind(listenfd.as_raw_fd(), &SockaddrStorage::from(servaddr)).map_err(err_sys("bind error"))?;
+    listen(&listenfd, LISTENQ).map_err(err_sys("listen error"))?;
+    listening(&listenfd)?;
+    loop {
+        let (connfd, cliaddr) = accept(&listenfd).map_err(err_sys("accept error"))?;
+        let here: SockaddrStorage =
+            getsockname(connfd.as_raw_fd()).map_err(err_sys("getsockname error"))?;
+        let answer = format!("you are {cliaddr}, I am {here}\n");
+        complain(writen(&connfd, answer.as_bytes()).map_err(err_sys("writen error")));
+    }
+}
