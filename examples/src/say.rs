@@ -17,3 +17,9 @@ pub fn say(line: impl Display) -> Result {
 pub fn note(line: impl Display) {
     let _nobody_reads = writeln!(io::stderr(), "{line}");
 }
+
+/// Octets for people: `01 02 ff`.
+#[must_use]
+pub fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(" ")
+}

@@ -83,6 +83,27 @@ impl Program {
         }
     }
 
+    /// Reads lines of its standard output until one holds `text`, and gives that one.
+    ///
+    /// # Panics
+    /// The output ends before, or the watchdog bites.
+    pub fn line_with(&mut self, text: &str) -> String {
+        loop {
+            match self.line() {
+                Some(line) if line.contains(text) => return line,
+                Some(_) => {}
+                None => panic!("no line with '{text}'; on standard error: {}", self.errors()),
+            }
+        }
+    }
+
+    /// True while the kernel has it sleep in a system call. To be asked once it has printed what it
+    /// prints last before the call that is meant.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        crate::state(self.pid()) == Some('S')
+    }
+
     /// True when it has printed nothing that was not read yet.
     #[must_use]
     pub fn has_said_nothing(&mut self) -> bool {

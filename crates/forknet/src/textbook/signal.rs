@@ -2,7 +2,7 @@
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use super::{sigchldwait, sigchldwaitpid, sigflag, signame};
+use super::{sigchldwait, sigchldwaitpid, sigflag, signame, sigtwice};
 
 /// What becomes of a signal. Only this module makes one: a handler may call almost nothing, and an
 /// ordinary function taken for one could do anything at the worst moment.
@@ -23,6 +23,9 @@ pub const SIG_CHLD_WAITPID: Sigfunc = Sigfunc(SigHandler::Handler(sigchldwaitpid
 pub const SET_A_FLAG: Sigfunc = Sigfunc(SigHandler::Handler(sigflag::sig_flag));
 /// Writes `caught SIGTERM`, or whatever came, to standard output.
 pub const SAY_ITS_NAME: Sigfunc = Sigfunc(SigHandler::Handler(signame::sig_name));
+/// Writes `handler of SIGUSR1 begins`, the first time sends the signal to itself, writes
+/// `handler of SIGUSR1 ends`. Slide "POSIX signal semantics".
+pub const SEND_IT_AGAIN: Sigfunc = Sigfunc(SigHandler::Handler(sigtwice::sig_twice));
 
 /// What a slow system call does when the handler has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
