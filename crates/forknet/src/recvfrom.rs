@@ -168,13 +168,16 @@ pub(crate) fn send_from(
 }
 
 /// The source address of an answer, as a control message.
-enum Source {
+pub(crate) enum Source {
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),
 }
 
 impl Source {
-    fn as_message(&self) -> ControlMessage<'_> {
+    /// Octets of a control message for it.
+    pub(crate) const ROOM: usize = cmsg_space::<libc::in6_pktinfo>();
+
+    pub(crate) fn as_message(&self) -> ControlMessage<'_> {
         match self {
             Source::V4(info) => ControlMessage::Ipv4PacketInfo(info),
             Source::V6(info) => ControlMessage::Ipv6PacketInfo(info),

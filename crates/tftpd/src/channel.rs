@@ -6,23 +6,27 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use forknet::Bursts;
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc::{sock_extended_err, sockaddr_in6};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, getsockopt,
+    recvmsg, setsockopt, sockopt,
 };
 use nix::sys::time::TimeSpec;
 
 use crate::failure::Failure;
 use crate::packet::{self, Code, Packet};
+use crate::window::Packets;
 
-/// Longer datagrams are cut: still longer than any packet that may come, so that DATA larger
-/// than the block shows.
-const BUFFER: usize = 2048;
+/// Longer than any datagram, so that DATA larger than the block shows; and the kernel hands over
+/// several at once that are no longer together.
+const BUFFER: usize = 1 << 16;
 /// How many errors are taken from the socket's queue at a time, and how often a packet is
 /// handed over anew when an error of an earlier one came in its place.
 const MAX_ERRORS: usize = 16;
@@ -50,6 +54,11 @@ pub struct Channel<'a> {
     /// The SO_RCVTIMEO that is set.
     wait: Option<Duration>,
     buffer: Box<[u8]>,
+    /// The present datagram in the buffer.
+    datagram: Range<usize>,
+    /// The datagrams after it that came together with it, from the peer as well.
+    waiting: Range<usize>,
+    bursts: Bursts,
     /// When the peer's last datagram came.
     heard: SystemTime,
     trace: Trace<'a>,
@@ -60,8 +69,18 @@ impl<'a> Channel<'a> {
     #[must_use]
     pub fn to(socket: &'a UdpSocket, peer: SocketAddr, trace: Trace<'a>) -> Channel<'a> {
         let buffer = vec![0; BUFFER].into_boxed_slice();
-        let heard = SystemTime::now();
-        Channel { socket, peer, fixed: true, wait: None, buffer, heard, trace }
+        Channel {
+            socket,
+            peer,
+            fixed: true,
+            wait: None,
+            buffer,
+            datagram: 0..0,
+            waiting: 0..0,
+            bursts: Bursts::default(),
+            heard: SystemTime::now(),
+            trace,
+        }
     }
 
     /// A client's: the request goes to `service`; the answer comes from the same address and
@@ -71,60 +90,96 @@ impl<'a> Channel<'a> {
         Channel { fixed: false, ..Channel::to(socket, service, trace) }
     }
 
-    /// Sends a packet to the peer. A packet that the network refuses for the moment counts as
+    /// Makes room for datagrams that come in rows, if the kernel lets us, and has it hand over
+    /// several at once. Gives the room that there is, as it counts: twice what it was asked for.
+    pub fn expect_rows(&self, room: usize) -> usize {
+        let _one_at_a_time = setsockopt(self.socket, sockopt::UdpGroSegment, &true);
+        let has = || getsockopt(self.socket, sockopt::RcvBuf).unwrap_or_default();
+        if has() / 2 < room && setsockopt(self.socket, sockopt::RcvBufForce, &room).is_err() {
+            let _as_large_as_allowed = setsockopt(self.socket, sockopt::RcvBuf, &room);
+        }
+        has()
+    }
+
+    /// Sends packets to the peer. A packet that the network refuses for the moment counts as
     /// lost on its way.
     ///
     /// # Errors
     /// [`Failure::Gone`] when the peer's port is closed, [`Failure::Socket`] for a fault that
     /// waiting will not mend.
-    pub fn send(&mut self, packet: &[u8]) -> Result<(), Failure> {
-        (self.trace)(Way::Out, packet);
-        for _ in 0..MAX_ERRORS {
-            match self.socket.send_to(packet, self.peer) {
-                Ok(_) => return Ok(()),
-                Err(error) => self.tolerate(error)?,
+    pub fn send(&mut self, packets: Packets<'_>) -> Result<(), Failure> {
+        packets.iter().for_each(|packet| (self.trace)(Way::Out, packet));
+        for mut row in packets.pieces {
+            while !row.is_empty() {
+                let sent = self.send_some(row, packets.size)?;
+                row = row.get(sent..).unwrap_or_default();
             }
         }
         Ok(())
     }
 
-    /// Sends an ERROR packet, as the courtesy that it is (RFC 1350 §7): once, come what may.
-    pub fn send_error(&mut self, code: Code, reason: &str) {
-        let _courtesy = self.send(&packet::error(code, reason));
+    fn send_some(&mut self, row: &[u8], size: usize) -> Result<usize, Failure> {
+        for _ in 0..MAX_ERRORS {
+            match self.bursts.send(self.socket, row, size, self.peer) {
+                Ok(sent) => return Ok(sent),
+                Err(errno) => self.tolerate(errno.into())?,
+            }
+        }
+        Ok(size) // one is lost
     }
 
-    /// Waits for a datagram of the peer's, until `deadline` at the latest; `None` then. Tells its
-    /// length; [`Channel::datagram`] has it.
+    /// Sends an ERROR packet, as the courtesy that it is (RFC 1350 §7): once, come what may.
+    pub fn send_error(&mut self, code: Code, reason: &str) {
+        let _courtesy = self.send(Packets::one(&packet::error(code, reason)));
+    }
+
+    /// Waits for a datagram of the peer's, until `deadline` at the latest; false then.
+    /// [`Channel::datagram`] has it.
     ///
     /// # Errors
     /// As [`Channel::send`].
-    pub fn receive(&mut self, deadline: Instant) -> Result<Option<usize>, Failure> {
-        loop {
+    pub fn receive(&mut self, deadline: Instant) -> Result<bool, Failure> {
+        while !self.next() {
             // Looked at before every datagram: a flood of them must not outlast the deadline.
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(None);
+                return Ok(false);
             }
             self.set_wait(left)?;
             match self.receive_from() {
-                Ok((length, from, arrived)) if self.is_peer(from) => {
-                    self.heard = arrived;
-                    self.peer.set_port(from.port());
+                Ok(came) if self.is_peer(came.from) => {
+                    self.heard = came.at;
+                    self.peer.set_port(came.from.port());
                     self.fixed = true;
-                    (self.trace)(Way::In, self.buffer.get(..length).unwrap_or_default());
-                    return Ok(Some(length));
+                    self.datagram = 0..came.size.min(came.length);
+                    self.waiting = self.datagram.end..came.length;
+                    break;
                 }
-                Ok((length, from, _)) => self.answer_stranger(length, from),
+                Ok(came) => self.answer_stranger(&came),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
                 Err(error) => self.tolerate(error)?,
             }
         }
+        (self.trace)(Way::In, self.buffer.get(self.datagram.clone()).unwrap_or_default());
+        Ok(true)
+    }
+
+    /// Goes on to the next one of the datagrams that came together.
+    fn next(&mut self) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
+        let size = self.datagram.len();
+        let end = (self.waiting.start + size).min(self.waiting.end);
+        self.datagram = self.waiting.start..end;
+        self.waiting.start = end;
+        true
     }
 
     /// The datagram received last.
     #[must_use]
-    pub fn datagram(&self, length: usize) -> &[u8] {
-        self.buffer.get(..length).unwrap_or_default()
+    pub fn datagram(&self) -> &[u8] {
+        self.buffer.get(self.datagram.clone()).unwrap_or_default()
     }
 
     /// Where packets go: the peer's address, and its port as far as it is known.
@@ -146,18 +201,27 @@ impl<'a> Channel<'a> {
         self.heard
     }
 
-    /// recvmsg(2): a datagram's length, who sent it, and when it came.
-    fn receive_from(&mut self) -> io::Result<(usize, SocketAddr, SystemTime)> {
+    /// recvmsg(2): a datagram, or several of one sender.
+    fn receive_from(&mut self) -> io::Result<Came> {
         let mut parts = [IoSliceMut::new(&mut self.buffer)];
-        let mut control = cmsg_space!(TimeSpec);
+        let mut control = cmsg_space!(TimeSpec, i32);
         let (fd, flags) = (self.socket.as_raw_fd(), MsgFlags::empty());
         let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags)?;
-        let arrived = message.cmsgs()?.find_map(|part| match part {
-            ControlMessageOwned::ScmTimestampns(time) => Some(UNIX_EPOCH + Duration::from(time)),
-            _ => None,
-        });
         let from = message.address.as_ref().and_then(address).ok_or(Errno::EAFNOSUPPORT)?;
-        Ok((message.bytes, from, arrived.unwrap_or_else(SystemTime::now)))
+        let (mut at, mut size) = (None, message.bytes);
+        for part in message.cmsgs()? {
+            match part {
+                ControlMessageOwned::ScmTimestampns(time) => {
+                    at = Some(UNIX_EPOCH + Duration::from(time));
+                }
+                ControlMessageOwned::UdpGroSegments(segment) => {
+                    size = usize::try_from(segment).unwrap_or(size);
+                }
+                _ => (),
+            }
+        }
+        let at = at.unwrap_or_else(SystemTime::now);
+        Ok(Came { from, length: message.bytes, size, at })
     }
 
     fn is_peer(&self, from: SocketAddr) -> bool {
@@ -165,8 +229,8 @@ impl<'a> Channel<'a> {
     }
 
     /// ERROR 5 to a stranger (RFC 1350 §4), but never in answer to an ERROR.
-    fn answer_stranger(&self, length: usize, from: SocketAddr) {
-        let packet = Packet::parse(self.datagram(length));
+    fn answer_stranger(&self, &Came { from, length, size, .. }: &Came) {
+        let packet = Packet::parse(self.buffer.get(..length.min(size)).unwrap_or_default());
         log::debug!("{from} is a stranger to the transfer with {}", self.peer);
         if !matches!(packet, Ok(Packet::Error { .. })) {
             let answer = packet::error(Code::UnknownTransfer, "Unknown transfer ID");
@@ -229,6 +293,17 @@ impl<'a> Channel<'a> {
     }
 }
 
+/// What came with one system call.
+struct Came {
+    from: SocketAddr,
+    /// Octets in all.
+    length: usize,
+    /// Octets of each datagram; the last one may be shorter.
+    size: usize,
+    /// When.
+    at: SystemTime,
+}
+
 fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     match storage.family()? {
         AddressFamily::Inet => {
@@ -241,7 +316,6 @@ fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::socket::{setsockopt, sockopt};
 
     fn socket() -> UdpSocket {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -277,8 +351,8 @@ mod tests {
         stranger.send_to(&packet::error(Code::NotDefined, "never answered"), ours).unwrap();
         stranger.send_to(b"junk", ours).unwrap();
         peer.send(b"hello").unwrap();
-        let length = channel.receive(soon()).unwrap().unwrap();
-        assert_eq!(channel.datagram(length), b"hello");
+        assert!(channel.receive(soon()).unwrap());
+        assert_eq!(channel.datagram(), b"hello");
         let mut answer = [0; 100];
         for _ in 0..3 {
             let length = stranger.recv(&mut answer).unwrap();
@@ -297,10 +371,10 @@ mod tests {
         first.send_to(b"first", to).unwrap();
         second.send_to(b"second", to).unwrap();
         first.send_to(b"third", to).unwrap();
-        let length = channel.receive(soon()).unwrap().unwrap();
-        assert_eq!(channel.datagram(length), b"first");
-        let length = channel.receive(soon()).unwrap().unwrap();
-        assert_eq!(channel.datagram(length), b"third");
+        assert!(channel.receive(soon()).unwrap());
+        assert_eq!(channel.datagram(), b"first");
+        assert!(channel.receive(soon()).unwrap());
+        assert_eq!(channel.datagram(), b"third");
         assert_eq!(channel.peer(), first.local_addr().unwrap());
     }
 
@@ -309,7 +383,7 @@ mod tests {
         let ours = socket();
         let (mut channel, peer) = pair(&ours);
         drop(peer);
-        channel.send(b"into the void").unwrap();
+        channel.send(Packets::one(b"into the void")).unwrap();
         assert!(matches!(channel.receive(soon()), Err(Failure::Gone)));
     }
 
@@ -323,11 +397,11 @@ mod tests {
             stranger.send_to(b"x", ours).unwrap();
             drop(stranger);
             let brief = Instant::now() + Duration::from_millis(20);
-            assert!(channel.receive(brief).unwrap().is_none());
+            assert!(!channel.receive(brief).unwrap());
         }
-        channel.send(b"still here").unwrap();
+        channel.send(Packets::one(b"still here")).unwrap();
         peer.send(b"so am I").unwrap();
-        assert_eq!(channel.receive(soon()).unwrap(), Some(7));
+        assert!(channel.receive(soon()).unwrap());
         let mut answer = [0; 100];
         assert_eq!(peer.recv(&mut answer).unwrap(), 10);
     }
@@ -339,8 +413,8 @@ mod tests {
         for _ in 0..3 {
             peer.send(b"more").unwrap();
         }
-        assert_eq!(channel.receive(soon()).unwrap(), Some(4));
-        assert!(channel.receive(Instant::now()).unwrap().is_none(), "though more is there");
+        assert!(channel.receive(soon()).unwrap());
+        assert!(!channel.receive(Instant::now()).unwrap(), "though more is there");
     }
 
     #[test]
@@ -349,7 +423,7 @@ mod tests {
         let (mut channel, _peer) = pair(&ours);
         let start = Instant::now();
         let deadline = start + Duration::from_millis(50);
-        assert!(channel.receive(deadline).unwrap().is_none());
+        assert!(!channel.receive(deadline).unwrap());
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(50) && took < Duration::from_secs(5), "{took:?}");
     }

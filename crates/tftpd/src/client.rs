@@ -11,13 +11,14 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::channel::{Channel, Trace};
 use crate::content::{Assembly, Blocks};
+use crate::conversation::Conversation;
 use crate::draft::{Draft, Existing};
 use crate::failure::Failure;
+use crate::negotiation::{Caps, Wishes, grant};
 use crate::packet::{Direction, Mode, Request};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::timer::Limits;
-use crate::transfer::Transfer;
 
 /// How long the client stays after its last ACK, in case that was lost (RFC 1350 §6): only where
 /// something was lost or delayed before, because somebody waits for the prompt. The file is safe,
@@ -37,6 +38,8 @@ pub struct Order {
     pub local: String,
     /// How it travels.
     pub mode: Mode,
+    /// The options to ask for.
+    pub wishes: Wishes,
     /// The client's patience.
     pub limits: Limits,
 }
@@ -71,33 +74,45 @@ impl Order {
         };
         let channel = Channel::asking(&socket, service, trace);
         let request = Request::packet(self.direction, &self.remote, self.mode);
+        let request = [request, self.wishes.list()].concat();
         match self.direction {
             Direction::Read => {
                 let output = Output::create(&self.local)
                     .map_err(forknet::Error::io(format!("get \"{remote}\" to {}", self.local)))?;
                 let file = Assembly::new(output, self.mode, None);
-                let receiver = Receiver::asking(file, Output::keep, request);
-                let mut transfer = Transfer::new(receiver, channel);
-                let result = transfer.run(self.limits);
+                self.make_room(&channel);
+                let receiver = Receiver::asking(file, Output::keep, request, self.wishes);
+                let mut conversation = Conversation::new(receiver, channel, self.limits);
+                let result = conversation.run();
                 if result.is_ok() {
                     complete();
-                    if !transfer.smooth {
-                        transfer.dally(DALLY);
+                    if !conversation.transfer.smooth {
+                        conversation.dally(DALLY);
                     }
                 }
-                Ok(Outcome { result, answered: transfer.channel.is_fixed() })
+                Ok(Outcome { result, answered: conversation.channel.is_fixed() })
             }
             Direction::Write => {
-                let input =
-                    open(&self.local).map_err(forknet::Error::io(format!("put {}", self.local)))?;
-                let sender = Sender::asking(Blocks::new(input, self.mode), request);
-                let mut transfer = Transfer::new(sender, channel);
-                let result = transfer.run(self.limits);
+                let input = open(&self.local, self.mode);
+                let input = input.map_err(forknet::Error::io(format!("put {}", self.local)))?;
+                let sender = Sender::asking(input, request, self.wishes);
+                let mut conversation = Conversation::new(sender, channel, self.limits);
+                let result = conversation.run();
                 if result.is_ok() {
                     complete();
                 }
-                Ok(Outcome { result, answered: transfer.channel.is_fixed() })
+                Ok(Outcome { result, answered: conversation.channel.is_fixed() })
             }
+        }
+    }
+
+    /// For the largest window that the server may send.
+    fn make_room(&self, channel: &Channel<'_>) {
+        let asked = self.wishes.list();
+        let most = Caps { windowsize: u16::MAX, ..Caps::default() };
+        let options = grant(&asked, self.direction, most, None).options;
+        if options.windowsize > 1 {
+            channel.expect_rows(options.room());
         }
     }
 }
@@ -116,15 +131,17 @@ fn socket_for(service: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-fn open(local: &str) -> io::Result<Box<dyn Read>> {
+fn open(local: &str, mode: Mode) -> io::Result<Blocks<Box<dyn Read>>> {
     if local == STANDARD {
-        return Ok(Box::new(io::stdin()));
+        return Ok(Blocks::new(Box::new(io::stdin()), mode));
     }
     let file = File::open(local)?;
-    if file.metadata()?.is_dir() {
+    let meta = file.metadata()?;
+    if meta.is_dir() {
         return Err(Errno::EISDIR.into());
     }
-    Ok(Box::new(file))
+    let file: Box<dyn Read> = Box::new(file);
+    Ok(if meta.is_file() { Blocks::ahead(file, mode) } else { Blocks::new(file, mode) })
 }
 
 /// Where a fetched file goes.

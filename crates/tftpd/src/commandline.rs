@@ -8,6 +8,7 @@ use getopts::Options;
 use forknet::{Error, Remote, Result};
 
 use crate::client::Order;
+use crate::negotiation::Wishes;
 use crate::options::{declare_retries, retries};
 use crate::packet::{Direction, MAX_NAME, MAX_REQUEST, Mode, Request};
 use crate::timer::Limits;
@@ -67,7 +68,8 @@ pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
     let (remote, local) = file_names(direction, free.nth(1).unwrap_or_default(), free.next())?;
     // Whoever asks knows that the request is its own: all tries are allowed.
     let limits = Limits { retries, unproven_sends: retries + 1, idle, whole: idle };
-    let order = Order { direction, remote, local, mode, limits };
+    let wishes = Wishes::default();
+    let order = Order { direction, remote, local, mode, wishes, limits };
     Ok(CommandLine { server, order, verbose })
 }
 

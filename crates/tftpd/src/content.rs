@@ -1,6 +1,6 @@
 //! A file's octets on their way into blocks and out of them, in either mode.
 
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, IoSliceMut, Read, Write};
 
 use nix::errno::Errno;
 
@@ -8,94 +8,94 @@ use netascii::translate::{Decoder, encode};
 
 use crate::packet::Mode;
 
-/// Octets read from a file and written to one at a time: a few system calls for 64 KiB, not one
-/// for each block.
+/// Octets written to a file at a time, and read from one in netascii: a few system calls for 64 KiB,
+/// not one for each block.
 const BUFFER: usize = 64 * 1024;
 
 /// A file that is cut into blocks.
 #[derive(Debug)]
 pub struct Blocks<R> {
-    file: BufReader<R>,
-    mode: Mode,
-    /// Translated text that is waiting for the next block, from `at` on.
+    file: R,
+    /// Netascii: what was read and translated last.
+    text: Option<Text>,
+    reads_ahead: bool,
+}
+
+/// Translated text that is waiting for the next block, from `at` on.
+#[derive(Debug, Default)]
+struct Text {
+    read: Vec<u8>,
     text: Vec<u8>,
     at: usize,
-    octets: u64,
 }
 
 impl<R: Read> Blocks<R> {
-    /// Reads `file` from where it stands.
+    /// Reads `file` from where it stands, and no sooner than a block is needed.
     pub fn new(file: R, mode: Mode) -> Blocks<R> {
-        let file = BufReader::with_capacity(BUFFER, file);
-        Blocks { file, mode, text: Vec::new(), at: 0, octets: 0 }
+        let text = (mode == Mode::Netascii).then(Text::default);
+        Blocks { file, text, reads_ahead: false }
     }
 
-    /// Octets cut so far, as they travel.
-    pub fn octets(&self) -> u64 {
-        self.octets
+    /// The same for a regular file, which can be read ahead: that never waits for anybody.
+    pub fn ahead(file: R, mode: Mode) -> Blocks<R> {
+        Blocks { reads_ahead: true, ..Blocks::new(file, mode) }
     }
 
-    /// Appends the next block to `packet`; tells its size, which is less than `size` only at the
-    /// end of the file.
+    /// True where blocks may be read before they are needed.
+    pub fn reads_ahead(&self) -> bool {
+        self.reads_ahead
+    }
+
+    /// Fills the blocks one after the other; tells how many octets that were, which is less than
+    /// there is room for only at the end of the file.
     ///
     /// # Errors
     /// Those of reading the file.
-    pub fn next(&mut self, size: usize, packet: &mut Vec<u8>) -> io::Result<usize> {
-        let mut room = size;
-        while room > 0 {
-            let taken = match self.mode {
-                Mode::Octet => self.copy(room, packet)?,
-                Mode::Netascii => self.translate(room, packet)?,
+    pub fn fill(&mut self, blocks: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let mut filled = 0;
+        let mut rest = blocks;
+        IoSliceMut::advance_slices(&mut rest, 0); // over empty ones
+        while !rest.is_empty() {
+            let taken = match &mut self.text {
+                None => uninterrupted(|| self.file.read_vectored(rest))?,
+                Some(text) => text.fill(&mut self.file, rest)?,
             };
             if taken == 0 {
                 break;
             }
-            room -= taken;
+            filled += taken;
+            IoSliceMut::advance_slices(&mut rest, taken);
         }
-        let filled = size - room;
-        self.octets += filled as u64;
         Ok(filled)
-    }
-
-    fn copy(&mut self, room: usize, packet: &mut Vec<u8>) -> io::Result<usize> {
-        let chunk = fill(&mut self.file)?;
-        let taken = chunk.get(..room).unwrap_or(chunk);
-        packet.extend_from_slice(taken);
-        let taken = taken.len();
-        self.consume(taken);
-        Ok(taken)
-    }
-
-    fn consume(&mut self, octets: usize) {
-        io::BufRead::consume(&mut self.file, octets);
-    }
-
-    fn translate(&mut self, room: usize, packet: &mut Vec<u8>) -> io::Result<usize> {
-        if self.at == self.text.len() {
-            self.text.clear();
-            self.at = 0;
-            let chunk = fill(&mut self.file)?;
-            let chunk = chunk.get(..room).unwrap_or(chunk);
-            encode(chunk, &mut self.text);
-            let taken = chunk.len();
-            self.consume(taken);
-        }
-        let waiting = self.text.get(self.at..).unwrap_or_default();
-        let taken = waiting.get(..room).unwrap_or(waiting);
-        packet.extend_from_slice(taken);
-        self.at += taken.len();
-        Ok(taken.len())
     }
 }
 
-/// What is buffered, after reading more where nothing is; nothing at the end of the file.
-fn fill<R: Read>(file: &mut BufReader<R>) -> io::Result<&[u8]> {
-    while let Err(error) = io::BufRead::fill_buf(file) {
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
+impl Text {
+    /// Copies what is translated into the first block, after reading more where nothing is.
+    fn fill(&mut self, file: &mut impl Read, blocks: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if self.at == self.text.len() {
+            self.read.resize(BUFFER, 0);
+            let read = uninterrupted(|| file.read(&mut self.read))?;
+            self.text.clear();
+            self.at = 0;
+            encode(self.read.get(..read).unwrap_or_default(), &mut self.text);
+        }
+        let Some(block) = blocks.first_mut() else { return Ok(0) };
+        let mut waiting = self.text.get(self.at..).unwrap_or_default();
+        let taken = waiting.read(block)?;
+        self.at += taken;
+        Ok(taken)
+    }
+}
+
+/// Makes a system call again as long as a signal interrupts it.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer,
         }
     }
-    Ok(file.buffer())
 }
 
 /// A file that is put together from blocks.
@@ -157,16 +157,21 @@ fn put(file: &mut impl Write, room: &mut u64, octets: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Cuts `file` into blocks of `size`; the last one is short, and perhaps empty.
+    /// Cuts `file` into blocks of `size`, two at a time; the last one is short, and perhaps empty.
     fn cut(file: &[u8], mode: Mode, size: usize) -> Vec<Vec<u8>> {
         let mut blocks = Blocks::new(file, mode);
         let mut all = Vec::new();
         loop {
-            let mut packet = b"head".to_vec();
-            let filled = blocks.next(size, &mut packet).unwrap();
-            assert_eq!(packet.len(), 4 + filled);
-            all.push(packet.split_off(4));
-            if filled < size {
+            let mut two = vec![0; 2 * size];
+            let (one, other) = two.split_at_mut(size);
+            let mut parts = [IoSliceMut::new(one), IoSliceMut::new(other)];
+            let filled = blocks.fill(&mut parts).unwrap();
+            two.truncate(filled);
+            all.extend(two.chunks(size).map(<[u8]>::to_vec));
+            if filled.is_multiple_of(size) && filled < 2 * size {
+                all.push(Vec::new());
+            }
+            if filled < 2 * size {
                 return all;
             }
         }

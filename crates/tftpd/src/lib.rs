@@ -5,11 +5,14 @@
 //! | --- | --- |
 //! | [`packet`] | the packets |
 //! | [`negotiation`] | the options of RFC 2347 and its kin |
+//! | [`numbers`] | the blocks' numbers, which wrap |
 //! | [`timer`] | when to send again and when to give up |
 //! | [`content`] | a file's octets into blocks and out of them |
+//! | [`window`] | the packets that are sent together |
 //! | [`sender`], [`receiver`] | the two halves of a transfer, without socket or clock |
+//! | [`transfer`] | a half and a clock: one transfer |
 //! | [`channel`] | the socket and the peer at its other end |
-//! | [`transfer`] | a half, a channel and a clock: one transfer |
+//! | [`conversation`] | a transfer over a channel |
 //! | [`root`], [`draft`] | names below the root; files that appear whole |
 //! | [`server`], [`options`] | tftpd: one request answered; its options |
 //! | [`client`], [`commandline`] | tftpc: one file fetched or sent; its options |
@@ -22,17 +25,18 @@
 //!   permission to write is not replaced. A symbolic link at the end of the name is followed, below
 //!   the root, and the file behind it replaced. Folders are never made.
 //! - A datagram from the peer that is no packet of the transfer ends it with ERROR 4; late and
-//!   duplicate packets do not. Block 0 follows block 65535.
-//! - Options of a request (RFC 2347) are not negotiated: it is answered as one without.
+//!   duplicate packets do not. Block 0 follows block 65535, unless `rollover` was agreed to be 1.
 #![forbid(unsafe_code)]
 
 pub mod channel;
 pub mod client;
 pub mod commandline;
 pub mod content;
+pub mod conversation;
 pub mod draft;
 pub mod failure;
 pub mod negotiation;
+pub mod numbers;
 pub mod options;
 pub mod packet;
 pub mod receiver;
@@ -41,3 +45,4 @@ pub mod sender;
 pub mod server;
 pub mod timer;
 pub mod transfer;
+pub mod window;

@@ -30,6 +30,8 @@ const MAX_WINDOW: usize = 16 << 20;
 /// A window is never longer in blocks: half of the circle of block numbers, so that old and new can
 /// be told apart.
 const MAX_BLOCKS: u16 = 32_767;
+/// What a datagram costs a socket's buffer beside its octets, about.
+const OVERHEAD: usize = 512;
 /// The largest block that is a power of two.
 const MAX_BLKSIZE2: u16 = 32_768;
 /// `timeout` in seconds (RFC 2349).
@@ -215,6 +217,20 @@ impl TransferOptions {
             Name::Windowsize => self.windowsize = small,
             Name::Rollover => self.rollover = small,
         }
+    }
+
+    /// Octets of a receiver's socket buffer that a window needs: a datagram costs the kernel more
+    /// than its octets, and up to twice as much.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        usize::from(self.windowsize) * (self.blksize + OVERHEAD)
+    }
+
+    /// The octets of a window that there is room for in so many of a socket buffer, as
+    /// getsockopt(2) tells them: twice what setsockopt(2) was asked for.
+    #[must_use]
+    pub fn window_in(&self, room: usize) -> usize {
+        room / 2 / (self.blksize + OVERHEAD) * self.blksize
     }
 
     /// How many blocks a window may have, not to be larger than this in octets; at least one.

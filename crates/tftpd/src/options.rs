@@ -6,6 +6,7 @@ use getopts::{Matches, Options};
 
 use forknet::{Result, number};
 
+use crate::negotiation::{Caps, MAX_BLKSIZE, MIN_BLKSIZE};
 use crate::root::Root;
 
 /// The root unless `--root` names another: the folder that Debian's TFTP servers use.
@@ -30,6 +31,8 @@ pub struct Config {
     pub max_size: Option<u64>,
     /// How often one packet is sent again.
     pub retries: u32,
+    /// The largest blocks and windows.
+    pub caps: Caps,
 }
 
 /// Adds tftpd's options to those that every daemon has.
@@ -39,6 +42,11 @@ pub fn declare(options: &mut Options) {
     options.optflag("", "overwrite", "clients may replace files that exist");
     options.optflag("", "read-only", "refuse all writing, whatever else is said");
     options.optopt("", "max-size", "the longest file that may be written", "BYTES");
+    let blksize = format!("blocks of at most N octets (default {MAX_BLKSIZE})");
+    options.optopt("", "max-blksize", &blksize, "N");
+    let windowsize = Caps::default().windowsize;
+    let windowsize = format!("windows of at most N blocks (default {windowsize})");
+    options.optopt("", "max-windowsize", &windowsize, "N");
     declare_retries(options);
 }
 
@@ -61,9 +69,21 @@ impl Config {
             read_only: matches.opt_present("read-only"),
             max_size: number(matches, "max-size", 0..=u64::MAX)?,
             retries: retries(matches)?,
+            caps: caps(matches)?,
             root: Root::open(Path::new(&root), jail)?,
         })
     }
+}
+
+fn caps(matches: &Matches) -> Result<Caps> {
+    let caps = Caps::default();
+    let blksize = number(matches, "max-blksize", MIN_BLKSIZE..=MAX_BLKSIZE)?;
+    let windowsize = number(matches, "max-windowsize", 1..=u16::MAX)?;
+    Ok(Caps {
+        blksize: blksize.unwrap_or(caps.blksize),
+        windowsize: windowsize.unwrap_or(caps.windowsize),
+        ..caps
+    })
 }
 
 /// The value of `--retries`.
@@ -93,7 +113,15 @@ mod tests {
 
     #[test]
     fn a_bad_value_is_named() {
-        for args in [["--retries", "x"], ["--retries", "1001"], ["--max-size", "-1"]] {
+        for args in [
+            ["--retries", "x"],
+            ["--retries", "1001"],
+            ["--max-size", "-1"],
+            ["--max-blksize", "7"],
+            ["--max-blksize", "65465"],
+            ["--max-windowsize", "0"],
+            ["--max-windowsize", "65536"],
+        ] {
             let error = config(&args).unwrap_err();
             assert!(matches!(error, forknet::Error::Usage(_)));
             assert!(error.to_string().contains(&format!("{} '{}'", args[0], args[1])), "{error}");

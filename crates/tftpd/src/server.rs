@@ -1,21 +1,25 @@
 //! tftpd's side: one request, answered from a port of its own (RFC 1350 §4; slide "Протокол TFTP").
 
+use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use forknet::in_title;
 use log::Level;
+use nix::errno::Errno;
 
 use crate::channel::{Channel, Trace, Way};
 use crate::content::{Assembly, Blocks};
+use crate::conversation::Conversation;
 use crate::draft::{Draft, Existing};
 use crate::failure::Failure;
+use crate::negotiation::{Granted, TransferOptions, grant, size_in};
 use crate::options::Config;
 use crate::packet::{Code, Direction, Malformed, Mode, Packet, Request, describe};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::timer::Limits;
-use crate::transfer::{Half, Transfer};
+use crate::transfer::Half;
 
 /// How often the first packet is sent while nothing proves that the request's address is not
 /// forged: a server must not be a gun that shoots at others.
@@ -88,37 +92,60 @@ impl Service<'_> {
         };
         self.title.set(format_args!("{} {}", request.direction, in_title(request.name)));
         match request.direction {
-            Direction::Read => self.send(request.name, mode, channel),
-            Direction::Write => self.receive(request.name, mode, channel),
+            Direction::Read => self.send(request, mode, channel),
+            Direction::Write => self.receive(request, mode, channel),
         }
     }
 
     /// RRQ.
-    fn send(&self, name: &[u8], mode: Mode, channel: Channel<'_>) {
-        let file = self.config.root.read(name);
-        let sender = match file.and_then(|file| Sender::answering(Blocks::new(file, mode))) {
-            Ok(sender) => sender,
-            Err(failure) => return self.refuse(channel, &failure),
-        };
-        let mut transfer = Transfer::new(sender, channel);
-        let result = transfer.run(self.limits);
-        match result {
-            // The client has the file, or does not want it any more: nobody is left to ask.
-            Err(Failure::Silent | Failure::Gone) if transfer.half.waits_for_last_ack() => {
-                self.log(&transfer, Level::Info, "complete, but for the last ACK");
-            }
-            ref result => self.log_result(&transfer, result),
-        }
-        self.done(&transfer, &result);
-    }
-
-    /// WRQ.
-    fn receive(&self, name: &[u8], mode: Mode, channel: Channel<'_>) {
-        let shown = in_title(name);
-        let (draft, name, existing) = match self.begin(name) {
+    fn send(&self, request: &Request<'_>, mode: Mode, channel: Channel<'_>) {
+        let (sender, agreed) = match self.sender(request, mode) {
             Ok(begun) => begun,
             Err(failure) => return self.refuse(channel, &failure),
         };
+        let request = Request { options: &agreed, ..*request };
+        let mut conversation = Conversation::new(sender, channel, self.limits);
+        let result = conversation.run();
+        let half = &conversation.transfer.half;
+        match &result {
+            // The client has the file, or does not want it any more: nobody is left to ask.
+            Err(Failure::Silent | Failure::Gone) if half.waits_for_last_ack() => {
+                self.log(&request, &conversation, Level::Info, "complete, but for the last ACK");
+            }
+            // It wanted the file's size (RFC 2349), or does not agree (RFC 2347).
+            Err(failure @ Failure::Peer { .. }) if half.is_opening() => {
+                let result = format!("no more than the options: {failure}");
+                self.log(&request, &conversation, Level::Info, &result);
+            }
+            result => self.log_result(&request, &conversation, result),
+        }
+        self.done(&conversation, &result);
+    }
+
+    /// Opens the file; gives the options too that are granted.
+    fn sender(
+        &self,
+        request: &Request<'_>,
+        mode: Mode,
+    ) -> Result<(Sender<File>, Vec<u8>), Failure> {
+        let file = self.config.root.read(request.name)?;
+        let size = file.metadata().map_err(|error| Failure::io(&error))?.len();
+        let size = size_in(mode, size);
+        let granted = grant(request.options, request.direction, self.config.caps, size);
+        let file = Blocks::ahead(file, mode);
+        Ok((Sender::answering(file, granted.options, granted.oack())?, granted.list))
+    }
+
+    /// WRQ.
+    fn receive(&self, request: &Request<'_>, mode: Mode, channel: Channel<'_>) {
+        let shown = in_title(request.name);
+        let granted = self.grant_for_upload(request, &channel);
+        let begun = self.begin(request.name, mode, &granted.options);
+        let (draft, name, existing) = match begun {
+            Ok(begun) => begun,
+            Err(failure) => return self.refuse(channel, &failure),
+        };
+        let request = Request { options: &granted.list, ..*request };
         let file = Assembly::new(draft, mode, self.config.max_size);
         let progress = self.progress;
         let keep = move |draft: Draft| {
@@ -126,36 +153,59 @@ impl Service<'_> {
             progress.done(SystemTime::now()); // before the last ACK: who has that may ask anew at once
             Ok(())
         };
-        let mut transfer = Transfer::new(Receiver::answering(file, keep), channel);
-        let result = transfer.run(self.limits);
-        self.log_result(&transfer, &result);
+        let receiver = Receiver::answering(file, keep, granted.options, granted.oack());
+        let mut conversation = Conversation::new(receiver, channel, self.limits);
+        let result = conversation.run();
+        self.log_result(&request, &conversation, &result);
         if result.is_ok() {
             self.progress.lingers();
             self.title.set(format_args!("{} {shown} complete", Direction::Write));
-            transfer.dally(DALLY);
+            conversation.dally(DALLY);
         } else {
-            self.done(&transfer, &result);
+            self.done(&conversation, &result);
         }
+    }
+
+    /// No window is larger than what our socket has room for: the rest would be lost each time.
+    fn grant_for_upload(&self, request: &Request<'_>, channel: &Channel<'_>) -> Granted {
+        let mut caps = self.config.caps;
+        let granted = grant(request.options, request.direction, caps, None);
+        if granted.options.windowsize == 1 {
+            return granted;
+        }
+        let room = channel.expect_rows(granted.options.room());
+        caps.window = caps.window.min(granted.options.window_in(room));
+        grant(request.options, request.direction, caps, None)
     }
 
     /// What comes after the packet that ended the transfer is not part of it: the same request is
     /// a new one then. A peer that ended nothing may ask anew from now on.
-    fn done<H: Half>(&self, transfer: &Transfer<'_, H>, result: &Result<(), Failure>) {
+    fn done<H: Half>(&self, conversation: &Conversation<'_, H>, result: &Result<(), Failure>) {
         self.progress.done(match result {
             Err(Failure::Silent | Failure::Gone | Failure::Socket(_)) => SystemTime::now(),
-            _ => transfer.channel.heard(),
+            _ => conversation.channel.heard(),
         });
     }
 
     /// Asks the options and the file system whether the file may be written.
-    fn begin(&self, name: &[u8]) -> Result<(Draft, Vec<u8>, Existing), Failure> {
-        let Config { create, overwrite, read_only, .. } = *self.config;
+    fn begin(
+        &self,
+        name: &[u8],
+        mode: Mode,
+        options: &TransferOptions,
+    ) -> Result<(Draft, Vec<u8>, Existing), Failure> {
+        let Config { create, overwrite, read_only, max_size, .. } = *self.config;
         if read_only {
             return Err(Failure::denied(Code::Access, "Server is read-only"));
         }
         let place = self.config.root.place(name, overwrite)?;
         if place.existing.is_none() && !create {
             return Err(Failure::denied(Code::Access, "New files are not allowed"));
+        }
+        // In netascii a file may have fewer octets than travel.
+        let size = options.tsize.filter(|_| mode == Mode::Octet);
+        if size > max_size.or(size) {
+            return Err(Errno::EFBIG.into());
         }
         let draft = Draft::begin(place.folder)?;
         if let Some(bits) = place.existing {
@@ -173,23 +223,37 @@ impl Service<'_> {
         log::log!(level(failure), "{} {}: {failure}", channel.peer(), self.what);
     }
 
-    fn log_result<H: Half>(&self, transfer: &Transfer<'_, H>, result: &Result<(), Failure>) {
+    fn log_result<H: Half>(
+        &self,
+        request: &Request<'_>,
+        conversation: &Conversation<'_, H>,
+        result: &Result<(), Failure>,
+    ) {
         match result {
-            Ok(()) => self.log(transfer, Level::Info, "complete"),
-            Err(failure) => self.log(transfer, level(failure), &format!("failed: {failure}")),
+            Ok(()) => self.log(request, conversation, Level::Info, "complete"),
+            Err(failure) => {
+                let result = format!("failed: {failure}");
+                self.log(request, conversation, level(failure), &result);
+            }
         }
     }
 
     /// The one line of a transfer.
-    fn log<H: Half>(&self, transfer: &Transfer<'_, H>, level: Level, result: &str) {
+    fn log<H: Half>(
+        &self,
+        request: &Request<'_>,
+        conversation: &Conversation<'_, H>,
+        level: Level,
+        result: &str,
+    ) {
+        let half = &conversation.transfer.half;
         log::log!(
             level,
-            "{} {}: {} octets, {} blocks, {} retransmissions, {:.3} s: {result}",
-            transfer.channel.peer(),
-            self.what,
-            transfer.half.octets(),
-            transfer.half.blocks(),
-            transfer.resent,
+            "{} {request}: {} octets, {} blocks, {} retransmissions, {:.3} s: {result}",
+            conversation.channel.peer(),
+            half.octets(),
+            half.blocks(),
+            half.resent(),
             self.since.elapsed().as_secs_f64(),
         );
     }

@@ -49,6 +49,8 @@ pub struct Timer {
     /// Smoothed round trip and its variation, once one was measured.
     measured: Option<(Duration, Duration)>,
     timeout: Duration,
+    /// The time-out that both ends have agreed upon (RFC 2349), in place of all that is measured.
+    fixed: Option<Duration>,
     /// How often the present packet was sent.
     sends: u32,
     /// When the present packet was sent last.
@@ -71,6 +73,7 @@ impl Timer {
             limits,
             measured: None,
             timeout: INITIAL,
+            fixed: None,
             sends: 1,
             sent: now,
             clean: true,
@@ -80,17 +83,29 @@ impl Timer {
         }
     }
 
-    /// The packet was answered, and the next one is sent `now`.
+    /// From now on every time-out is as long as this, where it is given: the option `timeout`. The
+    /// idle limit is then twice as long at least, for a peer that has answered.
+    pub fn fix(&mut self, interval: Option<Duration>) {
+        self.fixed = interval;
+    }
+
+    /// The packets were answered, so many blocks went forward, and the next ones are sent `now`.
     ///
     /// An answer to a packet sent once is a measurement; one to a packet sent twice may belong
     /// to either (Karn's rule), so the doubled time-out stays until a clean round trip.
-    pub fn forward(&mut self, now: Instant) {
+    pub fn forward(&mut self, blocks: u64, now: Instant) {
+        self.taken(blocks, now);
+        self.clean = true;
+    }
+
+    /// The same without anything being sent: more blocks of a window are to come.
+    pub fn taken(&mut self, blocks: u64, now: Instant) {
         if self.clean {
             self.measure(now.saturating_duration_since(self.sent));
         }
-        (self.sends, self.sent, self.clean) = (1, now, true);
+        (self.sends, self.sent, self.clean) = (1, now, false);
         (self.forward, self.proven) = (now, true);
-        self.end += STEP;
+        self.end += STEP * u32::try_from(blocks.max(1)).unwrap_or(u32::MAX);
     }
 
     /// RFC 6298 §2.2 and §2.3, with the bounds above.
@@ -139,12 +154,19 @@ impl Timer {
     /// When something will be due.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        (self.sent + self.timeout).min(self.limit())
+        (self.sent + self.fixed.unwrap_or(self.timeout)).min(self.limit())
+    }
+
+    /// The smoothed round trip, once one was measured.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.measured.map(|(smooth, _)| smooth)
     }
 
     /// The end of our patience, whatever is sent again until then.
     fn limit(&self) -> Instant {
-        (self.forward + self.limits.idle).min(self.end)
+        let interval = self.fixed.filter(|_| self.proven).unwrap_or_default();
+        (self.forward + self.limits.idle.max(interval * 2)).min(self.end)
     }
 }
 
@@ -189,7 +211,7 @@ mod tests {
     fn retries_are_bounded_with_backoff_up_to_a_longest() {
         let start = Instant::now();
         let mut timer = Timer::new(LIMITS, start);
-        timer.forward(start + ms(1));
+        timer.forward(1, start + ms(1));
         let start = start + ms(1);
         assert_eq!(silence(&mut timer, start), [200, 600, 1400, 3000, 6200, 12600]);
         let forever = ms(999_000);
@@ -212,15 +234,39 @@ mod tests {
         let mut timer = Timer::new(LIMITS, now);
         for _ in 0..50 {
             now += ms(500);
-            timer.forward(now);
+            timer.forward(1, now);
         }
         let wait = timer.deadline().duration_since(now);
         assert!(wait >= ms(500) && wait < ms(600), "{wait:?}");
         for _ in 0..50 {
             now += ms(1);
-            timer.forward(now);
+            timer.forward(1, now);
         }
         assert_eq!(timer.deadline().duration_since(now), SHORTEST);
+    }
+
+    #[test]
+    fn an_agreed_time_out_is_kept_and_not_doubled() {
+        let start = Instant::now();
+        let mut timer = Timer::new(LIMITS, start);
+        timer.fix(Some(ms(700)));
+        timer.forward(1, start);
+        assert_eq!(silence(&mut timer, start), [700, 1400, 2100, 2800, 3500, 4200]);
+        let mut timer = Timer::new(Limits { idle: ms(30_000), ..LIMITS }, start);
+        timer.fix(Some(ms(20_000)));
+        assert_eq!(silence(&mut timer, start), [20_000, 30_000], "nobody has answered yet");
+        timer.forward(1, start);
+        assert_eq!(silence(&mut timer, start), [20_000, 40_000]);
+    }
+
+    #[test]
+    fn blocks_that_come_in_a_window_hold_the_time_out_off() {
+        let start = Instant::now();
+        let mut timer = Timer::new(LIMITS, start);
+        timer.taken(1, start + ms(300));
+        timer.taken(1, start + ms(900));
+        assert_eq!(timer.round_trip(), Some(ms(300)), "the first one of the window counts");
+        assert_eq!(timer.deadline(), start + ms(900) + ms(900));
     }
 
     #[test]
@@ -229,9 +275,9 @@ mod tests {
         let mut timer = Timer::new(LIMITS, start);
         let now = timer.deadline();
         timer.again(now);
-        timer.forward(now + ms(1));
+        timer.forward(1, now + ms(1));
         assert_eq!(timer.deadline(), now + ms(1) + ms(2000), "the doubled time-out stays");
-        timer.forward(now + ms(2));
+        timer.forward(1, now + ms(2));
         assert_eq!(timer.deadline(), now + ms(2) + SHORTEST);
     }
 
@@ -240,7 +286,7 @@ mod tests {
         let start = Instant::now();
         let mut timer = Timer::new(LIMITS, start);
         timer.repeated(start + ms(10));
-        timer.forward(start + ms(20));
+        timer.forward(1, start + ms(20));
         assert_eq!(timer.deadline(), start + ms(20) + INITIAL);
     }
 
@@ -253,7 +299,7 @@ mod tests {
             (0..10_000).all(|_| {
                 now += wait;
                 let in_time = timer.due(now) != Due::GiveUp;
-                timer.forward(now);
+                timer.forward(1, now);
                 in_time
             })
         };

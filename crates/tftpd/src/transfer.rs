@@ -1,38 +1,39 @@
-//! One transfer: a half of the protocol, a channel to the other half, and a clock.
-//!
-//! Slide "Сценарий работы": whoever has sent a block waits for its ACK, and only then sends the
-//! next one.
+//! One transfer: a half of the protocol and a clock. It knows no socket, so that a process can have
+//! one transfer or many.
 
 use std::time::{Duration, Instant};
 
-use crate::channel::Channel;
 use crate::failure::Failure;
+use crate::negotiation::TransferOptions;
 use crate::packet::{HEADER, Malformed, Packet};
 use crate::timer::{Due, Limits, Timer};
+use crate::window::Packets;
 
 /// A dallying end stays at most this many times the wait it was told, however often the other
 /// end repeats its last block.
 const MAX_DALLY: u32 = 5;
 
-/// What a datagram asks for.
+/// What a datagram asks of a half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// Nothing.
     Ignore,
-    /// The transfer went forward: send the next packet.
+    /// The transfer went forward: send the next packets.
     Forward,
+    /// The transfer went forward, and the peer goes on by itself: its window is not over.
+    Taken,
     /// The same answer once more; no step forward.
     Repeat([u8; HEADER]),
     /// The last block was acknowledged.
     Complete,
-    /// The last block is stored: send the last ACK.
+    /// All blocks have come: keep the file, then send the last ACK.
     Final,
 }
 
 /// The sender or the receiver of the file.
 pub trait Half {
-    /// The packet that waits for an answer.
-    fn packet(&self) -> &[u8];
+    /// The packets that wait for an answer.
+    fn packets(&self) -> Packets<'_>;
 
     /// Takes a packet of the peer's that is no ERROR.
     ///
@@ -40,103 +41,159 @@ pub trait Half {
     /// [`Failure::Denied`] ends the transfer with an ERROR to the peer.
     fn receive(&mut self, packet: Packet<'_>) -> Result<Turn, Failure>;
 
+    /// The packets are sent again, because no answer came.
+    fn again(&mut self);
+
+    /// While the peer is busy with the packets that were just sent.
+    ///
+    /// # Errors
+    /// As [`Half::receive`].
+    fn meanwhile(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Makes the file durable and visible, after [`Turn::Final`].
+    ///
+    /// # Errors
+    /// As [`Half::receive`].
+    fn keep(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// What both ends have agreed upon so far.
+    fn options(&self) -> &TransferOptions;
+
     /// Octets of the file that have travelled.
     fn octets(&self) -> u64;
 
     /// DATA packets that have travelled, each counted once.
     fn blocks(&self) -> u64;
+
+    /// Packets that were sent once more.
+    fn resent(&self) -> u64;
+}
+
+/// What is to be done now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Wait for a datagram, until [`Transfer::deadline`] at the latest.
+    Wait,
+    /// Send the half's packets.
+    Send,
+    /// Send this one.
+    Answer([u8; HEADER]),
+    /// Keep the file; then send the half's packet and end well, or say why not.
+    Keep,
+    /// End well.
+    End,
 }
 
 /// One transfer.
-pub struct Transfer<'a, H> {
+#[derive(Debug)]
+pub struct Transfer<H> {
     /// Our half of it.
     pub half: H,
-    /// The way to the other half.
-    pub channel: Channel<'a>,
-    /// How often a packet was sent again because no answer came.
-    pub resent: u64,
+    timer: Timer,
     /// Every packet came once and was sent once so far.
     pub smooth: bool,
+    dally: Option<Dally>,
 }
 
-impl<'a, H: Half> Transfer<'a, H> {
-    /// A transfer that has yet to [`run`](Transfer::run).
-    pub fn new(half: H, channel: Channel<'a>) -> Transfer<'a, H> {
-        Transfer { half, channel, resent: 0, smooth: true }
+/// The time after the last ACK, in case that is lost: "dallying is encouraged" (RFC 1350 §6).
+#[derive(Debug)]
+struct Dally {
+    wait: Duration,
+    until: Instant,
+    end: Instant,
+}
+
+impl<H: Half> Transfer<H> {
+    /// A transfer whose first packets are sent `now`.
+    pub fn new(half: H, limits: Limits, now: Instant) -> Transfer<H> {
+        let mut timer = Timer::new(limits, now);
+        timer.fix(half.options().timeout);
+        Transfer { half, timer, smooth: true, dally: None }
     }
 
-    /// Runs it to its end; the peer is told of a failure that is ours. After success the
-    /// receiving end should [`dally`](Transfer::dally).
+    /// A datagram of the peer's has come.
     ///
     /// # Errors
-    /// [`Failure`] says why the file did not get across.
-    pub fn run(&mut self, limits: Limits) -> Result<(), Failure> {
-        let result = self.converse(limits);
-        if let Err(Failure::Denied { code, reason }) = &result {
-            self.channel.send_error(*code, reason);
-        }
-        result
-    }
-
-    fn converse(&mut self, limits: Limits) -> Result<(), Failure> {
-        self.channel.send(self.half.packet())?;
-        let mut timer = Timer::new(limits, Instant::now());
-        loop {
-            match self.channel.receive(timer.deadline())? {
-                Some(length) => match self.take(length)? {
-                    Turn::Ignore => (),
-                    Turn::Forward => {
-                        self.channel.send(self.half.packet())?;
-                        timer.forward(Instant::now());
-                    }
-                    Turn::Repeat(packet) => {
-                        self.smooth = false;
-                        self.channel.send(&packet)?;
-                        timer.repeated(Instant::now());
-                    }
-                    Turn::Complete => return Ok(()),
-                    Turn::Final => return self.channel.send(self.half.packet()).or(Ok(())),
-                },
-                None => match timer.due(Instant::now()) {
-                    Due::Nothing => (),
-                    Due::Again => {
-                        self.smooth = false;
-                        self.channel.send(self.half.packet())?;
-                        self.resent += 1;
-                        timer.again(Instant::now());
-                    }
-                    Due::GiveUp => return Err(Failure::Silent),
-                },
-            }
-        }
-    }
-
-    fn take(&mut self, length: usize) -> Result<Turn, Failure> {
-        match Packet::parse(self.channel.datagram(length)) {
+    /// [`Failure`] says why the file does not get across. The peer of a [`Failure::Denied`] is to
+    /// be told.
+    pub fn receive(&mut self, datagram: &[u8], now: Instant) -> Result<Step, Failure> {
+        let before = self.half.blocks();
+        let turn = match Packet::parse(datagram) {
             Ok(Packet::Error { code, message }) => {
-                Err(Failure::Peer { code, message: message.to_vec() })
+                return Err(Failure::Peer { code, message: message.to_vec() });
             }
-            Ok(packet) => self.half.receive(packet),
+            Ok(packet) => self.half.receive(packet)?,
             Err(Malformed::Request(_) | Malformed::Unknown) => {
-                Err(Failure::illegal("Not a TFTP packet"))
+                return Err(Failure::illegal("Not a TFTP packet"));
             }
+        };
+        let blocks = self.half.blocks() - before;
+        Ok(match turn {
+            Turn::Ignore => Step::Wait,
+            Turn::Forward => {
+                self.timer.fix(self.half.options().timeout);
+                self.timer.forward(blocks, now);
+                Step::Send
+            }
+            Turn::Taken => {
+                self.timer.taken(blocks, now);
+                Step::Wait
+            }
+            Turn::Repeat(packet) => {
+                self.smooth = false;
+                self.timer.repeated(now);
+                if let Some(dally) = &mut self.dally {
+                    dally.until = now + dally.wait;
+                }
+                Step::Answer(packet)
+            }
+            Turn::Complete => Step::End,
+            Turn::Final => Step::Keep,
+        })
+    }
+
+    /// No datagram has come by the deadline.
+    ///
+    /// # Errors
+    /// [`Failure::Silent`], when the peer was silent for too long.
+    pub fn clock(&mut self, now: Instant) -> Result<Step, Failure> {
+        if let Some(dally) = &self.dally {
+            return Ok(if now < dally.until.min(dally.end) { Step::Wait } else { Step::End });
+        }
+        match self.timer.due(now) {
+            Due::Nothing => Ok(Step::Wait),
+            Due::Again => {
+                self.smooth = false;
+                self.half.again();
+                self.timer.again(now);
+                Ok(Step::Send)
+            }
+            Due::GiveUp => Err(Failure::Silent),
         }
     }
 
-    /// Stays after the last ACK, to send it again if it was lost: "dallying is encouraged"
-    /// (RFC 1350 §6). Ends when the peer was quiet for `wait`, or is gone.
-    pub fn dally(&mut self, wait: Duration) {
-        let end = Instant::now() + wait * MAX_DALLY;
-        let mut until = Instant::now() + wait;
-        while let Ok(Some(length)) = self.channel.receive(until.min(end)) {
-            match self.take(length) {
-                Ok(Turn::Repeat(packet)) if self.channel.send(&packet).is_ok() => {
-                    self.resent += 1;
-                    until = Instant::now() + wait;
-                }
-                Ok(Turn::Ignore) => (),
-                _ => return,
-            }
+    /// When [`Transfer::clock`] is to be asked.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        match &self.dally {
+            Some(dally) => dally.until.min(dally.end),
+            None => self.timer.deadline(),
         }
+    }
+
+    /// How long an answer may be expected to take, once one has come.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.timer.round_trip()
+    }
+
+    /// The last ACK was sent `now`: stays to send it again if it was lost, until the peer was quiet
+    /// for `wait`.
+    pub fn dally(&mut self, wait: Duration, now: Instant) {
+        self.dally = Some(Dally { wait, until: now + wait, end: now + wait * MAX_DALLY });
     }
 }

@@ -40,6 +40,16 @@ pub fn error(code: u16, text: &str) -> Vec<u8> {
     [b"\0\x05", &code.to_be_bytes()[..], text.as_bytes(), b"\0"].concat()
 }
 
+/// The same request or an OACK with options, as `"blksize 8 tsize 0"`.
+pub fn with(packet: &[u8], options: &str) -> Vec<u8> {
+    let words = options.split_whitespace().flat_map(|word| [word.as_bytes(), b"\0"].concat());
+    packet.iter().copied().chain(words).collect()
+}
+
+pub fn oack(options: &str) -> Vec<u8> {
+    with(b"\0\x06", options)
+}
+
 /// One end of a conversation, played by a test.
 pub struct Udp {
     pub socket: UdpSocket,
@@ -84,6 +94,59 @@ impl Udp {
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => None,
             Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Asks with options, expects this OACK, and gets the whole file in windows.
+    pub fn get_with(
+        &mut self,
+        request: &[u8],
+        expected: &str,
+        blksize: usize,
+        window: u16,
+    ) -> Vec<u8> {
+        self.send(request);
+        self.expect(oack(expected));
+        self.send(ack(0));
+        let (mut file, mut last) = (Vec::new(), 0u16);
+        loop {
+            let packet = self.recv();
+            if packet[..4] != data(last.wrapping_add(1), b"")[..] {
+                assert!(packet[1] == 3 || packet[1] == 6, "{}", show(&packet));
+                continue; // sent again
+            }
+            last = last.wrapping_add(1);
+            file.extend_from_slice(&packet[4..]);
+            let ends = packet.len() < 4 + blksize;
+            if ends || last.is_multiple_of(window) {
+                self.send(ack(last));
+            }
+            if ends {
+                return file;
+            }
+        }
+    }
+
+    /// Asks with options, expects this OACK, and sends the whole file in windows.
+    pub fn put_with(
+        &mut self,
+        request: &[u8],
+        expected: &str,
+        file: &[u8],
+        blksize: usize,
+        window: usize,
+    ) {
+        self.send(request);
+        self.expect(oack(expected));
+        let (mut last, mut answered) = (0u16, oack(expected));
+        let blocks: Vec<_> = blocks_of(blksize, file).collect();
+        for window in blocks.chunks(window) {
+            for octets in window {
+                last = last.wrapping_add(1);
+                self.send(data(last, octets));
+            }
+            self.expect_after(&answered, ack(last));
+            answered = ack(last);
         }
     }
 
@@ -173,8 +236,13 @@ impl Udp {
 
 /// A file's blocks; the last one is short.
 pub fn blocks(file: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let empty = file.len().is_multiple_of(512).then_some(&b""[..]);
-    file.chunks(512).chain(empty)
+    blocks_of(512, file)
+}
+
+/// The same with another size.
+pub fn blocks_of(size: usize, file: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let empty = file.len().is_multiple_of(size).then_some(&b""[..]);
+    file.chunks(size).chain(empty)
 }
 
 fn show(packet: &[u8]) -> String {

@@ -1,0 +1,82 @@
+//! One transfer over a socket of its own, from its first packet to its last.
+//!
+//! Slide "Сценарий работы": whoever has sent a block waits for its ACK, and only then sends the
+//! next one.
+
+use std::time::{Duration, Instant};
+
+use crate::channel::Channel;
+use crate::failure::Failure;
+use crate::timer::Limits;
+use crate::transfer::{Half, Step, Transfer};
+use crate::window::Packets;
+
+/// A transfer and the way to its peer.
+pub struct Conversation<'a, H> {
+    /// Our half and its clock.
+    pub transfer: Transfer<H>,
+    /// The way to the other half.
+    pub channel: Channel<'a>,
+}
+
+impl<'a, H: Half> Conversation<'a, H> {
+    /// One that has yet to [`run`](Conversation::run), at once.
+    pub fn new(half: H, channel: Channel<'a>, limits: Limits) -> Conversation<'a, H> {
+        Conversation { transfer: Transfer::new(half, limits, Instant::now()), channel }
+    }
+
+    /// Runs it to its end; the peer is told of a failure that is ours. After success the
+    /// receiving end should [`dally`](Conversation::dally).
+    ///
+    /// # Errors
+    /// [`Failure`] says why the file did not get across.
+    pub fn run(&mut self) -> Result<(), Failure> {
+        let result = self.converse();
+        if let Err(Failure::Denied { code, reason }) = &result {
+            self.channel.send_error(*code, reason);
+        }
+        result
+    }
+
+    fn converse(&mut self) -> Result<(), Failure> {
+        let mut step = Step::Send;
+        loop {
+            match step {
+                Step::Wait => (),
+                Step::Send => {
+                    self.channel.send(self.transfer.half.packets())?;
+                    self.transfer.half.meanwhile()?;
+                }
+                Step::Answer(packet) => self.channel.send(Packets::one(&packet))?,
+                Step::Keep => {
+                    self.transfer.half.keep()?;
+                    return self.channel.send(self.transfer.half.packets()).or(Ok(()));
+                }
+                Step::End => return Ok(()),
+            }
+            step = self.next()?;
+        }
+    }
+
+    /// Waits for the peer or the clock.
+    fn next(&mut self) -> Result<Step, Failure> {
+        if self.channel.receive(self.transfer.deadline())? {
+            self.transfer.receive(self.channel.datagram(), Instant::now())
+        } else {
+            self.transfer.clock(Instant::now())
+        }
+    }
+
+    /// Stays after the last ACK, to send it again if it was lost. Ends when the peer was quiet for
+    /// `wait`, or is gone.
+    pub fn dally(&mut self, wait: Duration) {
+        self.transfer.dally(wait, Instant::now());
+        loop {
+            match self.next() {
+                Ok(Step::Answer(packet)) if self.channel.send(Packets::one(&packet)).is_ok() => (),
+                Ok(Step::Wait) => (),
+                _ => return,
+            }
+        }
+    }
+}
