@@ -19,6 +19,7 @@
 
 mod arguments;
 mod dg_cli;
+pub mod dns;
 mod error;
 mod listening;
 pub mod machine;
