@@ -23,6 +23,7 @@ pub mod dns;
 mod error;
 mod listening;
 pub mod machine;
+pub mod netlink;
 mod readline;
 mod say;
 pub mod sscanf;

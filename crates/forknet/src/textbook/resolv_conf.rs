@@ -46,6 +46,11 @@ struct ResState {
 }
 
 #[cfg(target_env = "gnu")]
+const RES_INIT: c_ulong = 0x01;
+#[cfg(target_env = "gnu")]
+const RES_RECURSE: c_ulong = 0x40;
+
+#[cfg(target_env = "gnu")]
 unsafe extern "C" {
     /// resolv.h: `_res` of the calling thread.
     fn __res_state() -> *mut ResState;
@@ -54,7 +59,7 @@ unsafe extern "C" {
 }
 
 /// The calling thread's resolver asks this DNS server alone, once, and waits `seconds` for its
-/// answer (1 at least; glibc doubles nothing for one server).
+/// answer (1 at least). It asks for names as they stand: no domain of resolv.conf is put behind them.
 ///
 /// # Errors
 /// `ENOSYS` where the C library is not glibc; res_init's own.
@@ -67,6 +72,7 @@ pub fn ask_dns_server(server: SocketAddrV4, seconds: u8) -> nix::Result<()> {
             return Err(Errno::last());
         }
         let state = &mut *__res_state();
+        state.options = RES_INIT | RES_RECURSE;
         state.retrans = c_int::from(seconds.max(1));
         state.retry = 1;
         state.nscount = 1;

@@ -13,9 +13,9 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::alarm;
 
-use crate::netlink;
 use crate::outcome::Attempt;
 use crate::tools::{bound, connection, receive, silent, tcp};
+use unp::netlink;
 
 fn non_blocking() -> nix::Result<OwnedFd> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;

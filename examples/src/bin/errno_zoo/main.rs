@@ -21,7 +21,6 @@ mod icmp;
 mod messages;
 mod names;
 mod namespace;
-mod netlink;
 mod network;
 mod outcome;
 mod rows;

@@ -7,9 +7,9 @@ use nix::sys::socket::{
     connect, getsockname, send, setsockopt, socket, sockopt,
 };
 
-use crate::netlink::{self, LOOPBACK};
 use crate::outcome::Attempt;
 use crate::tools::{any_port, at, receive, udp};
+use unp::netlink::{self, LOOPBACK};
 
 pub fn edestaddrreq() -> Attempt {
     let sockfd = udp()?;

@@ -7,8 +7,8 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
-use crate::netlink;
 use crate::outcome::text;
+use unp::netlink;
 
 /// Why there is none.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //! of netlink(7), rtnetlink(7) and sock_diag(7).
 
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -16,6 +16,9 @@ use nix::sys::time::{TimeVal, TimeValLike};
 pub const LOOPBACK: u32 = 1;
 
 /// `ip link set … up` or `down`.
+///
+/// # Errors
+/// The kernel's: ENODEV, EPERM.
 pub fn bring_up(interface: u32, up: bool) -> nix::Result<()> {
     let iff_up = libc::IFF_UP as u32;
     let link = ifinfomsg(interface, if up { iff_up } else { 0 }, iff_up);
@@ -23,6 +26,9 @@ pub fn bring_up(interface: u32, up: bool) -> nix::Result<()> {
 }
 
 /// `ip address add ADDRESS/PREFIX dev …`.
+///
+/// # Errors
+/// The kernel's: EEXIST, ENODEV, EPERM.
 pub fn add_address(interface: u32, address: Ipv4Addr, prefix: u8) -> nix::Result<()> {
     let mut body = vec![libc::AF_INET as u8, prefix, 0, 0];
     body.extend(interface.to_ne_bytes());
@@ -32,10 +38,29 @@ pub fn add_address(interface: u32, address: Ipv4Addr, prefix: u8) -> nix::Result
 }
 
 /// `ip link add NAME type veth peer name PEER`: two network cards and the cable between them.
+///
+/// # Errors
+/// The kernel's: EEXIST, EPERM.
 pub fn add_cable(name: &str, peer: &str) -> nix::Result<()> {
+    cable(name, &named(peer))
+}
+
+/// The same with the other card in another machine (`netns`): the namespace of /proc/PID/ns/net.
+///
+/// # Errors
+/// As [`add_cable`].
+pub fn add_cable_to(name: &str, peer: &str, namespace: &impl AsFd) -> nix::Result<()> {
+    let namespace = namespace.as_fd().as_raw_fd().to_ne_bytes();
+    cable(name, &[named(peer), attribute(libc::IFLA_NET_NS_FD, &namespace)].concat())
+}
+
+fn named(name: &str) -> Vec<u8> {
+    attribute(libc::IFLA_IFNAME, &[name.as_bytes(), b"\0"].concat())
+}
+
+fn cable(name: &str, peer: &[u8]) -> nix::Result<()> {
     const VETH_INFO_PEER: u16 = 1;
-    let named = |name: &str| attribute(libc::IFLA_IFNAME, &[name.as_bytes(), b"\0"].concat());
-    let peer = [ifinfomsg(0, 0, 0), named(peer)].concat();
+    let peer = [&ifinfomsg(0, 0, 0), peer].concat();
     let kind = [
         attribute(libc::IFLA_INFO_KIND, b"veth"),
         attribute(libc::IFLA_INFO_DATA, &attribute(VETH_INFO_PEER, &peer)),
@@ -45,6 +70,9 @@ pub fn add_cable(name: &str, peer: &str) -> nix::Result<()> {
 }
 
 /// `ss -K`: the kernel closes a TCP connection in its owner's hands.
+///
+/// # Errors
+/// The kernel's: ENOENT for no such connection, EPERM, EOPNOTSUPP.
 pub fn destroy_connection(here: SockaddrIn, there: SockaddrIn) -> nix::Result<()> {
     const SOCK_DESTROY: u16 = 21;
     let mut body = vec![libc::AF_INET as u8, libc::IPPROTO_TCP as u8, 0, 0];
