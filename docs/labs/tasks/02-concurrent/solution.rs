@@ -1,0 +1,31 @@
+//! Task of lab 02, solved: the child closes the listening socket, the parent the connected one.
+#![forbid(unsafe_code)]
+
+use std::os::fd::AsRawFd;
+use std::process::{ExitCode, exit};
+
+use forknet::textbook::{Fork, accept, fork};
+use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
+use unp::{LISTENQ, Result, err_sys, family, listening, servaddr, str_echo};
+
+fn main() -> ExitCode {
+    unp::main(tcpserv)
+}
+
+fn tcpserv() -> Result {
+    let servaddr = servaddr("usage: concurrent [ADDR:PORT]")?;
+    let listenfd = socket(family(&servaddr), SockType::Stream, SockFlag::empty(), None)
+        .map_err(err_sys("socket error"))?;
+    bind(listenfd.as_raw_fd(), &SockaddrStorage::from(servaddr)).map_err(err_sys("bind error"))?;
+    listen(&listenfd, LISTENQ).map_err(err_sys("listen error"))?;
+    listening(&listenfd)?;
+    loop {
+        let (connfd, _cliaddr) = accept(&listenfd).map_err(err_sys("accept error"))?;
+        if let Fork::Child = fork().map_err(err_sys("fork error"))? {
+            drop(listenfd);
+            str_echo(connfd)?;
+            exit(0);
+        }
+        drop(connfd);
+    }
+}
