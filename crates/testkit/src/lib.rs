@@ -8,6 +8,7 @@
 
 mod daemon;
 mod manual;
+mod namespaces;
 mod peer;
 mod process;
 mod program;
@@ -15,6 +16,7 @@ mod tempdir;
 
 pub use daemon::{Daemon, command, run, wait_child};
 pub use manual::{check_help, check_page, check_usage};
+pub use namespaces::in_namespaces;
 pub use peer::Peer;
 pub use process::{
     children, cpu_ticks, descriptors, file_of_descriptor, limit_of, only_child, peak_memory,
