@@ -34,6 +34,9 @@ pub fn in_namespaces(kinds: &[&str], test: &str) {
     command.args(["--exact", test, "--ignored", "--nocapture"]);
     let output = run(command, b"");
     let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    for line in err.lines().filter(|line| line.starts_with("NOT JUDGED")) {
+        let _nobody_reads = writeln!(std::io::stderr(), "{line}");
+    }
     let passed = output.status.success() && out.contains("1 passed");
     assert!(passed, "in namespaces:\n{out}\n{err}");
 }
