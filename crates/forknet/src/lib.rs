@@ -50,6 +50,7 @@ mod options;
 mod parent;
 mod patience;
 mod pidfile;
+mod ports;
 mod privdrop;
 mod pthread;
 mod ready;
@@ -94,6 +95,7 @@ pub use nss::built_in_services_only;
 pub use options::{
     CommandLine, RootPolicy, ServerOptions, Service, command_line, free_arguments, parse,
 };
+pub use ports::Ports;
 pub use reaper::Reaper;
 pub use remote::Remote;
 pub use rw::Connection;

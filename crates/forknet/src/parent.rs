@@ -28,6 +28,7 @@ use crate::models::Model;
 use crate::notify::Notifier;
 use crate::options::ServerOptions;
 use crate::pidfile::PidFile;
+use crate::ports::Ports;
 use crate::ready::{MOST_LISTENERS, Ready};
 use crate::reserve::Reserve;
 use crate::rw::Connection;
@@ -56,6 +57,7 @@ pub(crate) struct Parent {
     pub(crate) busy: Vec<u8>,
     pub(crate) unavailable: Vec<u8>,
     pub(crate) is_request: fn(&[u8]) -> bool,
+    pub(crate) ports: Option<Ports>,
     pub(crate) options: ServerOptions,
     /// systemd, where it wants to know how we do.
     pub(crate) notifier: Notifier,
@@ -120,6 +122,7 @@ impl Parent {
             busy: server.busy,
             unavailable: server.unavailable,
             is_request: server.is_request,
+            ports: server.ports,
             transcript: server.transcript,
             titles: server.titles,
             tally: Tally::new(server.titles),

@@ -1,15 +1,15 @@
 //! Datagrams with both of their addresses.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
-    SockaddrStorage, bind, cmsg_space, recvmsg, sendmsg, setsockopt, socket, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, recvmsg, sendmsg,
+    setsockopt, sockopt,
 };
 use nix::sys::time::TimeSpec;
 
@@ -194,20 +194,6 @@ fn source_v4(ip: Ipv4Addr) -> Source {
 fn source_v6(from: SocketAddrV6) -> Source {
     let address = libc::in6_addr { s6_addr: from.ip().octets() };
     Source::V6(libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: from.scope_id() })
-}
-
-/// A transfer's own socket: a fresh port on the address that was asked (RFC 1350 §4).
-pub(crate) fn fresh_socket(local: SocketAddr) -> nix::Result<UdpSocket> {
-    let family = if local.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
-    setsockopt(&fd, sockopt::ReceiveTimestampns, &true)?;
-    bind(fd.as_raw_fd(), &SockaddrStorage::from(local))?;
-    if local.is_ipv4() {
-        setsockopt(&fd, sockopt::Ipv4RecvErr, &true)?;
-    } else {
-        setsockopt(&fd, sockopt::Ipv6RecvErr, &true)?;
-    }
-    Ok(UdpSocket::from(fd))
 }
 
 #[cfg(test)]

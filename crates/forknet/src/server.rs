@@ -27,6 +27,7 @@ use crate::options::{RootPolicy, ServerOptions, Service};
 use crate::parent::Parent;
 use crate::patience::Patience;
 use crate::pidfile::PidFile;
+use crate::ports::Ports;
 use crate::privdrop;
 use crate::reaper::Reaper;
 use crate::recvfrom;
@@ -70,6 +71,8 @@ pub struct Server {
     pub datagrams: Option<DatagramService>,
     /// With [`Server::datagrams`]: a UDP socket beside each TCP socket, on the same port.
     pub udp: bool,
+    /// The ports that transfers may have; without it any that is free.
+    pub ports: Option<Ports>,
     pub(crate) service: &'static Service,
     pub(crate) options: ServerOptions,
     pub(crate) signals: Signals,
@@ -109,6 +112,7 @@ impl Server {
             longest_file: None,
             datagrams: None,
             udp: false,
+            ports: None,
             service,
             options,
             signals,

@@ -30,9 +30,10 @@ fn run(args: Vec<OsString>) -> Result<()> {
     let config = Config::new(&line.matches, line.server.chroot.as_deref())?;
     let mut server = Server::new(&SERVICE, line.server)?;
     server.busy = packet::error(Code::NotDefined, "Too many transfers, try again later");
-    server.unavailable = packet::error(Code::NotDefined, "No process for the transfer");
+    server.unavailable = packet::error(Code::NotDefined, "No process or port for the transfer");
     server.is_request = is_request;
     server.longest_file = config.max_size;
+    server.ports = config.ports;
     server.bind_datagram()?; //     socket, bind
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use getopts::{Matches, Options};
 
-use forknet::{Result, number};
+use forknet::{Error, Ports, Result, number};
 
 use crate::negotiation::{Caps, MAX_BLKSIZE, MIN_BLKSIZE};
 use crate::root::Root;
@@ -33,6 +33,8 @@ pub struct Config {
     pub retries: u32,
     /// The largest blocks and windows.
     pub caps: Caps,
+    /// The ports that transfers may have, if not any.
+    pub ports: Option<Ports>,
 }
 
 /// Adds tftpd's options to those that every daemon has.
@@ -47,6 +49,7 @@ pub fn declare(options: &mut Options) {
     let windowsize = Caps::default().windowsize;
     let windowsize = format!("windows of at most N blocks (default {windowsize})");
     options.optopt("", "max-windowsize", &windowsize, "N");
+    options.optopt("", "port-range", "transfers have ports from A to B only", "A:B");
     declare_retries(options);
 }
 
@@ -70,6 +73,7 @@ impl Config {
             max_size: number(matches, "max-size", 0..=u64::MAX)?,
             retries: retries(matches)?,
             caps: caps(matches)?,
+            ports: ports(matches)?,
             root: Root::open(Path::new(&root), jail)?,
         })
     }
@@ -84,6 +88,13 @@ fn caps(matches: &Matches) -> Result<Caps> {
         windowsize: windowsize.unwrap_or(caps.windowsize),
         ..caps
     })
+}
+
+fn ports(matches: &Matches) -> Result<Option<Ports>> {
+    let parse = |text: String| {
+        text.parse().map_err(|why| Error::Usage(format!("--port-range '{text}': {why}")))
+    };
+    matches.opt_str("port-range").map(parse).transpose()
 }
 
 /// The value of `--retries`.
@@ -121,6 +132,7 @@ mod tests {
             ["--max-blksize", "65465"],
             ["--max-windowsize", "0"],
             ["--max-windowsize", "65536"],
+            ["--port-range", "6:5"],
         ] {
             let error = config(&args).unwrap_err();
             assert!(matches!(error, forknet::Error::Usage(_)));

@@ -15,6 +15,7 @@ use crate::error::{Result, reason, strerror};
 use crate::fork::{EXIT_FAILED, EXIT_OK, Fork, child, fork};
 use crate::models::fork::round;
 use crate::parent::Parent;
+use crate::ports::fresh_socket;
 use crate::recvfrom::{self, Datagram};
 use crate::scoreboard::Progress;
 use crate::title::Title;
@@ -92,7 +93,7 @@ fn serve_request(
     }
     let request = fingerprint(&datagram.data);
     let held = Held { listener, datagram };
-    let Some(Held { datagram, .. }) = parent.children.sort_out(held, request) else { return };
+    let Some(Held { datagram, listener }) = parent.children.sort_out(held, request) else { return };
     let refuse = |words: &[u8]| {
         parent.listeners.get(listener).map(|fd| recvfrom::answer(fd, &datagram, words))
     };
@@ -105,7 +106,9 @@ fn serve_request(
         }
     };
     match fork() {
-        Ok(Fork::Child) => child(|| answer(parent, datagram, progress, transfer)), // never returns
+        Ok(Fork::Child) => {
+            child(|| answer(parent, listener, datagram, progress, transfer)) // never returns
+        }
         Ok(Fork::Parent(pid)) => parent.children.add(pid, peer, progress, request),
         Err(errno) => {
             warn!("client {peer} refused: fork: {}", strerror(errno));
@@ -118,17 +121,26 @@ fn serve_request(
 /// The child's half.
 fn answer(
     parent: &mut Parent,
+    listener: usize,
     datagram: Datagram,
     progress: Progress,
     transfer: impl Fn(&mut Request) -> io::Result<()>,
 ) -> i32 {
+    let socket = fresh_socket(datagram.local, parent.ports).inspect_err(|_| {
+        let asked = parent.listeners.get(listener);
+        asked.inspect(|fd| recvfrom::answer(fd, &datagram, &parent.unavailable));
+    });
     parent.become_child();
     let Datagram { data, peer, local, .. } = datagram;
     let title = parent.titles.client(Peer::Ip(peer));
     let transcript = Transcript::of(parent.transcript.take(), Peer::Ip(peer));
     progress.received(data.len());
-    let outcome = recvfrom::fresh_socket(local).map_err(io::Error::from).and_then(|socket| {
-        transfer(&mut Request {
+    let outcome = match socket {
+        Err(errno) => {
+            warn!("client {peer}: no port for the transfer: {}", strerror(errno));
+            return EXIT_FAILED;
+        }
+        Ok(socket) => transfer(&mut Request {
             data,
             peer,
             local: local.ip(),
@@ -138,8 +150,8 @@ fn answer(
             title,
             timeout: parent.options.timeout,
             deadline: parent.options.deadline,
-        })
-    });
+        }),
+    };
     match outcome {
         Ok(()) => EXIT_OK,
         Err(error) => {
