@@ -12,6 +12,7 @@ WATCHDOG = 120.0  # seconds that a lab may take
 FENCE = re.compile(r"```console(?: +(\S+))?\s*$")
 COMMENT = re.compile(r"<!-- (\w+):\s*(.*?)\s*-->", re.DOTALL)
 KEY = re.compile(r"\^[A-Z\\\]]$")
+SOON_OVER = re.compile(r"(ps|ss|netstat|pgrep|ls)\b[^>&;]*$")  # never to be left running: all its output counts
 
 
 class Unreadable(Exception):
@@ -28,7 +29,7 @@ class Step:
     expected: list = field(default_factory=list)
     deadline: float = DEADLINE
     after: str = ""  # kind of the terminal's next step, "" if there is none
-    ends: bool = False  # the next thing is a command in the same terminal: this one must have ended
+    ends: bool = False  # soon over, or a command follows in the same terminal: this one must have ended
 
 
 @dataclass
@@ -202,5 +203,6 @@ def _link(lab):
     for terminal, step in lab.steps():
         if terminal in last:
             last[terminal].after = step.kind
-            last[terminal].ends = step.kind == "command" and before is last[terminal]
+            last[terminal].ends |= step.kind == "command" and before is last[terminal]
         last[terminal] = before = step
+        step.ends = step.kind == "command" and bool(SOON_OVER.match(step.typed))

@@ -237,6 +237,20 @@ class Labs(unittest.TestCase):
         self.assertEqual(len(outcome.failures), 1)
         self.assertLess(time.monotonic() - start, 25)
 
+    def test_a_look_that_must_show_nothing_is_repeated_until_it_does(self):
+        self.holds("""
+            ```console a
+            $ touch file
+            $ (bash -c 'sleep 1; rm file' &)
+            ```
+            ```console b
+            $ ls
+            ```
+            ```console a
+            $ true
+            ```
+            """, 4)
+
     def test_nothing_outlives_a_lab(self):
         token = f"forklore-outlives-{os.getpid()}"
         self.holds(f"""
