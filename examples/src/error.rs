@@ -1,8 +1,10 @@
 //! lib/error.c: `err_sys` tells what failed and why, and the program ends.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
+
+use crate::say::note;
 
 /// Why a program ends without having done its work.
 #[derive(Debug)]
@@ -61,10 +63,10 @@ impl Failure {
     fn print(&self) {
         let path = std::env::args_os().next().unwrap_or_default();
         let name = std::path::Path::new(&path).file_name().unwrap_or_default().display();
-        let _nobody_left_to_tell = match self.code {
-            2 => writeln!(io::stderr(), "{self}"),
-            _ => writeln!(io::stderr(), "{name}: {self}"),
-        };
+        match self.code {
+            2 => note(self),
+            _ => note(format_args!("{name}: {self}")),
+        }
     }
 }
 

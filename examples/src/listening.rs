@@ -1,12 +1,12 @@
 //! What a server says when it is ready, and the family of its address.
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::sys::socket::{AddressFamily, SockaddrStorage, getsockname};
 
 use crate::error::{Result, err_sys};
+use crate::say::note;
 
 /// Prints `listening on ADDR:PORT` on standard error, with the port that the system chose where the
 /// server had asked for any.
@@ -16,7 +16,7 @@ use crate::error::{Result, err_sys};
 pub fn listening(listenfd: &impl AsFd) -> Result {
     let at: SockaddrStorage =
         getsockname(listenfd.as_fd().as_raw_fd()).map_err(err_sys("getsockname error"))?;
-    let _nobody_reads = writeln!(io::stderr(), "listening on {at}");
+    note(format_args!("listening on {at}"));
     Ok(())
 }
 

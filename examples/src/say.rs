@@ -13,9 +13,9 @@ pub fn say(line: impl Display) -> Result {
     writeln!(io::stdout(), "{line}").map_err(err_sys("standard output"))
 }
 
-/// A line to standard error: what went on beside that. If nobody reads it, never mind.
+/// A line to standard error, by one write: what went on beside that. If nobody reads it, never mind.
 pub fn note(line: impl Display) {
-    let _nobody_reads = writeln!(io::stderr(), "{line}");
+    let _nobody_reads = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Octets for people: `01 02 ff`.

@@ -1,10 +1,8 @@
 //! A window between two instructions, made as wide as one likes.
 
-use std::io::{self, Write};
-
 use nix::sys::signal::{Signal, raise};
 
-use crate::{Result, err_sys};
+use crate::{Result, err_sys, note};
 
 /// Says so on standard error and stops this process by SIGSTOP, until somebody sends SIGCONT.
 ///
@@ -12,6 +10,6 @@ use crate::{Result, err_sys};
 /// Never on Linux.
 pub fn stop_here() -> Result {
     let pid = std::process::id();
-    let _nobody_reads = writeln!(io::stderr(), "in the window: kill -TERM {pid}; kill -CONT {pid}");
+    note(format_args!("in the window: kill -TERM {pid}; kill -CONT {pid}"));
     raise(Signal::SIGSTOP).map_err(err_sys("raise error"))
 }
