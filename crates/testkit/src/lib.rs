@@ -1,5 +1,5 @@
 //! For tests only: start a daemon, wait for its port, count zombies and descriptors; a scripted
-//! peer.
+//! peer; a network that loses datagrams.
 //!
 //! Every wait here is for a condition and has a watchdog; nothing sleeps for a fixed time and
 //! hopes. A helper that fails panics: that is how a test says so.
@@ -12,6 +12,7 @@ mod namespaces;
 mod peer;
 mod process;
 mod program;
+pub mod relay;
 mod tempdir;
 
 pub use daemon::{Daemon, command, run, wait_child};

@@ -1,0 +1,272 @@
+//! The relay at work: one thread, one epoll, a heap of what is on its way.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+
+use super::flow::{Flow, Place};
+use super::{Fate, Passing, Shared, Way};
+
+/// The longest datagram there is.
+const BUFFER: usize = 65_536;
+/// Room for a window of large blocks; the kernel gives what it allows.
+const SOCKET_BUFFER: usize = 8 << 20;
+/// How many datagrams of one socket are taken before another has its turn.
+const TURN: usize = 64;
+/// How often the relay looks whether it is to end, in milliseconds.
+const TICK: u16 = 20;
+/// A client that was silent for so long is forgotten: longer than any peer waits to send again.
+const FORGOTTEN: Duration = Duration::from_secs(20);
+/// Descriptors for some thousands of clients.
+const DESCRIPTORS: u64 = 16_384;
+/// Where the service's front stands among the sockets; the others follow.
+const SERVICE: Place = 0;
+/// The clock's number among what epoll tells of.
+const CLOCK: u64 = u64::MAX;
+
+pub(super) type Script = Box<dyn FnMut(&Passing<'_>) -> Fate + Send>;
+
+/// What a socket stands for.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// The service's port, for all clients.
+    Service,
+    /// A port of the server's, for one client.
+    Front { client: SocketAddr, port: SocketAddr },
+    /// A client.
+    Back { client: SocketAddr },
+}
+
+/// A copy of a datagram that has yet to arrive.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Copy {
+    due: Instant,
+    /// Those that are due together arrive in the order in which they came.
+    serial: usize,
+    from: Place,
+    to: SocketAddr,
+    bytes: Arc<[u8]>,
+}
+
+pub(super) struct Network {
+    service: SocketAddr,
+    script: Script,
+    shared: Arc<Shared>,
+    epoll: Epoll,
+    clock: TimerFd,
+    /// When the clock will ring.
+    alarm: Option<Instant>,
+    sockets: HashMap<Place, (UdpSocket, End)>,
+    flows: HashMap<SocketAddr, Flow>,
+    travelling: BinaryHeap<Reverse<Copy>>,
+    /// Numbers sockets and copies.
+    serial: usize,
+}
+
+impl Network {
+    pub(super) fn new(service: SocketAddr, script: Script, shared: Arc<Shared>) -> Network {
+        raise_descriptors();
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        let clock = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC).unwrap();
+        epoll.add(&clock, EpollEvent::new(EpollFlags::EPOLLIN, CLOCK)).unwrap();
+        let (sockets, flows) = (HashMap::new(), HashMap::new());
+        let travelling = BinaryHeap::new();
+        let alarm = None;
+        let mut network = Network {
+            service,
+            script,
+            shared,
+            epoll,
+            clock,
+            alarm,
+            sockets,
+            flows,
+            travelling,
+            serial: SERVICE,
+        };
+        network.open(End::Service).expect("a socket for the relay");
+        network
+    }
+
+    /// What clients talk to.
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.sockets[&SERVICE].0.local_addr().unwrap()
+    }
+
+    pub(super) fn run(&mut self) {
+        let mut buffer = vec![0; BUFFER];
+        let mut events = [EpollEvent::empty(); 64];
+        let mut swept = Instant::now();
+        while !self.shared.stop.load(Relaxed) {
+            let ready = self.epoll.wait(&mut events, TICK).unwrap_or_default();
+            for event in &events[..ready] {
+                match event.data() {
+                    CLOCK => self.alarm = None,
+                    place => self.receive(place as Place, &mut buffer),
+                }
+            }
+            self.arrive();
+            if swept.elapsed() > FORGOTTEN / 4 {
+                swept = Instant::now();
+                self.forget();
+            }
+        }
+    }
+
+    fn open(&mut self, end: End) -> io::Result<Place> {
+        let any: IpAddr = match self.service {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.set_nonblocking(true)?;
+        setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BUFFER)?;
+        setsockopt(&socket, sockopt::SndBuf, &SOCKET_BUFFER)?;
+        let place = self.serial;
+        self.serial += 1;
+        self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, place as u64))?;
+        self.sockets.insert(place, (socket, end));
+        Ok(place)
+    }
+
+    /// Takes what has come to one socket.
+    fn receive(&mut self, place: Place, buffer: &mut [u8]) {
+        for _ in 0..TURN {
+            let Some((socket, end)) = self.sockets.get(&place) else { return };
+            let end = *end;
+            match socket.recv_from(buffer) {
+                Ok((length, from)) => self.pass(end, from, &buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => (), // a port that we sent to is closed
+            }
+        }
+    }
+
+    fn pass(&mut self, end: End, from: SocketAddr, bytes: &[u8]) {
+        match end {
+            End::Service => {
+                if let Ok(flow) = self.flow(from) {
+                    flow.request(bytes);
+                    let back = flow.back;
+                    self.travel(Way::ToServer, from, back, self.service, bytes);
+                }
+            }
+            End::Front { client, port } => {
+                if let Some(flow) = self.flows.get(&client).filter(|_| from == client) {
+                    let back = flow.back;
+                    self.travel(Way::ToServer, client, back, port, bytes);
+                }
+            }
+            End::Back { client } => {
+                if let Ok(front) = self.front(client, from) {
+                    self.travel(Way::ToClient, client, front, client, bytes);
+                }
+            }
+        }
+    }
+
+    /// The way of this client, a new one for one that was not heard before.
+    fn flow(&mut self, client: SocketAddr) -> io::Result<&mut Flow> {
+        if !self.flows.contains_key(&client) {
+            let back = self.open(End::Back { client })?;
+            self.flows.insert(client, Flow::new(back));
+        }
+        self.flows.get_mut(&client).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// What stands for a port of the server's before this client. The service's own port has the
+    /// front that all clients talk to.
+    fn front(&mut self, client: SocketAddr, port: SocketAddr) -> io::Result<Place> {
+        let flow = self.flows.get(&client).ok_or(io::ErrorKind::NotFound)?;
+        if port == self.service {
+            return Ok(SERVICE);
+        }
+        if let Some(place) = flow.fronts.get(&port) {
+            return Ok(*place);
+        }
+        let place = self.open(End::Front { client, port })?;
+        if let Some(flow) = self.flows.get_mut(&client) {
+            flow.fronts.insert(port, place);
+        }
+        Ok(place)
+    }
+
+    /// Asks the script, and sends the copies that it lets pass on their way.
+    fn travel(&mut self, way: Way, client: SocketAddr, from: Place, to: SocketAddr, bytes: &[u8]) {
+        let Some(flow) = self.flows.get_mut(&client) else { return };
+        let (transfer, number) = flow.count(way);
+        let Fate(copies) = (self.script)(&Passing { way, transfer, number, bytes });
+        let count = |what: &AtomicU64, so_many| what.fetch_add(so_many, Relaxed);
+        count(&self.shared.came, 1);
+        count(&self.shared.lost, u64::from(copies.is_empty()));
+        count(&self.shared.doubled, u64::from(copies.len() > 1));
+        for delay in copies {
+            if delay.is_zero() {
+                self.send(from, to, bytes);
+                continue;
+            }
+            count(&self.shared.late, 1);
+            self.serial += 1;
+            let (due, serial, bytes) = (Instant::now() + delay, self.serial, bytes.into());
+            self.travelling.push(Reverse(Copy { due, serial, from, to, bytes }));
+        }
+    }
+
+    /// Delivers the copies that have been on their way for long enough, and sets the clock for the
+    /// next one.
+    fn arrive(&mut self) {
+        while let Some(Reverse(next)) = self.travelling.peek() {
+            let left = next.due.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                if self.alarm != Some(next.due) {
+                    self.alarm = Some(next.due);
+                    let when = Expiration::OneShot(TimeSpec::from(left));
+                    self.clock.set(when, TimerSetTimeFlags::empty()).unwrap();
+                }
+                return;
+            }
+            if let Some(Reverse(Copy { from, to, bytes, .. })) = self.travelling.pop() {
+                self.send(from, to, &bytes);
+            }
+        }
+    }
+
+    fn send(&self, from: Place, to: SocketAddr, bytes: &[u8]) {
+        if let Some((socket, _)) = self.sockets.get(&from)
+            && socket.send_to(bytes, to).is_err()
+        {
+            // Of an earlier datagram, to a port that is closed.
+            let _lost_if_no_room = socket.send_to(bytes, to);
+        }
+    }
+
+    /// Closes the sockets of clients that have been silent for long.
+    fn forget(&mut self) {
+        let sockets = &mut self.sockets;
+        self.flows.retain(|_, flow| {
+            let stays = flow.heard.elapsed() < FORGOTTEN;
+            for place in flow.fronts.values().chain([&flow.back]).filter(|_| !stays) {
+                sockets.remove(place);
+            }
+            stays
+        });
+    }
+}
+
+/// Each client takes two descriptors.
+fn raise_descriptors() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _fewer_clients_then =
+            setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(DESCRIPTORS)), hard);
+    }
+}

@@ -1,0 +1,207 @@
+//! The relay between a client and a server that each say what they hear.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use testkit::relay::{Fate, Relay, Way, Weather};
+use testkit::{WATCHDOG, wait_until};
+
+/// Long enough for a datagram that should not come to have come.
+const MOMENT: Duration = Duration::from_millis(100);
+
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(WATCHDOG)).unwrap();
+    socket
+}
+
+/// The service, and a relay before it.
+fn relayed(
+    script: impl FnMut(&testkit::relay::Passing<'_>) -> Fate + Send + 'static,
+) -> (UdpSocket, Relay) {
+    let service = socket();
+    let relay = Relay::start(service.local_addr().unwrap(), script);
+    (service, relay)
+}
+
+fn calm() -> (UdpSocket, Relay) {
+    relayed(|_| Fate::passes())
+}
+
+#[track_caller]
+fn hears(socket: &UdpSocket, expected: &str) -> SocketAddr {
+    let mut buffer = [0; 2048];
+    let (length, from) = socket.recv_from(&mut buffer).expect("a datagram");
+    assert_eq!(buffer[..length].escape_ascii().to_string(), expected);
+    from
+}
+
+#[track_caller]
+fn hears_nothing(socket: &UdpSocket) {
+    socket.set_read_timeout(Some(MOMENT)).unwrap();
+    let error = socket.recv_from(&mut [0; 2048]).expect_err("nothing more");
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    socket.set_read_timeout(Some(WATCHDOG)).unwrap();
+}
+
+#[test]
+fn the_servers_new_port_has_a_front_of_its_own_and_both_ways_pass() {
+    let (service, relay) = calm();
+    let (client, port) = (socket(), socket());
+    client.send_to(b"request", relay.addr()).unwrap();
+    let back = hears(&service, "request");
+    assert_ne!(back, client.local_addr().unwrap());
+    port.send_to(b"answer", back).unwrap();
+    let front = hears(&client, "answer");
+    assert_ne!(front, relay.addr());
+    client.send_to(b"thanks", front).unwrap();
+    assert_eq!(hears(&port, "thanks"), back);
+    client.send_to(b"again", relay.addr()).unwrap();
+    assert_eq!(hears(&service, "again"), back);
+    assert_eq!(relay.counts().came, 4);
+}
+
+#[test]
+fn an_answer_from_the_services_own_port_comes_from_the_relays() {
+    let (service, relay) = calm();
+    let client = socket();
+    client.send_to(b"request", relay.addr()).unwrap();
+    let back = hears(&service, "request");
+    service.send_to(b"answer", back).unwrap();
+    assert_eq!(hears(&client, "answer"), relay.addr());
+}
+
+#[test]
+fn clients_are_told_apart_and_a_stranger_finds_no_way_in() {
+    let (service, relay) = calm();
+    let (one, two, port) = (socket(), socket(), socket());
+    one.send_to(b"one", relay.addr()).unwrap();
+    let back_of_one = hears(&service, "one");
+    two.send_to(b"two", relay.addr()).unwrap();
+    let back_of_two = hears(&service, "two");
+    assert_ne!(back_of_one, back_of_two);
+    port.send_to(b"to two", back_of_two).unwrap();
+    let front_of_two = hears(&two, "to two");
+    port.send_to(b"to one", back_of_one).unwrap();
+    let front_of_one = hears(&one, "to one");
+    assert_ne!(front_of_one, front_of_two);
+    one.send_to(b"not mine", front_of_two).unwrap();
+    hears_nothing(&port);
+}
+
+#[test]
+fn the_script_says_what_becomes_of_each_datagram() {
+    let fates = [
+        ("lost", Fate::lost()),
+        ("twice", Fate::twice()),
+        ("late", Fate::late(MOMENT)),
+        ("prompt", Fate::passes()),
+    ];
+    let table = fates.clone();
+    let (service, relay) = relayed(move |passing| {
+        let of = |(name, _): &&(&str, Fate)| name.as_bytes() == passing.bytes;
+        table.iter().find(of).map(|(_, fate)| fate.clone()).unwrap()
+    });
+    let client = socket();
+    let sent = Instant::now();
+    for (name, _) in fates {
+        client.send_to(name.as_bytes(), relay.addr()).unwrap();
+    }
+    for expected in ["twice", "twice", "prompt", "late"] {
+        hears(&service, expected);
+    }
+    assert!(sent.elapsed() >= MOMENT);
+    hears_nothing(&service);
+    let counts = relay.counts();
+    assert_eq!((counts.came, counts.lost, counts.doubled, counts.late), (4, 1, 1, 1));
+}
+
+#[test]
+fn what_is_late_by_the_same_time_keeps_its_order() {
+    let (service, relay) = relayed(|_| Fate::late(Duration::from_millis(3)));
+    let client = socket();
+    for n in 0..100 {
+        client.send_to(format!("{n}").as_bytes(), relay.addr()).unwrap();
+    }
+    for n in 0..100 {
+        hears(&service, &format!("{n}"));
+    }
+}
+
+#[test]
+fn a_transfer_is_known_by_its_request_and_its_datagrams_are_counted_each_way() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let (service, relay) = relayed(move |passing| {
+        log.lock().unwrap().push((passing.transfer, passing.way, passing.number));
+        Fate::passes()
+    });
+    for _ in 0..2 {
+        let (client, port) = (socket(), socket());
+        client.send_to(b"request", relay.addr()).unwrap();
+        client.send_to(b"request", relay.addr()).unwrap();
+        let back = hears(&service, "request");
+        hears(&service, "request");
+        port.send_to(b"answer", back).unwrap();
+        hears(&client, "answer");
+        client.send_to(b"another", relay.addr()).unwrap();
+        hears(&service, "another");
+    }
+    let seen = seen.lock().unwrap().clone();
+    assert_eq!(seen[..4], seen[4..], "the same whoever the client is");
+    let same = seen[0].0;
+    let [(_, _, a), (_, _, b), (transfer, way, c), (other, _, d)] = seen[..4] else {
+        panic!("{seen:?}");
+    };
+    assert_eq!((a, b, way, c), (0, 1, Way::ToClient, 0));
+    assert_eq!((transfer, d), (same, 0));
+    assert_ne!(other, same);
+}
+
+#[test]
+fn weather_loses_and_doubles_about_what_it_says_both_ways() {
+    let storm = Weather { lost: 20, doubled: 20, ..Weather::CALM };
+    let (service, relay) = relayed(storm.script(1));
+    let (client, port) = (socket(), socket());
+    let mut back = None;
+    while back.is_none() {
+        client.send_to(b"request", relay.addr()).unwrap();
+        service.set_read_timeout(Some(MOMENT)).unwrap();
+        back = service.recv_from(&mut [0; 64]).ok().map(|(_, from)| from);
+    }
+    let mut heard = 0;
+    for burst in 1..=50 {
+        let came = relay.counts().came + 20;
+        (0..20).for_each(|_| assert_eq!(port.send_to(b"x", back.unwrap()).unwrap(), 1));
+        wait_until("the relay has seen the burst", || relay.counts().came >= came);
+        client.set_nonblocking(burst < 50).unwrap();
+        client.set_read_timeout(Some(MOMENT)).unwrap();
+        while client.recv_from(&mut [0; 64]).is_ok() {
+            heard += 1;
+        }
+    }
+    assert!((850..1070).contains(&heard), "{heard} of 1000, and 960 are to be expected");
+}
+
+#[test]
+fn a_datagram_to_a_closed_port_is_lost_and_the_next_one_passes() {
+    let (service, relay) = calm();
+    let (client, port) = (socket(), socket());
+    client.send_to(b"request", relay.addr()).unwrap();
+    let back = hears(&service, "request");
+    port.send_to(b"answer", back).unwrap();
+    let front = hears(&client, "answer");
+    let mine = client.local_addr().unwrap();
+    drop(client);
+    for _ in 0..3 {
+        port.send_to(b"to nobody", back).unwrap();
+        std::thread::sleep(Duration::from_millis(5)); // the kernel's answer comes back
+    }
+    let client = UdpSocket::bind(mine).unwrap();
+    client.set_read_timeout(Some(WATCHDOG)).unwrap();
+    port.send_to(b"back again", back).unwrap();
+    while client.recv_from(&mut [0; 64]).unwrap().1 != front {}
+}
