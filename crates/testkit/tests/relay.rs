@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use testkit::relay::{Fate, Relay, Way, Weather};
+use testkit::relay::{Fate, Passing, Relay, Way, Weather};
 use testkit::{WATCHDOG, wait_until};
 
 /// Long enough for a datagram that should not come to have come.
@@ -19,9 +19,7 @@ fn socket() -> UdpSocket {
 }
 
 /// The service, and a relay before it.
-fn relayed(
-    script: impl FnMut(&testkit::relay::Passing<'_>) -> Fate + Send + 'static,
-) -> (UdpSocket, Relay) {
+fn relayed(script: impl FnMut(&Passing<'_>) -> Fate + Send + 'static) -> (UdpSocket, Relay) {
     let service = socket();
     let relay = Relay::start(service.local_addr().unwrap(), script);
     (service, relay)
@@ -29,6 +27,26 @@ fn relayed(
 
 fn calm() -> (UdpSocket, Relay) {
     relayed(|_| Fate::passes())
+}
+
+/// A transfer that goes on: the client, the front that it talks to, and the port that this stands
+/// for. The script is asked about what comes after the request and its answer.
+fn under_way(
+    mut script: impl FnMut(&Passing<'_>) -> Fate + Send + 'static,
+) -> (UdpSocket, SocketAddr, UdpSocket, Relay) {
+    let mut first = 2;
+    let (service, relay) = relayed(move |passing| {
+        if first > 0 {
+            first -= 1;
+            return Fate::passes();
+        }
+        script(passing)
+    });
+    let (client, port) = (socket(), socket());
+    client.send_to(b"request", relay.addr()).unwrap();
+    port.send_to(b"answer", hears(&service, "request")).unwrap();
+    let front = hears(&client, "answer");
+    (client, front, port, relay)
 }
 
 #[track_caller]
@@ -59,8 +77,8 @@ fn the_servers_new_port_has_a_front_of_its_own_and_both_ways_pass() {
     assert_ne!(front, relay.addr());
     client.send_to(b"thanks", front).unwrap();
     assert_eq!(hears(&port, "thanks"), back);
-    client.send_to(b"again", relay.addr()).unwrap();
-    assert_eq!(hears(&service, "again"), back);
+    client.send_to(b"request", relay.addr()).unwrap();
+    assert_eq!(hears(&service, "request"), back);
     assert_eq!(relay.counts().came, 4);
 }
 
@@ -93,6 +111,21 @@ fn clients_are_told_apart_and_a_stranger_finds_no_way_in() {
 }
 
 #[test]
+fn another_request_from_the_same_port_closes_the_ways_of_the_one_before() {
+    let (service, relay) = calm();
+    let (client, port) = (socket(), socket());
+    client.send_to(b"first", relay.addr()).unwrap();
+    let first = hears(&service, "first");
+    client.send_to(b"second", relay.addr()).unwrap();
+    let second = hears(&service, "second");
+    assert_ne!(first, second);
+    port.send_to(b"answer to the first", first).unwrap();
+    port.send_to(b"answer to the second", second).unwrap();
+    hears(&client, "answer to the second");
+    hears_nothing(&client);
+}
+
+#[test]
 fn the_script_says_what_becomes_of_each_datagram() {
     let fates = [
         ("lost", Fate::lost()),
@@ -101,33 +134,31 @@ fn the_script_says_what_becomes_of_each_datagram() {
         ("prompt", Fate::passes()),
     ];
     let table = fates.clone();
-    let (service, relay) = relayed(move |passing| {
+    let (client, front, port, relay) = under_way(move |passing| {
         let of = |(name, _): &&(&str, Fate)| name.as_bytes() == passing.bytes;
         table.iter().find(of).map(|(_, fate)| fate.clone()).unwrap()
     });
-    let client = socket();
     let sent = Instant::now();
     for (name, _) in fates {
-        client.send_to(name.as_bytes(), relay.addr()).unwrap();
+        client.send_to(name.as_bytes(), front).unwrap();
     }
     for expected in ["twice", "twice", "prompt", "late"] {
-        hears(&service, expected);
+        hears(&port, expected);
     }
     assert!(sent.elapsed() >= MOMENT);
-    hears_nothing(&service);
+    hears_nothing(&port);
     let counts = relay.counts();
-    assert_eq!((counts.came, counts.lost, counts.doubled, counts.late), (4, 1, 1, 1));
+    assert_eq!((counts.came, counts.lost, counts.doubled, counts.late), (6, 1, 1, 1));
 }
 
 #[test]
 fn what_is_late_by_the_same_time_keeps_its_order() {
-    let (service, relay) = relayed(|_| Fate::late(Duration::from_millis(3)));
-    let client = socket();
+    let (client, front, port, _relay) = under_way(|_| Fate::late(Duration::from_millis(3)));
     for n in 0..100 {
-        client.send_to(format!("{n}").as_bytes(), relay.addr()).unwrap();
+        client.send_to(format!("{n}").as_bytes(), front).unwrap();
     }
     for n in 0..100 {
-        hears(&service, &format!("{n}"));
+        hears(&port, &format!("{n}"));
     }
 }
 

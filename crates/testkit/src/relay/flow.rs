@@ -10,36 +10,25 @@ use super::Way;
 /// Where in the relay's table a socket stands.
 pub(super) type Place = usize;
 
-/// A client: its back, and the fronts of the ports that have answered it.
+/// A client's transfer: its back, and the fronts of the ports that have answered it.
 #[derive(Debug)]
 pub(super) struct Flow {
+    /// Made of its request; see [`super::Passing`].
+    pub(super) transfer: u64,
     /// The socket that stands for the client.
     pub(super) back: Place,
     /// The ports of the server's, and the socket that stands for each.
     pub(super) fronts: HashMap<SocketAddr, Place>,
     /// When its last datagram came.
     pub(super) heard: Instant,
-    /// Made of the last request; see [`super::Passing`].
-    transfer: u64,
     /// How many datagrams went each way.
     passed: [u64; 2],
 }
 
 impl Flow {
-    pub(super) fn new(back: Place) -> Flow {
+    pub(super) fn new(transfer: u64, back: Place) -> Flow {
         let (fronts, heard) = (HashMap::new(), Instant::now());
-        Flow { back, fronts, heard, transfer: 0, passed: [0; 2] }
-    }
-
-    /// A datagram to the service's port is a request: of the transfer that is going on, come again,
-    /// or of another one.
-    pub(super) fn request(&mut self, datagram: &[u8]) {
-        let mut hasher = DefaultHasher::new();
-        datagram.hash(&mut hasher);
-        let transfer = hasher.finish();
-        if self.transfer != transfer {
-            (self.transfer, self.passed) = (transfer, [0; 2]);
-        }
+        Flow { transfer, back, fronts, heard, passed: [0; 2] }
     }
 
     /// The transfer, and the number of the datagram that goes this way now.
@@ -49,4 +38,16 @@ impl Flow {
         *passed += 1;
         (self.transfer, *passed - 1)
     }
+
+    /// All of its sockets.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.fronts.values().copied().chain([self.back])
+    }
+}
+
+/// The number of the transfer that a request begins: the same in each run.
+pub(super) fn number(request: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    request.hash(&mut hasher);
+    hasher.finish()
 }

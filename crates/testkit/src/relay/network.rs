@@ -14,7 +14,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use super::flow::{Flow, Place};
+use super::flow::{self, Flow, Place};
 use super::{Fate, Passing, Shared, Way};
 
 /// The longest datagram there is.
@@ -29,6 +29,10 @@ const TICK: u16 = 20;
 const FORGOTTEN: Duration = Duration::from_secs(20);
 /// Descriptors for some thousands of clients.
 const DESCRIPTORS: u64 = 16_384;
+/// Addresses of the relay's own: ports that are closed may be another program's soon, and packets
+/// that still go there must come from where that program expects none.
+const FRONTS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const BACKS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// Where the service's front stands among the sockets; the others follow.
 const SERVICE: Place = 0;
 /// The clock's number among what epoll tells of.
@@ -78,7 +82,9 @@ impl Network {
         raise_descriptors();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
         let clock = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC).unwrap();
-        epoll.add(&clock, EpollEvent::new(EpollFlags::EPOLLIN, CLOCK)).unwrap();
+        // EPOLLET: told once, though nobody reads the clock.
+        let once = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        epoll.add(&clock, EpollEvent::new(once, CLOCK)).unwrap();
         let (sockets, flows) = (HashMap::new(), HashMap::new());
         let travelling = BinaryHeap::new();
         let alarm = None;
@@ -124,11 +130,12 @@ impl Network {
     }
 
     fn open(&mut self, end: End) -> io::Result<Place> {
-        let any: IpAddr = match self.service {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        let address: IpAddr = match (self.service, end) {
+            (SocketAddr::V6(_), _) => Ipv6Addr::LOCALHOST.into(),
+            (SocketAddr::V4(_), End::Service | End::Front { .. }) => FRONTS.into(),
+            (SocketAddr::V4(_), End::Back { .. }) => BACKS.into(),
         };
-        let socket = UdpSocket::bind((any, 0))?;
+        let socket = UdpSocket::bind((address, 0))?;
         socket.set_nonblocking(true)?;
         setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BUFFER)?;
         setsockopt(&socket, sockopt::SndBuf, &SOCKET_BUFFER)?;
@@ -155,9 +162,7 @@ impl Network {
     fn pass(&mut self, end: End, from: SocketAddr, bytes: &[u8]) {
         match end {
             End::Service => {
-                if let Ok(flow) = self.flow(from) {
-                    flow.request(bytes);
-                    let back = flow.back;
+                if let Ok(back) = self.request(from, bytes) {
                     self.travel(Way::ToServer, from, back, self.service, bytes);
                 }
             }
@@ -175,13 +180,23 @@ impl Network {
         }
     }
 
-    /// The way of this client, a new one for one that was not heard before.
-    fn flow(&mut self, client: SocketAddr) -> io::Result<&mut Flow> {
-        if !self.flows.contains_key(&client) {
-            let back = self.open(End::Back { client })?;
-            self.flows.insert(client, Flow::new(back));
+    /// The back of this client. A request that is not the one that was heard last begins another
+    /// transfer, and the ports of the one before lead nowhere from now on: a client's port may have
+    /// become another program's, whose business the rest of that transfer is not.
+    fn request(&mut self, client: SocketAddr, request: &[u8]) -> io::Result<Place> {
+        let transfer = flow::number(request);
+        match self.flows.get(&client).filter(|flow| flow.transfer == transfer) {
+            Some(flow) => Ok(flow.back),
+            None => {
+                let back = self.open(End::Back { client })?;
+                let before = self.flows.insert(client, Flow::new(transfer, back));
+                before
+                    .iter()
+                    .flat_map(Flow::places)
+                    .for_each(|place| drop(self.sockets.remove(&place)));
+                Ok(back)
+            }
         }
-        self.flows.get_mut(&client).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// What stands for a port of the server's before this client. The service's own port has the
@@ -252,14 +267,10 @@ impl Network {
 
     /// Closes the sockets of clients that have been silent for long.
     fn forget(&mut self) {
-        let sockets = &mut self.sockets;
-        self.flows.retain(|_, flow| {
-            let stays = flow.heard.elapsed() < FORGOTTEN;
-            for place in flow.fronts.values().chain([&flow.back]).filter(|_| !stays) {
-                sockets.remove(place);
-            }
-            stays
-        });
+        let silent = |flow: &mut Flow| flow.heard.elapsed() > FORGOTTEN;
+        for (_, flow) in self.flows.extract_if(|_, flow| silent(flow)) {
+            flow.places().for_each(|place| drop(self.sockets.remove(&place)));
+        }
     }
 }
 
