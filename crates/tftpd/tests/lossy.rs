@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use testkit::relay::{Fate, Passing, Relay, Way, Weather};
 use tftpd::client::Order;
+use tftpd::negotiation::Wishes;
 use tftpd::packet::{Direction, Mode};
 use tftpd::timer::Limits;
 use udp::{Served, ack, noise};
@@ -163,6 +164,7 @@ fn transfer(served: &Served, service: SocketAddr, number: usize) -> Result<(), S
         remote: remote.clone().into_bytes(),
         local: local.to_str().unwrap().to_owned(),
         mode: Mode::Octet,
+        wishes: Wishes::default(),
         limits: Limits { retries: 6, unproven_sends: 7, idle, whole: idle },
     };
     let outcome = order.run(service, Box::new(|_, _| ()), || ()).unwrap();
