@@ -10,12 +10,7 @@ client_mac=02:00:00:00:00:01 server_mac=02:00:00:00:00:02 no_mac=02:00:00:00:00:
 
 # Runs the script anew in a namespace of its own, which becomes the client's host.
 in_own_network() {
-  [ -z "${FORKLORE_STAGE:-}" ] || return 0
-  rm -rf "$dir"
-  export FORKLORE_STAGE=1
-  if unshare -n true 2>/dev/null; then exec unshare -n "scripts/${0##*/}" "$@"; fi
-  if unshare -Urn true 2>/dev/null; then exec unshare -Urn "scripts/${0##*/}" "$@"; fi
-  cannot 'it needs a network namespace: root, or user namespaces for everybody'
+  own_network "$@" || cannot 'it needs a network namespace: root, or user namespaces for everybody'
 }
 
 on_client() { "$@"; }

@@ -46,3 +46,16 @@ in_state() { [ "$(state_of "$1")" = "$2" ]; }
 children_of() { ps -o pid=,stat= --ppid "$1" | awk '$2 !~ /Z/ { print $1 }'; } # zombies left out
 has_child() { [ -n "$(children_of "$1")" ]; }
 child_of() { until_true has_child "$1" && children_of "$1"; }
+
+# Runs the script anew in a network namespace of its own, where nothing is but lo; false where neither
+# root nor user namespaces are allowed to make one.
+own_network() {
+  local unshare
+  [ -z "${FORKLORE_STAGE:-}" ] || { ip link set lo up && unset FORKLORE_STAGE; return; }
+  for unshare in 'unshare -n' 'unshare -Urn'; do
+    $unshare true 2>/dev/null || continue
+    rm -rf "$dir"
+    FORKLORE_STAGE=1 exec $unshare "scripts/${0##*/}" "$@"
+  done
+  return 1
+}

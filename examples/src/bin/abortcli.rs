@@ -3,10 +3,12 @@
 //! Run: `slowserv`, then `abortcli 127.0.0.1`, then press Enter where slowserv runs.
 //! You see nothing here: connect succeeds (the server's kernel answers, not the server), and close sends
 //! RST in place of FIN, because SO_LINGER is on with a time of zero. What accept makes of that, slowserv
-//! tells. With `--fin` the client closes as others do, and the connection in the queue is a good one.
+//! tells. With `--fin` the client closes as others do, and the connection in the queue is a good one. With
+//! `--wait` it closes when Enter is pressed, or its input ends; look at `ss -tan` before and after.
 //! Wrong on purpose: what was sent and not yet acknowledged is thrown away by such a close.
 #![forbid(unsafe_code)]
 
+use std::io::stdin;
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
@@ -14,18 +16,24 @@ use nix::sys::socket::{
     SockFlag, SockType, SockaddrStorage, connect, setsockopt, socket, sockopt::Linger,
 };
 use nix::unistd::close;
-use unp::{Result, err_sys, family, peeraddr_and};
+use unp::{Result, err_sys, family, note, peeraddr_and, readline};
+
+const USAGE: &str = "usage: abortcli [--fin] [--wait] ADDR[:PORT]";
 
 fn main() -> ExitCode {
     unp::main(abortcli)
 }
 
 fn abortcli() -> Result {
-    let (servaddr, [fin]) = peeraddr_and(["--fin"], "usage: abortcli [--fin] ADDR[:PORT]")?;
+    let (servaddr, [fin, wait]) = peeraddr_and(["--fin", "--wait"], USAGE)?;
     let sockfd = socket(family(&servaddr), SockType::Stream, SockFlag::empty(), None)
         .map_err(err_sys("socket error"))?;
     connect(sockfd.as_raw_fd(), &SockaddrStorage::from(servaddr))
         .map_err(err_sys("connect error"))?;
+    if wait {
+        note("connected; Enter closes");
+        readline(&mut stdin().lock(), &mut Vec::new()).map_err(err_sys("fgets error"))?;
+    }
     if !fin {
         let ling = libc::linger { l_onoff: 1, l_linger: 0 };
         setsockopt(&sockfd, Linger, &ling).map_err(err_sys("setsockopt error"))?;
