@@ -17,7 +17,7 @@ ELLIPSIS = "…"
 MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 # What the text may hold, and what it then stands for; the first that fits is taken.
-FORMS = [(re.compile(rf"(?<![\w.:]){form}(?![\w:])"), rf"(?<![\w.:]){any_of}(?![\w:])") for form, any_of in [
+FORMS = [(re.compile(rf"(?<![\w.:]){form}(?!\w|:\d)"), rf"(?<![\w.:]){any_of}(?!\w|:\d)") for form, any_of in [
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?",
      r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?"),
     (r"\d{4}-\d\d-\d\d", r"\d{4}-\d\d-\d\d"),
@@ -29,6 +29,7 @@ FORMS = [(re.compile(rf"(?<![\w.:]){form}(?![\w:])"), rf"(?<![\w.:]){any_of}(?![
     (r"\d{1,2}:\d\d:\d\d", r"\d{1,2}:\d\d:\d\d"),
     (r"\d{1,2}:\d\d", r"\d{1,2}:\d\d"),
     (r"(?:[\d.]+(?:min|sec|ms))+", r"(?:[\d.]+(?:min|sec|ms))+"),
+    (r"\d+m\d+\.\d+s", r"\d+m\d+\.\d+s"),
     (r"\d+\.\d+ s", r"\d+(?:\.\d+)? s"),
     (r"\d+\.\d+s", r"\d+(?:\.\d+)?s"),
     (r"\d+\.\d+ seconds?", r"\d+(?:\.\d+)? seconds?"),

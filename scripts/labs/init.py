@@ -17,7 +17,9 @@ import sys
 import termios
 
 PR_SET_CHILD_SUBREAPER = 36
-FIRST_PID = 1000  # the room's process ids have four digits, so that a lab's text may show any
+# The room's process ids have five digits: a lab's text may show any, and none is a port or a size.
+FIRST_PID = 20000
+FORKED_PID = 1000  # where nobody lets us choose
 
 
 def prepare(config):
@@ -33,12 +35,12 @@ def prepare(config):
                         "/dev/pts"], check=True)
     if config["private_run"]:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run"], check=True)
-    first = FIRST_PID + int.from_bytes(os.urandom(2), "big") % 4000
+    first = FIRST_PID + int.from_bytes(os.urandom(2), "big") % 8000
     try:
         with open("/proc/sys/kernel/ns_last_pid", "w", encoding="ascii") as file:
             file.write(str(first))
     except OSError:
-        while (child := os.fork()) < FIRST_PID:
+        while (child := os.fork()) < FORKED_PID:
             os.waitpid(child, 0) if child else os._exit(0)
 
 

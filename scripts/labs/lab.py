@@ -12,7 +12,6 @@ WATCHDOG = 120.0  # seconds that a lab may take
 FENCE = re.compile(r"```console(?: +(\S+))?\s*$")
 COMMENT = re.compile(r"<!-- (\w+):\s*(.*?)\s*-->", re.DOTALL)
 KEY = re.compile(r"\^[A-Z\\\]]$")
-SOON_OVER = re.compile(r"(ps|ss|netstat|pgrep|ls)\b[^>&;]*$")  # never to be left running: all its output counts
 
 
 class Unreadable(Exception):
@@ -28,8 +27,9 @@ class Step:
     line: int
     expected: list = field(default_factory=list)
     deadline: float = DEADLINE
+    prompt: str = ""  # of the program that it is typed to; the step before must have shown it
     after: str = ""  # kind of the terminal's next step, "" if there is none
-    ends: bool = False  # soon over, or a command follows in the same terminal: this one must have ended
+    ends: bool = False  # the next thing is a command in the same terminal: this one must have ended
 
 
 @dataclass
@@ -178,9 +178,7 @@ def _block(lab, terminal, lines, start, deadline):
             kind, text, prompt = typed
             if kind == "command" and not text:
                 continue  # a bare prompt at the end of a transcript
-            if prompt:
-                _before(block, at).expected.append(prompt)
-            block.steps.append(Step(kind, text, at + 1, deadline=deadline))
+            block.steps.append(Step(kind, text, at + 1, prompt=prompt))
         else:
             if re.match(r"\\[$>^\\]", line):
                 line = line[1:]
@@ -203,6 +201,9 @@ def _link(lab):
     for terminal, step in lab.steps():
         if terminal in last:
             last[terminal].after = step.kind
-            last[terminal].ends |= step.kind == "command" and before is last[terminal]
+            last[terminal].ends = step.kind == "command" and before is last[terminal]
+        if step.prompt:
+            if terminal not in last:
+                raise Unreadable(f"{lab.path}:{step.line}: no program is there to show '{step.prompt}'")
+            last[terminal].expected.append(step.prompt)
         last[terminal] = before = step
-        step.ends = step.kind == "command" and bool(SOON_OVER.match(step.typed))

@@ -76,6 +76,8 @@ class Compare(unittest.TestCase):
     def test_durations_match_durations_of_their_unit(self):
         self.same("took 0.53 s", "took 1.2 s")
         self.same("timer:(timewait,59sec,0)", "timer:(timewait,1min2sec,0)")
+        self.same("real 0m0.215s", "real 1m2.001s")
+        self.same("0.000 s: complete", "0.207 s: complete")
         self.differ("took 0.53 s", "took 0.5 ms")
         self.differ("after 5 s", "after 6 s")
 

@@ -201,6 +201,7 @@ class Labs(unittest.TestCase):
             ```
             """
         self.holds(text.replace("PROMPT", "ask> "), 3)
+        self.holds(text.replace("PROMPT", "ask> ").replace("ask> 42", "```\n\n            ```console\n            ask> 42"), 3)
         self.fails(text.replace("PROMPT", "say> "), "> ask>")
 
     def test_keys_reach_the_program(self):
