@@ -9,7 +9,7 @@ from lab import Block, Check
 from terminal import Terminal
 
 QUIET = 1.0  # seconds of silence that end a step whose output is not known (--show alone)
-SETTLE = 2.0  # seconds that a program may go on working, not sleeping, before the next step
+SETTLE = 2.0  # seconds of silence after which a program that does not sleep is taken for done
 RETRY = 0.1  # seconds between two tries of a check, or of a command that only looks
 LOOKS = re.compile(r"(ps|ss|netstat|pgrep|ls|cat|head|tail|wc|grep|stat)\b[^>&;]*$")
 
@@ -27,6 +27,11 @@ class Outcome:
     failures: list = field(default_factory=list)
     transcript: dict = field(default_factory=dict)  # a step's line -> its output, as the text tells it
     differing: set = field(default_factory=set)  # lines of the steps that showed something else
+
+
+def looks_only(step):
+    """Whether a step is a command that only looks, so that it may be repeated."""
+    return step.kind == "command" and step.after not in ("text", "key") and bool(LOOKS.match(step.typed))
 
 
 class Session:
@@ -94,22 +99,33 @@ class Session:
         expected = carried + step.expected
         if self.look and not any(map(str.strip, expected)):
             self._looks_over(terminal, step, end)
-        while not self._fits(terminal, step, expected):
+        moved = time.monotonic()
+        while not self._holds(terminal, step, expected, moved):
             over = self.look and self._looks_over(terminal, step, end)
-            if over and self._fits(terminal, step, expected):
+            if over and self._holds(terminal, step, expected, 0):
                 break
             if over or terminal.closed or time.monotonic() >= end:
                 self._differs(terminal, step, expected)
                 break
-            if step.kind == "command" and terminal.ready and LOOKS.match(step.typed):
+            if terminal.ready and looks_only(step):
                 self._look_again(terminal, step)
-            terminal.wait(min(0.02, end - time.monotonic()))
-        self._settle(terminal)
+            if terminal.wait(min(0.02, end - time.monotonic())):
+                moved = time.monotonic()
         self.last[terminal.name] = step
         self.outcome.steps += 1
 
+    def _holds(self, terminal, step, expected, moved):
+        """Whether all has been seen, once the program sleeps or is gone, or has long been silent."""
+        more = "text" in (step.kind, step.after)  # perhaps to the shell: <<EOF
+        calm = terminal.settled(more) or time.monotonic() - moved > SETTLE
+        while terminal.wait(0):
+            pass
+        if (step.ends or looks_only(step)) and not terminal.ready:
+            return False
+        return calm and self._fits(terminal, step, expected)
+
     def _settle(self, terminal):
-        """Waits until the terminal's program has done what there was to do: it sleeps, or is gone."""
+        """At the end: waits until the terminal's program has done what there was to do."""
         end = self._end(SETTLE)
         while not terminal.settled() and time.monotonic() < end:
             terminal.wait(0.01)
@@ -118,8 +134,6 @@ class Session:
         """Repeats a command that only looks: what it is to see may take a moment."""
         time.sleep(RETRY)
         terminal.wait(0)
-        if self.look:
-            return
         terminal.consume()
         self._type(terminal, step, 0)
         terminal.until_ready(self._end(step.deadline))
@@ -152,8 +166,6 @@ class Session:
             terminal.type(typed + "\n")
 
     def _fits(self, terminal, step, expected):
-        if step.ends and not terminal.ready:
-            return False
         seen, partial = self._seen(terminal, step)
         if partial and (not expected or plain(expected[-1]) != plain(seen[-1])):
             return False

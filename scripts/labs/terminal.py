@@ -26,22 +26,23 @@ class Terminal:
         os.close(self.master)
 
     def wait(self, seconds):
-        """Waits for output; takes what is there."""
+        """Waits for output and takes what is there; whether there was any."""
         if self.closed:
             time.sleep(min(seconds, 0.02))
-            return
+            return False
         if not select.select([self.master], [], [], max(seconds, 0))[0]:
-            return
+            return False
         try:
             data = os.read(self.master, 65536)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if not data:
             self.closed = True
-            return
+            return False
         self._take(self.rest + data)
+        return True
 
     def _take(self, data):
         try:
@@ -105,13 +106,16 @@ class Terminal:
         stat = self._stat(group) if group else None
         return bool(stat) and stat[0] != "bash"
 
-    def settled(self):
-        """Whether the shell is back, or sleeps as its program in the foreground does."""
+    def settled(self, shell_reads=True):
+        """Whether the shell is back, or the program in the foreground sleeps; so may the shell itself, where it
+        reads more of a command."""
         if self.ready or self.closed:
             return True
-        group = self.foreground() or self.shell  # the shell: it reads more of its command
+        group = self.foreground()
+        if group is None:
+            return shell_reads and (self._stat(self.shell) or "RR")[1] == "S"
         stat = self._stat(group)
-        return stat is None or (stat[1] in "ST" and (stat[0] != "bash" or group == self.shell))
+        return stat is None or (stat[1] in "ST" and stat[0] != "bash")
 
     def lines(self):
         """What is not yet compared, and whether its last line is still without an end."""

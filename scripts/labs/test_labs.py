@@ -77,6 +77,18 @@ class Labs(unittest.TestCase):
             ```
             """, "b")
 
+    def test_output_is_compared_when_it_is_complete(self):
+        self.fails("""
+            <!-- deadline: 1 -->
+            ```console
+            $ bash -c 'for i in 1 2 3; do echo $i; done'
+            1
+            ```
+            ```console other
+            $ true
+            ```
+            """, "> 2")
+
     def test_output_that_comes_after_all_was_seen_fails(self):
         self.fails("""
             ```console one
