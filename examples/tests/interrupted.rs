@@ -42,6 +42,8 @@ fn told_to_end_in_the_window(binary: &str) -> Daemon {
 #[test]
 fn tcpserv05_loses_a_sigterm_between_test_and_accept_until_the_next_client() {
     let mut server = told_to_end_in_the_window(env!("CARGO_BIN_EXE_tcpserv05"));
+    wait_until("it sleeps or has ended", || matches!(state(server.pid()), Some('S' | 'Z')));
+    assert_eq!(state(server.pid()), Some('S')); // in accept, the flag being up
     let mut client = Peer::connect(server.addr());
     client.ask("told to end, and serving", "told to end, and serving");
     assert_eq!(server.wait().code(), Some(0)); // now it has seen the flag
