@@ -100,7 +100,7 @@ pub use reaper::Reaper;
 pub use remote::Remote;
 pub use rw::Connection;
 pub use scoreboard::Progress;
-pub use server::{Client, Server};
+pub use server::{Client, Reread, Server};
 pub use syslog::Facility;
 pub use title::{Title, in_title};
 pub use transcript::{Transcript, printable};

@@ -33,7 +33,7 @@ use crate::ready::{MOST_LISTENERS, Ready};
 use crate::reserve::Reserve;
 use crate::rw::Connection;
 use crate::scoreboard::Progress;
-use crate::server::{Client, Server, patience};
+use crate::server::{Client, Reread, Server, patience};
 use crate::signals::Signals;
 use crate::tally::Tally;
 use crate::threads::Threads;
@@ -58,6 +58,8 @@ pub(crate) struct Parent {
     pub(crate) unavailable: Vec<u8>,
     pub(crate) is_request: fn(&[u8]) -> bool,
     pub(crate) ports: Option<Ports>,
+    /// Called on SIGHUP.
+    reread: Option<Reread>,
     pub(crate) options: ServerOptions,
     /// systemd, where it wants to know how we do.
     pub(crate) notifier: Notifier,
@@ -123,6 +125,7 @@ impl Parent {
             unavailable: server.unavailable,
             is_request: server.is_request,
             ports: server.ports,
+            reread: server.reread,
             transcript: server.transcript,
             titles: server.titles,
             tally: Tally::new(server.titles),
@@ -232,6 +235,7 @@ impl Parent {
         self.collect();
         if self.signals.hangup() {
             info!("SIGHUP: the next client sees the files as they are then");
+            self.reread.iter().for_each(Reread::call);
             self.notifier.reloaded();
         }
         if self.signals.table_wanted() {

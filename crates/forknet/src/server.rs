@@ -1,5 +1,6 @@
 //! A server from its options to its last client.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -51,6 +52,26 @@ pub struct Client {
     pub title: Title,
 }
 
+/// What a server does on SIGHUP.
+pub struct Reread(Box<dyn Fn()>);
+
+impl Reread {
+    /// Calls `read` each time.
+    pub fn new(read: impl Fn() + 'static) -> Reread {
+        Reread(Box::new(read))
+    }
+
+    pub(crate) fn call(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Reread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reread")
+    }
+}
+
 /// A server that is being set up, in the slides' order: listen, detach, drop privileges, serve.
 #[derive(Debug)]
 pub struct Server {
@@ -67,6 +88,8 @@ pub struct Server {
     pub reaper: Reaper,
     /// Octets of the longest file that a client may make; the kernel is told too.
     pub longest_file: Option<u64>,
+    /// Called on SIGHUP, to read files again that are not read for each client anyway.
+    pub reread: Option<Reread>,
     /// Answers datagrams beside the streams, in a process of its own; without it there are none.
     pub datagrams: Option<DatagramService>,
     /// With [`Server::datagrams`]: a UDP socket beside each TCP socket, on the same port.
@@ -110,6 +133,7 @@ impl Server {
             end_idle_on_shutdown: false,
             reaper: Reaper::default(),
             longest_file: None,
+            reread: None,
             datagrams: None,
             udp: false,
             ports: None,

@@ -14,6 +14,7 @@
 //! | [`channel`] | the socket and the peer at its other end |
 //! | [`conversation`] | a transfer over a channel |
 //! | [`root`], [`draft`] | names below the root; files that appear whole |
+//! | [`map`] | `--map`: rules for names |
 //! | [`server`], [`options`] | tftpd: one request answered; its options |
 //! | [`client`], [`commandline`] | tftpc: one file fetched or sent; its options |
 //!
@@ -35,6 +36,7 @@ pub mod content;
 pub mod conversation;
 pub mod draft;
 pub mod failure;
+pub mod map;
 pub mod negotiation;
 pub mod numbers;
 pub mod options;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use forknet::{Facility, Result, RootPolicy, Server, Service, Transport};
+use forknet::{Facility, Reread, Result, RootPolicy, Server, Service, Transport};
 use tftpd::options::{self, Config};
 use tftpd::packet::{self, Code};
 use tftpd::server::{answer, is_request};
@@ -34,11 +34,15 @@ fn run(args: Vec<OsString>) -> Result<()> {
     server.is_request = is_request;
     server.longest_file = config.max_size;
     server.ports = config.ports;
+    server.reread = config.map.clone().map(|map| Reread::new(move || map.read_again()));
     server.bind_datagram()?; //     socket, bind
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u
     if let Err(errno) = config.root.check() {
         log::warn!("root: {}: no file can be served", forknet::reason(&errno.into()));
+    }
+    if let Some(Err(error)) = config.map.as_ref().map(|map| map.check()) {
+        log::warn!("{error}: SIGHUP will not help");
     }
     server.serve_datagrams(|request| answer(request, &config)) // recvfrom, fork, reap
 }

@@ -1,11 +1,13 @@
 //! tftpd's own options.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use getopts::{Matches, Options};
 
 use forknet::{Error, Ports, Result, number};
 
+use crate::map::Map;
 use crate::negotiation::{Caps, MAX_BLKSIZE, MIN_BLKSIZE};
 use crate::root::Root;
 
@@ -35,6 +37,8 @@ pub struct Config {
     pub caps: Caps,
     /// The ports that transfers may have, if not any.
     pub ports: Option<Ports>,
+    /// The rules of `--map`.
+    pub map: Option<Rc<Map>>,
 }
 
 /// Adds tftpd's options to those that every daemon has.
@@ -49,6 +53,7 @@ pub fn declare(options: &mut Options) {
     let windowsize = Caps::default().windowsize;
     let windowsize = format!("windows of at most N blocks (default {windowsize})");
     options.optopt("", "max-windowsize", &windowsize, "N");
+    options.optopt("", "map", "rules that turn the names asked for into files' names", "FILE");
     options.optopt("", "port-range", "transfers have ports from A to B only", "A:B");
     declare_retries(options);
 }
@@ -63,7 +68,7 @@ impl Config {
     /// Reads tftpd's options and opens the root, as it is seen in `jail`, the folder of `--chroot`.
     ///
     /// # Errors
-    /// A value is no number; the root does not exist or is no folder.
+    /// A value is no number; the root does not exist or is no folder; a rule of `--map` is none.
     pub fn new(matches: &Matches, jail: Option<&Path>) -> Result<Config> {
         let root = matches.opt_str("root").unwrap_or_else(|| ROOT.to_owned());
         Ok(Config {
@@ -74,6 +79,7 @@ impl Config {
             retries: retries(matches)?,
             caps: caps(matches)?,
             ports: ports(matches)?,
+            map: map(matches, jail)?,
             root: Root::open(Path::new(&root), jail)?,
         })
     }
@@ -88,6 +94,11 @@ fn caps(matches: &Matches) -> Result<Caps> {
         windowsize: windowsize.unwrap_or(caps.windowsize),
         ..caps
     })
+}
+
+fn map(matches: &Matches, jail: Option<&Path>) -> Result<Option<Rc<Map>>> {
+    let open = |file: String| Map::open(Path::new(&file), jail).map(Rc::new);
+    matches.opt_str("map").map(open).transpose()
 }
 
 fn ports(matches: &Matches) -> Result<Option<Ports>> {

@@ -99,6 +99,20 @@ impl Root {
         Ok(file)
     }
 
+    /// True where there is a regular file of this name.
+    #[must_use]
+    pub fn has_file(&self, name: &[u8]) -> bool {
+        let found = below(name).ok().and_then(|name| self.resolve(name, OFlag::O_PATH).ok());
+        found.is_some_and(|fd| File::from(fd).metadata().is_ok_and(|meta| meta.is_file()))
+    }
+
+    /// True where there is a folder for a file of this name.
+    #[must_use]
+    pub fn has_folder_of(&self, name: &[u8]) -> bool {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        below(name).is_ok_and(|name| self.resolve(split(name).0, flags).is_ok())
+    }
+
     /// Finds the place of an upload. Symbolic links at the end of the name are followed as
     /// open(2) would, so that the file is replaced and not the link.
     ///

@@ -1,5 +1,7 @@
 //! tftpd's side: one request, answered from a port of its own (RFC 1350 §4; slide "Протокол TFTP").
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
@@ -62,7 +64,8 @@ pub fn answer(request: &mut forknet::Request, config: &Config) -> io::Result<()>
     let limits = Limits { retries, unproven_sends, idle, whole };
     let channel = Channel::to(socket, *peer, trace);
     let (since, what, title) = (Instant::now(), describe(data), *title);
-    let service = Service { config, limits, since, what, progress, title };
+    let alias = OnceCell::new();
+    let service = Service { config, limits, since, what, alias, progress, title };
     match Packet::parse(data) {
         Ok(Packet::Request(request)) => service.serve(&request, channel),
         Err(Malformed::Request(reason)) => service.refuse(channel, &Failure::illegal(reason)),
@@ -78,6 +81,8 @@ struct Service<'c> {
     since: Instant,
     /// The request, as the log says it.
     what: String,
+    /// What the log says of the file's name, where it is not the one that was asked for.
+    alias: OnceCell<String>,
     progress: forknet::Progress,
     title: forknet::Title,
 }
@@ -91,15 +96,34 @@ impl Service<'_> {
             return self.refuse(channel, &Failure::illegal("Unknown mode"));
         };
         self.title.set(format_args!("{} {}", request.direction, in_title(request.name)));
+        let file = match self.file(request, &channel) {
+            Ok(file) => file,
+            Err(failure) => return self.refuse(channel, &failure),
+        };
         match request.direction {
-            Direction::Read => self.send(request, mode, channel),
-            Direction::Write => self.receive(request, mode, channel),
+            Direction::Read => self.send(request, &file, mode, channel),
+            Direction::Write => self.receive(request, &file, mode, channel),
         }
     }
 
+    /// The file's name below the root: the one that was asked for, or what `--map` makes of it.
+    fn file<'r>(
+        &self,
+        request: &Request<'r>,
+        channel: &Channel<'_>,
+    ) -> Result<Cow<'r, [u8]>, Failure> {
+        let Request { name, direction, .. } = *request;
+        let Some(map) = &self.config.map else { return Ok(name.into()) };
+        let file = map.name(name, direction, channel.peer().ip(), &self.config.root)?;
+        if file != name {
+            self.alias.get_or_init(|| format!(" as \"{}\"", file.escape_ascii()));
+        }
+        Ok(file.into())
+    }
+
     /// RRQ.
-    fn send(&self, request: &Request<'_>, mode: Mode, channel: Channel<'_>) {
-        let (sender, agreed) = match self.sender(request, mode) {
+    fn send(&self, request: &Request<'_>, file: &[u8], mode: Mode, channel: Channel<'_>) {
+        let (sender, agreed) = match self.sender(request, file, mode) {
             Ok(begun) => begun,
             Err(failure) => return self.refuse(channel, &failure),
         };
@@ -126,9 +150,10 @@ impl Service<'_> {
     fn sender(
         &self,
         request: &Request<'_>,
+        file: &[u8],
         mode: Mode,
     ) -> Result<(Sender<File>, Vec<u8>), Failure> {
-        let file = self.config.root.read(request.name)?;
+        let file = self.config.root.read(file)?;
         let size = file.metadata().map_err(|error| Failure::io(&error))?.len();
         let size = size_in(mode, size);
         let granted = grant(request.options, request.direction, self.config.caps, size);
@@ -137,10 +162,10 @@ impl Service<'_> {
     }
 
     /// WRQ.
-    fn receive(&self, request: &Request<'_>, mode: Mode, channel: Channel<'_>) {
+    fn receive(&self, request: &Request<'_>, file: &[u8], mode: Mode, channel: Channel<'_>) {
         let shown = in_title(request.name);
         let granted = self.grant_for_upload(request, &channel);
-        let begun = self.begin(request.name, mode, &granted.options);
+        let begun = self.begin(file, mode, &granted.options);
         let (draft, name, existing) = match begun {
             Ok(begun) => begun,
             Err(failure) => return self.refuse(channel, &failure),
@@ -220,7 +245,12 @@ impl Service<'_> {
         if let Failure::Denied { code, reason } = failure {
             channel.send_error(*code, reason);
         }
-        log::log!(level(failure), "{} {}: {failure}", channel.peer(), self.what);
+        let (what, alias) = (&self.what, self.alias());
+        log::log!(level(failure), "{} {what}{alias}: {failure}", channel.peer());
+    }
+
+    fn alias(&self) -> &str {
+        self.alias.get().map_or("", String::as_str)
     }
 
     fn log_result<H: Half>(
@@ -249,8 +279,9 @@ impl Service<'_> {
         let half = &conversation.transfer.half;
         log::log!(
             level,
-            "{} {request}: {} octets, {} blocks, {} retransmissions, {:.3} s: {result}",
+            "{} {request}{}: {} octets, {} blocks, {} retransmissions, {:.3} s: {result}",
             conversation.channel.peer(),
+            self.alias(),
             half.octets(),
             half.blocks(),
             half.resent(),

@@ -1,0 +1,129 @@
+//! The file of `--map`, read line by line.
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use super::network::Network;
+use super::rules::{Action, Rule};
+use super::template::Template;
+use crate::packet::Direction;
+
+/// More rules than a server can ask for each request.
+const MAX_RULES: usize = 1000;
+/// The memory of one compiled pattern, in octets.
+const MAX_PATTERN: usize = 1 << 20;
+
+/// All rules of a file, in its order.
+///
+/// # Errors
+/// `line 3: prefix: NEW is missing`.
+pub(super) fn rules(text: &[u8]) -> Result<Vec<Rule>, String> {
+    let mut rules = Vec::new();
+    for (line, number) in text.split(|&octet| octet == b'\n').zip(1..) {
+        let rule = str::from_utf8(line).map_err(|_| "not UTF-8".to_owned()).and_then(rule);
+        rules.extend(rule.map_err(|why| format!("line {number}: {why}"))?);
+        if rules.len() > MAX_RULES {
+            return Err(format!("line {number}: more than {MAX_RULES} rules"));
+        }
+    }
+    Ok(rules)
+}
+
+/// The rule of one line; none where it is empty or a comment.
+fn rule(line: &str) -> Result<Option<Rule>, String> {
+    let mut words = Words(line);
+    let (mut direction, mut from) = (None, None);
+    loop {
+        let Some(word) = words.next()? else {
+            return match (direction, from) {
+                (None, None) => Ok(None),
+                _ => Err("a condition without a rule".into()),
+            };
+        };
+        match word {
+            "get" => direction = Some(Direction::Read),
+            "put" => direction = Some(Direction::Write),
+            "from" => {
+                let network = words.argument("from", "NETWORK")?;
+                let parsed = Network::parse(network);
+                from = Some(parsed.ok_or(format!("from '{network}': no address, no network"))?);
+            }
+            name => {
+                let action = action(name, &mut words)?;
+                return match words.next()? {
+                    Some(more) => Err(format!("{name}: unexpected '{more}'")),
+                    None => Ok(Some(Rule { direction, from, action })),
+                };
+            }
+        }
+    }
+}
+
+fn action(name: &str, words: &mut Words<'_>) -> Result<Action, String> {
+    let named = |why: String| format!("{name}: {why}");
+    Ok(match name {
+        "slash" => Action::Slash,
+        "lower" => Action::Lower,
+        "upper" => Action::Upper,
+        "prefix" => {
+            let old = words.argument(name, "OLD")?.into();
+            let new = words.argument(name, "NEW")?;
+            Action::Prefix { old, new: Template::parse(new, None).map_err(named)? }
+        }
+        "regex" | "regex-all" => {
+            let pattern = pattern(words.argument(name, "PATTERN")?).map_err(named)?;
+            let new = words.argument(name, "NEW")?;
+            let new = Template::parse(new, Some(&pattern)).map_err(named)?;
+            Action::Regex { pattern, new, all: name == "regex-all" }
+        }
+        "try" => {
+            let new = words.argument(name, "NEW")?;
+            Action::Try(Template::parse(new, None).map_err(named)?)
+        }
+        "stop" => Action::Stop(pattern(words.argument(name, "PATTERN")?).map_err(named)?),
+        "deny" => Action::Deny(pattern(words.argument(name, "PATTERN")?).map_err(named)?),
+        other => return Err(format!("no such rule '{other}'")),
+    })
+}
+
+/// Names are octets and no text: `.` is any one of them, letters are ASCII's.
+fn pattern(text: &str) -> Result<Regex, String> {
+    RegexBuilder::new(text)
+        .unicode(false)
+        .dot_matches_new_line(true)
+        .size_limit(MAX_PATTERN)
+        .build()
+        .map_err(|error| {
+            // The crate draws the pattern first; its last line has the reason.
+            let text = error.to_string();
+            let reason = text.lines().last().unwrap_or_default();
+            reason.strip_prefix("error: ").unwrap_or(reason).to_owned()
+        })
+}
+
+/// The words of a line: blanks are between them, except between quotes; `#` begins a comment.
+struct Words<'l>(&'l str);
+
+impl<'l> Words<'l> {
+    fn next(&mut self) -> Result<Option<&'l str>, String> {
+        let rest = self.0.trim_ascii_start();
+        if rest.is_empty() || rest.starts_with('#') {
+            return Ok(None);
+        }
+        let (word, after) = match rest.chars().next().filter(|c| matches!(c, '\'' | '"')) {
+            Some(quote) => rest
+                .get(1..)
+                .and_then(|rest| rest.split_once(quote))
+                .filter(|(_, after)| after.is_empty() || after.starts_with([' ', '\t', '\r']))
+                .ok_or_else(|| format!("{quote} without its end"))?,
+            None => {
+                rest.split_at(rest.find(|c: char| c.is_ascii_whitespace()).unwrap_or(rest.len()))
+            }
+        };
+        self.0 = after;
+        Ok(Some(word))
+    }
+
+    fn argument(&mut self, rule: &str, what: &str) -> Result<&'l str, String> {
+        self.next()?.ok_or_else(|| format!("{rule}: {what} is missing"))
+    }
+}

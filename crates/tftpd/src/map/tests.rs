@@ -1,0 +1,236 @@
+use std::io::Write;
+
+use testkit::TempDir;
+
+use super::*;
+
+/// What comes of a name by these rules, for an RRQ of 192.0.2.7.
+fn mapped(rules: &str, name: &str) -> String {
+    asked(rules, name, Direction::Read, "192.0.2.7")
+}
+
+fn asked(rules: &str, name: &str, direction: Direction, peer: &str) -> String {
+    let rules = parse::rules(rules.as_bytes()).unwrap();
+    let asking = Asking {
+        direction,
+        peer: peer.parse().unwrap(),
+        hardware: &|| (peer == "192.0.2.7").then(|| "01-52-54-00-ab-cd-0f".into()),
+        is_there: &|name| name.starts_with(b"there/"),
+    };
+    match rules::apply(&rules, name.as_bytes(), &asking) {
+        Ok(name) => String::from_utf8(name).unwrap(),
+        Err(failure) => failure.to_string(),
+    }
+}
+
+/// What is wrong with these rules.
+fn fault(rules: &str) -> String {
+    parse::rules(rules.as_bytes()).unwrap_err()
+}
+
+#[test]
+fn without_rules_a_name_stays_as_it_is() {
+    for rules in ["", "\n\n", "# slash\n   # lower\n", "\r\n"] {
+        assert_eq!(mapped(rules, "A\\b"), "A\\b");
+    }
+}
+
+#[test]
+fn slash_makes_slashes_of_backslashes() {
+    assert_eq!(mapped("slash", r"\boot\x64\\a"), "/boot/x64//a");
+}
+
+#[test]
+fn lower_and_upper_fold_the_letters_of_ascii() {
+    assert_eq!(mapped("lower", "Boot/BCD.Ä"), "boot/bcd.Ä");
+    assert_eq!(mapped("upper", "Boot/bcd.ä"), "BOOT/BCD.ä");
+}
+
+#[test]
+fn prefix_replaces_the_beginning_of_a_name_and_nothing_else() {
+    assert_eq!(mapped("prefix /tftpboot/ ''", "/tftpboot/a/tftpboot/b"), "a/tftpboot/b");
+    assert_eq!(mapped("prefix /tftpboot/ ''", "a/tftpboot/b"), "a/tftpboot/b");
+    assert_eq!(mapped("prefix '' pub/", "x"), "pub/x");
+    assert_eq!(mapped("prefix a.c 'with blank/'", "abc"), "abc", "no pattern");
+    assert_eq!(mapped("prefix old/ $0new/", "old/x"), "old/new/x");
+}
+
+#[test]
+fn regex_replaces_the_first_match_and_regex_all_each() {
+    assert_eq!(mapped("regex a+ <$0>", "baab aa"), "b<aa>b aa");
+    assert_eq!(mapped("regex-all a+ <$0>", "baab aa"), "b<aa>b <aa>");
+    assert_eq!(mapped("regex-all x* -", "abc"), "-a-b-c-");
+    assert_eq!(mapped(r"regex (?i)\.EFI$ .efi", "boot.Efi"), "boot.efi");
+    assert_eq!(mapped("regex none $0", "abc"), "abc");
+}
+
+#[test]
+fn groups_are_named_by_number_and_by_name() {
+    assert_eq!(mapped("regex ^(.*)/(?<base>[^/]*)$ ${base}.$1", "dir/file"), "file.dir");
+    assert_eq!(mapped("regex (a)|(b) $1-$2", "b"), "-b", "a group that took no part is empty");
+    assert_eq!(mapped("regex (.) ${1}0$$%%", "a"), "a0$%");
+}
+
+#[test]
+fn folders_for_each_client_by_its_addresses() {
+    assert_eq!(mapped("prefix '' %i/", "x"), "192.0.2.7/x");
+    assert_eq!(mapped("prefix '' %x/", "x"), "C0000207/x");
+    assert_eq!(mapped("prefix '' %m/", "x"), "01-52-54-00-ab-cd-0f/x");
+    let six = "2001:db8::1";
+    assert_eq!(asked("prefix '' %i/", "x", Direction::Read, six), "2001:db8::1/x");
+    let digits = "20010DB8000000000000000000000001/x";
+    assert_eq!(asked("prefix '' %x/", "x", Direction::Read, six), digits);
+    assert_eq!(asked("prefix '' %m/", "x", Direction::Read, six), "x", "unknown: no rule");
+    assert_eq!(asked("regex ^ %m/", "x", Direction::Read, six), "x");
+}
+
+#[test]
+fn a_mac_like_name_that_a_client_asks_for_can_be_a_folder() {
+    let rule = r"regex ^pxelinux\.cfg/01-([0-9a-f]{2}(?:-[0-9a-f]{2}){5})$ hosts/$1/config";
+    let config = "pxelinux.cfg/01-52-54-00-ab-cd-0f";
+    assert_eq!(mapped(rule, config), "hosts/52-54-00-ab-cd-0f/config");
+    assert_eq!(mapped(rule, "pxelinux.cfg/default"), "pxelinux.cfg/default");
+}
+
+#[test]
+fn what_a_client_writes_is_never_read_as_part_of_a_rule() {
+    assert_eq!(mapped("regex (.*) a/$1", "%i$1${1}%%"), "a/%i$1${1}%%");
+    assert_eq!(mapped("prefix %i x", "%iy"), "xy", "OLD is text");
+}
+
+#[test]
+fn try_takes_a_name_that_is_there_and_ends_the_rules() {
+    let rules = "try %m/$0\ntry there/%i/$0\nprefix '' after/";
+    assert_eq!(mapped(rules, "x"), "there/192.0.2.7/x");
+    assert_eq!(mapped("try %i/$0\nprefix '' after/", "x"), "after/x");
+    assert_eq!(asked("try there/%m/$0", "x", Direction::Read, "192.0.2.8"), "x");
+}
+
+#[test]
+fn stop_ends_the_rules_and_deny_refuses() {
+    let rules = "stop ^pub/\nlower\ndeny \\.key$";
+    assert_eq!(mapped(rules, "pub/A.key"), "pub/A.key");
+    assert_eq!(mapped(rules, "A.KEY"), "Name is not allowed (ERROR 2)");
+    assert_eq!(mapped(rules, "A.KEYS"), "a.keys");
+    assert_eq!(mapped("deny ^a.*b$", "a\nb"), "Name is not allowed (ERROR 2)");
+}
+
+#[test]
+fn a_detour_is_no_way_round_deny() {
+    for name in
+        ["secret/x", "/secret/x", "//secret/x", "./secret/x", "a/../secret/x", "../secret/x"]
+    {
+        assert_eq!(mapped("deny ^secret/", name), "Name is not allowed (ERROR 2)", "{name}");
+    }
+    for name in ["a/secret/x", "secrets", "secret/../x"] {
+        assert_eq!(mapped("deny ^secret/x", name), name);
+    }
+    assert_eq!(mapped("stop ^pub/\ndeny .", "pub/x"), "pub/x");
+    assert_eq!(mapped("stop ^pub/\ndeny .", "pub/../x"), "Name is not allowed (ERROR 2)");
+}
+
+#[test]
+fn rules_apply_in_their_order_each_to_what_came_of_the_one_before() {
+    let rules =
+        "slash\nlower\nprefix /boot/ ''\nregex ^x64/(.*)$ amd64/$1 # the folder's name here";
+    assert_eq!(mapped(rules, r"\Boot\X64\BCD"), "amd64/bcd");
+    assert_eq!(mapped("prefix /boot/ ''\nslash", r"\boot\a"), "/boot/a");
+}
+
+#[test]
+fn conditions_choose_directions_and_clients() {
+    let rules =
+        "put prefix '' up/\nget from 192.0.2.0/24 prefix '' near/\nfrom 2001:db8::/32 upper";
+    for (direction, peer, expected) in [
+        (Direction::Read, "192.0.2.7", "near/x"),
+        (Direction::Write, "192.0.2.7", "up/x"),
+        (Direction::Read, "198.51.100.1", "x"),
+        (Direction::Read, "2001:db8::9", "X"),
+        (Direction::Write, "2001:db8::9", "UP/X"),
+    ] {
+        assert_eq!(asked(rules, "x", direction, peer), expected, "{direction} {peer}");
+    }
+}
+
+#[test]
+fn a_name_that_grows_too_long_is_refused() {
+    let growing = "regex-all . $0$0$0$0\n".repeat(6);
+    assert_eq!(mapped(&growing, "abcd"), "File name too long (ERROR 2)");
+    assert_eq!(mapped("regex-all . $0$0", "abcd"), "aabbccdd");
+}
+
+#[test]
+fn a_fault_is_told_with_its_line_and_its_reason() {
+    for (rules, expected) in [
+        ("slash\n\nlowr", "line 3: no such rule 'lowr'"),
+        ("prefix", "line 1: prefix: OLD is missing"),
+        ("prefix a # b", "line 1: prefix: NEW is missing"),
+        ("prefix a b c", "line 1: prefix: unexpected 'c'"),
+        ("lower x", "line 1: lower: unexpected 'x'"),
+        ("get", "line 1: a condition without a rule"),
+        ("from", "line 1: from: NETWORK is missing"),
+        ("from 1.2.3 lower", "line 1: from '1.2.3': no address, no network"),
+        ("\nregex ( x", "line 2: regex: unclosed group"),
+        ("regex a $1", "line 1: regex: there is no group $1"),
+        ("regex a ${b}", "line 1: regex: there is no group $b"),
+        ("regex a ${b", "line 1: regex: ${ without }"),
+        ("regex a x$", "line 1: regex: $ without a number or {NAME}; $$ is a dollar sign"),
+        ("try %q/$0", "line 1: try: %q is none of %i, %x, %m and %%"),
+        ("try a%", "line 1: try: % at the end; %% is a percent sign"),
+        ("try $1", "line 1: try: there is no group $1"),
+        ("prefix 'a b", "line 1: ' without its end"),
+        ("prefix \"a\"b c", "line 1: \" without its end"),
+        ("deny [z-a]", "line 1: deny: invalid character class range, the start must be <= the end"),
+    ] {
+        assert_eq!(fault(rules), expected, "{rules}");
+    }
+    assert_eq!(parse::rules(b"lower\n\xff").unwrap_err(), "line 2: not UTF-8");
+    let huge = fault("regex (((a{100}){100}){100}){100} x");
+    assert!(huge.starts_with("line 1: regex: ") && !huge.contains('\n'), "{huge}");
+    assert_eq!(fault(&"lower\n".repeat(1001)), "line 1001: more than 1000 rules");
+}
+
+#[test]
+fn the_sample_is_without_fault_also_where_its_rules_are_put_to_use() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/deploy/tftpd.map");
+    let text = std::fs::read_to_string(sample).unwrap();
+    let as_it_is = parse::rules(text.as_bytes()).unwrap().len();
+    let in_use: String = text
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rule| !rule.starts_with(' ')).unwrap_or(line))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    assert!(as_it_is > 2 && parse::rules(in_use.as_bytes()).unwrap().len() > as_it_is + 5);
+    let config = "/tftpboot\\pxelinux.cfg/01-52-54-00-ab-cd-0f";
+    let expected = "hosts/01-52-54-00-ab-cd-0f/pxelinux.cfg";
+    assert_eq!(mapped(&in_use, &config.replace("tftpboot\\", "tftpboot/")), expected);
+}
+
+#[test]
+fn a_file_that_is_missing_too_long_or_faulty_is_named() {
+    let dir = TempDir::new();
+    let missing = dir.path().join("none");
+    let error = Map::open(&missing, None).unwrap_err().to_string();
+    assert_eq!(error, format!("map {}: No such file or directory", missing.display()));
+    let long = dir.file("long", "#".repeat(300_000));
+    let error = Map::open(&long, None).unwrap_err().to_string();
+    assert_eq!(error, format!("map {}: longer than 262144 octets", long.display()));
+    let faulty = dir.file("faulty", "slash\nprefix /\n");
+    let error = Map::open(&faulty, None).unwrap_err().to_string();
+    assert_eq!(error, format!("map {}: line 2: prefix: NEW is missing", faulty.display()));
+}
+
+#[test]
+fn a_file_read_again_with_a_fault_leaves_the_rules_from_before() {
+    let dir = TempDir::new();
+    let file = dir.file("map", "lower");
+    let root = Root::open(dir.path(), None).unwrap();
+    let map = Map::open(&file, None).unwrap();
+    let name = || map.name(b"Ab", Direction::Read, "::ffff:192.0.2.7".parse().unwrap(), &root);
+    assert_eq!(name().unwrap(), b"ab");
+    for (text, expected) in [("upper", b"AB"), ("uper", b"AB"), ("# none", b"Ab")] {
+        File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
+        map.read_again();
+        assert_eq!(name().unwrap(), expected, "{text}");
+    }
+}
