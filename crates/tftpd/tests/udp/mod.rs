@@ -93,6 +93,7 @@ impl Udp {
                 Some(buffer[..length].to_vec())
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.recv_for(time),
             Err(error) => panic!("{error}"),
         }
     }
