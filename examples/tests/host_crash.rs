@@ -22,10 +22,12 @@ fn waiting(binary: &str, options: &[&str]) -> (Program, Peer) {
 
 /// The timer of the client's socket as /proc/net/tcp has it: `00` none, `02` keepalive.
 fn timer(server: &Peer) -> String {
-    let client = server.stream().peer_addr().unwrap().port();
+    let [here, there] = [server.stream().peer_addr(), server.stream().local_addr()]
+        .map(|address| format!(":{:04X}", address.unwrap().port()));
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let mut own = lines.filter(|fields| fields[1].ends_with(&format!(":{client:04X}")));
+    // Both ports: one of them may also be that of a connection in TIME_WAIT.
+    let mut own = lines.filter(|fields| fields[1].ends_with(&here) && fields[2].ends_with(&there));
     own.next().expect("the client's socket")[5][..2].to_owned()
 }
 

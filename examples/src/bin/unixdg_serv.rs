@@ -1,5 +1,5 @@
-//! unixdg_serv: the echo server by UNIX-domain datagrams, slides "Dominios de comunicación" and "Sockets
-//! tipo datagram".
+//! unixdg_serv: the echo server by UNIX-domain datagrams, slide "Dominios de comunicación": "solo funciona
+//! en local".
 //!
 //! Run: `unixdg_serv ./unix.dg`, then `unixdg_cli ./unix.dg` and `unixdg_cli01 ./unix.dg`.
 //! You see udpserv with another kind of address, and clients that cannot be answered: who sends without

@@ -22,7 +22,8 @@ pub enum Sources {
     DnsFiles,
 }
 
-/// Where this process looks hosts up from now on, whatever nsswitch.conf(5) says.
+/// Where this process looks hosts up from now on, whatever nsswitch.conf(5) says. Other C libraries than
+/// glibc know no such choice, and keep to theirs.
 pub fn look_up_hosts_in(sources: Sources) {
     built_in_services_only();
     let line: &CStr = match sources {
