@@ -15,6 +15,7 @@
 //! | [`conversation`] | a transfer over a channel |
 //! | [`root`], [`draft`] | names below the root; files that appear whole |
 //! | [`map`] | `--map`: rules for names |
+//! | [`confine`] | Landlock |
 //! | [`server`], [`options`] | tftpd: one request answered; its options |
 //! | [`client`], [`commandline`] | tftpc: one file fetched or sent; its options |
 //!
@@ -32,6 +33,7 @@
 pub mod channel;
 pub mod client;
 pub mod commandline;
+pub mod confine;
 pub mod content;
 pub mod conversation;
 pub mod draft;

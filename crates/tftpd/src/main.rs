@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use forknet::{Facility, Reread, Result, RootPolicy, Server, Service, Transport};
+use tftpd::confine::Confinement;
 use tftpd::options::{self, Config};
 use tftpd::packet::{self, Code};
 use tftpd::server::{answer, is_request};
@@ -44,5 +45,9 @@ fn run(args: Vec<OsString>) -> Result<()> {
     if let Some(Err(error)) = config.map.as_ref().map(|map| map.check()) {
         log::warn!("{error}: SIGHUP will not help");
     }
-    server.serve_datagrams(|request| answer(request, &config)) // recvfrom, fork, reap
+    let confinement = Confinement::prepare(&config.root, config.is_writable());
+    server.serve_datagrams(|request| {
+        confinement.enter();
+        answer(request, &config)
+    }) // recvfrom, fork, reap
 }

@@ -65,6 +65,12 @@ pub fn declare_retries(options: &mut Options) {
 }
 
 impl Config {
+    /// True where clients may write anything at all.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        !self.read_only && (self.create || self.overwrite)
+    }
+
     /// Reads tftpd's options and opens the root, as it is seen in `jail`, the folder of `--chroot`.
     ///
     /// # Errors

@@ -145,6 +145,12 @@ impl Root {
         Err(Errno::ELOOP.into())
     }
 
+    /// The folder itself.
+    #[must_use]
+    pub fn folder(&self) -> &OwnedFd {
+        &self.folder
+    }
+
     fn resolve(&self, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
         resolve(&self.folder, name, flags)
     }

@@ -1,0 +1,217 @@
+//! Landlock: a process gives up, for good, what it does not need of the file system (landlock(7)).
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::errno::Errno;
+
+/// The rights to files and folders (`LANDLOCK_ACCESS_FS_` of <linux/landlock.h>) that a set of rules
+/// is asked about: what it does not allow is denied. Each version of Landlock knows more of them.
+const FILES: [(u32, u64); 4] = [(1, (1 << 13) - 1), (2, REFER), (3, TRUNCATE), (5, IOCTL_DEV)];
+const WRITE_FILE: u64 = 1 << 1;
+const READ_FILE: u64 = 1 << 2;
+const READ_DIR: u64 = 1 << 3;
+const REMOVE_FILE: u64 = 1 << 5;
+const MAKE_REG: u64 = 1 << 8;
+const REFER: u64 = 1 << 13;
+const TRUNCATE: u64 = 1 << 14;
+const IOCTL_DEV: u64 = 1 << 15;
+/// From version 4 on: to bind and to connect TCP sockets.
+const TCP: (u32, u64) = (4, 0b11);
+/// From version 6 on: abstract UNIX sockets and signals to processes outside.
+const SCOPES: (u32, u64) = (6, 0b11);
+/// `LANDLOCK_CREATE_RULESET_VERSION`.
+const VERSION: u32 = 1;
+/// `LANDLOCK_RULE_PATH_BENEATH`.
+const PATH_BENEATH: u32 = 1;
+
+/// `struct landlock_ruleset_attr`.
+#[repr(C)]
+struct RulesetAttr {
+    files: u64,
+    network: u64,
+    scopes: u64,
+}
+
+/// `struct landlock_path_beneath_attr`.
+#[repr(C, packed)]
+struct PathBeneathAttr {
+    allowed: u64,
+    folder: RawFd,
+}
+
+/// What is left to a process below a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading files and folders.
+    Read,
+    /// That, and making, writing, renaming and removing regular files.
+    Write,
+}
+
+/// A set of rules. A process that enters it opens nothing but what the rules allow, makes no TCP
+/// connection and sends no signal to others, as far as the kernel's version of Landlock knows how.
+/// What it has open stays open.
+#[derive(Debug)]
+pub struct Landlock {
+    rules: OwnedFd,
+    version: u32,
+}
+
+impl Landlock {
+    /// A set that allows nothing yet. `None` on a kernel without Landlock.
+    ///
+    /// # Errors
+    /// What landlock_create_ruleset(2) says.
+    pub fn new() -> nix::Result<Option<Landlock>> {
+        // SAFETY: with this flag the kernel takes no attributes and answers with a number.
+        let version = unsafe {
+            libc::syscall(
+                libc::SYS_landlock_create_ruleset,
+                ptr::null::<RulesetAttr>(),
+                0usize,
+                VERSION,
+            )
+        };
+        let version = match Errno::result(version) {
+            Ok(version) => u32::try_from(version).unwrap_or_default(),
+            // The kernel is older, was built without, or was booted without.
+            Err(Errno::ENOSYS | Errno::EOPNOTSUPP) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        let known = |(since, bits): (u32, u64)| if version >= since { bits } else { 0 };
+        let attr = RulesetAttr {
+            files: FILES.into_iter().map(known).sum(),
+            network: known(TCP),
+            scopes: known(SCOPES),
+        };
+        // SAFETY: `attr` is the struct that the kernel reads, of the size that is told; fields that
+        // an older kernel does not know are zero, as it wants them.
+        let rules = unsafe {
+            libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, size_of_val(&attr), 0)
+        };
+        let rules = RawFd::try_from(Errno::result(rules)?).map_err(|_| Errno::EBADF)?;
+        // SAFETY: the kernel has just made this descriptor (with O_CLOEXEC), and nobody else knows it.
+        let rules = unsafe { OwnedFd::from_raw_fd(rules) };
+        Ok(Some(Landlock { rules, version }))
+    }
+
+    /// The kernel's version of Landlock.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Allows what is below `folder`, which may be open with O_PATH.
+    ///
+    /// # Errors
+    /// What landlock_add_rule(2) says.
+    pub fn allow(&self, folder: impl AsFd, access: Access) -> nix::Result<()> {
+        let read = READ_FILE | READ_DIR;
+        let allowed = match access {
+            Access::Read => read,
+            Access::Write => read | WRITE_FILE | MAKE_REG | REMOVE_FILE,
+        };
+        let attr = PathBeneathAttr { allowed, folder: folder.as_fd().as_raw_fd() };
+        let rules = self.rules.as_raw_fd();
+        // SAFETY: `attr` is the struct that this kind of rule wants; both descriptors are open.
+        let added = unsafe {
+            libc::syscall(libc::SYS_landlock_add_rule, rules, PATH_BENEATH, &raw const attr, 0)
+        };
+        Errno::result(added).map(drop)
+    }
+
+    /// This process goes in, and never comes out; its children will be inside too. It cannot gain
+    /// rights by execve(2) any more (PR_SET_NO_NEW_PRIVS).
+    ///
+    /// # Errors
+    /// What prctl(2) and landlock_restrict_self(2) say.
+    pub fn enter(&self) -> nix::Result<()> {
+        nix::sys::prctl::set_no_new_privs()?;
+        // SAFETY: takes a descriptor, which is open, and flags; touches no memory of ours.
+        let entered =
+            unsafe { libc::syscall(libc::SYS_landlock_restrict_self, self.rules.as_raw_fd(), 0) };
+        Errno::result(entered).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs::{self, File};
+    use std::io;
+    use std::net::{TcpListener, TcpStream};
+
+    use nix::fcntl::{OFlag, open};
+    use nix::sys::stat::Mode;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use testkit::TempDir;
+
+    use crate::fork::{Fork, exit_now, fork_among_threads};
+
+    /// What `life` gives in a process that is inside, or `None` without Landlock.
+    fn inside(access: Access, folder: &TempDir, life: impl FnOnce() -> i32) -> Option<i32> {
+        let rules = Landlock::new().unwrap()?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        rules.allow(open(folder.path(), flags, Mode::empty()).unwrap(), access).unwrap();
+        match fork_among_threads().unwrap() {
+            Fork::Child => exit_now(if rules.enter().is_ok() { life() } else { 99 }),
+            Fork::Parent(pid) => match waitpid(pid, None).unwrap() {
+                WaitStatus::Exited(_, code) => Some(code),
+                status => panic!("{status:?}"),
+            },
+        }
+    }
+
+    /// 0 where it was denied for lack of permission.
+    fn denied<T>(result: io::Result<T>) -> i32 {
+        i32::from(!result.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied))
+    }
+
+    #[test]
+    fn nothing_outside_can_be_opened_and_everything_inside_be_read() {
+        let (dir, outside) = (TempDir::new(), TempDir::new());
+        let (file, secret) = (dir.file("x", "x"), outside.file("secret", "secret"));
+        let open = File::open(&secret).unwrap();
+        let code = inside(Access::Read, &dir, || {
+            denied(File::open(&secret))
+                | denied(fs::read_dir(outside.path())) << 1
+                | denied(fs::write(outside.path().join("new"), "")) << 2
+                | denied(fs::write(&file, "y")) << 3
+                | i32::from(fs::read(&file).is_err()) << 4
+                | i32::from(io::read_to_string(&open).is_err()) << 5
+        });
+        assert!(matches!(code, None | Some(0)), "{code:?}");
+    }
+
+    #[test]
+    fn where_writing_is_allowed_files_are_made_renamed_and_removed_inside_only() {
+        let (dir, outside) = (TempDir::new(), TempDir::new());
+        let code = inside(Access::Write, &dir, || {
+            let (one, two) = (dir.path().join("1"), dir.path().join("2"));
+            i32::from(fs::write(&one, "x").is_err())
+                | i32::from(fs::rename(&one, &two).is_err()) << 1
+                | denied(fs::hard_link(&two, outside.path().join("3"))) << 2
+                | denied(std::os::unix::fs::symlink("x", dir.path().join("4"))) << 3
+                | denied(fs::create_dir(dir.path().join("5"))) << 4
+                | i32::from(fs::remove_file(&two).is_err()) << 5
+        });
+        // The first version says EXDEV of a link to another folder.
+        assert!(matches!(code, None | Some(0 | 4)), "{code:?}");
+    }
+
+    #[test]
+    fn no_tcp_connection_is_made_from_version_4_on() {
+        let Some(rules) = Landlock::new().unwrap() else { return };
+        if rules.version() < 4 {
+            return;
+        }
+        let (dir, listener) = (TempDir::new(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let to = listener.local_addr().unwrap();
+        let code = inside(Access::Read, &dir, || {
+            denied(TcpStream::connect(to)) | denied(TcpListener::bind("127.0.0.1:0")) << 1
+        });
+        assert_eq!(code, Some(0));
+    }
+}
