@@ -116,20 +116,47 @@ impl Id {
     }
 }
 
-/// The owner of the first folder on the way that is not root's. A symbolic link counts as itself.
+/// What the kernel shows as the owner of files whose user a user namespace does not map
+/// (/proc/sys/kernel/overflowuid).
+const UNMAPPED: u32 = 65_534;
+
+/// The owner of the first folder on the way that is not root's. A symbolic link counts as itself. In a
+/// user namespace folders of users that it does not map are passed over: nobody there can become those
+/// users, and its root has no rights over their files that an ordinary user would not have.
 fn owner(path: &Path) -> Option<(Uid, Gid)> {
     let mut way: Vec<&Path> = path.ancestors().collect();
     way.reverse();
     way.iter()
         .map_while(|folder| folder.symlink_metadata().ok())
-        .find(|meta| meta.uid() != 0)
+        .find(|meta| meta.uid() != 0 && !(meta.uid() == UNMAPPED && unmapped()))
         .map(|meta| (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid())))
+}
+
+fn unmapped() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !maps(&map, UNMAPPED))
+}
+
+/// Whether a map of user_namespaces(7), lines of `inside outside count`, has this user.
+fn maps(map: &str, uid: u32) -> bool {
+    map.lines().any(|line| {
+        let numbers: Vec<u32> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        matches!(numbers.as_slice(), [inside, _, count] if uid.checked_sub(*inside).is_some_and(|at| at < *count))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use testkit::TempDir;
+
+    #[test]
+    fn a_user_namespace_maps_those_whom_its_lines_name() {
+        assert!(maps("         0          0 4294967295\n", 65_534));
+        assert!(!maps("0 1000 1\n", 65_534));
+        assert!(!maps("0 1000 65534\n", 65_534));
+        assert!(maps("0 1000 1\n65534 65534 1\n", 65_534));
+        assert!(!maps("70000 0 10\n", 65_534));
+    }
 
     #[test]
     fn the_owner_is_whoever_has_the_first_folder_that_is_not_roots() {
