@@ -35,6 +35,7 @@ mod datagrams;
 mod drain;
 mod endpoint;
 mod error;
+mod errqueue;
 mod fork;
 mod inherit;
 mod landlock;
@@ -89,10 +90,12 @@ pub use connect_datagram::{connect_udp, connect_unix_datagram};
 pub use datagrams::{Datagrams, Sender};
 pub use endpoint::Endpoint;
 pub use error::{Error, Result, main, reason};
+pub use errqueue::next_error;
 pub use landlock::{Access, Landlock};
 pub use limits::{Over, Rate};
 pub use models::Model;
 pub use models::datagram::Request;
+pub use models::postbox::{Caller, Event, Full, Postbox};
 pub use nss::built_in_services_only;
 pub use options::{
     CommandLine, RootPolicy, ServerOptions, Service, command_line, free_arguments, parse,

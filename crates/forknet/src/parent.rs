@@ -30,6 +30,7 @@ use crate::options::ServerOptions;
 use crate::pidfile::PidFile;
 use crate::ports::Ports;
 use crate::ready::{MOST_LISTENERS, Ready};
+use crate::reaper::Ended;
 use crate::reserve::Reserve;
 use crate::rw::Connection;
 use crate::scoreboard::Progress;
@@ -87,6 +88,12 @@ pub(crate) struct Parent {
     pub(crate) look: Option<Duration>,
     /// Until then a client over a limit is refused at once: see [`Parent::after_a_moment`].
     impatient_until: Option<Instant>,
+    /// How many clients this process serves itself, where it does.
+    pub(crate) own_clients: usize,
+    /// Somebody wants to know who they are.
+    pub(crate) table_wanted: bool,
+    /// Ended children that serve no client.
+    pub(crate) errands: Vec<Ended>,
     /// Removed from the file system when the parent ends.
     pid_file: Option<PidFile>,
     caretaker: Option<Caretaker>,
@@ -138,6 +145,9 @@ impl Parent {
             turn: 0,
             look: None,
             impatient_until: None,
+            own_clients: 0,
+            table_wanted: false,
+            errands: Vec::new(),
             listeners: server.listeners,
             pid_file: server.pid_file,
             caretaker: server.caretaker,
@@ -213,8 +223,9 @@ impl Parent {
     fn collect(&mut self) {
         self.children.collect();
         let strangers = self.children.strangers();
-        if let Some(beside) = &mut self.beside {
-            strangers.into_iter().for_each(|ended| beside.heed_end(ended));
+        match &mut self.beside {
+            Some(beside) => strangers.into_iter().for_each(|ended| beside.heed_end(ended)),
+            None => self.errands.extend(strangers),
         }
         for (peer, progress) in self.threads.ended() {
             self.children.dismiss(peer, progress);
@@ -223,7 +234,7 @@ impl Parent {
 
     /// How many clients are served by children and threads.
     pub(crate) fn clients(&self) -> usize {
-        self.children.clients() + self.threads.len()
+        self.children.clients() + self.threads.len() + self.own_clients
     }
 
     /// True when nobody is left to wait for.
@@ -231,7 +242,7 @@ impl Parent {
         self.children.is_empty() && self.threads.len() == 0
     }
 
-    fn heed_signals(&mut self) {
+    pub(crate) fn heed_signals(&mut self) {
         self.collect();
         if self.signals.hangup() {
             info!("SIGHUP: the next client sees the files as they are then");
@@ -242,6 +253,7 @@ impl Parent {
             info!("{} of {} clients", self.clients(), self.options.max_clients);
             self.children.log();
             self.threads.log();
+            self.table_wanted = true;
             self.beside.as_ref().inspect(|beside| beside.log_line());
         }
     }

@@ -9,6 +9,8 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt,
 };
 
+use crate::errqueue::keep_errors;
+
 /// `A:B`: the ports that transfers may have, for a firewall that lets these pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
@@ -63,11 +65,7 @@ pub(crate) fn fresh_socket(local: SocketAddr, ports: Option<Ports>) -> nix::Resu
                 .unwrap_or(Err(Errno::EADDRINUSE))?;
         }
     }
-    if local.is_ipv4() {
-        setsockopt(&fd, sockopt::Ipv4RecvErr, &true)?;
-    } else {
-        setsockopt(&fd, sockopt::Ipv6RecvErr, &true)?;
-    }
+    keep_errors(&fd)?;
     Ok(UdpSocket::from(fd))
 }
 

@@ -159,15 +159,13 @@ pub(crate) fn send_from(
     name: &SockaddrStorage,
     words: &[u8],
 ) -> nix::Result<()> {
-    let control = match local {
-        SocketAddr::V4(v4) => source_v4(*v4.ip()),
-        SocketAddr::V6(v6) => source_v6(v6),
-    };
+    let control = Source::of(local);
     let (raw, flags) = (fd.as_fd().as_raw_fd(), MsgFlags::MSG_DONTWAIT);
     sendmsg(raw, &[IoSlice::new(words)], &[control.as_message()], flags, Some(name)).map(drop)
 }
 
 /// The source address of an answer, as a control message.
+#[derive(Debug)]
 pub(crate) enum Source {
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),
@@ -176,6 +174,13 @@ pub(crate) enum Source {
 impl Source {
     /// Octets of a control message for it.
     pub(crate) const ROOM: usize = cmsg_space::<libc::in6_pktinfo>();
+
+    pub(crate) fn of(local: SocketAddr) -> Source {
+        match local {
+            SocketAddr::V4(v4) => source_v4(*v4.ip()),
+            SocketAddr::V6(v6) => source_v6(v6),
+        }
+    }
 
     pub(crate) fn as_message(&self) -> ControlMessage<'_> {
         match self {

@@ -22,7 +22,7 @@ use crate::fork::{EXIT_FAILED, EXIT_OK};
 use crate::inherit::{self, StandardInput};
 use crate::listen::{Listener, Queue};
 use crate::logging;
-use crate::models::{self, Model, datagram::Request};
+use crate::models::{self, Model, datagram::Request, postbox::Postbox};
 use crate::notify::Notifier;
 use crate::options::{RootPolicy, ServerOptions, Service};
 use crate::parent::Parent;
@@ -300,6 +300,16 @@ impl Server {
     pub fn serve_datagrams(self, transfer: impl Fn(&mut Request) -> io::Result<()>) -> Result<()> {
         self.limit();
         models::datagram::serve(Parent::new(self)?, transfer)
+    }
+
+    /// One process and one port for all clients: `work` gets the sockets, and serves until
+    /// [`Event::Over`](crate::Event::Over).
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    pub fn serve_alone(self, work: impl FnOnce(&mut Postbox) -> Result<()>) -> Result<()> {
+        self.limit();
+        work(&mut Postbox::new(Parent::new(self)?))
     }
 
     /// setrlimit, for this process and its children.

@@ -53,7 +53,7 @@ impl Transcript {
     }
 
     /// What comes is another peer's dialogue.
-    pub(crate) fn turn_to(&mut self, peer: impl Display) {
+    pub fn turn_to(&mut self, peer: impl Display) {
         self.prefix = format!("{peer}[{}]", std::process::id());
     }
 

@@ -10,10 +10,9 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use forknet::Bursts;
+use forknet::{Bursts, next_error};
 use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::libc::{sock_extended_err, sockaddr_in6};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, getsockopt,
     recvmsg, setsockopt, sockopt,
@@ -269,27 +268,10 @@ impl<'a> Channel<'a> {
 
     /// Empties the socket's queue of errors; true when one says that the peer's port is closed.
     fn peer_refuses(&self) -> bool {
-        (0..MAX_ERRORS).map_while(|_| self.next_error()).any(|(errno, to)| {
+        (0..MAX_ERRORS).map_while(|_| next_error(self.socket)).any(|(errno, to)| {
             errno == Errno::ECONNREFUSED
                 && to.is_some_and(|to| to.ip() == self.peer.ip() && to.port() == self.peer.port())
         })
-    }
-
-    /// One error of the queue, and where the packet was going that caused it.
-    fn next_error(&self) -> Option<(Errno, Option<SocketAddr>)> {
-        let mut payload = [0; 64];
-        let mut parts = [IoSliceMut::new(&mut payload)];
-        let mut control = cmsg_space!(sock_extended_err, sockaddr_in6);
-        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let fd = self.socket.as_raw_fd();
-        let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags).ok()?;
-        let errno = message.cmsgs().ok()?.find_map(|part| match part {
-            ControlMessageOwned::Ipv4RecvErr(error, _)
-            | ControlMessageOwned::Ipv6RecvErr(error, _) => Some(error.ee_errno),
-            _ => None,
-        })?;
-        let errno = Errno::from_raw(i32::try_from(errno).unwrap_or_default());
-        Some((errno, message.address.as_ref().and_then(address)))
     }
 }
 

@@ -49,7 +49,7 @@ impl<'a, H: Half> Conversation<'a, H> {
                 }
                 Step::Answer(packet) => self.channel.send(Packets::one(&packet))?,
                 Step::Keep => {
-                    self.transfer.half.keep()?;
+                    self.transfer.half.keep().map_err(|error| Failure::io(&error))?;
                     return self.channel.send(self.transfer.half.packets()).or(Ok(()));
                 }
                 Step::End => return Ok(()),

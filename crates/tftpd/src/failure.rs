@@ -28,6 +28,8 @@ pub enum Failure {
     Silent,
     /// Nobody listens at the peer's port any more (ICMP port unreachable).
     Gone,
+    /// The peer has given it up and asks for something else, from the same port.
+    Renewed,
     /// Our own socket failed.
     Socket(io::Error),
 }
@@ -100,6 +102,7 @@ impl fmt::Display for Failure {
             }
             Failure::Silent => f.write_str("Connection timed out"),
             Failure::Gone => f.write_str("Connection refused"),
+            Failure::Renewed => f.write_str("peer asks anew"),
             Failure::Socket(error) => f.write_str(&forknet::reason(error)),
         }
     }

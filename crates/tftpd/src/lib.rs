@@ -4,7 +4,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`packet`] | the packets |
-//! | [`negotiation`] | the options of RFC 2347 and its kin |
+//! | [`negotiation`], [`wishes`] | the options of RFC 2347 and its kin: what is granted and what is asked for |
 //! | [`numbers`] | the blocks' numbers, which wrap |
 //! | [`timer`] | when to send again and when to give up |
 //! | [`content`] | a file's octets into blocks and out of them |
@@ -16,7 +16,10 @@
 //! | [`root`], [`draft`] | names below the root; files that appear whole |
 //! | [`map`] | `--map`: rules for names |
 //! | [`confine`] | Landlock |
-//! | [`server`], [`options`] | tftpd: one request answered; its options |
+//! | [`service`] | a request is granted or refused |
+//! | [`server`] | tftpd: one request answered by a process of its own |
+//! | [`desk`] | tftpd: many transfers over one port, by one process |
+//! | [`options`] | tftpd's options |
 //! | [`client`], [`commandline`] | tftpc: one file fetched or sent; its options |
 //!
 //! What RFC 1350 leaves open is decided so:
@@ -36,6 +39,7 @@ pub mod commandline;
 pub mod confine;
 pub mod content;
 pub mod conversation;
+pub mod desk;
 pub mod draft;
 pub mod failure;
 pub mod map;
@@ -46,7 +50,10 @@ pub mod packet;
 pub mod receiver;
 pub mod root;
 pub mod sender;
+mod served;
 pub mod server;
+pub mod service;
 pub mod timer;
 pub mod transfer;
 pub mod window;
+pub mod wishes;

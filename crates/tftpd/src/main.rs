@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use forknet::{Facility, Reread, Result, RootPolicy, Server, Service, Transport};
 use tftpd::confine::Confinement;
+use tftpd::desk;
 use tftpd::options::{self, Config};
 use tftpd::packet::{self, Code};
-use tftpd::server::{answer, is_request};
+use tftpd::server::answer;
+use tftpd::service::is_request;
 
 const SERVICE: Service = Service {
     name: "tftpd",
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
 fn run(args: Vec<OsString>) -> Result<()> {
     let line = forknet::command_line(&SERVICE, options::declare, args)?;
     let config = Config::new(&line.matches, line.server.chroot.as_deref())?;
+    let has_pid_file = line.server.pid_file.is_some();
     let mut server = Server::new(&SERVICE, line.server)?;
     server.busy = packet::error(Code::NotDefined, "Too many transfers, try again later");
     server.unavailable = packet::error(Code::NotDefined, "No process or port for the transfer");
@@ -46,6 +49,13 @@ fn run(args: Vec<OsString>) -> Result<()> {
         log::warn!("{error}: SIGHUP will not help");
     }
     let confinement = Confinement::prepare(&config.root, config.is_writable());
+    if config.single_port {
+        // The rules of --map are read again, and the pid file is removed: both lie outside.
+        if config.map.is_none() && !has_pid_file {
+            confinement.enter();
+        }
+        return server.serve_alone(|postbox| desk::serve(postbox, &config)); // recvfrom, sendto
+    }
     server.serve_datagrams(|request| {
         confinement.enter();
         answer(request, &config)

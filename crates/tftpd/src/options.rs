@@ -37,6 +37,8 @@ pub struct Config {
     pub caps: Caps,
     /// The ports that transfers may have, if not any.
     pub ports: Option<Ports>,
+    /// All transfers have the service's port, and one process.
+    pub single_port: bool,
     /// The rules of `--map`.
     pub map: Option<Rc<Map>>,
 }
@@ -55,6 +57,7 @@ pub fn declare(options: &mut Options) {
     options.optopt("", "max-windowsize", &windowsize, "N");
     options.optopt("", "map", "rules that turn the names asked for into files' names", "FILE");
     options.optopt("", "port-range", "transfers have ports from A to B only", "A:B");
+    options.optflag("", "single-port", "one process and one port for all transfers");
     declare_retries(options);
 }
 
@@ -85,6 +88,7 @@ impl Config {
             retries: retries(matches)?,
             caps: caps(matches)?,
             ports: ports(matches)?,
+            single_port: matches.opt_present("single-port"),
             map: map(matches, jail)?,
             root: Root::open(Path::new(&root), jail)?,
         })
@@ -111,7 +115,11 @@ fn ports(matches: &Matches) -> Result<Option<Ports>> {
     let parse = |text: String| {
         text.parse().map_err(|why| Error::Usage(format!("--port-range '{text}': {why}")))
     };
-    matches.opt_str("port-range").map(parse).transpose()
+    let ports = matches.opt_str("port-range").map(parse).transpose()?;
+    if ports.is_some() && matches.opt_present("single-port") {
+        return Err(Error::Usage("--port-range and --single-port: only one of them".into()));
+    }
+    Ok(ports)
 }
 
 /// The value of `--retries`.

@@ -14,13 +14,13 @@ use crate::failure::Failure;
 use crate::negotiation::{TransferOptions, Wishes};
 use crate::numbers::Numbers;
 use crate::packet::Packet;
-use crate::transfer::{Half, Turn};
+use crate::transfer::{Half, Stage, Turn};
 use crate::window::{Packets, Window};
 
 /// Sends a file, a window of blocks at a time.
 #[derive(Debug)]
 pub struct Sender<R> {
-    stage: Stage<R>,
+    progress: Progress<R>,
     /// A client's: the options that its request asked for.
     wishes: Option<Wishes>,
     options: TransferOptions,
@@ -35,7 +35,7 @@ pub struct Sender<R> {
 
 /// What is sent now.
 #[derive(Debug)]
-enum Stage<R> {
+enum Progress<R> {
     /// The request or the OACK, until it is answered.
     Opening { packet: Vec<u8>, file: Option<Blocks<R>> },
     /// The file.
@@ -76,33 +76,23 @@ impl<R: Read> Sender<R> {
         wishes: Option<Wishes>,
     ) -> Sender<R> {
         let numbers = Numbers::rolling_to(options.rollover);
-        let stage = Stage::Opening { packet, file: Some(file) };
-        Sender { stage, wishes, options, numbers, acked: 0, sent: 0, resent: 0 }
-    }
-
-    /// True as long as the opening packet waits for its answer.
-    pub fn is_opening(&self) -> bool {
-        matches!(self.stage, Stage::Opening { .. })
-    }
-
-    /// Everything was sent, but not all of it acknowledged yet.
-    pub fn waits_for_last_ack(&self) -> bool {
-        matches!(&self.stage, Stage::Data(window) if window.is_last(self.sent))
+        let progress = Progress::Opening { packet, file: Some(file) };
+        Sender { progress, wishes, options, numbers, acked: 0, sent: 0, resent: 0 }
     }
 
     /// The opening was answered: the first window.
     fn begin(&mut self, options: TransferOptions) -> Result<(), Failure> {
-        let Stage::Opening { file, .. } = &mut self.stage else { return Ok(()) };
+        let Progress::Opening { file, .. } = &mut self.progress else { return Ok(()) };
         let Some(file) = file.take() else { return Ok(()) };
         self.options = options;
         self.numbers = Numbers::rolling_to(options.rollover);
-        self.stage = Stage::Data(Window::new(file, &options));
+        self.progress = Progress::Data(Window::new(file, &options));
         self.send_next()
     }
 
     /// The next window begins after the last acknowledged block.
     fn send_next(&mut self) -> Result<(), Failure> {
-        let Stage::Data(window) = &mut self.stage else { return Ok(()) };
+        let Progress::Data(window) = &mut self.progress else { return Ok(()) };
         window.release(self.acked);
         let end = self.acked + u64::from(self.options.windowsize);
         let end = window.make(end).map_err(|error| Failure::io(&error))?;
@@ -115,10 +105,10 @@ impl<R: Read> Sender<R> {
     /// or came late: answering it with DATA would double every packet from here on (the Sorcerer's
     /// Apprentice, RFC 1123 §4.2.3.1).
     fn ack(&mut self, number: u16) -> Result<Turn, Failure> {
-        match &self.stage {
-            Stage::Opening { .. } if number != 0 => Ok(Turn::Ignore),
-            Stage::Opening { .. } => self.begin(self.options).map(|()| Turn::Forward),
-            Stage::Data(window) => {
+        match &self.progress {
+            Progress::Opening { .. } if number != 0 => Ok(Turn::Ignore),
+            Progress::Opening { .. } => self.begin(self.options).map(|()| Turn::Forward),
+            Progress::Data(window) => {
                 let forward = self.numbers.ahead(self.acked, number).unwrap_or_default();
                 if forward == 0 || forward > self.sent - self.acked {
                     return Ok(Turn::Ignore);
@@ -133,12 +123,12 @@ impl<R: Read> Sender<R> {
     }
 
     fn oack(&mut self, list: &[u8]) -> Result<Turn, Failure> {
-        match (&self.stage, &self.wishes) {
-            (Stage::Opening { .. }, Some(wishes)) => {
+        match (&self.progress, &self.wishes) {
+            (Progress::Opening { .. }, Some(wishes)) => {
                 let agreed = wishes.agree(list)?;
                 self.begin(agreed).map(|()| Turn::Forward)
             }
-            (Stage::Data(_), Some(_)) => Ok(Turn::Ignore), // it came twice
+            (Progress::Data(_), Some(_)) => Ok(Turn::Ignore), // it came twice
             (_, None) => Err(Failure::illegal("ACK expected")),
         }
     }
@@ -146,9 +136,9 @@ impl<R: Read> Sender<R> {
 
 impl<R: Read> Half for Sender<R> {
     fn packets(&self) -> Packets<'_> {
-        match &self.stage {
-            Stage::Opening { packet, .. } => Packets::one(packet),
-            Stage::Data(window) => window.up_to(self.sent),
+        match &self.progress {
+            Progress::Opening { packet, .. } => Packets::one(packet),
+            Progress::Data(window) => window.up_to(self.sent),
         }
     }
 
@@ -161,16 +151,24 @@ impl<R: Read> Half for Sender<R> {
     }
 
     fn again(&mut self) {
-        self.resent += match self.stage {
-            Stage::Opening { .. } => 1,
-            Stage::Data(_) => self.sent - self.acked,
+        self.resent += match self.progress {
+            Progress::Opening { .. } => 1,
+            Progress::Data(_) => self.sent - self.acked,
         };
     }
 
     fn meanwhile(&mut self) -> Result<(), Failure> {
-        match &mut self.stage {
-            Stage::Opening { .. } => Ok(()),
-            Stage::Data(window) => window.read_ahead().map_err(|error| Failure::io(&error)),
+        match &mut self.progress {
+            Progress::Opening { .. } => Ok(()),
+            Progress::Data(window) => window.read_ahead().map_err(|error| Failure::io(&error)),
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        match &self.progress {
+            Progress::Opening { .. } => Stage::Options,
+            Progress::Data(window) if window.is_last(self.sent) => Stage::LastAck,
+            Progress::Data(_) => Stage::Blocks,
         }
     }
 
@@ -179,9 +177,9 @@ impl<R: Read> Half for Sender<R> {
     }
 
     fn octets(&self) -> u64 {
-        match &self.stage {
-            Stage::Opening { .. } => 0,
-            Stage::Data(window) => window.octets(self.sent),
+        match &self.progress {
+            Progress::Opening { .. } => 0,
+            Progress::Data(window) => window.octets(self.sent),
         }
     }
 
@@ -225,7 +223,7 @@ mod tests {
     fn an_empty_file_is_one_empty_block() {
         let mut sender = answering(b"");
         assert_eq!(sender.packets().iter().collect::<Vec<_>>(), [b"\0\x03\0\x01"]);
-        assert!(sender.waits_for_last_ack());
+        assert_eq!(sender.stage(), Stage::LastAck);
         assert_eq!(ack(&mut sender, 1), Turn::Complete);
         assert_eq!((sender.octets(), sender.blocks()), (0, 1));
     }
@@ -341,7 +339,7 @@ mod tests {
         let file = Blocks::new(&b"abc"[..], Mode::Octet);
         let options = TransferOptions::default();
         let mut sender = Sender::answering(file, options, Some(b"OACK".to_vec())).unwrap();
-        assert!(sender.is_opening());
+        assert_eq!(sender.stage(), Stage::Options);
         assert_eq!(sender.packets(), Packets::one(b"OACK"));
         assert_eq!(ack(&mut sender, 1), Turn::Ignore);
         assert_eq!(ack(&mut sender, 0), Turn::Forward);

@@ -1,6 +1,7 @@
 //! One transfer: a half of the protocol and a clock. It knows no socket, so that a process can have
 //! one transfer or many.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
@@ -30,6 +31,17 @@ pub enum Turn {
     Final,
 }
 
+/// How far a half has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The options were told, and nothing has come of it yet.
+    Options,
+    /// Blocks travel.
+    Blocks,
+    /// All was sent, and only the last ACK is missing.
+    LastAck,
+}
+
 /// The sender or the receiver of the file.
 pub trait Half {
     /// The packets that wait for an answer.
@@ -55,10 +67,16 @@ pub trait Half {
     /// Makes the file durable and visible, after [`Turn::Final`].
     ///
     /// # Errors
-    /// As [`Half::receive`].
-    fn keep(&mut self) -> Result<(), Failure> {
+    /// Those of doing so.
+    fn keep(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    /// The file was kept by another process.
+    fn kept(&mut self) {}
+
+    /// How far this half has come.
+    fn stage(&self) -> Stage;
 
     /// What both ends have agreed upon so far.
     fn options(&self) -> &TransferOptions;
@@ -71,6 +89,52 @@ pub trait Half {
 
     /// Packets that were sent once more.
     fn resent(&self) -> u64;
+}
+
+impl<H: Half + ?Sized> Half for Box<H> {
+    fn packets(&self) -> Packets<'_> {
+        (**self).packets()
+    }
+
+    fn receive(&mut self, packet: Packet<'_>) -> Result<Turn, Failure> {
+        (**self).receive(packet)
+    }
+
+    fn again(&mut self) {
+        (**self).again();
+    }
+
+    fn meanwhile(&mut self) -> Result<(), Failure> {
+        (**self).meanwhile()
+    }
+
+    fn keep(&mut self) -> io::Result<()> {
+        (**self).keep()
+    }
+
+    fn kept(&mut self) {
+        (**self).kept();
+    }
+
+    fn stage(&self) -> Stage {
+        (**self).stage()
+    }
+
+    fn options(&self) -> &TransferOptions {
+        (**self).options()
+    }
+
+    fn octets(&self) -> u64 {
+        (**self).octets()
+    }
+
+    fn blocks(&self) -> u64 {
+        (**self).blocks()
+    }
+
+    fn resent(&self) -> u64 {
+        (**self).resent()
+    }
 }
 
 /// What is to be done now.

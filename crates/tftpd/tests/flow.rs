@@ -182,7 +182,7 @@ fn a_request_sent_again_is_the_same_transfer() {
     peer.expect_after(&data(2, &file[512..1024]), data(3, &file[1024..]));
     peer.send(ack(3));
     served.wait_line("RRQ \"x\"", "complete");
-    assert_eq!(served.daemon.log().matches(" start").count(), 1);
+    served.assert_one_transfer();
     assert_eq!(Udp { peer: served.daemon.addr(), ..peer }.get(&request), file, "a new one now");
 }
 
@@ -197,11 +197,14 @@ fn a_request_sent_again_before_the_last_ack_is_no_second_transfer() {
     peer.send(ack(1));
     served.wait_idle();
     peer.expect_only(&data(1, b"hello"));
-    assert_eq!(served.daemon.log().matches(" start").count(), 1);
+    served.assert_one_transfer();
 }
 
 #[test]
 fn a_request_after_the_last_ack_is_a_new_transfer_however_late_that_ack_is_seen() {
+    if udp::is_single() {
+        return; // nobody overtakes anybody in one process
+    }
     let served = Served::with(&[]);
     served.write("x", "hello");
     let (mut peer, request) = (served.peer(), rrq(b"x", "octet"));
@@ -220,6 +223,9 @@ fn a_request_after_the_last_ack_is_a_new_transfer_however_late_that_ack_is_seen(
 
 #[test]
 fn strangers_get_error_5_and_the_transfer_goes_on() {
+    if udp::is_single() {
+        return; // at the service's port nobody is a stranger
+    }
     let (served, file) = three_blocks();
     let mut peer = served.peer();
     peer.send(rrq(b"x", "octet"));
@@ -259,7 +265,11 @@ fn an_error_ends_the_transfer_and_is_never_answered() {
 #[test]
 fn what_delay_and_duplication_do_not_explain_is_illegal() {
     let (served, _) = three_blocks();
-    for wrong in [data(1, b"x"), rrq(b"x", "octet"), b"\0\x09".to_vec(), b"".to_vec()] {
+    let again = rrq(b"x", "octet");
+    for wrong in [data(1, b"x"), b"\0\x09".to_vec(), b"".to_vec(), again.clone()] {
+        if udp::is_single() && wrong == again {
+            continue; // at the service's port it is the same request once more
+        }
         let mut peer = served.peer();
         peer.send(rrq(b"x", "octet"));
         peer.recv();
@@ -294,5 +304,7 @@ fn a_missing_last_ack_ends_quietly() {
     assert_eq!(last.len(), 4 + 1300 - 1024);
     drop(peer);
     served.wait_line("RRQ \"x\"", "complete, but for the last ACK");
-    served.daemon.wait_log("exit 0");
+    if !udp::is_single() {
+        served.daemon.wait_log("exit 0");
+    }
 }

@@ -214,7 +214,7 @@ fn an_oack_for_an_upload_is_sent_again_when_it_is_lost() {
     peer.send(data(1, b"hello"));
     peer.expect_after(&opening, ack(1));
     assert_eq!(served.read("f"), b"hello");
-    assert_eq!(served.daemon.log().matches(" start").count(), 1);
+    served.assert_one_transfer();
 }
 
 #[test]
@@ -240,7 +240,9 @@ fn a_client_that_only_asked_for_the_size_ends_the_transfer_quietly() {
     peer.send(error(8, "User aborted the transfer"));
     let line = served.wait_line("RRQ \"x\" octet tsize=1300", "no more than the options");
     assert!(line.contains("INFO") && !line.contains("failed"), "{line}");
-    served.daemon.wait_log("exit 0");
+    if !udp::is_single() {
+        served.daemon.wait_log("exit 0");
+    }
     assert_eq!(peer.recv_for(MOMENT), None, "an ERROR is never answered");
 }
 

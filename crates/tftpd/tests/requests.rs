@@ -18,7 +18,7 @@ fn a_read_request_is_answered_with_data_1_from_a_fresh_port() {
     peer.send(rrq(b"x", "octet"));
     peer.expect(data(1, b"hello"));
     assert_eq!(peer.peer.ip(), served.daemon.addr().ip());
-    assert_ne!(peer.peer.port(), served.daemon.addr().port());
+    assert_eq!(peer.peer.port() == served.daemon.addr().port(), udp::is_single());
     peer.send(ack(1));
     let line = served.wait_line("RRQ \"x\" octet", "complete");
     assert!(line.contains("5 octets, 1 blocks"), "{line}");
@@ -174,8 +174,7 @@ fn what_is_no_request_meets_with_silence_on_the_service_port() {
     peer.expect(data(1, b"hello"));
     peer.send(ack(1));
     served.wait_line("RRQ \"x\"", "complete");
-    let starts = served.daemon.log().matches(" start").count();
-    assert_eq!(starts, 1, "junk costs no process: {}", served.daemon.log());
+    served.assert_one_transfer(); // junk costs no process
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn a_write_request_sent_again_is_the_same_transfer() {
     assert_eq!(peer.peer, port);
     peer.send(data(1, b"hello"));
     peer.expect_after(&ack(0), ack(1));
-    assert_eq!(served.daemon.log().matches(" start").count(), 1);
+    served.assert_one_transfer();
 }
 
 #[test]
@@ -105,6 +105,9 @@ fn data_larger_than_the_block_is_illegal_and_nothing_is_stored() {
 
 #[test]
 fn strangers_get_error_5_and_the_upload_goes_on() {
+    if udp::is_single() {
+        return; // at the service's port nobody is a stranger
+    }
     let served = Served::writable();
     let mut peer = served.peer();
     peer.send(wrq(b"x", "octet"));
@@ -218,6 +221,9 @@ fn an_upload_that_times_out_leaves_the_old_file_and_no_temporary() {
 
 #[test]
 fn a_killed_upload_leaves_the_old_file_and_no_temporary() {
+    if udp::is_single() {
+        return; // there is no process to be killed but the server
+    }
     let served = Served::writable();
     let _peer = half_an_upload(&served);
     for pid in children(served.daemon.pid()) {

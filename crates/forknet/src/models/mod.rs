@@ -5,6 +5,7 @@ use std::str::FromStr;
 pub(crate) mod datagram;
 pub(crate) mod fork;
 pub(crate) mod iterative;
+pub(crate) mod postbox;
 pub(crate) mod prefork;
 pub(crate) mod thread;
 

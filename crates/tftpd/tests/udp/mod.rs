@@ -251,6 +251,12 @@ fn show(packet: &[u8]) -> String {
     format!("{} ({} octets)", head.escape_ascii(), packet.len())
 }
 
+/// Most tests run twice: with a process for each transfer, and, as parts of `single_port.rs`, with one
+/// process and one port for all of them.
+pub fn is_single() -> bool {
+    module_path!().starts_with("single_port")
+}
+
 /// A daemon with a root of its own.
 pub struct Served {
     pub daemon: Daemon,
@@ -262,7 +268,8 @@ impl Served {
         let dir = TempDir::new();
         let root = dir.path().join("root");
         fs::create_dir(&root).unwrap();
-        let args = [&["--root", root.to_str().unwrap()], args].concat();
+        let single: &[&str] = if is_single() { &["--single-port"] } else { &[] };
+        let args = [&["--root", root.to_str().unwrap()], single, args].concat();
         let daemon = Daemon::start(env!("CARGO_BIN_EXE_tftpd"), &args);
         Served { daemon, dir }
     }
@@ -306,9 +313,27 @@ impl Served {
 
     /// Waits until no transfer is going on.
     pub fn wait_idle(&self) {
+        if is_single() {
+            let at = self.daemon.addr();
+            testkit::wait_title(
+                self.daemon.pid(),
+                &format!("tftpd: parent, 0 of 256 clients, {at}"),
+            );
+        }
         testkit::wait_until("all transfers have ended", || {
             testkit::children(self.daemon.pid()).is_empty()
         });
+    }
+
+    /// There was one transfer so far and no more.
+    #[track_caller]
+    pub fn assert_one_transfer(&self) {
+        let log = self.daemon.log();
+        if is_single() {
+            assert!(log.matches(" octets, ").count() <= 1, "{log}");
+        } else {
+            assert_eq!(log.matches(" start").count(), 1, "{log}");
+        }
     }
 
     /// The log's line of the transfer with this result.

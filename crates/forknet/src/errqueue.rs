@@ -1,0 +1,41 @@
+//! The error queue of a UDP socket (ip(7), IP_RECVERR): which of its packets met a closed port.
+
+use std::io::IoSliceMut;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::libc::{sock_extended_err, sockaddr_in6};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
+};
+
+use crate::accept::to_std;
+
+/// Has the kernel keep errors apart by the packet that caused them.
+pub(crate) fn keep_errors(fd: &impl AsFd) -> nix::Result<()> {
+    let v4 = setsockopt(fd, sockopt::Ipv4RecvErr, &true);
+    let v6 = setsockopt(fd, sockopt::Ipv6RecvErr, &true);
+    v4.or(v6)
+}
+
+/// Takes one error off the queue of a socket: what it is, and where the packet was going that
+/// caused it. `None` when there is no more. Never blocks.
+#[must_use]
+pub fn next_error(fd: &impl AsFd) -> Option<(Errno, Option<SocketAddr>)> {
+    let mut payload = [0; 64];
+    let mut parts = [IoSliceMut::new(&mut payload)];
+    let mut control = cmsg_space!(sock_extended_err, sockaddr_in6, [u8; 128]);
+    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+    let fd = fd.as_fd().as_raw_fd();
+    let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags).ok()?;
+    let errno = message.cmsgs().ok()?.find_map(|part| match part {
+        ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) => {
+            Some(error.ee_errno)
+        }
+        _ => None,
+    })?;
+    let errno = Errno::from_raw(i32::try_from(errno).unwrap_or_default());
+    Some((errno, message.address.as_ref().and_then(to_std)))
+}
