@@ -5,6 +5,7 @@
 if own_network "$@"; then counted=1 port=9877; else counted='' port=0; fi
 
 start_server() { # PROGRAM ...: sets server, and port, if that was any; what it prints goes to $dir/server
+  rm -f "$dir/server" # an earlier one's words
   "$BIN/$1" "127.0.0.1:$port" <"${keyboard:-/dev/null}" >"$dir/server" 2>&1 &
   server=$!
   mine+=("$server")
@@ -16,7 +17,7 @@ server_said() { grep -qs -- "$1" "$dir/server"; }
 # A client whose user has typed a line, got it back, and types no more: it is blocked in fgets. Sets
 # client, and the descriptor `keys`; what it prints goes to $dir/client.
 start_client() { # PROGRAM [OPTION]
-  rm -f "$dir/keys"
+  rm -f "$dir/keys" "$dir/client"
   mkfifo "$dir/keys"
   "$BIN/$1" "${@:2}" "127.0.0.1:$port" <"$dir/keys" >"$dir/client" 2>&1 &
   client=$!
