@@ -1,21 +1,23 @@
 //! tftpc's side: a file fetched or sent.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::channel::{Channel, Trace};
+use crate::channel::{Channel, Trace, Way};
+use crate::commandline::STANDARD;
 use crate::content::{Assembly, Blocks};
 use crate::conversation::Conversation;
-use crate::draft::{Draft, Existing};
 use crate::failure::Failure;
-use crate::negotiation::{Caps, Wishes, grant};
-use crate::packet::{Direction, Mode, Request};
+use crate::negotiation::{Caps, TransferOptions, Wishes, grant, size_in};
+use crate::output::Output;
+use crate::packet::{Direction, Mode, Packet, Request};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::timer::Limits;
@@ -24,9 +26,6 @@ use crate::timer::Limits;
 /// something was lost or delayed before, because somebody waits for the prompt. The file is safe,
 /// and a server that misses the last ACK finds the port closed and ends too.
 const DALLY: Duration = Duration::from_millis(1500);
-/// The LOCAL that stands for standard input or output.
-const STANDARD: &str = "-";
-
 /// What is to be done.
 #[derive(Debug)]
 pub struct Order {
@@ -72,16 +71,17 @@ impl Order {
                 return Ok(Outcome { result: Err(Failure::Socket(error)), answered: false });
             }
         };
-        let channel = Channel::asking(&socket, service, trace);
-        let request = Request::packet(self.direction, &self.remote, self.mode);
-        let request = [request, self.wishes.list()].concat();
         match self.direction {
             Direction::Read => {
                 let output = Output::create(&self.local)
                     .map_err(forknet::Error::io(format!("get \"{remote}\" to {}", self.local)))?;
                 let file = Assembly::new(output, self.mode, None);
+                let announced = Rc::default();
+                let trace = self.heed_size(trace, &announced);
+                let keep = move |output: Output| output.keep(&announced);
+                let channel = Channel::asking(&socket, service, trace);
                 self.make_room(&channel);
-                let receiver = Receiver::asking(file, Output::keep, request, self.wishes);
+                let receiver = Receiver::asking(file, keep, self.request(self.wishes), self.wishes);
                 let mut conversation = Conversation::new(receiver, channel, self.limits);
                 let result = conversation.run();
                 if result.is_ok() {
@@ -93,9 +93,12 @@ impl Order {
                 Ok(Outcome { result, answered: conversation.channel.is_fixed() })
             }
             Direction::Write => {
-                let input = open(&self.local, self.mode);
-                let input = input.map_err(forknet::Error::io(format!("put {}", self.local)))?;
-                let sender = Sender::asking(input, request, self.wishes);
+                let (input, size) = open(&self.local, self.mode)
+                    .map_err(forknet::Error::io(format!("put {}", self.local)))?;
+                let tsize = size.filter(|_| self.wishes.tsize.is_some());
+                let wishes = Wishes { tsize, ..self.wishes };
+                let sender = Sender::asking(input, self.request(wishes), wishes);
+                let channel = Channel::asking(&socket, service, trace);
                 let mut conversation = Conversation::new(sender, channel, self.limits);
                 let result = conversation.run();
                 if result.is_ok() {
@@ -104,6 +107,26 @@ impl Order {
                 Ok(Outcome { result, answered: conversation.channel.is_fixed() })
             }
         }
+    }
+
+    fn request(&self, wishes: Wishes) -> Vec<u8> {
+        let request = Request::packet(self.direction, &self.remote, self.mode);
+        [request, wishes.list()].concat()
+    }
+
+    /// Notes the file's size when the server tells it. In netascii another number of octets may
+    /// come of it.
+    fn heed_size<'t>(&self, mut trace: Trace<'t>, size: &Rc<Cell<Option<u64>>>) -> Trace<'t> {
+        if self.wishes.tsize.is_none() || self.mode == Mode::Netascii {
+            return trace;
+        }
+        let (wishes, size) = (self.wishes, Rc::clone(size));
+        Box::new(move |way, packet| {
+            if way == Way::In {
+                size.set(granted(packet, &wishes).map_or(size.get(), |options| options.tsize));
+            }
+            trace(way, packet);
+        })
     }
 
     /// For the largest window that the server may send.
@@ -131,9 +154,21 @@ fn socket_for(service: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-fn open(local: &str, mode: Mode) -> io::Result<Blocks<Box<dyn Read>>> {
+/// What is agreed upon, where this packet is the server's OACK.
+#[must_use]
+pub fn granted(packet: &[u8], wishes: &Wishes) -> Option<TransferOptions> {
+    match Packet::parse(packet) {
+        Ok(Packet::Oack { options }) => wishes.agree(options).ok(),
+        _ => None,
+    }
+}
+
+/// A file to be sent, and how many octets of it will travel, where that is known.
+type Input = (Blocks<Box<dyn Read>>, Option<u64>);
+
+fn open(local: &str, mode: Mode) -> io::Result<Input> {
     if local == STANDARD {
-        return Ok(Blocks::new(Box::new(io::stdin()), mode));
+        return Ok((Blocks::new(Box::new(io::stdin()), mode), None));
     }
     let file = File::open(local)?;
     let meta = file.metadata()?;
@@ -141,69 +176,8 @@ fn open(local: &str, mode: Mode) -> io::Result<Blocks<Box<dyn Read>>> {
         return Err(Errno::EISDIR.into());
     }
     let file: Box<dyn Read> = Box::new(file);
-    Ok(if meta.is_file() { Blocks::ahead(file, mode) } else { Blocks::new(file, mode) })
-}
-
-/// Where a fetched file goes.
-enum Output {
-    /// A file that appears when it is complete, and its name in its folder.
-    File(Draft, Vec<u8>),
-    /// Standard output, a device, a pipe: what can't be replaced.
-    Stream(Box<dyn Write>),
-}
-
-impl Output {
-    fn create(local: &str) -> io::Result<Output> {
-        if local == STANDARD {
-            return Ok(Output::Stream(Box::new(io::stdout())));
-        }
-        let mut path = Path::new(local).to_owned();
-        let existing = match fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => return Err(Errno::EISDIR.into()),
-            Ok(meta) if !meta.is_file() => {
-                return Ok(Output::Stream(Box::new(File::options().write(true).open(path)?)));
-            }
-            Ok(meta) => {
-                File::options().write(true).open(&path)?; // one that may not be written is not replaced
-                path = fs::canonicalize(&path)?; // the file is replaced, not a link to it
-                Some(std::os::unix::fs::MetadataExt::mode(&meta))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?,
-            _ => File::open(".")?,
-        };
-        let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-        let draft = Draft::begin(folder.into())?;
-        if let Some(bits) = existing {
-            draft.set_permissions(bits & 0o777)?;
-        }
-        Ok(Output::File(draft, std::os::unix::ffi::OsStrExt::as_bytes(name).to_vec()))
-    }
-
-    /// The file is complete.
-    fn keep(self) -> io::Result<()> {
-        match self {
-            Output::File(draft, name) => draft.publish(&name, Existing::Replace),
-            Output::Stream(mut stream) => stream.flush(),
-        }
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        match self {
-            Output::File(draft, _) => draft.write(octets),
-            Output::Stream(stream) => stream.write(octets),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Output::File(draft, _) => draft.flush(),
-            Output::Stream(stream) => stream.flush(),
-        }
-    }
+    Ok(match meta.is_file() {
+        true => (Blocks::ahead(file, mode), size_in(mode, meta.len())),
+        false => (Blocks::new(file, mode), None),
+    })
 }

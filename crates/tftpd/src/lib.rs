@@ -20,7 +20,8 @@
 //! | [`server`] | tftpd: one request answered by a process of its own |
 //! | [`desk`] | tftpd: many transfers over one port, by one process |
 //! | [`options`] | tftpd's options |
-//! | [`client`], [`commandline`] | tftpc: one file fetched or sent; its options |
+//! | [`client`], [`commandline`], [`url`] | tftpc: one file fetched or sent; its options |
+//! | [`output`], [`progress`] | where a fetched file goes; how much of it is there |
 //!
 //! What RFC 1350 leaves open is decided so:
 //!
@@ -46,7 +47,9 @@ pub mod map;
 pub mod negotiation;
 pub mod numbers;
 pub mod options;
+pub mod output;
 pub mod packet;
+pub mod progress;
 pub mod receiver;
 pub mod root;
 pub mod sender;
@@ -55,5 +58,6 @@ pub mod server;
 pub mod service;
 pub mod timer;
 pub mod transfer;
+pub mod url;
 pub mod window;
 pub mod wishes;

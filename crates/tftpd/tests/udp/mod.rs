@@ -7,6 +7,8 @@
     clippy::indexing_slicing
 )]
 
+pub mod client;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
