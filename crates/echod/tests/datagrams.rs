@@ -12,7 +12,8 @@ use common::{ECHOD, echod, talk};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testkit::{
-    Daemon, TempDir, WATCHDOG, children, command, file_of_descriptor, state, wait_child, wait_until,
+    Daemon, TempDir, WATCHDOG, children, command, file_of_descriptor, has_ended, state, wait_child,
+    wait_until,
 };
 
 /// The address of a daemon's first UDP socket.
@@ -180,7 +181,7 @@ fn sigterm_ends_the_datagrams_at_once_and_leaves_a_session_its_grace() {
     peer.expect("still here\n");
     drop(peer);
     assert_eq!(daemon.wait().code(), Some(0));
-    assert!(daemon.log().contains("datagrams end: pid"), "{}", daemon.log());
+    daemon.wait_log("datagrams end: pid");
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn case_09_a_killed_parent_takes_its_datagrams_along_and_a_restart_binds() {
     let dg = dg_process(&daemon);
     daemon.signal(Signal::SIGKILL);
     assert!(!daemon.wait().success());
-    wait_until("its process for datagrams has ended", || !matches!(state(dg), Some('S' | 'R')));
+    wait_until("its process for datagrams has ended", || has_ended(dg));
     let again = echod_udp(&["-l", &at.to_string()], 2);
     expect_echo(&client(udp_address(&again)), b"hello");
 }

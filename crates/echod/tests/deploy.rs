@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use common::{ECHOD, echod, talk};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use testkit::{TempDir, children, command, file_of_descriptor, run, state, wait_until};
+use testkit::{TempDir, children, command, file_of_descriptor, has_ended, run, wait_until};
 
 #[test]
 fn case_19_the_pid_file_names_the_server_is_locked_and_goes_with_it() {
@@ -54,7 +54,7 @@ fn case_20_a_daemon_has_its_own_session_and_its_starter_returns_once_it_listens(
         assert_eq!(file_of_descriptor(pid, fd).unwrap().to_str(), Some("/dev/null"));
     }
     kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
-    wait_until("the daemon has ended", || !matches!(state(pid), Some('S' | 'R')));
+    wait_until("the daemon has ended", || has_ended(pid));
     assert!(!pid_file.exists() && !socket.exists());
 }
 

@@ -5,7 +5,9 @@ mod common;
 
 use common::{echod_as, hello, server_of, signal, talk, wait_ends, wait_refused};
 use nix::sys::signal::Signal;
-use testkit::{Daemon, children, sockets_of, state, status_field, title, wait_until, zombies};
+use testkit::{
+    Daemon, children, has_ended, sockets_of, state, status_field, title, wait_until, zombies,
+};
 
 const WORKERS: usize = 16;
 
@@ -91,7 +93,7 @@ fn case_29_after_sigkill_to_the_parent_idle_workers_end_and_busy_ones_only_finis
     let all = children(daemon.pid());
     daemon.signal(Signal::SIGKILL);
     assert!(!daemon.wait().success());
-    let lives = |pid: &i32| matches!(state(*pid), Some('S' | 'R'));
+    let lives = |pid: &i32| !has_ended(*pid);
     wait_until("the idle ones have ended", || all.iter().filter(|pid| lives(pid)).count() == 3);
     wait_refused(daemon.addr());
     peers.iter_mut().for_each(hello);

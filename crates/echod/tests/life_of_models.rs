@@ -11,8 +11,8 @@ use common::{ECHOD, echod, talk};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testkit::{
-    Daemon, TempDir, children, command, file_of_descriptor, limit_of, names, root_can_judge, run,
-    state, wait_until,
+    Daemon, TempDir, children, command, file_of_descriptor, has_ended, limit_of, names,
+    root_can_judge, run, wait_until,
 };
 
 const MODELS: [&str; 3] = ["prefork", "thread", "iterative"];
@@ -71,7 +71,7 @@ fn case_20_a_daemon_has_its_own_session_and_its_starter_returns_once_it_listens(
             assert_eq!(file_of_descriptor(pid, fd).unwrap().to_str(), Some("/dev/null"));
         }
         kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
-        wait_until("the daemon has ended", || !matches!(state(pid), Some('S' | 'R')));
+        wait_until("the daemon has ended", || has_ended(pid));
         assert!(names(dir.path()).is_empty(), "{model}");
     }
 }

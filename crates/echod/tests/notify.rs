@@ -13,8 +13,8 @@ use common::{ECHOD, talk};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testkit::{
-    Daemon, TempDir, WATCHDOG, children, command, file_of_descriptor, root_can_judge, run, state,
-    wait_until,
+    Daemon, TempDir, WATCHDOG, children, command, file_of_descriptor, has_ended, root_can_judge,
+    run, state, wait_until,
 };
 
 /// The service manager's end of `NOTIFY_SOCKET`.
@@ -125,7 +125,7 @@ fn a_detached_server_names_its_process_before_its_starter_returns() {
     let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
     assert_eq!(manager.hears().unwrap(), format!("READY=1\nMAINPID={pid}"));
     kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
-    wait_until("the daemon has ended", || !matches!(state(pid), Some('S' | 'R')));
+    wait_until("the daemon has ended", || has_ended(pid));
 }
 
 #[test]

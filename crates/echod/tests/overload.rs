@@ -9,12 +9,14 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{ECHOD, connect_from, echod_as, hello, prlimit, served, signal, talk, wait_ends};
+use common::{
+    ECHOD, connect_from, echod_as, hello, prlimit, served, signal, talk, wait_ends, wait_idle,
+};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use testkit::{
-    CONCURRENT, Daemon, MODELS, Peer, children, cpu_ticks, descriptors, each_model,
-    file_of_descriptor, sockets_in, sockets_of, state, wait_until, zombies,
+    CONCURRENT, Daemon, MODELS, Peer, children, cpu_ticks, descriptors, descriptors_at_rest,
+    each_model, file_of_descriptor, sockets_in, sockets_of, state, wait_until, zombies,
 };
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -30,6 +32,9 @@ fn case_10_after_a_reset_before_accept_the_next_client_is_served() {
         let daemon = echod_as(model, &["-n", "2"]);
         drop(talk(daemon.addr()));
         wait_ends(&daemon, 1);
+        if model == "prefork" {
+            wait_idle(&daemon, 2);
+        }
         let all = processes(&daemon);
         for pid in &all {
             signal(*pid, Signal::SIGSTOP);
@@ -56,8 +61,11 @@ fn case_12_out_of_descriptors_a_client_is_answered_the_cpu_rests_and_service_com
         wait_ends(&daemon, 1);
         let all = || if model == "prefork" { processes(&daemon) } else { vec![daemon.pid()] };
         if model == "prefork" {
-            wait_until("both workers are there", || all().len() == 3);
+            wait_idle(&daemon, 2);
         }
+        wait_until("the client's socket is closed", || {
+            all().into_iter().all(|pid| sockets_of(pid).len() == 1)
+        });
         let next = |pid| (0..).find(|fd| file_of_descriptor(pid, *fd).is_none()).unwrap();
         all().iter().for_each(|pid| prlimit(*pid, &format!("--nofile={}:", next(*pid))));
         assert_eq!(Peer::connect(daemon.addr()).rest(), b"", "{model}: no end of file");
@@ -88,7 +96,7 @@ fn case_13_without_processes_the_client_gets_an_end_of_file_and_nothing_leaks() 
         let daemon = Daemon::spawn(limited, user);
         assert_eq!(Peer::connect(daemon.addr()).rest(), b"", "{model}"); // it serves, as it can
         wait_until("that one is closed", || sockets_of(daemon.pid()).len() == 1);
-        let before = descriptors(daemon.pid());
+        let before = descriptors_at_rest(daemon.pid());
         let clients = if model == "prefork" { 5 } else { 100 }; // it tries again every 200 ms
         for number in 0..clients {
             let speaks = number % 5 == 0;
@@ -154,6 +162,12 @@ fn case_23_the_total_deadline_holds_though_it_is_shorter_than_the_idle_limit() {
 
 fn is_refused(addr: SocketAddr) -> bool {
     Peer::connect(addr).rest().is_empty()
+}
+
+/// As [`is_refused`], of a client that may be served.
+fn is_refused_when_it_speaks(addr: SocketAddr) -> bool {
+    let mut peer = Peer::connect(addr);
+    !(peer.try_send("hello\n").is_ok() && peer.hears("hello\n"))
 }
 
 #[test]
@@ -233,13 +247,20 @@ fn case_24_a_full_address_leaves_another_alone() {
 #[test]
 fn case_24_an_address_that_comes_too_often_is_refused_until_its_time_is_over() {
     each_model(&MODELS, |model| {
-        let daemon = echod_as(model, &["--rate", "2/1"]);
-        let since = Instant::now();
-        drop(talk(daemon.addr()));
-        drop(talk(daemon.addr()));
-        assert!(is_refused(daemon.addr()), "{model}");
-        assert!(is_refused(daemon.addr()), "{model}");
-        assert!(since.elapsed() < Duration::from_secs(1), "too slow to tell");
+        let comes_four_times = || {
+            let (daemon, since) = (echod_as(model, &["--rate", "2/1"]), Instant::now());
+            drop(talk(daemon.addr()));
+            drop(talk(daemon.addr()));
+            let refused = [(); 2].map(|()| is_refused_when_it_speaks(daemon.addr()));
+            (daemon, since, refused)
+        };
+        // Of a machine that takes a second for this nothing can be told: once more, then.
+        let in_time = |since: &Instant| since.elapsed() < Duration::from_secs(1);
+        let (daemon, since, refused) = (0..10)
+            .map(|_| comes_four_times())
+            .find(|(_, since, _)| in_time(since))
+            .expect("four clients in a second");
+        assert_eq!(refused, [true; 2], "{model}");
         hello(&mut connect_from(OTHER, daemon.addr()));
         drop(served(daemon.addr()));
         assert!(since.elapsed() > Duration::from_millis(950), "{model}: {:?}", since.elapsed());
@@ -267,6 +288,7 @@ fn case_25_no_socket_is_left_in_close_wait_under_any_model() {
         (0..20).for_each(|_| drop(talk(daemon.addr())));
         (0..20).for_each(|_| drop(Peer::connect(daemon.addr())));
         wait_ends(&daemon, 40);
-        assert_eq!(sockets_in("08", daemon.addr().port()), 0, "{model}");
+        let in_close_wait = || sockets_in("08", daemon.addr().port());
+        wait_until("none is in CLOSE_WAIT", || in_close_wait() == 0);
     });
 }

@@ -5,11 +5,11 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{echod_as, hello, served, server_of, signal, talk, wait_ends};
+use common::{echod_as, hello, served, server_of, signal, talk, wait_ends, wait_idle};
 use nix::sys::signal::Signal;
 use testkit::{
     CONCURRENT, Daemon, MODELS, Peer, TempDir, children, descriptors, each_model,
-    file_of_descriptor, signal_mask, sockets_of, state, tasks, title, wait_until, zombies,
+    file_of_descriptor, signal_mask, sockets_of, state, tasks, wait_until, zombies,
 };
 
 /// Those whose sessions run in processes of their own.
@@ -18,15 +18,6 @@ const FORKING: [&str; 2] = ["fork", "prefork"];
 fn wait_workers(daemon: &Daemon, count: usize) {
     wait_until(&format!("there are {count} workers"), || {
         children(daemon.pid()).len() == count && zombies(daemon.pid()).is_empty()
-    });
-}
-
-/// Waits until so many workers say that they are idle: a worker that has just been forked is still
-/// its parent's copy.
-fn wait_idle(daemon: &Daemon, count: usize) {
-    wait_until(&format!("{count} workers are idle"), || {
-        let workers = children(daemon.pid()).into_iter();
-        workers.filter(|pid| title(*pid) == "echod: worker, idle").count() == count
     });
 }
 

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use common::{ECHOD, echod_as, hello, server_of, signal, talk, wait_refused};
 use nix::sys::signal::Signal;
 use testkit::{
-    MODELS, Peer, TempDir, children, command, each_model, run, sockets_of, state, tasks, wait_until,
+    MODELS, Peer, TempDir, children, command, each_model, has_ended, run, sockets_of, state, tasks,
+    wait_until,
 };
 
 #[test]
@@ -37,9 +38,7 @@ fn case_09_after_sigkill_to_the_parent_sessions_finish_and_a_restart_binds_at_on
         }
         drop(talk(second.addr()));
         drop(peer);
-        wait_until("the orphans have ended", || {
-            orphans.iter().all(|pid| !matches!(state(*pid), Some('S' | 'R')))
-        });
+        wait_until("the orphans have ended", || orphans.iter().all(|pid| has_ended(*pid)));
         drop(talk(second.addr()));
     });
 }
@@ -122,8 +121,10 @@ fn case_17_past_its_grace_no_child_is_left_behind_and_no_session() {
         let mut talking = talk(daemon.addr());
         let pids = children(daemon.pid());
         if !pids.is_empty() {
-            let deaf = talk(daemon.addr());
-            signal(server_of(&daemon, &deaf), Signal::SIGSTOP); // SIGTERM has to wait
+            let peer = talk(daemon.addr());
+            let deaf = server_of(&daemon, &peer);
+            signal(deaf, Signal::SIGSTOP); // SIGTERM has to wait
+            wait_until("it has stopped", || state(deaf) == Some('T'));
         }
         let all = children(daemon.pid());
         let since = Instant::now();

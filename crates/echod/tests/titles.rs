@@ -99,7 +99,7 @@ fn a_detached_daemon_has_its_title_and_its_name_stays_for_pgrep() {
     let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
     let (title, name) = (title(pid), std::fs::read_to_string(format!("/proc/{pid}/comm")));
     kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
-    testkit::wait_until("it has ended", || testkit::state(pid).is_none_or(|state| state == 'Z'));
+    testkit::wait_until("it has ended", || testkit::has_ended(pid));
     assert!(title.starts_with("echod: parent, 0 of 256 clients, 127.0.0.1:"), "{title:?}");
     assert_eq!(name.unwrap(), "echod\n");
 }

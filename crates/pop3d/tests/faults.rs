@@ -65,7 +65,7 @@ fn a_line_of_255_octets_is_parsed_and_one_of_10_kb_is_one_err_with_its_tail_neve
 fn an_endless_line_costs_no_memory() {
     let office = Office::new(&[]);
     let mut client = office.client();
-    let child = *children(office.daemon.pid()).last().unwrap();
+    let child = office.daemon.server_of(&client);
     for _ in 0..64 {
         client.send(vec![b'x'; 1 << 20]);
     }

@@ -109,7 +109,7 @@ fn fifty_megabytes_are_streamed_and_not_held() {
     let letter = format!("A: b\n\n{}", line.repeat((50 << 20) / line.len()));
     let office = Office::new(&[&letter]);
     let mut client = office.mrose();
-    let child = *testkit::children(office.daemon.pid()).last().unwrap();
+    let child = office.daemon.server_of(&client);
     raw(&mut client, "RETR 1", &stuffed(&letter));
     let kib = testkit::peak_memory(child);
     assert!(kib < 20 * 1024, "{kib} KiB at the highest");

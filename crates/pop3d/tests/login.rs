@@ -163,7 +163,7 @@ fn the_lock_is_free_after_a_drop_a_reset_and_kill_9() {
     drop(office.mrose());
     office.mrose().reset();
     let mut client = office.mrose();
-    let child = *children(office.daemon.pid()).last().expect("a child for the client");
+    let child = office.daemon.server_of(&client);
     kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
     assert!(client.is_closed());
     let mut client = office.mrose();

@@ -9,7 +9,6 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use common::{LETTER, Office, make_maildir};
-use testkit::children;
 
 const ROSE: u32 = 61_001;
 const MALLORY: u32 = 61_002;
@@ -32,7 +31,7 @@ fn a_session_has_the_rights_of_the_mailboxs_owner_for_good() {
     client.ask("PASS wrong", "-ERR [AUTH]");
     client.ask("USER mrose", "+OK");
     client.ask("PASS tanstaaf", "+OK");
-    let child = *children(office.daemon.pid()).last().unwrap();
+    let child = office.daemon.server_of(&client);
     let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap();
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -87,7 +86,7 @@ fn preforked_workers_become_one_user_each_and_are_replaced() {
     for owner in [ROSE, MALLORY, ROSE] {
         give(&office.path("mrose"), owner);
         let mut client = office.mrose();
-        let worker = *children(office.daemon.pid()).last().unwrap();
+        let worker = office.daemon.server_of(&client);
         let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
         assert!(status.contains(&format!("Uid:\t{owner}\t{owner}\t{owner}\t{owner}\n")));
         client.ask("QUIT", "+OK");

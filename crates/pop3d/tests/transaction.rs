@@ -213,7 +213,7 @@ fn without_quit_nothing_is_deleted_whatever_ends_the_session() {
     wrong.ask("QUIT 1", "-ERR");
     drop(wrong);
     let mut killed = marked();
-    let child = *children(office.daemon.pid()).last().unwrap();
+    let child = office.daemon.server_of(&killed);
     kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
     assert!(killed.is_closed());
     assert_eq!(office.letters().len(), 2);
@@ -230,7 +230,7 @@ fn kill_9_at_any_moment_loses_no_message_that_was_not_marked() {
     for number in (1..=40).step_by(2) {
         client.ask(&format!("DELE {number}"), "+OK");
     }
-    let child = *children(office.daemon.pid()).last().unwrap();
+    let child = office.daemon.server_of(&client);
     client.send("QUIT\r\n");
     let _ended_already = kill(Pid::from_raw(child), Signal::SIGKILL);
     assert!(client.is_closed());

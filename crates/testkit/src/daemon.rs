@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use crate::{WATCHDOG, wait_until};
+use crate::{Peer, WATCHDOG, wait_until};
 
 /// A daemon that was started on a free loopback port; killed when dropped.
 #[derive(Debug)]
@@ -106,6 +106,21 @@ impl Daemon {
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.child.id() as i32
+    }
+
+    /// The process that serves this client: the child whose title names it, or else the daemon.
+    ///
+    /// # Panics
+    /// The peer's socket is none any more.
+    #[must_use]
+    pub fn server_of(&self, peer: &Peer) -> i32 {
+        let name = peer.stream().local_addr().unwrap().to_string();
+        let names_it = |pid: &i32| {
+            let title = crate::title(*pid);
+            let shown = title.split_once(": ").map_or("", |(_, shown)| shown);
+            shown.split(' ').next() == Some(&name)
+        };
+        crate::children(self.pid()).into_iter().find(names_it).unwrap_or(self.pid())
     }
 
     /// Everything it has logged so far.

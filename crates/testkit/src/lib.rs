@@ -20,8 +20,9 @@ pub use manual::{check_help, check_page, check_usage};
 pub use namespaces::in_namespaces;
 pub use peer::Peer;
 pub use process::{
-    children, cpu_ticks, descriptors, file_of_descriptor, limit_of, only_child, peak_memory,
-    signal_mask, sockets_in, sockets_of, state, status_field, tasks, title, wait_title, zombies,
+    children, cpu_ticks, descriptors, descriptors_at_rest, file_of_descriptor, has_ended, limit_of,
+    only_child, peak_memory, signal_mask, sockets_in, sockets_of, state, status_field, tasks,
+    title, wait_title, zombies,
 };
 pub use program::Program;
 pub use tempdir::{TempDir, names};

@@ -12,6 +12,12 @@ pub fn state(pid: i32) -> Option<char> {
     stat(pid).map(|(state, _)| state)
 }
 
+/// True when a process has ended, whether it was waited for or not.
+#[must_use]
+pub fn has_ended(pid: i32) -> bool {
+    matches!(state(pid), None | Some('Z' | 'X'))
+}
+
 /// State and parent of a process, from /proc/PID/stat. The command's name, in parentheses, may
 /// hold anything, so both are counted from its end.
 fn stat(pid: i32) -> Option<(char, i32)> {
@@ -44,6 +50,23 @@ pub fn zombies(parent: i32) -> Vec<i32> {
 #[must_use]
 pub fn descriptors(pid: i32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a live process").count()
+}
+
+/// How many descriptors a process has open while it waits: one that is at work may have another for
+/// a moment.
+///
+/// # Panics
+/// The process is gone, or never waits.
+#[must_use]
+pub fn descriptors_at_rest(pid: i32) -> usize {
+    let mut count = 0;
+    wait_until("the process waits", || {
+        let waits = || state(pid) == Some('S');
+        let before = waits();
+        count = descriptors(pid);
+        before && waits()
+    });
+    count
 }
 
 /// The most memory that a process has held so far, in KiB (VmHWM).

@@ -59,13 +59,20 @@ pub fn connect_from(source: Ipv4Addr, addr: SocketAddr) -> Peer {
 
 /// The process that serves this client, alone or with others.
 pub fn server_of(daemon: &Daemon, peer: &Peer) -> i32 {
-    let shown = format!("echod: {}", peer.stream().local_addr().unwrap());
-    let child = children(daemon.pid()).into_iter().find(|pid| title(*pid) == shown);
-    child.unwrap_or(daemon.pid())
+    daemon.server_of(peer)
 }
 
 pub fn signal(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).unwrap();
+}
+
+/// Waits until so many workers say that they are idle: one that has just been forked is its parent's
+/// copy still, with the parent's signals and descriptors.
+pub fn wait_idle(daemon: &Daemon, count: usize) {
+    wait_until(&format!("{count} workers are idle"), || {
+        let workers = children(daemon.pid()).into_iter();
+        workers.filter(|pid| title(*pid) == "echod: worker, idle").count() == count
+    });
 }
 
 /// Waits until so many sessions have ended, as the log has it.
