@@ -22,7 +22,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::sys::wait::waitpid;
-use nix::unistd::{UnlinkatFlags, chdir, setsid, unlinkat};
+use nix::unistd::{Pid, UnlinkatFlags, chdir, setpgid, unlinkat};
 
 use crate::error::{Error, Result, reason};
 use crate::fork::{Fork, child, exit_now, fork};
@@ -30,8 +30,9 @@ use crate::inherit::to_null;
 use crate::pidfile;
 use crate::title::Titles;
 
-/// How long a server waits at its end until the files are gone.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a server waits at its end until the files are gone: a disk that is busy lets the caretaker
+/// wait for a second and more.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What the caretaker says once it is ready; else it is the errno of what failed.
 const READY: u8 = 0;
 
@@ -93,7 +94,9 @@ impl Drop for Caretaker {
     /// Waits until all is done, so that whoever sees this process end finds the files gone.
     fn drop(&mut self) {
         if self.owner == std::process::id() && self.line.shutdown(Shutdown::Write).is_ok() {
-            let _end_of_file_or_too_late = self.line.read(&mut [0]);
+            if let Err(error) = self.line.read(&mut [0]) {
+                warn!("caretaker: {}: its files stay for a moment", reason(&error));
+            }
         }
     }
 }
@@ -162,11 +165,14 @@ impl Estate {
     }
 }
 
-/// No signal but SIGKILL, no terminal, no folder that somebody may want to unmount, and a name of
-/// its own in ps(1).
+/// No signal but SIGKILL, and none that a whole process group is sent; no folder that somebody may
+/// want to unmount, and a name of its own in ps(1).
+///
+/// No session of its own: the kernel shares the processors out among sessions first (autogroups of
+/// sched(7)), and one that begins while a processor is overloaded may get nothing of it for seconds.
 fn leave_the_server(name: &str) -> nix::Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
-    setsid()?;
+    setpgid(Pid::this(), Pid::this())?;
     chdir("/")?;
     to_null([true; 3])?;
     let name = CString::new(format!("{name}-caretaker")).map_err(|_| Errno::EINVAL)?;
