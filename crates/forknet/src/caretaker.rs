@@ -93,10 +93,11 @@ impl Caretaker {
 impl Drop for Caretaker {
     /// Waits until all is done, so that whoever sees this process end finds the files gone.
     fn drop(&mut self) {
-        if self.owner == std::process::id() && self.line.shutdown(Shutdown::Write).is_ok() {
-            if let Err(error) = self.line.read(&mut [0]) {
-                warn!("caretaker: {}: its files stay for a moment", reason(&error));
-            }
+        if self.owner == std::process::id()
+            && self.line.shutdown(Shutdown::Write).is_ok()
+            && let Err(error) = self.line.read(&mut [0])
+        {
+            warn!("caretaker: {}: the files stay for a moment", reason(&error));
         }
     }
 }
