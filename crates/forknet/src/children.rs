@@ -338,20 +338,23 @@ fn log_worker_end(ended: Ended) {
 
 /// `64 bytes in, 64 bytes out, 0.003 s`
 pub(crate) fn account(progress: Progress, since: Duration) -> Account {
-    Account { octets: progress.octets(), seconds: since.as_secs_f64() }
+    Account { octets: progress.octets(), time: since }
 }
 
 /// What a session came to. Formatted only into the log's line: memory allocated for each client is
 /// one page more to copy after each fork.
 pub(crate) struct Account {
     octets: (u64, u64),
-    seconds: f64,
+    time: Duration,
 }
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (received, sent) = self.octets;
-        write!(f, "{received} bytes in, {sent} bytes out, {:.3} s", self.seconds)
+        // Not as a float: core's way to print one takes a page of the stack, to be copied after a fork.
+        let millis = (self.time + Duration::from_micros(500)).as_millis();
+        let (seconds, millis) = (millis / 1000, millis % 1000);
+        write!(f, "{received} bytes in, {sent} bytes out, {seconds}.{millis:03} s")
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nix::unistd::{ForkResult, Pid};
+use nix::errno::Errno;
+#[cfg(test)]
+use nix::unistd::ForkResult;
+use nix::unistd::Pid;
 
 /// Exit code of a child whose session ended as it should.
 pub(crate) const EXIT_OK: i32 = 0;
@@ -26,10 +29,18 @@ pub(crate) fn fork() -> nix::Result<Fork> {
     debug_assert!(has_one_task(), "fork in a process with several tasks");
     // SAFETY: one task at this point (asserted in debug builds; nothing in the daemons starts a
     // thread before the fork), so the child inherits no lock that a missing thread holds, and may
-    // do whatever the parent may.
-    sides(unsafe { nix::unistd::fork() })
+    // do whatever the parent may. There are no handlers of pthread_atfork(3) to be called.
+    let forked = Errno::result(unsafe { _Fork() })?;
+    Ok(if forked == 0 { Fork::Child } else { Fork::Parent(Pid::from_raw(forked)) })
 }
 
+unsafe extern "C" {
+    /// _Fork(3), of POSIX.1-2024: fork(2) that leaves libc's locks alone. With one task they are free,
+    /// and to make them free once more in each child is to copy three pages.
+    fn _Fork() -> libc::pid_t;
+}
+
+#[cfg(test)]
 fn sides(forked: nix::Result<ForkResult>) -> nix::Result<Fork> {
     Ok(match forked? {
         ForkResult::Child => Fork::Child,

@@ -3,8 +3,8 @@
 //! A line is written with one write(2). A parent that forks for every client has two or more each
 //! time it wakes up: it collects them, and writes them together before it waits again.
 //!
-//! They are made in a static buffer, beside what else the parent writes to for each client: after a
-//! fork every page that either side writes to is copied first, which costs more than the line.
+//! They are made in the ledger, beside what else the parent writes to for each client: after a fork
+//! every page that either side writes to is copied first, which costs more than the line.
 
 use std::cell::Cell;
 use std::fmt::{self, Write};
@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 
-use crate::ledger::LEDGER;
+use crate::ledger::{self, ledger};
 use crate::logging::PATIENCE;
 
 /// So much is kept at most, and longer lines are cut. It is less than PIPE_BUF: what poll(2) calls
@@ -37,18 +37,18 @@ pub(crate) struct Lines {
 }
 
 thread_local! {
-    /// In a child: the lines are its parent's still. Most children never log, and need no copy of
-    /// that page.
-    static INHERITED: Cell<bool> = const { Cell::new(false) };
+    /// This child has logged something. Most never do, and need no copy of that page.
+    static HAS_LOGGED: Cell<bool> = const { Cell::new(false) };
 }
 
 fn lines() -> MutexGuard<'static, Lines> {
-    let mut lines = LEDGER.lines.lock().unwrap_or_else(PoisonError::into_inner);
-    if INHERITED.replace(false) {
-        lines.length = 0;
-        lines.collects = false;
-    }
-    lines
+    HAS_LOGGED.set(true);
+    ledger().lines.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A child that has not logged has no lines that wait.
+fn has_none() -> bool {
+    ledger::is_childs() && !HAS_LOGGED.get()
 }
 
 /// Looks what standard error is.
@@ -82,12 +82,12 @@ impl Drop for Collecting {
 
 /// True when there are lines to be written before a wait.
 pub(crate) fn are_kept() -> bool {
-    !INHERITED.get() && lines().length > 0
+    !has_none() && lines().length > 0
 }
 
 /// Writes the lines that were kept.
 pub(crate) fn write_out() {
-    if !INHERITED.get() {
+    if !has_none() {
         lines().write_out();
     }
 }
@@ -95,7 +95,8 @@ pub(crate) fn write_out() {
 /// For a child just forked: what was kept is its parent's to write, and its own lines are written
 /// at once.
 pub(crate) fn of_a_child() {
-    INHERITED.set(true);
+    ledger::of_a_child();
+    HAS_LOGGED.set(false);
 }
 
 impl Lines {
@@ -103,6 +104,11 @@ impl Lines {
     pub(crate) const fn none() -> Lines {
         let octets = [0; ROOM];
         Lines { length: 0, collects: false, never_full: false, is_stuck: false, octets }
+    }
+
+    /// The same without lines.
+    pub(crate) fn anew(&self) -> Lines {
+        Lines { never_full: self.never_full, ..Lines::none() }
     }
 
     fn line(&mut self, text: fmt::Arguments<'_>) {

@@ -21,6 +21,7 @@ use crate::caretaker::Caretaker;
 use crate::children::Children;
 use crate::daemonize::Starter;
 use crate::error::{Error, Result, strerror};
+use crate::ledger;
 use crate::limits::{Over, Refusal};
 use crate::lines;
 use crate::listen::Listener;
@@ -115,8 +116,9 @@ impl Parent {
             let why = format!("more than {MOST_LISTENERS} addresses to listen at");
             return Err(Error::Refused(why));
         }
-        server.signals.handle(server.reaper)?;
         let children = Children::new(&server.options, server.reaper)?;
+        ledger::share()?; // before a handler or a line
+        server.signals.handle(server.reaper)?;
         server.signals.put_handlers_aside()?;
         let shutdown = server.end_idle_on_shutdown.then(EventFd::new).transpose();
         let shutdown = shutdown.map_err(Error::os("eventfd"))?;
@@ -165,7 +167,23 @@ impl Parent {
 
     /// Waits for clients and signals, and does what the signals ask for; gives the numbers of the
     /// listeners that are ready.
+    ///
+    /// Neither half is inlined: what they have on the stack lies at the same place then, on fewer pages
+    /// that have to be copied after each fork.
+    #[inline(never)]
     pub(crate) fn wait(&mut self, round: Round) -> Result<Ready> {
+        let mut ready = self.poll(round)?;
+        self.turn = ready.begin_with(self.turn);
+        self.heed_signals();
+        if !(ready.is_empty() && round.clients == 0) {
+            self.is_used();
+        }
+        Ok(ready)
+    }
+
+    /// ppoll(2) on all that the parent waits for.
+    #[inline(never)]
+    fn poll(&mut self, round: Round) -> Result<Ready> {
         beside::start_if_due(self);
         let again = self.tally.show(round.clients, self.options.max_clients, &self.listeners);
         let rest = self.reserve.rest();
@@ -199,11 +217,6 @@ impl Parent {
         }
         if bell.is_some() && ready.remove(listeners.len()) {
             self.bell.as_deref().map(Bell::heard);
-        }
-        self.turn = ready.begin_with(self.turn);
-        self.heed_signals();
-        if !(ready.is_empty() && round.clients == 0) {
-            self.is_used();
         }
         Ok(ready)
     }

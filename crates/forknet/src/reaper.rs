@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::ledger::LEDGER;
+use crate::ledger::ledger;
 
 /// The slides' three reapers. Only `waitpid` is right; the others are there to be seen with `ps`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(crate) fn sig_chld_wait() {
 }
 
 fn table_is_full() -> bool {
-    LEDGER.ended.count.load(Relaxed) == TABLE_SIZE
+    ledger().ended.count.load(Relaxed) == TABLE_SIZE
 }
 
 /// Takes one ended child off the process table and notes it; false when there was none.
@@ -82,13 +82,13 @@ fn note_one() -> bool {
     if pid <= 0 {
         return false;
     }
-    let free = LEDGER.ended.count.load(Relaxed);
-    if let Some(entry) = LEDGER.ended.table.get(free) {
+    let free = ledger().ended.count.load(Relaxed);
+    if let Some(entry) = ledger().ended.table.get(free) {
         entry.store(
             u64::from(pid.cast_unsigned()) << 32 | u64::from(status.cast_unsigned()),
             Relaxed,
         );
-        LEDGER.ended.count.store(free + 1, Relaxed);
+        ledger().ended.count.store(free + 1, Relaxed);
     }
     true
 }
@@ -96,12 +96,12 @@ fn note_one() -> bool {
 /// Hands every noted child to `each` and empties the table. When the table was full there may be
 /// more children: the reaper runs again, here, until it finds room and nobody left.
 pub(crate) fn collect(kind: Reaper, mut each: impl FnMut(Ended)) {
-    if kind == Reaper::Wait && LEDGER.ended.count.load(Relaxed) > 0 {
+    if kind == Reaper::Wait && ledger().ended.count.load(Relaxed) > 0 {
         std::thread::sleep(SLOW_HANDLER);
     }
     loop {
-        let noted = LEDGER.ended.count.swap(0, Relaxed);
-        for entry in LEDGER.ended.table.iter().take(noted) {
+        let noted = ledger().ended.count.swap(0, Relaxed);
+        for entry in ledger().ended.table.iter().take(noted) {
             let entry = entry.load(Relaxed);
             each(Ended { pid: (entry >> 32) as i32, status: entry as u32 as i32 });
         }

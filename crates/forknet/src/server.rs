@@ -19,6 +19,7 @@ use crate::daemonize::{self, Starter};
 use crate::datagrams;
 use crate::error::{Error, Result, reason};
 use crate::fork::{EXIT_FAILED, EXIT_OK};
+use crate::hugepage;
 use crate::inherit::{self, StandardInput};
 use crate::listen::{Listener, Queue};
 use crate::logging;
@@ -286,7 +287,10 @@ impl Server {
         // The fork model looks after a service that has datagrams only.
         let streams = !self.listeners.is_empty();
         match if streams { self.options.model } else { Model::Fork } {
-            Model::Fork => models::fork::serve(Parent::new(self)?, session),
+            Model::Fork => {
+                hugepage::use_for_text();
+                models::fork::serve(Parent::new(self)?, session)
+            }
             Model::Prefork => models::prefork::serve(Parent::new(self)?, session),
             Model::Thread => models::thread::serve(Parent::new(self)?, session),
             Model::Iterative => models::iterative::serve(Parent::new(self)?, session),
@@ -299,6 +303,7 @@ impl Server {
     /// As [`Server::serve`].
     pub fn serve_datagrams(self, transfer: impl Fn(&mut Request) -> io::Result<()>) -> Result<()> {
         self.limit();
+        hugepage::use_for_text();
         models::datagram::serve(Parent::new(self)?, transfer)
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
 use crate::error::{Error, Result};
+use crate::ledger::Ledger;
 use crate::sigstack;
 
 /// A page of memory; where they are larger, a mapping is rounded up by the kernel.
@@ -27,7 +28,7 @@ unsafe impl Shared for AtomicI32 {}
 unsafe impl Shared for AtomicU64 {}
 
 /// So much more is reserved for what is small.
-pub(crate) const SPARE: usize = sigstack::SIZE + 1024;
+pub(crate) const SPARE: usize = sigstack::SIZE + size_of::<Ledger>() + 1024;
 
 /// What is left of the mapping that was made last, by its addresses.
 static ROOM: Mutex<Range<usize>> = Mutex::new(0..0);
@@ -67,4 +68,21 @@ pub(crate) fn zeroed<T: Shared>(count: usize) -> Result<&'static [T]> {
     // and nobody unmaps (hence 'static); they are aligned, zeroed, which `T: Shared` promises to be
     // valid and writable by all, and handed out once, for `room` begins behind them now.
     Ok(unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(start), count) })
+}
+
+/// A value of this process alone, which its children need no copies of.
+///
+/// # Safety
+/// No other process may touch it.
+pub(crate) unsafe fn place<T: Sync + 'static>(value: T) -> Result<&'static T> {
+    const { assert!(align_of::<T>() <= LINE, "lines are aligned") };
+    let room = zeroed::<AtomicU64>(size_of::<T>().div_ceil(size_of::<AtomicU64>()))?;
+    let place = room.as_ptr().cast_mut().cast::<T>();
+    // SAFETY: as many octets, aligned, which live for ever and were handed out just now, so that no
+    // reference but `room`, which is not used again, leads there; writable, being atomics. The other
+    // processes that could write there do not, as the caller promises.
+    unsafe {
+        place.write(value);
+        Ok(&*place)
+    }
 }

@@ -14,12 +14,15 @@ use crate::parent::{Parent, Round};
 use crate::rw::refuse;
 use crate::scoreboard::Progress;
 use crate::server::{Client, one_client};
+use crate::stack::at_the_top_of_a_page;
 
 /// Slide "Final (correct) Version of TCP Echo Server": accept, fork, close, and round again.
-pub(crate) fn serve(
-    mut parent: Parent,
-    session: impl Fn(&mut Client) -> io::Result<()>,
-) -> Result<()> {
+pub(crate) fn serve(parent: Parent, session: impl Fn(&mut Client) -> io::Result<()>) -> Result<()> {
+    at_the_top_of_a_page(|| rounds(parent, session)).unwrap_or(Ok(()))
+}
+
+#[inline(never)]
+fn rounds(mut parent: Parent, session: impl Fn(&mut Client) -> io::Result<()>) -> Result<()> {
     let _kept = lines::collect(); // written before each wait
     loop {
         let round = round(&mut parent);
@@ -46,6 +49,9 @@ pub(crate) fn round(parent: &mut Parent) -> Round {
 }
 
 /// fork: the child talks to the client, the parent closes the connected socket.
+///
+/// Never inlined: see [`Parent::wait`].
+#[inline(never)]
 fn serve_client(
     parent: &mut Parent,
     accepted: Accepted,

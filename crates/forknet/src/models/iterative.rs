@@ -20,6 +20,7 @@ use crate::server::{Client, one_client};
 /// Slide "El servidor atiende la peticion personalmente" (the server attends to the request in
 /// person): accept, serve, close, and round again. Who comes meanwhile waits in
 /// the backlog.
+#[inline(never)]
 pub(crate) fn serve(
     mut parent: Parent,
     session: impl Fn(&mut Client) -> io::Result<()>,

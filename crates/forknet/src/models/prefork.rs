@@ -47,6 +47,7 @@ struct Pool {
 }
 
 /// Stevens' preforked server: the children call accept, the parent replaces those that end.
+#[inline(never)]
 pub(crate) fn serve(
     mut parent: Parent,
     session: impl Fn(&mut Client) -> io::Result<()>,

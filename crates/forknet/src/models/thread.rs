@@ -24,6 +24,7 @@ use crate::server::{Client, one_client};
 use crate::threads::Threads;
 
 /// accept, create a thread, and round again. The signals stay blocked in all threads but this one.
+#[inline(never)]
 pub(crate) fn serve(
     mut parent: Parent,
     session: impl Fn(&mut Client) -> io::Result<()> + Send + Sync,
