@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use crate::accept::Peer;
 use crate::error::{Result, strerror};
 use crate::fork::EXIT_OK;
+use crate::ledger;
 use crate::limits::{Limits, Refusal};
 use crate::options::ServerOptions;
 use crate::reaper::{self, Ended, Reaper};
@@ -58,6 +59,7 @@ impl Children {
     pub(crate) fn new(options: &ServerOptions, reaper: Reaper) -> Result<Children> {
         let clients = options.max_clients;
         shared::reserve(Scoreboard::room(clients) + Limits::room(clients) + shared::SPARE)?;
+        ledger::share()?; // before a handler notes anything there
         Ok(Children {
             count: 0,
             held: HashMap::new(),

@@ -21,7 +21,6 @@ use crate::caretaker::Caretaker;
 use crate::children::Children;
 use crate::daemonize::Starter;
 use crate::error::{Error, Result, strerror};
-use crate::ledger;
 use crate::limits::{Over, Refusal};
 use crate::lines;
 use crate::listen::Listener;
@@ -116,8 +115,7 @@ impl Parent {
             let why = format!("more than {MOST_LISTENERS} addresses to listen at");
             return Err(Error::Refused(why));
         }
-        let children = Children::new(&server.options, server.reaper)?;
-        ledger::share()?; // before a handler or a line
+        let children = Children::new(&server.options, server.reaper)?; // and what is shared with them
         server.signals.handle(server.reaper)?;
         server.signals.put_handlers_aside()?;
         let shutdown = server.end_idle_on_shutdown.then(EventFd::new).transpose();
