@@ -12,7 +12,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::channel::{Channel, Trace, Way};
 use crate::commandline::STANDARD;
-use crate::content::{Assembly, Blocks};
+use crate::content::{Assembly, Blocks, Room};
 use crate::conversation::Conversation;
 use crate::failure::Failure;
 use crate::negotiation::{Caps, TransferOptions, Wishes, grant, size_in};
@@ -20,6 +20,7 @@ use crate::output::Output;
 use crate::packet::{Direction, Mode, Packet, Request};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
+use crate::source::Source;
 use crate::timer::Limits;
 
 /// How long the client stays after its last ACK, in case that was lost (RFC 1350 §6): only where
@@ -75,7 +76,7 @@ impl Order {
             Direction::Read => {
                 let output = Output::create(&self.local)
                     .map_err(forknet::Error::io(format!("get \"{remote}\" to {}", self.local)))?;
-                let file = Assembly::new(output, self.mode, None);
+                let file = Assembly::new(output, self.mode, Room::up_to(None));
                 let announced = Rc::default();
                 let trace = self.heed_size(trace, &announced);
                 let keep = move |output: Output| output.keep(&announced);
@@ -175,9 +176,10 @@ fn open(local: &str, mode: Mode) -> io::Result<Input> {
     if meta.is_dir() {
         return Err(Errno::EISDIR.into());
     }
-    let file: Box<dyn Read> = Box::new(file);
-    Ok(match meta.is_file() {
-        true => (Blocks::ahead(file, mode), size_in(mode, meta.len())),
-        false => (Blocks::new(file, mode), None),
-    })
+    if !meta.is_file() {
+        return Ok((Blocks::new(Box::new(file), mode), None));
+    }
+    let file = Source::new(file)?;
+    let size = file.size().and_then(|size| size_in(mode, size));
+    Ok((Blocks::ahead(Box::new(file), mode), size))
 }

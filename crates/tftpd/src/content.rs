@@ -105,24 +105,56 @@ pub struct Assembly<W: Write> {
     /// The decoder of a netascii transfer.
     decoder: Option<Decoder>,
     text: Vec<u8>,
-    room: u64,
+    room: Room,
+}
+
+/// How long a file may become, and what is wrong with a longer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Octets.
+    pub octets: u64,
+    /// EFBIG or EDQUOT.
+    pub errno: Errno,
+}
+
+impl Room {
+    /// For a file that may not be longer than `max_size`.
+    #[must_use]
+    pub fn up_to(max_size: Option<u64>) -> Room {
+        Room { octets: max_size.unwrap_or(u64::MAX), errno: Errno::EFBIG }
+    }
+
+    /// The same where a quota leaves less.
+    #[must_use]
+    pub fn within_quota(self, left: u64) -> Room {
+        if left < self.octets { Room { octets: left, errno: Errno::EDQUOT } } else { self }
+    }
+
+    /// Takes so much of it.
+    ///
+    /// # Errors
+    /// There is not so much.
+    pub fn take(&mut self, octets: u64) -> nix::Result<()> {
+        self.octets = self.octets.checked_sub(octets).ok_or(self.errno)?;
+        Ok(())
+    }
 }
 
 impl<W: Write> Assembly<W> {
-    /// Writes to `file`, at most `max_size` octets.
-    pub fn new(file: W, mode: Mode, max_size: Option<u64>) -> Assembly<W> {
+    /// Writes to `file`, as far as there is room.
+    pub fn new(file: W, mode: Mode, room: Room) -> Assembly<W> {
         Assembly {
             file: BufWriter::with_capacity(BUFFER, file),
             decoder: (mode == Mode::Netascii).then(Decoder::new),
             text: Vec::new(),
-            room: max_size.unwrap_or(u64::MAX),
+            room,
         }
     }
 
     /// Writes one block.
     ///
     /// # Errors
-    /// EFBIG when the file grows over `max_size`; otherwise those of writing.
+    /// The file has no more room; otherwise those of writing.
     pub fn add(&mut self, block: &[u8]) -> io::Result<()> {
         let Some(decoder) = &mut self.decoder else {
             return put(&mut self.file, &mut self.room, block);
@@ -146,10 +178,8 @@ impl<W: Write> Assembly<W> {
     }
 }
 
-fn put(file: &mut impl Write, room: &mut u64, octets: &[u8]) -> io::Result<()> {
-    *room = room
-        .checked_sub(octets.len() as u64)
-        .ok_or_else(|| io::Error::from_raw_os_error(Errno::EFBIG as i32))?;
+fn put(file: &mut impl Write, room: &mut Room, octets: &[u8]) -> io::Result<()> {
+    room.take(octets.len() as u64)?;
     file.write_all(octets)
 }
 
@@ -178,7 +208,7 @@ mod tests {
     }
 
     fn join(blocks: &[Vec<u8>], mode: Mode, max_size: Option<u64>) -> io::Result<Vec<u8>> {
-        let mut file = Assembly::new(Vec::new(), mode, max_size);
+        let mut file = Assembly::new(Vec::new(), mode, Room::up_to(max_size));
         for block in blocks {
             file.add(block)?;
         }

@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{Mode, fchmod};
+use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 /// How the names of temporary files begin. tftpd neither serves nor writes such names.
@@ -69,6 +70,20 @@ impl Draft {
         let create = |name: &[u8]| uninterrupted(|| openat(&folder, name, flags, PERMISSIONS));
         let (name, fd) = with_new_name(create)?;
         Ok(Draft { folder, file: fd.into(), hidden: Some(name) })
+    }
+
+    /// The folder where it will appear.
+    #[must_use]
+    pub fn folder(&self) -> &OwnedFd {
+        &self.folder
+    }
+
+    /// Octets written so far.
+    ///
+    /// # Errors
+    /// What fstat(2) says.
+    pub fn octets(&self) -> io::Result<u64> {
+        self.file.metadata().map(|meta| meta.len())
     }
 
     /// Gives the file the permission bits of the one that it will replace.
@@ -140,6 +155,17 @@ impl Draft {
         let from = proc_path(&self.file);
         linkat(&self.folder, &from[..], &self.folder, name, AtFlags::AT_SYMLINK_FOLLOW)
     }
+}
+
+/// Octets that the disk has for the files of a folder.
+///
+/// # Errors
+/// What fstatvfs(3) says.
+pub fn space(folder: impl AsFd) -> nix::Result<u64> {
+    let disk = fstatvfs(folder)?;
+    let is_root = nix::unistd::geteuid().is_root(); // some blocks are root's alone
+    let blocks = if is_root { disk.blocks_free() } else { disk.blocks_available() };
+    Ok(blocks.saturating_mul(disk.fragment_size()))
 }
 
 /// Makes a system call again as long as a signal interrupts it, as std does by itself: open(2) may

@@ -13,7 +13,8 @@
 //! | [`transfer`] | a half and a clock: one transfer |
 //! | [`channel`] | the socket and the peer at its other end |
 //! | [`conversation`] | a transfer over a channel |
-//! | [`root`], [`draft`] | names below the root; files that appear whole |
+//! | [`root`], [`source`], [`draft`] | names below the root; files that are served whole; files that appear whole |
+//! | [`quota`] | how much may be written |
 //! | [`map`] | `--map`: rules for names |
 //! | [`confine`] | Landlock |
 //! | [`service`] | a request is granted or refused |
@@ -50,12 +51,14 @@ pub mod options;
 pub mod output;
 pub mod packet;
 pub mod progress;
+pub mod quota;
 pub mod receiver;
 pub mod root;
 pub mod sender;
 mod served;
 pub mod server;
 pub mod service;
+pub mod source;
 pub mod timer;
 pub mod transfer;
 pub mod url;

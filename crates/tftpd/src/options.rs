@@ -9,6 +9,7 @@ use forknet::{Error, Ports, Result, number};
 
 use crate::map::Map;
 use crate::negotiation::{Caps, MAX_BLKSIZE, MIN_BLKSIZE};
+use crate::quota::Quota;
 use crate::root::Root;
 
 /// The root unless `--root` names another: the folder that Debian's TFTP servers use.
@@ -31,6 +32,8 @@ pub struct Config {
     pub read_only: bool,
     /// The longest file that may be written, in octets.
     pub max_size: Option<u64>,
+    /// What all files may have together.
+    pub quota: Option<Rc<Quota>>,
     /// How often one packet is sent again.
     pub retries: u32,
     /// The largest blocks and windows.
@@ -50,6 +53,7 @@ pub fn declare(options: &mut Options) {
     options.optflag("", "overwrite", "clients may replace files that exist");
     options.optflag("", "read-only", "refuse all writing, whatever else is said");
     options.optopt("", "max-size", "the longest file that may be written", "BYTES");
+    options.optopt("", "quota", "what all files below the root may have together", "BYTES");
     let blksize = format!("blocks of at most N octets (default {MAX_BLKSIZE})");
     options.optopt("", "max-blksize", &blksize, "N");
     let windowsize = Caps::default().windowsize;
@@ -80,7 +84,8 @@ impl Config {
     /// A value is no number; the root does not exist or is no folder; a rule of `--map` is none.
     pub fn new(matches: &Matches, jail: Option<&Path>) -> Result<Config> {
         let root = matches.opt_str("root").unwrap_or_else(|| ROOT.to_owned());
-        Ok(Config {
+        let quota = number(matches, "quota", 0..=u64::MAX)?;
+        let mut config = Config {
             create: matches.opt_present("create"),
             overwrite: matches.opt_present("overwrite"),
             read_only: matches.opt_present("read-only"),
@@ -90,8 +95,14 @@ impl Config {
             ports: ports(matches)?,
             single_port: matches.opt_present("single-port"),
             map: map(matches, jail)?,
+            quota: None,
             root: Root::open(Path::new(&root), jail)?,
-        })
+        };
+        if let Some(limit) = quota {
+            config.quota =
+                Some(Rc::new(Quota::of(&config.root, limit).map_err(Error::io("quota"))?));
+        }
+        Ok(config)
     }
 }
 
@@ -153,6 +164,7 @@ mod tests {
             ["--retries", "x"],
             ["--retries", "1001"],
             ["--max-size", "-1"],
+            ["--quota", "all"],
             ["--max-blksize", "7"],
             ["--max-blksize", "65465"],
             ["--max-windowsize", "0"],

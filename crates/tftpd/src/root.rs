@@ -17,6 +17,7 @@ use nix::sys::stat::{Mode, SFlag, fstatat};
 use crate::draft;
 use crate::failure::Failure;
 use crate::packet::Code;
+use crate::source::Source;
 
 /// How often the kernel is asked again after EAGAIN: a folder was renamed while it resolved `..`.
 const MAX_RACES: usize = 16;
@@ -84,7 +85,7 @@ impl Root {
     ///
     /// # Errors
     /// [`Failure::Denied`] with the code that RFC 1350 has for the reason.
-    pub fn read(&self, name: &[u8]) -> Result<File, Failure> {
+    pub fn read(&self, name: &[u8]) -> Result<Source, Failure> {
         let name = below(name)?;
         // O_NONBLOCK: opening a FIFO must not wait for a writer.
         let file =
@@ -96,7 +97,7 @@ impl Root {
         if nix::unistd::geteuid().is_root() && meta.mode() & WORLD_READABLE == 0 {
             return Err(Errno::EACCES.into());
         }
-        Ok(file)
+        Source::new(file).map_err(|error| Failure::io(&error))
     }
 
     /// True where there is a regular file of this name.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -10,14 +9,16 @@ use std::time::Instant;
 use log::Level;
 use nix::errno::Errno;
 
-use crate::content::{Assembly, Blocks};
-use crate::draft::{Draft, Existing};
+use crate::content::{Assembly, Blocks, Room};
+use crate::draft::{self, Draft, Existing};
 use crate::failure::Failure;
 use crate::negotiation::{Caps, Granted, TransferOptions, grant, size_in};
 use crate::options::Config;
 use crate::packet::{Code, Direction, Malformed, Mode, Packet, Request};
 use crate::receiver::Receiver;
+use crate::root::Place;
 use crate::sender::Sender;
+use crate::source::Source;
 use crate::transfer::{Half, Stage};
 
 /// Makes an upload durable and visible.
@@ -94,10 +95,9 @@ pub fn sender(
     config: &Config,
     asked: &Asked<'_>,
     caps: Caps,
-) -> Result<(Sender<File>, Vec<u8>), Failure> {
+) -> Result<(Sender<Source>, Vec<u8>), Failure> {
     let file = config.root.read(&asked.file)?;
-    let size = file.metadata().map_err(|error| Failure::io(&error))?.len();
-    let size = size_in(asked.mode, size);
+    let size = file.size().and_then(|size| size_in(asked.mode, size));
     let granted = grant(asked.request.options, Direction::Read, caps, size);
     let file = Blocks::ahead(file, asked.mode);
     Ok((Sender::answering(file, granted.options, granted.oack())?, granted.list))
@@ -116,9 +116,11 @@ pub fn receiver(
     kept: impl FnOnce() + 'static,
 ) -> Result<(Receiver<Draft, Keep>, Vec<u8>), Failure> {
     let granted = grant_upload(caps, &asked.request, room);
-    let (draft, name, existing) = begin(config, asked, &granted.options)?;
-    let file = Assembly::new(draft, asked.mode, config.max_size);
+    let Begun { draft, name, existing, room } = begin(config, asked, &granted.options)?;
+    let file = Assembly::new(draft, asked.mode, room);
+    let quota = config.quota.clone();
     let keep = Box::new(move |draft: Draft| {
+        let _turn = quota.map(|quota| quota.turn(&draft, &name)).transpose()?;
         draft.publish(&name, existing)?;
         kept();
         Ok(())
@@ -142,31 +144,41 @@ fn grant_upload(
     grant(request.options, Direction::Write, caps, None)
 }
 
+/// An upload that may begin.
+struct Begun {
+    draft: Draft,
+    name: Vec<u8>,
+    existing: Existing,
+    room: Room,
+}
+
 /// Asks the options and the file system whether the file may be written.
-fn begin(
-    config: &Config,
-    asked: &Asked<'_>,
-    options: &TransferOptions,
-) -> Result<(Draft, Vec<u8>, Existing), Failure> {
+fn begin(config: &Config, asked: &Asked<'_>, options: &TransferOptions) -> Result<Begun, Failure> {
     let Config { create, overwrite, read_only, max_size, .. } = *config;
     if read_only {
         return Err(Failure::denied(Code::Access, "Server is read-only"));
     }
-    let place = config.root.place(&asked.file, overwrite)?;
-    if place.existing.is_none() && !create {
+    let Place { folder, name, existing } = config.root.place(&asked.file, overwrite)?;
+    if existing.is_none() && !create {
         return Err(Failure::denied(Code::Access, "New files are not allowed"));
     }
-    // In netascii a file may have fewer octets than travel.
-    let size = options.tsize.filter(|_| asked.mode == Mode::Octet);
-    if size > max_size.or(size) {
-        return Err(Errno::EFBIG.into());
+    let mut room = Room::up_to(max_size);
+    if let Some(quota) = &config.quota {
+        room = room.within_quota(quota.room(&folder, &name)?);
     }
-    let draft = Draft::begin(place.folder)?;
-    if let Some(bits) = place.existing {
+    // In netascii a file may have fewer octets than travel.
+    if let Some(size) = options.tsize.filter(|_| asked.mode == Mode::Octet) {
+        Room::take(&mut room.clone(), size)?;
+        if size > draft::space(&folder)? {
+            return Err(Errno::ENOSPC.into());
+        }
+    }
+    let draft = Draft::begin(folder)?;
+    if let Some(bits) = existing {
         draft.set_permissions(bits)?;
     }
     let existing = if overwrite { Existing::Replace } else { Existing::Keep };
-    Ok((draft, place.name, existing))
+    Ok(Begun { draft, name, existing, room })
 }
 
 /// The one line of a transfer.

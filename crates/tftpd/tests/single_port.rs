@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 #![allow(clippy::duplicate_mod)] // each file of tests has the scripted peer as its own part
 
+#[path = "files.rs"]
+mod files;
 #[path = "flow.rs"]
 mod flow;
 #[path = "map.rs"]
