@@ -151,6 +151,19 @@ def lines_fit(expected, seen, numbers):
     return next((known for used, known in states if used == len(seen)), None)
 
 
+def lines_fit_in_any_order(expected, seen, numbers):
+    """The same where each line has its partner, wherever that stands; `…` is a line like others."""
+    expected, seen = without_notices(expected), without_notices(seen)
+    if not expected:
+        return None if seen else numbers
+    for index, line in enumerate(seen):
+        known = line_fits(expected[0], line, numbers)
+        rest = None if known is None else seen[:index] + seen[index + 1:]
+        if rest is not None and (found := lines_fit_in_any_order(expected[1:], rest, known)) is not None:
+            return found
+    return None
+
+
 def learn(expected, seen, numbers):
     """What single lines tell of the numbers, where the whole does not fit."""
     at = 0

@@ -27,6 +27,7 @@ class Step:
     line: int
     expected: list = field(default_factory=list)
     deadline: float = DEADLINE
+    any_order: bool = False  # the lines of the output may come in any order
     prompt: str = ""  # of the program that it is typed to; the step before must have shown it
     after: str = ""  # kind of the terminal's next step, "" if there is none
     ends: bool = False  # the next thing is a command in the same terminal: this one must have ended
@@ -87,16 +88,18 @@ def read(path):
 def parse(path, text):
     """Makes a lab of its text."""
     lab = Lab(path)
-    deadline = DEADLINE
+    deadline, any_order = DEADLINE, False
     lines = text.splitlines()
     at = 0
     while at < len(lines):
         line = lines[at]
         fence = FENCE.match(line)
         if fence:
-            block, at = _block(lab, fence.group(1) or "", lines, at, deadline)
+            block, at = _block(lab, fence.group(1) or "", lines, at)
+            for step in block.steps:
+                step.deadline, step.any_order = deadline, any_order
             lab.items.append(block)
-            deadline = DEADLINE
+            deadline, any_order = DEADLINE, False
         elif line.startswith("```"):
             at = _closing(path, lines, at) + 1
         elif line.startswith("<!-- "):
@@ -109,6 +112,8 @@ def parse(path, text):
             word, value = _comment(path, "\n".join(lines[start:at]), start + 1)
             if word == "deadline":
                 deadline = _number(path, value, start + 1)
+            elif word == "order":
+                any_order = value == "any"
             elif word == "check":
                 lab.items.append(Check(value, start + 1, deadline))
                 deadline = DEADLINE
@@ -168,7 +173,7 @@ def _typed(lab, line):
     return None
 
 
-def _block(lab, terminal, lines, start, deadline):
+def _block(lab, terminal, lines, start):
     end = _closing(lab.path, lines, start)
     block = Block(terminal, start + 1, end + 1)
     for at in range(start + 1, end):
@@ -183,8 +188,6 @@ def _block(lab, terminal, lines, start, deadline):
             if re.match(r"\\[$>^\\]", line):
                 line = line[1:]
             _before(block, at).expected.append(line)
-    for step in block.steps:
-        step.deadline = deadline
     return block, end + 1
 
 

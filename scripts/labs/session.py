@@ -4,7 +4,7 @@ import re
 import time
 from dataclasses import dataclass, field
 
-from compare import ELLIPSIS, Numbers, difference, learn, lines_fit, plain, without_notices
+from compare import ELLIPSIS, Numbers, difference, learn, lines_fit, lines_fit_in_any_order, plain, without_notices
 from lab import Block, Check
 from terminal import Terminal
 
@@ -169,7 +169,7 @@ class Session:
         seen, partial = self._seen(terminal, step)
         if partial and (not expected or plain(expected[-1]) != plain(seen[-1])):
             return False
-        known = lines_fit(expected, seen, self.numbers)
+        known = (lines_fit_in_any_order if step.any_order else lines_fit)(expected, seen, self.numbers)
         if known is None:
             return False
         self.numbers = known

@@ -2,7 +2,7 @@
 
 import unittest
 
-from compare import Numbers, lines_fit
+from compare import Numbers, lines_fit, lines_fit_in_any_order
 
 
 def fits(expected, seen, fixed=(), known=None):
@@ -85,6 +85,23 @@ class Compare(unittest.TestCase):
         self.same("[1]+  Terminated   sleep 100\na", "a")
         self.differ("[1]+  Stopped   cat", "")
         self.same("[1] 4711", "[1] 2042")
+
+
+class AnyOrder(unittest.TestCase):
+    """Lines that come in any order."""
+
+    def found(self, expected, seen):
+        return lines_fit_in_any_order(expected.splitlines(), seen.splitlines(), Numbers())
+
+    def test_each_line_has_its_partner(self):
+        self.assertIsNotNone(self.found("a\nb\nc", "c\na\nb"))
+        self.assertIsNone(self.found("a\nb", "a\na"))
+        self.assertIsNone(self.found("a\nb", "a"))
+        self.assertIsNone(self.found("a", "a\nb"))
+
+    def test_numbers_hold_over_all_lines(self):
+        self.assertIsNotNone(self.found("1000 starts\n1000 … ends\n2000 starts", "7002 starts\n7001 starts\n7001 ends"))
+        self.assertIsNone(self.found("1000 starts\n1000 ends", "7001 ends\n7002 starts"))
 
 
 class Commands(unittest.TestCase):
