@@ -145,4 +145,7 @@ fn a_wrong_command_line_is_refused_with_the_usage() {
         let output = run(command, b"");
         assert!(matches!(output.status.code(), Some(1 | 2)), "{args:?}: {output:?}");
     }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_boundaries"));
+    command.arg("stream");
+    assert_eq!(run(command, b"").status.code(), Some(2));
 }

@@ -13,13 +13,17 @@ use std::process::ExitCode;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{read, write};
-use unp::{Result, err_sys, say};
+use unp::{Result, err_sys, say, words};
 
 fn main() -> ExitCode {
     unp::main(boundaries)
 }
 
 fn boundaries() -> Result {
+    let line = words([], "usage: boundaries")?;
+    if !line.words.is_empty() {
+        return Err(line.wrong());
+    }
     for (name, kind) in [("stream", SockType::Stream), ("datagram", SockType::Datagram)] {
         say(format_args!("{name}: write \"ONE\", write \"TWO\""))?;
         let (writer, reader) = two_writes(kind)?;

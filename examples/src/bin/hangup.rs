@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 fn hangup() -> Result {
     let command = std::env::args_os().skip(1).map(|word| CString::new(word.into_vec()));
     let command: Vec<CString> = command.collect::<std::result::Result<_, _>>().unwrap_or_default();
-    if command.is_empty() {
+    if command.first().is_none_or(|name| name.to_bytes().starts_with(b"-")) {
         return Err(unp::words([], USAGE)?.wrong());
     }
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
