@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test check man fmt interop interop-pxe bench-fork bench-tftp install install-strip uninstall check-install clean
+.PHONY: help build demo test check man fmt interop interop-tftp interop-pxe bench-fork bench-tftp install install-strip uninstall check-install clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -20,6 +20,7 @@ help:
 	@echo 'make man      mandoc -T lint over the manual pages'
 	@echo 'make interop  the daemons against real third-party programs'
 	@echo '              (scripts/interop/setup installs them, and mandoc, on Debian)'
+	@echo 'make interop-tftp  how tftpd, tftpd-hpa, atftpd and dnsmasq behave, as a table'
 	@echo 'make interop-pxe  real machines boot from tftpd, in qemu (as root)'
 	@echo 'make labs     the course of docs/labs: every step and every task; make lab-03: one of them'
 	@echo 'make bench-fork  our server designs beside C programs and superservers, into docs/bench'
@@ -55,6 +56,9 @@ man:
 
 interop: build
 	BIN=$(BIN) scripts/interop/run
+
+interop-tftp: build
+	BIN=$(BIN) scripts/interop/tftp_table/run
 
 interop-pxe: build
 	BIN=$(BIN) scripts/interop/pxe/run

@@ -255,7 +255,7 @@ def windows(server, _root):
     with Client(server) as client:
         window(client)
         seen = numbers(client, 4)
-        packet = client.maybe(0.2)
+        packet = client.maybe(0.1)
         want(seen == [1, 2, 3, 4] and packet is None, f"{seen}, {packet}")
         client.ack(4)
         want(numbers(client, 4) == [5, 6, 7, 8], "no second window")

@@ -114,7 +114,7 @@ def window(server, root):
         for number in (5, 7, 8):
             client.data(number, b"x" * 512)
         expect(client.packet(), ACK, 5)
-        want(client.maybe(0.2) is None, "a second ACK")
+        want(client.maybe(0.1) is None, "a second ACK")
 
 
 def size(path):
