@@ -3,7 +3,7 @@
  *   get PORT NAME FILE BLKSIZE WINDOW SECONDS
  *
  * Reads with UDP_GRO, so that it keeps up with whatever a server sends. Stops after SECONDS if the
- * file is not through by then. Compares what came with FILE, after the clock has stopped.
+ * file is not through by then, but not before the first block. Compares what came with FILE, after the clock has stopped.
  * Prints: octets, seconds, the block size and the window that were granted, acknowledgements that
  * were repeated. */
 #include <fcntl.h>
@@ -141,7 +141,7 @@ int main(int argc, char **argv)
     double start = now(), end = start + seconds;
     if (sendto(t.s, asked, n, 0, (struct sockaddr *)&t.peer, sizeof t.peer) < 0)
         die("send");
-    while (!t.done && now() < end) {
+    while (!t.done && (now() < end || t.last == 0)) {
         struct pollfd p = {t.s, POLLIN, 0};
         int ready = poll(&p, 1, 300);
         if (ready > 0) {
