@@ -3,6 +3,10 @@
 # checked. A script that sources this ends with 0 only if all it promised was seen; with 1 if
 # something was not; with 77 if this machine does not let it try.
 set -u
+if [ $# -gt 0 ]; then
+  printf 'usage: scripts/%s (no arguments; BIN=FOLDER: where the programs are, else target/debug)\n' "${0##*/}" >&2
+  exit 2
+fi
 BIN=${BIN:-target/debug}
 if [ -t 1 ]; then bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' off=$'\e[0m'; else bold='' green='' red='' off=''; fi
 
