@@ -12,6 +12,10 @@ use testkit::{WATCHDOG, wait_until};
 /// Long enough for a datagram that should not come to have come.
 const MOMENT: Duration = Duration::from_millis(100);
 
+/// An RRQ and a WRQ, as far as the relay looks at them.
+const REQUEST: &[u8] = b"\0\x01request";
+const ANOTHER: &[u8] = b"\0\x02another";
+
 fn socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(WATCHDOG)).unwrap();
@@ -43,17 +47,18 @@ fn under_way(
         script(passing)
     });
     let (client, port) = (socket(), socket());
-    client.send_to(b"request", relay.addr()).unwrap();
-    port.send_to(b"answer", hears(&service, "request")).unwrap();
+    client.send_to(REQUEST, relay.addr()).unwrap();
+    port.send_to(b"answer", hears(&service, REQUEST)).unwrap();
     let front = hears(&client, "answer");
     (client, front, port, relay)
 }
 
 #[track_caller]
-fn hears(socket: &UdpSocket, expected: &str) -> SocketAddr {
+fn hears(socket: &UdpSocket, expected: impl AsRef<[u8]>) -> SocketAddr {
     let mut buffer = [0; 2048];
     let (length, from) = socket.recv_from(&mut buffer).expect("a datagram");
-    assert_eq!(buffer[..length].escape_ascii().to_string(), expected);
+    let shown = |octets: &[u8]| octets.escape_ascii().to_string();
+    assert_eq!(shown(&buffer[..length]), shown(expected.as_ref()));
     from
 }
 
@@ -69,16 +74,16 @@ fn hears_nothing(socket: &UdpSocket) {
 fn the_servers_new_port_has_a_front_of_its_own_and_both_ways_pass() {
     let (service, relay) = calm();
     let (client, port) = (socket(), socket());
-    client.send_to(b"request", relay.addr()).unwrap();
-    let back = hears(&service, "request");
+    client.send_to(REQUEST, relay.addr()).unwrap();
+    let back = hears(&service, REQUEST);
     assert_ne!(back, client.local_addr().unwrap());
     port.send_to(b"answer", back).unwrap();
     let front = hears(&client, "answer");
     assert_ne!(front, relay.addr());
     client.send_to(b"thanks", front).unwrap();
     assert_eq!(hears(&port, "thanks"), back);
-    client.send_to(b"request", relay.addr()).unwrap();
-    assert_eq!(hears(&service, "request"), back);
+    client.send_to(REQUEST, relay.addr()).unwrap();
+    assert_eq!(hears(&service, REQUEST), back);
     assert_eq!(relay.counts().came, 4);
 }
 
@@ -86,20 +91,22 @@ fn the_servers_new_port_has_a_front_of_its_own_and_both_ways_pass() {
 fn an_answer_from_the_services_own_port_comes_from_the_relays() {
     let (service, relay) = calm();
     let client = socket();
-    client.send_to(b"request", relay.addr()).unwrap();
-    let back = hears(&service, "request");
+    client.send_to(REQUEST, relay.addr()).unwrap();
+    let back = hears(&service, REQUEST);
     service.send_to(b"answer", back).unwrap();
     assert_eq!(hears(&client, "answer"), relay.addr());
+    client.send_to(b"thanks", relay.addr()).unwrap();
+    assert_eq!(hears(&service, "thanks"), back, "still the same transfer");
 }
 
 #[test]
 fn clients_are_told_apart_and_a_stranger_finds_no_way_in() {
     let (service, relay) = calm();
     let (one, two, port) = (socket(), socket(), socket());
-    one.send_to(b"one", relay.addr()).unwrap();
-    let back_of_one = hears(&service, "one");
-    two.send_to(b"two", relay.addr()).unwrap();
-    let back_of_two = hears(&service, "two");
+    one.send_to(REQUEST, relay.addr()).unwrap();
+    let back_of_one = hears(&service, REQUEST);
+    two.send_to(REQUEST, relay.addr()).unwrap();
+    let back_of_two = hears(&service, REQUEST);
     assert_ne!(back_of_one, back_of_two);
     port.send_to(b"to two", back_of_two).unwrap();
     let front_of_two = hears(&two, "to two");
@@ -114,10 +121,10 @@ fn clients_are_told_apart_and_a_stranger_finds_no_way_in() {
 fn another_request_from_the_same_port_closes_the_ways_of_the_one_before() {
     let (service, relay) = calm();
     let (client, port) = (socket(), socket());
-    client.send_to(b"first", relay.addr()).unwrap();
-    let first = hears(&service, "first");
-    client.send_to(b"second", relay.addr()).unwrap();
-    let second = hears(&service, "second");
+    client.send_to(REQUEST, relay.addr()).unwrap();
+    let first = hears(&service, REQUEST);
+    client.send_to(ANOTHER, relay.addr()).unwrap();
+    let second = hears(&service, ANOTHER);
     assert_ne!(first, second);
     port.send_to(b"answer to the first", first).unwrap();
     port.send_to(b"answer to the second", second).unwrap();
@@ -158,7 +165,7 @@ fn what_is_late_by_the_same_time_keeps_its_order() {
         client.send_to(format!("{n}").as_bytes(), front).unwrap();
     }
     for n in 0..100 {
-        hears(&port, &format!("{n}"));
+        hears(&port, format!("{n}"));
     }
 }
 
@@ -172,14 +179,14 @@ fn a_transfer_is_known_by_its_request_and_its_datagrams_are_counted_each_way() {
     });
     for _ in 0..2 {
         let (client, port) = (socket(), socket());
-        client.send_to(b"request", relay.addr()).unwrap();
-        client.send_to(b"request", relay.addr()).unwrap();
-        let back = hears(&service, "request");
-        hears(&service, "request");
+        client.send_to(REQUEST, relay.addr()).unwrap();
+        client.send_to(REQUEST, relay.addr()).unwrap();
+        let back = hears(&service, REQUEST);
+        hears(&service, REQUEST);
         port.send_to(b"answer", back).unwrap();
         hears(&client, "answer");
-        client.send_to(b"another", relay.addr()).unwrap();
-        hears(&service, "another");
+        client.send_to(ANOTHER, relay.addr()).unwrap();
+        hears(&service, ANOTHER);
     }
     let seen = seen.lock().unwrap().clone();
     assert_eq!(seen[..4], seen[4..], "the same whoever the client is");
@@ -199,7 +206,7 @@ fn weather_loses_and_doubles_about_what_it_says_both_ways() {
     let (client, port) = (socket(), socket());
     let mut back = None;
     while back.is_none() {
-        client.send_to(b"request", relay.addr()).unwrap();
+        client.send_to(REQUEST, relay.addr()).unwrap();
         service.set_read_timeout(Some(MOMENT)).unwrap();
         back = service.recv_from(&mut [0; 64]).ok().map(|(_, from)| from);
     }
@@ -221,8 +228,8 @@ fn weather_loses_and_doubles_about_what_it_says_both_ways() {
 fn a_datagram_to_a_closed_port_is_lost_and_the_next_one_passes() {
     let (service, relay) = calm();
     let (client, port) = (socket(), socket());
-    client.send_to(b"request", relay.addr()).unwrap();
-    let back = hears(&service, "request");
+    client.send_to(REQUEST, relay.addr()).unwrap();
+    let back = hears(&service, REQUEST);
     port.send_to(b"answer", back).unwrap();
     let front = hears(&client, "answer");
     let mine = client.local_addr().unwrap();

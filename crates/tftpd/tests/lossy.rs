@@ -4,18 +4,14 @@
 mod udp;
 
 use std::fs;
-use std::net::SocketAddr;
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use testkit::relay::{Fate, Passing, Relay, Way, Weather};
-use tftpd::client::Order;
 use tftpd::negotiation::Wishes;
-use tftpd::packet::{Direction, Mode};
-use tftpd::timer::Limits;
+use udp::storm::{PLENTY, Storm};
 use udp::{Served, ack, noise};
 
 const CALM: Weather = Weather::CALM;
@@ -136,82 +132,40 @@ fn no_data_is_doubled_by_a_doubled_ack() {
 
 // Thousands of transfers.
 
-/// How many transfers there are, how many of them at once, and how many kinds of weather.
-const TRANSFERS: usize = 3000;
-const AT_ONCE: usize = 500;
-const WEATHERS: u32 = 4;
-const RESTLESS: Weather = Weather { doubled: 3, late: 10, by: Duration::from_millis(50), ..CALM };
-/// Sizes of files: about the edges of blocks, several blocks at most.
-const SIZES: [usize; 8] = [0, 1, 511, 512, 513, 1024, 1500, 2048];
+/// One block at a time, as RFC 1350 has it: files about the edges of blocks.
+const LOCK_STEP: Storm = Storm {
+    transfers: 2400,
+    at_once: 600,
+    sizes: &[0, 1, 511, 512, 513, 1024, 1500, 2048],
+    wishes: |_| Wishes::default(),
+};
 
-/// One of the transfers: gets or puts a file of its own. Here tftpc is not run but called: a
-/// thousand processes at once would take most of the time.
-fn transfer(served: &Served, service: SocketAddr, number: usize) -> Result<(), String> {
-    let file = noise(SIZES[number % SIZES.len()], 1 + (number % SIZES.len()) as u64);
-    // Names of their own, because the weather hangs on the request.
-    let (source, fetched) = (format!("g{number}"), format!("l{number}"));
-    let uploaded = format!("p{number}");
-    fs::hard_link(served.path(&format!("f{}", number % SIZES.len())), served.path(&source))
-        .unwrap();
-    let direction = if number % 16 < 8 { Direction::Read } else { Direction::Write };
-    let (remote, local, result) = match direction {
-        Direction::Read => (&source, served.dir.path().join(&fetched), fetched.clone()),
-        Direction::Write => (&uploaded, served.path(&source), format!("root/{uploaded}")),
-    };
-    let idle = Duration::from_secs(12);
-    let order = Order {
-        direction,
-        remote: remote.clone().into_bytes(),
-        local: local.to_str().unwrap().to_owned(),
-        mode: Mode::Octet,
-        wishes: Wishes::default(),
-        limits: Limits { retries: 6, unproven_sends: 7, idle, whole: idle },
-    };
-    let outcome = order.run(service, Box::new(|_, _| ()), || ()).unwrap();
-    let there = fs::read(served.dir.path().join(result)).ok();
-    let Err(failure) = outcome.result else {
-        assert!(there == Some(file), "transfer {number} ended well and its file is another");
-        return Ok(());
-    };
-    // An upload whose last ACKs were all lost is there, and whole; a file of the client's is not.
-    let whole = there.is_none_or(|there| direction == Direction::Write && there == file);
-    assert!(whole, "transfer {number} left a half: {failure}");
-    Err(format!("{number}: {failure}"))
-}
+/// Blocks and windows of many sizes, and mostly a time-out that was agreed upon.
+const WINDOWS: Storm = Storm {
+    transfers: 1600,
+    at_once: 500,
+    sizes: &[0, 1, 1467, 1468, 1469, 5872, 9000, 20_000],
+    wishes: |number| Wishes {
+        blksize: Some([1468, 512, 1024, 4096, 700][number % 5]),
+        windowsize: Some([4, 3, 16, 2, 64, 8, 5][number % 7]),
+        utimeout: (number % 3 != 0).then_some(150_000),
+        tsize: (number % 2 == 0).then_some(0),
+        ..Wishes::default()
+    },
+};
 
 #[test]
 fn of_thousands_of_transfers_with_up_to_a_fifth_of_all_packets_lost_each_ends_whole_or_says_why() {
-    let served = Served::with(&["--create", "-c", "2000", "--max-per-ip", "2000"]);
-    for (number, size) in SIZES.into_iter().enumerate() {
-        served.write(&format!("f{number}"), noise(size, 1 + number as u64));
-    }
-    let weathers = (1..=WEATHERS).map(|n| Weather { lost: n * 20 / WEATHERS, ..RESTLESS });
-    let mut scripts: Vec<_> = weathers.map(|weather| weather.script(5)).collect();
-    let relay = Relay::start(served.daemon.addr(), move |passing| {
-        scripts[passing.transfer as usize % WEATHERS as usize](passing)
-    });
-    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Relaxed);
-                    if number >= TRANSFERS {
-                        return;
-                    }
-                    if let Err(said) = transfer(&served, relay.addr(), number) {
-                        failures.lock().unwrap().push(said);
-                    }
-                }
-            });
-        }
-    });
-    let (counts, failures) = (relay.counts(), failures.into_inner().unwrap());
-    eprintln!("{} of {TRANSFERS} failed; {counts:?}", failures.len());
-    let clear = |said: &String| said.contains("timed out") || said.contains("refused");
-    assert!(failures.iter().all(clear), "{failures:?}");
-    assert!(failures.len() * 20 < TRANSFERS, "{failures:?}");
-    assert!(counts.lost * 9 > counts.came && counts.late * 20 > counts.came, "{counts:?}");
-    let unfinished = served.names().iter().filter(|name| name.starts_with('.')).count();
-    assert_eq!(unfinished, 0, "a temporary is left");
+    LOCK_STEP.over(&Served::with(&PLENTY));
+}
+
+#[test]
+fn of_thousands_of_transfers_with_windows_each_ends_whole_or_says_why() {
+    WINDOWS.over(&Served::with(&PLENTY));
+}
+
+#[test]
+fn of_hundreds_of_transfers_over_one_port_each_ends_whole_or_says_why() {
+    let one_port = [&["--single-port"], &PLENTY[..]].concat();
+    Storm { transfers: 800, ..WINDOWS }.over(&Served::with(&one_port));
 }

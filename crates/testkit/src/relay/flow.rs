@@ -45,6 +45,11 @@ impl Flow {
     }
 }
 
+/// True for an RRQ and a WRQ (RFC 1350 figure 5-1).
+pub(super) fn is_request(datagram: &[u8]) -> bool {
+    matches!(datagram, [0, 1 | 2, ..])
+}
+
 /// The number of the transfer that a request begins: the same in each run.
 pub(super) fn number(request: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();

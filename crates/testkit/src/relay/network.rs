@@ -162,7 +162,12 @@ impl Network {
     fn pass(&mut self, end: End, from: SocketAddr, bytes: &[u8]) {
         match end {
             End::Service => {
-                if let Ok(back) = self.request(from, bytes) {
+                // A service with a single port gets everything here.
+                let back = match self.flows.get(&from).filter(|_| !flow::is_request(bytes)) {
+                    Some(flow) => Ok(flow.back),
+                    None => self.request(from, bytes),
+                };
+                if let Ok(back) = back {
                     self.travel(Way::ToServer, from, back, self.service, bytes);
                 }
             }

@@ -8,6 +8,7 @@
 )]
 
 pub mod client;
+pub mod storm;
 
 use std::fs;
 use std::io::ErrorKind;
