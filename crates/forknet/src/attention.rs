@@ -40,8 +40,8 @@ pub(crate) struct Watch {
     pub(crate) last_look: Instant,
 }
 
-/// How often a worker whose client never lets it wait looks after its parent.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often a worker looks after its parent whose client never lets it wait, or for no longer.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
 /// The iterative server's signals, which come in while its one session waits.
 #[derive(Debug)]
@@ -94,6 +94,11 @@ impl Attention {
                 watch.let_go();
             }
         }
+    }
+
+    /// True when the session may wait for its client alone, for [`LOOK`] at most.
+    pub(crate) fn can_do_without(&self) -> bool {
+        matches!(self, Attention::Parent(watch) if !watch.parent_is_gone)
     }
 
     /// True when the session has no time left to take its leave.

@@ -27,13 +27,13 @@ use crate::unix::UnixName;
 pub(crate) struct Queue {
     /// As listen(2) takes it.
     pub(crate) backlog: i32,
-    /// The idle limit of `--timeout`.
-    pub(crate) idle: Duration,
+    /// How long the first wait for a client may be, which the kernel bounds.
+    pub(crate) first_wait: Duration,
 }
 
 impl Queue {
     /// For datagrams.
-    pub(crate) const NONE: Queue = Queue { backlog: 0, idle: Duration::ZERO };
+    pub(crate) const NONE: Queue = Queue { backlog: 0, first_wait: Duration::ZERO };
 }
 
 /// A socket that clients come to, with the endpoint it really got (port 0 replaced).
@@ -191,8 +191,8 @@ pub(crate) fn bound(endpoint: &Endpoint, kind: SockType, queue: Queue) -> Result
     }
     if !matches!(endpoint, Endpoint::Unix(_)) {
         let prepared = setsockopt(&listener.fd, sockopt::TcpNoDelay, &true)
-            .and_then(|()| set_receive_limit(&listener.fd, queue.idle));
-        listener.receive_limit = prepared.map_or(Duration::ZERO, |()| queue.idle);
+            .and_then(|()| set_receive_limit(&listener.fd, queue.first_wait));
+        listener.receive_limit = prepared.map_or(Duration::ZERO, |()| queue.first_wait);
     }
     let backlog = Backlog::new(queue.backlog).unwrap_or(Backlog::MAXCONN);
     if let Err(errno) = listen(&listener.fd, backlog) {

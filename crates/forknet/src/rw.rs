@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 use nix::sys::time::TimeVal;
 
-use crate::attention::{Attention, shutting_down};
+use crate::attention::{Attention, LOOK, shutting_down};
 use crate::error::strerror;
 use crate::lines;
 use crate::patience::{Patience, Session, Turn};
@@ -229,7 +229,17 @@ impl Connection {
         if matches!(self.attention, Some(Attention::Signals(_))) {
             self.wait_for(PollFlags::POLLIN)?; // lets the signals in, however busy the client is
         }
-        Ok(recv(self.input.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)?)
+        let flags = if self.waits_briefly() { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+        Ok(recv(self.input.as_raw_fd(), buf, flags)?)
+    }
+
+    /// In a worker recv(2) waits by itself, no longer than the client may take and the worker may leave
+    /// its parent alone: most clients have spoken by then, and it was one system call in place of three.
+    fn waits_briefly(&mut self) -> bool {
+        !self.receive_limit.is_zero()
+            && self.receive_limit <= LOOK
+            && self.attention.as_ref().is_some_and(Attention::can_do_without)
+            && self.allowance() >= self.receive_limit
     }
 
     /// recv(2) that waits by itself: with nothing else to attend to, one system call is enough.

@@ -1,7 +1,10 @@
 //! Unit tests of [`super`].
 
 use super::*;
+use crate::attention::Watch;
+use crate::scoreboard::Board;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use std::sync::Arc;
 
 fn pair(idle: Duration) -> (Connection, Connection) {
     let flags = SockFlag::SOCK_CLOEXEC;
@@ -36,6 +39,66 @@ fn a_trickle_ends_with_its_turn() {
     assert!(octets > 0);
     drop(a);
     trickle.join().unwrap();
+}
+
+/// A worker's connection, whose first waits the kernel bounds, and the parent's life.
+fn of_a_worker(idle: Duration) -> (Connection, Connection, std::io::PipeWriter) {
+    let (mut a, b) = pair(idle);
+    let (pipe, life) = std::io::pipe().unwrap();
+    a.receive_limit = LOOK.min(idle);
+    set_receive_limit(&a.input, a.receive_limit).unwrap();
+    a.attend(Some(Attention::Parent(Watch {
+        pipe: Arc::new(pipe.into()),
+        listeners: [].into(),
+        board: Board::new().unwrap(),
+        tell_idle: false,
+        parent_is_gone: false,
+        last_look: Instant::now(),
+    })));
+    (a, b, life)
+}
+
+#[test]
+fn in_a_worker_a_silent_client_has_its_time_and_no_more() {
+    for idle in [20, 250].map(Duration::from_millis) {
+        let (mut a, _b, _life) = of_a_worker(idle);
+        let since = Instant::now();
+        assert_eq!(a.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(since.elapsed() >= idle, "{:?} of {idle:?}", since.elapsed());
+    }
+}
+
+#[test]
+fn in_a_worker_a_trickle_ends_with_its_turn() {
+    let (mut a, mut b, _life) = of_a_worker(Duration::from_millis(150));
+    let trickle = std::thread::spawn(move || {
+        while b.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(10)); // never so long as the kernel would wait
+        }
+    });
+    let error = loop {
+        if let Err(error) = a.read(&mut [0; 8]) {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    drop(a);
+    trickle.join().unwrap();
+}
+
+#[test]
+fn a_worker_that_waits_for_its_client_sees_the_end_of_its_parent_all_the_same() {
+    let (mut a, mut b, life) = of_a_worker(Duration::from_secs(60));
+    drop(life);
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(LOOK * 3);
+        b.write_all(b"x").unwrap();
+        b
+    });
+    assert_eq!(a.read(&mut [0; 8]).unwrap(), 1);
+    let Some(Attention::Parent(watch)) = a.attention() else { unreachable!() };
+    assert!(watch.parent_is_gone, "it has waited for three times as long as it may not look");
+    drop(late.join().unwrap());
 }
 
 #[test]

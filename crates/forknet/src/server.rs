@@ -11,6 +11,7 @@ use log::{info, warn};
 use nix::unistd::geteuid;
 
 use crate::accept::Peer;
+use crate::attention::LOOK;
 use crate::beside::DatagramService;
 use crate::caretaker::Caretaker;
 use crate::children::account;
@@ -180,7 +181,11 @@ impl Server {
             return Ok(());
         }
         let endpoints = &self.options.listen;
-        let queue = Queue { backlog: self.options.backlog, idle: self.options.timeout };
+        let first_wait = match self.options.model {
+            Model::Prefork => self.options.timeout.min(LOOK),
+            Model::Fork | Model::Thread | Model::Iterative => self.options.timeout,
+        };
+        let queue = Queue { backlog: self.options.backlog, first_wait };
         let (listeners, beside) = Listener::streams_and_datagrams(endpoints, queue, self.udp)?;
         self.listeners = listeners;
         self.bind_beside(beside)

@@ -162,6 +162,9 @@ impl Worker<'_> {
         let mut client = self.parent.client(accepted, progress);
         client.conn.attend(Some(Attention::Parent(self.watch.clone())));
         let code = one_client(&mut client, session);
+        if let Some(Attention::Parent(watch)) = client.conn.attention() {
+            self.watch.last_look = watch.last_look;
+        }
         drop(client);
         self.parent.children.limits().leave(peer);
         progress.serves_nobody();
