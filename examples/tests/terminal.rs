@@ -107,6 +107,16 @@ fn hanging_up_kills_the_undetached_and_not_the_daemon() {
 }
 
 #[test]
+fn hanging_up_kills_also_where_nohup_has_sighup_ignored() {
+    let nohup = format!("trap '' HUP; exec '{HANGUP}' '{DAEMONISE}' undetached");
+    let mut program = Program::start("sh", &["-c", &nohup]);
+    let undetached = Alive(step(&mut program, "undetached").pid);
+    program.close_input();
+    program.line_with("hung up: killed by SIGHUP");
+    assert!(!undetached.lives());
+}
+
+#[test]
 fn hanging_up_also_kills_a_background_job_of_the_foreground_group() {
     let behind = format!("'{DAEMONISE}' undetached & '{DAEMONISE}' undetached");
     let mut program = Program::start(HANGUP, &["sh", "-c", &behind]);

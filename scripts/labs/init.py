@@ -56,9 +56,9 @@ def pty():
 
 
 def restore_signals():
-    """Python ignores some signals; the lab's programs must not."""
+    """Python ignores some signals, and so may who started us (nohup: SIGHUP); the lab's programs must not."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT):
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 

@@ -15,11 +15,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
-use forknet::textbook::{Fork, fork};
+use forknet::textbook::{Fork, Restart, SIG_DFL, fork, signal};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, execvp, read, setsid};
@@ -55,6 +56,8 @@ fn hangup() -> Result {
 /// The command's side: the leader of a session gets the terminal that it opens first.
 fn in_the_terminal(master: &PtyMaster, command: &[CString]) -> Result {
     let path = ptsname_r(master).map_err(err_sys("ptsname error"))?;
+    // Who was started by nohup passes on that SIGHUP is ignored.
+    signal(Signal::SIGHUP, SIG_DFL, Restart::Yes).map_err(err_sys("signal error"))?;
     setsid().map_err(err_sys("setsid error"))?;
     let terminal = open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
     let tty: OwnedFd = terminal.map_err(err_sys(path))?;
