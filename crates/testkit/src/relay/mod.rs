@@ -109,8 +109,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Stands before the service at `service`. The script is asked about each datagram; one that
-    /// comes before the server could be asked, and one to a port that is closed, is just lost.
+    /// Stands before the service at `service`. The script is asked about each datagram. When a
+    /// client's port is closed, so is what stands for it before the server.
     ///
     /// # Panics
     /// There are no sockets.

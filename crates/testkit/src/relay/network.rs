@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -29,10 +29,10 @@ const TICK: u16 = 20;
 const FORGOTTEN: Duration = Duration::from_secs(20);
 /// Descriptors for some thousands of clients.
 const DESCRIPTORS: u64 = 16_384;
-/// Addresses of the relay's own: ports that are closed may be another program's soon, and packets
-/// that still go there must come from where that program expects none.
-const FRONTS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-const BACKS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+/// What a closed port makes of a datagram.
+const CLOSED: io::ErrorKind = io::ErrorKind::ConnectionRefused;
+/// Numbers the relays of this process.
+static RELAYS: AtomicU32 = AtomicU32::new(0);
 /// Where the service's front stands among the sockets; the others follow.
 const SERVICE: Place = 0;
 /// The clock's number among what epoll tells of.
@@ -64,6 +64,8 @@ struct Copy {
 
 pub(super) struct Network {
     service: SocketAddr,
+    /// Of fronts and backs.
+    addresses: [Ipv4Addr; 2],
     script: Script,
     shared: Arc<Shared>,
     epoll: Epoll,
@@ -90,6 +92,7 @@ impl Network {
         let alarm = None;
         let mut network = Network {
             service,
+            addresses: addresses(),
             script,
             shared,
             epoll,
@@ -115,6 +118,8 @@ impl Network {
         let mut swept = Instant::now();
         while !self.shared.stop.load(Relaxed) {
             let ready = self.epoll.wait(&mut events, TICK).unwrap_or_default();
+            // A new request closes the ways of the transfer before it; so it has to be first.
+            self.receive(SERVICE, &mut buffer);
             for event in &events[..ready] {
                 match event.data() {
                     CLOCK => self.alarm = None,
@@ -132,13 +137,16 @@ impl Network {
     fn open(&mut self, end: End) -> io::Result<Place> {
         let address: IpAddr = match (self.service, end) {
             (SocketAddr::V6(_), _) => Ipv6Addr::LOCALHOST.into(),
-            (SocketAddr::V4(_), End::Service | End::Front { .. }) => FRONTS.into(),
-            (SocketAddr::V4(_), End::Back { .. }) => BACKS.into(),
+            (SocketAddr::V4(_), End::Service | End::Front { .. }) => self.addresses[0].into(),
+            (SocketAddr::V4(_), End::Back { .. }) => self.addresses[1].into(),
         };
         let socket = UdpSocket::bind((address, 0))?;
         socket.set_nonblocking(true)?;
         setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BUFFER)?;
         setsockopt(&socket, sockopt::SndBuf, &SOCKET_BUFFER)?;
+        if let End::Front { client, .. } = end {
+            socket.connect(client)?; // and hear when the client is gone
+        }
         let place = self.serial;
         self.serial += 1;
         self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, place as u64))?;
@@ -154,7 +162,7 @@ impl Network {
             match socket.recv_from(buffer) {
                 Ok((length, from)) => self.pass(end, from, &buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => (), // a port that we sent to is closed
+                Err(_) => self.heed_closed_port(end),
             }
         }
     }
@@ -261,12 +269,26 @@ impl Network {
         }
     }
 
-    fn send(&self, from: Place, to: SocketAddr, bytes: &[u8]) {
-        if let Some((socket, _)) = self.sockets.get(&from)
-            && socket.send_to(bytes, to).is_err()
+    fn send(&mut self, from: Place, to: SocketAddr, bytes: &[u8]) {
+        let Some((socket, end)) = self.sockets.get(&from) else { return };
+        match *end {
+            end @ End::Front { .. } => {
+                // The error is an earlier datagram's.
+                if socket.send(bytes).is_err_and(|error| error.kind() == CLOSED) {
+                    self.heed_closed_port(end);
+                }
+            }
+            _ => drop(socket.send_to(bytes, to)), // lost, if there is no room
+        }
+    }
+
+    /// A client that is gone has no way any more: what the server still sends meets a closed port,
+    /// as it would without the relay.
+    fn heed_closed_port(&mut self, end: End) {
+        if let End::Front { client, .. } = end
+            && let Some(flow) = self.flows.remove(&client)
         {
-            // Of an earlier datagram, to a port that is closed.
-            let _lost_if_no_room = socket.send_to(bytes, to);
+            flow.places().for_each(|place| drop(self.sockets.remove(&place)));
         }
     }
 
@@ -277,6 +299,14 @@ impl Network {
             flow.places().for_each(|place| drop(self.sockets.remove(&place)));
         }
     }
+}
+
+/// Addresses of the relay's own on the loopback interface: a port that is closed may soon be another
+/// program's, and packets that still go there must come from where that program expects none.
+fn addresses() -> [Ipv4Addr; 2] {
+    let (process, relay) = (std::process::id(), RELAYS.fetch_add(1, Relaxed));
+    let [_, _, high, low] = process.wrapping_mul(16).wrapping_add(relay).to_be_bytes();
+    [1, 2].map(|end| Ipv4Addr::new(127, high.clamp(1, 250), low, end))
 }
 
 /// Each client takes two descriptors.

@@ -72,7 +72,7 @@ impl Storm {
         eprintln!("{} of {} failed; {counts:?}", failures.len(), self.transfers);
         let clear = |said: &String| CLEAR.iter().any(|words| said.contains(words));
         assert!(failures.iter().all(clear), "{failures:?}");
-        assert!(failures.len() * 20 < self.transfers, "{failures:?}");
+        assert!(failures.len() * 10 < self.transfers, "{failures:?}");
         assert!(counts.lost * 9 > counts.came && counts.late * 20 > counts.came, "{counts:?}");
         let unfinished = served.names().iter().filter(|name| name.starts_with('.')).count();
         assert_eq!(unfinished, 0, "a temporary is left");
@@ -87,7 +87,7 @@ impl Storm {
         let (source, fetched) = (format!("g{number}"), format!("l{number}"));
         let uploaded = format!("p{number}");
         fs::hard_link(served.path(&format!("f{kind}")), served.path(&source)).unwrap();
-        let is_get = number / self.sizes.len() % 2 == 0;
+        let is_get = (number / self.sizes.len()).is_multiple_of(2);
         let direction = if is_get { Direction::Read } else { Direction::Write };
         let (remote, local, result) = match direction {
             Direction::Read => (&source, served.dir.path().join(&fetched), fetched.clone()),
