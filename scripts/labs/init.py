@@ -1,7 +1,7 @@
 """Process 1 of a lab's room: it makes the room, opens terminals, runs commands, reaps.
 
 Started by room.py with a socket; one JSON message a packet. When the socket closes, it ends, and the
-room's processes with it.
+room's processes and folder with it.
 """
 
 import ctypes
@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -169,7 +170,7 @@ def descendants(root):
 
 
 def main():
-    """Serves; without a namespace that does it, ends all processes itself."""
+    """Serves; afterwards, also if who started it was killed, nothing of the room is left."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
     config = json.loads(channel.recv(65536))
@@ -179,7 +180,19 @@ def main():
         Init(channel, config).serve()
     except (BrokenPipeError, ConnectionResetError):
         pass
-    while not config["namespaces"] and (left := descendants(os.getpid())):
+    end_all(config["namespaces"])
+    shutil.rmtree(config["place"], ignore_errors=True)
+
+
+def end_all(namespaces):
+    """Kills every process of the room but this one."""
+    if namespaces and os.getpid() == 1:  # process 1 of its namespace: -1 is all that are in it
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        return
+    while left := descendants(os.getpid()):
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)

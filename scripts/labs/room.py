@@ -75,7 +75,7 @@ class Room:
         try:
             self._send({"namespaces": self.namespaces, "private_run": private_run,
                         "own_terminals": self.own_terminals,
-                        "folder": str(self.folder), "environment": environment(home)})
+                        "place": str(self.place), "folder": str(self.folder), "environment": environment(home)})
             self._receive(20)
         except BaseException:
             self.__exit__()

@@ -1,12 +1,15 @@
 """A lab that tells the truth holds, and one that does not fails."""
 
 import os
+import subprocess
+import sys
 import textwrap
 import time
 import unittest
 from pathlib import Path
 
 import lab as labs
+from judge import until
 from room import Room
 from session import Session
 
@@ -278,6 +281,16 @@ class Labs(unittest.TestCase):
                 self.assertFalse(entry.read_bytes().startswith(token.encode()))
             except OSError:
                 pass
+
+
+    def test_a_room_is_gone_when_who_made_it_was_killed(self):
+        code = "import time, room; r = room.Room().__enter__(); print(r.place, flush=True); time.sleep(1000)"
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, encoding="utf-8",
+                              cwd=Path(__file__).parent) as maker:
+            place = Path(maker.stdout.readline().strip())
+            self.assertTrue((place / "lab").is_dir())
+            maker.kill()
+        self.assertTrue(until(lambda: not place.exists()))
 
 
 class Text(unittest.TestCase):
