@@ -22,6 +22,7 @@
 mod accept;
 mod accounts;
 mod attention;
+mod awake;
 mod bell;
 mod beside;
 mod burst;
@@ -85,6 +86,7 @@ mod worker;
 
 pub use accept::Peer;
 pub use accounts::own_name;
+pub use awake::Awake;
 pub use beside::DatagramService;
 pub use burst::Bursts;
 pub use connect::{connect, connect_unix};

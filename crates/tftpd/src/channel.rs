@@ -132,20 +132,22 @@ impl<'a> Channel<'a> {
         let _courtesy = self.send(Packets::one(&packet::error(code, reason)));
     }
 
-    /// Waits for a datagram of the peer's, until `deadline` at the latest; false then.
-    /// [`Channel::datagram`] has it.
+    /// Waits for a datagram of the peer's, until `deadline` at the latest; false then. Until
+    /// `awake` it does so without going to sleep. [`Channel::datagram`] has it.
     ///
     /// # Errors
     /// As [`Channel::send`].
-    pub fn receive(&mut self, deadline: Instant) -> Result<bool, Failure> {
+    pub fn receive(&mut self, deadline: Instant, awake: Instant) -> Result<bool, Failure> {
         while !self.next() {
             // Looked at before every datagram: a flood of them must not outlast the deadline.
-            let left = deadline.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
                 return Ok(false);
             }
+            let flags = if now < awake { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
             self.set_wait(left)?;
-            match self.receive_from() {
+            match self.receive_from(flags) {
                 Ok(came) if self.is_peer(came.from) => {
                     self.heard = came.at;
                     self.peer.set_port(came.from.port());
@@ -201,10 +203,10 @@ impl<'a> Channel<'a> {
     }
 
     /// recvmsg(2): a datagram, or several of one sender.
-    fn receive_from(&mut self) -> io::Result<Came> {
+    fn receive_from(&mut self, flags: MsgFlags) -> io::Result<Came> {
         let mut parts = [IoSliceMut::new(&mut self.buffer)];
         let mut control = cmsg_space!(TimeSpec, i32);
-        let (fd, flags) = (self.socket.as_raw_fd(), MsgFlags::empty());
+        let fd = self.socket.as_raw_fd();
         let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags)?;
         let from = message.address.as_ref().and_then(address).ok_or(Errno::EAFNOSUPPORT)?;
         let (mut at, mut size) = (None, message.bytes);
@@ -333,7 +335,7 @@ mod tests {
         stranger.send_to(&packet::error(Code::NotDefined, "never answered"), ours).unwrap();
         stranger.send_to(b"junk", ours).unwrap();
         peer.send(b"hello").unwrap();
-        assert!(channel.receive(soon()).unwrap());
+        assert!(channel.receive(soon(), Instant::now()).unwrap());
         assert_eq!(channel.datagram(), b"hello");
         let mut answer = [0; 100];
         for _ in 0..3 {
@@ -353,9 +355,9 @@ mod tests {
         first.send_to(b"first", to).unwrap();
         second.send_to(b"second", to).unwrap();
         first.send_to(b"third", to).unwrap();
-        assert!(channel.receive(soon()).unwrap());
+        assert!(channel.receive(soon(), Instant::now()).unwrap());
         assert_eq!(channel.datagram(), b"first");
-        assert!(channel.receive(soon()).unwrap());
+        assert!(channel.receive(soon(), Instant::now()).unwrap());
         assert_eq!(channel.datagram(), b"third");
         assert_eq!(channel.peer(), first.local_addr().unwrap());
     }
@@ -366,7 +368,7 @@ mod tests {
         let (mut channel, peer) = pair(&ours);
         drop(peer);
         channel.send(Packets::one(b"into the void")).unwrap();
-        assert!(matches!(channel.receive(soon()), Err(Failure::Gone)));
+        assert!(matches!(channel.receive(soon(), Instant::now()), Err(Failure::Gone)));
     }
 
     #[test]
@@ -379,11 +381,11 @@ mod tests {
             stranger.send_to(b"x", ours).unwrap();
             drop(stranger);
             let brief = Instant::now() + Duration::from_millis(20);
-            assert!(!channel.receive(brief).unwrap());
+            assert!(!channel.receive(brief, Instant::now()).unwrap());
         }
         channel.send(Packets::one(b"still here")).unwrap();
         peer.send(b"so am I").unwrap();
-        assert!(channel.receive(soon()).unwrap());
+        assert!(channel.receive(soon(), Instant::now()).unwrap());
         let mut answer = [0; 100];
         assert_eq!(peer.recv(&mut answer).unwrap(), 10);
     }
@@ -395,8 +397,8 @@ mod tests {
         for _ in 0..3 {
             peer.send(b"more").unwrap();
         }
-        assert!(channel.receive(soon()).unwrap());
-        assert!(!channel.receive(Instant::now()).unwrap(), "though more is there");
+        assert!(channel.receive(soon(), Instant::now()).unwrap());
+        assert!(!channel.receive(Instant::now(), Instant::now()).unwrap(), "though more is there");
     }
 
     #[test]
@@ -405,7 +407,7 @@ mod tests {
         let (mut channel, _peer) = pair(&ours);
         let start = Instant::now();
         let deadline = start + Duration::from_millis(50);
-        assert!(!channel.receive(deadline).unwrap());
+        assert!(!channel.receive(deadline, Instant::now()).unwrap());
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(50) && took < Duration::from_secs(5), "{took:?}");
     }

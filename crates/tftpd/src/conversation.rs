@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use forknet::Awake;
+
 use crate::channel::Channel;
 use crate::failure::Failure;
 use crate::timer::Limits;
@@ -17,12 +19,14 @@ pub struct Conversation<'a, H> {
     pub transfer: Transfer<H>,
     /// The way to the other half.
     pub channel: Channel<'a>,
+    awake: Awake,
 }
 
 impl<'a, H: Half> Conversation<'a, H> {
     /// One that has yet to [`run`](Conversation::run), at once.
     pub fn new(half: H, channel: Channel<'a>, limits: Limits) -> Conversation<'a, H> {
-        Conversation { transfer: Transfer::new(half, limits, Instant::now()), channel }
+        let transfer = Transfer::new(half, limits, Instant::now());
+        Conversation { transfer, channel, awake: Awake::default() }
     }
 
     /// Runs it to its end; the peer is told of a failure that is ours. After success the
@@ -60,8 +64,15 @@ impl<'a, H: Half> Conversation<'a, H> {
 
     /// Waits for the peer or the clock.
     fn next(&mut self) -> Result<Step, Failure> {
-        if self.channel.receive(self.transfer.deadline())? {
-            self.transfer.receive(self.channel.datagram(), Instant::now())
+        let time = self.awake.time(self.transfer.round_trip());
+        let awake = Instant::now() + time;
+        let came = self.channel.receive(self.transfer.deadline(), awake)?;
+        let now = Instant::now();
+        if !time.is_zero() {
+            self.awake.looked(now < awake);
+        }
+        if came {
+            self.transfer.receive(self.channel.datagram(), now)
         } else {
             self.transfer.clock(Instant::now())
         }

@@ -16,6 +16,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 
 use crate::accept::Peer;
+use crate::awake::Awake;
 use crate::burst::Bursts;
 use crate::error::{Result, strerror};
 use crate::errqueue::{keep_errors, next_error};
@@ -37,6 +38,8 @@ const BUFFER: usize = 4 << 20;
 const ROUND: u32 = 64;
 /// How often a packet is handed over anew when an error of an earlier one came in its place.
 const MAX_ERRORS: usize = 16;
+/// For so long at most nothing but datagrams is heard.
+const DEAF: Duration = Duration::from_millis(5);
 /// How often a stopping server looks whether it may end.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -53,6 +56,11 @@ pub struct Postbox {
     reading: Option<usize>,
     left: u32,
     stop: Option<Stop>,
+    awake: Awake,
+    /// How long it takes until something comes, about, where clients are served.
+    usual: Option<Duration>,
+    /// When signals were let in last.
+    heeded: Instant,
 }
 
 /// SIGTERM came.
@@ -117,6 +125,9 @@ impl Postbox {
             reading: None,
             left: 0,
             stop: None,
+            awake: Awake::default(),
+            usual: None,
+            heeded: Instant::now(),
         }
     }
 
@@ -129,7 +140,14 @@ impl Postbox {
         if let Some(event) = self.at_hand() {
             return Ok(event);
         }
+        let begin = Instant::now();
+        if let Some(event) = self.look(until, clients, begin) {
+            return Ok(event);
+        }
         self.wait(until, clients)?;
+        self.heeded = Instant::now();
+        let took = self.heeded.duration_since(begin);
+        self.usual = Some(self.usual.map_or(took, |usual| usual * 7 / 8 + took / 8));
         if self.is_over(clients) {
             info!("stopped");
             return Ok(Event::Over);
@@ -167,6 +185,32 @@ impl Postbox {
             }
         }
         (self.reading, self.left) = (None, 0);
+        None
+    }
+
+    /// Looks for the next datagram without going to sleep, where it usually comes at once; but not
+    /// for so long that signals or the clock would have to wait.
+    fn look(&mut self, until: Option<Instant>, clients: usize, begin: Instant) -> Option<Event> {
+        let deaf = self.heeded + DEAF;
+        let until = until.map_or(deaf, |until| until.min(deaf));
+        let alone = self.parent.listeners.len() == 1 && self.stop.is_none();
+        if clients == 0 || !alone || begin >= until {
+            return None;
+        }
+        let end = (begin + self.awake.time(self.usual)).min(until);
+        let mut now = begin;
+        while now < end {
+            (self.reading, self.left) = (Some(0), ROUND);
+            let event = self.at_hand();
+            if event.is_some() {
+                self.awake.looked(true);
+                return event;
+            }
+            now = Instant::now();
+        }
+        if end > begin {
+            self.awake.looked(false);
+        }
         None
     }
 
