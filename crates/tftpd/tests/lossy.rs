@@ -167,5 +167,5 @@ fn of_thousands_of_transfers_with_windows_each_ends_whole_or_says_why() {
 #[test]
 fn of_hundreds_of_transfers_over_one_port_each_ends_whole_or_says_why() {
     let one_port = [&["--single-port"], &PLENTY[..]].concat();
-    Storm { transfers: 600, at_once: 200, ..WINDOWS }.over(&Served::with(&one_port));
+    Storm { transfers: 500, at_once: 100, ..WINDOWS }.over(&Served::with(&one_port));
 }

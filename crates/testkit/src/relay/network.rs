@@ -29,6 +29,8 @@ const TICK: u16 = 20;
 const FORGOTTEN: Duration = Duration::from_secs(20);
 /// Descriptors for some thousands of clients.
 const DESCRIPTORS: u64 = 16_384;
+/// Where a relay's ports begin.
+const LOWEST_PORT: u16 = 10_000;
 /// What a closed port makes of a datagram.
 const CLOSED: io::ErrorKind = io::ErrorKind::ConnectionRefused;
 /// Numbers the relays of this process.
@@ -77,6 +79,8 @@ pub(super) struct Network {
     travelling: BinaryHeap<Reverse<Copy>>,
     /// Numbers sockets and copies.
     serial: usize,
+    /// The one that was taken last.
+    port: u16,
 }
 
 impl Network {
@@ -102,6 +106,7 @@ impl Network {
             flows,
             travelling,
             serial: SERVICE,
+            port: LOWEST_PORT,
         };
         network.open(End::Service).expect("a socket for the relay");
         network
@@ -118,9 +123,9 @@ impl Network {
         let mut swept = Instant::now();
         while !self.shared.stop.load(Relaxed) {
             let ready = self.epoll.wait(&mut events, TICK).unwrap_or_default();
-            // A new request closes the ways of the transfer before it; so it has to be first.
-            self.receive(SERVICE, &mut buffer);
             for event in &events[..ready] {
+                // A new request closes the ways of the transfer before it; so it has to be first.
+                self.receive(SERVICE, &mut buffer);
                 match event.data() {
                     CLOCK => self.alarm = None,
                     place => self.receive(place as Place, &mut buffer),
@@ -140,7 +145,7 @@ impl Network {
             (SocketAddr::V4(_), End::Service | End::Front { .. }) => self.addresses[0].into(),
             (SocketAddr::V4(_), End::Back { .. }) => self.addresses[1].into(),
         };
-        let socket = UdpSocket::bind((address, 0))?;
+        let socket = self.bind(address)?;
         socket.set_nonblocking(true)?;
         setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BUFFER)?;
         setsockopt(&socket, sockopt::SndBuf, &SOCKET_BUFFER)?;
@@ -152,6 +157,18 @@ impl Network {
         self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, place as u64))?;
         self.sockets.insert(place, (socket, end));
         Ok(place)
+    }
+
+    /// Takes a port that no client and no server has known for as long as can be: packets that are
+    /// still sent to a port that was closed would else be another transfer's.
+    fn bind(&mut self, address: IpAddr) -> io::Result<UdpSocket> {
+        loop {
+            self.port = self.port.checked_add(1).unwrap_or(LOWEST_PORT);
+            match UdpSocket::bind((address, self.port)) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => (),
+                bound => return bound,
+            }
+        }
     }
 
     /// Takes what has come to one socket.
