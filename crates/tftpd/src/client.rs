@@ -84,6 +84,7 @@ impl Order {
                 self.make_room(&channel);
                 let receiver = Receiver::asking(file, keep, self.request(self.wishes), self.wishes);
                 let mut conversation = Conversation::new(receiver, channel, self.limits);
+                forget_strangers(&socket);
                 let result = conversation.run();
                 if result.is_ok() {
                     complete();
@@ -101,6 +102,7 @@ impl Order {
                 let sender = Sender::asking(input, self.request(wishes), wishes);
                 let channel = Channel::asking(&socket, service, trace);
                 let mut conversation = Conversation::new(sender, channel, self.limits);
+                forget_strangers(&socket);
                 let result = conversation.run();
                 if result.is_ok() {
                     complete();
@@ -153,6 +155,15 @@ fn socket_for(service: SocketAddr) -> io::Result<UdpSocket> {
         SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
     }
     Ok(socket)
+}
+
+/// Throws away what has come before the request: it was meant for the one who had this port before,
+/// whose server may be sending still.
+fn forget_strangers(socket: &UdpSocket) {
+    if socket.set_nonblocking(true).is_ok() {
+        while socket.recv(&mut [0; 4]).is_ok() {}
+        let _blocking_again = socket.set_nonblocking(false);
+    }
 }
 
 /// What is agreed upon, where this packet is the server's OACK.

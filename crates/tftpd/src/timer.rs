@@ -13,6 +13,9 @@ const LONGEST: Duration = Duration::from_secs(8);
 /// and the socket's own time-out need not be set for every packet.
 const GRAIN: Duration = Duration::from_millis(10);
 
+/// An answer within this part of the time-out came soon.
+const SOON: u32 = 8;
+
 /// What each step forward adds to the time that a transfer may last: a block of 512 octets, at 128
 /// octets a second. A peer that dawdles just within the idle limit does not keep a process for ever.
 const STEP: Duration = Duration::from_secs(4);
@@ -92,7 +95,8 @@ impl Timer {
     /// The packets were answered, so many blocks went forward, and the next ones are sent `now`.
     ///
     /// An answer to a packet sent once is a measurement; one to a packet sent twice may belong
-    /// to either (Karn's rule), so the doubled time-out stays until a clean round trip.
+    /// to either (Karn's rule) and is none. But the doubled time-out need not stay for it: if the
+    /// answer came long before it was over, packets were lost, and the network is no slower.
     pub fn forward(&mut self, blocks: u64, now: Instant) {
         self.taken(blocks, now);
         self.clean = true;
@@ -100,8 +104,11 @@ impl Timer {
 
     /// The same without anything being sent: more blocks of a window are to come.
     pub fn taken(&mut self, blocks: u64, now: Instant) {
+        let trip = now.saturating_duration_since(self.sent);
         if self.clean {
-            self.measure(now.saturating_duration_since(self.sent));
+            self.measure(trip);
+        } else if self.sends > 1 {
+            self.relent(trip);
         }
         (self.sends, self.sent, self.clean) = (1, now, false);
         (self.forward, self.proven) = (now, true);
@@ -118,9 +125,24 @@ impl Timer {
             }
         };
         self.measured = Some((smooth, variation));
-        let raw = (smooth + variation * 4).clamp(SHORTEST, LONGEST);
+        self.timeout = self.least();
+    }
+
+    /// The time-out that was measured, without any doubling; or the shortest.
+    fn least(&self) -> Duration {
+        let measured = self.measured.map(|(smooth, variation)| smooth + variation * 4);
+        let raw = measured.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST);
         let grains = raw.as_millis().div_ceil(GRAIN.as_millis());
-        self.timeout = GRAIN * u32::try_from(grains).unwrap_or(u32::MAX);
+        GRAIN * u32::try_from(grains).unwrap_or(u32::MAX)
+    }
+
+    /// So long after the last send an answer came that may belong to an earlier one. Soon after is
+    /// rather its own. Where it is not, some packets are sent once too often, until a time-out is
+    /// long enough for one that is sent once.
+    fn relent(&mut self, since: Duration) {
+        if since * SOON < self.timeout {
+            self.timeout = self.timeout.min((since * 4).max(self.least()));
+        }
     }
 
     /// The packet is sent again `now`, because it is [`Due::Again`].
@@ -276,9 +298,30 @@ mod tests {
         let now = timer.deadline();
         timer.again(now);
         timer.forward(1, now + ms(1));
-        assert_eq!(timer.deadline(), now + ms(1) + ms(2000), "the doubled time-out stays");
+        assert_eq!(timer.deadline(), now + ms(1) + SHORTEST, "and the doubled time-out is over");
         timer.forward(1, now + ms(2));
         assert_eq!(timer.deadline(), now + ms(2) + SHORTEST);
+    }
+
+    #[test]
+    fn a_network_slower_than_the_first_time_out_is_learnt_from_a_few_packets() {
+        for trip in [1010, 1500, 2900, 5000] {
+            let mut now = Instant::now();
+            let mut timer = Timer::new(LIMITS, now);
+            let mut too_often = 0;
+            for _ in 0..10 {
+                let answer = now + ms(trip);
+                while timer.due(answer) == Due::Again {
+                    let due = timer.deadline();
+                    timer.again(due);
+                    too_often += 1;
+                }
+                now = answer;
+                timer.forward(1, now);
+            }
+            assert!(too_often <= 4, "{too_often} needless sends at {trip} ms");
+            assert!(timer.deadline() - now >= ms(trip));
+        }
     }
 
     #[test]
