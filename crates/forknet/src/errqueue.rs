@@ -13,11 +13,13 @@ use nix::sys::socket::{
 
 use crate::accept::to_std;
 
-/// Has the kernel keep errors apart by the packet that caused them.
-pub(crate) fn keep_errors(fd: &impl AsFd) -> nix::Result<()> {
-    let v4 = setsockopt(fd, sockopt::Ipv4RecvErr, &true);
-    let v6 = setsockopt(fd, sockopt::Ipv6RecvErr, &true);
-    v4.or(v6)
+/// Has the kernel keep errors apart by the packet that caused them. A dual-stack socket has those of
+/// both families.
+pub(crate) fn keep_errors(fd: &impl AsFd, is_v6: bool) -> nix::Result<()> {
+    if is_v6 {
+        setsockopt(fd, sockopt::Ipv6RecvErr, &true)?;
+    }
+    setsockopt(fd, sockopt::Ipv4RecvErr, &true)
 }
 
 /// Takes one error off the queue of a socket: what it is, and where the packet was going that

@@ -65,7 +65,7 @@ pub(crate) fn fresh_socket(local: SocketAddr, ports: Option<Ports>) -> nix::Resu
                 .unwrap_or(Err(Errno::EADDRINUSE))?;
         }
     }
-    keep_errors(&fd)?;
+    keep_errors(&fd, local.is_ipv6())?;
     Ok(UdpSocket::from(fd))
 }
 

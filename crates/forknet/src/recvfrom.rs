@@ -19,9 +19,12 @@ use crate::error::strerror;
 /// A request is 512 octets at most (RFC 2347); what is longer is cut here, and still seen to be
 /// too long.
 const MAX_REQUEST: usize = 2048;
-/// Room for what the kernel tells beside a datagram: both kinds of address, and the time.
-const CONTROL: usize =
-    cmsg_space::<libc::in_pktinfo>() + cmsg_space::<libc::in6_pktinfo>() + cmsg_space::<TimeSpec>();
+/// Room for what the kernel tells beside a datagram: both kinds of address, the time, and of how
+/// many octets each one is, where several came together.
+const CONTROL: usize = cmsg_space::<libc::in_pktinfo>()
+    + cmsg_space::<libc::in6_pktinfo>()
+    + cmsg_space::<TimeSpec>()
+    + cmsg_space::<i32>();
 
 /// The messages begin with a length, which must stand where a length may.
 #[repr(align(8))]
@@ -56,6 +59,8 @@ pub(crate) fn tell_local_address(fd: &impl AsFd) -> nix::Result<()> {
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) length: usize,
+    /// Octets of each, where several came together (UDP_GRO); the last one may be shorter.
+    pub(crate) size: usize,
     /// It was longer than the buffer.
     pub(crate) is_cut: bool,
     pub(crate) peer: SocketAddr,
@@ -81,9 +86,10 @@ pub(crate) fn receive_into(
     // Only a datagram brings a name and an address; the end of a socket that was shut down, none.
     let (Some(name), Some(local)) = (message.address, local) else { return Ok(None) };
     let arrived = message.cmsgs()?.find_map(|c| arrival(&c));
+    let size = message.cmsgs()?.find_map(|c| segment(&c)).unwrap_or(message.bytes);
     let (length, is_cut) = (message.bytes, message.flags.contains(MsgFlags::MSG_TRUNC));
     let peer = to_std(&name).filter(|peer| peer.port() != 0);
-    Ok(peer.map(|peer| Arrived { length, is_cut, peer, name, local, arrived }))
+    Ok(peer.map(|peer| Arrived { length, size, is_cut, peer, name, local, arrived }))
 }
 
 /// A request of tftpd's size. Never blocks.
@@ -102,6 +108,11 @@ pub(crate) fn receive(fd: &impl AsFd) -> nix::Result<Option<Datagram>> {
 fn arrival(control: &ControlMessageOwned) -> Option<SystemTime> {
     let ControlMessageOwned::ScmTimestampns(time) = control else { return None };
     Some(UNIX_EPOCH + Duration::from(*time))
+}
+
+fn segment(control: &ControlMessageOwned) -> Option<usize> {
+    let ControlMessageOwned::UdpGroSegments(size) = control else { return None };
+    usize::try_from(*size).ok()
 }
 
 /// `Some(None)`: sent to many at once.
@@ -140,16 +151,19 @@ fn is_broadcast(ip: Ipv4Addr) -> bool {
 
 /// Sends `words` back from the service's port and the address that was asked. Never blocks.
 pub(crate) fn answer(fd: &impl AsFd, to: &Datagram, words: &[u8]) {
-    let raw = fd.as_fd().as_raw_fd();
-    let is_v6_socket = nix::sys::socket::getsockname::<SockaddrStorage>(raw)
-        .is_ok_and(|name| name.as_sockaddr_in6().is_some());
     let peer = match to.peer.ip() {
-        IpAddr::V4(v4) if is_v6_socket => SocketAddr::from((v4.to_ipv6_mapped(), to.peer.port())),
+        IpAddr::V4(v4) if is_v6(fd) => SocketAddr::from((v4.to_ipv6_mapped(), to.peer.port())),
         _ => to.peer,
     };
     if let Err(errno) = send_from(fd, to.local, &SockaddrStorage::from(peer), words) {
         log::debug!("client {peer}: refusal not sent: {}", strerror(errno));
     }
+}
+
+/// True for a socket of IPv6, which may have IPv4 peers too.
+pub(crate) fn is_v6(fd: &impl AsFd) -> bool {
+    nix::sys::socket::getsockname::<SockaddrStorage>(fd.as_fd().as_raw_fd())
+        .is_ok_and(|name| name.as_sockaddr_in6().is_some())
 }
 
 /// sendmsg(2) from an address of ours to `name`, the peer as this socket calls it. Never blocks.
@@ -165,7 +179,7 @@ pub(crate) fn send_from(
 }
 
 /// The source address of an answer, as a control message.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Source {
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),

@@ -152,7 +152,7 @@ impl<'a> Channel<'a> {
                     self.heard = came.at;
                     self.peer.set_port(came.from.port());
                     self.fixed = true;
-                    self.datagram = 0..came.size.min(came.length);
+                    self.datagram = 0..came.size.max(1).min(came.length);
                     self.waiting = self.datagram.end..came.length;
                     break;
                 }

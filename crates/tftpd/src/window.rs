@@ -103,7 +103,9 @@ impl<R: Read> Window<R> {
 
     fn make_some(&mut self, count: u64) -> io::Result<()> {
         let size = HEADER + self.blksize;
-        self.slots.resize(size * as_size(self.capacity), 0);
+        if self.slots.is_empty() {
+            self.slots = vec![0; size * as_size(self.capacity)]; // no page is touched before it is needed
+        }
         let at = self.slot(self.made + 1);
         let (front, back) = self.slots.split_at_mut(at);
         let slots = back.chunks_exact_mut(size).chain(front.chunks_exact_mut(size));

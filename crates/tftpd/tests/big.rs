@@ -4,16 +4,18 @@
 mod udp;
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 
-use udp::{Served, noise, rrq, wrq};
+use udp::{Served, ack, data, noise, oack, rrq, with, wrq};
 
 /// A little over 32 MiB: 65538 blocks.
 const SIZE: usize = 65_537 * 512 + 100;
 
 fn tftpc(served: &Served, args: &[&str]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tftpc"));
-    command.arg(served.daemon.addr().to_string()).args(args).current_dir(served.dir.path());
+    command.args(["-w", "32", &served.daemon.addr().to_string()]).args(args);
+    command.current_dir(served.dir.path());
     let output = testkit::run(command, b"");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -43,4 +45,39 @@ fn the_client_gets_and_puts_files_over_32_mib() {
     tftpc(&served, &["put", "f", "big"]);
     tftpc(&served, &["get", "big", "back"]);
     assert!(fs::read(served.dir.path().join("back")).unwrap() == file);
+}
+
+#[test]
+fn a_file_over_4_gib_is_read_whole() {
+    const SIZE: u64 = (4 << 30) + 1_000;
+    let served = Served::with(&[]);
+    let file = fs::File::create(served.path("big")).unwrap();
+    file.set_len(SIZE - 3).unwrap(); // all hole
+    file.write_all_at(b"end", SIZE - 3).unwrap();
+    let mut peer = served.peer();
+    let options = "blksize 65464 windowsize 2 tsize 0"; // what a socket has room for
+    peer.send(with(&rrq(b"big", "octet"), options));
+    peer.expect(oack(&options.replace("tsize 0", &format!("tsize {SIZE}"))));
+    peer.send(ack(0));
+    let (mut count, mut octets, mut last) = (0u64, 0u64, vec![0; 65_536]);
+    loop {
+        let (length, port) = peer.socket.recv_from(&mut last).unwrap();
+        peer.peer = port;
+        if last[..4] != data((count + 1) as u16, b"")[..] {
+            continue; // sent again
+        }
+        count += 1;
+        octets += length as u64 - 4;
+        let ends = length < 4 + 65_464;
+        if ends || count % 2 == 0 {
+            peer.send(ack(count as u16));
+        }
+        if ends {
+            last.truncate(length);
+            break;
+        }
+    }
+    assert_eq!((octets, count), (SIZE, 65_609));
+    assert!(last.ends_with(b"\0end"));
+    served.wait_line("RRQ \"big\"", &format!("{SIZE} octets, 65609 blocks"));
 }

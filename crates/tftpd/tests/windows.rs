@@ -3,6 +3,9 @@
 
 mod udp;
 
+use std::fs;
+use std::process::Command;
+
 use udp::{Served, Udp, ack, blocks, data, noise, oack, rrq, with, wrq};
 
 /// A daemon that serves `x`, so many octets, to a peer with windows of four that has got the OACK
@@ -242,4 +245,23 @@ fn no_window_is_larger_than_the_socket_has_room_for() {
         peer.send(data(block, octets));
     }
     peer.expect_after(&opening, ack(blocks as u16));
+}
+
+#[test]
+fn windows_that_the_kernel_hands_over_in_one_piece_come_whole() {
+    let served = Served::writable();
+    let dir = served.dir.path();
+    for (blksize, windowsize) in [("8", "64"), ("1468", "64"), ("9000", "5"), ("65464", "3")] {
+        let file = noise(if blksize == "8" { 100_000 } else { 3_000_000 }, 1);
+        fs::write(dir.join("f"), &file).unwrap();
+        for order in [["put", "f", "up"], ["get", "up", "back"]] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_tftpc"));
+            command.args(["-b", blksize, "-w", windowsize, &served.daemon.addr().to_string()]);
+            command.args(order).current_dir(dir);
+            let output = testkit::run(command, b"");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        assert!(served.read("up") == file);
+        assert!(fs::read(dir.join("back")).unwrap() == file);
+    }
 }

@@ -4,6 +4,7 @@
 //! The service's own loop asks [`Postbox::next`] what there is to do, as `dg_echo` asks recvfrom.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ use crate::limits::Refusal;
 use crate::listen::Listener;
 use crate::parent::{Parent, Round};
 use crate::ready::Ready;
-use crate::recvfrom::{Arrived, Source, receive_into};
+use crate::recvfrom::{Arrived, Source, is_v6, receive_into};
 use crate::scoreboard::Progress;
 use crate::transcript::Transcript;
 
@@ -50,7 +51,10 @@ pub struct Postbox {
     pub transcript: Transcript,
     parent: Parent,
     buffer: Box<[u8]>,
-    length: usize,
+    /// The present datagram in the buffer.
+    datagram: Range<usize>,
+    /// Those after it that came together with it, and whose they are.
+    waiting: Option<(Range<usize>, Caller)>,
     /// The sockets that have something, and how much may still be read in this round.
     ready: Ready,
     reading: Option<usize>,
@@ -88,7 +92,7 @@ pub enum Event {
 }
 
 /// Who sent a datagram, and on what way the answer goes back: from the address that was asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// Who.
     pub peer: SocketAddr,
@@ -111,7 +115,7 @@ pub enum Full {
 impl Postbox {
     pub(crate) fn new(mut parent: Parent) -> Postbox {
         for listener in &parent.listeners {
-            if let Err(errno) = keep_errors(listener) {
+            if let Err(errno) = keep_errors(listener, is_v6(listener)) {
                 warn!("setsockopt IP_RECVERR: {}", strerror(errno));
             }
             make_room(listener);
@@ -120,7 +124,8 @@ impl Postbox {
             transcript: Transcript::of_nobody(parent.transcript.take()),
             parent,
             buffer: vec![0; LONGEST].into_boxed_slice(),
-            length: 0,
+            datagram: 0..0,
+            waiting: None,
             ready: Ready::default(),
             reading: None,
             left: 0,
@@ -163,6 +168,9 @@ impl Postbox {
         }
         if std::mem::take(&mut self.parent.table_wanted) {
             return Some(Event::Table);
+        }
+        if let Some((rest, caller)) = self.waiting.take() {
+            return Some(Event::Letter(self.turn_to(rest, caller)));
         }
         while self.left > 0 {
             let again = self.reading.is_some();
@@ -217,10 +225,22 @@ impl Postbox {
     fn receive(&mut self, number: usize) -> nix::Result<Option<Caller>> {
         let Some(listener) = self.parent.listeners.get(number) else { return Err(Errno::EAGAIN) };
         let came = receive_into(listener, &mut self.buffer, MsgFlags::MSG_DONTWAIT)?;
-        Ok(came.map(|Arrived { length, peer, name, local, .. }| {
-            self.length = length;
-            Caller { peer, listener: number, name, source: Source::of(local) }
+        Ok(came.map(|Arrived { length, size, peer, name, local, .. }| {
+            self.datagram = 0..size.clamp(1, length.max(1)); // what the first one is cut by
+            self.turn_to(
+                0..length,
+                Caller { peer, listener: number, name, source: Source::of(local) },
+            )
         }))
+    }
+
+    /// The first datagram of these is the present one; each is as long as the one before, but for the
+    /// last.
+    fn turn_to(&mut self, rest: Range<usize>, caller: Caller) -> Caller {
+        let end = (rest.start + self.datagram.len()).min(rest.end);
+        self.datagram = rest.start..end;
+        self.waiting = (end < rest.end).then(|| (end..rest.end, caller.clone()));
+        caller
     }
 
     /// Whose port is closed; other errors are of no client.
@@ -234,7 +254,7 @@ impl Postbox {
     /// The datagram of the last [`Event::Letter`].
     #[must_use]
     pub fn datagram(&self) -> &[u8] {
-        self.buffer.get(..self.length).unwrap_or_default()
+        self.buffer.get(self.datagram.clone()).unwrap_or_default()
     }
 
     /// ppoll, which lets signals in.
@@ -368,8 +388,9 @@ impl Postbox {
     }
 }
 
-/// As much as the kernel allows.
+/// As much as the kernel allows; and datagrams that come in a row are handed over together.
 fn make_room(listener: &Listener) {
+    let _one_by_one = setsockopt(listener, sockopt::UdpGroSegment, &true);
     if setsockopt(listener, sockopt::RcvBufForce, &BUFFER).is_err() {
         let _as_large_as_allowed = setsockopt(listener, sockopt::RcvBuf, &BUFFER);
     }
