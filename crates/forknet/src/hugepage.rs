@@ -1,27 +1,25 @@
 //! The program's own text on a huge page.
 //!
 //! Pages of a file are not mapped in a child before it comes there. A child that echoes comes through
-//! a dozen pieces of the program, each a page fault; from a huge page it gets all of them with the
-//! first (docs/bench/fork-findings.md). File systems have no huge pages of a file to give, but
-//! memfd_create(2) has: so the text is copied there, and mapped where it was.
+//! a dozen pieces of the program, each a page fault; a huge page is mapped as a whole, and fork copies
+//! the one entry (docs/bench/fork-findings.md). File systems have no huge pages of a file to give: so
+//! the text is copied into memory that has, and that is moved to where the text was.
 //!
 //! That needs the text to have the huge pages it lies on for itself (.cargo/config.toml tells the
-//! linker), Linux 6.1, and free memory in one piece. Where anything is missing, all stays as it was.
+//! linker), free memory in one piece, and the right to make memory executable, which
+//! MemoryDenyWriteExecute= takes away. Where anything is missing, all stays as it was.
 
 use std::ffi::c_void;
-use std::fs::File;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 
 use log::debug;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
+use nix::sys::resource::{UsageWho, getrusage};
 
-use crate::error::reason;
+use crate::error::{reason, strerror};
 use crate::fork::has_one_task;
 
 /// What a huge page must have where the linker was told so: that of x86-64, and of arm64 with small
@@ -37,7 +35,7 @@ pub(crate) fn use_for_text() {
         Ok(maps) => match Place::of_text(&maps, (use_for_text as *const ()).addr()) {
             Some(place) => match place.move_text() {
                 Ok(()) => debug!("text: on huge pages: {}", place.whole.len() / HUGE),
-                Err(error) => debug!("text: on no huge page: {}", reason(&error)),
+                Err(errno) => debug!("text: on no huge page: {}", strerror(errno)),
             },
             None => debug!("text: on no huge page: it shares them with something else"),
         },
@@ -67,28 +65,84 @@ impl Place {
             .then(|| Place { text: text.clone(), whole: whole.clone() })
     }
 
-    fn move_text(&self) -> std::io::Result<()> {
+    fn move_text(&self) -> nix::Result<()> {
         debug_assert!(has_one_task(), "another task runs in the text that is replaced");
-        let copy = File::from(memory_file()?);
-        copy.set_len(self.whole.len() as u64)?;
-        // SAFETY: the mapping that this very function is in: readable while the process lives, and
-        // nobody writes to it.
-        let text = unsafe {
-            std::slice::from_raw_parts(
-                std::ptr::with_exposed_provenance::<u8>(self.text.start),
-                self.text.len(),
-            )
-        };
-        copy.write_all_at(text, (self.text.start - self.whole.start) as u64)?;
-        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-        fcntl(&copy, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))?;
-        make_huge(&copy, self.whole.len())?;
-        let place = NonZeroUsize::new(self.whole.start).ok_or(Errno::EINVAL)?;
-        // SAFETY: there is nothing in the whole place but the text (`of_text`), whose octets are the
-        // same at the same addresses before and after; the call replaces all of it at once, or
-        // nothing. No other task runs meanwhile, and nobody unmaps or writes to the sealed copy.
-        unsafe { map(&copy, Some(place), self.whole.len(), MapFlags::MAP_FIXED)? };
-        Ok(())
+        let room = Room::new(self.whole.len())?;
+        let target = room.place.as_ptr().wrapping_byte_add(self.text.start - self.whole.start);
+        let (source, length) = (self.text.start, self.text.len());
+        let before = faults()?;
+        // SAFETY: the source is the mapping that this very function is in, readable while the process
+        // lives; the target is within the room, which is writable and nobody else's.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                std::ptr::with_exposed_provenance::<u8>(source),
+                target.cast(),
+                length,
+            );
+        }
+        if faults()? - before > FEW {
+            return Err(Errno::ENOMEM); // there was a fault for each small page
+        }
+        room.replace(&self.whole)
+    }
+}
+
+/// So many page faults are less than small pages would take.
+const FEW: i64 = 50;
+
+/// How many page faults this process has had so far.
+fn faults() -> nix::Result<i64> {
+    getrusage(UsageWho::RUSAGE_SELF).map(|usage| usage.minor_page_faults())
+}
+
+/// Memory of huge pages, if the kernel has some.
+struct Room {
+    all: NonNull<c_void>,
+    size: usize,
+    /// Where the first huge page begins.
+    place: NonNull<c_void>,
+    length: usize,
+}
+
+impl Room {
+    fn new(length: usize) -> nix::Result<Room> {
+        let size = length + HUGE;
+        let octets = NonZeroUsize::new(size).ok_or(Errno::EINVAL)?;
+        let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new anonymous mapping overlaps nothing.
+        let all = unsafe { mmap_anonymous(None, octets, rights, MapFlags::MAP_PRIVATE)? };
+        let start = all.addr().get();
+        let ahead = start.next_multiple_of(HUGE) - start;
+        // SAFETY: a huge page is the most that is ahead of the first one, and the room is so much longer.
+        let place = unsafe { all.byte_add(ahead) };
+        let room = Room { all, size, place, length };
+        // SAFETY: within the room, as all of `length`; it is advice about new memory.
+        unsafe { madvise(place, length, MmapAdvise::MADV_HUGEPAGE)? };
+        Ok(room)
+    }
+
+    /// Moves this memory, no longer writable but executable, to other addresses.
+    fn replace(self, whole: &Range<usize>) -> nix::Result<()> {
+        let rights = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
+        // SAFETY: within the room; no reference leads there.
+        unsafe { mprotect(self.place, self.length, rights)? };
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        let target = std::ptr::without_provenance_mut::<c_void>(whole.start);
+        // SAFETY: in the whole of the target there is nothing but the text (`Place::of_text`), whose
+        // octets are the same at the same addresses before and after, and no other task runs in it
+        // meanwhile. All that could fail is looked at by the kernel before it changes anything.
+        let moved =
+            unsafe { libc::mremap(self.place.as_ptr(), self.length, self.length, flags, target) };
+        if moved == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
+    }
+}
+
+impl Drop for Room {
+    /// What was moved away is a hole.
+    fn drop(&mut self) {
+        // SAFETY: the room, as far as it is still there; nobody has been in the hole since, for
+        // there is one task.
+        let _is_memory_more = unsafe { munmap(self.all, self.size) };
     }
 }
 
@@ -98,51 +152,6 @@ fn mapping(line: &str) -> Option<(Range<usize>, &str)> {
     let (start, end) = words.next()?.split_once('-')?;
     let address = |hex| usize::from_str_radix(hex, 16).ok();
     Some((address(start)?..address(end)?, words.next()?))
-}
-
-/// A file in memory that nobody can execute by its name, nor write to once it is sealed.
-fn memory_file() -> nix::Result<OwnedFd> {
-    let create = |flags| {
-        // SAFETY: the name is a string that ends in NUL; the call returns a new descriptor.
-        Errno::result(unsafe { libc::memfd_create(c"text".as_ptr(), libc::MFD_CLOEXEC | flags) })
-    };
-    // Linux before 6.3 does not know the first.
-    let fd = create(libc::MFD_NOEXEC_SEAL).or_else(|_| create(libc::MFD_ALLOW_SEALING))?;
-    // SAFETY: the descriptor is new, so nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Lets the kernel make huge pages of a file's pages (MADV_COLLAPSE, which either does that or fails):
-/// it takes a mapping at an address that suits them.
-fn make_huge(file: &File, length: usize) -> nix::Result<()> {
-    let room = NonZeroUsize::new(length + HUGE).ok_or(Errno::EINVAL)?;
-    // SAFETY: a new anonymous mapping overlaps nothing.
-    let start = unsafe { mmap_anonymous(None, room, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE)? };
-    let place = NonZeroUsize::new(start.addr().get().next_multiple_of(HUGE));
-    // SAFETY: within the room that was made just now, which nobody else knows.
-    let made = unsafe { map(file, place, length, MapFlags::MAP_FIXED) }.and_then(|at| {
-        // SAFETY: the mapping made just now, all of it; its octets stay what they are.
-        Errno::result(unsafe { libc::madvise(at.as_ptr(), length, libc::MADV_COLLAPSE) }).map(drop)
-    });
-    // SAFETY: the room, with the mapping in it; nothing leads there.
-    unsafe { munmap(start, room.get())? };
-    made
-}
-
-/// Maps a file for reading and executing.
-///
-/// # Safety
-/// As mmap(2): with MAP_FIXED, nothing that is still needed lies at this place.
-unsafe fn map(
-    file: &impl AsFd,
-    place: Option<NonZeroUsize>,
-    length: usize,
-    flags: MapFlags,
-) -> nix::Result<NonNull<c_void>> {
-    let length = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
-    let rights = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
-    // SAFETY: as the caller promises.
-    unsafe { mmap(place, length, rights, MapFlags::MAP_PRIVATE | flags, file, 0) }
 }
 
 #[cfg(test)]
@@ -173,16 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn octets_of_a_sealed_copy_on_a_huge_page_stay_what_they_are() {
-        let file = File::from(memory_file().unwrap());
-        file.set_len(HUGE as u64).unwrap();
-        file.write_all_at(b"text", 4711).unwrap();
-        fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE)).unwrap();
-        let made = make_huge(&file, HUGE);
-        eprintln!("huge pages for a file in memory: {made:?}"); // the kernel's choice
-        let mut octets = [0; 4];
-        file.read_exact_at(&mut octets, 4711).unwrap();
-        assert_eq!(&octets, b"text");
-        assert!(file.write_all_at(b"else", 4711).is_err());
+    fn a_room_begins_where_a_huge_page_may_and_is_gone_afterwards() {
+        for pages in 1..4 {
+            let room = Room::new(pages * HUGE).unwrap();
+            assert_eq!(room.place.addr().get() % HUGE, 0);
+            assert!(room.place.addr() >= room.all.addr());
+            let end = room.place.addr().get() + room.length;
+            assert!(end <= room.all.addr().get() + room.size);
+        }
     }
 }
