@@ -54,7 +54,7 @@ check:
 man:
 	@scripts/check-man
 
-interop: build
+interop: build build-debug
 	BIN=$(BIN) scripts/interop/run
 
 interop-tftp: build

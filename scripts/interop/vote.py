@@ -1,12 +1,17 @@
 """vote_server as strace sees it: what is on disk before a voter is told, and a disk that fails."""
 
+import os
 import re
 import signal
 import socket
 from contextlib import contextmanager
+from pathlib import Path
 
 from harness import check, end, need, same, start, test, wait_until
 
+# The examples are no programs to install: they are built for debugging only.
+REPOSITORY = Path(__file__).resolve().parents[2]
+EXAMPLES = REPOSITORY / os.environ.get("CARGO_TARGET_DIR", "target") / "debug"
 VOTERS = 8
 READY = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
@@ -18,7 +23,7 @@ def election(lab, *strace):
     (folder / "candidates").write_text("Blanc\nNoir\n")
     (folder / "voters").write_text("".join(f"v{i}:s{i}\n" for i in range(VOTERS)))
     argv = [need("strace"), "-D", "-f", "-y", "-qq", "-o", folder / "trace", *strace,
-            lab.programs / "vote_server", "127.0.0.1:0", folder]
+            EXAMPLES / "vote_server", "127.0.0.1:0", folder]
     with open(folder / "log", "wb") as log:
         server = start(list(map(str, argv)), lab.env, folder, stderr=log)
     try:

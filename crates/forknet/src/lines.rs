@@ -13,6 +13,7 @@ use std::os::fd::AsFd;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 
@@ -139,9 +140,11 @@ impl Lines {
         }
         let mut rest = self.octets.get(..length).unwrap_or_default();
         while !rest.is_empty() {
-            // An error would have to be told to whoever reads the log.
-            let Ok(written @ 1..) = nix::unistd::write(io::stderr(), rest) else { return };
-            rest = rest.get(written..).unwrap_or_default();
+            match nix::unistd::write(io::stderr(), rest) {
+                Ok(written @ 1..) => rest = rest.get(written..).unwrap_or_default(),
+                Err(Errno::EINTR) => {}
+                _ => return, // an error would have to be told to whoever reads the log
+            }
         }
     }
 

@@ -159,7 +159,8 @@ pub fn grant(asked: &[u8], direction: Direction, caps: Caps, size: Option<u64>) 
             continue;
         }
         let answer = match name {
-            Name::Tsize if direction == Direction::Read => size,
+            // curl takes a size of 0 for an error; without one it is content.
+            Name::Tsize if direction == Direction::Read => size.filter(|size| *size > 0),
             Name::Tsize => Some(value),
             _ => within(name, value, caps),
         };
@@ -346,6 +347,8 @@ mod tests {
         assert_eq!(answer("tsize x"), "");
         let unknown = grant(&list("tsize 0"), Direction::Read, Caps::default(), None);
         assert_eq!(unknown.oack(), None);
+        let empty = grant(&list("tsize 0"), Direction::Read, Caps::default(), Some(0));
+        assert_eq!(empty.oack(), None);
         let heard = grant(&list("tsize 5000000000"), Direction::Write, Caps::default(), None);
         assert_eq!(heard.options.tsize, Some(5_000_000_000));
         assert_eq!(heard.oack().unwrap(), b"\0\x06tsize\x005000000000\0");
