@@ -1,13 +1,14 @@
 """tftpd beyond files that come and go: what it refuses, netascii on the wire, many at once."""
 
 import os
+import pty
 import pwd
 import signal
 import socket
 import struct
 import time
 
-from harness import add, at_once, check, same, test, wait_until
+from harness import add, at_once, check, same, start, test, wait_until
 from tftp_clients import (CLIENTS, HERE, fetched, fresh, no_error, octets, puts, serve, stored,
                           text)
 
@@ -267,3 +268,37 @@ def dropped(lab):
     want = pwd.getpwnam("nobody").pw_uid if lab.root else os.getuid()
     same((lab.tftp_root / name).stat().st_uid, want, "owner of the upload")
     same(os.stat(f"/proc/{lab.tftpd.pid}").st_uid, want, "uid of the daemon")
+
+
+@test("pty, tftpc: on a terminal a bar shows how much of how much has come; elsewhere nothing is said")
+def progress_bar(lab):
+    name, size = serve(lab, octets(3 * 2**20)), "3.00 MiB"
+    argv = ["tftpc", "--blksize", "512", f"{HERE}:{lab.tftpd.port}", "get", name]
+    same(lab.run(*argv, lab.folder("get") / "local").good().text, "", "what it says to a pipe")
+    terminal, its_end = pty.openpty()
+    local = lab.folder("get") / "local"
+    words = [str(word) for word in lab.known([*argv, local])]
+    process = start(words, {**lab.env, "TERM": "xterm"}, lab.dir, stdin=its_end, stdout=its_end,
+                    stderr=its_end)
+    os.close(its_end)
+    shown = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    except OSError:
+        pass  # EIO: nobody has the other end any more
+    os.close(terminal)
+    same(process.wait(), 0, "exit status")
+    check(f"of {size}" in shown.decode("utf-8", "replace"), f"no bar: {shown[-300:]}")
+    same(local.read_bytes(), octets(3 * 2**20), "file")
+
+
+@test("tftpc: a sparse file of more than 4 GiB comes to its last octet, with its size")
+def sparse(lab):
+    name, size = fresh(lab, "sparse"), 2**32 + 12_345
+    with open(lab.tftp_root / name, "wb") as file:
+        file.truncate(size)
+    (lab.tftp_root / name).chmod(0o644)
+    lab.run("tftpc", "--blksize", 65464, "--windowsize", 64, "--tsize",
+            f"tftp://{HERE}:{lab.tftpd.port}/{name}", "/dev/null").good()
+    wait_until("the log tells of it", lambda: f"{size} octets, 65609 blocks" in lab.tftpd.log())

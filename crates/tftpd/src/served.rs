@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use crate::failure::Failure;
 use crate::packet::{self, Code, describe};
-use crate::server::DALLY;
+use crate::server::dally;
 use crate::service::Line;
 use crate::transfer::{Half, Step, Transfer};
 use crate::window::Packets;
@@ -169,7 +169,7 @@ impl Served {
         self.state = State::Lingering;
         self.send(postbox);
         self.log(&Ok(()));
-        self.transfer.dally(DALLY, Instant::now());
+        self.transfer.dally(dally(self.transfer.smooth), Instant::now());
         Ok(())
     }
 

@@ -20,7 +20,16 @@ use crate::transfer::Half;
 pub const UNPROVEN_SENDS: u32 = 3;
 /// How long an upload's process stays after its last ACK (RFC 1350 §6): longer than the five
 /// seconds after which the usual clients send their last block again.
-pub const DALLY: Duration = Duration::from_millis(5500);
+const DALLY: Duration = Duration::from_millis(5500);
+/// The same where something was lost before: longer than the eight seconds to which a time-out of
+/// tftpc may have been doubled.
+const DALLY_IN_LOSS: Duration = Duration::from_secs(12);
+
+/// How long to stay after an upload, which went smoothly or not.
+#[must_use]
+pub fn dally(smooth: bool) -> Duration {
+    if smooth { DALLY } else { DALLY_IN_LOSS }
+}
 
 /// One transfer, from its request to its end, with one line in the log.
 ///
@@ -101,7 +110,7 @@ impl Child<'_> {
                     self.progress.lingers();
                     let name = in_title(asked.request.name);
                     self.title.set(format_args!("{} {name} complete", Direction::Write));
-                    conversation.dally(DALLY);
+                    conversation.dally(dally(conversation.transfer.smooth));
                 } else {
                     self.done(&conversation, &result);
                 }
