@@ -1,5 +1,6 @@
 """TFTP as it is on the wire: packets made and read by hand, so that a probe may break every rule."""
 
+import itertools
 import socket
 import struct
 import time
@@ -7,6 +8,9 @@ import time
 RRQ, WRQ, DATA, ACK, ERROR, OACK = range(1, 7)
 # Seconds that a server may take for an answer, and that show that none comes.
 ANSWER, SILENCE = 3.0, 0.6
+# Below those that the kernel gives out, and never twice: what a server still sends for an earlier
+# probe must not meet a later one.
+PORTS = itertools.count(20_000)
 
 
 class Unlike(Exception):
@@ -54,7 +58,7 @@ class Client:
         self.server = server
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind(("127.0.0.1", next(PORTS)))
         self.peer = None
 
     def __enter__(self):
