@@ -318,24 +318,33 @@ impl Server {
     /// # Errors
     /// As [`Server::serve`].
     pub fn serve_alone(self, work: impl FnOnce(&mut Postbox) -> Result<()>) -> Result<()> {
-        self.limit();
+        self.limit_to(0, true);
         work(&mut Postbox::new(Parent::new(self)?))
     }
 
     /// setrlimit, for this process and its children.
     fn limit(&self) {
+        let processes = match self.options.model {
+            Model::Fork => self.clients(),
+            Model::Prefork => self.options.workers as u64,
+            Model::Thread | Model::Iterative => 0,
+        };
+        self.limit_to(processes, matches!(self.options.model, Model::Thread));
+    }
+
+    /// How many may be served at once.
+    fn clients(&self) -> u64 {
+        if self.client.is_some() { 1 } else { self.options.max_clients as u64 }
+    }
+
+    fn limit_to(&self, processes: u64, is_shared: bool) {
         let options = &self.options;
         let log = !options.daemon && !options.syslog && rlimits::grows(io::stderr());
         let may_be_cut = !log && !self.transcript.as_ref().is_some_and(rlimits::grows);
-        let clients = if self.client.is_some() { 1 } else { options.max_clients as u64 };
         rlimits::set(Needs {
-            clients,
-            processes: match options.model {
-                Model::Fork => clients,
-                Model::Prefork => options.workers as u64,
-                Model::Thread | Model::Iterative => 0,
-            },
-            is_shared: matches!(options.model, Model::Thread),
+            clients: self.clients(),
+            processes,
+            is_shared,
             memory: self.service.memory,
             file: self.longest_file.filter(|_| may_be_cut),
         });

@@ -29,6 +29,8 @@ const BUFFER: usize = 1 << 16;
 /// How many errors are taken from the socket's queue at a time, and how often a packet is
 /// handed over anew when an error of an earlier one came in its place.
 const MAX_ERRORS: usize = 16;
+/// How long a window may wait for room in the socket.
+const LONGEST_SEND: Duration = Duration::from_secs(1);
 /// The shortest wait: SO_RCVTIMEO of zero would be no limit at all.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
@@ -58,6 +60,7 @@ pub struct Channel<'a> {
     /// The datagrams after it that came together with it, from the peer as well.
     waiting: Range<usize>,
     bursts: Bursts,
+    sends_are_bounded: bool,
     /// When the peer's last datagram came.
     heard: SystemTime,
     trace: Trace<'a>,
@@ -77,6 +80,7 @@ impl<'a> Channel<'a> {
             datagram: 0..0,
             waiting: 0..0,
             bursts: Bursts::default(),
+            sends_are_bounded: false,
             heard: SystemTime::now(),
             trace,
         }
@@ -101,30 +105,42 @@ impl<'a> Channel<'a> {
     }
 
     /// Sends packets to the peer. A packet that the network refuses for the moment counts as
-    /// lost on its way.
+    /// lost on its way; so does what finds no room in the socket for a second.
     ///
     /// # Errors
     /// [`Failure::Gone`] when the peer's port is closed, [`Failure::Socket`] for a fault that
     /// waiting will not mend.
     pub fn send(&mut self, packets: Packets<'_>) -> Result<(), Failure> {
         packets.iter().for_each(|packet| (self.trace)(Way::Out, packet));
+        self.bound_sends(packets)?;
         for mut row in packets.pieces {
             while !row.is_empty() {
-                let sent = self.send_some(row, packets.size)?;
+                let Some(sent) = self.send_some(row, packets.size)? else { return Ok(()) };
                 row = row.get(sent..).unwrap_or_default();
             }
         }
         Ok(())
     }
 
-    fn send_some(&mut self, row: &[u8], size: usize) -> Result<usize, Failure> {
+    /// A window may be longer than the socket's buffer, and wait for the network.
+    fn bound_sends(&mut self, packets: Packets<'_>) -> Result<(), Failure> {
+        let is_window = packets.pieces.iter().any(|row| row.len() > packets.size);
+        if is_window && !std::mem::replace(&mut self.sends_are_bounded, true) {
+            self.socket.set_write_timeout(Some(LONGEST_SEND)).map_err(Failure::Socket)?;
+        }
+        Ok(())
+    }
+
+    /// The octets that were sent; `None` when there was no room for so long.
+    fn send_some(&mut self, row: &[u8], size: usize) -> Result<Option<usize>, Failure> {
         for _ in 0..MAX_ERRORS {
             match self.bursts.send(self.socket, row, size, self.peer) {
-                Ok(sent) => return Ok(sent),
+                Ok(sent) => return Ok(Some(sent)),
+                Err(Errno::EAGAIN) => return Ok(None),
                 Err(errno) => self.tolerate(errno.into())?,
             }
         }
-        Ok(size) // one is lost
+        Ok(Some(size)) // one is lost
     }
 
     /// Sends an ERROR packet, as the courtesy that it is (RFC 1350 §7): once, come what may.

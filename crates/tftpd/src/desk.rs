@@ -22,9 +22,8 @@ use crate::service::{self, Asked, level};
 use crate::timer::Limits;
 use crate::transfer::{Half, Step, Transfer};
 
-/// Octets of a window at most: all transfers share one socket, and a window of one should leave room
-/// for others.
-const WINDOW: usize = 1 << 20;
+/// Octets of a window at most: all transfers share one socket, and the memory of one process.
+const WINDOW: usize = 256 << 10;
 
 /// The transfers of one process.
 struct Desk<'c> {

@@ -20,11 +20,14 @@ mod uploads;
 mod windows;
 
 use std::fs;
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use testkit::{Daemon, children, wait_title, wait_until};
-use udp::{Served, ack, blocks, data, noise, oack, rrq, timed, wrq};
+use testkit::{Daemon, TempDir, children, wait_title, wait_until};
+use udp::{Served, ack, blocks, data, noise, oack, rrq, timed, with, wrq};
 
 #[test]
 fn many_transfers_go_on_at_once_over_one_port_and_in_one_process() {
@@ -155,6 +158,34 @@ fn an_upload_is_kept_by_a_process_that_nobody_waits_for() {
         assert_eq!(served.read(&format!("up{n}")), b"all at once");
         served.wait_line(&format!("WRQ \"up{n}\""), "complete");
     }
+}
+
+#[test]
+fn windows_are_bounded_because_all_of_them_are_one_processs_memory() {
+    let served = Served::with(&["--max-windowsize", "65535"]);
+    served.write("x", noise(600, 1));
+    let mut peer = served.peer();
+    peer.send(with(&rrq(b"x", "octet"), "blksize 8192 windowsize 65535"));
+    peer.expect(oack("blksize 8192 windowsize 32"));
+    peer.send(udp::error(8, "that is all"));
+}
+
+#[test]
+fn under_inetd_it_serves_until_nobody_comes() {
+    let dir = TempDir::new();
+    fs::write(dir.path().join("x"), noise(600, 1)).unwrap();
+    let service = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let root = dir.path().to_str().unwrap();
+    let args = ["-i", "-t", "1", "-q", "--single-port", "--root", root];
+    let mut command = testkit::command(env!("CARGO_BIN_EXE_tftpd"), &args);
+    let mut peer = udp::Udp::new(service.local_addr().unwrap());
+    peer.send(rrq(b"x", "octet"));
+    let mut daemon = command.stdin(Stdio::from(OwnedFd::from(service))).spawn().unwrap();
+    peer.expect(data(1, &noise(600, 1)[..512]));
+    peer.send(ack(1));
+    peer.expect_after(&data(1, &noise(600, 1)[..512]), data(2, &noise(600, 1)[512..]));
+    peer.send(ack(2));
+    assert_eq!(testkit::wait_child(&mut daemon, "tftpd gives the socket back").code(), Some(0));
 }
 
 #[test]

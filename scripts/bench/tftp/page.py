@@ -20,7 +20,7 @@ All servers are asked by one and the same client, `get.c`, which reads with UDP_
 comes, and compares every octet afterwards. {rounds} rounds; in each, every server is started anew for each figure, one server
 after the other; the figures are medians. A large file has {large} MiB; one that is not through within {seconds} s is
 broken off, and counts as far as it came. Ours write their log to a file as they do by default. tftpd-hpa and dnsmasq have no
-windows; `--single-port` grants none of more than 1 MiB, so 16 blocks of 65464. MB are 10^6 octets.
+windows; `--single-port` grants none of more than 256 KiB, so 32 blocks of 8192 and 4 of 65464. MB are 10^6 octets.
 
 ![A large file](tftp.svg)
 """
