@@ -31,6 +31,10 @@ const BUFFER: usize = 1 << 16;
 const MAX_ERRORS: usize = 16;
 /// How long a window may wait for room in the socket.
 const LONGEST_SEND: Duration = Duration::from_secs(1);
+/// How long a packet waits for room in the network interface: so long at first, and so long at last,
+/// always twice as long.
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(2);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(256);
 /// The shortest wait: SO_RCVTIMEO of zero would be no limit at all.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
@@ -131,12 +135,19 @@ impl<'a> Channel<'a> {
         Ok(())
     }
 
-    /// The octets that were sent; `None` when there was no room for so long.
+    /// The octets that were sent; `None` when there was no room for so long. ENOBUFS says that our own
+    /// network interface has no room: more packets would be lost like this one, until it has.
     fn send_some(&mut self, row: &[u8], size: usize) -> Result<Option<usize>, Failure> {
+        let mut pause = FIRST_PAUSE;
         for _ in 0..MAX_ERRORS {
             match self.bursts.send(self.socket, row, size, self.peer) {
                 Ok(sent) => return Ok(Some(sent)),
                 Err(Errno::EAGAIN) => return Ok(None),
+                Err(Errno::ENOBUFS) if pause > LONGEST_PAUSE => return Ok(None),
+                Err(Errno::ENOBUFS) => {
+                    std::thread::sleep(pause);
+                    pause *= 2;
+                }
                 Err(errno) => self.tolerate(errno.into())?,
             }
         }
@@ -274,7 +285,7 @@ impl<'a> Channel<'a> {
             return Err(Failure::Gone);
         }
         match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
-            Errno::EINTR | Errno::ECONNREFUSED | Errno::ENOBUFS | Errno::ENOMEM => Ok(()),
+            Errno::EINTR | Errno::ECONNREFUSED | Errno::ENOMEM => Ok(()),
             Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::ENETDOWN | Errno::EPERM
                 if self.fixed =>
             {

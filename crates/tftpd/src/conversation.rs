@@ -49,6 +49,7 @@ impl<'a, H: Half> Conversation<'a, H> {
                 Step::Wait => (),
                 Step::Send => {
                     self.channel.send(self.transfer.half.packets())?;
+                    self.transfer.sent(Instant::now());
                     self.transfer.half.meanwhile()?;
                 }
                 Step::Answer(packet) => self.channel.send(Packets::one(&packet))?,

@@ -5,15 +5,13 @@ use std::time::{Duration, Instant};
 use forknet::{Bursts, Caller, Postbox, Progress};
 use nix::errno::Errno;
 
+use crate::channel::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::failure::Failure;
 use crate::packet::{self, Code, describe};
 use crate::server::dally;
 use crate::service::Line;
 use crate::transfer::{Half, Step, Transfer};
 use crate::window::Packets;
-
-/// How long to wait when the socket has no room for a packet.
-const CONGESTION: Duration = Duration::from_millis(1);
 
 /// A transfer, its peer, and what the log says of it.
 pub(crate) struct Served {
@@ -38,8 +36,8 @@ pub(crate) struct Served {
 pub(crate) enum State {
     /// The peer.
     Underway,
-    /// Room in the socket, until then.
-    Congested(Instant),
+    /// Room in the socket or the network interface, until then, and after a pause of so long.
+    Congested(Instant, Duration),
     /// This process, which keeps the file and must have done so by then.
     Keeping(i32, Instant),
     /// It is complete, and only there in case the last ACK was lost.
@@ -79,17 +77,18 @@ impl Served {
     pub(crate) fn deadline(&self) -> Instant {
         match self.state {
             State::Underway | State::Lingering => self.transfer.deadline(),
-            State::Congested(until) => until.min(self.transfer.deadline()),
+            State::Congested(until, _) => until,
             State::Keeping(_, until) => until,
         }
     }
 
     pub(crate) fn clock(&mut self, postbox: &mut Postbox, now: Instant) -> Result<Step, Failure> {
         match self.state {
-            State::Congested(until) if until <= now => {
-                self.send_rest(postbox);
+            State::Congested(until, pause) if until <= now => {
+                self.send_rest(postbox, pause * 2);
                 Ok(Step::Wait)
             }
+            State::Congested(..) => Ok(Step::Wait),
             State::Keeping(_, until) if until <= now => {
                 Err(Failure::denied(Code::NotDefined, "The disk takes too long"))
             }
@@ -101,36 +100,39 @@ impl Served {
     /// Sends the half's packets.
     pub(crate) fn send(&mut self, postbox: &mut Postbox) {
         self.sent = 0;
-        self.send_rest(postbox);
+        write_down(postbox, &self.caller, self.transfer.half.packets());
+        self.send_rest(postbox, FIRST_PAUSE);
     }
 
-    /// Goes on where there was no room. What is refused for another reason counts as lost.
-    fn send_rest(&mut self, postbox: &mut Postbox) {
+    /// Goes on where there was no room. What finds none for too long counts as lost, and so does what
+    /// is refused for another reason.
+    fn send_rest(&mut self, postbox: &mut Postbox, mut pause: Duration) {
         let Packets { size, pieces: [first, second] } = self.transfer.half.packets();
         let before = self.sent;
         let congested = loop {
-            let second_from = self.sent.saturating_sub(first.len());
             let row = match first.get(self.sent..).unwrap_or_default() {
-                [] => second.get(second_from..).unwrap_or_default(),
+                [] => second.get(self.sent.saturating_sub(first.len())..).unwrap_or_default(),
                 row => row,
             };
             if row.is_empty() {
                 break false;
             }
             match postbox.send(&self.caller, row, size, &mut self.bursts) {
-                Ok(sent) => self.sent += sent,
-                Err(Errno::EAGAIN | Errno::ENOBUFS) => break true,
+                Ok(sent) => {
+                    self.sent += sent;
+                    pause = FIRST_PAUSE;
+                }
+                Err(Errno::EAGAIN | Errno::ENOBUFS) => break pause <= LONGEST_PAUSE,
                 Err(_) => self.sent += size.min(row.len()),
             }
         };
         self.progress.sent(self.sent - before);
-        if before == 0 {
-            write_down(postbox, &self.caller, self.transfer.half.packets());
+        let now = Instant::now();
+        if let State::Underway | State::Congested(..) = self.state {
+            self.state =
+                if congested { State::Congested(now + pause, pause) } else { State::Underway };
         }
-        if let State::Underway | State::Congested(_) = self.state {
-            let until = Instant::now() + CONGESTION;
-            self.state = if congested { State::Congested(until) } else { State::Underway };
-        }
+        self.transfer.sent(now);
     }
 
     /// Sends a packet that is not the half's present one.

@@ -115,6 +115,11 @@ impl Timer {
         self.end += STEP * u32::try_from(blocks.max(1)).unwrap_or(u32::MAX);
     }
 
+    /// To send the packets took until `now`: a window may have to wait for the network.
+    pub fn sent(&mut self, now: Instant) {
+        self.sent = now;
+    }
+
     /// RFC 6298 §2.2 and §2.3, with the bounds above.
     fn measure(&mut self, trip: Duration) {
         let (smooth, variation) = match self.measured {

@@ -179,6 +179,11 @@ impl<H: Half> Transfer<H> {
         Transfer { half, timer, smooth: true, dally: None }
     }
 
+    /// The half's packets were sent, and that took until `now`.
+    pub fn sent(&mut self, now: Instant) {
+        self.timer.sent(now);
+    }
+
     /// A datagram of the peer's has come.
     ///
     /// # Errors
