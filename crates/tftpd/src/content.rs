@@ -19,6 +19,7 @@ pub struct Blocks<R> {
     /// Netascii: what was read and translated last.
     text: Option<Text>,
     reads_ahead: bool,
+    size: Option<u64>,
 }
 
 /// Translated text that is waiting for the next block, from `at` on.
@@ -33,12 +34,23 @@ impl<R: Read> Blocks<R> {
     /// Reads `file` from where it stands, and no sooner than a block is needed.
     pub fn new(file: R, mode: Mode) -> Blocks<R> {
         let text = (mode == Mode::Netascii).then(Text::default);
-        Blocks { file, text, reads_ahead: false }
+        Blocks { file, text, reads_ahead: false, size: None }
     }
 
     /// The same for a regular file, which can be read ahead: that never waits for anybody.
     pub fn ahead(file: R, mode: Mode) -> Blocks<R> {
         Blocks { reads_ahead: true, ..Blocks::new(file, mode) }
+    }
+
+    /// The octets that will travel, where that is known: no more memory is taken than they need.
+    #[must_use]
+    pub fn of_size(self, size: Option<u64>) -> Blocks<R> {
+        Blocks { size, ..self }
+    }
+
+    /// What [`Blocks::of_size`] was told.
+    pub fn size(&self) -> Option<u64> {
+        self.size
     }
 
     /// True where blocks may be read before they are needed.

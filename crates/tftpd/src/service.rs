@@ -99,7 +99,7 @@ pub fn sender(
     let file = config.root.read(&asked.file)?;
     let size = file.size().and_then(|size| size_in(asked.mode, size));
     let granted = grant(asked.request.options, Direction::Read, caps, size);
-    let file = Blocks::ahead(file, asked.mode);
+    let file = Blocks::ahead(file, asked.mode).of_size(size);
     Ok((Sender::answering(file, granted.options, granted.oack())?, granted.list))
 }
 

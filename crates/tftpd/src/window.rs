@@ -63,12 +63,14 @@ impl<R: Read> Window<R> {
         let window = usize::from(options.windowsize);
         let capacity =
             if file.reads_ahead() { (window * 2).max(READ / options.blksize) } else { window };
+        let blocks = file.size().map_or(u64::MAX, |size| size / options.blksize as u64 + 1);
+        let capacity = (capacity.max(1) as u64).min(blocks);
         Window {
             file,
             numbers: Numbers::rolling_to(options.rollover),
             blksize: options.blksize,
             slots: Vec::new(),
-            capacity: capacity.max(1) as u64,
+            capacity,
             done: 0,
             made: 0,
             short: None,
@@ -83,6 +85,9 @@ impl<R: Read> Window<R> {
     pub fn make(&mut self, block: u64) -> io::Result<u64> {
         while self.made < block && self.short.is_none() {
             let room = self.done + self.capacity - self.made;
+            if room == 0 {
+                break; // the file is longer than it said
+            }
             let wanted = (block - self.made).min(room);
             self.make_some(if self.file.reads_ahead() { room } else { wanted })?;
         }
@@ -227,6 +232,27 @@ mod tests {
         window.make(1).unwrap();
         window.read_ahead().unwrap();
         assert_eq!(window.made, 1, "a pipe is read when its octets are needed");
+    }
+
+    #[test]
+    fn a_small_file_takes_little_memory_and_one_that_is_longer_than_it_said_comes_whole() {
+        let text: Vec<u8> = (0..250).collect();
+        for said in [0, 10, 249, 250, 251] {
+            let file = Blocks::ahead(&text[..], Mode::Octet).of_size(Some(said));
+            let mut window = Window::new(file, &options(10, 8));
+            let (mut all, mut last) = (Vec::new(), 0);
+            loop {
+                let end = window.make(last + 8).unwrap();
+                all.extend(window.up_to(end).iter().flat_map(|packet| packet[HEADER..].to_vec()));
+                window.release(end);
+                last = end;
+                if window.is_last(end) {
+                    break;
+                }
+            }
+            assert_eq!(all, text, "{said}");
+            assert!(window.slots.len() <= (said as usize / 10 + 1) * 14);
+        }
     }
 
     #[test]
