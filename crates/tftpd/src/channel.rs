@@ -56,6 +56,9 @@ pub struct Channel<'a> {
     peer: SocketAddr,
     /// The peer's port is final. A client learns it from the server's first answer.
     fixed: bool,
+    /// What may be a first answer: all else comes from a stranger, one who still talks to the client
+    /// that had this port before.
+    may_be_first: fn(&[u8]) -> bool,
     /// The SO_RCVTIMEO that is set.
     wait: Option<Duration>,
     buffer: Box<[u8]>,
@@ -79,6 +82,7 @@ impl<'a> Channel<'a> {
             socket,
             peer,
             fixed: true,
+            may_be_first: |_| true,
             wait: None,
             buffer,
             datagram: 0..0,
@@ -91,10 +95,15 @@ impl<'a> Channel<'a> {
     }
 
     /// A client's: the request goes to `service`; the answer comes from the same address and
-    /// from the port that is the peer's from then on (RFC 1350 §4).
+    /// from the port that is the peer's from then on (RFC 1350 §4). It is one that `may_be_first`.
     #[must_use]
-    pub fn asking(socket: &'a UdpSocket, service: SocketAddr, trace: Trace<'a>) -> Channel<'a> {
-        Channel { fixed: false, ..Channel::to(socket, service, trace) }
+    pub fn asking(
+        socket: &'a UdpSocket,
+        service: SocketAddr,
+        may_be_first: fn(&[u8]) -> bool,
+        trace: Trace<'a>,
+    ) -> Channel<'a> {
+        Channel { fixed: false, may_be_first, ..Channel::to(socket, service, trace) }
     }
 
     /// Makes room for datagrams that come in rows, if the kernel lets us, and has it hand over
@@ -175,7 +184,7 @@ impl<'a> Channel<'a> {
             let flags = if now < awake { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
             self.set_wait(left)?;
             match self.receive_from(flags) {
-                Ok(came) if self.is_peer(came.from) => {
+                Ok(came) if self.is_peer(&came) => {
                     self.heard = came.at;
                     self.peer.set_port(came.from.port());
                     self.fixed = true;
@@ -252,8 +261,10 @@ impl<'a> Channel<'a> {
         Ok(Came { from, length: message.bytes, size, at })
     }
 
-    fn is_peer(&self, from: SocketAddr) -> bool {
-        from.ip() == self.peer.ip() && (!self.fixed || from.port() == self.peer.port())
+    fn is_peer(&self, came: &Came) -> bool {
+        let first = || (self.may_be_first)(self.buffer.get(..came.length).unwrap_or_default());
+        let port = if self.fixed { came.from.port() == self.peer.port() } else { first() };
+        came.from.ip() == self.peer.ip() && port
     }
 
     /// ERROR 5 to a stranger (RFC 1350 §4), but never in answer to an ERROR.
@@ -378,7 +389,9 @@ mod tests {
     fn a_client_takes_the_port_of_the_first_answer() {
         let (service, first, second, ours) = (socket(), socket(), socket(), socket());
         let to = ours.local_addr().unwrap();
-        let mut channel = Channel::asking(&ours, service.local_addr().unwrap(), quiet());
+        let mut channel =
+            Channel::asking(&ours, service.local_addr().unwrap(), |first| first != b"no", quiet());
+        second.send_to(b"no", to).unwrap();
         first.send_to(b"first", to).unwrap();
         second.send_to(b"second", to).unwrap();
         first.send_to(b"third", to).unwrap();

@@ -80,7 +80,7 @@ impl Order {
                 let announced = Rc::default();
                 let trace = self.heed_size(trace, &announced);
                 let keep = move |output: Output| output.keep(&announced);
-                let channel = Channel::asking(&socket, service, trace);
+                let channel = Channel::asking(&socket, service, self.answers(), trace);
                 self.make_room(&channel);
                 let receiver = Receiver::asking(file, keep, self.request(self.wishes), self.wishes);
                 let mut conversation = Conversation::new(receiver, channel, self.limits);
@@ -100,7 +100,7 @@ impl Order {
                 let tsize = size.filter(|_| self.wishes.tsize.is_some());
                 let wishes = Wishes { tsize, ..self.wishes };
                 let sender = Sender::asking(input, self.request(wishes), wishes);
-                let channel = Channel::asking(&socket, service, trace);
+                let channel = Channel::asking(&socket, service, self.answers(), trace);
                 let mut conversation = Conversation::new(sender, channel, self.limits);
                 forget_strangers(&socket);
                 let result = conversation.run();
@@ -109,6 +109,26 @@ impl Order {
                 }
                 Ok(Outcome { result, answered: conversation.channel.is_fixed() })
             }
+        }
+    }
+
+    /// Which packets may answer the request.
+    fn answers(&self) -> fn(&[u8]) -> bool {
+        match self.direction {
+            Direction::Read => |packet| {
+                let packet = Packet::parse(packet);
+                matches!(
+                    packet,
+                    Ok(Packet::Data { block: 1, .. } | Packet::Oack { .. } | Packet::Error { .. })
+                )
+            },
+            Direction::Write => |packet| {
+                let packet = Packet::parse(packet);
+                matches!(
+                    packet,
+                    Ok(Packet::Ack { block: 0 } | Packet::Oack { .. } | Packet::Error { .. })
+                )
+            },
         }
     }
 

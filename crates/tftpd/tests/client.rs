@@ -103,6 +103,33 @@ fn the_first_answer_fixes_the_port_and_strangers_get_error_5() {
 }
 
 #[test]
+fn a_packet_that_answers_no_such_request_is_a_strangers() {
+    let (mut server, dir) = start();
+    fs::write(dir.path().join("f"), "hello").unwrap();
+    let upload = [data(1, b"another's"), ack(1), rrq(b"x", "octet"), b"junk".to_vec()];
+    let fetch = [data(2, b"another's"), ack(0), b"".to_vec()];
+    for (args, strange) in [(["put", "f", "up"], &upload[..]), (["get", "x", "y"], &fetch[..])] {
+        let client = Client::start(&server, &dir, &args);
+        server.recv();
+        let (mut stranger, mut port) = (port_for(&server), port_for(&server));
+        for packet in strange {
+            stranger.send(packet);
+            stranger.expect_error(5);
+        }
+        match args[0] {
+            "put" => {
+                port.send(ack(0));
+                port.expect(data(1, b"hello"));
+                port.send(ack(1));
+            }
+            _ => port.put_blocks(b"hello"),
+        }
+        client.succeeds();
+    }
+    assert_eq!(fs::read(dir.path().join("y")).unwrap(), b"hello");
+}
+
+#[test]
 fn a_lost_request_and_a_lost_answer_are_repaired() {
     let (mut server, dir) = start();
     let client = Client::start(&server, &dir, &["get", "x"]);
