@@ -74,8 +74,8 @@ def fetch(lab, plan, server, port, block, window, pinned=False):
     """The large file once; octets a second. What was asked must be granted."""
     octets, seconds, granted, granted_window, _ = client(
         lab, "get", port, "large", lab.root / "large", block, window, plan.seconds, pinned=pinned)
-    # One process for all grants no window that would take more than a MiB of its memory.
-    least = min(window, (1 << 20) // block) if "--single-port" in server.kind.name else window
+    # One process for all grants no window that would take more of its memory than this.
+    least = min(window, (256 << 10) // block) if "--single-port" in server.kind.name else window
     if granted != block or not least <= granted_window <= window:
         raise Failure(f"{server.kind.name} granted blksize {granted:.0f}, windowsize "
                       f"{granted_window:.0f} for {block}, {window}")
