@@ -10,9 +10,9 @@ use std::time::Duration;
 
 /// Longer waits are slept through: so much work is no more than what sleep and wake-up cost.
 const SHORT: Duration = Duration::from_micros(100);
-/// A process has waited so often before it does so awake: small files are not worth it, and those
-/// who fetch many of them at once need the processor.
-const WARM: u32 = 16;
+/// A process has waited so often before it does so awake: what was measured once says little, and
+/// those who fetch many small files at once need the processor.
+const WARM: u32 = 2;
 /// After so many looks in vain in a row, the next waits are slept through.
 const MISSES: u32 = 3;
 /// So many the first time, and at most.
@@ -37,7 +37,8 @@ impl Awake {
         usual.filter(is_short).map_or(Duration::ZERO, |usual| usual * 2)
     }
 
-    /// What came of it.
+    /// What came of it. What is there at the first look says nothing: the peer may have had this very
+    /// processor in the meantime, and nobody waited.
     pub fn looked(&mut self, found: bool) {
         if found {
             (self.misses, self.rested) = (0, 0);

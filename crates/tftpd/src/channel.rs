@@ -26,6 +26,9 @@ use crate::window::Packets;
 /// Longer than any datagram, so that DATA larger than the block shows; and the kernel hands over
 /// several at once that are no longer together.
 const BUFFER: usize = 1 << 16;
+/// Longer than any ACK, OACK or ERROR that means something; what is cut off nobody misses. A process
+/// that takes no DATA touches less memory, and fork has less to do.
+const SMALL_BUFFER: usize = 1 << 11;
 /// How many errors are taken from the socket's queue at a time, and how often a packet is
 /// handed over anew when an error of an earlier one came in its place.
 const MAX_ERRORS: usize = 16;
@@ -68,16 +71,20 @@ pub struct Channel<'a> {
     waiting: Range<usize>,
     bursts: Bursts,
     sends_are_bounded: bool,
+    looked_in_vain: bool,
     /// When the peer's last datagram came.
     heard: SystemTime,
     trace: Trace<'a>,
 }
 
 impl<'a> Channel<'a> {
-    /// A server's: the request came from `peer`, address and port.
+    /// A server's: the request came from `peer`, address and port. Until it [`takes_data`], ACKs and
+    /// ERRORs are all that is heard.
+    ///
+    /// [`takes_data`]: Channel::takes_data
     #[must_use]
     pub fn to(socket: &'a UdpSocket, peer: SocketAddr, trace: Trace<'a>) -> Channel<'a> {
-        let buffer = vec![0; BUFFER].into_boxed_slice();
+        let buffer = vec![0; SMALL_BUFFER].into_boxed_slice();
         Channel {
             socket,
             peer,
@@ -89,6 +96,7 @@ impl<'a> Channel<'a> {
             waiting: 0..0,
             bursts: Bursts::default(),
             sends_are_bounded: false,
+            looked_in_vain: false,
             heard: SystemTime::now(),
             trace,
         }
@@ -104,6 +112,12 @@ impl<'a> Channel<'a> {
         trace: Trace<'a>,
     ) -> Channel<'a> {
         Channel { fixed: false, may_be_first, ..Channel::to(socket, service, trace) }
+    }
+
+    /// DATA of any length may come.
+    #[must_use]
+    pub fn takes_data(self) -> Channel<'a> {
+        Channel { buffer: vec![0; BUFFER].into_boxed_slice(), ..self }
     }
 
     /// Makes room for datagrams that come in rows, if the kernel lets us, and has it hand over
@@ -174,6 +188,7 @@ impl<'a> Channel<'a> {
     /// # Errors
     /// As [`Channel::send`].
     pub fn receive(&mut self, deadline: Instant, awake: Instant) -> Result<bool, Failure> {
+        self.looked_in_vain = false;
         while !self.next() {
             // Looked at before every datagram: a flood of them must not outlast the deadline.
             let now = Instant::now();
@@ -193,12 +208,20 @@ impl<'a> Channel<'a> {
                     break;
                 }
                 Ok(came) => self.answer_stranger(&came),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.looked_in_vain = true;
+                }
                 Err(error) => self.tolerate(error)?,
             }
         }
         (self.trace)(Way::In, self.buffer.get(self.datagram.clone()).unwrap_or_default());
         Ok(true)
+    }
+
+    /// Nothing was there at the first look of the last [`Channel::receive`].
+    #[must_use]
+    pub fn looked_in_vain(&self) -> bool {
+        self.looked_in_vain
     }
 
     /// Goes on to the next one of the datagrams that came together.
@@ -338,6 +361,7 @@ fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread;
 
     fn socket() -> UdpSocket {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -428,6 +452,22 @@ mod tests {
         assert!(channel.receive(soon(), Instant::now()).unwrap());
         let mut answer = [0; 100];
         assert_eq!(peer.recv(&mut answer).unwrap(), 10);
+    }
+
+    #[test]
+    fn an_answer_that_is_there_already_is_not_looked_for_in_vain() {
+        let ours = socket();
+        let (mut channel, peer) = pair(&ours);
+        peer.send(b"already").unwrap();
+        assert!(channel.receive(soon(), soon()).unwrap());
+        assert!(!channel.looked_in_vain());
+        let later = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            peer.send(b"later").unwrap();
+        });
+        assert!(channel.receive(soon(), soon()).unwrap());
+        assert!(channel.looked_in_vain());
+        later.join().unwrap();
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Order {
                 let announced = Rc::default();
                 let trace = self.heed_size(trace, &announced);
                 let keep = move |output: Output| output.keep(&announced);
-                let channel = Channel::asking(&socket, service, self.answers(), trace);
+                let channel = Channel::asking(&socket, service, self.answers(), trace).takes_data();
                 self.make_room(&channel);
                 let receiver = Receiver::asking(file, keep, self.request(self.wishes), self.wishes);
                 let mut conversation = Conversation::new(receiver, channel, self.limits);

@@ -69,7 +69,7 @@ impl<'a, H: Half> Conversation<'a, H> {
         let awake = Instant::now() + time;
         let came = self.channel.receive(self.transfer.deadline(), awake)?;
         let now = Instant::now();
-        if !time.is_zero() {
+        if !time.is_zero() && self.channel.looked_in_vain() {
             self.awake.looked(now < awake);
         }
         if came {

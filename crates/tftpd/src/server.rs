@@ -79,7 +79,7 @@ impl Child<'_> {
         self.title.set(format_args!("{direction} {}", in_title(asked.request.name)));
         match direction {
             Direction::Read => self.send(asked, channel),
-            Direction::Write => self.receive(asked, channel),
+            Direction::Write => self.receive(asked, channel.takes_data()),
         }
     }
 

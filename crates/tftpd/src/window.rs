@@ -3,7 +3,8 @@
 //! They lie in a ring, each in a slot of its own, so that a window is one piece of memory, or two:
 //! the kernel takes it with one system call, and read(2) fills many blocks with one. The ring has
 //! room for the next window too, or for 64 KiB, so that the file is read while the peer is busy
-//! with what it got.
+//! with what it got; but not for large windows, where memory that nobody has touched before costs
+//! more than that gains.
 
 use std::io::{self, IoSliceMut, Read};
 
@@ -14,6 +15,8 @@ use crate::packet::{HEADER, data_header};
 
 /// At least so many octets are read from a file at a time.
 const READ: usize = 64 * 1024;
+/// Windows of more octets are not read ahead.
+const AHEAD: usize = 1024 * 1024;
 
 /// Packets in a row, of one size but for the last, which may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +64,10 @@ impl<R: Read> Window<R> {
     /// Nothing of `file` is read yet.
     pub fn new(file: Blocks<R>, options: &TransferOptions) -> Window<R> {
         let window = usize::from(options.windowsize);
-        let capacity =
-            if file.reads_ahead() { (window * 2).max(READ / options.blksize) } else { window };
+        let capacity = match window * options.blksize {
+            ..=AHEAD if file.reads_ahead() => (window * 2).max(READ / options.blksize),
+            _ => window,
+        };
         let blocks = file.size().map_or(u64::MAX, |size| size / options.blksize as u64 + 1);
         let capacity = (capacity.max(1) as u64).min(blocks);
         Window {

@@ -211,7 +211,9 @@ impl Postbox {
             (self.reading, self.left) = (Some(0), ROUND);
             let event = self.at_hand();
             if event.is_some() {
-                self.awake.looked(true);
+                if now > begin {
+                    self.awake.looked(true);
+                }
                 return event;
             }
             now = Instant::now();
