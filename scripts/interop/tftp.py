@@ -270,14 +270,10 @@ def dropped(lab):
     same(os.stat(f"/proc/{lab.tftpd.pid}").st_uid, want, "uid of the daemon")
 
 
-@test("pty, tftpc: on a terminal a bar shows how much of how much has come; elsewhere nothing is said")
-def progress_bar(lab):
-    name, size = serve(lab, octets(3 * 2**20)), "3.00 MiB"
-    argv = ["tftpc", "--blksize", "512", f"{HERE}:{lab.tftpd.port}", "get", name]
-    same(lab.run(*argv, lab.folder("get") / "local").good().text, "", "what it says to a pipe")
+def on_terminal(lab, *argv):
+    """What a program shows on a terminal; it must end well."""
     terminal, its_end = pty.openpty()
-    local = lab.folder("get") / "local"
-    words = [str(word) for word in lab.known([*argv, local])]
+    words = [str(word) for word in lab.known(argv)]
     process = start(words, {**lab.env, "TERM": "xterm"}, lab.dir, stdin=its_end, stdout=its_end,
                     stderr=its_end)
     os.close(its_end)
@@ -289,8 +285,23 @@ def progress_bar(lab):
         pass  # EIO: nobody has the other end any more
     os.close(terminal)
     same(process.wait(), 0, "exit status")
-    check(f"of {size}" in shown.decode("utf-8", "replace"), f"no bar: {shown[-300:]}")
-    same(local.read_bytes(), octets(3 * 2**20), "file")
+    return shown.decode("utf-8", "replace")
+
+
+@test("pty, tftpc: on a terminal a bar shows how much of how much has come; elsewhere, and with -q, "
+      "nothing is said")
+def progress_bar(lab):
+    data, size = octets(3 * 2**20), "of 3.00 MiB"
+    name, local = serve(lab, data), lab.folder("get") / "local"
+    argv = ["tftpc", "--blksize", "512", f"{HERE}:{lab.tftpd.port}"]
+    same(lab.run(*argv, "get", name, local).good().text, "", "what it says to a pipe")
+    same(on_terminal(lab, *argv, "-q", "get", name, local), "", "what it says with -q")
+    shown = on_terminal(lab, *argv, "get", name, local)
+    check(size in shown, f"no bar: {shown[-300:]}")
+    same(local.read_bytes(), data, "file")
+    shown = on_terminal(lab, *argv, "put", local, fresh(lab, "put"))
+    check(size in shown, f"no bar: {shown[-300:]}")
+    check(f"/{len(data)}" not in shown, f"another bar at first: {shown[:300]}")
 
 
 @test("tftpc: a sparse file of more than 4 GiB comes to its last octet, with its size")

@@ -177,6 +177,9 @@ pub fn parse(
     options.optflag("h", "help", "print this help");
     options.optflag("V", "version", "print the version");
     options.parsing_style(ParsingStyle::FloatingFrees);
+    if let Some(odd) = args.iter().find(|arg| arg.to_str().is_none()) {
+        return Err(Error::Usage(format!("{odd:?}: not UTF-8")));
+    }
     let matches = options.parse(args).map_err(|fail| Error::Usage(usage::complaint(&fail)))?;
     if matches.opt_present("help") {
         return Err(Error::Answer(usage::help(options, usage)));

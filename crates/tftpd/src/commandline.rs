@@ -37,6 +37,8 @@ pub struct CommandLine {
     pub order: Order,
     /// Show every packet.
     pub verbose: bool,
+    /// Show no progress.
+    pub quiet: bool,
 }
 
 /// Reads the command line.
@@ -65,7 +67,8 @@ pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
         return Err(Error::Usage(format!("REMOTE is longer than {MAX_NAME} octets")));
     }
     let order = Order { direction, remote, local, mode, wishes, limits };
-    Ok(CommandLine { server, order, verbose: matches.opt_present("verbose") })
+    let [verbose, quiet] = ["verbose", "quiet"].map(|name| matches.opt_present(name));
+    Ok(CommandLine { server, order, verbose, quiet })
 }
 
 fn declared() -> Options {
@@ -82,6 +85,7 @@ fn declared() -> Options {
     options.optopt("t", "timeout", &timeout, "S");
     declare_retries(&mut options);
     options.optflag("v", "verbose", "show every packet");
+    options.optflag("q", "quiet", "no progress bar");
     options
 }
 
@@ -155,12 +159,18 @@ fn host(words: &[&str]) -> Result<Remote> {
     Remote::parse(words.first().copied().unwrap_or_default(), PORT)
 }
 
-/// A file to be fetched; without LOCAL it is called here as the last part of its name.
+/// A file to be fetched; without LOCAL it is called here as the last part of its name, and so it is
+/// in a folder that ends with a slash.
 fn fetched(url: Url, local: Option<&str>) -> Result<Errand> {
     let Url { server, file: remote, mode } = url;
-    let last = |name: &[u8]| String::from_utf8(last_part(name).to_vec()).unwrap_or_default();
-    let local = local.map_or_else(|| last(&remote), str::to_owned);
     present("REMOTE", &remote)?;
+    let mut local = local.map(str::to_owned);
+    if local.as_ref().is_none_or(|folder| folder.ends_with('/')) {
+        let last = str::from_utf8(last_part(&remote)).unwrap_or_default();
+        present("LOCAL", last.as_bytes())?;
+        local.get_or_insert_default().push_str(last);
+    }
+    let local = local.unwrap_or_default();
     present("LOCAL", local.as_bytes())?;
     Ok(Errand { server, direction: Direction::Read, remote, local, mode })
 }
@@ -204,6 +214,8 @@ mod tests {
             (&["h", "get", "a/b"][..], "a/b", "b"),
             (&["h", "put", "/a/b"], "b", "/a/b"),
             (&["h", "put", "/a/b", "c/"], "c/b", "/a/b"),
+            (&["h", "get", "a/b", "c/"], "a/b", "c/b"),
+            (&["tftp://h/a/b", "/"], "a/b", "/b"),
             (&["h", "get", "a", "-"], "a", "-"),
             (&["h", "put", "-", "b"], "b", "-"),
             (&["tftp://h/a/b"], "a/b", "b"),
@@ -261,6 +273,8 @@ mod tests {
             (&["h", "put"], "LOCAL is missing"),
             (&["h", "put", "-"], "REMOTE is missing"),
             (&["h", "get", "x/"], "LOCAL is missing"),
+            (&["h", "get", "x/", "y/"], "LOCAL is missing"),
+            (&["h", "get", "x", ""], "LOCAL is missing"),
             (&["h", "get", "a", "b", "c"], "unexpected argument 'c'"),
             (&["tftp://h/"], "REMOTE is missing"),
             (&["tftp://h/a/"], "LOCAL is missing"),

@@ -35,6 +35,13 @@ impl Confinement {
         Confinement(prepared.unwrap_or_default())
     }
 
+    /// Of a process that needs files outside the root; the log tells so.
+    #[must_use]
+    pub fn none() -> Confinement {
+        info!("no landlock with --single-port and --map or -p: openat2 alone confines names");
+        Confinement(None)
+    }
+
     /// This process goes in, and never comes out. Where it cannot, the log says so.
     pub fn enter(&self) {
         if let Some(Err(errno)) = self.0.as_ref().map(Landlock::enter) {

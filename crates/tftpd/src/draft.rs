@@ -99,7 +99,7 @@ impl Draft {
     ///
     /// # Errors
     /// EEXIST with [`Existing::Keep`]; what the system calls say. The file that was there before
-    /// is then untouched, unless it was the folder's fsync that failed.
+    /// is then untouched, unless it was an fsync after the new name that failed.
     pub fn publish(mut self, name: &[u8], existing: Existing) -> io::Result<()> {
         self.file.sync_all()?;
         match existing {
@@ -157,12 +157,16 @@ impl Draft {
     }
 }
 
-/// Octets that the disk has for the files of a folder.
+/// Octets that the disk has for the files of a folder. One that does not know how large it is, as a
+/// tmpfs without a limit, has room for any.
 ///
 /// # Errors
 /// What fstatvfs(3) says.
 pub fn space(folder: impl AsFd) -> nix::Result<u64> {
     let disk = fstatvfs(folder)?;
+    if disk.blocks() == 0 {
+        return Ok(u64::MAX);
+    }
     let is_root = nix::unistd::geteuid().is_root(); // some blocks are root's alone
     let blocks = if is_root { disk.blocks_free() } else { disk.blocks_available() };
     Ok(blocks.saturating_mul(disk.fragment_size()))

@@ -48,12 +48,13 @@ fn run(args: Vec<OsString>) -> Result<()> {
     if let Some(Err(error)) = config.map.as_ref().map(|map| map.check()) {
         log::warn!("{error}: SIGHUP will not help");
     }
-    let confinement = Confinement::prepare(&config.root, config.is_writable());
+    // One process for all also reads --map again and removes the pid file, which lie outside.
+    let confinement = match config.single_port && (config.map.is_some() || has_pid_file) {
+        true => Confinement::none(),
+        false => Confinement::prepare(&config.root, config.is_writable()),
+    };
     if config.single_port {
-        // The rules of --map are read again, and the pid file is removed: both lie outside.
-        if config.map.is_none() && !has_pid_file {
-            confinement.enter();
-        }
+        confinement.enter();
         return server.serve_alone(|postbox| desk::serve(postbox, &config)); // recvfrom, sendto
     }
     server.serve_datagrams(|request| {

@@ -5,13 +5,16 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
 
 use crate::commandline::STANDARD;
 use crate::draft::{Draft, Existing};
+
+/// Links that are followed to a file that is not there yet (path_resolution(7)).
+const MAX_LINKS: usize = 40;
 
 /// A file in the making, or a stream.
 pub struct Output {
@@ -68,7 +71,10 @@ fn file_or_device(local: &Path) -> io::Result<To> {
             path = fs::canonicalize(&path)?; // the file is replaced, not a link to it
             Some(meta.mode())
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            path = behind_links(path)?;
+            None
+        }
         Err(error) => return Err(error),
     };
     let folder = match path.parent() {
@@ -81,6 +87,16 @@ fn file_or_device(local: &Path) -> io::Result<To> {
         draft.set_permissions(bits & 0o777)?;
     }
     Ok(To::File(draft, name.as_bytes().to_vec()))
+}
+
+/// The file that a link leads to and that is not there yet: the link stays, as open(2) would have it.
+fn behind_links(mut path: PathBuf) -> io::Result<PathBuf> {
+    for _ in 0..MAX_LINKS {
+        let Ok(target) = fs::read_link(&path) else { return Ok(path) };
+        path.pop(); // a link counts from its own folder
+        path.push(target);
+    }
+    Err(Errno::ELOOP.into())
 }
 
 impl Write for Output {

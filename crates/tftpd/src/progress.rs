@@ -16,21 +16,27 @@ const UNKNOWN: &str = "{spinner} {bytes}, {binary_bytes_per_sec}";
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// One that is shown where standard error is a terminal, and never shown while every packet is,
-    /// or while the file goes to the terminal itself.
+    /// One that is shown where standard error is a terminal; not where `wanted` is false, nor while
+    /// the file goes to the terminal itself.
     #[must_use]
-    pub fn of(order: &Order, verbose: bool) -> Progress {
-        if verbose || order.local == STANDARD {
+    pub fn of(order: &Order, wanted: bool) -> Progress {
+        if !wanted || order.local == STANDARD {
             return Progress(ProgressBar::hidden());
         }
-        let bar = ProgressBar::no_length();
-        if order.direction == Direction::Write && order.mode == Mode::Octet {
-            let meta = std::fs::metadata(&order.local).ok().filter(std::fs::Metadata::is_file);
-            meta.iter().for_each(|meta| bar.set_length(meta.len()));
+        let progress = Progress(ProgressBar::no_length());
+        let is_known = order.direction == Direction::Write && order.mode == Mode::Octet;
+        let meta = std::fs::metadata(&order.local).ok().filter(std::fs::Metadata::is_file);
+        match meta.filter(|_| is_known) {
+            Some(meta) => progress.is_of(meta.len()),
+            None => progress.style(UNKNOWN),
         }
-        let progress = Progress(bar);
-        progress.style();
         progress
+    }
+
+    /// The file's size has become known. What sets it draws the bar, so the style comes first.
+    fn is_of(&self, size: u64) {
+        self.style(KNOWN);
+        self.0.set_length(size);
     }
 
     /// True where nobody sees it.
@@ -44,8 +50,7 @@ impl Progress {
         self.0.finish_and_clear();
     }
 
-    fn style(&self) {
-        let template = if self.0.length().is_some() { KNOWN } else { UNKNOWN };
+    fn style(&self, template: &str) {
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.0.set_style(style);
         }
@@ -68,8 +73,7 @@ impl Progress {
                 let Some(options) = granted(packet, &wishes) else { return };
                 numbers = Numbers::rolling_to(options.rollover);
                 if let Some(size) = options.tsize.filter(|_| progress.0.length().is_none()) {
-                    progress.0.set_length(size);
-                    progress.style();
+                    progress.is_of(size);
                 }
             }
             _ => (),

@@ -55,16 +55,8 @@ impl Root {
     /// 5.6): there is no other way to resolve names that is free of races, so none is tried.
     pub fn open(path: &Path, jail: Option<&Path>) -> forknet::Result<Root> {
         let what = format!("root {}", path.display());
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let folder = match jail {
-            None => open(path, flags, Mode::empty()),
-            Some(jail) => open(jail, flags, Mode::empty()).and_then(|jail| {
-                let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-                openat2(jail, path, how)
-            }),
-        };
-        let folder = folder.map_err(forknet::Error::os(&what))?;
-        let root = Root { folder };
+        let root =
+            Root { folder: open_inside(jail, path, OFlag::O_PATH | OFlag::O_DIRECTORY, &what)? };
         match root.resolve(b".", OFlag::O_PATH) {
             Err(Errno::ENOSYS) => Err(forknet::Error::os(what + ": openat2")(Errno::ENOSYS)),
             _ => Ok(root),
@@ -155,6 +147,28 @@ impl Root {
     fn resolve(&self, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
         resolve(&self.folder, name, flags)
     }
+}
+
+/// Opens `what`, a file or folder; with a `jail`, the folder of `--chroot`, the path counts from there
+/// and cannot lead out.
+///
+/// # Errors
+/// What open(2) says of it, or of the jail.
+pub(crate) fn open_inside(
+    jail: Option<&Path>,
+    path: &Path,
+    flags: OFlag,
+    what: &str,
+) -> forknet::Result<OwnedFd> {
+    let flags = flags | OFlag::O_CLOEXEC;
+    let Some(jail) = jail else {
+        return open(path, flags, Mode::empty()).map_err(forknet::Error::os(what));
+    };
+    let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let held = open(jail, folder, Mode::empty())
+        .map_err(forknet::Error::os(format!("chroot {}", jail.display())))?;
+    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    openat2(held, path, how).map_err(forknet::Error::os(what))
 }
 
 fn resolve(folder: impl AsFd, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {

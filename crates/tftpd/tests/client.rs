@@ -259,15 +259,20 @@ fn a_device_is_written_to_and_a_link_followed() {
     let (mut server, dir) = start();
     symlink("real", dir.path().join("link")).unwrap();
     fs::write(dir.path().join("real"), "old").unwrap();
-    for local in ["/dev/null", "link"] {
+    fs::create_dir(dir.path().join("sub")).unwrap();
+    symlink("../third", dir.path().join("sub/second")).unwrap();
+    symlink("sub/second", dir.path().join("first")).unwrap(); // there is no third yet
+    for local in ["/dev/null", "link", "first"] {
         let client = Client::start(&server, &dir, &["get", "x", local]);
         server.expect(rrq(b"x", "octet"));
         port_for(&server).put_blocks(b"new");
         client.succeeds();
     }
     assert!(!fs::metadata("/dev/null").unwrap().is_file());
-    assert!(fs::symlink_metadata(dir.path().join("link")).unwrap().is_symlink());
-    assert_eq!(fs::read(dir.path().join("real")).unwrap(), b"new");
+    for (link, file) in [("link", "real"), ("first", "third")] {
+        assert!(fs::symlink_metadata(dir.path().join(link)).unwrap().is_symlink());
+        assert_eq!(fs::read(dir.path().join(file)).unwrap(), b"new");
+    }
 }
 
 #[test]

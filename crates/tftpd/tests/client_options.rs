@@ -183,6 +183,33 @@ fn urls_get_and_put_files() {
 }
 
 #[test]
+fn a_local_name_that_ends_with_a_slash_is_a_folder() {
+    let served = Served::with(&[]);
+    fs::create_dir(served.path("sub")).unwrap();
+    served.write("sub/x", "hello");
+    fs::create_dir(served.dir.path().join("here")).unwrap();
+    let host = served.daemon.addr().to_string();
+    let get = |local| run(tftpc(&served.dir, &[&host, "get", "sub/x", local]), b"");
+    assert!(get("here/").status.success());
+    assert_eq!(fs::read(served.dir.path().join("here/x")).unwrap(), b"hello");
+    let output = get("nowhere/");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "tftpc: get \"sub/x\" to nowhere/x: No such file or directory\n");
+}
+
+#[test]
+fn an_argument_that_is_no_text_is_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut command = tftpc(&TempDir::new(), &["h", "get"]);
+    command.current_dir("/").arg(std::ffi::OsStr::from_bytes(b"x\xffy"));
+    let output = run(command, b"");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("tftpc: \"x\\xFFy\": not UTF-8\n"), "{said}");
+}
+
+#[test]
 fn every_option_works_against_tftpd_both_ways() {
     let served = Served::writable();
     let file = noise(200_000, 9);

@@ -32,6 +32,25 @@ fn each_transfer_is_confined_and_the_parent_is_not() {
 }
 
 #[test]
+fn the_log_tells_whether_the_one_process_of_a_single_port_is_confined() {
+    let dir = TempDir::new();
+    let map = dir.file("map", "slash");
+    let pid_file = dir.path().join("pid");
+    for (args, confined) in [
+        (&[][..], true),
+        (&["--map", map.to_str().unwrap()], false),
+        (&["-p", pid_file.to_str().unwrap()], false),
+    ] {
+        let served = Served::with(&[&["--single-port"], args].concat());
+        let confined = has_landlock(&served) && confined;
+        let privileges = status_field(served.daemon.pid(), "NoNewPrivs:");
+        assert_eq!(privileges, if confined { "1" } else { "0" }, "{args:?}");
+        let alone = "openat2 alone confines names";
+        assert_eq!(served.daemon.log().contains(alone), !confined, "{args:?}");
+    }
+}
+
+#[test]
 fn log_and_transcript_that_lie_elsewhere_are_written_from_inside() {
     let dir = TempDir::new();
     let transcript = dir.path().join("transcript");

@@ -188,14 +188,43 @@ fn a_disk_that_fills_up_is_error_3_and_nothing_is_left() {
 }
 
 #[test]
+fn a_disk_that_does_not_know_how_large_it_is_takes_files_of_any_size() {
+    if !udp::is_single() {
+        in_namespaces(&["--mount"], "on_a_disk_without_limit");
+    }
+}
+
+/// An empty file system of its own for this namespace.
+fn mount(size: &str, at: &TempDir) {
+    let size = format!("size={size}");
+    let args = ["-t", "tmpfs", "-o", &size, "none"];
+    let output = Command::new("mount").args(args).arg(at.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn umount(at: &TempDir) {
+    let _gone_with_the_namespace = Command::new("umount").arg(at.path()).status();
+}
+
+#[test]
+#[ignore = "needs a mount namespace; see above"]
+fn on_a_disk_without_limit() {
+    let dir = TempDir::new();
+    mount("0", &dir);
+    let args = ["--root", dir.path().to_str().unwrap(), "--create", "-u", "root"];
+    let daemon = Daemon::start(TFTPD, &args);
+    let request = with(&wrq(b"x", "octet"), "tsize 2");
+    Udp::new(daemon.addr()).put_with(&request, "tsize 2", b"ok", 512, 1);
+    assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"ok");
+    drop(daemon);
+    umount(&dir);
+}
+
+#[test]
 #[ignore = "needs a mount namespace; see above"]
 fn on_a_small_disk() {
     let dir = TempDir::new();
-    let mount = |args: &[&str]| {
-        let output = Command::new("mount").args(args).arg(dir.path()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
-    mount(&["-t", "tmpfs", "-o", "size=65536", "none"]);
+    mount("65536", &dir);
     fs::write(dir.path().join("x"), noise(20_000, 1)).unwrap();
     let daemon = Daemon::start(
         TFTPD,
@@ -220,5 +249,5 @@ fn on_a_small_disk() {
     Udp::new(daemon.addr()).put(&wrq(b"small", "octet"), &noise(10_000, 2));
     assert_eq!(fs::read(dir.path().join("small")).unwrap(), noise(10_000, 2));
     drop(daemon);
-    let _gone_with_the_namespace = Command::new("umount").arg(dir.path()).status();
+    umount(&dir);
 }

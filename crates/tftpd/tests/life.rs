@@ -36,10 +36,14 @@ fn the_root_is_looked_for_inside_the_jail_even_through_links() {
             assert!(folder.starts_with(jail.path()), "{folder:?} is outside");
         }
     }
-    for (root, why) in [("/out", "No such file"), ("/nowhere", "No such file")] {
-        let args = ["-u", "nobody", "-l", "127.0.0.1:0", "--chroot", chroot, "--root", root];
+    for (jail, root, complaint) in [
+        (chroot, "/out", "root /out: No such file"),
+        (chroot, "/nowhere", "root /nowhere: No such file"),
+        ("/no/jail", "/", "chroot /no/jail: No such file"),
+    ] {
+        let args = ["-u", "nobody", "-l", "127.0.0.1:0", "--chroot", jail, "--root", root];
         let said = String::from_utf8(run(command(TFTPD, &args), b"").stderr).unwrap();
-        assert!(said.starts_with(&format!("tftpd: root {root}: {why}")), "{said}");
+        assert!(said.starts_with(&format!("tftpd: {complaint}")), "{said}");
     }
 }
 

@@ -23,15 +23,16 @@ fn run(args: Vec<OsString>) -> Result<()> {
     let line = commandline::parse(args)?;
     // A file over the limit of sizes is an error of write(2), not the end by a signal.
     SigSet::from(Signal::SIGXFSZ).thread_block().map_err(Error::os("sigprocmask"))?;
-    let CommandLine { server: Remote { host, port }, mut order, verbose } = line;
-    if !Progress::of(&order, verbose).is_hidden() {
+    let CommandLine { server: Remote { host, port }, mut order, verbose, quiet } = line;
+    let wanted = !verbose && !quiet;
+    if !Progress::of(&order, wanted).is_hidden() {
         order.wishes.tsize = Some(0); // for the bar
     }
     forknet::built_in_services_only();
     let found = (host.as_str(), port).to_socket_addrs().map_err(Error::io(host.clone()))?;
     let mut last = Error::Refused(format!("{host}: no address"));
     for service in found {
-        let progress = Progress::of(&order, verbose);
+        let progress = Progress::of(&order, wanted);
         let outcome = order.run(service, trace(&order, verbose, &progress), || progress.end())?;
         progress.end();
         let Err(failure) = outcome.result else { return Ok(()) };

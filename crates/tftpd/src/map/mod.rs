@@ -25,15 +25,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use forknet::{Error, Result};
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::Mode;
+use nix::fcntl::OFlag;
 
 use neighbours::Neighbours;
 use rules::{Asking, Rule};
 
 use crate::failure::Failure;
 use crate::packet::Direction;
-use crate::root::Root;
+use crate::root::{Root, open_inside};
 
 /// A longer file is no file of rules.
 const MAX_FILE: u64 = 256 * 1024;
@@ -112,18 +111,8 @@ fn what(path: &Path) -> String {
 
 fn read(path: &Path, jail: Option<&Path>) -> Result<Vec<Rule>> {
     // O_NONBLOCK: a FIFO must not keep the server waiting.
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = match jail {
-        None => open(path, flags, Mode::empty()),
-        Some(jail) => {
-            let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-            open(jail, folder, Mode::empty()).and_then(|jail| {
-                let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-                openat2(jail, path, how)
-            })
-        }
-    };
-    let file = File::from(file.map_err(Error::os(what(path)))?);
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = File::from(open_inside(jail, path, flags, &what(path))?);
     let mut text = Vec::new();
     let limit = MAX_FILE + 1;
     let length = file.take(limit).read_to_end(&mut text).map_err(Error::io(what(path)))?;

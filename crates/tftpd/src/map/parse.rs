@@ -40,17 +40,22 @@ fn rule(line: &str) -> Result<Option<Rule>, String> {
             };
         };
         match word {
+            "get" | "put" if direction.is_some() => {
+                return Err(format!("{word}: get or put stands here already"));
+            }
+            "from" if from.is_some() => return Err("from: only one network".into()),
             "get" => direction = Some(Direction::Read),
             "put" => direction = Some(Direction::Write),
             "from" => {
                 let network = words.argument("from", "NETWORK")?;
                 let parsed = Network::parse(network);
-                from = Some(parsed.ok_or(format!("from '{network}': no address, no network"))?);
+                let shown = network.escape_debug();
+                from = Some(parsed.ok_or(format!("from '{shown}': no address, no network"))?);
             }
             name => {
                 let action = action(name, &mut words)?;
                 return match words.next()? {
-                    Some(more) => Err(format!("{name}: unexpected '{more}'")),
+                    Some(more) => Err(format!("{name}: unexpected '{}'", more.escape_debug())),
                     None => Ok(Some(Rule { direction, from, action })),
                 };
             }
@@ -81,7 +86,7 @@ fn action(name: &str, words: &mut Words<'_>) -> Result<Action, String> {
         }
         "stop" => Action::Stop(pattern(words.argument(name, "PATTERN")?).map_err(named)?),
         "deny" => Action::Deny(pattern(words.argument(name, "PATTERN")?).map_err(named)?),
-        other => return Err(format!("no such rule '{other}'")),
+        other => return Err(format!("no such rule '{}'", other.escape_debug())),
     })
 }
 

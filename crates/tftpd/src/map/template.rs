@@ -83,7 +83,9 @@ fn percent(key: &str) -> Result<(Part, &str), String> {
         Some('i') => Part::Address,
         Some('x') => Part::Hexadecimal,
         Some('m') => Part::Hardware,
-        Some(other) => return Err(format!("%{other} is none of %i, %x, %m and %%")),
+        Some(other) => {
+            return Err(format!("%{} is none of %i, %x, %m and %%", other.escape_debug()));
+        }
         None => return Err("% at the end; %% is a percent sign".into()),
     };
     Ok((part, letters.as_str()))
@@ -112,6 +114,6 @@ fn dollar<'t>(key: &'t str, pattern: Option<&Regex>) -> Result<(Part, &'t str), 
     let groups = pattern.map_or(1, Regex::captures_len);
     match number.filter(|number| *number < groups) {
         Some(number) => Ok((Part::Group(number), after)),
-        None => Err(format!("there is no group ${group}")),
+        None => Err(format!("there is no group ${}", group.escape_debug())),
     }
 }
