@@ -186,7 +186,7 @@ impl Children {
 
     /// Gives a request back unless it is being answered already.
     ///
-    /// Usually it was only sent again, and the child sends its answer again too. But it may be a
+    /// Usually it was only sent again; the child is told, and sends its answer again too. But it may be a
     /// new one by a quick client whose last ACK waits in the child's socket, where the child has
     /// yet to see it. So it is held until the child has ended and told when its work was complete.
     pub(crate) fn sort_out(&mut self, held: Held, request: u64) -> Option<Held> {
@@ -199,9 +199,11 @@ impl Children {
             (child.client(), child.request()) == (Some(peer), request)
                 && child.done_at().is_none_or(|done| came < done)
         };
-        let Some((pid, _)) = self.board.processes().find(|(_, child)| answers_it(*child)) else {
+        let Some((pid, child)) = self.board.processes().find(|(_, child)| answers_it(*child))
+        else {
             return Some(held);
         };
+        child.ask_again();
         self.held.insert(pid, held);
         None
     }

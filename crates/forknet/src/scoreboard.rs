@@ -21,6 +21,8 @@ struct Slot {
     /// When the work was complete, in nanoseconds since 1970; 0 before that.
     done: AtomicU64,
     lingers: AtomicBool,
+    /// The request has come again, and the process has not seen it yet.
+    asked_again: AtomicBool,
     /// A prefork worker's, whose clients come and go.
     is_workers: AtomicBool,
     /// Whom the process serves: address, then what [`Progress::serves`] puts beside the port.
@@ -81,6 +83,17 @@ impl Progress {
 
     pub(crate) fn is_lingering(self) -> bool {
         self.0.lingers.load(Relaxed)
+    }
+
+    /// The request came once more while the process answers it.
+    pub(crate) fn ask_again(self) {
+        self.0.asked_again.store(true, Relaxed);
+    }
+
+    /// True once after the datagram that asked for the work has come again.
+    #[must_use]
+    pub fn is_asked_again(&self) -> bool {
+        self.0.asked_again.load(Relaxed) && self.0.asked_again.swap(false, Relaxed)
     }
 
     /// Octets received and sent so far.
@@ -150,6 +163,7 @@ impl Progress {
         self.0.sent.store(0, Relaxed);
         self.0.done.store(0, Relaxed);
         self.0.lingers.store(false, Relaxed);
+        self.0.asked_again.store(false, Relaxed);
         self.serves_nobody();
     }
 

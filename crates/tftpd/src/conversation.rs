@@ -5,13 +5,20 @@
 
 use std::time::{Duration, Instant};
 
-use forknet::Awake;
+use forknet::{Awake, Progress};
 
 use crate::channel::Channel;
 use crate::failure::Failure;
 use crate::timer::Limits;
 use crate::transfer::{Half, Step, Transfer};
 use crate::window::Packets;
+
+/// How often to look whether the request has come again: not sooner than that is answered, and as long
+/// as the shortest time-out, so that the socket's need not be set anew after the first answer.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long to look into the socket at least before a request is answered that has come again.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// A transfer and the way to its peer.
 pub struct Conversation<'a, H> {
@@ -20,13 +27,21 @@ pub struct Conversation<'a, H> {
     /// The way to the other half.
     pub channel: Channel<'a>,
     awake: Awake,
+    /// Where the parent says that the request has come again; until it has been answered.
+    requests: Option<Progress>,
 }
 
 impl<'a, H: Half> Conversation<'a, H> {
     /// One that has yet to [`run`](Conversation::run), at once.
     pub fn new(half: H, channel: Channel<'a>, limits: Limits) -> Conversation<'a, H> {
         let transfer = Transfer::new(half, limits, Instant::now());
-        Conversation { transfer, channel, awake: Awake::default() }
+        Conversation { transfer, channel, awake: Awake::default(), requests: None }
+    }
+
+    /// The same, where the parent gets the requests, and tells of those that come again.
+    #[must_use]
+    pub fn asked_through(self, progress: Progress) -> Conversation<'a, H> {
+        Conversation { requests: Some(progress), ..self }
     }
 
     /// Runs it to its end; the peer is told of a failure that is ours. After success the
@@ -67,7 +82,8 @@ impl<'a, H: Half> Conversation<'a, H> {
     fn next(&mut self) -> Result<Step, Failure> {
         let time = self.awake.time(self.transfer.round_trip());
         let awake = Instant::now() + time;
-        let came = self.channel.receive(self.transfer.deadline(), awake)?;
+        let deadline = self.deadline();
+        let came = self.channel.receive(deadline, awake)?;
         let now = Instant::now();
         if !time.is_zero() && self.channel.looked_in_vain() {
             self.awake.looked(now < awake);
@@ -77,6 +93,22 @@ impl<'a, H: Half> Conversation<'a, H> {
         } else {
             self.transfer.clock(Instant::now())
         }
+    }
+
+    /// Until when to wait.
+    fn deadline(&mut self) -> Instant {
+        let Some(progress) = self.requests else { return self.transfer.deadline() };
+        if self.transfer.is_proven() {
+            self.requests = None;
+            return self.transfer.deadline();
+        }
+        let mut earliest = Instant::now();
+        let latest = earliest + LOOK;
+        if progress.is_asked_again() {
+            self.transfer.asked_again();
+            earliest += GLANCE; // the answer may wait in the socket
+        }
+        self.transfer.deadline().clamp(earliest, latest)
     }
 
     /// Stays after the last ACK, to send it again if it was lost. Ends when the peer was quiet for

@@ -82,7 +82,10 @@ impl Desk<'_> {
         };
         match served.state {
             State::Keeping(..) => (), // the clock of the peer's will ask again
-            State::Underway | State::Congested(..) if served.request == postbox.datagram() => (),
+            State::Underway | State::Congested(..) if served.request == postbox.datagram() => {
+                served.transfer.asked_again();
+                self.take(postbox, peer, Ok(Step::Wait));
+            }
             // What is not the same request again is another one: whoever sends it from the same port
             // has given the first one up. And what comes after the end is a new one in any case.
             _ if is_request => {

@@ -158,7 +158,8 @@ pub enum Malformed {
 }
 
 impl<'a> Packet<'a> {
-    /// Reads a datagram. Octets after the end of an ACK or an ERROR are ignored.
+    /// Reads a datagram. Octets after the end of an ACK or an ERROR are ignored. An ERROR that is
+    /// cut off before its code is one still: nothing may be said to it.
     ///
     /// # Errors
     /// [`Malformed`] says what is wrong with it.
@@ -169,10 +170,11 @@ impl<'a> Packet<'a> {
             WRQ => return request(Direction::Write, datagram.len(), body).map(Packet::Request),
             DATA => word(body).map(|(block, data)| Packet::Data { block, data }),
             ACK => word(body).map(|(block, _)| Packet::Ack { block }),
-            ERROR => word(body).map(|(code, text)| {
+            ERROR => {
+                let (code, text) = word(body).unwrap_or_default();
                 let message = text.split(|&octet| octet == 0).next().unwrap_or_default();
-                Packet::Error { code, message }
-            }),
+                Some(Packet::Error { code, message })
+            }
             OACK => Some(Packet::Oack { options: body }),
             _ => None,
         }
@@ -341,6 +343,13 @@ mod tests {
     }
 
     #[test]
+    fn an_error_without_its_code_is_an_error() {
+        for cut in [&b"\0\x05"[..], b"\0\x05\0"] {
+            assert_eq!(Packet::parse(cut), Ok(Packet::Error { code: 0, message: b"" }));
+        }
+    }
+
+    #[test]
     fn what_is_written_can_be_read() {
         assert_eq!(Packet::parse(&ack(7)), Ok(Packet::Ack { block: 7 }));
         let packet = error(Code::Exists, "File already exists");
@@ -351,8 +360,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_unknown() {
-        let junk: [&[u8]; 8] =
-            [b"", b"\0", b"\0\0", b"\0\x07abc", b"\xff\xff", b"\0\x03\0", b"\0\x04\x01", b"\0\x05"];
+        let junk: [&[u8]; 7] =
+            [b"", b"\0", b"\0\0", b"\0\x07abc", b"\xff\xff", b"\0\x03\0", b"\0\x04\x01"];
         for datagram in junk {
             assert_eq!(Packet::parse(datagram), Err(Malformed::Unknown));
         }

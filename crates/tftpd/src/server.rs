@@ -87,7 +87,8 @@ impl Child<'_> {
     fn send(&self, asked: &Asked<'_>, channel: Channel<'_>) {
         match service::sender(self.config, asked, self.config.caps) {
             Ok((sender, granted)) => {
-                let mut conversation = Conversation::new(sender, channel, self.limits);
+                let conversation = Conversation::new(sender, channel, self.limits);
+                let mut conversation = conversation.asked_through(self.progress);
                 let result = conversation.run();
                 self.log(&asked.shown(&granted), &conversation, &result);
                 self.done(&conversation, &result);
@@ -103,7 +104,8 @@ impl Child<'_> {
         let room = |octets| channel.expect_rows(octets);
         match service::receiver(self.config, asked, self.config.caps, room, kept) {
             Ok((receiver, granted)) => {
-                let mut conversation = Conversation::new(receiver, channel, self.limits);
+                let conversation = Conversation::new(receiver, channel, self.limits);
+                let mut conversation = conversation.asked_through(progress);
                 let result = conversation.run();
                 self.log(&asked.shown(&granted), &conversation, &result);
                 if result.is_ok() {

@@ -13,6 +13,10 @@ const LONGEST: Duration = Duration::from_secs(8);
 /// and the socket's own time-out need not be set for every packet.
 const GRAIN: Duration = Duration::from_millis(10);
 
+/// After the last send the peer has so long at least to answer it, though a shorter time-out was
+/// agreed upon: one of a hundredth of a second would end a transfer while the peer takes a breath.
+const LAST: Duration = Duration::from_secs(1);
+
 /// An answer within this part of the time-out came soon.
 const SOON: u32 = 8;
 
@@ -66,6 +70,8 @@ pub struct Timer {
     end: Instant,
     /// The peer has answered: its address is real.
     proven: bool,
+    /// The peer has sent its request again, so the first packet is wanted again soon.
+    asked: bool,
 }
 
 impl Timer {
@@ -83,6 +89,7 @@ impl Timer {
             forward: now,
             end: now + limits.whole,
             proven: false,
+            asked: false,
         }
     }
 
@@ -111,7 +118,7 @@ impl Timer {
             self.relent(trip);
         }
         (self.sends, self.sent, self.clean) = (1, now, false);
-        (self.forward, self.proven) = (now, true);
+        (self.forward, self.proven, self.asked) = (now, true, false);
         self.end += STEP * u32::try_from(blocks.max(1)).unwrap_or(u32::MAX);
     }
 
@@ -154,14 +161,27 @@ impl Timer {
     pub fn again(&mut self, now: Instant) {
         self.timeout = (self.timeout * 2).min(LONGEST);
         self.sends += 1;
-        (self.sent, self.clean) = (now, false);
+        (self.sent, self.clean, self.asked) = (now, false, false);
+    }
+
+    /// The peer has sent its request once more, and may not have got the first packet: it need not
+    /// wait for our clock. That is one of the few sends there are before it has answered; and not at
+    /// once, for the network may have doubled the request.
+    pub fn asked_again(&mut self) {
+        self.asked = !self.proven && self.sends < self.most_sends();
+    }
+
+    /// True once the peer has answered.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.proven
     }
 
     /// The peer asked for the same answer once more and got it `now`: it is alive, there is no
     /// need to call soon. That is no step forward.
     pub fn repeated(&mut self, now: Instant) {
         (self.sent, self.clean) = (now, false);
-        self.proven = true;
+        (self.proven, self.asked) = (true, false);
     }
 
     /// What is to be done `now`.
@@ -170,18 +190,27 @@ impl Timer {
         if now < self.deadline() {
             return Due::Nothing;
         }
-        let sends = self.limits.retries.saturating_add(1);
-        let sends = if self.proven { sends } else { sends.min(self.limits.unproven_sends) };
-        if now >= self.limit() || self.sends >= sends {
+        if now >= self.limit() || self.sends >= self.most_sends() {
             return Due::GiveUp;
         }
         Due::Again
     }
 
+    /// How often the present packet may be sent in all.
+    fn most_sends(&self) -> u32 {
+        let sends = self.limits.retries.saturating_add(1);
+        if self.proven { sends } else { sends.min(self.limits.unproven_sends) }
+    }
+
     /// When something will be due.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        (self.sent + self.fixed.unwrap_or(self.timeout)).min(self.limit())
+        let wait = match self.fixed.unwrap_or(self.timeout) {
+            wait if self.asked => wait.min(SHORTEST),
+            wait if self.sends >= self.most_sends() => wait.max(LAST),
+            wait => wait,
+        };
+        (self.sent + wait).min(self.limit())
     }
 
     /// The smoothed round trip, once one was measured.
@@ -278,12 +307,49 @@ mod tests {
         let mut timer = Timer::new(LIMITS, start);
         timer.fix(Some(ms(700)));
         timer.forward(1, start);
-        assert_eq!(silence(&mut timer, start), [700, 1400, 2100, 2800, 3500, 4200]);
+        assert_eq!(silence(&mut timer, start), [700, 1400, 2100, 2800, 3500, 4500]);
         let mut timer = Timer::new(Limits { idle: ms(30_000), ..LIMITS }, start);
         timer.fix(Some(ms(20_000)));
         assert_eq!(silence(&mut timer, start), [20_000, 30_000], "nobody has answered yet");
         timer.forward(1, start);
         assert_eq!(silence(&mut timer, start), [20_000, 40_000]);
+    }
+
+    #[test]
+    fn the_last_send_has_a_second_to_be_answered_at_least() {
+        let start = Instant::now();
+        let mut timer = Timer::new(LIMITS, start);
+        timer.fix(Some(ms(10)));
+        timer.forward(1, start);
+        assert_eq!(silence(&mut timer, start), [10, 20, 30, 40, 50, 1050]);
+        let mut timer = Timer::new(Limits { retries: 0, ..LIMITS }, start);
+        timer.forward(1, start + ms(1));
+        assert_eq!(silence(&mut timer, start + ms(1)), [1000]);
+    }
+
+    #[test]
+    fn a_request_that_comes_again_is_answered_before_the_clock_would_but_three_times_at_most() {
+        let start = Instant::now();
+        let mut timer = Timer::new(LIMITS, start);
+        timer.asked_again();
+        assert_eq!(timer.deadline(), start + SHORTEST, "the network may have doubled it");
+        let now = start + ms(500);
+        assert_eq!(timer.due(now), Due::Again);
+        timer.again(now);
+        assert_eq!(timer.deadline(), now + ms(2000), "once for each time");
+        timer.asked_again();
+        let now = now + ms(300);
+        timer.again(now);
+        timer.asked_again();
+        assert_eq!(timer.deadline(), now + ms(4000), "this was the third");
+        let now = timer.deadline();
+        assert_eq!(timer.due(now), Due::GiveUp);
+        let mut timer = Timer::new(LIMITS, start);
+        timer.forward(1, start);
+        timer.asked_again();
+        assert_eq!(timer.deadline(), start + SHORTEST);
+        timer.fix(Some(ms(5000)));
+        assert_eq!(timer.deadline(), start + ms(5000), "who has answered has got it");
     }
 
     #[test]

@@ -254,6 +254,17 @@ impl<H: Half> Transfer<H> {
         }
     }
 
+    /// The datagram that began it has come once more: [`Timer::asked_again`].
+    pub fn asked_again(&mut self) {
+        self.timer.asked_again();
+    }
+
+    /// True once the peer has answered.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.timer.is_proven()
+    }
+
     /// How long an answer may be expected to take, once one has come.
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {

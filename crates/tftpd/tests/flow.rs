@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use udp::{MOMENT, Served, Udp, ack, blocks, data, error, noise, rrq, timed, wrq};
+use udp::{MOMENT, Served, Udp, ack, blocks, data, error, noise, oack, rrq, timed, with, wrq};
 
 /// A daemon that serves `x`, three blocks of it, and the file.
 fn three_blocks() -> (Served, Vec<u8>) {
@@ -96,19 +96,21 @@ fn a_lost_packet_is_sent_again_with_backoff() {
 
 #[test]
 fn an_address_that_proves_nothing_gets_three_packets_at_most() {
-    let (served, file) = three_blocks();
-    for request in [rrq(b"x", "octet"), wrq(b"new", "octet")] {
-        let mut peer = served.peer();
-        peer.send(&request);
-        if request[1] == 1 {
-            (0..3).for_each(|_| peer.expect(data(1, &file[..512])));
-        } else {
-            assert_eq!(peer.recv()[..4], [0, 5, 0, 2], "nothing may be written here");
-        }
-        served.wait_idle();
-        assert_eq!(peer.recv_for(MOMENT), None);
+    let served = Served::writable();
+    let file = noise(1300, 3);
+    served.write("x", &file);
+    let (mut reader, mut writer) = (served.peer(), served.peer());
+    reader.send(rrq(b"x", "octet"));
+    writer.send(wrq(b"new", "octet"));
+    for _ in 0..3 {
+        reader.expect(data(1, &file[..512]));
+        writer.expect(ack(0));
     }
+    served.wait_idle();
+    assert_eq!((reader.recv_for(MOMENT), writer.recv_for(MOMENT)), (None, None));
     served.wait_line("RRQ \"x\"", "failed: Connection timed out");
+    served.wait_line("WRQ \"new\"", "failed: Connection timed out");
+    assert_eq!(served.names(), ["x"]);
 }
 
 #[test]
@@ -174,7 +176,7 @@ fn a_request_sent_again_is_the_same_transfer() {
     }
     peer.expect(data(1, &file[..512]));
     let port = peer.peer;
-    peer.expect_silence();
+    peer.expect_only(&data(1, &file[..512]));
     peer.send(ack(1));
     peer.expect_after(&data(1, &file[..512]), data(2, &file[512..1024]));
     assert_eq!(peer.peer, port);
@@ -184,6 +186,41 @@ fn a_request_sent_again_is_the_same_transfer() {
     served.wait_line("RRQ \"x\"", "complete");
     served.assert_one_transfer();
     assert_eq!(Udp { peer: served.daemon.addr(), ..peer }.get(&request), file, "a new one now");
+}
+
+#[test]
+fn a_request_sent_again_is_answered_soon_but_three_times_at_most_and_never_after_an_ack() {
+    let served = Served::writable();
+    let file = noise(1300, 3);
+    served.write("x", &file);
+    for request in [rrq(b"x", "octet"), wrq(b"new", "octet")] {
+        let mut peer = served.peer();
+        let (request, opening) = (with(&request, "timeout 25"), oack("timeout 25"));
+        let ((), took) = timed(|| {
+            for _ in 0..3 {
+                peer.peer = served.daemon.addr();
+                peer.send(&request);
+                peer.expect(&opening);
+            }
+        });
+        assert!(took < Duration::from_secs(20), "before the clock: {took:?}");
+        let ask_again = |peer: &mut Udp| {
+            peer.socket.send_to(&request, served.daemon.addr()).unwrap();
+            peer.expect_silence();
+            assert_eq!(peer.recv_for(MOMENT * 2), None, "not even after a moment");
+        };
+        ask_again(&mut peer);
+        if request[1] == 1 {
+            peer.send(ack(0));
+            peer.expect(data(1, &file[..512]));
+        } else {
+            peer.send(data(1, &file[..512]));
+            peer.expect(ack(1));
+        }
+        ask_again(&mut peer);
+        peer.send(error(0, "enough"));
+    }
+    served.wait_idle();
 }
 
 #[test]
@@ -260,6 +297,20 @@ fn an_error_ends_the_transfer_and_is_never_answered() {
     served.wait_line("RRQ \"x\"", r"failed: peer says: no \x1b thanks (ERROR 0)");
     served.wait_idle();
     assert_eq!(peer.recv_for(MOMENT), None);
+}
+
+#[test]
+fn an_error_that_is_cut_off_anywhere_is_never_answered() {
+    let (served, _) = three_blocks();
+    let whole = error(3, "Disk full");
+    for length in [2, 3, 4, 5, whole.len() - 1] {
+        let mut peer = served.peer();
+        peer.send(rrq(b"x", "octet"));
+        peer.recv();
+        peer.send(&whole[..length]);
+        served.wait_idle();
+        assert_eq!(peer.recv_for(MOMENT), None, "{length} octets");
+    }
 }
 
 #[test]

@@ -268,6 +268,23 @@ fn the_time_between_two_sends_is_the_one_that_was_asked_for_and_never_doubled() 
 }
 
 #[test]
+fn a_peer_that_asks_for_a_short_time_out_may_still_take_a_breath() {
+    let served = Served::with(&["--retries", "2"]);
+    let file = noise(1300, 3);
+    served.write("x", &file);
+    let (mut peer, options) = (served.peer(), "utimeout 10000");
+    peer.send(with(&rrq(b"x", "octet"), options));
+    peer.expect(oack(options));
+    peer.send(ack(0));
+    let first = data(1, &file[..512]);
+    (0..3).for_each(|_| peer.expect_after(&oack(options), &first));
+    peer.expect_silence();
+    peer.send(ack(1));
+    peer.expect(data(2, &file[512..1024]));
+    peer.send(error(0, "enough"));
+}
+
+#[test]
 fn the_number_after_65535_is_the_one_that_was_asked_for() {
     let served = Served::writable();
     let file = noise(65_540 * 8 + 3, 1);
