@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, sendmsg,
+    ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, sendmsg, sendto,
 };
 
 use crate::recvfrom::Source;
@@ -58,8 +58,8 @@ impl Bursts {
         let raw = fd.as_fd().as_raw_fd();
         let source = from.map(Source::as_message);
         if row.len() <= size {
-            let source: Vec<_> = source.into_iter().collect();
-            return sendmsg(raw, &[IoSlice::new(row)], &source, flags, Some(to));
+            let Some(source) = source else { return sendto(raw, row, to, flags) };
+            return sendmsg(raw, &[IoSlice::new(row)], &[source], flags, Some(to));
         }
         let together = (LONGEST / size).min(MOST);
         if let (false, 2.., Ok(segment)) = (self.refused, together, u16::try_from(size)) {

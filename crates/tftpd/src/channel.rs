@@ -189,7 +189,7 @@ impl<'a> Channel<'a> {
     /// As [`Channel::send`].
     pub fn receive(&mut self, deadline: Instant, awake: Instant) -> Result<bool, Failure> {
         self.looked_in_vain = false;
-        while !self.next() {
+        while !self.next_of_row() {
             // Looked at before every datagram: a flood of them must not outlast the deadline.
             let now = Instant::now();
             let left = deadline.saturating_duration_since(now);
@@ -205,6 +205,7 @@ impl<'a> Channel<'a> {
                     self.fixed = true;
                     self.datagram = 0..came.size.max(1).min(came.length);
                     self.waiting = self.datagram.end..came.length;
+                    self.trace_datagram();
                     break;
                 }
                 Ok(came) => self.answer_stranger(&came),
@@ -214,7 +215,6 @@ impl<'a> Channel<'a> {
                 Err(error) => self.tolerate(error)?,
             }
         }
-        (self.trace)(Way::In, self.buffer.get(self.datagram.clone()).unwrap_or_default());
         Ok(true)
     }
 
@@ -224,8 +224,8 @@ impl<'a> Channel<'a> {
         self.looked_in_vain
     }
 
-    /// Goes on to the next one of the datagrams that came together.
-    fn next(&mut self) -> bool {
+    /// Goes on to the next one of the datagrams that came together; false when there is none.
+    pub fn next_of_row(&mut self) -> bool {
         if self.waiting.is_empty() {
             return false;
         }
@@ -233,7 +233,12 @@ impl<'a> Channel<'a> {
         let end = (self.waiting.start + size).min(self.waiting.end);
         self.datagram = self.waiting.start..end;
         self.waiting.start = end;
+        self.trace_datagram();
         true
+    }
+
+    fn trace_datagram(&mut self) {
+        (self.trace)(Way::In, self.buffer.get(self.datagram.clone()).unwrap_or_default());
     }
 
     /// The datagram received last.

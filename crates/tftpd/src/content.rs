@@ -1,6 +1,6 @@
 //! A file's octets on their way into blocks and out of them, in either mode.
 
-use std::io::{self, BufWriter, IoSliceMut, Read, Write};
+use std::io::{self, IoSliceMut, Read, Write};
 
 use nix::errno::Errno;
 
@@ -8,9 +8,14 @@ use netascii::translate::{Decoder, encode};
 
 use crate::packet::Mode;
 
-/// Octets written to a file at a time, and read from one in netascii: a few system calls for 64 KiB,
-/// not one for each block.
+/// Octets read from a file at a time in netascii: a few system calls for 64 KiB, not one for each block.
 const BUFFER: usize = 64 * 1024;
+/// A file is written in pieces of so many octets, and each lies at a multiple of that: the page cache
+/// then takes it as one (a large folio), which is twice as fast and more.
+const PIECE: usize = 64 * 1024;
+/// Octets that are gathered at most. More than a piece, so that it can be written while the peer is
+/// busy, and does not wait for the disk.
+const GATHERED: usize = 4 * PIECE;
 
 /// A file that is cut into blocks.
 #[derive(Debug)]
@@ -113,7 +118,9 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 /// A file that is put together from blocks.
 #[derive(Debug)]
 pub struct Assembly<W: Write> {
-    file: BufWriter<W>,
+    file: W,
+    /// What has come and is not written yet.
+    gathered: Vec<u8>,
     /// The decoder of a netascii transfer.
     decoder: Option<Decoder>,
     text: Vec<u8>,
@@ -156,43 +163,65 @@ impl<W: Write> Assembly<W> {
     /// Writes to `file`, as far as there is room.
     pub fn new(file: W, mode: Mode, room: Room) -> Assembly<W> {
         Assembly {
-            file: BufWriter::with_capacity(BUFFER, file),
+            file,
+            gathered: Vec::new(),
             decoder: (mode == Mode::Netascii).then(Decoder::new),
             text: Vec::new(),
             room,
         }
     }
 
-    /// Writes one block.
+    /// Takes one block. It is written when there is a piece of the file, with
+    /// [`Assembly::write_pieces`], or when too much would be gathered.
     ///
     /// # Errors
     /// The file has no more room; otherwise those of writing.
     pub fn add(&mut self, block: &[u8]) -> io::Result<()> {
-        let Some(decoder) = &mut self.decoder else {
-            return put(&mut self.file, &mut self.room, block);
-        };
-        self.text.clear();
-        decoder.feed(block, &mut self.text);
-        put(&mut self.file, &mut self.room, &self.text)
+        let Some(decoder) = &mut self.decoder else { return self.gather(block) };
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        decoder.feed(block, &mut text);
+        let gathered = self.gather(&text);
+        self.text = text;
+        gathered
     }
 
-    /// The last block was written: gives the file back, with nothing left in a buffer.
+    fn gather(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.room.take(octets.len() as u64)?;
+        if self.gathered.len() + octets.len() > GATHERED {
+            self.write_pieces()?;
+        }
+        self.gathered.extend_from_slice(octets);
+        Ok(())
+    }
+
+    /// Writes what has been gathered of whole pieces.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn write_pieces(&mut self) -> io::Result<()> {
+        let whole = self.gathered.len() / PIECE * PIECE;
+        if let Some(pieces) = self.gathered.get(..whole).filter(|pieces| !pieces.is_empty()) {
+            self.file.write_all(pieces)?;
+            self.gathered.drain(..whole);
+        }
+        Ok(())
+    }
+
+    /// The last block was added: gives the file back, with all of it written.
     ///
     /// # Errors
     /// As [`Assembly::add`].
     pub fn finish(mut self) -> io::Result<W> {
-        self.text.clear();
+        let mut text = Vec::new();
         if let Some(mut decoder) = self.decoder.take() {
-            decoder.finish(&mut self.text);
+            decoder.finish(&mut text);
         }
-        put(&mut self.file, &mut self.room, &self.text)?;
-        self.file.into_inner().map_err(io::IntoInnerError::into_error)
+        self.gather(&text)?;
+        self.file.write_all(&self.gathered)?;
+        self.file.flush()?;
+        Ok(self.file)
     }
-}
-
-fn put(file: &mut impl Write, room: &mut Room, octets: &[u8]) -> io::Result<()> {
-    room.take(octets.len() as u64)?;
-    file.write_all(octets)
 }
 
 #[cfg(test)]
@@ -250,6 +279,56 @@ mod tests {
             let blocks = cut(&text, Mode::Netascii, size);
             assert_eq!(join(&blocks, Mode::Netascii, None).unwrap(), text, "size {size}");
         }
+    }
+
+    /// Keeps what each write(2) would get.
+    #[derive(Debug, Default)]
+    struct Writes(Vec<Vec<u8>>);
+
+    impl Write for Writes {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.0.push(octets.to_vec());
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn sizes(Writes(writes): &Writes) -> Vec<usize> {
+        writes.iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn a_file_is_written_in_whole_pieces_when_there_is_time_for_it() {
+        let blocks: Vec<Vec<u8>> = (0..=100).map(|i| vec![i; 1468]).collect();
+        let mut file = Assembly::new(Writes::default(), Mode::Octet, Room::up_to(None));
+        for block in &blocks {
+            file.add(block).unwrap();
+            assert!(file.file.0.is_empty(), "nobody waits for the disk");
+        }
+        file.write_pieces().unwrap();
+        file.write_pieces().unwrap();
+        assert_eq!(sizes(&file.file), [2 * PIECE]);
+        let writes = file.finish().unwrap();
+        assert_eq!(sizes(&writes), [2 * PIECE, 1468 * 101 - 2 * PIECE]);
+        assert_eq!(writes.0.concat(), blocks.concat());
+    }
+
+    #[test]
+    fn no_more_is_gathered_than_a_few_pieces() {
+        let block = vec![7; 65464];
+        let mut file = Assembly::new(Writes::default(), Mode::Octet, Room::up_to(None));
+        for _ in 0..100 {
+            file.add(&block).unwrap();
+            assert!(file.gathered.len() <= GATHERED);
+        }
+        let writes = file.finish().unwrap();
+        let (last, others) = writes.0.split_last().unwrap();
+        assert!(others.iter().all(|write| write.len() % PIECE == 0 && !write.is_empty()));
+        assert_eq!(sizes(&writes).iter().sum::<usize>(), 65464 * 100);
+        assert!(!last.is_empty());
     }
 
     #[test]

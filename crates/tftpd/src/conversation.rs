@@ -29,13 +29,16 @@ pub struct Conversation<'a, H> {
     awake: Awake,
     /// Where the parent says that the request has come again; until it has been answered.
     requests: Option<Progress>,
+    /// When the last datagram came.
+    came: Instant,
 }
 
 impl<'a, H: Half> Conversation<'a, H> {
     /// One that has yet to [`run`](Conversation::run), at once.
     pub fn new(half: H, channel: Channel<'a>, limits: Limits) -> Conversation<'a, H> {
-        let transfer = Transfer::new(half, limits, Instant::now());
-        Conversation { transfer, channel, awake: Awake::default(), requests: None }
+        let now = Instant::now();
+        let transfer = Transfer::new(half, limits, now);
+        Conversation { transfer, channel, awake: Awake::default(), requests: None, came: now }
     }
 
     /// The same, where the parent gets the requests, and tells of those that come again.
@@ -66,6 +69,7 @@ impl<'a, H: Half> Conversation<'a, H> {
                     self.channel.send(self.transfer.half.packets())?;
                     self.transfer.sent(Instant::now());
                     self.transfer.half.meanwhile()?;
+                    self.transfer.free(Instant::now());
                 }
                 Step::Answer(packet) => self.channel.send(Packets::one(&packet))?,
                 Step::Keep => {
@@ -80,18 +84,21 @@ impl<'a, H: Half> Conversation<'a, H> {
 
     /// Waits for the peer or the clock.
     fn next(&mut self) -> Result<Step, Failure> {
+        if self.channel.next_of_row() {
+            return self.transfer.receive(self.channel.datagram(), self.came);
+        }
         let time = self.awake.time(self.transfer.round_trip());
         let awake = Instant::now() + time;
         let deadline = self.deadline();
         let came = self.channel.receive(deadline, awake)?;
-        let now = Instant::now();
+        self.came = Instant::now();
         if !time.is_zero() && self.channel.looked_in_vain() {
-            self.awake.looked(now < awake);
+            self.awake.looked(self.came < awake);
         }
         if came {
-            self.transfer.receive(self.channel.datagram(), now)
+            self.transfer.receive(self.channel.datagram(), self.came)
         } else {
-            self.transfer.clock(Instant::now())
+            self.transfer.clock(self.came)
         }
     }
 

@@ -172,7 +172,9 @@ impl Desk<'_> {
             Ok(Step::Wait) => Ok(()),
             Ok(Step::Send) => {
                 served.send(postbox);
-                served.transfer.half.meanwhile()
+                let done = served.transfer.half.meanwhile();
+                served.transfer.free(Instant::now());
+                done
             }
             Ok(Step::Answer(packet)) => {
                 served.answer(postbox, &packet);

@@ -192,6 +192,14 @@ impl<W: Write, K: FnOnce(W) -> io::Result<()>> Half for Receiver<W, K> {
         self.resent += 1;
     }
 
+    /// The sender makes its next window ready: now there is time for the disk.
+    fn meanwhile(&mut self) -> Result<(), Failure> {
+        match &mut self.file {
+            Content::Growing(file, _) => file.write_pieces().map_err(|error| Failure::io(&error)),
+            Content::Whole(..) | Content::Done => Ok(()),
+        }
+    }
+
     fn keep(&mut self) -> io::Result<()> {
         match std::mem::replace(&mut self.file, Content::Done) {
             Content::Whole(file, keep) => keep(file),
@@ -369,6 +377,18 @@ mod tests {
             assert_eq!(data(&mut receiver, block, &[1; 512]), Turn::Taken);
         }
         assert_eq!(data(&mut receiver, 6, &[1; 512]), Turn::Forward);
+    }
+
+    #[test]
+    fn a_full_disk_shows_while_the_sender_is_busy() {
+        let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let file = Assembly::new(full(), Mode::Octet, Room::up_to(None));
+        let options = TransferOptions { blksize: 65464, windowsize: 2, ..Default::default() };
+        let mut receiver = Receiver::answering(file, |_| Ok(()), options, None);
+        assert_eq!(data(&mut receiver, 1, &[1; 65464]), Turn::Taken);
+        assert_eq!(data(&mut receiver, 2, &[1; 65464]), Turn::Forward);
+        let failure = receiver.meanwhile().unwrap_err();
+        assert_eq!(failure.to_string(), "No space left on device (ERROR 3)");
     }
 
     #[test]

@@ -127,6 +127,14 @@ impl Timer {
         self.sent = now;
     }
 
+    /// Nobody has looked for an answer until `now`: a time-out that is over begins anew, and so much
+    /// less is known of the peer.
+    pub fn free(&mut self, now: Instant) {
+        if now >= self.deadline() {
+            (self.sent, self.clean) = (now, false);
+        }
+    }
+
     /// RFC 6298 §2.2 and §2.3, with the bounds above.
     fn measure(&mut self, trip: Duration) {
         let (smooth, variation) = match self.measured {
@@ -360,6 +368,19 @@ mod tests {
         timer.taken(1, start + ms(900));
         assert_eq!(timer.round_trip(), Some(ms(300)), "the first one of the window counts");
         assert_eq!(timer.deadline(), start + ms(900) + ms(900));
+    }
+
+    #[test]
+    fn a_time_out_that_nobody_could_hear_the_answer_in_begins_anew() {
+        let start = Instant::now();
+        let mut timer = Timer::new(LIMITS, start);
+        timer.free(start + ms(900));
+        assert_eq!(timer.deadline(), start + ms(1000));
+        timer.free(start + ms(5000));
+        assert_eq!(timer.due(start + ms(5999)), Due::Nothing);
+        timer.forward(1, start + ms(5001));
+        assert_eq!(timer.round_trip(), None, "the answer may have come long before");
+        assert_eq!(timer.due(start + ms(5001) + INITIAL), Due::Again);
     }
 
     #[test]

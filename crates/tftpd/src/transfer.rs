@@ -184,6 +184,12 @@ impl<H: Half> Transfer<H> {
         self.timer.sent(now);
     }
 
+    /// This process was busy until `now`, perhaps for so long that the time-out is over: the answer may
+    /// wait to be heard.
+    pub fn free(&mut self, now: Instant) {
+        self.timer.free(now);
+    }
+
     /// A datagram of the peer's has come.
     ///
     /// # Errors
