@@ -49,7 +49,9 @@ def by_mac(lab):
     found = seen(lab, "mac")
     same(found["own"], "of this machine", "the file in the folder of the machine")
     check("No such file" in found["other"], f"the file that is in no folder: {found['other']}")
-    same((found["put"], found["stored"]), ("", "True"), "an upload into the folder of the machine")
+    same(found["six"], "of this machine", "the same file by IPv6")
+    same((found["put"], found["six put"], found["stored"]), ("", "", "True"),
+         "an upload into the folder of the machine")
 
 
 def afterwards(lab):
@@ -70,7 +72,7 @@ if can_unshare():
     add("iptables, tftpc: and on one that loses 20 %", whole, "worse", "tftpc 20")
     add("tbf, tftpc, atftp: windows larger than a slow cable's queue come whole", whole, "slow",
         "slow", "slow atftp", "slow lock step")
-    add("ip, tftpc: --map gives each machine its folder by its MAC address", by_mac)
+    add("ip, tftpc: --map gives each machine its folder by its MAC address, also by IPv6", by_mac)
     add("iptables, tbf: no half file is left, and SIGTERM ends tftpd with 0", afterwards)
 else:
     print("note: the tests over a cable that loses packets are not run: they need network namespaces")

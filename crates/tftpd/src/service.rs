@@ -63,7 +63,7 @@ pub fn read<'d>(
     }
     let mode = Mode::parse(request.mode).ok_or_else(|| Failure::illegal("Unknown mode"))?;
     let file = match &config.map {
-        Some(map) => map.name(name, direction, peer.ip(), &config.root)?.into(),
+        Some(map) => map.name(name, direction, peer, &config.root)?.into(),
         None => name.into(),
     };
     Ok(Asked { request, mode, file })

@@ -15,13 +15,14 @@
 mod neighbours;
 mod network;
 mod parse;
+mod rtnetlink;
 mod rules;
 mod template;
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use forknet::{Error, Result};
@@ -88,14 +89,14 @@ impl Map {
         &self,
         name: &[u8],
         direction: Direction,
-        peer: IpAddr,
+        from: SocketAddr,
         root: &Root,
     ) -> std::result::Result<Vec<u8>, Failure> {
-        let peer = peer.to_canonical();
+        let peer = from.ip().to_canonical();
         let asking = Asking {
             direction,
             peer,
-            hardware: &|| self.neighbours.find(peer),
+            hardware: &|| self.neighbours.find(from),
             is_there: &|name| match direction {
                 Direction::Read => root.has_file(name),
                 Direction::Write => root.has_folder_of(name),

@@ -1,17 +1,20 @@
-//! The hardware addresses of clients on the same network, as the kernel's ARP table has them.
+//! The hardware addresses of clients on the same network, as the kernel's tables have them.
 
 use std::fs::File;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileExt;
 
-/// IPv4 alone: neighbours by IPv6 stand in no file.
+use super::rtnetlink;
+
+/// The ARP table: IPv4 alone.
 const TABLE: &str = "/proc/net/arp";
 /// The flag of an entry that is complete (ATF_COM of <linux/if_arp.h>).
 const COMPLETE: u32 = 2;
 /// Longer tables are read as far as this.
 const MAX_TABLE: usize = 1 << 20;
 
-/// The table, open from the start: `--chroot` hides /proc, and Landlock closes it.
+/// The table, open from the start: `--chroot` hides /proc, and Landlock closes it. The kernel can be
+/// asked for neighbours by IPv6 from inside.
 #[derive(Debug)]
 pub(super) struct Neighbours(Option<File>);
 
@@ -22,7 +25,15 @@ impl Neighbours {
 
     /// The hardware address of a client as PXELINUX writes it: the type, 01 for Ethernet, and the
     /// octets, all with dashes between them and in lower case.
-    pub(super) fn find(&self, peer: IpAddr) -> Option<String> {
+    pub(super) fn find(&self, peer: SocketAddr) -> Option<String> {
+        let ip = match (peer.ip().to_canonical(), peer) {
+            (IpAddr::V6(ip), SocketAddr::V6(peer)) => {
+                let (kind, octets) = rtnetlink::find(ip, peer.scope_id())?;
+                let octets = octets.iter().map(|octet| format!("-{octet:02x}"));
+                return Some(format!("{kind:02x}{}", octets.collect::<String>()));
+            }
+            (ip, _) => ip,
+        };
         let mut table = Vec::new();
         let mut page = [0; 4096];
         // Each read at an offset makes the kernel write the table anew: processes that share the
@@ -33,7 +44,7 @@ impl Neighbours {
         {
             table.extend_from_slice(page.get(..length).unwrap_or_default());
         }
-        find(&String::from_utf8_lossy(&table), peer)
+        find(&String::from_utf8_lossy(&table), ip)
     }
 }
 
@@ -78,6 +89,8 @@ IP address       HW type     Flags       HW address            Mask     Device
 
     #[test]
     fn this_machines_own_table_can_be_read() {
-        assert_eq!(Neighbours::open().find("192.0.2.77".parse().unwrap()), None);
+        for stranger in ["192.0.2.77:9", "[::ffff:192.0.2.77]:9", "[2001:db8::77]:9"] {
+            assert_eq!(Neighbours::open().find(stranger.parse().unwrap()), None);
+        }
     }
 }

@@ -234,7 +234,7 @@ fn a_file_read_again_with_a_fault_leaves_the_rules_from_before() {
     let file = dir.file("map", "lower");
     let root = Root::open(dir.path(), None).unwrap();
     let map = Map::open(&file, None).unwrap();
-    let name = || map.name(b"Ab", Direction::Read, "::ffff:192.0.2.7".parse().unwrap(), &root);
+    let name = || map.name(b"Ab", Direction::Read, "[::ffff:192.0.2.7]:9".parse().unwrap(), &root);
     assert_eq!(name().unwrap(), b"ab");
     for (text, expected) in [("upper", b"AB"), ("uper", b"AB"), ("# none", b"Ab")] {
         File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
