@@ -72,6 +72,12 @@ impl Draft {
         Ok(Draft { folder, file: fd.into(), hidden: Some(name) })
     }
 
+    /// The name that a process which ends meanwhile leaves behind, if it has one.
+    #[must_use]
+    pub fn hidden(&self) -> Option<&[u8]> {
+        self.hidden.as_deref()
+    }
+
     /// The folder where it will appear.
     #[must_use]
     pub fn folder(&self) -> &OwnedFd {

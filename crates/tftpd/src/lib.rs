@@ -23,6 +23,7 @@
 //! | [`options`] | tftpd's options |
 //! | [`client`], [`commandline`], [`url`] | tftpc: one file fetched or sent; its options |
 //! | [`output`], [`progress`] | where a fetched file goes; how much of it is there |
+//! | [`interrupt`] | what a signal takes along that ends tftpc |
 //!
 //! What RFC 1350 leaves open is decided so:
 //!
@@ -44,6 +45,7 @@ pub mod conversation;
 pub mod desk;
 pub mod draft;
 pub mod failure;
+pub mod interrupt;
 pub mod map;
 pub mod negotiation;
 pub mod numbers;

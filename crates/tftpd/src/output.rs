@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::commandline::STANDARD;
 use crate::draft::{Draft, Existing};
+use crate::interrupt::before_the_end;
 
 /// Links that are followed to a file that is not there yet (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -83,6 +85,12 @@ fn file_or_device(local: &Path) -> io::Result<To> {
     };
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     let draft = Draft::begin(folder.into())?;
+    if let Some(hidden) = draft.hidden().map(<[u8]>::to_vec) {
+        let folder = draft.folder().try_clone()?;
+        before_the_end(move || {
+            let _may_be_gone = unlinkat(&folder, &hidden[..], UnlinkatFlags::NoRemoveDir);
+        })?;
+    }
     if let Some(bits) = existing {
         draft.set_permissions(bits & 0o777)?;
     }

@@ -4,11 +4,12 @@
 mod udp;
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use testkit::{TempDir, names, run, wait_child};
+use testkit::{TempDir, in_namespaces, names, run, wait_child};
 use udp::client::{Client, port_for, start};
 use udp::{Served, Udp, ack, data, error, noise, oack, rrq, with, wrq};
 
@@ -155,6 +156,29 @@ fn a_client_that_is_killed_or_interrupted_leaves_the_old_file_and_no_half_one() 
             assert_eq!(left.collect::<Vec<_>>(), old.map_or(vec![], |_| vec!["x".to_owned()]));
             assert_eq!(fs::read_to_string(dir.path().join("x")).ok().as_deref(), old);
         }
+    }
+}
+
+#[test]
+fn an_interrupted_client_takes_its_temporary_file_along_where_that_has_a_name() {
+    in_namespaces(&["--mount"], "interrupted_without_proc");
+}
+
+#[test]
+#[ignore = "needs a mount namespace; see above"]
+fn interrupted_without_proc() {
+    // No nameless file could be given a name without /proc, so none is made.
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "none", "/proc"]).status().unwrap();
+    assert!(mounted.success());
+    let (mut server, dir) = start();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let mut child = half_a_file(&mut server, &dir);
+        let hidden = names(dir.path());
+        assert!(hidden.len() == 1 && hidden[0].starts_with(".tftp-new."), "{hidden:?}");
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        let status = wait_child(&mut child, "tftpc ends");
+        assert_eq!(status.signal(), Some(signal as i32), "as a shell wants to see it");
+        assert!(names(dir.path()).is_empty(), "{:?}", names(dir.path()));
     }
 }
 
