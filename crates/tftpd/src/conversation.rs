@@ -10,7 +10,7 @@ use forknet::{Awake, Progress};
 use crate::channel::Channel;
 use crate::failure::Failure;
 use crate::timer::Limits;
-use crate::transfer::{Half, Step, Transfer};
+use crate::transfer::{Half, Stage, Step, Transfer};
 use crate::window::Packets;
 
 /// How often to look whether the request has come again: not sooner than that is answered, and as long
@@ -87,6 +87,8 @@ impl<'a, H: Half> Conversation<'a, H> {
         if self.channel.next_of_row() {
             return self.transfer.receive(self.channel.datagram(), self.came);
         }
+        // What may be the last packet, after which the peer asks anew.
+        self.channel.timed(self.transfer.half.stage() != Stage::Blocks);
         let time = self.awake.time(self.transfer.round_trip());
         let awake = Instant::now() + time;
         let deadline = self.deadline();
