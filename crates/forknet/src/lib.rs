@@ -96,10 +96,10 @@ pub use endpoint::Endpoint;
 pub use error::{Error, Result, main, reason};
 pub use errqueue::next_error;
 pub use landlock::{Access, Landlock};
-pub use limits::{Over, Rate};
+pub use limits::{Over, Rate, Refusal};
 pub use models::Model;
 pub use models::datagram::Request;
-pub use models::postbox::{Caller, Event, Full, Postbox};
+pub use models::postbox::{Caller, Event, Postbox};
 pub use nss::built_in_services_only;
 pub use options::{
     CommandLine, RootPolicy, ServerOptions, Service, command_line, free_arguments, parse,

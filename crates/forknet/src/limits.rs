@@ -72,12 +72,12 @@ impl FromStr for Rate {
 
 /// Why a client is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// `--max-clients`.
+pub enum Refusal {
+    /// `--max-clients`: so many are served.
     Full(usize),
-    /// `--max-per-ip`.
+    /// `--max-per-ip`: so many of its address are.
     PerAddress(usize),
-    /// `--rate`.
+    /// `--rate`: it comes too often.
     TooOften(Rate),
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use forknet::{Caller, Event, Full, Postbox, Progress};
+use forknet::{Caller, Event, Postbox, Progress, Refusal};
 
 use crate::failure::Failure;
 use crate::negotiation::Caps;
@@ -104,8 +104,8 @@ impl Desk<'_> {
         let (peer, since) = (caller.peer, Instant::now());
         let progress = match self.admit(postbox, peer) {
             Ok(progress) => progress,
-            Err(full) => {
-                log::warn!("client {peer} refused: {full:?}");
+            Err(refusal) => {
+                log::warn!("client {peer} refused: {refusal}");
                 return postbox.refuse(&caller);
             }
         };
@@ -133,14 +133,15 @@ impl Desk<'_> {
     }
 
     /// A place for one more; one that is complete gives way.
-    fn admit(&mut self, postbox: &mut Postbox, peer: SocketAddr) -> Result<Progress, Full> {
+    fn admit(&mut self, postbox: &mut Postbox, peer: SocketAddr) -> Result<Progress, Refusal> {
         loop {
             let full = match postbox.admit(peer) {
-                Err(full @ (Full::All | Full::Address)) => full,
+                Err(full @ (Refusal::Full(_) | Refusal::PerAddress(_))) => full,
                 answer => return answer,
             };
+            let any = matches!(full, Refusal::Full(_));
             let gives_way = self.served.iter().filter(|(of, served)| {
-                served.state == State::Lingering && (full == Full::All || of.ip() == peer.ip())
+                served.state == State::Lingering && (any || of.ip() == peer.ip())
             });
             let oldest = gives_way.min_by_key(|(_, served)| served.since).map(|(of, _)| *of);
             self.end(postbox, oldest.ok_or(full)?, &Ok(()));

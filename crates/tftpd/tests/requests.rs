@@ -4,6 +4,7 @@
 mod udp;
 
 use std::fs::{self, Permissions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
@@ -52,6 +53,37 @@ fn a_broadcast_request_is_ignored() {
     peer.send(rrq(b"x", "octet"));
     peer.expect(data(1, b"hello"));
     peer.send(ack(1));
+}
+
+/// A raw socket, which sends what it is told: the UDP header too, without a sum.
+#[test]
+fn a_request_from_port_0_is_ignored() {
+    use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType};
+    use nix::sys::socket::{SockaddrIn, sendto, socket};
+    if !testkit::root_can_judge() {
+        return;
+    }
+    let served = Served::with(&[]);
+    served.write("x", "hello");
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let raw = socket(AddressFamily::Inet, SockType::Raw, flags, SockProtocol::Udp).unwrap();
+    let mut peer = served.peer();
+    let request = rrq(b"x", "octet");
+    let send_from = |port: u16| {
+        let length = 8 + request.len() as u16;
+        let header = [port, served.daemon.addr().port(), length, 0].map(u16::to_be_bytes);
+        let packet = [&header.concat(), &request[..]].concat();
+        let to = SockaddrIn::new(127, 0, 0, 1, 0);
+        sendto(raw.as_raw_fd(), &packet, &to, MsgFlags::empty()).unwrap();
+    };
+    send_from(0);
+    send_from(peer.addr().port()); // the other one was read before this one
+    peer.expect(data(1, b"hello"));
+    peer.send(ack(1));
+    served.wait_line("RRQ \"x\"", "complete");
+    let log = served.daemon.log();
+    assert!(!log.contains("127.0.0.1:0 "), "{log}");
+    served.assert_one_transfer();
 }
 
 #[test]

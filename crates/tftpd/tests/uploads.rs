@@ -324,12 +324,16 @@ fn more_uploads_than_places_pass_because_the_finished_ones_give_way() {
 
 #[test]
 fn case_24_over_the_limits_of_an_address_a_request_gets_an_error() {
-    for limit in [["--max-per-ip", "1"], ["--rate", "1/3600"]] {
-        let served = Served::with(&["--create", limit[0], limit[1]]);
+    for (option, limit, why) in [
+        ("--max-per-ip", "1", "1 clients of this address are served already"),
+        ("--rate", "1/3600", "more than 1 connections of this address in 3600 s"),
+    ] {
+        let served = Served::with(&["--create", option, limit]);
         let mut first = served.peer();
         first.send(wrq(b"x", "octet"));
         first.expect(ack(0));
         assert_eq!(served.refusal(rrq(b"x", "octet")), 0);
+        served.daemon.wait_log(&format!("refused: {why}"));
         first.put_blocks(b"still served");
         assert_eq!(served.read("x"), b"still served");
     }
@@ -342,6 +346,7 @@ fn case_24_over_the_limit_of_clients_a_request_gets_an_error() {
     first.send(wrq(b"x", "octet"));
     first.expect(ack(0));
     assert_eq!(served.refusal(rrq(b"x", "octet")), 0);
+    served.daemon.wait_log("refused: 1 clients are served already");
     first.put_blocks(b"still served");
     assert_eq!(served.read("x"), b"still served");
 }

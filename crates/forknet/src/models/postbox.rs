@@ -101,17 +101,6 @@ pub struct Caller {
     source: Source,
 }
 
-/// Why a client is not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    /// Nobody more is.
-    All,
-    /// Nobody more of its address is.
-    Address,
-    /// It comes too often.
-    Rate,
-}
-
 impl Postbox {
     pub(crate) fn new(mut parent: Parent) -> Postbox {
         for listener in &parent.listeners {
@@ -314,12 +303,8 @@ impl Postbox {
     ///
     /// # Errors
     /// Which limit that would break.
-    pub fn admit(&mut self, peer: SocketAddr) -> std::result::Result<Progress, Full> {
-        self.parent.children.admit(Peer::Ip(peer)).map_err(|refusal| match refusal {
-            Refusal::Full(_) => Full::All,
-            Refusal::PerAddress(_) => Full::Address,
-            Refusal::TooOften(_) => Full::Rate,
-        })
+    pub fn admit(&mut self, peer: SocketAddr) -> std::result::Result<Progress, Refusal> {
+        self.parent.children.admit(Peer::Ip(peer))
     }
 
     /// Counts a client less.
