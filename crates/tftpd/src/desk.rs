@@ -18,7 +18,7 @@ use crate::options::Config;
 use crate::packet::{Direction, describe};
 use crate::served::{Served, State, tell};
 use crate::server::UNPROVEN_SENDS;
-use crate::service::{self, Asked, level};
+use crate::service::{self, Asked, log_refusal};
 use crate::timer::Limits;
 use crate::transfer::{Half, Step, Transfer};
 
@@ -126,7 +126,7 @@ impl Desk<'_> {
             }
             Err((failure, shown)) => {
                 tell(postbox, &caller, &failure);
-                log::log!(level(&failure), "{peer} {shown}: {failure}");
+                log_refusal(peer, &shown, since, &failure);
                 postbox.dismiss(peer, progress);
             }
         }

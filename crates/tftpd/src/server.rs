@@ -11,7 +11,7 @@ use crate::conversation::Conversation;
 use crate::failure::Failure;
 use crate::options::Config;
 use crate::packet::{Direction, describe};
-use crate::service::{self, Asked, Line, level};
+use crate::service::{self, Asked, Line, log_refusal};
 use crate::timer::Limits;
 use crate::transfer::Half;
 
@@ -135,7 +135,7 @@ impl Child<'_> {
         if let Failure::Denied { code, reason } = failure {
             channel.send_error(*code, reason);
         }
-        log::log!(level(failure), "{} {request}: {failure}", channel.peer());
+        log_refusal(channel.peer(), request, self.since, failure);
     }
 
     fn log<H: Half>(

@@ -211,6 +211,15 @@ impl Line<'_> {
     }
 }
 
+/// The one line of a request that was refused: like one of a transfer, in which nothing has travelled.
+pub fn log_refusal(peer: SocketAddr, request: &str, since: Instant, failure: &Failure) {
+    log::log!(
+        level(failure),
+        "{peer} {request}: 0 octets, 0 blocks, 0 retransmissions, {:.3} s: refused: {failure}",
+        since.elapsed().as_secs_f64(),
+    );
+}
+
 fn outcome(half: &dyn Half, result: &Result<(), Failure>) -> (Level, String) {
     match (result, half.stage()) {
         (Ok(()), _) => (Level::Info, "complete".into()),
@@ -228,8 +237,7 @@ fn outcome(half: &dyn Half, result: &Result<(), Failure>) -> (Level, String) {
 
 /// A warning where the administrator has something to mend: a full disk, a file that can't be read.
 /// The rest is the client's affair.
-#[must_use]
-pub fn level(failure: &Failure) -> Level {
+fn level(failure: &Failure) -> Level {
     match failure {
         Failure::Denied { code: Code::DiskFull | Code::NotDefined, .. } | Failure::Socket(_) => {
             Level::Warn

@@ -240,6 +240,37 @@ fn what_is_no_request_meets_with_silence_on_the_service_port() {
 }
 
 #[test]
+fn each_request_has_one_line_in_the_log_with_all_that_came_of_it() {
+    let served = Served::with(&[]);
+    served.write("x", "hello");
+    let mut peer = served.peer();
+    peer.send(udp::with(&rrq(b"x", "octet"), "blksize 9 foo 1"));
+    peer.expect(udp::oack("blksize 9"));
+    peer.send(ack(0));
+    peer.expect(data(1, b"hello"));
+    peer.send(ack(1));
+    served.refusal(udp::with(&rrq(b"nope", "octet"), "blksize 9"));
+    served.refusal(wrq(b"x", "netascii"));
+    served.refusal(rrq(b"x", "mail"));
+    served.refusal(b"\0\x01x");
+    for (request, numbers, result) in [
+        ("RRQ \"x\" octet blksize=9", "5 octets, 1 blocks", "complete"),
+        (
+            "RRQ \"nope\" octet blksize=9",
+            "0 octets",
+            "refused: No such file or directory (ERROR 1)",
+        ),
+        ("WRQ \"x\" netascii", "0 octets", "refused: File exists (ERROR 6)"),
+        ("RRQ \"x\" mail", "0 octets", "refused: Unknown mode (ERROR 4)"),
+        ("bad request", "0 octets", "(ERROR 4)"),
+    ] {
+        let line = served.wait_line(request, result);
+        assert!(line.contains(&format!(": {numbers}")), "{line}");
+        assert!(line.contains(" 0 retransmissions, 0."), "{line}");
+    }
+}
+
+#[test]
 fn missing_files_are_not_found() {
     let served = Served::with(&[]);
     served.write("x", "x");
