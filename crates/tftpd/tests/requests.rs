@@ -87,36 +87,6 @@ fn a_request_from_port_0_is_ignored() {
 }
 
 #[test]
-fn a_request_from_port_0_is_ignored() {
-    use nix::sys::socket::{
-        AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
-    };
-    use std::os::fd::AsRawFd;
-    if !testkit::root_can_judge() {
-        return;
-    }
-    let served = Served::with(&[]);
-    served.write("x", "hello");
-    // Only who writes the UDP header by hand can have this port.
-    let (family, flags) = (AddressFamily::Inet, SockFlag::SOCK_CLOEXEC);
-    let Ok(raw) = socket(family, SockType::Raw, flags, SockProtocol::Udp) else {
-        return; // a root without CAP_NET_RAW
-    };
-    let request = rrq(b"x", "octet");
-    let words = [0, served.daemon.addr().port(), 8 + request.len() as u16, 0];
-    let header: Vec<u8> = words.into_iter().flat_map(u16::to_be_bytes).collect();
-    let to = SockaddrIn::new(127, 0, 0, 1, 0);
-    let datagram = [&header[..], &request].concat();
-    for _ in 0..3 {
-        sendto(raw.as_raw_fd(), &datagram, &to, MsgFlags::empty()).unwrap();
-    }
-    assert_eq!(served.peer().get(&rrq(b"x", "octet")), b"hello");
-    served.wait_line("RRQ \"x\"", "complete");
-    served.assert_one_transfer();
-    assert!(!served.daemon.log().contains("127.0.0.1:0 "), "{}", served.daemon.log());
-}
-
-#[test]
 fn files_of_every_size_about_the_block_come_whole() {
     let served = Served::with(&[]);
     for size in [0, 1, 511, 512, 513, 1023, 1024, 1025, 70_000] {
