@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from harness import Failure, end, need, show, wait_until
 
@@ -21,6 +22,7 @@ class Kind:
     argv: object  # a function of the lab
     port: int = PORT
     windows: bool = True
+    takes: object = None  # more options, with which it takes uploads; None: it takes none
 
     @property
     def ours(self):
@@ -48,10 +50,10 @@ def dnsmasq(lab):
 
 
 KINDS = [
-    Kind("tftpd", "a process for each transfer", ours()),
-    Kind("tftpd --single-port", "one process", ours("--single-port")),
-    Kind("tftpd-hpa", "a process for each transfer", hpa, windows=False),
-    Kind("atftpd", "a thread for each transfer", atftpd),
+    Kind("tftpd", "a process for each transfer", ours(), takes=("--create",)),
+    Kind("tftpd --single-port", "one process", ours("--single-port"), takes=("--create",)),
+    Kind("tftpd-hpa", "a process for each transfer", hpa, windows=False, takes=("-c",)),
+    Kind("atftpd", "a thread for each transfer", atftpd, takes=()),
     Kind("dnsmasq", "one process", dnsmasq, port=TFTP, windows=False),
 ]
 
@@ -59,14 +61,17 @@ KINDS = [
 class Server:
     """A running server; a context manager that ends it and everything it started."""
 
-    def __init__(self, lab, kind, pinned=False):
+    def __init__(self, lab, kind, pinned=False, uploads=None):
+        """With `uploads`, serves that folder, and takes files there."""
         self.kind, self.port = kind, kind.port
         self.log = lab.fresh("log")
         pin = [need("taskset"), "-c", "0"] if pinned else []
-        argv = [str(word) for word in [*pin, *kind.argv(lab)]]
+        root = uploads or lab.root
+        program, *words = kind.argv(SimpleNamespace(programs=lab.programs, root=root))
+        argv = [str(word) for word in [*pin, program, *(kind.takes if uploads else ()), *words]]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            cwd=lab.root, start_new_session=True)
+                                            cwd=root, start_new_session=True)
         try:
             wait_until(f"{kind.name} listens", self.listens)
         except BaseException:

@@ -33,22 +33,6 @@ static void send_ack(void)
     t.in_window = 0;
 }
 
-static void oack(const unsigned char *p, size_t n)
-{
-    const char *name = (const char *)p + 2, *end = (const char *)p + n;
-    while (name < end) {
-        const char *value = name + strlen(name) + 1;
-        if (value >= end)
-            break;
-        if (strcasecmp(name, "blksize") == 0)
-            t.block = atoi(value);
-        if (strcasecmp(name, "windowsize") == 0)
-            t.window = atoi(value);
-        name = value + strlen(value) + 1;
-    }
-    send_ack();
-}
-
 static void data(const unsigned char *p, size_t n)
 {
     if (get16(p + 2) != ((t.last + 1) & 0xffff)) {
@@ -77,9 +61,10 @@ static void packet(const unsigned char *p, size_t n)
         return;
     if (get16(p) == DATA)
         data(p, n);
-    else if (get16(p) == OACK && t.last == 0)
-        oack(p, n);
-    else if (get16(p) == ERROR)
+    else if (get16(p) == OACK && t.last == 0) {
+        read_oack(p, n, &t.block, &t.window);
+        send_ack();
+    } else if (get16(p) == ERROR)
         fail((const char *)p + 4);
 }
 
@@ -137,7 +122,7 @@ int main(int argc, char **argv)
     t.block = 512;
     t.window = 1;
     double seconds = atof(argv[6]);
-    size_t n = request(asked, argv[2], atoi(argv[4]), atoi(argv[5]));
+    size_t n = request(asked, RRQ, argv[2], atoi(argv[4]), atoi(argv[5]));
     double start = now(), end = start + seconds;
     if (sendto(t.s, asked, n, 0, (struct sockaddr *)&t.peer, sizeof t.peer) < 0)
         die("send");

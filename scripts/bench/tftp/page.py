@@ -5,6 +5,7 @@ from math import log
 from daemons import KINDS
 from report import STYLE, machine, table
 from transfers import (BLOCKS, CLIENTS, DELAYED_BLOCK, DELAYS, SMALL_BLOCKS, WINDOWS, middle)
+from uploads import DISK, DISK_BLOCK, DISK_WINDOWS, MEMORY
 
 PEERS = ("tftpd-hpa", "atftpd", "dnsmasq")
 
@@ -23,6 +24,16 @@ broken off, and counts as far as it came. Ours write their log to a file as they
 windows; `--single-port` grants none of more than 256 KiB, so 32 blocks of 8192 and 4 of 65464. MB are 10^6 octets.
 
 ![A large file](tftp.svg)
+"""
+
+UPLOADS = """\
+The file of {large} MiB, sent by `put.c`: one sendmmsg(2) for a window, straight from the file's pages, with
+UDP_SEGMENT where several blocks go into one message. {rounds} rounds. After {seconds} s the file ends where it is, with a short block: so
+every server has a whole file in the end, and each is compared. tftpd-hpa is started with `-c`; dnsmasq takes no uploads.
+Ours make the file safe before they acknowledge its last block (fsync, name, fsync of the folder); the others only
+hand it to the page cache. To be fair the rates count until the last block was sent, which is before that; how
+long its ACK then took is told by itself, for the disk, where it matters. `/dev/shm` is the memory. write(2) alone, 64 KiB at
+a time and without a network, does {writes}; what UDP can do is above, under "A large file".
 """
 
 
@@ -108,7 +119,57 @@ def delay(results, _plan):
     return table(head, rows)
 
 
-PARTS = {"large": large, "pinned": pinned, "small": small, "delay": delay}
+def less_granted(results):
+    """The windows that were granted smaller than asked for."""
+    less = [f"{label(kind)} {middle(results.granted[kind.name, block, window]):.0f} of {window} blocks of {block}"
+            for kind in KINDS if kind.takes is not None for block in BLOCKS for window in WINDOWS
+            if middle(results.granted.get((kind.name, block, window), [])) < window]
+    return f"Windows granted smaller than asked for: {', '.join(less)}.\n" if less else ""
+
+
+def upload_rows(results, cells, show):
+    """A row for each server, with what `show` makes of each (folder, block, window); without those that
+    were asked for none of it."""
+    rows = [[label(kind), *(text for cell in cells for text in show(kind, cell))]
+            for kind in KINDS if kind.takes is not None]
+    return [row for row in rows if any(row[1:])]
+
+
+def upload(results, _plan):
+    """MB a second into memory, a table for each window; then the disk, with the wait for the last ACK."""
+    def rate(kind, cell):
+        return [number(measured(results.upload, kind.name, *cell), mega)]
+
+    def rate_and_wait(kind, cell):
+        wait = measured(results.last, kind.name, *cell)
+        return rate(kind, cell) + [number(wait * 1e3, "{:.1f} ms".format)]
+
+    parts = []
+    for window in WINDOWS:
+        cells = [(MEMORY, block, window) for block in BLOCKS]
+        rows = upload_rows(results, cells, rate)
+        rows += [[f"{label(ours)} to the best peer",
+                  *(number(ratio(measured(results.upload, ours.name, *cell), best(results.upload, *cell)),
+                           "{:.2f}".format) for cell in cells)] for ours in KINDS if ours.ours]
+        parts.append(f"Into memory, window {window}, MB/s:\n\n"
+                     + table(["server", *(f"blksize {block}" for block in BLOCKS)], rows))
+    cells = [(DISK, DISK_BLOCK, window) for window in DISK_WINDOWS]
+    head = ["server"]
+    for window in DISK_WINDOWS:
+        head += [f"window {window}", "last ACK after"]
+    parts.append(f"To the disk, blksize {DISK_BLOCK}, MB/s:\n\n"
+                 + table(head, upload_rows(results, cells, rate_and_wait)))
+    parts.append(less_granted(results))
+    return "\n".join(part for part in parts if part)
+
+
+def writes(results):
+    """What write(2) alone can do."""
+    return " and ".join(f"{mega(measured(results.write, where))} MB/s {to}"
+                        for where, to in ((MEMORY, "into memory"), (DISK, "to the disk")))
+
+
+PARTS = {"large": large, "pinned": pinned, "small": small, "delay": delay, "upload": upload}
 
 
 def page(results, plan):
@@ -135,7 +196,11 @@ file, with 8 at once and blocks of 512.
 The large file through `delay.c`, which holds every datagram for so long, each way; blksize {DELAYED_BLOCK}. MB/s. What can be had
 at most is a window for each round trip.
 
-{delay(results, plan)}"""
+{delay(results, plan)}
+## Uploads
+
+{UPLOADS.format(large=plan.large >> 20, rounds=plan.upload_rounds, seconds=plan.upload_seconds, writes=writes(results))}
+{upload(results, plan)}"""
 
 
 LEFT, WIDTH, BAR, GAP, TOP = 190, 420, 18, 24, 64

@@ -90,7 +90,7 @@ int main(int argc, char **argv)
     size = n;
     port = atoi(argv[1]);
     unsigned block = atoi(argv[4]);
-    asked_size = request(asked, argv[2], block, 1);
+    asked_size = request(asked, RRQ, argv[2], block, 1);
     struct pollfd p[MOST];
     double start = now(), end = start + atof(argv[6]), looked = start;
     for (int i = 0; i < many; i++)

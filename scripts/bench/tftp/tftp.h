@@ -71,11 +71,11 @@ static inline int datagrams(void)
     return s;
 }
 
-/* A read request; options are left out where they say what holds without them. */
-static inline size_t request(unsigned char *p, const char *file, unsigned block, unsigned window)
+/* RRQ or WRQ; options are left out where they say what holds without them. */
+static inline size_t request(unsigned char *p, int what, const char *file, unsigned block, unsigned window)
 {
     size_t n = 2;
-    put16(p, RRQ);
+    put16(p, what);
     n += sprintf((char *)p + n, "%s", file) + 1;
     n += sprintf((char *)p + n, "octet") + 1;
     if (block != 512) {
@@ -87,4 +87,20 @@ static inline size_t request(unsigned char *p, const char *file, unsigned block,
         n += sprintf((char *)p + n, "%u", window) + 1;
     }
     return n;
+}
+
+/* The block size and the window in an OACK. */
+static inline void read_oack(const unsigned char *p, size_t n, unsigned *block, unsigned *window)
+{
+    const char *name = (const char *)p + 2, *end = (const char *)p + n;
+    while (name < end) {
+        const char *value = name + strlen(name) + 1;
+        if (value >= end)
+            break;
+        if (strcasecmp(name, "blksize") == 0)
+            *block = atoi(value);
+        if (strcasecmp(name, "windowsize") == 0)
+            *window = atoi(value);
+        name = value + strlen(value) + 1;
+    }
 }

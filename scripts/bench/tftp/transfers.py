@@ -27,10 +27,13 @@ class Plan:
     large: int = 64 << 20
     seconds: float = 1.0  # a large file that takes longer is broken off
     small_seconds: float = 0.7
+    upload_rounds: int = 3
+    upload_seconds: float = 0.4  # a file that takes longer ends there
     kinds: tuple = ()
 
 
-QUICK = Plan(rounds=1, large=4 << 20, seconds=0.2, small_seconds=0.1)
+QUICK = Plan(rounds=1, large=4 << 20, seconds=0.2, small_seconds=0.1, upload_rounds=1,
+             upload_seconds=0.02)
 
 
 @dataclass
@@ -43,6 +46,10 @@ class Results:
     cpu: dict = field(default_factory=lambda: defaultdict(list))  # the same: server's s per file
     delay: dict = field(default_factory=lambda: defaultdict(list))  # (name, delay, window): octets/s
     ceiling: dict = field(default_factory=lambda: defaultdict(list))  # (block, segments): octets/s
+    upload: dict = field(default_factory=lambda: defaultdict(list))  # (name, folder, block, window): octets/s
+    last: dict = field(default_factory=lambda: defaultdict(list))  # the same: seconds to the last ACK
+    granted: dict = field(default_factory=lambda: defaultdict(list))  # (name, block, window): window
+    write: dict = field(default_factory=lambda: defaultdict(list))  # (folder,): octets/s
 
 
 def middle(values):
