@@ -71,11 +71,11 @@ pub struct Channel<'a> {
     waiting: Range<usize>,
     bursts: Bursts,
     sends_are_bounded: bool,
-    looked_in_vain: bool,
+    looked: Option<bool>,
     /// The kernel's word counts for when a datagram came.
     is_timed: bool,
     /// When the peer's last datagram came.
-    heard: SystemTime,
+    heard: Heard,
     trace: Trace<'a>,
 }
 
@@ -98,9 +98,9 @@ impl<'a> Channel<'a> {
             waiting: 0..0,
             bursts: Bursts::default(),
             sends_are_bounded: false,
-            looked_in_vain: false,
+            looked: None,
             is_timed: true,
-            heard: SystemTime::now(),
+            heard: Heard::At(SystemTime::now()),
             trace,
         }
     }
@@ -185,23 +185,23 @@ impl<'a> Channel<'a> {
         let _courtesy = self.send(Packets::one(&packet::error(code, reason)));
     }
 
-    /// Waits for a datagram of the peer's, until `deadline` at the latest; false then. Until
-    /// `awake` it does so without going to sleep. [`Channel::datagram`] has it.
+    /// Waits for a datagram of the peer's, until `deadline` at the latest; false then. For so long
+    /// as `awake` it does so without going to sleep. [`Channel::datagram`] has it.
     ///
     /// # Errors
     /// As [`Channel::send`].
-    pub fn receive(&mut self, deadline: Instant, awake: Instant) -> Result<bool, Failure> {
-        self.looked_in_vain = false;
+    pub fn receive(&mut self, deadline: Instant, awake: Duration) -> Result<bool, Failure> {
+        self.looked = None;
+        let mut now = Instant::now();
+        let awake = now + awake;
         while !self.next_of_row() {
-            // Looked at before every datagram: a flood of them must not outlast the deadline.
-            let now = Instant::now();
             let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
                 return Ok(false);
             }
             let flags = if now < awake { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
             self.set_wait(left)?;
-            match self.receive_from(flags) {
+            match self.receive_from(flags, now) {
                 Ok(came) if self.is_peer(&came) => {
                     self.heard = came.at;
                     self.peer.set_port(came.from.port());
@@ -212,19 +212,21 @@ impl<'a> Channel<'a> {
                     break;
                 }
                 Ok(came) => self.answer_stranger(&came),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.looked_in_vain = true;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
                 Err(error) => self.tolerate(error)?,
             }
+            // Looked at before every datagram: a flood of them must not outlast the deadline.
+            now = Instant::now();
+            self.looked = (!flags.is_empty()).then_some(now < awake).or(self.looked);
         }
         Ok(true)
     }
 
-    /// Nothing was there at the first look of the last [`Channel::receive`].
+    /// What came of the last [`Channel::receive`]'s time awake: `None` if it had none, or needed none
+    /// because the datagram was there already.
     #[must_use]
-    pub fn looked_in_vain(&self) -> bool {
-        self.looked_in_vain
+    pub fn looked(&self) -> Option<bool> {
+        self.looked
     }
 
     /// Goes on to the next one of the datagrams that came together; false when there is none.
@@ -267,7 +269,10 @@ impl<'a> Channel<'a> {
     /// [`timed`](Channel::timed), when the wait for it began: not later than it came, at any rate.
     #[must_use]
     pub fn heard(&self) -> SystemTime {
-        self.heard
+        match self.heard {
+            Heard::At(time) => time,
+            Heard::After(time) => SystemTime::now() - time.elapsed(),
+        }
     }
 
     /// Whether the kernel is to be asked when datagrams come. In lock step with a peer on the same
@@ -277,13 +282,12 @@ impl<'a> Channel<'a> {
     }
 
     /// Receives a datagram, or several of one sender.
-    fn receive_from(&mut self, flags: MsgFlags) -> io::Result<Came> {
+    fn receive_from(&mut self, flags: MsgFlags, now: Instant) -> io::Result<Came> {
         if self.is_timed || self.buffer.len() > SMALL_BUFFER || !flags.is_empty() {
             return self.receive_message(flags);
         }
-        let at = SystemTime::now();
         let (length, from) = self.socket.recv_from(&mut self.buffer)?;
-        Ok(Came { from, length, size: length, at })
+        Ok(Came { from, length, size: length, at: Heard::After(now) })
     }
 
     /// recvmsg(2).
@@ -305,7 +309,7 @@ impl<'a> Channel<'a> {
                 _ => (),
             }
         }
-        let at = at.unwrap_or_else(SystemTime::now);
+        let at = Heard::At(at.unwrap_or_else(SystemTime::now));
         Ok(Came { from, length: message.bytes, size, at })
     }
 
@@ -371,7 +375,16 @@ struct Came {
     /// Octets of each datagram; the last one may be shorter.
     size: usize,
     /// When.
-    at: SystemTime,
+    at: Heard,
+}
+
+/// When a datagram came.
+#[derive(Clone, Copy, Debug)]
+enum Heard {
+    /// Then.
+    At(SystemTime),
+    /// Not before.
+    After(Instant),
 }
 
 fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
@@ -384,136 +397,4 @@ fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::thread;
-
-    fn socket() -> UdpSocket {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        setsockopt(&socket, sockopt::Ipv4RecvErr, &true).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        socket
-    }
-
-    fn quiet<'a>() -> Trace<'a> {
-        Box::new(|_, _| ())
-    }
-
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(10)
-    }
-
-    /// Our end, and a peer that knows it.
-    fn pair(ours: &UdpSocket) -> (Channel<'_>, UdpSocket) {
-        let theirs = socket();
-        let peer = theirs.local_addr().unwrap();
-        theirs.connect(ours.local_addr().unwrap()).unwrap();
-        (Channel::to(ours, peer, quiet()), theirs)
-    }
-
-    #[test]
-    fn a_stranger_gets_error_5_and_the_peer_is_heard() {
-        let ours = socket();
-        let (mut channel, peer) = pair(&ours);
-        let stranger = socket();
-        let ours = ours.local_addr().unwrap();
-        stranger.send_to(&packet::ack(1), ours).unwrap();
-        stranger.send_to(b"", ours).unwrap();
-        stranger.send_to(&packet::error(Code::NotDefined, "never answered"), ours).unwrap();
-        stranger.send_to(b"junk", ours).unwrap();
-        peer.send(b"hello").unwrap();
-        assert!(channel.receive(soon(), Instant::now()).unwrap());
-        assert_eq!(channel.datagram(), b"hello");
-        let mut answer = [0; 100];
-        for _ in 0..3 {
-            let length = stranger.recv(&mut answer).unwrap();
-            let read = Packet::Error { code: 5, message: b"Unknown transfer ID" };
-            assert_eq!(Packet::parse(&answer[..length]), Ok(read));
-        }
-        stranger.set_nonblocking(true).unwrap();
-        assert!(stranger.recv(&mut answer).is_err(), "the ERROR was answered");
-    }
-
-    #[test]
-    fn a_client_takes_the_port_of_the_first_answer() {
-        let (service, first, second, ours) = (socket(), socket(), socket(), socket());
-        let to = ours.local_addr().unwrap();
-        let mut channel =
-            Channel::asking(&ours, service.local_addr().unwrap(), |first| first != b"no", quiet());
-        second.send_to(b"no", to).unwrap();
-        first.send_to(b"first", to).unwrap();
-        second.send_to(b"second", to).unwrap();
-        first.send_to(b"third", to).unwrap();
-        assert!(channel.receive(soon(), Instant::now()).unwrap());
-        assert_eq!(channel.datagram(), b"first");
-        assert!(channel.receive(soon(), Instant::now()).unwrap());
-        assert_eq!(channel.datagram(), b"third");
-        assert_eq!(channel.peer(), first.local_addr().unwrap());
-    }
-
-    #[test]
-    fn a_closed_port_of_the_peers_ends_the_transfer_at_once() {
-        let ours = socket();
-        let (mut channel, peer) = pair(&ours);
-        drop(peer);
-        channel.send(Packets::one(b"into the void")).unwrap();
-        assert!(matches!(channel.receive(soon(), Instant::now()), Err(Failure::Gone)));
-    }
-
-    #[test]
-    fn a_closed_port_of_a_strangers_does_not_matter() {
-        let ours = socket();
-        let (mut channel, peer) = pair(&ours);
-        let ours = ours.local_addr().unwrap();
-        for _ in 0..5 {
-            let stranger = socket();
-            stranger.send_to(b"x", ours).unwrap();
-            drop(stranger);
-            let brief = Instant::now() + Duration::from_millis(20);
-            assert!(!channel.receive(brief, Instant::now()).unwrap());
-        }
-        channel.send(Packets::one(b"still here")).unwrap();
-        peer.send(b"so am I").unwrap();
-        assert!(channel.receive(soon(), Instant::now()).unwrap());
-        let mut answer = [0; 100];
-        assert_eq!(peer.recv(&mut answer).unwrap(), 10);
-    }
-
-    #[test]
-    fn an_answer_that_is_there_already_is_not_looked_for_in_vain() {
-        let ours = socket();
-        let (mut channel, peer) = pair(&ours);
-        peer.send(b"already").unwrap();
-        assert!(channel.receive(soon(), soon()).unwrap());
-        assert!(!channel.looked_in_vain());
-        let later = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(20));
-            peer.send(b"later").unwrap();
-        });
-        assert!(channel.receive(soon(), soon()).unwrap());
-        assert!(channel.looked_in_vain());
-        later.join().unwrap();
-    }
-
-    #[test]
-    fn a_flood_does_not_outlast_the_deadline() {
-        let ours = socket();
-        let (mut channel, peer) = pair(&ours);
-        for _ in 0..3 {
-            peer.send(b"more").unwrap();
-        }
-        assert!(channel.receive(soon(), Instant::now()).unwrap());
-        assert!(!channel.receive(Instant::now(), Instant::now()).unwrap(), "though more is there");
-    }
-
-    #[test]
-    fn the_deadline_is_kept() {
-        let ours = socket();
-        let (mut channel, _peer) = pair(&ours);
-        let start = Instant::now();
-        let deadline = start + Duration::from_millis(50);
-        assert!(!channel.receive(deadline, Instant::now()).unwrap());
-        let took = start.elapsed();
-        assert!(took >= Duration::from_millis(50) && took < Duration::from_secs(5), "{took:?}");
-    }
-}
+mod tests;

@@ -195,17 +195,18 @@ impl<W: Write> Assembly<W> {
         Ok(())
     }
 
-    /// Writes what has been gathered of whole pieces.
+    /// Writes what has been gathered of whole pieces; true where there were some.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn write_pieces(&mut self) -> io::Result<()> {
+    pub fn write_pieces(&mut self) -> io::Result<bool> {
         let whole = self.gathered.len() / PIECE * PIECE;
-        if let Some(pieces) = self.gathered.get(..whole).filter(|pieces| !pieces.is_empty()) {
-            self.file.write_all(pieces)?;
-            self.gathered.drain(..whole);
-        }
-        Ok(())
+        let Some(pieces) = self.gathered.get(..whole).filter(|pieces| !pieces.is_empty()) else {
+            return Ok(false);
+        };
+        self.file.write_all(pieces)?;
+        self.gathered.drain(..whole);
+        Ok(true)
     }
 
     /// The last block was added: gives the file back, with all of it written.

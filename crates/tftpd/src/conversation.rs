@@ -68,8 +68,9 @@ impl<'a, H: Half> Conversation<'a, H> {
                 Step::Send => {
                     self.channel.send(self.transfer.half.packets())?;
                     self.transfer.sent(Instant::now());
-                    self.transfer.half.meanwhile()?;
-                    self.transfer.free(Instant::now());
+                    if self.transfer.half.meanwhile()? {
+                        self.transfer.free(Instant::now());
+                    }
                 }
                 Step::Answer(packet) => self.channel.send(Packets::one(&packet))?,
                 Step::Keep => {
@@ -89,13 +90,12 @@ impl<'a, H: Half> Conversation<'a, H> {
         }
         // What may be the last packet, after which the peer asks anew.
         self.channel.timed(self.transfer.half.stage() != Stage::Blocks);
-        let time = self.awake.time(self.transfer.round_trip());
-        let awake = Instant::now() + time;
+        let awake = self.awake.time(self.transfer.round_trip());
         let deadline = self.deadline();
         let came = self.channel.receive(deadline, awake)?;
         self.came = Instant::now();
-        if !time.is_zero() && self.channel.looked_in_vain() {
-            self.awake.looked(self.came < awake);
+        if let Some(found) = self.channel.looked() {
+            self.awake.looked(found);
         }
         if came {
             self.transfer.receive(self.channel.datagram(), self.came)

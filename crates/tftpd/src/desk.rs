@@ -173,9 +173,12 @@ impl Desk<'_> {
             Ok(Step::Wait) => Ok(()),
             Ok(Step::Send) => {
                 served.send(postbox);
-                let done = served.transfer.half.meanwhile();
-                served.transfer.free(Instant::now());
-                done
+                let worked = served.transfer.half.meanwhile();
+                worked.map(|worked| {
+                    if worked {
+                        served.transfer.free(Instant::now());
+                    }
+                })
             }
             Ok(Step::Answer(packet)) => {
                 served.answer(postbox, &packet);

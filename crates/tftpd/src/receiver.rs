@@ -193,10 +193,10 @@ impl<W: Write, K: FnOnce(W) -> io::Result<()>> Half for Receiver<W, K> {
     }
 
     /// The sender makes its next window ready: now there is time for the disk.
-    fn meanwhile(&mut self) -> Result<(), Failure> {
+    fn meanwhile(&mut self) -> Result<bool, Failure> {
         match &mut self.file {
             Content::Growing(file, _) => file.write_pieces().map_err(|error| Failure::io(&error)),
-            Content::Whole(..) | Content::Done => Ok(()),
+            Content::Whole(..) | Content::Done => Ok(false),
         }
     }
 

@@ -157,9 +157,9 @@ impl<R: Read> Half for Sender<R> {
         };
     }
 
-    fn meanwhile(&mut self) -> Result<(), Failure> {
+    fn meanwhile(&mut self) -> Result<bool, Failure> {
         match &mut self.progress {
-            Progress::Opening { .. } => Ok(()),
+            Progress::Opening { .. } => Ok(false),
             Progress::Data(window) => window.read_ahead().map_err(|error| Failure::io(&error)),
         }
     }

@@ -56,12 +56,12 @@ pub trait Half {
     /// The packets are sent again, because no answer came.
     fn again(&mut self);
 
-    /// While the peer is busy with the packets that were just sent.
+    /// While the peer is busy with the packets that were just sent; true if that took some time.
     ///
     /// # Errors
     /// As [`Half::receive`].
-    fn meanwhile(&mut self) -> Result<(), Failure> {
-        Ok(())
+    fn meanwhile(&mut self) -> Result<bool, Failure> {
+        Ok(false)
     }
 
     /// Makes the file durable and visible, after [`Turn::Final`].
@@ -104,7 +104,7 @@ impl<H: Half + ?Sized> Half for Box<H> {
         (**self).again();
     }
 
-    fn meanwhile(&mut self) -> Result<(), Failure> {
+    fn meanwhile(&mut self) -> Result<bool, Failure> {
         (**self).meanwhile()
     }
 

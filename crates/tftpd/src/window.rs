@@ -99,16 +99,18 @@ impl<R: Read> Window<R> {
         Ok(self.made.min(block))
     }
 
-    /// Reads ahead, when much is to be read.
+    /// Reads ahead, when much is to be read; true then.
     ///
     /// # Errors
     /// Those of reading the file.
-    pub fn read_ahead(&mut self) -> io::Result<()> {
+    pub fn read_ahead(&mut self) -> io::Result<bool> {
         let room = self.done + self.capacity - self.made;
-        if self.file.reads_ahead() && self.short.is_none() && room * 2 >= self.capacity {
+        let much = room > 0 && room * 2 >= self.capacity;
+        let reads = much && self.file.reads_ahead() && self.short.is_none();
+        if reads {
             self.make_some(room)?;
         }
-        Ok(())
+        Ok(reads)
     }
 
     fn make_some(&mut self, count: u64) -> io::Result<()> {
