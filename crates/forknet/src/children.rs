@@ -203,7 +203,7 @@ impl Children {
         else {
             return Some(held);
         };
-        child.ask_again();
+        child.ask_again(came);
         self.held.insert(pid, held);
         None
     }

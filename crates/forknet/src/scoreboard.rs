@@ -20,9 +20,9 @@ struct Slot {
     sent: AtomicU64,
     /// When the work was complete, in nanoseconds since 1970; 0 before that.
     done: AtomicU64,
+    /// When the request came again, in nanoseconds since 1970; 0 when it did not, or the process knows.
+    asked_again: AtomicU64,
     lingers: AtomicBool,
-    /// The request has come again, and the process has not seen it yet.
-    asked_again: AtomicBool,
     /// A prefork worker's, whose clients come and go.
     is_workers: AtomicBool,
     /// Whom the process serves: address, then what [`Progress::serves`] puts beside the port.
@@ -63,8 +63,7 @@ impl Progress {
     /// The work asked for is complete since `at`. For datagrams: the same request from the same
     /// peer is a new one if it came then or later; what came earlier was only sent again.
     pub fn done(&self, at: SystemTime) {
-        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.0.done.store(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.0.done.store(nanoseconds(at), Relaxed);
     }
 
     /// When the work was complete, if it is.
@@ -85,15 +84,19 @@ impl Progress {
         self.0.lingers.load(Relaxed)
     }
 
-    /// The request came once more while the process answers it.
-    pub(crate) fn ask_again(self) {
-        self.0.asked_again.store(true, Relaxed);
+    /// The request came once more `at` this time, while the process answers it.
+    pub(crate) fn ask_again(self, at: SystemTime) {
+        self.0.asked_again.store(nanoseconds(at), Relaxed);
     }
 
-    /// True once after the datagram that asked for the work has come again.
+    /// When the datagram that asked for the work came again. Told once for each time.
     #[must_use]
-    pub fn is_asked_again(&self) -> bool {
-        self.0.asked_again.load(Relaxed) && self.0.asked_again.swap(false, Relaxed)
+    pub fn asked_again(&self) -> Option<SystemTime> {
+        let at = match self.0.asked_again.load(Relaxed) {
+            0 => return None,
+            _ => self.0.asked_again.swap(0, Relaxed),
+        };
+        Some(UNIX_EPOCH + Duration::from_nanos(at))
     }
 
     /// Octets received and sent so far.
@@ -163,7 +166,7 @@ impl Progress {
         self.0.sent.store(0, Relaxed);
         self.0.done.store(0, Relaxed);
         self.0.lingers.store(false, Relaxed);
-        self.0.asked_again.store(false, Relaxed);
+        self.0.asked_again.store(0, Relaxed);
         self.serves_nobody();
     }
 
@@ -171,6 +174,12 @@ impl Progress {
     pub(crate) fn unshared() -> Progress {
         Progress(Box::leak(Box::default()), 0)
     }
+}
+
+/// Since 1970.
+fn nanoseconds(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What parent and prefork workers tell each other.

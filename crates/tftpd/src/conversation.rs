@@ -13,9 +13,12 @@ use crate::timer::Limits;
 use crate::transfer::{Half, Stage, Step, Transfer};
 use crate::window::Packets;
 
-/// How often to look whether the request has come again: not sooner than that is answered, and as long
-/// as the shortest time-out, so that the socket's need not be set anew after the first answer.
+/// How often to look whether the request has come again, as long as it was not answered: not sooner than
+/// that matters, and as long as the shortest time-out, so that the socket's need not be set anew after the
+/// first answer.
 const LOOK: Duration = Duration::from_millis(200);
+/// The same later, when only a client that begins anew sends it again.
+const RARE_LOOK: Duration = Duration::from_secs(1);
 
 /// How long to look into the socket at least before a request is answered that has come again.
 const GLANCE: Duration = Duration::from_millis(1);
@@ -27,7 +30,7 @@ pub struct Conversation<'a, H> {
     /// The way to the other half.
     pub channel: Channel<'a>,
     awake: Awake,
-    /// Where the parent says that the request has come again; until it has been answered.
+    /// Where the parent says that the request has come again.
     requests: Option<Progress>,
     /// When the last datagram came.
     came: Instant,
@@ -91,7 +94,7 @@ impl<'a, H: Half> Conversation<'a, H> {
         // What may be the last packet, after which the peer asks anew.
         self.channel.timed(self.transfer.half.stage() != Stage::Blocks);
         let awake = self.awake.time(self.transfer.round_trip());
-        let deadline = self.deadline();
+        let deadline = self.deadline()?;
         let came = self.channel.receive(deadline, awake)?;
         self.came = Instant::now();
         if let Some(found) = self.channel.looked() {
@@ -105,25 +108,22 @@ impl<'a, H: Half> Conversation<'a, H> {
     }
 
     /// Until when to wait.
-    fn deadline(&mut self) -> Instant {
-        let Some(progress) = self.requests else { return self.transfer.deadline() };
-        if self.transfer.is_proven() {
-            self.requests = None;
-            return self.transfer.deadline();
-        }
-        let mut earliest = Instant::now();
-        let latest = earliest + LOOK;
-        if progress.is_asked_again() {
-            self.transfer.asked_again();
-            earliest += GLANCE; // the answer may wait in the socket
-        }
-        self.transfer.deadline().clamp(earliest, latest)
+    fn deadline(&mut self) -> Result<Instant, Failure> {
+        let Some(progress) = self.requests else { return Ok(self.transfer.deadline()) };
+        let look = self.came + if self.transfer.is_proven() { RARE_LOOK } else { LOOK };
+        let Some(again) = progress.asked_again() else {
+            return Ok(self.transfer.deadline().min(look));
+        };
+        let (now, ago) = (Instant::now(), again.elapsed().unwrap_or_default());
+        self.transfer.asked_again(now.checked_sub(ago).unwrap_or(now))?;
+        Ok(self.transfer.deadline().clamp(now + GLANCE, now + LOOK)) // the answer may be there
     }
 
     /// Stays after the last ACK, to send it again if it was lost. Ends when the peer was quiet for
     /// `wait`, or is gone.
     pub fn dally(&mut self, wait: Duration) {
         self.transfer.dally(wait, Instant::now());
+        self.requests = None;
         loop {
             match self.next() {
                 Ok(Step::Answer(packet)) if self.channel.send(Packets::one(&packet)).is_ok() => (),

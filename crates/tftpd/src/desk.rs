@@ -83,8 +83,13 @@ impl Desk<'_> {
         match served.state {
             State::Keeping(..) => (), // the clock of the peer's will ask again
             State::Underway | State::Congested(..) if served.request == postbox.datagram() => {
-                served.transfer.asked_again();
-                self.take(postbox, peer, Ok(Step::Wait));
+                match served.transfer.asked_again(Instant::now()) {
+                    Ok(()) => self.take(postbox, peer, Ok(Step::Wait)),
+                    Err(renewed) => {
+                        self.end(postbox, peer, &Err(renewed));
+                        self.begin(postbox, caller);
+                    }
+                }
             }
             // What is not the same request again is another one: whoever sends it from the same port
             // has given the first one up. And what comes after the end is a new one in any case.

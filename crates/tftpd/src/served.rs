@@ -171,7 +171,8 @@ impl Served {
         self.state = State::Lingering;
         self.send(postbox);
         self.log(&Ok(()));
-        self.transfer.dally(dally(self.transfer.smooth), Instant::now());
+        let interval = self.transfer.half.options().timeout;
+        self.transfer.dally(dally(self.transfer.smooth, interval), Instant::now());
         Ok(())
     }
 

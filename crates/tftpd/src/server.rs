@@ -25,10 +25,12 @@ const DALLY: Duration = Duration::from_millis(5500);
 /// tftpc may have been doubled.
 const DALLY_IN_LOSS: Duration = Duration::from_secs(12);
 
-/// How long to stay after an upload, which went smoothly or not.
+/// How long to stay after an upload, which went smoothly or not, with a client that sends again after
+/// this interval, where it was agreed upon.
 #[must_use]
-pub fn dally(smooth: bool) -> Duration {
-    if smooth { DALLY } else { DALLY_IN_LOSS }
+pub fn dally(smooth: bool, interval: Option<Duration>) -> Duration {
+    let usual = if smooth { DALLY } else { DALLY_IN_LOSS };
+    usual.max(interval.unwrap_or_default() * 5 / 4)
 }
 
 /// One transfer, from its request to its end, with one line in the log.
@@ -112,7 +114,8 @@ impl Child<'_> {
                     self.progress.lingers();
                     let name = in_title(asked.request.name);
                     self.title.set(format_args!("{} {name} complete", Direction::Write));
-                    conversation.dally(dally(conversation.transfer.smooth));
+                    let interval = conversation.transfer.half.options().timeout;
+                    conversation.dally(dally(conversation.transfer.smooth, interval));
                 } else {
                     self.done(&conversation, &result);
                 }

@@ -14,6 +14,9 @@ use crate::window::Packets;
 /// end repeats its last block.
 const MAX_DALLY: u32 = 5;
 
+/// A peer that was silent for so long and then sends its request again does so on purpose.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// What a datagram asks of a half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -161,6 +164,8 @@ pub struct Transfer<H> {
     /// Every packet came once and was sent once so far.
     pub smooth: bool,
     dally: Option<Dally>,
+    /// When the peer's last datagram came.
+    heard: Instant,
 }
 
 /// The time after the last ACK, in case that is lost: "dallying is encouraged" (RFC 1350 §6).
@@ -176,7 +181,7 @@ impl<H: Half> Transfer<H> {
     pub fn new(half: H, limits: Limits, now: Instant) -> Transfer<H> {
         let mut timer = Timer::new(limits, now);
         timer.fix(half.options().timeout);
-        Transfer { half, timer, smooth: true, dally: None }
+        Transfer { half, timer, smooth: true, dally: None, heard: now }
     }
 
     /// The half's packets were sent, and that took until `now`.
@@ -196,6 +201,7 @@ impl<H: Half> Transfer<H> {
     /// [`Failure`] says why the file does not get across. The peer of a [`Failure::Denied`] is to
     /// be told.
     pub fn receive(&mut self, datagram: &[u8], now: Instant) -> Result<Step, Failure> {
+        self.heard = now;
         let before = self.half.blocks();
         let turn = match Packet::parse(datagram) {
             Ok(Packet::Error { code, message }) => {
@@ -260,9 +266,18 @@ impl<H: Half> Transfer<H> {
         }
     }
 
-    /// The datagram that began it has come once more: [`Timer::asked_again`].
-    pub fn asked_again(&mut self) {
+    /// The datagram that began it has come once more, at `at`: a client has not got the first answer,
+    /// or the network has doubled its request. But a client that has answered, and then was silent for
+    /// longer than a network holds packets back, has been switched off and on, and begins anew.
+    ///
+    /// # Errors
+    /// [`Failure::Renewed`], when it does.
+    pub fn asked_again(&mut self, at: Instant) -> Result<(), Failure> {
+        if self.is_proven() && at.saturating_duration_since(self.heard) >= SILENCE {
+            return Err(Failure::Renewed);
+        }
         self.timer.asked_again();
+        Ok(())
     }
 
     /// True once the peer has answered.

@@ -224,6 +224,41 @@ fn a_request_sent_again_is_answered_soon_but_three_times_at_most_and_never_after
 }
 
 #[test]
+fn a_client_that_was_switched_off_and_on_and_asks_from_the_same_port_begins_anew() {
+    let served = Served::writable();
+    let file = noise(1300, 3);
+    served.write("x", &file);
+    let (mut reader, mut writer) = (served.peer(), served.peer());
+    reader.send(rrq(b"x", "octet"));
+    reader.expect(data(1, &file[..512]));
+    reader.send(ack(1));
+    writer.send(wrq(b"up", "octet"));
+    writer.expect(ack(0));
+    writer.send(data(1, &[b'x'; 512]));
+    writer.expect_after(&ack(0), ack(1));
+    let silence = Instant::now() + Duration::from_millis(2500);
+    while Instant::now() < silence {
+        reader.recv_for(MOMENT);
+    }
+    reader.peer = served.daemon.addr();
+    reader.send(rrq(b"x", "octet"));
+    writer.peer = served.daemon.addr();
+    writer.send(wrq(b"up", "octet"));
+    while writer.recv() == ack(1) {} // the clock's
+    writer.put_blocks(b"new");
+    assert_eq!(served.read("up"), b"new");
+    served.wait_line("WRQ \"up\"", "failed: peer asks anew");
+    while reader.recv() != data(1, &file[..512]) {}
+    reader.send(ack(1));
+    reader.expect_after(&data(1, &file[..512]), data(2, &file[512..1024]));
+    reader.send(ack(2));
+    reader.expect_after(&data(2, &file[512..1024]), data(3, &file[1024..]));
+    reader.send(ack(3));
+    served.wait_line("RRQ \"x\"", "failed: peer asks anew");
+    served.wait_line("RRQ \"x\"", "complete");
+}
+
+#[test]
 fn a_request_sent_again_before_the_last_ack_is_no_second_transfer() {
     let served = Served::with(&[]);
     served.write("x", "hello");

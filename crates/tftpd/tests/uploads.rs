@@ -5,11 +5,12 @@ mod udp;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testkit::{children, wait_until};
-use udp::{MOMENT, Served, Udp, ack, data, error, noise, rrq, wrq};
+use udp::{MOMENT, Served, Udp, ack, data, error, noise, rrq, with, wrq};
 
 #[test]
 fn files_of_every_size_about_the_block_are_stored_whole() {
@@ -71,6 +72,16 @@ fn a_lost_final_ack_is_sent_again() {
         peer.expect(ack(1));
     }
     assert_eq!(served.read("x"), b"hello");
+}
+
+#[test]
+fn a_lost_final_ack_is_sent_again_to_a_client_with_a_long_time_out() {
+    let served = Served::writable();
+    let (mut peer, options) = (served.peer(), "timeout 7");
+    peer.put_with(&with(&wrq(b"x", "octet"), options), options, b"hello", 512, 1);
+    assert_eq!(peer.recv_for(Duration::from_secs(7)), None, "all is said");
+    peer.send(data(1, b"hello"));
+    peer.expect(ack(1));
 }
 
 #[test]
