@@ -87,6 +87,10 @@ fn each_client_has_a_folder_by_its_address() {
     assert_eq!(nine.get(&rrq(b"x", "octet")), b"nine");
     served.peer().put(&wrq(b"up", "octet"), b"mine");
     assert_eq!(served.read("127.0.0.1/up"), b"mine");
+    for name in ["../127.0.0.9/x", "a/../../127.0.0.9/x"] {
+        assert_eq!(refused(&served, name), 2, "another's: {name}");
+        assert_eq!(served.refusal(wrq(name.as_bytes(), "octet")), 2, "another's: {name}");
+    }
 }
 
 #[test]

@@ -59,29 +59,48 @@ pub(super) struct Asking<'a> {
     pub(super) is_there: &'a dyn Fn(&[u8]) -> bool,
 }
 
+/// A name on its way through the rules.
+#[derive(Default)]
+pub(super) struct Name {
+    pub(super) octets: Vec<u8>,
+    /// Where the client's address in it ends, if a rule has put it there.
+    pub(super) own: Option<usize>,
+}
+
+impl Name {
+    /// True where `..` follows the client's address: it would lead to the folder of another client.
+    fn leaves_its_folder(&self) -> bool {
+        let after = self.own.and_then(|end| self.octets.get(end..)).unwrap_or_default();
+        after.split(|&octet| octet == b'/').skip(1).any(|part| part == b"..")
+    }
+}
+
 /// What comes of one rule.
 enum Outcome {
     /// On with this name.
-    Name(Vec<u8>),
+    Name(Name),
     /// No other rule is asked.
-    End(Vec<u8>),
+    End(Name),
     Denied,
 }
 
 /// Each rule in its turn, on the name that came of the one before.
 pub(super) fn apply(rules: &[Rule], name: &[u8], asking: &Asking<'_>) -> Result<Vec<u8>, Failure> {
-    let mut name = name.to_vec();
+    let mut name = Name { octets: name.to_vec(), own: None };
     for rule in rules.iter().filter(|rule| rule.concerns(asking)) {
         match rule.action.apply(name, asking) {
             Outcome::Name(new) => name = new,
-            Outcome::End(new) => return Ok(new),
+            Outcome::End(new) => return Ok(new.octets),
             Outcome::Denied => return Err(Failure::denied(Code::Access, "Name is not allowed")),
         }
-        if name.len() > MAX_NAME {
+        if name.octets.len() > MAX_NAME {
             return Err(Errno::ENAMETOOLONG.into());
         }
+        if name.leaves_its_folder() {
+            return Err(Failure::denied(Code::Access, "Name leaves the client's folder"));
+        }
     }
-    Ok(name)
+    Ok(name.octets)
 }
 
 impl Rule {
@@ -92,13 +111,14 @@ impl Rule {
 }
 
 impl Action {
-    fn apply(&self, mut name: Vec<u8>, asking: &Asking<'_>) -> Outcome {
+    fn apply(&self, mut name: Name, asking: &Asking<'_>) -> Outcome {
+        let octets = &mut name.octets;
         match self {
             Action::Slash => {
-                name.iter_mut().filter(|octet| **octet == b'\\').for_each(|octet| *octet = b'/');
+                octets.iter_mut().filter(|octet| **octet == b'\\').for_each(|octet| *octet = b'/');
             }
-            Action::Lower => name.make_ascii_lowercase(),
-            Action::Upper => name.make_ascii_uppercase(),
+            Action::Lower => octets.make_ascii_lowercase(),
+            Action::Upper => octets.make_ascii_uppercase(),
             Action::Prefix { old, new } => {
                 if let Some(new) = prefixed(&name, old, new, asking) {
                     name = new;
@@ -110,21 +130,22 @@ impl Action {
                 }
             }
             Action::Try(new) => {
-                let mut other = Vec::new();
-                if new.expand(|_| name.clone(), asking, &mut other).is_some()
-                    && other.len() <= MAX_NAME
-                    && (asking.is_there)(&other)
+                let mut other = Name::default();
+                if new.expand(|_| octets.clone(), asking, &mut other).is_some()
+                    && other.octets.len() <= MAX_NAME
+                    && !other.leaves_its_folder()
+                    && (asking.is_there)(&other.octets)
                 {
                     return Outcome::End(other);
                 }
             }
             Action::Stop(pattern)
-                if pattern.is_match(&name) && pattern.is_match(&without_detours(&name)) =>
+                if pattern.is_match(octets) && pattern.is_match(&without_detours(octets)) =>
             {
                 return Outcome::End(name);
             }
             Action::Deny(pattern)
-                if pattern.is_match(&name) || pattern.is_match(&without_detours(&name)) =>
+                if pattern.is_match(octets) || pattern.is_match(&without_detours(octets)) =>
             {
                 return Outcome::Denied;
             }
@@ -134,32 +155,39 @@ impl Action {
     }
 }
 
-fn prefixed(name: &[u8], old: &[u8], new: &Template, asking: &Asking<'_>) -> Option<Vec<u8>> {
-    let rest = name.strip_prefix(old)?;
-    let mut other = Vec::new();
+fn prefixed(name: &Name, old: &[u8], new: &Template, asking: &Asking<'_>) -> Option<Name> {
+    let rest = name.octets.strip_prefix(old)?;
+    let mut other = Name::default();
     new.expand(|_| old.to_vec(), asking, &mut other)?;
-    other.extend_from_slice(rest);
+    let shifted = || name.own?.checked_sub(old.len()).map(|end| end + other.octets.len());
+    other.own = other.own.or_else(shifted);
+    other.octets.extend_from_slice(rest);
     Some(other)
 }
 
 fn replaced(
-    name: &[u8],
+    name: &Name,
     pattern: &Regex,
     new: &Template,
     all: bool,
     asking: &Asking<'_>,
-) -> Option<Vec<u8>> {
-    let (mut other, mut at) = (Vec::new(), 0);
-    for captures in pattern.captures_iter(name).take(if all { usize::MAX } else { 1 }) {
+) -> Option<Name> {
+    let octets = &name.octets;
+    let (mut other, mut at) = (Name { octets: Vec::new(), own: name.own }, 0);
+    let matches = pattern.captures_iter(octets).take(if all { usize::MAX } else { 1 });
+    for (count, captures) in matches.enumerate() {
         let whole = captures.get(0)?;
-        other.extend_from_slice(name.get(at..whole.start())?);
+        if count == 0 {
+            other.own = name.own.filter(|end| *end <= whole.start()); // all before stays as it is
+        }
+        other.octets.extend_from_slice(octets.get(at..whole.start())?);
         new.expand(group_of(&captures), asking, &mut other)?;
         at = whole.end();
-        if other.len() > MAX_NAME {
+        if other.octets.len() > MAX_NAME {
             break; // too long already, whatever follows
         }
     }
-    other.extend_from_slice(name.get(at..)?);
+    other.octets.extend_from_slice(octets.get(at..)?);
     Some(other)
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use regex::bytes::{Captures, Regex};
 
-use super::rules::Asking;
+use super::rules::{Asking, Name};
 
 /// A part of a new name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,16 +49,24 @@ impl Template {
         &self,
         group: impl Fn(usize) -> Vec<u8>,
         asking: &Asking<'_>,
-        name: &mut Vec<u8>,
+        name: &mut Name,
     ) -> Option<()> {
         for part in &self.0 {
-            match part {
-                Part::Text(text) => name.extend_from_slice(text),
-                Part::Group(number) => name.extend_from_slice(&group(*number)),
-                Part::Address => name.extend_from_slice(asking.peer.to_string().as_bytes()),
-                Part::Hexadecimal => name.extend_from_slice(hexadecimal(asking.peer).as_bytes()),
-                Part::Hardware => name.extend_from_slice((asking.hardware)()?.as_bytes()),
-            }
+            let client = match part {
+                Part::Text(text) => {
+                    name.octets.extend_from_slice(text);
+                    continue;
+                }
+                Part::Group(number) => {
+                    name.octets.extend_from_slice(&group(*number));
+                    continue;
+                }
+                Part::Address => asking.peer.to_string(),
+                Part::Hexadecimal => hexadecimal(asking.peer),
+                Part::Hardware => (asking.hardware)()?,
+            };
+            name.octets.extend_from_slice(client.as_bytes());
+            name.own = Some(name.octets.len());
         }
         Some(())
     }

@@ -85,6 +85,36 @@ fn folders_for_each_client_by_its_addresses() {
 }
 
 #[test]
+fn two_dots_lead_no_client_out_of_its_own_folder() {
+    let denied = "Name leaves the client's folder (ERROR 2)";
+    for (rules, name) in [
+        ("prefix '' %i/", "../192.0.2.9/x"),
+        ("prefix '' %i/", "a/../../192.0.2.9/x"),
+        ("prefix '' %i/", "a/.."),
+        ("prefix '' %m", "/../x"),
+        ("slash\nprefix '' %x/", r"..\192.0.2.9\x"),
+        ("prefix '' %x/\nlower\nslash", r"..\192.0.2.9\x"),
+        ("regex ^(.*)$ hosts/%i/$1", "../192.0.2.9/x"),
+        ("regex-all ^ %i/", "../192.0.2.9/x"),
+        ("prefix '' %i/\nprefix '' hosts/\nregex b$ a", "../b"),
+        ("prefix '' %i/\nprefix 192 hosts/192\nslash", r"..\b"),
+        ("prefix '' %i/\nregex-all x ''", ".x./x192.0.2.9/y"),
+        ("prefix '' %i/\nregex none x\nslash", r"..\b"),
+    ] {
+        assert_eq!(mapped(rules, name), denied, "{rules}: {name}");
+    }
+    for (rules, name, expected) in [
+        ("prefix '' %i/", "a..b/..c/x..", "192.0.2.7/a..b/..c/x.."),
+        ("prefix '' f.%i", "../x", "f.192.0.2.7../x"),
+        ("prefix old/ new/", "old/../x", "new/../x"),
+        ("try there/%i/$0", "../x", "../x"),
+        ("prefix '' %i/\nregex ^.*$ a/../b", "x", "a/../b"),
+    ] {
+        assert_eq!(mapped(rules, name), expected, "{rules}: {name}");
+    }
+}
+
+#[test]
 fn a_mac_like_name_that_a_client_asks_for_can_be_a_folder() {
     let rule = r"regex ^pxelinux\.cfg/01-([0-9a-f]{2}(?:-[0-9a-f]{2}){5})$ hosts/$1/config";
     let config = "pxelinux.cfg/01-52-54-00-ab-cd-0f";
@@ -212,6 +242,9 @@ fn the_sample_is_without_fault_also_where_its_rules_are_put_to_use() {
     let config = "/tftpboot\\pxelinux.cfg/01-52-54-00-ab-cd-0f";
     let expected = "hosts/01-52-54-00-ab-cd-0f/pxelinux.cfg";
     assert_eq!(mapped(&in_use, &config.replace("tftpboot\\", "tftpboot/")), expected);
+    let write = |peer: &str| asked(&in_use, r"\config", Direction::Write, peer);
+    assert_eq!(write("192.0.2.7"), "switches/192.0.2.7//config");
+    assert_eq!(write("198.51.100.1"), "Name is not allowed (ERROR 2)");
 }
 
 #[test]
