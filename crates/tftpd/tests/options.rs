@@ -290,7 +290,7 @@ fn the_number_after_65535_is_the_one_that_was_asked_for() {
     let file = noise(65_540 * 8 + 3, 1);
     served.write("x", &file);
     for rollover in [0u16, 1] {
-        let options = format!("blksize 8 windowsize 64 rollover {rollover}");
+        let options = format!("blksize 8 windowsize 64 timeout 9 rollover {rollover}");
         let mut peer = served.peer();
         peer.send(with(&rrq(b"x", "octet"), &options));
         peer.expect(oack(&options));

@@ -1,12 +1,12 @@
 //! Windows of blocks (RFC 7440), both ways.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod udp;
 
 use std::fs;
 use std::process::Command;
 
-use udp::{Served, Udp, ack, blocks, data, noise, oack, rrq, with, wrq};
+use udp::{Served, Udp, ack, blocks, blocks_of, data, noise, oack, rrq, with, wrq};
 
 /// A daemon that serves `x`, so many octets, to a peer with windows of four that has got the OACK
 /// and acknowledged it.
@@ -229,6 +229,76 @@ fn block_numbers_wrap_inside_windows_both_ways() {
     assert!(served.read("f") == file);
     let request = with(&rrq(b"f", "octet"), options);
     assert!(served.peer().get_with(&request, options, 8, 64) == file);
+}
+
+/// A block's number on the wire.
+fn number(block: usize, rollover: usize) -> u16 {
+    match (block, rollover) {
+        (1.., 1) => ((block - 1) % 65_535 + 1) as u16,
+        _ => block as u16, // cut to 16 bits
+    }
+}
+
+/// These are lost once each.
+const LOST: [usize; 3] = [65_534, 65_536, 65_537];
+
+#[test]
+fn a_loss_where_the_numbers_wrap_is_mended_under_either_rollover() {
+    let served = Served::writable();
+    let file = noise(65_599 * 8 + 3, 7);
+    served.write("x", &file);
+    for rollover in [0, 1] {
+        let options = format!("blksize 8 windowsize 64 timeout 9 rollover {rollover}");
+        let numbered = |(octets, block)| data(number(block, rollover), octets);
+        let packets: Vec<_> = blocks_of(8, &file).zip(1..).map(numbered).collect();
+        let mut peer = served.peer();
+        peer.send(with(&rrq(b"x", "octet"), &options));
+        peer.expect(oack(&options));
+        peer.send(ack(0));
+        read_with_losses(&mut peer, &packets, rollover);
+        peer = served.peer();
+        peer.send(with(&wrq(b"up", "octet"), &options));
+        peer.expect(oack(&options));
+        write_with_losses(&mut peer, &packets, rollover);
+        assert!(served.read("up") == file);
+    }
+}
+
+fn read_with_losses(peer: &mut Udp, packets: &[Vec<u8>], rollover: usize) {
+    let (mut last, mut since, mut told, mut lost) = (0, 0, false, LOST.to_vec());
+    while last < packets.len() {
+        let expected = peer.recv() == packets[last];
+        if expected && lost.first() == Some(&(last + 1)) {
+            lost.remove(0);
+        } else if expected {
+            (last, since, told) = (last + 1, since + 1, false);
+            if since == 64 || last == packets.len() {
+                peer.send(ack(number(last, rollover)));
+                since = 0;
+            }
+        } else if !told {
+            peer.send(ack(number(last, rollover)));
+            (since, told) = (0, true);
+        }
+    }
+    assert!(lost.is_empty());
+}
+
+fn write_with_losses(peer: &mut Udp, packets: &[Vec<u8>], rollover: usize) {
+    let (mut last, mut lost) = (0, LOST.to_vec());
+    while last < packets.len() {
+        for block in last + 1..=packets.len().min(last + 64) {
+            if lost.first() == Some(&block) {
+                lost.remove(0);
+            } else {
+                peer.send(&packets[block - 1]);
+            }
+        }
+        let answer = peer.recv();
+        let is_it = |block: &usize| answer == ack(number(*block, rollover));
+        last = (last..=last + 64).find(is_it).expect("an ACK of the window");
+    }
+    assert!(lost.is_empty());
 }
 
 #[test]
