@@ -83,6 +83,7 @@ mod unix;
 mod usage;
 mod values;
 mod worker;
+mod writeback;
 
 pub use accept::Peer;
 pub use accounts::own_name;
@@ -116,3 +117,4 @@ pub use transcript::{Transcript, printable};
 pub use transport::Transport;
 pub use unix::UnixName;
 pub use values::{number, seconds, seconds_within};
+pub use writeback::start_writing;

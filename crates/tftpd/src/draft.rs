@@ -15,6 +15,9 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 pub const PREFIX: &[u8] = b".tftp-new.";
 /// Names tried for a temporary file before the folder is given up.
 const MAX_NAMES: u32 = 100;
+/// After so many octets the disk begins to write them: else all of a file may be left to the fsync in the
+/// end, and on a slow disk that takes longer than a client waits for its last ACK.
+const STRETCH: u64 = 4 << 20;
 /// Permissions of a new file, less the umask.
 const PERMISSIONS: Mode = Mode::from_bits_truncate(0o666);
 
@@ -41,6 +44,9 @@ pub struct Draft {
     file: File,
     /// The temporary name, while there is one.
     hidden: Option<Vec<u8>>,
+    /// Octets written so far, and those of them that the disk has been told of.
+    written: u64,
+    started: u64,
 }
 
 impl Draft {
@@ -53,9 +59,7 @@ impl Draft {
         let nameless = || openat(&folder, c".", flags | OFlag::O_TMPFILE, PERMISSIONS);
         match uninterrupted(nameless) {
             // Without /proc the nameless file could not be given a name later.
-            Ok(fd) if Path::new(&proc_path(&fd)).exists() => {
-                Ok(Draft { folder, file: fd.into(), hidden: None })
-            }
+            Ok(fd) if Path::new(&proc_path(&fd)).exists() => Ok(Draft::of(folder, fd, None)),
             // EISDIR: a kernel, EOPNOTSUPP: a file system that can't.
             Ok(_) | Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT | Errno::EINVAL) => {
                 Draft::begin_hidden(folder)
@@ -69,7 +73,11 @@ impl Draft {
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_CREAT | OFlag::O_EXCL;
         let create = |name: &[u8]| uninterrupted(|| openat(&folder, name, flags, PERMISSIONS));
         let (name, fd) = with_new_name(create)?;
-        Ok(Draft { folder, file: fd.into(), hidden: Some(name) })
+        Ok(Draft::of(folder, fd, Some(name)))
+    }
+
+    fn of(folder: OwnedFd, file: OwnedFd, hidden: Option<Vec<u8>>) -> Draft {
+        Draft { folder, file: file.into(), hidden, written: 0, started: 0 }
     }
 
     /// The name that a process which ends meanwhile leaves behind, if it has one.
@@ -208,7 +216,14 @@ fn with_new_name<T>(make: impl Fn(&[u8]) -> nix::Result<T>) -> nix::Result<(Vec<
 
 impl Write for Draft {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.file.write(octets)
+        let written = self.file.write(octets)?;
+        self.written += written as u64;
+        if self.written - self.started >= STRETCH {
+            let stretch = self.written - self.started;
+            let _later_then = forknet::start_writing(&self.file, self.started, stretch);
+            self.started = self.written;
+        }
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
