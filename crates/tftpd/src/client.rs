@@ -1,26 +1,23 @@
 //! tftpc's side: a file fetched or sent.
 
 use std::cell::Cell;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::channel::{Channel, Trace, Way};
-use crate::commandline::STANDARD;
-use crate::content::{Assembly, Blocks, Room};
+use crate::content::{Assembly, Room};
 use crate::conversation::Conversation;
 use crate::failure::Failure;
-use crate::negotiation::{Caps, TransferOptions, Wishes, grant, size_in};
+use crate::input::{self, Stream};
+use crate::negotiation::{Caps, TransferOptions, Wishes, grant};
 use crate::output::Output;
 use crate::packet::{Direction, Mode, Packet, Request};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
-use crate::source::Source;
 use crate::timer::Limits;
 
 /// How long the client stays after its last ACK, in case that was lost (RFC 1350 §6): only where
@@ -42,6 +39,8 @@ pub struct Order {
     pub wishes: Wishes,
     /// The client's patience.
     pub limits: Limits,
+    /// What is sent, where that is no regular file: see [`Order::wait_for_input`].
+    pub stream: Option<Stream>,
 }
 
 /// What came of it.
@@ -54,6 +53,20 @@ pub struct Outcome {
 }
 
 impl Order {
+    /// Before anybody is asked to take a file: waits until a first window of it is there, where it comes
+    /// from a pipe or the like.
+    ///
+    /// # Errors
+    /// The local file can't be opened or read.
+    pub fn wait_for_input(&mut self) -> forknet::Result<()> {
+        if self.direction == Direction::Write {
+            let TransferOptions { blksize, windowsize, .. } = self.largest();
+            self.stream = Stream::open(&self.local, blksize * usize::from(windowsize))
+                .map_err(forknet::Error::io(format!("put {}", self.local)))?;
+        }
+        Ok(())
+    }
+
     /// Carries out the order with the server at `service`. `complete` is called once the file has
     /// got across, before the client stays for a last ACK that may have been lost.
     ///
@@ -95,7 +108,7 @@ impl Order {
                 Ok(Outcome { result, answered: conversation.channel.is_fixed() })
             }
             Direction::Write => {
-                let (input, size) = open(&self.local, self.mode)
+                let (input, size) = input::begin(&self.local, self.stream.as_ref(), self.mode)
                     .map_err(forknet::Error::io(format!("put {}", self.local)))?;
                 let tsize = size.filter(|_| self.wishes.tsize.is_some());
                 let wishes = Wishes { tsize, ..self.wishes };
@@ -152,11 +165,16 @@ impl Order {
         })
     }
 
-    /// For the largest window that the server may send.
-    fn make_room(&self, channel: &Channel<'_>) {
+    /// The largest blocks and windows that a server may grant.
+    fn largest(&self) -> TransferOptions {
         let asked = self.wishes.list();
         let most = Caps { windowsize: u16::MAX, ..Caps::default() };
-        let options = grant(&asked, self.direction, most, None).options;
+        grant(&asked, self.direction, most, None).options
+    }
+
+    /// For the largest window that the server may send.
+    fn make_room(&self, channel: &Channel<'_>) {
+        let options = self.largest();
         if options.windowsize > 1 {
             channel.expect_rows(options.room());
         }
@@ -193,24 +211,4 @@ pub fn granted(packet: &[u8], wishes: &Wishes) -> Option<TransferOptions> {
         Ok(Packet::Oack { options }) => wishes.agree(options).ok(),
         _ => None,
     }
-}
-
-/// A file to be sent, and how many octets of it will travel, where that is known.
-type Input = (Blocks<Box<dyn Read>>, Option<u64>);
-
-fn open(local: &str, mode: Mode) -> io::Result<Input> {
-    if local == STANDARD {
-        return Ok((Blocks::new(Box::new(io::stdin()), mode), None));
-    }
-    let file = File::open(local)?;
-    let meta = file.metadata()?;
-    if meta.is_dir() {
-        return Err(Errno::EISDIR.into());
-    }
-    if !meta.is_file() {
-        return Ok((Blocks::new(Box::new(file), mode), None));
-    }
-    let file = Source::new(file)?;
-    let size = file.size().and_then(|size| size_in(mode, size));
-    Ok((Blocks::ahead(Box::new(file), mode), size))
 }

@@ -66,7 +66,7 @@ pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
     if remote.len() > MAX_NAME || request > MAX_REQUEST {
         return Err(Error::Usage(format!("REMOTE is longer than {MAX_NAME} octets")));
     }
-    let order = Order { direction, remote, local, mode, wishes, limits };
+    let order = Order { direction, remote, local, mode, wishes, limits, stream: None };
     let [verbose, quiet] = ["verbose", "quiet"].map(|name| matches.opt_present(name));
     Ok(CommandLine { server, order, verbose, quiet })
 }

@@ -22,6 +22,7 @@
 //! | [`desk`] | tftpd: many transfers over one port, by one process |
 //! | [`options`] | tftpd's options |
 //! | [`client`], [`commandline`], [`url`] | tftpc: one file fetched or sent; its options |
+//! | [`input`] | where a file comes from that is sent |
 //! | [`output`], [`progress`] | where a fetched file goes; how much of it is there |
 //! | [`interrupt`] | what a signal takes along that ends tftpc |
 //!
@@ -45,6 +46,7 @@ pub mod conversation;
 pub mod desk;
 pub mod draft;
 pub mod failure;
+pub mod input;
 pub mod interrupt;
 pub mod map;
 pub mod negotiation;

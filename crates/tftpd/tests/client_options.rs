@@ -4,6 +4,7 @@
 mod udp;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 
@@ -179,6 +180,32 @@ fn interrupted_without_proc() {
         let status = wait_child(&mut child, "tftpc ends");
         assert_eq!(status.signal(), Some(signal as i32), "as a shell wants to see it");
         assert!(names(dir.path()).is_empty(), "{:?}", names(dir.path()));
+    }
+}
+
+#[test]
+fn nobody_is_asked_before_a_slow_pipe_has_a_first_window() {
+    for (options, first) in [(&[][..], 512), (&["-b", "1000", "-w", "3"], 3000)] {
+        let (mut server, dir) = start();
+        let at = server.addr().to_string();
+        let args = [&[&at[..], "put", "-", "x"], options].concat();
+        let mut client = tftpc(&dir, &args).stdin(Stdio::piped()).spawn().unwrap();
+        let mut pipe = client.stdin.take().unwrap();
+        pipe.write_all(&vec![b'a'; first - 1]).unwrap();
+        assert_eq!(server.recv_for(udp::MOMENT), None, "a request came too early");
+        pipe.write_all(b"a").unwrap();
+        let request = server.recv();
+        assert_eq!(request[..4], *b"\0\x02x\0", "while the pipe is open still");
+        let mut port = port_for(&server);
+        port.send(ack(0));
+        port.expect(data(1, &[b'a'; 512]));
+        port.send(ack(1));
+        drop(pipe);
+        for (n, octets) in udp::blocks(&vec![b'a'; first]).enumerate().skip(1) {
+            port.expect_after(&data(n as u16, &[b'a'; 512]), data(n as u16 + 1, octets));
+            port.send(ack(n as u16 + 1));
+        }
+        assert!(wait_child(&mut client, "tftpc ends").success());
     }
 }
 

@@ -29,6 +29,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
         order.wishes.tsize = Some(0); // for the bar
     }
     forknet::built_in_services_only();
+    order.wait_for_input()?;
     let found = (host.as_str(), port).to_socket_addrs().map_err(Error::io(host.clone()))?;
     let mut last = Error::Refused(format!("{host}: no address"));
     for service in found {

@@ -100,6 +100,7 @@ impl Storm {
             mode: Mode::Octet,
             wishes: (self.wishes)(number),
             limits: Limits { retries: 6, unproven_sends: 7, idle: IDLE, whole: IDLE },
+            stream: None,
         };
         let outcome = order.run(service, Box::new(|_, _| ()), || ()).unwrap();
         let there = fs::read(served.dir.path().join(result)).ok();
