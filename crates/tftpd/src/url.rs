@@ -1,5 +1,7 @@
 //! `tftp://HOST[:PORT]/FILE[;mode=MODE]` (RFC 3617).
 
+use std::borrow::Cow;
+
 use forknet::{Error, Remote, Result};
 
 use crate::packet::Mode;
@@ -37,7 +39,8 @@ impl Url {
         if server.contains('@') {
             return Err(bad("TFTP knows no users"));
         }
-        let server = Remote::parse(server, default).map_err(|_| bad("not HOST or HOST:PORT"))?;
+        let server =
+            Remote::parse(&with_zone(server), default).map_err(|_| bad("not HOST or HOST:PORT"))?;
         let (file, mode) = match split_mode(path) {
             None => (path, None),
             Some((file, mode)) => {
@@ -50,6 +53,17 @@ impl Url {
             return Err(bad("a name has no NUL in it"));
         }
         Ok(Url { server, file, mode })
+    }
+}
+
+/// In a URL `%25` stands before the interface of a link-local address: `[fe80::1%25eth0]` (RFC 6874).
+/// A `%` alone is understood too.
+fn with_zone(server: &str) -> Cow<'_, str> {
+    match server.split_once("%25") {
+        Some((address, zone)) if address.starts_with('[') && !zone.starts_with(']') => {
+            format!("{address}%{zone}").into()
+        }
+        _ => server.into(),
     }
 }
 
@@ -95,6 +109,9 @@ mod tests {
             ("tftp://h/a;b;mode=octet", "h:69", "a;b", Some(Mode::Octet)),
             ("tftp://h/a%3Bmode=octet", "h:69", "a;mode=octet", None),
             ("tftp://h/", "h:69", "", None),
+            ("tftp://[fe80::1%25eth0]:70/f", "[fe80::1%eth0]:70", "f", None),
+            ("tftp://[fe80::1%eth0]/f", "[fe80::1%eth0]:69", "f", None),
+            ("tftp://[fe80::1%25]/f", "[fe80::1%25]:69", "f", None),
         ] {
             assert_eq!(parts(text), (server.into(), file.into(), mode), "{text}");
         }
