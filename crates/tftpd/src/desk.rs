@@ -75,7 +75,7 @@ impl Desk<'_> {
             postbox.transcript.client(words.as_bytes());
         }
         let Some(served) = self.served.get_mut(&peer) else {
-            if is_request && !postbox.is_stopping() {
+            if is_request {
                 self.begin(postbox, caller);
             }
             return;
@@ -104,8 +104,11 @@ impl Desk<'_> {
         }
     }
 
-    /// A new transfer, or a refusal.
+    /// A new transfer, or a refusal. A server that is to end takes nothing new.
     fn begin(&mut self, postbox: &mut Postbox, caller: Caller) {
+        if postbox.is_stopping() {
+            return;
+        }
         let (peer, since) = (caller.peer, Instant::now());
         let progress = match self.admit(postbox, peer) {
             Ok(progress) => progress,

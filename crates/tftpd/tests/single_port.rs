@@ -117,6 +117,21 @@ fn sigterm_lets_transfers_end_and_takes_no_new_ones() {
 }
 
 #[test]
+fn after_sigterm_a_client_that_asks_for_something_else_is_served_no_more() {
+    let served = Served::with(&["--grace", "20"]);
+    served.write("x", noise(600, 1));
+    let mut peer = served.peer();
+    peer.send(rrq(b"x", "octet"));
+    peer.expect(data(1, &noise(600, 1)[..512]));
+    served.daemon.signal(Signal::SIGTERM);
+    served.daemon.wait_log("stopping: 1 clients");
+    peer.send(rrq(b"missing", "octet"));
+    served.wait_line("RRQ \"x\"", "failed: peer asks anew");
+    served.daemon.wait_log("stopped");
+    peer.expect_only(&data(1, &noise(600, 1)[..512]));
+}
+
+#[test]
 fn sigterm_ends_transfers_after_the_grace() {
     let served = Served::with(&["--grace", "0.2"]);
     served.write("x", noise(600, 1));
