@@ -46,7 +46,7 @@ def dnsmasq(lab):
     return [need("dnsmasq"), "--keep-in-foreground", "--conf-file=/dev/null", "--port=0",
             "--listen-address=127.0.0.1", "--bind-interfaces", "--enable-tftp",
             f"--tftp-root={lab.root}", "--tftp-max=200", "--user=nobody",
-            "--edns-packet-max=65535"]
+            "--edns-packet-max=65535", f"--pid-file={lab.pid}"]
 
 
 KINDS = [
@@ -67,7 +67,8 @@ class Server:
         self.log = lab.fresh("log")
         pin = [need("taskset"), "-c", "0"] if pinned else []
         root = uploads or lab.root
-        program, *words = kind.argv(SimpleNamespace(programs=lab.programs, root=root))
+        program, *words = kind.argv(SimpleNamespace(programs=lab.programs, root=root,
+                                                    pid=self.log.with_suffix(".pid")))
         argv = [str(word) for word in [*pin, program, *(kind.takes if uploads else ()), *words]]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -33,7 +33,8 @@ class Network:
         self.start("dnsmasq", folder / "dhcp.log", "--keep-in-foreground", "--conf-file=/dev/null",
                    "--port=0", "--interface=tap0", "--bind-interfaces", "--user=root",
                    "--dhcp-range=10.77.0.10,10.77.0.20", f"--dhcp-boot={file},,{HOST}",
-                   f"--dhcp-leasefile={folder / 'leases'}", "--log-facility=-")
+                   f"--dhcp-leasefile={folder / 'leases'}", f"--pid-file={folder / 'dnsmasq.pid'}",
+                   "--log-facility=-")
 
     def start(self, program, log, *words):
         """A program that runs until the end; what it writes goes into `log`."""
@@ -84,12 +85,13 @@ def boot(boot_of, programs, images):
             tftpd = network.start(str(programs / "tftpd"), log, "-v", "-l", f"{HOST}:69", "--root", root,
                                   *options)
             wait_until("tftpd listens", lambda: b"listening on" in log.read_bytes())
-            machine = network.start("qemu-system-x86_64", folder / "qemu.log",
-                                    *qemu(boot_of.firmware, serial))
+            network.start("qemu-system-x86_64", folder / "qemu.log",
+                          *qemu(boot_of.firmware, serial))
 
             def spoken():
                 said = serial.read_bytes() if serial.exists() else b""
-                return boot_of.verdict(said) or machine.poll() is not None and b"ended"
+                gone = [each.args[0] for each in network.started if each.poll() is not None]
+                return boot_of.verdict(said) or (f"{gone} ended" if gone else "").encode()
 
             try:
                 verdict = wait_until("no word on the serial line", spoken, LIMIT)
