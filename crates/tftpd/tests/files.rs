@@ -116,6 +116,49 @@ fn files_of_proc_and_sys_come_whole_and_tell_no_size() {
 }
 
 #[test]
+fn the_links_of_proc_that_lead_anywhere_are_not_followed() {
+    let proc = of_system("/proc");
+    for name in ["self/exe", "self/root/etc/passwd", "self/cwd/etc/passwd", "self/fd/0"] {
+        let mut peer = Udp::new(proc.addr());
+        peer.send(rrq(name.as_bytes(), "octet"));
+        peer.expect_error(2);
+    }
+    assert!(Udp::new(proc.addr()).get(&rrq(b"self/status", "octet")).starts_with(b"Name:"));
+}
+
+#[test]
+fn a_file_system_that_is_mounted_below_the_root_is_part_of_it() {
+    if !udp::is_single() {
+        in_namespaces(&["--mount"], "with_a_disk_below_the_root");
+    }
+}
+
+#[test]
+#[ignore = "needs a mount namespace; see above"]
+fn with_a_disk_below_the_root() {
+    let (root, disk) = (TempDir::new(), TempDir::new());
+    mount("65536", &disk);
+    fs::write(disk.path().join("x"), "on the disk").unwrap();
+    fs::create_dir(root.path().join("sub")).unwrap();
+    let below = root.path().join("sub");
+    let bound = Command::new("mount").arg("--bind").args([disk.path(), &below]).status().unwrap();
+    assert!(bound.success());
+    let args = ["--root", root.path().to_str().unwrap(), "--create", "--overwrite", "-u", "root"];
+    let daemon = Daemon::start(TFTPD, &args);
+    assert_eq!(Udp::new(daemon.addr()).get(&rrq(b"sub/x", "octet")), b"on the disk");
+    for text in [&b"new"[..], b"newer"] {
+        Udp::new(daemon.addr()).put(&wrq(b"sub/up", "octet"), text);
+        assert_eq!(fs::read(disk.path().join("up")).unwrap(), text);
+    }
+    let mut peer = Udp::new(daemon.addr());
+    peer.send(rrq(b"sub/../../etc/passwd", "octet"));
+    peer.expect_error(2);
+    drop(daemon);
+    let _gone_with_the_namespace = Command::new("umount").arg(&below).status();
+    umount(&disk);
+}
+
+#[test]
 fn a_huge_sparse_file_tells_its_size_and_is_served_at_once() {
     let served = Served::with(&[]);
     served.write("x", "head");
