@@ -60,6 +60,9 @@ fn values_out_of_range_are_left_out() {
         "blksize 0",
         "blksize abc",
         "blksize -512",
+        "blksize +512",
+        "blksize 0x200",
+        "blksize 512.0",
         "blksize 99999999999999999999",
         "blksize 4294967808",
         "windowsize 0",
@@ -70,10 +73,30 @@ fn values_out_of_range_are_left_out() {
         "rollover 2",
         "blksize2 7",
         "tsize x",
+        "tsize -1",
     ] {
         assert_eq!(granted(&served, not), "", "{not}");
         assert_eq!(granted(&served, &format!("{not} tsize 0")), "tsize 1300", "{not}");
     }
+    for value in [&b"\0"[..], b" 512\0", b"512 \0", b"5 12\0"] {
+        let mut peer = served.peer();
+        peer.send([&rrq(b"x", "octet"), &b"blksize\0"[..], value, b"tsize\x000\0"].concat());
+        peer.expect(oack("tsize 1300"));
+        peer.send(error(0, "that is all"));
+    }
+}
+
+#[test]
+fn a_request_full_of_options_to_its_last_octet_gets_those_that_are_known() {
+    let (served, _) = three_blocks(&[]);
+    let unknown = "frob 1 ".repeat(67);
+    let request = with(&rrq(b"x", "octet"), &format!("blksize 600 {unknown}another 1234 tsize 0"));
+    assert_eq!(request.len(), 512);
+    let mut peer = served.peer();
+    peer.send(request);
+    peer.expect(oack("blksize 600 tsize 1300"));
+    peer.send(error(0, "that is all"));
+    assert_eq!(granted(&served, &"tsize 0 ".repeat(60)), "tsize 1300");
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod map;
 mod options;
 #[path = "requests.rs"]
 mod requests;
+#[path = "swaps.rs"]
+mod swaps;
 mod udp;
 #[path = "uploads.rs"]
 mod uploads;
