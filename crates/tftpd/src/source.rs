@@ -4,7 +4,7 @@
 //! A short block is the end of a file for the client. So the end must not come before the size that
 //! the file had at the beginning: a file that shrinks meanwhile, or that is written anew in its
 //! place, ends the transfer with an ERROR. One that grows is served up to the size it had, which is
-//! the one that `tsize` has told. Files of /proc and /sys do not know their size; they end where
+//! the one that `tsize` has told; samples of what was read tell growing from writing anew. Files of /proc and /sys do not know their size; they end where
 //! reading ends.
 
 use std::fs::File;
@@ -13,6 +13,10 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// sysfs says this of every file, whatever is in it.
 const PAGE: u64 = 4096;
+/// Octets of a sample.
+const SAMPLE: usize = 256;
+/// Where the second sample is taken at the earliest; each further one twice as far.
+const SECOND: u64 = 64 * 1024;
 
 /// A file being read from its beginning to its end.
 #[derive(Debug)]
@@ -23,6 +27,10 @@ pub struct Source {
     /// When it was last written to then: seconds and nanoseconds.
     written: (i64, i64),
     read: u64,
+    /// What was read at some places of a longer file.
+    samples: Vec<(u64, Vec<u8>)>,
+    /// Where the next one is to be taken.
+    next_sample: u64,
 }
 
 impl Source {
@@ -37,7 +45,9 @@ impl Source {
             Some(size) => Some(size),
             None => Some(meta.len()).filter(|_| ends_at(&file, meta.len())),
         };
-        Ok(Source { file, size, written: (meta.mtime(), meta.mtime_nsec()), read: 0 })
+        let written = (meta.mtime(), meta.mtime_nsec());
+        let next_sample = if size.is_some_and(|size| size > PAGE) { 0 } else { u64::MAX };
+        Ok(Source { file, size, written, read: 0, samples: Vec::new(), next_sample })
     }
 
     /// Octets of the file, where it knows them.
@@ -51,10 +61,24 @@ impl Source {
         let Some(size) = self.size else { return Ok(0) };
         let meta = self.file.metadata()?;
         let changed = self.written != (meta.mtime(), meta.mtime_nsec());
-        if self.read < size || meta.len() < size || (changed && meta.len() == size) {
+        let is_another = || meta.len() == size || !self.samples.iter().all(|it| self.still_has(it));
+        if self.read < size || meta.len() < size || (changed && is_another()) {
             return Err(io::Error::other("File changed while it was read"));
         }
         Ok(0)
+    }
+
+    /// Keeps some of the octets that were just read, at a few places in all.
+    fn sample(&mut self, buffers: &[IoSliceMut<'_>], length: usize) {
+        let first = buffers.iter().find(|buffer| !buffer.is_empty());
+        let octets = first.and_then(|first| first.get(..SAMPLE.min(length).min(first.len())));
+        self.samples.extend(octets.map(|octets| (self.read, octets.to_vec())));
+        self.next_sample = self.read.saturating_mul(2).max(SECOND);
+    }
+
+    fn still_has(&self, (at, octets): &(u64, Vec<u8>)) -> bool {
+        let mut now = vec![0; octets.len()];
+        self.file.read_exact_at(&mut now, *at).is_ok() && now == *octets
     }
 
     /// How many octets are left to be read.
@@ -94,6 +118,9 @@ impl Read for Source {
             }
             _ => return Ok(0), // no room at all
         };
+        if self.read >= self.next_sample {
+            self.sample(buffers, length);
+        }
         self.read += length as u64;
         if length == 0 { self.end() } else { Ok(length) }
     }
@@ -172,6 +199,24 @@ mod tests {
         file.read_exact(&mut [0; 5000]).unwrap();
         writer.write_all_at(&[2; 10_000], 0).unwrap();
         changed(rest(&mut file));
+    }
+
+    #[test]
+    fn a_longer_file_written_in_its_place_is_no_mixture_either() {
+        let dir = TempDir::new();
+        let long_ago = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        for (read, same) in [(5000, 0), (299_000, 0), (299_000, 40_000), (299_000, 120_000)] {
+            let writer = File::create(dir.path().join("x")).unwrap();
+            writer.write_all_at(&[1; 300_000], 0).unwrap();
+            writer.set_modified(long_ago).unwrap();
+            let mut file = Source::new(File::open(dir.path().join("x")).unwrap()).unwrap();
+            for _ in 0..read / 1000 {
+                file.read_exact(&mut [0; 1000]).unwrap();
+            }
+            writer.write_all_at(&vec![2; 400_000 - same], same as u64).unwrap();
+            changed(rest(&mut file));
+            assert!(file.samples.len() <= 4, "{read}");
+        }
     }
 
     #[test]
