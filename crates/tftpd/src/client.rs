@@ -94,8 +94,8 @@ impl Order {
                 let trace = self.heed_size(trace, &announced);
                 let keep = move |output: Output| output.keep(&announced);
                 let channel = Channel::asking(&socket, service, self.answers(), trace).takes_data();
-                self.make_room(&channel);
-                let receiver = Receiver::asking(file, keep, self.request(self.wishes), self.wishes);
+                let wishes = self.make_room(&channel);
+                let receiver = Receiver::asking(file, keep, self.request(wishes), wishes);
                 let mut conversation = Conversation::new(receiver, channel, self.limits);
                 forget_strangers(&socket);
                 let result = conversation.run();
@@ -172,13 +172,26 @@ impl Order {
         grant(&asked, self.direction, most, None).options
     }
 
-    /// For the largest window that the server may send.
-    fn make_room(&self, channel: &Channel<'_>) {
+    /// Makes room for the largest window that the server may send; gives the wishes that there is
+    /// room for.
+    fn make_room(&self, channel: &Channel<'_>) -> Wishes {
         let options = self.largest();
-        if options.windowsize > 1 {
-            channel.expect_rows(options.room());
+        if options.windowsize == 1 {
+            return self.wishes;
         }
+        fitting(self.wishes, &options, channel.expect_rows(options.room()))
     }
+}
+
+/// The same wishes, with a window that so many octets of a socket buffer have room for, as getsockopt(2)
+/// tells them: the rest of a larger one would be lost every time.
+fn fitting(wishes: Wishes, largest: &TransferOptions, room: usize) -> Wishes {
+    let blocks = largest.window_in(room) / largest.blksize;
+    let blocks = u16::try_from(blocks).unwrap_or(u16::MAX).max(1);
+    if blocks >= largest.windowsize {
+        return wishes;
+    }
+    Wishes { windowsize: Some(blocks), ..wishes }
 }
 
 /// A socket with a port of its own, that hears of closed ports at once.
@@ -210,5 +223,23 @@ pub fn granted(packet: &[u8], wishes: &Wishes) -> Option<TransferOptions> {
     match Packet::parse(packet) {
         Ok(Packet::Oack { options }) => wishes.agree(options).ok(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_larger_window_is_asked_for_than_the_socket_has_room_for() {
+        let asked = |windowsize, room| {
+            let wishes = Wishes { windowsize: Some(windowsize), ..Wishes::default() };
+            let largest = TransferOptions { blksize: 8192, windowsize, ..Default::default() };
+            fitting(wishes, &largest, room).windowsize
+        };
+        assert_eq!(asked(64, 2 * 64 * (8192 + 512)), Some(64));
+        assert_eq!(asked(64, 2 * 212_992), Some(24), "what Linux allows everybody");
+        assert_eq!(asked(2, 1000), Some(1));
+        assert_eq!(asked(16, 2 * 212_992), Some(16));
     }
 }
