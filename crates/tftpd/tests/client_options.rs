@@ -184,6 +184,31 @@ fn interrupted_without_proc() {
 }
 
 #[test]
+fn of_a_host_with_two_addresses_the_second_is_tried_where_the_first_is_silent() {
+    in_namespaces(&["--mount"], "with_two_addresses");
+}
+
+#[test]
+#[ignore = "needs a mount namespace; see above"]
+fn with_two_addresses() {
+    let served = Served::with(&[]);
+    served.write("x", "hello");
+    let port = served.daemon.addr().port();
+    let _silent = std::net::UdpSocket::bind(("::1", port)).unwrap();
+    let hosts = served.dir.file("hosts", "::1 two.test\n127.0.0.1 two.test\n");
+    let mut bind = Command::new("mount");
+    bind.args(["--bind", hosts.to_str().unwrap(), "/etc/hosts"]);
+    assert!(bind.status().unwrap().success());
+    let host = format!("two.test:{port}");
+    let output = run(tftpc(&served.dir, &["-t", "2", &host, "get", "x", "-"]), b"");
+    assert_eq!(output.stdout, b"hello", "{}", String::from_utf8_lossy(&output.stderr));
+    let output = run(tftpc(&served.dir, &["-t", "2", &host, "get", "none", "-"]), b"");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("127.0.0.1") && said.contains("(ERROR 1)"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn nobody_is_asked_before_a_slow_pipe_has_a_first_window() {
     for (options, first) in [(&[][..], 512), (&["-b", "1000", "-w", "3"], 3000)] {
         let (mut server, dir) = start();

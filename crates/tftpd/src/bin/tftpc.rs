@@ -38,7 +38,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
         progress.end();
         let Err(failure) = outcome.result else { return Ok(()) };
         last = Error::Refused(explain(&order, service, &failure));
-        if outcome.answered || matches!(failure, Failure::Silent | Failure::Denied { .. }) {
+        if outcome.answered || matches!(failure, Failure::Denied { .. }) {
             break; // another address of the same host would say the same
         }
     }
