@@ -208,6 +208,28 @@ def duplicate(server, _root):
         want(len(senders) == 1, f"{len(packets)} answers from {len(senders)} ports")
 
 
+@probe("switched off and on, the client asks again from its port: DATA 1")
+def anew(server, _root):
+    with Client(server) as client:
+        asked = request(RRQ, b"4096")
+        client.ask(asked)
+        expect(client.packet(), DATA, 1)
+        client.ack(1)
+        client.all(2.5)
+        client.ask(asked)
+        found = [packet.number for packet in client.all(3) if packet.opcode == DATA]
+        want(1 in found, f"DATA {found}")
+
+
+@probe("an ERROR that is cut short gets no answer")
+def cut_error(server, _root):
+    with Client(server) as client:
+        expect(client.read(b"4096"), DATA, 1)
+        client.send(b"\0\5")
+        answers = [packet for packet in client.all(SILENCE) if packet.opcode == ERROR]
+        want(not answers, str(answers[:1]))
+
+
 @probe("an unproven address gets at most three packets in 12 s")
 def amplification(server, _root):
     with Client(server) as client:

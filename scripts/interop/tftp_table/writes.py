@@ -3,7 +3,7 @@
 import os
 
 from reads import probe
-from wire import ACK, ERROR, OACK, Client, expect, want
+from wire import ACK, ERROR, OACK, WRQ, Client, expect, request, want
 
 
 def fresh(root, content=None):
@@ -35,6 +35,24 @@ def upload_options(server, root):
         want(packet.options == {b"blksize": b"1024", b"tsize": b"100"}, str(packet))
         client.data(1, b"x" * 100)
         expect(client.packet(), ACK, 1)
+
+
+@probe("an upload: the same request again gets the same answer, from one port")
+def repeated(server, root):
+    name, wire_name = fresh(root)
+    with Client(server) as client:
+        asked = request(WRQ, wire_name)
+        client.ask(asked)
+        first = expect(client.packet(), ACK, 0)
+        client.ask(asked)
+        again = expect(client.packet(6.5), ACK, 0)
+        want(again.sender == first.sender, "another port")
+        client.data(1, b"all")
+        packet = client.packet()
+        while packet.number == 0:
+            packet = client.packet()
+        expect(packet, ACK, 1)
+    want((root / name).read_bytes() == b"all", "another content")
 
 
 @probe("an upload: the last ACK was lost, it comes again")
