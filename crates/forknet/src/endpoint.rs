@@ -38,7 +38,7 @@ impl FromStr for Endpoint {
             return UnixName::parse(name).map(Endpoint::UnixDatagram).map_err(|why| bad(&why));
         }
         let Some((host, port)) = text.rsplit_once(':') else {
-            return Err(bad("no port; say HOST:PORT, [V6]:PORT, *:PORT or unix:PATH"));
+            return Err(bad("no port; say HOST:PORT, [V6]:PORT or *:PORT"));
         };
         let port: u16 = port.parse().map_err(|_| bad("the port is no number from 0 to 65535"))?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
