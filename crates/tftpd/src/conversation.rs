@@ -13,11 +13,11 @@ use crate::timer::Limits;
 use crate::transfer::{Half, Stage, Step, Transfer};
 use crate::window::Packets;
 
-/// How often to look whether the request has come again, as long as it was not answered: not sooner than
-/// that matters, and as long as the shortest time-out, so that the socket's need not be set anew after the
-/// first answer.
+/// How often to look whether the request has come again, as long as it was not answered: it is answered
+/// no sooner.
 const LOOK: Duration = Duration::from_millis(200);
-/// The same later, when only a client that begins anew sends it again.
+/// The same later, when only a client that begins anew sends it again; as long as the usual time-out, so
+/// that the socket's need not be set anew.
 const RARE_LOOK: Duration = Duration::from_secs(1);
 
 /// How long to look into the socket at least before a request is answered that has come again.

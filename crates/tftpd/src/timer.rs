@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 /// The first time-out, before any round trip was measured (RFC 6298 §2.1).
 const INITIAL: Duration = Duration::from_secs(1);
-/// No time-out is shorter: a peer writes to flash, a scheduler looks away.
+/// No time-out is shorter as long as nothing was lost (RFC 6298 §2.4): a peer that answers late writes to
+/// flash, or its scheduler looks away.
+const CALM: Duration = Duration::from_secs(1);
+/// No time-out is shorter where packets are lost: there a second for each would be long.
 const SHORTEST: Duration = Duration::from_millis(200);
 /// No time-out is longer, however often it was doubled.
 const LONGEST: Duration = Duration::from_secs(8);
@@ -64,6 +67,8 @@ pub struct Timer {
     sent: Instant,
     /// Only one packet went out that the next answer can belong to.
     clean: bool,
+    /// Something was lost, for when it was sent again the answer came soon.
+    lossy: bool,
     /// When the transfer last went forward.
     forward: Instant,
     /// When the transfer ends, done or not.
@@ -86,6 +91,7 @@ impl Timer {
             sends: 1,
             sent: now,
             clean: true,
+            lossy: false,
             forward: now,
             end: now + limits.whole,
             proven: false,
@@ -150,8 +156,9 @@ impl Timer {
 
     /// The time-out that was measured, without any doubling; or the shortest.
     fn least(&self) -> Duration {
+        let shortest = if self.lossy { SHORTEST } else { CALM };
         let measured = self.measured.map(|(smooth, variation)| smooth + variation * 4);
-        let raw = measured.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST);
+        let raw = measured.unwrap_or(shortest).clamp(shortest, LONGEST);
         let grains = raw.as_millis().div_ceil(GRAIN.as_millis());
         GRAIN * u32::try_from(grains).unwrap_or(u32::MAX)
     }
@@ -161,6 +168,7 @@ impl Timer {
     /// long enough for one that is sent once.
     fn relent(&mut self, since: Duration) {
         if since * SOON < self.timeout {
+            self.lossy = true;
             self.timeout = self.timeout.min((since * 4).max(self.least()));
         }
     }
@@ -277,7 +285,7 @@ mod tests {
         let mut timer = Timer::new(LIMITS, start);
         timer.forward(1, start + ms(1));
         let start = start + ms(1);
-        assert_eq!(silence(&mut timer, start), [200, 600, 1400, 3000, 6200, 12600]);
+        assert_eq!(silence(&mut timer, start), [1000, 3000, 7000, 15000, 23000, 31000]);
         let forever = ms(999_000);
         let patient = Limits { retries: 8, unproven_sends: 9, idle: forever, whole: forever };
         let mut timer = Timer::new(patient, start);
@@ -297,16 +305,32 @@ mod tests {
         let mut now = Instant::now();
         let mut timer = Timer::new(LIMITS, now);
         for _ in 0..50 {
-            now += ms(500);
+            now += ms(1500);
             timer.forward(1, now);
         }
         let wait = timer.deadline().duration_since(now);
-        assert!(wait >= ms(500) && wait < ms(600), "{wait:?}");
+        assert!(wait >= ms(1500) && wait < ms(1600), "{wait:?}");
         for _ in 0..50 {
             now += ms(1);
             timer.forward(1, now);
         }
-        assert_eq!(timer.deadline().duration_since(now), SHORTEST);
+        assert_eq!(timer.deadline().duration_since(now), CALM);
+    }
+
+    #[test]
+    fn the_time_out_is_a_second_at_least_until_something_was_lost() {
+        let mut now = Instant::now();
+        let mut timer = Timer::new(LIMITS, now);
+        timer.forward(1, now + ms(1));
+        assert_eq!(timer.deadline(), now + ms(1) + CALM);
+        now = timer.deadline();
+        timer.again(now);
+        timer.forward(1, now + ms(400));
+        assert_eq!(timer.deadline(), now + ms(400) + CALM * 2, "the peer took its time");
+        now = timer.deadline();
+        timer.again(now);
+        timer.forward(1, now + ms(1));
+        assert_eq!(timer.deadline(), now + ms(1) + SHORTEST, "a packet was lost");
     }
 
     #[test]
@@ -355,7 +379,7 @@ mod tests {
         let mut timer = Timer::new(LIMITS, start);
         timer.forward(1, start);
         timer.asked_again();
-        assert_eq!(timer.deadline(), start + SHORTEST);
+        assert_eq!(timer.deadline(), start + CALM);
         timer.fix(Some(ms(5000)));
         assert_eq!(timer.deadline(), start + ms(5000), "who has answered has got it");
     }
@@ -364,10 +388,10 @@ mod tests {
     fn blocks_that_come_in_a_window_hold_the_time_out_off() {
         let start = Instant::now();
         let mut timer = Timer::new(LIMITS, start);
-        timer.taken(1, start + ms(300));
+        timer.taken(1, start + ms(500));
         timer.taken(1, start + ms(900));
-        assert_eq!(timer.round_trip(), Some(ms(300)), "the first one of the window counts");
-        assert_eq!(timer.deadline(), start + ms(900) + ms(900));
+        assert_eq!(timer.round_trip(), Some(ms(500)), "the first one of the window counts");
+        assert_eq!(timer.deadline(), start + ms(900) + ms(1500));
     }
 
     #[test]

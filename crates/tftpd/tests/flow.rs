@@ -72,6 +72,28 @@ fn old_and_future_acks_are_ignored() {
 }
 
 #[test]
+fn a_peer_that_takes_half_a_second_gets_nothing_twice_before_something_was_lost() {
+    let served = Served::writable();
+    let file = noise(1300, 3);
+    served.write("x", &file);
+    let (mut reader, mut writer) = (served.peer(), served.peer());
+    reader.send(rrq(b"x", "octet"));
+    reader.expect(data(1, &file[..512]));
+    writer.send(wrq(b"up", "octet"));
+    writer.expect(ack(0));
+    for (block, octets) in [(1, &file[..512]), (2, &file[512..1024])] {
+        reader.send(ack(block));
+        writer.send(data(block, octets));
+        writer.expect(ack(block));
+        assert_eq!(reader.recv()[..4], data(block + 1, b"")[..]);
+        assert_eq!(reader.recv_for(Duration::from_millis(500)), None);
+        assert_eq!(writer.recv_for(Duration::from_millis(1)), None);
+    }
+    reader.send(error(0, "enough"));
+    writer.send(error(0, "enough"));
+}
+
+#[test]
 fn a_lost_packet_is_sent_again_with_backoff() {
     let (served, file) = three_blocks();
     let mut peer = served.peer();
