@@ -188,7 +188,14 @@ def atftp_prompt(lab):
     same((lab.tftp_root / other).read_bytes(), octets(900), "upload")
 
 
-# Options of RFC 2347: a server that has none answers as if they had not been asked for.
+# Options of RFC 2347, and what was agreed upon as the log tells it.
+
+def agreed(lab, name, words):
+    """The log says of a file that it went over with these options."""
+    wait_until(f"the log tells of {name}, {words}", lambda: any(
+        f'"{name}"' in line and words in line and "complete" in line
+        for line in lab.tftpd.log().splitlines()))
+
 
 @test("atftp: blksize, tsize, timeout and windowsize asked for: the file is whole, either way")
 def atftp_options(lab):
@@ -200,6 +207,23 @@ def atftp_options(lab):
     same(local.read_bytes(), octets(100_000), "file")
     atftp.put(lab, lab.tftpd.port, local, other, "octet", *asked).good()
     same((lab.tftp_root / other).read_bytes(), octets(100_000), "upload")
+    for file in (name, other):
+        for words in ("blksize=1428", "windowsize=4", "timeout=2", "tsize=100000"):
+            agreed(lab, file, words)
+
+
+@test("tftpy: blksize from 8 to 65464 and tsize: the file is whole, either way")
+def tftpy_options(lab):
+    tftpy = CLIENTS["tftpy"]
+    for size, asked in ((3000, 8), (100_000, 1468), (100_000, 65464)):
+        words = (f"blksize={asked}", "tsize=0")
+        local, name, other = lab.folder("get") / "local", serve(lab, octets(size)), fresh(lab)
+        no_error(tftpy.get(lab, lab.tftpd.port, name, local, "octet", *words))
+        same(local.read_bytes(), octets(size), "file")
+        agreed(lab, name, f"blksize={asked} tsize={size}")
+        no_error(tftpy.put(lab, lab.tftpd.port, local, other, "octet", words[0]))
+        same((lab.tftp_root / other).read_bytes(), octets(size), "upload")
+        agreed(lab, other, words[0])
 
 
 @test("busybox tftp -b 1024, curl --tftp-blksize 1024: the file is whole, either way")

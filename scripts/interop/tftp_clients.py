@@ -4,11 +4,17 @@
 back what the program said. Mode is "octet" or "netascii".
 """
 
+import os
 import random
+import sys
+from pathlib import Path
 
 from harness import add, check, same
 
 HERE = "127.0.0.1"
+# Where scripts/interop/setup puts Python's modules that Debian has no package of.
+MODULES = "/usr/local/share/forklore-interop/python"
+PROGRAM = Path(__file__).resolve().with_name("tftpy_client.py")
 SIZES = (0, 1, 511, 512, 513, 1024, 100_000, 2**20)
 
 
@@ -64,6 +70,23 @@ class BusyBox:
         return lab.run("busybox", "tftp", *more, "-p", "-l", local, "-r", remote, HERE, port)
 
 
+class Tftpy:
+    """The Python module, where the setup puts it or where the user has it."""
+
+    modes = ("octet",)
+
+    def get(self, lab, port, remote, local, mode="octet", *more):
+        return self.command(lab, "get", port, remote, local, *more)
+
+    def put(self, lab, port, local, remote, mode="octet", *more):
+        return self.command(lab, "put", port, remote, local, *more)
+
+    @staticmethod
+    def command(lab, *words):
+        path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), MODULES]))
+        return lab.run(sys.executable, PROGRAM, *words, env={"PYTHONPATH": path})
+
+
 class Tftpc:
     modes = ("octet", "netascii")
 
@@ -75,7 +98,7 @@ class Tftpc:
 
 
 CLIENTS = {"curl": Curl(), "atftp": Atftp(), "tftp-hpa": TftpHpa(), "busybox tftp": BusyBox(),
-           "tftpc": Tftpc()}
+           "tftpy": Tftpy(), "tftpc": Tftpc()}
 
 
 def octets(size):
