@@ -20,7 +20,7 @@ help:
 	@echo 'make man      mandoc -T lint over the manual pages'
 	@echo 'make interop  the daemons against real third-party programs'
 	@echo '              (scripts/interop/setup installs them, and mandoc, on Debian)'
-	@echo 'make interop-tftp  how tftpd, tftpd-hpa, atftpd and dnsmasq behave, as a table'
+	@echo 'make interop-tftp  its last part: how tftpd, tftpd-hpa, atftpd and dnsmasq behave, a table'
 	@echo 'make interop-pxe  real machines boot from tftpd, in qemu (as root)'
 	@echo 'make labs     the course of docs/labs: every step and every task; make lab-03: one of them'
 	@echo 'make bench-fork  our server designs beside C programs and superservers, into docs/bench'
@@ -56,6 +56,7 @@ man:
 
 interop: build build-debug
 	BIN=$(BIN) scripts/interop/run
+	BIN=$(BIN) scripts/interop/tftp_table/run
 
 interop-tftp: build
 	BIN=$(BIN) scripts/interop/tftp_table/run
