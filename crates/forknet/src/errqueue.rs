@@ -22,6 +22,26 @@ pub(crate) fn keep_errors(fd: &impl AsFd, is_v6: bool) -> nix::Result<()> {
     setsockopt(fd, sockopt::Ipv4RecvErr, &true)
 }
 
+/// True for what an ICMP message may have put on a socket: the error is of an earlier packet, which may
+/// have gone to somebody else, and says nothing of the call that tells it. EMSGSIZE is only news of a
+/// smaller MTU on the way.
+#[must_use]
+pub fn comes_from_the_way(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ECONNREFUSED
+            | Errno::EHOSTUNREACH
+            | Errno::ENETUNREACH
+            | Errno::EMSGSIZE
+            | Errno::EACCES
+            | Errno::EHOSTDOWN
+            | Errno::ENONET
+            | Errno::ENOPROTOOPT
+            | Errno::EOPNOTSUPP
+            | Errno::EPROTO
+    )
+}
+
 /// Takes one error off the queue of a socket: what it is, and where the packet was going that
 /// caused it. `None` when there is no more. Never blocks.
 #[must_use]

@@ -95,7 +95,7 @@ pub use connect_datagram::{connect_udp, connect_unix_datagram};
 pub use datagrams::{Datagrams, Sender};
 pub use endpoint::Endpoint;
 pub use error::{Error, Result, main, reason};
-pub use errqueue::next_error;
+pub use errqueue::{comes_from_the_way, next_error};
 pub use landlock::{Access, Landlock};
 pub use limits::{Over, Rate, Refusal};
 pub use models::Model;

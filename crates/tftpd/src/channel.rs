@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use forknet::{Bursts, next_error};
+use forknet::{Bursts, comes_from_the_way, next_error};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -349,11 +349,9 @@ impl<'a> Channel<'a> {
         }
         match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
             Errno::EINTR | Errno::ECONNREFUSED | Errno::ENOMEM => Ok(()),
-            Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::ENETDOWN | Errno::EPERM
-                if self.fixed =>
-            {
-                Ok(())
-            }
+            // EPERM: a firewall of ours.
+            Errno::ENETDOWN | Errno::EPERM if self.fixed => Ok(()),
+            errno if self.fixed && comes_from_the_way(errno) => Ok(()),
             _ => Err(Failure::Socket(error)),
         }
     }

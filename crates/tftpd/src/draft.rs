@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
@@ -164,6 +164,15 @@ impl Draft {
         Ok(())
     }
 
+    /// True where this name in the folder is one of the file's own.
+    fn has(&self, name: &[u8]) -> bool {
+        let there = fstatat(&self.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        let is_it = |(one, other): (FileStat, FileStat)| {
+            (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+        };
+        there.and_then(|there| Ok((there, fstat(&self.file)?))).is_ok_and(is_it)
+    }
+
     /// linkat(2) of a nameless file, the way that needs no privilege (open(2), O_TMPFILE).
     fn link(&self, name: &[u8]) -> nix::Result<()> {
         let from = proc_path(&self.file);
@@ -233,7 +242,8 @@ impl Write for Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if let Some(hidden) = self.hidden.take() {
+        // Another process may have put the file into its place; the name is then free for the next one.
+        if let Some(hidden) = self.hidden.take().filter(|hidden| self.has(hidden)) {
             let _may_be_gone =
                 unlinkat(self.folder.as_fd(), &hidden[..], UnlinkatFlags::NoRemoveDir);
         }
@@ -276,6 +286,19 @@ mod tests {
             drop(begin(&dir, way, "half"));
             assert!(names(dir.path()).is_empty());
         }
+    }
+
+    #[test]
+    fn a_dropped_draft_that_another_process_has_published_leaves_the_next_one_its_name() {
+        let dir = TempDir::new();
+        let one = begin(&dir, Draft::begin_hidden, "one");
+        let hidden = names(dir.path()).remove(0);
+        fs::rename(dir.path().join(&hidden), dir.path().join("one")).unwrap();
+        let two = begin(&dir, Draft::begin_hidden, "two");
+        assert_eq!(names(dir.path()), [hidden.as_str(), "one"]);
+        drop(one);
+        two.publish(b"two", Existing::Keep).unwrap();
+        assert_eq!(names(dir.path()), ["one", "two"]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::accept::Peer;
 use crate::awake::Awake;
 use crate::burst::Bursts;
 use crate::error::{Result, strerror};
-use crate::errqueue::{keep_errors, next_error};
+use crate::errqueue::{comes_from_the_way, keep_errors, next_error};
 use crate::fork::{Fork, child, fork};
 use crate::limits::Refusal;
 use crate::listen::Listener;
@@ -336,7 +336,7 @@ impl Postbox {
         let send = || bursts.send_as(listener, row, size, &to.name, Some(&to.source), flags);
         // An error may be of an earlier packet, to somebody else.
         let mut tries = std::iter::repeat_with(send).take(MAX_ERRORS);
-        let answer = tries.find(|sent| *sent != Err(Errno::ECONNREFUSED));
+        let answer = tries.find(|sent| !sent.is_err_and(comes_from_the_way));
         answer.unwrap_or(Err(Errno::ECONNREFUSED))
     }
 

@@ -132,3 +132,23 @@ fn the_deadline_is_kept() {
     let took = start.elapsed();
     assert!(took >= Duration::from_millis(50) && took < Duration::from_secs(5), "{took:?}");
 }
+
+#[test]
+fn news_from_the_way_to_a_known_peer_is_no_end_of_the_transfer() {
+    let ours = socket();
+    let (channel, _peer) = pair(&ours);
+    let service = "127.0.0.1:9".parse().unwrap();
+    let asking = Channel::asking(&ours, service, |_| true, quiet());
+    for errno in [
+        Errno::EMSGSIZE, // a smaller MTU
+        Errno::EHOSTUNREACH,
+        Errno::EHOSTDOWN,
+        Errno::ENOPROTOOPT, // perhaps of an ERROR to a stranger
+        Errno::EACCES,
+        Errno::EPROTO,
+    ] {
+        channel.tolerate(errno.into()).unwrap();
+        assert!(asking.tolerate(errno.into()).is_err(), "{errno}: another address may do");
+    }
+    assert!(matches!(channel.tolerate(Errno::EBADF.into()), Err(Failure::Socket(_))));
+}
