@@ -24,6 +24,7 @@ use crate::timer::Limits;
 /// something was lost or delayed before, because somebody waits for the prompt. The file is safe,
 /// and a server that misses the last ACK finds the port closed and ends too.
 const DALLY: Duration = Duration::from_millis(1500);
+
 /// What is to be done.
 #[derive(Debug)]
 pub struct Order {

@@ -19,7 +19,6 @@ const LOOK: Duration = Duration::from_millis(200);
 /// The same later, when only a client that begins anew sends it again; as long as the usual time-out, so
 /// that the socket's need not be set anew.
 const RARE_LOOK: Duration = Duration::from_secs(1);
-
 /// How long to look into the socket at least before a request is answered that has come again.
 const GLANCE: Duration = Duration::from_millis(1);
 
@@ -32,7 +31,7 @@ pub struct Conversation<'a, H> {
     awake: Awake,
     /// Where the parent says that the request has come again.
     requests: Option<Progress>,
-    /// When the last datagram came.
+    /// When the last wait ended: with a datagram, or without.
     came: Instant,
 }
 

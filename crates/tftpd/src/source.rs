@@ -4,8 +4,8 @@
 //! A short block is the end of a file for the client. So the end must not come before the size that
 //! the file had at the beginning: a file that shrinks meanwhile, or that is written anew in its
 //! place, ends the transfer with an ERROR. One that grows is served up to the size it had, which is
-//! the one that `tsize` has told; samples of what was read tell growing from writing anew. Files of /proc and /sys do not know their size; they end where
-//! reading ends.
+//! the one that `tsize` has told; samples of what was read tell growing from writing anew. Files of
+//! /proc and /sys do not know their size; they end where reading ends.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};

@@ -13,7 +13,6 @@ use crate::window::Packets;
 /// A dallying end stays at most this many times the wait it was told, however often the other
 /// end repeats its last block.
 const MAX_DALLY: u32 = 5;
-
 /// A peer that was silent for so long and then sends its request again does so on purpose.
 const SILENCE: Duration = Duration::from_secs(2);
 
