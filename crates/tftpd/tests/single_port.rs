@@ -7,6 +7,8 @@
 mod files;
 #[path = "flow.rs"]
 mod flow;
+#[path = "icmp.rs"]
+mod icmp;
 #[path = "map.rs"]
 mod map;
 #[path = "options.rs"]
