@@ -82,7 +82,9 @@ impl Desk<'_> {
         };
         match served.state {
             State::Keeping(..) => (), // the clock of the peer's will ask again
-            State::Underway | State::Congested(..) if served.request == postbox.datagram() => {
+            State::Underway | State::Congested(..)
+                if served.request == postbox.datagram() && caller.asks_where(&served.caller) =>
+            {
                 match served.transfer.asked_again(Instant::now()) {
                     Ok(()) => self.take(postbox, peer, Ok(Step::Wait)),
                     Err(renewed) => {

@@ -42,6 +42,24 @@ fn the_answer_comes_from_the_address_that_was_asked() {
 }
 
 #[test]
+fn the_same_request_to_another_address_of_ours_is_answered_from_there() {
+    let served = Served::with(&["-l", "*:0"]);
+    served.write("x", "hello");
+    let listening = served.daemon.listening();
+    let port = listening[0].rsplit(':').next().unwrap();
+    let mut peer = Udp::new(format!("127.0.0.1:{port}").parse().unwrap());
+    for asked in ["127.0.0.1", "127.0.0.2"] {
+        peer.peer = format!("{asked}:{port}").parse().unwrap();
+        peer.send(rrq(b"x", "octet"));
+        peer.expect(data(1, b"hello"));
+        while peer.peer.ip().to_string() != asked {
+            peer.expect(data(1, b"hello")); // that was the first answer once more, by its clock
+        }
+    }
+    peer.send(ack(1));
+}
+
+#[test]
 fn a_broadcast_request_is_ignored() {
     let served = Served::with(&["-l", "0.0.0.0:0"]);
     served.write("x", "hello");

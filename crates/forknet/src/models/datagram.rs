@@ -41,7 +41,7 @@ pub struct Request {
     pub title: Title,
     /// The idle limit of `--timeout`.
     pub timeout: Duration,
-    /// How long the whole transfer may last (`--deadline`), and a second more for each 128 octets.
+    /// How long the whole transfer may last (`--deadline`), and four seconds more for each block.
     pub deadline: Duration,
 }
 
@@ -91,7 +91,7 @@ fn serve_request(
         debug!("client {peer}: {} octets that are no request", datagram.data.len());
         return;
     }
-    let request = fingerprint(&datagram.data);
+    let request = fingerprint(&datagram);
     let held = Held { listener, datagram };
     let Some(Held { datagram, listener }) = parent.children.sort_out(held, request) else { return };
     let refuse = |words: &[u8]| {
@@ -161,8 +161,10 @@ fn answer(
     }
 }
 
-fn fingerprint(data: &[u8]) -> u64 {
+/// The same from the same peer is the same request, if it was sent to the same address of ours: to
+/// another one it wants an answer from there.
+fn fingerprint(Datagram { data, local, .. }: &Datagram) -> u64 {
     let mut hasher = DefaultHasher::new();
-    data.hash(&mut hasher);
+    (data, local).hash(&mut hasher);
     hasher.finish()
 }

@@ -98,7 +98,16 @@ pub struct Caller {
     pub peer: SocketAddr,
     listener: usize,
     name: SockaddrStorage,
-    source: Source,
+    /// Our address that was asked, with port 0.
+    local: SocketAddr,
+}
+
+impl Caller {
+    /// True where both have asked the same address of ours.
+    #[must_use]
+    pub fn asks_where(&self, other: &Caller) -> bool {
+        (self.listener, self.local) == (other.listener, other.local)
+    }
 }
 
 impl Postbox {
@@ -218,10 +227,7 @@ impl Postbox {
         let came = receive_into(listener, &mut self.buffer, MsgFlags::MSG_DONTWAIT)?;
         Ok(came.map(|Arrived { length, size, peer, name, local, .. }| {
             self.datagram = 0..size.clamp(1, length.max(1)); // what the first one is cut by
-            self.turn_to(
-                0..length,
-                Caller { peer, listener: number, name, source: Source::of(local) },
-            )
+            self.turn_to(0..length, Caller { peer, listener: number, name, local })
         }))
     }
 
@@ -332,8 +338,8 @@ impl Postbox {
         bursts: &mut Bursts,
     ) -> nix::Result<usize> {
         let listener = self.parent.listeners.get(to.listener).ok_or(Errno::EBADF)?;
-        let flags = MsgFlags::MSG_DONTWAIT;
-        let send = || bursts.send_as(listener, row, size, &to.name, Some(&to.source), flags);
+        let (flags, source) = (MsgFlags::MSG_DONTWAIT, Source::of(to.local));
+        let send = || bursts.send_as(listener, row, size, &to.name, Some(&source), flags);
         // An error may be of an earlier packet, to somebody else.
         let mut tries = std::iter::repeat_with(send).take(MAX_ERRORS);
         let answer = tries.find(|sent| !sent.is_err_and(comes_from_the_way));
