@@ -77,6 +77,10 @@ impl Children {
     /// A line on the scoreboard for one more client, or why there is none. A child whose work is
     /// complete and that only lingers gives way then.
     pub(crate) fn admit(&mut self, peer: Peer) -> std::result::Result<Progress, Refusal> {
+        // First of all, for what follows counts under --rate, and may be tried several times.
+        if self.has_no_place() {
+            return Err(Refusal::Full(self.limit));
+        }
         if let Err(refusal) = self.limits.admit(peer) {
             let is_its = |child: Progress| child.client().and_then(|p| p.ip()) == peer.ip();
             let makes_room = matches!(refusal, Refusal::PerAddress(_))
@@ -131,7 +135,7 @@ impl Children {
     /// Ends the child that lingers longest after its work is complete, among those that are meant,
     /// and reaps it at once. SIGCHLD is blocked here: when it is let in, the reaper finds this child
     /// gone already.
-    fn end_lingering(&mut self, is_meant: impl Fn(Progress) -> bool) -> bool {
+    pub(crate) fn end_lingering(&mut self, is_meant: impl Fn(Progress) -> bool) -> bool {
         let board = &self.board;
         let lingering = board.processes().filter(|(_, c)| c.is_lingering() && is_meant(*c));
         let Some((pid, child)) = lingering.max_by_key(|(_, child)| board.age(*child)) else {

@@ -79,6 +79,8 @@ pub enum Refusal {
     PerAddress(usize),
     /// `--rate`: it comes too often.
     TooOften(Rate),
+    /// `--port-range`: all ports are taken.
+    NoPort,
 }
 
 impl fmt::Display for Refusal {
@@ -89,6 +91,7 @@ impl fmt::Display for Refusal {
             Refusal::TooOften(Rate { connections, seconds }) => {
                 write!(f, "more than {connections} connections of this address in {seconds} s")
             }
+            Refusal::NoPort => f.write_str("no port for the transfer"),
         }
     }
 }

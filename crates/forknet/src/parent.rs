@@ -293,8 +293,9 @@ impl Parent {
         let patience = if hasty { Duration::ZERO } else { A_MOMENT };
         loop {
             let refusal = match attempt(self) {
-                Err(refusal @ (Refusal::Full(_) | Refusal::PerAddress(_))) => refusal,
-                answer => return answer,
+                Ok(place) => return Ok(place),
+                Err(refusal @ Refusal::TooOften(_)) => return Err(refusal),
+                Err(refusal) => refusal,
             };
             let left = patience.saturating_sub(begin.elapsed());
             if left.is_zero() {

@@ -39,6 +39,11 @@ impl Ports {
         let port = move |n: u64| self.first + u16::try_from(n % count).unwrap_or_default();
         (0..count).map(move |n| port(seed % count + n))
     }
+
+    /// True when none is left at this address of ours.
+    pub(crate) fn are_taken(self, local: SocketAddr) -> bool {
+        fresh_socket(local, Some(self)).err() == Some(Errno::EADDRINUSE)
+    }
 }
 
 /// A transfer's own socket: a fresh port on the address that was asked (RFC 1350 §4), any one that is

@@ -6,7 +6,7 @@ mod udp;
 use std::net::UdpSocket;
 
 use testkit::wait_until;
-use udp::{Served, ack, data, noise, rrq};
+use udp::{Served, ack, data, noise, rrq, wrq};
 
 /// An address of this test alone, so that no other one takes its ports.
 fn address() -> String {
@@ -46,7 +46,7 @@ fn transfers_have_ports_of_the_range_and_one_too_many_is_told_so() {
     late.send(rrq(b"x", "octet"));
     assert_eq!(late.expect_error(0), "No process or port for the transfer");
     assert_eq!(late.peer, served.daemon.addr());
-    served.daemon.wait_log("no port for the transfer: Address already in use");
+    served.daemon.wait_log("refused: no port for the transfer");
     let done = peers.pop().unwrap();
     done.send(ack(1));
     let mut done = done;
@@ -56,4 +56,21 @@ fn transfers_have_ports_of_the_range_and_one_too_many_is_told_so() {
     late.peer = served.daemon.addr();
     assert_eq!(late.get(&rrq(b"x", "octet")), file);
     assert_eq!(late.peer.port(), done.peer.port());
+}
+
+#[test]
+fn an_upload_that_is_complete_gives_up_its_port() {
+    let (_, range) = free_range(1);
+    let listen = format!("{}:0", address());
+    let served = Served::with(&["-l", &listen, "--port-range", &range, "--create"]);
+    for n in 0..3 {
+        served.peer().put(&wrq(format!("f{n}").as_bytes(), "octet"), b"small");
+        wait_until("it only lingers", || {
+            let children = testkit::children(served.daemon.pid());
+            children.iter().any(|pid| testkit::title(*pid).contains(&format!("f{n} complete")))
+        });
+    }
+    served.daemon.wait_log("complete, gave way to another");
+    let file = served.read("f2");
+    assert_eq!(served.peer().get(&rrq(b"f2", "octet")), file);
 }

@@ -13,6 +13,7 @@ use crate::children::Held;
 use crate::drain::drain;
 use crate::error::{Result, reason, strerror};
 use crate::fork::{EXIT_FAILED, EXIT_OK, Fork, child, fork};
+use crate::limits::Refusal;
 use crate::models::fork::round;
 use crate::parent::Parent;
 use crate::ports::fresh_socket;
@@ -20,6 +21,9 @@ use crate::recvfrom::{self, Datagram};
 use crate::scoreboard::Progress;
 use crate::title::Title;
 use crate::transcript::Transcript;
+
+/// How often a server without a place looks whether a child only lingers.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A datagram that asks for a transfer, and what its child needs to answer it.
 #[derive(Debug)]
@@ -52,6 +56,8 @@ pub(crate) fn serve(
 ) -> Result<()> {
     loop {
         let round = round(&mut parent);
+        // No signal tells that a child has begun to linger and gives its place to who waits.
+        parent.look = (!round.accepting).then_some(LOOK);
         let ready = parent.wait(round)?; // ppoll: the only place where signals come in
         if parent.must_stop(parent.children.len()) {
             return drain(parent);
@@ -94,15 +100,13 @@ fn serve_request(
     let request = fingerprint(&datagram);
     let held = Held { listener, datagram };
     let Some(Held { datagram, listener }) = parent.children.sort_out(held, request) else { return };
-    let refuse = |words: &[u8]| {
-        parent.listeners.get(listener).map(|fd| recvfrom::answer(fd, &datagram, words))
-    };
-    let progress = match parent.children.admit(peer) {
+    let progress = match admit(parent, peer, datagram.local) {
         Ok(progress) => progress,
         Err(refusal) => {
             warn!("client {peer} refused: {refusal}");
-            refuse(&parent.busy);
-            return;
+            let no_port = refusal == Refusal::NoPort;
+            let words = if no_port { &parent.unavailable } else { &parent.busy };
+            return refuse(parent, listener, &datagram, words);
         }
     };
     match fork() {
@@ -112,10 +116,33 @@ fn serve_request(
         Ok(Fork::Parent(pid)) => parent.children.add(pid, peer, progress, request),
         Err(errno) => {
             warn!("client {peer} refused: fork: {}", strerror(errno));
-            refuse(&parent.unavailable);
+            refuse(parent, listener, &datagram, &parent.unavailable);
             parent.children.dismiss(peer, progress);
         }
     }
+}
+
+fn refuse(parent: &Parent, listener: usize, datagram: &Datagram, words: &[u8]) {
+    if let Some(listener) = parent.listeners.get(listener) {
+        recvfrom::answer(listener, datagram, words);
+    }
+}
+
+/// A place for a client, and a port, where `--port-range` has only so many. A client that comes again
+/// may be quicker than the end of the process that served it, and one that lingers gives way.
+fn admit(
+    parent: &mut Parent,
+    peer: Peer,
+    local: SocketAddr,
+) -> std::result::Result<Progress, Refusal> {
+    parent.after_a_moment(|parent| {
+        while parent.ports.is_some_and(|ports| ports.are_taken(local)) {
+            if !parent.children.end_lingering(|_| true) {
+                return Err(Refusal::NoPort);
+            }
+        }
+        parent.children.admit(peer)
+    })
 }
 
 /// The child's half.
@@ -127,8 +154,7 @@ fn answer(
     transfer: impl Fn(&mut Request) -> io::Result<()>,
 ) -> i32 {
     let socket = fresh_socket(datagram.local, parent.ports).inspect_err(|_| {
-        let asked = parent.listeners.get(listener);
-        asked.inspect(|fd| recvfrom::answer(fd, &datagram, &parent.unavailable));
+        refuse(parent, listener, &datagram, &parent.unavailable);
     });
     parent.become_child();
     let Datagram { data, peer, local, .. } = datagram;
