@@ -13,6 +13,7 @@
 //! | [`transfer`] | a half and a clock: one transfer |
 //! | [`channel`] | the socket and the peer at its other end |
 //! | [`conversation`] | a transfer over a channel |
+//! | [`failure`] | why one ended before its time, and what the peer is told |
 //! | [`root`], [`source`], [`draft`] | names below the root; files that are served whole; files that appear whole |
 //! | [`quota`] | how much may be written |
 //! | [`map`] | `--map`: rules for names |

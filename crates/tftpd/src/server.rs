@@ -102,7 +102,8 @@ impl Child<'_> {
     /// WRQ.
     fn receive(&self, asked: &Asked<'_>, channel: Channel<'_>) {
         let progress = self.progress;
-        let kept = move || progress.done(SystemTime::now()); // before the last ACK: who has that may ask anew at once
+        // Before the last ACK: who has that may ask anew at once.
+        let kept = move || progress.done(SystemTime::now());
         let room = |octets| channel.expect_rows(octets);
         match service::receiver(self.config, asked, self.config.caps, room, kept) {
             Ok((receiver, granted)) => {
