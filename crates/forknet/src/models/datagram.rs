@@ -62,9 +62,7 @@ pub(crate) fn serve(
         if parent.must_stop(parent.children.len()) {
             return drain(parent);
         }
-        for Held { listener, datagram } in parent.children.renewed() {
-            serve_request(&mut parent, listener, datagram, &transfer);
-        }
+        serve_renewed(&mut parent, &transfer);
         if ready.is_empty() && round.accepting {
             parent.children.all_read();
         }
@@ -83,6 +81,17 @@ pub(crate) fn serve(
                 Some(Ok(None)) | None => {}
             }
         }
+        // Children may have ended while a request waited for a place.
+        serve_renewed(&mut parent, &transfer);
+    }
+}
+
+/// Requests that came again, and have turned out to be new ones.
+fn serve_renewed(parent: &mut Parent, transfer: impl Fn(&mut Request) -> io::Result<()>) {
+    let mut renewed = parent.children.renewed();
+    while let Some(Held { listener, datagram }) = renewed.pop() {
+        serve_request(parent, listener, datagram, &transfer);
+        renewed.append(&mut parent.children.renewed());
     }
 }
 
