@@ -15,7 +15,7 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, getsockopt,
-    recvmsg, setsockopt, sockopt,
+    recvmsg, sendto, setsockopt, sockopt,
 };
 use nix::sys::time::TimeSpec;
 
@@ -319,13 +319,15 @@ impl<'a> Channel<'a> {
         came.from.ip() == self.peer.ip() && port
     }
 
-    /// ERROR 5 to a stranger (RFC 1350 §4), but never in answer to an ERROR.
+    /// ERROR 5 to a stranger (RFC 1350 §4), but never in answer to an ERROR; nor does the transfer wait
+    /// for room to send it.
     fn answer_stranger(&self, &Came { from, length, size, .. }: &Came) {
         let packet = Packet::parse(self.buffer.get(..length.min(size)).unwrap_or_default());
         log::debug!("{from} is a stranger to the transfer with {}", self.peer);
         if !matches!(packet, Ok(Packet::Error { .. })) {
             let answer = packet::error(Code::UnknownTransfer, "Unknown transfer ID");
-            let _courtesy = self.socket.send_to(&answer, from);
+            let (fd, to) = (self.socket.as_raw_fd(), SockaddrStorage::from(from));
+            let _courtesy = sendto(fd, &answer, &to, MsgFlags::MSG_DONTWAIT);
         }
     }
 
