@@ -99,8 +99,8 @@ fn a_client_that_asks_for_something_else_from_the_same_port_has_given_up() {
     served.wait_line("RRQ \"y\"", "complete");
 }
 
-#[test]
-fn sigterm_lets_transfers_end_and_takes_no_new_ones() {
+/// A server that was told to end while a peer reads.
+fn stopping() -> (Served, udp::Udp) {
     let served = Served::with(&["--grace", "20"]);
     served.write("x", noise(600, 1));
     let mut peer = served.peer();
@@ -108,6 +108,12 @@ fn sigterm_lets_transfers_end_and_takes_no_new_ones() {
     peer.expect(data(1, &noise(600, 1)[..512]));
     served.daemon.signal(Signal::SIGTERM);
     served.daemon.wait_log("stopping: 1 clients");
+    (served, peer)
+}
+
+#[test]
+fn sigterm_lets_transfers_end_and_takes_no_new_ones() {
+    let (served, mut peer) = stopping();
     let mut late = served.peer();
     late.send(rrq(b"x", "octet"));
     late.expect_silence();
@@ -122,13 +128,7 @@ fn sigterm_lets_transfers_end_and_takes_no_new_ones() {
 
 #[test]
 fn after_sigterm_a_client_that_asks_for_something_else_is_served_no_more() {
-    let served = Served::with(&["--grace", "20"]);
-    served.write("x", noise(600, 1));
-    let mut peer = served.peer();
-    peer.send(rrq(b"x", "octet"));
-    peer.expect(data(1, &noise(600, 1)[..512]));
-    served.daemon.signal(Signal::SIGTERM);
-    served.daemon.wait_log("stopping: 1 clients");
+    let (served, mut peer) = stopping();
     peer.send(rrq(b"missing", "octet"));
     served.wait_line("RRQ \"x\"", "failed: peer asks anew");
     served.daemon.wait_log("stopped");
