@@ -96,9 +96,9 @@ fn a_row_has_the_number_and_the_words_of_the_c_library_a_cause_and_what_was_done
     let (code, rows, table) = errno_zoo(&["ECONNREFUSED", "ENOTSOCK", "EAGAIN"]);
     assert_eq!((code, rows.len()), (0, 3), "{table}");
     let expected = [
-        ("ECONNREFUSED", libc::ECONNREFUSED, "Connection refused"),
-        ("ENOTSOCK", libc::ENOTSOCK, "Socket operation on non-socket"),
-        ("EAGAIN", libc::EAGAIN, "Resource temporarily unavailable"),
+        ("ECONNREFUSED", nix::libc::ECONNREFUSED, "Connection refused"),
+        ("ENOTSOCK", nix::libc::ENOTSOCK, "Socket operation on non-socket"),
+        ("EAGAIN", nix::libc::EAGAIN, "Resource temporarily unavailable"),
     ];
     for (row, (symbol, number, perror)) in rows.iter().zip(expected) {
         assert_eq!((row.symbol.as_str(), row.perror.as_str()), (symbol, perror), "{table}");

@@ -193,6 +193,23 @@ fn with_an_etc_of_its_own() {
 }
 
 #[test]
+fn a_service_may_have_more_names_than_fit_into_the_first_buffer() {
+    in_namespaces(&["--mount"], "with_a_long_line_in_services");
+}
+
+#[test]
+#[ignore = "replaces /etc: runs in a mount namespace only, see a_service_may_have_more_names"]
+fn with_a_long_line_in_services() {
+    let names: Vec<String> = (0..500).map(|n| format!("name-{n}")).collect();
+    let line = format!("many 4711/tcp {}\n", names.join(" "));
+    let _etc = own_etc(&[("services", &line)]);
+    let aliases: String = names.iter().map(|name| format!(", also {name}")).collect();
+    let found = lines(&[&format!("many{aliases}: port 4711/tcp")]);
+    assert_eq!(resolve(&["service", "name-499"]), found);
+    assert_eq!(resolve(&["service", "many", "tcp"]), found);
+}
+
+#[test]
 fn getaddrinfo_asks_the_name_server_of_resolv_conf() {
     in_namespaces(&["--mount", "--net"], "with_a_name_server_on_port_53");
 }

@@ -104,9 +104,7 @@ def build(file):
     place = PROGRAMS.parent / "labs" / "mine"
     place.mkdir(parents=True, exist_ok=True)
     shutil.copy(REPOSITORY / "Cargo.lock", place / "Cargo.lock")
-    lines = [f'{name} = {{ path = "{REPOSITORY / folder}" }}'
-             for name, folder in (("examples", "examples"), ("forknet", "crates/forknet"))
-             if (REPOSITORY / folder / "src" / "lib.rs").exists()]
+    lines = [f'unp = {{ path = "{REPOSITORY / "crates" / "unp"}" }}']
     with open(REPOSITORY / "Cargo.toml", encoding="utf-8") as workspace:
         lines += [line.strip() for line in workspace if line.startswith(("nix =", "libc ="))]
     (place / "Cargo.toml").write_text(

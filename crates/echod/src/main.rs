@@ -1,5 +1,4 @@
 //! echod: the slides' echo server, one process per client.
-#![forbid(unsafe_code)]
 
 mod dg_echo;
 
@@ -32,9 +31,8 @@ fn run(args: Vec<OsString>) -> Result<()> {
     let line = forknet::command_line(&SERVICE, own_options, args)?;
     let reaper = reaper(line.matches.opt_str("reap").as_deref(), line.server.model)?;
     let mut server = Server::new(&SERVICE, line.server)?;
-    server.reaper = reaper;
-    server.datagrams = Some(dg_echo);
-    server.udp = line.matches.opt_present("udp");
+    server.reap_with(reaper);
+    server.serve_datagrams_too(dg_echo, line.matches.opt_present("udp"));
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u

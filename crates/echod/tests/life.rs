@@ -5,7 +5,6 @@ mod common;
 
 use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -43,21 +42,31 @@ fn help_and_version_go_to_standard_output() {
     }
 }
 
-/// A transcript that is a pipe without a reader holds the start up for as long as the test likes.
+/// A pid file that another process has locked holds the start up for a second, or until it is unlocked.
 #[test]
 fn case_16_sigterm_during_the_start_waits_and_then_ends_the_server_in_order() {
     let dir = TempDir::new();
-    let pipe = dir.path().join("pipe");
-    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let args = ["-l", "127.0.0.1:0", "--transcript", pipe.to_str().unwrap()];
-    let mut child = command(ECHOD, &args).stderr(Stdio::null()).spawn().unwrap();
+    let pid_file = dir.file("pid", "not the id of the one that has it locked\n");
+    let lock = OpenOptions::new().write(true).open(&pid_file).unwrap();
+    lock_whole(&lock, nix::libc::F_WRLCK);
+    let args = ["-l", "127.0.0.1:0", "-p", pid_file.to_str().unwrap()];
+    let mut child = command(ECHOD, &args).stderr(Stdio::piped()).spawn().unwrap();
     let pid = child.id() as i32;
     wait_until("SIGTERM is blocked", || signal_mask(pid, "SigBlk:") & 1 << 14 != 0);
     kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
-    let mut reader = OpenOptions::new();
-    let reader = reader.read(true).custom_flags(nix::libc::O_NONBLOCK).open(&pipe).unwrap();
-    assert_eq!(wait_child(&mut child, "the server ends").code(), Some(0));
-    drop(reader);
+    lock_whole(&lock, nix::libc::F_UNLCK);
+    let status = wait_child(&mut child, "the server ends");
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("listening on ") && said.ends_with("stopped\n"), "{said}");
+}
+
+/// fcntl(2): takes or frees a lock of this process on all of a file.
+fn lock_whole(file: &std::fs::File, kind: i32) {
+    let (l_type, l_whence) = (kind as i16, nix::libc::SEEK_SET as i16);
+    let lock = nix::libc::flock { l_type, l_whence, l_start: 0, l_len: 0, l_pid: 0 };
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_SETLK(&lock)).unwrap();
 }
 
 /// Before the program has come to blocking SIGTERM, it kills: then nothing may have begun yet. Later

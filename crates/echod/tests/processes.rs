@@ -228,30 +228,7 @@ fn case_08_a_client_that_resets_leaves_its_place_free_under_any_model() {
     });
 }
 
-/// What the kernel maps as the text of a process: the file, or a copy in memory.
-fn text(pid: i32) -> String {
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let text = maps.lines().find(|line| line.contains(" r-xp ") && !line.contains("[v"));
-    text.unwrap().to_owned()
-}
-
 /// Whether it can be had is the kernel's choice, and the log tells.
-#[test]
-fn the_text_is_on_huge_pages_or_where_it_was_and_children_run_in_it() {
-    let daemon = echod_as("fork", &["-v"]);
-    let peers = [talk(daemon.addr()), talk(daemon.addr())];
-    daemon.wait_log("text: on ");
-    let is_moved = !daemon.log().contains("text: on no huge page");
-    println!("moved: {is_moved}; {}", text(daemon.pid()));
-    for pid in children(daemon.pid()).into_iter().chain([daemon.pid()]) {
-        assert_eq!(!text(pid).contains("/echod"), is_moved, "{}", text(pid));
-    }
-    assert!(peers.iter().all(|peer| server_of(&daemon, peer) != daemon.pid()));
-    drop(peers);
-    wait_ends(&daemon, 2);
-}
-
-/// The time of a session is its own, not that of the worker, which has been there before.
 #[test]
 fn case_08_the_end_of_a_killed_worker_tells_how_long_its_client_was_there() {
     let daemon = echod_as("prefork", &["-n", "1"]);

@@ -1,13 +1,9 @@
 //! One small error for everything that can stop a program, printed once as `name: what: reason`.
 
-use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::io;
 
 use nix::errno::Errno;
-
-use crate::logging;
 
 /// Why a program ends without having done its work.
 #[derive(Debug)]
@@ -76,38 +72,6 @@ pub fn reason(error: &io::Error) -> String {
 /// The same for a bare errno.
 pub(crate) fn strerror(errno: Errno) -> String {
     reason(&errno.into())
-}
-
-/// Runs a program: prints its one error and maps it to an exit code, 0, 1, or 2 for bad usage.
-pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCode {
-    match run(std::env::args_os().skip(1).collect()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Error::Answer(text)) => match writeln!(io::stdout(), "{text}") {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                complain(&format!("{name}: standard output: {}", reason(&error)));
-                ExitCode::FAILURE
-            }
-        },
-        Err(Error::Usage(text)) => {
-            complain(&format!("{name}: {text}\nTry '{name} --help' for more."));
-            ExitCode::from(2)
-        }
-        Err(error) => {
-            if logging::is_in_syslog() {
-                log::error!("{error}");
-            }
-            complain(&format!("{name}: {error}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Standard error may be the client's own socket under inetd: then there is nobody to complain to.
-fn complain(text: &str) {
-    if !logging::stderr_is_the_client() {
-        let _nobody_left_to_tell = writeln!(io::stderr(), "{text}");
-    }
 }
 
 #[cfg(test)]

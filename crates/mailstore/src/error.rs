@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-/// Why something could not be done, shown as `what: reason`.
+/// Why an operation failed, displayed as `what: reason`.
 #[derive(Debug)]
 pub enum Error {
     /// A file or folder could not be used.
@@ -21,7 +21,7 @@ pub enum Error {
         /// The maildrop's path.
         what: String,
     },
-    /// The store itself declines, and says why.
+    /// A refusal by this crate, with its reason.
     Refused(String),
 }
 
@@ -35,7 +35,7 @@ impl Error {
         move |source| Error::Io { what, source: source.into() }
     }
 
-    /// The kind of the failure underneath, where there is one.
+    /// Returns the kind of the underlying I/O error, where there is one.
     #[must_use]
     pub fn kind(&self) -> Option<io::ErrorKind> {
         match self {
@@ -44,9 +44,9 @@ impl Error {
         }
     }
 
-    /// Whether trying again later may help without anybody repairing something: a full disk,
-    /// a lack of descriptors or memory, an I/O error; not a missing permission or a folder
-    /// that is none (RFC 3206 §4 and §5 tell a client the same difference).
+    /// Whether trying again later may help without a repair: a full disk, a lack of descriptors or
+    /// memory, an I/O error; not a missing permission or a file in place of a folder (RFC 3206 §4
+    /// and §5 tell a client the same difference).
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         let Error::Io { source, .. } = self else { return matches!(self, Error::InUse { .. }) };
@@ -78,7 +78,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The reason of an I/O error as strerror(3) says it, without Rust's `(os error 28)` behind it.
+/// Formats an I/O error as strerror(3) does, without Rust's `(os error 28)`.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error ").map_or(text.clone(), |(words, _)| words.to_owned())

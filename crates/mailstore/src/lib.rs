@@ -1,29 +1,27 @@
-//! Maildir, the POP3 maildrop and its lock, users and passwords.
+//! Maildir, the POP3 maildrop and its lock; users and passwords.
 //!
-//! Two programs meet here: the SMTP server makes a letter in a [`Maildir`] ([`Draft`],
-//! [`Synced`], [`Published`]), the POP3 server lists, reads and removes letters of a [`Maildrop`].
-//! Both ask [`Users`] who somebody is and [`MailPattern`] where his mail lies.
-#![forbid(unsafe_code)]
+//! Two programs meet here: the SMTP server stores a letter in a [`Maildir`] ([`Draft`], [`Synced`],
+//! [`Published`]), the POP3 server lists, reads and removes the letters of a [`Maildrop`]. Both look
+//! users up in [`accounts`] and find their mail by [`MailPattern`].
 
-mod dirs;
+// The order of the modules; each imports from its left only:
+//   error | accounts | mail_pattern owner durable_dir file_name wire_size sweep | maildir | maildrop
+
+pub mod accounts;
+mod durable_dir;
 mod error;
-mod login;
+mod file_name;
+mod mail_pattern;
 mod maildir;
 mod maildrop;
-mod name;
 mod owner;
-pub mod password;
-mod pattern;
-mod size;
 mod sweep;
-mod users;
+mod wire_size;
 
-pub use dirs::durable_create_dir;
+pub use durable_dir::durable_create_dir;
 pub use error::{Error, Result};
-pub use login::{Login, log_in, log_in_by_secret};
+pub use mail_pattern::MailPattern;
 pub use maildir::{Draft, Maildir, Published, Synced};
 pub use maildrop::{Maildrop, Removal};
-pub use owner::{AsOwner, Sharing};
-pub use pattern::MailPattern;
-pub use size::WireSize;
-pub use users::{User, Users};
+pub use owner::{AsOwner, SharedBy};
+pub use wire_size::WireSize;

@@ -1,9 +1,9 @@
-//! Delivery into a Maildir: a letter is written in `tmp`, written through to the disk, and then
-//! renamed into `new`; a reader never sees a part of it.
+//! Delivery into a Maildir: a letter is written in `tmp`, fsynced, and then renamed into `new`; a
+//! reader never sees a part of it.
 //!
 //! Every step is a type, so that a letter for several users is everywhere or nowhere: make all
 //! [`Draft`]s, [`Draft::sync`] all, [`Synced::publish`] all, and [`Published::retract`] those
-//! already published when one fails. What is dropped before it is published leaves nothing behind.
+//! already published when one fails. What is dropped before it is published is removed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -14,15 +14,15 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
-use crate::dirs::{durable_create_dir, sync_dir};
+use crate::durable_dir::{durable_create_dir, sync_dir};
 use crate::error::{Error, Result};
-use crate::name;
-use crate::size::WireSize;
+use crate::file_name;
+use crate::wire_size::WireSize;
 
-/// Letters are their owner's alone.
-const PRIVATE: u32 = 0o600;
-/// A name is unique already; this many tries cover a clock that was set back.
-const NAME_TRIES: usize = 8;
+/// Mode of new letters: only the owner has access.
+const FILE_MODE: u32 = 0o600;
+/// Attempts to find a free name; more than one is needed only after the clock was set back.
+const MAX_NAME_ATTEMPTS: usize = 8;
 
 /// A Maildir that letters are delivered to.
 #[derive(Debug, Clone)]
@@ -31,10 +31,10 @@ pub struct Maildir {
 }
 
 impl Maildir {
-    /// A Maildir that is there already: a folder with `tmp`, `new` and `cur`.
+    /// Opens an existing Maildir: a folder with `tmp`, `new` and `cur`.
     ///
     /// # Errors
-    /// [`Error::Io`] names the part that is missing or no folder.
+    /// [`Error::Io`] names the part that is missing or not a folder.
     pub fn open(path: impl Into<PathBuf>) -> Result<Maildir> {
         let path = path.into();
         for part in ["tmp", "new", "cur"] {
@@ -47,11 +47,11 @@ impl Maildir {
         Ok(Maildir { path })
     }
 
-    /// Makes a Maildir, with the folders above it, mode 0700, written through to the disk. One
-    /// that is there already is fine, and its missing parts are made.
+    /// Creates what is missing of a Maildir and its parents, mode 0700, fsynced. An existing one
+    /// is not an error.
     ///
     /// # Errors
-    /// [`Error::Io`] names the folder that could not be made.
+    /// [`Error::Io`] names the folder that could not be created.
     pub fn create(path: impl Into<PathBuf>) -> Result<Maildir> {
         let path = path.into();
         for part in ["tmp", "new", "cur"] {
@@ -60,21 +60,21 @@ impl Maildir {
         Ok(Maildir { path })
     }
 
-    /// Where it lies.
+    /// Returns its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A new, empty letter in `tmp`, mode 0600. Nobody sees it before it is published.
+    /// Creates an empty letter in `tmp`, mode 0600. Readers see it when it is published.
     ///
     /// # Errors
-    /// [`Error::Io`] names the file that could not be made.
+    /// [`Error::Io`] names the file that could not be created.
     pub fn draft(&self) -> Result<Draft> {
-        for _ in 0..NAME_TRIES {
-            let base = name::unique();
+        for _ in 0..MAX_NAME_ATTEMPTS {
+            let base = file_name::unique();
             let tmp = self.path.join("tmp").join(&base);
-            match OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&tmp) {
+            match OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&tmp) {
                 Ok(file) => {
                     let unpublished = Unpublished { maildir: self.path.clone(), base, tmp };
                     return Ok(Draft { file, bytes: 0, wire: WireSize::new(), unpublished });
@@ -86,11 +86,11 @@ impl Maildir {
         Err(Error::io("create", &self.path.join("tmp"))(Errno::EEXIST))
     }
 
-    /// Whether a letter that was published under this name is still there, read or unread.
+    /// Whether a letter that was published under this name still exists, read or unread.
     ///
     /// # Errors
-    /// [`Error::Io`] when that cannot be told.
-    pub fn holds(&self, name: &OsStr) -> Result<bool> {
+    /// [`Error::Io`] when the folder cannot be read.
+    pub fn contains(&self, name: &OsStr) -> Result<bool> {
         let new = self.path.join("new").join(name);
         match new.symlink_metadata() {
             Ok(_) => Ok(true),
@@ -102,17 +102,17 @@ impl Maildir {
     }
 }
 
-/// A letter that a reader has moved to `cur`, whatever its flags are now.
+/// Finds a letter that a reader has moved to `cur`, whatever its flags are now.
 fn find_in_cur(maildir: &Path, name: &OsStr) -> Result<Option<PathBuf>> {
     let cur = maildir.join("cur");
     let entries = fs::read_dir(&cur).map_err(Error::io("open", &cur))?;
-    let is = |entry: &fs::DirEntry| {
-        name::base(entry.file_name().as_encoded_bytes()) == name.as_encoded_bytes()
+    let has_name = |entry: &fs::DirEntry| {
+        file_name::base(entry.file_name().as_encoded_bytes()) == name.as_encoded_bytes()
     };
-    Ok(entries.flatten().find(is).map(|entry| entry.path()))
+    Ok(entries.flatten().find(has_name).map(|entry| entry.path()))
 }
 
-/// The file in `tmp`; dropped, it is removed.
+/// The file in `tmp`, removed on drop.
 #[derive(Debug)]
 struct Unpublished {
     maildir: PathBuf,
@@ -122,13 +122,13 @@ struct Unpublished {
 
 impl Drop for Unpublished {
     fn drop(&mut self) {
-        // Published already, or a leftover that readers of a Maildir remove after 36 hours.
+        // Fails where it was published by rename. What cannot be removed is swept after 36 hours.
         let _ = fs::remove_file(&self.tmp);
     }
 }
 
-/// A letter that is being written. What is written is what will lie on disk: lines that end in LF.
-/// Every `write` is one system call, so write large pieces.
+/// A letter that is being written, with lines that end in LF. Every `write` is one system call, so
+/// write large pieces.
 #[derive(Debug)]
 pub struct Draft {
     file: File,
@@ -138,10 +138,10 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// The letter is whole: writes it through to the disk and closes the file.
+    /// Fsyncs the complete letter and closes the file.
     ///
     /// # Errors
-    /// [`Error::Io`] when the disk did not take it; the file is removed.
+    /// [`Error::Io`] when that failed; the file is removed.
     pub fn sync(self) -> Result<Synced> {
         self.file.sync_all().map_err(Error::io("fsync", &self.unpublished.tmp))?;
         Ok(Synced { bytes: self.bytes, octets: self.wire.octets(), unpublished: self.unpublished })
@@ -161,7 +161,7 @@ impl Write for Draft {
     }
 }
 
-/// A letter that is safe on the disk and that nobody sees yet. It holds no open file.
+/// A letter that is safe on the disk and not visible yet. It holds no open file.
 #[derive(Debug)]
 pub struct Synced {
     bytes: u64,
@@ -170,19 +170,20 @@ pub struct Synced {
 }
 
 impl Synced {
-    /// Its size on disk, the `S=` of its name.
+    /// Returns its size on disk, the `S=` of its name.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Its size with CRLF line ends, the `W=` of its name.
+    /// Returns its size with CRLF line ends, the `W=` of its name.
     #[must_use]
     pub fn octets(&self) -> u64 {
         self.octets
     }
 
-    /// The letter, to read it: a server that works as each mailbox's owner copies it in two steps.
+    /// Opens the letter for reading: a server that works as each mailbox's owner copies it in two
+    /// steps.
     ///
     /// # Errors
     /// [`Error::Io`] names the file.
@@ -191,7 +192,7 @@ impl Synced {
         File::open(path).map_err(Error::io("open", path))
     }
 
-    /// The name that it will be published under.
+    /// Returns the name under which it will be published.
     #[must_use]
     pub fn name(&self) -> OsString {
         let mut name = self.unpublished.base.clone();
@@ -199,8 +200,8 @@ impl Synced {
         name
     }
 
-    /// Makes the letter visible: renames it into `new`, never over another file, and writes the
-    /// name through to the disk. After this the letter may be acknowledged.
+    /// Makes the letter visible: renames it into `new`, never over another file, and fsyncs the
+    /// folder. After this the letter may be acknowledged.
     ///
     /// # Errors
     /// [`Error::Io`]; then the letter is neither in `new` nor in `tmp`.
@@ -214,21 +215,20 @@ impl Synced {
         match sync_dir(&folder) {
             Ok(()) => Ok(published),
             Err(error) => {
-                // Not known to survive, so it must not be seen either.
-                let _ = published.retract();
+                // Not known to be durable, so it must not be visible either.
+                let _ = published.retract(); // best effort
                 Err(error)
             }
         }
     }
 }
 
-/// rename(2) that fails where the new name is taken; link and unlink where the file system
-/// cannot do that.
+/// Renames without replacing; link and unlink where the file system cannot do that.
 fn rename_new(from: &Path, to: &Path) -> Result<()> {
     match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => Ok(()),
         Err(Errno::EINVAL | Errno::ENOSYS) => {
-            // The name in `tmp` goes when the letter's `Unpublished` is dropped.
+            // The name in `tmp` is removed when the letter's `Unpublished` is dropped.
             fs::hard_link(from, to).map_err(Error::io("link", to))
         }
         Err(errno) => Err(Error::io("rename", to)(errno)),
@@ -244,17 +244,17 @@ pub struct Published {
 }
 
 impl Published {
-    /// Where the letter lies, until another program moves it.
+    /// Returns its path, valid until another program moves it.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes the letter back, for a delivery that failed for somebody else; also where a reader
+    /// Removes the letter, because its delivery failed for another recipient; also where a reader
     /// has moved it to `cur` already.
     ///
     /// # Errors
-    /// [`Error::Io`] when it is there and cannot be removed.
+    /// [`Error::Io`] when it exists and cannot be removed.
     pub fn retract(self) -> Result<()> {
         match fs::remove_file(&self.path) {
             Ok(()) => return sync_dir(&self.maildir.join("new")),
@@ -270,5 +270,4 @@ impl Published {
 }
 
 #[cfg(test)]
-#[path = "maildir_tests.rs"]
 mod tests;

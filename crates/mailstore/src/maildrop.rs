@@ -2,11 +2,11 @@
 //! began, numbered in the order of their arrival, under an exclusive lock.
 //!
 //! The lock is flock(2) on the Maildir folder itself: no file is left behind, two names of one
-//! folder are one lock, and the kernel frees it however the process ends.
+//! folder are one lock, and the kernel releases it however the process ends.
 //!
-//! Other programs go on working on the folder: they deliver (unseen by this session), move letters
-//! from `new` to `cur` and change flags (the letter is found again by the part of its name that
-//! never changes), and remove letters (which is then an error of that letter alone).
+//! Other programs go on working on the folder: they deliver (not visible to this session), move
+//! letters from `new` to `cur` and change flags (the letter is found again by the part of its name
+//! that never changes), and remove letters (which is then an error of that letter alone).
 
 use std::cmp::Ordering;
 use std::ffi::OsStr;
@@ -22,128 +22,127 @@ use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::dirs::uninterrupted;
+use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
-use crate::name;
-use crate::size::WireSize;
+use crate::file_name;
 use crate::sweep::sweep;
+use crate::wire_size::WireSize;
 
-/// How a folder is opened.
+/// open(2) flags for a folder.
 const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
-/// How a letter is opened: never through a symbolic link, never waiting for a FIFO's other end.
+/// open(2) flags for a letter: never through a symbolic link, never waiting for a FIFO's other end.
 const LETTER: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_NONBLOCK)
     .union(OFlag::O_NOCTTY)
     .union(OFlag::O_CLOEXEC);
 
-/// How long a letter that a listing did not show counts as gone without another look: thousands
-/// that somebody removed must not cost a listing each.
-const GONE: Duration = Duration::from_secs(1);
+/// How long a letter that was missing in a listing counts as gone without another listing, because
+/// thousands of removed letters must not cost a listing each.
+const GONE_TTL: Duration = Duration::from_secs(1);
 
-/// The two folders that hold letters. `new` is read first: what moves meanwhile to `cur` is seen
-/// there again and not missed.
+/// The two folders that hold letters. `new` is read first, so that a letter that is moved to `cur`
+/// meanwhile is seen twice and not missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum Subdir {
     Cur,
     New,
 }
 
-impl Place {
-    const BOTH: [Place; 2] = [Place::New, Place::Cur];
+impl Subdir {
+    const BOTH: [Subdir; 2] = [Subdir::New, Subdir::Cur];
 
     fn name(self) -> &'static str {
         match self {
-            Place::New => "new",
-            Place::Cur => "cur",
+            Subdir::New => "new",
+            Subdir::Cur => "cur",
         }
     }
 }
 
-/// One letter as it was seen last.
+/// One letter as it was last seen.
 #[derive(Debug)]
 struct Letter {
     arrival: (u64, u64),
     name: Vec<u8>,
-    /// How much of the name stands before the flags.
-    base: usize,
-    place: Place,
-    /// Tells two letters that have one name apart.
+    /// Length of the name before the flags.
+    base_len: usize,
+    subdir: Subdir,
+    /// Distinguishes two letters of one name.
     inode: u64,
-    /// The number of the last listing that showed it.
+    /// Number of the last listing that showed it.
     listing: u32,
-    /// With CRLF line ends; from the name, or counted once.
+    /// Size with CRLF line ends; from the name, or counted once.
     octets: Option<u64>,
 }
 
 impl Letter {
-    fn new(place: Place, name: &[u8], inode: u64) -> Letter {
-        let base = name::base(name);
-        let (arrival, octets) = (name::arrival(base), name::wire_size(base));
-        let (base, name) = (base.len(), name.to_vec());
-        Letter { arrival, name, base, place, inode, listing: 0, octets }
+    fn new(subdir: Subdir, name: &[u8], inode: u64) -> Letter {
+        let base = file_name::base(name);
+        let (arrival, octets) = (file_name::arrival(base), file_name::wire_size(base));
+        let (base_len, name) = (base.len(), name.to_vec());
+        Letter { arrival, name, base_len, subdir, inode, listing: 0, octets }
     }
 
-    /// Who it is.
+    /// Returns the name before the flags, which identifies the letter.
     fn base(&self) -> &[u8] {
-        self.name.get(..self.base).unwrap_or_default()
+        self.name.get(..self.base_len).unwrap_or_default()
     }
 
-    /// Where it stands among the others: in the order of arrival, then of names. Equal is the
-    /// same letter, or one of its twins (see [`Maildrop::uid`]).
+    /// Orders letters by arrival, then by name. Equal is the same letter, or one that shares its
+    /// name (see [`Maildrop::uid`]).
     fn compare(&self, other: &Letter) -> Ordering {
         self.arrival.cmp(&other.arrival).then_with(|| self.base().cmp(other.base()))
     }
 
-    /// Forgets a size that a letter of `disk` octets cannot have, or that stands in a name that is
+    /// Drops a size that a letter of `disk` bytes cannot have, or that comes from a name that is
     /// wrong about `disk`.
     fn check_size(&mut self, disk: u64) {
-        let from_name = self.octets == name::wire_size(self.base());
-        let wrong_name = from_name && name::disk_size(self.base()).is_some_and(|s| s != disk);
-        if wrong_name || self.octets.is_some_and(|wire| !name::may_be_wire_size(wire, disk)) {
+        let from_name = self.octets == file_name::wire_size(self.base());
+        let wrong_name = from_name && file_name::disk_size(self.base()).is_some_and(|s| s != disk);
+        if wrong_name || self.octets.is_some_and(|wire| !file_name::may_be_wire_size(wire, disk)) {
             self.octets = None;
         }
     }
 
     fn relative(&self) -> PathBuf {
-        Path::new(self.place.name()).join(OsStr::from_bytes(&self.name))
+        Path::new(self.subdir.name()).join(OsStr::from_bytes(&self.name))
     }
 }
 
-/// A locked maildrop. Letters are told by their index, from 0. The lock is freed when it is
-/// dropped.
+/// A locked maildrop. Letters are numbered from 0. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct Maildrop {
     path: PathBuf,
-    /// The Maildir folder, locked; none where there is no Maildir yet.
+    /// The locked Maildir folder; `None` where there is no Maildir yet.
     folder: Option<Flock<OwnedFd>>,
     letters: Vec<Letter>,
-    /// The number of the last listing, and when it was made.
+    /// Number and time of the last listing.
     listing: u32,
     listed: Instant,
 }
 
-/// What came of removing letters.
+/// The result of [`Maildrop::remove`].
 #[derive(Debug, Default)]
 pub struct Removal {
-    /// How many are gone, those that another program had removed already counted.
+    /// Letters that are gone, including those that another program had removed.
     pub removed: usize,
-    /// What was in the way of the others.
+    /// Why the others could not be removed.
     pub failed: Vec<Error>,
 }
 
 impl Maildrop {
     /// Opens, locks and lists the maildrop of a Maildir. A Maildir that does not exist yet is an
-    /// empty maildrop. No letter is opened, and none is asked for its size.
+    /// empty maildrop. Letters are neither opened nor asked for their size.
     ///
     /// # Errors
-    /// [`Error::InUse`] while another session has it; [`Error::Io`] where it cannot be read.
+    /// [`Error::InUse`] while another session has the lock; [`Error::Io`] where it cannot be read.
     pub fn open(path: &Path) -> Result<Maildrop> {
         let (folder, letters, listed) = (None, Vec::new(), Instant::now());
         let mut drop = Maildrop { path: path.to_owned(), folder, letters, listing: 0, listed };
-        let folder = match uninterrupted(|| open(path, FOLDER, Mode::empty())) {
+        let folder = match retry_eintr(|| open(path, FOLDER, Mode::empty())) {
             Ok(folder) => folder,
-            // A link to nowhere is no Maildir to come but a mistake, or a disk not mounted.
+            // A dangling link is a mistake or a disk not mounted, not a Maildir to come.
             Err(Errno::ENOENT) if !path.is_symlink() => return Ok(drop),
             Err(errno) => return Err(Error::io("open", path)(errno)),
         };
@@ -156,77 +155,79 @@ impl Maildrop {
         }
         let mut letters = Vec::new();
         drop.list(|letter| letters.push(letter))?;
-        // Of a letter seen in both folders the one in `cur` is the later sight, and is kept.
+        // Of a letter seen in both folders, `cur` was read later and is kept.
         letters.sort_unstable_by(|a, b| {
-            a.compare(b).then((a.inode, a.place).cmp(&(b.inode, b.place)))
+            a.compare(b).then((a.inode, a.subdir).cmp(&(b.inode, b.subdir)))
         });
         letters.dedup_by(|again, first| again.inode == first.inode && again.compare(first).is_eq());
         drop.letters = letters;
         Ok(drop)
     }
 
-    /// How many letters there are.
+    /// Returns the number of letters.
     #[must_use]
     pub fn len(&self) -> usize {
         self.letters.len()
     }
 
-    /// Whether there are none.
+    /// Whether it has no letters.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.letters.is_empty()
     }
 
-    /// The unique id of a letter (RFC 1939 §7, UIDL): 1 to 70 characters from 0x21 to 0x7E, the
-    /// same in every session, whatever becomes of its flags.
+    /// Returns the unique id of a letter (RFC 1939 §7, UIDL): 1 to 70 characters from 0x21 to
+    /// 0x7E, the same in every session and with any flags.
     ///
-    /// Two letters with one name before the flags, which no good program makes, have ids of their
-    /// own while both are there: a client that took the one for the other would lose mail.
+    /// Two letters with one name before the flags, which no correct program makes, have different
+    /// ids while both exist, because a client that took one for the other would lose mail.
     #[must_use]
     pub fn uid(&self, index: usize) -> Option<Vec<u8>> {
         let letter = self.letters.get(index)?;
-        let beside = [index.checked_sub(1), index.checked_add(1)];
-        let mut beside = beside.into_iter().flatten().filter_map(|index| self.letters.get(index));
-        let twin = beside.any(|other| other.compare(letter).is_eq());
-        Some(name::uid(letter.base(), twin.then_some(letter.inode)))
+        let neighbours = [index.checked_sub(1), index.checked_add(1)].into_iter().flatten();
+        let mut neighbours = neighbours.filter_map(|index| self.letters.get(index));
+        let shares_name = neighbours.any(|other| other.compare(letter).is_eq());
+        Some(file_name::uid(letter.base(), shares_name.then_some(letter.inode)))
     }
 
-    /// The size of a letter with CRLF line ends (RFC 1939 §11), where it is known without reading.
+    /// Returns the size of a letter with CRLF line ends (RFC 1939 §11), where it is known without
+    /// reading the letter.
     #[must_use]
     pub fn known_size(&self, index: usize) -> Option<u64> {
         self.letters.get(index).and_then(|letter| letter.octets)
     }
 
-    /// The size of a letter with CRLF line ends: from its name (`W=`), otherwise counted, once.
+    /// Returns the size of a letter with CRLF line ends: from its name (`W=`), otherwise counted
+    /// once.
     ///
-    /// A name is believed while nothing speaks against it, because asking every file would cost
-    /// more than all the rest; [`Maildrop::read`] and [`Maildrop::correct_size`] mend a wrong one.
+    /// A name is trusted until it is proved wrong, because a stat(2) of every file would cost more
+    /// than all the rest; [`Maildrop::read`] and [`Maildrop::correct_size`] correct a wrong one.
     ///
     /// # Errors
-    /// [`Error::Io`] where it has to be read and cannot be.
+    /// [`Error::Io`] where the letter has to be read and cannot be.
     pub fn size(&mut self, index: usize) -> Result<u64> {
         if let Some(octets) = self.known_size(index) {
             return Ok(octets);
         }
         let file = self.read(index)?;
-        let octets = WireSize::of(file).map_err(Error::io("read", &self.full_path(index)))?;
+        let octets = WireSize::of_file(file).map_err(Error::io("read", &self.full_path(index)))?;
         if let Some(letter) = self.letters.get_mut(index) {
             letter.octets = Some(octets);
         }
         Ok(octets)
     }
 
-    /// The letter was read whole, and this is its size. Tells whether another one was believed.
+    /// Records the size of a letter that was read whole. Returns whether another one was known.
     pub fn correct_size(&mut self, index: usize, octets: u64) -> bool {
         let Some(letter) = self.letters.get_mut(index) else { return false };
-        letter.octets.replace(octets).is_some_and(|believed| believed != octets)
+        letter.octets.replace(octets).is_some_and(|known| known != octets)
     }
 
-    /// Opens a letter for reading, wherever other programs have moved it. A size that the open
-    /// file proves wrong is forgotten, to be counted when it is asked for.
+    /// Opens a letter for reading, wherever other programs have moved it. A known size that the
+    /// open file proves wrong is dropped, and counted when it is asked for.
     ///
     /// # Errors
-    /// [`Error::Io`]: `No such file or directory` where somebody removed it.
+    /// [`Error::Io`]: `No such file or directory` where another program removed it.
     pub fn read(&mut self, index: usize) -> Result<File> {
         let opened = match self.open_letter(index) {
             Err(Errno::ENOENT) if !self.is_gone(index) && self.find_again()? => {
@@ -241,25 +242,25 @@ impl Maildrop {
         Ok(file)
     }
 
-    /// Removes letters, as many as can be removed. One that is gone already counts as removed.
+    /// Removes as many of the letters as possible. One that is gone already counts as removed.
     pub fn remove(&mut self, indices: impl Iterator<Item = usize>) -> Removal {
         let mut removal = Removal::default();
-        let mut lost = Vec::new();
+        let mut missing = Vec::new();
         for index in indices {
             match self.unlink(index) {
                 Ok(()) => removal.removed += 1,
-                Err(Errno::ENOENT) => lost.push(index),
+                Err(Errno::ENOENT) => missing.push(index),
                 Err(errno) => removal.failed.push(self.unlink_error(index, errno)),
             }
         }
-        if lost.is_empty() {
+        if missing.is_empty() {
             return removal;
         }
         if let Err(error) = self.find_again() {
             removal.failed.push(error);
             return removal;
         }
-        for index in lost {
+        for index in missing {
             match self.unlink(index) {
                 Ok(()) | Err(Errno::ENOENT) => removal.removed += 1,
                 Err(errno) => removal.failed.push(self.unlink_error(index, errno)),
@@ -268,7 +269,7 @@ impl Maildrop {
         removal
     }
 
-    /// Removes what cut-off deliveries have left in `tmp` and nobody has touched for 36 hours.
+    /// Removes what cut-off deliveries have left in `tmp`, untouched for 36 hours.
     pub fn sweep(&self) {
         if self.folder.is_some() {
             let count = sweep(&self.path);
@@ -288,12 +289,12 @@ impl Maildrop {
         unlinkat(&**folder, &letter.relative(), UnlinkatFlags::NoRemoveDir)
     }
 
-    /// The letter and its size on disk.
+    /// Opens a letter and returns its size on disk.
     fn open_letter(&self, index: usize) -> nix::Result<(File, u64)> {
         let letter = self.letters.get(index).ok_or(Errno::ENOENT)?;
         let folder = self.folder.as_ref().ok_or(Errno::ENOENT)?;
         let name = letter.relative();
-        let file = uninterrupted(|| openat(&**folder, &name, LETTER, Mode::empty()))?;
+        let file = retry_eintr(|| openat(&**folder, &name, LETTER, Mode::empty()))?;
         let stat = fstat(&file)?;
         if file_type(stat.st_mode) != SFlag::S_IFREG {
             return Err(Errno::EINVAL);
@@ -301,10 +302,10 @@ impl Maildrop {
         Ok((File::from(file), u64::try_from(stat.st_size).unwrap_or(0)))
     }
 
-    /// Whether the folders were listed a moment ago and did not show it.
+    /// Whether a recent listing did not show it.
     fn is_gone(&self, index: usize) -> bool {
         let missed = self.letters.get(index).is_none_or(|letter| letter.listing < self.listing);
-        missed && self.listed.elapsed() < GONE
+        missed && self.listed.elapsed() < GONE_TTL
     }
 
     fn full_path(&self, index: usize) -> PathBuf {
@@ -314,24 +315,24 @@ impl Maildrop {
         }
     }
 
-    /// Lists the folders anew for the names that other programs have changed. Letters that came
-    /// meanwhile stay unseen. Tells whether any name is another one.
+    /// Lists the folders again for the names that other programs have changed. Letters that have
+    /// arrived meanwhile are ignored. Returns whether a name has changed.
     fn find_again(&mut self) -> Result<bool> {
         let mut letters = std::mem::take(&mut self.letters);
         let mut changed = false;
         let listing = self.listing.saturating_add(1);
         let listed = self.list(|seen| {
             let start = letters.partition_point(|letter| letter.compare(&seen).is_lt());
-            let twins = letters.get_mut(start..).unwrap_or_default();
-            let count = twins.iter().take_while(|letter| letter.compare(&seen).is_eq()).count();
-            let letter = match twins.get_mut(..count).unwrap_or_default() {
+            let same_name = letters.get_mut(start..).unwrap_or_default();
+            let count = same_name.iter().take_while(|letter| letter.compare(&seen).is_eq()).count();
+            let letter = match same_name.get_mut(..count).unwrap_or_default() {
                 [letter] => Some(letter),
-                twins => twins.iter_mut().find(|letter| letter.inode == seen.inode),
+                several => several.iter_mut().find(|letter| letter.inode == seen.inode),
             };
             let Some(letter) = letter else { return };
             letter.listing = listing;
-            if (letter.place, &letter.name) != (seen.place, &seen.name) {
-                (letter.place, letter.name) = (seen.place, seen.name);
+            if (letter.subdir, &letter.name) != (seen.subdir, &seen.name) {
+                (letter.subdir, letter.name) = (seen.subdir, seen.name);
                 changed = true;
             }
         });
@@ -341,13 +342,13 @@ impl Maildrop {
         Ok(changed)
     }
 
-    /// Hands every regular file of `new` and then of `cur` to `each`.
+    /// Calls `each` with every regular file of `new` and then of `cur`.
     fn list(&self, mut each: impl FnMut(Letter)) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        for place in Place::BOTH {
-            let path = self.path.join(place.name());
-            let open = || Dir::openat(&**folder, place.name(), FOLDER, Mode::empty());
-            let mut dir = match uninterrupted(open) {
+        for subdir in Subdir::BOTH {
+            let path = self.path.join(subdir.name());
+            let open = || Dir::openat(&**folder, subdir.name(), FOLDER, Mode::empty());
+            let mut dir = match retry_eintr(open) {
                 Ok(dir) => dir,
                 Err(Errno::ENOENT) => continue,
                 Err(errno) => return Err(Error::io("open", &path)(errno)),
@@ -355,24 +356,24 @@ impl Maildrop {
             for entry in dir.iter() {
                 let entry = entry.map_err(Error::io("read", &path))?;
                 let name = entry.file_name().to_bytes();
-                if name.starts_with(b".") || !is_regular(folder, place, &entry) {
+                if name.starts_with(b".") || !is_regular(folder, subdir, &entry) {
                     continue;
                 }
-                each(Letter::new(place, name, entry.ino()));
+                each(Letter::new(subdir, name, entry.ino()));
             }
         }
         Ok(())
     }
 }
 
-/// Whether an entry is a regular file. The folder itself tells on most file systems; on the others
-/// the file is asked.
-fn is_regular(folder: &OwnedFd, place: Place, entry: &Entry) -> bool {
+/// Whether an entry is a regular file. Most file systems have the type in the entry; for the others
+/// this calls fstatat(2).
+fn is_regular(folder: &OwnedFd, subdir: Subdir, entry: &Entry) -> bool {
     match entry.file_type() {
         Some(kind) => kind == Type::File,
         None => {
             let path =
-                Path::new(place.name()).join(OsStr::from_bytes(entry.file_name().to_bytes()));
+                Path::new(subdir.name()).join(OsStr::from_bytes(entry.file_name().to_bytes()));
             fstatat(folder, &path, AtFlags::AT_SYMLINK_NOFOLLOW)
                 .is_ok_and(|stat| file_type(stat.st_mode) == SFlag::S_IFREG)
         }
@@ -384,5 +385,4 @@ fn file_type(mode: nix::libc::mode_t) -> SFlag {
 }
 
 #[cfg(test)]
-#[path = "maildrop_tests.rs"]
 mod tests;

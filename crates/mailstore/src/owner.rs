@@ -1,5 +1,5 @@
-//! A server of root's touches a mailbox as the mailbox's owner: a symbolic link that he has put
-//! into his folders leads root nowhere.
+//! Takes the rights of a mailbox's owner while the mailbox is used, so that a symbolic link in the
+//! owner's folders does not lead root elsewhere.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -11,31 +11,31 @@ use nix::unistd::{
 
 use crate::error::{Error, Result};
 
-/// Whom the sessions of one process share its rights with.
+/// How the sessions of one process share its user id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sharing {
-    /// Each session has a process of its own, or is its last.
-    Nobody = 0,
-    /// Sessions come one after the other: rights must be given back.
-    Later = 1,
-    /// Several sessions at a time, in threads: rights are those of all of them.
-    Others = 2,
+pub enum SharedBy {
+    /// The session has a process of its own, or is its last one.
+    OneSession = 0,
+    /// Sessions follow one another: the user id must be restored.
+    Sequential = 1,
+    /// Several sessions at a time, in threads: a change would be a change for all.
+    Concurrent = 2,
 }
 
-/// What this process is, said once at its start.
-static SHARING: AtomicU8 = AtomicU8::new(Sharing::Nobody as u8);
+/// What [`SharedBy::set_for_process`] was told.
+static SHARED_BY: AtomicU8 = AtomicU8::new(SharedBy::OneSession as u8);
 
-impl Sharing {
-    /// Says how this process serves its clients. A mailbox that needs other rights than it can have
-    /// is refused then.
-    pub fn of_this_process(self) {
-        SHARING.store(self as u8, Relaxed);
+impl SharedBy {
+    /// Records how this process serves its clients; called once at the start. A mailbox that needs
+    /// rights that the process cannot take is refused from then on.
+    pub fn set_for_process(self) {
+        SHARED_BY.store(self as u8, Relaxed);
     }
 
     /// # Errors
-    /// The process is shared with more than `most`.
-    fn at_most(most: Sharing, path: &Path) -> Result<()> {
-        if SHARING.load(Relaxed) <= most as u8 {
+    /// [`Error::Refused`] where the process is shared more than `most`.
+    fn require_at_most(most: SharedBy, path: &Path) -> Result<()> {
+        if SHARED_BY.load(Relaxed) <= most as u8 {
             return Ok(());
         }
         let why = "its owner's rights need a process of their own (--model fork or prefork)";
@@ -43,53 +43,52 @@ impl Sharing {
     }
 }
 
-/// While this lives, the process has the rights of a mailbox's owner and no others; afterwards
-/// its own again, unless [`AsOwner::stay`] was called. For a process that serves one client.
+/// Guard while the process has the effective ids of a mailbox's owner. Dropping it restores the ids
+/// from before, unless [`AsOwner::make_permanent`] was called.
 #[derive(Debug)]
 pub struct AsOwner {
-    /// The owner, and what the process was before; none where nothing was changed.
-    changed: Option<(Id, Id)>,
+    /// The owner's ids, and those from before; `None` where nothing was changed.
+    changed: Option<(Ids, Ids)>,
 }
 
 #[derive(Debug, Clone)]
-struct Id {
+struct Ids {
     uid: Uid,
     gid: Gid,
     groups: Vec<Gid>,
 }
 
 impl AsOwner {
-    /// Takes the rights of the owner of the mailbox at `path`. That is the owner of the first
-    /// folder on the way down from `/` that is not root's: he rules all that is below. A process
-    /// that is not root's has only its own rights, and keeps them.
+    /// Switches to the owner of the mailbox at `path`. That is the owner of the first folder on the
+    /// way down from `/` that does not belong to root, because that user controls all that is
+    /// below. A process that is not root changes nothing.
     ///
     /// # Errors
-    /// As seteuid(2); other sessions share the rights ([`Sharing::Others`]).
-    pub fn of(path: &Path) -> Result<AsOwner> {
+    /// As seteuid(2); [`Error::Refused`] for [`SharedBy::Concurrent`].
+    pub fn switch_to(path: &Path) -> Result<AsOwner> {
         let owner = if geteuid().is_root() { owner(path) } else { None };
         let Some((uid, gid)) = owner else { return Ok(AsOwner { changed: None }) };
-        Sharing::at_most(Sharing::Later, path)?;
+        SharedBy::require_at_most(SharedBy::Sequential, path)?;
         let groups = getgroups().map_err(Error::io("getgroups for", path))?;
-        let before = Id { uid: geteuid(), gid: getegid(), groups };
-        let owner = Id { uid, gid, groups: vec![gid] };
-        // From here on a failure is undone by `drop`.
+        let before = Ids { uid: geteuid(), gid: getegid(), groups };
+        let owner = Ids { uid, gid, groups: vec![gid] };
+        // Undone by `drop` if the next call fails.
         let this = AsOwner { changed: Some((owner.clone(), before)) };
-        owner.take().map_err(Error::io("become the owner of", path))?;
+        owner.set_effective().map_err(Error::io("become the owner of", path))?;
         Ok(this)
     }
 
-    /// Stays the owner: there is no way back to root from here.
+    /// Drops root for good: all ids become the owner's.
     ///
     /// # Errors
-    /// As setresuid(2); other sessions share the rights, or will.
-    pub fn stay(mut self, path: &Path) -> Result<()> {
+    /// As setresuid(2); [`Error::Refused`] unless [`SharedBy::OneSession`].
+    pub fn make_permanent(mut self, path: &Path) -> Result<()> {
         let Some((owner, _)) = &self.changed else { return Ok(()) };
-        Sharing::at_most(Sharing::Nobody, path)?;
+        SharedBy::require_at_most(SharedBy::OneSession, path)?;
         let owner = owner.clone();
         self.changed = None;
-        let Id { uid, gid, .. } = owner;
-        // Only root may change its groups and its real ids; they are the owner's already or are
-        // changed while the saved uid is still root's.
+        let Ids { uid, gid, .. } = owner;
+        // Only root may change the real ids; the groups are the owner's already.
         seteuid(Uid::from_raw(0))
             .and_then(|()| setresgid(gid, gid, gid))
             .and_then(|()| setresuid(uid, uid, uid))
@@ -100,47 +99,51 @@ impl AsOwner {
 impl Drop for AsOwner {
     fn drop(&mut self) {
         let Some((_, before)) = self.changed.take() else { return };
-        if let Err(errno) = seteuid(before.uid).and_then(|()| before.take()) {
-            // Without our own rights nothing works any more; every later step will say so.
+        if let Err(errno) = seteuid(before.uid).and_then(|()| before.set_effective()) {
+            // Later steps fail with their own messages.
             log::error!("seteuid {}: {}", before.uid, errno.desc());
         }
     }
 }
 
-impl Id {
-    /// The groups first: without root's rights they cannot be changed.
-    fn take(&self) -> nix::Result<()> {
+impl Ids {
+    /// Sets the groups first, because only root can change them.
+    fn set_effective(&self) -> nix::Result<()> {
         setgroups(&self.groups)?;
         setegid(self.gid)?;
         seteuid(self.uid)
     }
 }
 
-/// What the kernel shows as the owner of files whose user a user namespace does not map
+/// Uid that the kernel shows for files whose owner a user namespace does not map
 /// (/proc/sys/kernel/overflowuid).
-const UNMAPPED: u32 = 65_534;
+const OVERFLOW_UID: u32 = 65_534;
 
-/// The owner of the first folder on the way that is not root's. A symbolic link counts as itself. In a
-/// user namespace folders of users that it does not map are passed over: nobody there can become those
-/// users, and its root has no rights over their files that an ordinary user would not have.
+/// Returns the owner of the first folder on the way that does not belong to root. A symbolic link
+/// counts as itself. In a user namespace, folders of users that it does not map are skipped: no
+/// process there can become those users, and its root has no more rights over their files than an
+/// ordinary user.
 fn owner(path: &Path) -> Option<(Uid, Gid)> {
-    let mut way: Vec<&Path> = path.ancestors().collect();
-    way.reverse();
-    way.iter()
+    let mut folders: Vec<&Path> = path.ancestors().collect();
+    folders.reverse();
+    folders
+        .iter()
         .map_while(|folder| folder.symlink_metadata().ok())
-        .find(|meta| meta.uid() != 0 && !(meta.uid() == UNMAPPED && unmapped()))
+        .find(|meta| meta.uid() != 0 && !(meta.uid() == OVERFLOW_UID && is_overflow_uid_unmapped()))
         .map(|meta| (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid())))
 }
 
-fn unmapped() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !maps(&map, UNMAPPED))
+fn is_overflow_uid_unmapped() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !maps(&map, OVERFLOW_UID))
 }
 
-/// Whether a map of user_namespaces(7), lines of `inside outside count`, has this user.
+/// Whether a map of user_namespaces(7), lines of `inside outside count`, includes this uid.
 fn maps(map: &str, uid: u32) -> bool {
     map.lines().any(|line| {
-        let numbers: Vec<u32> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        matches!(numbers.as_slice(), [inside, _, count] if uid.checked_sub(*inside).is_some_and(|at| at < *count))
+        let words = line.split_whitespace();
+        let numbers: Vec<u32> = words.filter_map(|word| word.parse().ok()).collect();
+        let [inside, _, count] = numbers.as_slice() else { return false };
+        uid.checked_sub(*inside).is_some_and(|offset| offset < *count)
     })
 }
 
@@ -169,7 +172,7 @@ mod tests {
             assert_eq!(owner(&here), Some((Uid::from_raw(65_534), Gid::from_raw(65_533))));
         } else {
             assert_eq!(owner(&here).map(|(uid, _)| uid), Some(me));
-            AsOwner::of(&here).unwrap().stay(&here).unwrap();
+            AsOwner::switch_to(&here).unwrap().make_permanent(&here).unwrap();
             assert_eq!(geteuid(), me);
         }
     }

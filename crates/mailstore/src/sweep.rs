@@ -4,17 +4,18 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// The Maildir specification lets a reader remove from `tmp` what nobody has touched for 36 hours.
-const LEFTOVER: Duration = Duration::from_secs(36 * 60 * 60);
+/// Age of a leftover: the Maildir specification lets a reader remove what was not accessed for 36
+/// hours.
+const MIN_AGE: Duration = Duration::from_secs(36 * 60 * 60);
 
-/// Removes the leftovers of a Maildir, and tells how many there were. Nothing depends on it: what
-/// cannot be removed stays for the next time.
+/// Removes the leftovers of a Maildir and returns their number. What cannot be removed stays for
+/// the next time.
 pub(crate) fn sweep(maildir: &Path) -> usize {
     let Ok(entries) = fs::read_dir(maildir.join("tmp")) else { return 0 };
     let now = SystemTime::now();
-    let old = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age > LEFTOVER);
+    let old = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age > MIN_AGE);
     let leftovers = entries.flatten().filter(|entry| {
-        // Not through a symbolic link: the entry's own metadata.
+        // `DirEntry::metadata` does not follow symbolic links.
         let Ok(meta) = entry.metadata() else { return false };
         let times = [meta.accessed(), meta.modified()];
         meta.is_file() && times.into_iter().all(|time| time.is_ok_and(old))

@@ -1,9 +1,8 @@
 //! The text line of the Internet: CRLF lines with limits, dot-stuffing, TFTP's netascii.
 //!
 //! Bytes in, bytes out; this crate opens no file and no socket and knows no protocol.
-#![forbid(unsafe_code)]
 
-pub mod dot;
+pub mod dot_stuffing;
 pub mod line;
 pub mod translate;
 
@@ -14,10 +13,10 @@ pub const CR: u8 = b'\r';
 /// Line feed.
 pub const LF: u8 = b'\n';
 
-/// Where `byte` is first in `hay`.
+/// Returns the index of the first `byte` in `hay`.
 ///
-/// `skip_until` on a slice is the one door of the standard library to the C library's `memchr`
-/// that needs neither `unsafe` nor a dependency; a byte-by-byte search is several times slower.
+/// `skip_until` on a slice is the only safe way into the standard library's `memchr` that needs no
+/// further dependency; a byte-by-byte search is several times slower.
 pub(crate) fn find(byte: u8, hay: &[u8]) -> Option<usize> {
     let mut rest = hay;
     let passed = rest.skip_until(byte).ok()?;

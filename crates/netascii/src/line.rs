@@ -9,12 +9,10 @@ use std::io::{self, BufRead, ErrorKind, Read};
 
 use crate::{CR, LF, find};
 
-/// Octets that one `read` asks for unless told otherwise. A longer limit makes the buffer grow up
-/// to that limit.
+/// Default size of the buffer, in bytes. A longer line limit makes it grow up to that limit.
 const BUFFER: usize = 8192;
 
-/// Octets of a line over its limit that are thrown away in search of its end. Who sends more has no
-/// end in mind.
+/// Longest line whose end is searched for after it exceeded its limit, in bytes.
 const MAX_SKIPPED: usize = 64 << 20;
 
 /// What [`LineReader::read_line`] found.
@@ -22,43 +20,43 @@ const MAX_SKIPPED: usize = 64 << 20;
 pub enum Line<'a> {
     /// A whole line, without its CRLF or LF.
     Text(&'a [u8]),
-    /// A line over the limit; it is consumed with its end.
+    /// A line over the limit, consumed with its end.
     TooLong,
-    /// The stream ended; half a line before the end is thrown away.
+    /// The end of the stream; half a line before it is dropped.
     Eof,
 }
 
-/// Reads lines, and in between raw octets (it is a [`BufRead`]), from one stream.
+/// Reads lines, and raw bytes in between (it is a [`BufRead`]), from one stream.
 #[derive(Debug)]
 pub struct LineReader<R> {
     inner: R,
     buf: Vec<u8>,
-    /// The unread octets are `buf[start..end]`.
+    /// The unread bytes are `buf[start..end]`.
     start: usize,
     end: usize,
-    /// Within a line over the limit: skip to its end.
+    /// Within a line over the limit, skipping to its end.
     skipping: bool,
-    /// How much of that line was thrown away.
+    /// Bytes of that line skipped so far.
     skipped: usize,
 }
 
 impl<R: Read> LineReader<R> {
-    /// A reader with an empty buffer of 8 KiB.
+    /// Returns a reader with an empty buffer of 8 KiB.
     pub fn new(inner: R) -> LineReader<R> {
         LineReader::with_capacity(BUFFER, inner)
     }
 
-    /// A reader with an empty buffer of `size` octets.
+    /// Returns a reader with an empty buffer of `size` bytes.
     pub fn with_capacity(size: usize, inner: R) -> LineReader<R> {
         let buf = vec![0; size.max(1)];
         LineReader { inner, buf, start: 0, end: 0, skipping: false, skipped: 0 }
     }
 
-    /// The next line of at most `limit` octets, its CRLF (or LF) counted.
+    /// Reads the next line of at most `limit` bytes, its CRLF (or LF) counted.
     ///
     /// # Errors
-    /// What the stream's `read` says, except `Interrupted`. Nothing is lost by an error: the next
-    /// call goes on where this one stopped. `InvalidData` when a line has no end within 64 MiB.
+    /// Those of the stream's `read`, except `Interrupted`; the next call goes on where this one
+    /// stopped. `InvalidData` when a line has no end within 64 MiB.
     pub fn read_line(&mut self, limit: usize) -> io::Result<Line<'_>> {
         let mut scanned = 0;
         loop {
@@ -89,28 +87,29 @@ impl<R: Read> LineReader<R> {
         }
     }
 
-    /// Input that is already here. While there is some, a server may keep its replies back and
-    /// send them in one write (RFC 2920 §3.2).
+    /// Returns the input that was read but not consumed. While there is some, a server may keep
+    /// its replies back and send them in one write (RFC 2920 §3.2).
     pub fn buffered(&self) -> &[u8] {
         self.buf.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Forgets the input that is already here (RFC 3207 §4.2: nothing said before TLS counts).
+    /// Drops the input that was read but not consumed (RFC 3207 §4.2: nothing sent before TLS
+    /// counts).
     pub fn discard_buffered(&mut self) {
         (self.start, self.end) = (0, 0);
     }
 
-    /// The stream itself, to write to it.
+    /// Returns the stream, to write to it.
     pub fn get_mut(&mut self) -> &mut R {
         &mut self.inner
     }
 
-    /// The stream itself.
+    /// Returns the stream.
     pub fn get_ref(&self) -> &R {
         &self.inner
     }
 
-    /// Throws away what is buffered, `count` octets within a line over its limit.
+    /// Drops the buffer, `count` bytes within a line over its limit.
     fn skip(&mut self, count: usize) -> io::Result<()> {
         self.skipping = true;
         self.skipped += count;
@@ -121,7 +120,7 @@ impl<R: Read> LineReader<R> {
         Ok(())
     }
 
-    /// Reads once behind what is buffered; there is always room for `limit` octets of one line.
+    /// Reads once after what is buffered; there is always room for `limit` bytes of one line.
     fn fill(&mut self, limit: usize) -> io::Result<usize> {
         if self.start > 0 {
             self.buf.copy_within(self.start..self.end, 0);
@@ -129,7 +128,7 @@ impl<R: Read> LineReader<R> {
             self.start = 0;
         }
         if self.end == self.buf.len() {
-            // Only a line of under `limit` octets can fill it up.
+            // Only a line of less than `limit` bytes can fill it up.
             let size = self.buf.len().saturating_mul(2).min(limit.max(BUFFER));
             self.buf.resize(size.max(self.end + 1), 0);
         }
@@ -166,13 +165,13 @@ fn read_retrying(inner: &mut impl Read, room: &mut [u8]) -> io::Result<usize> {
     loop {
         match inner.read(room) {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            // A reader that claims more than there was room for is wrong; don't believe it.
+            // Guards against a reader that claims more bytes than there was room for.
             other => return other.map(|count| count.min(room.len())),
         }
     }
 }
 
-/// A line without its LF or CRLF.
+/// Strips LF or CRLF from a line.
 fn text(line: Option<&[u8]>) -> &[u8] {
     let line = line.unwrap_or_default();
     let line = line.strip_suffix(&[LF]).unwrap_or(line);
@@ -183,7 +182,7 @@ fn text(line: Option<&[u8]>) -> &[u8] {
 mod tests {
     use super::*;
 
-    /// Hands out the given pieces, one a read; `None` is an error in between.
+    /// Returns the given pieces, one a read; `None` is an error in between.
     struct Pieces(Vec<Option<Vec<u8>>>);
 
     impl Read for Pieces {
@@ -203,7 +202,7 @@ mod tests {
         }
     }
 
-    /// `octet` for ever.
+    /// Repeats one byte.
     struct Endless(u8, usize);
 
     impl Read for Endless {

@@ -7,23 +7,24 @@
 //! | --- | --- |
 //! | LF | CR LF |
 //! | CR | CR NUL |
-//! | any other octet | the same octet ("8 bit ascii", RFC 1350 §1) |
+//! | any other byte | the same byte ("8 bit ascii", RFC 1350 §1) |
 //!
 //! and every file comes back as it was: a file that holds CR LF travels as CR NUL CR LF.
 //!
 //! RFC 854 says that CR "must be avoided in other contexts" and leaves open what a receiver
 //! does with one. Here nothing is lost: a CR followed by anything but LF or NUL, or by the end
-//! of the data, is kept as the CR it is, and the octet after it is read on its own (so CR CR LF
+//! of the data, is kept as the CR it is, and the byte after it is read on its own (so CR CR LF
 //! is a CR and a new line). A bare LF is a new line and a bare NUL is a NUL: senders that do
 //! not translate are common, and their text arrives unharmed.
 
 use crate::{CR, LF};
 
+/// The byte after a CR that is a character (RFC 854, "The NVT printer and keyboard").
 const NUL: u8 = 0;
 
-/// Translates octets of a Unix file to netascii and appends them to `out`.
+/// Translates bytes of a Unix file to netascii and appends them to `out`.
 ///
-/// Every octet is translated on its own, so a file may be cut into chunks anywhere. `out` grows
+/// Every byte is translated on its own, so a file may be cut into chunks anywhere. `out` grows
 /// by at most twice the length of `input`.
 pub fn encode(input: &[u8], out: &mut Vec<u8>) {
     let mut rest = input;
@@ -37,9 +38,9 @@ pub fn encode(input: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-/// The way back: netascii to the octets of a Unix file, chunk by chunk.
+/// Translates netascii to the bytes of a Unix file, chunk by chunk.
 ///
-/// A CR at the end of a chunk is held until the next chunk tells what it means: RFC 1350's
+/// A CR at the end of a chunk is held until the next chunk shows what it means: RFC 1350's
 /// blocks may cut a pair in two.
 #[derive(Debug, Default)]
 pub struct Decoder {
@@ -47,13 +48,13 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder at the beginning of a file.
+    /// Begins a file.
     #[must_use]
     pub fn new() -> Decoder {
         Decoder::default()
     }
 
-    /// Translates the next chunk and appends it to `out`, which grows by at most one octet more
+    /// Translates the next chunk and appends it to `out`, which grows by at most one byte more
     /// than `input` holds (a CR held from the chunk before).
     pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) {
         let mut rest = input;
@@ -74,7 +75,7 @@ impl Decoder {
         out.extend_from_slice(rest);
     }
 
-    /// The end of the data: a CR still held is a CR.
+    /// Ends the data: a CR still held is a CR.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if std::mem::take(&mut self.held_cr) {
             out.push(CR);
@@ -82,7 +83,7 @@ impl Decoder {
     }
 }
 
-/// Appends what a CR followed by `rest` (not empty) stands for; returns what is left of `rest`.
+/// Appends the meaning of a CR followed by `rest` (not empty); returns what is left of `rest`.
 fn after_cr<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     match rest.split_first() {
         Some((&LF, after)) => {

@@ -2,23 +2,58 @@
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use forknet::{CommandLine, Error, Model, Result};
+use forknet::{Error, Model, Result};
 use getopts::{Matches, Options};
-use mailstore::{MailPattern, Sharing, Users, password};
+use mailstore::accounts::{Users, password};
+use mailstore::{MailPattern, SharedBy};
 
-use crate::authorization::{Config, Plaintext};
-
-/// How long the reply to a failed login is kept back unless `--auth-delay` says otherwise.
+/// Default of `--auth-delay`: time from a failed login to its reply.
 const AUTH_DELAY: Duration = Duration::from_secs(1);
-/// Seconds; more than this would keep a process for nothing.
+/// Longest `--auth-delay`, in seconds, because the process waits for it.
 const MAX_AUTH_DELAY: f64 = 60.0;
-/// The longest password read by `--hash`: what fits behind `PASS ` in a command line.
-const PASSWORD_LIMIT: u64 = 248;
+/// Longest password in bytes: what fits after `PASS ` in a command line (RFC 2449 §4).
+const MAX_PASSWORD: u64 = 248;
 
-/// Adds the options that only this daemon has.
+/// The values of the daemon's own options.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The users file; read again at each login.
+    pub users: PathBuf,
+    /// The path of a user's mail.
+    pub mail: MailPattern,
+    /// Which clients may send passwords in the clear.
+    pub plaintext: Plaintext,
+    /// Time from a failed login to its reply.
+    pub auth_delay: Duration,
+}
+
+/// `--plaintext`: which clients may send passwords in the clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plaintext {
+    /// No client.
+    Never,
+    /// Clients on this machine.
+    Loopback,
+    /// Every client.
+    Always,
+}
+
+impl Plaintext {
+    /// Whether a client may; `is_loopback` says that it is on this machine.
+    #[must_use]
+    pub fn allows(self, is_loopback: bool) -> bool {
+        match self {
+            Plaintext::Never => false,
+            Plaintext::Loopback => is_loopback,
+            Plaintext::Always => true,
+        }
+    }
+}
+
+/// Declares the daemon's own options.
 pub fn declare(options: &mut Options) {
     let fields = "name:password:uid:gid:gecos:home:shell";
     let users = format!("users file, {fields} (default {})", Users::DEFAULT);
@@ -34,50 +69,45 @@ pub fn declare(options: &mut Options) {
     options.optflag("", "hash", "read a password, print the field for the users file, and end");
 }
 
-/// Reads them. The users file must be there and readable; with `--chroot`, which is yet to come,
-/// that cannot be seen now.
-///
-/// # Errors
-/// [`Error::Usage`] names the option that is wrong; `users FILE: reason`.
-pub fn config(line: &CommandLine) -> Result<Config> {
-    let config = read(&line.matches)?;
-    if line.server.chroot.is_none() {
-        check(&config.users)?;
+impl Config {
+    /// Reads the options.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] names the option that is wrong.
+    pub fn read(matches: &Matches) -> Result<Config> {
+        let users =
+            PathBuf::from(matches.opt_str("users").unwrap_or_else(|| Users::DEFAULT.to_owned()));
+        let mail = matches.opt_str("mail").unwrap_or_else(|| MailPattern::DEFAULT.to_owned());
+        let mail = MailPattern::parse(OsStr::new(&mail))
+            .map_err(|error| Error::Usage(format!("--mail {error}")))?;
+        let plaintext = plaintext(matches.opt_str("plaintext").as_deref())?;
+        let auth_delay = forknet::seconds_within(matches, "auth-delay", 0.0..=MAX_AUTH_DELAY)?;
+        let auth_delay = auth_delay.unwrap_or(AUTH_DELAY);
+        // Absolute, because a daemon changes to `/`.
+        let users = std::path::absolute(users).map_err(Error::io("--users"))?;
+        Ok(Config { users, mail, plaintext, auth_delay })
     }
-    sharing(line.server.model).of_this_process();
-    Ok(config)
+
+    /// Checks that the users file can be read. Called at the start, so that a mistake is reported
+    /// early, unless `--chroot` is yet to come; and again after the privileges are dropped, because
+    /// the server's user may not read what root can.
+    ///
+    /// # Errors
+    /// `users FILE: reason`.
+    pub fn check(&self) -> Result<()> {
+        let readable = Users::open(&self.users).and_then(|users| users.has_user());
+        readable.map(|_| ()).map_err(|error| Error::Refused(error.to_string()))
+    }
 }
 
-fn sharing(model: Model) -> Sharing {
+/// Returns how a model shares its processes, for the rights that sessions take.
+#[must_use]
+pub fn shared_by(model: Model) -> SharedBy {
     match model {
-        Model::Fork | Model::Prefork => Sharing::Nobody, // a worker that became its user ends
-        Model::Iterative => Sharing::Later,
-        Model::Thread => Sharing::Others,
+        Model::Fork | Model::Prefork => SharedBy::OneSession, // a worker that changed its user ends
+        Model::Iterative => SharedBy::Sequential,
+        Model::Thread => SharedBy::Concurrent,
     }
-}
-
-fn read(matches: &Matches) -> Result<Config> {
-    let users =
-        PathBuf::from(matches.opt_str("users").unwrap_or_else(|| Users::DEFAULT.to_owned()));
-    let mail = matches.opt_str("mail").unwrap_or_else(|| MailPattern::DEFAULT.to_owned());
-    let mail = MailPattern::parse(OsStr::new(&mail))
-        .map_err(|error| Error::Usage(format!("--mail {error}")))?;
-    let plaintext = plaintext(matches.opt_str("plaintext").as_deref())?;
-    let auth_delay = forknet::seconds_within(matches, "auth-delay", 0.0..=MAX_AUTH_DELAY)?;
-    let auth_delay = auth_delay.unwrap_or(AUTH_DELAY);
-    // Absolute, because a daemon goes to `/`.
-    let users = std::path::absolute(users).map_err(Error::io("--users"))?;
-    Ok(Config { users, mail, plaintext, auth_delay })
-}
-
-/// The users file can be opened and read now. Asked again after the privileges are dropped: what
-/// root can read is not always what the server's user can.
-///
-/// # Errors
-/// `users FILE: reason`.
-pub fn check(users: &Path) -> Result<()> {
-    let readable = Users::open(users).and_then(|users| users.any());
-    readable.map(|_| ()).map_err(|error| Error::Refused(error.to_string()))
 }
 
 fn plaintext(text: Option<&str>) -> Result<Plaintext> {
@@ -91,15 +121,15 @@ fn plaintext(text: Option<&str>) -> Result<Plaintext> {
     }
 }
 
-/// `--hash`: the field for a password that is read from standard input, or asked for twice where
-/// that is a terminal.
+/// `--hash`: returns the users file's field for a password from standard input; asks for it twice
+/// where that is a terminal.
 ///
 /// # Errors
 /// [`Error::Refused`] for a password that is empty, overlong or has a NUL, or for two that differ.
 pub fn hash() -> Result<String> {
     let given = if io::stdin().is_terminal() { ask()? } else { first_line(io::stdin().lock())? };
-    if given.len() as u64 > PASSWORD_LIMIT {
-        let why = format!("the password is longer than {PASSWORD_LIMIT} octets");
+    if given.len() as u64 > MAX_PASSWORD {
+        let why = format!("the password is longer than {MAX_PASSWORD} octets");
         return Err(Error::Refused(why));
     }
     if given.contains(&0) {
@@ -117,11 +147,11 @@ fn ask() -> Result<Vec<u8>> {
     Ok(once.into_bytes())
 }
 
-/// The first line without its LF or CRLF, and one octet over the limit at most.
+/// Reads the first line without its LF or CRLF, at most one byte over the limit.
 pub(crate) fn first_line(input: impl BufRead) -> Result<Vec<u8>> {
     let mut line = Vec::new();
     input
-        .take(PASSWORD_LIMIT + 3)
+        .take(MAX_PASSWORD + 3)
         .read_until(b'\n', &mut line)
         .map_err(Error::io("standard input"))?;
     if line.last() == Some(&b'\n') {
@@ -145,7 +175,7 @@ mod tests {
         declare(&mut options);
         for wrong in ["-1", "x", "NaN", "61", "1e9", ""] {
             let matches = options.parse(["--auth-delay", wrong]).unwrap();
-            let error = read(&matches).unwrap_err().to_string();
+            let error = Config::read(&matches).unwrap_err().to_string();
             let told = format!("--auth-delay '{wrong}': not a number of seconds from 0 to 60");
             assert_eq!(error, told);
         }

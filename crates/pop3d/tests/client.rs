@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-use common::{HASH, LETTER, Office, POP3C, text};
+use common::{HASH, LETTER, POP3C, TestServer, text};
 use testkit::{Peer, TempDir, names, run, wait_until};
 
 fn ok(output: &Output) -> String {
@@ -20,29 +20,29 @@ fn ok(output: &Output) -> String {
 
 #[test]
 fn stat_list_uidl_and_top_show_the_maildrop() {
-    let office = Office::new(&[LETTER, "A: b\n\n.one\ntwo\n"]);
-    assert_eq!(ok(&office.pop3c(&["stat"])), "2 messages, 41 octets\n");
-    assert_eq!(ok(&office.pop3c(&["list"])), "1 22\n2 19\n");
-    assert_eq!(ok(&office.pop3c(&["uidl"])), "1 1.a.test\n2 2.a.test\n");
-    assert_eq!(ok(&office.pop3c(&["top", "2", "1"])), "A: b\n\n.one\n");
+    let server = TestServer::new(&[LETTER, "A: b\n\n.one\ntwo\n"]);
+    assert_eq!(ok(&server.pop3c(&["stat"])), "2 messages, 41 octets\n");
+    assert_eq!(ok(&server.pop3c(&["list"])), "1 22\n2 19\n");
+    assert_eq!(ok(&server.pop3c(&["uidl"])), "1 1.a.test\n2 2.a.test\n");
+    assert_eq!(ok(&server.pop3c(&["top", "2", "1"])), "A: b\n\n.one\n");
 }
 
 #[test]
 fn get_gives_the_letter_byte_for_byte() {
     let letter = "A: b\n\n.\n..dots\n\u{e4}\u{1}\n".repeat(20_000);
-    let office = Office::new(&[&letter, ""]);
-    assert!(office.pop3c(&["get", "1"]).stdout == letter.as_bytes());
-    assert_eq!(ok(&office.pop3c(&["get", "2"])), "");
+    let server = TestServer::new(&[&letter, ""]);
+    assert!(server.pop3c(&["get", "1"]).stdout == letter.as_bytes());
+    assert_eq!(ok(&server.pop3c(&["get", "2"])), "");
 }
 
 #[test]
 fn dele_removes_one_and_says_quit() {
-    let office = Office::new(&[LETTER, LETTER]);
-    assert_eq!(ok(&office.pop3c(&["dele", "1"])), "");
-    assert_eq!(office.letters(), ["2.a.test"]);
-    let output = office.pop3c(&["dele", "7"]);
+    let server = TestServer::new(&[LETTER, LETTER]);
+    assert_eq!(ok(&server.pop3c(&["dele", "1"])), "");
+    assert_eq!(server.letters(), ["2.a.test"]);
+    let output = server.pop3c(&["dele", "7"]);
     assert_eq!(output.status.code(), Some(1));
-    let place = office.daemon.addr();
+    let place = server.daemon.addr();
     let expected =
         format!("pop3c: {place}: DELE 7: -ERR no such message, only 1 message in maildrop\n");
     assert_eq!(text(&output.stderr), expected);
@@ -50,11 +50,11 @@ fn dele_removes_one_and_says_quit() {
 
 #[test]
 fn fetch_stores_what_is_new_and_deletes_only_when_told() {
-    let office = Office::new(&["A: 1\n\n.one\n", "A: 2\n\ntwo\n"]);
+    let server = TestServer::new(&["A: 1\n\n.one\n", "A: 2\n\ntwo\n"]);
     let dir = TempDir::new();
     let to = dir.path().join("Mail");
     let folder = to.to_str().unwrap();
-    assert!(ok(&office.pop3c(&["fetch", folder])).starts_with("2 new (27 octets), 0 known, 0 "));
+    assert!(ok(&server.pop3c(&["fetch", folder])).starts_with("2 new (27 octets), 0 known, 0 "));
     let read = || {
         let names = names(&to.join("new"));
         names
@@ -63,76 +63,76 @@ fn fetch_stores_what_is_new_and_deletes_only_when_told() {
             .collect::<Vec<_>>()
     };
     assert_eq!(read(), ["A: 1\n\n.one\n", "A: 2\n\ntwo\n"]);
-    fs::write(office.maildir().join("new/3.a.test"), "A: 3\n").unwrap();
+    fs::write(server.maildir().join("new/3.a.test"), "A: 3\n").unwrap();
     assert!(
-        ok(&office.pop3c(&["--keep", "fetch", folder])).starts_with("1 new (6 octets), 2 known")
+        ok(&server.pop3c(&["--keep", "fetch", folder])).starts_with("1 new (6 octets), 2 known")
     );
-    assert_eq!((read().len(), office.letters().len()), (3, 3));
-    assert!(ok(&office.pop3c(&["--delete", "fetch", folder])).contains("3 known, 3 deleted"));
-    assert!(office.letters().is_empty());
+    assert_eq!((read().len(), server.letters().len()), (3, 3));
+    assert!(ok(&server.pop3c(&["--delete", "fetch", folder])).contains("3 known, 3 deleted"));
+    assert!(server.letters().is_empty());
     assert_eq!(read().len(), 3);
     assert!(names(&to.join("tmp")).is_empty());
 }
 
 #[test]
 fn fetch_that_cannot_store_deletes_nothing() {
-    let office = Office::new(&[LETTER]);
+    let server = TestServer::new(&[LETTER]);
     let dir = TempDir::new();
     let file = dir.file("file", "");
-    let output = office.pop3c(&["--delete", "fetch", file.to_str().unwrap()]);
+    let output = server.pop3c(&["--delete", "fetch", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);
     assert!(error.starts_with("pop3c: ") && error.contains("Not a directory"), "{error}");
-    assert_eq!(office.letters().len(), 1);
+    assert_eq!(server.letters().len(), 1);
 }
 
 #[test]
 fn the_password_comes_from_a_file_or_from_standard_input_and_is_never_shown() {
-    let office = Office::new(&[]);
-    let file = office.dir.file("secret", "tanstaaf\nnot this\n");
+    let server = TestServer::new(&[]);
+    let file = server.dir.file("secret", "tanstaaf\nnot this\n");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let option = format!("--password-file={}", file.display());
-    let output = office.pop3c_with(&[&option, "stat"], b"");
+    let output = server.pop3c_with(&[&option, "stat"], b"");
     ok(&output);
     assert_eq!(text(&output.stderr), "");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    let output = office.pop3c_with(&[&option, "-v", "--apop=never", "stat"], b"");
+    let output = server.pop3c_with(&[&option, "-v", "--apop=never", "stat"], b"");
     ok(&output);
     let said = text(&output.stderr);
     assert!(said.contains("mode 644 lets others read it"), "{said}");
     assert!(said.contains("C: PASS ********\n") && said.contains("S: +OK 0 0\n"), "{said}");
     assert!(!said.contains("tanstaaf"));
-    let output = office.pop3c_with(&["stat"], b"");
+    let output = server.pop3c_with(&["stat"], b"");
     assert_eq!(text(&output.stderr), "pop3c: the password is empty\n");
-    let output = office.pop3c_with(&["--password-file=/no/such", "stat"], b"");
+    let output = server.pop3c_with(&["--password-file=/no/such", "stat"], b"");
     assert_eq!(text(&output.stderr), "pop3c: password file /no/such: No such file or directory\n");
 }
 
 #[test]
 fn apop_is_used_where_it_works_and_a_hashed_user_gets_in_all_the_same() {
-    let office = Office::with(&[], &["--auth-delay", "0"], "");
-    let verbose = text(&office.pop3c(&["-v", "stat"]).stderr);
+    let server = TestServer::with(&[], &["--auth-delay", "0"], "");
+    let verbose = text(&server.pop3c(&["-v", "stat"]).stderr);
     assert!(verbose.contains("C: APOP mrose ********") && !verbose.contains("PASS"), "{verbose}");
-    let home = office.path("mrose");
+    let home = server.path("mrose");
     let line = format!("mrose:{HASH}:::Rose:{}:\nother:{{PLAIN}}x\n", home.display());
-    fs::write(office.path("users"), line).unwrap();
-    let output = office.pop3c(&["-v", "stat"]);
+    fs::write(server.path("users"), line).unwrap();
+    let output = server.pop3c(&["-v", "stat"]);
     ok(&output);
     assert!(text(&output.stderr).contains("C: PASS ********"));
-    let output = office.pop3c(&["--apop=always", "stat"]);
+    let output = server.pop3c(&["--apop=always", "stat"]);
     assert!(text(&output.stderr).contains("APOP: -ERR [AUTH]"));
 }
 
 #[test]
 fn a_wrong_password_and_a_locked_maildrop_are_told_with_place_and_reason() {
-    let office = Office::new(&[]);
-    let place = office.daemon.addr();
-    let output = office.pop3c_with(&["--apop=never", "stat"], b"wrong\n");
+    let server = TestServer::new(&[]);
+    let place = server.daemon.addr();
+    let output = server.pop3c_with(&["--apop=never", "stat"], b"wrong\n");
     assert_eq!(output.status.code(), Some(1));
     let expected = format!("pop3c: {place}: PASS: -ERR [AUTH] wrong user name or password\n");
     assert_eq!(text(&output.stderr), expected);
-    let _first = office.mrose();
-    let output = office.pop3c(&["stat"]);
+    let _first = server.mrose();
+    let output = server.pop3c(&["stat"]);
     assert!(text(&output.stderr).contains("[IN-USE]"), "{output:?}");
 }
 
@@ -209,19 +209,19 @@ fn what_is_no_pop3_is_said_so() {
 #[test]
 fn a_fetch_killed_at_any_moment_stores_every_message_once() {
     let letters: Vec<String> = (0..40).map(|n| format!("Subject: {n}\n\n{n}\n")).collect();
-    let office = Office::new(&letters.iter().map(String::as_str).collect::<Vec<_>>());
-    let folder = office.path("here");
-    let password = office.dir.file("password", "tanstaaf\n");
+    let server = TestServer::new(&letters.iter().map(String::as_str).collect::<Vec<_>>());
+    let folder = server.path("here");
+    let password = server.dir.file("password", "tanstaaf\n");
     let password = format!("--password-file={}", password.display());
     let stored = || names(&folder.join("new")).len();
     for count in (2..40).step_by(4) {
-        let mut fetch = office.pop3c_command(&[&password, "fetch", folder.to_str().unwrap()]);
+        let mut fetch = server.pop3c_command(&[&password, "fetch", folder.to_str().unwrap()]);
         let mut fetch = fetch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_until("so many are stored", || folder.join("new").exists() && stored() >= count);
         fetch.kill().unwrap();
         fetch.wait().unwrap();
     }
-    ok(&office.pop3c(&["fetch", folder.to_str().unwrap()]));
+    ok(&server.pop3c(&["fetch", folder.to_str().unwrap()]));
     let mut here: Vec<String> = names(&folder.join("new"))
         .iter()
         .map(|name| fs::read_to_string(folder.join("new").join(name)).unwrap())
@@ -234,13 +234,13 @@ fn a_fetch_killed_at_any_moment_stores_every_message_once() {
 
 #[test]
 fn a_password_of_any_octets_logs_in_by_pass_and_by_apop() {
-    let office = Office::new(&[]);
-    let home = office.path("mrose");
+    let server = TestServer::new(&[]);
+    let home = server.path("mrose");
     let home = home.to_str().unwrap().as_bytes();
     let line = [b"mrose:{PLAIN} p\xe4ss \xff :::x:", home, b":\n"].concat();
-    fs::write(office.path("users"), line).unwrap();
+    fs::write(server.path("users"), line).unwrap();
     for apop in ["--apop=always", "--apop=never"] {
-        let output = office.pop3c_with(&[apop, "stat"], b" p\xe4ss \xff \n");
+        let output = server.pop3c_with(&[apop, "stat"], b" p\xe4ss \xff \n");
         assert_eq!(ok(&output), "0 messages, 0 octets\n");
     }
 }

@@ -6,7 +6,7 @@ mod common;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
-use common::{LETTER, Office, POP3D};
+use common::{LETTER, POP3D, TestServer};
 use testkit::{TempDir, WATCHDOG, command, run, wait_until};
 
 #[test]
@@ -14,12 +14,12 @@ fn case_26_mail_is_read_by_ipv6_and_through_a_unix_domain_socket() {
     let dir = TempDir::new();
     let path = dir.path().join("pop3");
     let unix = format!("unix:{}", path.display());
-    let office = Office::with(&[LETTER], &["-l", "[::1]:0", "-l", &unix], "");
-    wait_until("both are logged", || office.daemon.listening().len() == 2);
-    let mut by_ipv6 = office.mrose();
+    let server = TestServer::with(&[LETTER], &["-l", "[::1]:0", "-l", &unix], "");
+    wait_until("both are logged", || server.daemon.listening().len() == 2);
+    let mut by_ipv6 = server.mrose();
     by_ipv6.ask("STAT", "+OK 1 ");
     by_ipv6.ask("QUIT", "+OK");
-    office.daemon.wait_log("client [::1]:");
+    server.daemon.wait_log("client [::1]:");
     let stream = UnixStream::connect(&path).unwrap();
     stream.set_read_timeout(Some(WATCHDOG)).unwrap();
     let mut replies = BufReader::new(&stream).lines();
@@ -30,7 +30,7 @@ fn case_26_mail_is_read_by_ipv6_and_through_a_unix_domain_socket() {
         let said = next();
         assert!(said.starts_with(reply), "{command}: {said}");
     }
-    office.daemon.wait_log("client unix start");
+    server.daemon.wait_log("client unix start");
 }
 
 #[test]

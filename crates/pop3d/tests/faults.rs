@@ -5,7 +5,7 @@ mod common;
 
 use std::net::TcpListener;
 
-use common::{LETTER, Office, POP3D, text};
+use common::{LETTER, POP3D, TestServer, text};
 use testkit::{
     Peer, TempDir, children, command, descriptors, names, peak_memory, run, wait_until, zombies,
 };
@@ -16,8 +16,8 @@ fn signs(replies: &[u8]) -> String {
 
 #[test]
 fn unknown_empty_and_misplaced_commands_are_refused_and_the_session_lives() {
-    let office = Office::new(&[LETTER]);
-    let mut client = office.client();
+    let server = TestServer::new(&[LETTER]);
+    let mut client = server.client();
     for line in ["", " ", "XYZZY", "STAT", "RETR 1", "QUIT 1", "CAPA x", "PASS x", "AUTH X", "STLS"]
     {
         client.ask(line, "-ERR");
@@ -32,8 +32,8 @@ fn unknown_empty_and_misplaced_commands_are_refused_and_the_session_lives() {
 
 #[test]
 fn nul_and_control_characters_are_refused() {
-    let office = Office::new(&[]);
-    let mut client = office.client();
+    let server = TestServer::new(&[]);
+    let mut client = server.client();
     for line in [&b"USER m\0rose\r\n"[..], b"\0\r\n", b"US\0ER mrose\r\n", b"USER a\x1b\r\n"] {
         client.send(line);
         client.expect("-ERR");
@@ -47,8 +47,8 @@ fn nul_and_control_characters_are_refused() {
 
 #[test]
 fn a_line_of_255_octets_is_parsed_and_one_of_10_kb_is_one_err_with_its_tail_never_run() {
-    let office = Office::new(&[LETTER]);
-    let mut client = office.client();
+    let server = TestServer::new(&[LETTER]);
+    let mut client = server.client();
     client.ask(&format!("USER {}", "x".repeat(248)), "+OK");
     client.ask(&format!("USER {}", "x".repeat(249)), "-ERR");
     client.ask("USER mrose", "+OK");
@@ -63,9 +63,9 @@ fn a_line_of_255_octets_is_parsed_and_one_of_10_kb_is_one_err_with_its_tail_neve
 
 #[test]
 fn an_endless_line_costs_no_memory() {
-    let office = Office::new(&[]);
-    let mut client = office.client();
-    let child = office.daemon.server_of(&client);
+    let server = TestServer::new(&[]);
+    let mut client = server.client();
+    let child = server.daemon.server_of(&client);
     for _ in 0..64 {
         client.send(vec![b'x'; 1 << 20]);
     }
@@ -78,14 +78,14 @@ fn an_endless_line_costs_no_memory() {
 
 #[test]
 fn octet_by_octet_is_the_same_as_one_packet() {
-    let office = Office::new(&[LETTER]);
+    let server = TestServer::new(&[LETTER]);
     let dialogue = b"USER mrose\r\nPASS tanstaaf\r\nSTAT\r\nUIDL 1\nqUiT\r\n";
-    let mut slow = office.client();
+    let mut slow = server.client();
     for octet in dialogue.chunks(1) {
         slow.send(octet);
     }
     let slow = slow.rest();
-    let mut fast = office.client();
+    let mut fast = server.client();
     fast.send(dialogue);
     assert_eq!(text(&slow), text(&fast.rest()));
     assert_eq!(signs(&slow), "+++++");
@@ -93,8 +93,8 @@ fn octet_by_octet_is_the_same_as_one_packet() {
 
 #[test]
 fn three_commands_in_one_packet_get_three_replies_in_order() {
-    let office = Office::new(&[LETTER]);
-    let mut client = office.client();
+    let server = TestServer::new(&[LETTER]);
+    let mut client = server.client();
     client.send("USER mrose\r\nPASS tanstaaf\r\nSTAT\r\n");
     client.expect("+OK now PASS");
     client.expect("+OK maildrop has 1 message");
@@ -103,19 +103,19 @@ fn three_commands_in_one_packet_get_three_replies_in_order() {
 
 #[test]
 fn half_a_command_is_never_run() {
-    let office = Office::new(&[LETTER]);
+    let server = TestServer::new(&[LETTER]);
     for half in ["DELE 1\r\nQUIT", "DELE 1\r\nQUIT\r", "DELE 1\r\nQ"] {
-        let mut client = office.mrose();
+        let mut client = server.mrose();
         client.send(half);
         client.shutdown_write();
         assert_eq!(signs(&client.rest()), "+", "{half:?}");
-        assert_eq!(office.letters().len(), 1);
+        assert_eq!(server.letters().len(), 1);
     }
 }
 
 #[test]
 fn binary_junk_gets_errors_and_then_the_door_and_the_server_lives() {
-    let office = Office::new(&[LETTER]);
+    let server = TestServer::new(&[LETTER]);
     // A fixed sequence that looks like noise, and has every octet.
     let mut x = 1_u32;
     let mut noise = || {
@@ -124,37 +124,37 @@ fn binary_junk_gets_errors_and_then_the_door_and_the_server_lives() {
     };
     for _ in 0..5 {
         let junk: Vec<u8> = (0..200_000).map(|_| noise()).collect();
-        let mut client = office.client();
+        let mut client = server.client();
         let _closed_on_us = client.try_send(&junk);
         let _closed_on_us = client.stream().shutdown(std::net::Shutdown::Write);
         assert!(client.is_closed());
     }
-    let mut client = office.client();
+    let mut client = server.client();
     client.send("\u{fe}\u{ff}\r\n".repeat(200));
     let replies = client.rest();
     assert!(signs(&replies).chars().all(|sign| sign == '-'));
     assert!(text(&replies).ends_with("-ERR too many bad commands, goodbye\r\n"));
-    office.mrose().ask("STAT", "+OK 1 22");
+    server.mrose().ask("STAT", "+OK 1 22");
 }
 
 #[test]
 fn a_connection_dropped_at_any_octet_deletes_nothing_and_leaves_no_zombie() {
-    let office = Office::new(&[LETTER, LETTER]);
-    let all_gone = || children(office.daemon.pid()).is_empty();
-    drop(office.client());
+    let server = TestServer::new(&[LETTER, LETTER]);
+    let all_gone = || children(server.daemon.pid()).is_empty();
+    drop(server.client());
     wait_until("the first child is gone", all_gone);
-    let before = descriptors(office.daemon.pid());
+    let before = descriptors(server.daemon.pid());
     let dialogue = "USER mrose\r\nPASS tanstaaf\r\nDELE 1\r\nRETR 2\r\nQUIT\r";
     for cut in 0..=dialogue.len() {
-        let mut client = Peer::connect(office.daemon.addr());
+        let mut client = Peer::connect(server.daemon.addr());
         client.send(&dialogue[..cut]);
         if cut % 2 == 0 { client.reset() } else { drop(client) }
     }
-    drop(office.client()); // the last in the queue: once it is served, all others were
+    drop(server.client()); // the last in the queue: once it is served, all others were
     wait_until("all children are gone", all_gone);
-    assert_eq!(office.letters().len(), 2);
-    assert!(zombies(office.daemon.pid()).is_empty());
-    assert_eq!(descriptors(office.daemon.pid()), before);
+    assert_eq!(server.letters().len(), 2);
+    assert!(zombies(server.daemon.pid()).is_empty());
+    assert_eq!(descriptors(server.daemon.pid()), before);
 }
 
 fn pop3d(args: &[&str]) -> (Option<i32>, String, String) {
@@ -236,8 +236,8 @@ fn hash_prints_a_field_that_logs_in() {
     assert!(field.starts_with("$6$rounds=") && field.ends_with('\n'), "{field}");
     assert_ne!(field, text(&hash(b"two words ").stdout), "the salt differs");
     let users = format!("a:{}:::a:HOME/a:\n", field.trim_end());
-    let office = Office::with(&[], &["--auth-delay", "0"], &users);
-    let mut client = office.client();
+    let server = TestServer::with(&[], &["--auth-delay", "0"], &users);
+    let mut client = server.client();
     client.ask("USER a", "+OK");
     client.ask("PASS two words", "-ERR");
     client.ask("USER a", "+OK");
@@ -252,14 +252,14 @@ fn hash_prints_a_field_that_logs_in() {
 #[test]
 fn a_bad_line_of_the_users_file_is_logged_by_number_and_the_others_count() {
     let users = "nopassword\n:{PLAIN}hush:1\nx:{PLAIN}hush:one\n\n# comment\nb:{PLAIN}x\n";
-    let office = Office::with(&[], &["--mail", "/nonexistent/%u"], users);
-    let mut client = office.client();
+    let server = TestServer::with(&[], &["--mail", "/nonexistent/%u"], users);
+    let mut client = server.client();
     client.ask("USER b", "+OK");
     client.ask("PASS x", "+OK");
     for line in
         ["line 2 skipped: no password", "line 3 skipped: no name", "line 4 skipped: the user"]
     {
-        office.daemon.wait_log(line);
+        server.daemon.wait_log(line);
     }
-    assert!(!office.daemon.log().contains("hush"));
+    assert!(!server.daemon.log().contains("hush"));
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Office, text, until_dot};
+use common::{TestServer, text, until_dot};
 use testkit::Peer;
 
 /// Asks for a message and gives what came between the reply and the final dot, as it came.
@@ -51,8 +51,8 @@ fn every_shape_of_message_is_sent_exact_and_in_the_size_that_list_gave() {
         "mixed\r\nline\nends\r\n",
         "A: b\n\n\u{e4}\u{0}\u{7}\n",
     ];
-    let office = Office::new(&letters);
-    let mut client = office.mrose();
+    let server = TestServer::new(&letters);
+    let mut client = server.mrose();
     for (number, letter) in (1..).zip(letters) {
         let wire = stuffed(letter);
         let dots = letter.lines().filter(|line| line.starts_with('.')).count();
@@ -74,8 +74,8 @@ fn a_dot_line_is_stuffed_at_every_place_around_the_edge_of_the_buffer() {
         .map(|length| format!("{}\n.\n.b\nc\n", "x".repeat(length)))
         .collect();
     let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
-    let office = Office::new(&letters);
-    let mut client = office.mrose();
+    let server = TestServer::new(&letters);
+    let mut client = server.mrose();
     for (number, letter) in (1..).zip(&letters) {
         raw(&mut client, &format!("RETR {number}"), &stuffed(letter));
     }
@@ -84,16 +84,17 @@ fn a_dot_line_is_stuffed_at_every_place_around_the_edge_of_the_buffer() {
 #[test]
 fn a_line_of_a_megabyte_comes_whole() {
     let letter = format!("A: b\n\n.{}", "y".repeat(1 << 20));
-    let office = Office::new(&[&letter]);
-    let mut client = office.mrose();
+    let server = TestServer::new(&[&letter]);
+    let mut client = server.mrose();
     raw(&mut client, "RETR 1", &stuffed(&letter));
     raw(&mut client, "TOP 1 1", &stuffed(&letter));
 }
 
 #[test]
 fn top_gives_the_header_the_blank_line_and_so_many_lines() {
-    let office = Office::new(&["A: b\nC: d\n\none\n.two\nthree\n", "A: b\r\n\r\none\r\ntwo\r\n"]);
-    let mut client = office.mrose();
+    let server =
+        TestServer::new(&["A: b\nC: d\n\none\n.two\nthree\n", "A: b\r\n\r\none\r\ntwo\r\n"]);
+    let mut client = server.mrose();
     raw(&mut client, "TOP 1 0", b"A: b\r\nC: d\r\n\r\n");
     raw(&mut client, "TOP 1 1", b"A: b\r\nC: d\r\n\r\none\r\n");
     raw(&mut client, "top 1 2", b"A: b\r\nC: d\r\n\r\none\r\n..two\r\n");
@@ -107,9 +108,9 @@ fn top_gives_the_header_the_blank_line_and_so_many_lines() {
 fn fifty_megabytes_are_streamed_and_not_held() {
     let line = format!("{}\n", "z".repeat(76));
     let letter = format!("A: b\n\n{}", line.repeat((50 << 20) / line.len()));
-    let office = Office::new(&[&letter]);
-    let mut client = office.mrose();
-    let child = office.daemon.server_of(&client);
+    let server = TestServer::new(&[&letter]);
+    let mut client = server.mrose();
+    let child = server.daemon.server_of(&client);
     raw(&mut client, "RETR 1", &stuffed(&letter));
     let kib = testkit::peak_memory(child);
     assert!(kib < 20 * 1024, "{kib} KiB at the highest");
@@ -119,8 +120,8 @@ fn fifty_megabytes_are_streamed_and_not_held() {
 fn many_messages_asked_for_at_once_come_in_order() {
     let letters: Vec<String> = (1..=100).map(|n| format!("N: {n}\n\n.{n}\n")).collect();
     let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
-    let office = Office::new(&letters);
-    let mut client = office.mrose();
+    let server = TestServer::new(&letters);
+    let mut client = server.mrose();
     let all: String = (1..=100).map(|n| format!("RETR {n}\r\nDELE {n}\r\n")).collect();
     client.send(all + "QUIT\r\n");
     for n in 1..=100 {
@@ -129,5 +130,5 @@ fn many_messages_asked_for_at_once_come_in_order() {
         client.expect("+OK");
     }
     client.expect("+OK");
-    assert!(office.letters().is_empty());
+    assert!(server.letters().is_empty());
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
-use common::{LETTER, Office, POP3D, make_maildir};
+use common::{LETTER, POP3D, TestServer, make_maildir};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testkit::{
@@ -59,10 +59,10 @@ fn a_users_file_that_is_not_in_the_jail_is_told_at_the_start() {
 #[test]
 fn case_18_after_sighup_a_new_user_gets_in_and_the_others_session_goes_on() {
     for model in ["fork", "prefork", "thread"] {
-        let office = Office::with(&[LETTER], &["-m", model], "");
-        let mut rose = office.mrose();
-        add_levy(&office);
-        let mut levy = office.client();
+        let server = TestServer::with(&[LETTER], &["-m", model], "");
+        let mut rose = server.mrose();
+        add_levy(&server);
+        let mut levy = server.client();
         levy.ask("USER levy", "+OK");
         levy.ask("PASS x", "+OK");
         rose.ask("STAT", "+OK 1 22");
@@ -71,21 +71,21 @@ fn case_18_after_sighup_a_new_user_gets_in_and_the_others_session_goes_on() {
 }
 
 /// A new users file takes the place of the old one, and the server is told.
-fn add_levy(office: &Office) {
-    let home = office.path("levy").display().to_string();
-    make_maildir(&office.path("levy/Maildir"));
-    let users = std::fs::read_to_string(office.path("users")).unwrap();
-    office.dir.file("users.new", format!("{users}levy:{{PLAIN}}x:::Levy:{home}:\n"));
-    std::fs::rename(office.path("users.new"), office.path("users")).unwrap();
-    office.daemon.signal(Signal::SIGHUP);
-    office.daemon.wait_log("SIGHUP");
+fn add_levy(server: &TestServer) {
+    let home = server.path("levy").display().to_string();
+    make_maildir(&server.path("levy/Maildir"));
+    let users = std::fs::read_to_string(server.path("users")).unwrap();
+    server.dir.file("users.new", format!("{users}levy:{{PLAIN}}x:::Levy:{home}:\n"));
+    std::fs::rename(server.path("users.new"), server.path("users")).unwrap();
+    server.daemon.signal(Signal::SIGHUP);
+    server.daemon.wait_log("SIGHUP");
 }
 
 #[test]
 fn a_session_leaves_no_core_with_passwords_in_it_and_its_memory_is_bounded() {
-    let office = Office::new(&[LETTER]);
-    let _rose = office.mrose();
-    let child = children(office.daemon.pid())[0];
+    let server = TestServer::new(&[LETTER]);
+    let _rose = server.mrose();
+    let child = children(server.daemon.pid())[0];
     assert_eq!(limit_of(child, "Max core file size"), [Some(0); 2]);
     assert!(limit_of(child, "Max address space")[1].unwrap() < 1 << 30);
 }

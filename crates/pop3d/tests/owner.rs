@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use common::{LETTER, Office, make_maildir};
+use common::{LETTER, TestServer, make_maildir};
 
 const ROSE: u32 = 61_001;
 const MALLORY: u32 = 61_002;
@@ -24,14 +24,14 @@ fn a_session_has_the_rights_of_the_mailboxs_owner_for_good() {
     if !testkit::root_can_judge() {
         return;
     }
-    let office = Office::new(&[LETTER]);
-    give(&office.path("mrose"), ROSE);
-    let mut client = office.client();
+    let server = TestServer::new(&[LETTER]);
+    give(&server.path("mrose"), ROSE);
+    let mut client = server.client();
     client.ask("USER mrose", "+OK");
     client.ask("PASS wrong", "-ERR [AUTH]");
     client.ask("USER mrose", "+OK");
     client.ask("PASS tanstaaf", "+OK");
-    let child = office.daemon.server_of(&client);
+    let child = server.daemon.server_of(&client);
     let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap();
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -43,7 +43,7 @@ fn a_session_has_the_rights_of_the_mailboxs_owner_for_good() {
     assert_eq!(field("Groups:"), [rose]);
     client.ask("DELE 1", "+OK");
     client.ask("QUIT", "+OK");
-    assert!(office.letters().is_empty());
+    assert!(server.letters().is_empty());
 }
 
 #[test]
@@ -52,24 +52,24 @@ fn a_link_into_another_users_mailbox_leads_nowhere_and_the_next_login_works() {
         return;
     }
     let users = "mallory:{PLAIN}x:::m:HOME/mallory:\n";
-    let office = Office::with(&[LETTER], &["--auth-delay", "0"], users);
-    give(&office.path("mrose"), ROSE);
-    fs::set_permissions(office.maildir(), fs::Permissions::from_mode(0o700)).unwrap();
-    fs::create_dir(office.path("mallory")).unwrap();
-    let link = office.path("mallory/Maildir");
-    symlink(office.maildir(), &link).unwrap();
-    give(&office.path("mallory"), MALLORY);
-    chown(office.path("mallory"), Some(MALLORY), Some(MALLORY)).unwrap();
-    let mut client = office.client();
+    let server = TestServer::with(&[LETTER], &["--auth-delay", "0"], users);
+    give(&server.path("mrose"), ROSE);
+    fs::set_permissions(server.maildir(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir(server.path("mallory")).unwrap();
+    let link = server.path("mallory/Maildir");
+    symlink(server.maildir(), &link).unwrap();
+    give(&server.path("mallory"), MALLORY);
+    chown(server.path("mallory"), Some(MALLORY), Some(MALLORY)).unwrap();
+    let mut client = server.client();
     client.ask("USER mallory", "+OK");
     client.ask("PASS x", "-ERR [SYS/PERM] ");
-    office.daemon.wait_log("mallory/Maildir: Permission denied");
+    server.daemon.wait_log("mallory/Maildir: Permission denied");
 
     fs::remove_file(&link).unwrap();
     make_maildir(&link);
     fs::remove_dir(link.join("cur")).unwrap();
-    symlink(office.maildir().join("new"), link.join("cur")).unwrap();
-    give(&office.path("mallory"), MALLORY);
+    symlink(server.maildir().join("new"), link.join("cur")).unwrap();
+    give(&server.path("mallory"), MALLORY);
     client.ask("USER mallory", "+OK");
     client.ask("PASS x", "-ERR [SYS/PERM] ");
     // What was refused has not cost the session its rights.
@@ -82,11 +82,11 @@ fn preforked_workers_become_one_user_each_and_are_replaced() {
     if !testkit::root_can_judge() {
         return;
     }
-    let office = Office::with(&[LETTER], &["-m", "prefork", "-n", "1"], "");
+    let server = TestServer::with(&[LETTER], &["-m", "prefork", "-n", "1"], "");
     for owner in [ROSE, MALLORY, ROSE] {
-        give(&office.path("mrose"), owner);
-        let mut client = office.mrose();
-        let worker = office.daemon.server_of(&client);
+        give(&server.path("mrose"), owner);
+        let mut client = server.mrose();
+        let worker = server.daemon.server_of(&client);
         let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
         assert!(status.contains(&format!("Uid:\t{owner}\t{owner}\t{owner}\t{owner}\n")));
         client.ask("QUIT", "+OK");
@@ -99,16 +99,16 @@ fn a_process_that_serves_others_too_takes_no_users_rights() {
         return;
     }
     for model in ["thread", "iterative"] {
-        let office = Office::with(&[LETTER], &["-m", model], "");
-        give(&office.path("mrose"), ROSE);
-        let mut client = office.client();
+        let server = TestServer::with(&[LETTER], &["-m", model], "");
+        give(&server.path("mrose"), ROSE);
+        let mut client = server.client();
         client.ask("USER mrose", "+OK");
         client.ask("PASS tanstaaf", "-ERR [SYS/");
         client.ask("QUIT", "+OK");
-        office.daemon.wait_log("its owner's rights need a process of their own");
-        let status = fs::read_to_string(format!("/proc/{}/status", office.daemon.pid())).unwrap();
+        server.daemon.wait_log("its owner's rights need a process of their own");
+        let status = fs::read_to_string(format!("/proc/{}/status", server.daemon.pid())).unwrap();
         assert!(status.contains("Uid:\t0\t0\t0\t0\n"), "{model}");
-        give(&office.path("mrose"), 0);
-        office.mrose().ask("QUIT", "+OK");
+        give(&server.path("mrose"), 0);
+        server.mrose().ask("QUIT", "+OK");
     }
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Office, make_maildir};
+use common::{TestServer, make_maildir};
 use testkit::{Peer, only_child, title, wait_title};
 
 /// What the child shows that serves this client.
@@ -13,9 +13,9 @@ fn shown(peer: &Peer, what: &str) -> String {
 
 #[test]
 fn a_session_shows_its_state_and_its_user_once_that_is_proved() {
-    let office = Office::new(&[common::LETTER]);
-    let mut peer = office.client();
-    let child = only_child(office.daemon.pid());
+    let server = TestServer::new(&[common::LETTER]);
+    let mut peer = server.client();
+    let child = only_child(server.daemon.pid());
     assert_eq!(title(child), shown(&peer, "AUTHORIZATION"));
     peer.ask("USER mrose", "+OK");
     peer.ask("PASS wrong", "-ERR");
@@ -27,21 +27,21 @@ fn a_session_shows_its_state_and_its_user_once_that_is_proved() {
     peer.ask("QUIT", "+OK");
     // The child stays for our end of the connection, as long as that is open.
     assert_eq!(title(child), shown(&peer, "mrose UPDATE"));
-    let parent = format!("pop3d: parent, 0 of 256 clients, {}", office.daemon.addr());
+    let parent = format!("pop3d: parent, 0 of 256 clients, {}", server.daemon.addr());
     drop(peer);
-    wait_title(office.daemon.pid(), &parent);
+    wait_title(server.daemon.pid(), &parent);
 }
 
 #[test]
 fn odd_names_are_escaped_and_long_ones_cut() {
     let long = "n".repeat(35) + "\u{e9}" + &"n".repeat(40);
     let users = format!("{long}:{{PLAIN}}x:::Long:HOME/long:\n");
-    let office = Office::with(&[], &["--auth-delay", "0"], &users);
-    make_maildir(&office.path("long/Maildir"));
-    let mut peer = office.client();
+    let server = TestServer::with(&[], &["--auth-delay", "0"], &users);
+    make_maildir(&server.path("long/Maildir"));
+    let mut peer = server.client();
     peer.ask(&format!("USER {long}"), "+OK");
     peer.ask("PASS x", "+OK");
     let name = "n".repeat(35) + "\\xc3\\xa9" + &"n".repeat(21) + "...";
-    let child = only_child(office.daemon.pid());
+    let child = only_child(server.daemon.pid());
     assert_eq!(title(child), shown(&peer, &format!("{name} TRANSACTION")));
 }

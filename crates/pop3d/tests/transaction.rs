@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use common::{LETTER, Office, text, until_dot};
+use common::{LETTER, TestServer, text, until_dot};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
@@ -19,8 +19,8 @@ fn listing(client: &mut Peer, command: &str) -> Vec<String> {
 
 #[test]
 fn an_empty_maildrop_gives_ok_and_a_dot() {
-    let office = Office::new(&[]);
-    let mut client = office.mrose();
+    let server = TestServer::new(&[]);
+    let mut client = server.mrose();
     assert!(listing(&mut client, "LIST").is_empty());
     assert!(listing(&mut client, "UIDL").is_empty());
     client.ask("STAT", "+OK 0 0\r\n");
@@ -32,8 +32,8 @@ fn an_empty_maildrop_gives_ok_and_a_dot() {
 
 #[test]
 fn commands_are_taken_in_any_case_and_with_lf_alone() {
-    let office = Office::new(&[LETTER]);
-    let mut client = office.client();
+    let server = TestServer::new(&[LETTER]);
+    let mut client = server.client();
     client.send("uSeR mrose\nPass tanstaaf\nstat\nlIsT 1\nqUiT\n");
     let replies = text(&client.rest());
     let signs: String = replies.lines().map(|line| &line[..1]).collect();
@@ -43,8 +43,8 @@ fn commands_are_taken_in_any_case_and_with_lf_alone() {
 
 #[test]
 fn dele_leaves_out_without_renumbering_and_rset_revives_all() {
-    let office = Office::new(&[LETTER, "A: b\n\n", LETTER]);
-    let mut client = office.mrose();
+    let server = TestServer::new(&[LETTER, "A: b\n\n", LETTER]);
+    let mut client = server.mrose();
     client.ask("DELE 2", "+OK message 2 deleted");
     assert_eq!(listing(&mut client, "LIST"), ["1 22", "3 22"]);
     assert_eq!(listing(&mut client, "UIDL"), ["1 1.a.test", "3 3.a.test"]);
@@ -57,13 +57,13 @@ fn dele_leaves_out_without_renumbering_and_rset_revives_all() {
     client.ask("LIST 2", "+OK 2 8\r\n");
     client.ask("UIDL 2", "+OK 2 2.a.test\r\n");
     client.ask("QUIT", "+OK");
-    assert_eq!(office.letters().len(), 3);
+    assert_eq!(server.letters().len(), 3);
 }
 
 #[test]
 fn numbers_that_are_none_are_refused() {
-    let office = Office::new(&[LETTER]);
-    let mut client = office.mrose();
+    let server = TestServer::new(&[LETTER]);
+    let mut client = server.mrose();
     for number in ["0", "2", "-1", "1x", "4294967297", "18446744073709551617", "", "one"] {
         for command in ["RETR", "DELE", "LIST", "UIDL"] {
             if number.is_empty() && matches!(command, "LIST" | "UIDL") {
@@ -79,12 +79,12 @@ fn numbers_that_are_none_are_refused() {
 
 #[test]
 fn unique_ids_stay_through_flags_moves_aborted_sessions_and_a_restart() {
-    let office = Office::new(&[LETTER, LETTER, LETTER]);
-    let before = listing(&mut office.mrose(), "UIDL");
-    let (new, cur) = (office.maildir().join("new"), office.maildir().join("cur"));
+    let server = TestServer::new(&[LETTER, LETTER, LETTER]);
+    let before = listing(&mut server.mrose(), "UIDL");
+    let (new, cur) = (server.maildir().join("new"), server.maildir().join("cur"));
     fs::rename(new.join("1.a.test"), cur.join("1.a.test:2,")).unwrap();
     fs::rename(new.join("3.a.test"), cur.join("3.a.test:2,S")).unwrap();
-    let mut client = office.mrose();
+    let mut client = server.mrose();
     assert_eq!(listing(&mut client, "UIDL"), before);
     // Under way, too; and the message is still found.
     fs::rename(cur.join("1.a.test:2,"), cur.join("1.a.test:2,RS")).unwrap();
@@ -97,7 +97,7 @@ fn unique_ids_stay_through_flags_moves_aborted_sessions_and_a_restart() {
 
     let ids: Vec<&str> = before.iter().map(|row| row.split(' ').nth(1).unwrap()).collect();
     assert!(ids.iter().all(|id| (1..=70).contains(&id.len())));
-    let users = office.path("users");
+    let users = server.path("users");
     let again = testkit::Daemon::start(common::POP3D, &["--users", users.to_str().unwrap()]);
     let mut client = Peer::connect(again.addr());
     client.expect("+OK");
@@ -109,14 +109,14 @@ fn unique_ids_stay_through_flags_moves_aborted_sessions_and_a_restart() {
 
 #[test]
 fn a_long_or_odd_name_has_an_id_of_its_own_within_the_limits() {
-    let office = Office::new(&[]);
-    let new = office.maildir().join("new");
+    let server = TestServer::new(&[]);
+    let new = server.maildir().join("new");
     let odd = ["1.a b.test", "2.\u{e4}.test", "3.tab\t", "4.new\nline"].map(str::to_owned);
     let long = [format!("5.{}", "x".repeat(69)), format!("6.{}", "x".repeat(200))];
     for name in odd.iter().chain(&long) {
         fs::write(new.join(name), LETTER).unwrap();
     }
-    let mut rows = listing(&mut office.mrose(), "UIDL");
+    let mut rows = listing(&mut server.mrose(), "UIDL");
     assert_eq!(rows.len(), 6);
     for row in &rows {
         let id = row.split_once(' ').unwrap().1;
@@ -130,44 +130,44 @@ fn a_long_or_odd_name_has_an_id_of_its_own_within_the_limits() {
 
 #[test]
 fn a_message_that_vanished_is_an_err_and_the_session_lives() {
-    let office = Office::new(&[LETTER, LETTER]);
-    let mut client = office.mrose();
-    fs::remove_file(office.maildir().join("new/1.a.test")).unwrap();
+    let server = TestServer::new(&[LETTER, LETTER]);
+    let mut client = server.mrose();
+    fs::remove_file(server.maildir().join("new/1.a.test")).unwrap();
     client.ask("RETR 1", "-ERR message 1 is gone");
     client.ask("TOP 1 1", "-ERR message 1 is gone");
     assert_eq!(listing(&mut client, "RETR 2"), ["Subject: one", "", "body"]);
     client.ask("DELE 1", "+OK");
     client.ask("QUIT", "+OK");
-    assert_eq!(office.letters(), ["2.a.test"]);
+    assert_eq!(server.letters(), ["2.a.test"]);
 }
 
 #[test]
 fn mail_that_arrives_stays_unseen_and_is_kept() {
-    let office = Office::new(&[LETTER]);
-    let mut client = office.mrose();
-    fs::write(office.maildir().join("new/0.late.test"), LETTER).unwrap();
+    let server = TestServer::new(&[LETTER]);
+    let mut client = server.mrose();
+    fs::write(server.maildir().join("new/0.late.test"), LETTER).unwrap();
     client.ask("STAT", "+OK 1 22");
     assert_eq!(listing(&mut client, "UIDL"), ["1 1.a.test"]);
     client.ask("RETR 2", "-ERR");
     client.ask("DELE 1", "+OK");
     client.ask("QUIT", "+OK");
-    assert_eq!(office.letters(), ["0.late.test"]);
+    assert_eq!(server.letters(), ["0.late.test"]);
 }
 
 #[test]
 fn sizes_come_from_names_and_what_is_no_regular_file_is_no_message() {
-    let office = Office::new(&[LETTER]);
-    let new = office.maildir().join("new");
+    let server = TestServer::new(&[LETTER]);
+    let new = server.maildir().join("new");
     fs::write(new.join("2.b.test,S=50,W=77"), "x\n").unwrap();
-    symlink(office.path("users"), new.join("3.link")).unwrap();
+    symlink(server.path("users"), new.join("3.link")).unwrap();
     mkfifo(&new.join("4.fifo"), Mode::S_IRWXU).unwrap();
     fs::create_dir(new.join("5.folder")).unwrap();
-    let mut client = office.mrose();
+    let mut client = server.mrose();
     assert_eq!(listing(&mut client, "LIST"), ["1 22", "2 77"]);
     client.ask("STAT", "+OK 2 99");
     // A message that turns into something else meanwhile is neither followed nor waited for.
     fs::remove_file(new.join("1.a.test")).unwrap();
-    symlink(office.path("users"), new.join("1.a.test")).unwrap();
+    symlink(server.path("users"), new.join("1.a.test")).unwrap();
     client.ask("RETR 1", "-ERR");
     fs::remove_file(new.join("1.a.test")).unwrap();
     mkfifo(&new.join("1.a.test"), Mode::S_IRWXU).unwrap();
@@ -177,11 +177,11 @@ fn sizes_come_from_names_and_what_is_no_regular_file_is_no_message() {
 
 #[test]
 fn a_name_that_lies_about_the_size_is_corrected_when_the_message_is_sent() {
-    let office = Office::new(&[]);
+    let server = TestServer::new(&[]);
     for name in ["1.a,S=50,W=77", "2.a,S=2,W=4", "3.a,W=18446744073709551615", "4.a,S=2,W=1"] {
-        fs::write(office.maildir().join("new").join(name), "x\n").unwrap();
+        fs::write(server.maildir().join("new").join(name), "x\n").unwrap();
     }
-    let mut client = office.mrose();
+    let mut client = server.mrose();
     client.ask("STAT", "+OK 4 18446744073709551615");
     // What the open file shows is right in the reply already.
     for (number, told) in [(1, 3), (2, 4), (3, 3), (4, 3)] {
@@ -191,14 +191,14 @@ fn a_name_that_lies_about_the_size_is_corrected_when_the_message_is_sent() {
         client.ask(&format!("LIST {number}"), &format!("+OK {number} 3\r\n"));
     }
     client.ask("STAT", "+OK 4 12\r\n");
-    office.daemon.wait_log("message 2: its name is wrong about its size, 3");
+    server.daemon.wait_log("message 2: its name is wrong about its size, 3");
 }
 
 #[test]
 fn without_quit_nothing_is_deleted_whatever_ends_the_session() {
-    let office = Office::new(&[LETTER, LETTER]);
+    let server = TestServer::new(&[LETTER, LETTER]);
     let marked = || {
-        let mut client = office.mrose();
+        let mut client = server.mrose();
         client.ask("DELE 1", "+OK");
         client.ask("DELE 2", "+OK");
         client
@@ -213,11 +213,11 @@ fn without_quit_nothing_is_deleted_whatever_ends_the_session() {
     wrong.ask("QUIT 1", "-ERR");
     drop(wrong);
     let mut killed = marked();
-    let child = office.daemon.server_of(&killed);
+    let child = server.daemon.server_of(&killed);
     kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
     assert!(killed.is_closed());
-    assert_eq!(office.letters().len(), 2);
-    let mut client = office.mrose();
+    assert_eq!(server.letters().len(), 2);
+    let mut client = server.mrose();
     client.ask("STAT", "+OK 2 44");
     client.ask("QUIT", "+OK");
 }
@@ -225,17 +225,17 @@ fn without_quit_nothing_is_deleted_whatever_ends_the_session() {
 #[test]
 fn kill_9_at_any_moment_loses_no_message_that_was_not_marked() {
     let letters = [LETTER; 40];
-    let office = Office::new(&letters);
-    let mut client = office.mrose();
+    let server = TestServer::new(&letters);
+    let mut client = server.mrose();
     for number in (1..=40).step_by(2) {
         client.ask(&format!("DELE {number}"), "+OK");
     }
-    let child = office.daemon.server_of(&client);
+    let child = server.daemon.server_of(&client);
     client.send("QUIT\r\n");
     let _ended_already = kill(Pid::from_raw(child), Signal::SIGKILL);
     assert!(client.is_closed());
-    wait_until("the child is gone", || children(office.daemon.pid()).is_empty());
-    let left = office.letters();
+    wait_until("the child is gone", || children(server.daemon.pid()).is_empty());
+    let left = server.letters();
     for number in (2..=40).step_by(2) {
         assert!(left.contains(&format!("{number}.a.test")), "{number}: {left:?}");
     }
@@ -243,25 +243,25 @@ fn kill_9_at_any_moment_loses_no_message_that_was_not_marked() {
 
 #[test]
 fn the_reply_to_quit_comes_after_the_deletions() {
-    let office = Office::new(&[LETTER; 50]);
-    let mut client = office.mrose();
+    let server = TestServer::new(&[LETTER; 50]);
+    let mut client = server.mrose();
     let all: String = (1..=50).map(|number| format!("DELE {number}\r\n")).collect();
     client.send(all);
     for _ in 0..50 {
         client.expect("+OK");
     }
     let reply = text(&client.ask("QUIT", "+OK"));
-    assert!(office.letters().is_empty());
+    assert!(server.letters().is_empty());
     assert!(reply.ends_with("(maildrop empty)\r\n"), "{reply}");
     assert!(client.rest().is_empty());
-    office.daemon.wait_log("mrose logged out: 0 retrieved (0 octets), 50 deleted");
+    server.daemon.wait_log("mrose logged out: 0 retrieved (0 octets), 50 deleted");
 }
 
 #[test]
 fn a_message_that_cannot_be_unlinked_is_one_err_and_the_rest_is_deleted() {
-    let office = Office::new(&[LETTER, LETTER, LETTER, LETTER]);
-    let stuck = office.maildir().join("new/2.a.test");
-    let mut client = office.mrose();
+    let server = TestServer::new(&[LETTER, LETTER, LETTER, LETTER]);
+    let stuck = server.maildir().join("new/2.a.test");
+    let mut client = server.mrose();
     for number in 1..=3 {
         client.ask(&format!("DELE {number}"), "+OK");
     }
@@ -269,30 +269,30 @@ fn a_message_that_cannot_be_unlinked_is_one_err_and_the_rest_is_deleted() {
     fs::create_dir(&stuck).unwrap();
     client.send("QUIT\r\n");
     assert_eq!(text(&client.rest()), "-ERR [SYS/PERM] some deleted messages not removed\r\n");
-    assert_eq!(office.letters(), ["2.a.test", "4.a.test"]);
-    office.daemon.wait_log("unlink ");
-    office.mrose(); // the lock is free all the same
+    assert_eq!(server.letters(), ["2.a.test", "4.a.test"]);
+    server.daemon.wait_log("unlink ");
+    server.mrose(); // the lock is free all the same
 }
 
 #[test]
 fn a_silent_client_is_dropped_without_a_word_and_nothing_is_deleted() {
-    let office = Office::with(&[LETTER], &["-t", "0.3"], "");
-    let mut client = office.mrose();
+    let server = TestServer::with(&[LETTER], &["-t", "0.3"], "");
+    let mut client = server.mrose();
     client.ask("DELE 1", "+OK");
     assert!(client.rest().is_empty());
-    assert_eq!(office.letters().len(), 1);
-    office.daemon.wait_log("was silent for too long");
+    assert_eq!(server.letters().len(), 1);
+    server.daemon.wait_log("was silent for too long");
 }
 
 #[test]
 fn five_hundred_letters_are_listed_in_order() {
-    let office = Office::new(&[]);
+    let server = TestServer::new(&[]);
     for number in 0..500 {
         let name =
             format!("new/{}.M{:06}P1Q{number}.h,S=19,W=22", 1_700_000_000 + number / 7, number);
-        fs::write(office.maildir().join(name), LETTER).unwrap();
+        fs::write(server.maildir().join(name), LETTER).unwrap();
     }
-    let mut client = office.mrose();
+    let mut client = server.mrose();
     let rows = listing(&mut client, "LIST");
     assert_eq!(rows.len(), 500);
     assert!(rows.iter().zip(1..).all(|(row, n)| *row == format!("{n} 22")));

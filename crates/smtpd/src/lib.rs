@@ -1,27 +1,15 @@
 //! An SMTP server (RFC 5321), one process per client, and its client.
 //!
-//! The server in the order of a letter's way: [`session`] reads lines and writes replies over any
-//! stream, [`dialogue`] does the commands, which stand in the table of `commands`, and keeps the
-//! state of the transaction ([`address`], [`params`] and [`reply`] are its words), [`recipient`]
-//! and [`verify`] ask who somebody is, [`letter`] takes the letter in, [`header`] and [`trace`] see
-//! to its first lines, [`delivery`] lays it into the Maildirs. The client is [`client`].
-#![forbid(unsafe_code)]
+//! [`session`] reads lines and writes replies over any stream. [`protocol`] finds the command of a
+//! line in a table, checks that the state allows it, and keeps the state of the transaction.
+//! [`delivery`] finds the recipients, receives the letter, adds its trace lines, and stores it in
+//! the Maildirs. The client's half is [`client`].
 
-pub mod address;
+// The order of the modules; each imports from its left only, and from `options`:
+//   protocol | delivery | session | client
+
 pub mod client;
-mod commands;
 pub mod delivery;
-pub mod dialogue;
-mod envelope;
-pub mod header;
-pub mod letter;
 pub mod options;
-pub mod params;
-pub mod recipient;
-pub mod reply;
+pub mod protocol;
 pub mod session;
-mod space;
-pub mod trace;
-pub mod verify;
-
-pub use envelope::{Caller, Envelope, Hello};

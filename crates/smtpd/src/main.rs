@@ -1,6 +1,5 @@
 //! smtpd: takes letters for the users of this machine by SMTP (RFC 5321), one process per client.
 //! Slides: "Протокол SMTP (RFC-5321)"; TCP echo server, `main`.
-#![forbid(unsafe_code)]
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -17,7 +16,7 @@ const SERVICE: Service = Service {
     idle: Duration::from_secs(300), // RFC 5321 §4.5.3.2.7: five minutes at least
     root: RootPolicy::Refuse,
     facility: Facility::Mail,
-    memory: 512 << 20,
+    memory: 512 << 20, // bytes
     transport: Transport::Stream,
 };
 
@@ -31,13 +30,15 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
     if line.server.chroot.is_none() {
         config.check()?;
     }
-    options::sharing(line.server.model).of_this_process();
+    options::shared_by(line.server.model).set_for_process();
     let mut server = Server::new(&SERVICE, line.server)?;
     let host = &config.hostname;
-    server.busy = format!("421 4.3.2 {host} too many clients, try again later\r\n").into_bytes();
-    server.unavailable = format!("421 4.3.2 {host} cannot serve now, try later\r\n").into_bytes();
-    server.end_idle_on_shutdown = true;
-    server.longest_file = Some(config.max_size).filter(|size| *size > 0); // 0 is no limit
+    server.refuse_with(
+        format!("421 4.3.2 {host} too many clients, try again later\r\n"),
+        format!("421 4.3.2 {host} cannot serve now, try later\r\n"),
+    );
+    server.end_idle_on_shutdown();
+    server.limit_files(Some(config.max_size).filter(|size| *size > 0)); // 0 is no limit
 
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p

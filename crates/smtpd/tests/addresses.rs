@@ -13,8 +13,8 @@ fn mail(daemon: &testkit::Daemon, argument: &str, code: &str) {
 
 #[test]
 fn senders_of_every_lawful_shape_are_taken() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     for from in [
         "FROM:<>",
         "from:<a@b.test>",
@@ -36,8 +36,8 @@ fn senders_of_every_lawful_shape_are_taken() {
 
 #[test]
 fn senders_of_any_other_shape_are_501() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     for from in [
         "FROM:",
         "FROM:<a..b@d.test>",
@@ -63,8 +63,8 @@ fn senders_of_any_other_shape_are_501() {
 
 #[test]
 fn unknown_parameters_are_555() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     mail(&daemon, "FROM:<a@b.test> FOO=bar", "555 5.5.4 ");
     mail(&daemon, "FROM:<a@b.test> AUTH=<>", "555 5.5.4 ");
     mail(&daemon, "FROM:<a@b.test> SMTPUTF8", "555 5.5.4 ");
@@ -76,9 +76,9 @@ fn unknown_parameters_are_555() {
 
 #[test]
 fn a_space_behind_from_and_to_is_taken_and_refused_on_wish() {
-    let post = Post::new();
+    let fixture = Fixture::new();
     for (option, code) in [(&[][..], "250 "), (&["--strict-space"][..], "501 ")] {
-        let daemon = post.serve(option);
+        let daemon = fixture.serve(option);
         mail(&daemon, "FROM: <a@b.test>", code);
         let mut peer = introduced(&daemon);
         peer.ask("MAIL FROM:<a@b.test>", "250 ");
@@ -89,8 +89,8 @@ fn a_space_behind_from_and_to_is_taken_and_refused_on_wish() {
 
 #[test]
 fn recipients_elsewhere_are_5_7_1_and_unknown_ones_here_5_1_1() {
-    let post = Post::new();
-    let daemon = post.serve(&["--domain", "red.test", "--domain", "Blue.Test"]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&["--domain", "red.test", "--domain", "Blue.Test"]);
     let mut peer = introduced(&daemon);
     peer.ask("MAIL FROM:<a@b.test>", "250 ");
     for to in ["levy@red.test", "levy@RED.TEST", "LEVY@blue.test", "levy@localhost"] {
@@ -112,8 +112,8 @@ fn recipients_elsewhere_are_5_7_1_and_unknown_ones_here_5_1_1() {
 
 #[test]
 fn percent_bang_and_quoted_at_never_mean_another_machine() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = introduced(&daemon);
     peer.ask("MAIL FROM:<a@b.test>", "250 ");
     for to in ["levy%x.test@red.test", "x.test!levy@red.test", "\"levy@x.test\"@red.test"] {
@@ -125,8 +125,8 @@ fn percent_bang_and_quoted_at_never_mean_another_machine() {
 
 #[test]
 fn recipients_that_are_no_address_are_501() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = introduced(&daemon);
     peer.ask("MAIL FROM:<a@b.test>", "250 ");
     for to in ["<>", "<levy>", "levy@red.test", "<le vy@red.test>", "<a..b@red.test>", ""] {
@@ -136,8 +136,8 @@ fn recipients_that_are_no_address_are_501() {
 
 #[test]
 fn cr_lf_and_nul_inside_a_command_are_refused_and_nothing_of_them_runs() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = introduced(&daemon);
     peer.send("MAIL FROM:<a\rb@c.test>\r\nMAIL FROM:<a\0@c.test>\r\nMAIL FROM:<a@c.test>\r\r\n");
     for _ in 0..3 {
@@ -156,9 +156,9 @@ fn cr_lf_and_nul_inside_a_command_are_refused_and_nothing_of_them_runs() {
 
 #[test]
 fn postmaster_always_has_a_mailbox() {
-    let post = Post::new();
+    let fixture = Fixture::new();
     for (option, user) in [(&[][..], "levy"), (&["--postmaster", "bob"][..], "bob")] {
-        let daemon = post.serve(option);
+        let daemon = fixture.serve(option);
         let mut peer = introduced(&daemon);
         peer.ask("MAIL FROM:<>", "250 ");
         peer.ask("RCPT TO:<PostMaster>", "250 ");
@@ -167,6 +167,6 @@ fn postmaster_always_has_a_mailbox() {
         peer.ask("DATA", "354 ");
         peer.send("to postmaster\r\n.\r\n");
         peer.expect("250 ");
-        assert_eq!(post.letter(user), "to postmaster\n");
+        assert_eq!(fixture.letter(user), "to postmaster\n");
     }
 }

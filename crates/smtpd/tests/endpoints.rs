@@ -6,15 +6,15 @@ mod common;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
-use common::{LETTER, Post};
+use common::{Fixture, LETTER};
 use testkit::{Peer, WATCHDOG, wait_until};
 
 #[test]
 fn case_26_letters_come_by_ipv6_and_through_a_unix_domain_socket() {
-    let post = Post::new();
-    let path = post.dir.path().join("smtp");
+    let fixture = Fixture::new();
+    let path = fixture.dir.path().join("smtp");
     let unix = format!("unix:{}", path.display());
-    let daemon = post.serve(&["-l", "[::1]:0", "-l", &unix]);
+    let daemon = fixture.serve(&["-l", "[::1]:0", "-l", &unix]);
     wait_until("both are logged", || daemon.listening().len() == 2);
     let data = format!("{LETTER}.");
     let dialogue = [
@@ -42,5 +42,5 @@ fn case_26_letters_come_by_ipv6_and_through_a_unix_domain_socket() {
         assert!(said.starts_with(reply), "{line}: {said}");
     }
     daemon.wait_log("client unix start");
-    assert_eq!(post.letters("levy").len(), 2);
+    assert_eq!(fixture.letters("levy").len(), 2);
 }

@@ -6,7 +6,7 @@ mod common;
 use std::os::unix::fs::chown;
 use std::process::Command;
 
-use common::{Post, SMTPD, in_data, introduced};
+use common::{Fixture, SMTPD, in_data, introduced};
 use nix::sys::signal::Signal;
 use testkit::{Daemon, TempDir, children, limit_of, names, root_can_judge};
 
@@ -44,14 +44,14 @@ fn letters_arrive_inside_the_jail_with_the_time_zone_from_outside() {
 
 #[test]
 fn case_18_after_sighup_a_new_user_gets_mail_and_the_others_session_goes_on() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut first = introduced(&daemon);
     first.ask("MAIL FROM:<hedrick@topaz.test>", "250 ");
-    let users = std::fs::read_to_string(&post.users).unwrap();
-    let home = post.dir.path().join("mrose").display().to_string();
-    post.dir.file("users.new", format!("{users}mrose:{{PLAIN}}x::::{home}:\n"));
-    std::fs::rename(post.dir.path().join("users.new"), &post.users).unwrap();
+    let users = std::fs::read_to_string(&fixture.users).unwrap();
+    let home = fixture.dir.path().join("mrose").display().to_string();
+    fixture.dir.file("users.new", format!("{users}mrose:{{PLAIN}}x::::{home}:\n"));
+    std::fs::rename(fixture.dir.path().join("users.new"), &fixture.users).unwrap();
     daemon.signal(Signal::SIGHUP);
     daemon.wait_log("SIGHUP");
     let mut second = introduced(&daemon);
@@ -63,14 +63,14 @@ fn case_18_after_sighup_a_new_user_gets_mail_and_the_others_session_goes_on() {
 
 #[test]
 fn no_file_grows_much_over_the_longest_letter_unless_it_is_the_transcript() {
-    let post = Post::new();
-    let transcript = post.dir.path().join("transcript").display().to_string();
+    let fixture = Fixture::new();
+    let transcript = fixture.dir.path().join("transcript").display().to_string();
     for (more, expected) in [
         (&["--max-size", "10000"][..], Some(10_000 + (1 << 20))),
         (&["--max-size", "0"], None),
         (&["--max-size", "10000", "--transcript", &transcript], None),
     ] {
-        let daemon = post.serve(more);
+        let daemon = fixture.serve(more);
         let _client = introduced(&daemon);
         let child = children(daemon.pid())[0];
         assert_eq!(limit_of(child, "Max file size"), [expected; 2], "{more:?}");

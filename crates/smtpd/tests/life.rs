@@ -32,9 +32,9 @@ fn a_users_file_that_the_servers_user_may_not_read_is_told_at_the_start() {
     if !testkit::root_can_judge() {
         return; // Only root can become somebody else.
     }
-    let post = Post::new();
-    std::fs::set_permissions(&post.users, Permissions::from_mode(0o600)).unwrap();
-    let users = post.users.display().to_string();
+    let fixture = Fixture::new();
+    std::fs::set_permissions(&fixture.users, Permissions::from_mode(0o600)).unwrap();
+    let users = fixture.users.display().to_string();
     let mut command = Command::new(SMTPD);
     command.args(["-l", "127.0.0.1:0", "-u", "nobody", "-q", "--users", &users]);
     let output = run(command, b"");
@@ -45,24 +45,25 @@ fn a_users_file_that_the_servers_user_may_not_read_is_told_at_the_start() {
 
 #[test]
 fn a_users_file_that_vanishes_later_is_451_and_logged() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
-    std::fs::remove_file(&post.users).unwrap();
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    std::fs::remove_file(&fixture.users).unwrap();
     let mut peer = introduced(&daemon);
     peer.ask("MAIL FROM:<a@b.test>", "250 ");
     peer.ask("RCPT TO:<levy@red.test>", "451 4.3.0 ");
     peer.ask("VRFY levy", "451 4.3.0 ");
     daemon.wait_log("users");
     daemon.wait_log("No such file or directory");
-    std::fs::write(&post.users, format!("levy:x::::{}:\n", post.dir.path().display())).unwrap();
+    std::fs::write(&fixture.users, format!("levy:x::::{}:\n", fixture.dir.path().display()))
+        .unwrap();
     peer.ask("RCPT TO:<levy@red.test>", "250 ");
 }
 
 #[test]
 fn case_15_an_occupied_port_is_told_and_exit_1() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
-    let (addr, users) = (daemon.addr().to_string(), post.users.display().to_string());
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let (addr, users) = (daemon.addr().to_string(), fixture.users.display().to_string());
     let text = complaint(&["-l", &addr, "--users", &users], 1);
     assert_eq!(text, format!("smtpd: bind {addr}: Address already in use\n"));
     assert_alive(&daemon);
@@ -73,9 +74,9 @@ fn root_must_insist() {
     if !testkit::root_can_judge() {
         return; // Only root is asked to.
     }
-    let post = Post::new();
+    let fixture = Fixture::new();
     let mut command = Command::new(SMTPD);
-    command.args(["-l", "127.0.0.1:0", "--users", &post.users.display().to_string()]);
+    command.args(["-l", "127.0.0.1:0", "--users", &fixture.users.display().to_string()]);
     let output = run(command, b"");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("-u"), "{output:?}");
@@ -83,8 +84,8 @@ fn root_must_insist() {
 
 #[test]
 fn case_17_sigterm_tells_idle_clients_421_and_the_server_exits_0() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut fresh = greeted(&daemon);
     let mut busy = introduced(&daemon);
     busy.ask("MAIL FROM:<a@b.test>", "250 ");
@@ -94,13 +95,13 @@ fn case_17_sigterm_tells_idle_clients_421_and_the_server_exits_0() {
         peer.expect("421 4.3.2 red.test ");
         assert_eq!(peer.rest(), b"");
     }
-    post.assert_nothing();
+    fixture.assert_nothing();
 }
 
 #[test]
 fn case_17_a_letter_that_is_on_its_way_at_sigterm_still_arrives() {
-    let post = Post::new();
-    let mut daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let mut daemon = fixture.serve(&[]);
     let mut peer = in_data(&daemon);
     peer.send("half\r\n");
     daemon.signal(Signal::SIGTERM);
@@ -109,13 +110,13 @@ fn case_17_a_letter_that_is_on_its_way_at_sigterm_still_arrives() {
     peer.expect("250 ");
     peer.expect("421 ");
     assert_eq!(daemon.wait().code(), Some(0));
-    assert_eq!(post.letter("levy"), "half\nwhole\n");
+    assert_eq!(fixture.letter("levy"), "half\nwhole\n");
 }
 
 #[test]
 fn case_23_a_silent_client_is_told_421_4_4_2() {
-    let post = Post::new();
-    let daemon = post.serve(&["-t", "0.2"]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&["-t", "0.2"]);
     let mut peer = greeted(&daemon);
     peer.expect("421 4.4.2 red.test ");
     assert_eq!(peer.rest(), b"");
@@ -123,29 +124,29 @@ fn case_23_a_silent_client_is_told_421_4_4_2() {
     peer.send("half a letter\r\n");
     peer.expect("421 4.4.2 ");
     assert_eq!(peer.rest(), b"");
-    post.assert_nothing();
+    fixture.assert_nothing();
 }
 
 #[test]
 fn a_child_that_is_killed_in_data_leaves_a_file_in_tmp_at_most() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = in_data(&daemon);
     peer.send(format!("{}\r\n", "x".repeat(998)).repeat(1000));
     let child = testkit::children(daemon.pid())[0];
     kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
     assert!(peer.is_closed());
     wait_until("the child is reaped", || testkit::children(daemon.pid()).is_empty());
-    assert_eq!(post.letters("levy"), Vec::<String>::new());
-    assert!(post.drafts("levy").len() <= 1);
+    assert_eq!(fixture.letters("levy"), Vec::<String>::new());
+    assert!(fixture.drafts("levy").len() <= 1);
     assert_alive(&daemon);
-    assert_eq!(post.letters("levy").len(), 1);
+    assert_eq!(fixture.letters("levy").len(), 1);
 }
 
 #[test]
 fn binary_junk_half_commands_and_dropped_connections_hurt_nobody() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut seed = 1_u32;
     for round in 0..40 {
         let mut junk = Vec::new();
@@ -164,15 +165,15 @@ fn binary_junk_half_commands_and_dropped_connections_hurt_nobody() {
         let rest = String::from_utf8(peer.rest()).unwrap();
         assert!(!rest.contains("2.1.0") && !rest.contains("221"), "half a command was run: {rest}");
     }
-    post.assert_nothing();
+    fixture.assert_nothing();
     assert_alive(&daemon);
     wait_until("all children are gone", || testkit::children(daemon.pid()).is_empty());
 }
 
 #[test]
 fn a_client_that_reads_no_replies_and_goes_leaves_the_server_well() {
-    let post = Post::new();
-    let daemon = post.serve(&["-t", "1"]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&["-t", "1"]);
     let mut peer = greeted(&daemon);
     let noop = "NOOP\r\n".repeat(100_000);
     while peer.try_send(&noop).is_ok() {}
@@ -181,8 +182,8 @@ fn a_client_that_reads_no_replies_and_goes_leaves_the_server_well() {
 
 #[test]
 fn case_27_inetd_serves_standard_input() {
-    let post = Post::new();
-    let users = post.users.display().to_string();
+    let fixture = Fixture::new();
+    let users = fixture.users.display().to_string();
     let output = run(
         command(SMTPD, &["-i", "--hostname", "red.test", "--users", &users]),
         b"EHLO a.test\r\nMAIL FROM:<>\r\nRCPT TO:<bob@red.test>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n",
@@ -192,19 +193,19 @@ fn case_27_inetd_serves_standard_input() {
         String::from_utf8_lossy(&output.stdout)
             .ends_with("221 2.0.0 red.test closes the connection\r\n")
     );
-    assert_eq!(post.letter("bob"), "hi\n");
+    assert_eq!(fixture.letter("bob"), "hi\n");
 }
 
 #[test]
 fn many_clients_at_once_deliver_many_letters() {
-    let post = Post::new();
-    let daemon: Daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon: Daemon = fixture.serve(&[]);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| (0..10).for_each(|_| assert_alive(&daemon)));
         }
     });
-    assert_eq!(post.letters("levy").len(), 80);
-    assert_eq!(post.drafts("levy"), Vec::<std::path::PathBuf>::new());
+    assert_eq!(fixture.letters("levy").len(), 80);
+    assert_eq!(fixture.drafts("levy"), Vec::<std::path::PathBuf>::new());
     wait_until("no child is left", || testkit::children(daemon.pid()).is_empty());
 }

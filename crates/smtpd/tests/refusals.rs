@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Post, assert_alive, greeted};
+use common::{Fixture, assert_alive, greeted};
 use testkit::{CONCURRENT, Daemon, MODELS, Peer, each_model, wait_until};
 
 /// A client hears 421, and that the connection is closed.
@@ -16,8 +16,8 @@ fn is_told_421(daemon: &Daemon) {
 #[test]
 fn case_24_over_the_limit_of_clients_the_answer_is_421() {
     each_model(&CONCURRENT, |model| {
-        let post = Post::new();
-        let daemon = post.serve(&["-m", model, "-n", "1", "-c", "1"]);
+        let fixture = Fixture::new();
+        let daemon = fixture.serve(&["-m", model, "-n", "1", "-c", "1"]);
         let first = greeted(&daemon);
         is_told_421(&daemon);
         drop(first);
@@ -30,8 +30,8 @@ fn case_24_over_the_limit_of_clients_the_answer_is_421() {
 #[test]
 fn case_24_over_the_limit_of_its_address_the_answer_is_421() {
     each_model(&CONCURRENT, |model| {
-        let post = Post::new();
-        let daemon = post.serve(&["-m", model, "--max-per-ip", "1"]);
+        let fixture = Fixture::new();
+        let daemon = fixture.serve(&["-m", model, "--max-per-ip", "1"]);
         let _first = greeted(&daemon);
         is_told_421(&daemon);
     });
@@ -40,8 +40,8 @@ fn case_24_over_the_limit_of_its_address_the_answer_is_421() {
 #[test]
 fn case_24_an_address_that_comes_too_often_is_told_421() {
     each_model(&MODELS, |model| {
-        let post = Post::new();
-        let daemon = post.serve(&["-m", model, "--rate", "1/3600"]);
+        let fixture = Fixture::new();
+        let daemon = fixture.serve(&["-m", model, "--rate", "1/3600"]);
         assert_alive(&daemon);
         is_told_421(&daemon);
     });
@@ -50,8 +50,8 @@ fn case_24_an_address_that_comes_too_often_is_told_421() {
 #[test]
 fn case_24_with_over_queue_the_next_client_waits_for_its_greeting() {
     each_model(&MODELS, |model| {
-        let post = Post::new();
-        let daemon = post.serve(&["-m", model, "-n", "1", "-c", "1", "--over", "queue"]);
+        let fixture = Fixture::new();
+        let daemon = fixture.serve(&["-m", model, "-n", "1", "-c", "1", "--over", "queue"]);
         let first = greeted(&daemon);
         let mut second = Peer::connect(daemon.addr());
         assert!(second.is_silent(), "two are served");

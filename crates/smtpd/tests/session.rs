@@ -6,8 +6,8 @@ use common::*;
 
 #[test]
 fn bare_ehlo_and_helo_are_501_and_helo_has_a_one_line_answer() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = greeted(&daemon);
     peer.ask("EHLO", "501 5.5.4 ");
     peer.ask("HELO", "501 5.5.4 ");
@@ -26,8 +26,8 @@ fn bare_ehlo_and_helo_are_501_and_helo_has_a_one_line_answer() {
 
 #[test]
 fn ehlo_lists_what_works_and_nothing_else() {
-    let post = Post::new();
-    let daemon = post.serve(&["--max-size", "1000000"]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&["--max-size", "1000000"]);
     let mut peer = greeted(&daemon);
     peer.ask("EHLO topaz.test", "250-red.test ");
     for line in ["250-SIZE 1000000", "250-PIPELINING", "250-8BITMIME", "250-ENHANCEDSTATUSCODES"] {
@@ -39,8 +39,8 @@ fn ehlo_lists_what_works_and_nothing_else() {
 
 #[test]
 fn a_second_ehlo_works_as_rset_and_a_rejected_one_changes_nothing() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = introduced(&daemon);
     peer.ask("MAIL FROM:<a@b.test>", "250 ");
     peer.ask("EHLO", "501 ");
@@ -49,13 +49,13 @@ fn a_second_ehlo_works_as_rset_and_a_rejected_one_changes_nothing() {
     peer.ask("HELO topaz.test", "250 ");
     peer.ask("RCPT TO:<levy@red.test>", "503 5.5.1 ");
     peer.ask("DATA", "503 5.5.1 ");
-    post.assert_nothing();
+    fixture.assert_nothing();
 }
 
 #[test]
 fn noop_rset_vrfy_help_and_quit_need_no_ehlo_and_mail_does() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = greeted(&daemon);
     peer.ask("NOOP", "250 ");
     peer.ask("RSET", "250 ");
@@ -70,8 +70,8 @@ fn noop_rset_vrfy_help_and_quit_need_no_ehlo_and_mail_does() {
 
 #[test]
 fn verbs_are_taken_in_any_case_and_with_spaces_behind() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = greeted(&daemon);
     peer.ask("eHlO topaz.test  ", "250-");
     while peer.expect("250")[3] == b'-' {}
@@ -82,14 +82,14 @@ fn verbs_are_taken_in_any_case_and_with_spaces_behind() {
     peer.expect("250 ");
     peer.ask("noop\t", "250 ");
     peer.ask("quit ", "221 ");
-    assert_eq!(post.letter("levy"), "x\n");
-    assert!(post.letters("levy")[0].starts_with("Return-Path: <A@b.test>\n"));
+    assert_eq!(fixture.letter("levy"), "x\n");
+    assert!(fixture.letters("levy")[0].starts_with("Return-Path: <A@b.test>\n"));
 }
 
 #[test]
 fn unknown_verbs_are_500_known_ones_that_are_not_done_502_and_the_session_goes_on() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = introduced(&daemon);
     for line in ["FOO", "", " NOOP", "MAILFROM:<a@b>", "NOOPS", "GET / HTTP/1.1", "\u{e9}\u{e8}"] {
         peer.ask(line, "500 5.5.1 ");
@@ -105,8 +105,8 @@ fn unknown_verbs_are_500_known_ones_that_are_not_done_502_and_the_session_goes_o
 
 #[test]
 fn commands_out_of_order_are_503() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = introduced(&daemon);
     peer.ask("RCPT TO:<levy@red.test>", "503 5.5.1 ");
     peer.ask("DATA", "503 5.5.1 ");
@@ -120,13 +120,13 @@ fn commands_out_of_order_are_503() {
     peer.expect("250 ");
     peer.ask("RCPT TO:<bob@red.test>", "503 ");
     peer.ask("DATA", "503 ");
-    assert!(post.letters("levy")[0].starts_with("Return-Path: <a@b.test>\n"));
+    assert!(fixture.letters("levy")[0].starts_with("Return-Path: <a@b.test>\n"));
 }
 
 #[test]
 fn arguments_where_none_belong_are_501_and_noop_takes_any() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = introduced(&daemon);
     peer.ask("MAIL FROM:<a@b.test>", "250 ");
     peer.ask("RCPT TO:<levy@red.test>", "250 ");
@@ -139,8 +139,8 @@ fn arguments_where_none_belong_are_501_and_noop_takes_any() {
 
 #[test]
 fn vrfy_tells_full_names_and_keeps_the_transaction() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = introduced(&daemon);
     peer.ask("MAIL FROM:<a@b.test>", "250 ");
     peer.ask("VRFY levy", "250 2.1.5 Levy Red <levy@red.test>\r\n");
@@ -157,7 +157,7 @@ fn vrfy_tells_full_names_and_keeps_the_transaction() {
 
 #[test]
 fn vrfy_finds_full_names_and_tells_of_ambiguous_ones() {
-    let post = Post::new();
+    let fixture = Fixture::new();
     let line = |name: &str, full: &str| format!("{name}:x:::{full}:/nowhere:\n");
     let mut users = line("o'brien", "Miles O'Brien") + &line("a b", "Two Words");
     users += &line("fred", "Fred Smith");
@@ -165,8 +165,8 @@ fn vrfy_finds_full_names_and_tells_of_ambiguous_ones() {
     for n in 0..30 {
         users += &line(&format!("u{n}"), "Legion");
     }
-    std::fs::write(&post.users, users).unwrap();
-    let daemon = post.serve(&[]);
+    std::fs::write(&fixture.users, users).unwrap();
+    let daemon = fixture.serve(&[]);
     let mut peer = greeted(&daemon);
     peer.ask("VRFY O'Brien", "250 2.1.5 Miles O'Brien <o'brien@red.test>\r\n");
     peer.ask("VRFY Words", "250 2.1.5 Two Words <\"a b\"@red.test>\r\n");
@@ -187,9 +187,9 @@ fn vrfy_finds_full_names_and_tells_of_ambiguous_ones() {
 
 #[test]
 fn vrfy_can_be_hidden_from_strangers_and_is_not_listed_then() {
-    let post = Post::new();
+    let fixture = Fixture::new();
     for (who, answer, listed) in [("none", "252 2.5.2 ", false), ("loopback", "250 ", true)] {
-        let daemon = post.serve(&["--vrfy", who]);
+        let daemon = fixture.serve(&["--vrfy", who]);
         let mut peer = greeted(&daemon);
         peer.send("EHLO topaz.test\r\nVRFY levy\r\nVRFY nobody\r\nQUIT\r\n");
         let all = String::from_utf8(peer.rest()).unwrap();
@@ -200,8 +200,8 @@ fn vrfy_can_be_hidden_from_strangers_and_is_not_listed_then() {
 
 #[test]
 fn help_tells_the_commands_and_how_each_is_written() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = greeted(&daemon);
     peer.ask("HELP", "214-2.0.0 ");
     let verbs = String::from_utf8(peer.expect("214-2.0.0 ")).unwrap();
@@ -216,8 +216,8 @@ fn help_tells_the_commands_and_how_each_is_written() {
 
 #[test]
 fn too_many_bad_commands_end_the_session_with_421() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = greeted(&daemon);
     peer.send("FOO\r\n".repeat(200));
     let all = String::from_utf8(peer.rest()).unwrap();
@@ -228,8 +228,8 @@ fn too_many_bad_commands_end_the_session_with_421() {
 
 #[test]
 fn a_refused_mail_with_a_thousand_recipients_behind_it_does_not_end_the_session() {
-    let post = Post::new();
-    let daemon = post.serve(&["--max-size", "1000"]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&["--max-size", "1000"]);
     let mut peer = introduced(&daemon);
     peer.send("MAIL FROM:<a@b.test> SIZE=2000\r\n");
     peer.send("RCPT TO:<levy@red.test>\r\n".repeat(1000) + "DATA\r\nQUIT\r\n");
@@ -242,8 +242,8 @@ fn a_refused_mail_with_a_thousand_recipients_behind_it_does_not_end_the_session(
 
 #[test]
 fn pipelined_commands_are_answered_in_order() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = greeted(&daemon);
     peer.send("EHLO t.test\r\n");
     while peer.expect("250")[3] == b'-' {}
@@ -261,13 +261,13 @@ fn pipelined_commands_are_answered_in_order() {
     peer.send("two\r\n.\r\nQUIT\r\n");
     peer.expect("250 ");
     peer.expect("221 ");
-    assert_eq!((post.letters("levy").len(), post.letters("bob").len()), (2, 1));
+    assert_eq!((fixture.letters("levy").len(), fixture.letters("bob").len()), (2, 1));
 }
 
 #[test]
 fn where_all_recipients_are_refused_data_is_too_and_nothing_is_stored() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = introduced(&daemon);
     peer.send("MAIL FROM:<a@b.test>\r\nRCPT TO:<x@red.test>\r\nRCPT TO:<y@z.test>\r\nDATA\r\n");
     for reply in ["250 ", "550 5.1.1 ", "550 5.7.1 ", "554 5.5.1 "] {
@@ -275,16 +275,16 @@ fn where_all_recipients_are_refused_data_is_too_and_nothing_is_stored() {
     }
     peer.ask("RCPT TO:<levy@red.test>", "250 ");
     peer.ask("QUIT", "221 ");
-    post.assert_nothing();
+    fixture.assert_nothing();
 }
 
 #[test]
 fn where_all_recipients_are_refused_for_now_data_is_too() {
-    let post = Post::new();
+    let fixture = Fixture::new();
     // A user without a home has no mailbox, for now.
-    let levy = std::fs::read_to_string(&post.users).unwrap();
-    std::fs::write(&post.users, levy + "homeless:x\n").unwrap();
-    let daemon = post.serve(&[]);
+    let levy = std::fs::read_to_string(&fixture.users).unwrap();
+    std::fs::write(&fixture.users, levy + "homeless:x\n").unwrap();
+    let daemon = fixture.serve(&[]);
     let mut peer = introduced(&daemon);
     peer.ask("MAIL FROM:<a@b.test>", "250 ");
     peer.ask("RCPT TO:<homeless@red.test>", "451 4.3.0 ");
@@ -301,8 +301,8 @@ fn where_all_recipients_are_refused_for_now_data_is_too() {
 
 #[test]
 fn a_client_that_guesses_names_is_sent_away_whichever_command_it_asks_with() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = introduced(&daemon);
     peer.ask("MAIL FROM:<a@b.test>", "250 ");
     peer.send("VRFY x\r\nRCPT TO:<x@red.test>\r\n".repeat(600));
@@ -313,9 +313,9 @@ fn a_client_that_guesses_names_is_sent_away_whichever_command_it_asks_with() {
 
 #[test]
 fn the_transcript_has_every_line_of_both_sides() {
-    let post = Post::new();
-    let file = post.dir.path().join("transcript");
-    let daemon = post.serve(&["--transcript", &file.display().to_string()]);
+    let fixture = Fixture::new();
+    let file = fixture.dir.path().join("transcript");
+    let daemon = fixture.serve(&["--transcript", &file.display().to_string()]);
     let mut peer = in_data(&daemon);
     peer.send("Subject: x\r\n\r\n..dot\r\n.\r\n");
     peer.expect("250 ");

@@ -25,19 +25,19 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn the_letter_of_the_slides_arrives() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let output = smtpc(&daemon, &["levy@red.test"], LETTER);
     assert!(output.status.success(), "{output:?}");
     assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
-    assert_eq!(post.letter("levy"), LETTER.replace("\r\n", "\n"));
-    assert!(post.letters("levy")[0].starts_with("Return-Path: <hedrick@topaz.test>\n"));
+    assert_eq!(fixture.letter("levy"), LETTER.replace("\r\n", "\n"));
+    assert!(fixture.letters("levy")[0].starts_with("Return-Path: <hedrick@topaz.test>\n"));
 }
 
 #[test]
 fn every_shape_of_text_arrives_as_the_lines_it_has() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     for (sent, arrived) in [
         ("", ""),
         ("\n", "\n"),
@@ -52,43 +52,43 @@ fn every_shape_of_text_arrives_as_the_lines_it_has() {
     ] {
         let output = smtpc(&daemon, &["levy@red.test"], sent);
         assert!(output.status.success(), "{sent:?}: {output:?}");
-        assert_eq!(post.letter("levy"), arrived, "{sent:?}");
-        std::fs::remove_dir_all(post.maildir("levy")).unwrap();
+        assert_eq!(fixture.letter("levy"), arrived, "{sent:?}");
+        std::fs::remove_dir_all(fixture.maildir("levy")).unwrap();
     }
 }
 
 #[test]
 fn a_large_letter_arrives_from_a_pipe_and_from_a_file() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let letter: String = (0..50_000).map(|n| format!(".{n} {}\n", "x".repeat(n % 80))).collect();
     let output = smtpc(&daemon, &["levy@red.test"], &letter);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(post.letter("levy"), letter);
+    assert_eq!(fixture.letter("levy"), letter);
 
-    let path = post.dir.file("letter", &letter);
+    let path = fixture.dir.file("letter", &letter);
     let mut command = Command::new(SMTPC);
     command.args(["-s", &daemon.addr().to_string(), "bob@red.test"]);
     command.stdin(File::open(path).unwrap()).stderr(Stdio::null());
     assert!(command.status().unwrap().success());
-    assert_eq!(post.letter("bob"), letter);
+    assert_eq!(fixture.letter("bob"), letter);
 }
 
 #[test]
 fn octets_over_127_are_declared() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let output = smtpc(&daemon, &["-v", "levy@red.test"], "gr\u{fc}n\n");
     assert!(output.status.success(), "{output:?}");
     let mail = "C: MAIL FROM:<hedrick@topaz.test> SIZE=7 BODY=8BITMIME\n";
     assert!(stderr(&output).contains(mail), "{}", stderr(&output));
-    assert_eq!(post.letter("levy"), "gr\u{fc}n\n");
+    assert_eq!(fixture.letter("levy"), "gr\u{fc}n\n");
 }
 
 #[test]
 fn the_dialogue_is_shown_on_wish() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let output = smtpc(&daemon, &["-v", "levy@red.test"], LETTER);
     let shown = stderr(&output);
     for line in [
@@ -109,8 +109,8 @@ fn the_dialogue_is_shown_on_wish() {
 
 #[test]
 fn refused_recipients_are_named_and_the_others_get_the_letter() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let to = ["x@red.test", "levy@red.test", "y@blue.test", "bob@red.test"];
     let output = smtpc(&daemon, &to, LETTER);
     assert_eq!(output.status.code(), Some(1));
@@ -119,33 +119,33 @@ fn refused_recipients_are_named_and_the_others_get_the_letter() {
     assert!(text.contains("recipient <y@blue.test>: 550 5.7.1 "), "{text}");
     assert!(text.ends_with("smtpc: 2 of 4 recipients were refused\n"), "{text}");
     assert!(!text.contains("levy") && !text.contains("bob"), "{text}");
-    assert_eq!((post.letters("levy").len(), post.letters("bob").len()), (1, 1));
+    assert_eq!((fixture.letters("levy").len(), fixture.letters("bob").len()), (1, 1));
 }
 
 #[test]
 fn hundreds_of_recipients_are_pipelined() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let to = vec!["levy@red.test"; 950];
     let output = smtpc(&daemon, &to, LETTER);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(post.letters("levy").len(), 1);
+    assert_eq!(fixture.letters("levy").len(), 1);
 }
 
 #[test]
 fn nobody_left_is_an_error_and_nothing_is_sent() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let output = smtpc(&daemon, &["x@red.test"], LETTER);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("every recipient was refused"), "{output:?}");
-    post.assert_nothing();
+    fixture.assert_nothing();
 }
 
 #[test]
 fn a_letter_over_the_servers_size_is_not_even_offered() {
-    let post = Post::new();
-    let daemon = post.serve(&["--max-size", "1000"]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&["--max-size", "1000"]);
     let output = smtpc(&daemon, &["levy@red.test"], "x".repeat(999));
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("1001 octets, the server takes 1000"), "{output:?}");
@@ -172,8 +172,8 @@ fn a_wrong_command_line_is_exit_2_and_says_what_is_wrong() {
 
 #[test]
 fn no_server_is_exit_1() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let addr = daemon.addr().to_string();
     assert!(daemon.stop().success());
     let mut command = Command::new(SMTPC);
@@ -185,14 +185,14 @@ fn no_server_is_exit_1() {
 
 #[test]
 fn a_file_of_the_name_of_a_temporary_file_is_in_nobodys_way() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     // The shell becomes smtpc and keeps its process id.
     let mut command = Command::new("/bin/sh");
     command.args(["-c", ": >\"$TMPDIR/smtpc-$$\"; exec \"$@\"", "sh", SMTPC]);
     command.args(["-s", &daemon.addr().to_string(), "-f", "", "levy@red.test"]);
-    command.env("TMPDIR", post.dir.path());
+    command.env("TMPDIR", fixture.dir.path());
     let output = run(command, LETTER.as_bytes());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert_eq!(post.letter("levy"), LETTER.replace("\r\n", "\n"));
+    assert_eq!(fixture.letter("levy"), LETTER.replace("\r\n", "\n"));
 }

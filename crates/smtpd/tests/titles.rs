@@ -6,7 +6,7 @@ mod common;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use common::{LETTER, Post, SMTPD};
+use common::{Fixture, LETTER, SMTPD};
 use testkit::{Daemon, Peer, only_child, title, wait_title};
 
 /// What the child shows that serves this client.
@@ -16,8 +16,8 @@ fn shown(peer: &Peer, what: &str) -> String {
 
 #[test]
 fn a_session_shows_the_clients_name_and_where_in_a_letter_it_is() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = Peer::connect(daemon.addr());
     peer.expect("220 ");
     let child = only_child(daemon.pid());
@@ -44,8 +44,8 @@ fn a_session_shows_the_clients_name_and_where_in_a_letter_it_is() {
 
 #[test]
 fn a_long_name_is_cut() {
-    let post = Post::new();
-    let daemon = post.serve(&[]);
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
     let mut peer = Peer::connect(daemon.addr());
     peer.expect("220 ");
     peer.ask(&format!("HELO {}.test", "a".repeat(62)), "250 ");
@@ -56,8 +56,8 @@ fn a_long_name_is_cut() {
 /// The zone stands in a variable that the title has taken the place of.
 #[test]
 fn the_environment_is_as_before_where_a_title_stands_in_its_place() {
-    let post = Post::new();
-    let users = post.users.display().to_string();
+    let fixture = Fixture::new();
+    let users = fixture.users.display().to_string();
     let mut zoned = Command::new(SMTPD);
     zoned.env_clear().env("TZ", "<+0530>-5:30").arg0("s");
     let daemon = Daemon::spawn(zoned, &["--users", &users, "--hostname", "red.test"]);
@@ -72,5 +72,5 @@ fn the_environment_is_as_before_where_a_title_stands_in_its_place() {
     let environ = std::fs::read(environ).unwrap();
     assert!(!environ.starts_with(b"TZ="), "the title has reached it, or this shows nothing");
     peer.ask(&format!("{LETTER}."), "250 ");
-    assert!(post.letters("bob")[0].contains(" +0530\n"), "{:?}", post.letters("bob"));
+    assert!(fixture.letters("bob")[0].contains(" +0530\n"), "{:?}", fixture.letters("bob"));
 }

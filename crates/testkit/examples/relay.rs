@@ -2,7 +2,6 @@
 //! `relay HOST:PORT [--delay MS] [--lost %] [--doubled %] [--late % --by MS] [--seed N]`.
 //!
 //! Prints `listening on ADDR:PORT`, what clients are to talk to, and runs until it is killed.
-#![forbid(unsafe_code)]
 
 use std::io::{self, Write};
 use std::net::SocketAddr;

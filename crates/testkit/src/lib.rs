@@ -4,7 +4,6 @@
 //! Every wait here is for a condition and has a watchdog; nothing sleeps for a fixed time and
 //! hopes. A helper that fails panics: that is how a test says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-#![forbid(unsafe_code)]
 
 mod daemon;
 mod manual;

@@ -1,17 +1,16 @@
 //! tftpd: files by the Trivial File Transfer Protocol, one process per transfer.
-#![forbid(unsafe_code)]
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use forknet::{Facility, Reread, Result, RootPolicy, Server, Service, Transport};
-use tftpd::confine::Confinement;
-use tftpd::desk;
+use forknet::{Facility, Result, RootPolicy, Server, Service, Transport};
 use tftpd::options::{self, Config};
-use tftpd::packet::{self, Code};
-use tftpd::server::answer;
-use tftpd::service::is_request;
+use tftpd::server::landlock::Confinement;
+use tftpd::server::retransmit::Tftp;
+use tftpd::server::single_port;
+use tftpd::wire::error_code::ErrorCode;
+use tftpd::wire::packet;
 
 const SERVICE: Service = Service {
     name: "tftpd",
@@ -30,15 +29,18 @@ fn main() -> ExitCode {
 
 fn run(args: Vec<OsString>) -> Result<()> {
     let line = forknet::command_line(&SERVICE, options::declare, args)?;
-    let config = Config::new(&line.matches, line.server.chroot.as_deref())?;
-    let has_pid_file = line.server.pid_file.is_some();
-    let mut server = Server::new(&SERVICE, line.server)?;
-    server.busy = packet::error(Code::NotDefined, "Too many transfers, try again later");
-    server.unavailable = packet::error(Code::NotDefined, "No process or port for the transfer");
-    server.is_request = is_request;
-    server.longest_file = config.max_size;
-    server.ports = config.ports;
-    server.reread = config.map.clone().map(|map| Reread::new(move || map.read_again()));
+    let (max_clients, has_pid_file) = (line.server.max_clients, line.server.pid_file.is_some());
+    let chroot = line.server.chroot.clone();
+    let mut server = Server::new(&SERVICE, line.server)?; // before any descriptor of our own
+    let config = Config::new(&line.matches, chroot.as_deref())?;
+    server.refuse_with(
+        packet::error(ErrorCode::NotDefined, "Too many transfers, try again later"),
+        packet::error(ErrorCode::NotDefined, "No process or port for the transfer"),
+    );
+    server.limit_files(config.max_size);
+    if let Some(map) = config.map.clone() {
+        server.on_hangup(move || map.reload());
+    }
     server.bind_datagram()?; //     socket, bind
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u
@@ -50,15 +52,12 @@ fn run(args: Vec<OsString>) -> Result<()> {
     }
     // One process for all also reads --map again and removes the pid file, which lie outside.
     let confinement = match config.single_port && (config.map.is_some() || has_pid_file) {
-        true => Confinement::none(),
+        true => Confinement::disabled(),
         false => Confinement::prepare(&config.root, config.is_writable()),
     };
     if config.single_port {
         confinement.enter();
-        return server.serve_alone(|postbox| desk::serve(postbox, &config)); // recvfrom, sendto
+        return server.serve_alone(|socket| single_port::serve(socket, &config)); // recvfrom, sendto
     }
-    server.serve_datagrams(|request| {
-        confinement.enter();
-        answer(request, &config)
-    }) // recvfrom, fork, reap
+    server.serve_datagrams(Tftp::new(&config, confinement, max_clients)?) // recvfrom, fork, reap
 }

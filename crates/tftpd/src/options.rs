@@ -5,50 +5,53 @@ use std::rc::Rc;
 
 use getopts::{Matches, Options};
 
-use forknet::{Error, Ports, Result, number};
+use forknet::{Error, Result, number};
 
+use crate::files::quota::Quota;
+use crate::files::root::Root;
 use crate::map::Map;
-use crate::negotiation::{Caps, MAX_BLKSIZE, MIN_BLKSIZE};
-use crate::quota::Quota;
-use crate::root::Root;
+use crate::transfer::port_range::PortRange;
+use crate::wire::negotiation::MaxOptions;
+use crate::wire::options::{MAX_BLKSIZE, MIN_BLKSIZE};
 
-/// The root unless `--root` names another: the folder that Debian's TFTP servers use.
-const ROOT: &str = "/srv/tftp";
-/// How often one packet is sent again, unless `--retries` says otherwise.
-pub const RETRIES: u32 = 6;
-/// The most that `--retries` takes.
+/// The root unless `--root` names another: the folder of Debian's TFTP servers.
+const DEFAULT_ROOT: &str = "/srv/tftp";
+/// Most retransmissions of one packet, unless `--retries` says otherwise.
+const DEFAULT_RETRIES: u32 = 6;
+/// Largest value of `--retries`.
 const MAX_RETRIES: u32 = 1000;
 
-/// What the server may do.
+/// What tftpd's own options say.
 #[derive(Debug)]
 pub struct Config {
-    /// The folder that is served.
+    /// `--root`: the folder that is served.
     pub root: Root,
-    /// New files may be written.
+    /// `--create`: new files may be written.
     pub create: bool,
-    /// Existing files may be replaced.
+    /// `--overwrite`: existing files may be replaced.
     pub overwrite: bool,
-    /// Every WRQ is refused, whatever the other two say.
+    /// `--read-only`: every WRQ is refused, whatever the other two say.
     pub read_only: bool,
-    /// The longest file that may be written, in octets.
+    /// `--max-size`: longest file that may be written, in bytes.
     pub max_size: Option<u64>,
-    /// What all files may have together.
+    /// `--quota`: what all files below the root may have together.
     pub quota: Option<Rc<Quota>>,
-    /// How often one packet is sent again.
+    /// `--retries`: most retransmissions of one packet.
     pub retries: u32,
-    /// The largest blocks and windows.
-    pub caps: Caps,
-    /// The ports that transfers may have, if not any.
-    pub ports: Option<Ports>,
-    /// All transfers have the service's port, and one process.
+    /// `--max-blksize`, `--max-windowsize`: the largest blocks and windows.
+    pub max_options: MaxOptions,
+    /// `--port-range`: the ports that transfers may have.
+    pub port_range: Option<PortRange>,
+    /// `--single-port`: all transfers have the service's port, and one process.
     pub single_port: bool,
-    /// The rules of `--map`.
+    /// `--map`: the rules for names.
     pub map: Option<Rc<Map>>,
 }
 
-/// Adds tftpd's options to those that every daemon has.
+/// Adds tftpd's options to those of every daemon.
 pub fn declare(options: &mut Options) {
-    options.optopt("", "root", &format!("the folder that is served (default {ROOT})"), "DIR");
+    let root = format!("the folder that is served (default {DEFAULT_ROOT})");
+    options.optopt("", "root", &root, "DIR");
     options.optflag("", "create", "clients may write new files");
     options.optflag("", "overwrite", "clients may replace files that exist");
     options.optflag("", "read-only", "refuse all writing, whatever else is said");
@@ -56,7 +59,7 @@ pub fn declare(options: &mut Options) {
     options.optopt("", "quota", "what all files below the root may have together", "BYTES");
     let blksize = format!("blocks of at most N octets (default {MAX_BLKSIZE})");
     options.optopt("", "max-blksize", &blksize, "N");
-    let windowsize = Caps::default().windowsize;
+    let windowsize = MaxOptions::default().windowsize;
     let windowsize = format!("windows of at most N blocks (default {windowsize})");
     options.optopt("", "max-windowsize", &windowsize, "N");
     options.optopt("", "map", "rules that turn the names asked for into files' names", "FILE");
@@ -65,9 +68,9 @@ pub fn declare(options: &mut Options) {
     declare_retries(options);
 }
 
-/// `--retries`, which tftpc has too.
+/// Adds `--retries`, which tftpc has too.
 pub fn declare_retries(options: &mut Options) {
-    let retries = format!("send a packet again at most N times (default {RETRIES})");
+    let retries = format!("send a packet again at most N times (default {DEFAULT_RETRIES})");
     options.optopt("", "retries", &retries, "N");
 }
 
@@ -78,12 +81,13 @@ impl Config {
         !self.read_only && (self.create || self.overwrite)
     }
 
-    /// Reads tftpd's options and opens the root, as it is seen in `jail`, the folder of `--chroot`.
+    /// Reads tftpd's options and opens the root, which with `chroot`, the folder of `--chroot`, counts
+    /// from there.
     ///
     /// # Errors
-    /// A value is no number; the root does not exist or is no folder; a rule of `--map` is none.
-    pub fn new(matches: &Matches, jail: Option<&Path>) -> Result<Config> {
-        let root = matches.opt_str("root").unwrap_or_else(|| ROOT.to_owned());
+    /// A value is no number; the root does not exist or is no folder; a line of `--map` is no rule.
+    pub fn new(matches: &Matches, chroot: Option<&Path>) -> Result<Config> {
+        let root = matches.opt_str("root").unwrap_or_else(|| DEFAULT_ROOT.to_owned());
         let quota = number(matches, "quota", 0..=u64::MAX)?;
         let mut config = Config {
             create: matches.opt_present("create"),
@@ -91,54 +95,54 @@ impl Config {
             read_only: matches.opt_present("read-only"),
             max_size: number(matches, "max-size", 0..=u64::MAX)?,
             retries: retries(matches)?,
-            caps: caps(matches)?,
-            ports: ports(matches)?,
+            max_options: max_options(matches)?,
+            port_range: port_range(matches)?,
             single_port: matches.opt_present("single-port"),
-            map: map(matches, jail)?,
+            map: map(matches, chroot)?,
             quota: None,
-            root: Root::open(Path::new(&root), jail)?,
+            root: Root::open(Path::new(&root), chroot)?,
         };
         if let Some(limit) = quota {
             config.quota =
-                Some(Rc::new(Quota::of(&config.root, limit).map_err(Error::io("quota"))?));
+                Some(Rc::new(Quota::new(&config.root, limit).map_err(Error::io("quota"))?));
         }
         Ok(config)
     }
 }
 
-fn caps(matches: &Matches) -> Result<Caps> {
-    let caps = Caps::default();
+fn max_options(matches: &Matches) -> Result<MaxOptions> {
+    let max = MaxOptions::default();
     let blksize = number(matches, "max-blksize", MIN_BLKSIZE..=MAX_BLKSIZE)?;
     let windowsize = number(matches, "max-windowsize", 1..=u16::MAX)?;
-    Ok(Caps {
-        blksize: blksize.unwrap_or(caps.blksize),
-        windowsize: windowsize.unwrap_or(caps.windowsize),
-        ..caps
+    Ok(MaxOptions {
+        blksize: blksize.unwrap_or(max.blksize),
+        windowsize: windowsize.unwrap_or(max.windowsize),
+        ..max
     })
 }
 
-fn map(matches: &Matches, jail: Option<&Path>) -> Result<Option<Rc<Map>>> {
-    let open = |file: String| Map::open(Path::new(&file), jail).map(Rc::new);
+fn map(matches: &Matches, chroot: Option<&Path>) -> Result<Option<Rc<Map>>> {
+    let open = |file: String| Map::open(Path::new(&file), chroot).map(Rc::new);
     matches.opt_str("map").map(open).transpose()
 }
 
-fn ports(matches: &Matches) -> Result<Option<Ports>> {
+fn port_range(matches: &Matches) -> Result<Option<PortRange>> {
     let parse = |text: String| {
         text.parse().map_err(|why| Error::Usage(format!("--port-range '{text}': {why}")))
     };
-    let ports = matches.opt_str("port-range").map(parse).transpose()?;
-    if ports.is_some() && matches.opt_present("single-port") {
+    let port_range = matches.opt_str("port-range").map(parse).transpose()?;
+    if port_range.is_some() && matches.opt_present("single-port") {
         return Err(Error::Usage("--port-range and --single-port: only one of them".into()));
     }
-    Ok(ports)
+    Ok(port_range)
 }
 
-/// The value of `--retries`.
+/// Reads the value of `--retries`.
 ///
 /// # Errors
 /// [`forknet::Error::Usage`]: it is no number, or one over 1000.
 pub fn retries(matches: &Matches) -> Result<u32> {
-    Ok(number(matches, "retries", 0..=MAX_RETRIES)?.unwrap_or(RETRIES))
+    Ok(number(matches, "retries", 0..=MAX_RETRIES)?.unwrap_or(DEFAULT_RETRIES))
 }
 
 #[cfg(test)]
@@ -155,7 +159,7 @@ mod tests {
     fn nothing_may_be_written_by_default() {
         let config = config(&["--root", "/"]).unwrap();
         assert!(!config.create && !config.overwrite && !config.read_only);
-        assert_eq!((config.max_size, config.retries), (None, RETRIES));
+        assert_eq!((config.max_size, config.retries), (None, DEFAULT_RETRIES));
     }
 
     #[test]

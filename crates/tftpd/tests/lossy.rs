@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use testkit::relay::{Fate, Passing, Relay, Way, Weather};
-use tftpd::negotiation::Wishes;
+use tftpd::wire::requested_options::RequestedOptions;
 use udp::storm::{PLENTY, Storm};
 use udp::{Served, ack, noise};
 
@@ -137,7 +137,7 @@ const LOCK_STEP: Storm = Storm {
     transfers: 2400,
     at_once: 600,
     sizes: &[0, 1, 511, 512, 513, 1024, 1500, 2048],
-    wishes: |_| Wishes::default(),
+    wishes: |_| RequestedOptions::default(),
 };
 
 /// Blocks and windows of many sizes, and mostly a time-out that was agreed upon.
@@ -145,12 +145,12 @@ const WINDOWS: Storm = Storm {
     transfers: 1600,
     at_once: 500,
     sizes: &[0, 1, 1467, 1468, 1469, 5872, 9000, 20_000],
-    wishes: |number| Wishes {
+    wishes: |number| RequestedOptions {
         blksize: Some([1468, 512, 1024, 4096, 700][number % 5]),
         windowsize: Some([4, 3, 16, 2, 64, 8, 5][number % 7]),
         utimeout: (number % 3 != 0).then_some(150_000),
         tsize: (number % 2 == 0).then_some(0),
-        ..Wishes::default()
+        ..RequestedOptions::default()
     },
 };
 

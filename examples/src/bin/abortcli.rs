@@ -6,7 +6,6 @@
 //! tells. With `--fin` the client closes as others do, and the connection in the queue is a good one. With
 //! `--wait` it closes when Enter is pressed, or its input ends; look at `ss -tan` before and after.
 //! Wrong on purpose: what was sent and not yet acknowledged is thrown away by such a close.
-#![forbid(unsafe_code)]
 
 use std::io::stdin;
 use std::os::fd::AsRawFd;
@@ -35,7 +34,7 @@ fn abortcli() -> Result {
         readline(&mut stdin().lock(), &mut Vec::new()).map_err(err_sys("fgets error"))?;
     }
     if !fin {
-        let ling = libc::linger { l_onoff: 1, l_linger: 0 };
+        let ling = nix::libc::linger { l_onoff: 1, l_linger: 0 };
         setsockopt(&sockfd, Linger, &ling).map_err(err_sys("setsockopt error"))?;
     }
     close(sockfd).map_err(err_sys("close error")) // RST, or FIN

@@ -6,7 +6,6 @@
 //! You see one read take what two writes wrote to a stream, and need two for two datagrams; and that
 //! a buffer which is too short loses the rest of a datagram, but nothing of a stream. (The sockets
 //! are UNIX-domain ones, where nothing is lost on the way; TCP and UDP do the same.)
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;

@@ -8,7 +8,6 @@
 //! to that one. SO_REUSEADDR lets several sockets share the port; each gets a copy of a broadcast.
 //! Missing on purpose: whoever forges a sender's address has the whole net answer to his victim. So
 //! `echod --udp` answers no broadcasts.
-#![forbid(unsafe_code)]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -44,7 +43,7 @@ fn hear(sockfd: &OwnedFd, name: &str) -> Result {
         let (n, from) = recvfrom::<SockaddrStorage>(sockfd.as_raw_fd(), &mut mesg)
             .map_err(err_sys("recvfrom error"))?;
         let (Some(mesg), Some(from)) = (mesg.get(..n), from) else { continue };
-        say(format_args!("{from}: {}", forknet::printable(mesg)))?;
+        say(format_args!("{from}: {}", unp::printable(mesg)))?;
         if let Err(errno) = sendto(sockfd.as_raw_fd(), answer.as_bytes(), &from, MsgFlags::empty())
         {
             note(err_sys(format_args!("sendto {from}"))(errno));

@@ -6,7 +6,6 @@
 //! You see EACCES first: the kernel wants to be told by SO_BROADCAST that you mean it, for every machine on
 //! the net will be disturbed. Then one sendto, and as many answers as there are receivers.
 //! `--wait S` listens for as many seconds.
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
@@ -63,7 +62,7 @@ fn answers(sockfd: &OwnedFd, until: Instant) -> Result<usize> {
             .map_err(err_sys("setsockopt error"))?;
         match recvfrom::<SockaddrStorage>(sockfd.as_raw_fd(), &mut mesg) {
             Ok((n, Some(from))) => {
-                let text = forknet::printable(mesg.get(..n).unwrap_or_default());
+                let text = unp::printable(mesg.get(..n).unwrap_or_default());
                 say(format_args!("{from}: {text}"))?;
                 count += 1;
             }

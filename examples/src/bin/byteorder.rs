@@ -7,7 +7,6 @@
 //! socket which is bound without htons has another port: 38182 in place of 9877.
 //! Wrong on purpose is only the last bind. On a big-endian machine it would be right by accident, which is
 //! how such programs come to be shipped.
-#![forbid(unsafe_code)]
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;

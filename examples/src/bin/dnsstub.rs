@@ -7,7 +7,6 @@
 //! You see each question that it is asked, "a => dar la IP de un nombre, ptr => dar el nombre de una IP",
 //! "aaaa IPv6": a name that is looked up makes two, an address makes one of a name spelt backwards.
 //! It is udpserv with another answer. What is no question gets none.
-#![forbid(unsafe_code)]
 
 use std::fs::read_to_string;
 use std::os::fd::{AsRawFd, OwnedFd};

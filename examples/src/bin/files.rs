@@ -10,18 +10,16 @@
 //! `/dev/full` as TO, TO the same file as FROM.
 //! It is right: short reads and writes are gone on with, interrupted calls made again, and the error that
 //! close returns is one too (a network's file system may know only then that its disk is full).
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use forknet::textbook::{Restart, SIG_IGN, signal};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{close, ftruncate, read, write};
-use unp::{Failure, Result, err_quit, err_sys, note, words};
+use unp::{Failure, Restart, Result, SIG_IGN, err_quit, err_sys, note, signal, words};
 
 const USAGE: &str = "usage: files [-v] FROM TO";
 

@@ -7,7 +7,6 @@
 //! terminal's session, and to whoever is in the foreground. Closing a window, ending ssh, and a modem that
 //! loses its carrier do the same.
 //! It is right: with posix_openpt, as xterm and sshd do it.
-#![forbid(unsafe_code)]
 
 use std::ffi::CString;
 use std::io::{Write, stdin, stdout};
@@ -15,7 +14,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
-use forknet::textbook::{Fork, Restart, SIG_DFL, fork, signal};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -24,7 +22,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, execvp, read, setsid};
-use unp::{MAXLINE, Result, err_quit, err_sys, say};
+use unp::{Fork, MAXLINE, Restart, Result, SIG_DFL, err_quit, err_sys, fork, say, signal};
 
 const USAGE: &str = "usage: hangup COMMAND [ARGUMENT ...]";
 

@@ -10,7 +10,6 @@
 //! Without either it is tcpcli01: when the server has our line and has not answered yet, it waits for
 //! ever.
 //! Wrong on purpose: like tcpcli01 it hears nothing while it waits for a line to be typed.
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;

@@ -3,7 +3,6 @@
 //! Run: see oob_server; here type lines, and `!` before what is to be urgent.
 //! You see nothing here. send with MSG_OOB sets TCP's urgent pointer behind what is sent, so the last
 //! octet is the urgent one; a line without `!` is sent with its newline, as any other.
-#![forbid(unsafe_code)]
 
 use std::io::stdin;
 use std::os::fd::AsRawFd;

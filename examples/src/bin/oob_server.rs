@@ -10,12 +10,10 @@
 //! What is wrong with it, in TCP itself: there is one urgent octet, not a second channel. Of `!abc` only
 //! the c is urgent, and of two that nobody has fetched the first becomes ordinary. RFC 6093: "new
 //! applications SHOULD NOT employ the TCP urgent mechanism".
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use forknet::textbook::{Restart, SET_A_FLAG, accept, set_owner, signal, sockatmark, take};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
@@ -25,7 +23,10 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{getpid, read};
-use unp::{LISTENQ, MAXLINE, Result, err_sys, family, listening, say, servaddr_and};
+use unp::{
+    LISTENQ, MAXLINE, Restart, Result, SET_A_FLAG, accept, err_sys, family, listening, say,
+    servaddr_and, set_owner, signal, sockatmark, take,
+};
 
 const USAGE: &str = "usage: oob_server [--busy] [--inline] [ADDR:PORT]";
 

@@ -11,19 +11,17 @@
 //! that server, such as dnsstub, in place of those in /etc/resolv.conf.
 //! An address's name is what the owner of the address says it is: only if that name leads back to the
 //! address is it worth anything.
-#![forbid(unsafe_code)]
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::process::ExitCode;
 
-use forknet::textbook::{
-    NoAnswer, Sources, ask_dns_server, getaddrinfo, getnameinfo, getservbyname, getservbyport,
-    look_up_hosts_in,
-};
 use nix::libc::{NI_NAMEREQD, NI_NUMERICHOST};
 use nix::sys::socket::{AddressFamily, SockType};
-use unp::{Failure, Result, err_quit, err_sys, say, words};
+use unp::{
+    Failure, NoAnswer, Result, Sources, ask_dns_server, err_quit, err_sys, getaddrinfo,
+    getnameinfo, getservbyname, getservbyport, look_up_hosts_in, say, words,
+};
 
 /// So long is a DNS server waited for, in seconds.
 const PATIENCE: u8 = 2;

@@ -9,19 +9,20 @@
 //! `signal stays`, `signal blocked` and `signal queued` show the three rules, in the slide's order.
 //! Wrong on purpose: an alarm that comes before the call has begun interrupts nothing, and the call
 //! then waits for ever. A second is long enough only as a rule; tcpserv05 and 06 tell more.
-#![forbid(unsafe_code)]
 
 use std::io;
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
-use forknet::textbook::{self, Restart, SAY_ITS_NAME, SEND_IT_AGAIN, SET_A_FLAG, Sigfunc, accept};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
 };
 use nix::unistd::{alarm, getpid, read};
-use unp::{LISTENQ, Result, err_sys, say, words};
+use unp::{
+    LISTENQ, Restart, Result, SAY_ITS_NAME, SEND_IT_AGAIN, SET_A_FLAG, Sigfunc, accept, err_sys,
+    say, words,
+};
 
 const USAGE: &str = "usage: signal read|accept restart|interrupt|slide [SECONDS]
        signal stays|blocked|queued";
@@ -55,14 +56,14 @@ fn main() -> ExitCode {
 /// wants it to end the wait.
 fn signal(signo: Signal, func: Sigfunc) -> nix::Result<()> {
     let restart = if signo == Signal::SIGALRM { Restart::No } else { Restart::Yes };
-    textbook::signal(signo, func, restart)
+    unp::signal(signo, func, restart)
 }
 
 fn a_slow_call(how: &str, seconds: u32, slow_call: fn() -> Result) -> Result {
     for signo in [Signal::SIGALRM, Signal::SIGUSR1] {
         let handled = match how {
-            "restart" => textbook::signal(signo, SAY_ITS_NAME, Restart::Yes),
-            "interrupt" => textbook::signal(signo, SAY_ITS_NAME, Restart::No),
+            "restart" => unp::signal(signo, SAY_ITS_NAME, Restart::Yes),
+            "interrupt" => unp::signal(signo, SAY_ITS_NAME, Restart::No),
             _ => signal(signo, SAY_ITS_NAME),
         };
         handled.map_err(err_sys("signal error"))?;
@@ -122,7 +123,7 @@ fn signals_are_not_queued() -> Result {
         raise(Signal::SIGUSR1).map_err(err_sys("raise error"))?;
     }
     mask(SigmaskHow::SIG_UNBLOCK)?; // the pending one comes before this returns
-    let times = textbook::times(Signal::SIGUSR1);
+    let times = unp::times(Signal::SIGUSR1);
     say(format_args!("SIGUSR1 was sent 5 times while it was blocked; the handler ran: {times}"))?;
     Ok(())
 }

@@ -9,20 +9,18 @@
 //! The slide has other answers for other systems: BSD's kernel keeps such a connection to itself, SVR4
 //! fails with EPROTO, POSIX with ECONNABORTED. A server that runs everywhere goes on after both, as
 //! tcpserv04 does.
-#![forbid(unsafe_code)]
 
 use std::io::stdin;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use forknet::textbook::accept;
 use nix::errno::Errno;
 use nix::sys::socket::{
     SockFlag, SockType, SockaddrStorage, bind, getpeername, listen, setsockopt, socket,
     sockopt::ReuseAddr,
 };
 use nix::unistd::{read, write};
-use unp::{LISTENQ, Result, err_sys, family, listening, note, readline, say, servaddr};
+use unp::{LISTENQ, Result, accept, err_sys, family, listening, note, readline, say, servaddr};
 
 fn main() -> ExitCode {
     unp::main(slowserv)

@@ -5,7 +5,6 @@
 //! You see the octets that go and come, and the sum that they are for this machine; or for the one that
 //! `--order` and `--long` describe. `--wait S` waits as many seconds for an answer.
 //! Wrong on purpose, like its server; sum_text_cli and sum_xdr_cli are the cures.
-#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::io::{self, BufRead, ErrorKind};
@@ -49,7 +48,7 @@ fn str_cli(mut input: impl BufRead, mut sockfd: File, machine: Machine) -> Resul
             note("two numbers, please, that fit into a long");
             continue;
         };
-        let args = [machine.octets(arg1), machine.octets(arg2)].concat();
+        let args = [machine.bytes(arg1), machine.bytes(arg2)].concat();
         note(format_args!("sent {}", hex(&args)));
         writen(&sockfd, &args).map_err(err_sys("writen error"))?;
         let result = machine.read(&mut sockfd, 1).map_err(|error| match error.kind() {
@@ -58,7 +57,7 @@ fn str_cli(mut input: impl BufRead, mut sockfd: File, machine: Machine) -> Resul
             _ => err_sys("readn error")(error),
         })?;
         for sum in result {
-            note(format_args!("got  {}", hex(&machine.octets(sum))));
+            note(format_args!("got  {}", hex(&machine.bytes(sum))));
             say(sum)?;
         }
     }

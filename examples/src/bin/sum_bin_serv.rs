@@ -9,19 +9,20 @@
 //! Wrong on purpose: it "does not work when the client and server are run on hosts with different byte
 //! orders or sizes of long integer". `--order` and `--long` make one machine behave as such hosts would.
 //! sum_text_serv and sum_xdr_serv are the cures.
-#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{Fork, Restart, SIG_CHLD_WAITPID, accept, fork, signal};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
 use unp::machine::Machine;
-use unp::{LISTENQ, Result, SERV_ADDR, err_sys, family, listening, note, words, writen};
+use unp::{
+    Fork, LISTENQ, Restart, Result, SERV_ADDR, SIG_CHLD_WAITPID, accept, err_sys, family, fork,
+    listening, note, signal, words, writen,
+};
 
 fn main() -> ExitCode {
     unp::main(sum_bin_serv)
@@ -63,6 +64,6 @@ fn str_echo(sockfd: OwnedFd, machine: Machine) -> Result {
             args => args.map_err(err_sys("readn error"))?,
         };
         let sum = args.into_iter().fold(0, i64::wrapping_add);
-        writen(&sock, &machine.octets(sum)).map_err(err_sys("writen error"))?;
+        writen(&sock, &machine.bytes(sum)).map_err(err_sys("writen error"))?;
     }
 }

@@ -5,19 +5,20 @@
 //! You see 3, -99 and `input error`. It is tcpserv04 with another str_echo.
 //! It is right between any two machines: a digit is the same octet everywhere. (A sum that does not fit
 //! into a long is an input error too; on the slide nobody knows what comes.)
-#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::io::BufReader;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{Fork, Restart, SIG_CHLD_WAITPID, accept, fork, signal};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
 use unp::sscanf::two_longs;
-use unp::{LISTENQ, Result, err_sys, family, listening, readline, servaddr, writen};
+use unp::{
+    Fork, LISTENQ, Restart, Result, SIG_CHLD_WAITPID, accept, err_sys, family, fork, listening,
+    readline, servaddr, signal, writen,
+};
 
 fn main() -> ExitCode {
     unp::main(sum_text_serv)

@@ -5,19 +5,20 @@
 //! You see 3, -99, and that an overflow is an answer of its own.
 //! It is right between any two machines: the format, in src/xdr.rs, says how many octets a number has and
 //! in which order, whatever a long is at either end; and how many numbers may come.
-#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::io::BufReader;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{Fork, Restart, SIG_CHLD_WAITPID, accept, fork, signal};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
 use unp::xdr::{Answer, Question, answer, read_question};
-use unp::{LISTENQ, Result, err_sys, family, listening, servaddr, writen};
+use unp::{
+    Fork, LISTENQ, Restart, Result, SIG_CHLD_WAITPID, accept, err_sys, family, fork, listening,
+    servaddr, signal, writen,
+};
 
 fn main() -> ExitCode {
     unp::main(sum_xdr_serv)

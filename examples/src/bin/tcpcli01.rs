@@ -5,7 +5,6 @@
 //! the next line tells `str_cli: server terminated prematurely`.
 //! Wrong on purpose: blocked in fgets, it does not hear that its server has died (slide "Crashing of
 //! Server Process"). tcpcli02 is the cure.
-#![forbid(unsafe_code)]
 
 use std::io::stdin;
 use std::os::fd::AsRawFd;

@@ -7,7 +7,6 @@
 //! It is right: it sends and receives as either becomes possible, so neither side can wait for the
 //! other for ever; and at its user's end of file it closes only its own direction (shutdown), for
 //! answers are still on their way.
-#![forbid(unsafe_code)]
 
 use std::io::{stdin, stdout};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

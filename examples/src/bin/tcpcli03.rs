@@ -6,17 +6,18 @@
 //! Wrong on purpose: it does not heed what readline returns, and writes twice to a server that has
 //! gone. To the first octet of the line the server's host answers RST; the rest of the line is written
 //! to a connection that has received RST, and that is SIGPIPE. tcpcli02 is the cure.
-#![forbid(unsafe_code)]
 
 use std::io::{Write, stdin, stdout};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use forknet::textbook::{Restart, SAY_ITS_NAME, SIG_DFL, signal};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, connect, socket};
-use unp::{Result, buffered, err_sys, family, peeraddr_and, readline, writen};
+use unp::{
+    Restart, Result, SAY_ITS_NAME, SIG_DFL, buffered, err_sys, family, peeraddr_and, readline,
+    signal, writen,
+};
 
 /// How long the RST may take, in milliseconds. A server that lives sends none.
 const RST: u16 = 250;

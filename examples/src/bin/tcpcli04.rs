@@ -4,7 +4,6 @@
 //! `ps -o pid,ppid,stat,comm --ppid PID-OF-TCPSERV02`.
 //! You see zombies (Z): the five FINs end five children at once, and signals are not queued. With
 //! tcpserv04 there are none, with tcpserv01 there are five.
-#![forbid(unsafe_code)]
 
 use std::io::stdin;
 use std::os::fd::AsRawFd;

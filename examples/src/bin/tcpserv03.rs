@@ -11,10 +11,12 @@
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{Fork, Restart, SIG_CHLD_WAITPID, accept, fork, signal};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
-use unp::{LISTENQ, Result, err_sys, family, listening, servaddr, str_echo};
+use unp::{
+    Fork, LISTENQ, Restart, Result, SIG_CHLD_WAITPID, accept, err_sys, family, fork, listening,
+    servaddr, signal, str_echo,
+};
 
 fn main() -> ExitCode {
     unp::main(tcpserv)

@@ -13,13 +13,13 @@
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{
-    Fork, Restart, SET_A_FLAG, SIG_CHLD_WAITPID, SIG_DFL, accept, came, fork, signal,
-};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
-use unp::{LISTENQ, Result, err_sys, family, listening, servaddr_and, stop_here, str_echo};
+use unp::{
+    Fork, LISTENQ, Restart, Result, SET_A_FLAG, SIG_CHLD_WAITPID, SIG_DFL, accept, came, err_sys,
+    family, fork, listening, servaddr_and, signal, stop_here, str_echo,
+};
 
 const USAGE: &str = "usage: tcpserv05 [--stop-in-window] [ADDR:PORT]";
 

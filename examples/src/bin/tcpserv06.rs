@@ -13,14 +13,14 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{
-    Fork, Restart, SET_A_FLAG, SIG_CHLD_WAITPID, SIG_DFL, accept, came, fork, signal,
-};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
-use unp::{LISTENQ, Result, err_sys, family, listening, servaddr_and, stop_here, str_echo};
+use unp::{
+    Fork, LISTENQ, Restart, Result, SET_A_FLAG, SIG_CHLD_WAITPID, SIG_DFL, accept, came, err_sys,
+    family, fork, listening, servaddr_and, signal, stop_here, str_echo,
+};
 
 const USAGE: &str = "usage: tcpserv06 [--stop-in-window] [ADDR:PORT]";
 

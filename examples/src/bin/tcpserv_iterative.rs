@@ -6,15 +6,13 @@
 //! system does that, listen's queue), but nobody has accepted it. `ps` shows one process.
 //! Not wrong for short requests, where a child would cost more than the answer; wrong for clients who
 //! sit and type.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
-use forknet::textbook::accept;
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
-use unp::{LISTENQ, Result, complain, err_sys, family, listening, servaddr, str_echo};
+use unp::{LISTENQ, Result, accept, complain, err_sys, family, listening, servaddr, str_echo};
 
 fn main() -> ExitCode {
     unp::main(tcpserv)

@@ -6,18 +6,18 @@
 //! You see the same five children before, during and after: no fork for a client, no zombie. A sixth
 //! client waits until one of the five has time.
 //! The parent serves nobody. It waits for SIGTERM or SIGINT and ends its children then.
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use forknet::textbook::{Fork, accept, fork};
 use nix::errno::Errno;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
 use nix::sys::wait::waitpid;
-use unp::{LISTENQ, Result, complain, err_sys, family, listening, servaddr, str_echo};
+use unp::{
+    Fork, LISTENQ, Result, accept, complain, err_sys, family, fork, listening, servaddr, str_echo,
+};
 
 const NCHILDREN: usize = 5;
 

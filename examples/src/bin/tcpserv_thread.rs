@@ -5,16 +5,14 @@
 //! You see one process with six threads: the one that accepts, and one for each connection. When the
 //! clients have gone there is one again, and never a zombie: nobody has to wait for a thread.
 //! What one pays: a thread that crashes takes all clients with it.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::thread;
 
-use forknet::textbook::accept;
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
-use unp::{LISTENQ, Result, complain, err_sys, family, listening, servaddr, str_echo};
+use unp::{LISTENQ, Result, accept, complain, err_sys, family, listening, servaddr, str_echo};
 
 fn main() -> ExitCode {
     unp::main(tcpserv)

@@ -7,7 +7,6 @@
 //! Wrong on purpose, three times: recvfrom waits for ever for what was lost; nobody tells it that
 //! there is no server (the kernel hears so, but an unconnected socket belongs to no server in
 //! particular); and it takes whatever comes, from whomever, for the answer. udpcli is the cure.
-#![forbid(unsafe_code)]
 
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;

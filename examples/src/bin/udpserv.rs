@@ -7,7 +7,6 @@
 //! `--lose N` throws every Nth datagram away, as the net may do at any time: what is lost stays lost.
 //! Missing on purpose: anybody can write a datagram with somebody else's address on it, and the answer
 //! goes there. Two such servers, each taken for the other's client, never end (`echod --udp` is wary).
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;

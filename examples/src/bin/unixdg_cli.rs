@@ -4,7 +4,6 @@
 //! You see every line come back: the client binds a name of its own before it sends, and the server's
 //! recvfrom finds it there. `./my.dg` is a file, which the client removes at its end; without one,
 //! Linux makes a name up that is no file and goes with its socket (unix(7), "Autobind").
-#![forbid(unsafe_code)]
 
 use std::fs::remove_file;
 use std::io;

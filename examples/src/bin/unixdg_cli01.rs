@@ -6,7 +6,6 @@
 //! Wrong on purpose: it is udpcli01 with another address, and does not call bind. For UDP the kernel
 //! then makes a port up; a UNIX-domain socket stays without a name, and nobody can answer it.
 //! unixdg_cli is the cure.
-#![forbid(unsafe_code)]
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -6,7 +6,6 @@
 //! a name of his own (no bind) comes from nowhere, and for nowhere sendto has no address.
 //! (Here a datagram is never lost on the way. Instead the sender waits while the reader's queue is
 //! full; so this server does not wait for its clients, and drops their answers then.)
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;

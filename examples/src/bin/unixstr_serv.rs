@@ -6,16 +6,17 @@
 //! `s`), and its permissions say who may connect.
 //! The file stays when the server ends, and the next bind would fail with EADDRINUSE: so it is
 //! unlinked first.
-#![forbid(unsafe_code)]
 
 use std::path::Path;
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{Fork, Restart, SIG_CHLD_WAITPID, accept, fork, signal};
 use nix::errno::Errno;
 use nix::sys::signal::SIGCHLD;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, listen, socket};
-use unp::{LISTENQ, Result, bind_unix, err_sys, listening_unix, str_echo, words};
+use unp::{
+    Fork, LISTENQ, Restart, Result, SIG_CHLD_WAITPID, accept, bind_unix, err_sys, fork,
+    listening_unix, signal, str_echo, words,
+};
 
 fn main() -> ExitCode {
     unp::main(unixstr_serv)

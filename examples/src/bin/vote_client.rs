@@ -6,7 +6,6 @@
 //! everybody the arguments.
 //! You see the answer on standard output; a refusal or a failure on standard error, and exit status 1.
 //! "the vote may count or not" means that the connection ended before the answer: vote again.
-#![forbid(unsafe_code)]
 
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::net::{SocketAddr, TcpStream};

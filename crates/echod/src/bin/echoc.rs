@@ -1,5 +1,4 @@
 //! echoc: the slides' echo client.
-#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

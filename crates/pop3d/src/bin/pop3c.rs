@@ -1,5 +1,4 @@
 //! pop3c: reads mail by POP3 (RFC 1939).
-#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

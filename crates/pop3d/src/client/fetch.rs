@@ -1,9 +1,9 @@
-//! `fetch DIR`: every message that was not stored before goes into the Maildir DIR.
+//! `fetch DIR`: stores every message that was not stored before in the Maildir DIR.
 //!
-//! The order of things is what keeps mail safe: a message is received, written through to the disk
-//! and made visible; its unique id is remembered; only then, and only with `--delete`, the server
-//! is told to mark it; the ids are written through to the disk; then comes QUIT. Wherever this is
-//! cut off, no message is lost, and none is stored twice unless the machine itself went down.
+//! The order keeps mail safe: a message is received, fsynced and made visible; its unique id is
+//! recorded; only then, and only with `--delete`, comes DELE; the ids are fsynced; then comes QUIT.
+//! Wherever this is cut off, no message is lost, and none is stored twice unless the machine itself
+//! went down.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -12,14 +12,15 @@ use std::path::Path;
 use forknet::{Error, Result};
 use mailstore::Maildir;
 
-use super::dialogue::Dialogue;
+use super::connection::ServerConnection;
 use super::options::Options;
-use super::progress::Progress;
+use super::output::print;
+use super::progress::ProgressMeter;
 use super::seen::Seen;
 
-/// What came of it.
+/// What was done.
 #[derive(Debug, Default)]
-struct Tally {
+struct FetchCount {
     stored: usize,
     octets: u64,
     known: usize,
@@ -27,12 +28,12 @@ struct Tally {
     refused: Vec<String>,
 }
 
-/// Fetches what is new.
+/// Fetches the new messages.
 ///
 /// # Errors
-/// What stopped it; what was stored before that stays stored and remembered.
+/// What stopped it; what was stored before stays stored and recorded.
 pub(crate) fn fetch<S: Read + Write>(
-    dialogue: &mut Dialogue<S>,
+    conn: &mut ServerConnection<S>,
     options: &Options,
     folder: &Path,
 ) -> Result<()> {
@@ -40,25 +41,25 @@ pub(crate) fn fetch<S: Read + Write>(
     let Options { user, server, .. } = options;
     let account = format!("{user}@{}:{}", server.host, server.port);
     let mut seen = Seen::load(&maildir, &account)?;
-    let list = unique_ids(dialogue)?;
-    let mut tally = Tally::default();
-    let done = fetch_all(dialogue, options, &maildir, &mut seen, &list, &mut tally);
+    let list = unique_ids(conn)?;
+    let mut count = FetchCount::default();
+    let done = fetch_all(conn, options, &maildir, &mut seen, &list, &mut count);
     if done.is_ok() {
         seen.keep_only(&list.iter().map(|(_, id)| id.as_slice()).collect());
     }
-    // Before QUIT: what QUIT removes from the server is remembered here already.
-    seen.save().inspect_err(|_| dialogue.hang_up())?;
+    // Before QUIT, so that what QUIT removes from the server is recorded here.
+    seen.save().inspect_err(|_| conn.abort())?;
     done?;
-    report(&tally)
+    report(&count)
 }
 
 fn fetch_all<S: Read + Write>(
-    dialogue: &mut Dialogue<S>,
+    conn: &mut ServerConnection<S>,
     options: &Options,
     maildir: &Maildir,
     seen: &mut Seen,
     list: &[(u64, Vec<u8>)],
-    tally: &mut Tally,
+    count: &mut FetchCount,
 ) -> Result<()> {
     let before: HashSet<&[u8]> =
         list.iter().map(|(_, id)| id.as_slice()).filter(|id| seen.contains(id)).collect();
@@ -67,51 +68,51 @@ fn fetch_all<S: Read + Write>(
         *copies.entry(id.as_slice()).or_default() += 1;
     }
     let new = list.iter().filter(|(_, id)| !before.contains(id.as_slice())).count();
-    let progress = Progress::of_letters(new);
+    let progress = ProgressMeter::for_letters(new);
     for (number, id) in list {
-        // Two messages may have one id where they are equal (RFC 1939 §7).
-        let alone = copies.get(id.as_slice()) == Some(&1);
+        // Two equal messages may have one id (RFC 1939 §7).
+        let is_unique = copies.get(id.as_slice()) == Some(&1);
         if before.contains(id.as_slice()) {
-            tally.known += 1;
-            // Which of them is stored nobody knows, so neither is removed.
-            if !alone {
+            count.known += 1;
+            // It is not known which of them is stored, so neither is removed.
+            if !is_unique {
                 continue;
             }
         } else {
-            match fetch_one(dialogue, maildir, *number, alone.then_some((&mut *seen, id))) {
+            match fetch_one(conn, maildir, *number, is_unique.then_some((&mut *seen, id))) {
                 Ok(octets) => {
-                    (tally.stored, tally.octets) = (tally.stored + 1, tally.octets + octets);
+                    (count.stored, count.octets) = (count.stored + 1, count.octets + octets);
                 }
-                Err(error) if dialogue.is_broken() => return Err(error),
+                Err(error) if conn.is_broken() => return Err(error),
                 Err(error) => {
-                    tally.refused.push(error.to_string());
+                    count.refused.push(error.to_string());
                     continue;
                 }
             }
-            seen.remember(id);
+            seen.insert(id);
             progress.advance(1);
         }
         if options.delete {
-            dialogue.command(format!("DELE {number}"))?;
-            tally.deleted += 1;
+            conn.command(format!("DELE {number}"))?;
+            count.deleted += 1;
         }
     }
     Ok(())
 }
 
-/// One message into the Maildir; it is safe when this returns, and written down at once where its
-/// id is its own. An id that others have too is remembered when all of them are here.
+/// Stores one message in the Maildir, fsynced. Records its id in the journal if it is unique
+/// (`seen` is given); an id of several messages is recorded when all of them are stored.
 fn fetch_one<S: Read + Write>(
-    dialogue: &mut Dialogue<S>,
+    conn: &mut ServerConnection<S>,
     maildir: &Maildir,
     number: u64,
     mut seen: Option<(&mut Seen, &Vec<u8>)>,
 ) -> Result<u64> {
     let command = format!("RETR {number}");
-    dialogue.command(&command)?;
+    conn.command(&command)?;
     let mut draft = maildir.draft();
-    // A draft that could not be made must not leave the message unread on the line.
-    dialogue.message(&command, |piece| match &mut draft {
+    // Reads the message to its end also where the draft could not be created.
+    conn.message(&command, |piece| match &mut draft {
         Ok(draft) => draft
             .write_all(piece)
             .map_err(Error::io(format!("write to {}", maildir.path().display()))),
@@ -129,25 +130,25 @@ fn fetch_one<S: Read + Write>(
     Ok(octets)
 }
 
-/// Number and unique id of every message; no number comes twice.
-fn unique_ids<S: Read + Write>(dialogue: &mut Dialogue<S>) -> Result<Vec<(u64, Vec<u8>)>> {
-    dialogue.command("UIDL")?;
-    let rows = dialogue.listing("UIDL")?;
+/// Returns number and unique id of every message; no number occurs twice.
+fn unique_ids<S: Read + Write>(conn: &mut ServerConnection<S>) -> Result<Vec<(u64, Vec<u8>)>> {
+    conn.command("UIDL")?;
+    let rows = conn.listing("UIDL")?;
     let mut numbers = HashSet::new();
     let list = rows.iter().map(|row| {
         let at = row.iter().position(|&b| b == b' ')?;
-        let number =
-            crate::command::number(row.get(..at)?).filter(|number| numbers.insert(*number))?;
+        let number = crate::protocol::command::number(row.get(..at)?)
+            .filter(|number| numbers.insert(*number))?;
         let id = row.get(at + 1..)?;
-        let fit = number > 0 && !id.is_empty() && id.iter().all(u8::is_ascii_graphic);
-        fit.then(|| (number, id.to_vec()))
+        let is_valid = number > 0 && !id.is_empty() && id.iter().all(u8::is_ascii_graphic);
+        is_valid.then(|| (number, id.to_vec()))
     });
-    list.collect::<Option<Vec<_>>>().ok_or_else(|| dialogue.nonsense("UIDL"))
+    list.collect::<Option<Vec<_>>>().ok_or_else(|| conn.bad_reply("UIDL"))
 }
 
-fn report(tally: &Tally) -> Result<()> {
-    let Tally { stored, octets, known, deleted, refused } = tally;
-    super::print(format_args!(
+fn report(count: &FetchCount) -> Result<()> {
+    let FetchCount { stored, octets, known, deleted, refused } = count;
+    print(format_args!(
         "{stored} new ({octets} octets), {known} known, {deleted} deleted on the server\n"
     ))?;
     match refused.as_slice() {
@@ -163,5 +164,4 @@ fn refused(error: mailstore::Error) -> Error {
 }
 
 #[cfg(test)]
-#[path = "fetch_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! The password, and how it is shown to the server.
+//! Reads the password and logs in.
 
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal, Read, Write};
@@ -9,12 +9,12 @@ use forknet::{Connection, Error, Result};
 use nix::sys::socket::{SockaddrStorage, getpeername};
 use std::os::fd::AsRawFd;
 
-use super::dialogue::Dialogue;
+use super::connection::ServerConnection;
 use super::options::{Apop, Options};
-use crate::apop;
 use crate::options::first_line;
+use crate::protocol::apop;
 
-/// The password: from its file, from the terminal, or from standard input.
+/// Reads the password from its file, the terminal, or standard input.
 pub(crate) fn password(options: &Options) -> Result<Vec<u8>> {
     let password = match &options.password_file {
         Some(path) => from_file(path)?,
@@ -36,14 +36,14 @@ fn from_file(path: &Path) -> Result<Vec<u8>> {
     let mode = file.metadata().map_err(Error::io(what()))?.permissions().mode();
     if mode & 0o077 != 0 {
         let mode = mode & 0o777;
-        // A warning that cannot be written warns nobody.
+        // Best effort.
         let _ = writeln!(io::stderr(), "pop3c: {}: mode {mode:03o} lets others read it", what());
     }
     first_line(BufReader::new(file))
 }
 
-/// Whether the other end is this machine, where nobody listens on the way.
-pub(crate) fn is_local(conn: &Connection) -> bool {
+/// Whether the server is on this machine, so that the connection does not leave it.
+pub(crate) fn is_loopback(conn: &Connection) -> bool {
     let Ok(peer) = getpeername::<SockaddrStorage>(conn.fd().as_raw_fd()) else { return false };
     let v4 = peer.as_sockaddr_in().is_some_and(|address| address.ip().is_loopback());
     let v6 = peer.as_sockaddr_in6().is_some_and(|address| address.ip().is_loopback());
@@ -52,15 +52,15 @@ pub(crate) fn is_local(conn: &Connection) -> bool {
 
 /// Logs in: with APOP where the server offers it, otherwise with USER and PASS.
 ///
-/// A server that offers APOP and then refuses it is told the password in the clear only on this
-/// machine: otherwise whoever sits between could ask for it so.
+/// After a refused APOP the password is sent in the clear only on this machine, because an attacker
+/// between the two could provoke it by a refusal.
 pub(crate) fn log_in<S: Read + Write>(
-    dialogue: &mut Dialogue<S>,
+    conn: &mut ServerConnection<S>,
     options: &Options,
     password: &[u8],
-    local: bool,
+    is_loopback: bool,
 ) -> Result<()> {
-    let stamp = apop::timestamp_in(dialogue.greeting());
+    let stamp = apop::timestamp_in(conn.greeting());
     let stamp = stamp.map(|stamp| String::from_utf8_lossy(stamp).into_owned());
     let Options { user, apop: when, .. } = options;
     match (when, stamp) {
@@ -70,22 +70,22 @@ pub(crate) fn log_in<S: Read + Write>(
         (Apop::Never, _) | (Apop::Auto, None) => {}
         (Apop::Always | Apop::Auto, Some(stamp)) => {
             let digest = apop::digest(&stamp, password);
-            match dialogue.command(format!("APOP {user} {digest}")) {
+            match conn.command(format!("APOP {user} {digest}")) {
                 Ok(_) => return Ok(()),
                 Err(error) => {
-                    let again = *when == Apop::Auto && local && is_auth(&error);
-                    if dialogue.is_broken() || !again {
+                    let retry = *when == Apop::Auto && is_loopback && is_auth(&error);
+                    if conn.is_broken() || !retry {
                         return Err(error);
                     }
                 }
             }
         }
     }
-    dialogue.command(format!("USER {user}"))?;
-    dialogue.command([b"PASS ", password].concat()).map(|_| ())
+    conn.command(format!("USER {user}"))?;
+    conn.command([b"PASS ", password].concat()).map(|_| ())
 }
 
-/// The refusal is about the credentials: not about a lock or a failure of the server.
+/// Whether a refusal is about the credentials, not about a lock or a failure of the server.
 fn is_auth(error: &Error) -> bool {
     let text = error.to_string();
     text.contains("-ERR [AUTH]") || !text.contains("-ERR [")
@@ -95,7 +95,7 @@ fn is_auth(error: &Error) -> bool {
 mod tests {
     use std::ffi::OsString;
 
-    use super::super::dialogue::tests::server;
+    use super::super::connection::tests::server;
     use super::super::options;
     use super::*;
 
@@ -105,9 +105,9 @@ mod tests {
         let args = [args, &["-u", "mrose", "h", "stat"]].concat();
         let options = options::parse(args.iter().map(OsString::from).collect()).unwrap();
         let script = server(says.as_bytes(), usize::MAX);
-        let mut dialogue = Dialogue::start(script, "h:110".into(), false).unwrap();
-        let done = log_in(&mut dialogue, &options, b"tanstaaf", local).is_ok();
-        (done, dialogue.heard())
+        let mut conn = ServerConnection::start(script, "h:110".into(), false).unwrap();
+        let done = log_in(&mut conn, &options, b"tanstaaf", local).is_ok();
+        (done, conn.heard())
     }
 
     #[test]

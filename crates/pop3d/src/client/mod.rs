@@ -4,14 +4,18 @@
 //! pop3c [-u USER] [--password-file F] HOST[:PORT] stat|list|uidl|get N|top N K|dele N|fetch DIR
 //! ```
 //!
-//! What the server says is not trusted: lines, lists and messages have limits, a message ends where
-//! its final dot stands and not where LIST said, and nothing of it reaches the terminal unescaped
-//! but the letter that was asked for.
+//! The server is not trusted: lines, listings and messages have limits, a message ends at its final
+//! dot and not at the size of LIST, and all output is escaped except for the letter that was asked
+//! for.
 
-mod dialogue;
+// The order of the modules; each imports from its left only:
+//   options connection progress seen output | login fetch | (this file)
+
+mod connection;
 mod fetch;
 mod login;
 mod options;
+mod output;
 mod progress;
 mod seen;
 
@@ -20,74 +24,70 @@ use std::io::{self, BufWriter, Read, Write};
 
 use forknet::{Error, Result};
 
-use dialogue::Dialogue;
-use options::{Options, What};
-use progress::Progress;
+use connection::ServerConnection;
+use options::{Operation, Options};
+use output::print;
+use progress::ProgressMeter;
 
-/// The program: logs in, does what is asked, says QUIT.
+/// Runs the program: logs in, performs the operation, sends QUIT.
 ///
 /// # Errors
-/// What, where and why; the exit code is 0 only if all was done.
+/// The first failure; the exit code is 0 only if everything was done.
 pub fn run(args: Vec<OsString>) -> Result<()> {
     let options = options::parse(args)?;
     let password = login::password(&options)?;
     let server = &options.server;
     let conn = forknet::connect(&server.host, server.port, options.timeout)?;
-    let local = login::is_local(&conn);
-    let mut dialogue = Dialogue::start(conn, server.to_string(), options.verbose)?;
-    login::log_in(&mut dialogue, &options, &password, local)?;
-    let done = act(&mut dialogue, &options);
+    let is_loopback = login::is_loopback(&conn);
+    let mut conn = ServerConnection::start(conn, server.to_string(), options.verbose)?;
+    login::log_in(&mut conn, &options, &password, is_loopback)?;
+    let done = perform(&mut conn, &options);
     match done {
-        Err(error) if dialogue.is_broken() => Err(error),
-        // The server refused; it is still there, and is taken leave of.
-        Err(error) => dialogue.command("QUIT").and(Err(error)),
-        Ok(()) => dialogue.command("QUIT").map(|_| ()),
+        Err(error) if conn.is_broken() => Err(error),
+        // The server refused a command; the session still ends with QUIT.
+        Err(error) => conn.command("QUIT").and(Err(error)),
+        Ok(()) => conn.command("QUIT").map(|_| ()),
     }
 }
 
-fn act<S: Read + Write>(dialogue: &mut Dialogue<S>, options: &Options) -> Result<()> {
-    match &options.what {
-        What::Stat => stat(dialogue),
-        What::List => rows(dialogue, "LIST"),
-        What::Uidl => rows(dialogue, "UIDL"),
-        What::Get(number) => letter(dialogue, &format!("RETR {number}")),
-        What::Top(number, lines) => letter(dialogue, &format!("TOP {number} {lines}")),
-        What::Dele(number) => dialogue.command(format!("DELE {number}")).map(|_| ()),
-        What::Fetch(folder) => fetch::fetch(dialogue, options, folder),
+fn perform<S: Read + Write>(conn: &mut ServerConnection<S>, options: &Options) -> Result<()> {
+    match &options.operation {
+        Operation::Stat => stat(conn),
+        Operation::List => rows(conn, "LIST"),
+        Operation::Uidl => rows(conn, "UIDL"),
+        Operation::Get(number) => letter(conn, &format!("RETR {number}")),
+        Operation::Top(number, lines) => letter(conn, &format!("TOP {number} {lines}")),
+        Operation::Dele(number) => conn.command(format!("DELE {number}")).map(|_| ()),
+        Operation::Fetch(folder) => fetch::fetch(conn, options, folder),
     }
 }
 
-fn stat<S: Read + Write>(dialogue: &mut Dialogue<S>) -> Result<()> {
-    let text = dialogue.command("STAT")?;
+fn stat<S: Read + Write>(conn: &mut ServerConnection<S>) -> Result<()> {
+    let text = conn.command("STAT")?;
     let mut words = text.split(|&b| b == b' ');
     let mut next = || std::str::from_utf8(words.next()?).ok()?.parse::<u64>().ok();
     let (Some(count), Some(octets)) = (next(), next()) else {
-        return Err(dialogue.nonsense("STAT"));
+        return Err(conn.bad_reply("STAT"));
     };
     let plural = if count == 1 { "" } else { "s" };
     print(format_args!("{count} message{plural}, {octets} octets\n"))
 }
 
-fn rows<S: Read + Write>(dialogue: &mut Dialogue<S>, command: &str) -> Result<()> {
-    dialogue.command(command)?;
-    let rows = dialogue.listing(command)?;
+fn rows<S: Read + Write>(conn: &mut ServerConnection<S>, command: &str) -> Result<()> {
+    conn.command(command)?;
+    let rows = conn.listing(command)?;
     let text: String = rows.iter().map(|row| format!("{}\n", row.escape_ascii())).collect();
     print(text)
 }
 
-/// Writes a letter to standard output as it lies on disk: lines end in LF, dots are unstuffed.
-fn letter<S: Read + Write>(dialogue: &mut Dialogue<S>, command: &str) -> Result<()> {
-    let text = dialogue.command(command)?;
-    let progress = Progress::of_letter(dialogue::octets_told(&text));
+/// Writes a letter to standard output: lines end in LF, dots are unstuffed.
+fn letter<S: Read + Write>(conn: &mut ServerConnection<S>, command: &str) -> Result<()> {
+    let text = conn.command(command)?;
+    let progress = ProgressMeter::for_letter(connection::announced_size(&text));
     let mut out = BufWriter::new(io::stdout().lock());
-    dialogue.message(command, |piece| {
+    conn.message(command, |piece| {
         progress.advance(piece.len());
         out.write_all(piece).map_err(Error::io("standard output"))
     })?;
     out.flush().map_err(Error::io("standard output"))
-}
-
-fn print(text: impl std::fmt::Display) -> Result<()> {
-    let mut out = io::stdout().lock();
-    write!(out, "{text}").and_then(|()| out.flush()).map_err(Error::io("standard output"))
 }

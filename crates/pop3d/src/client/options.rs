@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use forknet::{Error, Remote, Result};
+use forknet::{Error, HostPort, Result};
 
-/// The port of POP3.
+/// The port of POP3 (RFC 1939 §3).
 const PORT: u16 = 110;
-/// How long the server may be silent unless `--timeout` says otherwise.
+/// Default of `--timeout`: longest silence of the server.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 const USAGE: &str = "Usage: pop3c [OPTION]... HOST[:PORT] COMMAND
@@ -27,19 +27,19 @@ Commands:
 The password comes from --password-file, or is asked for on the terminal, or
 is the first line of standard input where that is no terminal.";
 
-/// When APOP is used.
+/// `--apop`: when APOP is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Apop {
     /// Where the greeting offers it.
     Auto,
-    /// Always: without it no login.
+    /// Always; where it is not offered the login fails.
     Always,
     Never,
 }
 
-/// What is asked for.
+/// The command to perform.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum Operation {
     Stat,
     List,
     Uidl,
@@ -49,21 +49,21 @@ pub(crate) enum What {
     Fetch(PathBuf),
 }
 
-/// The command line, understood.
+/// The values of the command line.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) user: String,
     pub(crate) password_file: Option<PathBuf>,
-    pub(crate) server: Remote,
+    pub(crate) server: HostPort,
     pub(crate) apop: Apop,
     pub(crate) timeout: Duration,
     pub(crate) verbose: bool,
-    /// `fetch` removes from the server what it has stored.
+    /// Whether `fetch` removes from the server what it has stored.
     pub(crate) delete: bool,
-    pub(crate) what: What,
+    pub(crate) operation: Operation,
 }
 
-/// Reads the command line.
+/// Parses the command line.
 pub(crate) fn parse(args: Vec<OsString>) -> Result<Options> {
     let mut options = getopts::Options::new();
     options.optopt("u", "user", "whose mail (default: the login name)", "USER");
@@ -77,15 +77,15 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Options> {
     options.optflag("v", "verbose", "show the dialogue, passwords masked");
     let matches = forknet::parse("pop3c", USAGE, &mut options, args)?;
     let mut words = matches.free.iter().map(String::as_str);
-    let place = words.next().ok_or_else(|| usage("HOST is missing"))?;
-    let server = Remote::parse(place, PORT)?;
+    let host = words.next().ok_or_else(|| usage("HOST is missing"))?;
+    let server = HostPort::parse(host, PORT)?;
     let words: Vec<&str> = words.collect();
-    let what = what(&words)?;
+    let operation = operation(&words)?;
     let delete = matches.opt_present("delete");
     if delete && matches.opt_present("keep") {
         return Err(usage("--delete and --keep exclude each other"));
     }
-    if delete && !matches!(what, What::Fetch(_)) {
+    if delete && !matches!(operation, Operation::Fetch(_)) {
         return Err(usage("--delete goes with fetch"));
     }
     Ok(Options {
@@ -96,7 +96,7 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Options> {
         timeout: forknet::seconds(&matches, "timeout")?.unwrap_or(TIMEOUT),
         verbose: matches.opt_present("verbose"),
         delete,
-        what,
+        operation,
     })
 }
 
@@ -113,16 +113,16 @@ fn when(text: Option<&str>) -> Result<Apop> {
     }
 }
 
-fn what(words: &[&str]) -> Result<What> {
+fn operation(words: &[&str]) -> Result<Operation> {
     match words {
         [] => Err(usage("the command is missing")),
-        ["stat"] => Ok(What::Stat),
-        ["list"] => Ok(What::List),
-        ["uidl"] => Ok(What::Uidl),
-        ["get", n] => Ok(What::Get(message(n)?)),
-        ["top", n, k] => Ok(What::Top(message(n)?, number(k)?)),
-        ["dele", n] => Ok(What::Dele(message(n)?)),
-        ["fetch", folder] if !folder.is_empty() => Ok(What::Fetch(PathBuf::from(folder))),
+        ["stat"] => Ok(Operation::Stat),
+        ["list"] => Ok(Operation::List),
+        ["uidl"] => Ok(Operation::Uidl),
+        ["get", n] => Ok(Operation::Get(message(n)?)),
+        ["top", n, k] => Ok(Operation::Top(message(n)?, number(k)?)),
+        ["dele", n] => Ok(Operation::Dele(message(n)?)),
+        ["fetch", folder] if !folder.is_empty() => Ok(Operation::Fetch(PathBuf::from(folder))),
         [known @ ("stat" | "list" | "uidl" | "get" | "top" | "dele" | "fetch"), ..] => {
             Err(usage(format!("{known}: wrong number of arguments")))
         }
@@ -142,7 +142,7 @@ fn message(text: &str) -> Result<u64> {
     }
 }
 
-/// Who is at the keyboard.
+/// Returns the user's login name.
 fn login_name() -> Option<String> {
     let named = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     named.filter(|name| !name.is_empty()).or_else(forknet::own_name)
@@ -159,13 +159,13 @@ mod tests {
     #[test]
     fn every_command_is_understood() {
         for (args, expected) in [
-            (&["h", "stat"][..], What::Stat),
-            (&["h", "get", "3"], What::Get(3)),
-            (&["h", "top", "1", "0"], What::Top(1, 0)),
-            (&["h", "dele", "2"], What::Dele(2)),
-            (&["h", "fetch", "d"], What::Fetch("d".into())),
+            (&["h", "stat"][..], Operation::Stat),
+            (&["h", "get", "3"], Operation::Get(3)),
+            (&["h", "top", "1", "0"], Operation::Top(1, 0)),
+            (&["h", "dele", "2"], Operation::Dele(2)),
+            (&["h", "fetch", "d"], Operation::Fetch("d".into())),
         ] {
-            assert_eq!(options(&[&["-u", "x"], args].concat()).unwrap().what, expected);
+            assert_eq!(options(&[&["-u", "x"], args].concat()).unwrap().operation, expected);
         }
     }
 

@@ -1,42 +1,42 @@
-//! A bar on the terminal for work that takes long; nothing where there is no terminal.
+//! A progress bar for long transfers, where there is a terminal.
 
 use std::io::{self, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar, or nothing.
-pub(crate) struct Progress(ProgressBar);
+/// A progress bar, hidden where there is no terminal.
+pub(crate) struct ProgressMeter(ProgressBar);
 
-impl Progress {
-    /// For one letter that goes to standard output: only where that is not the terminal itself.
-    pub(crate) fn of_letter(octets: Option<u64>) -> Progress {
+impl ProgressMeter {
+    /// Returns a bar for one letter that goes to standard output, unless that is the terminal.
+    pub(crate) fn for_letter(octets: Option<u64>) -> ProgressMeter {
         let octets = octets.filter(|_| !io::stdout().is_terminal());
-        Progress::new(octets, "{bytes}/{total_bytes} {wide_bar} {eta}")
+        ProgressMeter::new(octets, "{bytes}/{total_bytes} {wide_bar} {eta}")
     }
 
-    /// For so many letters.
-    pub(crate) fn of_letters(count: usize) -> Progress {
-        Progress::new(Some(count as u64), "{pos}/{len} letters {wide_bar} {eta}")
+    /// Returns a bar for a number of letters.
+    pub(crate) fn for_letters(count: usize) -> ProgressMeter {
+        ProgressMeter::new(Some(count as u64), "{pos}/{len} letters {wide_bar} {eta}")
     }
 
-    fn new(length: Option<u64>, template: &str) -> Progress {
+    fn new(length: Option<u64>, template: &str) -> ProgressMeter {
         let Some(length) = length.filter(|_| io::stderr().is_terminal()) else {
-            return Progress(ProgressBar::hidden());
+            return ProgressMeter(ProgressBar::hidden());
         };
         let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Progress(bar)
+        ProgressMeter(bar)
     }
 
-    /// So much more is done.
+    /// Advances the bar.
     pub(crate) fn advance(&self, amount: usize) {
         self.0.inc(amount as u64);
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressMeter {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

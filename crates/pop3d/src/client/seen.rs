@@ -1,10 +1,10 @@
-//! Which messages were stored before: one file for each account, `.pop3c.seen.USER@HOST:PORT` in
+//! The messages that were stored before: one file for each account, `.pop3c.seen.USER@HOST:PORT` in
 //! the folder of `fetch`.
 //!
-//! A line is a unique id: that message is stored. Before a letter becomes visible in the Maildir
-//! its id and its file's name are added as a line, and afterwards the id alone: whoever is killed
-//! between the two is told by the Maildir, the next time, whether the letter came to be there. So
-//! no message is stored twice however a fetch ends; after a power cut it may be.
+//! A line with a unique id says that the message is stored. Before a letter becomes visible in the
+//! Maildir, a line with its id and file name is added, and afterwards one with the id alone. After
+//! a kill between the two, the next run looks the file name up in the Maildir. So no message is
+//! stored twice however a fetch ends; after a power cut it may be.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -17,43 +17,43 @@ use std::path::{Path, PathBuf};
 use forknet::{Error, Result};
 use mailstore::Maildir;
 
-/// The largest file that is read: a million ids of 70 characters, each twice and with a name.
-const LIMIT: u64 = 256 << 20;
+/// Largest file that is read, in bytes: a million ids of 70 characters, each twice and with a name.
+const MAX_FILE: u64 = 256 << 20;
 
-/// The unique ids of what is stored already.
+/// The unique ids of messages that are stored.
 #[derive(Debug)]
 pub(crate) struct Seen {
     path: PathBuf,
     ids: HashSet<Vec<u8>>,
-    /// The file, to add lines to it; none before the first.
+    /// The file opened for appending; `None` before the first line.
     journal: Option<File>,
 }
 
 impl Seen {
-    /// Reads the file of an account; one that is not there yet is empty.
+    /// Reads the file of an account; a missing file is empty.
     pub(crate) fn load(maildir: &Maildir, account: &str) -> Result<Seen> {
         let path = maildir.path().join(format!(".pop3c.seen.{}", file_name(account)));
         let mut seen = Seen { path, ids: HashSet::new(), journal: None };
         let pending = seen.read().map_err(Error::io(seen.path.display().to_string()))?;
         for (id, name) in pending {
-            if maildir.holds(&name).map_err(|error| Error::Refused(error.to_string()))? {
+            if maildir.contains(&name).map_err(|error| Error::Refused(error.to_string()))? {
                 seen.ids.insert(id);
             }
         }
         Ok(seen)
     }
 
-    /// Reads the lines, and gives the ids whose letter was about to become visible, with its name.
+    /// Reads the lines; returns the ids and names of letters that were about to become visible.
     fn read(&mut self) -> std::io::Result<HashMap<Vec<u8>, OsString>> {
         let mut pending = HashMap::new();
         let file = match File::open(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(pending),
             file => file?,
         };
-        let mut lines = BufReader::new(file.take(LIMIT));
+        let mut lines = BufReader::new(file.take(MAX_FILE));
         let mut line = Vec::new();
         while lines.read_until(b'\n', &mut line)? > 0 {
-            // A line without its end was cut off, and tells nothing.
+            // Ignores a last line without its end, which was cut off.
             if let Some(text) = line.strip_suffix(b"\n") {
                 let mut words = text.splitn(2, |&b| b == b' ');
                 let id = words.next().unwrap_or_default().to_vec();
@@ -72,23 +72,23 @@ impl Seen {
         Ok(pending)
     }
 
-    /// A letter is about to become visible under this name.
+    /// Records that a letter is about to become visible under this name.
     pub(crate) fn storing(&mut self, id: &[u8], name: &OsStr) -> Result<()> {
         self.append(&[id, b" ", name.as_bytes(), b"\n"].concat())
     }
 
-    /// It is visible, and safe.
+    /// Records that the letter is visible and safe.
     pub(crate) fn stored(&mut self, id: &[u8]) -> Result<()> {
-        self.remember(id);
+        self.insert(id);
         self.append(&[id, b"\n"].concat())
     }
 
-    /// The id counts once [`Seen::save`] has saved it.
-    pub(crate) fn remember(&mut self, id: &[u8]) {
+    /// Adds an id, to be written by [`Seen::save`].
+    pub(crate) fn insert(&mut self, id: &[u8]) {
         self.ids.insert(id.to_vec());
     }
 
-    /// Adds a line behind a file that is whole.
+    /// Appends a line to a complete file.
     fn append(&mut self, line: &[u8]) -> Result<()> {
         let mut journal = match self.journal.take() {
             Some(journal) => journal,
@@ -98,7 +98,7 @@ impl Seen {
                 opened.map_err(Error::io(self.path.display().to_string()))?
             }
         };
-        // After a failure there is no journal: the next line finds a new file, not half a line.
+        // After a failure there is no journal, so that the next line starts a new file.
         journal.write_all(line).map_err(Error::io(self.path.display().to_string()))?;
         self.journal = Some(journal);
         Ok(())
@@ -108,18 +108,18 @@ impl Seen {
         self.ids.contains(id)
     }
 
-    /// Forgets what the server has no more, so that the file does not grow for ever.
+    /// Drops ids that the server no longer has, so that the file does not grow without bound.
     pub(crate) fn keep_only(&mut self, on_server: &HashSet<&[u8]>) {
         self.ids.retain(|id| on_server.contains(id.as_slice()));
     }
 
-    /// Puts a new file in the place of the old one, whole or not at all, and through to the disk.
+    /// Replaces the file atomically and fsyncs it.
     pub(crate) fn save(&self) -> Result<()> {
         let mut new = self.path.clone().into_os_string();
         new.push(format!(".{}", std::process::id()));
         let written = self.write(Path::new(&new)).and_then(|()| fs::rename(&new, &self.path));
         if written.is_err() {
-            let _ = fs::remove_file(&new);
+            let _ = fs::remove_file(&new); // best effort
         }
         let folder = self.path.parent().unwrap_or(Path::new("."));
         written
@@ -141,7 +141,7 @@ impl Seen {
     }
 }
 
-/// An account as a part of a file's name.
+/// Escapes an account for a file name.
 fn file_name(account: &str) -> String {
     let mut name = String::new();
     for b in account.bytes() {

@@ -1,4 +1,4 @@
-//! What every test of the daemon needs: a users file, a Maildir, a server, a client.
+//! What the tests of the daemon share: a users file, a Maildir, a server, a client.
 #![allow(dead_code)] // no test file uses all of it
 
 use std::fs;
@@ -14,20 +14,20 @@ pub const HASH: &str = "$6$saltsalt$JfDkfKepJJ8OUWRByLbPk38gXHsXisVEzfbhJNOdQONU
 /// A letter of 22 octets.
 pub const LETTER: &str = "Subject: one\n\nbody\n";
 
-/// A server for mrose, whose password is tanstaaf, and for whom the test adds.
-pub struct Office {
+/// A server with the user mrose, password tanstaaf, and those that the test adds.
+pub struct TestServer {
     pub dir: TempDir,
     pub daemon: Daemon,
 }
 
-impl Office {
+impl TestServer {
     /// With these letters in mrose's Maildir.
-    pub fn new(letters: &[&str]) -> Office {
-        Office::with(letters, &["--auth-delay", "0"], "")
+    pub fn new(letters: &[&str]) -> TestServer {
+        TestServer::with(letters, &["--auth-delay", "0"], "")
     }
 
     /// With options and more lines of the users file; `HOME` in them is the test's folder.
-    pub fn with(letters: &[&str], options: &[&str], users: &str) -> Office {
+    pub fn with(letters: &[&str], options: &[&str], users: &str) -> TestServer {
         let dir = TempDir::new();
         let home = dir.path().to_str().unwrap().to_owned();
         let line = format!("mrose:{{PLAIN}}tanstaaf:::Rose:{home}/mrose:\n{users}");
@@ -38,7 +38,7 @@ impl Office {
         }
         let args = [&["--users", file.to_str().unwrap()], options].concat();
         let daemon = Daemon::start(POP3D, &args);
-        Office { dir, daemon }
+        TestServer { dir, daemon }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -1,6 +1,5 @@
 //! smtpc: sends the letter on standard input by SMTP (RFC 5321). Slides: the dialogue of TOPAZ and
 //! RED.
-#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

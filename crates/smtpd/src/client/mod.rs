@@ -1,35 +1,37 @@
 //! smtpc: hands one letter to an SMTP server.
 //!
-//! The letter goes as it is: its line ends become CRLF, dots are stuffed, a missing last line end
-//! is added, and a CR alone becomes a line end, for SMTP may carry none (RFC 5321 §2.3.8). No
-//! header field is added: who wants `Date:` or `Message-ID:` writes them.
+//! The letter is not changed, except that its line ends become CRLF, dots are stuffed, a missing
+//! last line end is added, and a bare CR becomes a line end, because SMTP may carry none (RFC 5321
+//! §2.3.8). No header field is added, neither `Date:` nor `Message-ID:`.
 
+// The order of the modules; each imports from its left only:
+//   options letter_file | connection | transaction | (this file)
+
+mod connection;
+mod letter_file;
 mod options;
-mod source;
 mod transaction;
-mod wire;
 
 use std::ffi::OsString;
 
 use forknet::{Error, Result};
 
+use connection::ServerConnection;
+use letter_file::LetterFile;
 use options::Options;
-use source::Source;
-use wire::Wire;
 
-/// The program's name.
-pub const NAME: &str = "smtpc";
+pub use options::NAME;
 
 /// Runs the program with its command line.
 ///
 /// # Errors
-/// Whatever keeps the letter from any of its recipients; each recipient that was refused is named
-/// on standard error before.
+/// The letter was not accepted for every recipient; each refused recipient is named on standard
+/// error before.
 pub fn run(args: Vec<OsString>) -> Result<()> {
     let options = Options::parse(args)?;
-    let mut letter = Source::standard_input()?;
-    let mut wire = Wire::connect(&options)?;
-    let refused = transaction::send(&mut wire, &options, &mut letter)?;
+    let mut letter = LetterFile::from_stdin()?;
+    let mut conn = ServerConnection::connect(&options)?;
+    let refused = transaction::send(&mut conn, &options, &mut letter)?;
     if refused == 0 {
         return Ok(());
     }

@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use forknet::{Error, Remote, Result};
+use forknet::{Error, HostPort, Result};
 use getopts::Matches;
 
-use super::NAME;
-use crate::address::{self, Path, is_domain, is_literal};
-use crate::options::machine_name;
+use crate::options::hostname::{is_domain, machine_name};
+use crate::protocol::address::{self, Path, is_literal};
+
+/// The program's name.
+pub const NAME: &str = "smtpc";
 
 const USAGE: &str = "Usage: smtpc -s HOST[:PORT] [-f FROM] [OPTION]... TO...
 Sends the letter on standard input to the addresses TO.
@@ -17,30 +19,30 @@ The letter goes as it is; no header field is added. A name without a domain
 gets the name of --helo as its domain. Exit status: 0 when the server took the
 letter for every recipient, 1 when not, 2 for a wrong command line.";
 
-/// The port of SMTP.
+/// The port of SMTP (RFC 5321 §4.5.4.2).
 const PORT: u16 = 25;
-/// Longest address without its brackets (RFC 5321 §4.5.3.1.3).
+/// Longest address without its brackets, in bytes (RFC 5321 §4.5.3.1.3).
 const MAX_ADDRESS: usize = 254;
 
-/// What is to be done.
+/// The values of the command line.
 #[derive(Debug)]
 pub struct Options {
     /// The server (`-s`).
-    pub server: Remote,
-    /// What we call ourselves.
+    pub server: HostPort,
+    /// Our name in HELO and EHLO.
     pub helo: String,
     /// The reverse-path without brackets, empty for `<>`.
     pub from: String,
     /// The recipients, without brackets; never empty.
     pub to: Vec<String>,
-    /// A limit for every wait in place of those of RFC 5321 §4.5.3.2.
+    /// Timeout of every wait, in place of those of RFC 5321 §4.5.3.2.
     pub timeout: Option<Duration>,
-    /// Show the dialogue.
+    /// Whether to show commands and replies.
     pub verbose: bool,
 }
 
 impl Options {
-    /// Reads the command line.
+    /// Parses the command line.
     ///
     /// # Errors
     /// [`Error::Usage`] names what is wrong; [`Error::Answer`] is the text of `--help` and
@@ -58,7 +60,7 @@ impl Options {
             let text = "-s HOST[:PORT] is missing: asking the DNS for MX is not done yet";
             return Err(Error::Usage(text.into()));
         };
-        let server = Remote::parse(&server, PORT)?;
+        let server = HostPort::parse(&server, PORT)?;
         let helo = helo(&matches)?;
         let from = match matches.opt_str("from") {
             Some(from) => sender(&from, &helo)?,
@@ -87,12 +89,12 @@ fn sender(text: &str, helo: &str) -> Result<String> {
     if text.is_empty() || text == "<>" { Ok(String::new()) } else { mailbox(text, helo) }
 }
 
-/// An address, with brackets or without, with a domain or without, as it goes over the wire. What
-/// could end the command line (CR, LF) is no address.
+/// Completes an address, given with or without brackets and domain. One with CR or LF, which would
+/// end the command line, is refused.
 fn mailbox(text: &str, helo: &str) -> Result<String> {
     let bad = |why: &str| Error::Usage(format!("address '{}': {why}", text.escape_debug()));
     let bare = text.strip_prefix('<').and_then(|t| t.strip_suffix('>')).unwrap_or(text);
-    let full = match address::bare(bare.as_bytes()).map_err(|e| bad(e.0))? {
+    let full = match address::without_brackets(bare.as_bytes()).map_err(|e| bad(e.0))? {
         Path::Mailbox(mailbox) => mailbox.text,
         Path::Name(_) => format!("{bare}@{helo}"),
         Path::Null => return Err(bad("it is empty")),

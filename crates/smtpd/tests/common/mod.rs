@@ -14,14 +14,14 @@ use testkit::{Daemon, Peer, TempDir};
 pub const SMTPD: &str = env!("CARGO_BIN_EXE_smtpd");
 pub const LETTER: &str = "Subject: meeting\r\n\r\nLet's get together Monday at 1pm.\r\n";
 
-/// Users levy and bob, and where their mail lies.
-pub struct Post {
+/// A users file with levy and bob, and their Maildirs.
+pub struct Fixture {
     pub dir: TempDir,
     pub users: PathBuf,
 }
 
-impl Post {
-    pub fn new() -> Post {
+impl Fixture {
+    pub fn new() -> Fixture {
         let dir = TempDir::new();
         let home = dir.path().display().to_string();
         let users = dir.file(
@@ -31,7 +31,7 @@ impl Post {
                  bob:{{PLAIN}}x::::{home}/bob:\n"
             ),
         );
-        Post { dir, users }
+        Fixture { dir, users }
     }
 
     /// A server for `red.test`.

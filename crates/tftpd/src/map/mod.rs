@@ -1,7 +1,7 @@
 //! `--map FILE`: rules that turn the names that clients ask for into names of files.
 //!
-//! The rules only choose a name. Whatever name comes of them is then resolved below the root by
-//! the kernel, as every other name is ([`crate::root`]): no rule can lead outside.
+//! The rules only choose a name. The kernel resolves it below the root like every other name
+//! ([`crate::files::root`]), so no rule can lead outside.
 //!
 //! ```text
 //! slash                                # boot\x64\wdsnbp.com  -> boot/x64/wdsnbp.com
@@ -12,6 +12,8 @@
 //! deny \.key$
 //! ```
 
+mod context;
+mod mapped_name;
 mod neighbours;
 mod network;
 mod parse;
@@ -25,17 +27,16 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use forknet::{Error, Result};
 use nix::fcntl::OFlag;
 
-use neighbours::Neighbours;
-use rules::{Asking, Rule};
+use self::context::RequestContext;
+use self::neighbours::Neighbours;
+use self::rules::Rule;
+use crate::error::Error;
+use crate::files::root::{Root, open_inside};
+use crate::wire::request::Direction;
 
-use crate::failure::Failure;
-use crate::packet::Direction;
-use crate::root::{Root, open_inside};
-
-/// A longer file is no file of rules.
+/// Longest file of rules, in bytes.
 const MAX_FILE: u64 = 256 * 1024;
 
 /// The rules of `--map`, read when the server starts and again on SIGHUP.
@@ -47,81 +48,83 @@ pub struct Map {
 }
 
 impl Map {
-    /// Reads the file; with a `jail`, the folder of `--chroot`, the path counts from there.
+    /// Reads the file. With `chroot`, the folder of `--chroot`, the path counts from there.
     ///
     /// # Errors
-    /// The file cannot be read, or a line of it is no rule: `map FILE: line 3: no such rule 'lowr'`.
-    pub fn open(path: &Path, jail: Option<&Path>) -> Result<Map> {
-        let path = match jail {
-            None => std::path::absolute(path).map_err(Error::io(what(path)))?, // -d changes to /
+    /// The file cannot be read, or a line of it is no rule: `map FILE: line 3: no such rule
+    /// 'lowr'`.
+    pub fn open(path: &Path, chroot: Option<&Path>) -> forknet::Result<Map> {
+        let path = match chroot {
+            // -d changes to /
+            None => std::path::absolute(path).map_err(forknet::Error::io(label(path)))?,
             Some(_) => Path::new("/").join(path),
         };
-        let rules = RefCell::new(read(&path, jail)?);
+        let rules = RefCell::new(read(&path, chroot)?);
         Ok(Map { path, rules, neighbours: Neighbours::open() })
     }
 
-    /// Looks whether this process will be able to read the file again: after privileges were
+    /// Checks whether this process will be able to read the file again: after privileges were
     /// dropped and the root was changed, perhaps not.
     ///
     /// # Errors
     /// As [`Map::open`].
-    pub fn check(&self) -> Result<()> {
+    pub fn check(&self) -> forknet::Result<()> {
         read(&self.path, None).map(drop)
     }
 
-    /// Reads the file again; the log tells what came of it. Where it cannot be read or has a fault
-    /// the rules from before stay.
-    pub fn read_again(&self) {
+    /// Reads the file again and logs the result. Where it cannot be read or has a fault the old
+    /// rules stay.
+    pub fn reload(&self) {
         match read(&self.path, None) {
             Ok(rules) => {
-                log::info!("{}: {} rules", what(&self.path), rules.len());
+                log::info!("{}: {} rules", label(&self.path), rules.len());
                 self.rules.replace(rules);
             }
             Err(error) => log::error!("{error}: the rules from before stay"),
         }
     }
 
-    /// The file's name for a name that a client asked for.
+    /// Returns the file's name for the name in a client's request.
     ///
     /// # Errors
     /// ERROR 2: a rule denies it, or the name grew too long.
-    pub fn name(
+    pub fn file_name(
         &self,
         name: &[u8],
         direction: Direction,
-        from: SocketAddr,
+        client: SocketAddr,
         root: &Root,
-    ) -> std::result::Result<Vec<u8>, Failure> {
-        let peer = from.ip().to_canonical();
-        let asking = Asking {
+    ) -> Result<Vec<u8>, Error> {
+        let context = RequestContext {
             direction,
-            peer,
-            hardware: &|| self.neighbours.find(from),
-            is_there: &|name| match direction {
+            peer: client.ip().to_canonical(),
+            hardware_address: &|| self.neighbours.find(client),
+            exists: &|name| match direction {
                 Direction::Read => root.has_file(name),
                 Direction::Write => root.has_folder_of(name),
             },
         };
-        rules::apply(&self.rules.borrow(), name, &asking)
+        rules::apply(&self.rules.borrow(), name, &context)
     }
 }
 
-fn what(path: &Path) -> String {
+fn label(path: &Path) -> String {
     format!("map {}", path.display())
 }
 
-fn read(path: &Path, jail: Option<&Path>) -> Result<Vec<Rule>> {
-    // O_NONBLOCK: a FIFO must not keep the server waiting.
+fn read(path: &Path, chroot: Option<&Path>) -> forknet::Result<Vec<Rule>> {
+    // O_NONBLOCK: opening a FIFO must not wait for a writer.
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = File::from(open_inside(jail, path, flags, &what(path))?);
+    let file = File::from(open_inside(chroot, path, flags, &label(path))?);
     let mut text = Vec::new();
-    let limit = MAX_FILE + 1;
-    let length = file.take(limit).read_to_end(&mut text).map_err(Error::io(what(path)))?;
+    let length =
+        file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(forknet::Error::io(label(path)))?;
     if length as u64 > MAX_FILE {
-        let why = format!("{}: longer than {MAX_FILE} octets", what(path));
-        return Err(Error::Refused(why));
+        let why = format!("{}: longer than {MAX_FILE} octets", label(path));
+        return Err(forknet::Error::Refused(why));
     }
-    parse::rules(&text).map_err(|fault| Error::Refused(format!("{}: {fault}", what(path))))
+    parse::rules(&text)
+        .map_err(|fault| forknet::Error::Refused(format!("{}: {fault}", label(path))))
 }
 
 #[cfg(test)]

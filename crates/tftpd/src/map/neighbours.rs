@@ -10,11 +10,13 @@ use super::rtnetlink;
 const TABLE: &str = "/proc/net/arp";
 /// The flag of an entry that is complete (ATF_COM of <linux/if_arp.h>).
 const COMPLETE: u32 = 2;
-/// Longer tables are read as far as this.
+/// Longest table that is read, in bytes.
 const MAX_TABLE: usize = 1 << 20;
+/// Bytes of one read(2).
+const PAGE: usize = 4096;
 
-/// The table, open from the start: `--chroot` hides /proc, and Landlock closes it. The kernel can be
-/// asked for neighbours by IPv6 from inside.
+/// The table, open from the start, because `--chroot` hides /proc and Landlock closes it.
+/// rtnetlink, which knows the neighbours by IPv6, works inside.
 #[derive(Debug)]
 pub(super) struct Neighbours(Option<File>);
 
@@ -23,20 +25,20 @@ impl Neighbours {
         Neighbours(File::open(TABLE).ok())
     }
 
-    /// The hardware address of a client as PXELINUX writes it: the type, 01 for Ethernet, and the
-    /// octets, all with dashes between them and in lower case.
+    /// Returns the hardware address of a client as PXELINUX writes it: the type, 01 for Ethernet,
+    /// and the bytes, with dashes between them and in lower case.
     pub(super) fn find(&self, peer: SocketAddr) -> Option<String> {
         let ip = match (peer.ip().to_canonical(), peer) {
             (IpAddr::V6(ip), SocketAddr::V6(peer)) => {
-                let (kind, octets) = rtnetlink::find(ip, peer.scope_id())?;
-                let octets = octets.iter().map(|octet| format!("-{octet:02x}"));
-                return Some(format!("{kind:02x}{}", octets.collect::<String>()));
+                let (kind, bytes) = rtnetlink::find(ip, peer.scope_id())?;
+                let bytes = bytes.iter().map(|byte| format!("-{byte:02x}"));
+                return Some(format!("{kind:02x}{}", bytes.collect::<String>()));
             }
             (ip, _) => ip,
         };
         let mut table = Vec::new();
-        let mut page = [0; 4096];
-        // Each read at an offset makes the kernel write the table anew: processes that share the
+        let mut page = [0; PAGE];
+        // The kernel makes the table again for each read at an offset, so processes that share the
         // descriptor do not disturb each other.
         while let Some(length) = self.0.as_ref()?.read_at(&mut page, table.len() as u64).ok()
             && length > 0
@@ -61,7 +63,7 @@ fn find(table: &str, peer: IpAddr) -> Option<String> {
 }
 
 fn is_hardware(text: &str) -> bool {
-    text.split(':').all(|octet| octet.len() == 2 && octet.bytes().all(|b| b.is_ascii_hexdigit()))
+    text.split(':').all(|byte| byte.len() == 2 && byte.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -78,13 +80,13 @@ IP address       HW type     Flags       HW address            Mask     Device
 
     #[test]
     fn a_neighbour_is_named_as_pxelinux_does_and_a_stranger_not_at_all() {
-        let of = |address: &str| find(SAMPLE, address.parse().unwrap());
-        assert_eq!(of("192.0.2.7").as_deref(), Some("01-52-54-00-ab-cd-0f"));
-        assert_eq!(of("192.0.2.8"), None, "not resolved");
-        assert_eq!(of("192.0.2.9").as_deref(), Some("20-80-00-02-08"));
-        assert_eq!(of("192.0.2.10"), None);
-        assert_eq!(of("192.0.2.1"), None);
-        assert_eq!(of("2001:db8::1"), None);
+        let hardware = |address: &str| find(SAMPLE, address.parse().unwrap());
+        assert_eq!(hardware("192.0.2.7").as_deref(), Some("01-52-54-00-ab-cd-0f"));
+        assert_eq!(hardware("192.0.2.8"), None, "not resolved");
+        assert_eq!(hardware("192.0.2.9").as_deref(), Some("20-80-00-02-08"));
+        assert_eq!(hardware("192.0.2.10"), None);
+        assert_eq!(hardware("192.0.2.1"), None);
+        assert_eq!(hardware("2001:db8::1"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// The bits of an address that all of a network have, and how many they are.
+/// An address of the network, and how many of its bits all addresses of the network share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Network {
     address: IpAddr,
@@ -31,7 +31,7 @@ impl Network {
             }
             _ => return false,
         };
-        differ.unwrap_or(0) == 0 // a shift by all bits leaves none that could differ
+        differ.unwrap_or(0) == 0 // None: a shift by all bits
     }
 }
 

@@ -1,24 +1,24 @@
-//! The file of `--map`, read line by line.
+//! Parses the file of `--map`, line by line.
 
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::network::Network;
 use super::rules::{Action, Rule};
 use super::template::Template;
-use crate::packet::Direction;
+use crate::wire::request::Direction;
 
-/// More rules than a server can ask for each request.
+/// Most rules in a file: each request passes through all of them.
 const MAX_RULES: usize = 1000;
-/// The memory of one compiled pattern, in octets.
+/// Memory of one compiled pattern, in bytes.
 const MAX_PATTERN: usize = 1 << 20;
 
-/// All rules of a file, in its order.
+/// Parses all rules of a file, in its order.
 ///
 /// # Errors
 /// `line 3: prefix: NEW is missing`.
 pub(super) fn rules(text: &[u8]) -> Result<Vec<Rule>, String> {
     let mut rules = Vec::new();
-    for (line, number) in text.split(|&octet| octet == b'\n').zip(1..) {
+    for (line, number) in text.split(|&byte| byte == b'\n').zip(1..) {
         let rule = str::from_utf8(line).map_err(|_| "not UTF-8".to_owned()).and_then(rule);
         rules.extend(rule.map_err(|why| format!("line {number}: {why}"))?);
         if rules.len() > MAX_RULES {
@@ -28,7 +28,7 @@ pub(super) fn rules(text: &[u8]) -> Result<Vec<Rule>, String> {
     Ok(rules)
 }
 
-/// The rule of one line; none where it is empty or a comment.
+/// Parses one line; `None` where it is empty or a comment.
 fn rule(line: &str) -> Result<Option<Rule>, String> {
     let mut words = Words(line);
     let (mut direction, mut from) = (None, None);
@@ -90,7 +90,8 @@ fn action(name: &str, words: &mut Words<'_>) -> Result<Action, String> {
     })
 }
 
-/// Names are octets and no text: `.` is any one of them, letters are ASCII's.
+/// Compiles a pattern. Names are bytes and no text: `.` matches any byte, letters are those of
+/// ASCII.
 fn pattern(text: &str) -> Result<Regex, String> {
     RegexBuilder::new(text)
         .unicode(false)
@@ -98,14 +99,15 @@ fn pattern(text: &str) -> Result<Regex, String> {
         .size_limit(MAX_PATTERN)
         .build()
         .map_err(|error| {
-            // The crate draws the pattern first; its last line has the reason.
+            // The crate's message draws the pattern first; the last line has the reason.
             let text = error.to_string();
             let reason = text.lines().last().unwrap_or_default();
             reason.strip_prefix("error: ").unwrap_or(reason).to_owned()
         })
 }
 
-/// The words of a line: blanks are between them, except between quotes; `#` begins a comment.
+/// The words of a line, with blanks between them; a word in quotes may have blanks. `#` begins a
+/// comment.
 struct Words<'l>(&'l str);
 
 impl<'l> Words<'l> {

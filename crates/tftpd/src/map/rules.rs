@@ -1,202 +1,190 @@
-//! What the rules do to a name.
-
-use std::net::IpAddr;
+//! Applies the rules to a name.
 
 use nix::errno::Errno;
 use regex::bytes::Regex;
 
+use super::context::RequestContext;
+use super::mapped_name::MappedName;
 use super::network::Network;
-use super::template::{Template, group_of};
-use crate::failure::Failure;
-use crate::packet::{Code, Direction};
+use super::template::{Template, group_text};
+use crate::error::Error;
+use crate::wire::error_code::ErrorCode;
+use crate::wire::request::Direction;
 
-/// The longest name that may come of a rule: PATH_MAX of Linux, with its NUL.
-const MAX_NAME: usize = 4095;
+/// Longest name that a rule may make, in bytes: PATH_MAX of Linux, without its NUL.
+const MAX_PATH: usize = 4095;
 
 /// One line of the file.
 #[derive(Debug)]
 pub(super) struct Rule {
-    /// RRQ or WRQ alone.
+    /// Limits the rule to RRQ or to WRQ.
     pub(super) direction: Option<Direction>,
-    /// Clients of this network alone.
+    /// Limits the rule to clients of this network.
     pub(super) from: Option<Network>,
     pub(super) action: Action,
 }
 
 #[derive(Debug)]
 pub(super) enum Action {
-    /// Each `\` becomes `/`.
+    /// Makes `/` of each `\`.
     Slash,
     Lower,
     Upper,
-    /// The beginning of a name becomes another.
+    /// Replaces the beginning of a name.
     Prefix {
         old: Vec<u8>,
         new: Template,
     },
-    /// What matches becomes something else: the first time, or each time.
+    /// Replaces the first match, or all of them.
     Regex {
         pattern: Regex,
         new: Template,
         all: bool,
     },
-    /// Another name, if a file has it.
+    /// Takes another name and ends the rules, if a file has that name.
     Try(Template),
-    /// Ends the rules for names that match, as they were sent and without detours.
+    /// Ends the rules for names that match both as they are and normalized.
     Stop(Regex),
-    /// Refuses names that match, as they were sent or by a detour.
+    /// Refuses names that match as they are or normalized.
     Deny(Regex),
 }
 
-/// Who asks, and what the rules may want to know.
-pub(super) struct Asking<'a> {
-    pub(super) direction: Direction,
-    /// The client's address.
-    pub(super) peer: IpAddr,
-    /// Its hardware address, where that is known.
-    pub(super) hardware: &'a dyn Fn() -> Option<String>,
-    /// For an RRQ: there is a file of this name. For a WRQ: there is a folder for it.
-    pub(super) is_there: &'a dyn Fn(&[u8]) -> bool,
-}
-
-/// A name on its way through the rules.
-#[derive(Default)]
-pub(super) struct Name {
-    pub(super) octets: Vec<u8>,
-    /// Where the client's address in it ends, if a rule has put it there.
-    pub(super) own: Option<usize>,
-}
-
-impl Name {
-    /// True where `..` follows the client's address: it would lead to the folder of another client.
-    fn leaves_its_folder(&self) -> bool {
-        let after = self.own.and_then(|end| self.octets.get(end..)).unwrap_or_default();
-        after.split(|&octet| octet == b'/').skip(1).any(|part| part == b"..")
-    }
-}
-
-/// What comes of one rule.
-enum Outcome {
-    /// On with this name.
-    Name(Name),
-    /// No other rule is asked.
-    End(Name),
+/// What one rule has made of a name.
+enum Applied {
+    /// The next rule gets this name.
+    Continue(MappedName),
+    /// This is the name.
+    Stop(MappedName),
     Denied,
 }
 
-/// Each rule in its turn, on the name that came of the one before.
-pub(super) fn apply(rules: &[Rule], name: &[u8], asking: &Asking<'_>) -> Result<Vec<u8>, Failure> {
-    let mut name = Name { octets: name.to_vec(), own: None };
-    for rule in rules.iter().filter(|rule| rule.concerns(asking)) {
-        match rule.action.apply(name, asking) {
-            Outcome::Name(new) => name = new,
-            Outcome::End(new) => return Ok(new.octets),
-            Outcome::Denied => return Err(Failure::denied(Code::Access, "Name is not allowed")),
+/// Applies the rules one after the other, each to the name that the one before has made.
+///
+/// # Errors
+/// ERROR 2: a rule denies the name, or what a rule has made is too long or leaves the client's
+/// folder.
+pub(super) fn apply(
+    rules: &[Rule],
+    name: &[u8],
+    context: &RequestContext<'_>,
+) -> Result<Vec<u8>, Error> {
+    let mut name = MappedName { bytes: name.to_vec(), client_end: None };
+    for rule in rules.iter().filter(|rule| rule.concerns(context)) {
+        match rule.action.apply(name, context) {
+            Applied::Continue(new) => name = new,
+            Applied::Stop(new) => return Ok(new.bytes),
+            Applied::Denied => return Err(Error::denied(ErrorCode::Access, "Name is not allowed")),
         }
-        if name.octets.len() > MAX_NAME {
+        if name.bytes.len() > MAX_PATH {
             return Err(Errno::ENAMETOOLONG.into());
         }
-        if name.leaves_its_folder() {
-            return Err(Failure::denied(Code::Access, "Name leaves the client's folder"));
+        if name.leaves_client_folder() {
+            return Err(Error::denied(ErrorCode::Access, "Name leaves the client's folder"));
         }
     }
-    Ok(name.octets)
+    Ok(name.bytes)
 }
 
 impl Rule {
-    fn concerns(&self, asking: &Asking<'_>) -> bool {
-        self.direction.is_none_or(|direction| direction == asking.direction)
-            && self.from.is_none_or(|network| network.contains(asking.peer))
+    fn concerns(&self, context: &RequestContext<'_>) -> bool {
+        self.direction.is_none_or(|direction| direction == context.direction)
+            && self.from.is_none_or(|network| network.contains(context.peer))
     }
 }
 
 impl Action {
-    fn apply(&self, mut name: Name, asking: &Asking<'_>) -> Outcome {
-        let octets = &mut name.octets;
+    fn apply(&self, mut name: MappedName, context: &RequestContext<'_>) -> Applied {
+        let bytes = &mut name.bytes;
         match self {
             Action::Slash => {
-                octets.iter_mut().filter(|octet| **octet == b'\\').for_each(|octet| *octet = b'/');
+                bytes.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
             }
-            Action::Lower => octets.make_ascii_lowercase(),
-            Action::Upper => octets.make_ascii_uppercase(),
+            Action::Lower => bytes.make_ascii_lowercase(),
+            Action::Upper => bytes.make_ascii_uppercase(),
             Action::Prefix { old, new } => {
-                if let Some(new) = prefixed(&name, old, new, asking) {
+                if let Some(new) = replace_prefix(&name, old, new, context) {
                     name = new;
                 }
             }
             Action::Regex { pattern, new, all } => {
-                if let Some(new) = replaced(&name, pattern, new, *all, asking) {
+                if let Some(new) = replace_matches(&name, pattern, new, *all, context) {
                     name = new;
                 }
             }
             Action::Try(new) => {
-                let mut other = Name::default();
-                if new.expand(|_| octets.clone(), asking, &mut other).is_some()
-                    && other.octets.len() <= MAX_NAME
-                    && !other.leaves_its_folder()
-                    && (asking.is_there)(&other.octets)
+                let mut other = MappedName::default();
+                if new.expand(|_| bytes.clone(), context, &mut other).is_some()
+                    && other.bytes.len() <= MAX_PATH
+                    && !other.leaves_client_folder()
+                    && (context.exists)(&other.bytes)
                 {
-                    return Outcome::End(other);
+                    return Applied::Stop(other);
                 }
             }
             Action::Stop(pattern)
-                if pattern.is_match(octets) && pattern.is_match(&without_detours(octets)) =>
+                if pattern.is_match(bytes) && pattern.is_match(&normalized(bytes)) =>
             {
-                return Outcome::End(name);
+                return Applied::Stop(name);
             }
             Action::Deny(pattern)
-                if pattern.is_match(octets) || pattern.is_match(&without_detours(octets)) =>
+                if pattern.is_match(bytes) || pattern.is_match(&normalized(bytes)) =>
             {
-                return Outcome::Denied;
+                return Applied::Denied;
             }
             Action::Stop(_) | Action::Deny(_) => (),
         }
-        Outcome::Name(name)
+        Applied::Continue(name)
     }
 }
 
-fn prefixed(name: &Name, old: &[u8], new: &Template, asking: &Asking<'_>) -> Option<Name> {
-    let rest = name.octets.strip_prefix(old)?;
-    let mut other = Name::default();
-    new.expand(|_| old.to_vec(), asking, &mut other)?;
-    let shifted = || name.own?.checked_sub(old.len()).map(|end| end + other.octets.len());
-    other.own = other.own.or_else(shifted);
-    other.octets.extend_from_slice(rest);
+fn replace_prefix(
+    name: &MappedName,
+    old: &[u8],
+    new: &Template,
+    context: &RequestContext<'_>,
+) -> Option<MappedName> {
+    let rest = name.bytes.strip_prefix(old)?;
+    let mut other = MappedName::default();
+    new.expand(|_| old.to_vec(), context, &mut other)?;
+    let shifted = || name.client_end?.checked_sub(old.len()).map(|end| end + other.bytes.len());
+    other.client_end = other.client_end.or_else(shifted);
+    other.bytes.extend_from_slice(rest);
     Some(other)
 }
 
-fn replaced(
-    name: &Name,
+fn replace_matches(
+    name: &MappedName,
     pattern: &Regex,
     new: &Template,
     all: bool,
-    asking: &Asking<'_>,
-) -> Option<Name> {
-    let octets = &name.octets;
-    let (mut other, mut at) = (Name { octets: Vec::new(), own: name.own }, 0);
-    let matches = pattern.captures_iter(octets).take(if all { usize::MAX } else { 1 });
+    context: &RequestContext<'_>,
+) -> Option<MappedName> {
+    let bytes = &name.bytes;
+    let (mut other, mut at) = (MappedName { bytes: Vec::new(), client_end: name.client_end }, 0);
+    let matches = pattern.captures_iter(bytes).take(if all { usize::MAX } else { 1 });
     for (count, captures) in matches.enumerate() {
         let whole = captures.get(0)?;
         if count == 0 {
-            other.own = name.own.filter(|end| *end <= whole.start()); // all before stays as it is
+            // Only what stands before the first match stays where it is.
+            other.client_end = name.client_end.filter(|end| *end <= whole.start());
         }
-        other.octets.extend_from_slice(octets.get(at..whole.start())?);
-        new.expand(group_of(&captures), asking, &mut other)?;
+        other.bytes.extend_from_slice(bytes.get(at..whole.start())?);
+        new.expand(group_text(&captures), context, &mut other)?;
         at = whole.end();
-        if other.octets.len() > MAX_NAME {
+        if other.bytes.len() > MAX_PATH {
             break; // too long already, whatever follows
         }
     }
-    other.octets.extend_from_slice(octets.get(at..)?);
+    other.bytes.extend_from_slice(bytes.get(at..)?);
     Some(other)
 }
 
-/// The name without `.`, `..` and needless slashes, as far as can be told without looking at the
-/// folders: so that `/./a//../secret` is no way round a rule that denies `^secret`, and `pub/../x` no name in
-/// `pub`.
-fn without_detours(name: &[u8]) -> Vec<u8> {
+/// Returns the name without `.`, `..` and needless slashes, as far as that is possible without
+/// looking at the folders. So `/./a//../secret` does not evade a rule that denies `^secret`, and
+/// `pub/../x` is no name in `pub`.
+fn normalized(name: &[u8]) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
-    for part in name.split(|&octet| octet == b'/') {
+    for part in name.split(|&byte| byte == b'/') {
         match part {
             b"" | b"." => (),
             b".." => {

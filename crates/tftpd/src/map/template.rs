@@ -1,23 +1,24 @@
-//! The new name in a rule: text, parts of the old name, and who asks.
+//! The new name in a rule: text, parts of the old name, and the addresses of the client.
 
 use std::net::IpAddr;
 
 use regex::bytes::{Captures, Regex};
 
-use super::rules::{Asking, Name};
+use super::context::RequestContext;
+use super::mapped_name::MappedName;
 
 /// A part of a new name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Text(Vec<u8>),
-    /// `$0`, `$1`, `${name}`: what a group of the pattern has matched; `$0` all of it.
+    /// `$0`, `$1`, `${name}`: what a group of the pattern has matched; `$0` is the whole match.
     Group(usize),
     /// `%i`: the client's address.
     Address,
     /// `%x`: the same in hexadecimal digits, as PXELINUX writes it.
     Hexadecimal,
     /// `%m`: its hardware address.
-    Hardware,
+    HardwareAddress,
 }
 
 /// A new name, read from a rule.
@@ -25,7 +26,7 @@ enum Part {
 pub(super) struct Template(Vec<Part>);
 
 impl Template {
-    /// Reads it; groups are those of `pattern`, or `$0` alone, the whole name.
+    /// Reads it. Groups are those of `pattern`; without one there is only `$0`, the whole name.
     pub(super) fn parse(text: &str, pattern: Option<&Regex>) -> Result<Template, String> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -44,36 +45,37 @@ impl Template {
         Ok(Template(parts))
     }
 
-    /// Appends the new name. `None` where the client's hardware address is wanted and not known.
+    /// Appends the new name. `None` where it needs the client's hardware address and that is not
+    /// known.
     pub(super) fn expand(
         &self,
         group: impl Fn(usize) -> Vec<u8>,
-        asking: &Asking<'_>,
-        name: &mut Name,
+        context: &RequestContext<'_>,
+        name: &mut MappedName,
     ) -> Option<()> {
         for part in &self.0 {
             let client = match part {
                 Part::Text(text) => {
-                    name.octets.extend_from_slice(text);
+                    name.bytes.extend_from_slice(text);
                     continue;
                 }
                 Part::Group(number) => {
-                    name.octets.extend_from_slice(&group(*number));
+                    name.bytes.extend_from_slice(&group(*number));
                     continue;
                 }
-                Part::Address => asking.peer.to_string(),
-                Part::Hexadecimal => hexadecimal(asking.peer),
-                Part::Hardware => (asking.hardware)()?,
+                Part::Address => context.peer.to_string(),
+                Part::Hexadecimal => hexadecimal(context.peer),
+                Part::HardwareAddress => (context.hardware_address)()?,
             };
-            name.octets.extend_from_slice(client.as_bytes());
-            name.own = Some(name.octets.len());
+            name.bytes.extend_from_slice(client.as_bytes());
+            name.client_end = Some(name.bytes.len());
         }
         Some(())
     }
 }
 
-/// What a group has matched; nothing where it took no part.
-pub(super) fn group_of<'c>(captures: &'c Captures<'_>) -> impl Fn(usize) -> Vec<u8> + use<'c> {
+/// Returns what a group has matched; nothing where it took no part in the match.
+pub(super) fn group_text<'c>(captures: &'c Captures<'_>) -> impl Fn(usize) -> Vec<u8> + use<'c> {
     |number| captures.get(number).map(|group| group.as_bytes().to_vec()).unwrap_or_default()
 }
 
@@ -90,7 +92,7 @@ fn percent(key: &str) -> Result<(Part, &str), String> {
         Some('%') => Part::Text(b"%".to_vec()),
         Some('i') => Part::Address,
         Some('x') => Part::Hexadecimal,
-        Some('m') => Part::Hardware,
+        Some('m') => Part::HardwareAddress,
         Some(other) => {
             return Err(format!("%{} is none of %i, %x, %m and %%", other.escape_debug()));
         }
@@ -106,8 +108,8 @@ fn dollar<'t>(key: &'t str, pattern: Option<&Regex>) -> Result<(Part, &'t str), 
     let (group, after) = match key.strip_prefix('{') {
         Some(key) => key.split_once('}').ok_or("${ without }")?,
         None => {
-            let digit = |c: char| !c.is_ascii_digit();
-            key.split_at(key.find(digit).unwrap_or(key.len()))
+            let not_digit = |c: char| !c.is_ascii_digit();
+            key.split_at(key.find(not_digit).unwrap_or(key.len()))
         }
     };
     let number = match group.parse() {

@@ -11,15 +11,15 @@ fn mapped(rules: &str, name: &str) -> String {
 
 fn asked(rules: &str, name: &str, direction: Direction, peer: &str) -> String {
     let rules = parse::rules(rules.as_bytes()).unwrap();
-    let asking = Asking {
+    let context = RequestContext {
         direction,
         peer: peer.parse().unwrap(),
-        hardware: &|| (peer == "192.0.2.7").then(|| "01-52-54-00-ab-cd-0f".into()),
-        is_there: &|name| name.starts_with(b"there/"),
+        hardware_address: &|| (peer == "192.0.2.7").then(|| "01-52-54-00-ab-cd-0f".into()),
+        exists: &|name| name.starts_with(b"there/"),
     };
-    match rules::apply(&rules, name.as_bytes(), &asking) {
+    match rules::apply(&rules, name.as_bytes(), &context) {
         Ok(name) => String::from_utf8(name).unwrap(),
-        Err(failure) => failure.to_string(),
+        Err(error) => error.to_string(),
     }
 }
 
@@ -267,11 +267,12 @@ fn a_file_read_again_with_a_fault_leaves_the_rules_from_before() {
     let file = dir.file("map", "lower");
     let root = Root::open(dir.path(), None).unwrap();
     let map = Map::open(&file, None).unwrap();
-    let name = || map.name(b"Ab", Direction::Read, "[::ffff:192.0.2.7]:9".parse().unwrap(), &root);
+    let name =
+        || map.file_name(b"Ab", Direction::Read, "[::ffff:192.0.2.7]:9".parse().unwrap(), &root);
     assert_eq!(name().unwrap(), b"ab");
     for (text, expected) in [("upper", b"AB"), ("uper", b"AB"), ("# none", b"Ab")] {
         File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
-        map.read_again();
+        map.reload();
         assert_eq!(name().unwrap(), expected, "{text}");
     }
 }

@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use testkit::relay::{Relay, Weather};
-use tftpd::client::Order;
-use tftpd::negotiation::Wishes;
-use tftpd::packet::{Direction, Mode};
-use tftpd::timer::Limits;
+use tftpd::client::job::Job;
+use tftpd::transfer::timer::RetryLimits;
+use tftpd::wire::request::{Direction, Mode};
+use tftpd::wire::requested_options::RequestedOptions;
 
 use super::{Served, noise};
 
@@ -38,7 +38,7 @@ pub struct Storm {
     /// The files' sizes.
     pub sizes: &'static [usize],
     /// What the n-th one asks for.
-    pub wishes: fn(usize) -> Wishes,
+    pub wishes: fn(usize) -> RequestedOptions,
 }
 
 impl Storm {
@@ -93,16 +93,16 @@ impl Storm {
             Direction::Read => (&source, served.dir.path().join(&fetched), fetched.clone()),
             Direction::Write => (&uploaded, served.path(&source), format!("root/{uploaded}")),
         };
-        let order = Order {
+        let job = Job {
             direction,
             remote: remote.clone().into_bytes(),
             local: local.to_str().unwrap().to_owned(),
             mode: Mode::Octet,
-            wishes: (self.wishes)(number),
-            limits: Limits { retries: 6, unproven_sends: 7, idle: IDLE, whole: IDLE },
+            options: (self.wishes)(number),
+            limits: RetryLimits { retries: 6, unproven_sends: 7, idle: IDLE, whole: IDLE },
             stream: None,
         };
-        let outcome = order.run(service, Box::new(|_, _| ()), || ()).unwrap();
+        let outcome = job.run(service, Box::new(|_, _| ()), || ()).unwrap();
         let there = fs::read(served.dir.path().join(result)).ok();
         let Err(failure) = outcome.result else {
             assert!(there == Some(file), "transfer {number} ended well and its file is another");

@@ -1,13 +1,11 @@
 //! Task of lab 01, solved: the connected socket knows all four numbers. accept tells two of them, and
 //! getsockname the other two.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
-use forknet::textbook::accept;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, getsockname, listen, socket};
-use unp::{LISTENQ, Result, complain, err_sys, family, listening, servaddr, writen};
+use unp::{LISTENQ, Result, accept, complain, err_sys, family, listening, servaddr, writen};
 
 fn main() -> ExitCode {
     unp::main(tcpserv)

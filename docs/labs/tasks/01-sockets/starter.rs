@@ -3,14 +3,12 @@
 //!
 //! Of itself it knows only what it was told to bind. Let it say which address and port this client is
 //! really connected to.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
-use forknet::textbook::accept;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
-use unp::{LISTENQ, Result, complain, err_sys, family, listening, servaddr, writen};
+use unp::{LISTENQ, Result, accept, complain, err_sys, family, listening, servaddr, writen};
 
 fn main() -> ExitCode {
     unp::main(tcpserv)

@@ -1,12 +1,10 @@
 //! Task of lab 02, solved: the child closes the listening socket, the parent the connected one.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{Fork, accept, fork};
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
-use unp::{LISTENQ, Result, err_sys, family, listening, servaddr, str_echo};
+use unp::{Fork, LISTENQ, Result, accept, err_sys, family, fork, listening, servaddr, str_echo};
 
 fn main() -> ExitCode {
     unp::main(tcpserv)

@@ -1,14 +1,12 @@
 //! Task of lab 02: an echo server with a child for each client, in which nobody closes anything.
 //!
 //! After fork both processes have both descriptors. Let each close what is not its own.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{Fork, accept, fork};
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
-use unp::{LISTENQ, Result, err_sys, family, listening, servaddr, str_echo};
+use unp::{Fork, LISTENQ, Result, accept, err_sys, family, fork, listening, servaddr, str_echo};
 
 fn main() -> ExitCode {
     unp::main(tcpserv)

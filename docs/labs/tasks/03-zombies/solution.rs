@@ -3,15 +3,16 @@
 //!
 //! Other ways: SIG_IGN in place of the handler, and the kernel keeps no zombies; or SIGCHLD let in
 //! during ppoll alone (tcpserv06), and waitpid called by the loop until it finds nobody.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{Fork, Restart, SIG_CHLD_WAITPID, accept, fork, signal};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
-use unp::{LISTENQ, Result, err_sys, family, listening, servaddr, str_echo};
+use unp::{
+    Fork, LISTENQ, Restart, Result, SIG_CHLD_WAITPID, accept, err_sys, family, fork, listening,
+    servaddr, signal, str_echo,
+};
 
 fn main() -> ExitCode {
     unp::main(tcpserv)

@@ -1,15 +1,13 @@
 //! Task of lab 03: an echo server that asks for one child whenever a client comes.
 //!
 //! No zombie may stay, however many children end at once, and though no other client comes.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{Fork, accept, fork};
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use unp::{LISTENQ, Result, err_sys, family, listening, servaddr, str_echo};
+use unp::{Fork, LISTENQ, Result, accept, err_sys, family, fork, listening, servaddr, str_echo};
 
 fn main() -> ExitCode {
     unp::main(tcpserv)

@@ -2,18 +2,16 @@
 //!
 //! Without SA_RESTART, and with EINTR as a reason to go round, it answers at once too, but for the signal
 //! that comes between the look at the flag and read.
-#![forbid(unsafe_code)]
 
 use std::io::stdin;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use forknet::textbook::{Restart, SET_A_FLAG, signal, take};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::read;
-use unp::{MAXLINE, Result, err_sys, note, say};
+use unp::{MAXLINE, Restart, Result, SET_A_FLAG, err_sys, note, say, signal, take};
 
 fn main() -> ExitCode {
     unp::main(count)

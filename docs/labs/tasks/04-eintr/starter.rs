@@ -1,14 +1,12 @@
 //! Task of lab 04: counts the octets of its standard input, and on SIGUSR1 says how many it has got so
 //! far. It does so when the next line comes; it shall do so at once.
-#![forbid(unsafe_code)]
 
 use std::io::stdin;
 use std::process::ExitCode;
 
-use forknet::textbook::{Restart, SET_A_FLAG, signal, take};
 use nix::sys::signal::Signal;
 use nix::unistd::read;
-use unp::{MAXLINE, Result, err_sys, note, say};
+use unp::{MAXLINE, Restart, Result, SET_A_FLAG, err_sys, note, say, signal, take};
 
 fn main() -> ExitCode {
     unp::main(count)

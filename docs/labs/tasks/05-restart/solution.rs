@@ -1,16 +1,14 @@
 //! Task of lab 05, solved: SO_REUSEADDR lets a server have a port where only connections in TIME_WAIT are
 //! left. It has to be set before bind, which is what would fail. (SO_REUSEPORT would let two listen.)
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use forknet::textbook::accept;
 use nix::sys::socket::{
     SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt::ReuseAddr,
 };
-use unp::{LISTENQ, Result, complain, err_sys, family, listening, servaddr, writen};
+use unp::{LISTENQ, Result, accept, complain, err_sys, family, listening, servaddr, writen};
 
 fn main() -> ExitCode {
     unp::main(timeserv)

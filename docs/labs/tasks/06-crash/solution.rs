@@ -2,7 +2,6 @@
 //! the socket takes. The end of file from the server is a good end when nothing is due any more.
 //!
 //! tcpcli02 does the same with select.
-#![forbid(unsafe_code)]
 
 use std::io::{stdin, stdout};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

@@ -1,15 +1,13 @@
 //! Task of lab 06: a client that dies silently when its server is gone; it shall say so, at once.
-#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::io::{BufReader, Write, stdin, stdout};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use forknet::textbook::{Restart, SIG_DFL, signal};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, connect, socket};
-use unp::{Result, err_sys, family, peeraddr, readline, writen};
+use unp::{Restart, Result, SIG_DFL, err_sys, family, peeraddr, readline, signal, writen};
 
 fn main() -> ExitCode {
     unp::main(client)

@@ -1,16 +1,16 @@
 //! Task of lab 07, solved: the address comes from accept itself, and an error of one client's is complained
 //! of and is not the end of the server's loop; nor are those errors of accept that are a client's.
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use forknet::textbook::accept;
 use nix::errno::Errno;
 use nix::sys::socket::{
     SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt::ReuseAddr,
 };
-use unp::{LISTENQ, Result, complain, err_sys, family, listening, servaddr, str_echo, writen};
+use unp::{
+    LISTENQ, Result, accept, complain, err_sys, family, listening, servaddr, str_echo, writen,
+};
 
 fn main() -> ExitCode {
     unp::main(greetserv)

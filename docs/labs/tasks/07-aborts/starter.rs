@@ -1,16 +1,14 @@
 //! Task of lab 07: a server that greets each client by its address, echoes its lines, and dies of the first
 //! one that aborts. It shall live.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
-use forknet::textbook::accept;
 use nix::sys::socket::{
     SockFlag, SockType, SockaddrStorage, bind, getpeername, listen, setsockopt, socket,
     sockopt::ReuseAddr,
 };
-use unp::{LISTENQ, Result, err_sys, family, listening, servaddr, str_echo, writen};
+use unp::{LISTENQ, Result, accept, err_sys, family, listening, servaddr, str_echo, writen};
 
 fn main() -> ExitCode {
     unp::main(greetserv)

@@ -1,16 +1,16 @@
 //! Task of lab 08, solved: SIGCHLD is one of the signals that the parent waits for, and stands for any
 //! number of children (lab 03).
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use forknet::textbook::{Fork, accept, fork};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use unp::{LISTENQ, Result, complain, err_sys, family, listening, servaddr, str_echo};
+use unp::{
+    Fork, LISTENQ, Result, accept, complain, err_sys, family, fork, listening, servaddr, str_echo,
+};
 
 const NCHILDREN: usize = 5;
 

@@ -1,17 +1,17 @@
 //! Task of lab 08: five children, forked in advance, serve everybody. Who dies is not replaced.
 //!
 //! Let the parent fork another for each that has died. When it is told to end (SIGTERM), all must end.
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use forknet::textbook::{Fork, accept, fork};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use unp::{LISTENQ, Result, complain, err_sys, family, listening, servaddr, str_echo};
+use unp::{
+    Fork, LISTENQ, Result, accept, complain, err_sys, family, fork, listening, servaddr, str_echo,
+};
 
 const NCHILDREN: usize = 5;
 

@@ -1,6 +1,5 @@
 //! A solution of lab 09: each line is sent again until it comes back, five times at most. A number before
 //! the line tells its answer from that to another line, even to the same text.
-#![forbid(unsafe_code)]
 
 use std::io::{self, BufRead, Write};
 use std::os::fd::{AsRawFd, OwnedFd};

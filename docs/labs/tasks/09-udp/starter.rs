@@ -3,7 +3,6 @@
 //! It sends a line once, and gives up when no answer comes within 0.2 seconds. Let it send again, five
 //! times in all, and wait twice as long each time. And what if the answer to the last line comes twice, and
 //! the next line is the same?
-#![forbid(unsafe_code)]
 
 use std::io::{self, BufRead, Write};
 use std::os::fd::{AsRawFd, OwnedFd};

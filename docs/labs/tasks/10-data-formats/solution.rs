@@ -1,14 +1,12 @@
 //! A solution of lab 10: both formats are written out octet by octet, and an overflow is an answer.
-#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use forknet::textbook::accept;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
-use unp::{LISTENQ, Result, complain, err_sys, family, listening, servaddr, writen};
+use unp::{LISTENQ, Result, accept, complain, err_sys, family, listening, servaddr, writen};
 
 fn main() -> ExitCode {
     unp::main(calculator)

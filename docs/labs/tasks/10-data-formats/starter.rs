@@ -3,16 +3,14 @@
 //! It reads and writes what C has in memory on most machines: `struct { char op; short left; long right; }`
 //! and `struct { char status; long result; }`, gaps and all. Let it keep to the format that the lab
 //! describes: big-endian, nothing padded; and think of what does not fit.
-#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use forknet::textbook::accept;
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
-use unp::{LISTENQ, Result, complain, err_sys, family, listening, servaddr, writen};
+use unp::{LISTENQ, Result, accept, complain, err_sys, family, listening, servaddr, writen};
 
 fn main() -> ExitCode {
     unp::main(calculator)

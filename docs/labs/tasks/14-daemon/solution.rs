@@ -1,16 +1,14 @@
 //! Task of lab 14, solved with the steps of `daemonise`. The file is written last: who reads it finds a
 //! daemon. (An error would be told to nobody by then; it only ends the program.)
-#![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{Fork, fork};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, getpid, pause, setsid};
-use unp::{Result, err_quit, err_sys};
+use unp::{Fork, Result, err_quit, err_sys, fork};
 
 fn main() -> ExitCode {
     unp::main(detach)

@@ -1,14 +1,12 @@
 //! Task of lab 14: thinks that it is a daemon, writes its process id to the file that it is given, and
 //! lives until SIGTERM, or until its terminal goes. It shall be a daemon.
-#![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{Fork, fork};
 use nix::unistd::{getpid, pause};
-use unp::{Result, err_quit, err_sys};
+use unp::{Fork, Result, err_quit, err_sys, fork};
 
 fn main() -> ExitCode {
     unp::main(detach)

@@ -3,7 +3,6 @@
 //!
 //! Keepalive asks only while nothing is unacknowledged; a line that was sent into the void is TCP's own to
 //! send again, and TCP_USER_TIMEOUT says for how long.
-#![forbid(unsafe_code)]
 
 use std::io::stdin;
 use std::os::fd::{AsFd, AsRawFd};

@@ -1,7 +1,6 @@
 //! Task of lab 15: tcpcli01, which waits for a slow server, as it should, and for one whose host has
 //! crashed. Let it notice within five seconds that the host is gone, and wait for the slow one all the
 //! same.
-#![forbid(unsafe_code)]
 
 use std::io::stdin;
 use std::os::fd::AsRawFd;

@@ -3,20 +3,21 @@
 //!
 //! With O_APPEND alone no vote would be lost here, for nobody is asked whether he has voted; the lock is
 //! what a server needs that reads before it writes.
-#![forbid(unsafe_code)]
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{Fork, Restart, SIG_CHLD_WAITPID, accept, fork, signal};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{
     SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
 };
-use unp::{LISTENQ, Result, buffered, err_sys, family, listening, readline, servaddr, writen};
+use unp::{
+    Fork, LISTENQ, Restart, Result, SIG_CHLD_WAITPID, accept, buffered, err_sys, family, fork,
+    listening, readline, servaddr, signal, writen,
+};
 
 fn main() -> ExitCode {
     unp::main(tcpserv)

@@ -4,17 +4,18 @@
 //! It counts in a variable, of which every child has a copy. Let all children count in the file `votes`
 //! of the working folder, so that none of them loses another's vote, and none that was answered with
 //! `counted` is lost when server and children are killed.
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{ExitCode, exit};
 
-use forknet::textbook::{Fork, Restart, SIG_CHLD_WAITPID, accept, fork, signal};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{
     SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
 };
-use unp::{LISTENQ, Result, buffered, err_sys, family, listening, readline, servaddr, writen};
+use unp::{
+    Fork, LISTENQ, Restart, Result, SIG_CHLD_WAITPID, accept, buffered, err_sys, family, fork,
+    listening, readline, servaddr, signal, writen,
+};
 
 fn main() -> ExitCode {
     unp::main(tcpserv)

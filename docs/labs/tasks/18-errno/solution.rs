@@ -2,7 +2,6 @@
 //! the result is when connect has no longer been waited for.
 //!
 //! Another way: a blocking socket with SO_SNDTIMEO of a second; connect gives EINPROGRESS when it is over.
-#![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};

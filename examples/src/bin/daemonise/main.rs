@@ -10,7 +10,6 @@
 //! terminal gets it, and with it the SIGHUP of a stranger's terminal.
 //! It is right, but prints to the terminal it leaves up to the last step; echod's `-d` (forknet's
 //! daemonize.rs) tells its starter that it serves, or why it does not.
-#![forbid(unsafe_code)]
 
 mod row;
 
@@ -20,7 +19,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ExitCode, exit};
 use std::thread::yield_now;
 
-use forknet::textbook::{Fork, fork};
 use nix::fcntl::{OFlag, open};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{SigSet, Signal};
@@ -29,7 +27,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{
     alarm, chdir, dup2_stderr, dup2_stdin, dup2_stdout, getpgrp, getpid, getppid, setsid,
 };
-use unp::{Result, err_sys, say, words};
+use unp::{Fork, Result, err_sys, fork, say, words};
 
 use row::{HEADER, row};
 

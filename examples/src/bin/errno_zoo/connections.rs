@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use forknet::textbook::{Restart, SET_A_FLAG, SIG_DFL, signal};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -15,7 +14,7 @@ use nix::unistd::alarm;
 
 use crate::outcome::Attempt;
 use crate::tools::{bound, connection, receive, silent, tcp};
-use unp::netlink;
+use unp::{Restart, SET_A_FLAG, SIG_DFL, netlink, signal};
 
 fn non_blocking() -> nix::Result<OwnedFd> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;

@@ -13,7 +13,6 @@
 //!
 //! Exit status: 0 when every row came out (or was shown to be gone from this kernel), 1 when a call
 //! gave another errno, 2 for a name that is no row, 3 when rows could not be tried.
-#![forbid(unsafe_code)]
 
 mod connections;
 mod descriptors;

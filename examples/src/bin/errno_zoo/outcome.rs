@@ -77,5 +77,5 @@ fn came_to(way: &Way, result: nix::Result<()>) -> String {
 
 /// What perror() prints for an errno: the C library's own words.
 pub fn text(errno: Errno) -> String {
-    forknet::reason(&errno.into())
+    unp::reason(&errno.into())
 }

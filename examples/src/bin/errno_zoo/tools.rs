@@ -3,12 +3,12 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use forknet::textbook::accept;
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrIn, bind, connect, getsockname,
     listen, recv, setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
+use unp::accept;
 
 /// `inet_pton`, `htons`: an IPv4 address.
 pub fn at([a, b, c, d]: [u8; 4], port: u16) -> SockaddrIn {

@@ -130,8 +130,7 @@ fn for_each_line(
     path: &Path,
     mut add: impl FnMut(&[u8]) -> Result<(), &'static str>,
 ) -> Result<(), String> {
-    let file =
-        fs::read(path).map_err(|e| format!("{}: {}", path.display(), forknet::reason(&e)))?;
+    let file = fs::read(path).map_err(|e| format!("{}: {}", path.display(), unp::reason(&e)))?;
     for (number, line) in file.split(|octet| *octet == b'\n').enumerate() {
         if !line.is_empty() {
             add(line).map_err(|e| format!("{}:{}: {e}", path.display(), number + 1))?;

@@ -157,7 +157,7 @@ impl std::fmt::Display for NotCounted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             NotCounted::Already => f.write_str("voted already"),
-            NotCounted::System(e) => f.write_str(&forknet::reason(e)),
+            NotCounted::System(e) => f.write_str(&unp::reason(e)),
             NotCounted::Damaged(line) => write!(f, "damaged: {line}"),
         }
     }

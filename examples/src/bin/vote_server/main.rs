@@ -33,7 +33,6 @@
 //!
 //! SIGTERM stops listening; clients have five seconds to finish. Exit status: 0, 1 when the server
 //! cannot start or go on, 2 for bad usage.
-#![forbid(unsafe_code)]
 
 mod children;
 mod election;
@@ -45,7 +44,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{ExitCode, exit};
 use std::time::Duration;
 
-use forknet::textbook::{Fork, Restart, SIG_IGN, accept, fork, signal};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -53,7 +51,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{
     SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
 };
-use unp::{LISTENQ, Result, SERV_PORT, err_quit, err_sys, family, listening};
+use unp::{
+    Fork, LISTENQ, Restart, Result, SERV_PORT, SIG_IGN, accept, err_quit, err_sys, family, fork,
+    listening, signal,
+};
 
 use children::Children;
 use election::Election;

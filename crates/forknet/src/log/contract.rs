@@ -1,0 +1,95 @@
+//! The lines of the log that tests, scripts and administrators read, each formatted here and nowhere
+//! else.
+
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+use log::{debug, info, warn};
+
+/// `listening on 127.0.0.1:7`, once for each listener, when the server is ready.
+pub(crate) fn listening(address: impl Display) {
+    info!("listening on {address}");
+}
+
+/// `client 127.0.0.1:52100 start: pid 4242`
+pub(crate) fn client_start(peer: impl Display, process: impl Display) {
+    info!("client {peer} start: {process}");
+}
+
+/// `client 127.0.0.1:52100 end: pid 4242, exit 0, 64 bytes in, 64 bytes out, 0.003 s`, a warning where
+/// the session did not end as it should.
+pub(crate) fn client_end(
+    peer: impl Display,
+    process: impl Display,
+    how: impl Display,
+    was_good: bool,
+    account: Account,
+) {
+    if was_good {
+        info!("client {peer} end: {process}, {how}, {account}");
+    } else {
+        warn!("client {peer} end: {process}, {how}, {account}");
+    }
+}
+
+/// `client 127.0.0.1:52100 refused: 256 clients are served already`
+pub(crate) fn client_refused(peer: impl Display, why: impl Display) {
+    warn!("client {peer} refused: {why}");
+}
+
+/// `client 127.0.0.1:52100 end: pid 4242, complete, gave way to another`
+pub(crate) fn client_gave_way(peer: impl Display, pid: i32) {
+    info!("client {peer} end: pid {pid}, complete, gave way to another");
+}
+
+/// `17 more clients refused`: those whose own lines were left out.
+pub(crate) fn more_refused(clients: u64) {
+    warn!("{clients} more clients refused");
+}
+
+/// `worker end: pid 4242, exit 0`: a prefork worker without a client; one that failed is a warning.
+pub(crate) fn worker_end(process: impl Display, how: impl Display, was_good: bool) {
+    if was_good {
+        debug!("worker end: {process}, {how}");
+    } else {
+        warn!("worker end: {process}, {how}");
+    }
+}
+
+/// `client 127.0.0.1:52100: Connection reset by peer`: why a session failed.
+pub(crate) fn client_failed(peer: impl Display, why: impl Display) {
+    warn!("client {peer}: {why}");
+}
+
+/// What a process did: `64 bytes in, 64 bytes out, 0.003 s`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Account {
+    /// Bytes received and sent.
+    pub(crate) bytes: (u64, u64),
+    /// How long it took.
+    pub(crate) time: Duration,
+}
+
+impl Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (received, sent) = self.bytes;
+        let seconds = self.time.as_secs_f64();
+        write!(f, "{received} bytes in, {sent} bytes out, {seconds:.3} s")
+    }
+}
+
+/// `pid 4242`, or `pid 4242, thread 4243`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process {
+    /// Its id.
+    pub(crate) pid: i32,
+    /// The thread's id, where the process has several clients at once.
+    pub(crate) thread: Option<i32>,
+}
+
+impl Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pid {}", self.pid)?;
+        self.thread.map_or(Ok(()), |thread| write!(f, ", thread {thread}"))
+    }
+}

@@ -1,0 +1,150 @@
+//! The log: one line an event, to standard error or to syslog(3).
+
+use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use env_logger::{Builder, Target};
+use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
+use sys::fd::{is_socket, same_file};
+
+use crate::error::{Error, Result};
+
+pub(crate) mod contract;
+pub(crate) mod stderr;
+pub(crate) mod syslog;
+pub(crate) mod throttle;
+pub(crate) mod transcript;
+
+use stderr::Utc;
+use syslog::{Facility, Syslog};
+
+/// The way to syslogd, under `--syslog`.
+static SYSLOG: Mutex<Option<Syslog>> = Mutex::new(None);
+
+/// Starts the log of a program, on standard error or under a facility of syslog(3). `RUST_LOG` wins
+/// over `level`.
+///
+/// A line reads `2026-01-31T12:00:00.000Z INFO echod[4242]: listening on 127.0.0.1:7`.
+/// Under inetd standard error can be the client's own socket; then nothing is logged there, because
+/// the client would get to read it.
+pub(crate) fn start(
+    name: &'static str,
+    level: LevelFilter,
+    inetd: bool,
+    facility: Option<Facility>,
+) -> Result<()> {
+    let mut builder = Builder::new();
+    if inetd && facility.is_none() && stderr_is_the_client() {
+        builder.filter_level(LevelFilter::Off);
+    } else if std::env::var_os("RUST_LOG").is_some() {
+        builder.parse_default_env();
+    } else {
+        builder.filter_level(level);
+    }
+    let started = match facility {
+        Some(facility) => {
+            to_syslog(&mut builder, name, facility);
+            builder.try_init()
+        }
+        None => to_stderr(&mut builder, name),
+    };
+    started.map_err(|e| Error::Io { what: "log".into(), source: io::Error::other(e) })
+}
+
+fn to_stderr(builder: &mut Builder, name: &'static str) -> std::result::Result<(), SetLoggerError> {
+    stderr::start();
+    let filter = builder.build();
+    ::log::set_max_level(filter.filter());
+    ::log::set_boxed_logger(Box::new(ToStandardError { name, filter }))
+}
+
+/// A panic is told there too: its own place, standard error, is /dev/null in a daemon.
+fn to_syslog(builder: &mut Builder, name: &'static str, facility: Facility) {
+    syslog::timestamp(SystemTime::now()); // reads the time zone, which chroot(2) would hide
+    *syslog() = Some(Syslog::new(syslog::SOCKET.into()));
+    builder.target(Target::Pipe(Box::new(ToSyslog)));
+    builder.format(move |line, record| {
+        let (level, pid) = (record.level(), std::process::id());
+        line.write_all(syslog::line(facility, level, name, pid, record.args()).as_bytes())
+    });
+    std::panic::set_hook(Box::new(|panic| ::log::error!("{panic}")));
+}
+
+fn syslog() -> MutexGuard<'static, Option<Syslog>> {
+    SYSLOG.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// True under `--syslog`.
+pub(crate) fn is_in_syslog() -> bool {
+    syslog().is_some()
+}
+
+/// Finds syslogd, where that is wanted: while its socket can be seen still, and not before the
+/// descriptors that the program was started with are known. Says so on standard error if it is not
+/// there; it is looked for again with every line.
+pub(crate) fn find_syslogd(name: &str) {
+    let mut syslog = syslog();
+    let Some(syslog) = syslog.as_mut() else { return };
+    syslog.connect();
+    if let Some(complaint) = syslog.complaint()
+        && !stderr_is_the_client()
+    {
+        stderr::line(format_args!("{name}: {complaint}\n"));
+    }
+}
+
+/// Closes the way to syslogd: for a process that logs nothing.
+pub(crate) fn leave_syslog() {
+    *syslog() = None;
+}
+
+/// The lines of [`SYSLOG`].
+struct ToSyslog;
+
+impl Write for ToSyslog {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        syslog().as_mut().map_or(Ok(line.len()), |syslog| syslog.write(line))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// env_logger says which lines are wanted; the lines themselves go through the buffer.
+struct ToStandardError {
+    name: &'static str,
+    filter: env_logger::Logger,
+}
+
+impl Log for ToStandardError {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.filter.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.filter.matches(record) {
+            let (now, pid) = (Utc(SystemTime::now()), std::process::id());
+            let (level, name, text) = (record.level(), self.name, record.args());
+            stderr::line(format_args!("{now} {level} {name}[{pid}]: {text}\n"));
+            if !is_routine(record) {
+                stderr::write_out();
+            }
+        }
+    }
+
+    fn flush(&self) {
+        stderr::write_out();
+    }
+}
+
+/// A client's start and end may wait a moment for more of their kind; news may not.
+fn is_routine(record: &Record<'_>) -> bool {
+    record.level() == Level::Info && record.target().starts_with("forknet")
+}
+
+/// True when standard error and standard input are one socket, as inetd hands them over.
+pub(crate) fn stderr_is_the_client() -> bool {
+    is_socket(io::stdin()) && same_file(io::stdin(), io::stderr())
+}

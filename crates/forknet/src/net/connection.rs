@@ -1,0 +1,291 @@
+//! Reading and writing with a client: every wait has a deadline, and no write raises SIGPIPE.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
+use nix::sys::time::TimeVal;
+
+use crate::log::stderr;
+use crate::net::counters::Counters;
+use crate::net::deadlines::{SessionClock, Timeouts, TurnClock};
+use crate::net::interrupt::{Interrupts, Woken, wait};
+
+/// Longest wait of an ended session for the client to close too, so that what it has still sent
+/// does not turn our last words into a reset.
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes that are read and thrown away meanwhile.
+const LINGER_BYTES: usize = 1 << 20;
+/// Bytes that a pipe takes without blocking when poll(2) calls it writable.
+const PIPE_BUF: usize = 4096;
+
+/// A client's connection: blocking, unbuffered, `Read` and `Write`.
+///
+/// A wait that lasts longer than the idle limit ends with [`io::ErrorKind::TimedOut`], and so does
+/// a turn (all reads between two writes, or all writes between two reads) or a session that goes on
+/// more slowly than 128 bytes a second.
+#[derive(Debug)]
+pub struct Connection {
+    input: OwnedFd,
+    /// Where output goes when that is another descriptor than the input's (pipes).
+    output: Option<OwnedFd>,
+    is_socket: bool,
+    /// SO_RCVTIMEO as it is set; zero where it is not.
+    receive_timeout: Duration,
+    idle: Duration,
+    turn: TurnClock,
+    session: SessionClock,
+    counters: Counters,
+    /// The client has closed, or the connection is broken.
+    has_ended: bool,
+    interrupts: Option<Box<dyn Interrupts>>,
+}
+
+impl Connection {
+    /// A connected socket.
+    pub(crate) fn socket(fd: OwnedFd, timeouts: Timeouts, counters: Counters) -> Connection {
+        // Each reply is one write: Nagle would only hold it back. A UNIX socket declines.
+        let _ = setsockopt(&fd, sockopt::TcpNoDelay, &true); // best effort
+        let mut connection = Connection::new(fd, timeouts, Duration::ZERO, Instant::now());
+        connection.count_in(counters);
+        connection
+    }
+
+    /// A socket that was accepted at this instant. From a listener that has a SO_RCVTIMEO it has that,
+    /// and TCP_NODELAY, already.
+    pub(crate) fn accepted(
+        fd: OwnedFd,
+        timeouts: Timeouts,
+        receive_timeout: Duration,
+        at: Instant,
+    ) -> Connection {
+        if receive_timeout.is_zero() {
+            let _ = setsockopt(&fd, sockopt::TcpNoDelay, &true); // best effort, as above
+        }
+        Connection::new(fd, timeouts, receive_timeout, at)
+    }
+
+    fn new(
+        fd: OwnedFd,
+        timeouts: Timeouts,
+        receive_timeout: Duration,
+        since: Instant,
+    ) -> Connection {
+        Connection {
+            input: fd,
+            output: None,
+            is_socket: true,
+            receive_timeout,
+            idle: timeouts.idle,
+            turn: TurnClock::new(true),
+            session: SessionClock::new(timeouts.deadline, since),
+            counters: Counters::default(),
+            has_ended: false,
+            interrupts: None,
+        }
+    }
+
+    /// Two descriptors that are no sockets, such as standard input and output.
+    pub(crate) fn pipe(
+        input: OwnedFd,
+        output: OwnedFd,
+        timeouts: Timeouts,
+        counters: Counters,
+    ) -> Connection {
+        let output = Some(output);
+        Connection { output, is_socket: false, ..Connection::socket(input, timeouts, counters) }
+    }
+
+    /// Counts what is said in these numbers.
+    pub(crate) fn count_in(&mut self, counters: Counters) {
+        self.counters = counters;
+    }
+
+    /// Has the session's waits interrupted by the end of the server.
+    pub(crate) fn interrupted_by(&mut self, interrupts: Option<Box<dyn Interrupts>>) {
+        self.interrupts = interrupts;
+    }
+
+    /// Changes the idle limit.
+    pub fn set_idle(&mut self, idle: Duration) {
+        self.idle = idle;
+    }
+
+    /// Says that nothing more will be sent: the other side reads end of file (half-close).
+    ///
+    /// # Errors
+    /// As shutdown(2).
+    pub fn shutdown_write(&mut self) -> io::Result<()> {
+        if self.is_socket {
+            shutdown(self.input.as_raw_fd(), Shutdown::Write)?;
+        }
+        self.output = None;
+        Ok(())
+    }
+
+    /// The socket, for poll(2) beside other descriptors.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.input.as_fd()
+    }
+
+    /// Ends the conversation so that the client gets all we said: FIN first, then what it still
+    /// sends is thrown away for a moment. Closing with unread input would send a reset instead.
+    pub(crate) fn linger(&mut self) {
+        if self.has_ended || !self.is_socket || self.shutdown_write().is_err() {
+            return;
+        }
+        if self.interrupts.take().is_some_and(|interrupts| interrupts.must_end()) {
+            return; // the server's own time is over
+        }
+        self.turn = TurnClock::new(true);
+        self.session.deadline = Duration::MAX;
+        let until = Instant::now() + LINGER;
+        let mut scrap = [0; 4096];
+        let mut thrown = 0;
+        while thrown < LINGER_BYTES {
+            self.idle = until.saturating_duration_since(Instant::now());
+            match self.read(&mut scrap) {
+                Ok(0) | Err(_) => return,
+                Ok(n) => thrown += n,
+            }
+        }
+    }
+
+    /// How long the next wait may be.
+    fn time_left(&self) -> Duration {
+        self.turn.left(self.idle).min(self.session.left())
+    }
+
+    /// Waits until the client can be read from or written to.
+    fn wait_for(&mut self, events: PollFlags) -> io::Result<()> {
+        stderr::write_out();
+        let until = Instant::now() + self.time_left();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Errno::ETIMEDOUT.into());
+            }
+            let writes = events == PollFlags::POLLOUT;
+            let fd = self.output.as_ref().filter(|_| writes).unwrap_or(&self.input);
+            let client = (fd.as_fd(), events);
+            let is_ready = match &mut self.interrupts {
+                Some(interrupts) => interrupts.wait(client, self.turn.is_idle(), left)?,
+                None => wait(client, [None, None], left)? == Woken::Client,
+            };
+            if is_ready {
+                return Ok(());
+            }
+        }
+    }
+
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if !self.is_socket {
+            self.wait_for(PollFlags::POLLIN)?;
+            return Ok(nix::unistd::read(&self.input, buf)?);
+        }
+        if let Some(interrupts) = &mut self.interrupts {
+            interrupts.poll_now()?;
+        }
+        let flags = if self.kernel_may_wait() { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+        Ok(recv(self.input.as_raw_fd(), buf, flags)?)
+    }
+
+    /// True when recv(2) may wait by itself: SO_RCVTIMEO ends that before anything else has to be
+    /// looked at. Most clients have spoken by then, and it was one system call in place of three.
+    fn kernel_may_wait(&self) -> bool {
+        let limit = self.receive_timeout;
+        !limit.is_zero()
+            && !stderr::are_kept()
+            && self.interrupts.as_ref().is_none_or(|interrupts| interrupts.rest() >= limit)
+            && self.time_left() >= limit
+    }
+
+    fn try_write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.is_socket {
+            if let Some(interrupts) = &mut self.interrupts {
+                interrupts.poll_now()?;
+            }
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            return Ok(send(self.input.as_raw_fd(), buf, flags)?);
+        }
+        self.wait_for(PollFlags::POLLOUT)?;
+        let out = self.output.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(nix::unistd::write(out, buf.get(..PIPE_BUF).unwrap_or(buf))?)
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.turn.count(bytes as u64);
+        self.session.count(bytes as u64);
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.turn.start(true);
+        loop {
+            match self.try_read(buf) {
+                Ok(n) => {
+                    self.count(n);
+                    self.counters.received(n);
+                    self.has_ended |= n == 0 && !buf.is_empty();
+                    return Ok(n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    // The lines first, if any are kept: then recv may wait by itself.
+                    if stderr::are_kept() {
+                        stderr::write_out();
+                    } else {
+                        self.wait_for(PollFlags::POLLIN)?;
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    self.has_ended |= e.kind() == io::ErrorKind::ConnectionReset;
+                    return Err(e);
+                }
+            }
+        }
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.turn.start(false);
+        loop {
+            match self.try_write(buf) {
+                Ok(n) => {
+                    self.count(n);
+                    self.counters.sent(n);
+                    return Ok(n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait_for(PollFlags::POLLOUT)?;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    self.has_ended = true;
+                    return Err(e);
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// SO_RCVTIMEO: no recv(2) on this socket waits longer.
+pub(crate) fn set_receive_timeout(fd: &impl AsFd, limit: Duration) -> nix::Result<()> {
+    let seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
+    let time = TimeVal::new(seconds, limit.subsec_micros().into());
+    setsockopt(fd, sockopt::ReceiveTimeout, &time)
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

@@ -1,0 +1,170 @@
+//! Unit tests of [`super`].
+
+use super::*;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+fn pair(idle: Duration) -> (Connection, Connection) {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (a, b) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags).unwrap();
+    let end = |fd| Connection::socket(fd, Timeouts::idle(idle), Counters::unshared());
+    (end(a), end(b))
+}
+
+#[test]
+fn a_silent_client_times_out() {
+    let (mut a, _b) = pair(Duration::from_millis(20));
+    let error = a.read(&mut [0; 8]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+#[test]
+fn a_trickle_ends_with_its_turn() {
+    let (mut a, mut b) = pair(Duration::from_millis(100));
+    let trickle = std::thread::spawn(move || {
+        while b.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let mut octets = 0;
+    let error = loop {
+        match a.read(&mut [0; 8]) {
+            Ok(n) => octets += n,
+            Err(e) => break e,
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert!(octets > 0);
+    drop(a);
+    trickle.join().unwrap();
+}
+
+/// What interrupts a worker's session: it looks for the server's end from time to time.
+#[derive(Debug)]
+struct Watch {
+    looks: Arc<AtomicUsize>,
+}
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Interrupts for Watch {
+    fn wait(
+        &mut self,
+        client: (BorrowedFd<'_>, PollFlags),
+        _is_idle: bool,
+        limit: Duration,
+    ) -> io::Result<bool> {
+        self.looks.fetch_add(1, Relaxed);
+        Ok(wait(client, [None, None], limit.min(LOOK))? == Woken::Client)
+    }
+
+    fn poll_now(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rest(&self) -> Duration {
+        LOOK
+    }
+}
+
+/// A worker's connection, whose first wait the kernel bounds; and how often it has looked.
+fn of_a_worker(idle: Duration) -> (Connection, Connection, Arc<AtomicUsize>) {
+    let (mut a, b) = pair(idle);
+    a.receive_timeout = LOOK.min(idle.mul_f64(0.9));
+    set_receive_timeout(&a.input, a.receive_timeout).unwrap();
+    let looks = Arc::new(AtomicUsize::new(0));
+    a.interrupted_by(Some(Box::new(Watch { looks: Arc::clone(&looks) })));
+    (a, b, looks)
+}
+
+#[test]
+fn in_a_worker_a_silent_client_has_its_time_and_no_more() {
+    for idle in [20, 250].map(Duration::from_millis) {
+        let (mut a, _b, _looks) = of_a_worker(idle);
+        let since = Instant::now();
+        assert_eq!(a.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(since.elapsed() >= idle, "{:?} of {idle:?}", since.elapsed());
+    }
+}
+
+#[test]
+fn in_a_worker_a_trickle_ends_with_its_turn() {
+    let (mut a, mut b, _looks) = of_a_worker(Duration::from_millis(150));
+    let trickle = std::thread::spawn(move || {
+        while b.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(10)); // never so long as the kernel would wait
+        }
+    });
+    let error = loop {
+        if let Err(error) = a.read(&mut [0; 8]) {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    drop(a);
+    trickle.join().unwrap();
+}
+
+#[test]
+fn a_worker_that_waits_for_its_client_looks_for_the_servers_end_all_the_same() {
+    let (mut a, mut b, looks) = of_a_worker(Duration::from_secs(60));
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(LOOK * 3);
+        b.write_all(b"x").unwrap();
+        b
+    });
+    assert_eq!(a.read(&mut [0; 8]).unwrap(), 1);
+    assert!(looks.load(Relaxed) > 0, "it has waited for three times as long as it may not look");
+    drop(late.join().unwrap());
+}
+
+#[test]
+fn a_session_that_is_answered_octet_by_octet_ends_too() {
+    let (mut a, mut b) = pair(Duration::from_secs(10));
+    a.session.deadline = Duration::from_millis(200);
+    let trickle = std::thread::spawn(move || {
+        while b.write_all(b"x").is_ok() && matches!(b.read(&mut [0; 8]), Ok(1..)) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let error = loop {
+        if let Err(error) = a.read(&mut [0; 8]).and_then(|_| a.write_all(b"y")) {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+
+    drop(a);
+    trickle.join().unwrap();
+}
+
+#[test]
+fn a_farewell_is_no_longer_than_it_should_be_for_a_client_that_goes_on_talking() {
+    let (mut a, mut b) = pair(Duration::from_secs(60));
+    let talk = std::thread::spawn(move || {
+        while b.write_all(&[b'x'; 64]).is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let since = Instant::now();
+    a.linger();
+    assert!(since.elapsed() < LINGER * 2);
+    drop(a);
+    talk.join().unwrap();
+}
+
+#[test]
+fn a_write_to_a_closed_peer_is_an_error_and_no_signal() {
+    let (mut a, b) = pair(Duration::from_secs(1));
+    drop(b);
+    assert_eq!(a.write(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn a_peer_that_never_reads_times_out_a_write() {
+    let (mut a, _b) = pair(Duration::from_millis(20));
+    let error = a.write_all(&vec![0; 8 << 20]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}

@@ -1,0 +1,255 @@
+//! recvfrom and sendto over all of a service's sockets.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use log::debug;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, SockaddrStorage, UnixAddr, sendto, setsockopt, sockopt};
+
+use sys::socket::receive_unix;
+use sys::udp::{Received, receive_into, send_from, tell_local_address};
+
+use crate::error::{Error, Result, strerror};
+use crate::log::transcript::Transcript;
+use crate::net::counters::Counters;
+use crate::net::listener::Listener;
+use crate::net::unix_name::UnixName;
+
+/// Ports below this one belong to services, not to clients (IPPORT_RESERVED).
+const RESERVED: u16 = 1024;
+/// How much may wait to be read, in octets, if the kernel lets us: a burst that finds no room is
+/// lost. For answers to UNIX-domain sockets, how much may wait to be read by clients.
+const BUFFER: usize = 1 << 20;
+
+/// The bound sockets of a datagram service, for the one process that answers in turn.
+#[derive(Debug)]
+pub struct Datagrams {
+    /// The dialogue of the datagram received last.
+    pub transcript: Transcript,
+    sockets: Vec<Listener>,
+    /// Numbers of sockets that poll(2) found readable and that were not read since.
+    ready: Vec<usize>,
+    counters: Counters,
+    /// How long to wait for a datagram before the service is over.
+    idle: Option<Duration>,
+    /// Readable once the service is over.
+    stop: Option<OwnedFd>,
+    unanswered: u64,
+}
+
+/// Who sent a datagram, and on what way the answer goes back: from the address that was asked.
+#[derive(Debug)]
+pub struct Sender {
+    socket: usize,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Udp { peer: SocketAddr, name: SockaddrStorage, local: SocketAddr },
+    Unix { peer: UnixName, name: UnixAddr },
+}
+
+/// The peer; what of a name does not print is escaped.
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.way {
+            Way::Udp { peer, .. } => peer.fmt(f),
+            Way::Unix { peer, .. } => write!(f, "unix:{peer}"),
+        }
+    }
+}
+
+/// What a bound socket needs before it is served: the address that was asked is told with each
+/// datagram, and there is room for a burst.
+pub(crate) fn prepare(socket: &Listener) -> Result<()> {
+    if socket.unix().is_some() {
+        let _ = setsockopt(socket, sockopt::SndBuf, &BUFFER); // best effort
+    } else {
+        tell_local_address(socket).map_err(Error::os("setsockopt IP_PKTINFO"))?;
+    }
+    if setsockopt(socket, sockopt::RcvBufForce, &BUFFER).is_err() {
+        let _ = setsockopt(socket, sockopt::RcvBuf, &BUFFER); // best effort
+    }
+    Ok(())
+}
+
+impl Datagrams {
+    pub(crate) fn new(
+        sockets: Vec<Listener>,
+        transcript: Transcript,
+        counters: Counters,
+        idle: Option<Duration>,
+        stop: Option<OwnedFd>,
+    ) -> Datagrams {
+        Datagrams { transcript, sockets, ready: Vec::new(), counters, idle, stop, unanswered: 0 }
+    }
+
+    /// Waits for the next datagram of a client, and gives its octets and who sent it; `None` when
+    /// the service is over.
+    ///
+    /// Some get no answer: those sent to a broadcast or multicast address, those of a UNIX-domain
+    /// socket without a name, those longer than `mesg`, and those that come from a port below 1024
+    /// or from one that is ours. Such a port belongs to a service: echo, daytime, chargen and
+    /// another server like this one would answer the answer, and so on for ever.
+    ///
+    /// # Errors
+    /// A socket is broken.
+    pub fn recvfrom<'m>(&mut self, mesg: &'m mut [u8]) -> io::Result<Option<(&'m [u8], Sender)>> {
+        let (length, sender) = loop {
+            let Some(socket) = self.next()? else { return Ok(None) };
+            match self.receive(socket, mesg) {
+                Ok(Some(client)) => break client,
+                Err(Errno::EAGAIN) => self.wait_if_only_one()?,
+                Ok(None) => {}
+                Err(errno) if is_passing(errno) => debug!("recvmsg: {}", strerror(errno)),
+                Err(errno) => return Err(errno.into()),
+            }
+        };
+        self.counters.received(length);
+        if self.transcript.is_on() {
+            self.transcript.turn_to(&sender);
+        }
+        Ok(Some((mesg.get(..length).unwrap_or_default(), sender)))
+    }
+
+    /// Answers. Never blocks: where there is no room now, or nobody any more, the answer is lost,
+    /// as datagrams may be.
+    pub fn sendto(&mut self, mesg: &[u8], to: &Sender) {
+        let Some(socket) = self.sockets.get(to.socket) else { return };
+        let sent = match &to.way {
+            Way::Udp { name, local, .. } => send_from(socket, *local, name, mesg),
+            Way::Unix { name, .. } => {
+                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                sendto(socket.as_fd().as_raw_fd(), mesg, name, flags).map(drop)
+            }
+        };
+        match sent {
+            Ok(()) => {
+                self.counters.sent(mesg.len());
+                debug!("datagram from {to}: answered with {} octets", mesg.len());
+            }
+            Err(errno) => debug!("datagram from {to}: answer lost: {}", strerror(errno)),
+        }
+    }
+
+    /// True when recvfrom may wait by itself, as on the slide: there is nothing else to wait for.
+    fn is_only_one(&self) -> bool {
+        self.sockets.len() == 1 && self.idle.is_none() && self.stop.is_none()
+    }
+
+    /// The number of the socket to read from; `None` when the service is over. Of several sockets
+    /// each that is ready has its turn before any has another.
+    fn next(&mut self) -> io::Result<Option<usize>> {
+        if self.is_only_one() {
+            return Ok(Some(0));
+        }
+        if self.ready.is_empty() && !self.wait()? {
+            return Ok(None);
+        }
+        Ok(self.ready.pop())
+    }
+
+    /// inetd may pass a socket that does not block.
+    fn wait_if_only_one(&mut self) -> io::Result<()> {
+        if self.is_only_one() {
+            self.wait()?;
+            self.ready.clear();
+        }
+        Ok(())
+    }
+
+    /// poll(2) on all sockets; false when the service is over.
+    fn wait(&mut self) -> io::Result<bool> {
+        let until = self.idle.map(|idle| Instant::now() + idle);
+        let fds = self.sockets.iter().map(AsFd::as_fd).chain(self.stop.as_ref().map(AsFd::as_fd));
+        let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        loop {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let millis = left.map(|left| left.as_nanos().div_ceil(1_000_000));
+            let timeout = millis.map_or(PollTimeout::NONE, |millis| {
+                PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+            });
+            match poll(&mut fds, timeout) {
+                Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(false),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+                Ok(_) => break,
+            }
+        }
+        let is_readable = |fd: &PollFd<'_>| fd.any() != Some(false);
+        let count = self.sockets.len();
+        if fds.get(count).is_some_and(is_readable) {
+            return Ok(false);
+        }
+        self.ready.extend((0..count).filter(|i| fds.get(*i).is_some_and(is_readable)));
+        Ok(true)
+    }
+
+    /// `None`: a datagram that gets no answer.
+    fn receive(&mut self, socket: usize, mesg: &mut [u8]) -> nix::Result<Option<(usize, Sender)>> {
+        let waits = self.is_only_one();
+        let flags = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+        let Some(fd) = self.sockets.get(socket) else { return Ok(None) };
+        let (length, is_cut, way) = if fd.unix().is_some() {
+            let (length, name) = receive_unix(fd, mesg, flags | MsgFlags::MSG_TRUNC)?;
+            let named = name
+                .and_then(|name| Some(Way::Unix { peer: UnixName::from_address(&name)?, name }));
+            (length, length > mesg.len(), named)
+        } else {
+            let Some(Received { length, is_cut, peer, name, local, .. }) =
+                receive_into(fd, mesg, flags)?
+            else {
+                return Ok(self.pass_over("somebody: sent to many, or from port 0"));
+            };
+            (length, is_cut, Some(Way::Udp { peer, name, local }))
+        };
+        let Some(way) = way else {
+            return Ok(self.pass_over("unix: a socket without a name"));
+        };
+        let from_a_service = match &way {
+            Way::Udp { peer, .. } => self.is_of_a_service(peer.port()),
+            // An answer of ours, which somebody has led back here by a symbolic link.
+            Way::Unix { peer, .. } => self.sockets.iter().any(|own| own.unix() == Some(peer)),
+        };
+        let sender = Sender { socket, way };
+        if from_a_service {
+            return Ok(self.pass_over(format_args!("{sender}: a service, no client")));
+        }
+        if is_cut {
+            return Ok(self.pass_over(format_args!("{sender}: too long")));
+        }
+        Ok(Some((length, sender)))
+    }
+
+    fn is_of_a_service(&self, port: u16) -> bool {
+        port < RESERVED || self.sockets.iter().any(|socket| socket.port() == Some(port))
+    }
+
+    fn pass_over<T>(&mut self, whom: impl fmt::Display) -> Option<T> {
+        self.unanswered += 1;
+        debug!("no answer to {whom} ({} so far)", self.unanswered);
+        None
+    }
+}
+
+/// Errors that are of one datagram, such as ICMP's answer to an earlier one, or pass.
+fn is_passing(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::EINTR
+            | Errno::ECONNREFUSED
+            | Errno::ECONNRESET
+            | Errno::EHOSTUNREACH
+            | Errno::ENETUNREACH
+            | Errno::EHOSTDOWN
+            | Errno::ENETDOWN
+            | Errno::EPROTO
+            | Errno::EMSGSIZE
+    )
+}

@@ -1,0 +1,82 @@
+//! What interrupts a session that waits for its client: the end of the server.
+
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// What a session waits for beside its client, as each server design needs it.
+pub(crate) trait Interrupts: fmt::Debug + Send {
+    /// Waits until the client is ready, for at most `limit`. False when the wait has ended for another
+    /// reason. `is_idle`: the client has said nothing since our last words.
+    ///
+    /// # Errors
+    /// [`shutting_down`] when the session must end here and now.
+    fn wait(
+        &mut self,
+        client: (BorrowedFd<'_>, PollFlags),
+        is_idle: bool,
+        limit: Duration,
+    ) -> io::Result<bool>;
+
+    /// For a session that goes on without waiting: looks from time to time what a wait would see.
+    ///
+    /// # Errors
+    /// As [`Interrupts::wait`].
+    fn poll_now(&mut self) -> io::Result<()>;
+
+    /// Longest time in which neither of the two need be called.
+    fn rest(&self) -> Duration;
+
+    /// True when the session has no time left to take its leave.
+    fn must_end(&self) -> bool {
+        false
+    }
+}
+
+/// The error of a read that ends because the server does.
+pub(crate) fn shutting_down() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "shutting down")
+}
+
+/// What a wait has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// The client is ready.
+    Client,
+    /// The other descriptor is.
+    Other,
+    /// The time is over, or a signal came.
+    Neither,
+}
+
+/// Other descriptors that are waited for at once, at most.
+const OTHERS: usize = 2;
+
+/// poll(2) on the client and up to two other descriptors, for at most `limit`.
+pub(crate) fn wait(
+    (client, events): (BorrowedFd<'_>, PollFlags),
+    others: [Option<BorrowedFd<'_>>; OTHERS],
+    limit: Duration,
+) -> io::Result<Woken> {
+    // Rounded up: a wait of 0.4 ms must not become a spin of zero ones.
+    let millis = limit.as_nanos().div_ceil(1_000_000);
+    let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+    let others = others.into_iter().flatten();
+    let mut fds: Vec<_> = others.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    fds.push(PollFd::new(client, events));
+    match poll(&mut fds, timeout) {
+        Ok(0) | Err(Errno::EINTR) => Ok(Woken::Neither),
+        Ok(_) if fds.last().is_some_and(|fd| fd.any() != Some(false)) => Ok(Woken::Client),
+        Ok(_) => Ok(Woken::Other),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// True when this descriptor is readable, or at its end.
+pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}

@@ -1,0 +1,357 @@
+//! socket, bind, listen, accept.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect,
+    getsockname, getsockopt, listen, setsockopt, shutdown, socket, sockopt,
+};
+
+use sys::fd::{is_nonblocking, set_nonblocking};
+use sys::socket::{accept, to_std};
+
+use crate::error::{Error, Result, reason, strerror};
+use crate::net::connection::set_receive_timeout;
+use crate::net::endpoint::Endpoint;
+use crate::net::peer::Peer;
+use crate::net::unix_name::UnixName;
+
+/// A connection as it came from a listener.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) conn: OwnedFd,
+    pub(crate) peer: Peer,
+    /// SO_RCVTIMEO as the listener gave it on; zero where it did not.
+    pub(crate) receive_timeout: Duration,
+    /// When it was accepted: its session's time begins then.
+    pub(crate) at: Instant,
+}
+
+/// How clients of streams wait to be accepted, and for how long they may be silent then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queue {
+    /// As listen(2) takes it.
+    pub(crate) backlog: i32,
+    /// SO_RCVTIMEO of their connections.
+    pub(crate) receive_timeout: Duration,
+}
+
+impl Queue {
+    /// For datagrams.
+    pub(crate) const NONE: Queue = Queue { backlog: 0, receive_timeout: Duration::ZERO };
+}
+
+/// A socket that clients come to, with the endpoint it really got (port 0 replaced).
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// Before `fd`, so that it is removed while no other server can take it for a stale one.
+    file: Option<SocketFile>,
+    fd: OwnedFd,
+    endpoint: Endpoint,
+    /// SO_RCVTIMEO and TCP_NODELAY are set on the listener, and its connections inherit them: that
+    /// costs no client a system call. Zero where it is not so.
+    receive_timeout: Duration,
+    /// The superserver's, as inetd's `wait`: not ours to shut down.
+    is_inherited: bool,
+    /// An inherited socket that blocked, as it is to do again when this process is done with it.
+    blocks: Option<Blocks>,
+}
+
+/// A socket's mode, which every process that holds the socket sees. The process that has changed it
+/// changes it back by dropping this; a child that drops its copy leaves it alone.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    fd: OwnedFd,
+    owner: u32,
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        if self.owner == std::process::id()
+            && let Err(errno) = set_nonblocking(&self.fd, false)
+        {
+            log::debug!("inherited socket: fcntl: {}", strerror(errno));
+        }
+    }
+}
+
+/// The file of a UNIX-domain socket. The process that made it removes it by dropping this; a child
+/// that drops its copy leaves it alone.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: a file that took its place is not removed.
+    inode: Option<(u64, u64)>,
+    owner: u32,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> SocketFile {
+        SocketFile { path: path.to_owned(), inode: inode(path), owner: std::process::id() }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.owner == std::process::id()
+            && inode(&self.path) == self.inode
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            log::warn!("{} stays behind: {}", self.path.display(), reason(&error));
+        }
+    }
+}
+
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+impl Listener {
+    fn own(fd: OwnedFd, endpoint: Endpoint, file: Option<SocketFile>) -> Listener {
+        Listener {
+            fd,
+            endpoint,
+            receive_timeout: Duration::ZERO,
+            is_inherited: false,
+            blocks: None,
+            file,
+        }
+    }
+
+    /// A socket that a superserver has bound: inetd's `wait`, systemd's `Accept=no`.
+    pub(crate) fn inherited(fd: OwnedFd) -> Result<Listener> {
+        let endpoint = local_endpoint(&fd)?;
+        let blocks = without_blocking(&fd).map_err(Error::io("inherited socket: fcntl"))?;
+        Ok(Listener { is_inherited: true, blocks, ..Listener::own(fd, endpoint, None) })
+    }
+
+    /// The next connection.
+    pub(crate) fn accept(&self) -> nix::Result<Accepted> {
+        let (conn, address) = accept(self)?;
+        let receive_timeout = self.receive_timeout;
+        Ok(Accepted { conn, peer: Peer::from(address), receive_timeout, at: Instant::now() })
+    }
+
+    /// Another descriptor of the same socket, for a thread; the file stays with this one.
+    pub(crate) fn duplicate(&self) -> std::io::Result<Listener> {
+        let (fd, endpoint) = (self.fd.try_clone()?, self.endpoint.clone());
+        Ok(Listener { is_inherited: self.is_inherited, ..Listener::own(fd, endpoint, None) })
+    }
+
+    /// A copy of the descriptor, for a process or session that may have to shut it down; none where
+    /// the socket is not ours.
+    pub(crate) fn own_copy(&self) -> Option<OwnedFd> {
+        if self.is_inherited { None } else { self.fd.try_clone().ok() }
+    }
+
+    /// The port, of a socket that has one.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.endpoint.port()
+    }
+
+    /// The name, of a UNIX-domain socket of either kind.
+    pub(crate) fn unix(&self) -> Option<&UnixName> {
+        match &self.endpoint {
+            Endpoint::Unix(name) | Endpoint::UnixDatagram(name) => Some(name),
+            Endpoint::Any(_) | Endpoint::Inet(_) | Endpoint::Name(..) => None,
+        }
+    }
+
+    /// Closes for good: it leaves the state LISTEN even where a child still has a copy, and a
+    /// UNIX-domain socket's file goes with it. The child of a fork only drops.
+    ///
+    /// Gives the mode of an inherited socket, to be kept until no child accepts from it any more: one that
+    /// did when it blocks again would hang.
+    pub(crate) fn close(mut self) -> Option<Blocks> {
+        self.file = None;
+        stop_listening(self.own_copy().as_slice());
+        self.blocks
+    }
+
+    /// This process removes the socket's file from now on: it is the daemon's, of which the one
+    /// that has bound it was the starting command.
+    pub(crate) fn adopt(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.owner = std::process::id();
+        }
+        if let Some(blocks) = &mut self.blocks {
+            blocks.owner = std::process::id();
+        }
+    }
+
+    /// The socket's file, where this process is to remove it.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| file.path.as_path())
+    }
+
+    /// Leaves the removal of a socket's file to another process.
+    pub(crate) fn entrust(&mut self) {
+        self.file.iter_mut().for_each(|file| file.owner = 0);
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.endpoint.fmt(f)
+    }
+}
+
+/// socket, bind and, for streams, listen.
+pub(crate) fn bound(endpoint: &Endpoint, kind: SockType, queue: Queue) -> Result<Listener> {
+    let mut listener = match endpoint {
+        Endpoint::Unix(name) | Endpoint::UnixDatagram(name) => bound_unix(endpoint, name, kind)?,
+        _ => bound_inet(endpoint, kind)?,
+    };
+    if kind != SockType::Stream {
+        return Ok(listener);
+    }
+    if !matches!(endpoint, Endpoint::Unix(_)) {
+        let prepared = setsockopt(&listener.fd, sockopt::TcpNoDelay, &true)
+            .and_then(|()| set_receive_timeout(&listener.fd, queue.receive_timeout));
+        listener.receive_timeout = prepared.map_or(Duration::ZERO, |()| queue.receive_timeout);
+    }
+    let backlog = Backlog::new(queue.backlog).unwrap_or(Backlog::MAXCONN);
+    if let Err(errno) = listen(&listener.fd, backlog) {
+        drop(listener);
+        return Err(Error::os(format!("listen {endpoint}"))(errno));
+    }
+    Ok(listener)
+}
+
+fn bound_inet(endpoint: &Endpoint, kind: SockType) -> Result<Listener> {
+    let fail = |call: &str| Error::os(format!("{call} {endpoint}"));
+    let (fd, address) = match endpoint {
+        Endpoint::Inet(address) => (inet_socket(*address, kind).map_err(fail("socket"))?, *address),
+        other => any_address(other.port().unwrap_or(0), kind).map_err(fail("socket"))?,
+    };
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).map_err(fail("bind"))?;
+    let port = port_of(&fd).map_err(fail("getsockname"))?;
+    Ok(Listener::own(fd, endpoint.clone().with_port(port), None))
+}
+
+/// accept(2) must not block, where a client may have gone meanwhile. A datagram stays, and each call
+/// for one says whether it waits.
+fn flags(kind: SockType) -> SockFlag {
+    match kind {
+        SockType::Stream => SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+        _ => SockFlag::SOCK_CLOEXEC,
+    }
+}
+
+/// A socket that may bind while connections of an earlier server are still in TIME_WAIT.
+fn inet_socket(address: SocketAddr, kind: SockType) -> nix::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let fd = socket(family, kind, flags(kind), None)?;
+    if kind == SockType::Stream {
+        setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    }
+    if address.is_ipv6() {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+    }
+    Ok(fd)
+}
+
+/// One IPv6 socket that takes IPv4 too, or an IPv4 one where the kernel has no IPv6.
+fn any_address(port: u16, kind: SockType) -> nix::Result<(OwnedFd, SocketAddr)> {
+    let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match inet_socket(v6, kind) {
+        Ok(fd) => {
+            setsockopt(&fd, sockopt::Ipv6V6Only, &false)?;
+            Ok((fd, v6))
+        }
+        Err(Errno::EAFNOSUPPORT) => {
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            Ok((inet_socket(v4, kind)?, v4))
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// A stale socket file, which no server answers at, is replaced; a live one is refused. The umask says
+/// who may connect, as with every file; an abstract name is open to all.
+fn bound_unix(endpoint: &Endpoint, name: &UnixName, kind: SockType) -> Result<Listener> {
+    let fail = |call: &str| Error::os(format!("{call} {endpoint}"));
+    let fd = socket(AddressFamily::Unix, kind, flags(kind), None).map_err(fail("socket"))?;
+    let address = name.address().map_err(fail("bind"))?;
+    let mut answer = bind(fd.as_raw_fd(), &address);
+    if let Some(path) = name.path()
+        && answer == Err(Errno::EADDRINUSE)
+        && is_stale(&address, path, kind)
+    {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(format!("unlink {endpoint}"))(error));
+            }
+            _ => {} // the cleanup helper of a server that was killed may have been quicker
+        }
+        answer = bind(fd.as_raw_fd(), &address);
+    }
+    answer.map_err(fail("bind"))?;
+    let file = name.path().map(SocketFile::new);
+    Ok(Listener::own(fd, endpoint.clone(), file))
+}
+
+/// Only a socket whose server is gone refuses a connection, also one for datagrams; a plain file is
+/// never removed.
+fn is_stale(address: &UnixAddr, path: &Path, kind: SockType) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+    // Non-blocking: a live server whose queue is full would let us wait for it.
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let probe = socket(AddressFamily::Unix, kind, flags, None);
+    is_socket && probe.is_ok_and(|fd| connect(fd.as_raw_fd(), address) == Err(Errno::ECONNREFUSED))
+}
+
+fn port_of(fd: &OwnedFd) -> nix::Result<u16> {
+    let name: SockaddrStorage = getsockname(fd.as_raw_fd())?;
+    Ok(to_std(&name).map_or(0, |address| address.port()))
+}
+
+fn local_endpoint(fd: &OwnedFd) -> Result<Endpoint> {
+    let name: SockaddrStorage =
+        getsockname(fd.as_raw_fd()).map_err(Error::os("inherited socket: getsockname"))?;
+    if let Some(address) = to_std(&name) {
+        let takes_both = || getsockopt(fd, sockopt::Ipv6V6Only) == Ok(false);
+        let is_any = address.is_ipv6() && address.ip().is_unspecified() && takes_both();
+        return Ok(if is_any { Endpoint::Any(address.port()) } else { Endpoint::Inet(address) });
+    }
+    let unix = name.as_unix_addr().and_then(UnixName::from_address);
+    let unix = unix.unwrap_or_else(|| UnixName::Path(PathBuf::new()));
+    Ok(match getsockopt(fd, sockopt::SockType) {
+        Ok(SockType::Datagram) => Endpoint::UnixDatagram(unix),
+        _ => Endpoint::Unix(unix),
+    })
+}
+
+/// Sets O_NONBLOCK, where it is not set: accept(2) must not block, where a client may have gone meanwhile or
+/// another worker has taken it.
+fn without_blocking(fd: &OwnedFd) -> std::io::Result<Option<Blocks>> {
+    if is_nonblocking(fd) {
+        return Ok(None);
+    }
+    let copy = fd.try_clone()?;
+    set_nonblocking(fd, true)?;
+    Ok(Some(Blocks { fd: copy, owner: std::process::id() }))
+}
+
+/// shutdown(2) of listening sockets: they leave the state LISTEN for all processes that hold them.
+pub(crate) fn stop_listening(listeners: &[OwnedFd]) {
+    for listener in listeners {
+        if let Err(errno) = shutdown(listener.as_raw_fd(), Shutdown::Both) {
+            log::debug!("shutdown of a listener: {}", strerror(errno));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Sockets: where a server listens, how a client connects, what is said.
+
+pub(crate) mod connect;
+pub(crate) mod connect_datagram;
+pub(crate) mod connection;
+pub(crate) mod counters;
+pub(crate) mod datagrams;
+pub(crate) mod deadlines;
+pub(crate) mod endpoint;
+pub(crate) mod host_port;
+pub(crate) mod interrupt;
+pub(crate) mod listen;
+pub(crate) mod listener;
+pub(crate) mod peer;
+pub(crate) mod transport;
+pub(crate) mod unix_name;

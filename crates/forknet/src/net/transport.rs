@@ -1,0 +1,60 @@
+//! What a service's clients come by, and where they can come to.
+
+use crate::error::{Error, Result};
+use crate::net::endpoint::Endpoint;
+
+/// What a service's clients come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP or UNIX-domain streams: every model.
+    Stream,
+    /// UDP: one process a transfer, no other model.
+    Datagram,
+    /// Streams, and datagrams beside them in one process.
+    StreamAndDatagram,
+}
+
+impl Transport {
+    /// The forms of `--listen`.
+    pub(crate) fn forms(self) -> &'static str {
+        match self {
+            Transport::Stream => "HOST:PORT, [V6]:PORT, *:PORT (both families) or unix:PATH",
+            Transport::Datagram => "HOST:PORT, [V6]:PORT or *:PORT (both families)",
+            Transport::StreamAndDatagram => {
+                "HOST:PORT, [V6]:PORT, *:PORT (both families), unix:PATH or unix-dgram:PATH"
+            }
+        }
+    }
+
+    /// Refuses an endpoint that clients of this kind cannot come to.
+    pub(crate) fn check(self, endpoint: &Endpoint) -> Result<()> {
+        let why = match (self, endpoint) {
+            (Transport::Datagram, Endpoint::Unix(_) | Endpoint::UnixDatagram(_)) => {
+                "this protocol needs UDP"
+            }
+            (Transport::Stream, Endpoint::UnixDatagram(_)) => {
+                "this protocol needs a stream; say unix:PATH"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::Usage(format!("--listen '{endpoint}': {why}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_for_another_kind_of_client_is_refused() {
+        let unix: Endpoint = "unix:/x".parse().unwrap();
+        let datagrams: Endpoint = "unix-dgram:/x".parse().unwrap();
+        let why =
+            |transport: Transport, endpoint| transport.check(endpoint).unwrap_err().to_string();
+        assert!(why(Transport::Stream, &datagrams).ends_with("needs a stream; say unix:PATH"));
+        assert!(why(Transport::Datagram, &datagrams).ends_with("needs UDP"));
+        assert!(why(Transport::Datagram, &unix).ends_with("needs UDP"));
+        assert!(Transport::StreamAndDatagram.check(&datagrams).is_ok());
+        assert!(Transport::Stream.check(&unix).is_ok());
+    }
+}

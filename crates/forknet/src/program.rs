@@ -1,0 +1,65 @@
+//! A program from its arguments to its exit code.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use getopts::Options;
+
+use crate::error::{Error, Result, reason};
+use crate::log;
+use crate::options::{self, CommandLine, Service};
+use crate::setup::systemd;
+
+/// Runs a program: prints its one error and maps it to an exit code, 0, 1, or 2 for bad usage.
+pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCode {
+    sys::stack_overflow::restore();
+    match run(std::env::args_os().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Answer(text)) => match writeln!(io::stdout(), "{text}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&format!("{name}: standard output: {}", reason(&error)));
+                ExitCode::FAILURE
+            }
+        },
+        Err(Error::Usage(text)) => {
+            complain(&format!("{name}: {text}\nTry '{name} --help' for more."));
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            if log::is_in_syslog() {
+                ::log::error!("{error}");
+            }
+            complain(&format!("{name}: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Parses the command line of a daemon and starts its log; `own` declares the daemon's own options.
+/// With `--chroot` the current folder is `/` afterwards: so relative paths in the daemon's own
+/// options count from the new root.
+///
+/// Then takes over the sockets that systemd has passed, and closes all other descriptors above standard
+/// error that the starter has left open. So it comes before the program opens descriptors of its own.
+///
+/// # Errors
+/// [`Error::Usage`] names the option that is wrong; [`Error::Answer`] is the text of `--help`
+/// and `--version`; a passed descriptor is not open.
+pub fn command_line(
+    service: &Service,
+    own: impl FnOnce(&mut Options),
+    args: Vec<OsString>,
+) -> Result<CommandLine> {
+    let line = options::command_line(service, own, args)?;
+    systemd::take_descriptors()?;
+    Ok(line)
+}
+
+/// Standard error may be the client's own socket under inetd: then nothing is printed there.
+fn complain(text: &str) {
+    if !log::stderr_is_the_client() {
+        let _ = writeln!(io::stderr(), "{text}"); // the last way to tell
+    }
+}

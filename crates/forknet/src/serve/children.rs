@@ -1,0 +1,250 @@
+//! The children: which process has which place, since when.
+
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use sys::private_memory::Table;
+use sys::shared_memory::Layout;
+use sys::signal::kill_child;
+use sys::wait::{self, Ended};
+
+use crate::error::{Error, Result, strerror};
+use crate::log::contract::{self, Account, Process};
+use crate::net::peer::Peer;
+use crate::options::ServerOptions;
+use crate::serve::limits::{Limits, Refusal};
+use crate::serve::reaper::Reaper;
+use crate::serve::scoreboard::{Scoreboard, Slot};
+use crate::serve::session::EXIT_OK;
+
+/// How often children are looked at that end without a signal.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A process and its place. It lies in memory that no child has.
+#[derive(Clone, Copy, Debug)]
+struct Child {
+    slot: Slot,
+    since: Instant,
+}
+
+/// All children that have a place and were not reaped yet, and the limits they count for.
+#[derive(Debug)]
+pub(crate) struct Children {
+    /// The process of each place; 0 for none. Apart from the rest, because they are searched.
+    pids: Table<i32>,
+    table: Table<Option<Child>>,
+    count: usize,
+    board: Scoreboard,
+    limits: Limits,
+    max_clients: usize,
+    reaper: Reaper,
+}
+
+/// A child that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gone {
+    pub(crate) ended: Ended,
+    pub(crate) slot: Slot,
+    /// How long it has lived.
+    pub(crate) age: Duration,
+}
+
+impl Children {
+    /// None yet; `layout` of the lines that they share with this process.
+    pub(crate) fn new(options: &ServerOptions, reaper: Reaper, layout: Layout) -> Result<Children> {
+        let clients = options.max_clients;
+        let fail = || Error::os("mmap of private memory");
+        Ok(Children {
+            pids: Table::with_room(clients).map_err(fail())?,
+            table: Table::with_room(clients).map_err(fail())?,
+            count: 0,
+            board: Scoreboard::new(clients, layout)?,
+            limits: Limits::new(clients, options.max_per_ip, options.rate)?,
+            max_clients: clients,
+            reaper,
+        })
+    }
+
+    /// A place for one more client, or why there is none.
+    pub(crate) fn admit(&mut self, peer: Peer) -> std::result::Result<Slot, Refusal> {
+        // First of all, for what follows counts under --rate, and may be tried several times.
+        if self.is_full() {
+            return Err(Refusal::Full(self.max_clients));
+        }
+        match self.limits.admit(peer) {
+            Err(Refusal::PerAddress(_)) if self.forget_zombies() => self.limits.admit(peer)?,
+            answer => answer?,
+        }
+        self.board.take(Some(peer)).ok_or(Refusal::Full(self.max_clients))
+    }
+
+    /// A place for a prefork worker.
+    pub(crate) fn admit_worker(&mut self) -> Option<Slot> {
+        self.board.take(None)
+    }
+
+    /// Counts a client of a prefork worker, or says why it is one too many.
+    pub(crate) fn admit_to_worker(&mut self, peer: Peer) -> std::result::Result<(), Refusal> {
+        self.limits.admit(peer)
+    }
+
+    /// A client of a prefork worker is gone.
+    pub(crate) fn release_from_worker(&mut self, peer: Peer) {
+        self.limits.release(peer);
+    }
+
+    /// The place is free again, and its client counts no more.
+    pub(crate) fn release(&mut self, slot: Slot) {
+        if let Some(peer) = slot.peer() {
+            self.limits.release(peer);
+        }
+        self.board.give_back(slot);
+    }
+
+    /// A child was forked, for the client of this place or, without one, as a prefork worker.
+    pub(crate) fn add(&mut self, pid: Pid, slot: Slot) {
+        if let Some(peer) = slot.peer() {
+            contract::client_start(peer, Process { pid: pid.as_raw(), thread: None });
+        }
+        while self.table.len() <= slot.number() && self.table.push(None).is_some() {
+            self.pids.push(0);
+        }
+        self.pids.set(slot.number(), pid.as_raw());
+        self.table.set(slot.number(), Some(Child { slot, since: Instant::now() }));
+        self.count += 1;
+    }
+
+    /// True when no more clients can be served.
+    pub(crate) fn is_full(&mut self) -> bool {
+        self.board.is_full() && !self.forget_zombies()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The children that the reaper has found, whose places are free again; their ends are logged. Those
+    /// that have no place go to `unrelated`.
+    pub(crate) fn collect(&mut self, mut unrelated: impl FnMut(Ended)) -> Vec<Gone> {
+        let mut gone = Vec::new();
+        loop {
+            let ended = self.reaper.collect();
+            for one in &ended {
+                match self.remove(one.pid) {
+                    Some(Child { slot, since }) => {
+                        let one = Gone { ended: *one, slot, age: since.elapsed() };
+                        self.release(slot);
+                        gone.push(one);
+                    }
+                    None => unrelated(*one),
+                }
+            }
+            if !wait::may_be_more(&ended) || self.reaper != Reaper::Waitpid {
+                return gone;
+            }
+            wait::reaper();
+        }
+    }
+
+    /// A process has a place no more.
+    fn remove(&mut self, pid: i32) -> Option<Child> {
+        let number = self.pids.iter().position(|its| its == pid).filter(|_| pid > 0)?;
+        let child = self.table.get(number)?;
+        self.pids.set(number, 0);
+        self.table.set(number, None);
+        self.count -= 1;
+        child
+    }
+
+    /// Ends the child of a place with SIGKILL, reaps it and frees the place; gives its process id. SIGCHLD
+    /// is blocked here: when it is let in, the reaper finds this child gone already.
+    pub(crate) fn end(&mut self, slot: Slot) -> Option<i32> {
+        let pid = self.pids.get(slot.number()).filter(|pid| *pid > 0)?;
+        let process = Pid::from_raw(pid);
+        let ended = kill_child(process, Signal::SIGKILL).and_then(|()| wait::wait_for(process));
+        if let Err(errno) = ended {
+            warn!("end of {pid}: {}", strerror(errno));
+        }
+        if let Some(child) = self.remove(pid) {
+            self.release(child.slot);
+        }
+        Some(pid)
+    }
+
+    /// While draining the slides' faulty reapers have shown what they had to show.
+    pub(crate) fn reap_properly(&mut self) {
+        self.reaper = Reaper::Waitpid;
+        wait::reaper();
+    }
+
+    /// Without a reaper nothing tells when a child has ended: how often to look, where that matters.
+    pub(crate) fn end_unheard(&self) -> Option<Duration> {
+        (self.reaper == Reaper::None).then_some(LOOK)
+    }
+
+    /// Under a faulty reaper the ended children stay in the process table, as they should, but
+    /// must not use up the limits of clients; true if there was one.
+    fn forget_zombies(&mut self) -> bool {
+        if self.reaper == Reaper::Waitpid {
+            return false;
+        }
+        let ended = |pid: &i32| *pid > 0 && !wait::is_alive(Pid::from_raw(*pid));
+        let ended: Vec<i32> = self.pids.iter().filter(ended).collect();
+        for pid in &ended {
+            if let Some(child) = self.remove(*pid) {
+                self.release(child.slot);
+            }
+        }
+        !ended.is_empty()
+    }
+
+    /// Sends a signal to every child.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.pids.iter().filter(|pid| *pid > 0).for_each(|pid| send(pid, signal));
+    }
+
+    /// Sends a signal to the child of a place.
+    pub(crate) fn signal_one(&self, slot: Slot, signal: Signal) {
+        if let Some(pid) = self.pids.get(slot.number()).filter(|pid| *pid > 0) {
+            send(pid, signal);
+        }
+    }
+
+    /// All places with a process, their processes, and how long they have had them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i32, Slot, Duration)> + '_ {
+        let children = self.pids.iter().zip(self.table.iter());
+        children.filter_map(|(pid, child)| child.map(|c| (pid, c.slot, c.since.elapsed())))
+    }
+}
+
+/// A child that has ended just now is no error.
+fn send(pid: i32, signal: Signal) {
+    match kill_child(Pid::from_raw(pid), signal) {
+        Ok(()) | Err(nix::errno::Errno::ECHILD | nix::errno::Errno::ESRCH) => {}
+        Err(errno) => warn!("kill {pid} with {signal}: {}", strerror(errno)),
+    }
+}
+
+impl Gone {
+    /// The end of a process, in the log. `is_expected`: it is good, however it was.
+    pub(crate) fn log(&self, is_expected: bool) {
+        let process = Process { pid: self.ended.pid, thread: None };
+        let was_good = is_expected || self.ended.code() == Some(EXIT_OK);
+        let account = Account { bytes: self.slot.counters().bytes(), time: self.age };
+        match self.slot.peer() {
+            Some(peer) => contract::client_end(peer, process, self.ended, was_good, account),
+            None => contract::worker_end(process, self.ended, was_good),
+        }
+    }
+}
+
+/// SIGUSR1: a client into the log.
+pub(crate) fn log_client(peer: Peer, pid: i32, slot: Slot, age: Option<Duration>) {
+    let (received, sent) = slot.counters().bytes();
+    match age.map(|age| age.as_secs()) {
+        Some(age) => info!("client {peer} pid {pid}: {received} in, {sent} out, for {age} s"),
+        None => info!("client {peer} pid {pid}: {received} in, {sent} out"),
+    }
+}

@@ -1,0 +1,248 @@
+//! Datagrams beside a server for streams: one process answers all of them in turn, as the slide's
+//! `dg_echo` does. The parent looks after it and does none of its work. Under the thread model it is
+//! a thread, for a process with threads must not fork, and what cannot fork cannot replace a child.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use nix::sys::eventfd::EventFd;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getpid, getppid};
+use sys::fork::{Fork, OneTask, child, contain, fork};
+use sys::signal::kill_child;
+use sys::wait::{self, Ended};
+
+use crate::error::{reason, strerror};
+use crate::log::contract::{self, Account};
+use crate::log::transcript::Transcript;
+use crate::net::counters::Counters;
+use crate::net::datagrams::Datagrams;
+use crate::net::listener::Listener;
+use crate::serve::session::{EXIT_FAILED, EXIT_OK};
+use crate::serve::title::Titles;
+
+/// Answers datagrams until [`Datagrams::recvfrom`] gives no more.
+pub type DatagramService = fn(&mut Datagrams) -> io::Result<()>;
+
+/// Restart throttle: a process that ends sooner than this after its start has its successor wait for as
+/// long.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+
+/// The service for datagrams, as the parent sees it.
+#[derive(Debug)]
+pub(crate) struct DatagramHelper {
+    service: DatagramService,
+    sockets: Vec<Listener>,
+    /// Under inetd: how long without a datagram until the service is over.
+    idle: Option<Duration>,
+    counters: Counters,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A process is to be started then.
+    Due(Instant),
+    Running {
+        pid: Pid,
+        since: Instant,
+    },
+    Thread {
+        thread: JoinHandle<()>,
+        stop: OwnedFd,
+        since: Instant,
+    },
+    /// No datagram came for the idle limit.
+    Over,
+}
+
+impl DatagramHelper {
+    /// `None` without sockets.
+    pub(crate) fn new(
+        service: DatagramService,
+        sockets: Vec<Listener>,
+        idle: Option<Duration>,
+    ) -> Option<DatagramHelper> {
+        let (counters, state) = (Counters::unshared(), State::Due(Instant::now()));
+        (!sockets.is_empty()).then(|| DatagramHelper { service, sockets, idle, counters, state })
+    }
+
+    /// `listening on 127.0.0.1:7 (udp)`, or `listening on unix-dgram:/run/echod`.
+    pub(crate) fn log_sockets(&self) {
+        for socket in &self.sockets {
+            let udp = if socket.port().is_some() { " (udp)" } else { "" };
+            contract::listening(format_args!("{socket}{udp}"));
+        }
+    }
+
+    /// How long until a process is to be started; `None` while one runs.
+    pub(crate) fn due_in(&self) -> Option<Duration> {
+        match self.state {
+            State::Due(at) => Some(at.saturating_duration_since(Instant::now())),
+            State::Running { .. } | State::Thread { .. } | State::Over => None,
+        }
+    }
+
+    /// True when it is time to start a process.
+    pub(crate) fn is_due(&self) -> bool {
+        self.due_in() == Some(Duration::ZERO)
+    }
+
+    /// Under inetd: no datagram came for too long.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// A child has ended that serves no client. It may be ours.
+    pub(crate) fn has_ended(&mut self, ended: Ended) {
+        let State::Running { pid, since } = self.state else { return };
+        if pid.as_raw() != ended.pid {
+            return;
+        }
+        let did = self.account(since);
+        if ended.code() == Some(EXIT_OK) && self.idle.is_some() {
+            info!("datagrams end: pid {pid}, {ended}, {did}");
+            self.state = State::Over;
+            return;
+        }
+        warn!("datagrams end: pid {pid}, {ended}, {did}; another process takes over");
+        let pause = if since.elapsed() < SHORT_LIFE { SHORT_LIFE } else { Duration::ZERO };
+        self.state = State::Due(Instant::now() + pause);
+    }
+
+    /// fork. The child answers; `let_go` gives up there what else its parent has.
+    pub(crate) fn start_process(
+        &mut self,
+        transcript: Transcript,
+        titles: Titles,
+        let_go: impl FnOnce(),
+    ) {
+        let parent = getpid();
+        match OneTask::check().and_then(fork) {
+            Ok(Fork::Child) => child(|| {
+                titles.datagrams(&self.sockets);
+                let_go();
+                self.answer_as_child(parent, transcript)
+            }),
+            Ok(Fork::Parent(pid)) => {
+                info!("datagrams start: pid {pid}");
+                self.state = State::Running { pid, since: Instant::now() };
+            }
+            Err(errno) => {
+                warn!("datagrams: fork: {}", strerror(errno));
+                self.state = State::Due(Instant::now() + SHORT_LIFE);
+            }
+        }
+    }
+
+    /// The child's half. It dies with its parent, however that dies: it would hold the port.
+    fn answer_as_child(&mut self, parent: Pid, transcript: Transcript) -> i32 {
+        if let Err(errno) = set_pdeathsig(Signal::SIGKILL) {
+            warn!("prctl: {}", strerror(errno));
+        }
+        if getppid() != parent {
+            return EXIT_FAILED; // the parent died before the line above
+        }
+        let sockets = std::mem::take(&mut self.sockets);
+        let mut datagrams = Datagrams::new(sockets, transcript, self.counters, self.idle, None);
+        answer(self.service, &mut datagrams)
+    }
+
+    /// pthread_create. A failure is tried again later.
+    pub(crate) fn start_thread(&mut self, transcript: Transcript) {
+        if let Err(error) = self.try_thread(transcript) {
+            warn!("datagrams: thread: {}", reason(&error));
+            self.state = State::Due(Instant::now() + SHORT_LIFE);
+        }
+    }
+
+    /// A thread that answers until it is told to stop. A panic ends one datagram only; after an error
+    /// the next one has to wait.
+    fn try_thread(&mut self, transcript: Transcript) -> io::Result<()> {
+        let stop = OwnedFd::from(EventFd::new()?);
+        let told = Some(stop.try_clone()?);
+        let sockets = self.sockets.iter().map(Listener::duplicate).collect::<io::Result<_>>()?;
+        let (service, counters) = (self.service, self.counters);
+        let mut datagrams = Datagrams::new(sockets, transcript, counters, None, told);
+        let life = move || {
+            while contain(|| answer(service, &mut datagrams)) != EXIT_OK {
+                std::thread::sleep(SHORT_LIFE);
+            }
+        };
+        let thread = Builder::new().name("datagrams".into()).spawn(life)?;
+        info!("datagrams start");
+        self.state = State::Thread { thread, stop, since: Instant::now() };
+        Ok(())
+    }
+
+    /// SIGUSR1: a line for the table of clients.
+    pub(crate) fn log_line(&self) {
+        let (who, since) = match &self.state {
+            State::Running { pid, since } => (format!(" pid {pid}"), since),
+            State::Thread { since, .. } => (String::new(), since),
+            State::Due(_) | State::Over => return,
+        };
+        let (received, sent) = self.counters.bytes();
+        let age = since.elapsed().as_secs();
+        info!("datagrams{who}: {received} in, {sent} out, for {age} s");
+    }
+
+    /// Ends the service at once: a datagram is no session that could be finished.
+    pub(crate) fn stop(mut self) {
+        self.end();
+        self.sockets.into_iter().for_each(|socket| drop(socket.close()));
+    }
+
+    /// Begins again at once, with the transcript that there is then. Datagrams wait in their sockets.
+    pub(crate) fn renew(&mut self) {
+        if !self.is_over() {
+            self.end();
+        }
+    }
+
+    /// Ends the process or thread, and has another one be due.
+    fn end(&mut self) {
+        match std::mem::replace(&mut self.state, State::Due(Instant::now())) {
+            State::Running { pid, since } => {
+                end(pid);
+                info!("datagrams end: pid {pid}, {}", self.account(since));
+            }
+            State::Thread { thread, stop, since } => {
+                let was_told = nix::unistd::write(stop, &1_u64.to_ne_bytes()).is_ok();
+                let account = self.account(since);
+                if !(was_told && thread.join().is_ok()) {
+                    warn!("datagrams: the thread cannot be stopped");
+                }
+                info!("datagrams end: {account}");
+            }
+            State::Due(_) | State::Over => {}
+        }
+    }
+
+    fn account(&self, since: Instant) -> Account {
+        Account { bytes: self.counters.bytes(), time: since.elapsed() }
+    }
+}
+
+/// SIGKILL, which a stopped process hears too, and waits for its end. One that a handler has reaped
+/// already is no child any more, and is left alone.
+fn end(pid: Pid) {
+    match kill_child(pid, Signal::SIGKILL).and_then(|()| wait::wait_for(pid)) {
+        Ok(()) | Err(nix::errno::Errno::ECHILD) => {}
+        Err(errno) => warn!("end of {pid}: {}", strerror(errno)),
+    }
+}
+
+fn answer(service: DatagramService, datagrams: &mut Datagrams) -> i32 {
+    match service(datagrams) {
+        Ok(()) => EXIT_OK,
+        Err(error) => {
+            warn!("datagrams: {}", reason(&error));
+            EXIT_FAILED
+        }
+    }
+}

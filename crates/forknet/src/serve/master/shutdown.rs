@@ -1,0 +1,98 @@
+//! SIGTERM: stop listening at once, let sessions end, then end them.
+
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use nix::sys::signal::Signal;
+use sys::fork::exit_now;
+
+use crate::error::Result;
+use crate::serve::master::Master;
+use crate::serve::session::EXIT_OK;
+
+/// Between SIGTERM to the children and SIGKILL.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How often the children are looked at while draining: the slides' faulty reapers hear no signal.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Master {
+    /// Closes the listeners, then waits for the children and threads for `--grace`, or until a second
+    /// SIGTERM; then SIGTERM and at last SIGKILL end the children, and the threads' waits are ended.
+    /// None is left behind.
+    ///
+    /// # Errors
+    /// ppoll(2) failed.
+    pub(crate) fn shut_down(self) -> Result<()> {
+        self.shut_down_with(|master| master.clients())
+    }
+
+    /// As [`Master::shut_down`]; `look` is called again and again meanwhile. It gives the number of
+    /// clients that are served still, and may end children that the design need not wait for.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn shut_down_with(
+        mut self,
+        mut look: impl FnMut(&mut Master) -> usize,
+    ) -> Result<()> {
+        let grace = self.options.grace;
+        let clients = look(&mut self);
+        self.announce_end(clients, grace + 2 * LAST_WORDS + LOOK);
+        self.stop_listening();
+        self.reap_properly();
+        let clients = look(&mut self);
+        if clients > 0 {
+            info!("stopping: {clients} clients, {grace:?} to end");
+        }
+        self.threads.look_again(true);
+        self.server_end.stop();
+        let stops = self.signals.stops();
+        self.await_end(grace, &mut look, |master| master.signals.stops() > stops);
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            if !self.is_alone() {
+                info!("stopping: {signal} to {} clients", look(&mut self));
+                self.children.signal(signal);
+                self.server_end.end();
+                self.await_end(LAST_WORDS, &mut look, |_| false);
+            }
+        }
+        if !self.is_alone() {
+            warn!("stopped, with {} threads that do not end", self.threads.len());
+            drop(self); // the pid file goes
+            exit_now(EXIT_OK);
+        }
+        info!("stopped");
+        Ok(())
+    }
+
+    /// True when there is no process or thread left to wait for.
+    fn is_alone(&self) -> bool {
+        self.clients() == 0
+    }
+
+    fn reap_properly(&mut self) {
+        self.collect();
+        self.children.reap_properly();
+        self.collect();
+    }
+
+    fn await_end(
+        &mut self,
+        limit: Duration,
+        look: &mut impl FnMut(&mut Master) -> usize,
+        must_hurry: impl Fn(&Master) -> bool,
+    ) {
+        let until = Instant::now() + limit;
+        loop {
+            self.reap_properly();
+            let clients = look(self);
+            self.titles.stopping(clients);
+            let left = until.saturating_duration_since(Instant::now());
+            if self.is_alone() || left.is_zero() || must_hurry(self) {
+                return;
+            }
+            let pause = self.notifier.beat().map_or(LOOK, |beat| beat.min(LOOK));
+            self.rest(left.min(pause));
+        }
+    }
+}

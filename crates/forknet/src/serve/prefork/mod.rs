@@ -1,0 +1,337 @@
+//! Processes forked in advance: each worker blocks in its own wait, accepts a client, serves it,
+//! and waits again. The parent only sees to it that there are always as many.
+
+mod line;
+mod permit;
+mod worker;
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use nix::fcntl::OFlag;
+use nix::unistd::{getppid, pipe2};
+use sys::fork::{Fork, OneTask, child, fork};
+
+use crate::error::{Error, Result, strerror};
+use crate::options::limits::Over;
+use crate::serve::children::{Gone, log_client};
+use crate::serve::limits::Refusal;
+use crate::serve::master::{Master, Round};
+use crate::serve::prefork::line::WorkerLine;
+use crate::serve::prefork::permit::{Answer, Granting, Question};
+use crate::serve::prefork::worker::{Limited, Link, Worker};
+use crate::serve::scoreboard::Slot;
+use crate::serve::server_end::LOOK;
+use crate::serve::session::{Client, EXIT_FAILED};
+
+/// Clients that are turned away before the parent looks whether it can fork again.
+const AT_ONCE: usize = 64;
+/// A worker that fails sooner than this after its start has failed at it.
+const TOO_YOUNG: Duration = Duration::from_millis(200);
+
+/// Stevens' preforked server: the children call accept, the parent replaces those that end.
+pub(crate) fn serve(
+    mut master: Master,
+    serve: impl Fn(&mut Client) -> io::Result<()>,
+) -> Result<()> {
+    let mut pool = Pool::new(&mut master)?;
+    master.ready()?;
+    loop {
+        pool.reap(&mut master);
+        pool.fill(&mut master, &serve)?;
+        let clients = pool.clients();
+        let granting: Vec<&Granting> = pool.workers.values().filter_map(|w| w.1.as_ref()).collect();
+        let ready = master.wait_for(&Round {
+            accepting: pool.tells_busy && clients >= pool.size,
+            clients,
+            others: granting.iter().map(|granting| granting.as_fd()).collect(),
+            timeout: pool.look_in(),
+        })?;
+        pool.reap(&mut master);
+        if ready.new_transcript {
+            pool.renew();
+        }
+        if ready.table_wanted {
+            pool.log(&mut master);
+        }
+        if !ready.others.is_empty() {
+            pool.grant(&mut master);
+        }
+        if pool.is_used() {
+            master.is_used();
+        }
+        if master.must_stop_with(pool.clients()) {
+            return pool.dissolve(master);
+        }
+        for listener in ready.listeners {
+            let taken = pool.taken();
+            if let Err(full) = master.after_grace(|_| pool.has_place(taken)) {
+                turn_away(&mut master, listener, full)?;
+            }
+        }
+    }
+}
+
+/// The workers, as their parent sees them.
+struct Pool {
+    size: usize,
+    /// The place of each worker, by its number, and where it may ask about the limits.
+    workers: HashMap<usize, (Slot, Option<Granting>)>,
+    /// Whether they have to.
+    asks: bool,
+    alone: OneTask,
+    server: Pipe,
+    generation: Pipe,
+    /// Over the limit clients are told so, by the parent, while all workers are busy.
+    tells_busy: bool,
+    /// Clients that the workers had taken when the parent looked last, and when that was.
+    looked: (u64, Instant),
+    /// A worker has died at its start.
+    has_failed: bool,
+    /// It was said that no worker can be forked.
+    has_warned: bool,
+}
+
+impl Pool {
+    fn new(master: &mut Master) -> Result<Pool> {
+        let (workers, limit) = (master.options().workers, master.options().max_clients);
+        let size = workers.min(limit);
+        let asks = master.options().rate.is_some() || master.options().max_per_ip < size;
+        let tells_busy = workers >= limit && master.options().over == Over::Busy;
+        master.make_wakeup()?;
+        master.set_logs_no_ends();
+        Ok(Pool {
+            size,
+            workers: HashMap::new(),
+            asks,
+            alone: master.alone()?,
+            server: Pipe::new()?,
+            generation: Pipe::new()?,
+            tells_busy,
+            looked: (0, Instant::now()),
+            has_failed: false,
+            has_warned: false,
+        })
+    }
+
+    /// Forks until there are enough workers. One that died at its start is not replaced at once:
+    /// whatever killed it would only kill the next.
+    fn fill(
+        &mut self,
+        master: &mut Master,
+        serve: &impl Fn(&mut Client) -> io::Result<()>,
+    ) -> Result<()> {
+        while self.workers.len() < self.size && master.spare_fd().rest().is_none() {
+            if std::mem::take(&mut self.has_failed) {
+                master.spare_fd().rest_a_while();
+                return Ok(());
+            }
+            let (asking, granting) = match self.asks.then(permit::pair).transpose() {
+                Ok(pair) => pair.unzip(),
+                Err(errno) => return self.cannot_fork(master, None, errno),
+            };
+            let Some(slot) = master.children().admit_worker() else { return Ok(()) };
+            match fork(self.alone) {
+                Ok(Fork::Child) => child(|| {
+                    let Some(mut worker) = self.worker(master, slot) else { return EXIT_FAILED };
+                    let options = master.options();
+                    let (max_per_ip, rate) = (options.max_per_ip, options.rate);
+                    if let Some(asking) = asking {
+                        worker.asks(asking, Limited { max_per_ip, rate });
+                    }
+                    let replies = master.replies();
+                    worker.work((&replies.busy, &replies.unavailable), serve)
+                }),
+                Ok(Fork::Parent(pid)) => {
+                    master.children().add(pid, slot);
+                    self.workers.insert(slot.number(), (slot, granting));
+                    self.has_warned = false;
+                }
+                Err(errno) => return self.cannot_fork(master, Some(slot), errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn cannot_fork(
+        &mut self,
+        master: &mut Master,
+        slot: Option<Slot>,
+        errno: nix::errno::Errno,
+    ) -> Result<()> {
+        if !std::mem::replace(&mut self.has_warned, true) {
+            warn!("fork of a worker: {}: tried again until it works", strerror(errno));
+        }
+        slot.into_iter().for_each(|slot| master.children().release(slot));
+        if self.workers.is_empty() {
+            turn_all_away(master)?;
+        }
+        master.spare_fd().rest_a_while();
+        Ok(())
+    }
+
+    /// The worker's half: it keeps its own line, the listeners, and the pipes' ends.
+    fn worker(&mut self, master: &mut Master, slot: Slot) -> Option<Worker> {
+        self.workers.clear(); // the others' sockets
+        (self.server.life, self.generation.life) = (None, None); // else it would keep itself alive
+        if let Err(errno) = slot.counters().keep_only_these(self.alone) {
+            warn!("munmap: {}", strerror(errno));
+            return None;
+        }
+        let ends = [&self.server, &self.generation].map(|pipe| Arc::clone(&pipe.end));
+        let link = Link::new(getppid(), ends);
+        let wakeup = master.take_wakeup();
+        let tells_idle = master.server_end().tells_idle();
+        let listeners = master.become_worker();
+        let settings = master.settings();
+        let mut worker =
+            Worker::new((listeners, link), slot, settings, master.titles(), tells_idle);
+        worker.wakes(wakeup, self.tells_busy);
+        Some(worker)
+    }
+
+    /// Has all workers replaced, those that have a client after it.
+    fn renew(&mut self) {
+        match Pipe::new() {
+            Ok(pipe) => self.generation = pipe,
+            Err(error) => warn!("{error}: the workers write to the old transcript"),
+        }
+    }
+
+    /// Workers that have a client, as they say.
+    fn clients(&self) -> usize {
+        self.lines().filter(|line| line.peer().is_some()).count()
+    }
+
+    /// Clients that the workers have taken so far, as they say.
+    fn taken(&self) -> u64 {
+        self.lines().fold(0, |sum, line| sum.wrapping_add(line.taken()))
+    }
+
+    fn lines(&self) -> impl Iterator<Item = WorkerLine> + '_ {
+        self.workers.values().map(|(slot, _)| WorkerLine::new(slot.counters()))
+    }
+
+    /// True when there are clients, or were since the last look. While there are, the parent looks
+    /// every [`LOOK`]; a worker wakes it for its first client in as long.
+    fn is_used(&mut self) -> bool {
+        let taken = self.taken();
+        let was_used = taken != self.looked.0 || self.clients() > 0;
+        if was_used {
+            self.looked = (taken, Instant::now());
+        }
+        was_used
+    }
+
+    /// How soon the parent looks again.
+    fn look_in(&self) -> Option<Duration> {
+        let since = self.looked.1.elapsed();
+        (self.clients() > 0 || since <= LOOK).then_some(LOOK)
+    }
+
+    /// A worker is idle, which will see to the client that is waiting; or one has taken a client since
+    /// there were this many, and so was idle meanwhile.
+    fn has_place(&self, taken: u64) -> std::result::Result<(), Refusal> {
+        let is_free = self.clients() < self.size || self.taken() != taken;
+        if is_free { Ok(()) } else { Err(Refusal::Full(self.size)) }
+    }
+
+    /// Answers the workers that ask about a client.
+    fn grant(&mut self, master: &mut Master) {
+        for granting in self.workers.values_mut().filter_map(|worker| worker.1.as_mut()) {
+            let question = granting.question();
+            if question == Question::Nothing {
+                continue;
+            }
+            if let Some(before) = granting.replace(None) {
+                master.children().release_from_worker(before);
+            }
+            let Question::May(peer) = question else { continue };
+            let answer = match master.children().admit_to_worker(peer) {
+                Ok(()) => {
+                    granting.replace(Some(peer));
+                    Answer::Yes
+                }
+                Err(Refusal::TooOften(_)) => Answer::TooOften,
+                Err(_) => Answer::PerAddress,
+            };
+            granting.answer(answer);
+        }
+    }
+
+    /// Workers that have ended.
+    fn reap(&mut self, master: &mut Master) {
+        master.gone().iter().for_each(|gone| self.has_ended(master, gone));
+    }
+
+    /// A worker has ended; perhaps with a client, whose end it could not log.
+    fn has_ended(&mut self, master: &mut Master, gone: &Gone) {
+        let Some((slot, granting)) = self.workers.remove(&gone.slot.number()) else { return };
+        if let Some(peer) = granting.and_then(|mut granting| granting.replace(None)) {
+            master.children().release_from_worker(peer);
+        }
+        let peer = WorkerLine::new(slot.counters()).peer();
+        let line = WorkerLine::new(slot.counters());
+        let since = |peer| Gone { slot: slot.with_peer(peer), age: line.age(), ..*gone };
+        let gone = peer.map_or(*gone, since);
+        gone.log(false);
+        self.has_failed |= peer.is_none() && gone.ended.status != 0 && gone.age < TOO_YOUNG;
+    }
+
+    /// SIGUSR1: the workers into the log.
+    fn log(&self, master: &mut Master) {
+        for (pid, slot, _) in master.children().iter() {
+            match WorkerLine::new(slot.counters()).peer() {
+                Some(peer) => log_client(peer, pid, slot, None),
+                None => info!("worker idle, pid {pid}"),
+            }
+        }
+    }
+
+    /// SIGTERM: idle workers end at once, the others after their client.
+    fn dissolve(mut self, master: Master) -> Result<()> {
+        (self.server.life, self.generation.life) = (None, None);
+        master.shut_down_with(|master| {
+            self.reap(master);
+            self.clients()
+        })
+    }
+}
+
+/// A pipe that tells the workers by its end that their parent has let go of it.
+struct Pipe {
+    end: Arc<OwnedFd>,
+    /// Only the parent has this.
+    life: Option<OwnedFd>,
+}
+
+impl Pipe {
+    fn new() -> Result<Pipe> {
+        let (end, life) = pipe2(OFlag::O_CLOEXEC).map_err(Error::os("pipe"))?;
+        Ok(Pipe { end: Arc::new(end), life: Some(life) })
+    }
+}
+
+/// There is no process for any client: those that are waiting are told so, as under fork.
+fn turn_all_away(master: &mut Master) -> Result<()> {
+    for listener in 0..master.listeners().len() {
+        for _ in 0..AT_ONCE {
+            let Some(conn) = master.accept(listener)? else { break };
+            master.log_refusal(conn.peer(), "no worker");
+            conn.refuse(&master.replies().unavailable);
+        }
+    }
+    Ok(())
+}
+
+/// All workers are busy, and there may be no more clients: the parent says so.
+fn turn_away(master: &mut Master, listener: usize, full: Refusal) -> Result<()> {
+    if let Some(conn) = master.accept(listener)? {
+        master.refuse(&conn, full);
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! How prefork workers, which accept by themselves, keep the limits that only their parent can count.
+//!
+//! Where a limit of one address can be reached, a worker asks its parent for each client, over a
+//! socketpair of its own. The parent believes a worker only about its own client, one at a time.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+
+use crate::net::connection::set_receive_timeout;
+use crate::net::peer::Peer;
+
+/// Longest wait of a worker for its parent's answer.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// A question is the client's address, all zero when it has gone.
+const QUESTION: usize = 16;
+
+/// The answer of the parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The client counts now.
+    Yes = 1,
+    /// Too many of its address are served.
+    PerAddress = 2,
+    /// It comes too often.
+    TooOften = 3,
+}
+
+/// The worker's end.
+#[derive(Debug)]
+pub(crate) struct Asking(OwnedFd);
+
+/// The parent's end, and which client the worker has been allowed.
+#[derive(Debug)]
+pub(crate) struct Granting {
+    fd: OwnedFd,
+    peer: Option<Peer>,
+}
+
+/// What a worker wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// May this client be served?
+    May(Peer),
+    /// The client has gone.
+    Gone,
+    /// Nothing, or nothing that makes sense.
+    Nothing,
+}
+
+/// Both ends.
+pub(crate) fn pair() -> nix::Result<(Asking, Granting)> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (worker, parent) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    set_receive_timeout(&worker, LONGEST_WAIT)?;
+    Ok((Asking(worker), Granting { fd: parent, peer: None }))
+}
+
+impl Asking {
+    /// Asks for a client.
+    ///
+    /// # Errors
+    /// The parent is gone, or does not answer.
+    pub(crate) fn may_serve(&self, peer: Peer) -> io::Result<Answer> {
+        let Some(ip) = peer.ip() else { return Ok(Answer::Yes) };
+        let bits = match ip {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        send(self.0.as_raw_fd(), &bits.octets(), MsgFlags::MSG_NOSIGNAL)?;
+        let mut answer = [0];
+        match (recv(self.0.as_raw_fd(), &mut answer, MsgFlags::empty())?, answer) {
+            (1, [1]) => Ok(Answer::Yes),
+            (1, [2]) => Ok(Answer::PerAddress),
+            (1, [3]) => Ok(Answer::TooOften),
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Says that the client has gone.
+    pub(crate) fn gone(&self) {
+        let _ = send(self.0.as_raw_fd(), &[0; QUESTION], MsgFlags::MSG_NOSIGNAL); // the parent may be
+    }
+}
+
+impl Granting {
+    /// The next question, without waiting.
+    pub(crate) fn question(&self) -> Question {
+        let mut bytes = [0; QUESTION];
+        match recv(self.fd.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
+            Ok(QUESTION) if bytes == [0; QUESTION] => Question::Gone,
+            Ok(QUESTION) => {
+                let ip = Ipv6Addr::from(bytes).to_canonical();
+                Question::May(Peer::Ip(SocketAddr::new(ip, 0)))
+            }
+            _ => Question::Nothing,
+        }
+    }
+
+    pub(crate) fn answer(&self, answer: Answer) {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let _ = send(self.fd.as_raw_fd(), &[answer as u8], flags); // a worker that is gone needs none
+    }
+
+    /// The worker has this client from now on; gives the one that it had.
+    pub(crate) fn replace(&mut self, peer: Option<Peer>) -> Option<Peer> {
+        std::mem::replace(&mut self.peer, peer)
+    }
+}
+
+impl AsFd for Granting {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_and_answers_come_as_they_were_asked() {
+        let (asking, mut granting) = pair().unwrap();
+        assert_eq!(granting.question(), Question::Nothing);
+        granting.answer(Answer::TooOften);
+        let peer = Peer::Ip("192.0.2.1:7".parse().unwrap());
+        assert_eq!(asking.may_serve(peer).unwrap(), Answer::TooOften);
+        let without_port = Peer::Ip("192.0.2.1:0".parse().unwrap());
+        assert_eq!(granting.question(), Question::May(without_port));
+        assert_eq!(granting.replace(Some(without_port)), None);
+        asking.gone();
+        assert_eq!(granting.question(), Question::Gone);
+        assert_eq!(granting.replace(None), Some(without_port));
+        for odd in [&b""[..], b"x", &[7; 15], &[7; 17]] {
+            send(asking.0.as_raw_fd(), odd, MsgFlags::empty()).unwrap();
+            let question = granting.question();
+            assert!(matches!(question, Question::Nothing | Question::May(_)), "{question:?}");
+        }
+        drop(granting);
+        assert!(asking.may_serve(peer).is_err());
+    }
+}

@@ -1,0 +1,375 @@
+//! A prefork worker: wait, accept, serve, and round again.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::warn;
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::unistd::{Pid, geteuid, getppid, getresuid};
+use sys::eventfd::Wakeup;
+
+use crate::error::{reason, strerror};
+use crate::log::{contract, stderr};
+use crate::net::interrupt::{Interrupts, Woken, is_readable, shutting_down, wait};
+use crate::net::listener::{Listener, stop_listening};
+use crate::net::peer::Peer;
+use crate::options::limits::Rate;
+use crate::serve::limits::Refusal;
+use crate::serve::prefork::line::WorkerLine;
+use crate::serve::prefork::permit::{Answer, Asking};
+use crate::serve::scoreboard::Slot;
+use crate::serve::server_end::LOOK;
+use crate::serve::session::{self, Client, Conn, EXIT_FAILED, EXIT_OK, Settings};
+use crate::serve::spare_fd::SpareFd;
+use crate::serve::title::Titles;
+
+/// What epoll(7) gives back for the pipes that end with the parent.
+const THE_PARENT: u64 = u64::MAX;
+/// Events that are taken from epoll(7) at a time.
+const EVENTS: usize = 8;
+/// Grace for a slot that is about to be freed: another worker may not yet have said that its client has
+/// gone.
+const GRACE: Duration = Duration::from_millis(10);
+/// Between two questions meanwhile.
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// What a worker and its parent have between them.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    parent: Pid,
+    /// End of file when the server stops, or its parent was killed.
+    server: Arc<OwnedFd>,
+    /// End of file when this worker is to be replaced by a fresh one.
+    generation: Arc<OwnedFd>,
+}
+
+impl Link {
+    /// `server` and `generation` are pipes of the parent's.
+    pub(crate) fn new(parent: Pid, [server, generation]: [Arc<OwnedFd>; 2]) -> Link {
+        Link { parent, server, generation }
+    }
+
+    fn server_has_ended(&self) -> bool {
+        is_readable(self.server.as_fd())
+    }
+
+    fn must_end(&self) -> bool {
+        self.server_has_ended() || is_readable(self.generation.as_fd())
+    }
+}
+
+/// The limits that a worker has to ask its parent about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limited {
+    pub(crate) max_per_ip: usize,
+    pub(crate) rate: Option<Rate>,
+}
+
+/// A worker and what it has of the parent's.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    listeners: Vec<Listener>,
+    /// Copies of those that are the server's own.
+    own: Arc<[OwnedFd]>,
+    /// The number of the listener whose turn it is.
+    turn: usize,
+    link: Link,
+    slot: Slot,
+    line: WorkerLine,
+    settings: &'static Settings,
+    titles: Titles,
+    spare_fd: SpareFd,
+    /// Asks the parent, where a limit of one address can be reached.
+    asking: Option<(Asking, Limited)>,
+    wakeup: Option<Arc<Wakeup>>,
+    /// The parent wants to hear of every client.
+    tells_all: bool,
+    /// When this worker has had a client last.
+    last: Option<Instant>,
+    /// Idle sessions are told when the server stops.
+    tells_idle: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        (listeners, link): (Vec<Listener>, Link),
+        slot: Slot,
+        settings: &'static Settings,
+        titles: Titles,
+        tells_idle: bool,
+    ) -> Worker {
+        Worker {
+            own: listeners.iter().filter_map(Listener::own_copy).collect(),
+            listeners,
+            turn: 0,
+            link,
+            slot,
+            line: WorkerLine::new(slot.counters()),
+            settings,
+            titles,
+            spare_fd: SpareFd::new(),
+            asking: None,
+            wakeup: None,
+            tells_all: false,
+            last: None,
+            tells_idle,
+        }
+    }
+
+    /// Asks the parent for each client.
+    pub(crate) fn asks(&mut self, asking: Asking, limits: Limited) {
+        self.asking = Some((asking, limits));
+    }
+
+    /// Makes the parent look for its first client in a while, or for every one.
+    pub(crate) fn wakes(&mut self, wakeup: Option<Arc<Wakeup>>, tells_all: bool) {
+        (self.wakeup, self.tells_all) = (wakeup, tells_all);
+    }
+
+    /// The worker's whole life; gives its exit code. `busy` and `unavailable` are the words for clients
+    /// that cannot be served.
+    pub(crate) fn work(
+        mut self,
+        (busy, unavailable): (&[u8], &[u8]),
+        serve: &impl Fn(&mut Client) -> io::Result<()>,
+    ) -> i32 {
+        let epoll = match self.epoll() {
+            Ok(epoll) => epoll,
+            Err(errno) => {
+                warn!("epoll: {}", strerror(errno));
+                return EXIT_FAILED;
+            }
+        };
+        let is_root = geteuid().is_root();
+        let _collecting = stderr::collect(); // written before each wait, for the next client or for this
+        self.titles.show("worker, idle");
+        loop {
+            match self.accept(unavailable) {
+                Ok(Some(conn)) => self.serve(conn, busy, serve),
+                Ok(None) if self.wait(&epoll) => {}
+                Ok(None) => return EXIT_OK,
+                Err(errno) => return self.give_up(errno),
+            }
+            if self.looks_between_clients() && self.must_end() {
+                return EXIT_OK;
+            }
+            if is_root && getresuid().is_ok_and(|id| !(id.real.is_root() && id.effective.is_root()))
+            {
+                return EXIT_OK; // the session has become its user for good: a fresh worker takes over
+            }
+        }
+    }
+
+    /// True where a worker that always finds a client waiting would not come to its end: a superserver's
+    /// listener is not shut down, and SIGHUP replaces the transcript.
+    fn looks_between_clients(&self) -> bool {
+        self.own.len() < self.listeners.len() || self.settings.transcript().is_some()
+    }
+
+    fn must_end(&self) -> bool {
+        if self.link.server_has_ended() {
+            stop_listening(&self.own);
+        }
+        self.link.must_end()
+    }
+
+    /// Each listener wakes one worker only (EPOLLEXCLUSIVE): no thundering herd.
+    fn epoll(&self) -> nix::Result<Epoll> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let one_of_us = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+        for listener in &self.listeners {
+            epoll.add(listener, EpollEvent::new(one_of_us, 0))?;
+        }
+        for pipe in [&self.link.server, &self.link.generation] {
+            epoll.add(pipe.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, THE_PARENT))?;
+        }
+        Ok(epoll)
+    }
+
+    /// The next client that is waiting already. The listener that had one last comes last: one that
+    /// is never without must not keep the clients of the others waiting.
+    fn accept(&mut self, unavailable: &[u8]) -> nix::Result<Option<Conn>> {
+        for _ in 0..self.listeners.len() {
+            let Some(listener) = self.listeners.get(self.turn) else { break };
+            let answer = listener.accept();
+            self.turn = (self.turn + 1) % self.listeners.len();
+            match answer {
+                Ok(accepted) => {
+                    self.spare_fd.recovered();
+                    return Ok(Some(Conn::accepted(accepted, self.settings)));
+                }
+                Err(Errno::EAGAIN) => {}
+                Err(errno) => self.spare_fd.accept_failed(listener, unavailable, errno)?,
+            }
+        }
+        if let Some(rest) = self.spare_fd.rest() {
+            stderr::write_out();
+            std::thread::sleep(rest);
+        }
+        Ok(None)
+    }
+
+    /// Blocks until there may be a client; false when the worker is to end.
+    fn wait(&self, epoll: &Epoll) -> bool {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        stderr::write_out();
+        match epoll.wait(&mut events, EpollTimeout::NONE) {
+            Ok(n) if events.iter().take(n).any(|event| event.data() == THE_PARENT) => {
+                !self.must_end()
+            }
+            Ok(_) | Err(Errno::EINTR) => true,
+            Err(errno) => {
+                warn!("epoll_wait: {}", strerror(errno));
+                false
+            }
+        }
+    }
+
+    /// The listener is no more: of no use to the worker, unless the server ends so or was killed.
+    fn give_up(&self, errno: Errno) -> i32 {
+        if self.link.must_end() {
+            return EXIT_OK;
+        }
+        warn!("accept: {}", strerror(errno));
+        EXIT_FAILED
+    }
+
+    fn serve(
+        &mut self,
+        mut conn: Conn,
+        busy: &[u8],
+        serve: &impl Fn(&mut Client) -> io::Result<()>,
+    ) {
+        let peer = conn.peer();
+        match self.admit(peer) {
+            Ok(None) => {}
+            Ok(Some(refusal)) => {
+                contract::client_refused(peer, refusal);
+                return conn.refuse(busy);
+            }
+            Err(error) => {
+                contract::client_refused(peer, reason(&error));
+                return conn.refuse(busy);
+            }
+        }
+        self.line.begin(peer);
+        let was_long_ago = self.last.is_none_or(|last| last.elapsed() >= LOOK);
+        self.last = Some(Instant::now());
+        if was_long_ago || self.tells_all {
+            self.wakeup.iter().for_each(|wakeup| wakeup.notify());
+        }
+        conn.interrupted_by(Some(Box::new(Watch {
+            link: self.link.clone(),
+            listeners: Arc::clone(&self.own),
+            tells_idle: self.tells_idle,
+            has_ended: false,
+            last_look: Instant::now(),
+        })));
+        session::run(conn, self.slot.with_peer(peer), serve);
+        self.line.end();
+        self.asking.iter().for_each(|(asking, _)| asking.gone());
+        self.titles.show("worker, idle");
+    }
+
+    /// Why a client is one too many, where it is.
+    fn admit(&self, peer: Peer) -> io::Result<Option<Refusal>> {
+        let Some((asking, limits)) = &self.asking else { return Ok(None) };
+        let begin = Instant::now();
+        loop {
+            match asking.may_serve(peer)? {
+                Answer::Yes => return Ok(None),
+                Answer::PerAddress if begin.elapsed() < GRACE => std::thread::sleep(PAUSE),
+                Answer::PerAddress => return Ok(Some(Refusal::PerAddress(limits.max_per_ip))),
+                Answer::TooOften => return Ok(limits.rate.map(Refusal::TooOften)),
+            }
+        }
+    }
+}
+
+/// A worker watches its parent: when that has gone, stopped or killed, the worker must hold
+/// no listening socket any more, so that the next server can bind the port.
+#[derive(Debug)]
+struct Watch {
+    link: Link,
+    listeners: Arc<[OwnedFd]>,
+    tells_idle: bool,
+    /// The server has ended, and the listeners were shut down.
+    has_ended: bool,
+    last_look: Instant,
+}
+
+impl Watch {
+    fn look(&mut self) {
+        self.last_look = Instant::now();
+        if !self.has_ended && self.link.server_has_ended() {
+            self.has_ended = true;
+            stop_listening(&self.listeners);
+        }
+    }
+}
+
+impl Interrupts for Watch {
+    fn wait(
+        &mut self,
+        client: (BorrowedFd<'_>, PollFlags),
+        is_idle: bool,
+        limit: Duration,
+    ) -> io::Result<bool> {
+        // A parent that was killed has not stopped: its clients' sessions go on.
+        if self.has_ended && self.tells_idle && is_idle && getppid() == self.link.parent {
+            return Err(shutting_down());
+        }
+        let server = (!self.has_ended).then(|| self.link.server.as_fd());
+        let woken = wait(client, [server, None], limit)?;
+        if woken == Woken::Other {
+            self.look();
+        }
+        Ok(woken == Woken::Client)
+    }
+
+    fn poll_now(&mut self) -> io::Result<()> {
+        if self.last_look.elapsed() >= LOOK {
+            self.look();
+        }
+        Ok(())
+    }
+
+    fn rest(&self) -> Duration {
+        LOOK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_worker_that_never_waits_lets_go_of_the_port_of_a_parent_that_is_gone() {
+        let (server, life) = std::io::pipe().unwrap();
+        let (generation, _same) = std::io::pipe().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let link = Link::new(getppid(), [Arc::new(server.into()), Arc::new(generation.into())]);
+        let mut watch = Watch {
+            link,
+            listeners: [listener.into()].into(),
+            tells_idle: false,
+            has_ended: false,
+            last_look: Instant::now(),
+        };
+        let later = |watch: &mut Watch| {
+            watch.last_look = Instant::now().checked_sub(LOOK).unwrap();
+            watch.poll_now().unwrap();
+        };
+        later(&mut watch);
+        assert!(TcpStream::connect(address).is_ok());
+        drop(life);
+        later(&mut watch);
+        assert!(TcpStream::connect(address).is_err());
+    }
+}

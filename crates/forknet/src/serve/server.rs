@@ -1,0 +1,404 @@
+//! A server from its options to its last client.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::warn;
+use nix::unistd::geteuid;
+use sys::fd::is_regular_file;
+use sys::shared_memory::Layout;
+use sys::udp::tell_address_and_time;
+
+use crate::error::{Error, Result};
+use crate::log::{find_syslogd, leave_syslog};
+use crate::net::connection::Connection;
+use crate::net::deadlines::Timeouts;
+use crate::net::listen;
+use crate::net::listener::{Listener, Queue};
+use crate::net::peer::Peer;
+use crate::options::{RootPolicy, ServerOptions, Service, model::Model};
+use crate::serve::datagram_helper::{DatagramHelper, DatagramService};
+use crate::serve::master::{Files, Master, Replies, Reread};
+use crate::serve::reaper::Reaper;
+use crate::serve::scoreboard::Slot;
+use crate::serve::server_end::LOOK;
+use crate::serve::session::{self, Client, Conn, EXIT_OK, Settings, Whose};
+use crate::serve::signals::{self, Signals};
+use crate::serve::title::Titles;
+use crate::serve::udp::{self, UdpProtocol};
+use crate::serve::udp_loop::UdpLoop;
+use crate::serve::{fork, iterative, prefork, thread};
+use crate::setup::cleanup::{Cleanup, Paths};
+use crate::setup::daemonize::{self, Starter};
+use crate::setup::inetd::{self, StandardInput};
+use crate::setup::pidfile::PidFile;
+use crate::setup::rlimits::{self, Needs};
+use crate::setup::sd_notify::Notifier;
+use crate::setup::transcript_file::TranscriptFile;
+use crate::setup::ucspi::Ucspi;
+use crate::setup::{chroot, privdrop, systemd};
+
+/// A server that is being set up, in the slides' order: listen, detach, drop privileges, serve.
+pub struct Server {
+    service: &'static Service,
+    options: ServerOptions,
+    replies: Replies,
+    end_idle: bool,
+    reaper: Reaper,
+    longest_file: Option<u64>,
+    reread: Option<Reread>,
+    datagrams: Option<DatagramService>,
+    udp: bool,
+    titles: Titles,
+    listeners: Vec<Listener>,
+    helper_sockets: Vec<Listener>,
+    client: Option<(Connection, Peer)>,
+    transcript: Option<(TranscriptFile, Arc<File>)>,
+    starter: Option<Starter>,
+    pid_file: Option<PidFile>,
+    /// Descriptors that systemd has passed.
+    passed: Vec<OwnedFd>,
+    notifier: Notifier,
+    /// What a UCSPI program says of the client of standard input.
+    ucspi: Ucspi,
+    cleanup: Option<Cleanup>,
+}
+
+impl Server {
+    /// A server with these options; takes the space for titles, opens the file of `--transcript`.
+    ///
+    /// # Errors
+    /// The transcript cannot be opened.
+    pub fn new(service: &'static Service, options: ServerOptions) -> Result<Server> {
+        find_syslogd(service.name);
+        let notifier = Notifier::from_environment();
+        let ucspi = if options.inetd { Ucspi::from_environment() } else { Ucspi::default() };
+        signals::ignore_file_size_signal()?;
+        let transcript = TranscriptFile::from_options(&options)?;
+        Ok(Server {
+            service,
+            options,
+            replies: Replies::default(),
+            end_idle: false,
+            reaper: Reaper::default(),
+            longest_file: None,
+            reread: None,
+            datagrams: None,
+            udp: false,
+            titles: Titles::claim(service.name),
+            listeners: Vec::new(),
+            helper_sockets: Vec::new(),
+            client: None,
+            transcript: transcript.map(|(path, file)| (path, Arc::new(file))),
+            starter: None,
+            pid_file: None,
+            passed: systemd::passed_descriptors(),
+            notifier,
+            ucspi,
+            cleanup: None,
+        })
+    }
+
+    /// What a client is told, in the protocol's own words, when a limit is reached, and when there is no
+    /// process or descriptor for it.
+    pub fn refuse_with(&mut self, busy: impl Into<Vec<u8>>, unavailable: impl Into<Vec<u8>>) {
+        self.replies = Replies { busy: busy.into(), unavailable: unavailable.into() };
+    }
+
+    /// On SIGTERM the reads of idle clients end with `ConnectionAborted`, so that the session can
+    /// take its leave; else sessions are left to end by themselves.
+    pub fn end_idle_on_shutdown(&mut self) {
+        self.end_idle = true;
+    }
+
+    /// The slides' three reapers.
+    pub fn reap_with(&mut self, reaper: Reaper) {
+        self.reaper = reaper;
+    }
+
+    /// Bytes of the longest file that a client may make; the kernel is told too.
+    pub fn limit_files(&mut self, longest: Option<u64>) {
+        self.longest_file = longest;
+    }
+
+    /// Called on SIGHUP, to read files again that are not read for each client anyway.
+    pub fn on_hangup(&mut self, reread: impl Fn() + 'static) {
+        self.reread = Some(Box::new(reread));
+    }
+
+    /// Answers datagrams beside the streams, in a process of its own; without it there are none. With
+    /// `udp` there is a UDP socket beside each TCP socket, on the same port.
+    pub fn serve_datagrams_too(&mut self, service: DatagramService, udp: bool) {
+        (self.datagrams, self.udp) = (Some(service), udp);
+    }
+
+    /// socket, bind, listen; or the sockets that systemd passed; or standard input under `--inetd`.
+    ///
+    /// # Errors
+    /// `bind 0.0.0.0:110: Permission denied`, and the like.
+    pub fn listen(&mut self) -> Result<()> {
+        if let Some(sockets) = self.passed()? {
+            let takes_any = self.datagrams.is_some();
+            let sockets = if takes_any { sockets } else { sockets.no_datagrams()? };
+            (self.listeners, self.client) = (sockets.listeners, sockets.client);
+            return self.bind_helper(sockets.datagrams);
+        }
+        if self.options.inetd {
+            match inetd::standard_input(self.timeouts(), &self.ucspi)? {
+                StandardInput::Client(conn, peer) => self.client = Some((conn, peer)),
+                StandardInput::Listener(listener) => self.listeners.push(listener),
+                StandardInput::Datagrams(socket) if self.datagrams.is_some() => {
+                    self.bind_helper(vec![socket])?;
+                }
+                StandardInput::Datagrams(_) => {
+                    let why = "standard input is a UDP socket: this protocol needs TCP";
+                    return Err(Error::Refused(why.into()));
+                }
+            }
+            return Ok(());
+        }
+        let queue =
+            Queue { backlog: self.options.backlog, receive_timeout: self.receive_timeout() };
+        let (listeners, datagrams) =
+            listen::streams_and_datagrams(&self.options.listen, queue, self.udp)?;
+        self.listeners = listeners;
+        self.bind_helper(datagrams)
+    }
+
+    /// SO_RCVTIMEO of connections: a bit less than what a session may wait anyway, so that most reads need
+    /// no poll(2) before them.
+    fn receive_timeout(&self) -> Duration {
+        let most = self.options.timeout.mul_f64(0.9);
+        match self.options.model {
+            Model::Prefork | Model::Thread => most.min(LOOK), // they look for the server's end
+            Model::Fork | Model::Iterative => most,
+        }
+    }
+
+    /// Bound datagram sockets, for the service beside.
+    fn bind_helper(&mut self, sockets: Vec<Listener>) -> Result<()> {
+        sockets.iter().try_for_each(crate::net::datagrams::prepare)?;
+        self.helper_sockets.extend(sockets);
+        Ok(())
+    }
+
+    /// As [`Server::listen`] for UDP: socket, bind.
+    ///
+    /// # Errors
+    /// As [`Server::listen`].
+    pub fn bind_datagram(&mut self) -> Result<()> {
+        if let Some(sockets) = self.passed()? {
+            self.listeners = sockets.no_streams()?.datagrams;
+        } else if self.options.inetd {
+            let StandardInput::Datagrams(socket) =
+                inetd::standard_input(self.timeouts(), &self.ucspi)?
+            else {
+                return Err(Error::Refused("standard input is no UDP socket".into()));
+            };
+            self.listeners.push(socket);
+        } else {
+            self.listeners = listen::datagrams(&self.options.listen)?;
+        }
+        for listener in &self.listeners {
+            tell_address_and_time(listener).map_err(Error::os("setsockopt IP_PKTINFO"))?;
+        }
+        Ok(())
+    }
+
+    fn passed(&mut self) -> Result<Option<systemd::Sockets>> {
+        systemd::classify(std::mem::take(&mut self.passed), self.timeouts())
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        Timeouts { idle: self.options.timeout, deadline: self.options.deadline }
+    }
+
+    /// `--daemon` and `--pid-file`. With `--daemon` only the child returns from here; the starting
+    /// command ends when the child serves, or fails with it.
+    ///
+    /// # Errors
+    /// fork failed, or the pid file belongs to another running server.
+    pub fn detach(&mut self) -> Result<()> {
+        if self.options.daemon {
+            let starter = daemonize::detach()?;
+            self.listeners.iter_mut().chain(&mut self.helper_sockets).for_each(Listener::adopt);
+            starter.leave_session()?;
+            self.starter = Some(starter);
+        }
+        self.pid_file = self.options.pid_file.as_deref().map(PidFile::write).transpose()?;
+        Ok(())
+    }
+
+    /// `--user` and `--chroot`: become that user for good, and see nothing but that folder. What
+    /// cannot be removed any more then, at the end, is left to the cleanup helper.
+    ///
+    /// # Errors
+    /// No such user, no permission, or root without `--user` where the service refuses that.
+    pub fn drop_privileges(&mut self) -> Result<()> {
+        let who = privdrop::whom(self.options.user.as_deref(), self.service.root)?;
+        if who.loses_rights() || self.options.chroot.is_some() {
+            self.start_cleanup_helper()?;
+        }
+        if let Some(folder) = &self.options.chroot {
+            chroot::enter(folder)?;
+        }
+        who.assume()?;
+        if self.options.chroot.is_some() && geteuid().is_root() {
+            warn!("--chroot is no jail for root, who can leave it: name a user with -u USER");
+        }
+        let is_shared = matches!(self.options.model, Model::Thread | Model::Iterative);
+        if is_shared && self.service.root == RootPolicy::Refuse && geteuid().is_root() {
+            warn!("users' rights need a process for each: only what is root's is served (--model)");
+        }
+        Ok(())
+    }
+
+    /// Nothing is left to the helper before it is there: where it cannot be started, this process removes
+    /// its files itself.
+    fn start_cleanup_helper(&mut self) -> Result<()> {
+        let listeners = self.listeners.iter().chain(&self.helper_sockets);
+        let transcript = self.transcript.as_ref().map(|(transcript, _)| transcript.clone());
+        let paths = Paths {
+            pid_file: self.pid_file.as_ref().map(|file| file.path().to_owned()),
+            sockets: listeners.filter_map(Listener::file).map(Path::to_owned).collect(),
+            transcript: transcript.filter(TranscriptFile::can_change),
+        };
+        if paths.is_empty() {
+            return Ok(());
+        }
+        self.cleanup = Some(Cleanup::spawn(self.service.name, &paths, || {
+            self.listeners.clear();
+            self.helper_sockets.clear();
+            (self.client, self.transcript, self.starter, self.pid_file) = (None, None, None, None);
+            self.notifier.close();
+            leave_syslog();
+        })?);
+        self.listeners.iter_mut().chain(&mut self.helper_sockets).for_each(Listener::entrust);
+        self.pid_file.iter_mut().for_each(PidFile::entrust);
+        Ok(())
+    }
+
+    /// accept, fork, reap, or as `--model` says, until SIGTERM.
+    ///
+    /// # Errors
+    /// Only what makes serving impossible: a broken listener, no memory for the scoreboard.
+    pub fn serve(
+        mut self,
+        session: impl Fn(&mut Client) -> io::Result<()> + Send + Sync,
+    ) -> Result<()> {
+        self.limit();
+        if let Some((conn, peer)) = self.client.take() {
+            return self.serve_one(conn, peer, session);
+        }
+        // The fork design looks after a service that has datagrams only.
+        let model = if self.listeners.is_empty() { Model::Fork } else { self.options.model };
+        match model {
+            Model::Fork => fork::serve(self.master(Layout::Packed)?, session),
+            Model::Prefork => prefork::serve(self.master(Layout::Paged)?, session),
+            Model::Thread => thread::serve(self.master(Layout::Packed)?, session),
+            Model::Iterative => iterative::serve(self.master(Layout::Packed)?, session),
+        }
+    }
+
+    /// recvfrom, fork, reap: one child process for each request, until SIGTERM.
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    pub fn serve_datagrams(self, protocol: impl UdpProtocol) -> Result<()> {
+        self.limit();
+        udp::serve(self.master(Layout::Paged)?, protocol)
+    }
+
+    /// One process and one port for all clients: `work` gets the sockets, and serves until
+    /// [`Event::Stop`](crate::Event::Stop).
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    pub fn serve_alone(self, work: impl FnOnce(&mut UdpLoop) -> Result<()>) -> Result<()> {
+        self.limit_to(0, true);
+        let mut master = self.master(Layout::Packed)?;
+        master.ready()?;
+        work(&mut UdpLoop::new(master))
+    }
+
+    /// The parent, which says that it listens once the design has all that it needs ([`Master::ready`]).
+    fn master(self, layout: Layout) -> Result<Master> {
+        let idle = self.options.inetd.then_some(self.options.timeout);
+        let signals = Signals::new(self.reaper)?;
+        let mut master = Master::new(self.options, self.listeners, signals, self.titles, layout)?;
+        master.set_replies(self.replies);
+        let (transcript, file) = self.transcript.unzip();
+        master.set_transcript(file);
+        master.set_reread(self.reread);
+        master.set_files(Files::new(self.pid_file, self.cleanup, transcript));
+        let sockets = self.helper_sockets;
+        let helper = self.datagrams.and_then(|service| DatagramHelper::new(service, sockets, idle));
+        master.set_helper(helper);
+        if self.end_idle {
+            master.set_end_idle()?;
+        }
+        master.set_starter(self.notifier, self.starter);
+        Ok(master)
+    }
+
+    /// setrlimit, for this process and its children.
+    fn limit(&self) {
+        let processes = match self.options.model {
+            Model::Fork => self.clients(),
+            Model::Prefork => self.options.workers as u64,
+            Model::Thread | Model::Iterative => 0,
+        };
+        self.limit_to(processes, matches!(self.options.model, Model::Thread));
+    }
+
+    /// How many may be served at once.
+    fn clients(&self) -> u64 {
+        if self.client.is_some() { 1 } else { self.options.max_clients as u64 }
+    }
+
+    fn limit_to(&self, processes: u64, is_shared: bool) {
+        let options = &self.options;
+        // RLIMIT_FSIZE, which counts from the beginning of a file, would end a log or a transcript that
+        // is longer than any client's file.
+        let log = !options.daemon && !options.syslog && is_regular_file(io::stderr());
+        let may_be_cut =
+            !log && !self.transcript.as_ref().is_some_and(|(_, file)| is_regular_file(file));
+        rlimits::set(Needs {
+            clients: self.clients(),
+            processes,
+            is_shared,
+            memory: self.service.memory,
+            file: self.longest_file.filter(|_| may_be_cut),
+        });
+    }
+
+    /// inetd's `nowait`: this process is the child already.
+    fn serve_one(
+        mut self,
+        connection: Connection,
+        peer: Peer,
+        session: impl Fn(&mut Client) -> io::Result<()>,
+    ) -> Result<()> {
+        signals::restore().map_err(Error::os("sigaction"))?;
+        self.notifier.ready(false);
+        let timeouts = self.timeouts();
+        let file = self.transcript.map(|(_, file)| file);
+        let settings = Settings::new(Whose::OneByOne, timeouts, self.titles, file);
+        let conn = Conn::new(connection, peer, settings);
+        match session::run(conn, Slot::unshared(peer), &session) {
+            EXIT_OK => Ok(()),
+            _ => Err(Error::Refused(format!("client {peer} failed"))),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server {}", self.service.name)
+    }
+}

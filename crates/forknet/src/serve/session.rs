@@ -1,0 +1,188 @@
+//! One client's session, from greeting to the last byte: the one way to run it, under every design.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+use nix::unistd::{getpid, gettid};
+use std::os::fd::{AsFd, AsRawFd};
+use sys::fork::contain;
+
+use crate::error::{reason, strerror};
+use crate::log::contract::{self, Account, Process};
+use crate::log::transcript::Transcript;
+use crate::net::connection::Connection;
+use crate::net::deadlines::Timeouts;
+use crate::net::interrupt::Interrupts;
+use crate::net::listener::Accepted;
+use crate::net::peer::Peer;
+use crate::serve::scoreboard::Slot;
+use crate::serve::title::{Title, Titles};
+
+/// Exit code of a process whose session ended as it should.
+pub(crate) const EXIT_OK: i32 = 0;
+/// Exit code of a process whose session failed: the client was gone, silent, or a file could not be
+/// read.
+pub(crate) const EXIT_FAILED: i32 = 1;
+
+/// One client: its connection, who it is, the transcript of the dialogue, the process's title.
+#[derive(Debug)]
+pub struct Client {
+    /// What is said to and by the client.
+    pub conn: Connection,
+    /// Who the client is.
+    pub peer: Peer,
+    /// The file of `--transcript`, or nothing.
+    pub transcript: Transcript,
+    /// What `ps` shows, where the process serves this client alone.
+    pub title: Title,
+}
+
+/// Which process a session runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// A child's, for this client alone: its parent logs begin and end, because it knows how it ended.
+    Child,
+    /// One that serves clients one after the other, or was started for one.
+    OneByOne,
+    /// A thread, in a process that has other clients too.
+    Thread,
+}
+
+/// What all sessions of a server have in common.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    whose: Whose,
+    timeouts: Timeouts,
+    titles: Titles,
+    /// The file of `--transcript`, which SIGHUP may replace.
+    transcript: Mutex<Option<Arc<File>>>,
+    /// There is one: without it the lock is left alone, which is memory that a child need not copy.
+    has_transcript: AtomicBool,
+}
+
+impl Settings {
+    /// They last as long as the process.
+    pub(crate) fn new(
+        whose: Whose,
+        timeouts: Timeouts,
+        titles: Titles,
+        transcript: Option<Arc<File>>,
+    ) -> &'static Settings {
+        let has_transcript = AtomicBool::new(transcript.is_some());
+        let transcript = Mutex::new(transcript);
+        Box::leak(Box::new(Settings { whose, timeouts, titles, transcript, has_transcript }))
+    }
+
+    /// The file of `--transcript`.
+    pub(crate) fn transcript(&self) -> Option<Arc<File>> {
+        if !self.has_transcript.load(Relaxed) {
+            return None;
+        }
+        self.transcript.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on dialogues are written to this file.
+    pub(crate) fn set_transcript(&self, file: Option<Arc<File>>) {
+        self.has_transcript.store(file.is_some(), Relaxed);
+        *self.transcript.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    }
+
+    fn title(&self, peer: Peer) -> Title {
+        match self.whose {
+            Whose::Thread => Title::none(), // the process serves others too
+            Whose::Child | Whose::OneByOne => self.titles.client(peer),
+        }
+    }
+
+    /// This process, where it logs begin and end itself.
+    fn process(&self) -> Option<Process> {
+        let thread = (self.whose == Whose::Thread).then(|| gettid().as_raw());
+        (self.whose != Whose::Child).then(|| Process { pid: getpid().as_raw(), thread })
+    }
+}
+
+/// A connected socket, and whose it is.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    connection: Connection,
+    peer: Peer,
+    settings: &'static Settings,
+}
+
+impl Conn {
+    /// A connection that was accepted just now.
+    pub(crate) fn accepted(accepted: Accepted, settings: &'static Settings) -> Conn {
+        let Accepted { conn, peer, receive_timeout, at } = accepted;
+        let connection = Connection::accepted(conn, settings.timeouts, receive_timeout, at);
+        Conn::new(connection, peer, settings)
+    }
+
+    /// A connection that a superserver has passed.
+    pub(crate) fn new(connection: Connection, peer: Peer, settings: &'static Settings) -> Conn {
+        Conn { connection, peer, settings }
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Has the session's waits interrupted by the end of the server.
+    pub(crate) fn interrupted_by(&mut self, interrupts: Option<Box<dyn Interrupts>>) {
+        self.connection.interrupted_by(interrupts);
+    }
+
+    /// No session after all: a word to the client, which is never waited for.
+    pub(crate) fn refuse(&self, words: &[u8]) {
+        refuse(&self.connection.fd(), words);
+    }
+}
+
+/// Runs the session of a client in this process; gives its exit code. A panic ends here.
+pub(crate) fn run(conn: Conn, slot: Slot, serve: &impl Fn(&mut Client) -> io::Result<()>) -> i32 {
+    let Conn { connection: mut conn, peer, settings } = conn;
+    let (process, since) = (settings.process(), Instant::now());
+    if let Some(process) = process {
+        contract::client_start(peer, process);
+    }
+    conn.count_in(slot.counters());
+    let transcript = Transcript::new(settings.transcript(), peer);
+    let mut client = Client { conn, peer, transcript, title: settings.title(peer) };
+    let code = contain(|| talk(&mut client, serve));
+    if let Some(process) = process {
+        let account = Account { bytes: slot.counters().bytes(), time: since.elapsed() };
+        let how = format_args!("exit {code}");
+        contract::client_end(peer, process, how, code == EXIT_OK, account);
+    }
+    code
+}
+
+fn talk(client: &mut Client, serve: &impl Fn(&mut Client) -> io::Result<()>) -> i32 {
+    let answer = serve(client);
+    if let Err(error) = &answer {
+        contract::client_failed(client.peer, reason(error));
+    }
+    client.conn.linger();
+    if answer.is_ok() { EXIT_OK } else { EXIT_FAILED }
+}
+
+/// A word to a client that is not served: never blocks, and what the client has said
+/// already is thrown away, so that it reads the words and an end of file, not a reset.
+#[cold]
+pub(crate) fn refuse(conn: &impl AsFd, words: &[u8]) {
+    let fd = conn.as_fd().as_raw_fd();
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    if let Err(errno) = send(fd, words, flags) {
+        log::debug!("refusal not sent: {}", strerror(errno));
+    }
+    let mut scrap = [0; 4096];
+    let _ = shutdown(fd, Shutdown::Write); // ENOTCONN: it is gone
+    for _ in 0..16 {
+        if !matches!(recv(fd, &mut scrap, MsgFlags::MSG_DONTWAIT), Ok(1..)) {
+            break;
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What the parent does about an accept(2) that fails.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use sys::socket::accept;
+
+use crate::error::strerror;
+use crate::serve::session::refuse;
+
+/// How long the listeners are left alone when accept goes on failing.
+const REST: Duration = Duration::from_millis(200);
+/// Failures in a row, without a client, after which that begins.
+const MANY: u32 = 100;
+
+/// What the loop does about an error of accept(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing is wrong with the server: go round again, as the slide's `if (errno == EINTR) continue`.
+    GoRound,
+    /// Descriptors or memory are used up: answer with the spare one, and rest if that fails too.
+    Exhausted,
+    /// The listener itself is broken.
+    Fatal,
+}
+
+/// Sorts the errors of accept(2). Most are those of the new connection, which Linux hands over here
+/// (accept(2), "Error handling"), or a security module's or firewall's word about one client.
+fn verdict(errno: Errno) -> Verdict {
+    match errno {
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => Verdict::Exhausted,
+        Errno::EBADF | Errno::EFAULT | Errno::EINVAL | Errno::ENOTSOCK => Verdict::Fatal,
+        _ => Verdict::GoRound,
+    }
+}
+
+/// Lives through an accept(2) that fails, without spinning: a connection that cannot be accepted keeps
+/// its listener readable, so each round must either take it or rest. Holds a descriptor in reserve for
+/// the moment when there are no others.
+#[derive(Debug)]
+pub(crate) struct SpareFd {
+    /// Any descriptor would do; this one needs no path, of which a chroot(2) may have none.
+    file: Option<EventFd>,
+    /// It was said that clients are turned away.
+    has_warned: bool,
+    failures: u32,
+    rest_until: Option<Instant>,
+}
+
+impl SpareFd {
+    pub(crate) fn new() -> SpareFd {
+        SpareFd { file: descriptor(), has_warned: false, failures: 0, rest_until: None }
+    }
+
+    /// accept has failed with this error. `words` are for the client that is taken with the spare
+    /// descriptor.
+    ///
+    /// # Errors
+    /// The listener itself is broken.
+    pub(crate) fn accept_failed(
+        &mut self,
+        listener: &impl AsFd,
+        words: &[u8],
+        errno: Errno,
+    ) -> nix::Result<()> {
+        match verdict(errno) {
+            Verdict::Fatal => return Err(errno),
+            Verdict::Exhausted => self.answer(listener, words, errno),
+            Verdict::GoRound => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures >= MANY {
+                    self.warn(errno, "goes on failing: tried again until it works");
+                    self.rest_a_while();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up the spare descriptor, takes one client with it, tells it `words` and closes it.
+    fn answer(&mut self, listener: &impl AsFd, words: &[u8], errno: Errno) {
+        self.warn(errno, "clients are turned away until this is over");
+        let had_spare = self.file.take().is_some();
+        let answered = had_spare && accept(listener).map(|(conn, _)| refuse(&conn, words)).is_ok();
+        self.file = descriptor();
+        if !answered {
+            self.rest_a_while();
+        }
+    }
+
+    fn warn(&mut self, errno: Errno, consequence: &str) {
+        if !std::mem::replace(&mut self.has_warned, true) {
+            warn!("accept: {}: {consequence}", strerror(errno));
+        }
+    }
+
+    /// Leaves the listeners alone for a moment: what cannot be received would keep them readable.
+    pub(crate) fn rest_a_while(&mut self) {
+        self.rest_until = Some(Instant::now() + REST);
+    }
+
+    /// For a child, which needs none.
+    pub(crate) fn give_up(&mut self) {
+        self.file = None;
+    }
+
+    /// accept works, again.
+    pub(crate) fn recovered(&mut self) {
+        if self.has_warned {
+            info!("accept: works again");
+            self.has_warned = false;
+        }
+        self.failures = 0;
+        self.rest_until = None;
+    }
+
+    /// How long to rest still before the listeners are looked at again.
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        self.rest_until?.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
+    }
+}
+
+fn descriptor() -> Option<EventFd> {
+    EventFd::from_flags(EfdFlags::EFD_CLOEXEC).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn case_11_an_aborted_connection_never_ends_the_server() {
+        for errno in [Errno::EINTR, Errno::ECONNABORTED, Errno::EPROTO, Errno::ENETDOWN] {
+            assert_eq!(verdict(errno), Verdict::GoRound);
+        }
+        for errno in [Errno::EACCES, Errno::EPERM, Errno::EAGAIN, Errno::EHOSTUNREACH] {
+            assert_eq!(verdict(errno), Verdict::GoRound, "a word about one client");
+        }
+        assert_eq!(verdict(Errno::EMFILE), Verdict::Exhausted);
+        assert_eq!(verdict(Errno::EBADF), Verdict::Fatal);
+    }
+
+    #[test]
+    fn an_accept_that_goes_on_failing_is_left_alone_for_a_while() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut spare = SpareFd::new();
+        for _ in 1..MANY {
+            spare.accept_failed(&listener, b"", Errno::EPERM).unwrap();
+        }
+        assert!(spare.rest().is_none() && !spare.has_warned);
+        spare.accept_failed(&listener, b"", Errno::EPERM).unwrap();
+        assert!(spare.rest().is_some() && spare.has_warned);
+        spare.recovered();
+        assert!(spare.rest().is_none() && spare.failures == 0);
+        assert_eq!(spare.accept_failed(&listener, b"", Errno::EBADF), Err(Errno::EBADF));
+    }
+}

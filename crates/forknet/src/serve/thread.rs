@@ -1,0 +1,49 @@
+//! One thread per client: as the fork design, with pthread_create in place of fork.
+
+use std::io;
+use std::thread::{self, Builder};
+
+use crate::error::Result;
+use crate::serve::master::Master;
+use crate::serve::session::{self, Client};
+
+/// Bytes of a thread's stack. A session needs little; what is reserved and not touched costs nothing.
+const STACK: usize = 512 * 1024;
+
+/// accept, create a thread, and round again. The signals stay blocked in all threads but this one.
+pub(crate) fn serve(
+    mut master: Master,
+    serve: impl Fn(&mut Client) -> io::Result<()> + Send + Sync,
+) -> Result<()> {
+    let (threads, wakeup) = (master.set_threads()?, master.make_wakeup()?);
+    master.ready()?;
+    let doit = |slot| {
+        if let Some(conn) = threads.take(slot) {
+            session::run(conn, slot, &serve); //            str_echo(connfd), close(connfd)
+        }
+        if threads.end(slot) {
+            wakeup.notify();
+        }
+    };
+    let doit = &doit;
+    thread::scope(|scope| {
+        loop {
+            let ready = master.wait()?;
+            if master.must_stop() {
+                return master.shut_down();
+            }
+            for listener in ready {
+                let Some(conn) = master.accept(listener)? else { continue };
+                let Some(slot) = master.admit(&conn) else { continue };
+                threads.add(slot, conn); // where the thread takes it from
+                let thread = Builder::new().stack_size(STACK); // pthread_create(&tid, NULL, &doit, connfd)
+                let created = thread.spawn_scoped(scope, move || doit(slot));
+                if let Err(error) = created
+                    && let Some(conn) = threads.remove(slot)
+                {
+                    master.cannot_serve(conn, slot, error);
+                }
+            }
+        }
+    })
+}

@@ -1,0 +1,343 @@
+//! One process per request: the parent reads datagrams from the service's port, each child answers
+//! from a port of its own (RFC 1350 §4).
+//!
+//! What a request is, and what becomes of one that comes again, the protocol says: [`UdpProtocol`].
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, SystemTime};
+
+use log::{debug, warn};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{MsgFlags, SockaddrStorage};
+use sys::fork::{Fork, OneTask, child, fork};
+use sys::udp::{Received, is_v6, receive_into, send_from};
+
+use crate::error::{Result, reason, strerror};
+use crate::log::contract;
+use crate::log::transcript::Transcript;
+use crate::net::counters::Counters;
+use crate::net::listener::Listener;
+use crate::net::peer::Peer;
+use crate::options::limits::Over;
+use crate::serve::limits::Refusal;
+use crate::serve::master::{Master, Round};
+use crate::serve::scoreboard::Slot;
+use crate::serve::session::{EXIT_FAILED, EXIT_OK};
+use crate::serve::title::Title;
+
+/// Longest request, in bytes; a longer one is cut here, and is still seen to be too long.
+const MAX_REQUEST: usize = 2048;
+/// How often a server without a free place asks whether a child gives way: no signal tells it.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A datagram that came to the service's port.
+#[derive(Debug)]
+pub struct Datagram {
+    /// Its bytes; one longer than 2048 was cut there.
+    pub data: Vec<u8>,
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// Our address that it was sent to, with port 0: ready to be bound to.
+    pub local: SocketAddr,
+    /// When the kernel got it.
+    pub arrived: SystemTime,
+    /// Number of the listener that it came to.
+    pub listener: usize,
+}
+
+/// A datagram that is answered by this process, and what that takes.
+#[derive(Debug)]
+pub struct Request {
+    /// The datagram; one longer than 2048 bytes was cut there.
+    pub data: Vec<u8>,
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// Our address that it was sent to: the answer must come from there (RFC 1123 §4.1.3.5).
+    pub local: IpAddr,
+    /// What [`UdpProtocol::socket`] has made.
+    pub socket: UdpSocket,
+    /// Counts bytes, and holds what parent and child of this protocol tell each other.
+    pub counters: Counters,
+    /// The dialogue's transcript.
+    pub transcript: Transcript,
+    /// What `ps` shows.
+    pub title: Title,
+    /// The idle limit of `--timeout`.
+    pub timeout: Duration,
+    /// How long the whole exchange may last (`--deadline`).
+    pub deadline: Duration,
+}
+
+/// The rules of a protocol of datagrams. [`UdpProtocol::socket`] and [`UdpProtocol::answer`] are called in
+/// the process that answers, the others in the parent. Every method but `answer` has a default, under
+/// which each datagram is a request of its own.
+pub trait UdpProtocol {
+    /// Returns true for a datagram that gets an answer. The others are ignored, and cost no process.
+    fn is_request(&self, _datagram: &[u8]) -> bool {
+        true
+    }
+
+    /// Takes a request that has come; returns it if a new process is to answer it now.
+    fn arrived(&mut self, request: Datagram) -> Option<Datagram> {
+        Some(request)
+    }
+
+    /// Returns a request that has waited and is to be answered now.
+    fn due(&mut self) -> Option<Datagram> {
+        None
+    }
+
+    /// Notes that no request waits to be read: those to come are newer than all that has happened so far.
+    fn all_read(&mut self) {}
+
+    /// Notes that the process of this slot answers this request from now on.
+    fn begins(&mut self, _slot: Slot, _request: &Datagram) {}
+
+    /// Notes that the process of this slot has ended, before the slot is given to another. Returns true
+    /// when that end is no reason for a warning, even by a signal.
+    fn has_ended(&mut self, _slot: Slot) -> bool {
+        false
+    }
+
+    /// Checks whether the protocol has what it takes to answer one more request, which was sent to this
+    /// address of ours.
+    ///
+    /// # Errors
+    /// The reason why it has not.
+    fn has_room(&mut self, _local: SocketAddr) -> std::result::Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Returns a slot whose process has done its work, and forgets it: its process is ended, so that a
+    /// request of `peer`'s can be answered in spite of this refusal.
+    fn gives_way(&mut self, _peer: Peer, _refusal: Refusal) -> Option<Slot> {
+        None
+    }
+
+    /// Returns the slots whose processes have done their work: a stopping server does not wait for them.
+    fn idle(&mut self) -> Vec<Slot> {
+        Vec::new()
+    }
+
+    /// Makes the socket of an answer, bound to `local` and a port of its own.
+    ///
+    /// # Errors
+    /// As socket(2) and bind(2) say.
+    fn socket(&self, local: SocketAddr) -> io::Result<UdpSocket> {
+        UdpSocket::bind(local)
+    }
+
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// The reason is logged, and the process ends with exit code 1.
+    fn answer(&self, request: &mut Request) -> io::Result<()>;
+}
+
+/// recvfrom, fork, and round again.
+pub(crate) fn serve(mut master: Master, mut protocol: impl UdpProtocol) -> Result<()> {
+    let alone = master.alone()?;
+    master.set_logs_no_ends();
+    master.ready()?;
+    loop {
+        let clients = master.children().len();
+        // After a recvmsg(2) that failed the sockets are left alone for a while.
+        let rests = master.spare_fd().rest().is_some();
+        let accepting = !rests && !lets_wait(&mut master, &mut protocol);
+        let timeout = (!accepting).then_some(LOOK);
+        let round = Round { accepting, clients, timeout, ..Round::default() };
+        let ready = master.wait_for(&round)?.listeners; // ppoll: the only place where signals come in
+        if master.must_stop() {
+            return master.shut_down_with(|master| {
+                reap(master, &mut protocol);
+                let children = master.children();
+                protocol.idle().iter().for_each(|slot| children.signal_one(*slot, Signal::SIGTERM));
+                master.clients()
+            });
+        }
+        serve_due(&mut master, &mut protocol, alone);
+        if ready.is_empty() && accepting {
+            protocol.all_read();
+        }
+        for listener in ready {
+            if lets_wait(&mut master, &mut protocol) {
+                break; // the one before has taken the last place, and the others wait
+            }
+            match receive(&master, listener) {
+                Ok(Some(datagram)) => serve_request(&mut master, &mut protocol, datagram, alone),
+                Ok(None) => {}
+                Err(errno) => {
+                    warn!("recvmsg: {}", strerror(errno));
+                    master.spare_fd().rest_a_while();
+                }
+            }
+        }
+        // Children may have ended while a request waited for a place.
+        serve_due(&mut master, &mut protocol, alone);
+    }
+}
+
+/// Returns true when requests wait in the sockets (`--over queue`), because no slot is free or can be
+/// made so.
+fn lets_wait(master: &mut Master, protocol: &mut impl UdpProtocol) -> bool {
+    let is_full = master.options().over == Over::Queue && master.children().is_full();
+    is_full && protocol.idle().is_empty()
+}
+
+/// Receives the next datagram. Never blocks.
+fn receive(master: &Master, listener: usize) -> nix::Result<Option<Datagram>> {
+    let Some(fd) = master.listeners().get(listener) else { return Ok(None) };
+    let mut buffer = [0; MAX_REQUEST];
+    let message = match receive_into(fd, &mut buffer, MsgFlags::MSG_DONTWAIT) {
+        Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => return Ok(None),
+        message => message?,
+    };
+    Ok(message.map(|Received { length, peer, local, arrived, .. }| {
+        let data = buffer.get(..length).unwrap_or_default().to_vec();
+        let arrived = arrived.unwrap_or_else(SystemTime::now);
+        Datagram { data, peer, local, arrived, listener }
+    }))
+}
+
+/// Logs the ends of processes, with what the protocol knows about them.
+fn reap(master: &mut Master, protocol: &mut impl UdpProtocol) {
+    master.gone().iter().for_each(|gone| gone.log(protocol.has_ended(gone.slot)));
+}
+
+/// Serves the requests that have waited.
+fn serve_due(master: &mut Master, protocol: &mut impl UdpProtocol, alone: OneTask) {
+    reap(master, protocol);
+    while let Some(request) = protocol.due() {
+        serve_new(master, protocol, request, alone);
+        reap(master, protocol);
+    }
+}
+
+fn serve_request(
+    master: &mut Master,
+    protocol: &mut impl UdpProtocol,
+    datagram: Datagram,
+    alone: OneTask,
+) {
+    if !protocol.is_request(&datagram.data) {
+        let (peer, length) = (datagram.peer, datagram.data.len());
+        debug!("client {peer}: {length} bytes that are no request");
+    } else if let Some(request) = protocol.arrived(datagram) {
+        serve_new(master, protocol, request, alone);
+    }
+}
+
+fn serve_new(
+    master: &mut Master,
+    protocol: &mut impl UdpProtocol,
+    request: Datagram,
+    alone: OneTask,
+) {
+    let peer = Peer::Ip(request.peer);
+    let slot = match admit(master, protocol, &request) {
+        Ok(slot) => slot,
+        Err(refusal) => {
+            master.log_refusal(peer, refusal);
+            let replies = master.replies();
+            let no_port = refusal == Refusal::NoPort;
+            let words = if no_port { &replies.unavailable } else { &replies.busy };
+            return refuse(master.listeners(), &request, words);
+        }
+    };
+    match fork(alone) {
+        Ok(Fork::Child) => child(|| answer(master, protocol, request, slot, alone)),
+        Ok(Fork::Parent(pid)) => {
+            protocol.begins(slot, &request);
+            master.children().add(pid, slot);
+        }
+        Err(errno) => {
+            master.log_refusal(peer, format_args!("fork: {}", strerror(errno)));
+            master.children().release(slot);
+            refuse(master.listeners(), &request, &master.replies().unavailable);
+        }
+    }
+}
+
+/// Acquires a slot for a client. One that comes again may be quicker than the end of the process that
+/// served it, and a process that has done its work gives way.
+fn admit(
+    master: &mut Master,
+    protocol: &mut impl UdpProtocol,
+    request: &Datagram,
+) -> std::result::Result<Slot, Refusal> {
+    let peer = Peer::Ip(request.peer);
+    master.after_grace(|master| {
+        reap(master, protocol); // before one of their slots is used again
+        loop {
+            let room = protocol.has_room(request.local);
+            let refusal = match room.and_then(|()| master.children().admit(peer)) {
+                Ok(slot) => return Ok(slot),
+                Err(refusal) => refusal,
+            };
+            let Some(slot) = protocol.gives_way(peer, refusal) else { return Err(refusal) };
+            if let Some((pid, peer)) = master.children().end(slot).zip(slot.peer()) {
+                contract::client_gave_way(peer, pid);
+            }
+        }
+    })
+}
+
+/// Answers with `words` from the service's port and the address that was asked. Never blocks.
+fn refuse(listeners: &[Listener], to: &Datagram, words: &[u8]) {
+    let Some(fd) = listeners.get(to.listener) else { return };
+    let peer = match to.peer.ip() {
+        IpAddr::V4(v4) if is_v6(fd) => SocketAddr::from((v4.to_ipv6_mapped(), to.peer.port())),
+        _ => to.peer,
+    };
+    if let Err(errno) = send_from(fd, to.local, &SockaddrStorage::from(peer), words) {
+        debug!("client {peer}: refusal not sent: {}", strerror(errno));
+    }
+}
+
+/// Does the child's half of the work; returns its exit code.
+fn answer(
+    master: &mut Master,
+    protocol: &impl UdpProtocol,
+    request: Datagram,
+    slot: Slot,
+    alone: OneTask,
+) -> i32 {
+    let peer = request.peer;
+    let socket = protocol.socket(request.local).inspect_err(|_| {
+        refuse(master.listeners(), &request, &master.replies().unavailable);
+    });
+    master.close_listeners();
+    let counters = slot.counters();
+    if let Err(errno) = counters.keep_only_these(alone) {
+        warn!("client {peer}: munmap: {}", strerror(errno));
+        return EXIT_FAILED;
+    }
+    let Datagram { data, local, .. } = request;
+    counters.received(data.len());
+    let outcome = match socket {
+        Err(error) => {
+            warn!("client {peer}: no port for the transfer: {}", reason(&error));
+            return EXIT_FAILED;
+        }
+        Ok(socket) => protocol.answer(&mut Request {
+            data,
+            peer,
+            local: local.ip(),
+            socket,
+            counters,
+            transcript: master.transcript_of(peer),
+            title: master.titles().client(Peer::Ip(peer)),
+            timeout: master.options().timeout,
+            deadline: master.options().deadline,
+        }),
+    };
+    match outcome {
+        Ok(()) => EXIT_OK,
+        Err(error) => {
+            contract::client_failed(peer, reason(&error));
+            EXIT_FAILED
+        }
+    }
+}

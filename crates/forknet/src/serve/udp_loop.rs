@@ -1,0 +1,366 @@
+//! One process and one port for all clients: each datagram is told apart by its sender. For a server
+//! behind NAT or in a container, where no second port is let through.
+//!
+//! The protocol's own loop asks what there is to do, as `dg_echo` asks recvfrom.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{MsgFlags, SockaddrStorage, getsockopt, setsockopt, sockopt};
+use nix::unistd::Pid;
+use sys::errqueue::{is_icmp_error, keep_errors, next_error};
+use sys::fork::{Fork, OneTask, child, fork};
+use sys::gso::Bursts;
+use sys::signal::kill_child;
+use sys::udp::{LocalAddr, Received, is_v6, receive_into};
+use sys::wait::Ended;
+
+use crate::error::{Result, strerror};
+use crate::log::transcript::Transcript;
+use crate::net::listener::Listener;
+use crate::net::peer::Peer;
+use crate::serve::limits::Refusal;
+use crate::serve::master::{Master, Round};
+use crate::serve::scoreboard::Slot;
+
+/// Size of the buffer in bytes: longer than any datagram.
+const BUFFER: usize = 1 << 16;
+/// Size of a socket's buffers in bytes, if the kernel allows it: all clients share one socket.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// Most datagrams that are read before signals and the clock have their turn.
+const ROUND: u32 = 64;
+/// Most tries to send a packet when the error of an earlier one is returned in its place.
+const MAX_ERRORS: usize = 16;
+/// Interval at which a stopping server checks whether it may end.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The service's sockets, in the one process that serves all clients.
+#[derive(Debug)]
+pub struct UdpLoop {
+    transcript: Transcript,
+    master: Master,
+    buffer: Box<[u8]>,
+    /// The present datagram in the buffer.
+    datagram: Range<usize>,
+    /// Those after it that came together with it, and their sender.
+    waiting: Option<(Range<usize>, Sender)>,
+    /// The sockets that are readable.
+    readable: Vec<usize>,
+    /// The one that is read from.
+    reading: Option<usize>,
+    /// Datagrams that may still be read in this round.
+    left: u32,
+    /// Processes of [`UdpLoop::spawn`].
+    helpers: HashSet<i32>,
+    ended: Vec<Ended>,
+    table_wanted: bool,
+    stop: Option<Stop>,
+}
+
+/// SIGTERM came.
+#[derive(Debug)]
+struct Stop {
+    until: Instant,
+    signals: usize,
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A datagram has come; [`UdpLoop::datagram`] has it.
+    Datagram(Sender),
+    /// This peer's port is closed.
+    Gone(SocketAddr),
+    /// A process of [`UdpLoop::spawn`] has ended with this exit code; `None` if a signal has ended it.
+    HelperEnded(Pid, Option<i32>),
+    /// The table of clients is wanted in the log (SIGUSR1).
+    TableWanted,
+    /// Nothing, but time has passed.
+    Time,
+    /// The server is to end.
+    Stop,
+}
+
+/// The sender of a datagram, and the address of ours that it has asked: the answer comes from there.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    peer: SocketAddr,
+    listener: usize,
+    name: SockaddrStorage,
+    /// Our address that was asked, with port 0.
+    local: SocketAddr,
+}
+
+impl Sender {
+    /// Returns its address and port.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Returns true where both have asked the same address of ours.
+    #[must_use]
+    pub fn asks_same_address(&self, other: &Sender) -> bool {
+        (self.listener, self.local) == (other.listener, other.local)
+    }
+}
+
+impl UdpLoop {
+    pub(crate) fn new(mut master: Master) -> UdpLoop {
+        master.set_keeps_unrelated();
+        for listener in master.listeners() {
+            if let Err(errno) = keep_errors(listener, is_v6(listener)) {
+                warn!("setsockopt IP_RECVERR: {}", strerror(errno));
+            }
+            enlarge_buffers(listener);
+        }
+        UdpLoop {
+            transcript: master.transcript(),
+            master,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            datagram: 0..0,
+            waiting: None,
+            readable: Vec::new(),
+            reading: None,
+            left: 0,
+            helpers: HashSet::new(),
+            ended: Vec::new(),
+            table_wanted: false,
+            stop: None,
+        }
+    }
+
+    /// Returns the file of `--transcript`; say whose dialogue it is before each line.
+    pub fn transcript(&mut self) -> &mut Transcript {
+        &mut self.transcript
+    }
+
+    /// Returns the idle limit of `--timeout`, and that of a whole exchange, `--deadline`.
+    #[must_use]
+    pub fn timeouts(&self) -> (Duration, Duration) {
+        (self.master.options().timeout, self.master.options().deadline)
+    }
+
+    /// Waits until something happens, until `until` at the latest; `clients` are served now.
+    ///
+    /// # Errors
+    /// ppoll(2) failed.
+    pub fn wait(&mut self, until: Option<Instant>, clients: usize) -> Result<Event> {
+        if let Some(event) = self.next_ready() {
+            return Ok(event);
+        }
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = left.into_iter().chain(self.stop.as_ref().map(|_| LOOK)).min();
+        let round = Round { accepting: true, clients, timeout, ..Round::default() };
+        let ready = self.master.wait_for(&round)?;
+        (self.readable, self.left) = (ready.listeners, ROUND);
+        self.readable.reverse(); // the last one is read first
+        self.table_wanted |= ready.table_wanted;
+        let ended = self.master.unrelated().into_iter();
+        self.ended.extend(ended.filter(|ended| self.helpers.contains(&ended.pid)));
+        if self.is_over(clients) {
+            info!("stopped");
+            return Ok(Event::Stop);
+        }
+        Ok(self.next_ready().unwrap_or(Event::Time))
+    }
+
+    /// Returns true where [`UdpLoop::poll_now`] may find something: there is only one socket, and the
+    /// server is not about to stop.
+    #[must_use]
+    pub fn can_poll(&self) -> bool {
+        self.master.listeners().len() == 1 && self.stop.is_none()
+    }
+
+    /// Returns a datagram that is there already: for a protocol whose peers answer sooner than a sleep and a
+    /// wake-up take. It lets no signal in, so the caller has to [`wait`](UdpLoop::wait) now and then.
+    pub fn poll_now(&mut self) -> Option<Event> {
+        if !self.can_poll() {
+            return None;
+        }
+        (self.reading, self.left) = (Some(0), ROUND);
+        self.next_ready()
+    }
+
+    /// Returns what has happened already.
+    pub fn next_ready(&mut self) -> Option<Event> {
+        if let Some(ended) = self.ended.pop() {
+            self.helpers.remove(&ended.pid);
+            return Some(Event::HelperEnded(Pid::from_raw(ended.pid), ended.code()));
+        }
+        if std::mem::take(&mut self.table_wanted) {
+            return Some(Event::TableWanted);
+        }
+        if let Some((rest, sender)) = self.waiting.take() {
+            return Some(Event::Datagram(self.turn_to(rest, sender)));
+        }
+        while self.left > 0 {
+            let again = self.reading.is_some();
+            let Some(listener) = self.reading.or_else(|| self.readable.pop()) else { break };
+            self.reading = Some(listener);
+            self.left -= 1;
+            match self.receive(listener) {
+                Ok(Some(sender)) => return Some(Event::Datagram(sender)),
+                Ok(None) | Err(Errno::EINTR) => (),
+                Err(Errno::EAGAIN) if again => self.reading = None,
+                // It is ready because of an error, which perhaps a send has met already.
+                Err(errno) => {
+                    self.reading = None;
+                    log::debug!("recvmsg: {}", strerror(errno));
+                    let gone = self.gone(listener);
+                    if gone.is_some() {
+                        return gone;
+                    }
+                }
+            }
+        }
+        (self.reading, self.left) = (None, 0);
+        None
+    }
+
+    /// Receives a datagram, or several of one sender.
+    fn receive(&mut self, number: usize) -> nix::Result<Option<Sender>> {
+        let Some(listener) = self.master.listeners().get(number) else { return Err(Errno::EAGAIN) };
+        let came = receive_into(listener, &mut self.buffer, MsgFlags::MSG_DONTWAIT)?;
+        Ok(came.map(|Received { length, size, peer, name, local, .. }| {
+            self.datagram = 0..size.clamp(1, length.max(1)); // what the first one is cut by
+            self.turn_to(0..length, Sender { peer, listener: number, name, local })
+        }))
+    }
+
+    /// Makes the first of these datagrams the present one. Each is as long as the one before, but for
+    /// the last.
+    fn turn_to(&mut self, rest: Range<usize>, sender: Sender) -> Sender {
+        let end = (rest.start + self.datagram.len()).min(rest.end);
+        self.datagram = rest.start..end;
+        self.waiting = (end < rest.end).then(|| (end..rest.end, sender.clone()));
+        sender
+    }
+
+    /// Takes the next error of a socket that says that a peer's port is closed; drops the others.
+    fn gone(&self, number: usize) -> Option<Event> {
+        let listener = self.master.listeners().get(number)?;
+        (0..ROUND)
+            .map_while(|_| next_error(listener))
+            .find_map(|(errno, to)| to.filter(|_| errno == Errno::ECONNREFUSED).map(Event::Gone))
+    }
+
+    /// Returns the datagram of the last [`Event::Datagram`].
+    #[must_use]
+    pub fn datagram(&self) -> &[u8] {
+        self.buffer.get(self.datagram.clone()).unwrap_or_default()
+    }
+
+    /// Begins to stop after SIGTERM; returns true when that is over. Clients may end what they have begun,
+    /// for `--grace` or until a second SIGTERM.
+    fn is_over(&mut self, clients: usize) -> bool {
+        if self.stop.is_none() && self.master.must_stop_with(clients) {
+            let grace = self.master.options().grace;
+            self.master.announce_end(clients, grace + LOOK);
+            if clients > 0 {
+                info!("stopping: {clients} clients, {grace:?} to end");
+            }
+            let signals = self.master.signals().stops();
+            self.stop = Some(Stop { until: Instant::now() + grace, signals });
+        }
+        self.stop.as_ref().is_some_and(|stop| {
+            let must_hurry = self.master.signals().stops() > stop.signals;
+            clients == 0 || must_hurry || Instant::now() >= stop.until
+        })
+    }
+
+    /// Returns true when no new client is served any more.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_some()
+    }
+
+    /// Acquires a slot for one more client.
+    ///
+    /// # Errors
+    /// The limit that it would exceed.
+    pub fn admit(&mut self, peer: SocketAddr) -> std::result::Result<Slot, Refusal> {
+        self.master.children().admit(Peer::Ip(peer))
+    }
+
+    /// Frees a client's slot.
+    pub fn release(&mut self, slot: Slot) {
+        self.master.children().release(slot);
+    }
+
+    /// Tells a client that it is not served, and logs why.
+    pub fn refuse(&mut self, to: &Sender, why: Refusal) {
+        self.master.log_refusal(Peer::Ip(to.peer), why);
+        let busy = self.master.replies().busy.clone();
+        let _ = self.send(to, &busy, busy.len(), &mut Bursts::default()); // best effort
+    }
+
+    /// Sends the first of the datagrams in `row`, of `size` bytes each, the last one perhaps
+    /// shorter; returns the bytes of those that were sent. Never blocks.
+    ///
+    /// # Errors
+    /// EAGAIN when there is no room now; other errors of sendmsg(2).
+    pub fn send(
+        &self,
+        to: &Sender,
+        row: &[u8],
+        size: usize,
+        bursts: &mut Bursts,
+    ) -> nix::Result<usize> {
+        let listener = self.master.listeners().get(to.listener).ok_or(Errno::EBADF)?;
+        let (flags, source) = (MsgFlags::MSG_DONTWAIT, LocalAddr::new(to.local));
+        let send = || bursts.send_as(listener, row, size, &to.name, Some(&source), flags);
+        // An error may have been caused by an earlier packet, to another peer.
+        let mut tries = std::iter::repeat_with(send).take(MAX_ERRORS);
+        let answer = tries.find(|sent| !sent.is_err_and(is_icmp_error));
+        answer.unwrap_or(Err(Errno::ECONNREFUSED))
+    }
+
+    /// Returns the size of the receive buffer in bytes, as the kernel counts them.
+    #[must_use]
+    pub fn receive_buffer(&self) -> usize {
+        let size = |listener| getsockopt(listener, sockopt::RcvBuf).unwrap_or_default();
+        self.master.listeners().iter().map(size).min().unwrap_or_default()
+    }
+
+    /// Starts a process for work that blocks. It ends with the exit code that `work` returns;
+    /// [`Event::HelperEnded`] has it.
+    ///
+    /// # Errors
+    /// fork(2) failed.
+    pub fn spawn(&mut self, peer: SocketAddr, work: impl FnOnce() -> i32) -> nix::Result<Pid> {
+        match fork(OneTask::check()?)? {
+            Fork::Parent(pid) => {
+                self.helpers.insert(pid.as_raw());
+                Ok(pid)
+            }
+            Fork::Child => child(|| {
+                self.master.titles().client(Peer::Ip(peer));
+                self.master.close_listeners();
+                work()
+            }),
+        }
+    }
+
+    /// Kills a process of [`UdpLoop::spawn`].
+    pub fn cancel(&self, helper: Pid) {
+        let _ = kill_child(helper, Signal::SIGKILL); // it may have ended just now
+    }
+}
+
+/// Makes the buffers as large as the kernel allows, and turns UDP_GRO on: datagrams that come in a row
+/// are received together.
+fn enlarge_buffers(listener: &Listener) {
+    let fd = listener.as_fd();
+    let _ = setsockopt(&fd, sockopt::UdpGroSegment, &true); // best effort, all of them
+    if setsockopt(&fd, sockopt::RcvBufForce, &SOCKET_BUFFER).is_err() {
+        let _ = setsockopt(&fd, sockopt::RcvBuf, &SOCKET_BUFFER);
+    }
+    let _ = setsockopt(&fd, sockopt::SndBuf, &SOCKET_BUFFER);
+}

@@ -1,0 +1,191 @@
+//! Becoming an ordinary user, for good.
+
+use log::{debug, info};
+use nix::unistd::{
+    Gid, Uid, getegid, geteuid, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid,
+};
+
+use sys::capability;
+use sys::passwd::{self, Unreadable};
+
+use crate::error::{Error, Result};
+use crate::options::RootPolicy;
+
+/// Who serves from now on.
+#[derive(Debug)]
+pub(crate) enum Who {
+    /// root, on demand: nothing is given up.
+    Root,
+    /// The ordinary user that this process belongs to already, as `--user` names it or unnamed. It may
+    /// have been given rights of root's all the same (capabilities(7)).
+    Same(Option<Identity>),
+    /// Another user than this process's.
+    Another(Identity),
+}
+
+/// A user and its groups. Looked up as long as the system's own users can be seen.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    name: String,
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
+}
+
+/// Whom `--user` names, or the policy where it says nothing.
+pub(crate) fn whom(user: Option<&str>, policy: RootPolicy) -> Result<Who> {
+    let who = match user {
+        Some(text) => identity(text)?,
+        None if !geteuid().is_root() => return Ok(Who::Same(None)),
+        None if policy == RootPolicy::Nobody => identity("nobody")?,
+        None => {
+            return Err(Error::Refused(
+                "refusing to serve as root: name the user to serve as with -u USER \
+                 ('-u root' insists)"
+                    .into(),
+            ));
+        }
+    };
+    if who.uid != geteuid() || user.is_some_and(|text| text.contains(':')) {
+        return Ok(Who::Another(who));
+    }
+    debug!("already user {}", who.name);
+    Ok(if who.uid.is_root() { Who::Root } else { Who::Same(Some(who)) })
+}
+
+/// The id of the user that `--user` names; none where there is no such user.
+pub(crate) fn uid_of(user: &str) -> Option<Uid> {
+    identity(user).ok().map(|identity| identity.uid)
+}
+
+impl Who {
+    /// True where this process will no longer be able to do what it can do now.
+    pub(crate) fn loses_rights(&self) -> bool {
+        match self {
+            Who::Root => false,
+            Who::Same(_) => capability::is_permitted_any().unwrap_or(true),
+            Who::Another(_) => true,
+        }
+    }
+
+    /// Becomes this user for good: groups, all three ids, capabilities. There is no way back.
+    pub(crate) fn assume(&self) -> Result<()> {
+        match self {
+            Who::Root => Ok(()),
+            Who::Same(named) => stay(named.as_ref()),
+            Who::Another(identity) => {
+                identity.assume()?;
+                let Identity { name, uid, gid, .. } = identity;
+                info!("serving as user {name} ({uid}:{gid})");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Identity {
+    fn assume(&self) -> Result<()> {
+        let failed = |call: &str| Error::os(format!("user {}: {call}", self.name));
+        setgroups(&self.groups).map_err(failed("setgroups"))?;
+        setresgid(self.gid, self.gid, self.gid).map_err(failed("setresgid"))?;
+        setresuid(self.uid, self.uid, self.uid).map_err(failed("setresuid"))?;
+        let groups = getgroups().map_err(failed("getgroups"))?;
+        if !groups.iter().all(|group| self.groups.contains(group)) {
+            return Err(left_over(&self.name));
+        }
+        give_up_rest(&self.name, self.uid, self.gid)
+    }
+}
+
+/// Stays the user that this process belongs to. Its groups are those that it was given, unless it may
+/// choose them.
+fn stay(named: Option<&Identity>) -> Result<()> {
+    if let Some(identity) = named
+        && setgroups(&identity.groups).is_ok()
+    {
+        return identity.assume();
+    }
+    let (uid, gid) = (geteuid(), getegid());
+    let name = named.map_or_else(|| uid.to_string(), |identity| identity.name.clone());
+    let failed = |call: &str| Error::os(format!("user {name}: {call}"));
+    setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
+    setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
+    give_up_rest(&name, uid, gid)
+}
+
+/// Gives up the capabilities, which do not go with the uid where securebits(7) say so or another than
+/// root was given them. Then looks: what a call has silently left behind would be fatal later.
+fn give_up_rest(name: &str, uid: Uid, gid: Gid) -> Result<()> {
+    let failed = |call: &str| Error::os(format!("user {name}: {call}"));
+    let has_any = || capability::has_any().map_err(failed("capget"));
+    if !uid.is_root() && has_any()? {
+        capability::drop_all().map_err(failed("capset"))?;
+        debug!("user {name}: gave up capabilities");
+    }
+    let uids = getresuid().map_err(failed("getresuid"))?;
+    let gids = getresgid().map_err(failed("getresgid"))?;
+    let are_ours = [uids.real, uids.effective, uids.saved] == [uid; 3]
+        && [gids.real, gids.effective, gids.saved] == [gid; 3]
+        && (uid.is_root() || !has_any()?);
+    if are_ours { Ok(()) } else { Err(left_over(name)) }
+}
+
+fn left_over(name: &str) -> Error {
+    Error::Refused(format!("user {name}: some privileges of root are left"))
+}
+
+/// `USER` or `USER:GROUP`, by name or by number. A user without a group gets that of its entry in
+/// passwd(5); a number without an entry, the group of the same number.
+fn identity(text: &str) -> Result<Identity> {
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    let number: Option<Uid> = user.parse().ok().map(Uid::from_raw);
+    let entry = match (passwd::user(|entry| entry.name == user).map_err(unreadable)?, number) {
+        (None, Some(uid)) => passwd::user(|entry| entry.uid == uid).map_err(unreadable)?,
+        (entry, _) => entry,
+    };
+    let (name, uid, gid) = match (entry, number) {
+        (Some(entry), _) => (entry.name, entry.uid, entry.gid),
+        (None, Some(uid)) => (user.to_owned(), uid, Gid::from_raw(uid.as_raw())),
+        (None, None) => return Err(Error::Refused(format!("user {user}: no such user"))),
+    };
+    let gid = group.map_or(Ok(gid), group_id)?;
+    let groups = passwd::groups_of(&name, gid).map_err(unreadable)?;
+    Ok(Identity { name, uid, gid, groups })
+}
+
+fn unreadable(file: Unreadable) -> Error {
+    Error::io(file.path)(file.source)
+}
+
+fn group_id(group: &str) -> Result<Gid> {
+    match (passwd::group(group).map_err(unreadable)?, group.parse::<u32>()) {
+        (Some(gid), _) => Ok(gid),
+        (None, Ok(number)) => Ok(Gid::from_raw(number)),
+        (None, Err(_)) => Err(Error::Refused(format!("group {group}: no such group"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_and_groups_are_read_by_name_and_number() {
+        let root = identity("root").unwrap();
+        assert!(root.uid.is_root());
+        let odd = identity("4242:17").unwrap();
+        assert_eq!((odd.uid.as_raw(), odd.gid.as_raw()), (4242, 17));
+        // A number is worth as much as the name; games, for one, is 5:60 on Debian.
+        for uid in 1..100 {
+            let entry = passwd::user(|entry| entry.uid.as_raw() == uid).unwrap();
+            let who = identity(&uid.to_string()).unwrap();
+            let expected = entry.map_or((uid.to_string(), uid), |e| (e.name, e.gid.as_raw()));
+            assert_eq!((who.name, who.gid.as_raw()), expected);
+        }
+        assert!(identity("no-such-user-here").unwrap_err().to_string().contains("no such user"));
+        assert!(identity("root:no-such-group").unwrap_err().to_string().contains("no such group"));
+    }
+}

@@ -1,0 +1,102 @@
+//! The file of `--transcript`: opened at the start, and again on SIGHUP.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::Mode;
+use nix::unistd::Uid;
+use sys::owned_file::{Access, Rules};
+
+use crate::error::{Error, Result};
+use crate::log::stderr_is_the_client;
+use crate::options::ServerOptions;
+use crate::setup::owned_file::open;
+use crate::setup::privdrop;
+
+/// Permissions of a transcript that is made: letters stand in it.
+const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+
+/// Where dialogues are written.
+///
+/// The file belongs to root, to the user who starts the server or to the one of `--user`, and only its
+/// owner may write to it. A character device such as /dev/null or a terminal will do too, because only
+/// root makes those. /dev/stdout and /dev/stderr are links, but names for what the process has open
+/// already: a transcript there goes to the same place as the log, be that a file, a pipe or a socket.
+#[derive(Clone, Debug)]
+pub(crate) struct TranscriptFile {
+    path: PathBuf,
+    /// The user of `--user`.
+    owner: Option<Uid>,
+}
+
+impl TranscriptFile {
+    /// The file of `--transcript`, opened; none without that.
+    ///
+    /// # Errors
+    /// `transcript /tmp/x: is a symbolic link`, and the like.
+    pub(crate) fn from_options(options: &ServerOptions) -> Result<Option<(TranscriptFile, File)>> {
+        let Some(path) = options.transcript.clone() else { return Ok(None) };
+        let owner = options.user.as_deref().and_then(privdrop::uid_of);
+        let transcript = TranscriptFile { path, owner };
+        let file = match transcript.standard_stream() {
+            Some(stream) => transcript.open_stream(stream, options)?,
+            None => transcript.open()?,
+        };
+        Ok(Some((transcript, file)))
+    }
+
+    /// Opens the file that has the name now.
+    ///
+    /// # Errors
+    /// As [`TranscriptFile::from_options`].
+    pub(crate) fn open(&self) -> Result<File> {
+        let access = Access::Append;
+        let rules = Rules { access, create: Some(MODE), owner: self.owner, devices: true };
+        open("transcript", &self.path, rules).map(|opened| opened.file)
+    }
+
+    /// True where a file can have taken another's place.
+    pub(crate) fn can_change(&self) -> bool {
+        self.standard_stream().is_none()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn standard_stream(&self) -> Option<Stream> {
+        match self.path.to_str()? {
+            "/dev/stdout" => Some(Stream::Output),
+            "/dev/stderr" => Some(Stream::Error),
+            _ => None,
+        }
+    }
+
+    /// A copy of the descriptor: what is open there may be a socket, which open(2) cannot open.
+    fn open_stream(&self, stream: Stream, options: &ServerOptions) -> Result<File> {
+        let what = format!("transcript {}", self.path.display());
+        let is_the_client = match stream {
+            Stream::Output => options.inetd,
+            Stream::Error => options.inetd && stderr_is_the_client(),
+        };
+        if is_the_client {
+            return Err(Error::Refused(format!("{what}: is the client under --inetd")));
+        }
+        if options.daemon {
+            return Err(Error::Refused(format!("{what}: is given up under --daemon")));
+        }
+        let copy = match stream {
+            Stream::Output => io::stdout().as_fd().try_clone_to_owned(),
+            Stream::Error => io::stderr().as_fd().try_clone_to_owned(),
+        };
+        copy.map(|copy: OwnedFd| File::from(copy)).map_err(Error::io(what))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Output,
+    Error,
+}

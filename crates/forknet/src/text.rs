@@ -1,0 +1,46 @@
+//! Text of somebody else's, made fit for a log, a title, a terminal.
+
+/// Longest name in a title, in bytes.
+const LONGEST_NAME: usize = 64;
+/// Longest value of a variable in the log, in bytes.
+const LONGEST_VALUE: usize = 40;
+
+/// A line that cannot upset a terminal: what does not print is escaped, tabs excepted.
+#[must_use]
+pub fn printable(line: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in line.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() && c != '\t' { text.extend(c.escape_default()) } else { text.push(c) }
+        }
+        text.extend(chunk.invalid().escape_ascii().map(char::from));
+    }
+    text
+}
+
+/// A name that a client chose, fit for a title: what does not print is escaped, and what is longer
+/// than 64 bytes is cut and ends in `...`.
+#[must_use]
+pub fn in_title(name: &[u8]) -> String {
+    match name.get(..LONGEST_NAME) {
+        Some(head) if head.len() < name.len() => printable(head) + "...",
+        _ => printable(name),
+    }
+}
+
+/// The value of a variable for the log: escaped, and cut behind 40 bytes.
+pub(crate) fn shown(value: &str) -> String {
+    printable(value.as_bytes().get(..LONGEST_VALUE).unwrap_or(value.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_and_cut() {
+        assert_eq!(in_title(b"a\x1b\xff"), "a\\u{1b}\\xff");
+        assert_eq!(in_title(&[b'a'; 64]), "a".repeat(64));
+        assert_eq!(in_title(&[b'a'; 65]), "a".repeat(64) + "...");
+    }
+}

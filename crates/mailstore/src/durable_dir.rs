@@ -1,0 +1,87 @@
+//! Creates folders so that they survive a power cut.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Result};
+
+/// Mode of new folders: only the owner has access.
+const DIR_MODE: u32 = 0o700;
+
+/// Creates a folder (mode 0700) and its missing parents, and fsyncs each parent. An existing folder
+/// is not an error.
+///
+/// # Errors
+/// [`Error::Io`] names the folder; a file in its place is `Not a directory`.
+pub fn durable_create_dir(path: &Path) -> Result<()> {
+    match create(path) {
+        Err(error) if error.kind() == Some(ErrorKind::NotFound) => match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => {
+                durable_create_dir(parent)?;
+                create(path)
+            }
+            _ => Err(error),
+        },
+        created => created,
+    }
+}
+
+fn create(path: &Path) -> Result<()> {
+    match DirBuilder::new().mode(DIR_MODE).create(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => must_be_dir(path),
+        Err(error) => Err(Error::io("mkdir", path)(error)),
+    }
+}
+
+/// Repeats a system call while it fails with EINTR: open(2) may, on NFS and FUSE. std does so by
+/// itself, nix does not.
+pub(crate) fn retry_eintr<T>(call: impl Fn() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// Fsyncs a folder, so that the names in it are durable.
+pub(crate) fn sync_dir(path: &Path) -> Result<()> {
+    let synced = File::open(path).and_then(|folder| folder.sync_all());
+    synced.map_err(Error::io("fsync", path))
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => sync_dir(Path::new(".")),
+    }
+}
+
+fn must_be_dir(path: &Path) -> Result<()> {
+    match path.metadata() {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(Error::io("open", path)(io::Error::from(Errno::ENOTDIR))),
+        Err(error) => Err(Error::io("open", path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_call_that_signals_interrupt_is_made_until_it_is_answered() {
+        let calls = Cell::new(0);
+        let call = || {
+            calls.set(calls.get() + 1);
+            if calls.get() < 4 { Err(Errno::EINTR) } else { Err::<(), _>(Errno::ENOENT) }
+        };
+        assert_eq!((retry_eintr(call), calls.get()), (Err(Errno::ENOENT), 4));
+    }
+}

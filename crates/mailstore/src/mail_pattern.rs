@@ -1,0 +1,147 @@
+//! The path of a user's mail: `--mail PATTERN`.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use crate::accounts::User;
+use crate::error::{Error, Result};
+
+/// A path with placeholders: `~` at its start is the user's home, `%u` the user's name, `%%` a
+/// percent sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailPattern {
+    home: bool,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(Vec<u8>),
+    Name,
+}
+
+impl MailPattern {
+    /// Default pattern.
+    pub const DEFAULT: &str = "~/Maildir";
+
+    /// Parses a pattern. One that starts with neither `~` nor `/` is made absolute now, because a
+    /// daemon changes to `/` later.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] says what is wrong with it.
+    pub fn parse(pattern: &OsStr) -> Result<MailPattern> {
+        let bytes = pattern.as_bytes();
+        let bad = |why: &str| Error::Refused(format!("'{}': {why}", bytes.escape_ascii()));
+        if bytes.is_empty() {
+            return Err(bad("the pattern is empty"));
+        }
+        let (home, rest) = match bytes.strip_prefix(b"~") {
+            Some(rest) if rest.is_empty() || rest.starts_with(b"/") => (true, rest.to_vec()),
+            Some(_) => return Err(bad("'~' is the user's home and needs '/' behind it")),
+            None => {
+                let path = std::path::absolute(Path::new(pattern));
+                let path = path.map_err(Error::io("path", Path::new(pattern)))?;
+                (false, path.into_os_string().into_vec())
+            }
+        };
+        let mut parts = Vec::new();
+        let mut pieces = rest.split(|&b| b == b'%');
+        let mut text = pieces.next().unwrap_or_default().to_vec();
+        while let Some(piece) = pieces.next() {
+            match piece.split_first() {
+                Some((b'u', tail)) => {
+                    parts.push(Part::Text(std::mem::replace(&mut text, tail.to_vec())));
+                    parts.push(Part::Name);
+                }
+                // `%%`: the piece between the two is empty, and what follows is text.
+                None => {
+                    text.push(b'%');
+                    text.extend_from_slice(pieces.next().ok_or_else(|| bad("a lone '%'"))?);
+                }
+                Some(_) => return Err(bad("only %u and %% are known")),
+            }
+        }
+        parts.push(Part::Text(text));
+        Ok(MailPattern { home, parts })
+    }
+
+    /// Returns the Maildir of this user.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where the pattern needs a home and the user has none (or one that does
+    /// not start with `/`), and where it needs the name and the name could leave the folder: one
+    /// that is empty, starts with a dot, or holds a slash.
+    pub fn maildir(&self, user: &User) -> Result<PathBuf> {
+        let bad = |why: &str| {
+            Error::Refused(format!("the mail of '{}': {why}", user.name.escape_ascii()))
+        };
+        let mut path = Vec::new();
+        if self.home {
+            if !user.home.is_absolute() {
+                return Err(bad("the users file tells no home, or not from /"));
+            }
+            path.extend_from_slice(user.home.as_os_str().as_bytes());
+        }
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => path.extend_from_slice(text),
+                Part::Name if is_file_name(&user.name) => path.extend_from_slice(&user.name),
+                Part::Name => return Err(bad("the name is no file name")),
+            }
+        }
+        Ok(PathBuf::from(OsString::from_vec(path)))
+    }
+}
+
+fn is_file_name(name: &[u8]) -> bool {
+    !name.is_empty() && !name.starts_with(b".") && !name.iter().any(|&b| b == b'/' || b == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str, home: &str) -> User {
+        User {
+            name: name.into(),
+            password: Vec::new(),
+            uid: None,
+            gid: None,
+            gecos: Vec::new(),
+            home: home.into(),
+            shell: Vec::new(),
+        }
+    }
+
+    fn maildir(pattern: &str, name: &str, home: &str) -> Result<PathBuf> {
+        MailPattern::parse(OsStr::new(pattern))?.maildir(&user(name, home))
+    }
+
+    #[test]
+    fn tilde_is_the_home_and_percent_u_the_name() {
+        assert_eq!(maildir("~/Maildir", "a", "/h/a").unwrap(), Path::new("/h/a/Maildir"));
+        assert_eq!(maildir("~", "a", "/h/a").unwrap(), Path::new("/h/a"));
+        assert_eq!(maildir("/m/%u", "a", "").unwrap(), Path::new("/m/a"));
+        assert_eq!(maildir("/m/%u/x%u%%", "a", "").unwrap(), Path::new("/m/a/xa%"));
+        assert_eq!(maildir("/%%u%%%%/~", "a", "").unwrap(), Path::new("/%u%%/~"));
+        assert!(maildir("m/%u", "a", "").unwrap().is_absolute());
+    }
+
+    #[test]
+    fn a_name_cannot_leave_the_folder() {
+        for name in ["", ".", "..", ".x", "a/b", "../a", "/a", "a\0b"] {
+            assert!(maildir("/m/%u", name, "/h").is_err(), "{name:?}");
+        }
+        assert_eq!(maildir("~/M", "a/b", "/h").unwrap(), Path::new("/h/M"));
+    }
+
+    #[test]
+    fn a_pattern_without_sense_is_refused() {
+        for pattern in ["", "~x/M", "/m/%", "/m/%d", "/m/%u%"] {
+            assert!(MailPattern::parse(OsStr::new(pattern)).is_err(), "{pattern}");
+        }
+        assert!(maildir("~/M", "a", "").is_err());
+        assert!(maildir("~/M", "a", "home").is_err());
+    }
+}

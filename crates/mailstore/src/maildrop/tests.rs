@@ -1,0 +1,245 @@
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::symlink;
+
+use nix::unistd::mkfifo;
+
+use super::*;
+use testkit::TempDir;
+
+fn maildir() -> (TempDir, PathBuf) {
+    let folder = TempDir::new();
+    let path = folder.path().join("Maildir");
+    for part in ["cur", "new", "tmp"] {
+        fs::create_dir_all(path.join(part)).unwrap();
+    }
+    (folder, path)
+}
+
+fn uids(drop: &Maildrop) -> Vec<String> {
+    (0..drop.len()).map(|i| String::from_utf8(drop.uid(i).unwrap()).unwrap()).collect()
+}
+
+fn text(drop: &mut Maildrop, index: usize) -> String {
+    let mut text = String::new();
+    drop.read(index).unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn letters_of_new_and_cur_stand_in_the_order_of_arrival() {
+    let (_f, path) = maildir();
+    for name in ["new/10.M5P1.h", "cur/9.M1P1.h:2,S", "cur/10.M40P1.h:2,", "new/100.a.h", "new/x"] {
+        fs::write(path.join(name), "").unwrap();
+    }
+    let drop = Maildrop::open(&path).unwrap();
+    assert_eq!(uids(&drop), ["x", "9.M1P1.h", "10.M5P1.h", "10.M40P1.h", "100.a.h"]);
+}
+
+#[test]
+fn sizes_come_from_the_name_and_are_counted_where_it_does_not_tell() {
+    let (_f, path) = maildir();
+    fs::write(path.join("new/1.a.h,S=50,W=77"), "a\n").unwrap();
+    fs::write(path.join("cur/2.a.h,S=4:2,S"), "a\nb\n").unwrap();
+    fs::write(path.join("cur/3.a.h"), "a\r\nb").unwrap();
+    let mut drop = Maildrop::open(&path).unwrap();
+    assert_eq!([0, 1, 2].map(|i| drop.known_size(i)), [Some(77), None, None]);
+    assert_eq!([0, 1, 2].map(|i| drop.size(i).unwrap()), [77, 6, 6]);
+    assert_eq!(drop.known_size(1), Some(6));
+    assert!(drop.size(3).is_err());
+}
+
+#[test]
+fn a_name_that_lies_about_its_size_is_found_out_when_the_letter_is_read() {
+    let (_f, path) = maildir();
+    // Impossible; proved wrong by the file's size, twice; possible, and wrong all the same.
+    let names = ["1.a,S=4,W=99", "2.a,S=5,W=6", "3.a,W=99", "4.a,S=4,W=8"];
+    for name in names {
+        fs::write(path.join("new").join(name), "a\nb\n").unwrap();
+    }
+    let mut drop = Maildrop::open(&path).unwrap();
+    let known = |drop: &Maildrop| [0, 1, 2, 3].map(|i| drop.known_size(i));
+    assert_eq!(known(&drop), [None, Some(6), Some(99), Some(8)]);
+    for index in 0..names.len() {
+        drop.read(index).unwrap();
+    }
+    assert_eq!(known(&drop), [None, None, None, Some(8)]);
+    assert_eq!([0, 1, 2].map(|i| drop.size(i).unwrap()), [6; 3]);
+    assert!(drop.correct_size(3, 6));
+    assert!(!drop.correct_size(3, 6));
+    assert_eq!(known(&drop), [Some(6); 4]);
+}
+
+#[test]
+fn two_letters_with_one_name_are_two_letters_and_stay_so_when_they_move() {
+    let (_f, path) = maildir();
+    fs::write(path.join("cur/1.a:2,S"), "one\n").unwrap();
+    fs::write(path.join("new/1.a"), "two\n").unwrap();
+    fs::hard_link(path.join("new/1.a"), path.join("cur/1.a:2,")).unwrap();
+    let mut drop = Maildrop::open(&path).unwrap();
+    let before = uids(&drop);
+    assert_eq!(before.len(), 2);
+    assert!(before[0] != before[1] && !before.contains(&"1.a".to_owned()), "{before:?}");
+    let texts = [0, 1].map(|index| text(&mut drop, index));
+    fs::rename(path.join("cur/1.a:2,S"), path.join("cur/1.a:2,RS")).unwrap();
+    fs::remove_file(path.join("cur/1.a:2,")).unwrap();
+    assert_eq!([0, 1].map(|index| text(&mut drop, index)), texts);
+    assert_eq!(uids(&drop), before);
+    let two = usize::from(texts[1] == "two\n");
+    assert_eq!(drop.remove([two].into_iter()).removed, 1);
+    assert_eq!(fs::read_to_string(path.join("cur/1.a:2,RS")).unwrap(), "one\n");
+    std::mem::drop(drop);
+    assert_eq!(uids(&Maildrop::open(&path).unwrap()), ["1.a"]);
+}
+
+#[test]
+fn letters_that_somebody_removed_do_not_cost_a_listing_each() {
+    let (_f, path) = maildir();
+    for number in 0..10 {
+        fs::write(path.join(format!("new/{number}.a")), "").unwrap();
+    }
+    let mut drop = Maildrop::open(&path).unwrap();
+    for number in 0..9 {
+        fs::remove_file(path.join(format!("new/{number}.a"))).unwrap();
+    }
+    fs::rename(path.join("new/9.a"), path.join("cur/9.a:2,S")).unwrap();
+    for index in 0..9 {
+        assert_eq!(drop.read(index).unwrap_err().kind(), Some(std::io::ErrorKind::NotFound));
+    }
+    assert_eq!(drop.listing, 1);
+    // One that was there is looked for again however often it moves.
+    drop.read(9).unwrap();
+    fs::rename(path.join("cur/9.a:2,S"), path.join("cur/9.a:2,RS")).unwrap();
+    drop.read(9).unwrap();
+    assert_eq!(drop.listing, 2);
+    // One that was not shown is believed to be gone only for a moment.
+    fs::write(path.join("cur/0.a:2,"), "").unwrap();
+    drop.listed -= GONE_TTL;
+    drop.read(0).unwrap();
+}
+
+#[test]
+fn a_second_session_is_told_that_the_maildrop_is_in_use_under_any_name() {
+    let (folder, path) = maildir();
+    let link = folder.path().join("link");
+    symlink(&path, &link).unwrap();
+    let first = Maildrop::open(&path).unwrap();
+    for name in [&path, &link] {
+        assert!(matches!(Maildrop::open(name), Err(Error::InUse { .. })));
+    }
+    drop(first);
+    let second = Maildrop::open(&link).unwrap();
+    assert!(matches!(Maildrop::open(&path), Err(Error::InUse { .. })));
+    drop(second);
+    Maildrop::open(&path).unwrap();
+}
+
+#[test]
+fn a_maildir_that_does_not_exist_yet_is_empty_and_a_link_to_nowhere_is_an_error() {
+    let folder = TempDir::new();
+    let path = folder.path().join("home/Maildir");
+    assert!(Maildrop::open(&path).unwrap().is_empty());
+    assert!(Maildrop::open(&path).unwrap().read(0).is_err());
+    let link = folder.path().join("link");
+    symlink(&path, &link).unwrap();
+    assert!(Maildrop::open(&link).is_err());
+    fs::create_dir_all(&path).unwrap();
+    assert!(Maildrop::open(&link).unwrap().is_empty(), "without new and cur");
+}
+
+#[test]
+fn a_file_in_place_of_the_folder_is_an_error_that_does_not_pass_by_itself() {
+    let folder = TempDir::new();
+    let path = folder.path().join("Maildir");
+    fs::write(&path, "").unwrap();
+    let error = Maildrop::open(&path).unwrap_err();
+    assert_eq!(error.to_string(), format!("open {}: Not a directory", path.display()));
+    assert!(!error.is_temporary());
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("cur"), "").unwrap();
+    assert!(Maildrop::open(&path).is_err());
+}
+
+#[test]
+fn only_regular_files_are_letters() {
+    let (folder, path) = maildir();
+    fs::write(folder.path().join("secret"), "s").unwrap();
+    symlink(folder.path().join("secret"), path.join("new/1.link")).unwrap();
+    mkfifo(&path.join("new/2.fifo"), Mode::S_IRWXU).unwrap();
+    fs::create_dir(path.join("cur/3.folder")).unwrap();
+    fs::write(path.join("cur/.hidden"), "").unwrap();
+    fs::write(path.join("cur/4.letter"), "").unwrap();
+    let mut drop = Maildrop::open(&path).unwrap();
+    assert_eq!(uids(&drop), ["4.letter"]);
+    // What a letter turns into later is not read either, nor waited for.
+    for make in [0, 1] {
+        fs::remove_file(path.join("cur/4.letter")).unwrap();
+        match make {
+            0 => symlink(folder.path().join("secret"), path.join("cur/4.letter")).unwrap(),
+            _ => mkfifo(&path.join("cur/4.letter"), Mode::S_IRWXU).unwrap(),
+        }
+        assert!(drop.read(0).is_err());
+    }
+}
+
+#[test]
+fn a_letter_is_found_again_after_its_flags_changed_or_it_moved() {
+    let (_f, path) = maildir();
+    for n in 1..=3 {
+        fs::write(path.join(format!("new/{n}.a.h")), format!("{n}")).unwrap();
+    }
+    let mut drop = Maildrop::open(&path).unwrap();
+    let before = uids(&drop);
+    fs::rename(path.join("new/1.a.h"), path.join("cur/1.a.h:2,S")).unwrap();
+    fs::rename(path.join("new/3.a.h"), path.join("cur/3.a.h:2,")).unwrap();
+    fs::write(path.join("new/2.b.h"), "came later").unwrap();
+    assert_eq!([text(&mut drop, 0), text(&mut drop, 1), text(&mut drop, 2)], ["1", "2", "3"]);
+    fs::rename(path.join("cur/1.a.h:2,S"), path.join("cur/1.a.h:2,RS")).unwrap();
+    assert_eq!(text(&mut drop, 0), "1");
+    assert_eq!(uids(&drop), before);
+    fs::rename(path.join("cur/1.a.h:2,RS"), path.join("cur/1.a.h:2,FRS")).unwrap();
+    assert_eq!(drop.remove([0, 2].into_iter()).removed, 2);
+    let left = Maildrop::open(&path);
+    assert!(matches!(left, Err(Error::InUse { .. })));
+    std::mem::drop(drop);
+    assert_eq!(uids(&Maildrop::open(&path).unwrap()), ["2.a.h", "2.b.h"]);
+}
+
+#[test]
+fn a_letter_that_somebody_removed_is_an_error_of_its_own_and_counts_as_removed() {
+    let (_f, path) = maildir();
+    fs::write(path.join("new/1.a"), "1").unwrap();
+    fs::write(path.join("new/2.a"), "2").unwrap();
+    let mut drop = Maildrop::open(&path).unwrap();
+    fs::remove_file(path.join("new/1.a")).unwrap();
+    let error = drop.read(0).unwrap_err();
+    assert!(error.to_string().ends_with("new/1.a: No such file or directory"), "{error}");
+    assert!(drop.size(0).is_err());
+    assert_eq!(text(&mut drop, 1), "2");
+    let removal = drop.remove(0..2);
+    assert_eq!((removal.removed, removal.failed.len()), (2, 0));
+}
+
+#[test]
+fn one_letter_that_cannot_be_removed_does_not_keep_the_others() {
+    let (_f, path) = maildir();
+    for name in ["new/1.a", "new/2.a", "new/3.a"] {
+        fs::write(path.join(name), "").unwrap();
+    }
+    let mut drop = Maildrop::open(&path).unwrap();
+    fs::remove_file(path.join("new/2.a")).unwrap();
+    fs::create_dir(path.join("new/2.a")).unwrap();
+    let removal = drop.remove(0..3);
+    assert_eq!((removal.removed, removal.failed.len()), (2, 1));
+    assert!(removal.failed[0].to_string().contains("new/2.a: "));
+    assert!(!path.join("new/3.a").exists());
+}
+
+#[test]
+fn a_letter_seen_in_both_folders_is_one_letter() {
+    let (_f, path) = maildir();
+    fs::write(path.join("new/1.a"), "").unwrap();
+    fs::hard_link(path.join("new/1.a"), path.join("cur/1.a:2,S")).unwrap();
+    assert_eq!(uids(&Maildrop::open(&path).unwrap()), ["1.a"]);
+}

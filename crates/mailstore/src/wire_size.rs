@@ -1,0 +1,110 @@
+//! The size of a message on the wire (RFC 1939 §11): every LF on disk counts as CRLF, dots that
+//! stuffing adds do not count.
+
+use std::io::{self, Read};
+
+/// Size of one read, in bytes: most letters whole, and little to clear for each of them.
+const CHUNK: usize = 16 * 1024;
+
+/// Counts the bytes of a text with CRLF line ends, fed in pieces of any size.
+///
+/// A CRLF counts as it is, a LF alone as two bytes, a bare CR as one; a last line without its end
+/// counts as if it had one, because a multi-line reply cannot end otherwise. An empty text is 0
+/// bytes. (Maildir names carry this number as `W=`.)
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WireSize {
+    octets: u64,
+    last: Option<u8>,
+}
+
+impl WireSize {
+    /// Starts at zero.
+    #[must_use]
+    pub fn new() -> WireSize {
+        WireSize::default()
+    }
+
+    /// Adds the next piece.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let Some(&last) = bytes.last() else { return };
+        let ends: usize = bytes.iter().map(|&b| usize::from(b == b'\n')).sum();
+        let mut crlfs = 0;
+        if bytes.contains(&b'\r') {
+            crlfs = bytes.windows(2).filter(|pair| *pair == b"\r\n").count();
+        }
+        if self.last == Some(b'\r') && bytes.first() == Some(&b'\n') {
+            crlfs += 1;
+        }
+        self.octets += (bytes.len() + ends - crlfs) as u64;
+        self.last = Some(last);
+    }
+
+    /// Returns the size of the whole text, its last line ended.
+    #[must_use]
+    pub fn octets(self) -> u64 {
+        match self.last {
+            None | Some(b'\n') => self.octets,
+            Some(_) => self.octets + 2,
+        }
+    }
+
+    /// Reads a file to its end and counts it.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn of_file(mut file: impl Read) -> io::Result<u64> {
+        let mut size = WireSize::new();
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match file.read(&mut chunk) {
+                Ok(0) => return Ok(size.octets()),
+                Ok(n) => size.feed(chunk.get(..n).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(text: &[u8]) -> u64 {
+        let mut octets = 0;
+        let mut previous = 0;
+        for &b in text {
+            octets += if b == b'\n' && previous != b'\r' { 2 } else { 1 };
+            previous = b;
+        }
+        if text.last().is_some_and(|&b| b != b'\n') { octets + 2 } else { octets }
+    }
+
+    #[test]
+    fn every_text_of_six_octets_counts_the_same_in_one_piece_and_in_any_two() {
+        let alphabet = [b'\r', b'\n', b'a'];
+        for code in 0..3_usize.pow(6) {
+            let text: Vec<u8> = (0..6).map(|i| alphabet[code / 3_usize.pow(i) % 3]).collect();
+            for length in 0..=6 {
+                let text = &text[..length];
+                for cut in 0..=length {
+                    let mut size = WireSize::new();
+                    size.feed(&text[..cut]);
+                    size.feed(&text[cut..]);
+                    assert_eq!(
+                        size.octets(),
+                        plain(text),
+                        "{:?} cut at {cut}",
+                        text.escape_ascii()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_counted_to_its_end() {
+        let text = vec![b'\n'; CHUNK + 5];
+        assert_eq!(WireSize::of_file(&text[..]).unwrap(), 2 * (CHUNK as u64 + 5));
+    }
+}

@@ -1,0 +1,183 @@
+//! The connection to a server: commands and their replies (RFC 1939 §3), with a limit for every
+//! line, listing and message.
+
+use std::io::{BufRead, Read, Write};
+
+use forknet::{Error, Result};
+use netascii::dot_stuffing::{LineEnding, Unstuffer};
+use netascii::line::{Line, LineReader};
+
+use crate::protocol::command::split;
+use crate::protocol::mask::masked;
+
+/// Longest line of a reply or a listing, in bytes. RFC 1939 §3 allows 512; some servers send more.
+const MAX_LINE: usize = 4096;
+/// Most lines of a listing.
+const MAX_ROWS: usize = 1_000_000;
+/// Largest listing in bytes.
+const MAX_LISTING: usize = 128 << 20;
+/// Largest message in bytes.
+const MAX_MESSAGE: u64 = 1 << 30;
+/// Size of the read buffer in bytes.
+const BUFFER: usize = 64 * 1024;
+
+/// A connection to a server.
+pub(crate) struct ServerConnection<S> {
+    reader: LineReader<S>,
+    /// `HOST:PORT`, for error messages.
+    server: String,
+    verbose: bool,
+    greeting: Vec<u8>,
+    /// No further command makes sense: the connection is lost, or a reply was not POP3.
+    broken: bool,
+}
+
+impl<S: Read + Write> ServerConnection<S> {
+    /// Reads the greeting. `server` is for error messages.
+    pub(crate) fn start(stream: S, server: String, verbose: bool) -> Result<ServerConnection<S>> {
+        let (reader, greeting) = (LineReader::with_capacity(BUFFER, stream), Vec::new());
+        let mut conn = ServerConnection { reader, server, verbose, greeting, broken: false };
+        conn.greeting = conn.reply("greeting")?;
+        Ok(conn)
+    }
+
+    /// Returns the text of the greeting.
+    pub(crate) fn greeting(&self) -> &[u8] {
+        &self.greeting
+    }
+
+    /// Whether no further command makes sense: the connection is lost, or a reply was not POP3.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Prevents further commands, QUIT included, so that the server removes nothing.
+    pub(crate) fn abort(&mut self) {
+        self.broken = true;
+    }
+
+    /// Sends a command and returns the text after `+OK`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the server's text for `-ERR`.
+    pub(crate) fn command(&mut self, command: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+        let command = command.as_ref();
+        self.send(command)?;
+        let (keyword, _) = split(command);
+        let shown = if matches!(keyword, b"PASS" | b"APOP") { keyword } else { command };
+        self.reply(&String::from_utf8_lossy(shown))
+    }
+
+    fn send(&mut self, command: &[u8]) -> Result<()> {
+        if command.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return Err(Error::Refused("a name or password with a line end in it".to_owned()));
+        }
+        self.trace('C', &masked(command));
+        let sent = self.reader.get_mut().write_all(&[command, b"\r\n"].concat());
+        sent.map_err(|error| self.io_error(error))
+    }
+
+    fn reply(&mut self, about: &str) -> Result<Vec<u8>> {
+        let line = self.line(about)?.ok_or_else(|| self.closed(about))?;
+        match split(&line) {
+            (b"+OK", text) => Ok(text.unwrap_or_default().to_vec()),
+            (b"-ERR", _) => {
+                let said = line.escape_ascii();
+                Err(Error::Refused(format!("{}: {about}: {said}", self.server)))
+            }
+            _ => Err(self.bad_reply(about)),
+        }
+    }
+
+    /// Reads a listing up to its line of a dot and returns the rows, unstuffed.
+    pub(crate) fn listing(&mut self, about: &str) -> Result<Vec<Vec<u8>>> {
+        let mut rows = Vec::new();
+        let mut octets = 0;
+        loop {
+            let row = self.line(about)?.ok_or_else(|| self.closed(about))?;
+            octets += row.len();
+            match row.strip_prefix(b".") {
+                Some(b"") => return Ok(rows),
+                Some(rest) => rows.push(rest.to_vec()),
+                None => rows.push(row),
+            }
+            if rows.len() > MAX_ROWS || octets > MAX_LISTING {
+                return Err(self.over_limit(about));
+            }
+        }
+    }
+
+    /// Reads a message up to its line of a dot and calls `each` with its pieces: unstuffed, lines
+    /// ending in LF.
+    pub(crate) fn message(
+        &mut self,
+        about: &str,
+        mut each: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut unstuffer = Unstuffer::new(LineEnding::Lf);
+        let mut piece = Vec::new();
+        while !unstuffer.is_done() {
+            piece.clear();
+            let taken = match self.reader.fill_buf() {
+                Ok([]) => return Err(self.closed(about)),
+                Ok(input) => unstuffer.feed(input, &mut piece),
+                Err(error) => return Err(self.io_error(error)),
+            };
+            self.reader.consume(taken);
+            if unstuffer.octets() > MAX_MESSAGE {
+                return Err(self.over_limit(about));
+            }
+            // After a failure the rest of the message is still to be read.
+            each(&piece).inspect_err(|_| self.broken = true)?;
+        }
+        self.trace('S', format!("[a message of {} octets]", unstuffer.octets()).as_bytes());
+        Ok(())
+    }
+
+    fn line(&mut self, about: &str) -> Result<Option<Vec<u8>>> {
+        let line = match self.reader.read_line(MAX_LINE) {
+            Ok(Line::Text(text)) => text.to_vec(),
+            Ok(Line::TooLong) => return Err(self.over_limit(about)),
+            Ok(Line::Eof) => return Ok(None),
+            Err(error) => return Err(self.io_error(error)),
+        };
+        self.trace('S', &line);
+        Ok(Some(line))
+    }
+
+    /// Returns the error for a reply that is not POP3.
+    pub(crate) fn bad_reply(&mut self, about: &str) -> Error {
+        self.broken = true;
+        Error::Refused(format!("{}: {about}: the reply is no POP3", self.server))
+    }
+
+    fn over_limit(&mut self, about: &str) -> Error {
+        self.broken = true;
+        Error::Refused(format!("{}: {about}: the server says more than it may", self.server))
+    }
+
+    fn closed(&mut self, about: &str) -> Error {
+        self.broken = true;
+        Error::Refused(format!("{}: {about}: the server closed the connection", self.server))
+    }
+
+    fn io_error(&mut self, error: std::io::Error) -> Error {
+        self.broken = true;
+        Error::io(self.server.clone())(error)
+    }
+
+    fn trace(&self, who: char, line: &[u8]) {
+        if self.verbose {
+            let _ = writeln!(std::io::stderr(), "{who}: {}", line.escape_ascii()); // best effort
+        }
+    }
+}
+
+/// Parses the size in `+OK 120 octets`, a hint for the progress bar only.
+pub(crate) fn announced_size(text: &[u8]) -> Option<u64> {
+    let word = text.split(|&b| b == b' ').next()?;
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

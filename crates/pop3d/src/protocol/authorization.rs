@@ -1,0 +1,161 @@
+//! The AUTHORIZATION state (RFC 1939 §4, §7): USER and PASS, APOP, AUTH (RFC 5034), CAPA, QUIT.
+//!
+//! Which logins are allowed:
+//! - USER and PASS send the password in the clear, so they are allowed only where `--plaintext`
+//!   says so; by default to clients on this machine.
+//! - APOP sends no password, and is offered (by the timestamp in the greeting) while the users file
+//!   has a user with a `{PLAIN}` secret, because the digest is checked with the secret. Where all
+//!   passwords are hashed there is no timestamp, because clients that see one prefer APOP.
+//! - AUTH PLAIN is allowed where PASS is. Some clients use APOP wherever there is a timestamp,
+//!   unless there is AUTH: with it, users with hashed passwords can log in beside users with
+//!   `{PLAIN}` ones.
+//! - RFC 1939 §13 asks that a user have one of the two ways, because PASS would reveal APOP's
+//!   secret. Here a user with a `{PLAIN}` secret has both where PASS is allowed at all; by default
+//!   that is where the connection does not leave the machine.
+
+use crate::protocol::command::{Args, Command, Shape};
+use crate::protocol::credentials::{Credentials, Secret};
+use crate::protocol::outcome::Outcome;
+use crate::protocol::reply::{Code, err, err_code, ok};
+use crate::protocol::sasl::{self, Plain};
+
+/// Failed logins before the session is ended.
+pub const MAX_FAILED_LOGINS: u32 = 5;
+
+/// The commands of this state.
+pub const COMMANDS: &[Command<Authorization>] = &[
+    Command::new("USER", Shape::One, Authorization::user),
+    Command::new("PASS", Shape::Verbatim, Authorization::pass),
+    Command::new("APOP", Shape::Two, Authorization::apop),
+    Command::new("AUTH", Shape::UpToTwo, Authorization::auth),
+    Command::new("CAPA", Shape::None, |_, _| Outcome::Capabilities),
+    Command::new("QUIT", Shape::None, |_, _| Outcome::Quit),
+];
+
+/// A session before its login.
+pub struct Authorization {
+    /// Whether passwords in the clear are allowed.
+    plaintext: bool,
+    /// The timestamp of the greeting, where APOP is offered.
+    timestamp: Option<String>,
+    /// The name, if this command is USER.
+    named: Option<Vec<u8>>,
+    /// The name, if the command before was USER: PASS is valid only right after it (§7).
+    ready: Option<Vec<u8>>,
+    /// Whether the next line is the response to AUTH's challenge.
+    awaits_response: bool,
+    failed_logins: u32,
+}
+
+impl Authorization {
+    /// Begins the state.
+    #[must_use]
+    pub fn new(plaintext: bool, timestamp: Option<String>) -> Authorization {
+        let (named, ready) = (None, None);
+        Authorization {
+            plaintext,
+            timestamp,
+            named,
+            ready,
+            awaits_response: false,
+            failed_logins: 0,
+        }
+    }
+
+    /// Begins the next command: forgets the name of a USER that was not the command before.
+    pub fn next_command(&mut self) {
+        self.ready = self.named.take();
+    }
+
+    fn user(&mut self, args: Args<'_>) -> Outcome {
+        if !self.plaintext {
+            return plaintext_refused();
+        }
+        // The same reply for every name, so that it does not reveal which users exist (§13).
+        self.named = Some(args.word().to_vec());
+        Outcome::Reply(ok("now PASS"))
+    }
+
+    fn pass(&mut self, args: Args<'_>) -> Outcome {
+        if !self.plaintext {
+            return plaintext_refused();
+        }
+        let Some(name) = self.ready.take() else {
+            return Outcome::BadCommand(err("PASS: USER comes right before"));
+        };
+        let secret = Secret::Password(args.word().to_vec());
+        Outcome::LogIn(Credentials { mechanism: "PASS", name, secret })
+    }
+
+    fn apop(&mut self, args: Args<'_>) -> Outcome {
+        let Some(timestamp) = self.timestamp.clone() else {
+            return Outcome::Reply(err_code(Code::Auth, "APOP is not offered here"));
+        };
+        let digest = args.second.unwrap_or_default().to_vec();
+        let (name, secret) = (args.word().to_vec(), Secret::Apop { timestamp, digest });
+        Outcome::LogIn(Credentials { mechanism: "APOP", name, secret })
+    }
+
+    /// AUTH (RFC 5034 §4). PLAIN sends the password in the clear, and is allowed where PASS is;
+    /// without an argument AUTH lists the mechanisms.
+    fn auth(&mut self, args: Args<'_>) -> Outcome {
+        let Some(mechanism) = args.first else {
+            let list = if self.plaintext { "PLAIN\r\n" } else { "" };
+            return Outcome::Reply(format!("+OK mechanisms follow\r\n{list}.\r\n").into_bytes());
+        };
+        if !mechanism.eq_ignore_ascii_case(b"PLAIN") {
+            return Outcome::Reply(err("AUTH: no such mechanism here"));
+        }
+        if !self.plaintext {
+            return plaintext_refused();
+        }
+        match args.second {
+            Some(response) => auth_plain(response),
+            None => {
+                self.awaits_response = true;
+                Outcome::Reply(b"+ \r\n".to_vec())
+            }
+        }
+    }
+
+    /// Whether the next line is the response to AUTH's challenge.
+    #[must_use]
+    pub fn awaits_response(&self) -> bool {
+        self.awaits_response
+    }
+
+    /// Handles the response to AUTH's challenge; `*` cancels (RFC 5034 §4). `None` is one over the
+    /// limit.
+    pub fn response(&mut self, line: Option<&[u8]>) -> Outcome {
+        self.awaits_response = false;
+        match line {
+            Some(b"*") => Outcome::Reply(err("AUTH: cancelled")),
+            Some(line) => auth_plain(line),
+            None => Outcome::BadCommand(err("AUTH: the response is too long")),
+        }
+    }
+
+    /// Counts a failed login. The last one ends the session.
+    pub fn login_failed(&mut self) -> Outcome {
+        self.failed_logins += 1;
+        if self.failed_logins >= MAX_FAILED_LOGINS {
+            return Outcome::Close(err_code(Code::Auth, "too many failed logins, goodbye"));
+        }
+        Outcome::Reply(err_code(Code::Auth, "wrong user name or password"))
+    }
+}
+
+fn auth_plain(response: &[u8]) -> Outcome {
+    match sasl::plain(response) {
+        Ok(Plain { name, password }) => Outcome::LogIn(Credentials {
+            mechanism: "AUTH PLAIN",
+            name,
+            secret: Secret::Password(password),
+        }),
+        Err(why) => Outcome::BadCommand(err(format_args!("AUTH: {why}"))),
+    }
+}
+
+fn plaintext_refused() -> Outcome {
+    Outcome::Reply(err_code(Code::Auth, "plaintext login is not allowed from here"))
+}

@@ -1,0 +1,247 @@
+//! The server's side of POP3, without a socket and without a process: lines go in, outcomes come
+//! out.
+//!
+//! A session goes through three states (RFC 1939 §3): AUTHORIZATION, TRANSACTION, UPDATE. Each of
+//! the first two has a table of commands, whose handlers return an [`Outcome`]; UPDATE is
+//! [`Protocol::update`].
+
+// The order of the modules; each imports from its left only:
+//   reply apop sasl top mask credentials | outcome | command | authorization transaction |
+//   (this file)
+
+pub mod apop;
+pub mod authorization;
+pub mod command;
+pub mod credentials;
+pub mod mask;
+pub mod outcome;
+pub mod reply;
+pub mod sasl;
+pub mod top;
+pub mod transaction;
+
+use log::{info, warn};
+use mailstore::{Error, Maildrop};
+
+use authorization::{Authorization, MAX_FAILED_LOGINS};
+use command::{MAX_COMMAND, dispatch};
+use credentials::{Credentials, LoginError};
+use mask::{STARS, masked};
+use outcome::{Column, Outcome};
+use reply::{Code, Reply, err, err_code, ok};
+use sasl::MAX_RESPONSE;
+use transaction::Transaction;
+
+/// Bad commands in a row before the session is ended, because the client does not speak POP3.
+const MAX_BAD_COMMANDS: u32 = 100;
+
+/// What CAPA says about the server (RFC 2449 §6.9).
+const IMPLEMENTATION: &str = concat!("forklore-pop3d-", env!("CARGO_PKG_VERSION"));
+
+enum State {
+    Authorization(Authorization),
+    Transaction(Transaction),
+}
+
+/// The protocol of one session.
+pub struct Protocol {
+    state: State,
+    peer: String,
+    host: String,
+    timestamp: Option<String>,
+    plaintext: bool,
+    bad_commands: u32,
+}
+
+impl Protocol {
+    /// Begins a session in AUTHORIZATION. `peer` is the client's name in the log; `plaintext`
+    /// allows passwords in the clear; with a `timestamp` APOP is offered.
+    #[must_use]
+    pub fn new(peer: String, host: String, plaintext: bool, timestamp: Option<String>) -> Protocol {
+        let state = State::Authorization(Authorization::new(plaintext, timestamp.clone()));
+        Protocol { state, peer, host, timestamp, plaintext, bad_commands: 0 }
+    }
+
+    /// Returns the greeting (RFC 1939 §4), with the timestamp where APOP is offered (§7).
+    #[must_use]
+    pub fn greeting(&self) -> Reply {
+        match &self.timestamp {
+            Some(stamp) => ok(format_args!("{} POP3 server ready {stamp}", self.host)),
+            None => ok(format_args!("{} POP3 server ready", self.host)),
+        }
+    }
+
+    /// Returns the limit of the next line in bytes, its end included.
+    #[must_use]
+    pub fn max_line(&self) -> usize {
+        if self.awaits_response() { MAX_RESPONSE } else { MAX_COMMAND }
+    }
+
+    /// Returns the next line with its secrets masked, for a transcript.
+    #[must_use]
+    pub fn masked(&self, line: &[u8]) -> Vec<u8> {
+        if self.awaits_response() && line != b"*" { STARS.to_vec() } else { masked(line) }
+    }
+
+    /// Returns the user's name in printable form; `None` before the login.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        match &self.state {
+            State::Authorization(_) => None,
+            State::Transaction(state) => Some(state.user()),
+        }
+    }
+
+    fn awaits_response(&self) -> bool {
+        matches!(&self.state, State::Authorization(state) if state.awaits_response())
+    }
+
+    /// Runs one command line, given without its end.
+    pub fn line(&mut self, line: &[u8]) -> Outcome {
+        let outcome = match &mut self.state {
+            State::Authorization(state) if state.awaits_response() => state.response(Some(line)),
+            State::Authorization(state) => {
+                state.next_command();
+                dispatch(authorization::COMMANDS, transaction::COMMANDS, state, line)
+            }
+            State::Transaction(state) => {
+                dispatch(transaction::COMMANDS, authorization::COMMANDS, state, line)
+            }
+        };
+        self.count_bad(outcome)
+    }
+
+    /// Handles a line over the limit, which was dropped.
+    pub fn line_too_long(&mut self) -> Outcome {
+        let outcome = match &mut self.state {
+            State::Authorization(state) if state.awaits_response() => state.response(None),
+            State::Authorization(state) => {
+                state.next_command();
+                too_long()
+            }
+            State::Transaction(_) => too_long(),
+        };
+        self.count_bad(outcome)
+    }
+
+    /// Counts bad commands in a row; the last one ends the session.
+    fn count_bad(&mut self, outcome: Outcome) -> Outcome {
+        let Outcome::BadCommand(reply) = outcome else {
+            self.bad_commands = 0;
+            return outcome;
+        };
+        self.bad_commands += 1;
+        if self.bad_commands >= MAX_BAD_COMMANDS {
+            info!("{}: {MAX_BAD_COMMANDS} bad commands in a row, session ended", self.peer);
+            return Outcome::Close(err("too many bad commands, goodbye"));
+        }
+        Outcome::BadCommand(reply)
+    }
+
+    /// Takes the result of an [`Outcome::LogIn`] and returns the reply.
+    pub fn login(
+        &mut self,
+        credentials: &Credentials,
+        result: Result<Maildrop, LoginError>,
+    ) -> Outcome {
+        let name = credentials.name.escape_ascii();
+        match result {
+            Ok(maildrop) => self.enter(Transaction::new(name.to_string(), maildrop)),
+            Err(LoginError::Rejected) => self.login_rejected(credentials),
+            Err(LoginError::Users(error)) => {
+                warn!("{}: login of '{name}': {error}", self.peer);
+                let why = "nobody can log in now, try again later";
+                Outcome::Reply(err_code(Code::Temporary, why))
+            }
+            Err(LoginError::Maildrop(Error::InUse { what })) => {
+                info!("{}: login of '{name}': {what} is in use by another session", self.peer);
+                let why = "the maildrop is locked by another session";
+                Outcome::Reply(err_code(Code::InUse, why))
+            }
+            Err(LoginError::Maildrop(error)) => {
+                warn!("{}: login of '{name}': {error}", self.peer);
+                let code = Code::from_error(&error);
+                Outcome::Reply(err_code(code, "the maildrop cannot be opened"))
+            }
+        }
+    }
+
+    fn login_rejected(&mut self, credentials: &Credentials) -> Outcome {
+        let Credentials { name, mechanism, .. } = credentials;
+        info!("{}: login of '{}' failed ({mechanism})", self.peer, name.escape_ascii());
+        let outcome = match &mut self.state {
+            State::Authorization(state) => state.login_failed(),
+            State::Transaction(_) => Outcome::BadCommand(err("already logged in")),
+        };
+        if matches!(outcome, Outcome::Close(_)) {
+            info!("{}: {MAX_FAILED_LOGINS} failed logins, session ended", self.peer);
+        }
+        outcome
+    }
+
+    /// Changes the state to TRANSACTION. The only function that changes it.
+    fn enter(&mut self, transaction: Transaction) -> Outcome {
+        let summary = transaction.summary();
+        info!("{}: {} logged in, {summary}", self.peer, transaction.user());
+        self.state = State::Transaction(transaction);
+        Outcome::Reply(ok(format_args!("maildrop has {summary}")))
+    }
+
+    /// Calls `each` with every line of a listing.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub fn listing(
+        &mut self,
+        column: Column,
+        each: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        match &mut self.state {
+            State::Transaction(state) => state.listing(column, each),
+            State::Authorization(_) => Ok(()),
+        }
+    }
+
+    /// Records that a message was sent whole, and its size with CRLF line ends, without stuffing.
+    pub fn sent(&mut self, index: usize, octets: u64) {
+        if let State::Transaction(state) = &mut self.state {
+            state.sent(index, octets);
+        }
+    }
+
+    /// Returns the reply to CAPA (RFC 2449 §5, §6), the same in both states.
+    #[must_use]
+    pub fn capabilities(&self) -> Vec<u8> {
+        let mut list = String::from("+OK capability list follows\r\nTOP\r\nUIDL\r\n");
+        if self.plaintext {
+            list.push_str("USER\r\nSASL PLAIN\r\n");
+        }
+        list.push_str("RESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n");
+        list.push_str("IMPLEMENTATION ");
+        list.push_str(IMPLEMENTATION);
+        list.push_str("\r\n.\r\n");
+        list.into_bytes()
+    }
+
+    /// UPDATE (RFC 1939 §6): removes the marked messages, releases the lock, and only then returns
+    /// the last reply. A QUIT in AUTHORIZATION removes nothing.
+    #[must_use]
+    pub fn update(self) -> Reply {
+        match self.state {
+            State::Authorization(_) => ok(format_args!("{} POP3 server signing off", self.host)),
+            State::Transaction(state) => state.update(&self.peer, &self.host),
+        }
+    }
+
+    /// Ends the session without QUIT: nothing is removed (RFC 1939 §6).
+    pub fn abandon(self, why: &str) {
+        match self.state {
+            State::Authorization(_) => info!("{}: {why}", self.peer),
+            State::Transaction(state) => state.abandon(&self.peer, why),
+        }
+    }
+}
+
+fn too_long() -> Outcome {
+    Outcome::BadCommand(err(format!("the line is longer than {MAX_COMMAND} octets")))
+}

@@ -1,0 +1,70 @@
+//! SASL as POP3 speaks it (RFC 5034): the mechanism PLAIN (RFC 4616), in base64.
+
+use base64ct::{Base64, Encoding};
+
+/// Longest response in bytes, its CRLF included: three fields of 255 octets and two NULs (RFC 4616
+/// §2), in base64.
+pub const MAX_RESPONSE: usize = 1026;
+
+/// A name and a password.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// The authentication identity.
+    pub name: Vec<u8>,
+    /// The password.
+    pub password: Vec<u8>,
+}
+
+/// Parses a response of PLAIN: `[authzid] NUL authcid NUL passwd`. No user may act for another, so
+/// an authzid must equal the authcid. `=` stands for an empty response (RFC 5034 §4).
+///
+/// # Errors
+/// What is wrong with it, as a text for the reply.
+pub fn plain(response: &[u8]) -> Result<Plain, &'static str> {
+    let text = std::str::from_utf8(response).ok().filter(|text| *text != "=").unwrap_or_default();
+    let message = Base64::decode_vec(text).map_err(|_| "the response is not base64")?;
+    let mut fields = message.split(|&b| b == 0);
+    match (fields.next(), fields.next(), fields.next(), fields.next()) {
+        (Some(actor), Some(name @ [_, ..]), Some(password @ [_, ..]), None) => {
+            if !actor.is_empty() && actor != name {
+                return Err("nobody may act for another");
+            }
+            Ok(Plain { name: name.to_vec(), password: password.to_vec() })
+        }
+        _ => Err("PLAIN is [authzid] NUL authcid NUL passwd"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_of_plain_is_read() {
+        let bob = |response: &[u8]| {
+            let Plain { name, password } = plain(response).unwrap();
+            (String::from_utf8(name).unwrap(), String::from_utf8(password).unwrap())
+        };
+        assert_eq!(bob(b"AGJvYgBzM2NyZXQ="), ("bob".into(), "s3cret".into()));
+        assert_eq!(bob(b"Ym9iAGJvYgBzM2NyZXQ="), ("bob".into(), "s3cret".into()));
+    }
+
+    #[test]
+    fn what_is_none_is_told() {
+        for (response, why) in [
+            (&b"="[..], "PLAIN is"),
+            (b"", "PLAIN is"),
+            (b"Ym9i", "PLAIN is"),
+            (b"AGJvYgA=", "PLAIN is"),
+            (b"AABzM2NyZXQ=", "PLAIN is"),
+            (b"AGJvYgB4AHk=", "PLAIN is"),
+            (b"YW5uAGJvYgB4", "nobody may act"),
+            (b"AGJvYgB4eA", "not base64"),
+            (b"not base64!", "not base64"),
+            (b"AGJv\xff", "PLAIN is"),
+        ] {
+            let error = plain(response).unwrap_err();
+            assert!(error.starts_with(why) || error.contains(why), "{error} for {response:?}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The session of one client: reads lines, carries out their outcomes, over any stream.
+
+mod login;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::Instant;
+
+use forknet::{Client, Title, Transcript, in_title};
+use netascii::dot_stuffing::Stuffer;
+use netascii::line::{Line, LineReader};
+
+use crate::options::Config;
+use crate::protocol::Protocol;
+use crate::protocol::credentials::{Credentials, LoginError};
+use crate::protocol::outcome::{Message, Outcome};
+use crate::protocol::top::Top;
+
+/// Size in bytes of the buffer for replies, and of the pieces in which messages are read.
+const BUFFER: usize = 64 * 1024;
+
+/// Serves one client until QUIT, or until it is gone. A client that leaves without QUIT is not an
+/// error, and deletes nothing (RFC 1939 §6).
+///
+/// # Errors
+/// Those of the stream, or of reading a message after its reply was sent.
+pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
+    let (peer, is_loopback) = (client.peer.to_string(), client.peer.is_loopback());
+    let protocol = new_protocol(config, peer, host(), is_loopback);
+    let session = Session::new(config, BUFFER, &mut client.conn, &mut client.transcript);
+    session.with_title(client.title).run(protocol)
+}
+
+fn new_protocol(config: &Config, peer: String, host: String, is_loopback: bool) -> Protocol {
+    let timestamp = login::apop_timestamp(&config.users, &host);
+    Protocol::new(peer, host, config.plaintext.allows(is_loopback), timestamp)
+}
+
+/// Returns the name of this machine for the greeting: letters, digits, dots and hyphens.
+fn host() -> String {
+    let name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+    let is_valid = |name: &String| {
+        let known = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
+        (1..=255).contains(&name.len()) && name.bytes().all(known) // RFC 1035 §2.3.4
+    };
+    name.ok().filter(is_valid).unwrap_or_else(|| "localhost".to_owned())
+}
+
+fn is_disconnect(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+    )
+}
+
+/// How the exchange of commands ended.
+enum End {
+    /// By QUIT; UPDATE follows.
+    Quit,
+    /// By the server, after its last reply.
+    Closed,
+    /// By the client, which closed its side.
+    Eof,
+}
+
+struct Session<'a, S> {
+    config: &'a Config,
+    reader: LineReader<S>,
+    /// Replies that are not sent yet.
+    out: Vec<u8>,
+    /// A piece of the message that is being sent.
+    piece: Vec<u8>,
+    transcript: &'a mut Transcript,
+    title: Title,
+}
+
+impl<'a, S: Read + Write> Session<'a, S> {
+    /// Returns a session with buffers of `size` bytes and without a title.
+    fn new(
+        config: &'a Config,
+        size: usize,
+        stream: S,
+        transcript: &'a mut Transcript,
+    ) -> Session<'a, S> {
+        let (reader, out, piece) = (LineReader::new(stream), Vec::new(), vec![0; size]);
+        Session { config, reader, out, piece, transcript, title: Title::none() }
+    }
+
+    fn with_title(mut self, title: Title) -> Session<'a, S> {
+        self.title = title;
+        self
+    }
+
+    /// Runs the whole session.
+    fn run(mut self, mut protocol: Protocol) -> io::Result<()> {
+        self.show(&protocol, "AUTHORIZATION");
+        let why = match self.converse(&mut protocol) {
+            Ok(End::Quit) => return self.quit(protocol),
+            Ok(End::Closed) => "was shown the door",
+            Ok(End::Eof) => "went without QUIT",
+            Err(error) if error.kind() == ErrorKind::TimedOut => "was silent for too long",
+            Err(error) if is_disconnect(error.kind()) => "lost the connection",
+            Err(error) => {
+                protocol.abandon("session broken off");
+                return Err(error);
+            }
+        };
+        protocol.abandon(why);
+        Ok(())
+    }
+
+    fn quit(mut self, protocol: Protocol) -> io::Result<()> {
+        if protocol.user().is_some() {
+            self.show(&protocol, "UPDATE");
+        }
+        let reply = protocol.update();
+        self.say(&reply)?;
+        self.flush()
+    }
+
+    /// Shows the state in the title. The name only after the login, because a name sent before may
+    /// be a password typed too early, and every user of the machine can read titles.
+    fn show(&self, protocol: &Protocol, state: &str) {
+        match protocol.user() {
+            Some(user) => {
+                self.title.set(format_args!("{} {state}", in_title(user.as_bytes())));
+            }
+            None => self.title.set(state),
+        }
+    }
+
+    fn converse(&mut self, protocol: &mut Protocol) -> io::Result<End> {
+        self.say(&protocol.greeting())?;
+        loop {
+            // Replies wait while complete commands are buffered, to be sent in one write.
+            if !self.reader.buffered().contains(&b'\n') {
+                self.flush()?;
+            }
+            let outcome = match self.reader.read_line(protocol.max_line())? {
+                Line::Eof => return Ok(End::Eof),
+                Line::TooLong => {
+                    self.transcript.client(b"[a line that is too long]");
+                    protocol.line_too_long()
+                }
+                Line::Text(line) => {
+                    if self.transcript.is_on() {
+                        self.transcript.client(&protocol.masked(line));
+                    }
+                    protocol.line(line)
+                }
+            };
+            if let Some(end) = self.carry_out(protocol, outcome)? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Carries out an outcome; returns how the session ends, if it does.
+    fn carry_out(&mut self, protocol: &mut Protocol, outcome: Outcome) -> io::Result<Option<End>> {
+        match outcome {
+            Outcome::Reply(reply) | Outcome::BadCommand(reply) => self.say(&reply)?,
+            Outcome::Listing(reply, column) => {
+                self.say(&reply)?;
+                protocol.listing(column, |row| self.say(row))?;
+                self.say(b".\r\n")?;
+            }
+            Outcome::Capabilities => self.say(&protocol.capabilities())?,
+            Outcome::Message(reply, message) => {
+                self.say(&reply)?;
+                let (index, whole) = (message.index, message.lines.is_none());
+                let octets = self.send(message)?;
+                if whole {
+                    protocol.sent(index, octets);
+                }
+            }
+            Outcome::LogIn(credentials) => {
+                let outcome = self.log_in(protocol, &credentials)?;
+                return self.carry_out(protocol, outcome);
+            }
+            Outcome::Close(reply) => {
+                self.say(&reply)?;
+                self.flush()?;
+                return Ok(Some(End::Closed));
+            }
+            Outcome::Quit => {
+                // A client that pipelines RETR, DELE and QUIT must have received the message, as
+                // far as TCP can tell, before it is removed.
+                self.flush()?;
+                return Ok(Some(End::Quit));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Checks a login. The reply to a wrong password is sent at a fixed time after the command, so
+    /// that the time does not reveal whether the user exists, and guessing is slow.
+    fn log_in(
+        &mut self,
+        protocol: &mut Protocol,
+        credentials: &Credentials,
+    ) -> io::Result<Outcome> {
+        let due = Instant::now() + self.config.auth_delay;
+        let result = login::log_in(self.config, credentials);
+        let is_rejected = matches!(result, Err(LoginError::Rejected));
+        let outcome = protocol.login(credentials, result);
+        if is_rejected {
+            self.flush()?;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        } else if protocol.user().is_some() {
+            self.show(protocol, "TRANSACTION");
+        }
+        Ok(outcome)
+    }
+
+    /// Sends a message, stuffed, and the final dot (RFC 1939 §3). Returns its size.
+    fn send(&mut self, message: Message) -> io::Result<u64> {
+        let Message { mut file, lines, .. } = message;
+        let mut stuffer = Stuffer::new();
+        let mut top = lines.map(Top::new);
+        loop {
+            let count = match file.read(&mut self.piece) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                // Too late for -ERR, and the final dot would pass a part off as the whole.
+                Err(error) => return Err(error),
+            };
+            let piece = self.piece.get(..count).unwrap_or_default();
+            let taken = top.as_mut().map_or(count, |top| top.take(piece));
+            let start = self.out.len();
+            stuffer.feed(piece.get(..taken).unwrap_or_default(), &mut self.out);
+            self.queued(start)?;
+            if taken < count {
+                break;
+            }
+        }
+        let start = self.out.len();
+        stuffer.finish(&mut self.out);
+        self.queued(start)?;
+        Ok(stuffer.octets())
+    }
+
+    fn say(&mut self, reply: &[u8]) -> io::Result<()> {
+        let start = self.out.len();
+        self.out.extend_from_slice(reply);
+        self.queued(start)
+    }
+
+    /// Writes what was queued from `start` on to the transcript, and flushes a full buffer.
+    fn queued(&mut self, start: usize) -> io::Result<()> {
+        if self.transcript.is_on() {
+            let queued = self.out.get(start..).unwrap_or_default();
+            for line in queued.split_inclusive(|&b| b == b'\n') {
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
+                self.transcript.server(line.strip_suffix(b"\r").unwrap_or(line));
+            }
+        }
+        if self.out.len() >= self.piece.len() { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.out.is_empty() {
+            self.reader.get_mut().write_all(&self.out)?;
+            self.out.clear();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

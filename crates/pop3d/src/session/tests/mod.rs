@@ -1,0 +1,152 @@
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use mailstore::MailPattern;
+use testkit::{TempDir, names};
+
+use super::*;
+use crate::options::Plaintext;
+use crate::protocol::apop;
+
+mod commands;
+mod ending;
+mod framing;
+mod login;
+mod sasl;
+
+/// A folder with a users file and the Maildir of mrose, whose password is tanstaaf.
+struct Home(TempDir);
+
+impl Home {
+    fn new(letters: &[&str]) -> Home {
+        let home = Home(TempDir::new());
+        fs::create_dir_all(home.maildir().join("new")).unwrap();
+        fs::create_dir_all(home.maildir().join("cur")).unwrap();
+        let users = format!("mrose:{{PLAIN}}tanstaaf:::Rose:{}:\n", home.0.path().display());
+        fs::write(home.users(), users).unwrap();
+        for (number, letter) in (1..).zip(letters) {
+            fs::write(home.maildir().join(format!("new/{number}.a.test")), letter).unwrap();
+        }
+        home
+    }
+
+    fn users(&self) -> PathBuf {
+        self.0.path().join("users")
+    }
+
+    fn maildir(&self) -> PathBuf {
+        self.0.path().join("Maildir")
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            users: self.users(),
+            mail: MailPattern::parse(OsStr::new("~/Maildir")).unwrap(),
+            plaintext: Plaintext::Loopback,
+            auth_delay: Duration::ZERO,
+        }
+    }
+
+    fn protocol(&self, is_loopback: bool) -> Protocol {
+        new_protocol(&self.config(), "test".into(), "dewey.test".into(), is_loopback)
+    }
+
+    /// The outcome of a line, logins checked.
+    fn line(&self, protocol: &mut Protocol, line: &[u8]) -> Outcome {
+        match protocol.line(line) {
+            Outcome::LogIn(credentials) => {
+                let result = super::login::log_in(&self.config(), &credentials);
+                protocol.login(&credentials, result)
+            }
+            other => other,
+        }
+    }
+
+    /// Runs a session over this stream.
+    fn converse(&self, stream: impl Read + Write, protocol: Protocol) -> io::Result<()> {
+        self.converse_in_pieces(BUFFER, stream, protocol)
+    }
+
+    fn converse_in_pieces(
+        &self,
+        size: usize,
+        stream: impl Read + Write,
+        protocol: Protocol,
+    ) -> io::Result<()> {
+        let (config, mut transcript) = (self.config(), Transcript::none());
+        Session::new(&config, size, stream, &mut transcript).run(protocol)
+    }
+
+    /// What the server says when it hears these pieces and then an end of file.
+    fn hear(&self, pieces: &[&[u8]]) -> String {
+        self.hear_in_pieces(BUFFER, pieces).concat()
+    }
+
+    /// The same, one string a write.
+    fn hear_in_pieces(&self, size: usize, pieces: &[&[u8]]) -> Vec<String> {
+        let pieces = pieces.iter().map(|piece| piece.to_vec()).collect();
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        let stream = Stream { pieces, said: Rc::clone(&heard) };
+        self.converse_in_pieces(size, stream, self.protocol(true)).unwrap();
+        let writes = heard.take();
+        writes.into_iter().map(|write| String::from_utf8(write).unwrap()).collect()
+    }
+
+    /// What the server says behind the replies to USER and PASS.
+    fn logged_in(&self, commands: &str) -> String {
+        let said = self.hear(&[format!("USER mrose\r\nPASS tanstaaf\r\n{commands}").as_bytes()]);
+        let mut lines = said.splitn(4, "\r\n");
+        for _ in 0..3 {
+            let line = lines.next().unwrap();
+            assert!(line.starts_with("+OK"), "{said}");
+        }
+        lines.next().unwrap().to_owned()
+    }
+
+    fn letters(&self) -> Vec<String> {
+        names(&self.maildir().join("new"))
+    }
+}
+
+/// Returns pieces, one a read, and keeps what is written.
+struct Stream {
+    pieces: Vec<Vec<u8>>,
+    said: Rc<RefCell<Vec<Vec<u8>>>>,
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.pieces.is_empty() {
+            return Ok(0);
+        }
+        let mut piece = self.pieces.remove(0);
+        let count = piece.len().min(buf.len());
+        buf[..count].copy_from_slice(&piece[..count]);
+        if count < piece.len() {
+            self.pieces.insert(0, piece.split_off(count));
+        }
+        Ok(count)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.said.borrow_mut().push(buf.to_vec());
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// `+` and `-` for the first octets of the lines.
+fn signs(said: &str) -> String {
+    said.lines().map(|line| line.get(..1).unwrap_or("_")).collect()
+}
+
+const LETTER: &str = "Subject: one\n\nbody\n";

@@ -1,0 +1,167 @@
+//! Receives a letter after DATA's 354 up to its end, in memory that does not grow with it.
+
+use std::io::{self, BufRead, ErrorKind, Read};
+
+use netascii::dot_stuffing::{LineEnding, Unstuffer};
+use netascii::line::LineReader;
+
+use crate::delivery::error::Error;
+use crate::delivery::header::HeaderFilter;
+use crate::delivery::local::LocalDelivery;
+use crate::options::Config;
+use crate::protocol::reply::Reply;
+
+/// Number of `Received:` fields that indicates a loop (RFC 5321 §6.3).
+const MAX_RECEIVED: usize = 100;
+/// How much more than another `--max-size` of a refused letter is read in search of its end, in
+/// bytes.
+const MAX_OVERRUN: u64 = 64 << 20;
+/// Size of a write to the disk, in bytes.
+const CHUNK: usize = 64 * 1024;
+
+/// Why a letter was refused.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The reply to the client.
+    pub reply: Reply,
+    /// The reason for the log.
+    pub reason: String,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal { reply: error.reply(), reason: error.to_string() }
+    }
+}
+
+/// Receives one letter.
+#[derive(Debug)]
+pub struct LetterReceiver<'a> {
+    config: &'a Config,
+    unstuffer: Unstuffer,
+    header: HeaderFilter,
+    /// `None` once the letter is known to be refused; the rest is read nevertheless.
+    delivery: Option<LocalDelivery<'a>>,
+    failure: Option<Error>,
+    /// The size of the letter when it was known to be refused, in octets (RFC 1870 §3).
+    refused_at: Option<u64>,
+    pending: Vec<u8>,
+}
+
+impl<'a> LetterReceiver<'a> {
+    /// Begins a letter with its trace lines.
+    #[must_use]
+    pub fn new(config: &'a Config, delivery: LocalDelivery<'a>, trace: &str) -> LetterReceiver<'a> {
+        let unstuffer = if config.repair_bare_lf {
+            Unstuffer::accepting_bare_lf(LineEnding::Lf)
+        } else {
+            Unstuffer::new(LineEnding::Lf)
+        };
+        LetterReceiver {
+            config,
+            unstuffer,
+            header: HeaderFilter::new(),
+            delivery: Some(delivery),
+            failure: None,
+            refused_at: None,
+            pending: trace.as_bytes().to_vec(),
+        }
+    }
+
+    /// Reads the letter to its end, also where it is refused, and delivers it. Returns its size in
+    /// octets (RFC 1870 §3). The bytes after the end stay unread. Calls `seen` with every piece as
+    /// it was read.
+    ///
+    /// # Errors
+    /// As the stream's `read`, `UnexpectedEof` when it ends before the letter, `InvalidData` when
+    /// the letter has no end in sight; then nothing of the letter stays.
+    pub fn receive<R: Read>(
+        mut self,
+        reader: &mut LineReader<R>,
+        mut seen: impl FnMut(&[u8]),
+    ) -> io::Result<Result<u64, Refusal>> {
+        let mut text = Vec::new();
+        while !self.unstuffer.is_done() {
+            let input = reader.fill_buf()?;
+            if input.is_empty() {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            let taken = self.unstuffer.feed(input, &mut text);
+            seen(input.get(..taken).unwrap_or_default());
+            reader.consume(taken);
+            self.store(&text);
+            text.clear();
+            self.check_overrun()?;
+        }
+        Ok(self.finish())
+    }
+
+    /// Gives up a refused letter without an end. One that is stored is bounded by `--max-size` and
+    /// the disk.
+    fn check_overrun(&mut self) -> io::Result<()> {
+        if self.delivery.is_some() {
+            return Ok(());
+        }
+        let octets = self.unstuffer.octets();
+        let refused_at = *self.refused_at.get_or_insert(octets);
+        if octets - refused_at > self.config.max_size.saturating_add(MAX_OVERRUN) {
+            return Err(io::Error::new(ErrorKind::InvalidData, "a letter without an end"));
+        }
+        Ok(())
+    }
+
+    /// Stores decoded text, unless the letter is refused.
+    fn store(&mut self, text: &[u8]) {
+        if self.delivery.is_none() {
+            return;
+        }
+        self.header.feed(text, &mut self.pending);
+        if self.defect().is_some() {
+            self.delivery = None;
+        } else if self.pending.len() >= CHUNK {
+            self.write();
+        }
+    }
+
+    fn write(&mut self) {
+        let Some(delivery) = &mut self.delivery else { return };
+        if let Err(error) = delivery.write(&self.pending) {
+            self.failure = Some(error);
+            self.delivery = None;
+        }
+        self.pending.clear();
+    }
+
+    fn finish(mut self) -> Result<u64, Refusal> {
+        self.header.finish(&mut self.pending);
+        self.write();
+        if let Some(refusal) = self.defect() {
+            return Err(refusal);
+        }
+        match (self.failure, self.delivery) {
+            (Some(error), _) => Err(error)?,
+            (None, Some(delivery)) => delivery.deliver()?,
+            (None, None) => Err(Error::no_recipient())?,
+        }
+        Ok(self.unstuffer.octets())
+    }
+
+    /// Returns why the letter itself is refused, as far as it was read.
+    fn defect(&self) -> Option<Refusal> {
+        let refusal = |code, status, text, reason: &str| {
+            Some(Refusal { reply: Reply::new(code, status, text), reason: reason.into() })
+        };
+        let bare_lf = self.unstuffer.bare_lf() && !self.config.repair_bare_lf;
+        if self.unstuffer.bare_cr() || bare_lf {
+            let text = "Bare CR or LF in the letter; lines end in CRLF (RFC 5321 2.3.8)";
+            return refusal(550, "5.6.11", text, "bare CR or LF");
+        }
+        if self.config.max_size > 0 && self.unstuffer.octets() > self.config.max_size {
+            return refusal(552, "5.3.4", "The letter is too large", "too large");
+        }
+        if self.header.received() >= MAX_RECEIVED {
+            return refusal(554, "5.4.6", "Too many hops, mail loop", "mail loop");
+        }
+        None
+    }
+}

@@ -1,0 +1,91 @@
+//! The lines that a server puts above a letter (RFC 5321 §4.4).
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use jiff::Zoned;
+
+use crate::protocol::address::format_ip_literal;
+use crate::protocol::envelope::{ClientAddress, Envelope, Hello};
+
+/// Returns an id for a letter, for the log and the `Received:` line: time, process and number, an
+/// atom of RFC 5322 §3.2.3.
+#[must_use]
+pub fn new_id(now: &Zoned) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(1);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{:x}-{}-{number}", now.timestamp().as_second(), std::process::id())
+}
+
+/// Returns `Return-Path:`, the first line of a letter at its final delivery. Ends in LF.
+#[must_use]
+pub fn return_path(sender: &str) -> String {
+    format!("Return-Path: <{sender}>\n")
+}
+
+/// Returns `Received:`, folded, with the FOR clause only where there is one recipient, so that the
+/// others are not disclosed (RFC 5321 §7.2). Lines end in LF.
+#[must_use]
+pub fn received(
+    hostname: &str,
+    client: &ClientAddress,
+    hello: &Hello,
+    envelope: &Envelope,
+    id: &str,
+    now: &Zoned,
+) -> String {
+    let from = match client.ip {
+        Some(ip) => format!("{} ({})", hello.name, format_ip_literal(ip)),
+        None => hello.name.clone(),
+    };
+    let with = if hello.extended { "ESMTP" } else { "SMTP" };
+    let only = match envelope.recipients.as_slice() {
+        [one] if envelope.accepted == 1 => format!("\n\tfor <{}>", one.address),
+        _ => String::new(),
+    };
+    let date = now.strftime("%a, %d %b %Y %H:%M:%S %z");
+    format!("Received: from {from}\n\tby {hostname} with {with} id {id}{only};\n\t{date}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::envelope::Recipient;
+
+    fn envelope(addresses: &[&str]) -> Envelope {
+        let mut envelope = Envelope::default();
+        for address in addresses {
+            let maildir = format!("/mail/{address}").into();
+            envelope.add(Recipient { user: "u".into(), address: (*address).into(), maildir });
+        }
+        envelope
+    }
+
+    fn line(envelope: &Envelope, ip: Option<&str>, extended: bool) -> String {
+        let ip = ip.map(|ip| ip.parse().unwrap());
+        let client = ClientAddress { name: "peer".into(), ip, is_loopback: true };
+        let hello = Hello { name: "topaz.test".into(), extended };
+        let now: Zoned = "2026-11-02T09:05:07+02:00[+02:00]".parse().unwrap();
+        received("red.test", &client, &hello, envelope, "1-2-3", &now)
+    }
+
+    #[test]
+    fn one_recipient_is_named_and_several_are_not() {
+        let one = line(&envelope(&["levy@red.test"]), Some("127.0.0.1"), true);
+        assert_eq!(
+            one,
+            "Received: from topaz.test ([127.0.0.1])\n\tby red.test with ESMTP id 1-2-3\n\t\
+             for <levy@red.test>;\n\tMon, 02 Nov 2026 09:05:07 +0200\n"
+        );
+        let two = line(&envelope(&["levy@red.test", "bob@red.test"]), Some("::1"), false);
+        assert!(two.contains("([IPv6:::1])\n\tby red.test with SMTP id 1-2-3;\n"), "{two}");
+        let twice = line(&envelope(&["levy@red.test", "levy@red.test"]), None, true);
+        assert!(twice.starts_with("Received: from topaz.test\n"), "{twice}");
+        assert!(!twice.contains("for"), "{twice}");
+    }
+
+    #[test]
+    fn ids_differ() {
+        let now = Zoned::now();
+        assert_ne!(new_id(&now), new_id(&now));
+    }
+}

@@ -1,0 +1,377 @@
+//! Addresses as MAIL and RCPT give them (RFC 5321 §4.1.2, §4.1.3).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::options::hostname::{MAX_DOMAIN, is_domain};
+
+/// Longest path in bytes, its punctuation counted (RFC 5321 §4.5.3.1.3).
+const MAX_PATH: usize = 256;
+
+/// The content of `<` and `>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Path {
+    /// `<>`: the sender of a notification, which is not answered (RFC 5321 §4.5.5).
+    Null,
+    /// A name without a domain, as the slides' `MAIL FROM:<frol>`, and as `<Postmaster>`
+    /// (RFC 5321 §4.1.1.3). Unquoted.
+    Name(Vec<u8>),
+    /// An address with a domain.
+    Mailbox(Mailbox),
+}
+
+/// `local@domain`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mailbox {
+    /// The local part, unquoted, its case kept.
+    pub local: Vec<u8>,
+    /// The domain or the address literal with its brackets, as the client wrote it.
+    pub domain: Vec<u8>,
+    /// The whole address as the client wrote it, without a source route. Printable ASCII.
+    pub text: String,
+}
+
+/// Why a text is not an address; a text for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadAddress(pub &'static str);
+
+/// Parses a path at the start of `input`; returns it and what follows.
+///
+/// A source route (`<@a,@b:user@c>`) is ignored (RFC 5321 §4.1.1.3, appendix C).
+///
+/// # Errors
+/// What is wrong, as a text for the client.
+pub fn path(input: &[u8]) -> Result<(Path, &[u8]), BadAddress> {
+    let mut parser = Parser { rest: input };
+    if !parser.eat(b'<') {
+        return Err(BadAddress("Address needs < and >"));
+    }
+    let found = if parser.rest.first() == Some(&b'>') { Path::Null } else { parser.routed()? };
+    if !parser.eat(b'>') {
+        return Err(parser.error());
+    }
+    if input.len() - parser.rest.len() > MAX_PATH {
+        return Err(BadAddress("Path too long"));
+    }
+    match parser.rest.first() {
+        None | Some(b' ') => Ok((found, parser.rest)),
+        Some(_) => Err(BadAddress("Text behind the address")),
+    }
+}
+
+/// Parses `local@domain` or a local part alone, the whole of `input` (VRFY).
+///
+/// # Errors
+/// What is wrong, as a text for the client.
+pub fn without_brackets(input: &[u8]) -> Result<Path, BadAddress> {
+    let mut parser = Parser { rest: input };
+    let found = parser.mailbox()?;
+    if parser.rest.is_empty() { Ok(found) } else { Err(parser.error()) }
+}
+
+/// Formats a name as the local part of an address, quoted where needed (RFC 5321 §4.1.2).
+#[must_use]
+pub fn local_part(name: &[u8]) -> String {
+    if is_dot_atom(name) {
+        return ascii(name);
+    }
+    let mut quoted = String::from("\"");
+    for c in ascii(name).chars() {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted + "\""
+}
+
+/// Converts a text for a reply, which is ASCII (RFC 5321 §4.2): other characters become `?`.
+#[must_use]
+pub fn ascii(text: &[u8]) -> String {
+    text.iter().map(|&b| if matches!(b, 32..=126) { char::from(b) } else { '?' }).collect()
+}
+
+/// Whether a text is accepted as a client's own name in HELO and EHLO. More than a domain, because
+/// real clients have names with underscores, a dot at the end, or a file name (curl). Dot-separated
+/// atoms can harm neither a `Received:` line nor a log.
+#[must_use]
+pub fn is_hello_name(text: &[u8]) -> bool {
+    let name = text.strip_suffix(b".").unwrap_or(text);
+    name.len() <= MAX_DOMAIN && is_dot_atom(name) && name.iter().any(u8::is_ascii_alphanumeric)
+}
+
+/// Whether a text is an address literal: `[192.0.2.1]`, `[IPv6:2001:db8::1]` or `[tag:text]`
+/// (RFC 5321 §4.1.3).
+#[must_use]
+pub fn is_literal(text: &[u8]) -> bool {
+    parse_ip_literal(text).is_some() || general_literal(text).is_some()
+}
+
+/// Returns the IP address of an address literal, where it has one.
+#[must_use]
+pub fn parse_ip_literal(text: &[u8]) -> Option<IpAddr> {
+    let inner = std::str::from_utf8(inside(text)?).ok()?;
+    match inner.split_at_checked(5) {
+        Some((tag, v6)) if tag.eq_ignore_ascii_case("IPv6:") => {
+            v6.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+        }
+        _ => inner.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    }
+}
+
+/// Formats an IP address as an address literal (RFC 5321 §4.1.3).
+#[must_use]
+pub fn format_ip_literal(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => format!("[{v4}]"),
+        IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
+    }
+}
+
+fn inside(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(b"[")?.strip_suffix(b"]")
+}
+
+/// Accepts a General-address-literal with a tag that is not registered (RFC 5321 §4.1.3).
+fn general_literal(text: &[u8]) -> Option<()> {
+    let inner = inside(text)?;
+    let colon = inner.iter().position(|&b| b == b':')?;
+    let (tag, content) = (inner.get(..colon)?, inner.get(colon + 1..)?);
+    let dcontent = |&b: &u8| matches!(b, 33..=90 | 94..=126);
+    let known = tag.eq_ignore_ascii_case(b"IPv6");
+    let good = !known && is_domain(tag) && !tag.contains(&b'.') && !content.is_empty();
+    (good && text.len() <= MAX_DOMAIN && content.iter().all(dcontent)).then_some(())
+}
+
+/// Whether a text is a dot-atom-text (RFC 5322 §3.2.3).
+fn is_dot_atom(text: &[u8]) -> bool {
+    text.split(|&b| b == b'.').all(|atom| !atom.is_empty() && atom.iter().all(|&b| is_atext(b)))
+}
+
+/// Whether a byte is atext (RFC 5322 §3.2.3).
+fn is_atext(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&octet)
+}
+
+/// Parses an address; `rest` is what is not parsed yet.
+struct Parser<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Parser<'a> {
+    fn eat(&mut self, octet: u8) -> bool {
+        let found = self.rest.strip_prefix(&[octet]);
+        self.rest = found.unwrap_or(self.rest);
+        found.is_some()
+    }
+
+    fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> &'a [u8] {
+        let length = self.rest.iter().position(|&b| !wanted(b)).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, &[]));
+        self.rest = rest;
+        taken
+    }
+
+    /// Returns why the text cannot go on like this.
+    fn error(&self) -> BadAddress {
+        match self.rest.first() {
+            Some(128..) => BadAddress("Only ASCII in addresses"),
+            Some(0..=31 | 127) => BadAddress("Control character in the address"),
+            _ => BadAddress("Bad address syntax"),
+        }
+    }
+
+    /// Parses an optional source route and the address.
+    fn routed(&mut self) -> Result<Path, BadAddress> {
+        while self.eat(b'@') {
+            self.domain()?;
+            if self.eat(b':') {
+                break;
+            }
+            if !self.eat(b',') || self.rest.first() != Some(&b'@') {
+                return Err(BadAddress("Bad source route"));
+            }
+        }
+        self.mailbox()
+    }
+
+    fn mailbox(&mut self) -> Result<Path, BadAddress> {
+        let all = self.rest;
+        let local =
+            if self.rest.first() == Some(&b'"') { self.quoted()? } else { self.dot_string()? };
+        if !self.eat(b'@') {
+            return Ok(Path::Name(local));
+        }
+        let domain = self.domain()?.to_vec();
+        let text = all.get(..all.len() - self.rest.len()).unwrap_or_default();
+        // The checks above leave printable ASCII only.
+        let text = String::from_utf8_lossy(text).into_owned();
+        Ok(Path::Mailbox(Mailbox { local, domain, text }))
+    }
+
+    fn dot_string(&mut self) -> Result<Vec<u8>, BadAddress> {
+        let local = self.take_while(|b| is_atext(b) || b == b'.');
+        if local.split(|&b| b == b'.').any(<[u8]>::is_empty) {
+            return Err(if local.is_empty() { self.error() } else { BadAddress("Bad dots") });
+        }
+        Ok(local.to_vec())
+    }
+
+    fn quoted(&mut self) -> Result<Vec<u8>, BadAddress> {
+        let mut local = Vec::new();
+        let mut rest = self.rest.get(1..).unwrap_or_default().iter();
+        loop {
+            let octet = match rest.next() {
+                Some(b'"') => break,
+                Some(b'\\') => rest.next(),
+                other => other,
+            };
+            match octet {
+                Some(&octet @ 32..=126) => local.push(octet),
+                Some(_) => return Err(BadAddress("Control or non-ASCII character in quotes")),
+                None => return Err(BadAddress("Quotes without an end")),
+            }
+        }
+        self.rest = rest.as_slice();
+        Ok(local)
+    }
+
+    fn domain(&mut self) -> Result<&'a [u8], BadAddress> {
+        if self.rest.first() == Some(&b'[') {
+            let end = self.rest.iter().position(|&b| b == b']').unwrap_or(self.rest.len());
+            let (text, rest) = self.rest.split_at_checked(end + 1).unwrap_or((self.rest, &[]));
+            if !is_literal(text) {
+                return Err(BadAddress("Bad address literal"));
+            }
+            self.rest = rest;
+            return Ok(text);
+        }
+        let text = self.take_while(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+        if text.is_empty() {
+            return Err(self.error());
+        }
+        if is_domain(text) { Ok(text) } else { Err(BadAddress("Bad domain")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good(text: &str) -> String {
+        match path(text.as_bytes()).unwrap() {
+            (Path::Null, _) => "null".into(),
+            (Path::Name(name), _) => format!("name {}", name.escape_ascii()),
+            (Path::Mailbox(m), rest) => {
+                let (local, domain) = (m.local.escape_ascii(), m.domain.escape_ascii());
+                format!("{local} at {domain} as {}{}", m.text, rest.escape_ascii())
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_of_the_rfc_are_read() {
+        for (text, expected) in [
+            ("<>", "null"),
+            ("<PostMaster>", "name PostMaster"),
+            ("<frol>", "name frol"),
+            ("<a@b>", "a at b as a@b"),
+            ("<A.b-C@d.e> SIZE=1", "A.b-C at d.e as A.b-C@d.e SIZE=1"),
+            ("<\"a b\"@d>", "a b at d as \"a b\"@d"),
+            ("<\"a\\\"@\\>b\"@d>", "a\\\"@>b at d as \"a\\\"@\\>b\"@d"),
+            ("<\"\"@d>", " at d as \"\"@d"),
+            ("<@x,@y.z:a@b>", "a at b as a@b"),
+            ("<a%b!c@d>", "a%b!c at d as a%b!c@d"),
+            ("<a@[127.0.0.1]>", "a at [127.0.0.1] as a@[127.0.0.1]"),
+            ("<a@[IPv6:::1]>", "a at [IPv6:::1] as a@[IPv6:::1]"),
+            ("<a@[x400:c=us]>", "a at [x400:c=us] as a@[x400:c=us]"),
+        ] {
+            assert_eq!(good(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            "a@b",
+            "<",
+            "<a@b",
+            "a@b>",
+            "<a..b@d>",
+            "<.a@d>",
+            "<a.@d>",
+            "<a@>",
+            "<@b>",
+            "<a@.b>",
+            "<a@b.>",
+            "<a@b..c>",
+            "<a@-b>",
+            "<a@b->",
+            "<a@b c>",
+            "<a b@c>",
+            "<a@b>x",
+            "<a@b><c@d>",
+            "<a@[127.0.0.256]>",
+            "<a@[IPv6:1]>",
+            "<a@[]>",
+            "<a@[127.0.0.1>",
+            "<\"a@d>",
+            "<\"a\"b@d>",
+            "<a@b@c>",
+            "<@x:>",
+            "<@x,:a@b>",
+            "<a\r@b>",
+            "<a\0b@c>",
+            "<\"a\rb\"@c>",
+            "<\u{e9}@d>",
+            "<a@\u{e9}>",
+            "< a@b>",
+            "<a@b >",
+            "<a@b_c>",
+            "<a,b@c>",
+            "<<a@b>>",
+        ] {
+            assert!(path(text.as_bytes()).is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_path_of_256_octets_is_taken_and_one_more_is_not() {
+        let domain = format!("{}.test", ["d".repeat(60), "e".repeat(60), "f".repeat(60)].join("."));
+        for (local, fits) in [(256 - 3 - domain.len(), true), (257 - 3 - domain.len(), false)] {
+            let text = format!("<{}@{domain}>", "l".repeat(local));
+            assert_eq!(path(text.as_bytes()).is_ok(), fits, "{} octets", text.len());
+        }
+        assert!(path(format!("<a@{}>", "x".repeat(64)).as_bytes()).is_err());
+        assert!(path(format!("<a@{}>", "x".repeat(63)).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_mapped_address_is_written_as_the_ipv4_address_it_is() {
+        assert_eq!(format_ip_literal("::ffff:192.0.2.1".parse().unwrap()), "[192.0.2.1]");
+    }
+
+    #[test]
+    fn a_name_is_quoted_where_an_address_needs_it() {
+        for (name, local) in [
+            ("o'brien", "o'brien"),
+            ("a.b", "a.b"),
+            ("a b", "\"a b\""),
+            ("a\"\\", "\"a\\\"\\\\\""),
+            (".a", "\".a\""),
+            ("", "\"\""),
+            ("\u{e9}", "\"??\""),
+        ] {
+            assert_eq!(local_part(name.as_bytes()), local);
+            assert!(without_brackets(format!("{local}@red.test").as_bytes()).is_ok());
+        }
+    }
+
+    #[test]
+    fn vrfy_takes_an_address_without_brackets() {
+        assert_eq!(without_brackets(b"levy"), Ok(Path::Name(b"levy".to_vec())));
+        assert!(matches!(without_brackets(b"levy@red.test"), Ok(Path::Mailbox(_))));
+        assert!(without_brackets(b"levy@red.test x").is_err());
+        assert!(without_brackets(b"").is_err());
+    }
+}

@@ -1,0 +1,122 @@
+//! The table of commands: the states in which each is valid, its syntax, and its handler.
+
+use Argument::{Needed, Nothing, Optional};
+
+use crate::protocol::outcome::Outcome;
+use crate::protocol::reply::Reply;
+use crate::protocol::state::{Context, State};
+use crate::protocol::{hello, transaction, verify};
+
+/// Whether a command takes an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Argument {
+    Nothing,
+    Optional,
+    Needed,
+}
+
+type Handler = fn(&Context<'_>, &[u8]) -> Outcome;
+
+/// One row of the table.
+pub(super) struct Command {
+    pub(super) verb: &'static str,
+    /// The states in which it is valid; in the others the reply is 503.
+    pub(super) states: &'static [State],
+    argument: Argument,
+    /// Its syntax, for HELP and 501; empty where it is not implemented.
+    pub(super) usage: &'static str,
+    pub(super) handler: Handler,
+}
+
+const ANY: &[State] = &[State::Start, State::Ready, State::Mail, State::Rcpt];
+const READY: &[State] = &[State::Ready];
+const TRANSACTION: &[State] = &[State::Mail, State::Rcpt];
+
+const MAIL_USAGE: &str = "MAIL FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME]";
+
+const COMMANDS: &[Command] = &[
+    command("HELO", ANY, Needed, "HELO domain", hello::helo),
+    command("EHLO", ANY, Needed, "EHLO domain", hello::ehlo),
+    command("MAIL", READY, Needed, MAIL_USAGE, transaction::mail),
+    command("RCPT", TRANSACTION, Needed, "RCPT TO:<address>", transaction::rcpt),
+    command("DATA", TRANSACTION, Nothing, "DATA", transaction::data),
+    command("RSET", ANY, Nothing, "RSET", transaction::rset),
+    command("VRFY", ANY, Needed, "VRFY name", verify::vrfy),
+    command("NOOP", ANY, Optional, "NOOP [anything]", noop),
+    command("HELP", ANY, Optional, "HELP [command]", help),
+    command("QUIT", ANY, Nothing, "QUIT", quit),
+    not_implemented("EXPN"),
+    not_implemented("SEND"),
+    not_implemented("SOML"),
+    not_implemented("SAML"),
+    not_implemented("TURN"),
+    not_implemented("STARTTLS"),
+    not_implemented("AUTH"),
+    not_implemented("BDAT"),
+];
+
+const fn command(
+    verb: &'static str,
+    states: &'static [State],
+    argument: Argument,
+    usage: &'static str,
+    handler: Handler,
+) -> Command {
+    Command { verb, states, argument, usage, handler }
+}
+
+/// Returns the row of a command that is known but not implemented: 502 (RFC 5321 §4.2.4).
+const fn not_implemented(verb: &'static str) -> Command {
+    let handler: Handler =
+        |_, _| Outcome::Reply(Reply::new(502, "5.5.1", "Command not implemented"));
+    Command { verb, states: ANY, argument: Optional, usage: "", handler }
+}
+
+/// Splits a line into the row of its command and the rest. Accepts the verb in any case, and any
+/// white space after it (RFC 5321 §4.1.1).
+pub(super) fn find(line: &[u8]) -> Option<(&'static Command, &[u8])> {
+    let end = line.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(line.len());
+    let (verb, rest) = line.split_at_checked(end)?;
+    Some((row(verb)?, rest))
+}
+
+fn row(verb: &[u8]) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| verb.eq_ignore_ascii_case(command.verb.as_bytes()))
+}
+
+impl Command {
+    /// Whether there is an argument where none is allowed, or none where one is needed.
+    pub(super) fn is_argument_wrong(&self, argument: &[u8]) -> bool {
+        match self.argument {
+            Nothing => !argument.is_empty(),
+            Needed => argument.is_empty(),
+            Optional => false,
+        }
+    }
+
+    fn is_implemented(&self) -> bool {
+        !self.usage.is_empty()
+    }
+}
+
+fn noop(_: &Context<'_>, _: &[u8]) -> Outcome {
+    Outcome::Reply(Reply::new(250, "2.0.0", "OK"))
+}
+
+fn quit(context: &Context<'_>, _: &[u8]) -> Outcome {
+    let text = format!("{} closes the connection", context.config.hostname);
+    Outcome::Close(Reply::new(221, "2.0.0", text))
+}
+
+fn help(_: &Context<'_>, argument: &[u8]) -> Outcome {
+    if argument.is_empty() {
+        let implemented = COMMANDS.iter().filter(|command| command.is_implemented());
+        let verbs: Vec<&str> = implemented.map(|command| command.verb).collect();
+        let reply = Reply::new(214, "2.0.0", "Commands:").and(verbs.join(" "));
+        return Outcome::Reply(reply.and("HELP and a command tells how it is written"));
+    }
+    Outcome::Reply(match row(argument).filter(|command| command.is_implemented()) {
+        Some(command) => Reply::new(214, "2.0.0", command.usage),
+        None => Reply::new(504, "5.5.4", "No help for that"),
+    })
+}

@@ -1,0 +1,68 @@
+//! What a client has sent before the letter itself.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// The client's HELO or EHLO.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// The name or address literal that it sent.
+    pub name: String,
+    /// Whether it was EHLO.
+    pub extended: bool,
+}
+
+/// The client's address.
+#[derive(Debug, Clone)]
+pub struct ClientAddress {
+    /// For logs, such as `127.0.0.1:52100`.
+    pub name: String,
+    /// The IP address; `None` for a UNIX socket and a pipe.
+    pub ip: Option<IpAddr>,
+    /// Whether the client is on this machine.
+    pub is_loopback: bool,
+}
+
+/// A user who receives the letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// The name in the users file, printable, for the log.
+    pub user: String,
+    /// The address of the RCPT command.
+    pub address: String,
+    /// The user's Maildir.
+    pub maildir: PathBuf,
+}
+
+/// The transaction in progress, from MAIL on.
+#[derive(Debug, Default)]
+pub struct Envelope {
+    /// The reverse-path without its brackets, empty for `<>`.
+    pub sender: String,
+    /// The size that `SIZE=` declared, in octets (RFC 1870); 0 without it.
+    pub size: u64,
+    /// Each user once, however many RCPT commands named the user.
+    pub recipients: Vec<Recipient>,
+    /// RCPT commands that were accepted.
+    pub accepted: usize,
+    /// RCPT commands that were refused temporarily (4yz).
+    pub deferred: usize,
+    /// RCPT commands that were refused permanently (5yz).
+    pub rejected: usize,
+}
+
+impl Envelope {
+    /// Adds a recipient, once for each Maildir.
+    pub fn add(&mut self, recipient: Recipient) {
+        self.accepted += 1;
+        if self.recipients.iter().all(|known| known.maildir != recipient.maildir) {
+            self.recipients.push(recipient);
+        }
+    }
+
+    /// Counts a refused RCPT command by the code of its reply.
+    pub fn count_refusal(&mut self, code: u16) {
+        let count = if code < 500 { &mut self.deferred } else { &mut self.rejected };
+        *count += 1;
+    }
+}

@@ -1,0 +1,213 @@
+//! The server's side of SMTP, without a socket and without a process: lines go in, actions come
+//! out.
+//!
+//! The table in `commands` names the handler of each command. Handlers see the session as it is
+//! and return an [`Outcome`]; [`Protocol`] applies it.
+
+// The order of the modules; each imports from its left only:
+//   reply address | params envelope | lookup outcome | state | hello transaction verify |
+//   commands mask | (this file)
+
+pub mod address;
+mod commands;
+pub mod envelope;
+mod hello;
+pub mod lookup;
+pub mod mask;
+pub mod outcome;
+pub mod params;
+pub mod reply;
+pub mod state;
+mod transaction;
+mod verify;
+
+use envelope::{ClientAddress, Envelope, Hello};
+use lookup::UserLookup;
+use outcome::{Action, Outcome};
+use reply::Reply;
+use state::{Context, State};
+
+use crate::options::Config;
+
+/// Longest command line in bytes, its CRLF included (RFC 5321 §4.5.3.1.4).
+const MAX_COMMAND: usize = 512;
+/// Additional bytes of a MAIL command, for SIZE and BODY (RFC 1870 §3, RFC 6152 §2).
+const MAX_MAIL_EXTRA: usize = 26 + 17;
+/// Longest command line of any command, in bytes.
+pub const MAX_LINE: usize = MAX_COMMAND + MAX_MAIL_EXTRA;
+/// Bad commands since the last letter before the session is ended.
+const MAX_BAD_COMMANDS: u32 = 50;
+/// Unknown names in RCPT and VRFY before the session is ended, because the client is guessing.
+const MAX_UNKNOWN_NAMES: u32 = 1000;
+
+/// The protocol of one session.
+pub struct Protocol<'a> {
+    context: Context<'a>,
+    bad_commands: u32,
+    unknown_names: u32,
+}
+
+impl<'a> Protocol<'a> {
+    /// Begins a session.
+    #[must_use]
+    pub fn new(
+        config: &'a Config,
+        users: Box<dyn UserLookup + 'a>,
+        client: ClientAddress,
+    ) -> Protocol<'a> {
+        let context = Context {
+            config,
+            users,
+            client,
+            state: State::Start,
+            hello: Hello::default(),
+            envelope: Envelope::default(),
+            letters: 0,
+        };
+        Protocol { context, bad_commands: 0, unknown_names: 0 }
+    }
+
+    /// Returns the greeting.
+    #[must_use]
+    pub fn greeting(&self) -> Reply {
+        Reply::plain(220, format!("{} ESMTP forklore ready", self.context.config.hostname))
+    }
+
+    /// Returns the client's address.
+    #[must_use]
+    pub fn client(&self) -> &ClientAddress {
+        &self.context.client
+    }
+
+    /// Returns the client's HELO or EHLO.
+    #[must_use]
+    pub fn hello(&self) -> &Hello {
+        &self.context.hello
+    }
+
+    /// Returns the transaction in progress.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        &self.context.envelope
+    }
+
+    /// Returns the state of the session.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.context.state
+    }
+
+    /// Returns the number of letters accepted so far.
+    #[must_use]
+    pub fn letters(&self) -> u32 {
+        self.context.letters
+    }
+
+    /// Runs one command line, given without its line end.
+    pub fn line(&mut self, line: &[u8]) -> Action {
+        let Some((command, rest)) = commands::find(line) else {
+            return self.bad(Reply::new(500, "5.5.1", "Command not recognized"));
+        };
+        let limit = if command.verb == "MAIL" { MAX_LINE } else { MAX_COMMAND };
+        if line.len() + 2 > limit {
+            return self.line_too_long();
+        }
+        if rest.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return self.bad(Reply::new(501, "5.5.2", "CR or NUL in a command"));
+        }
+        let argument = rest.trim_ascii();
+        if command.is_argument_wrong(argument) {
+            return self.bad(Reply::new(501, "5.5.4", format!("Syntax: {}", command.usage)));
+        }
+        if !command.states.contains(&self.context.state) {
+            return Action::Reply(self.context.state.out_of_order());
+        }
+        let outcome = (command.handler)(&self.context, argument);
+        match self.apply(outcome) {
+            Action::Reply(reply) if reply.is_bad_command() => self.bad(reply),
+            other => other,
+        }
+    }
+
+    /// Handles a line over the limit, which was dropped.
+    pub fn line_too_long(&mut self) -> Action {
+        self.bad(Reply::new(500, "5.5.2", "Line too long"))
+    }
+
+    /// Ends the transaction after the letter.
+    pub fn letter_done(&mut self, accepted: bool) {
+        if accepted {
+            self.bad_commands = 0;
+            self.context.letters = self.context.letters.saturating_add(1);
+        }
+        self.reset();
+    }
+
+    /// Applies what a command leads to.
+    fn apply(&mut self, outcome: Outcome) -> Action {
+        let context = &mut self.context;
+        match outcome {
+            Outcome::Reply(reply) => Action::Reply(reply),
+            Outcome::Hello(hello, reply) => {
+                (context.hello, context.envelope) = (hello, Envelope::default());
+                self.enter(State::Ready);
+                Action::Reply(reply)
+            }
+            Outcome::Sender(envelope, reply) => {
+                context.envelope = envelope;
+                self.enter(State::Mail);
+                Action::Reply(reply)
+            }
+            Outcome::Recipient(recipient, reply) => {
+                context.envelope.add(recipient);
+                self.enter(State::Rcpt);
+                Action::Reply(reply)
+            }
+            Outcome::NoRecipient(reply) => {
+                context.envelope.count_refusal(reply.code());
+                self.count_unknown(reply)
+            }
+            Outcome::Verified(reply) => self.count_unknown(reply),
+            Outcome::Reset(reply) => {
+                self.reset();
+                Action::Reply(reply)
+            }
+            Outcome::Data => {
+                self.enter(State::Data);
+                Action::Letter
+            }
+            Outcome::Close(reply) => Action::Close(reply),
+        }
+    }
+
+    /// Drops the transaction.
+    fn reset(&mut self) {
+        self.context.envelope = Envelope::default();
+        if self.state() != State::Start {
+            self.enter(State::Ready);
+        }
+    }
+
+    /// Changes the state. The only function that does.
+    fn enter(&mut self, state: State) {
+        self.context.state = state;
+    }
+
+    /// Counts a command that broke the protocol; the last one ends the session.
+    fn bad(&mut self, reply: Reply) -> Action {
+        self.bad_commands += 1;
+        if self.bad_commands >= MAX_BAD_COMMANDS {
+            return Action::Close(Reply::new(421, "4.7.0", "Too many bad commands, closing"));
+        }
+        Action::Reply(reply)
+    }
+
+    /// Counts a name that was not found; the last one ends the session.
+    fn count_unknown(&mut self, reply: Reply) -> Action {
+        self.unknown_names += u32::from(reply.code() == 550);
+        if self.unknown_names >= MAX_UNKNOWN_NAMES {
+            return Action::Close(Reply::new(421, "4.7.0", "Too many unknown names, closing"));
+        }
+        Action::Reply(reply)
+    }
+}

@@ -1,0 +1,86 @@
+//! Replies: a code, an enhanced status code and text (RFC 5321 §4.2, RFC 2034, RFC 3463).
+
+/// Longest text of one reply line in bytes: 512 octets without the code, the status and CRLF
+/// (RFC 5321 §4.5.3.1.5).
+const MAX_TEXT: usize = 490;
+
+/// A reply of the server. Clients act on the code alone; the rest is for people and logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    code: u16,
+    /// As RFC 3463 has it (`5.1.1`); empty where RFC 2034 §4 wants none.
+    status: &'static str,
+    lines: Vec<String>,
+}
+
+impl Reply {
+    /// Returns a reply of one line with an enhanced status code.
+    pub fn new(code: u16, status: &'static str, text: impl Into<String>) -> Reply {
+        Reply { code, status, lines: vec![text.into()] }
+    }
+
+    /// Returns a reply of one line without a status: the greeting, replies to HELO and EHLO, 354.
+    pub fn plain(code: u16, text: impl Into<String>) -> Reply {
+        Reply::new(code, "", text)
+    }
+
+    /// Adds a line.
+    #[must_use]
+    pub fn and(mut self, text: impl Into<String>) -> Reply {
+        self.lines.push(text.into());
+        self
+    }
+
+    /// Returns the code.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// Whether it is 2yz or 3yz.
+    #[must_use]
+    pub fn is_positive(&self) -> bool {
+        self.code < 400
+    }
+
+    /// Whether the client broke the protocol; these are counted, and too many end the session. Not
+    /// 503, because after a refused MAIL every pipelined RCPT gets it (RFC 2920 §3.1).
+    #[must_use]
+    pub fn is_bad_command(&self) -> bool {
+        matches!(self.code, 500..=502 | 504)
+    }
+
+    /// Returns the lines as they are sent, without CRLF.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        let last = self.lines.len().saturating_sub(1);
+        self.lines.iter().enumerate().map(move |(at, text)| {
+            let joint = if at == last { ' ' } else { '-' };
+            let space = if self.status.is_empty() { "" } else { " " };
+            let text = text.get(..MAX_TEXT).unwrap_or(text);
+            format!("{}{joint}{}{space}{text}", self.code, self.status)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(reply: &Reply) -> Vec<String> {
+        reply.lines().collect()
+    }
+
+    #[test]
+    fn every_line_but_the_last_has_a_hyphen_and_every_line_the_status() {
+        assert_eq!(wire(&Reply::new(250, "2.0.0", "OK")), ["250 2.0.0 OK"]);
+        let help = Reply::new(214, "2.0.0", "Commands:").and("NOOP").and("QUIT");
+        assert_eq!(wire(&help), ["214-2.0.0 Commands:", "214-2.0.0 NOOP", "214 2.0.0 QUIT"]);
+        assert_eq!(wire(&Reply::plain(354, "Go on")), ["354 Go on"]);
+    }
+
+    #[test]
+    fn a_reply_line_stays_within_512_octets() {
+        let long = Reply::new(550, "5.1.1", "x".repeat(2000));
+        assert!(wire(&long)[0].len() + 2 <= 512);
+    }
+}

@@ -1,0 +1,57 @@
+//! The states of a session, and what handlers see of it.
+
+use crate::options::{Config, Vrfy};
+use crate::protocol::envelope::{ClientAddress, Envelope, Hello};
+use crate::protocol::lookup::UserLookup;
+use crate::protocol::reply::Reply;
+
+/// The state of a session (RFC 5321 §4.1.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Before HELO or EHLO.
+    Start,
+    /// No transaction.
+    Ready,
+    /// MAIL was accepted, no recipient yet.
+    Mail,
+    /// At least one recipient was accepted.
+    Rcpt,
+    /// The letter follows; commands are not valid.
+    Data,
+}
+
+impl State {
+    /// Returns the reply to a command that is not valid in this state.
+    #[must_use]
+    pub fn out_of_order(self) -> Reply {
+        let text = match self {
+            State::Start => "Say HELO or EHLO first",
+            State::Ready => "Say MAIL first",
+            State::Mail | State::Rcpt | State::Data => "A letter is in progress; RSET drops it",
+        };
+        Reply::new(503, "5.5.1", text)
+    }
+}
+
+/// The session as handlers see it.
+pub(super) struct Context<'a> {
+    pub(super) config: &'a Config,
+    pub(super) users: Box<dyn UserLookup + 'a>,
+    pub(super) client: ClientAddress,
+    pub(super) state: State,
+    pub(super) hello: Hello,
+    pub(super) envelope: Envelope,
+    /// Letters accepted so far.
+    pub(super) letters: u32,
+}
+
+impl Context<'_> {
+    /// Whether this client may use VRFY.
+    pub(super) fn may_verify(&self) -> bool {
+        match self.config.vrfy {
+            Vrfy::All => true,
+            Vrfy::Loopback => self.client.is_loopback,
+            Vrfy::None => false,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The mail transaction: MAIL, RCPT, DATA, RSET (RFC 5321 §3.3).
+
+use crate::protocol::address::{self, Path};
+use crate::protocol::envelope::{Envelope, Recipient};
+use crate::protocol::outcome::Outcome;
+use crate::protocol::params;
+use crate::protocol::reply::Reply;
+use crate::protocol::state::{Context, State};
+
+/// MAIL (RFC 5321 §4.1.1.2).
+pub(super) fn mail(context: &Context<'_>, argument: &[u8]) -> Outcome {
+    match sender(context, argument) {
+        Ok(envelope) => Outcome::Sender(envelope, Reply::new(250, "2.1.0", "Sender accepted")),
+        Err(refusal) => Outcome::Reply(refusal),
+    }
+}
+
+/// Parses the reverse-path and the declared size.
+fn sender(context: &Context<'_>, argument: &[u8]) -> Result<Envelope, Reply> {
+    let config = context.config;
+    let (path, rest) = path(context, argument, b"FROM:", "5.1.7")?;
+    let params = params::mail(rest)?;
+    let size = params.size.unwrap_or(0);
+    if config.max_size > 0 && size > config.max_size {
+        return Err(Reply::new(552, "5.3.4", "The letter is too large"));
+    }
+    let needed = size.saturating_add(config.min_free);
+    if !context.users.has_room(needed) {
+        log::warn!("disk low: less than {needed} octets free for mail");
+        return Err(no_room());
+    }
+    let sender = match path {
+        Path::Null => String::new(),
+        Path::Mailbox(mailbox) => mailbox.text,
+        Path::Name(name) => qualify(&name, &config.hostname)?,
+    };
+    Ok(Envelope { sender, size, ..Envelope::default() })
+}
+
+/// Adds our domain to a sender without one, such as the slides' `MAIL FROM:<frol>`.
+fn qualify(name: &[u8], hostname: &str) -> Result<String, Reply> {
+    let text = format!("{}@{hostname}", address::local_part(name));
+    match address::without_brackets(text.as_bytes()) {
+        Ok(Path::Mailbox(mailbox)) => Ok(mailbox.text),
+        _ => Err(Reply::new(501, "5.1.7", "Bad sender: it needs a domain")),
+    }
+}
+
+/// Parses `FROM:` or `TO:` in any case, an optional space, and the path; returns the path and what
+/// follows it.
+fn path<'b>(
+    context: &Context<'_>,
+    argument: &'b [u8],
+    word: &[u8],
+    status: &'static str,
+) -> Result<(Path, &'b [u8]), Reply> {
+    let syntax = || format!("Syntax: {}<address>", word.escape_ascii());
+    let (head, rest) = argument.split_at_checked(word.len()).unwrap_or((argument, &[]));
+    if !head.eq_ignore_ascii_case(word) {
+        return Err(Reply::new(501, "5.5.4", syntax()));
+    }
+    let path = rest.trim_ascii_start();
+    if context.config.strict_space && path.len() < rest.len() {
+        return Err(Reply::new(501, "5.5.4", syntax()));
+    }
+    address::path(path).map_err(|bad| Reply::new(501, status, bad.0))
+}
+
+/// RCPT (RFC 5321 §4.1.1.3).
+pub(super) fn rcpt(context: &Context<'_>, argument: &[u8]) -> Outcome {
+    match recipient(context, argument) {
+        Ok(recipient) => {
+            Outcome::Recipient(recipient, Reply::new(250, "2.1.5", "Recipient accepted"))
+        }
+        Err(refusal) => Outcome::NoRecipient(refusal),
+    }
+}
+
+fn recipient(context: &Context<'_>, argument: &[u8]) -> Result<Recipient, Reply> {
+    let (path, rest) = path(context, argument, b"TO:", "5.1.3")?;
+    params::rcpt(rest)?;
+    // Without a domain only the postmaster is valid (RFC 5321 §4.1.1.3).
+    if matches!(&path, Path::Name(name) if !name.eq_ignore_ascii_case(b"postmaster")) {
+        return Err(Reply::new(501, "5.1.3", "The recipient needs a domain"));
+    }
+    if context.envelope.accepted >= context.config.max_recipients {
+        return Err(Reply::new(452, "4.5.3", "Too many recipients"));
+    }
+    let recipient = context.users.recipient(&path)?;
+    let needed = context.envelope.size.saturating_add(context.config.min_free);
+    if context.users.has_room_for(&recipient, needed) { Ok(recipient) } else { Err(no_room()) }
+}
+
+/// DATA (RFC 5321 §4.1.1.4). Where all recipients were refused, so is the letter (RFC 2920 §3.1):
+/// temporarily where each of them was refused temporarily, because a 5yz would say that the same
+/// sequence of commands is of no use later (RFC 5321 §4.2.1).
+pub(super) fn data(context: &Context<'_>, _: &[u8]) -> Outcome {
+    if context.state == State::Rcpt {
+        return Outcome::Data;
+    }
+    if context.envelope.deferred > 0 && context.envelope.rejected == 0 {
+        let text = "No recipient can be taken now, try again later";
+        return Outcome::Reply(Reply::new(451, "4.3.0", text));
+    }
+    Outcome::Reply(Reply::new(554, "5.5.1", "No valid recipients"))
+}
+
+/// RSET (RFC 5321 §4.1.1.5).
+pub(super) fn rset(_: &Context<'_>, _: &[u8]) -> Outcome {
+    Outcome::Reset(Reply::new(250, "2.0.0", "Forgotten"))
+}
+
+fn no_room() -> Reply {
+    Reply::new(452, "4.3.1", "Not enough room on the disk, try again later")
+}

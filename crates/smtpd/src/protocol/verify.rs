@@ -1,0 +1,75 @@
+//! VRFY: finds a user (RFC 5321 §3.5; slide: "VRFY", full names).
+
+use crate::options::Config;
+use crate::protocol::address::{self, Path};
+use crate::protocol::lookup::LocalUser;
+use crate::protocol::outcome::Outcome;
+use crate::protocol::reply::Reply;
+use crate::protocol::state::Context;
+
+/// Most users that a reply to an ambiguous name lists.
+const MAX_LISTED: usize = 10;
+
+/// VRFY. It changes nothing but the count of unknown names.
+pub(super) fn vrfy(context: &Context<'_>, argument: &[u8]) -> Outcome {
+    if !context.may_verify() {
+        let text = "Cannot VRFY, but will take letters and try";
+        return Outcome::Reply(Reply::new(252, "2.5.2", text));
+    }
+    Outcome::Verified(verify(context, argument))
+}
+
+/// Finds the user by an address, a name, or a part of a full name; 553 where several users match.
+fn verify(context: &Context<'_>, argument: &[u8]) -> Reply {
+    match parse(argument).and_then(|path| context.users.find(&path)) {
+        Ok(user) => Reply::new(250, "2.1.5", full_address(context.config, &user)),
+        Err(reply) if reply.code() == 550 && !argument.contains(&b'@') => {
+            by_full_name(context, argument)
+        }
+        Err(reply) => reply,
+    }
+}
+
+fn parse(argument: &[u8]) -> Result<Path, Reply> {
+    let bad = |why| Reply::new(501, "5.1.3", why);
+    if argument.starts_with(b"<") {
+        return match address::path(argument) {
+            Ok((path, b"")) => Ok(path),
+            Ok(_) => Err(bad("Text behind the address")),
+            Err(error) => Err(bad(error.0)),
+        };
+    }
+    let is_name = |b: &u8| b.is_ascii_alphanumeric() || b" .'-".contains(b);
+    match address::without_brackets(argument) {
+        Ok(path) => Ok(path),
+        // `Fred Smith` is not a local part, but may be a full name.
+        Err(_) if argument.iter().all(is_name) => Ok(Path::Name(argument.to_vec())),
+        Err(error) => Err(bad(error.0)),
+    }
+}
+
+fn by_full_name(context: &Context<'_>, name: &[u8]) -> Reply {
+    let found = match context.users.find_by_full_name(name, MAX_LISTED + 1) {
+        Ok(found) => found,
+        Err(reply) => return reply,
+    };
+    match found.as_slice() {
+        [] => Reply::new(550, "5.1.1", "No such user here"),
+        [one] => Reply::new(250, "2.1.5", full_address(context.config, one)),
+        several => {
+            let ambiguous = Reply::new(553, "5.1.4", "Ambiguous; it may be");
+            let listed = several.iter().take(MAX_LISTED);
+            let add = |reply: Reply, user| reply.and(full_address(context.config, user));
+            let reply = listed.fold(ambiguous, add);
+            if several.len() > MAX_LISTED { reply.and("and others") } else { reply }
+        }
+    }
+}
+
+/// Returns `Full Name <name@domain>`.
+fn full_address(config: &Config, user: &LocalUser) -> String {
+    let domain = config.domains.first().unwrap_or(&config.hostname);
+    let (full, name) = (address::ascii(&user.full_name), address::local_part(&user.name));
+    let space = if full.is_empty() { "" } else { " " };
+    format!("{full}{space}<{name}@{domain}>")
+}

@@ -1,0 +1,32 @@
+//! Writes the lines of a letter to the transcript.
+
+use forknet::Transcript;
+
+/// Longest part of a line that is kept for the transcript, in bytes: one more than the transcript
+/// shows, so that it marks the line as cut.
+const MAX_LINE: usize = 2001;
+
+/// Collects the pieces of a letter to lines.
+#[derive(Debug, Default)]
+pub(super) struct LetterLines {
+    line: Vec<u8>,
+}
+
+impl LetterLines {
+    /// Takes a piece of the letter as it was received.
+    pub(super) fn feed(&mut self, received: &[u8], transcript: &mut Transcript) {
+        if !transcript.is_on() {
+            return;
+        }
+        for piece in received.split_inclusive(|&b| b == b'\n') {
+            let room = MAX_LINE.saturating_sub(self.line.len());
+            let ended = piece.strip_suffix(b"\n");
+            let text = ended.unwrap_or(piece);
+            self.line.extend_from_slice(text.get(..room).unwrap_or(text));
+            if ended.is_some() {
+                transcript.client(self.line.strip_suffix(b"\r").unwrap_or(&self.line));
+                self.line.clear();
+            }
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The session of one client: reads lines, carries out their actions, over any stream.
+
+mod letter_lines;
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use forknet::{Client, Title, Transcript, in_title};
+use jiff::{Timestamp, Zoned};
+use netascii::line::{Line, LineReader};
+
+use crate::delivery::letter::{LetterReceiver, Refusal};
+use crate::delivery::local::LocalDelivery;
+use crate::delivery::recipient::UsersFile;
+use crate::delivery::trace;
+use crate::options::Config;
+use crate::protocol::envelope::{ClientAddress, Recipient};
+use crate::protocol::mask::masked;
+use crate::protocol::outcome::Action;
+use crate::protocol::reply::Reply;
+use crate::protocol::state::State;
+use crate::protocol::{MAX_LINE, Protocol};
+use letter_lines::LetterLines;
+
+/// Size of the read buffer in bytes.
+const INPUT: usize = 32 * 1024;
+/// Replies to pipelined commands are collected up to this size in bytes (RFC 2920 §3.2).
+const OUTPUT: usize = 16 * 1024;
+/// Longest part of a refused command in the log, in bytes.
+const MAX_LOGGED_LINE: usize = 200;
+/// Most recipients of a letter in the log.
+const MAX_LOGGED_RECIPIENTS: usize = 10;
+
+/// Serves one client from the greeting to the end.
+///
+/// # Errors
+/// As the stream's `read` and `write`. A client that is silent for too long, and the end of the
+/// server, are not errors: the client is told.
+pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
+    let address = ClientAddress {
+        name: client.peer.to_string(),
+        ip: client.peer.ip(),
+        is_loopback: client.peer.is_loopback(),
+    };
+    let session = Session::new(config, address, &mut client.conn, &mut client.transcript);
+    session.with_title(client.title).run()
+}
+
+struct Session<'a, S> {
+    config: &'a Config,
+    reader: LineReader<S>,
+    /// Replies that are not sent yet.
+    out: Vec<u8>,
+    protocol: Protocol<'a>,
+    transcript: &'a mut Transcript,
+    title: Title,
+}
+
+impl<'a, S: Read + Write> Session<'a, S> {
+    /// Returns a session without a title.
+    fn new(
+        config: &'a Config,
+        client: ClientAddress,
+        stream: S,
+        transcript: &'a mut Transcript,
+    ) -> Session<'a, S> {
+        let reader = LineReader::with_capacity(INPUT, stream);
+        let protocol = Protocol::new(config, Box::new(UsersFile::new(config)), client);
+        Session { config, reader, out: Vec::new(), protocol, transcript, title: Title::none() }
+    }
+
+    fn with_title(mut self, title: Title) -> Session<'a, S> {
+        self.title = title;
+        self
+    }
+
+    /// Runs the whole session.
+    fn run(mut self) -> io::Result<()> {
+        self.show_state();
+        self.say(&self.protocol.greeting());
+        let ended = self.converse();
+        let farewell = match ended.as_ref().map_err(io::Error::kind) {
+            Ok(()) => None,
+            Err(ErrorKind::TimedOut) => Some(("4.4.2", "idle too long")),
+            Err(ErrorKind::ConnectionAborted) => Some(("4.3.2", "shutting down")),
+            Err(ErrorKind::InvalidData) => Some(("4.7.0", "no end of this in sight")),
+            // Within a letter, which was logged; the client is gone.
+            Err(ErrorKind::UnexpectedEof) => return Ok(()),
+            Err(_) => return ended,
+        };
+        if let Some((status, why)) = farewell {
+            let text = format!("{} closes the connection: {why}", self.config.hostname);
+            let reply = Reply::new(421, status, text);
+            log::info!("{}: {}", self.client(), reply.lines().collect::<String>());
+            self.say(&reply);
+        }
+        self.flush()
+    }
+
+    fn client(&self) -> &str {
+        &self.protocol.client().name
+    }
+
+    /// Shows the state in the title: `smtpd: 127.0.0.1:52100 red.test RCPT`.
+    fn show_state(&self) {
+        let name = in_title(self.protocol.hello().name.as_bytes());
+        match (self.protocol.state(), self.protocol.letters()) {
+            (State::Start, _) => self.title.set("connected"),
+            (State::Ready, 0) => self.title.set(format_args!("{name} idle")),
+            (State::Ready, 1) => self.title.set(format_args!("{name} idle, 1 letter")),
+            (State::Ready, n) => self.title.set(format_args!("{name} idle, {n} letters")),
+            (State::Mail, _) => self.title.set(format_args!("{name} MAIL")),
+            (State::Rcpt, _) => self.title.set(format_args!("{name} RCPT")),
+            (State::Data, _) => self.title.set(format_args!("{name} DATA")),
+        }
+    }
+
+    /// Runs commands until QUIT, the end of the stream, or the last bad command.
+    fn converse(&mut self) -> io::Result<()> {
+        loop {
+            if self.out.len() > OUTPUT || !self.reader.buffered().contains(&b'\n') {
+                self.flush()?;
+            }
+            // The protocol has the limit of each verb; no line is ever cut and run.
+            let (line, action) = match self.reader.read_line(MAX_LINE)? {
+                Line::Eof => return Ok(()),
+                Line::TooLong => (b"[line too long]".to_vec(), self.protocol.line_too_long()),
+                Line::Text(line) => (line.to_vec(), self.protocol.line(line)),
+            };
+            self.show_state();
+            let line = masked(line);
+            self.transcript.client(&line);
+            match action {
+                Action::Reply(reply) => self.answer(&line, &reply),
+                Action::Letter => self.letter()?,
+                Action::Close(reply) => {
+                    self.answer(&line, &reply);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Sends the reply to a command; logs a refusal.
+    fn answer(&mut self, line: &[u8], reply: &Reply) {
+        if !reply.is_positive() {
+            let text = reply.lines().collect::<Vec<_>>().join(" ");
+            let line = line.get(..MAX_LOGGED_LINE).unwrap_or(line).escape_ascii();
+            log::info!("{}: refused \"{line}\": {text}", self.client());
+        }
+        self.say(reply);
+    }
+
+    /// Receives the letter and sends the reply.
+    fn letter(&mut self) -> io::Result<()> {
+        let now = Timestamp::now().to_zoned(self.config.zone.clone());
+        let id = trace::new_id(&now);
+        let (reply, accepted) = match self.receive(&id, &now)? {
+            Ok(size) => {
+                self.log_delivered(&id, size);
+                (Reply::new(250, "2.0.0", format!("Delivered, id {id}")), true)
+            }
+            Err(refusal) => {
+                self.log_refused(&id, &refusal);
+                (refusal.reply, false)
+            }
+        };
+        self.protocol.letter_done(accepted);
+        self.show_state();
+        self.say(&reply);
+        // At once, because a client that misses this reply sends the letter again (RFC 1047).
+        self.flush()
+    }
+
+    /// Sends 354, receives the letter, and returns its size. One that breaks off leaves nothing.
+    fn receive(&mut self, id: &str, now: &Zoned) -> io::Result<Result<u64, Refusal>> {
+        let (client, hello) = (self.protocol.client(), self.protocol.hello());
+        let envelope = self.protocol.envelope();
+        let delivery = match LocalDelivery::create(&envelope.recipients) {
+            Ok(delivery) => delivery,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let trace = trace::return_path(&envelope.sender)
+            + &trace::received(&self.config.hostname, client, hello, envelope, id, now);
+        let letter = LetterReceiver::new(self.config, delivery, &trace);
+        let start = Reply::plain(354, "Send the letter; end with <CRLF>.<CRLF>");
+        say(&mut self.out, self.transcript, &start);
+        flush(&mut self.out, &mut self.reader)?;
+        let mut lines = LetterLines::default();
+        let seen = |piece: &[u8]| lines.feed(piece, self.transcript);
+        letter.receive(&mut self.reader, seen).inspect_err(|error| {
+            log::info!("{}: letter {id} broke off: {}", client.name, forknet::reason(error));
+        })
+    }
+
+    fn log_delivered(&self, id: &str, size: u64) {
+        let envelope = self.protocol.envelope();
+        let (from, to) = (&envelope.sender, addresses(&envelope.recipients));
+        log::info!("{}: delivered id={id} from=<{from}> to={to} size={size}", self.client());
+    }
+
+    fn log_refused(&self, id: &str, Refusal { reply, reason }: &Refusal) {
+        let envelope = self.protocol.envelope();
+        let (from, to) = (&envelope.sender, addresses(&envelope.recipients));
+        let level = if reply.code() < 500 { log::Level::Error } else { log::Level::Info };
+        let (client, text) = (self.client(), reply.lines().collect::<String>());
+        log::log!(
+            level,
+            "{client}: letter refused id={id} from=<{from}> to={to}: {reason}: {text}"
+        );
+    }
+
+    fn say(&mut self, reply: &Reply) {
+        say(&mut self.out, self.transcript, reply);
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        flush(&mut self.out, &mut self.reader)
+    }
+}
+
+fn say(out: &mut Vec<u8>, transcript: &mut Transcript, reply: &Reply) {
+    for line in reply.lines() {
+        transcript.server(line.as_bytes());
+        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn flush<S: Read + Write>(out: &mut Vec<u8>, reader: &mut LineReader<S>) -> io::Result<()> {
+    if out.is_empty() {
+        return Ok(());
+    }
+    reader.get_mut().write_all(out)?;
+    out.clear();
+    reader.get_mut().flush()
+}
+
+/// Formats recipients for the log: `<a@b>,<c@d>`, and how many more.
+fn addresses(recipients: &[Recipient]) -> String {
+    let listed = recipients.iter().take(MAX_LOGGED_RECIPIENTS);
+    let listed: Vec<String> = listed.map(|one| format!("<{}>", one.address)).collect();
+    let more = recipients.len().saturating_sub(MAX_LOGGED_RECIPIENTS);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    listed.join(",") + &rest
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+use super::*;
+use mailstore::MailPattern;
+use std::ffi::OsStr;
+use std::path::Path;
+
+use crate::options::Vrfy;
+
+/// A client in memory: returns its pieces, one a read, keeps every write.
+struct Script {
+    pieces: Vec<Vec<u8>>,
+    /// What comes after the pieces.
+    end: Option<ErrorKind>,
+    written: Vec<Vec<u8>>,
+}
+
+impl Read for &mut Script {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.pieces.is_empty() {
+            return self.end.map_or(Ok(0), |kind| Err(kind.into()));
+        }
+        let mut piece = self.pieces.remove(0);
+        let count = piece.len().min(out.len());
+        out[..count].copy_from_slice(&piece[..count]);
+        if count < piece.len() {
+            self.pieces.insert(0, piece.split_off(count));
+        }
+        Ok(count)
+    }
+}
+
+impl Write for &mut Script {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.written.push(bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn config(dir: &Path) -> Config {
+    let users = dir.join("users");
+    let line = |name: &str| format!("{name}:x::::{}/{name}:\n", dir.display());
+    std::fs::write(&users, line("levy") + &line("bob")).unwrap();
+    Config {
+        hostname: "red.test".into(),
+        domains: vec!["red.test".into()],
+        users,
+        mail: MailPattern::parse(OsStr::new("~/Maildir")).unwrap(),
+        max_size: 1 << 20,
+        max_recipients: 100,
+        min_free: 0,
+        postmaster: None,
+        repair_bare_lf: false,
+        strict_space: false,
+        vrfy: Vrfy::All,
+        zone: jiff::tz::TimeZone::UTC,
+    }
+}
+
+/// The writes of a session that reads these pieces, and how it ended.
+fn converse(dir: &Path, pieces: &[&[u8]], end: Option<ErrorKind>) -> (Vec<String>, io::Result<()>) {
+    converse_as(&config(dir), pieces, end)
+}
+
+fn converse_as(
+    config: &Config,
+    pieces: &[&[u8]],
+    end: Option<ErrorKind>,
+) -> (Vec<String>, io::Result<()>) {
+    let pieces = pieces.iter().filter(|p| !p.is_empty()).map(|p| p.to_vec()).collect();
+    let mut script = Script { pieces, end, written: Vec::new() };
+    let client = ClientAddress { name: "test".into(), ip: None, is_loopback: true };
+    let ended = Session::new(config, client, &mut script, &mut Transcript::none()).run();
+    let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).unwrap();
+    (script.written.iter().map(text).collect(), ended)
+}
+
+fn letters(dir: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir.join("levy/Maildir/new")) else { return Vec::new() };
+    let read = |entry: io::Result<std::fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        text
+    };
+    entries.map(read).collect()
+}
+
+const ENVELOPE: &str = "EHLO a.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<levy@red.test>\r\nDATA\r\n";
+
+#[test]
+fn a_session_may_be_cut_at_every_byte_and_makes_the_same_of_it() {
+    let dir = testkit::TempDir::new();
+    let whole = format!("{ENVELOPE}S: x\r\n\r\n..\r\n.x\r\nend\r\n.\r\nMAIL FROM:<>\r\nQUIT\r\n");
+    let codes = |written: &[String]| -> Vec<String> {
+        written.concat().lines().map(|line| line[..3].to_owned()).collect()
+    };
+    let (written, _) = converse(dir.path(), &[whole.as_bytes()], None);
+    let expected = codes(&written);
+    assert_eq!(expected[expected.len() - 6..], ["250", "250", "354", "250", "250", "221"]);
+    assert_eq!(letters(dir.path()).len(), 1);
+    for cut in 0..whole.len() {
+        let (one, two) = whole.as_bytes().split_at(cut);
+        let (written, ended) = converse(dir.path(), &[one, two], None);
+        assert!(ended.is_ok());
+        assert_eq!(codes(&written), expected, "cut at {cut}");
+        let letters = letters(dir.path());
+        assert_eq!(letters.len(), 1, "cut at {cut}");
+        assert!(letters[0].ends_with("\nS: x\n\n.\nx\nend\n"), "cut at {cut}: {}", letters[0]);
+    }
+    let single: Vec<&[u8]> = whole.as_bytes().chunks(1).collect();
+    assert_eq!(codes(&converse(dir.path(), &single, None).0), expected);
+}
+
+#[test]
+fn a_session_that_ends_at_any_byte_delivers_whole_letters_only() {
+    let dir = testkit::TempDir::new();
+    let whole = format!("{ENVELOPE}S: x\r\n\r\nend\r\n.\r\n");
+    for end in [None, Some(ErrorKind::ConnectionReset), Some(ErrorKind::TimedOut)] {
+        for length in 0..whole.len() {
+            let (written, _) = converse(dir.path(), &[&whole.as_bytes()[..length]], end);
+            assert!(!written.concat().contains("Delivered"), "{length}");
+            assert_eq!(letters(dir.path()), Vec::<String>::new(), "{length}");
+            let drafts = std::fs::read_dir(dir.path().join("levy/Maildir/tmp"));
+            assert_eq!(drafts.map_or(0, Iterator::count), 0, "{length}");
+        }
+        converse(dir.path(), &[whole.as_bytes()], end).1.ok();
+        assert_eq!(letters(dir.path()).len(), 1);
+    }
+}
+
+#[test]
+fn pipelined_commands_are_answered_in_one_write() {
+    let dir = testkit::TempDir::new();
+    let (written, _) = converse(dir.path(), &[ENVELOPE.as_bytes(), b"x\r\n.\r\nQUIT\r\n"], None);
+    // The greeting; EHLO to 354; the letter; QUIT.
+    assert_eq!(written.len(), 4, "{written:?}");
+    assert!(written[1].starts_with("250-") && written[1].ends_with("<CRLF>.<CRLF>\r\n"));
+}
+
+#[test]
+fn silence_and_shutdown_are_answered_421() {
+    let dir = testkit::TempDir::new();
+    for (end, reply) in
+        [(ErrorKind::TimedOut, "421 4.4.2 "), (ErrorKind::ConnectionAborted, "421 4.3.2 ")]
+    {
+        let (written, ended) = converse(dir.path(), &[ENVELOPE.as_bytes(), b"half"], Some(end));
+        assert!(ended.is_ok());
+        assert!(written.last().unwrap().starts_with(reply), "{written:?}");
+    }
+    let (_, ended) = converse(dir.path(), &[b"NOOP\r\n"], Some(ErrorKind::ConnectionReset));
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn lines_and_letters_without_an_end_are_given_up() {
+    let dir = testkit::TempDir::new();
+    let piece = [b'x'; 32 * 1024];
+    for start in ["", ENVELOPE] {
+        let mut pieces = vec![start.as_bytes()];
+        pieces.extend(std::iter::repeat_n(&piece[..], 3000));
+        let (written, ended) = converse(dir.path(), &pieces, Some(ErrorKind::NotConnected));
+        assert!(ended.is_ok(), "{ended:?}");
+        assert!(written.last().unwrap().starts_with("421 4.7.0 "), "{written:?}");
+        assert_eq!(letters(dir.path()), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_refused_letter_without_an_end_is_given_up_also_where_no_size_is_too_large() {
+    let dir = testkit::TempDir::new();
+    let config = Config { max_size: 0, ..config(dir.path()) };
+    let piece = [b'x'; 32 * 1024];
+    // A bare CR: the letter is refused from its start.
+    let mut pieces = vec![ENVELOPE.as_bytes(), b"\rx"];
+    pieces.extend(std::iter::repeat_n(&piece[..], 3000));
+    let (written, ended) = converse_as(&config, &pieces, Some(ErrorKind::NotConnected));
+    assert!(ended.is_ok(), "{ended:?}");
+    assert!(written.last().unwrap().starts_with("421 4.7.0 "), "{written:?}");
+}

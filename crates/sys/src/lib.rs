@@ -1,0 +1,33 @@
+//! The kernel's calls, and a few of the C library's, as safe functions: a file a manual page.
+//!
+//! This is the only crate with `unsafe` in it. It logs nothing, reads no option and has no policy; where
+//! nix has a safe call already, its users take that.
+
+pub mod capability;
+pub mod errqueue;
+pub mod eventfd;
+pub mod fd;
+pub mod fork;
+mod generation;
+pub mod getaddrinfo;
+pub mod getnameinfo;
+pub mod getservbyname;
+pub mod gso;
+pub mod landlock;
+pub mod localtime;
+pub mod nss;
+pub mod owned_file;
+pub mod passwd;
+pub mod private_memory;
+pub mod proctitle;
+pub mod resolver;
+pub mod scm_rights;
+pub mod shared_memory;
+pub mod sigaction;
+pub mod signal;
+pub mod sockatmark;
+pub mod socket;
+pub mod stack_overflow;
+pub mod sync_file_range;
+pub mod udp;
+pub mod wait;

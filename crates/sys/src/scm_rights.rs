@@ -1,0 +1,100 @@
+//! sendmsg(2) and recvmsg(2) with a descriptor that the other process gets: SCM_RIGHTS of unix(7).
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+    recvmsg, sendmsg, socketpair,
+};
+
+/// Descriptors that a message can come with (SCM_MAX_FD of the kernel).
+const MOST: usize = 253;
+
+/// A line between two processes that keeps messages apart and ends with a message of no bytes; both ends
+/// are closed on exec.
+///
+/// # Errors
+/// As socketpair(2).
+pub fn line() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let kind = SockType::SeqPacket;
+    socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// Sends a message and, where there is one, a copy of a descriptor.
+///
+/// # Errors
+/// As sendmsg(2); EPIPE where the other end is closed, without a SIGPIPE.
+pub fn send(line: &impl AsFd, message: &[u8], with: Option<BorrowedFd<'_>>) -> nix::Result<()> {
+    let with: Vec<RawFd> = with.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&with)];
+    let rights = if with.is_empty() { &[][..] } else { &rights };
+    let (line, message) = (line.as_fd().as_raw_fd(), [IoSlice::new(message)]);
+    loop {
+        match sendmsg::<UnixAddr>(line, &message, rights, MsgFlags::MSG_NOSIGNAL, None) {
+            Err(Errno::EINTR) => {}
+            sent => return sent.map(drop),
+        }
+    }
+}
+
+/// Receives a message, cut to the length of `buffer`; gives its length and the first descriptor that came
+/// with it, closed on exec. No bytes: the other end is closed.
+///
+/// # Errors
+/// As recvmsg(2); EAGAIN when the timeout of SO_RCVTIMEO is over.
+pub fn receive(line: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
+    let mut space = cmsg_space!([RawFd; MOST]);
+    let (line, mut buffer) = (line.as_fd().as_raw_fd(), [IoSliceMut::new(buffer)]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = loop {
+        match recvmsg::<UnixAddr>(line, &mut buffer, Some(&mut space), flags) {
+            Err(Errno::EINTR) => {}
+            message => break message?,
+        }
+    };
+    let rights = message.cmsgs()?.filter_map(|control| match control {
+        ControlMessageOwned::ScmRights(rights) => Some(rights),
+        _ => None,
+    });
+    // SAFETY: the kernel has opened these descriptors for this process by the call above, so nothing else
+    // owns them.
+    let with = rights.flatten().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    let with: Vec<OwnedFd> = with.collect(); // so that all but the first are closed
+    Ok((message.bytes, with.into_iter().next()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::{Read, Write};
+
+    #[test]
+    fn a_descriptor_comes_with_its_message_and_others_come_alone() {
+        let (ours, theirs) = line().unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        send(&ours, b"with", Some(writer.as_fd())).unwrap();
+        send(&ours, b"alone, and too long", None).unwrap();
+        drop((ours, writer));
+        let mut buffer = [0; 5];
+        let (length, with) = receive(&theirs, &mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"with");
+        File::from(with.unwrap()).write_all(b"through the pipe").unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "through the pipe");
+        let (length, with) = receive(&theirs, &mut buffer).unwrap();
+        assert_eq!((&buffer[..length], with.is_none()), (&b"alone"[..], true));
+        assert!(matches!(receive(&theirs, &mut buffer), Ok((0, None))));
+    }
+
+    #[test]
+    fn a_line_without_another_end_takes_nothing() {
+        let (ours, theirs) = line().unwrap();
+        drop(theirs);
+        assert_eq!(send(&ours, b"x", None), Err(Errno::EPIPE));
+    }
+}

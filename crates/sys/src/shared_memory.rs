@@ -1,0 +1,166 @@
+//! Memory that a process shares with its children: mmap(2) with MAP_SHARED.
+//!
+//! It holds lines of numbers and nothing else. What a child has written there is untrusted input: any
+//! number may stand in any place, and neither a pointer nor a lock ever does.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+use crate::fork::OneTask;
+
+/// Numbers of a line.
+pub const WORDS: usize = 8;
+/// A page of memory, in bytes.
+const PAGE: usize = 4096;
+/// What [`Lines::kept`] holds while a process has all lines.
+const ALL: usize = usize::MAX;
+
+/// The numbers of one line; as long as a cache line, so that two processes that count do not wait for
+/// each other.
+#[repr(C, align(64))]
+struct Line([AtomicU64; WORDS]);
+
+/// How the lines lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One behind the other: every process has all of them.
+    Packed,
+    /// A page each: a process may keep its own line only ([`Lines::keep_only`]).
+    Paged,
+}
+
+/// Lines of numbers, zero at first, for this process and all its children to come. Pages are taken only
+/// as they are used.
+pub struct Lines {
+    place: NonNull<u8>,
+    count: usize,
+    /// Bytes from a line to the next.
+    stride: usize,
+    /// The only line that this process still has; [`ALL`] before that.
+    kept: AtomicUsize,
+}
+
+// SAFETY: the numbers are atomic, and so is `kept`.
+unsafe impl Sync for Lines {}
+// SAFETY: the mapping belongs to the process and not to a thread.
+unsafe impl Send for Lines {}
+
+impl Lines {
+    /// This many lines. They are never given back, as long as the process lives.
+    ///
+    /// # Errors
+    /// ENOMEM; EINVAL for none at all.
+    pub fn new(count: usize, layout: Layout) -> nix::Result<&'static Lines> {
+        let stride = match layout {
+            Layout::Packed => size_of::<Line>(),
+            Layout::Paged => PAGE,
+        };
+        let bytes = count.checked_mul(stride).ok_or(Errno::ENOMEM)?;
+        let bytes = NonZeroUsize::new(bytes.next_multiple_of(PAGE)).ok_or(Errno::EINVAL)?;
+        let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
+        // SAFETY: a new anonymous mapping overlaps nothing.
+        let place = unsafe { mmap_anonymous(None, bytes, rights, flags)? }.cast();
+        Ok(Box::leak(Box::new(Lines { place, count, stride, kept: AtomicUsize::new(ALL) })))
+    }
+
+    /// How many lines there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Unmaps all lines but one, in a child that has no business with the others. From then on they
+    /// read as zero here.
+    ///
+    /// # Errors
+    /// EINVAL: there is no such line, or the lines are packed.
+    pub fn keep_only(&self, number: usize, _: OneTask) -> nix::Result<()> {
+        if number >= self.count || self.stride < PAGE {
+            return Err(Errno::EINVAL);
+        }
+        self.kept.store(number, SeqCst);
+        let behind = number + 1;
+        for (first, lines) in [(0, number), (behind, self.count - behind)] {
+            if let Some(bytes) = NonZeroUsize::new(lines * self.stride) {
+                let start = self.place.as_ptr().wrapping_add(first * self.stride);
+                let start = NonNull::new(start.cast()).ok_or(Errno::EINVAL)?;
+                // SAFETY: whole pages of this mapping, in which no line is that `line` still gives,
+                // because `kept` says so; there is one task, so nobody is in the middle of an access.
+                unsafe { munmap(start, bytes.get())? };
+            }
+        }
+        Ok(())
+    }
+
+    /// The number there; 0 where there is none.
+    #[must_use]
+    pub fn load(&self, line: usize, word: usize) -> u64 {
+        self.word(line, word).map_or(0, |word| word.load(SeqCst))
+    }
+
+    /// Writes a number.
+    pub fn store(&self, line: usize, word: usize, number: u64) {
+        if let Some(word) = self.word(line, word) {
+            word.store(number, SeqCst);
+        }
+    }
+
+    /// Adds to a number; beyond the largest it begins at 0.
+    pub fn add(&self, line: usize, word: usize, number: u64) {
+        if let Some(word) = self.word(line, word) {
+            word.fetch_add(number, SeqCst);
+        }
+    }
+
+    /// Writes a number and gives the one before.
+    #[must_use]
+    pub fn swap(&self, line: usize, word: usize, number: u64) -> u64 {
+        self.word(line, word).map_or(0, |word| word.swap(number, SeqCst))
+    }
+
+    /// Never handed out: the reference is good for one access only.
+    fn word(&self, line: usize, word: usize) -> Option<&AtomicU64> {
+        let kept = self.kept.load(SeqCst);
+        if line >= self.count || (kept != ALL && kept != line) {
+            return None;
+        }
+        let place = self.place.as_ptr().wrapping_add(line * self.stride).cast::<Line>();
+        // SAFETY: within the mapping, which is never unmapped but for lines that `kept` excludes;
+        // aligned, for a stride is a multiple of a line; zero or anything else is an AtomicU64.
+        unsafe { &*place }.0.get(word)
+    }
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} lines of {} bytes", self.count, self.stride)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_kept_apart_and_what_is_not_there_is_zero() {
+        for layout in [Layout::Packed, Layout::Paged] {
+            let lines = Lines::new(3, layout).unwrap();
+            lines.add(1, 7, 5);
+            lines.add(1, 7, 5);
+            lines.store(2, 0, u64::MAX);
+            lines.add(3, 0, 1);
+            lines.add(0, WORDS, 1);
+            assert_eq!((lines.load(1, 7), lines.load(2, 0), lines.load(0, 0)), (10, u64::MAX, 0));
+            assert_eq!((lines.load(3, 0), lines.load(0, WORDS)), (0, 0));
+            assert_eq!((lines.swap(1, 7, 1), lines.load(1, 7)), (10, 1));
+        }
+        assert_eq!(Lines::new(0, Layout::Packed).unwrap_err(), Errno::EINVAL);
+        assert_eq!(Lines::new(usize::MAX, Layout::Paged).unwrap_err(), Errno::ENOMEM);
+    }
+}

@@ -1,0 +1,316 @@
+//! tftpc's command line: `tftpc HOST[:PORT] get REMOTE [LOCAL]`, `put LOCAL [REMOTE]`, or with a
+//! `tftp://` URL.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use getopts::{Matches, Options};
+
+use forknet::{Error, HostPort, Result, number, seconds, seconds_within};
+
+use super::job::Job;
+use super::local_file::STDIO;
+use super::url::Url;
+use crate::options::{declare_retries, retries};
+use crate::transfer::timer::RetryLimits;
+use crate::wire::options::{MAX_BLKSIZE, MAX_BLKSIZE2, MIN_BLKSIZE};
+use crate::wire::request::{Direction, MAX_NAME, MAX_REQUEST, Mode, Request};
+use crate::wire::requested_options::RequestedOptions;
+
+/// The port of the service, unless HOST:PORT names one.
+const DEFAULT_PORT: u16 = 69;
+/// Longest time without progress, unless `--timeout` says otherwise.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Range of `--interval` in seconds: `utimeout` of tftp-hpa, `timeout` of RFC 2349.
+const INTERVAL: std::ops::RangeInclusive<f64> = 0.01..=255.0;
+const USAGE: &str = "Usage: tftpc [OPTION]... HOST[:PORT] get REMOTE [LOCAL]
+       tftpc [OPTION]... HOST[:PORT] put LOCAL [REMOTE]
+       tftpc [OPTION]... [get] tftp://HOST[:PORT]/REMOTE[;mode=MODE] [LOCAL]
+       tftpc [OPTION]... put LOCAL tftp://HOST[:PORT]/[REMOTE][;mode=MODE]
+Fetches or sends a file by TFTP (RFC 1350). A LOCAL of - is standard output, or
+standard input.";
+
+/// A parsed command line.
+#[derive(Debug)]
+pub struct CommandLine {
+    /// The server.
+    pub server: HostPort,
+    /// What to do there.
+    pub job: Job,
+    /// `--verbose`: shows every packet.
+    pub verbose: bool,
+    /// `--quiet`: shows no progress.
+    pub quiet: bool,
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// [`Error::Usage`] says what is wrong with it, [`Error::Answer`] is the text of `--help` and
+/// `--version`.
+pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
+    let mut options = declare();
+    let matches = forknet::parse("tftpc", USAGE, &mut options, args)?;
+    let (options, retries) = (requested_options(&matches)?, retries(&matches)?);
+    let idle = seconds(&matches, "timeout")?.unwrap_or(DEFAULT_TIMEOUT);
+    // The server's address is the user's choice and not forged.
+    let limits = RetryLimits { retries, unproven_sends: retries + 1, idle, whole: idle };
+    let Operands { server, direction, remote, local, mode } = operands(&matches)?;
+    let mode = match (mode, matches.opt_str("mode")) {
+        (Some(_), Some(_)) => {
+            return Err(Error::Usage("--mode and ;mode= exclude each other".into()));
+        }
+        (mode, None) => mode.unwrap_or(Mode::Octet),
+        (None, Some(mode)) => Mode::parse(mode.as_bytes())
+            .ok_or_else(|| Error::Usage(format!("--mode '{mode}': not octet or netascii")))?,
+    };
+    let request = Request::encode(direction, &remote, mode).len() + options.encode().len();
+    if remote.len() > MAX_NAME || request > MAX_REQUEST {
+        return Err(Error::Usage(format!("REMOTE is longer than {MAX_NAME} octets")));
+    }
+    let job = Job { direction, remote, local, mode, options, limits, stream: None };
+    let [verbose, quiet] = ["verbose", "quiet"].map(|name| matches.opt_present(name));
+    Ok(CommandLine { server, job, verbose, quiet })
+}
+
+fn declare() -> Options {
+    let mut options = Options::new();
+    options.optopt("m", "mode", "octet (default) or netascii", "MODE");
+    options.optopt("b", "blksize", "ask for blocks of N octets (512 unless granted)", "N");
+    options.optopt("", "blksize2", "ask for blocks of N octets, a power of two", "N");
+    options.optopt("w", "windowsize", "ask for windows of N blocks (1 unless granted)", "N");
+    options.optopt("", "interval", "ask that packets are sent again after S seconds", "S");
+    options.optopt("", "rollover", "ask that block N, 0 or 1, follows block 65535", "N");
+    options.optflag("", "tsize", "ask for the file's size, or tell it");
+    let timeout =
+        format!("give up after S seconds without progress (default {})", DEFAULT_TIMEOUT.as_secs());
+    options.optopt("t", "timeout", &timeout, "S");
+    declare_retries(&mut options);
+    options.optflag("v", "verbose", "show every packet");
+    options.optflag("q", "quiet", "no progress bar");
+    options
+}
+
+/// Reads the options of RFC 2347 to ask for.
+fn requested_options(matches: &Matches) -> Result<RequestedOptions> {
+    let blksize = number(matches, "blksize", MIN_BLKSIZE..=MAX_BLKSIZE)?;
+    let blksize2 = number(matches, "blksize2", MIN_BLKSIZE..=MAX_BLKSIZE2)?;
+    if let Some(size) = blksize2.filter(|size| !size.is_power_of_two()) {
+        return Err(Error::Usage(format!("--blksize2 '{size}': not a power of two")));
+    }
+    if blksize.and(blksize2).is_some() {
+        return Err(Error::Usage("--blksize and --blksize2 exclude each other".into()));
+    }
+    let interval = seconds_within(matches, "interval", INTERVAL)?;
+    let whole = interval.filter(|interval| interval.subsec_nanos() == 0);
+    let micros = interval.filter(|_| whole.is_none()).map(|interval| interval.as_micros());
+    Ok(RequestedOptions {
+        blksize,
+        blksize2,
+        windowsize: number(matches, "windowsize", 1..=u16::MAX)?,
+        rollover: number(matches, "rollover", 0..=1)?,
+        timeout: whole.and_then(|whole| u8::try_from(whole.as_secs()).ok()),
+        utimeout: micros.and_then(|micros| u32::try_from(micros).ok()),
+        tsize: matches.opt_present("tsize").then_some(0),
+    })
+}
+
+/// The operands of the command line.
+struct Operands {
+    server: HostPort,
+    direction: Direction,
+    remote: Vec<u8>,
+    local: String,
+    /// The URL's.
+    mode: Option<Mode>,
+}
+
+fn operands(matches: &Matches) -> Result<Operands> {
+    let words: Vec<&str> = matches.free.iter().map(String::as_str).collect();
+    match *words.as_slice() {
+        [url, ..] if Url::has_scheme(url) => {
+            forknet::free_arguments(matches, &["URL", "[LOCAL]"])?;
+            get(Url::parse(url, DEFAULT_PORT)?, words.get(1).copied())
+        }
+        ["get", url, ..] if Url::has_scheme(url) => {
+            forknet::free_arguments(matches, &["get", "URL", "[LOCAL]"])?;
+            get(Url::parse(url, DEFAULT_PORT)?, words.get(2).copied())
+        }
+        ["put", local, url, ..] if Url::has_scheme(url) => {
+            forknet::free_arguments(matches, &["put", "LOCAL", "URL"])?;
+            let Url { server, file, mode } = Url::parse(url, DEFAULT_PORT)?;
+            Ok(Operands { mode, ..put(server, local, Some(file))? })
+        }
+        [_, "put", ..] => {
+            forknet::free_arguments(matches, &["HOST", "get or put", "LOCAL", "[REMOTE]"])?;
+            let local = words.get(2).copied().unwrap_or_default();
+            let remote = words.get(3).map(|remote| remote.as_bytes().to_vec());
+            put(host(&words)?, local, remote)
+        }
+        [_, other, ..] if other != "get" => Err(Error::Usage(format!("'{other}': not get or put"))),
+        _ => {
+            forknet::free_arguments(matches, &["HOST", "get or put", "REMOTE", "[LOCAL]"])?;
+            let file = words.get(2).map(|remote| remote.as_bytes().to_vec());
+            let file = file.unwrap_or_default();
+            get(Url { server: host(&words)?, file, mode: None }, words.get(3).copied())
+        }
+    }
+}
+
+fn host(words: &[&str]) -> Result<HostPort> {
+    HostPort::parse(words.first().copied().unwrap_or_default(), DEFAULT_PORT)
+}
+
+/// Makes the operands of get. Without LOCAL, or where that ends with a slash, the file's name here
+/// is the last part of REMOTE.
+fn get(url: Url, local: Option<&str>) -> Result<Operands> {
+    let Url { server, file: remote, mode } = url;
+    require("REMOTE", &remote)?;
+    let mut local = local.map(str::to_owned);
+    if local.as_ref().is_none_or(|folder| folder.ends_with('/')) {
+        let last = str::from_utf8(last_part(&remote)).unwrap_or_default();
+        require("LOCAL", last.as_bytes())?;
+        local.get_or_insert_default().push_str(last);
+    }
+    let local = local.unwrap_or_default();
+    require("LOCAL", local.as_bytes())?;
+    Ok(Operands { server, direction: Direction::Read, remote, local, mode })
+}
+
+/// Makes the operands of put. Without REMOTE, or where that ends with a slash, the file's name
+/// there is the last part of LOCAL.
+fn put(server: HostPort, local: &str, remote: Option<Vec<u8>>) -> Result<Operands> {
+    require("LOCAL", local.as_bytes())?;
+    let mut remote = remote.unwrap_or_default();
+    if (remote.is_empty() || remote.ends_with(b"/")) && local != STDIO {
+        remote.extend_from_slice(last_part(local.as_bytes()));
+    }
+    require("REMOTE", &remote)?;
+    Ok(Operands { server, direction: Direction::Write, remote, local: local.into(), mode: None })
+}
+
+fn require(what: &str, name: &[u8]) -> Result<()> {
+    if name.is_empty() { Err(Error::Usage(format!("{what} is missing"))) } else { Ok(()) }
+}
+
+fn last_part(name: &[u8]) -> &[u8] {
+    name.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<CommandLine> {
+        parse(args.iter().map(OsString::from).collect())
+    }
+
+    fn names(args: &[&str]) -> (String, String) {
+        let job = parsed(args).unwrap().job;
+        (String::from_utf8(job.remote).unwrap(), job.local)
+    }
+
+    #[test]
+    fn the_other_name_is_the_last_part_of_the_one_that_is_given() {
+        for (args, remote, local) in [
+            (&["h", "get", "a/b"][..], "a/b", "b"),
+            (&["h", "put", "/a/b"], "b", "/a/b"),
+            (&["h", "put", "/a/b", "c/"], "c/b", "/a/b"),
+            (&["h", "get", "a/b", "c/"], "a/b", "c/b"),
+            (&["tftp://h/a/b", "/"], "a/b", "/b"),
+            (&["h", "get", "a", "-"], "a", "-"),
+            (&["h", "put", "-", "b"], "b", "-"),
+            (&["tftp://h/a/b"], "a/b", "b"),
+            (&["tftp://h/a/b", "c"], "a/b", "c"),
+            (&["get", "tftp://h/a%2Fb"], "a/b", "b"),
+            (&["put", "a/b", "tftp://h/"], "b", "a/b"),
+            (&["put", "a/b", "tftp://h/c/"], "c/b", "a/b"),
+            (&["put", "-", "tftp://h/c"], "c", "-"),
+            (&["get", "get", "get"], "get", "get"),
+        ] {
+            assert_eq!(names(args), (remote.into(), local.into()), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_names_the_server_and_the_mode() {
+        let line = parsed(&["tftp://red.test:70/f;mode=netascii"]).unwrap();
+        assert_eq!(
+            (line.server.to_string(), line.job.mode),
+            ("red.test:70".into(), Mode::Netascii)
+        );
+        let line = parsed(&["put", "f", "tftp://red.test/f"]).unwrap();
+        assert_eq!((line.server.to_string(), line.job.mode), ("red.test:69".into(), Mode::Octet));
+    }
+
+    #[test]
+    fn options_become_wishes() {
+        let requested =
+            |args: &[&str]| parsed(&[args, &["h", "get", "x"]].concat()).unwrap().job.options;
+        assert_eq!(requested(&[]), RequestedOptions::default());
+        let all =
+            requested(&["-b", "1468", "-w", "64", "--interval", "2", "--rollover", "1", "--tsize"]);
+        let expected = RequestedOptions {
+            blksize: Some(1468),
+            windowsize: Some(64),
+            timeout: Some(2),
+            rollover: Some(1),
+            tsize: Some(0),
+            ..RequestedOptions::default()
+        };
+        assert_eq!(all, expected);
+        let expected = RequestedOptions {
+            blksize2: Some(1024),
+            utimeout: Some(1_500_000),
+            ..RequestedOptions::default()
+        };
+        assert_eq!(requested(&["--blksize2", "1024", "--interval", "1.5"]), expected);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let long = "n".repeat(256);
+        for (args, complaint) in [
+            (&[][..], "HOST is missing"),
+            (&["h"], "get or put is missing"),
+            (&["h", "got", "x"], "'got': not get or put"),
+            (&["h", "get"], "REMOTE is missing"),
+            (&["h", "put"], "LOCAL is missing"),
+            (&["h", "put", "-"], "REMOTE is missing"),
+            (&["h", "get", "x/"], "LOCAL is missing"),
+            (&["h", "get", "x/", "y/"], "LOCAL is missing"),
+            (&["h", "get", "x", ""], "LOCAL is missing"),
+            (&["h", "get", "a", "b", "c"], "unexpected argument 'c'"),
+            (&["tftp://h/"], "REMOTE is missing"),
+            (&["tftp://h/a/"], "LOCAL is missing"),
+            (&["tftp://h/%ff"], "LOCAL is missing"),
+            (&["tftp://h/a", "b", "c"], "unexpected argument 'c'"),
+            (&["put", "-", "tftp://h/"], "REMOTE is missing"),
+            (&["tftp://h"], "'tftp://h': no file"),
+            (&["-m", "octet", "tftp://h/f;mode=octet"], "--mode and ;mode= exclude each other"),
+            (&["h", "get", &long], "REMOTE is longer than 255 octets"),
+            (&["h:0", "get", "x"], "'h:0': not HOST or HOST:PORT"),
+            (&["h:x", "get", "x"], "'h:x': not HOST or HOST:PORT"),
+            (&["-m", "mail", "h", "get", "x"], "--mode 'mail': not octet or netascii"),
+            (
+                &["-t", "x", "h", "get", "x"],
+                "--timeout 'x': not a number of seconds from 0.001 to 86400",
+            ),
+            (&["-b", "7", "h", "get", "x"], "--blksize '7': not a whole number from 8 to 65464"),
+            (&["--blksize2", "1000", "h", "get", "x"], "--blksize2 '1000': not a power of two"),
+            (
+                &["-b", "512", "--blksize2", "512", "h", "get", "x"],
+                "--blksize and --blksize2 exclude each other",
+            ),
+            (&["-w", "0", "h", "get", "x"], "--windowsize '0': not a whole number from 1 to 65535"),
+            (
+                &["--interval", "256", "h", "get", "x"],
+                "--interval '256': not a number of seconds from 0.01 to 255",
+            ),
+        ] {
+            let error = parsed(args).unwrap_err();
+            assert!(matches!(error, Error::Usage(_)), "{args:?}");
+            assert_eq!(error.to_string(), complaint);
+        }
+    }
+}

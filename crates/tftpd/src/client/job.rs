@@ -1,0 +1,274 @@
+//! One file fetched or sent.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::local_file::{InputStream, Output, open_input};
+use crate::error::Error;
+use crate::files::block_writer::BlockWriter;
+use crate::files::size_limit::SizeLimit;
+use crate::transfer::channel::{Channel, Trace, Traced};
+use crate::transfer::receiver::Receiver;
+use crate::transfer::sender::Sender;
+use crate::transfer::timer::RetryLimits;
+use crate::transfer::udp_transfer::UdpTransfer;
+use crate::wire::negotiation::{MaxOptions, grant};
+use crate::wire::options::TransferOptions;
+use crate::wire::packet::Packet;
+use crate::wire::request::{Direction, Mode, Request};
+use crate::wire::requested_options::RequestedOptions;
+
+/// Time to dally after the last ACK, in case that was lost (RFC 1350 §6): only where something was
+/// lost or delayed before, because the user waits for the prompt. The file is safe, and a server
+/// that misses the last ACK finds the port closed and ends too.
+const DALLY: Duration = Duration::from_millis(1500);
+/// Bytes of the buffer for datagrams that are discarded: their rest is cut off.
+const DISCARD_BUFFER: usize = 4;
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Job {
+    /// RRQ or WRQ.
+    pub direction: Direction,
+    /// The file's name on the server.
+    pub remote: Vec<u8>,
+    /// The file's name here, or `-`.
+    pub local: String,
+    /// How it travels.
+    pub mode: Mode,
+    /// The options to ask for.
+    pub options: RequestedOptions,
+    /// How often and how long to try.
+    pub limits: RetryLimits,
+    /// What is sent, where that is no regular file: see [`Job::wait_for_input`].
+    pub stream: Option<InputStream>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct JobResult {
+    /// Why the file did not get across, if it did not.
+    pub result: Result<(), Error>,
+    /// The server has answered: trying another address of the same name would not help.
+    pub answered: bool,
+}
+
+impl Job {
+    /// Waits until a first window of the file is there, where it comes from a pipe or the like,
+    /// before a server is asked to take it.
+    ///
+    /// # Errors
+    /// The local file can't be opened or read.
+    pub fn wait_for_input(&mut self) -> forknet::Result<()> {
+        if self.direction == Direction::Write {
+            let TransferOptions { blksize, windowsize, .. } = self.largest_options();
+            self.stream = InputStream::open(&self.local, blksize * usize::from(windowsize))
+                .map_err(forknet::Error::io(format!("put {}", self.local)))?;
+        }
+        Ok(())
+    }
+
+    /// Fetches or sends the file with the server at `service`. `complete` is called once the file
+    /// has got across, before the client dallies for a last ACK that may have been lost.
+    ///
+    /// # Errors
+    /// The local file can't be opened or made; nothing was sent then.
+    pub fn run(
+        &self,
+        service: SocketAddr,
+        trace: Trace<'_>,
+        complete: impl FnOnce(),
+    ) -> forknet::Result<JobResult> {
+        let socket = match open_socket(service) {
+            Ok(socket) => socket,
+            Err(error) => {
+                return Ok(JobResult { result: Err(Error::Socket(error)), answered: false });
+            }
+        };
+        match self.direction {
+            Direction::Read => self.get(&socket, service, trace, complete),
+            Direction::Write => self.put(&socket, service, trace, complete),
+        }
+    }
+
+    fn get(
+        &self,
+        socket: &UdpSocket,
+        service: SocketAddr,
+        trace: Trace<'_>,
+        complete: impl FnOnce(),
+    ) -> forknet::Result<JobResult> {
+        let remote = self.remote.escape_ascii();
+        let output = Output::create(&self.local)
+            .map_err(forknet::Error::io(format!("get \"{remote}\" to {}", self.local)))?;
+        let file = BlockWriter::new(output, self.mode, SizeLimit::new(None));
+        let announced = Rc::default();
+        let trace = self.trace_size(trace, &announced);
+        let commit = move |output: Output| output.commit(&announced);
+        let channel = Channel::for_client(socket, service, self.may_be_first(), trace).takes_data();
+        let options = self.options_for_buffer(&channel);
+        let receiver = Receiver::for_client(file, commit, self.request(options), options);
+        let mut transfer = UdpTransfer::new(receiver, channel, self.limits);
+        discard_stale_datagrams(socket);
+        let result = transfer.run();
+        if result.is_ok() {
+            complete();
+            if !transfer.state.is_lossless {
+                transfer.dally(DALLY);
+            }
+        }
+        Ok(JobResult { result, answered: transfer.channel.is_peer_known() })
+    }
+
+    fn put(
+        &self,
+        socket: &UdpSocket,
+        service: SocketAddr,
+        trace: Trace<'_>,
+        complete: impl FnOnce(),
+    ) -> forknet::Result<JobResult> {
+        let (input, size) = open_input(&self.local, self.stream.as_ref(), self.mode)
+            .map_err(forknet::Error::io(format!("put {}", self.local)))?;
+        let tsize = size.filter(|_| self.options.tsize.is_some());
+        let options = RequestedOptions { tsize, ..self.options };
+        let sender = Sender::for_client(input, self.request(options), options);
+        let channel = Channel::for_client(socket, service, self.may_be_first(), trace);
+        let mut transfer = UdpTransfer::new(sender, channel, self.limits);
+        discard_stale_datagrams(socket);
+        let result = transfer.run();
+        if result.is_ok() {
+            complete();
+        }
+        Ok(JobResult { result, answered: transfer.channel.is_peer_known() })
+    }
+
+    /// Returns the test for packets that may answer the request.
+    fn may_be_first(&self) -> fn(&[u8]) -> bool {
+        match self.direction {
+            Direction::Read => |packet| {
+                let packet = Packet::parse(packet);
+                matches!(
+                    packet,
+                    Ok(Packet::Data { block: 1, .. } | Packet::Oack { .. } | Packet::Error { .. })
+                )
+            },
+            Direction::Write => |packet| {
+                let packet = Packet::parse(packet);
+                matches!(
+                    packet,
+                    Ok(Packet::Ack { block: 0 } | Packet::Oack { .. } | Packet::Error { .. })
+                )
+            },
+        }
+    }
+
+    fn request(&self, options: RequestedOptions) -> Vec<u8> {
+        let request = Request::encode(self.direction, &self.remote, self.mode);
+        [request, options.encode()].concat()
+    }
+
+    /// Makes a trace that notes the file's size when the server tells it. In netascii another
+    /// number of bytes may come of it.
+    fn trace_size<'t>(&self, mut trace: Trace<'t>, size: &Rc<Cell<Option<u64>>>) -> Trace<'t> {
+        if self.options.tsize.is_none() || self.mode == Mode::Netascii {
+            return trace;
+        }
+        let (requested, size) = (self.options, Rc::clone(size));
+        Box::new(move |traced, packet| {
+            if traced == Traced::Received {
+                let accepted = accepted_options(packet, &requested);
+                size.set(accepted.map_or(size.get(), |options| options.tsize));
+            }
+            trace(traced, packet);
+        })
+    }
+
+    /// Returns the largest blocks and windows that a server may grant.
+    fn largest_options(&self) -> TransferOptions {
+        let requested = self.options.encode();
+        let max = MaxOptions { windowsize: u16::MAX, ..MaxOptions::default() };
+        grant(&requested, self.direction, max, None).options
+    }
+
+    /// Enlarges the receive buffer for the largest window that the server may send. Returns the
+    /// options for which there is room.
+    fn options_for_buffer(&self, channel: &Channel<'_>) -> RequestedOptions {
+        let largest = self.largest_options();
+        if largest.windowsize == 1 {
+            return self.options;
+        }
+        let receive_buffer = channel.expect_windows(largest.receive_buffer());
+        with_window_in_buffer(self.options, &largest, receive_buffer)
+    }
+}
+
+/// Returns the same options with no larger window than the receive buffer has room for, whose size
+/// is getsockopt(2)'s: the rest of a larger window would be lost every time.
+fn with_window_in_buffer(
+    options: RequestedOptions,
+    largest: &TransferOptions,
+    receive_buffer: usize,
+) -> RequestedOptions {
+    let blocks = largest.window_in_buffer(receive_buffer) / largest.blksize;
+    let blocks = u16::try_from(blocks).unwrap_or(u16::MAX).max(1);
+    if blocks >= largest.windowsize {
+        return options;
+    }
+    RequestedOptions { windowsize: Some(blocks), ..options }
+}
+
+/// Opens a socket with a port of its own, which is told of closed ports at once (IP_RECVERR).
+fn open_socket(service: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match service {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    match service {
+        SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
+        SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
+    }
+    Ok(socket)
+}
+
+/// Discards what has come before the request: it was meant for the client that had this port
+/// before, whose server may be sending still.
+fn discard_stale_datagrams(socket: &UdpSocket) {
+    if socket.set_nonblocking(true).is_ok() {
+        while socket.recv(&mut [0; DISCARD_BUFFER]).is_ok() {}
+        let _ = socket.set_nonblocking(false); // best effort
+    }
+}
+
+/// Returns what is agreed upon, where this packet is an acceptable OACK.
+#[must_use]
+pub fn accepted_options(packet: &[u8], requested: &RequestedOptions) -> Option<TransferOptions> {
+    match Packet::parse(packet) {
+        Ok(Packet::Oack { options }) => requested.accept(options).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_larger_window_is_asked_for_than_the_socket_has_room_for() {
+        let asked = |windowsize, room| {
+            let options =
+                RequestedOptions { windowsize: Some(windowsize), ..RequestedOptions::default() };
+            let largest = TransferOptions { blksize: 8192, windowsize, ..Default::default() };
+            with_window_in_buffer(options, &largest, room).windowsize
+        };
+        assert_eq!(asked(64, 2 * 64 * (8192 + 512)), Some(64));
+        assert_eq!(asked(64, 2 * 212_992), Some(24), "what Linux allows everybody");
+        assert_eq!(asked(2, 1000), Some(1));
+        assert_eq!(asked(16, 2 * 212_992), Some(16));
+    }
+}

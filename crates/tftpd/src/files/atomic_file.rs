@@ -1,0 +1,337 @@
+//! A file that appears under its name whole and durable, or not at all.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use sys::sync_file_range::start_writing;
+
+/// Prefix of the names of temporary files. tftpd neither serves nor writes such names.
+pub const TEMP_PREFIX: &[u8] = b".tftp-new.";
+/// Most names that are tried for a temporary file.
+const MAX_NAMES: u32 = 100;
+/// Bytes after which the disk begins to write them. Otherwise all of a file may be left to the
+/// fsync in the end, which on a slow disk takes longer than a client waits for its last ACK.
+const WRITEBACK_INTERVAL: u64 = 4 << 20;
+/// Permissions of a new file, less the umask.
+const NEW_PERMISSIONS: Mode = Mode::from_bits_truncate(0o666);
+/// The bits of a file's mode that a replacement keeps.
+const KEPT_PERMISSIONS: Mode = Mode::from_bits_truncate(0o777);
+
+/// What [`AtomicFile::publish`] does with a file that has the name already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfExists {
+    /// Leaves it and fails with EEXIST, even if it came only after the new file was begun.
+    Fail,
+    /// Replaces it in one step.
+    Replace,
+}
+
+/// A file being written in the folder where it will appear.
+///
+/// It has no name at all where the file system can do that (O_TMPFILE): then even a process that is
+/// killed leaves nothing behind. Otherwise (NFS, old kernels, no /proc) it has a temporary name
+/// that begins with [`TEMP_PREFIX`], removed when the value is dropped; there a kill leaves it. So
+/// does a kill in the moment between the last two system calls of a replacement, when the complete
+/// file has a temporary name and waits to take the old one's, because no system call links a
+/// nameless file over another.
+#[derive(Debug)]
+pub struct AtomicFile {
+    folder: OwnedFd,
+    file: File,
+    /// The temporary name, while there is one.
+    temp_name: Option<Vec<u8>>,
+    /// Bytes written so far.
+    written: u64,
+    /// Bytes that the disk was told to write.
+    writeback_started: u64,
+}
+
+impl AtomicFile {
+    /// Begins a file in `folder`, which must be open for reading (for its fsync).
+    ///
+    /// # Errors
+    /// What open(2) says.
+    pub fn create(folder: OwnedFd) -> nix::Result<AtomicFile> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let nameless = || openat(&folder, c".", flags | OFlag::O_TMPFILE, NEW_PERMISSIONS);
+        match retry_on_eintr(nameless) {
+            // Without /proc the nameless file could not be given a name later.
+            Ok(fd) if Path::new(&proc_path(&fd)).exists() => Ok(AtomicFile::new(folder, fd, None)),
+            // EISDIR: a kernel without O_TMPFILE, EOPNOTSUPP: a file system without it.
+            Ok(_) | Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT | Errno::EINVAL) => {
+                AtomicFile::create_named(folder)
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Begins a file with a temporary name.
+    fn create_named(folder: OwnedFd) -> nix::Result<AtomicFile> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_CREAT | OFlag::O_EXCL;
+        let create = |name: &[u8]| retry_on_eintr(|| openat(&folder, name, flags, NEW_PERMISSIONS));
+        let (name, fd) = with_unused_name(create)?;
+        Ok(AtomicFile::new(folder, fd, Some(name)))
+    }
+
+    fn new(folder: OwnedFd, file: OwnedFd, temp_name: Option<Vec<u8>>) -> AtomicFile {
+        AtomicFile { folder, file: file.into(), temp_name, written: 0, writeback_started: 0 }
+    }
+
+    /// Returns the name that a process which is killed now leaves behind, if there is one.
+    #[must_use]
+    pub fn temp_name(&self) -> Option<&[u8]> {
+        self.temp_name.as_deref()
+    }
+
+    /// Returns the folder where the file will appear.
+    #[must_use]
+    pub fn folder(&self) -> &OwnedFd {
+        &self.folder
+    }
+
+    /// Returns the bytes written so far.
+    ///
+    /// # Errors
+    /// What fstat(2) says.
+    pub fn size(&self) -> io::Result<u64> {
+        self.file.metadata().map(|meta| meta.len())
+    }
+
+    /// Gives the file the permission bits in the mode of the one that it will replace.
+    ///
+    /// # Errors
+    /// What fchmod(2) says.
+    pub fn copy_permissions(&self, mode: u32) -> nix::Result<()> {
+        fchmod(&self.file, Mode::from_bits_truncate(mode) & KEPT_PERMISSIONS)
+    }
+
+    /// Makes the file durable and gives it its name: fsync, link or rename, fsync of the folder.
+    /// When this returns, the file is there even after a power cut.
+    ///
+    /// # Errors
+    /// EEXIST with [`IfExists::Fail`]; what the system calls say. The file that was there before
+    /// is then untouched, unless it was an fsync after the new name that failed.
+    pub fn publish(mut self, name: &[u8], if_exists: IfExists) -> io::Result<()> {
+        self.file.sync_all()?;
+        match if_exists {
+            IfExists::Fail => self.link_new(name)?,
+            IfExists::Replace => match self.link_new(name) {
+                Err(Errno::EEXIST) => self.replace(name)?,
+                result => result?,
+            },
+        }
+        // Once more, now that it has a name: not every file system logs a nameless one.
+        self.file.sync_all()?;
+        retry_on_eintr(|| nix::unistd::fsync(&self.folder))?;
+        Ok(())
+    }
+
+    /// Gives the file a name that no other file has.
+    fn link_new(&mut self, name: &[u8]) -> nix::Result<()> {
+        let Some(temp_name) = &self.temp_name else { return self.link(name) };
+        match renameat2(
+            &self.folder,
+            &temp_name[..],
+            &self.folder,
+            name,
+            RenameFlags::RENAME_NOREPLACE,
+        ) {
+            // A file system without RENAME_NOREPLACE: link(2) never replaces either.
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                linkat(&self.folder, &temp_name[..], &self.folder, name, AtFlags::empty())
+            }
+            Ok(()) => {
+                self.temp_name = None;
+                Ok(())
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Takes the name from the file that has it. A nameless file needs a temporary name for that
+    /// moment: link(2) replaces nothing, and only rename(2) does it in one step.
+    fn replace(&mut self, name: &[u8]) -> nix::Result<()> {
+        let temp_name = match self.temp_name.take() {
+            Some(temp_name) => temp_name,
+            None => with_unused_name(|temp_name| self.link(temp_name))?.0,
+        };
+        self.temp_name = Some(temp_name.clone());
+        renameat(&self.folder, &temp_name[..], &self.folder, name)?;
+        self.temp_name = None;
+        Ok(())
+    }
+
+    /// True where this name in the folder leads to this very file.
+    fn is_named(&self, name: &[u8]) -> bool {
+        let there = fstatat(&self.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        let is_same = |(one, other): (FileStat, FileStat)| {
+            (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+        };
+        there.and_then(|there| Ok((there, fstat(&self.file)?))).is_ok_and(is_same)
+    }
+
+    /// Links a nameless file, in the way that needs no privilege (open(2), O_TMPFILE).
+    fn link(&self, name: &[u8]) -> nix::Result<()> {
+        let from = proc_path(&self.file);
+        linkat(&self.folder, &from[..], &self.folder, name, AtFlags::AT_SYMLINK_FOLLOW)
+    }
+}
+
+/// Repeats a system call that a signal has interrupted. open(2) may be, where the file system is
+/// remote or a program (NFS, FUSE).
+fn retry_on_eintr<T>(call: impl Fn() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
+fn proc_path(file: &impl AsRawFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+/// Tries `make` with temporary names until one is not taken.
+fn with_unused_name<T>(make: impl Fn(&[u8]) -> nix::Result<T>) -> nix::Result<(Vec<u8>, T)> {
+    for attempt in 0..MAX_NAMES {
+        let unique = format!("{}-{attempt}", std::process::id());
+        let name = [TEMP_PREFIX, unique.as_bytes()].concat();
+        match make(&name) {
+            Err(Errno::EEXIST) => (),
+            result => return result.map(|made| (name, made)),
+        }
+    }
+    Err(Errno::EEXIST)
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.written += written as u64;
+        let waiting = self.written - self.writeback_started;
+        if waiting >= WRITEBACK_INTERVAL {
+            // best effort: fsync writes what is left
+            let _ = start_writing(&self.file, self.writeback_started, waiting);
+            self.writeback_started = self.written;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        // Another process may have published the file, and a later one may have taken the name.
+        if let Some(name) = self.temp_name.take().filter(|name| self.is_named(name)) {
+            // best effort
+            let _ = unlinkat(self.folder.as_fd(), &name[..], UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use testkit::{TempDir, names};
+
+    type Create = fn(OwnedFd) -> nix::Result<AtomicFile>;
+    const BOTH_WAYS: [Create; 2] = [AtomicFile::create, AtomicFile::create_named];
+
+    fn create(dir: &TempDir, create: Create, text: &str) -> AtomicFile {
+        let folder = File::open(dir.path()).unwrap().into();
+        let mut file = create(folder).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_draft_appears_whole_under_its_name_and_leaves_nothing_else() {
+        for way in BOTH_WAYS {
+            let dir = TempDir::new();
+            let file = create(&dir, way, "new");
+            assert!(!dir.path().join("name").exists());
+            file.publish(b"name", IfExists::Fail).unwrap();
+            assert_eq!(fs::read(dir.path().join("name")).unwrap(), b"new");
+            assert_eq!(names(dir.path()), ["name"]);
+        }
+    }
+
+    #[test]
+    fn a_dropped_draft_leaves_nothing() {
+        for way in BOTH_WAYS {
+            let dir = TempDir::new();
+            drop(create(&dir, way, "half"));
+            assert!(names(dir.path()).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_dropped_draft_that_another_process_has_published_leaves_the_next_one_its_name() {
+        let dir = TempDir::new();
+        let one = create(&dir, AtomicFile::create_named, "one");
+        let hidden = names(dir.path()).remove(0);
+        fs::rename(dir.path().join(&hidden), dir.path().join("one")).unwrap();
+        let two = create(&dir, AtomicFile::create_named, "two");
+        assert_eq!(names(dir.path()), [hidden.as_str(), "one"]);
+        drop(one);
+        two.publish(b"two", IfExists::Fail).unwrap();
+        assert_eq!(names(dir.path()), ["one", "two"]);
+    }
+
+    #[test]
+    fn of_two_drafts_that_keep_what_exists_the_first_wins() {
+        for way in BOTH_WAYS {
+            let dir = TempDir::new();
+            let (one, two) = (create(&dir, way, "one"), create(&dir, way, "two"));
+            two.publish(b"name", IfExists::Fail).unwrap();
+            let error = one.publish(b"name", IfExists::Fail).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(fs::read(dir.path().join("name")).unwrap(), b"two");
+            assert_eq!(names(dir.path()), ["name"]);
+        }
+    }
+
+    #[test]
+    fn a_replacement_takes_the_place_of_the_old_file() {
+        for way in BOTH_WAYS {
+            let dir = TempDir::new();
+            let name = dir.path().join("name");
+            fs::write(&name, "old").unwrap();
+            let old = File::open(&name).unwrap();
+            let file = create(&dir, way, "new");
+            file.copy_permissions(0o640).unwrap();
+            file.publish(b"name", IfExists::Replace).unwrap();
+            assert_eq!(fs::read(&name).unwrap(), b"new");
+            assert_eq!(fs::metadata(&name).unwrap().permissions().mode() & 0o777, 0o640);
+            assert_eq!(
+                io::read_to_string(old).unwrap(),
+                "old",
+                "a descriptor of the old file stays valid"
+            );
+            assert_eq!(names(dir.path()), ["name"]);
+        }
+    }
+
+    #[test]
+    fn a_folder_in_the_way_is_never_replaced() {
+        for way in BOTH_WAYS {
+            let dir = TempDir::new();
+            fs::create_dir(dir.path().join("name")).unwrap();
+            let file = create(&dir, way, "new");
+            assert!(file.publish(b"name", IfExists::Replace).is_err());
+            assert_eq!(names(dir.path()), ["name"]);
+        }
+    }
+}

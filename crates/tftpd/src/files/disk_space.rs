@@ -1,0 +1,20 @@
+//! How much room the disk has.
+
+use std::os::fd::AsFd;
+
+use nix::sys::statvfs::fstatvfs;
+
+/// Returns how many bytes the disk of a folder has left for us. A disk that tells no size, such as
+/// a tmpfs without a limit, has room for any file.
+///
+/// # Errors
+/// What fstatvfs(3) says.
+pub fn available(folder: impl AsFd) -> nix::Result<u64> {
+    let disk = fstatvfs(folder)?;
+    if disk.blocks() == 0 {
+        return Ok(u64::MAX);
+    }
+    let is_root = nix::unistd::geteuid().is_root(); // some blocks are reserved for root
+    let blocks = if is_root { disk.blocks_free() } else { disk.blocks_available() };
+    Ok(blocks.saturating_mul(disk.fragment_size()))
+}

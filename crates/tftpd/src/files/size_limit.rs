@@ -1,0 +1,42 @@
+//! How long a file may become.
+
+use nix::errno::Errno;
+
+/// The bytes that a file may still get, and the error of a longer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeLimit {
+    bytes: u64,
+    /// EFBIG or EDQUOT.
+    errno: Errno,
+}
+
+impl SizeLimit {
+    /// Makes the limit of `--max-size`.
+    #[must_use]
+    pub fn new(max_size: Option<u64>) -> SizeLimit {
+        SizeLimit { bytes: max_size.unwrap_or(u64::MAX), errno: Errno::EFBIG }
+    }
+
+    /// Lowers the limit to what a quota leaves.
+    #[must_use]
+    pub fn within_quota(self, left: u64) -> SizeLimit {
+        if left < self.bytes { SizeLimit { bytes: left, errno: Errno::EDQUOT } } else { self }
+    }
+
+    /// Checks the size of a whole file.
+    ///
+    /// # Errors
+    /// EFBIG or EDQUOT: it is over the limit.
+    pub fn check(mut self, size: u64) -> nix::Result<()> {
+        self.take(size)
+    }
+
+    /// Counts bytes that are added to the file.
+    ///
+    /// # Errors
+    /// EFBIG or EDQUOT: they are over the limit.
+    pub fn take(&mut self, bytes: u64) -> nix::Result<()> {
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(self.errno)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,248 @@
+//! A file that is served: as long as it was when it was requested, and never a part that looks like
+//! the whole.
+//!
+//! A short block is the end of a file for the client. So the end must not come before the size that
+//! the file had at the beginning: a file that shrinks meanwhile, or is overwritten in place, ends
+//! the transfer with an ERROR. One that grows is served up to the size it had, which is the one
+//! that `tsize` has told; samples of what was read tell a file that grows from one that is
+//! overwritten. Files of /proc and /sys do not know their size; they end where reading ends.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+/// The size in bytes that sysfs gives every file, whatever is in it.
+const SYSFS_SIZE: u64 = 4096;
+/// Bytes of a sample.
+const SAMPLE: usize = 256;
+/// Least offset of the second sample, in bytes; each further one lies twice as far.
+const SECOND_SAMPLE: u64 = 64 * 1024;
+
+/// A file being read from its beginning to its end.
+#[derive(Debug)]
+pub struct Source {
+    file: File,
+    /// The size at the beginning, where the file knows it.
+    size: Option<u64>,
+    /// When it was last modified then: seconds and nanoseconds.
+    modified: (i64, i64),
+    /// Bytes read so far.
+    read: u64,
+    /// What was read at some offsets of a longer file.
+    samples: Vec<(u64, Vec<u8>)>,
+    /// Offset of the next one.
+    next_sample: u64,
+}
+
+impl Source {
+    /// Begins with a file that stands at its beginning.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn new(file: File) -> io::Result<Source> {
+        let meta = file.metadata()?;
+        let size = Some(meta.len()).filter(|size| *size > SYSFS_SIZE);
+        let size = match size {
+            Some(size) => Some(size),
+            None => Some(meta.len()).filter(|_| ends_at(&file, meta.len())),
+        };
+        let modified = (meta.mtime(), meta.mtime_nsec());
+        let next_sample = if size.is_some_and(|size| size > SYSFS_SIZE) { 0 } else { u64::MAX };
+        Ok(Source { file, size, modified, read: 0, samples: Vec::new(), next_sample })
+    }
+
+    /// Returns the size in bytes, where the file knows it.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Checks at the end of the file that it is the same file as at the beginning.
+    fn check_end(&self) -> io::Result<usize> {
+        let Some(size) = self.size else { return Ok(0) };
+        let meta = self.file.metadata()?;
+        let changed = self.modified != (meta.mtime(), meta.mtime_nsec());
+        let is_another =
+            || meta.len() == size || !self.samples.iter().all(|sample| self.still_has(sample));
+        if self.read < size || meta.len() < size || (changed && is_another()) {
+            return Err(io::Error::other("File changed while it was read"));
+        }
+        Ok(0)
+    }
+
+    /// Keeps some of the bytes that were just read.
+    fn take_sample(&mut self, buffers: &[IoSliceMut<'_>], length: usize) {
+        let first = buffers.iter().find(|buffer| !buffer.is_empty());
+        let bytes = first.and_then(|first| first.get(..SAMPLE.min(length).min(first.len())));
+        self.samples.extend(bytes.map(|bytes| (self.read, bytes.to_vec())));
+        self.next_sample = self.read.saturating_mul(2).max(SECOND_SAMPLE);
+    }
+
+    fn still_has(&self, (at, bytes): &(u64, Vec<u8>)) -> bool {
+        let mut now = vec![0; bytes.len()];
+        self.file.read_exact_at(&mut now, *at).is_ok() && now == *bytes
+    }
+
+    /// Returns the bytes that are left to be read.
+    fn left(&self) -> u64 {
+        self.size.map_or(u64::MAX, |size| size - self.read)
+    }
+}
+
+/// True where a file has no byte at `size`, and one before.
+fn ends_at(file: &File, size: u64) -> bool {
+    let has = |at| file.read_at(&mut [0], at).is_ok_and(|length| length == 1);
+    !has(size) && size.checked_sub(1).is_none_or(has)
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_vectored(&mut [IoSliceMut::new(buffer)])
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let (mut room, mut whole) = (0, 0);
+        for buffer in &*buffers {
+            if room + buffer.len() as u64 > self.left() {
+                break;
+            }
+            room += buffer.len() as u64;
+            whole += 1;
+        }
+        let length = match buffers.split_at_mut_checked(whole) {
+            Some((fitting, _)) if room > 0 => self.file.read_vectored(fitting)?,
+            Some((_, [first, ..])) => {
+                let left = usize::try_from(self.left()).unwrap_or(usize::MAX);
+                match first.get_mut(..left) {
+                    Some(part) if !part.is_empty() => self.file.read(part)?,
+                    _ => 0,
+                }
+            }
+            _ => return Ok(0), // no room at all
+        };
+        if self.read >= self.next_sample {
+            self.take_sample(buffers, length);
+        }
+        self.read += length as u64;
+        if length == 0 { self.check_end() } else { Ok(length) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::time::{Duration, UNIX_EPOCH};
+    use testkit::TempDir;
+
+    fn source(dir: &TempDir, text: &[u8]) -> Source {
+        Source::new(File::open(dir.file("x", text)).unwrap()).unwrap()
+    }
+
+    fn rest(source: &mut Source) -> io::Result<Vec<u8>> {
+        let mut rest = Vec::new();
+        source.read_to_end(&mut rest).map(|_| rest)
+    }
+
+    fn changed(result: io::Result<Vec<u8>>) {
+        assert_eq!(result.unwrap_err().to_string(), "File changed while it was read");
+    }
+
+    #[test]
+    fn a_file_that_stays_is_read_to_its_end_in_pieces_of_any_size() {
+        let dir = TempDir::new();
+        for size in [0, 1, 4095, 4096, 4097, 10_000] {
+            let text: Vec<u8> = (0..size).map(|n| n as u8).collect();
+            let mut file = source(&dir, &text);
+            assert_eq!(file.size(), Some(size));
+            assert_eq!(rest(&mut file).unwrap(), text);
+            let (mut file, mut all) = (source(&dir, &text), Vec::<u8>::new());
+            loop {
+                let (mut one, mut two, mut three) = ([0; 7], [0; 0], [0; 1000]);
+                let mut buffers = [&mut one[..], &mut two, &mut three].map(IoSliceMut::new);
+                let length = file.read_vectored(&mut buffers).unwrap();
+                all.extend(&[&one[..], &three].concat()[..length]);
+                if length == 0 {
+                    break;
+                }
+            }
+            assert_eq!(all, text, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_grows_is_read_as_long_as_it_was() {
+        let dir = TempDir::new();
+        let mut file = source(&dir, b"before");
+        let mut writer = File::options().append(true).open(dir.path().join("x")).unwrap();
+        writer.write_all(b" and after").unwrap();
+        assert_eq!(rest(&mut file).unwrap(), b"before");
+    }
+
+    #[test]
+    fn a_file_that_shrinks_is_never_read_as_if_it_were_whole() {
+        let dir = TempDir::new();
+        for (read, left) in [(0, 0), (0, 5000), (3000, 3000), (9999, 100), (9999, 9999)] {
+            let mut file = source(&dir, &[7; 10_000]);
+            file.read_exact(&mut vec![0; read]).unwrap();
+            let writer = File::options().write(true).open(dir.path().join("x")).unwrap();
+            writer.set_len(left).unwrap();
+            changed(rest(&mut file));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_written_anew_in_its_place_is_no_mixture_of_both() {
+        let dir = TempDir::new();
+        let writer = File::create(dir.path().join("x")).unwrap();
+        writer.write_all_at(&[1; 10_000], 0).unwrap();
+        writer.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+        let mut file = Source::new(File::open(dir.path().join("x")).unwrap()).unwrap();
+        file.read_exact(&mut [0; 5000]).unwrap();
+        writer.write_all_at(&[2; 10_000], 0).unwrap();
+        changed(rest(&mut file));
+    }
+
+    #[test]
+    fn a_longer_file_written_in_its_place_is_no_mixture_either() {
+        let dir = TempDir::new();
+        let long_ago = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        for (read, same) in [(5000, 0), (299_000, 0), (299_000, 40_000), (299_000, 120_000)] {
+            let writer = File::create(dir.path().join("x")).unwrap();
+            writer.write_all_at(&[1; 300_000], 0).unwrap();
+            writer.set_modified(long_ago).unwrap();
+            let mut file = Source::new(File::open(dir.path().join("x")).unwrap()).unwrap();
+            for _ in 0..read / 1000 {
+                file.read_exact(&mut [0; 1000]).unwrap();
+            }
+            writer.write_all_at(&vec![2; 400_000 - same], same as u64).unwrap();
+            changed(rest(&mut file));
+            assert!(file.samples.len() <= 4, "{read}");
+        }
+    }
+
+    #[test]
+    fn files_that_do_not_know_their_size_end_where_reading_ends() {
+        let mut file = Source::new(File::open("/proc/sys/kernel/ostype").unwrap()).unwrap();
+        assert_eq!(file.size(), None);
+        assert_eq!(rest(&mut file).unwrap(), b"Linux\n");
+        let page = "/sys/kernel/mm/transparent_hugepage/enabled";
+        if let Ok(file) = File::open(page) {
+            let mut file = Source::new(file).unwrap();
+            assert_eq!(file.size(), None, "though it says a page");
+            assert_eq!(rest(&mut file).unwrap(), std::fs::read(page).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_hole_is_read_as_zeros_and_counts() {
+        let dir = TempDir::new();
+        let path = dir.file("x", "head");
+        File::options().write(true).open(&path).unwrap().set_len(5 << 40).unwrap();
+        let mut file = Source::new(File::open(&path).unwrap()).unwrap();
+        assert_eq!(file.size(), Some(5 << 40));
+        let mut start = [1; 8];
+        file.read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"head\0\0\0\0");
+    }
+}

@@ -1,0 +1,12 @@
+//! tftpd: what a request is answered with, and the two ways to serve many clients.
+
+mod event_wait;
+pub mod landlock;
+pub mod limits;
+pub mod per_process;
+pub mod request;
+pub mod retransmit;
+pub mod shared_status;
+pub mod single_port;
+mod transfer_entry;
+mod transfer_log;

@@ -1,0 +1,144 @@
+//! A process for each transfer: it answers one request, from a port of its own (RFC 1350 §4; slide
+//! "Протокол TFTP").
+
+use std::time::{Instant, SystemTime};
+
+use forknet::{Request, Title, in_title};
+
+use super::limits::{dally_time, retry_limits};
+use super::request::{ValidRequest, open_receiver, open_sender};
+use super::shared_status::SharedStatus;
+use super::transfer_log::{TransferLine, log_refusal};
+use crate::error::Error;
+use crate::options::Config;
+use crate::transfer::channel::{Channel, Trace, Traced};
+use crate::transfer::side::Side;
+use crate::transfer::timer::RetryLimits;
+use crate::transfer::udp_transfer::UdpTransfer;
+use crate::wire::packet::describe;
+use crate::wire::request::Direction;
+
+/// Serves one transfer, from its request to its end, with one line in the log.
+pub fn answer(request: &mut Request, config: &Config) {
+    let Request { data, peer, socket, counters, transcript, title, .. } = request;
+    if transcript.is_on() {
+        transcript.client(describe(data).as_bytes());
+    }
+    let counters = *counters;
+    let trace: Trace<'_> = Box::new(move |traced, packet| {
+        match traced {
+            Traced::Received => counters.received(packet.len()),
+            Traced::Sent => counters.sent(packet.len()),
+        }
+        match traced {
+            _ if !transcript.is_on() => (),
+            Traced::Received => transcript.client(describe(packet).as_bytes()),
+            Traced::Sent => transcript.server(describe(packet).as_bytes()),
+        }
+    });
+    let limits = retry_limits(config.retries, request.timeout, request.deadline);
+    let channel = Channel::for_server(socket, *peer, trace);
+    let (since, status) = (Instant::now(), SharedStatus::new(counters));
+    let child = Child { config, limits, since, status, title: *title };
+    match ValidRequest::parse(config, data, *peer) {
+        Ok(request) => child.serve(&request, channel),
+        Err(error) => child.refuse(channel, &describe(data), &error),
+    }
+}
+
+/// What answering one request needs.
+struct Child<'c> {
+    config: &'c Config,
+    limits: RetryLimits,
+    since: Instant,
+    status: SharedStatus,
+    title: Title,
+}
+
+impl Child<'_> {
+    fn serve(&self, request: &ValidRequest<'_>, channel: Channel<'_>) {
+        let direction = request.raw.direction;
+        self.title.set(format_args!("{direction} {}", in_title(request.raw.name)));
+        match direction {
+            Direction::Read => self.send(request, channel),
+            Direction::Write => self.receive(request, channel.takes_data()),
+        }
+    }
+
+    /// Answers an RRQ.
+    fn send(&self, request: &ValidRequest<'_>, channel: Channel<'_>) {
+        match open_sender(self.config, request, self.config.max_options) {
+            Ok((sender, granted)) => {
+                let mut transfer = self.transfer(sender, channel);
+                let result = transfer.run();
+                self.log(&request.describe(&granted), &transfer, &result);
+                self.set_done(&transfer, &result);
+            }
+            Err(error) => self.refuse(channel, &request.to_string(), &error),
+        }
+    }
+
+    /// Answers a WRQ.
+    fn receive(&self, request: &ValidRequest<'_>, channel: Channel<'_>) {
+        let status = self.status;
+        // Before the last ACK: a client that has it may send a new request at once.
+        let committed = move || status.set_done(SystemTime::now());
+        let receive_buffer = |size| channel.expect_windows(size);
+        let max = self.config.max_options;
+        match open_receiver(self.config, request, max, receive_buffer, committed) {
+            Ok((receiver, granted)) => {
+                let mut transfer = self.transfer(receiver, channel);
+                let result = transfer.run();
+                self.log(&request.describe(&granted), &transfer, &result);
+                if result.is_ok() {
+                    self.dally(request, &mut transfer);
+                } else {
+                    self.set_done(&transfer, &result);
+                }
+            }
+            Err(error) => self.refuse(channel, &request.to_string(), &error),
+        }
+    }
+
+    fn transfer<'a, S: Side>(&self, side: S, channel: Channel<'a>) -> UdpTransfer<'a, S> {
+        let status = self.status;
+        let repeated = Box::new(move || status.take_repeated());
+        UdpTransfer::new(side, channel, self.limits).with_repeated_requests(repeated)
+    }
+
+    fn dally<S: Side>(&self, request: &ValidRequest<'_>, transfer: &mut UdpTransfer<'_, S>) {
+        self.status.set_dallies();
+        let name = in_title(request.raw.name);
+        self.title.set(format_args!("{} {name} complete", Direction::Write));
+        let interval = transfer.state.side.options().timeout;
+        transfer.dally(dally_time(transfer.state.is_lossless, interval));
+    }
+
+    /// Tells the parent when the transfer has ended: the same request after the packet that ended
+    /// it is a new one. A peer that has ended nothing may send a new request from now on.
+    fn set_done<S: Side>(&self, transfer: &UdpTransfer<'_, S>, result: &Result<(), Error>) {
+        self.status.set_done(match result {
+            Err(Error::TimedOut | Error::PortClosed | Error::Socket(_)) => SystemTime::now(),
+            _ => transfer.channel.heard_at(),
+        });
+    }
+
+    fn refuse(&self, mut channel: Channel<'_>, request: &str, error: &Error) {
+        // Before the ERROR: a client that has it may send a new request at once.
+        self.status.set_done(SystemTime::now());
+        if let Error::Denied { code, reason } = error {
+            channel.send_error(*code, reason);
+        }
+        log_refusal(channel.peer(), request, self.since, error);
+    }
+
+    fn log<S: Side>(
+        &self,
+        request: &str,
+        transfer: &UdpTransfer<'_, S>,
+        result: &Result<(), Error>,
+    ) {
+        let (peer, side) = (transfer.channel.peer(), &transfer.state.side);
+        TransferLine { peer, request, side, since: self.since, result }.log();
+    }
+}

@@ -1,0 +1,193 @@
+//! What a request is answered with: a side of a transfer, or a refusal.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use nix::errno::Errno;
+
+use crate::error::Error;
+use crate::files::atomic_file::{AtomicFile, IfExists};
+use crate::files::block_reader::BlockReader;
+use crate::files::block_writer::BlockWriter;
+use crate::files::disk_space;
+use crate::files::root::UploadTarget;
+use crate::files::size_limit::SizeLimit;
+use crate::files::source::Source;
+use crate::options::Config;
+use crate::transfer::receiver::Receiver;
+use crate::transfer::sender::Sender;
+use crate::wire::error_code::ErrorCode;
+use crate::wire::negotiation::{Granted, MaxOptions, grant};
+use crate::wire::options::TransferOptions;
+use crate::wire::packet::{Malformed, Packet};
+use crate::wire::request::{Direction, Mode, Request};
+
+/// Makes an upload durable and visible.
+pub type Commit = Box<dyn FnOnce(AtomicFile) -> io::Result<()>>;
+
+/// True for a datagram that gets an answer: an RRQ or a WRQ, even a malformed one. Any other
+/// datagram at the service's port is ignored.
+#[must_use]
+pub fn is_request(datagram: &[u8]) -> bool {
+    matches!(Packet::parse(datagram), Ok(Packet::Request(_)) | Err(Malformed::Request(_)))
+}
+
+/// A request with a known mode, and a file's name that `--map` allows.
+#[derive(Debug)]
+pub struct ValidRequest<'d> {
+    /// The request as it came.
+    pub raw: Request<'d>,
+    /// How the file is to travel.
+    pub mode: Mode,
+    /// The file's name below the root: the requested one, or what `--map` makes of it.
+    pub file: Cow<'d, [u8]>,
+}
+
+impl<'d> ValidRequest<'d> {
+    /// Reads the request in a datagram of this peer's.
+    ///
+    /// # Errors
+    /// ERROR 4: it is malformed, names no file or has an unknown mode. ERROR 2: `--map` denies it.
+    pub fn parse(
+        config: &Config,
+        datagram: &'d [u8],
+        peer: SocketAddr,
+    ) -> Result<ValidRequest<'d>, Error> {
+        let request = match Packet::parse(datagram) {
+            Ok(Packet::Request(request)) => request,
+            Err(Malformed::Request(reason)) => return Err(Error::illegal(reason)),
+            _ => return Err(Error::illegal("Not a request")),
+        };
+        let Request { name, direction, .. } = request;
+        if name.is_empty() {
+            return Err(Error::illegal("No file name"));
+        }
+        let mode = Mode::parse(request.mode).ok_or_else(|| Error::illegal("Unknown mode"))?;
+        let file = match &config.map {
+            Some(map) => map.file_name(name, direction, peer, &config.root)?.into(),
+            None => name.into(),
+        };
+        Ok(ValidRequest { raw: request, mode, file })
+    }
+
+    /// Describes it for the log, with these options in place of the requested ones.
+    #[must_use]
+    pub fn describe(&self, options: &[u8]) -> String {
+        let request = Request { options, ..self.raw };
+        if *self.file == *request.name {
+            return request.to_string();
+        }
+        format!("{request} as \"{}\"", self.file.escape_ascii())
+    }
+}
+
+impl fmt::Display for ValidRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.describe(self.raw.options))
+    }
+}
+
+/// Opens the file of an RRQ. Returns the sender and the list of granted options.
+///
+/// # Errors
+/// The file can't be served; an ERROR says why.
+pub fn open_sender(
+    config: &Config,
+    request: &ValidRequest<'_>,
+    max: MaxOptions,
+) -> Result<(Sender<Source>, Vec<u8>), Error> {
+    let file = config.root.open_source(&request.file)?;
+    let size = file.size().and_then(|size| request.mode.size_on_wire(size));
+    let granted = grant(request.raw.options, Direction::Read, max, size);
+    let file = BlockReader::regular_file(file, request.mode).with_size(size);
+    Ok((Sender::for_server(file, granted.options, granted.oack())?, granted.list))
+}
+
+/// Begins the file of a WRQ. `receive_buffer` is called with the size that the socket's buffer
+/// should have, in bytes, and returns the size it has; `committed` is called when the file is
+/// durable and visible. Returns the receiver and the list of granted options.
+///
+/// # Errors
+/// The file may not be written; an ERROR says why.
+pub fn open_receiver(
+    config: &Config,
+    request: &ValidRequest<'_>,
+    max: MaxOptions,
+    receive_buffer: impl FnOnce(usize) -> usize,
+    committed: impl FnOnce() + 'static,
+) -> Result<(Receiver<AtomicFile, Commit>, Vec<u8>), Error> {
+    let granted = grant_upload(max, &request.raw, receive_buffer);
+    let Upload { file, name, if_exists, limit } = Upload::begin(config, request, &granted.options)?;
+    let file = BlockWriter::new(file, request.mode, limit);
+    let quota = config.quota.clone();
+    let commit: Commit = Box::new(move |file: AtomicFile| {
+        let _lock = quota.map(|quota| quota.lock(&file, &name)).transpose()?;
+        file.publish(&name, if_exists)?;
+        committed();
+        Ok(())
+    });
+    let oack = granted.oack();
+    Ok((Receiver::for_server(file, commit, granted.options, oack), granted.list))
+}
+
+/// Grants the options of a WRQ, with no larger window than the socket's buffer has room for: the
+/// rest would be lost each time.
+fn grant_upload(
+    mut max: MaxOptions,
+    request: &Request<'_>,
+    receive_buffer: impl FnOnce(usize) -> usize,
+) -> Granted {
+    let granted = grant(request.options, Direction::Write, max, None);
+    if granted.options.windowsize == 1 {
+        return granted;
+    }
+    let receive_buffer = receive_buffer(granted.options.receive_buffer());
+    max.window_bytes = max.window_bytes.min(granted.options.window_in_buffer(receive_buffer));
+    grant(request.options, Direction::Write, max, None)
+}
+
+/// An upload that may begin.
+struct Upload {
+    file: AtomicFile,
+    name: Vec<u8>,
+    if_exists: IfExists,
+    limit: SizeLimit,
+}
+
+impl Upload {
+    /// Begins the file, if the options and the file system allow it.
+    fn begin(
+        config: &Config,
+        request: &ValidRequest<'_>,
+        options: &TransferOptions,
+    ) -> Result<Upload, Error> {
+        let Config { create, overwrite, read_only, max_size, .. } = *config;
+        if read_only {
+            return Err(Error::denied(ErrorCode::Access, "Server is read-only"));
+        }
+        let UploadTarget { folder, name, existing } =
+            config.root.upload_target(&request.file, overwrite)?;
+        if existing.is_none() && !create {
+            return Err(Error::denied(ErrorCode::Access, "New files are not allowed"));
+        }
+        let mut limit = SizeLimit::new(max_size);
+        if let Some(quota) = &config.quota {
+            limit = limit.within_quota(quota.left_for(&folder, &name)?);
+        }
+        // In netascii a file may have fewer bytes than travel.
+        if let Some(size) = options.tsize.filter(|_| request.mode == Mode::Octet) {
+            limit.check(size)?;
+            if size > disk_space::available(&folder)? {
+                return Err(Errno::ENOSPC.into());
+            }
+        }
+        let file = AtomicFile::create(folder)?;
+        if let Some(mode) = existing {
+            file.copy_permissions(mode)?;
+        }
+        let if_exists = if overwrite { IfExists::Replace } else { IfExists::Fail };
+        Ok(Upload { file, name, if_exists, limit })
+    }
+}

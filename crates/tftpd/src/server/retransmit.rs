@@ -1,0 +1,206 @@
+//! Requests that come again, and processes that stay after their work is done.
+//!
+//! A client that has no answer yet sends its request again, and the network may double it. That must
+//! not begin a second transfer, so the process that answers the first one is told, and sends again.
+//! But the same request may also be a new one, by a quick client whose last ACK waits in the socket of
+//! the first transfer's process, which has yet to read it. So such a request is held until that process
+//! has ended and has said when its transfer was done: if the request came later, it is a new one.
+//!
+//! What the processes say is untrusted: see [`super::shared_status`].
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Instant, SystemTime};
+
+use forknet::{Datagram, Error, Peer, Refusal, Request, Slot, UdpProtocol};
+use sys::private_memory::Table;
+
+use super::landlock::Confinement;
+use super::per_process;
+use super::request::is_request;
+use super::shared_status::SharedStatus;
+use crate::options::Config;
+use crate::transfer::port_range::fresh_socket;
+
+/// Most ended transfers that are remembered until all requests of their time were read.
+const MAX_ANSWERED: usize = 64;
+
+/// TFTP with a process for each transfer, as the parent sees it.
+#[derive(Debug)]
+pub struct Tftp<'c> {
+    config: &'c Config,
+    confinement: Confinement,
+    /// The transfer of each slot, in memory that no child has.
+    running: Table<Option<Running>>,
+    /// Requests that came again while a process, by its slot's number, answers the first.
+    held: HashMap<usize, Datagram>,
+    /// Held requests that have turned out to be new ones.
+    new: VecDeque<Datagram>,
+    /// Requests whose processes have ended: they may have come again before that, and not be read yet.
+    answered: VecDeque<Answered>,
+}
+
+/// A request that a process answers.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    slot: Slot,
+    key: RequestKey,
+    since: Instant,
+    /// The process has said that it only dallies.
+    dallies: bool,
+}
+
+/// A request whose process has ended.
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    key: RequestKey,
+    done_at: SystemTime,
+}
+
+/// What tells requests apart. The same bytes from the same peer are the same request if they were sent
+/// to the same address of ours: to another one, the peer wants an answer from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RequestKey {
+    peer: SocketAddr,
+    hash: u64,
+}
+
+impl RequestKey {
+    fn new(request: &Datagram) -> RequestKey {
+        let mut hasher = DefaultHasher::new();
+        (&request.data, request.local).hash(&mut hasher);
+        RequestKey { peer: request.peer, hash: hasher.finish() }
+    }
+}
+
+impl Running {
+    fn status(&self) -> SharedStatus {
+        SharedStatus::new(self.slot.counters())
+    }
+
+    /// Returns true if a request of this key that came at this time is answered by this process.
+    fn answers(&self, key: RequestKey, came: SystemTime) -> bool {
+        self.key == key && self.status().done_at().is_none_or(|done_at| came < done_at)
+    }
+}
+
+impl<'c> Tftp<'c> {
+    /// Makes the table for this many clients. The processes are to enter `confinement`.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn new(
+        config: &'c Config,
+        confinement: Confinement,
+        max_clients: usize,
+    ) -> forknet::Result<Tftp<'c>> {
+        let running = Table::with_room(max_clients).map_err(Error::os("mmap of private memory"))?;
+        let (held, new, answered) = (HashMap::new(), VecDeque::new(), VecDeque::new());
+        Ok(Tftp { config, confinement, running, held, new, answered })
+    }
+
+    /// Returns the transfers whose processes only dally. What a process has said once holds until its
+    /// end: one that says now this, now that, would have others wait for its slot in vain.
+    fn dallying(&mut self) -> impl Iterator<Item = Running> + '_ {
+        for number in 0..self.running.len() {
+            let running = self.running.get(number).flatten();
+            if let Some(running) = running.filter(|one| !one.dallies && one.status().dallies()) {
+                self.running.set(number, Some(Running { dallies: true, ..running }));
+            }
+        }
+        self.running.iter().flatten().filter(|running| running.dallies)
+    }
+
+    /// Removes the transfer of a slot whose process has ended, or is ended now.
+    fn remove(&mut self, slot: Slot) -> Option<Running> {
+        let running = self.running.get(slot.number()).flatten()?;
+        self.running.set(slot.number(), None);
+        let held = self.held.remove(&slot.number());
+        if let Some(done_at) = running.status().done_at() {
+            self.new.extend(held.filter(|held| held.arrived >= done_at));
+            self.answered.truncate(MAX_ANSWERED - 1);
+            self.answered.push_front(Answered { key: running.key, done_at });
+        }
+        Some(running)
+    }
+}
+
+impl UdpProtocol for Tftp<'_> {
+    fn is_request(&self, datagram: &[u8]) -> bool {
+        is_request(datagram)
+    }
+
+    fn arrived(&mut self, request: Datagram) -> Option<Datagram> {
+        let (key, came) = (RequestKey::new(&request), request.arrived);
+        if self.answered.iter().any(|one| one.key == key && came < one.done_at) {
+            return None;
+        }
+        let found = self.running.iter().flatten().find(|running| running.answers(key, came));
+        let Some(running) = found else { return Some(request) };
+        running.status().set_repeated(came);
+        self.held.insert(running.slot.number(), request);
+        None
+    }
+
+    fn due(&mut self) -> Option<Datagram> {
+        while let Some(request) = self.new.pop_front() {
+            // Another one may have come since, and be answered already.
+            if let Some(request) = self.arrived(request) {
+                return Some(request);
+            }
+        }
+        None
+    }
+
+    fn all_read(&mut self) {
+        self.answered.clear();
+    }
+
+    fn begins(&mut self, slot: Slot, request: &Datagram) {
+        let key = RequestKey::new(request);
+        let running = Running { slot, key, since: Instant::now(), dallies: false };
+        while self.running.len() <= slot.number() && self.running.push(None).is_some() {}
+        self.running.set(slot.number(), Some(running));
+    }
+
+    fn has_ended(&mut self, slot: Slot) -> bool {
+        self.remove(slot).is_some_and(|running| running.dallies || running.status().dallies())
+    }
+
+    fn has_room(&mut self, local: SocketAddr) -> Result<(), Refusal> {
+        match self.config.port_range {
+            Some(ports) if ports.is_used_up(local) => Err(Refusal::NoPort),
+            _ => Ok(()),
+        }
+    }
+
+    /// The process that has dallied longest gives way.
+    fn gives_way(&mut self, peer: Peer, refusal: Refusal) -> Option<Slot> {
+        let makes_room = |running: &Running| match refusal {
+            Refusal::Full(_) | Refusal::NoPort => true,
+            Refusal::PerAddress(_) => Some(running.key.peer.ip()) == peer.ip(),
+            Refusal::TooOften(_) => false,
+        };
+        let oldest = self.dallying().filter(makes_room).min_by_key(|running| running.since)?;
+        self.remove(oldest.slot).map(|running| running.slot)
+    }
+
+    fn idle(&mut self) -> Vec<Slot> {
+        self.dallying().map(|running| running.slot).collect()
+    }
+
+    fn socket(&self, local: SocketAddr) -> io::Result<UdpSocket> {
+        Ok(fresh_socket(local, self.config.port_range)?)
+    }
+
+    fn answer(&self, request: &mut Request) -> io::Result<()> {
+        self.confinement.enter();
+        per_process::answer(request, self.config);
+        Ok(()) // how a transfer went is logged already
+    }
+}
+
+#[cfg(test)]
+mod tests;

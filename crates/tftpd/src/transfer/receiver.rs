@@ -1,0 +1,251 @@
+//! The side that gets the file: the server of a WRQ, the client of an RRQ.
+//!
+//! No socket and no clock: packets come in, and an [`Effect`] says what is to be done.
+
+use std::io::{self, Write};
+
+use super::packets::Packets;
+use super::side::{Effect, Side, Stage};
+use crate::error::Error;
+use crate::files::block_writer::BlockWriter;
+use crate::wire::block_number::BlockNumbers;
+use crate::wire::options::TransferOptions;
+use crate::wire::packet::{Packet, ack};
+use crate::wire::requested_options::RequestedOptions;
+
+/// Blocks back to which a number counts as old: half of the 16-bit numbers; the other half lies
+/// ahead.
+const OLD_BLOCKS: u64 = 1 << 15;
+
+/// Gets a file block by block and acknowledges the last one of each window; with `windowsize` 1,
+/// as on the slide, each one.
+#[derive(Debug)]
+pub struct Receiver<W: Write, C> {
+    file: IncomingFile<W, C>,
+    /// The packet that waits for an answer: the request or the OACK, then an ACK.
+    packet: Vec<u8>,
+    /// A client's: the options of its request.
+    requested: Option<RequestedOptions>,
+    /// A client's: the server has granted options.
+    granted: bool,
+    options: TransferOptions,
+    numbers: BlockNumbers,
+    /// The last block that came in its order.
+    last: u64,
+    /// Blocks that came since the last ACK.
+    unacked: u16,
+    /// The gap after `last` was reported by an ACK.
+    gap_reported: bool,
+    bytes: u64,
+    retransmissions: u64,
+}
+
+/// The file, and what makes it durable and visible.
+#[derive(Debug)]
+enum IncomingFile<W: Write, C> {
+    /// Blocks are missing.
+    Partial(BlockWriter<W>, C),
+    /// All blocks are written.
+    Whole(W, C),
+    /// It is committed, or given up.
+    Done,
+}
+
+impl<W: Write, C: FnOnce(W) -> io::Result<()>> Receiver<W, C> {
+    /// Makes a server's receiver. It begins with the OACK, or otherwise with ACK 0, which is the
+    /// answer to the WRQ.
+    ///
+    /// `commit` makes the file durable and visible. The last block is acknowledged only after it
+    /// succeeded.
+    pub fn for_server(
+        file: BlockWriter<W>,
+        commit: C,
+        options: TransferOptions,
+        oack: Option<Vec<u8>>,
+    ) -> Receiver<W, C> {
+        let packet = oack.unwrap_or_else(|| ack(0).to_vec());
+        let mut receiver = Receiver::for_client(file, commit, packet, RequestedOptions::default());
+        receiver.requested = None;
+        receiver.set_options(options);
+        receiver
+    }
+
+    /// Makes a client's receiver. It begins with the RRQ in `request`, which DATA 1 answers, or an
+    /// OACK that grants some of the `requested` options.
+    pub fn for_client(
+        file: BlockWriter<W>,
+        commit: C,
+        request: Vec<u8>,
+        requested: RequestedOptions,
+    ) -> Receiver<W, C> {
+        Receiver {
+            file: IncomingFile::Partial(file, commit),
+            packet: request,
+            requested: Some(requested),
+            granted: false,
+            options: TransferOptions::default(),
+            numbers: BlockNumbers::default(),
+            last: 0,
+            unacked: 0,
+            gap_reported: false,
+            bytes: 0,
+            retransmissions: 0,
+        }
+    }
+
+    fn set_options(&mut self, options: TransferOptions) {
+        self.options = options;
+        self.numbers = BlockNumbers::with_rollover(options.rollover);
+    }
+
+    fn data(&mut self, number: u16, data: &[u8]) -> Result<Effect, Error> {
+        if data.len() > self.options.blksize {
+            return Err(Error::illegal("DATA larger than the block"));
+        }
+        let IncomingFile::Partial(file, _) = &mut self.file else { return Ok(self.on_old(number)) };
+        if self.numbers.on_wire(self.last + 1) != number {
+            return Ok(self.on_unexpected(number));
+        }
+        file.add(data).map_err(|error| Error::from_io(&error))?;
+        self.last += 1;
+        self.bytes += data.len() as u64;
+        self.gap_reported = false;
+        self.packet.clear();
+        self.packet.extend_from_slice(&ack(number));
+        self.unacked += 1;
+        if data.len() < self.options.blksize {
+            self.finish().map_err(|error| Error::from_io(&error))?;
+            return Ok(Effect::LastBlock);
+        }
+        if self.unacked < self.options.windowsize {
+            return Ok(Effect::Accepted);
+        }
+        self.unacked = 0;
+        Ok(Effect::SendNext)
+    }
+
+    /// Writes the rest of the file, after the short block.
+    fn finish(&mut self) -> io::Result<()> {
+        if let IncomingFile::Partial(file, commit) =
+            std::mem::replace(&mut self.file, IncomingFile::Done)
+        {
+            self.file = IncomingFile::Whole(file.finish()?, commit);
+        }
+        Ok(())
+    }
+
+    /// Takes a block that is not the next one: an old one, or one after a gap.
+    fn on_unexpected(&mut self, number: u16) -> Effect {
+        let ahead = self.numbers.ahead(self.last, number).unwrap_or_default();
+        if !(2..=u64::from(self.options.windowsize)).contains(&ahead) {
+            return self.on_old(number);
+        }
+        // One ACK tells the sender where to go on (RFC 7440 §4); the rest of the window gets no
+        // other.
+        if std::mem::replace(&mut self.gap_reported, true) {
+            return Effect::Ignored;
+        }
+        self.unacked = 0;
+        Effect::Repeat(ack(self.numbers.on_wire(self.last)))
+    }
+
+    /// Acknowledges a block again that was stored before, under its own number: its ACK was lost,
+    /// or it was sent twice. In a window of several blocks only the last one is acknowledged, and
+    /// only while the next window has not begun. A block that can't have been sent yet is ignored.
+    fn on_old(&self, number: u16) -> Effect {
+        let age = self.numbers.behind(self.last + 1, number).unwrap_or_default();
+        let oldest = if self.options.windowsize > 1 { 1 } else { OLD_BLOCKS };
+        let needs_ack = match self.file {
+            IncomingFile::Partial(..) => self.unacked == 0,
+            IncomingFile::Whole(..) => false, // the last ACK has to wait
+            IncomingFile::Done => true,
+        };
+        if needs_ack && (1..=self.last.min(oldest)).contains(&age) {
+            Effect::Repeat(ack(number))
+        } else {
+            Effect::Ignored
+        }
+    }
+
+    fn oack(&mut self, list: &[u8]) -> Result<Effect, Error> {
+        let Some(requested) = self.requested else {
+            return Err(Error::illegal("DATA expected"));
+        };
+        if self.last > 0 {
+            return Ok(Effect::Ignored); // it came late
+        }
+        if self.granted {
+            return Ok(Effect::Repeat(ack(0)));
+        }
+        self.set_options(requested.accept(list)?);
+        (self.packet, self.granted) = (ack(0).to_vec(), true);
+        Ok(Effect::SendNext)
+    }
+}
+
+impl<W: Write, C: FnOnce(W) -> io::Result<()>> Side for Receiver<W, C> {
+    fn packets(&self) -> Packets<'_> {
+        Packets::single(&self.packet)
+    }
+
+    fn receive(&mut self, packet: Packet<'_>) -> Result<Effect, Error> {
+        match packet {
+            Packet::Data { block, data } => self.data(block, data),
+            Packet::Oack { options } => self.oack(options),
+            _ => Err(Error::illegal("DATA expected")),
+        }
+    }
+
+    /// Begins a new window: the ACK that is sent again is that of the last block in its order.
+    fn on_retransmit(&mut self) {
+        self.unacked = 0;
+        self.retransmissions += 1;
+    }
+
+    /// Writes to the disk while the sender makes its next window ready.
+    fn work_ahead(&mut self) -> Result<bool, Error> {
+        match &mut self.file {
+            IncomingFile::Partial(file, _) => {
+                file.write_chunks().map_err(|error| Error::from_io(&error))
+            }
+            IncomingFile::Whole(..) | IncomingFile::Done => Ok(false),
+        }
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        match std::mem::replace(&mut self.file, IncomingFile::Done) {
+            IncomingFile::Whole(file, commit) => commit(file),
+            IncomingFile::Partial(..) | IncomingFile::Done => Ok(()),
+        }
+    }
+
+    fn on_committed(&mut self) {
+        self.file = IncomingFile::Done;
+    }
+
+    fn stage(&self) -> Stage {
+        match Packet::parse(&self.packet) {
+            Ok(Packet::Oack { .. }) => Stage::Options,
+            _ => Stage::Blocks,
+        }
+    }
+
+    fn options(&self) -> &TransferOptions {
+        &self.options
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn blocks(&self) -> u64 {
+        self.last
+    }
+
+    fn retransmissions(&self) -> u64 {
+        self.retransmissions
+    }
+}
+
+#[cfg(test)]
+mod tests;

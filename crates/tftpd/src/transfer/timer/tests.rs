@@ -1,0 +1,238 @@
+use super::*;
+
+const LIMITS: RetryLimits = RetryLimits {
+    retries: 5,
+    unproven_sends: 3,
+    idle: Duration::from_secs(60),
+    whole: Duration::from_secs(60),
+};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Lets the timer run without an answer. Returns the times of all sends after the first, and of
+/// giving up, in milliseconds.
+fn silence(timer: &mut Timer, start: Instant) -> Vec<u128> {
+    let mut times = Vec::new();
+    loop {
+        let now = timer.deadline();
+        times.push(now.duration_since(start).as_millis());
+        match timer.due(now) {
+            Due::Retransmit => timer.on_retransmit(now),
+            Due::GiveUp => return times,
+            Due::Nothing => panic!("nothing is due at the deadline"),
+        }
+    }
+}
+
+#[test]
+fn an_address_that_never_answered_gets_three_packets() {
+    let start = Instant::now();
+    let mut timer = Timer::new(LIMITS, start);
+    assert_eq!(silence(&mut timer, start), [1000, 3000, 7000]);
+}
+
+#[test]
+fn retries_are_bounded_with_backoff_up_to_a_longest() {
+    let start = Instant::now();
+    let mut timer = Timer::new(LIMITS, start);
+    timer.on_answer(1, start + ms(1));
+    let start = start + ms(1);
+    assert_eq!(silence(&mut timer, start), [1000, 3000, 7000, 15000, 23000, 31000]);
+    let forever = ms(999_000);
+    let patient = RetryLimits { retries: 8, unproven_sends: 9, idle: forever, whole: forever };
+    let mut timer = Timer::new(patient, start);
+    let times = silence(&mut timer, start);
+    assert_eq!(times, [1000, 3000, 7000, 15000, 23000, 31000, 39000, 47000, 55000]);
+}
+
+#[test]
+fn the_idle_limit_ends_the_silence_even_between_two_sends() {
+    let start = Instant::now();
+    let mut timer = Timer::new(RetryLimits { idle: ms(2500), ..LIMITS }, start);
+    assert_eq!(silence(&mut timer, start), [1000, 2500]);
+}
+
+#[test]
+fn the_time_out_follows_the_round_trip() {
+    let mut now = Instant::now();
+    let mut timer = Timer::new(LIMITS, now);
+    for _ in 0..50 {
+        now += ms(1500);
+        timer.on_answer(1, now);
+    }
+    let wait = timer.deadline().duration_since(now);
+    assert!(wait >= ms(1500) && wait < ms(1600), "{wait:?}");
+    for _ in 0..50 {
+        now += ms(1);
+        timer.on_answer(1, now);
+    }
+    assert_eq!(timer.deadline().duration_since(now), MIN_TIMEOUT);
+}
+
+#[test]
+fn the_time_out_is_a_second_at_least_until_something_was_lost() {
+    let mut now = Instant::now();
+    let mut timer = Timer::new(LIMITS, now);
+    timer.on_answer(1, now + ms(1));
+    assert_eq!(timer.deadline(), now + ms(1) + MIN_TIMEOUT);
+    now = timer.deadline();
+    timer.on_retransmit(now);
+    timer.on_answer(1, now + ms(400));
+    assert_eq!(timer.deadline(), now + ms(400) + MIN_TIMEOUT * 2, "the peer took its time");
+    now = timer.deadline();
+    timer.on_retransmit(now);
+    timer.on_answer(1, now + ms(1));
+    assert_eq!(timer.deadline(), now + ms(1) + MIN_TIMEOUT_LOSSY, "a packet was lost");
+}
+
+#[test]
+fn an_agreed_time_out_is_kept_and_not_doubled() {
+    let start = Instant::now();
+    let mut timer = Timer::new(LIMITS, start);
+    timer.set_interval(Some(ms(700)));
+    timer.on_answer(1, start);
+    assert_eq!(silence(&mut timer, start), [700, 1400, 2100, 2800, 3500, 4500]);
+    let mut timer = Timer::new(RetryLimits { idle: ms(30_000), ..LIMITS }, start);
+    timer.set_interval(Some(ms(20_000)));
+    assert_eq!(silence(&mut timer, start), [20_000, 30_000], "nobody has answered yet");
+    timer.on_answer(1, start);
+    assert_eq!(silence(&mut timer, start), [20_000, 40_000]);
+}
+
+#[test]
+fn the_last_send_has_a_second_to_be_answered_at_least() {
+    let start = Instant::now();
+    let mut timer = Timer::new(LIMITS, start);
+    timer.set_interval(Some(ms(10)));
+    timer.on_answer(1, start);
+    assert_eq!(silence(&mut timer, start), [10, 20, 30, 40, 50, 1050]);
+    let mut timer = Timer::new(RetryLimits { retries: 0, ..LIMITS }, start);
+    timer.on_answer(1, start + ms(1));
+    assert_eq!(silence(&mut timer, start + ms(1)), [1000]);
+}
+
+#[test]
+fn a_request_that_comes_again_is_answered_before_the_clock_would_but_three_times_at_most() {
+    let start = Instant::now();
+    let mut timer = Timer::new(LIMITS, start);
+    timer.on_repeated_request();
+    assert_eq!(timer.deadline(), start + MIN_TIMEOUT_LOSSY, "the network may have doubled it");
+    let now = start + ms(500);
+    assert_eq!(timer.due(now), Due::Retransmit);
+    timer.on_retransmit(now);
+    assert_eq!(timer.deadline(), now + ms(2000), "once for each time");
+    timer.on_repeated_request();
+    let now = now + ms(300);
+    timer.on_retransmit(now);
+    timer.on_repeated_request();
+    assert_eq!(timer.deadline(), now + ms(4000), "this was the third");
+    let now = timer.deadline();
+    assert_eq!(timer.due(now), Due::GiveUp);
+    let mut timer = Timer::new(LIMITS, start);
+    timer.on_answer(1, start);
+    timer.on_repeated_request();
+    assert_eq!(timer.deadline(), start + MIN_TIMEOUT);
+    timer.set_interval(Some(ms(5000)));
+    assert_eq!(timer.deadline(), start + ms(5000), "who has answered has got it");
+}
+
+#[test]
+fn blocks_that_come_in_a_window_hold_the_time_out_off() {
+    let start = Instant::now();
+    let mut timer = Timer::new(LIMITS, start);
+    timer.on_blocks(1, start + ms(500));
+    timer.on_blocks(1, start + ms(900));
+    assert_eq!(timer.round_trip(), Some(ms(500)), "the first one of the window counts");
+    assert_eq!(timer.deadline(), start + ms(900) + ms(1500));
+}
+
+#[test]
+fn a_time_out_that_nobody_could_hear_the_answer_in_begins_anew() {
+    let start = Instant::now();
+    let mut timer = Timer::new(LIMITS, start);
+    timer.on_busy(start + ms(900));
+    assert_eq!(timer.deadline(), start + ms(1000));
+    timer.on_busy(start + ms(5000));
+    assert_eq!(timer.due(start + ms(5999)), Due::Nothing);
+    timer.on_answer(1, start + ms(5001));
+    assert_eq!(timer.round_trip(), None, "the answer may have come long before");
+    assert_eq!(timer.due(start + ms(5001) + INITIAL_TIMEOUT), Due::Retransmit);
+}
+
+#[test]
+fn an_answer_to_a_packet_sent_twice_is_no_measurement() {
+    let start = Instant::now();
+    let mut timer = Timer::new(LIMITS, start);
+    let now = timer.deadline();
+    timer.on_retransmit(now);
+    timer.on_answer(1, now + ms(1));
+    assert_eq!(
+        timer.deadline(),
+        now + ms(1) + MIN_TIMEOUT_LOSSY,
+        "and the doubled time-out is over"
+    );
+    timer.on_answer(1, now + ms(2));
+    assert_eq!(timer.deadline(), now + ms(2) + MIN_TIMEOUT_LOSSY);
+}
+
+#[test]
+fn a_network_slower_than_the_first_time_out_is_learnt_from_a_few_packets() {
+    for trip in [1010, 1500, 2900, 5000] {
+        let mut now = Instant::now();
+        let mut timer = Timer::new(LIMITS, now);
+        let mut too_often = 0;
+        for _ in 0..10 {
+            let answer = now + ms(trip);
+            while timer.due(answer) == Due::Retransmit {
+                let due = timer.deadline();
+                timer.on_retransmit(due);
+                too_often += 1;
+            }
+            now = answer;
+            timer.on_answer(1, now);
+        }
+        assert!(too_often <= 4, "{too_often} needless sends at {trip} ms");
+        assert!(timer.deadline() - now >= ms(trip));
+    }
+}
+
+#[test]
+fn an_answer_after_a_repeated_packet_is_no_measurement() {
+    let start = Instant::now();
+    let mut timer = Timer::new(LIMITS, start);
+    timer.on_duplicate(start + ms(10));
+    timer.on_answer(1, start + ms(20));
+    assert_eq!(timer.deadline(), start + ms(20) + INITIAL_TIMEOUT);
+}
+
+#[test]
+fn a_peer_that_dawdles_within_the_idle_limit_does_not_stay_for_ever() {
+    let start = Instant::now();
+    let pace = |wait: Duration| {
+        let mut timer = Timer::new(LIMITS, start);
+        let mut now = start;
+        (0..10_000).all(|_| {
+            now += wait;
+            let in_time = timer.due(now) != Due::GiveUp;
+            timer.on_answer(1, now);
+            in_time
+        })
+    };
+    assert!(pace(ms(3900)), "slow but steady");
+    assert!(!pace(ms(5000)));
+}
+
+#[test]
+fn a_peer_that_only_repeats_itself_reaches_the_idle_limit() {
+    let start = Instant::now();
+    let mut timer = Timer::new(RetryLimits { idle: ms(3000), ..LIMITS }, start);
+    let mut now = start;
+    while timer.due(now) == Due::Nothing {
+        now += ms(100);
+        timer.on_duplicate(now);
+    }
+    assert_eq!(now, start + ms(3000));
+    assert_eq!(timer.due(now), Due::GiveUp);
+}

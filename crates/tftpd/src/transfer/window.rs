@@ -1,0 +1,256 @@
+//! The DATA packets of a sender that are not yet acknowledged.
+//!
+//! They lie in a ring, each in a slot of its own, so that a window is one piece of memory, or two:
+//! the kernel takes it with one system call, and one read(2) fills many blocks. The ring has room
+//! for the next window too, or for 64 KiB, so that the file is read while the peer is busy with
+//! what it got; but not for large windows, where the page faults of fresh memory cost more than
+//! that gains.
+
+use std::io::{self, IoSliceMut, Read};
+
+use super::packets::Packets;
+use crate::files::block_reader::BlockReader;
+use crate::wire::block_number::BlockNumbers;
+use crate::wire::options::TransferOptions;
+use crate::wire::packet::{HEADER, data_header};
+
+/// Least bytes of the ring, read from the file with one system call.
+const MIN_READ: usize = 64 * 1024;
+/// Largest window in bytes for which the ring has room twice.
+const MAX_READ_AHEAD: usize = 1024 * 1024;
+
+/// A file on its way into packets.
+#[derive(Debug)]
+pub struct Window<R> {
+    file: BlockReader<R>,
+    numbers: BlockNumbers,
+    blksize: usize,
+    /// The ring; empty until the first block is made.
+    slots: Vec<u8>,
+    /// Slots of the ring.
+    capacity: u64,
+    /// The last block that has left the ring.
+    released: u64,
+    /// The last block in the ring.
+    filled: u64,
+    /// Bytes of the block that ends the file, once that one is in the ring.
+    short: Option<usize>,
+}
+
+impl<R: Read> Window<R> {
+    /// Makes an empty ring; nothing of `file` is read yet.
+    pub fn new(file: BlockReader<R>, options: &TransferOptions) -> Window<R> {
+        let window = usize::from(options.windowsize);
+        let capacity = match window * options.blksize {
+            ..=MAX_READ_AHEAD if file.reads_ahead() => (window * 2).max(MIN_READ / options.blksize),
+            _ => window,
+        };
+        let blocks = file.size().map_or(u64::MAX, |size| size / options.blksize as u64 + 1);
+        let capacity = (capacity.max(1) as u64).min(blocks);
+        Window {
+            file,
+            numbers: BlockNumbers::with_rollover(options.rollover),
+            blksize: options.blksize,
+            slots: Vec::new(),
+            capacity,
+            released: 0,
+            filled: 0,
+            short: None,
+        }
+    }
+
+    /// Fills the ring up to this block, for which it must have room; less, where the file ends
+    /// before. Returns the last block of them.
+    ///
+    /// # Errors
+    /// Those of reading the file.
+    pub fn fill(&mut self, block: u64) -> io::Result<u64> {
+        while self.filled < block && self.short.is_none() {
+            let room = self.released + self.capacity - self.filled;
+            if room == 0 {
+                break; // the file is longer than it said
+            }
+            let wanted = (block - self.filled).min(room);
+            self.read_blocks(if self.file.reads_ahead() { room } else { wanted })?;
+        }
+        Ok(self.filled.min(block))
+    }
+
+    /// Reads ahead, if at least half of the ring is free; true then.
+    ///
+    /// # Errors
+    /// Those of reading the file.
+    pub fn read_ahead(&mut self) -> io::Result<bool> {
+        let room = self.released + self.capacity - self.filled;
+        let is_worth_it = room > 0 && room * 2 >= self.capacity;
+        let reads = is_worth_it && self.file.reads_ahead() && self.short.is_none();
+        if reads {
+            self.read_blocks(room)?;
+        }
+        Ok(reads)
+    }
+
+    /// Reads the next blocks, and writes their headers.
+    fn read_blocks(&mut self, count: u64) -> io::Result<()> {
+        let size = HEADER + self.blksize;
+        if self.slots.is_empty() {
+            // calloc(3): no page is touched before it is needed.
+            self.slots = vec![0; size * as_size(self.capacity)];
+        }
+        let at = self.offset(self.filled + 1);
+        let (front, back) = self.slots.split_at_mut(at);
+        let slots = back.chunks_exact_mut(size).chain(front.chunks_exact_mut(size));
+        let blocks = slots.take(as_size(count)).filter_map(|slot| slot.get_mut(HEADER..));
+        let mut blocks: Vec<_> = blocks.map(IoSliceMut::new).collect();
+        let read = self.file.fill(&mut blocks)?;
+        let whole = (read / self.blksize) as u64;
+        let first = self.filled + 1;
+        self.filled += whole;
+        if whole < count {
+            self.short = Some(read % self.blksize);
+            self.filled += 1;
+        }
+        for block in first..=self.filled {
+            let (at, header) = (self.offset(block), data_header(self.numbers.on_wire(block)));
+            if let Some(place) = self.slots.get_mut(at..at + HEADER) {
+                place.copy_from_slice(&header);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the offset of a block's packet.
+    fn offset(&self, block: u64) -> usize {
+        as_size((block - 1) % self.capacity) * (HEADER + self.blksize)
+    }
+
+    /// Frees the slots of the blocks up to this one, which are acknowledged.
+    pub fn release(&mut self, block: u64) {
+        self.released = block.clamp(self.released, self.filled);
+    }
+
+    /// Returns the packets from the first one in the ring to this block.
+    pub fn up_to(&self, block: u64) -> Packets<'_> {
+        let size = HEADER + self.blksize;
+        let block = block.min(self.filled);
+        let mut length = as_size(block.saturating_sub(self.released)) * size;
+        if length > 0 && self.is_last(block) {
+            length -= self.blksize - self.short.unwrap_or_default();
+        }
+        let (before, after) =
+            self.slots.split_at(self.offset(self.released + 1).min(self.slots.len()));
+        let first = after.get(..length).unwrap_or(after);
+        let second = before.get(..length - first.len()).unwrap_or_default();
+        Packets { size, pieces: [first, second] }
+    }
+
+    /// True for the block that ends the file.
+    pub fn is_last(&self, block: u64) -> bool {
+        self.short.is_some() && block == self.filled
+    }
+
+    /// Returns the bytes of the file in the blocks up to this one.
+    pub fn bytes(&self, block: u64) -> u64 {
+        let size = self.blksize as u64;
+        match self.short {
+            Some(short) if block == self.filled => (block - 1) * size + short as u64,
+            _ => block * size,
+        }
+    }
+}
+
+/// Converts a number of blocks in the ring, which is small.
+fn as_size(blocks: u64) -> usize {
+    usize::try_from(blocks).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::request::Mode;
+
+    fn options(blksize: usize, windowsize: u16) -> TransferOptions {
+        TransferOptions { blksize, windowsize, ..TransferOptions::default() }
+    }
+
+    fn packets<R: Read>(window: &Window<R>, block: u64) -> Vec<Vec<u8>> {
+        window.up_to(block).iter().map(<[u8]>::to_vec).collect()
+    }
+
+    #[test]
+    fn packets_lie_in_a_ring_in_their_order() {
+        for file in [
+            BlockReader::new(&b"aabbccddeeff"[..], Mode::Octet),
+            BlockReader::regular_file(b"aabbccddeeff", Mode::Octet),
+        ] {
+            let mut window = Window::new(file, &options(2, 4));
+            window.capacity = 5; // that the end of the ring is met
+            assert_eq!(window.fill(3).unwrap(), 3);
+            let expected = [b"\0\x03\0\x01aa", b"\0\x03\0\x02bb", b"\0\x03\0\x03cc"];
+            assert_eq!(packets(&window, 3), expected);
+            window.release(2);
+            assert_eq!(window.fill(6).unwrap(), 6);
+            let expected =
+                [b"\0\x03\0\x03cc", b"\0\x03\0\x04dd", b"\0\x03\0\x05ee", b"\0\x03\0\x06ff"];
+            assert_eq!(packets(&window, 6), expected);
+            assert!(!window.is_last(6));
+            window.release(6);
+            assert_eq!(window.fill(9).unwrap(), 7);
+            assert_eq!(packets(&window, 7), [b"\0\x03\0\x07"]);
+            assert!(window.is_last(7));
+            assert_eq!((window.bytes(5), window.bytes(7)), (10, 12));
+        }
+    }
+
+    #[test]
+    fn what_is_read_ahead_is_there_before_it_is_needed() {
+        let file = [7; 100];
+        let mut window =
+            Window::new(BlockReader::regular_file(&file[..], Mode::Octet), &options(10, 2));
+        window.capacity = 4;
+        window.fill(2).unwrap();
+        assert_eq!(window.filled, 4);
+        window.release(1);
+        window.read_ahead().unwrap();
+        assert_eq!(window.filled, 4, "one slot is not worth a system call");
+        window.release(2);
+        window.read_ahead().unwrap();
+        assert_eq!(window.filled, 6);
+        let mut window = Window::new(BlockReader::new(&file[..], Mode::Octet), &options(10, 2));
+        window.fill(1).unwrap();
+        window.read_ahead().unwrap();
+        assert_eq!(window.filled, 1, "a pipe is read when its bytes are needed");
+    }
+
+    #[test]
+    fn a_small_file_takes_little_memory_and_one_that_is_longer_than_it_said_comes_whole() {
+        let text: Vec<u8> = (0..250).collect();
+        for said in [0, 10, 249, 250, 251] {
+            let file = BlockReader::regular_file(&text[..], Mode::Octet).with_size(Some(said));
+            let mut window = Window::new(file, &options(10, 8));
+            let (mut all, mut last) = (Vec::new(), 0);
+            loop {
+                let end = window.fill(last + 8).unwrap();
+                all.extend(window.up_to(end).iter().flat_map(|packet| packet[HEADER..].to_vec()));
+                window.release(end);
+                last = end;
+                if window.is_last(end) {
+                    break;
+                }
+            }
+            assert_eq!(all, text, "{said}");
+            assert!(window.slots.len() <= (said as usize / 10 + 1) * 14);
+        }
+    }
+
+    #[test]
+    fn a_short_block_at_the_rings_end_is_cut_there() {
+        let mut window =
+            Window::new(BlockReader::new(&b"aaabbbc"[..], Mode::Octet), &options(3, 2));
+        window.fill(2).unwrap();
+        window.release(1);
+        assert_eq!(window.fill(3).unwrap(), 3);
+        assert_eq!(packets(&window, 3), [&b"\0\x03\0\x02bbb"[..], b"\0\x03\0\x03c"]);
+        assert_eq!(packets(&window, 2), [b"\0\x03\0\x02bbb"]);
+    }
+}
