@@ -1,4 +1,4 @@
-# forklore: make demo, make test, make check, make interop, make labs, make bench-fork, make install
+# forklore: make demo, make test, make check, make interop, make labs, make tools, make bench-fork, make install
 CARGO   ?= cargo
 BIN     ?= target/release
 
@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test check man fmt interop interop-tftp interop-pxe bench-fork bench-tftp install install-strip uninstall check-install clean
+.PHONY: help build demo test check man fmt interop interop-tftp interop-pxe tools bench-fork bench-tftp install install-strip uninstall check-install clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make interop-tftp  its last part: how tftpd, tftpd-hpa, atftpd and dnsmasq behave, a table'
 	@echo 'make interop-pxe  real machines boot from tftpd, in qemu (as root)'
 	@echo 'make labs     the course of docs/labs: every step and every task; make lab-03: one of them'
+	@echo 'make tools    perf, gdb, uprobes and valgrind with the daemons; a dynamic build'
 	@echo 'make bench-fork  our server designs beside C programs and superservers, into docs/bench'
 	@echo '              (seven minutes; QUICK=1: half a one, and nothing is written)'
 	@echo 'make bench-tftp  tftpd beside tftpd-hpa, atftpd and dnsmasq, into docs/bench'
@@ -73,6 +74,9 @@ lab-%: build-debug
 # The labs' runner itself: a lab that does not tell the truth must fail.
 check-labs:
 	@cd scripts/labs && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -q
+
+tools: build
+	@BIN=$(BIN) scripts/tools
 
 bench-fork:
 	@scripts/bench/run

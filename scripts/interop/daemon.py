@@ -12,9 +12,9 @@ READY = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
 class Daemon:
     """One of ours on 127.0.0.1, at a port that the system chose; `before` are a program's words
-    that start it in their own process."""
+    that start it in their own process. It listens within `limit` seconds."""
 
-    def __init__(self, path, args, log, env, before=()):
+    def __init__(self, path, args, log, env, before=(), limit=5.0):
         self.name, self.env, self.log_path = os.path.basename(path), env, log
         check(os.access(path, os.X_OK), f"{path} is not there: cargo build --release --workspace")
         with open(log, "wb") as out:
@@ -23,7 +23,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
         self.pid = self.process.pid
         try:
-            self.port = int(wait_until(f"{self.name} listens", self.ready).group(1))
+            self.port = int(wait_until(f"{self.name} listens", self.ready, limit).group(1))
         except BaseException:  # also when this run is told to end just now
             end(self.process)
             raise

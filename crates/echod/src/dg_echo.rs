@@ -2,9 +2,8 @@
 
 use std::io;
 
+use echod::lines;
 use forknet::Datagrams;
-
-use crate::lines;
 
 /// The largest datagram that is answered, in octets. By UDP 65,507 fit (65,527 by IPv6); a
 /// UNIX-domain one may be as large as its sender's buffer.

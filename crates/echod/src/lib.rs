@@ -4,15 +4,18 @@ pub mod client;
 
 use std::io::{self, Read, Write};
 
-/// What is read at once: the slides' MAXLINE. A larger buffer would be four pages more that each
-/// child touches.
+/// Bytes that are read at once: the slides' MAXLINE. Each page of a larger buffer would be one more that
+/// every child touches.
 const MAXLINE: usize = 4096;
 
 /// Slide "TCP Echo Server: str_echo function": sends back what it reads until the client has
 /// nothing more to say. A client that has closed only its half (shutdown) still gets every octet.
 ///
+/// Not inlined, so that gdb, perf and uprobes find it by its name.
+///
 /// # Errors
 /// The client is gone, or silent for too long.
+#[inline(never)]
 pub fn str_echo(sock: &mut (impl Read + Write), mut said: impl FnMut(&[u8])) -> io::Result<()> {
     let mut line = [0; MAXLINE];
     loop {
@@ -23,6 +26,11 @@ pub fn str_echo(sock: &mut (impl Read + Write), mut said: impl FnMut(&[u8])) -> 
         sock.write_all(octets)?;
         said(octets);
     }
+}
+
+/// Splits what was said into lines for the transcript, without the blanks at their ends.
+pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split_inclusive(|b| *b == b'\n').map(<[u8]>::trim_ascii_end)
 }
 
 #[cfg(test)]

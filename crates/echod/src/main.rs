@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use dg_echo::dg_echo;
-use echod::str_echo;
+use echod::{lines, str_echo};
 use forknet::{
     Client, Error, Facility, Model, Reaper, Result, RootPolicy, Server, Service, Transport,
 };
@@ -48,10 +48,6 @@ fn session(client: &mut Client) -> std::io::Result<()> {
             lines(octets).for_each(|line| transcript.server(line));
         }
     })
-}
-
-fn lines(octets: &[u8]) -> impl Iterator<Item = &[u8]> {
-    octets.split_inclusive(|b| *b == b'\n').map(<[u8]>::trim_ascii_end)
 }
 
 fn own_options(options: &mut getopts::Options) {

@@ -8,9 +8,9 @@ pub mod translate;
 
 use std::io::BufRead;
 
-/// Carriage return.
+/// Carriage return, a byte.
 pub const CR: u8 = b'\r';
-/// Line feed.
+/// Line feed, a byte.
 pub const LF: u8 = b'\n';
 
 /// Returns the index of the first `byte` in `hay`.

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 /// The rights to files and folders (`LANDLOCK_ACCESS_FS_` of <linux/landlock.h>) that a set of rules
 /// is asked about: what it does not allow is denied. Each version of Landlock knows more of them.
 const FILES: [(u32, u64); 4] = [(1, (1 << 13) - 1), (2, REFER), (3, TRUNCATE), (5, IOCTL_DEV)];
+/// Flags of these rights: `LANDLOCK_ACCESS_FS_WRITE_FILE` and so on.
 const WRITE_FILE: u64 = 1 << 1;
 const READ_FILE: u64 = 1 << 2;
 const READ_DIR: u64 = 1 << 3;
@@ -16,13 +17,13 @@ const MAKE_REG: u64 = 1 << 8;
 const REFER: u64 = 1 << 13;
 const TRUNCATE: u64 = 1 << 14;
 const IOCTL_DEV: u64 = 1 << 15;
-/// From version 4 on: to bind and to connect TCP sockets.
+/// Flags of `LANDLOCK_ACCESS_NET_`, from version 4 on: to bind and to connect TCP sockets.
 const TCP: (u32, u64) = (4, 0b11);
-/// From version 6 on: abstract UNIX sockets and signals to processes outside.
+/// Flags of `LANDLOCK_SCOPE_`, from version 6 on: abstract UNIX sockets, signals to processes outside.
 const SCOPES: (u32, u64) = (6, 0b11);
-/// `LANDLOCK_CREATE_RULESET_VERSION`.
+/// The flag `LANDLOCK_CREATE_RULESET_VERSION`.
 const VERSION: u32 = 1;
-/// `LANDLOCK_RULE_PATH_BENEATH`.
+/// The type of a rule for a folder: `LANDLOCK_RULE_PATH_BENEATH`.
 const PATH_BENEATH: u32 = 1;
 
 /// `struct landlock_ruleset_attr`.

@@ -5,7 +5,6 @@
 
 pub mod capability;
 pub mod errqueue;
-pub mod eventfd;
 pub mod fd;
 pub mod fork;
 mod generation;

@@ -140,20 +140,18 @@ impl Rules {
             Access::ReadWrite => OFlag::O_RDWR,
             Access::Append => OFlag::O_WRONLY | OFlag::O_APPEND,
         };
-        // O_NONBLOCK: a FIFO that has taken the file's place is not waited for.
-        let safe = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        access | safe
+        access | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC
     }
 
+    /// O_EXCL: it is new, and no link is followed.
     fn make(self, path: &Path) -> nix::Result<File> {
         let flags = self.flags() | OFlag::O_CREAT | OFlag::O_EXCL;
-        let file = open_file(path, flags, self.create.unwrap_or(Mode::empty()))?;
-        set_nonblocking(&file, false)?;
-        Ok(file.into())
+        open_file(path, flags, self.create.unwrap_or(Mode::empty())).map(File::from)
     }
 
+    /// O_NONBLOCK: a FIFO that has taken the file's place is not waited for.
     fn open_existing(self, path: &Path) -> Result<File, Fault> {
-        let file = open_file(path, self.flags(), Mode::empty())?;
+        let file = open_file(path, self.flags() | OFlag::O_NONBLOCK, Mode::empty())?;
         self.check(&fstat(file.as_fd())?)?;
         set_nonblocking(&file, false)?;
         Ok(file.into())

@@ -39,8 +39,7 @@ static SPACE: OnceLock<Space> = OnceLock::new();
 ///
 /// # Errors
 /// ENOTSUP where /proc/self/stat does not tell where arguments and environment are: then there are no
-/// titles, and the variables are only removed. EDEADLK where another task may be reading the
-/// environment.
+/// titles. EDEADLK where another task may be reading the environment, which stays as it is then.
 pub fn claim(keep: &[&str]) -> nix::Result<()> {
     OneTask::check()?;
     if SPACE.get().is_some() {
@@ -176,7 +175,9 @@ unsafe extern "C" {
     static mut environ: *mut *mut c_char;
 }
 
-/// Gives the process an environment of copies of these variables alone.
+/// Gives the process an environment of copies of these variables alone, and wipes out the others. Where
+/// the whole space of the environment is known, it is wiped out after that; here only what `environ`
+/// leads to.
 fn keep_variables(names: &[&str]) {
     let is_kept = |variable: &CStr| {
         let name = variable.to_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
@@ -193,9 +194,14 @@ fn keep_variables(names: &[&str]) {
             break;
         }
         // SAFETY: each of them but the last points to a string that ends in NUL.
-        let variable = unsafe { CStr::from_ptr(variable) };
-        if is_kept(variable) {
-            kept.push(variable.to_owned().into_raw());
+        let string = unsafe { CStr::from_ptr(variable) };
+        let length = string.count_bytes();
+        if is_kept(string) {
+            kept.push(string.to_owned().into_raw());
+        } else {
+            // SAFETY: as many bytes of a string that execve has put on the stack or setenv(3) into the
+            // heap, both writable; no reference to it is left, and no other task is there to read it.
+            unsafe { variable.write_bytes(0, length) };
         }
         // SAFETY: the null pointer was not yet reached, so there is a next element.
         entry = unsafe { entry.add(1) };

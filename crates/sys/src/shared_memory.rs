@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 
@@ -19,6 +20,8 @@ pub const WORDS: usize = 8;
 const PAGE: usize = 4096;
 /// What [`Lines::kept`] holds while a process has all lines.
 const ALL: usize = usize::MAX;
+/// What it holds once a process has none, in place of a line's number.
+const NONE: usize = usize::MAX - 1;
 
 /// The numbers of one line; as long as a cache line, so that two processes that count do not wait for
 /// each other.
@@ -41,7 +44,7 @@ pub struct Lines {
     count: usize,
     /// Bytes from a line to the next.
     stride: usize,
-    /// The only line that this process still has; [`ALL`] before that.
+    /// The only line that this process still has; [`ALL`] before that, or [`NONE`].
     kept: AtomicUsize,
 }
 
@@ -79,20 +82,35 @@ impl Lines {
     /// read as zero here.
     ///
     /// # Errors
-    /// EINVAL: there is no such line, or the lines are packed.
+    /// EINVAL: there is no such line, the lines are packed, or some were unmapped before.
     pub fn keep_only(&self, number: usize, _: OneTask) -> nix::Result<()> {
         if number >= self.count || self.stride < PAGE {
             return Err(Errno::EINVAL);
         }
-        self.kept.store(number, SeqCst);
-        let behind = number + 1;
-        for (first, lines) in [(0, number), (behind, self.count - behind)] {
-            if let Some(bytes) = NonZeroUsize::new(lines * self.stride) {
-                let start = self.place.as_ptr().wrapping_add(first * self.stride);
-                let start = NonNull::new(start.cast()).ok_or(Errno::EINVAL)?;
-                // SAFETY: whole pages of this mapping, in which no line is that `line` still gives,
-                // because `kept` says so; there is one task, so nobody is in the middle of an access.
-                unsafe { munmap(start, bytes.get())? };
+        self.unmap(number, [0..number, number + 1..self.count])
+    }
+
+    /// Unmaps all lines, in a child that has no business with any. From then on they read as zero here.
+    ///
+    /// # Errors
+    /// EINVAL: some were unmapped before.
+    pub fn give_up(&self, _: OneTask) -> nix::Result<()> {
+        self.unmap(NONE, [0..self.count, 0..0])
+    }
+
+    /// Unmaps these lines, for a process that is one task. Only once: what lies at their addresses
+    /// afterwards is another mapping.
+    fn unmap(&self, kept: usize, lines: [Range<usize>; 2]) -> nix::Result<()> {
+        self.kept.compare_exchange(ALL, kept, SeqCst, SeqCst).map_err(|_| Errno::EINVAL)?;
+        for Range { start, end } in lines {
+            let bytes = ((end - start) * self.stride).next_multiple_of(PAGE);
+            if let Some(bytes) = NonZeroUsize::new(bytes) {
+                let place = self.place.as_ptr().wrapping_add(start * self.stride);
+                let place = NonNull::new(place.cast()).ok_or(Errno::EINVAL)?;
+                // SAFETY: whole pages of this mapping, which are there still because `kept` was ALL;
+                // `word` gives none of their lines any more, because `kept` says so; there is one task,
+                // so none is in the middle of an access.
+                unsafe { munmap(place, bytes.get())? };
             }
         }
         Ok(())

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use crate::{Peer, WATCHDOG, wait_until};
+use crate::peer::Peer;
+use crate::process::{children, title};
+use crate::wait::{WATCHDOG, wait_until};
 
 /// A daemon that was started on a free loopback port; killed when dropped.
 #[derive(Debug)]
@@ -116,11 +118,11 @@ impl Daemon {
     pub fn server_of(&self, peer: &Peer) -> i32 {
         let name = peer.stream().local_addr().unwrap().to_string();
         let names_it = |pid: &i32| {
-            let title = crate::title(*pid);
+            let title = title(*pid);
             let shown = title.split_once(": ").map_or("", |(_, shown)| shown);
             shown.split(' ').next() == Some(&name)
         };
-        crate::children(self.pid()).into_iter().find(names_it).unwrap_or(self.pid())
+        children(self.pid()).into_iter().find(names_it).unwrap_or(self.pid())
     }
 
     /// Everything it has logged so far.
@@ -165,7 +167,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let children = crate::children(self.pid());
+        let children = children(self.pid());
         let _ended_already = self.child.kill();
         let _status = self.child.wait();
         for pid in children {

@@ -13,6 +13,7 @@ mod process;
 mod program;
 pub mod relay;
 mod tempdir;
+mod wait;
 
 pub use daemon::{Daemon, command, run, wait_child};
 pub use manual::{check_help, check_page, check_usage};
@@ -25,11 +26,7 @@ pub use process::{
 };
 pub use program::Program;
 pub use tempdir::{TempDir, names};
-
-use std::time::{Duration, Instant};
-
-/// How long any wait of a test may last before it has failed.
-pub const WATCHDOG: Duration = Duration::from_secs(20);
+pub use wait::{WATCHDOG, wait_until};
 
 /// True when root runs the test. For an ordinary user, who cannot judge what the test is about, a
 /// line that names it goes to standard error past the harness, which would keep it to itself.
@@ -55,17 +52,5 @@ pub fn each_model(models: &[&'static str], mut body: impl FnMut(&'static str)) {
     for model in models {
         eprintln!("--- under --model {model}");
         body(model);
-    }
-}
-
-/// Waits until `condition` holds.
-///
-/// # Panics
-/// It does not hold within [`WATCHDOG`].
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + WATCHDOG;
-    while !condition() {
-        assert!(Instant::now() < until, "watchdog: waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(2));
     }
 }

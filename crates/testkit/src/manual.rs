@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::run;
+use crate::daemon::run;
 
 /// The sections that every page of a program has.
 const SECTIONS: [&str; 11] = [

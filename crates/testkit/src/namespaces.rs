@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nix::unistd::geteuid;
 
-use crate::run;
+use crate::daemon::run;
 
 /// Runs another test of the same binary as root of namespaces of its own (`--net`, `--mount`: the
 /// options of unshare(1)). That test is `#[ignore]`d, so that it runs nowhere else. Where the system

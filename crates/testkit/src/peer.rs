@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::WATCHDOG;
+use crate::wait::WATCHDOG;
 
 /// So long is silence listened to.
 const A_WHILE: Duration = Duration::from_millis(100);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::wait_until;
+use crate::wait::{WATCHDOG, wait_until};
 
 /// The state letter of a process (`S` sleeping, `Z` zombie …), or `None` when there is none.
 #[must_use]
@@ -169,7 +169,7 @@ pub fn title(pid: i32) -> String {
 /// It shows another for longer than the watchdog allows.
 pub fn wait_title(pid: i32, expected: &str) {
     let mut shown = String::new();
-    let until = Instant::now() + crate::WATCHDOG;
+    let until = Instant::now() + WATCHDOG;
     while Instant::now() < until {
         shown = title(pid);
         if shown == expected {

@@ -9,7 +9,9 @@ use std::thread::{self, JoinHandle};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{WATCHDOG, wait_child, wait_until};
+use crate::daemon::wait_child;
+use crate::process::state;
+use crate::wait::{WATCHDOG, wait_until};
 
 /// A program with a test at its standard input, output and error; killed when dropped.
 #[derive(Debug)]
@@ -101,7 +103,7 @@ impl Program {
     /// prints last before the call that is meant.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        crate::state(self.pid()) == Some('S')
+        state(self.pid()) == Some('S')
     }
 
     /// True when it has printed nothing that was not read yet.

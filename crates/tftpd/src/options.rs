@@ -18,7 +18,7 @@ use crate::wire::options::{MAX_BLKSIZE, MIN_BLKSIZE};
 const DEFAULT_ROOT: &str = "/srv/tftp";
 /// Most retransmissions of one packet, unless `--retries` says otherwise.
 const DEFAULT_RETRIES: u32 = 6;
-/// Largest value of `--retries`.
+/// Most retransmissions that `--retries` takes.
 const MAX_RETRIES: u32 = 1000;
 
 /// What tftpd's own options say.

@@ -5,7 +5,6 @@
 //! You see every line come back, and a zombie (Z) for every client that has gone.
 //! Wrong on purpose: nobody waits for the children (slide "Handling SIGCHILD"). tcpserv02 and
 //! tcpserv03 are wrong in other ways, tcpserv04 is the cure.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};

@@ -6,7 +6,6 @@
 //! Wrong on purpose: signals are not queued. Five children end at once, the handler runs fewer than
 //! five times and takes one child each time (slide "wait and waitpid Functions"). Stop the server
 //! while they end (`kill -STOP`, later `kill -CONT`), and it is just one. tcpserv04 is the cure.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};

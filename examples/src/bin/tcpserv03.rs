@@ -6,7 +6,6 @@
 //! service, after its first client.
 //! Wrong on purpose: the handler interrupts accept, which is not restarted here, as on some kernels,
 //! and nobody looks for EINTR. tcpserv04 is the cure: compare the two.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};

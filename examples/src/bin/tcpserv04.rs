@@ -7,7 +7,6 @@
 //! It is right: the handler loops waitpid until nobody is left, and accept, interrupted, is called
 //! again. The slide's `signal` has the kernel restart it as well; here it does not, so that you see
 //! that the loop is right without. What it does not do is to end well: see tcpserv05.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};

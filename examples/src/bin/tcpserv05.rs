@@ -8,7 +8,6 @@
 //! Wrong on purpose: a signal that comes after the test and before accept interrupts nothing; it is
 //! lost until the next client comes. Without the option the window is a few instructions wide, and
 //! SIGTERM gets lost once in a long while. tcpserv06 is the cure.
-#![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};

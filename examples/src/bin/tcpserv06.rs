@@ -8,7 +8,6 @@
 //! step, so a signal from before the wait ends it just as one during it. (A ppoll that finds a client
 //! at once lets no signal in; the next one that has to wait does. The daemons do not even wait for
 //! that: forknet's signals.rs.)
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{ExitCode, exit};

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 
-/// What is read at once.
+/// Bytes that are read at once.
 const MAXLINE: usize = 16 * 1024;
 const POLLINOUT: PollFlags = PollFlags::POLLIN.union(PollFlags::POLLOUT);
 

@@ -61,6 +61,34 @@ pub(crate) fn client_failed(peer: impl Display, why: impl Display) {
     warn!("client {peer}: {why}");
 }
 
+/// `datagrams start: pid 4242`; for a thread `datagrams start`.
+pub(crate) fn datagrams_start(pid: Option<i32>) {
+    match pid {
+        Some(pid) => info!("datagrams start: pid {pid}"),
+        None => info!("datagrams start"),
+    }
+}
+
+/// `datagrams end: pid 4242, exit 0, 64 bytes in, 64 bytes out, 0.003 s`: no datagram came for the idle
+/// limit.
+pub(crate) fn datagrams_end(pid: i32, how: impl Display, account: Account) {
+    info!("datagrams end: pid {pid}, {how}, {account}");
+}
+
+/// The same as a warning, with `; another process takes over` behind it.
+pub(crate) fn datagrams_taken_over(pid: i32, how: impl Display, account: Account) {
+    warn!("datagrams end: pid {pid}, {how}, {account}; another process takes over");
+}
+
+/// `datagrams end: pid 4242, 64 bytes in, 64 bytes out, 0.003 s`, because the server stops; for a thread
+/// without `pid`.
+pub(crate) fn datagrams_stopped(pid: Option<i32>, account: Account) {
+    match pid {
+        Some(pid) => info!("datagrams end: pid {pid}, {account}"),
+        None => info!("datagrams end: {account}"),
+    }
+}
+
 /// What a process did: `64 bytes in, 64 bytes out, 0.003 s`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Account {

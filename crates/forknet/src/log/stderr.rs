@@ -190,6 +190,7 @@ impl fmt::Display for Utc {
 /// Year, month and day of a day since 1970-01-01. Years begin with March here, so that the day of a
 /// leap year is the last one; 400 of them have 146,097 days.
 fn date(days: u64) -> (u64, u64, u64) {
+    /// Days from 0000-03-01 to 1970-01-01.
     const FROM_MARCH_OF_YEAR_0: u64 = 719_468;
     let days = days + FROM_MARCH_OF_YEAR_0;
     let (era, day) = (days / 146_097, days % 146_097);

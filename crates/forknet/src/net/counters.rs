@@ -3,7 +3,7 @@
 use sys::fork::OneTask;
 use sys::shared_memory::{Layout, Lines, WORDS};
 
-/// The numbers of a line that every session has; the others are the protocol's own.
+/// Indexes of the numbers of a line that every session has; from [`OWN`] on they are the protocol's own.
 const RECEIVED: usize = 0;
 const SENT: usize = 1;
 const OWN: usize = 2;
@@ -83,6 +83,11 @@ impl Counters {
     /// In a child, where the lines have a page each: gives up those of others.
     pub(crate) fn keep_only_these(self, alone: OneTask) -> nix::Result<()> {
         self.lines.map_or(Ok(()), |lines| lines.keep_only(self.line, alone))
+    }
+
+    /// In a child that has no business with these numbers nor with those of the other lines: gives up all.
+    pub(crate) fn give_up(self, alone: OneTask) -> nix::Result<()> {
+        self.lines.map_or(Ok(()), |lines| lines.give_up(alone))
     }
 
     fn add(self, word: usize, number: u64) {

@@ -3,7 +3,7 @@
 
 use log::warn;
 use nix::errno::Errno;
-use nix::sys::socket::{SockType, getsockopt, sockopt};
+use nix::sys::socket::SockType;
 
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
@@ -29,7 +29,7 @@ pub(crate) fn streams_and_datagrams(
     let both = [SockType::Stream, SockType::Datagram];
     let kinds = if udp { &both[..] } else { &both[..1] };
     let all = open_all(endpoints, kinds, queue)?;
-    Ok(all.into_iter().partition(|l| getsockopt(l, sockopt::SockType) == Ok(both[0])))
+    Ok(all.into_iter().partition(Listener::is_stream))
 }
 
 /// All sockets of all endpoints, in their order.

@@ -55,6 +55,7 @@ pub(crate) struct Listener {
     file: Option<SocketFile>,
     fd: OwnedFd,
     endpoint: Endpoint,
+    kind: SockType,
     /// SO_RCVTIMEO and TCP_NODELAY are set on the listener, and its connections inherit them: that
     /// costs no client a system call. Zero where it is not so.
     receive_timeout: Duration,
@@ -114,22 +115,22 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
 }
 
 impl Listener {
-    fn own(fd: OwnedFd, endpoint: Endpoint, file: Option<SocketFile>) -> Listener {
-        Listener {
-            fd,
-            endpoint,
-            receive_timeout: Duration::ZERO,
-            is_inherited: false,
-            blocks: None,
-            file,
-        }
+    fn own(fd: OwnedFd, endpoint: Endpoint, kind: SockType) -> Listener {
+        let receive_timeout = Duration::ZERO;
+        let (file, blocks, is_inherited) = (None, None, false);
+        Listener { file, fd, endpoint, kind, receive_timeout, is_inherited, blocks }
     }
 
     /// A socket that a superserver has bound: inetd's `wait`, systemd's `Accept=no`.
-    pub(crate) fn inherited(fd: OwnedFd) -> Result<Listener> {
-        let endpoint = local_endpoint(&fd)?;
+    pub(crate) fn inherited(fd: OwnedFd, kind: SockType) -> Result<Listener> {
+        let endpoint = local_endpoint(&fd, kind)?;
         let blocks = without_blocking(&fd).map_err(Error::io("inherited socket: fcntl"))?;
-        Ok(Listener { is_inherited: true, blocks, ..Listener::own(fd, endpoint, None) })
+        Ok(Listener { is_inherited: true, blocks, ..Listener::own(fd, endpoint, kind) })
+    }
+
+    /// True for a socket that accepts; else it receives datagrams.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.kind == SockType::Stream
     }
 
     /// The next connection.
@@ -142,7 +143,7 @@ impl Listener {
     /// Another descriptor of the same socket, for a thread; the file stays with this one.
     pub(crate) fn duplicate(&self) -> std::io::Result<Listener> {
         let (fd, endpoint) = (self.fd.try_clone()?, self.endpoint.clone());
-        Ok(Listener { is_inherited: self.is_inherited, ..Listener::own(fd, endpoint, None) })
+        Ok(Listener { is_inherited: self.is_inherited, ..Listener::own(fd, endpoint, self.kind) })
     }
 
     /// A copy of the descriptor, for a process or session that may have to shut it down; none where
@@ -239,7 +240,7 @@ fn bound_inet(endpoint: &Endpoint, kind: SockType) -> Result<Listener> {
     };
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).map_err(fail("bind"))?;
     let port = port_of(&fd).map_err(fail("getsockname"))?;
-    Ok(Listener::own(fd, endpoint.clone().with_port(port), None))
+    Ok(Listener::own(fd, endpoint.clone().with_port(port), kind))
 }
 
 /// accept(2) must not block, where a client may have gone meanwhile. A datagram stays, and each call
@@ -301,7 +302,7 @@ fn bound_unix(endpoint: &Endpoint, name: &UnixName, kind: SockType) -> Result<Li
     }
     answer.map_err(fail("bind"))?;
     let file = name.path().map(SocketFile::new);
-    Ok(Listener::own(fd, endpoint.clone(), file))
+    Ok(Listener { file, ..Listener::own(fd, endpoint.clone(), kind) })
 }
 
 /// Only a socket whose server is gone refuses a connection, also one for datagrams; a plain file is
@@ -320,20 +321,22 @@ fn port_of(fd: &OwnedFd) -> nix::Result<u16> {
     Ok(to_std(&name).map_or(0, |address| address.port()))
 }
 
-fn local_endpoint(fd: &OwnedFd) -> Result<Endpoint> {
-    let name: SockaddrStorage =
-        getsockname(fd.as_raw_fd()).map_err(Error::os("inherited socket: getsockname"))?;
+/// Where an inherited socket is bound.
+fn local_endpoint(fd: &OwnedFd, kind: SockType) -> Result<Endpoint> {
+    let failed = |call: &str| Error::os(format!("inherited socket: {call}"));
+    let name: SockaddrStorage = getsockname(fd.as_raw_fd()).map_err(failed("getsockname"))?;
     if let Some(address) = to_std(&name) {
-        let takes_both = || getsockopt(fd, sockopt::Ipv6V6Only) == Ok(false);
-        let is_any = address.is_ipv6() && address.ip().is_unspecified() && takes_both();
-        return Ok(if is_any { Endpoint::Any(address.port()) } else { Endpoint::Inet(address) });
+        if !(address.is_ipv6() && address.ip().is_unspecified()) {
+            return Ok(Endpoint::Inet(address));
+        }
+        let takes_v6_only = getsockopt(fd, sockopt::Ipv6V6Only).map_err(failed("getsockopt"))?;
+        let port = address.port();
+        return Ok(if takes_v6_only { Endpoint::Inet(address) } else { Endpoint::Any(port) });
     }
     let unix = name.as_unix_addr().and_then(UnixName::from_address);
     let unix = unix.unwrap_or_else(|| UnixName::Path(PathBuf::new()));
-    Ok(match getsockopt(fd, sockopt::SockType) {
-        Ok(SockType::Datagram) => Endpoint::UnixDatagram(unix),
-        _ => Endpoint::Unix(unix),
-    })
+    let is_stream = kind == SockType::Stream;
+    Ok(if is_stream { Endpoint::Unix(unix) } else { Endpoint::UnixDatagram(unix) })
 }
 
 /// Sets O_NONBLOCK, where it is not set: accept(2) must not block, where a client may have gone meanwhile or

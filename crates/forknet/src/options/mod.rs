@@ -31,9 +31,9 @@ const WORKERS: usize = 8;
 /// The queue of listen(2) unless `--backlog` says otherwise. The slides' LISTENQ of 5 costs a
 /// client of a burst a second each time its SYN is dropped.
 const BACKLOG: i32 = 4096;
-/// Seconds that sessions may still run after SIGTERM, unless `--grace` says otherwise.
+/// Longest time that sessions may run on after SIGTERM, unless `--grace` says otherwise.
 const GRACE: Duration = Duration::from_secs(30);
-/// A session may last so many times the idle limit, unless `--deadline` says otherwise.
+/// Longest session unless `--deadline` says otherwise: this number of idle limits.
 const DEADLINE: u32 = 4;
 
 /// The signals that a server hears while it waits, and nowhere else.
@@ -189,9 +189,15 @@ pub fn parse(
         return Err(Error::Answer(usage::help(options, usage)));
     }
     if matches.opt_present("version") {
-        return Err(Error::Answer(format!("{name} (forklore) {}", env!("CARGO_PKG_VERSION"))));
+        return Err(Error::Answer(version(name)));
     }
     Ok(matches)
+}
+
+/// `echod (forklore) 0.1.0, static`, or `dynamic`: how the program is linked.
+fn version(name: &str) -> String {
+    let linked = if cfg!(target_feature = "crt-static") { "static" } else { "dynamic" };
+    format!("{name} (forklore) {}, {linked}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Checks the arguments that are no options against their names; a name in brackets is optional.
@@ -359,6 +365,13 @@ mod tests {
         assert!(complaint(&["--frob"]).contains("frob"));
         assert!(complaint(&["-i", "-d"]).contains("--inetd and --daemon"));
         assert!(complaint(&["extra"]).contains("unexpected argument 'extra'"));
+    }
+
+    #[test]
+    fn the_version_says_how_the_program_is_linked() {
+        let said = complaint(&["--version"]);
+        assert!(said.starts_with(concat!("testd (forklore) ", env!("CARGO_PKG_VERSION"), ", ")));
+        assert!(said.ends_with(", static") || said.ends_with(", dynamic"), "{said}");
     }
 
     #[test]

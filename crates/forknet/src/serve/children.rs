@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use sys::fork::OneTask;
 use sys::private_memory::Table;
 use sys::shared_memory::Layout;
 use sys::signal::kill_child;
@@ -27,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(100);
 struct Child {
     slot: Slot,
     since: Instant,
+    /// The client that a prefork worker was allowed to serve, as it counts for the limits.
+    admitted: Option<Peer>,
 }
 
 /// All children that have a place and were not reaped yet, and the limits they count for.
@@ -85,14 +88,31 @@ impl Children {
         self.board.take(None)
     }
 
-    /// Counts a client of a prefork worker, or says why it is one too many.
-    pub(crate) fn admit_to_worker(&mut self, peer: Peer) -> std::result::Result<(), Refusal> {
-        self.limits.admit(peer)
+    /// Counts a client that a prefork worker asks about, in place of the one before; or says why it is one
+    /// too many.
+    pub(crate) fn admit_to_worker(
+        &mut self,
+        slot: Slot,
+        peer: Peer,
+    ) -> std::result::Result<(), Refusal> {
+        self.release_from_worker(slot);
+        self.limits.admit(peer)?;
+        self.set_admitted(slot, Some(peer));
+        Ok(())
     }
 
-    /// A client of a prefork worker is gone.
-    pub(crate) fn release_from_worker(&mut self, peer: Peer) {
-        self.limits.release(peer);
+    /// The client of a prefork worker is gone.
+    pub(crate) fn release_from_worker(&mut self, slot: Slot) {
+        if let Some(peer) = self.set_admitted(slot, None) {
+            self.limits.release(peer);
+        }
+    }
+
+    /// Gives the one before.
+    fn set_admitted(&mut self, slot: Slot, admitted: Option<Peer>) -> Option<Peer> {
+        let child = self.table.get(slot.number()).flatten()?;
+        self.table.set(slot.number(), Some(Child { admitted, ..child }));
+        child.admitted
     }
 
     /// The place is free again, and its client counts no more.
@@ -101,6 +121,11 @@ impl Children {
             self.limits.release(peer);
         }
         self.board.give_back(slot);
+    }
+
+    /// In a child that has no place: gives up the lines that it would share with those that have one.
+    pub(crate) fn give_up_lines(&self, alone: OneTask) -> nix::Result<()> {
+        self.board.give_up(alone)
     }
 
     /// A child was forked, for the client of this place or, without one, as a prefork worker.
@@ -112,7 +137,7 @@ impl Children {
             self.pids.push(0);
         }
         self.pids.set(slot.number(), pid.as_raw());
-        self.table.set(slot.number(), Some(Child { slot, since: Instant::now() }));
+        self.table.set(slot.number(), Some(Child { slot, since: Instant::now(), admitted: None }));
         self.count += 1;
     }
 
@@ -133,7 +158,7 @@ impl Children {
             let ended = self.reaper.collect();
             for one in &ended {
                 match self.remove(one.pid) {
-                    Some(Child { slot, since }) => {
+                    Some(Child { slot, since, .. }) => {
                         let one = Gone { ended: *one, slot, age: since.elapsed() };
                         self.release(slot);
                         gone.push(one);
@@ -151,11 +176,12 @@ impl Children {
     /// A process has a place no more.
     fn remove(&mut self, pid: i32) -> Option<Child> {
         let number = self.pids.iter().position(|its| its == pid).filter(|_| pid > 0)?;
-        let child = self.table.get(number)?;
+        let child = self.table.get(number).flatten()?;
+        self.release_from_worker(child.slot);
         self.pids.set(number, 0);
         self.table.set(number, None);
         self.count -= 1;
-        child
+        Some(child)
     }
 
     /// Ends the child of a place with SIGKILL, reaps it and frees the place; gives its process id. SIGCHLD

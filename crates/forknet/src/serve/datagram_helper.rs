@@ -105,11 +105,11 @@ impl DatagramHelper {
         }
         let did = self.account(since);
         if ended.code() == Some(EXIT_OK) && self.idle.is_some() {
-            info!("datagrams end: pid {pid}, {ended}, {did}");
+            contract::datagrams_end(ended.pid, ended, did);
             self.state = State::Over;
             return;
         }
-        warn!("datagrams end: pid {pid}, {ended}, {did}; another process takes over");
+        contract::datagrams_taken_over(ended.pid, ended, did);
         let pause = if since.elapsed() < SHORT_LIFE { SHORT_LIFE } else { Duration::ZERO };
         self.state = State::Due(Instant::now() + pause);
     }
@@ -119,17 +119,20 @@ impl DatagramHelper {
         &mut self,
         transcript: Transcript,
         titles: Titles,
-        let_go: impl FnOnce(),
+        let_go: impl FnOnce(OneTask) -> nix::Result<()>,
     ) {
         let parent = getpid();
-        match OneTask::check().and_then(fork) {
-            Ok(Fork::Child) => child(|| {
+        match OneTask::check().and_then(|alone| Ok((alone, fork(alone)?))) {
+            Ok((alone, Fork::Child)) => child(|| {
                 titles.datagrams(&self.sockets);
-                let_go();
+                if let Err(errno) = let_go(alone) {
+                    warn!("datagrams: munmap: {}", strerror(errno));
+                    return EXIT_FAILED;
+                }
                 self.answer_as_child(parent, transcript)
             }),
-            Ok(Fork::Parent(pid)) => {
-                info!("datagrams start: pid {pid}");
+            Ok((_, Fork::Parent(pid))) => {
+                contract::datagrams_start(Some(pid.as_raw()));
                 self.state = State::Running { pid, since: Instant::now() };
             }
             Err(errno) => {
@@ -150,6 +153,14 @@ impl DatagramHelper {
         let sockets = std::mem::take(&mut self.sockets);
         let mut datagrams = Datagrams::new(sockets, transcript, self.counters, self.idle, None);
         answer(self.service, &mut datagrams)
+    }
+
+    /// In a child that serves a client: closes the sockets, and gives up the line of the process that
+    /// answers datagrams.
+    pub(crate) fn let_go(self) {
+        if let Err(errno) = OneTask::check().and_then(|alone| self.counters.give_up(alone)) {
+            warn!("munmap: {}", strerror(errno));
+        }
     }
 
     /// pthread_create. A failure is tried again later.
@@ -174,7 +185,7 @@ impl DatagramHelper {
             }
         };
         let thread = Builder::new().name("datagrams".into()).spawn(life)?;
-        info!("datagrams start");
+        contract::datagrams_start(None);
         self.state = State::Thread { thread, stop, since: Instant::now() };
         Ok(())
     }
@@ -209,7 +220,7 @@ impl DatagramHelper {
         match std::mem::replace(&mut self.state, State::Due(Instant::now())) {
             State::Running { pid, since } => {
                 end(pid);
-                info!("datagrams end: pid {pid}, {}", self.account(since));
+                contract::datagrams_stopped(Some(pid.as_raw()), self.account(since));
             }
             State::Thread { thread, stop, since } => {
                 let was_told = nix::unistd::write(stop, &1_u64.to_ne_bytes()).is_ok();
@@ -217,7 +228,7 @@ impl DatagramHelper {
                 if !(was_told && thread.join().is_ok()) {
                     warn!("datagrams: the thread cannot be stopped");
                 }
-                info!("datagrams end: {account}");
+                contract::datagrams_stopped(None, account);
             }
             State::Due(_) | State::Over => {}
         }

@@ -26,6 +26,7 @@ pub(crate) fn serve(
 ) -> Result<()> {
     master.ready()?;
     loop {
+        master.start_helper_if_due(|| ());
         let ready = master.wait_for(&Round { accepting: true, ..Round::default() })?.listeners;
         if master.must_stop_with(0) {
             return master.shut_down();
@@ -37,7 +38,7 @@ pub(crate) fn serve(
             conn.interrupted_by(Some(OwnSignals::new(&master, conn.peer(), &helper)));
             session::run(conn, slot, &serve); //                doit: str_echo(connfd), close(connfd)
             master.set_helper(helper.lock().unwrap_or_else(PoisonError::into_inner).take());
-            master.title_was_replaced(); // by the client's
+            master.announcer().title_was_replaced(); // by the client's
             master.children().release(slot);
             // A signal that the session has heard would not end the next wait; and a listener that is
             // not ours was not shut down, and is quiet.

@@ -1,13 +1,18 @@
 //! Serving: the parent, its children, and one server design a file.
 
+pub(crate) mod announcer;
 pub(crate) mod children;
 pub(crate) mod datagram_helper;
+pub(crate) mod files;
 pub(crate) mod fork;
 pub(crate) mod iterative;
+pub(crate) mod lifeline;
 pub(crate) mod limits;
+pub(crate) mod listeners;
 pub(crate) mod master;
 pub(crate) mod prefork;
 pub(crate) mod reaper;
+pub(crate) mod refusals;
 pub(crate) mod scoreboard;
 pub(crate) mod server;
 pub(crate) mod server_end;
@@ -19,3 +24,4 @@ pub(crate) mod threads;
 pub(crate) mod title;
 pub(crate) mod udp;
 pub(crate) mod udp_loop;
+pub(crate) mod wakeup;

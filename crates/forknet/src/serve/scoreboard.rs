@@ -3,6 +3,7 @@
 //! Which places are free, and whose each is, only the parent knows, in memory that no child has; what
 //! stands in the lines is the children's word and may be anything.
 
+use sys::fork::OneTask;
 use sys::private_memory::Table;
 use sys::shared_memory::{Layout, Lines};
 
@@ -84,6 +85,11 @@ impl Scoreboard {
         let counters = Counters::new(self.lines, number);
         counters.reset();
         Some(Slot { number, peer, counters })
+    }
+
+    /// In a child that has no place: gives up all lines.
+    pub(crate) fn give_up(&self, alone: OneTask) -> nix::Result<()> {
+        self.lines.give_up(alone)
     }
 
     /// The place is free again.

@@ -23,8 +23,10 @@ use crate::net::listener::{Listener, Queue};
 use crate::net::peer::Peer;
 use crate::options::{RootPolicy, ServerOptions, Service, model::Model};
 use crate::serve::datagram_helper::{DatagramHelper, DatagramService};
-use crate::serve::master::{Files, Master, Replies, Reread};
+use crate::serve::files::Files;
+use crate::serve::master::{Master, Reread};
 use crate::serve::reaper::Reaper;
+use crate::serve::refusals::Replies;
 use crate::serve::scoreboard::Slot;
 use crate::serve::server_end::LOOK;
 use crate::serve::session::{self, Client, Conn, EXIT_OK, Settings, Whose};
@@ -342,7 +344,7 @@ impl Server {
         if self.end_idle {
             master.set_end_idle()?;
         }
-        master.set_starter(self.notifier, self.starter);
+        master.announcer().tells(self.notifier, self.starter);
         Ok(master)
     }
 

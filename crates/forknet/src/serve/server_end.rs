@@ -1,31 +1,31 @@
 //! What a session sees of the server's end, in a child and in a thread.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
-use sys::eventfd::Wakeup;
 
 use crate::net::interrupt::{Interrupts, Woken, is_readable, shutting_down, wait};
+use crate::serve::lifeline::Lifeline;
 
 /// How often a session that goes on without waiting looks for the end of the server.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
-/// Readable once the server ends, for all its sessions.
-#[derive(Clone, Debug, Default)]
+/// Tells all sessions when the server ends.
+#[derive(Debug, Default)]
 pub(crate) struct ServerEnd {
     /// It takes no more clients; those that are idle are told so. `None` where they are left alone.
-    stopping: Option<Arc<Wakeup>>,
+    stopping: Option<Lifeline>,
     /// The time of grace is over, in a server whose threads nothing else can end.
-    ending: Option<Arc<Wakeup>>,
+    ending: Option<Lifeline>,
 }
 
 impl ServerEnd {
     /// Idle sessions are told when the server stops.
     pub(crate) fn tell_idle(&mut self) -> nix::Result<()> {
-        self.stopping = Some(Arc::new(Wakeup::new()?));
+        self.stopping = Some(Lifeline::new()?);
         Ok(())
     }
 
@@ -36,23 +36,24 @@ impl ServerEnd {
 
     /// The sessions are threads, which end when [`ServerEnd::end`] is called.
     pub(crate) fn end_threads(&mut self) -> nix::Result<()> {
-        self.ending = Some(Arc::new(Wakeup::new()?));
+        self.ending = Some(Lifeline::new()?);
         Ok(())
     }
 
     /// The server takes no more clients.
-    pub(crate) fn stop(&self) {
-        self.stopping.iter().for_each(|stopping| stopping.notify());
+    pub(crate) fn stop(&mut self) {
+        self.stopping.iter_mut().for_each(Lifeline::let_go);
     }
 
     /// The time of grace is over.
-    pub(crate) fn end(&self) {
-        self.ending.iter().for_each(|ending| ending.notify());
+    pub(crate) fn end(&mut self) {
+        self.ending.iter_mut().for_each(Lifeline::let_go);
     }
 
     /// What interrupts a session; `None` where nothing does.
     pub(crate) fn interrupts(&self) -> Option<Box<dyn Interrupts>> {
-        let ServerEnd { stopping, ending } = self.clone();
+        let [stopping, ending] =
+            [&self.stopping, &self.ending].map(|line| line.as_ref().map(Lifeline::end));
         (stopping.is_some() || ending.is_some())
             .then(|| Box::new(Watch { stopping, ending, last_look: Instant::now() }) as _)
     }
@@ -60,8 +61,8 @@ impl ServerEnd {
 
 #[derive(Debug)]
 struct Watch {
-    stopping: Option<Arc<Wakeup>>,
-    ending: Option<Arc<Wakeup>>,
+    stopping: Option<Arc<OwnedFd>>,
+    ending: Option<Arc<OwnedFd>>,
     last_look: Instant,
 }
 

@@ -15,14 +15,14 @@ pub(crate) fn serve(
     mut master: Master,
     serve: impl Fn(&mut Client) -> io::Result<()> + Send + Sync,
 ) -> Result<()> {
-    let (threads, wakeup) = (master.set_threads()?, master.make_wakeup()?);
+    let (threads, waker) = (master.set_threads()?, master.make_waker()?);
     master.ready()?;
     let doit = |slot| {
         if let Some(conn) = threads.take(slot) {
             session::run(conn, slot, &serve); //            str_echo(connfd), close(connfd)
         }
         if threads.end(slot) {
-            wakeup.notify();
+            waker.notify();
         }
     };
     let doit = &doit;

@@ -31,7 +31,7 @@ impl Title {
     }
 
     /// Shows `NAME: PEER TEXT`. What does not fit is cut off. Control characters become `?`, but
-    /// what a client chose should go through [`in_title`](crate::in_title) first, so that one can still read it.
+    /// what a client chose should go through [`crate::in_title`] first, so that one can still read it.
     pub fn set(&self, text: impl Display) {
         if let Some((titles, peer)) = self.0 {
             titles.show(format_args!("{peer} {text}"));

@@ -147,7 +147,7 @@ pub(crate) fn serve(mut master: Master, mut protocol: impl UdpProtocol) -> Resul
         let rests = master.spare_fd().rest().is_some();
         let accepting = !rests && !lets_wait(&mut master, &mut protocol);
         let timeout = (!accepting).then_some(LOOK);
-        let round = Round { accepting, clients, timeout, ..Round::default() };
+        let round = Round { accepting, clients, timeout };
         let ready = master.wait_for(&round)?.listeners; // ppoll: the only place where signals come in
         if master.must_stop() {
             return master.shut_down_with(|master| {

@@ -157,7 +157,7 @@ impl UdpLoop {
         }
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let timeout = left.into_iter().chain(self.stop.as_ref().map(|_| LOOK)).min();
-        let round = Round { accepting: true, clients, timeout, ..Round::default() };
+        let round = Round { accepting: true, clients, timeout };
         let ready = self.master.wait_for(&round)?;
         (self.readable, self.left) = (ready.listeners, ROUND);
         self.readable.reverse(); // the last one is read first
@@ -262,7 +262,7 @@ impl UdpLoop {
     fn is_over(&mut self, clients: usize) -> bool {
         if self.stop.is_none() && self.master.must_stop_with(clients) {
             let grace = self.master.options().grace;
-            self.master.announce_end(clients, grace + LOOK);
+            self.master.announcer().stopping(clients, grace + LOOK);
             if clients > 0 {
                 info!("stopping: {clients} clients, {grace:?} to end");
             }

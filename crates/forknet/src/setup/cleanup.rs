@@ -9,23 +9,22 @@
 //! Until then it takes orders of one byte, and never a path: a server that is taken over can have done
 //! what was settled at the start, and nothing else.
 
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use log::warn;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::fcntl::OFlag;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, setsockopt, shutdown, sockopt};
-use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::sys::time::{TimeVal, TimeValLike};
-use nix::unistd::{Pid, UnlinkatFlags, chdir, setpgid, unlinkat};
+use nix::unistd::{Pid, chdir, setpgid};
 
 use sys::fd;
 use sys::fork::{Fork, OneTask, child, exit_now, fork};
@@ -34,6 +33,7 @@ use sys::{proctitle, wait};
 
 use crate::error::{Error, Result, reason};
 use crate::net::interrupt::is_readable;
+use crate::setup::held_file::HeldFile;
 use crate::setup::pidfile;
 use crate::setup::transcript_file::TranscriptFile;
 
@@ -94,14 +94,14 @@ impl Cleanup {
                         proctitle::show(format_args!("{name}: {paths}"));
                         help(name, owner, &theirs, paths)
                     }
-                    Err(errno) => tell(&theirs, &Error::os("fork")(errno)),
+                    Err(errno) => tell(&theirs, &failed("fork")(errno)),
                 }
             }),
             // ECHILD where the starter ignores SIGCHLD: it has ended all the same.
             Fork::Parent(pid) => drop(wait::wait_for(pid)),
         }
         drop(theirs);
-        answer(&line, None).map_err(Error::io("cleanup helper"))?;
+        answer(&line, None).map_err(|error| Error::Refused(error.to_string()))?;
         let limit = TimeVal::milliseconds(ANSWER_WAIT.as_millis() as i64);
         setsockopt(&line, sockopt::SendTimeout, &limit).map_err(failed("setsockopt"))?;
         Ok(Cleanup { line, owner })
@@ -126,9 +126,9 @@ impl Cleanup {
                 break;
             }
         }
-        send(&self.line, &[OPEN_TRANSCRIPT], None)?;
+        send(&self.line, &[OPEN_TRANSCRIPT], None).map_err(|errno| trouble(errno.into()))?;
         let file = answer(&self.line, Some(ANSWER_WAIT))?;
-        file.map(File::from).ok_or_else(|| io::Error::other("no file came"))
+        file.map(File::from).ok_or_else(|| trouble(io::Error::other("it gave no file")))
     }
 }
 
@@ -157,12 +157,17 @@ fn failed(call: &str) -> impl FnOnce(Errno) -> Error {
     Error::os(format!("cleanup helper: {call}"))
 }
 
-/// Waits for the helper's answer: a descriptor or nothing, or what has failed.
+/// What is wrong with the line or the process behind it.
+fn trouble(error: io::Error) -> io::Error {
+    io::Error::other(format!("cleanup helper: {}", reason(&error)))
+}
+
+/// Waits for the helper's answer: a descriptor or nothing, or what has failed in its own words.
 fn answer(line: &OwnedFd, limit: Option<Duration>) -> io::Result<Option<OwnedFd>> {
     let mut text = [0; LONGEST_TEXT];
-    let (length, with) = hear(line, &mut text, limit)?;
+    let (length, with) = hear(line, &mut text, limit).map_err(trouble)?;
     match text.get(..length).unwrap_or_default() {
-        [] => Err(io::Error::other("it has ended")),
+        [] => Err(trouble(io::Error::other("it has ended"))),
         [READY] => Ok(with),
         words => Err(io::Error::other(String::from_utf8_lossy(words))),
     }
@@ -192,13 +197,19 @@ fn tell(line: &OwnedFd, error: &Error) -> i32 {
 
 /// The helper's whole life.
 fn help(name: &str, server: u32, line: &OwnedFd, paths: &Paths) -> i32 {
-    let mut files = match leave_the_server(name).and_then(|()| Files::open(server, paths)) {
-        Ok(files) => files,
-        Err(error) => return tell(line, &error),
-    };
-    let _ = send(line, &[READY], None); // a server that is gone has left its files behind
+    match leave_the_server(name).and_then(|()| Files::open(server, paths)) {
+        Ok(files) => {
+            let _ = send(line, &[READY], None); // a server that is gone has left its files behind
+            take_orders(line, files, paths.transcript.as_ref());
+            0
+        }
+        Err(error) => tell(line, &error),
+    }
+}
+
+fn take_orders(line: &OwnedFd, mut files: Files, transcript: Option<&TranscriptFile>) {
     while let Some(order) = next_order(line) {
-        match (order, &paths.transcript) {
+        match (order, transcript) {
             ([SOCKETS_CLOSED], _) => files.remove_sockets(),
             ([OPEN_TRANSCRIPT], Some(transcript)) => give_transcript(line, transcript),
             _ => {} // no order of ours
@@ -206,7 +217,6 @@ fn help(name: &str, server: u32, line: &OwnedFd, paths: &Paths) -> i32 {
     }
     files.remove_sockets();
     files.remove_pid_file();
-    0
 }
 
 /// The next order; none once the server has ended. A longer message is cut, and is no order.
@@ -250,9 +260,12 @@ struct Files {
 
 impl Files {
     fn open(server: u32, paths: &Paths) -> Result<Files> {
-        let socket = |path: &PathBuf| HeldFile::open(path, OFlag::O_PATH);
+        let open = |path: &PathBuf, how| {
+            HeldFile::open(path, how).map_err(failed(&path.display().to_string()))
+        };
+        let socket = |path| open(path, OFlag::O_PATH);
         // Not O_PATH: it must be locked.
-        let pid_file = |path: &PathBuf| HeldFile::open(path, OFlag::O_RDWR | OFlag::O_NONBLOCK);
+        let pid_file = |path| open(path, OFlag::O_RDWR | OFlag::O_NONBLOCK);
         Ok(Files {
             server,
             pid_file: paths.pid_file.as_ref().map(pid_file).transpose()?,
@@ -266,7 +279,7 @@ impl Files {
 
     fn remove_pid_file(&self) {
         if let Some(file) = &self.pid_file
-            && pidfile::is_ours(&file.file, self.server)
+            && pidfile::is_ours(file, self.server)
         {
             file.remove();
         }
@@ -280,48 +293,84 @@ impl Files {
 /// sched(7)), and one that begins while a processor is overloaded may get nothing of it for seconds.
 fn leave_the_server(name: &str) -> Result<()> {
     let all = SigSet::all();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None).map_err(Error::os("sigprocmask"))?;
-    setpgid(Pid::this(), Pid::this()).map_err(Error::os("setpgid"))?;
-    chdir("/").map_err(Error::os("chdir /"))?;
-    let null = fd::null().map_err(Error::os("/dev/null"))?;
-    fd::replace_standard(&null, [true; 3]).map_err(Error::os("dup2"))?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None).map_err(failed("sigprocmask"))?;
+    setpgid(Pid::this(), Pid::this()).map_err(failed("setpgid"))?;
+    chdir("/").map_err(failed("chdir /"))?;
+    let null = fd::null().map_err(failed("/dev/null"))?;
+    fd::replace_standard(&null, [true; 3]).map_err(failed("dup2"))?;
     let name = CString::new(format!("{name}-caretaker")).map_err(io::Error::from);
-    prctl::set_name(&name.map_err(Error::io("prctl"))?).map_err(Error::os("prctl"))
+    prctl::set_name(&name.map_err(Error::io("cleanup helper: prctl"))?).map_err(failed("prctl"))
 }
 
-/// A file that is to be removed: its folder and the file itself are held, so that neither a rename
-/// further up nor a new file of the same name or inode number is mistaken for it.
-#[derive(Debug)]
-struct HeldFile {
-    folder: OwnedFd,
-    name: OsString,
-    file: OwnedFd,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use testkit::{TempDir, names};
 
-impl HeldFile {
-    fn open(path: &Path, how: OFlag) -> Result<HeldFile> {
-        let held = || {
-            let name = path.file_name().ok_or(Errno::EISDIR)?;
-            let folder = path.parent().unwrap_or(Path::new("/"));
-            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-            let folder = open(folder, flags, Mode::empty())?;
-            let how = how | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let file = openat(&folder, name, how, Mode::empty())?;
-            Ok(HeldFile { folder, name: name.to_owned(), file })
-        };
-        held().map_err(Error::os(path.display().to_string()))
+    /// A helper in a thread, with a socket's file and a transcript to look after.
+    fn helper(dir: &TempDir) -> (Cleanup, std::thread::JoinHandle<()>) {
+        let socket = HeldFile::open(&dir.file("sock", ""), OFlag::O_PATH).unwrap();
+        let files = Files { server: 0, pid_file: None, sockets: vec![socket] };
+        let transcript = TranscriptFile::at(dir.path().join("transcript"));
+        let (line, theirs) = line().unwrap();
+        let life = move || take_orders(&theirs, files, Some(&transcript));
+        let owner = std::process::id();
+        (Cleanup { line, owner }, std::thread::spawn(life))
     }
 
-    /// A failure is told nowhere; the next server copes with what is left.
-    fn remove(&self) {
-        if self.is_still_there() {
-            let _ = unlinkat(&self.folder, &*self.name, UnlinkatFlags::NoRemoveDir); // see above
+    #[test]
+    fn the_helper_gives_the_transcript_again_and_again_whatever_its_name_leads_to() {
+        let dir = TempDir::new();
+        let (cleanup, thread) = helper(&dir);
+        for text in ["one", "two"] {
+            cleanup.open_transcript().unwrap().write_all(text.as_bytes()).unwrap();
         }
+        let path = dir.path().join("transcript");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "onetwo");
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        let why = cleanup.open_transcript().unwrap_err().to_string();
+        assert_eq!(why, format!("transcript {}: is a symbolic link", path.display()));
+        std::fs::remove_file(&path).unwrap();
+        cleanup.open_transcript().unwrap().write_all(b"three").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three");
+        cleanup.listeners_closed();
+        drop(cleanup); // waits for the end of the line, whose other end the thread has
+        assert_eq!(names(dir.path()), ["transcript"]);
+        thread.join().unwrap();
     }
 
-    fn is_still_there(&self) -> bool {
-        let there = fstatat(&self.folder, &*self.name, AtFlags::AT_SYMLINK_NOFOLLOW);
-        let same = |a: FileStat, b: FileStat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
-        there.is_ok_and(|there| fstat(&self.file).is_ok_and(|held| same(there, held)))
+    /// What a server could say that is taken over: paths, long orders, descriptors of its own.
+    #[test]
+    fn the_helper_hears_nothing_but_its_two_orders() {
+        let dir = TempDir::new();
+        let (cleanup, thread) = helper(&dir);
+        let null = fd::null().unwrap();
+        for odd in [&b"t/etc/passwd"[..], b"x", b"\0", b"..", &[b't'; 100_000], b"rm -r /"] {
+            send(&cleanup.line, odd, None).unwrap();
+        }
+        send(&cleanup.line, b"?", Some(null.as_fd())).unwrap();
+        let file = cleanup.open_transcript().unwrap(); // the first that is answered
+        assert!(!is_readable(cleanup.line.as_fd()), "one order, one answer");
+        assert_eq!(names(dir.path()), ["sock", "transcript"]);
+        drop((file, cleanup));
+        thread.join().unwrap();
+        assert_eq!(names(dir.path()), ["transcript"]);
+    }
+
+    #[test]
+    fn a_helper_that_is_gone_or_does_not_answer_is_told_of() {
+        let (line, theirs) = line().unwrap();
+        let cleanup = Cleanup { line, owner: 0 };
+        let why = cleanup.open_transcript().unwrap_err().to_string();
+        assert_eq!(why, "cleanup helper: it does not answer");
+        // The answer that comes too late is none to the next question.
+        send(&theirs, b"late", None).unwrap();
+        let why = cleanup.open_transcript().unwrap_err().to_string();
+        assert_eq!(why, "cleanup helper: it does not answer");
+        drop(theirs);
+        let why = cleanup.open_transcript().unwrap_err().to_string();
+        assert_eq!(why, "cleanup helper: Broken pipe");
     }
 }

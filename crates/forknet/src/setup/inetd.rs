@@ -38,11 +38,11 @@ pub(crate) fn standard_input(timeouts: Timeouts, ucspi: &Ucspi) -> Result<Standa
     };
     if kind == SockType::Datagram {
         let_go_of_copies(&input)?;
-        return Listener::inherited(input).map(StandardInput::Datagrams);
+        return Listener::inherited(input, kind).map(StandardInput::Datagrams);
     }
-    if getsockopt(&input, sockopt::AcceptConn) == Ok(true) {
+    if getsockopt(&input, sockopt::AcceptConn).map_err(Error::os("standard input"))? {
         let_go_of_copies(&input)?;
-        return Listener::inherited(input).map(StandardInput::Listener);
+        return Listener::inherited(input, kind).map(StandardInput::Listener);
     }
     // A client that has reset already has no name any more; the first read will tell.
     let name = || getpeername::<SockaddrStorage>(input.as_raw_fd());

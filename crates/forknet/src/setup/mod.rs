@@ -3,6 +3,7 @@
 pub(crate) mod chroot;
 pub(crate) mod cleanup;
 pub(crate) mod daemonize;
+pub(crate) mod held_file;
 pub(crate) mod inetd;
 pub(crate) mod owned_file;
 pub(crate) mod pidfile;

@@ -148,17 +148,16 @@ fn sort(fd: OwnedFd, timeouts: Timeouts, sockets: &mut Sockets) -> Result<()> {
     if !name.family().is_some_and(|family| served.contains(&family)) {
         return Err(bad(number, "a socket of another family than IPv4, IPv6 and UNIX"));
     }
+    let accepts = || getsockopt(&fd, sockopt::AcceptConn);
     match kind {
-        SockType::Datagram => sockets.datagrams.push(Listener::inherited(fd)?),
-        SockType::Stream if getsockopt(&fd, sockopt::AcceptConn) == Ok(true) => {
-            sockets.listeners.push(Listener::inherited(fd)?);
+        SockType::Datagram => sockets.datagrams.push(Listener::inherited(fd, kind)?),
+        SockType::Stream if accepts().map_err(|errno| bad(number, &strerror(errno)))? => {
+            sockets.listeners.push(Listener::inherited(fd, kind)?);
         }
         SockType::Stream => sockets.client = Some(connected(fd, timeouts)?),
         other => {
-            return Err(bad(
-                number,
-                &format!("a socket of type {other:?}: neither stream nor UDP"),
-            ));
+            let why = format!("a socket of type {other:?}: neither stream nor UDP");
+            return Err(bad(number, &why));
         }
     }
     Ok(())

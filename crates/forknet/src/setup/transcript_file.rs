@@ -47,6 +47,11 @@ impl TranscriptFile {
         Ok(Some((transcript, file)))
     }
 
+    #[cfg(test)]
+    pub(crate) fn at(path: PathBuf) -> TranscriptFile {
+        TranscriptFile { path, owner: None }
+    }
+
     /// Opens the file that has the name now.
     ///
     /// # Errors

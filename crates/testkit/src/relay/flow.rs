@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::Way;
+use super::script::Way;
 
 /// Where in the relay's table a socket stands.
 pub(super) type Place = usize;
@@ -13,7 +13,7 @@ pub(super) type Place = usize;
 /// A client's transfer: its back, and the fronts of the ports that have answered it.
 #[derive(Debug)]
 pub(super) struct Flow {
-    /// Made of its request; see [`super::Passing`].
+    /// Made of its request; see [`super::script::Passing`].
     pub(super) transfer: u64,
     /// The socket that stands for the client.
     pub(super) back: Place,

@@ -11,94 +11,22 @@
 //! that the client sees the change of ports as it would without the relay. Each client has a back
 //! of its own, so that the server can tell clients apart. Any number of transfers may run at once.
 
+mod counts;
 mod flow;
 mod network;
+mod script;
 mod weather;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
+pub use counts::Counts;
+use counts::Shared;
 use network::Network;
+pub use script::{Fate, Passing, Way};
 pub use weather::Weather;
-
-/// Which way a datagram goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Way {
-    /// From a client to the server.
-    ToServer,
-    /// From the server to a client.
-    ToClient,
-}
-
-/// A datagram on its way, as the script sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct Passing<'a> {
-    /// Which way it goes.
-    pub way: Way,
-    /// A number made of the transfer's first datagram, the request: the same transfer has the same
-    /// number in each run, whatever else goes on.
-    pub transfer: u64,
-    /// How many datagrams of the transfer went this way before it.
-    pub number: u64,
-    /// The datagram.
-    pub bytes: &'a [u8],
-}
-
-/// What becomes of a datagram: how long each of its copies is on the way. None is a loss; later
-/// datagrams overtake one that takes longer than they.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fate(pub Vec<Duration>);
-
-impl Fate {
-    /// It is lost.
-    #[must_use]
-    pub fn lost() -> Fate {
-        Fate(Vec::new())
-    }
-
-    /// It passes at once.
-    #[must_use]
-    pub fn passes() -> Fate {
-        Fate::late(Duration::ZERO)
-    }
-
-    /// It arrives after so long.
-    #[must_use]
-    pub fn late(delay: Duration) -> Fate {
-        Fate(vec![delay])
-    }
-
-    /// It arrives twice at once.
-    #[must_use]
-    pub fn twice() -> Fate {
-        Fate(vec![Duration::ZERO; 2])
-    }
-}
-
-/// What a relay has done so far, in datagrams that came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// All that came.
-    pub came: u64,
-    /// Those of them that were lost by the script.
-    pub lost: u64,
-    /// Those that arrived more than once.
-    pub doubled: u64,
-    /// Copies that were held back for a while.
-    pub late: u64,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    stop: AtomicBool,
-    came: AtomicU64,
-    lost: AtomicU64,
-    doubled: AtomicU64,
-    late: AtomicU64,
-}
 
 /// A network that runs until it is dropped.
 #[derive(Debug)]
@@ -135,9 +63,7 @@ impl Relay {
     /// What it has done so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let Shared { came, lost, doubled, late, .. } = &*self.shared;
-        let [came, lost, doubled, late] = [came, lost, doubled, late].map(|n| n.load(Relaxed));
-        Counts { came, lost, doubled, late }
+        self.shared.counts()
     }
 }
 

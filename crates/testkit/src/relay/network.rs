@@ -14,8 +14,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use super::counts::Shared;
 use super::flow::{self, Flow, Place};
-use super::{Fate, Passing, Shared, Way};
+use super::script::{Fate, Passing, Way};
 
 /// The longest datagram there is.
 const BUFFER: usize = 65_536;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fate, Passing};
+use super::script::{Fate, Passing};
 
 /// What the network does to datagrams of both ways. What happens to the n-th datagram of a
 /// transfer hangs on the seed, the transfer's request, the way and n alone, so that a test that
@@ -77,7 +77,7 @@ fn mix(number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::Way;
+    use crate::relay::script::Way;
 
     const STORM: Weather = Weather {
         lost: 20,

@@ -24,9 +24,9 @@ use crate::wire::error_code::ErrorCode;
 const MAX_TRIES: usize = 16;
 /// Most links followed at the end of the name of an upload (path_resolution(7) allows 40).
 const MAX_LINKS: usize = 8;
-/// S_IROTH: others may read.
+/// Flag S_IROTH of a file's mode: others may read.
 const WORLD_READABLE: u32 = 0o004;
-/// S_IWUSR, S_IWGRP and S_IWOTH: owner, group or others may write.
+/// Flags S_IWUSR, S_IWGRP and S_IWOTH of a file's mode: owner, group or others may write.
 const WRITABLE: u32 = 0o222;
 
 /// The folder that is served.

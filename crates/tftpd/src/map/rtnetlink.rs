@@ -10,30 +10,30 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
-/// RTM_GETLINK and its answer, RTM_GETNEIGH and its answer (<linux/rtnetlink.h>).
+/// Message types: RTM_GETLINK and its answer, RTM_GETNEIGH and its answer (<linux/rtnetlink.h>).
 const GET_LINK: u16 = 18;
 const NEW_LINK: u16 = 16;
 const GET_NEIGHBOURS: u16 = 30;
 const NEW_NEIGHBOUR: u16 = 28;
-/// NLM_F_REQUEST, and NLM_F_DUMP for all entries (<linux/netlink.h>).
+/// Flags NLM_F_REQUEST, and NLM_F_DUMP for all entries (<linux/netlink.h>).
 const REQUEST: u16 = 1;
 const DUMP: u16 = 0x300;
-/// NLMSG_ERROR, and NLMSG_DONE at the end of a dump (<linux/netlink.h>).
+/// Message types NLMSG_ERROR, and NLMSG_DONE at the end of a dump (<linux/netlink.h>).
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// AF_INET6 of <sys/socket.h>.
 const AF_INET6: u8 = 10;
-/// The states in which the kernel knows an address (<linux/neighbour.h>): NUD_REACHABLE, _STALE,
-/// _DELAY, _PROBE, _PERMANENT.
+/// Flags of the states in which the kernel knows an address (<linux/neighbour.h>): NUD_REACHABLE,
+/// _STALE, _DELAY, _PROBE, _PERMANENT.
 const KNOWN: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
-/// NDA_DST and NDA_LLADDR of <linux/neighbour.h>.
+/// Types of attributes: NDA_DST and NDA_LLADDR of <linux/neighbour.h>.
 const ADDRESS: u16 = 1;
 const HARDWARE: u16 = 2;
 /// Bytes of struct nlmsghdr, ndmsg and rtattr.
 const HEADER: usize = 16;
 const NEIGHBOUR: usize = 12;
 const ATTRIBUTE: usize = 4;
-/// A struct ndmsg that asks for neighbours by IPv6.
+/// Bytes of a struct ndmsg that asks for neighbours by IPv6.
 const NEIGHBOURS: [u8; NEIGHBOUR] = [AF_INET6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// Most bytes that the kernel sends in one message.
 const BUFFER: usize = 32 * 1024;

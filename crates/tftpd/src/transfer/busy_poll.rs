@@ -13,9 +13,9 @@ const MAX_USUAL: Duration = Duration::from_micros(100);
 /// Waits of a process before it polls: what was measured once says little, and clients that fetch
 /// many small files at once need the processor.
 const WARM_UP: u32 = 2;
-/// Polls in vain, one after the other, after which polling is off.
+/// How many polls in vain, one after the other, turn polling off.
 const MAX_MISSES: u32 = 3;
-/// Waits for which polling is off: the first time, and at most.
+/// For how many waits polling is off: the first time, and at most.
 const BACK_OFF: std::ops::RangeInclusive<u32> = 500..=500 << 7;
 
 /// Decides whether a process polls before it sleeps.

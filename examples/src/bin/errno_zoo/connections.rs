@@ -12,8 +12,7 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::alarm;
 
-use crate::outcome::Attempt;
-use crate::tools::{bound, connection, receive, silent, tcp};
+use crate::tools::{Attempt, bound, connection, receive, silent, tcp};
 use unp::{Restart, SET_A_FLAG, SIG_DFL, netlink, signal};
 
 fn non_blocking() -> nix::Result<OwnedFd> {

@@ -9,8 +9,7 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 
-use crate::outcome::Attempt;
-use crate::tools::{tcp, udp};
+use crate::tools::{Attempt, tcp, udp};
 
 /// The number of a descriptor that is closed; this program has one thread, so nobody else can have
 /// got it meanwhile.

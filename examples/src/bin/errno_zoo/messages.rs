@@ -7,8 +7,7 @@ use nix::sys::socket::{
     connect, getsockname, send, setsockopt, socket, sockopt,
 };
 
-use crate::outcome::Attempt;
-use crate::tools::{any_port, at, receive, udp};
+use crate::tools::{Attempt, any_port, at, receive, udp};
 use unp::netlink::{self, LOOPBACK};
 
 pub fn edestaddrreq() -> Attempt {

@@ -5,8 +5,7 @@ use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{MsgFlags, SockaddrIn6, bind, connect, sendto};
 
-use crate::outcome::Attempt;
-use crate::tools::{at, bound, listener, tcp, udp};
+use crate::tools::{Attempt, at, bound, listener, tcp, udp};
 
 /// 127.255.255.255 is loopback's broadcast address, and broadcasting must be asked for.
 pub fn eacces() -> Attempt {

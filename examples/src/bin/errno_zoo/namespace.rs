@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
-use crate::outcome::text;
+use crate::tools::text;
 use unp::netlink;
 
 /// Why there is none.

@@ -11,8 +11,7 @@ use nix::sys::socket::{
 };
 
 use crate::icmp;
-use crate::outcome::Attempt;
-use crate::tools::{any_port, at, connection, receive, tcp, udp};
+use crate::tools::{Attempt, any_port, at, connection, receive, tcp, udp};
 use unp::netlink::{LOOPBACK, add_address, add_cable, bring_up, destroy_connection};
 
 /// A packet socket names the interface itself, so no routing table can object first. An IP socket

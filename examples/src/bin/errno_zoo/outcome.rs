@@ -1,13 +1,8 @@
 //! What came of a row: its calls, what they gave, and the verdict.
 
-use nix::errno::Errno;
-
 use crate::namespace::Refused;
 use crate::rows::{Row, Way};
-
-/// What a way to an errno came to. Outside: a step on the way there failed, and the call that the row
-/// is about was never made. Inside: what that call gave.
-pub type Attempt = nix::Result<nix::Result<()>>;
+use crate::tools::text;
 
 /// From the best to the worst, for the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,9 +68,4 @@ fn came_to(way: &Way, result: nix::Result<()>) -> String {
         Ok(()) => format!("{}: it succeeds", way.done),
         Err(errno) => format!("{}: {errno:?}", way.done),
     }
-}
-
-/// What perror() prints for an errno: the C library's own words.
-pub fn text(errno: Errno) -> String {
-    unp::reason(&errno.into())
 }

@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use crate::outcome::Attempt;
+use crate::tools::Attempt;
 use crate::{connections, descriptors, messages, names, network};
 
 /// A row of the table.

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use crate::namespace::Refused;
-use crate::outcome::{Outcome, Verdict, text};
+use crate::outcome::{Outcome, Verdict};
 use crate::rows::Row;
+use crate::tools::text;
 
 /// Columns: symbol and number, perror(), the slide's cause, what was done. Two spaces between them.
 const WIDTHS: [usize; 4] = [15, 22, 27, 30];

@@ -3,12 +3,17 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrIn, bind, connect, getsockname,
     listen, recv, setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 use unp::accept;
+
+/// What a way to an errno came to. Outside: a step on the way there failed, and the call that the row
+/// is about was never made. Inside: what that call gave.
+pub type Attempt = nix::Result<nix::Result<()>>;
 
 /// `inet_pton`, `htons`: an IPv4 address.
 pub fn at([a, b, c, d]: [u8; 4], port: u16) -> SockaddrIn {
@@ -82,4 +87,9 @@ pub fn silent() -> nix::Result<Silent> {
 /// recv(2) of an octet.
 pub fn receive(fd: &OwnedFd) -> nix::Result<()> {
     recv(fd.as_raw_fd(), &mut [0], MsgFlags::empty()).map(drop)
+}
+
+/// What perror() prints for an errno: the C library's own words.
+pub fn text(errno: Errno) -> String {
+    unp::reason(&errno.into())
 }

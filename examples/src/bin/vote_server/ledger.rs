@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::election::Roll;
+use crate::roll::Roll;
 
 /// What of the file is known here.
 pub struct Ledger {
@@ -87,7 +87,7 @@ impl Ledger {
         let mut file = self.open_and_lock(FlockArg::LockShared)?;
         self.catch_up(&mut file, roll)?;
         file.sync_all()?;
-        let mut result = vec![0; roll.candidates()];
+        let mut result = vec![0; roll.candidates().len()];
         for candidate in self.votes.values() {
             result.get_mut(*candidate).into_iter().for_each(|votes| *votes += 1);
         }

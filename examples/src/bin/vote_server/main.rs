@@ -37,6 +37,7 @@
 mod children;
 mod election;
 mod ledger;
+mod roll;
 mod session;
 
 use std::net::{SocketAddr, TcpStream};
@@ -59,8 +60,6 @@ use unp::{
 use children::Children;
 use election::Election;
 
-/// A client may be silent for so long; a whole session lasts four times as long at most.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Children at a time.
 const MAX_CLIENTS: usize = 256;
 /// What they have to finish in, after SIGTERM.

@@ -7,13 +7,14 @@ use std::time::Duration;
 use nix::sys::signal::SigSet;
 use nix::unistd::alarm;
 
-use crate::PATIENCE;
 use crate::election::{Election, Refusal};
 use crate::ledger::NotCounted;
 
-/// The longest line, its newline included.
+/// Longest silence of a client; a whole session may last four times as long.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest line in bytes, its newline included.
 const MAX_LINE: u64 = 512;
-/// So many wrong secrets, and the connection ends.
+/// Wrong secrets that end the connection.
 const MAX_WRONG: usize = 3;
 
 /// For those of a client that we hang up on.
@@ -22,10 +23,10 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The child's whole life; its exit status.
 pub fn serve(connfd: &TcpStream, election: Election) -> i32 {
     let _as_it_was = SigSet::all().thread_unblock(); // the parent had blocked some
-    alarm::set(4 * PATIENCE.as_secs() as u32); // SIGALRM ends who sends an octet now and then
+    alarm::set(4 * TIMEOUT.as_secs() as u32); // SIGALRM ends who sends an octet now and then
     let timeouts = connfd
-        .set_read_timeout(Some(PATIENCE))
-        .and_then(|()| connfd.set_write_timeout(Some(PATIENCE)));
+        .set_read_timeout(Some(TIMEOUT))
+        .and_then(|()| connfd.set_write_timeout(Some(TIMEOUT)));
     match timeouts.and_then(|()| converse(BufReader::new(connfd), connfd, election)) {
         Ok(()) => {
             hear_out(connfd);

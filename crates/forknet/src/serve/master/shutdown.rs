@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use sys::fork::exit_now;
 
 use crate::error::Result;
+use crate::serve::datagram_helper::DatagramHelper;
 use crate::serve::master::Master;
 use crate::serve::session::EXIT_OK;
 
@@ -16,6 +17,18 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Master {
+    /// Returns true when SIGTERM or SIGINT has come, or under inetd no client for too long.
+    pub(crate) fn must_stop(&self) -> bool {
+        self.must_stop_with(self.clients())
+    }
+
+    /// As [`Master::must_stop`], for a design that counts its clients itself.
+    pub(crate) fn must_stop_with(&self, clients: usize) -> bool {
+        let is_over = self.helper.as_ref().is_some_and(DatagramHelper::is_over);
+        let is_idle = self.idle_left(clients).is_some_and(|left| left.is_zero());
+        is_over || is_idle || self.signals.stops() > 0
+    }
+
     /// Closes the listeners, then waits for the children and threads for `--grace`, or until a second
     /// SIGTERM; then SIGTERM and at last SIGKILL end the children, and the threads' waits are ended.
     /// None is left behind.
@@ -37,7 +50,7 @@ impl Master {
     ) -> Result<()> {
         let grace = self.options.grace;
         let clients = look(&mut self);
-        self.announce_end(clients, grace + 2 * LAST_WORDS + LOOK);
+        self.announcer.stopping(clients, grace + 2 * LAST_WORDS + LOOK);
         self.stop_listening();
         self.reap_properly();
         let clients = look(&mut self);
@@ -65,6 +78,16 @@ impl Master {
         Ok(())
     }
 
+    /// Ends the service for datagrams and closes the listeners; the files of UNIX-domain ones go
+    /// with them.
+    fn stop_listening(&mut self) {
+        if let Some(helper) = self.helper.take() {
+            helper.stop();
+        }
+        self.listeners.close();
+        self.files.listeners_closed();
+    }
+
     /// True when there is no process or thread left to wait for.
     fn is_alone(&self) -> bool {
         self.clients() == 0
@@ -86,12 +109,12 @@ impl Master {
         loop {
             self.reap_properly();
             let clients = look(self);
-            self.titles.stopping(clients);
+            let told = self.announcer.count(clients, &[]);
             let left = until.saturating_duration_since(Instant::now());
             if self.is_alone() || left.is_zero() || must_hurry(self) {
                 return;
             }
-            let pause = self.notifier.beat().map_or(LOOK, |beat| beat.min(LOOK));
+            let pause = told.map_or(LOOK, |again| again.min(LOOK));
             self.rest(left.min(pause));
         }
     }

@@ -9,14 +9,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::net::counters::Counters;
 use crate::net::peer::Peer;
 
-/// The numbers of the line, after those of [`Counters`].
+/// Indexes of the numbers in the line, behind those of [`Counters`].
 const CLIENT: usize = 0;
 const ADDRESS: [usize; 2] = [1, 2];
 const TAKEN: usize = 3;
-/// When the client came, in nanoseconds since 1970.
+/// Index of the time at which the client came, in nanoseconds since 1970.
 const SINCE: usize = 4;
 
-/// What [`CLIENT`] holds beside the port and, above them, an IPv6 address's scope.
+/// Bits 16 and 17 of [`CLIENT`]: where the client comes from. Below them is its port, from bit 32 on an
+/// IPv6 address's scope.
 const ON_THE_NETWORK: u64 = 1 << 16;
 const ON_THIS_MACHINE: u64 = 2 << 16;
 const KIND: u64 = 3 << 16;

@@ -7,18 +7,18 @@ mod worker;
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
-use nix::fcntl::OFlag;
-use nix::unistd::{getppid, pipe2};
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
 use sys::fork::{Fork, OneTask, child, fork};
 
 use crate::error::{Error, Result, strerror};
 use crate::options::limits::Over;
 use crate::serve::children::{Gone, log_client};
+use crate::serve::lifeline::Lifeline;
 use crate::serve::limits::Refusal;
 use crate::serve::master::{Master, Round};
 use crate::serve::prefork::line::WorkerLine;
@@ -27,6 +27,7 @@ use crate::serve::prefork::worker::{Limited, Link, Worker};
 use crate::serve::scoreboard::Slot;
 use crate::serve::server_end::LOOK;
 use crate::serve::session::{Client, EXIT_FAILED};
+use crate::serve::wakeup::Waker;
 
 /// Clients that are turned away before the parent looks whether it can fork again.
 const AT_ONCE: usize = 64;
@@ -43,14 +44,13 @@ pub(crate) fn serve(
     loop {
         pool.reap(&mut master);
         pool.fill(&mut master, &serve)?;
+        master.start_helper_if_due(|| drop(pool.let_go()));
         let clients = pool.clients();
-        let granting: Vec<&Granting> = pool.workers.values().filter_map(|w| w.1.as_ref()).collect();
-        let ready = master.wait_for(&Round {
-            accepting: pool.tells_busy && clients >= pool.size,
-            clients,
-            others: granting.iter().map(|granting| granting.as_fd()).collect(),
-            timeout: pool.look_in(),
-        })?;
+        let accepting = pool.tells_busy && clients >= pool.size;
+        let round = Round { accepting, clients, timeout: pool.look_in() };
+        let granting = pool.workers.values().filter_map(|(_, granting)| granting.as_ref());
+        let granting: Vec<_> = granting.map(AsFd::as_fd).collect();
+        let ready = master.wait_for_others(&round, &granting)?;
         pool.reap(&mut master);
         if ready.new_transcript {
             pool.renew();
@@ -76,6 +76,13 @@ pub(crate) fn serve(
     }
 }
 
+/// The parent's side of what it shares with its workers.
+struct Pipes {
+    server: Lifeline,
+    generation: Lifeline,
+    waker: Waker,
+}
+
 /// The workers, as their parent sees them.
 struct Pool {
     size: usize,
@@ -84,8 +91,8 @@ struct Pool {
     /// Whether they have to.
     asks: bool,
     alone: OneTask,
-    server: Pipe,
-    generation: Pipe,
+    /// `None` in a child.
+    pipes: Option<Pipes>,
     /// Over the limit clients are told so, by the parent, while all workers are busy.
     tells_busy: bool,
     /// Clients that the workers had taken when the parent looked last, and when that was.
@@ -102,15 +109,17 @@ impl Pool {
         let size = workers.min(limit);
         let asks = master.options().rate.is_some() || master.options().max_per_ip < size;
         let tells_busy = workers >= limit && master.options().over == Over::Busy;
-        master.make_wakeup()?;
         master.set_logs_no_ends();
         Ok(Pool {
             size,
             workers: HashMap::new(),
             asks,
             alone: master.alone()?,
-            server: Pipe::new()?,
-            generation: Pipe::new()?,
+            pipes: Some(Pipes {
+                server: Lifeline::new().map_err(Error::os("pipe"))?,
+                generation: Lifeline::new().map_err(Error::os("pipe"))?,
+                waker: master.make_waker()?,
+            }),
             tells_busy,
             looked: (0, Instant::now()),
             has_failed: false,
@@ -137,6 +146,7 @@ impl Pool {
             let Some(slot) = master.children().admit_worker() else { return Ok(()) };
             match fork(self.alone) {
                 Ok(Fork::Child) => child(|| {
+                    drop(granting); // the parent's end
                     let Some(mut worker) = self.worker(master, slot) else { return EXIT_FAILED };
                     let options = master.options();
                     let (max_per_ip, rate) = (options.max_per_ip, options.rate);
@@ -174,31 +184,38 @@ impl Pool {
         Ok(())
     }
 
+    /// In a child: closes the sockets, with which it could answer for the parent. To be dropped are the
+    /// pipes, with which a worker would keep itself alive.
+    fn let_go(&mut self) -> Option<Pipes> {
+        self.workers.clear();
+        self.pipes.take()
+    }
+
     /// The worker's half: it keeps its own line, the listeners, and the pipes' ends.
     fn worker(&mut self, master: &mut Master, slot: Slot) -> Option<Worker> {
-        self.workers.clear(); // the others' sockets
-        (self.server.life, self.generation.life) = (None, None); // else it would keep itself alive
+        let Pipes { server, generation, waker } = self.let_go()?;
+        let link = Link::new(getppid(), [server, generation].map(|lifeline| lifeline.end()));
         if let Err(errno) = slot.counters().keep_only_these(self.alone) {
             warn!("munmap: {}", strerror(errno));
             return None;
         }
-        let ends = [&self.server, &self.generation].map(|pipe| Arc::clone(&pipe.end));
-        let link = Link::new(getppid(), ends);
-        let wakeup = master.take_wakeup();
         let tells_idle = master.server_end().tells_idle();
         let listeners = master.become_worker();
         let settings = master.settings();
         let mut worker =
             Worker::new((listeners, link), slot, settings, master.titles(), tells_idle);
-        worker.wakes(wakeup, self.tells_busy);
+        worker.wakes(waker, self.tells_busy);
         Some(worker)
     }
 
     /// Has all workers replaced, those that have a client after it.
     fn renew(&mut self) {
-        match Pipe::new() {
-            Ok(pipe) => self.generation = pipe,
-            Err(error) => warn!("{error}: the workers write to the old transcript"),
+        match (Lifeline::new(), &mut self.pipes) {
+            (Ok(lifeline), Some(pipes)) => pipes.generation = lifeline,
+            (Err(errno), _) => {
+                warn!("pipe: {}: the workers write to the old transcript", strerror(errno));
+            }
+            (Ok(_), None) => {}
         }
     }
 
@@ -242,38 +259,35 @@ impl Pool {
 
     /// Answers the workers that ask about a client.
     fn grant(&mut self, master: &mut Master) {
-        for granting in self.workers.values_mut().filter_map(|worker| worker.1.as_mut()) {
-            let question = granting.question();
-            if question == Question::Nothing {
-                continue;
-            }
-            if let Some(before) = granting.replace(None) {
-                master.children().release_from_worker(before);
-            }
-            let Question::May(peer) = question else { continue };
-            let answer = match master.children().admit_to_worker(peer) {
-                Ok(()) => {
-                    granting.replace(Some(peer));
-                    Answer::Yes
+        for (slot, line) in self.workers.values_mut() {
+            let Some(granting) = line else { continue };
+            match granting.question() {
+                Question::Nothing => {}
+                Question::Gone => master.children().release_from_worker(*slot),
+                Question::May(peer) => {
+                    granting.answer(match master.children().admit_to_worker(*slot, peer) {
+                        Ok(()) => Answer::Yes,
+                        Err(Refusal::TooOften(_)) => Answer::TooOften,
+                        Err(_) => Answer::PerAddress,
+                    });
                 }
-                Err(Refusal::TooOften(_)) => Answer::TooOften,
-                Err(_) => Answer::PerAddress,
-            };
-            granting.answer(answer);
+                // It has ended, or is none of ours any more: its end would be readable for ever.
+                Question::HungUp => {
+                    master.children().signal_one(*slot, Signal::SIGKILL);
+                    *line = None;
+                }
+            }
         }
     }
 
     /// Workers that have ended.
     fn reap(&mut self, master: &mut Master) {
-        master.gone().iter().for_each(|gone| self.has_ended(master, gone));
+        master.gone().iter().for_each(|gone| self.has_ended(gone));
     }
 
     /// A worker has ended; perhaps with a client, whose end it could not log.
-    fn has_ended(&mut self, master: &mut Master, gone: &Gone) {
-        let Some((slot, granting)) = self.workers.remove(&gone.slot.number()) else { return };
-        if let Some(peer) = granting.and_then(|mut granting| granting.replace(None)) {
-            master.children().release_from_worker(peer);
-        }
+    fn has_ended(&mut self, gone: &Gone) {
+        let Some((slot, _)) = self.workers.remove(&gone.slot.number()) else { return };
         let peer = WorkerLine::new(slot.counters()).peer();
         let line = WorkerLine::new(slot.counters());
         let since = |peer| Gone { slot: slot.with_peer(peer), age: line.age(), ..*gone };
@@ -294,25 +308,14 @@ impl Pool {
 
     /// SIGTERM: idle workers end at once, the others after their client.
     fn dissolve(mut self, master: Master) -> Result<()> {
-        (self.server.life, self.generation.life) = (None, None);
+        if let Some(Pipes { server, generation, .. }) = &mut self.pipes {
+            server.let_go();
+            generation.let_go();
+        }
         master.shut_down_with(|master| {
             self.reap(master);
             self.clients()
         })
-    }
-}
-
-/// A pipe that tells the workers by its end that their parent has let go of it.
-struct Pipe {
-    end: Arc<OwnedFd>,
-    /// Only the parent has this.
-    life: Option<OwnedFd>,
-}
-
-impl Pipe {
-    fn new() -> Result<Pipe> {
-        let (end, life) = pipe2(OFlag::O_CLOEXEC).map_err(Error::os("pipe"))?;
-        Ok(Pipe { end: Arc::new(end), life: Some(life) })
     }
 }
 

@@ -33,12 +33,9 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Asking(OwnedFd);
 
-/// The parent's end, and which client the worker has been allowed.
+/// The parent's end.
 #[derive(Debug)]
-pub(crate) struct Granting {
-    fd: OwnedFd,
-    peer: Option<Peer>,
-}
+pub(crate) struct Granting(OwnedFd);
 
 /// What a worker wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +46,8 @@ pub(crate) enum Question {
     Gone,
     /// Nothing, or nothing that makes sense.
     Nothing,
+    /// It has closed its end.
+    HungUp,
 }
 
 /// Both ends.
@@ -56,7 +55,7 @@ pub(crate) fn pair() -> nix::Result<(Asking, Granting)> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let (worker, parent) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     set_receive_timeout(&worker, LONGEST_WAIT)?;
-    Ok((Asking(worker), Granting { fd: parent, peer: None }))
+    Ok((Asking(worker), Granting(parent)))
 }
 
 impl Asking {
@@ -90,50 +89,51 @@ impl Granting {
     /// The next question, without waiting.
     pub(crate) fn question(&self) -> Question {
         let mut bytes = [0; QUESTION];
-        match recv(self.fd.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
+        match recv(self.0.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
             Ok(QUESTION) if bytes == [0; QUESTION] => Question::Gone,
             Ok(QUESTION) => {
                 let ip = Ipv6Addr::from(bytes).to_canonical();
                 Question::May(Peer::Ip(SocketAddr::new(ip, 0)))
             }
+            Ok(0) if self.has_hung_up() => Question::HungUp,
             _ => Question::Nothing,
         }
     }
 
-    pub(crate) fn answer(&self, answer: Answer) {
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        let _ = send(self.fd.as_raw_fd(), &[answer as u8], flags); // a worker that is gone needs none
+    /// True where the message of no bytes was the end, and is to be had again.
+    fn has_hung_up(&self) -> bool {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+        recv(self.0.as_raw_fd(), &mut [0], flags) == Ok(0)
     }
 
-    /// The worker has this client from now on; gives the one that it had.
-    pub(crate) fn replace(&mut self, peer: Option<Peer>) -> Option<Peer> {
-        std::mem::replace(&mut self.peer, peer)
+    pub(crate) fn answer(&self, answer: Answer) {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let _ = send(self.0.as_raw_fd(), &[answer as u8], flags); // a worker that is gone needs none
     }
 }
 
 impl AsFd for Granting {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.0.as_fd()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::socket::{Shutdown, shutdown};
 
     #[test]
     fn questions_and_answers_come_as_they_were_asked() {
-        let (asking, mut granting) = pair().unwrap();
+        let (asking, granting) = pair().unwrap();
         assert_eq!(granting.question(), Question::Nothing);
         granting.answer(Answer::TooOften);
         let peer = Peer::Ip("192.0.2.1:7".parse().unwrap());
         assert_eq!(asking.may_serve(peer).unwrap(), Answer::TooOften);
         let without_port = Peer::Ip("192.0.2.1:0".parse().unwrap());
         assert_eq!(granting.question(), Question::May(without_port));
-        assert_eq!(granting.replace(Some(without_port)), None);
         asking.gone();
         assert_eq!(granting.question(), Question::Gone);
-        assert_eq!(granting.replace(None), Some(without_port));
         for odd in [&b""[..], b"x", &[7; 15], &[7; 17]] {
             send(asking.0.as_raw_fd(), odd, MsgFlags::empty()).unwrap();
             let question = granting.question();
@@ -141,5 +141,16 @@ mod tests {
         }
         drop(granting);
         assert!(asking.may_serve(peer).is_err());
+    }
+
+    #[test]
+    fn a_worker_that_hangs_up_is_told_from_one_that_says_nothing() {
+        for how in [Shutdown::Write, Shutdown::Both] {
+            let (asking, granting) = pair().unwrap();
+            send(asking.0.as_raw_fd(), b"", MsgFlags::empty()).unwrap();
+            assert_eq!(granting.question(), Question::Nothing);
+            shutdown(asking.0.as_raw_fd(), how).unwrap();
+            assert_eq!(granting.question(), Question::HungUp);
+        }
     }
 }

@@ -10,7 +10,6 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::{Pid, geteuid, getppid, getresuid};
-use sys::eventfd::Wakeup;
 
 use crate::error::{reason, strerror};
 use crate::log::{contract, stderr};
@@ -26,15 +25,18 @@ use crate::serve::server_end::LOOK;
 use crate::serve::session::{self, Client, Conn, EXIT_FAILED, EXIT_OK, Settings};
 use crate::serve::spare_fd::SpareFd;
 use crate::serve::title::Titles;
+use crate::serve::wakeup::Waker;
 
-/// What epoll(7) gives back for the pipes that end with the parent.
+/// The number by which epoll(7) names the pipes that end with the parent.
 const THE_PARENT: u64 = u64::MAX;
 /// Events that are taken from epoll(7) at a time.
 const EVENTS: usize = 8;
 /// Grace for a slot that is about to be freed: another worker may not yet have said that its client has
 /// gone.
 const GRACE: Duration = Duration::from_millis(10);
-/// Between two questions meanwhile.
+/// Longest time between the ends of the two pipes of a parent that was killed.
+const BOTH_PIPES: Duration = Duration::from_millis(20);
+/// Pause between two questions meanwhile.
 const PAUSE: Duration = Duration::from_micros(500);
 
 /// What a worker and its parent have between them.
@@ -55,6 +57,11 @@ impl Link {
 
     fn server_has_ended(&self) -> bool {
         is_readable(self.server.as_fd())
+    }
+
+    fn server_ends_within(&self, limit: Duration) -> bool {
+        let client = (self.server.as_fd(), PollFlags::POLLIN);
+        wait(client, [None, None], limit).is_ok_and(|woken| woken == Woken::Client)
     }
 
     fn must_end(&self) -> bool {
@@ -85,7 +92,7 @@ pub(crate) struct Worker {
     spare_fd: SpareFd,
     /// Asks the parent, where a limit of one address can be reached.
     asking: Option<(Asking, Limited)>,
-    wakeup: Option<Arc<Wakeup>>,
+    waker: Option<Waker>,
     /// The parent wants to hear of every client.
     tells_all: bool,
     /// When this worker has had a client last.
@@ -113,7 +120,7 @@ impl Worker {
             titles,
             spare_fd: SpareFd::new(),
             asking: None,
-            wakeup: None,
+            waker: None,
             tells_all: false,
             last: None,
             tells_idle,
@@ -126,8 +133,8 @@ impl Worker {
     }
 
     /// Makes the parent look for its first client in a while, or for every one.
-    pub(crate) fn wakes(&mut self, wakeup: Option<Arc<Wakeup>>, tells_all: bool) {
-        (self.wakeup, self.tells_all) = (wakeup, tells_all);
+    pub(crate) fn wakes(&mut self, waker: Waker, tells_all: bool) {
+        (self.waker, self.tells_all) = (Some(waker), tells_all);
     }
 
     /// The worker's whole life; gives its exit code. `busy` and `unavailable` are the words for clients
@@ -170,11 +177,15 @@ impl Worker {
         self.own.len() < self.listeners.len() || self.settings.transcript().is_some()
     }
 
+    /// True when the worker is to take no client more. Where the server has ended, the listeners are shut
+    /// down.
     fn must_end(&self) -> bool {
-        if self.link.server_has_ended() {
+        let must_end = self.link.must_end();
+        // The pipes of a parent that was killed end one after the other, in any order.
+        if must_end && self.link.server_ends_within(BOTH_PIPES) {
             stop_listening(&self.own);
         }
-        self.link.must_end()
+        must_end
     }
 
     /// Each listener wakes one worker only (EPOLLEXCLUSIVE): no thundering herd.
@@ -260,7 +271,7 @@ impl Worker {
         let was_long_ago = self.last.is_none_or(|last| last.elapsed() >= LOOK);
         self.last = Some(Instant::now());
         if was_long_ago || self.tells_all {
-            self.wakeup.iter().for_each(|wakeup| wakeup.notify());
+            self.waker.iter().for_each(Waker::notify);
         }
         conn.interrupted_by(Some(Box::new(Watch {
             link: self.link.clone(),

@@ -1,0 +1,61 @@
+//! For tests only: reads the sources of the workspace as text, and finds what breaks a rule.
+//!
+//! The rules themselves, with the table of layers, are in `tests/rules.rs`. Sources are read as tokens:
+//! a word in a comment or in a string is no code, and what stands under `#[cfg(test)]` is left out. A
+//! function that finds something returns it as lines `FILE:LINE: what is wrong`, so that a rule holds
+//! when it returns none.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+pub mod constants;
+pub mod fields;
+pub mod functions;
+pub mod imports;
+pub mod manifest;
+pub mod modules;
+pub mod safety;
+pub mod tokens;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Returns the folder of the workspace.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
+}
+
+/// Reads a file of the workspace.
+///
+/// # Panics
+/// It cannot be read.
+#[must_use]
+pub fn read(path: &Path) -> String {
+    fs::read_to_string(workspace().join(path))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Returns the `.rs` files below a folder of the workspace, sorted, as paths from the workspace on. What
+/// is built or hidden is left out.
+///
+/// # Panics
+/// A folder cannot be read.
+#[must_use]
+pub fn sources(folder: &str) -> Vec<PathBuf> {
+    let root = workspace();
+    let (mut folders, mut files) = (vec![root.join(folder)], Vec::new());
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        for entry in entries.map(Result::unwrap) {
+            let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    folders.push(path);
+                }
+            } else if name.ends_with(".rs") {
+                files.push(path.strip_prefix(&root).unwrap().to_owned());
+            }
+        }
+    }
+    files.sort();
+    files
+}

@@ -1,0 +1,95 @@
+//! What others are told of the server: the starting command, the service manager, and `ps`.
+
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::log::{contract, stderr};
+use crate::net::listener::Listener;
+use crate::serve::datagram_helper::DatagramHelper;
+use crate::serve::title::{ParentTitle, Titles};
+use crate::setup::daemonize::Starter;
+use crate::setup::sd_notify::Notifier;
+
+/// Tells them.
+#[derive(Debug)]
+pub(crate) struct Announcer {
+    titles: Titles,
+    title: ParentTitle,
+    notifier: Notifier,
+    starter: Option<Starter>,
+    max_clients: usize,
+    /// The end was announced, and a design that counts its clients itself serves on until it comes.
+    is_stopping: bool,
+}
+
+impl Announcer {
+    pub(crate) fn new(titles: Titles, max_clients: usize) -> Announcer {
+        let title = ParentTitle::new(titles);
+        let (notifier, starter) = (Notifier::default(), None);
+        Announcer { titles, title, notifier, starter, max_clients, is_stopping: false }
+    }
+
+    /// The service manager, and the command that has started a daemon.
+    pub(crate) fn tells(&mut self, notifier: Notifier, starter: Option<Starter>) {
+        (self.notifier, self.starter) = (notifier, starter);
+    }
+
+    pub(crate) fn titles(&self) -> Titles {
+        self.titles
+    }
+
+    /// The server serves.
+    ///
+    /// # Errors
+    /// There is no starting command any more.
+    pub(crate) fn ready(
+        &mut self,
+        listeners: &[Listener],
+        helper: Option<&DatagramHelper>,
+    ) -> Result<()> {
+        self.title.show(0, self.max_clients, listeners);
+        listeners.iter().for_each(contract::listening);
+        helper.into_iter().for_each(DatagramHelper::log_sockets);
+        stderr::write_out(); // to the terminal, which a daemon is about to leave
+        let starter = self.starter.take();
+        self.notifier.ready(starter.is_some());
+        starter.map_or(Ok(()), Starter::ready)
+    }
+
+    /// The server has this many clients; returns how soon to tell it again.
+    pub(crate) fn count(&mut self, clients: usize, listeners: &[Listener]) -> Option<Duration> {
+        if self.is_stopping {
+            self.titles.stopping(clients);
+            return self.notifier.beat();
+        }
+        let manager = self.notifier.tend(clients, self.max_clients);
+        let title = self.title.show(clients, self.max_clients, listeners);
+        manager.into_iter().chain(title).min()
+    }
+
+    /// SIGHUP has been attended to.
+    pub(crate) fn reloaded(&mut self) {
+        self.notifier.reloaded();
+    }
+
+    /// The server takes no more clients, and its last ones may take this long.
+    pub(crate) fn stopping(&mut self, clients: usize, longest: Duration) {
+        self.is_stopping = true;
+        self.notifier.stopping(clients, longest);
+        self.titles.stopping(clients);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// The process has shown another title than the parent's.
+    pub(crate) fn title_was_replaced(&mut self) {
+        self.title.reset();
+    }
+
+    /// In a child, which has nothing to tell the service manager.
+    pub(crate) fn close(&mut self) {
+        self.notifier.close();
+    }
+}

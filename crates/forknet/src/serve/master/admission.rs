@@ -1,0 +1,108 @@
+//! Accepts clients, gives each a slot, and refuses those that are over a limit.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result, reason};
+use crate::net::peer::Peer;
+use crate::options::limits::Over;
+use crate::options::model::Model;
+use crate::serve::limits::Refusal;
+use crate::serve::master::Master;
+use crate::serve::scoreboard::Slot;
+use crate::serve::session::Conn;
+
+/// Interval at which the parent looks meanwhile: no signal tells that a prefork worker has become idle.
+const GRACE_LOOK: Duration = Duration::from_millis(1);
+
+impl Master {
+    /// Returns true when the next client has to wait in the backlog (`--over queue`), because no slot is
+    /// free.
+    pub(super) fn lets_wait(&mut self) -> bool {
+        self.options.over == Over::Queue && self.children.is_full()
+    }
+
+    /// Accepts a client; none if it has gone already, or has to wait.
+    ///
+    /// # Errors
+    /// The listener itself is broken.
+    pub(crate) fn accept(&mut self, number: usize) -> Result<Option<Conn>> {
+        if self.lets_wait() {
+            return Ok(None); // the one before has taken the last place
+        }
+        let Some(listener) = self.listeners.get(number) else { return Ok(None) };
+        match listener.accept() {
+            Ok(accepted) => {
+                self.spare_fd.recovered();
+                let mut conn = Conn::accepted(accepted, self.settings);
+                conn.interrupted_by(self.server_end.interrupts());
+                Ok(Some(conn))
+            }
+            Err(errno) => {
+                let words = &self.refusals.replies().unavailable;
+                let tolerated = self.spare_fd.accept_failed(listener, words, errno);
+                tolerated.map_err(Error::os(format!("accept {listener}")))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Acquires a slot for a client, or tells the client that it is over a limit.
+    pub(crate) fn admit(&mut self, conn: &Conn) -> Option<Slot> {
+        let peer = conn.peer();
+        match self.after_grace(|master| master.children.admit(peer)) {
+            Ok(slot) => Some(slot),
+            Err(refusal) => {
+                self.refuse(conn, refusal);
+                None
+            }
+        }
+    }
+
+    /// Tells a client that it is over a limit.
+    pub(crate) fn refuse(&mut self, conn: &Conn, refusal: Refusal) {
+        self.log_refusal(conn.peer(), refusal);
+        conn.refuse(&self.refusals.replies().busy);
+    }
+
+    /// Tells a client that there is no process for it, and frees its slot.
+    pub(crate) fn cannot_serve(&mut self, conn: Conn, slot: Slot, error: impl Into<io::Error>) {
+        let call = if self.options.model == Model::Thread { "thread" } else { "fork" };
+        let why = reason(&error.into());
+        self.log_refusal(conn.peer(), format_args!("{call}: {why}"));
+        self.children.release(slot);
+        conn.refuse(&self.refusals.replies().unavailable);
+        drop(conn);
+    }
+
+    /// Logs that a client is not served, within the bound for such lines.
+    pub(crate) fn log_refusal(&mut self, peer: Peer, why: impl std::fmt::Display) {
+        self.refusals.log(peer, why);
+    }
+
+    /// Tries again where a limit seems to be reached.
+    ///
+    /// Often it only seems so, because a client that closes and comes again is quicker than the process
+    /// that served it. The parent waits up to 10 ms for the next session to end. For a second after
+    /// it has waited in vain it does not wait at all.
+    pub(crate) fn after_grace<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Master) -> std::result::Result<T, Refusal>,
+    ) -> std::result::Result<T, Refusal> {
+        let begin = Instant::now();
+        loop {
+            let refusal = match attempt(self) {
+                Ok(place) => return Ok(place),
+                Err(refusal @ Refusal::TooOften(_)) => return Err(refusal),
+                Err(refusal) => refusal,
+            };
+            let left = self.refusals.grace(begin);
+            if left.is_zero() {
+                self.refusals.was_in_vain(begin);
+                return Err(refusal);
+            }
+            self.rest(left.min(GRACE_LOOK));
+            self.collect();
+        }
+    }
+}

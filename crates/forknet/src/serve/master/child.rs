@@ -1,0 +1,56 @@
+//! What a child gives up of its parent's; the start of the child that answers datagrams.
+
+use log::warn;
+
+use crate::error::strerror;
+use crate::net::listener::Listener;
+use crate::options::model::Model;
+use crate::serve::datagram_helper::DatagramHelper;
+use crate::serve::files::Files;
+use crate::serve::master::Master;
+use crate::serve::server_end::ServerEnd;
+use crate::serve::signals;
+
+impl Master {
+    /// Restores the default signals and closes the parent's descriptors but the transcript's: the first
+    /// thing that a child does.
+    pub(crate) fn close_listeners(&mut self) {
+        if let Err(errno) = signals::restore() {
+            warn!("sigaction: {}", strerror(errno));
+        }
+        self.listeners.take(); // Close(listenfd)
+        self.helper.take().into_iter().for_each(DatagramHelper::let_go);
+        self.spare_fd.give_up();
+        self.files = Files::default();
+        self.announcer.close();
+        self.wakeup = None;
+        self.server_end = ServerEnd::default(); // its session has what it needs of it
+    }
+
+    /// As [`Master::close_listeners`], for a prefork worker: returns the listeners.
+    pub(crate) fn become_worker(&mut self) -> Vec<Listener> {
+        let listeners = self.listeners.take();
+        self.close_listeners();
+        listeners
+    }
+
+    /// Starts the process or thread for datagrams, if there is none and its time has come. `let_go` gives up,
+    /// in that process, what the design has of its own.
+    pub(crate) fn start_helper_if_due(&mut self, let_go: impl FnOnce()) {
+        let Some(mut helper) = self.helper.take_if(|helper| helper.is_due()) else { return };
+        let as_thread =
+            self.options.model == Model::Thread && !self.listeners.as_slice().is_empty();
+        let transcript = self.transcript();
+        let titles = self.announcer.titles();
+        if as_thread {
+            helper.start_thread(transcript);
+        } else {
+            helper.start_process(transcript, titles, |alone| {
+                let_go();
+                self.close_listeners();
+                self.children.give_up_lines(alone)
+            });
+        }
+        self.helper = Some(helper);
+    }
+}

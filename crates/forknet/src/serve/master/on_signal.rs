@@ -1,0 +1,84 @@
+//! What the parent does when signals have come: SIGCHLD, SIGHUP, SIGUSR1.
+
+use std::sync::Arc;
+
+use log::{info, warn};
+use sys::wait::Ended;
+
+use crate::error::reason;
+use crate::serve::children::{Gone, log_client};
+use crate::serve::datagram_helper::DatagramHelper;
+use crate::serve::master::Master;
+
+impl Master {
+    /// Does what the signals ask for; returns true when the table of clients is wanted.
+    pub(super) fn attend_to_signals(&mut self, clients: usize) -> bool {
+        self.collect();
+        if self.signals.hangup() {
+            info!("SIGHUP: the next client sees the files as they are then");
+            self.reread.iter().for_each(|reread| reread());
+            self.reopen_transcript();
+            self.announcer.reloaded();
+        }
+        let is_wanted = self.signals.table_wanted();
+        if is_wanted {
+            self.log_table(clients);
+        }
+        is_wanted
+    }
+
+    /// SIGHUP: dialogues that begin from now on are written to the file that has the name now.
+    fn reopen_transcript(&mut self) {
+        match self.files.reopen_transcript() {
+            Some(Ok(file)) => {
+                self.set_transcript(Some(Arc::new(file)));
+                self.helper.iter_mut().for_each(DatagramHelper::renew);
+                self.has_new_transcript = true;
+            }
+            Some(Err(error)) => warn!("{}: the old file goes on", reason(&error)),
+            None => {}
+        }
+    }
+
+    /// Logs the clients (SIGUSR1).
+    fn log_table(&self, clients: usize) {
+        info!("{clients} of {} clients", self.options.max_clients);
+        for (pid, slot, age) in self.children.iter() {
+            slot.peer().iter().for_each(|peer| log_client(*peer, pid, slot, Some(age)));
+        }
+        self.threads.log();
+        self.helper.iter().for_each(DatagramHelper::log_line);
+    }
+
+    /// Frees the slots of children and threads that have ended, and logs the children's ends.
+    pub(super) fn collect(&mut self) {
+        let (helper, unrelated) = (&mut self.helper, &mut self.unrelated);
+        let gone = self.children.collect(|ended| {
+            helper.iter_mut().for_each(|helper| helper.has_ended(ended));
+            unrelated.iter_mut().for_each(|unrelated| unrelated.push(ended));
+        });
+        for slot in self.threads.ended() {
+            self.children.release(slot);
+        }
+        if self.logs_ends {
+            gone.iter().for_each(|gone| gone.log(false));
+        } else {
+            self.gone.extend(gone);
+        }
+    }
+
+    /// Returns the children that have ended since the last call, for a design that logs their ends itself.
+    pub(crate) fn gone(&mut self) -> Vec<Gone> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Keeps the ends of children without a slot for [`Master::unrelated`].
+    pub(crate) fn set_keeps_unrelated(&mut self) {
+        self.unrelated = Some(Vec::new());
+    }
+
+    /// Returns the children without a slot that have ended since the last call.
+    pub(crate) fn unrelated(&mut self) -> Vec<Ended> {
+        self.unrelated.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+}
