@@ -162,6 +162,9 @@ impl UdpLoop {
         (self.readable, self.left) = (ready.listeners, ROUND);
         self.readable.reverse(); // the last one is read first
         self.table_wanted |= ready.table_wanted;
+        if ready.new_transcript {
+            self.transcript = self.master.transcript();
+        }
         let ended = self.master.unrelated().into_iter();
         self.ended.extend(ended.filter(|ended| self.helpers.contains(&ended.pid)));
         if self.is_over(clients) {

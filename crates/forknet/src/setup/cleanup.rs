@@ -126,9 +126,9 @@ impl Cleanup {
                 break;
             }
         }
-        send(&self.line, &[OPEN_TRANSCRIPT], None).map_err(|errno| trouble(errno.into()))?;
+        send(&self.line, &[OPEN_TRANSCRIPT], None).map_err(|errno| trouble(&errno.into()))?;
         let file = answer(&self.line, Some(ANSWER_WAIT))?;
-        file.map(File::from).ok_or_else(|| trouble(io::Error::other("it gave no file")))
+        file.map(File::from).ok_or_else(|| trouble(&io::Error::other("it gave no file")))
     }
 }
 
@@ -158,16 +158,16 @@ fn failed(call: &str) -> impl FnOnce(Errno) -> Error {
 }
 
 /// What is wrong with the line or the process behind it.
-fn trouble(error: io::Error) -> io::Error {
-    io::Error::other(format!("cleanup helper: {}", reason(&error)))
+fn trouble(error: &io::Error) -> io::Error {
+    io::Error::other(format!("cleanup helper: {}", reason(error)))
 }
 
 /// Waits for the helper's answer: a descriptor or nothing, or what has failed in its own words.
 fn answer(line: &OwnedFd, limit: Option<Duration>) -> io::Result<Option<OwnedFd>> {
     let mut text = [0; LONGEST_TEXT];
-    let (length, with) = hear(line, &mut text, limit).map_err(trouble)?;
+    let (length, with) = hear(line, &mut text, limit).map_err(|error| trouble(&error))?;
     match text.get(..length).unwrap_or_default() {
-        [] => Err(trouble(io::Error::other("it has ended"))),
+        [] => Err(trouble(&io::Error::other("it has ended"))),
         [READY] => Ok(with),
         words => Err(io::Error::other(String::from_utf8_lossy(words))),
     }
