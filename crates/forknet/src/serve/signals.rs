@@ -23,10 +23,10 @@ use crate::serve::reaper::Reaper;
 static STOP: AtomicUsize = AtomicUsize::new(0);
 static HANGUP: AtomicBool = AtomicBool::new(false);
 static TABLE: AtomicBool = AtomicBool::new(false);
-/// It was said that ppoll has no memory.
+/// It was said that ppoll fails.
 static HAS_WARNED: AtomicBool = AtomicBool::new(false);
 
-/// How long the parent rests where ppoll has no memory.
+/// How long the parent rests where ppoll fails.
 const REST: Duration = Duration::from_millis(200);
 
 /// The parent's signals: blocked while it works, let in while it waits.
@@ -71,26 +71,30 @@ impl Signals {
     pub(crate) fn wait(&self, fds: &mut [PollFd<'_>], timeout: Option<TimeSpec>) -> Result<bool> {
         stderr::write_out(); // before a wait that may be long
         let is_ready = match ppoll(fds, timeout, self.open) {
-            Err(errno @ (Errno::ENOMEM | Errno::EAGAIN)) => return self.rest(errno),
-            answer => answer.map_err(Error::os("ppoll"))?,
+            Ok(is_ready) => is_ready,
+            Err(errno) => return self.rest(errno),
         };
-        if is_ready {
-            let at_once = Some(TimeSpec::new(0, 0));
-            ppoll(&mut [], at_once, self.open).map_err(Error::os("ppoll"))?;
+        if is_ready && ppoll(&mut [], Some(TimeSpec::new(0, 0)), self.open).is_err() {
+            self.let_in(Duration::ZERO)?;
         }
         Ok(is_ready)
     }
 
-    /// Without memory for a wait on descriptors the signals are let in all the same.
+    /// For a ppoll that fails: for want of memory, or because the limit of open files was lowered.
     fn rest(&self, errno: Errno) -> Result<bool> {
         if !HAS_WARNED.swap(true, Relaxed) {
             warn!("ppoll: {}: tried again until it works", strerror(errno));
         }
-        match ppoll(&mut [], Some(TimeSpec::from(REST)), self.open) {
-            Ok(_) => {}
-            Err(_) => std::thread::sleep(REST),
-        }
+        self.let_in(REST)?;
         Ok(false)
+    }
+
+    /// Lets signals in without ppoll.
+    fn let_in(&self, time: Duration) -> Result<()> {
+        let failed = || Error::os("sigprocmask");
+        signal::set_mask(&self.open).map_err(failed())?;
+        std::thread::sleep(time);
+        signal::block(&SIGNALS).map_err(failed())
     }
 
     /// How many times SIGTERM or SIGINT came.

@@ -31,7 +31,7 @@ use sys::fork::{Fork, OneTask, child, exit_now, fork};
 use sys::scm_rights::{line, receive, send};
 use sys::{proctitle, wait};
 
-use crate::error::{Error, Result, reason};
+use crate::error::{Error, Result, reason, strerror};
 use crate::net::interrupt::is_readable;
 use crate::setup::held_file::HeldFile;
 use crate::setup::pidfile;
@@ -110,7 +110,7 @@ impl Cleanup {
     /// The listeners are closed: the files of the UNIX-domain ones can go.
     pub(crate) fn listeners_closed(&self) {
         if let Err(errno) = send(&self.line, &[SOCKETS_CLOSED], None) {
-            let why = reason(&errno.into());
+            let why = strerror(errno);
             warn!("cleanup helper: {why}: the sockets' files stay behind");
         }
     }
@@ -126,9 +126,9 @@ impl Cleanup {
                 break;
             }
         }
-        send(&self.line, &[OPEN_TRANSCRIPT], None).map_err(|errno| trouble(&errno.into()))?;
+        send(&self.line, &[OPEN_TRANSCRIPT], None).map_err(|errno| trouble(strerror(errno)))?;
         let file = answer(&self.line, Some(ANSWER_WAIT))?;
-        file.map(File::from).ok_or_else(|| trouble(&io::Error::other("it gave no file")))
+        file.map(File::from).ok_or_else(|| trouble("it gave no file"))
     }
 }
 
@@ -157,17 +157,17 @@ fn failed(call: &str) -> impl FnOnce(Errno) -> Error {
     Error::os(format!("cleanup helper: {call}"))
 }
 
-/// What is wrong with the line or the process behind it.
-fn trouble(error: &io::Error) -> io::Error {
-    io::Error::other(format!("cleanup helper: {}", reason(error)))
+/// What is wrong with the line, or the process behind it.
+fn trouble(why: impl AsRef<str>) -> io::Error {
+    io::Error::other(format!("cleanup helper: {}", why.as_ref()))
 }
 
 /// Waits for the helper's answer: a descriptor or nothing, or what has failed in its own words.
 fn answer(line: &OwnedFd, limit: Option<Duration>) -> io::Result<Option<OwnedFd>> {
     let mut text = [0; LONGEST_TEXT];
-    let (length, with) = hear(line, &mut text, limit).map_err(|error| trouble(&error))?;
+    let (length, with) = hear(line, &mut text, limit).map_err(|error| trouble(reason(&error)))?;
     match text.get(..length).unwrap_or_default() {
-        [] => Err(trouble(&io::Error::other("it has ended"))),
+        [] => Err(trouble("it has ended")),
         [READY] => Ok(with),
         words => Err(io::Error::other(String::from_utf8_lossy(words))),
     }

@@ -7,9 +7,9 @@ use sys::owned_file::{Fault, Opened, Rules};
 
 use crate::error::{Error, Result};
 
-/// Opens a file for reading that nobody but root and this process's user can have written or put in its
-/// place: not through a symbolic link, a regular file with one link, theirs, and writable by its owner
-/// only. Its folder is taken as it is. A FIFO is not waited for.
+/// Opens a file for reading that only root or this process's user can have written or put in its place: a
+/// regular file with one link that belongs to one of the two and is writable by its owner only. A symbolic
+/// link is not followed, and a FIFO not waited for. The folder is taken as it is.
 ///
 /// `what` stands before the path in the error: `map`, `users`.
 ///

@@ -2,7 +2,8 @@
 
 use log::{debug, info};
 use nix::unistd::{
-    Gid, Uid, getegid, geteuid, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid,
+    Gid, Uid, getegid, geteuid, getgid, getgroups, getresgid, getresuid, getuid, setgroups,
+    setresgid, setresuid,
 };
 
 use sys::capability;
@@ -98,9 +99,11 @@ impl Identity {
 }
 
 /// Stays the user that this process belongs to. Its groups are those that it was given, unless it may
-/// choose them.
+/// choose them. Where nothing is to be given up nothing is called: a filter of system calls may kill a
+/// process that would change its ids.
 fn stay(named: Option<&Identity>) -> Result<()> {
     if let Some(identity) = named
+        && capability::is_permitted_any().unwrap_or(false)
         && setgroups(&identity.groups).is_ok()
     {
         return identity.assume();
@@ -108,8 +111,10 @@ fn stay(named: Option<&Identity>) -> Result<()> {
     let (uid, gid) = (geteuid(), getegid());
     let name = named.map_or_else(|| uid.to_string(), |identity| identity.name.clone());
     let failed = |call: &str| Error::os(format!("user {name}: {call}"));
-    setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
-    setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
+    if (getuid(), getgid()) != (uid, gid) {
+        setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
+        setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
+    }
     give_up_rest(&name, uid, gid)
 }
 
