@@ -27,7 +27,7 @@ const PACKAGES: [(&str, &[&str]); 13] = [
     ("crates/sys", &[]),
     ("crates/netascii", &[]),
     ("crates/forknet", &["sys"]),
-    ("crates/mailstore", &[]),
+    ("crates/mailstore", &["sys"]),
     ("crates/unp", &["sys", "forknet"]),
     ("crates/echod", &["forknet"]),
     ("crates/pop3d", &["forknet", "netascii", "mailstore"]),

@@ -56,6 +56,6 @@ pub use serve::session::Client;
 pub use serve::title::Title;
 pub use serve::udp::{Datagram, Request, UdpProtocol};
 pub use serve::udp_loop::{Event, Sender, UdpLoop};
-pub use setup::owned_file::open_owned;
+pub use setup::owned_file::check_owned;
 pub use sys::passwd::own_name;
 pub use text::{in_title, printable};

@@ -133,6 +133,14 @@ pub fn open(path: &Path, rules: Rules) -> Result<Opened, Fault> {
     Err(Fault::Os(Errno::ESTALE))
 }
 
+/// Checks a file that is open already: opened with O_NOFOLLOW, and O_NONBLOCK in case it is a FIFO.
+///
+/// # Errors
+/// What it is that it must not be.
+pub fn check(file: &File, rules: Rules) -> Result<(), Fault> {
+    rules.check(&fstat(file.as_fd())?)
+}
+
 impl Rules {
     fn flags(self) -> OFlag {
         let access = match self.access {

@@ -1,5 +1,6 @@
 //! A folder of a test's own.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -42,6 +43,9 @@ impl TempDir {
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, content).expect("a file in the temporary folder");
+        // Whatever the umask is: servers take no file that others may write to.
+        let mode = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(&path, mode).expect("a file of our own");
         path
     }
 }

@@ -122,7 +122,9 @@ fn max_options(matches: &Matches) -> Result<MaxOptions> {
 }
 
 fn map(matches: &Matches, chroot: Option<&Path>) -> Result<Option<Rc<Map>>> {
-    let open = |file: String| Map::open(Path::new(&file), chroot).map(Rc::new);
+    let open = |file: String| {
+        Map::open(Path::new(&file), chroot, matches.opt_str("u").as_deref()).map(Rc::new)
+    };
     matches.opt_str("map").map(open).transpose()
 }
 

@@ -6,27 +6,30 @@ use std::path::Path;
 use sys::owned_file::{Fault, Opened, Rules};
 
 use crate::error::{Error, Result};
+use crate::setup::privdrop::uid_of;
 
-/// Opens a file for reading that only root or this process's user can have written or put in its place: a
-/// regular file with one link that belongs to one of the two and is writable by its owner only. A symbolic
-/// link is not followed, and a FIFO not waited for. The folder is taken as it is.
+/// Checks a file that was opened with O_NOFOLLOW: only root, this process's user or `user`, the name that
+/// `-u` gives, can have written it. It is a regular file with one link that belongs to one of them and is
+/// writable by its owner only. The folder is taken as it is.
 ///
-/// `what` stands before the path in the error: `map`, `users`.
+/// `what` is the beginning of the error: `map /tmp/x`.
 ///
 /// # Errors
-/// `map /tmp/x: is a symbolic link`, `… belongs to user 1000`, `… is writable by others`,
-/// `… has 2 links`, `… is no regular file`, or as open(2) says.
-pub fn open_owned(what: &str, path: &Path) -> Result<File> {
-    open(what, path, Rules::READ).map(|opened| opened.file)
+/// `map /tmp/x: belongs to user 1000`, `… is writable by others`, `… has 2 links`, `… is no regular file`.
+pub fn check_owned(what: &str, file: &File, user: Option<&str>) -> Result<()> {
+    let rules = Rules { owner: user.and_then(uid_of), ..Rules::READ };
+    sys::owned_file::check(file, rules).map_err(|fault| error(what.to_owned(), &fault))
 }
 
-/// As [`open_owned`], by other rules.
+/// Opens a file by these rules.
 pub(crate) fn open(what: &str, path: &Path, rules: Rules) -> Result<Opened> {
-    sys::owned_file::open(path, rules).map_err(|fault| {
-        let what = format!("{what} {}", path.display());
-        match fault {
-            Fault::Os(errno) => Error::os(what)(errno),
-            fault => Error::Refused(format!("{what}: {fault}")),
-        }
-    })
+    sys::owned_file::open(path, rules)
+        .map_err(|fault| error(format!("{what} {}", path.display()), &fault))
+}
+
+fn error(what: String, fault: &Fault) -> Error {
+    match fault {
+        Fault::Os(errno) => Error::os(what)(*errno),
+        fault => Error::Refused(format!("{what}: {fault}")),
+    }
 }

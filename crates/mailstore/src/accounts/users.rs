@@ -5,15 +5,13 @@
 //! skipped. The file is read as a stream: a hundred thousand users cost no memory.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use sys::owned_file::{self, Fault, Rules};
 
 use super::password;
 use crate::error::{Error, Result};
@@ -120,22 +118,14 @@ impl Users {
     /// Opens the file.
     ///
     /// # Errors
-    /// [`Error::Io`], `users FILE: reason`, also for a folder; [`Error::Refused`] for a FIFO or a
-    /// device.
+    /// [`Error::Io`], `users FILE: reason`; [`Error::Refused`] for what is no regular file with one link,
+    /// and where users other than root and this process's may have written it.
     pub fn open(path: &Path) -> Result<Users> {
-        // O_NONBLOCK, so that a FIFO is refused below instead of waited for.
-        let nonblocking = OFlag::O_NONBLOCK.bits();
-        let opened = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
-        let file = opened.map_err(Error::io("users", path))?;
-        let meta = file.metadata().map_err(Error::io("users", path))?;
-        if meta.is_dir() {
-            return Err(Error::io("users", path)(Errno::EISDIR));
-        }
-        if !meta.is_file() {
-            let what = format!("users {}", path.display());
-            return Err(Error::Refused(format!("{what}: not a regular file")));
-        }
-        Ok(Users { path: path.to_owned(), file })
+        let opened = owned_file::open(path, Rules::READ).map_err(|fault| match fault {
+            Fault::Os(errno) => Error::io("users", path)(errno),
+            fault => Error::Refused(format!("users {}: {fault}", path.display())),
+        })?;
+        Ok(Users { path: path.to_owned(), file: opened.file })
     }
 
     /// Returns the first user of this name. Reads no further than that line.

@@ -159,14 +159,20 @@ pub(crate) fn open_inside(
     what: &str,
 ) -> forknet::Result<OwnedFd> {
     let flags = flags | OFlag::O_CLOEXEC;
+    let failed = |errno| match errno {
+        Errno::ELOOP if flags.contains(OFlag::O_NOFOLLOW) => {
+            forknet::Error::Refused(format!("{what}: is a symbolic link"))
+        }
+        errno => forknet::Error::os(what)(errno),
+    };
     let Some(chroot) = chroot else {
-        return open(path, flags, Mode::empty()).map_err(forknet::Error::os(what));
+        return open(path, flags, Mode::empty()).map_err(failed);
     };
     let folder = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let held = open(chroot, folder, Mode::empty())
         .map_err(forknet::Error::os(format!("chroot {}", chroot.display())))?;
     let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-    openat2(held, path, how).map_err(forknet::Error::os(what))
+    openat2(held, path, how).map_err(failed)
 }
 
 fn resolve(folder: impl AsFd, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {

@@ -48,18 +48,20 @@ pub struct Map {
 }
 
 impl Map {
-    /// Reads the file. With `chroot`, the folder of `--chroot`, the path counts from there.
+    /// Reads the file. With `chroot`, the folder of `--chroot`, the path counts from there. It may belong
+    /// to `user`, the name that `-u` gives.
     ///
     /// # Errors
-    /// The file cannot be read, or a line of it is no rule: `map FILE: line 3: no such rule
+    /// The file cannot be read, users other than root and the server's may have written it
+    /// ([`forknet::check_owned`]), or a line of it is no rule: `map FILE: line 3: no such rule
     /// 'lowr'`.
-    pub fn open(path: &Path, chroot: Option<&Path>) -> forknet::Result<Map> {
+    pub fn open(path: &Path, chroot: Option<&Path>, user: Option<&str>) -> forknet::Result<Map> {
         let path = match chroot {
             // -d changes to /
             None => std::path::absolute(path).map_err(forknet::Error::io(label(path)))?,
             Some(_) => Path::new("/").join(path),
         };
-        let rules = RefCell::new(read(&path, chroot)?);
+        let rules = RefCell::new(read(&path, chroot, user)?);
         Ok(Map { path, rules, neighbours: Neighbours::open() })
     }
 
@@ -69,13 +71,13 @@ impl Map {
     /// # Errors
     /// As [`Map::open`].
     pub fn check(&self) -> forknet::Result<()> {
-        read(&self.path, None).map(drop)
+        read(&self.path, None, None).map(drop)
     }
 
     /// Reads the file again and logs the result. Where it cannot be read or has a fault the old
     /// rules stay.
     pub fn reload(&self) {
-        match read(&self.path, None) {
+        match read(&self.path, None, None) {
             Ok(rules) => {
                 log::info!("{}: {} rules", label(&self.path), rules.len());
                 self.rules.replace(rules);
@@ -112,10 +114,11 @@ fn label(path: &Path) -> String {
     format!("map {}", path.display())
 }
 
-fn read(path: &Path, chroot: Option<&Path>) -> forknet::Result<Vec<Rule>> {
+fn read(path: &Path, chroot: Option<&Path>, user: Option<&str>) -> forknet::Result<Vec<Rule>> {
     // O_NONBLOCK: opening a FIFO must not wait for a writer.
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let file = File::from(open_inside(chroot, path, flags, &label(path))?);
+    forknet::check_owned(&label(path), &file, user)?;
     let mut text = Vec::new();
     let length =
         file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(forknet::Error::io(label(path)))?;

@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 
 use testkit::TempDir;
 
@@ -251,13 +252,13 @@ fn the_sample_is_without_fault_also_where_its_rules_are_put_to_use() {
 fn a_file_that_is_missing_too_long_or_faulty_is_named() {
     let dir = TempDir::new();
     let missing = dir.path().join("none");
-    let error = Map::open(&missing, None).unwrap_err().to_string();
+    let error = Map::open(&missing, None, None).unwrap_err().to_string();
     assert_eq!(error, format!("map {}: No such file or directory", missing.display()));
     let long = dir.file("long", "#".repeat(300_000));
-    let error = Map::open(&long, None).unwrap_err().to_string();
+    let error = Map::open(&long, None, None).unwrap_err().to_string();
     assert_eq!(error, format!("map {}: longer than 262144 octets", long.display()));
     let faulty = dir.file("faulty", "slash\nprefix /\n");
-    let error = Map::open(&faulty, None).unwrap_err().to_string();
+    let error = Map::open(&faulty, None, None).unwrap_err().to_string();
     assert_eq!(error, format!("map {}: line 2: prefix: NEW is missing", faulty.display()));
 }
 
@@ -266,7 +267,7 @@ fn a_file_read_again_with_a_fault_leaves_the_rules_from_before() {
     let dir = TempDir::new();
     let file = dir.file("map", "lower");
     let root = Root::open(dir.path(), None).unwrap();
-    let map = Map::open(&file, None).unwrap();
+    let map = Map::open(&file, None, None).unwrap();
     let name =
         || map.file_name(b"Ab", Direction::Read, "[::ffff:192.0.2.7]:9".parse().unwrap(), &root);
     assert_eq!(name().unwrap(), b"ab");
@@ -274,5 +275,40 @@ fn a_file_read_again_with_a_fault_leaves_the_rules_from_before() {
         File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
         map.reload();
         assert_eq!(name().unwrap(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_others_may_have_written_is_refused_and_none_is_waited_for() {
+    let dir = TempDir::new();
+    let file = dir.file("map", "lower");
+    let refused = |path: &Path, why: &str| {
+        let error = Map::open(path, None, None).unwrap_err().to_string();
+        assert_eq!(error, format!("map {}: {why}", path.display()));
+        let inside = Map::open(Path::new(path.file_name().unwrap()), Some(dir.path()), None);
+        let shown = Path::new("/").join(path.file_name().unwrap());
+        assert_eq!(inside.unwrap_err().to_string(), format!("map {}: {why}", shown.display()));
+    };
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    refused(&link, "is a symbolic link");
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    refused(&fifo, "is no regular file");
+    let two = dir.path().join("two");
+    std::fs::hard_link(&file, &two).unwrap();
+    refused(&two, "has 2 links");
+    std::fs::remove_file(&two).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o664)).unwrap();
+    refused(&file, "is writable by others");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(Map::open(&file, None, None).is_ok());
+    if nix::unistd::geteuid().is_root() {
+        let [daemon, stranger] = [1, 4242];
+        std::os::unix::fs::chown(&file, Some(stranger), None).unwrap();
+        refused(&file, "belongs to user 4242");
+        std::os::unix::fs::chown(&file, Some(daemon), None).unwrap();
+        refused(&file, "belongs to user 1");
+        assert!(Map::open(&file, None, Some("daemon")).is_ok());
     }
 }

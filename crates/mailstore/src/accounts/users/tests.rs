@@ -86,7 +86,7 @@ fn a_missing_file_and_a_folder_are_errors_that_say_so() {
     let error = Users::open(&path).unwrap_err().to_string();
     assert_eq!(error, format!("users {}: No such file or directory", path.display()));
     let error = Users::open(folder.path()).unwrap_err().to_string();
-    assert_eq!(error, format!("users {}: Is a directory", folder.path().display()));
+    assert_eq!(error, format!("users {}: is no regular file", folder.path().display()));
 }
 
 #[test]
@@ -103,5 +103,34 @@ fn whether_there_is_anybody_and_anybody_with_a_secret_is_told() {
             (any, secret),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn a_file_that_others_may_have_written_is_refused_and_none_is_waited_for() {
+    let folder = TempDir::new();
+    let path = folder.file("users", "levy:{PLAIN}secret:1000:1000::/home/levy\n");
+    let refused = |path: &std::path::Path, why: &str| {
+        let error = Users::open(path).unwrap_err().to_string();
+        assert_eq!(error, format!("users {}: {why}", path.display()));
+    };
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    refused(&link, "is a symbolic link");
+    let fifo = folder.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    refused(&fifo, "is no regular file");
+    let two = folder.path().join("two");
+    std::fs::hard_link(&path, &two).unwrap();
+    refused(&two, "has 2 links");
+    std::fs::remove_file(&two).unwrap();
+    let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(&path, mode(0o664)).unwrap();
+    refused(&path, "is writable by others");
+    std::fs::set_permissions(&path, mode(0o640)).unwrap();
+    assert!(Users::open(&path).is_ok());
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(&path, Some(4242), None).unwrap();
+        refused(&path, "belongs to user 4242");
     }
 }
