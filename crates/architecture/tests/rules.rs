@@ -38,7 +38,7 @@ const PACKAGES: [(&str, &[&str]); 13] = [
     ("examples", &["unp"]),
     ("docs/labs/tasks", &["unp"]),
 ];
-const FOR_TESTS: &str = "testkit";
+const FOR_TESTS: [&str; 2] = ["testkit", "sys"];
 
 /// The one crate whose code the compiler need not check.
 const UNCHECKED: &str = "crates/sys";
@@ -169,7 +169,7 @@ fn dependencies_between_packages_point_one_way() {
         let ours =
             |section| manifest.packages(section).into_iter().filter(|p| all.iter().any(|a| a == p));
         let wrong = ours("dependencies").filter(|package| !allowed.contains(package));
-        let tests = ours("dev-dependencies").filter(|package| *package != FOR_TESTS);
+        let tests = ours("dev-dependencies").filter(|package| !FOR_TESTS.contains(package));
         let wrong: Vec<_> = wrong.chain(tests).map(str::to_owned).collect();
         none(&format!("{folder} depends on"), &wrong);
         assert_eq!(manifest.packages("build-dependencies"), [""; 0], "{folder}");

@@ -17,6 +17,7 @@ pub mod localtime;
 pub mod nss;
 pub mod owned_file;
 pub mod passwd;
+pub mod pidfd;
 pub mod private_memory;
 pub mod proctitle;
 pub mod resolver;

@@ -5,9 +5,12 @@
 //! hopes. A helper that fails panics: that is how a test says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod bystander;
 mod daemon;
 mod manual;
+mod memory;
 mod namespaces;
+mod open_files;
 mod peer;
 mod process;
 mod program;
@@ -15,9 +18,12 @@ pub mod relay;
 mod tempdir;
 mod wait;
 
+pub use bystander::{Bystander, NOBODY};
 pub use daemon::{Daemon, command, run, wait_child};
 pub use manual::{check_help, check_page, check_usage};
+pub use memory::{Garbage, Image, Mapping, STACK, can_take_over, fill_shared_pages, mappings};
 pub use namespaces::in_namespaces;
+pub use open_files::{open_files, sockets_between};
 pub use peer::Peer;
 pub use process::{
     children, cpu_ticks, descriptors, descriptors_at_rest, file_of_descriptor, has_ended, limit_of,

@@ -10,7 +10,7 @@ use crate::serve::session::{self, Client};
 
 /// Slide "Final (correct) Version of TCP Echo Server": accept, fork, close, and round again.
 ///
-/// Not inlined: the pages of this frame are what each child has to copy of the stack.
+/// Not inlined, so that gdb, perf and uprobes find it by its name.
 #[inline(never)]
 pub(crate) fn serve(
     mut master: Master,
