@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use nix::fcntl::OFlag;
-use nix::unistd::pipe2;
+use nix::unistd::{pipe2, write};
 
 /// The server's side.
 #[derive(Debug)]
@@ -26,6 +26,14 @@ impl Lifeline {
     /// The end to wait at: readable once the server has let go.
     pub(crate) fn end(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.end)
+    }
+
+    /// In the server: tells all that wait, at once: the end of file comes only when a child that was forked
+    /// just now has closed its copy of the server's side, too.
+    pub(crate) fn notify(&mut self) {
+        if let Some(life) = self.life.take() {
+            let _ = write(life, b"."); // else the end of file tells them
+        }
     }
 
     /// In the server: tells all that wait. In a child: leaves that to the server.

@@ -211,7 +211,9 @@ impl Pool {
     /// Has all workers replaced, those that have a client after it.
     fn renew(&mut self) {
         match (Lifeline::new(), &mut self.pipes) {
-            (Ok(lifeline), Some(pipes)) => pipes.generation = lifeline,
+            (Ok(lifeline), Some(pipes)) => {
+                std::mem::replace(&mut pipes.generation, lifeline).notify();
+            }
             (Err(errno), _) => {
                 warn!("pipe: {}: the workers write to the old transcript", strerror(errno));
             }
@@ -308,10 +310,7 @@ impl Pool {
 
     /// SIGTERM: idle workers end at once, the others after their client.
     fn dissolve(mut self, master: Master) -> Result<()> {
-        if let Some(Pipes { server, generation, .. }) = &mut self.pipes {
-            server.let_go();
-            generation.let_go();
-        }
+        self.pipes.iter_mut().for_each(|pipes| pipes.server.notify());
         master.shut_down_with(|master| {
             self.reap(master);
             self.clients()

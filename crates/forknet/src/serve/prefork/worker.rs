@@ -154,15 +154,16 @@ impl Worker {
         let is_root = geteuid().is_root();
         let _collecting = stderr::collect(); // written before each wait, for the next client or for this
         self.titles.show("worker, idle");
+        let waits_first = self.waits_first();
         loop {
+            if waits_first && !self.wait(&epoll) {
+                return EXIT_OK;
+            }
             match self.accept(unavailable) {
                 Ok(Some(conn)) => self.serve(conn, busy, serve),
-                Ok(None) if self.wait(&epoll) => {}
+                Ok(None) if waits_first || self.wait(&epoll) => {}
                 Ok(None) => return EXIT_OK,
                 Err(errno) => return self.give_up(errno),
-            }
-            if self.looks_between_clients() && self.must_end() {
-                return EXIT_OK;
             }
             if is_root && getresuid().is_ok_and(|id| !(id.real.is_root() && id.effective.is_root()))
             {
@@ -171,9 +172,9 @@ impl Worker {
         }
     }
 
-    /// True where a worker that always finds a client waiting would not come to its end: a superserver's
-    /// listener is not shut down, and SIGHUP replaces the transcript.
-    fn looks_between_clients(&self) -> bool {
+    /// True where a worker must not take a client that it was not woken for, because its end may have come
+    /// and the listener does not tell: a superserver's is not shut down, and SIGHUP replaces the transcript.
+    fn waits_first(&self) -> bool {
         self.own.len() < self.listeners.len() || self.settings.transcript().is_some()
     }
 
