@@ -8,12 +8,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{ECHOD, cleanup_helper, injected, processes, talk, wait_idle};
+use common::{ECHOD, cleanup_helper, processes, talk, wait_idle};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use testkit::{
-    Daemon, MODELS, TempDir, children, each_model, file_of_descriptor, has_ended, wait_child,
-    wait_until,
+    Daemon, MODELS, TempDir, children, each_model, file_of_descriptor, has_ended, injected,
+    wait_child, wait_until,
 };
 
 /// Leaves the file `$0` open at descriptors 4, 5 and 9, closes none, and becomes the program.

@@ -11,12 +11,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
-use common::{ECHOD, cleanup_helper, injected, processes, talk, wait_idle};
+use common::{ECHOD, cleanup_helper, processes, talk, wait_idle};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use testkit::{
-    Daemon, MODELS, Peer, TempDir, children, command, each_model, has_ended, run, wait_child,
-    wait_until,
+    Daemon, MODELS, Peer, TempDir, children, command, each_model, has_ended, injected, run,
+    wait_child, wait_until,
 };
 
 /// The value of a variable that is kept: what finds it would find the secret too.

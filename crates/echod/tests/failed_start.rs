@@ -5,9 +5,9 @@ mod common;
 
 use std::process::{Command, Stdio};
 
-use common::{ECHOD, injected};
+use common::ECHOD;
 use nix::unistd::geteuid;
-use testkit::{TempDir, in_namespaces, names, root_can_judge, run};
+use testkit::{TempDir, in_namespaces, injected, names, root_can_judge, run};
 
 /// In the foreground and as a daemon.
 const BOTH: [&[&str]; 2] = [&[], &["-d"]];

@@ -8,10 +8,10 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
-use common::{ECHOD, injected, prlimit, talk};
+use common::{ECHOD, prlimit, talk};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
-use testkit::{Daemon, MODELS, TempDir, each_model, wait_child};
+use testkit::{Daemon, MODELS, TempDir, WATCHDOG, each_model, injected, wait_child};
 
 /// The wait fails as strace(1) is told, and everything goes on.
 fn lives_through(inject: &str, model: &str) {
@@ -123,5 +123,25 @@ fn a_superservers_socket_that_cannot_be_asked_what_it_is_ends_the_start() {
         let call = call.replace("getsockname:error=ENOBUFS:when=2", "getsockname:error=ENOBUFS");
         let said = refused(&call, "exec \"$@\"", &["-i"]).unwrap();
         assert!(said.ends_with(&format!("echod: {inetds}: {why}\n")), "{call}: {said}");
+    }
+}
+
+/// What cannot be received keeps its socket readable: such a wait would return at once for ever.
+#[test]
+fn a_recvmsg_that_goes_on_failing_is_told_of_once_and_tried_again_now_and_then() {
+    for error in ["EACCES", "ENOMEM", "EHOSTUNREACH"] {
+        let inject = format!("recvmsg:error={error}:when=1..102");
+        let Some(mut strace) = injected("recvmsg", &[&inject]) else { return };
+        strace.arg(ECHOD);
+        let daemon = Daemon::spawn(strace, &["--udp"]);
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(WATCHDOG)).unwrap();
+        client.connect(daemon.addr()).unwrap();
+        client.send(b"hello").unwrap();
+        assert_eq!(client.recv(&mut [0; 8]).unwrap(), 5);
+        daemon.wait_log("recvmsg: works again");
+        assert_eq!(daemon.log().matches("goes on failing").count(), 1, "{error}");
+        assert_eq!(daemon.log().matches("datagrams start").count(), 1, "{error}");
+        assert_eq!(daemon.stop().code(), Some(0), "{error}");
     }
 }

@@ -65,12 +65,16 @@ fn what_is_no_file_is_refused_and_not_waited_for() {
         mkfifo(&at(&dir, "fifo"), Mode::S_IRWXU).unwrap();
         fs::create_dir(at(&dir, "folder")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(at(&dir, "socket")).unwrap();
-        for odd in ["fifo", "folder", "socket"] {
+        for (odd, why) in [
+            ("fifo", "not a regular file"),
+            ("folder", "Is a directory"),
+            ("socket", "not a regular file"),
+        ] {
             let odd = at(&dir, odd);
-            refused(option, &odd, &format!("{name} {}: is no regular file", odd.display()));
+            refused(option, &odd, &format!("{name} {}: {why}", odd.display()));
         }
     }
-    refused("--pid-file", Path::new("/dev/null"), "pid file /dev/null: is no regular file");
+    refused("--pid-file", Path::new("/dev/null"), "pid file /dev/null: not a regular file");
     assert!(fs::metadata("/dev/null").is_ok(), "and it is still there");
 }
 

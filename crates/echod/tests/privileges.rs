@@ -5,8 +5,10 @@ mod common;
 
 use std::process::Command;
 
-use common::{ECHOD, cleanup_helper, injected, processes, talk};
-use testkit::{CONCURRENT, Daemon, TempDir, each_model, names, root_can_judge, run, wait_until};
+use common::{ECHOD, cleanup_helper, processes, talk};
+use testkit::{
+    CONCURRENT, Daemon, TempDir, each_model, injected, names, root_can_judge, run, wait_until,
+};
 
 /// The sets of capabilities(7) of a process and what it may still get, and its ids.
 const FIELDS: [&str; 4] = ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"];

@@ -68,7 +68,7 @@ pub enum Fault {
     Os(Errno),
     /// The last part of the path is a symbolic link.
     SymbolicLink,
-    /// A folder, a device, a FIFO, a socket.
+    /// A device, a FIFO, a socket.
     NotRegular,
     /// It belongs to this user.
     Owner(Uid),
@@ -84,7 +84,7 @@ impl fmt::Display for Fault {
         match self {
             Fault::Os(errno) => f.write_str(errno.desc()),
             Fault::SymbolicLink => f.write_str("is a symbolic link"),
-            Fault::NotRegular => f.write_str("is no regular file"),
+            Fault::NotRegular => f.write_str("not a regular file"),
             Fault::Owner(uid) => write!(f, "belongs to user {uid}"),
             Fault::Writable => f.write_str("is writable by others"),
             Fault::Links(links) => write!(f, "has {links} links"),
@@ -172,6 +172,8 @@ impl Rules {
         let is_device = kind == SFlag::S_IFCHR && self.devices;
         if kind == SFlag::S_IFLNK {
             Err(Fault::SymbolicLink)
+        } else if kind == SFlag::S_IFDIR {
+            Err(Fault::Os(Errno::EISDIR))
         } else if kind != SFlag::S_IFREG && !is_device {
             Err(Fault::NotRegular)
         } else if !owner.is_root() && owner != geteuid() && Some(owner) != self.owner {
@@ -236,8 +238,9 @@ mod tests {
         for rules in [Rules::READ, APPEND, read_write] {
             assert_eq!(fault(&path("link"), rules), "is a symbolic link");
             assert_eq!(fault(&path("dangling"), rules), "is a symbolic link");
-            for odd in ["fifo", "socket", "folder"] {
-                assert_eq!(fault(&path(odd), rules), "is no regular file", "{odd}");
+            assert_eq!(fault(&path("folder"), rules), "Is a directory");
+            for odd in ["fifo", "socket"] {
+                assert_eq!(fault(&path(odd), rules), "not a regular file", "{odd}");
             }
         }
         assert!(!path("nowhere").exists());
@@ -269,6 +272,6 @@ mod tests {
     fn a_device_is_taken_where_the_rules_say_so() {
         let null = Path::new("/dev/null");
         assert!(open(null, APPEND).unwrap().file.write_all(b"x").is_ok());
-        assert_eq!(fault(null, Rules { devices: false, ..APPEND }), "is no regular file");
+        assert_eq!(fault(null, Rules { devices: false, ..APPEND }), "not a regular file");
     }
 }

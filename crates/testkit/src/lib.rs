@@ -15,6 +15,7 @@ mod peer;
 mod process;
 mod program;
 pub mod relay;
+mod strace;
 mod tempdir;
 mod wait;
 
@@ -31,6 +32,7 @@ pub use process::{
     title, wait_title, zombies,
 };
 pub use program::Program;
+pub use strace::injected;
 pub use tempdir::{TempDir, names};
 pub use wait::{WATCHDOG, wait_until};
 

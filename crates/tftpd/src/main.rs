@@ -29,10 +29,10 @@ fn main() -> ExitCode {
 
 fn run(args: Vec<OsString>) -> Result<()> {
     let line = forknet::command_line(&SERVICE, options::declare, args)?;
-    let (max_clients, has_pid_file) = (line.server.max_clients, line.server.pid_file.is_some());
-    let chroot = line.server.chroot.clone();
-    let mut server = Server::new(&SERVICE, line.server)?; // before any descriptor of our own
-    let config = Config::new(&line.matches, chroot.as_deref())?;
+    let config = Config::new(&line.matches, line.server.chroot.as_deref())?;
+    let max_clients = line.server.max_clients;
+    let has_files = line.server.pid_file.is_some() || line.server.transcript.is_some();
+    let mut server = Server::new(&SERVICE, line.server)?;
     server.refuse_with(
         packet::error(ErrorCode::NotDefined, "Too many transfers, try again later"),
         packet::error(ErrorCode::NotDefined, "No process or port for the transfer"),
@@ -50,8 +50,9 @@ fn run(args: Vec<OsString>) -> Result<()> {
     if let Some(Err(error)) = config.map.as_ref().map(|map| map.check()) {
         log::warn!("{error}: SIGHUP will not help");
     }
-    // One process for all also reads --map again and removes the pid file, which lie outside.
-    let confinement = match config.single_port && (config.map.is_some() || has_pid_file) {
+    // One process for all reads --map again, removes the pid file and opens the transcript again, which
+    // lie outside.
+    let confinement = match config.single_port && (config.map.is_some() || has_files) {
         true => Confinement::disabled(),
         false => Confinement::prepare(&config.root, config.is_writable()),
     };

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use nix::sys::signal::Signal;
-use testkit::{Daemon, TempDir, children, command, file_of_descriptor, limit_of};
+use testkit::{Daemon, TempDir, children, command, file_of_descriptor, injected, limit_of};
 use testkit::{root_can_judge, run, wait_until};
 use udp::{Served, Udp, ack, data, rrq};
 
@@ -82,5 +82,27 @@ fn an_upload_cannot_grow_much_over_max_size_whatever_the_code_does() {
         assert_eq!(limit_of(child, "Max file size"), [expected; 2]);
         assert_eq!(limit_of(child, "Max core file size"), [Some(0); 2]);
         assert!(limit_of(child, "Max address space")[1].unwrap() < 1 << 30);
+    }
+}
+
+/// What cannot be received keeps its socket readable: such a wait would return at once for ever.
+#[test]
+fn a_recvmsg_that_goes_on_failing_is_told_of_once_and_tried_again_now_and_then() {
+    // A single port asks for the socket's errors each time, too.
+    for (more, calls) in [(&[][..], 102), (&["--single-port"], 204)] {
+        let inject = format!("recvmsg:error=EACCES:when=1..{calls}");
+        let Some(mut strace) = injected("recvmsg", &[&inject]) else { return };
+        strace.arg(TFTPD);
+        let dir = TempDir::new();
+        dir.file("x", "hello");
+        let root = ["--root", dir.path().to_str().unwrap()];
+        let daemon = Daemon::spawn(strace, &[&root, more].concat());
+        let mut peer = Udp::new(daemon.addr());
+        peer.send(rrq(b"x", "octet"));
+        peer.expect(data(1, b"hello"));
+        peer.send(ack(1));
+        daemon.wait_log("recvmsg: works again");
+        assert_eq!(daemon.log().matches("goes on failing").count(), 1);
+        assert_eq!(daemon.stop().code(), Some(0));
     }
 }

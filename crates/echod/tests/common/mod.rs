@@ -89,23 +89,6 @@ pub fn wait_refused(addr: SocketAddr) {
     wait_until("nobody listens", || TcpStream::connect(addr).is_err());
 }
 
-/// A command that runs the program behind it with system calls that fail: `calls` are traced, and
-/// `injections` are as strace(1) takes them. The process that is started becomes the program. Where there
-/// is no strace, or it may not trace, a line that says so goes to standard error past the harness.
-pub fn injected(calls: &str, injections: &[&str]) -> Option<Command> {
-    use std::io::Write;
-    let mut command = Command::new("strace");
-    command.args(["-D", "-f", "-q", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
-    command.args(injections.iter().flat_map(|inject| ["-e".into(), format!("inject={inject}")]));
-    let tried = Command::new("strace").args(["-q", "-o", "/dev/null", "true"]).status();
-    if tried.is_ok_and(|status| status.success()) {
-        return Some(command);
-    }
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let _ = writeln!(std::io::stderr(), "NOT JUDGED, needs strace: {test}");
-    None
-}
-
 /// A server and its children.
 pub fn processes(daemon: &Daemon) -> Vec<i32> {
     [&[daemon.pid()], &children(daemon.pid())[..]].concat()

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use log::debug;
+use log::{debug, info, warn};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, UnixAddr, sendto, setsockopt, sockopt};
@@ -25,6 +25,10 @@ const RESERVED: u16 = 1024;
 /// How much may wait to be read, in octets, if the kernel lets us: a burst that finds no room is
 /// lost. For answers to UNIX-domain sockets, how much may wait to be read by clients.
 const BUFFER: usize = 1 << 20;
+/// How long the sockets are left alone when recvmsg(2) goes on failing.
+const REST: Duration = Duration::from_millis(200);
+/// Failures in a row, without a datagram, after which that begins.
+const MANY: u32 = 100;
 
 /// The bound sockets of a datagram service, for the one process that answers in turn.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct Datagrams {
     /// Readable once the service is over.
     stop: Option<OwnedFd>,
     unanswered: u64,
+    /// How many times recvmsg(2) has failed since a datagram came.
+    failures: u32,
 }
 
 /// Who sent a datagram, and on what way the answer goes back: from the address that was asked.
@@ -87,7 +93,16 @@ impl Datagrams {
         idle: Option<Duration>,
         stop: Option<OwnedFd>,
     ) -> Datagrams {
-        Datagrams { transcript, sockets, ready: Vec::new(), counters, idle, stop, unanswered: 0 }
+        Datagrams {
+            transcript,
+            sockets,
+            ready: Vec::new(),
+            counters,
+            idle,
+            stop,
+            unanswered: 0,
+            failures: 0,
+        }
     }
 
     /// Waits for the next datagram of a client, and gives its octets and who sent it; `None` when
@@ -106,11 +121,12 @@ impl Datagrams {
             match self.receive(socket, mesg) {
                 Ok(Some(client)) => break client,
                 Err(Errno::EAGAIN) => self.wait_if_only_one()?,
-                Ok(None) => {}
-                Err(errno) if is_passing(errno) => debug!("recvmsg: {}", strerror(errno)),
-                Err(errno) => return Err(errno.into()),
+                Ok(None) | Err(Errno::EINTR) => {}
+                Err(errno) if is_fatal(errno) => return Err(errno.into()),
+                Err(errno) => self.receive_failed(errno),
             }
         };
+        self.receive_works();
         self.counters.received(length);
         if self.transcript.is_on() {
             self.transcript.turn_to(&sender);
@@ -231,6 +247,24 @@ impl Datagrams {
         port < RESERVED || self.sockets.iter().any(|socket| socket.port() == Some(port))
     }
 
+    /// An error that stays would have recvmsg called for ever: the sockets are left alone for a while then.
+    fn receive_failed(&mut self, errno: Errno) {
+        debug!("recvmsg: {}", strerror(errno));
+        self.failures = self.failures.saturating_add(1);
+        if self.failures == MANY {
+            warn!("recvmsg: {}: goes on failing: tried again until it works", strerror(errno));
+        }
+        if self.failures >= MANY {
+            std::thread::sleep(REST);
+        }
+    }
+
+    fn receive_works(&mut self) {
+        if std::mem::take(&mut self.failures) >= MANY {
+            info!("recvmsg: works again");
+        }
+    }
+
     fn pass_over<T>(&mut self, whom: impl fmt::Display) -> Option<T> {
         self.unanswered += 1;
         debug!("no answer to {whom} ({} so far)", self.unanswered);
@@ -238,18 +272,7 @@ impl Datagrams {
     }
 }
 
-/// Errors that are of one datagram, such as ICMP's answer to an earlier one, or pass.
-fn is_passing(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::EINTR
-            | Errno::ECONNREFUSED
-            | Errno::ECONNRESET
-            | Errno::EHOSTUNREACH
-            | Errno::ENETUNREACH
-            | Errno::EHOSTDOWN
-            | Errno::ENETDOWN
-            | Errno::EPROTO
-            | Errno::EMSGSIZE
-    )
+/// True where the socket itself is broken. What else recvmsg(2) says is about one datagram, or passes.
+fn is_fatal(errno: Errno) -> bool {
+    matches!(errno, Errno::EBADF | Errno::EFAULT | Errno::EINVAL | Errno::ENOTSOCK)
 }

@@ -1,6 +1,8 @@
 //! From the endpoints to their sockets: names with several addresses, and one port for all that
 //! belong together.
 
+use std::time::Duration;
+
 use log::warn;
 use nix::errno::Errno;
 use nix::sys::socket::SockType;
@@ -12,6 +14,10 @@ use crate::net::listener::{Listener, Queue, bound};
 /// How often another port is tried when the one that the kernel chose for one socket is taken for
 /// the next.
 const PORT_TRIES: usize = 64;
+/// How often a port that is in use is tried again, and after what pause: the processes of a server that was
+/// killed see that it is gone, and let go of its port, a moment later.
+const BIND_TRIES: u32 = 10;
+const BIND_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bound UDP sockets, closed on exec; in the order of the endpoints, each address of a name a
 /// socket.
@@ -58,17 +64,21 @@ fn open_all(endpoints: &[Endpoint], kinds: &[SockType], queue: Queue) -> Result<
 /// first socket; is the number taken for another one, all try again.
 fn open(endpoint: &Endpoint, kinds: &[SockType], queue: Queue) -> Result<Vec<Listener>> {
     let mut in_vain = Vec::new(); // kept until the end: the kernel would choose the same port again
+    let mut tries = 0;
     loop {
         let mut opened = Vec::new();
         match open_once(endpoint, kinds, queue, &mut opened) {
             Ok(()) => return Ok(opened),
-            Err(error) => {
-                let again = endpoint.port() == Some(0) && is(&error, Errno::EADDRINUSE);
-                if !again || opened.is_empty() || in_vain.len() == PORT_TRIES {
-                    return Err(error);
+            Err(error) if !is(&error, Errno::EADDRINUSE) => return Err(error),
+            Err(error) => match endpoint.port() {
+                Some(0) if !opened.is_empty() && in_vain.len() < PORT_TRIES => in_vain.push(opened),
+                Some(1..) if tries < BIND_TRIES => {
+                    drop(opened);
+                    tries += 1;
+                    std::thread::sleep(BIND_PAUSE);
                 }
-                in_vain.push(opened);
-            }
+                _ => return Err(error),
+            },
         }
     }
 }

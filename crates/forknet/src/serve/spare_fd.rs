@@ -1,4 +1,4 @@
-//! What the parent does about an accept(2) that fails.
+//! What the parent does about an accept(2) or a recvmsg(2) that fails.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -44,15 +44,15 @@ fn verdict(errno: Errno) -> Verdict {
 pub(crate) struct SpareFd {
     /// Any descriptor would do; this one needs no path, of which a chroot(2) may have none.
     file: Option<EventFd>,
-    /// It was said that clients are turned away.
-    has_warned: bool,
+    /// The system call of which it was said that it fails.
+    warned_of: Option<&'static str>,
     failures: u32,
     rest_until: Option<Instant>,
 }
 
 impl SpareFd {
     pub(crate) fn new() -> SpareFd {
-        SpareFd { file: descriptor(), has_warned: false, failures: 0, rest_until: None }
+        SpareFd { file: descriptor(), warned_of: None, failures: 0, rest_until: None }
     }
 
     /// accept has failed with this error. `words` are for the client that is taken with the spare
@@ -72,8 +72,7 @@ impl SpareFd {
             Verdict::GoRound => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= MANY {
-                    self.warn(errno, "goes on failing: tried again until it works");
-                    self.rest_a_while();
+                    self.goes_on_failing("accept", errno);
                 }
             }
         }
@@ -82,7 +81,7 @@ impl SpareFd {
 
     /// Gives up the spare descriptor, takes one client with it, tells it `words` and closes it.
     fn answer(&mut self, listener: &impl AsFd, words: &[u8], errno: Errno) {
-        self.warn(errno, "clients are turned away until this is over");
+        self.warn("accept", errno, "clients are turned away until this is over");
         let had_spare = self.file.take().is_some();
         let answered = had_spare && accept(listener).map(|(conn, _)| refuse(&conn, words)).is_ok();
         self.file = descriptor();
@@ -91,9 +90,22 @@ impl SpareFd {
         }
     }
 
-    fn warn(&mut self, errno: Errno, consequence: &str) {
-        if !std::mem::replace(&mut self.has_warned, true) {
-            warn!("accept: {}: {consequence}", strerror(errno));
+    /// recvmsg has failed with this error. What it says may be about one datagram, or a peer of long ago.
+    pub(crate) fn receive_failed(&mut self, errno: Errno) {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= MANY {
+            self.goes_on_failing("recvmsg", errno);
+        }
+    }
+
+    fn goes_on_failing(&mut self, call: &'static str, errno: Errno) {
+        self.warn(call, errno, "goes on failing: tried again until it works");
+        self.rest_a_while();
+    }
+
+    fn warn(&mut self, call: &'static str, errno: Errno, consequence: &str) {
+        if self.warned_of.replace(call).is_none() {
+            warn!("{call}: {}: {consequence}", strerror(errno));
         }
     }
 
@@ -107,11 +119,10 @@ impl SpareFd {
         self.file = None;
     }
 
-    /// accept works, again.
+    /// The call works, again.
     pub(crate) fn recovered(&mut self) {
-        if self.has_warned {
-            info!("accept: works again");
-            self.has_warned = false;
+        if let Some(call) = self.warned_of.take() {
+            info!("{call}: works again");
         }
         self.failures = 0;
         self.rest_until = None;
@@ -151,9 +162,9 @@ mod tests {
         for _ in 1..MANY {
             spare.accept_failed(&listener, b"", Errno::EPERM).unwrap();
         }
-        assert!(spare.rest().is_none() && !spare.has_warned);
+        assert!(spare.rest().is_none() && spare.warned_of.is_none());
         spare.accept_failed(&listener, b"", Errno::EPERM).unwrap();
-        assert!(spare.rest().is_some() && spare.has_warned);
+        assert!(spare.rest().is_some() && spare.warned_of == Some("accept"));
         spare.recovered();
         assert!(spare.rest().is_none() && spare.failures == 0);
         assert_eq!(spare.accept_failed(&listener, b"", Errno::EBADF), Err(Errno::EBADF));

@@ -144,7 +144,7 @@ pub(crate) fn serve(mut master: Master, mut protocol: impl UdpProtocol) -> Resul
     loop {
         let clients = master.children().len();
         // After a recvmsg(2) that failed the sockets are left alone for a while.
-        let rests = master.spare_fd().rest().is_some();
+        let rests = master.rests();
         let accepting = !rests && !lets_wait(&mut master, &mut protocol);
         let timeout = (!accepting).then_some(LOOK);
         let round = Round { accepting, clients, timeout };
@@ -166,12 +166,12 @@ pub(crate) fn serve(mut master: Master, mut protocol: impl UdpProtocol) -> Resul
                 break; // the one before has taken the last place, and the others wait
             }
             match receive(&master, listener) {
-                Ok(Some(datagram)) => serve_request(&mut master, &mut protocol, datagram, alone),
-                Ok(None) => {}
-                Err(errno) => {
-                    warn!("recvmsg: {}", strerror(errno));
-                    master.spare_fd().rest_a_while();
+                Ok(Some(datagram)) => {
+                    master.spare_fd().recovered();
+                    serve_request(&mut master, &mut protocol, datagram, alone);
                 }
+                Ok(None) => {}
+                Err(errno) => master.spare_fd().receive_failed(errno),
             }
         }
         // Children may have ended while a request waited for a place.

@@ -178,7 +178,7 @@ impl UdpLoop {
     /// server is not about to stop.
     #[must_use]
     pub fn can_poll(&self) -> bool {
-        self.master.listeners().len() == 1 && self.stop.is_none()
+        self.master.listeners().len() == 1 && self.stop.is_none() && !self.master.rests()
     }
 
     /// Returns a datagram that is there already: for a protocol whose peers answer sooner than a sleep and a
@@ -209,7 +209,10 @@ impl UdpLoop {
             self.reading = Some(listener);
             self.left -= 1;
             match self.receive(listener) {
-                Ok(Some(sender)) => return Some(Event::Datagram(sender)),
+                Ok(Some(sender)) => {
+                    self.master.spare_fd().recovered();
+                    return Some(Event::Datagram(sender));
+                }
                 Ok(None) | Err(Errno::EINTR) => (),
                 Err(Errno::EAGAIN) if again => self.reading = None,
                 // It is ready because of an error, which perhaps a send has met already.
@@ -220,6 +223,7 @@ impl UdpLoop {
                     if gone.is_some() {
                         return gone;
                     }
+                    self.master.spare_fd().receive_failed(errno);
                 }
             }
         }

@@ -15,7 +15,7 @@ use crate::setup::privdrop::uid_of;
 /// `what` is the beginning of the error: `map /tmp/x`.
 ///
 /// # Errors
-/// `map /tmp/x: belongs to user 1000`, `… is writable by others`, `… has 2 links`, `… is no regular file`.
+/// `map /tmp/x: belongs to user 1000`, `… is writable by others`, `… has 2 links`, `… not a regular file`.
 pub fn check_owned(what: &str, file: &File, user: Option<&str>) -> Result<()> {
     let rules = Rules { owner: user.and_then(uid_of), ..Rules::READ };
     sys::owned_file::check(file, rules).map_err(|fault| error(what.to_owned(), &fault))

@@ -294,7 +294,7 @@ fn a_file_that_others_may_have_written_is_refused_and_none_is_waited_for() {
     refused(&link, "is a symbolic link");
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    refused(&fifo, "is no regular file");
+    refused(&fifo, "not a regular file");
     let two = dir.path().join("two");
     std::fs::hard_link(&file, &two).unwrap();
     refused(&two, "has 2 links");

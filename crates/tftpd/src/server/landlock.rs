@@ -38,7 +38,9 @@ impl Confinement {
     /// Makes no rules, for a process that needs files outside the root, and logs that.
     #[must_use]
     pub fn disabled() -> Confinement {
-        info!("no landlock with --single-port and --map or -p: openat2 alone confines names");
+        info!(
+            "no landlock with --single-port and --map, -p or --transcript: openat2 alone confines names"
+        );
         Confinement(None)
     }
 

@@ -227,6 +227,11 @@ impl Master {
         &mut self.spare_fd
     }
 
+    /// True while the listeners are left alone, because accept or recvmsg goes on failing.
+    pub(crate) fn rests(&self) -> bool {
+        self.spare_fd.rest().is_some()
+    }
+
     pub(crate) fn server_end(&self) -> &ServerEnd {
         &self.server_end
     }

@@ -86,7 +86,7 @@ fn a_missing_file_and_a_folder_are_errors_that_say_so() {
     let error = Users::open(&path).unwrap_err().to_string();
     assert_eq!(error, format!("users {}: No such file or directory", path.display()));
     let error = Users::open(folder.path()).unwrap_err().to_string();
-    assert_eq!(error, format!("users {}: is no regular file", folder.path().display()));
+    assert_eq!(error, format!("users {}: Is a directory", folder.path().display()));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_file_that_others_may_have_written_is_refused_and_none_is_waited_for() {
     refused(&link, "is a symbolic link");
     let fifo = folder.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    refused(&fifo, "is no regular file");
+    refused(&fifo, "not a regular file");
     let two = folder.path().join("two");
     std::fs::hard_link(&path, &two).unwrap();
     refused(&two, "has 2 links");
