@@ -1,8 +1,5 @@
 //! A process that talks to a client is taken over: what it can do to its parent, to other clients and to
 //! strangers. The tests do with its memory and its descriptors what an intruder in it could do.
-//!
-//! As root they run the server as an ordinary user, as it should be run: one that signalled whatever
-//! number a child has written would otherwise take the machine along.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -19,26 +16,19 @@ mod stopped;
 mod worker;
 
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 
 use common::{ECHOD, served};
-use nix::unistd::geteuid;
-use testkit::{Daemon, NOBODY, children, title, wait_until};
+use testkit::{Daemon, children, start_as_nobody, title, wait_until};
 
 /// Those whose sessions run in processes of their own.
 const FORKING: [&str; 2] = ["fork", "prefork"];
 
-/// A server in a process group of its own; as root, one that has become an ordinary user.
+/// As root, one that has become an ordinary user.
 fn server(args: &[&str]) -> Daemon {
-    let mut command = Command::new(ECHOD);
-    command.process_group(0);
-    let nobody = NOBODY.to_string();
-    let user = if geteuid().is_root() { &["-u", &nobody][..] } else { &[] };
-    Daemon::spawn(command, &[args, user].concat())
+    start_as_nobody(ECHOD, args)
 }
 
 /// A server of a design, with a process or thread for datagrams too.

@@ -16,6 +16,7 @@ mod process;
 mod program;
 pub mod relay;
 mod strace;
+mod takeover;
 mod tempdir;
 mod wait;
 
@@ -33,6 +34,7 @@ pub use process::{
 };
 pub use program::Program;
 pub use strace::injected;
+pub use takeover::{check_held, check_unknown, held_by, log_of_lines, start_as_nobody};
 pub use tempdir::{TempDir, names};
 pub use wait::{WATCHDOG, wait_until};
 

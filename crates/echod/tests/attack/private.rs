@@ -1,11 +1,11 @@
 //! What only the parent uses is in no child's memory.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
 use nix::sys::signal::Signal;
 use testkit::{
-    Daemon, Image, Mapping, Peer, STACK, can_take_over, children, each_model, mappings, state,
-    title, wait_until,
+    Daemon, Image, Mapping, Peer, can_take_over, check_unknown, children, each_model, mappings,
+    state, title, wait_until,
 };
 
 use crate::common::{connect_from, hello, server_of, signal, talk, wait_idle};
@@ -54,14 +54,6 @@ fn replace(daemon: &Daemon, child: i32, like: &str) -> i32 {
     found.unwrap()
 }
 
-/// Searched is all memory of a child that a program can have written to: data, heap, stack, what it has
-/// mapped and what it shares. What is searched for: the addresses of other clients that are connected, as
-/// bytes in the order of the network and in that of the machine, and as text; the process ids of their
-/// processes as text, and as 32-bit words (of which a single one may stand there by chance, and so all of
-/// them are asked for).
-///
-/// In the stack, of which a child has a copy, frames of calls stand that have returned: the client may
-/// still be there whom the parent's last call of a kind was about, but no table of clients.
 #[test]
 fn a_child_finds_neither_addresses_nor_process_ids_of_others_in_its_memory() {
     each_model(&FORKING, |model| {
@@ -72,7 +64,9 @@ fn a_child_finds_neither_addresses_nor_process_ids_of_others_in_its_memory() {
         daemon.signal(Signal::SIGUSR1); // they have stood in the parent's log, too
         daemon.wait_log(" of 256 clients");
         let last = talk(daemon.addr());
-        let pids: Vec<i32> = victims.iter().map(|peer| server_of(&daemon, peer)).collect();
+        let address = |peer: &Peer| peer.stream().local_addr().unwrap();
+        let known: Vec<_> =
+            victims.iter().map(|peer| (address(peer), server_of(&daemon, peer))).collect();
         let mut taken_over = vec![replace(&daemon, datagram_helper(&daemon), "datagrams, ")];
         if model == "prefork" {
             let idle = children_titled(&daemon, "worker, idle")[0];
@@ -82,35 +76,10 @@ fn a_child_finds_neither_addresses_nor_process_ids_of_others_in_its_memory() {
             taken_over.push(server_of(&daemon, &last));
         }
         for pid in taken_over {
-            check_memory(pid, &victims, &pids);
+            check_unknown(pid, &known);
         }
         drop((victims, others, last));
     });
-}
-
-fn check_memory(pid: i32, victims: &[Peer], pids: &[i32]) {
-    let image = Image::of(pid);
-    let mut in_stack = Vec::new();
-    for (victim, its_pid) in victims.iter().zip(pids) {
-        let address = victim.stream().local_addr().unwrap();
-        let pid_text = format!("pid {its_pid}").into_bytes();
-        let needles = forms(address).into_iter().chain([pid_text]);
-        let found: Vec<_> = needles.flat_map(|needle| image.find(&needle)).collect();
-        let (stack, others): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|(name, _)| name == STACK);
-        assert!(others.is_empty(), "{address} in {} ({pid}): {others:#x?}", title(pid));
-        in_stack.extend((!stack.is_empty()).then_some((address, stack)));
-    }
-    assert!(in_stack.len() < 2, "{} ({pid}): {in_stack:#x?}", title(pid));
-    let found = image.words(pids);
-    assert!(found.len() < pids.len(), "{found:?} in {} ({pid})", title(pid));
-}
-
-/// An address as it may stand in memory.
-fn forms(address: SocketAddr) -> Vec<Vec<u8>> {
-    let IpAddr::V4(ip) = address.ip() else { panic!("{address}") };
-    let reversed: Vec<u8> = ip.octets().into_iter().rev().collect();
-    vec![ip.octets().to_vec(), reversed, ip.to_string().into_bytes()]
 }
 
 /// What the server keeps for itself, its handlers' stack too, lies in memory that the kernel is told to

@@ -3,13 +3,15 @@
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use log::Level;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::MsgFlags;
 
 use super::stderr::LONGEST_WAIT;
 use crate::error::reason;
@@ -134,7 +136,6 @@ impl Write for Syslog {
 
 fn connected(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
-    socket.set_nonblocking(true)?;
     socket.connect(path)?;
     Ok(socket)
 }
@@ -144,16 +145,18 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionRefused | ConnectionReset | NotConnected | BrokenPipe)
 }
 
-/// Waits for room once; while there is none, not again.
+/// Waits for room once; while there is none, not again. What is not to block is said with each call:
+/// O_NONBLOCK could be taken away by a child, which has the socket too.
 fn send(socket: &UnixDatagram, line: &[u8], is_stuck: &mut bool) -> io::Result<()> {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     let until = Instant::now() + LONGEST_WAIT;
     loop {
-        match socket.send(line) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+        match nix::sys::socket::send(socket.as_raw_fd(), line, flags) {
+            Err(Errno::EAGAIN) => {}
+            Err(Errno::EINTR) => continue,
             sent => {
                 *is_stuck = false;
-                return sent.map(drop);
+                return Ok(sent.map(drop)?);
             }
         }
         let left = until.saturating_duration_since(Instant::now());
@@ -245,6 +248,9 @@ mod tests {
         let path = dir.path().join("log");
         let syslogd = UnixDatagram::bind(&path).unwrap();
         let mut syslog = Syslog::new(path);
+        syslog.connect();
+        let ours = syslog.socket.as_ref().unwrap();
+        ours.set_nonblocking(false).unwrap(); // as a child may have done
         let begin = Instant::now();
         for _ in 0..2000 {
             syslog.write_all(b"nobody reads").unwrap();

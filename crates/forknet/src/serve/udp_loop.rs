@@ -342,7 +342,8 @@ impl UdpLoop {
     /// # Errors
     /// fork(2) failed.
     pub fn spawn(&mut self, peer: SocketAddr, work: impl FnOnce() -> i32) -> nix::Result<Pid> {
-        match fork(OneTask::check()?)? {
+        let alone = OneTask::check()?;
+        match fork(alone)? {
             Fork::Parent(pid) => {
                 self.helpers.insert(pid.as_raw());
                 Ok(pid)
@@ -350,7 +351,10 @@ impl UdpLoop {
             Fork::Child => child(|| {
                 self.master.titles().client(Peer::Ip(peer));
                 self.master.close_listeners();
-                work()
+                match self.master.children().give_up_lines(alone) {
+                    Ok(()) => work(),
+                    Err(errno) => errno as i32,
+                }
             }),
         }
     }
