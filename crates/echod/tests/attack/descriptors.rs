@@ -2,7 +2,8 @@
 
 use nix::sys::signal::Signal;
 use testkit::{
-    Daemon, TempDir, check_held, children, open_files, root_can_judge, title, wait_until,
+    Daemon, TempDir, can_take_over, check_held, children, open_files, root_can_judge, title,
+    wait_until,
 };
 
 use crate::common::{server_of, signal, talk, wait_idle};
@@ -26,6 +27,9 @@ fn with_pid_file(model: &str, more: &[&str]) -> (TempDir, Daemon) {
 #[test]
 fn a_clients_process_holds_the_client_and_nothing_of_anybody_elses() {
     let (_dir, daemon) = with_pid_file("fork", &[]);
+    if !can_take_over(daemon.pid()) {
+        return;
+    }
     let (_before, client, _after) = (talk(daemon.addr()), talk(daemon.addr()), talk(daemon.addr()));
     check_held(&daemon, server_of(&daemon, &client), Some(&client), &["client"]);
 }
@@ -35,6 +39,9 @@ fn a_preforked_worker_holds_what_it_accepts_with_and_its_client() {
     // Without and with a line of its own to ask its parent.
     for (limits, own) in [(&[][..], &[][..]), (&["--max-per-ip", "2"], &["own socket"])] {
         let (_dir, daemon) = with_pid_file("prefork", &[&["-n", "3"], limits].concat());
+        if !can_take_over(daemon.pid()) {
+            return;
+        }
         wait_idle(&daemon, 3);
         let client = talk(daemon.addr());
         let busy = [&WORKER[..], own, &["client"]].concat();
@@ -50,6 +57,9 @@ fn a_preforked_worker_holds_what_it_accepts_with_and_its_client() {
 fn the_process_for_datagrams_holds_their_sockets_under_every_model() {
     for model in ["fork", "prefork", "iterative"] {
         let (_dir, daemon) = with_pid_file(model, &["-n", "3", "--max-per-ip", "2"]);
+        if !can_take_over(daemon.pid()) {
+            return;
+        }
         if model == "prefork" {
             wait_idle(&daemon, 3);
         }
@@ -70,6 +80,9 @@ fn the_cleanup_helper_holds_one_socket_that_no_child_has() {
         return;
     }
     let (dir, daemon) = with_pid_file("prefork", &["-n", "3"]);
+    if !can_take_over(daemon.pid()) {
+        return;
+    }
     wait_idle(&daemon, 3);
     let helper = crate::stopped::cleanup_helper(dir.path()).unwrap();
     assert!(!children(daemon.pid()).contains(&helper));
