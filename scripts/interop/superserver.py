@@ -45,10 +45,10 @@ def sbin(lab):
 
 
 def transcript(lab):
-    """A file that any user may append to."""
-    path = lab.file("transcript", b"", 0o666)
-    path.parent.chmod(0o777)
-    return path
+    """Where the daemon, whoever it is, makes a file: it would take none that others may write to."""
+    folder = lab.folder("transcript")
+    folder.chmod(0o777)
+    return folder / "transcript"
 
 
 def rewritten(lab, text, extra=""):

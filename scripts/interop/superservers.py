@@ -170,7 +170,7 @@ def other_address(lab):
     script = run_script(lab, "echod", port, f" --transcript {log}")
     with Superserver(lab, ["/bin/sh", script], port):
         lab.run("nc", "-N", "-s", "127.0.0.9", HERE, port, stdin=b"hello\n").good()
-        wait_until("the transcript names it", lambda: "127.0.0.9:" in log.read_text())
+        wait_until("the transcript names it", lambda: log.exists() and "127.0.0.9:" in log.read_text())
 
 
 @test("docs/deploy/ucspi/tftpd/run: tftpd itself, in the foreground, ended by SIGTERM")

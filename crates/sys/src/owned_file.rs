@@ -115,7 +115,7 @@ impl From<Fault> for io::Error {
 /// What it is that it must not be; what open(2) says.
 pub fn open(path: &Path, rules: Rules) -> Result<Opened, Fault> {
     for _ in 0..TRIES {
-        match lstat(path) {
+        match uninterrupted(|| lstat(path)) {
             // Looked at before it is opened: to open a device or a FIFO can do something already.
             Ok(found) => rules.check(&found)?,
             Err(Errno::ENOENT) if rules.create.is_some() => match rules.make(path) {
@@ -138,7 +138,17 @@ pub fn open(path: &Path, rules: Rules) -> Result<Opened, Fault> {
 /// # Errors
 /// What it is that it must not be.
 pub fn check(file: &File, rules: Rules) -> Result<(), Fault> {
-    rules.check(&fstat(file.as_fd())?)
+    rules.check(&uninterrupted(|| fstat(file.as_fd()))?)
+}
+
+/// Calls it again as long as a signal interrupts it, which it can be on remote file systems; nix does not.
+fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            done => return done,
+        }
+    }
 }
 
 impl Rules {
@@ -154,14 +164,16 @@ impl Rules {
     /// O_EXCL: it is new, and no link is followed.
     fn make(self, path: &Path) -> nix::Result<File> {
         let flags = self.flags() | OFlag::O_CREAT | OFlag::O_EXCL;
-        open_file(path, flags, self.create.unwrap_or(Mode::empty())).map(File::from)
+        let mode = self.create.unwrap_or(Mode::empty());
+        uninterrupted(|| open_file(path, flags, mode)).map(File::from)
     }
 
     /// O_NONBLOCK: a FIFO that has taken the file's place is not waited for.
     fn open_existing(self, path: &Path) -> Result<File, Fault> {
-        let file = open_file(path, self.flags() | OFlag::O_NONBLOCK, Mode::empty())?;
-        self.check(&fstat(file.as_fd())?)?;
-        set_nonblocking(&file, false)?;
+        let flags = self.flags() | OFlag::O_NONBLOCK;
+        let file = uninterrupted(|| open_file(path, flags, Mode::empty()))?;
+        self.check(&uninterrupted(|| fstat(file.as_fd()))?)?;
+        uninterrupted(|| set_nonblocking(&file, false))?;
         Ok(file.into())
     }
 
