@@ -264,7 +264,9 @@ impl Server {
     /// its files itself.
     fn start_cleanup_helper(&mut self) -> Result<()> {
         let listeners = self.listeners.iter().chain(&self.helper_sockets);
-        let transcript = self.transcript.as_ref().map(|(transcript, _)| transcript.clone());
+        // One session, inetd's nowait, ends with the file that it began with.
+        let reopens = self.transcript.as_ref().filter(|_| self.client.is_none());
+        let transcript = reopens.map(|(transcript, _)| transcript.clone());
         let paths = Paths {
             pid_file: self.pid_file.as_ref().map(|file| file.path().to_owned()),
             sockets: listeners.filter_map(Listener::file).map(Path::to_owned).collect(),
