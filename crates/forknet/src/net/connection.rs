@@ -134,6 +134,7 @@ impl Connection {
 
     /// Ends the conversation so that the client gets all we said: FIN first, then what it still
     /// sends is thrown away for a moment. Closing with unread input would send a reset instead.
+    #[inline(never)] // its buffer would lie in its caller's frame
     pub(crate) fn linger(&mut self) {
         if self.has_ended || !self.is_socket || self.shutdown_write().is_err() {
             return;

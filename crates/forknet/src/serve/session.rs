@@ -172,6 +172,7 @@ fn talk(client: &mut Client, serve: &impl Fn(&mut Client) -> io::Result<()>) -> 
 /// A word to a client that is not served: never blocks, and what the client has said
 /// already is thrown away, so that it reads the words and an end of file, not a reset.
 #[cold]
+#[inline(never)] // its buffer would lie in its caller's frame
 pub(crate) fn refuse(conn: &impl AsFd, words: &[u8]) {
     let fd = conn.as_fd().as_raw_fd();
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
