@@ -1,4 +1,4 @@
-//! Text of somebody else's, made fit for a log, a title, a terminal.
+//! Text of clients and other programs, made fit for a log, a title, a terminal.
 
 /// Longest name in a title, in bytes.
 const LONGEST_NAME: usize = 64;

@@ -74,7 +74,7 @@ pub enum Fault {
     Owner(Uid),
     /// Its group may write to it, or every user.
     Writable,
-    /// It has so many names.
+    /// It has this number of names.
     Links(libc::nlink_t),
 }
 

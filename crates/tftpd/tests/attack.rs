@@ -157,7 +157,7 @@ fn lock(served: &Served) -> Flock<File> {
     Flock::lock(root, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap()
 }
 
-/// With one process for all clients there are children that commit uploads, and hear nobody.
+/// With one process for all clients there are children that commit uploads, and read no socket.
 #[test]
 fn the_process_that_commits_an_upload_shares_no_memory_and_holds_no_socket() {
     let served = served(&["--single-port", "--quota", "1000000"]);
