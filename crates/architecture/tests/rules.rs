@@ -44,7 +44,7 @@ const FOR_TESTS: [&str; 2] = ["testkit", "sys"];
 const UNCHECKED: &str = "crates/sys";
 
 /// What a field of `serve/` may be that its own file does not keep to itself.
-const PLAIN: [&str; 24] = [
+const PLAIN: [&str; 25] = [
     "u8",
     "u16",
     "u32",
@@ -67,6 +67,7 @@ const PLAIN: [&str; 24] = [
     "Counters",
     "Ended",
     "Refusal",
+    "Numbers",
     "Rate",
     "Reaper",
 ];

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use crate::generation::{self, Borrow};
+use crate::generation::Borrow;
 
 /// Exit code of a process that panicked, as Rust's runtime would choose it.
 pub const EXIT_PANIC: i32 = 101;
@@ -51,12 +51,7 @@ pub fn fork(_: OneTask) -> nix::Result<Fork> {
     // missing thread holds, and may do whatever the parent may. There are no handlers of
     // pthread_atfork(3) to be called: neither we nor libc register any.
     let forked = Errno::result(unsafe { raw_fork() })?;
-    Ok(if forked == 0 {
-        generation::is_child();
-        Fork::Child
-    } else {
-        Fork::Parent(Pid::from_raw(forked))
-    })
+    Ok(if forked == 0 { Fork::Child } else { Fork::Parent(Pid::from_raw(forked)) })
 }
 
 #[cfg(target_env = "gnu")]

@@ -3,6 +3,7 @@
 //! This is the only crate with `unsafe` in it. It logs nothing, reads no option and has no policy; where
 //! nix has a safe call already, its users take that.
 
+pub mod alarm;
 pub mod capability;
 pub mod errqueue;
 pub mod fd;

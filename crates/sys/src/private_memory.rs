@@ -14,25 +14,27 @@ use std::ptr::NonNull;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
-use crate::generation::{Borrow, generation};
+use crate::generation::{Borrow, is_number, take_number};
 
 /// A private mapping that no child gets. Pages are taken as they are touched.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     pub(crate) place: NonNull<u8>,
     bytes: NonZeroUsize,
-    generation: u32,
+    /// The process's that made it.
+    number: u32,
 }
 
 impl Mapping {
     /// At least `bytes` zeroed bytes, at the start of a page.
     pub(crate) fn new(bytes: usize) -> nix::Result<Mapping> {
         let bytes = NonZeroUsize::new(bytes).ok_or(Errno::EINVAL)?;
+        let number = take_number()?;
         let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
         // SAFETY: a new anonymous mapping overlaps nothing.
         let place = unsafe { mmap_anonymous(None, bytes, rights, flags)? };
-        let mapping = Mapping { place: place.cast(), bytes, generation: generation() };
+        let mapping = Mapping { place: place.cast(), bytes, number };
         // SAFETY: all of the mapping made just now; its contents stay as they are.
         unsafe { madvise(place, bytes.get(), MmapAdvise::MADV_DONTFORK)? };
         Ok(mapping)
@@ -40,7 +42,7 @@ impl Mapping {
 
     /// True in the process that made it; its children do not have it.
     pub(crate) fn is_here(&self) -> bool {
-        self.generation == generation()
+        is_number(self.number)
     }
 }
 
@@ -70,7 +72,7 @@ impl<T> Private<T> {
     /// Moves a value there. It is never dropped.
     ///
     /// # Errors
-    /// ENOMEM; EINVAL from a kernel without MADV_DONTFORK.
+    /// ENOMEM; EINVAL from a kernel without MADV_WIPEONFORK (before 4.14).
     pub fn new(value: T) -> nix::Result<Private<T>> {
         const { assert!(align_of::<T>() <= 4096, "a mapping begins at a page") };
         let mapping = Mapping::new(size_of::<T>().max(1))?;

@@ -11,14 +11,15 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
+use nix::sys::time::TimeVal;
 use nix::unistd::Pid;
 use testkit::{
-    Daemon, Garbage, Peer, can_take_over, children, has_ended, open_files, state, wait_until,
-    zombies,
+    Daemon, Garbage, Peer, can_take_over, children, has_ended, open_files, sockets_between, state,
+    wait_until, zombies,
 };
 
-use crate::common::{connect_from, hello, served, signal, talk, wait_idle};
+use crate::common::{connect_from, hello, served, server_of, signal, talk, wait_idle};
 use crate::{children_titled, server};
 
 const WORKERS: usize = 4;
@@ -240,4 +241,32 @@ fn write_and_read(fd: &OwnedFd) {
     if is_ready(PollFlags::POLLIN) {
         let _other_end = file.read(&mut [0; 8]);
     }
+}
+
+/// Over the limit of clients the parent accepts at the workers' listener, to tell them so.
+#[test]
+fn a_worker_that_takes_the_parents_clients_at_a_listener_that_waits_does_not_keep_it_waiting() {
+    let daemon = server(&["-m", "prefork", "-n", "2", "-c", "2", "--grace", "1"]);
+    if !can_take_over(daemon.pid()) || !can_copy_descriptors(daemon.pid()) {
+        return;
+    }
+    wait_idle(&daemon, 2);
+    let others = vec![talk(daemon.addr()), talk(daemon.addr())];
+    let worker = server_of(&daemon, &others[0]);
+    let sockets = sockets_between("tcp", daemon.addr(), None);
+    let listener = copies(worker, |file| sockets.iter().any(|its| its == file)).remove(0);
+    let flags = OFlag::from_bits_retain(fcntl(&listener, FcntlArg::F_GETFL).unwrap());
+    fcntl(&listener, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK)).unwrap();
+    setsockopt(&listener, sockopt::ReceiveTimeout, &TimeVal::new(0, 0)).unwrap();
+    let taken = Again::start(move |_| drop(sys::socket::accept(&listener)));
+    for count in 1.. {
+        drop(std::net::TcpStream::connect(daemon.addr()).unwrap());
+        if taken.count.load(SeqCst) > 20 || count > 10_000 {
+            break;
+        }
+    }
+    daemon.signal(Signal::SIGUSR1);
+    daemon.wait_log(" of 2 clients\n");
+    drop(others);
+    assert_eq!(daemon.stop().code(), Some(0));
 }

@@ -12,12 +12,14 @@ pub(crate) fn listening(address: impl Display) {
 }
 
 /// `client 127.0.0.1:52100 start: pid 4242`
+#[inline(never)]
 pub(crate) fn client_start(peer: impl Display, process: impl Display) {
     info!("client {peer} start: {process}");
 }
 
 /// `client 127.0.0.1:52100 end: pid 4242, exit 0, 64 bytes in, 64 bytes out, 0.003 s`, a warning where
 /// the session did not end as it should.
+#[inline(never)]
 pub(crate) fn client_end(
     peer: impl Display,
     process: impl Display,
@@ -57,6 +59,7 @@ pub(crate) fn worker_end(process: impl Display, how: impl Display, was_good: boo
 }
 
 /// `client 127.0.0.1:52100: Connection reset by peer`: why a session failed.
+#[inline(never)]
 pub(crate) fn client_failed(peer: impl Display, why: impl Display) {
     warn!("client {peer}: {why}");
 }

@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
@@ -43,12 +43,28 @@ static ORDINARY: Mutex<Buffer> = Mutex::new(Buffer::new());
 /// Standard error is a regular file, which takes more at any time.
 static IS_FILE: AtomicBool = AtomicBool::new(false);
 
+/// Lines may lie in [`ORDINARY`]. Where none do its lock is left alone: to take it is to write to a page
+/// that the child of a client would then need a copy of.
+static ORDINARY_COLLECTS: AtomicBool = AtomicBool::new(false);
+
 /// Calls `look` with this process's buffer.
-fn buffer<T>(mut look: impl FnMut(&mut Buffer) -> T) -> T {
-    let mut lock =
-        |buffer: &Mutex<Buffer>| look(&mut buffer.lock().unwrap_or_else(PoisonError::into_inner));
-    let private = PRIVATE.get().and_then(|private| private.with(&mut lock));
-    private.unwrap_or_else(|| lock(&ORDINARY))
+fn buffer<T>(look: impl Fn(&mut Buffer) -> T) -> T {
+    private(&look).unwrap_or_else(|| look(&mut lock(&ORDINARY)))
+}
+
+/// As [`buffer`]; `None` where no line can lie in it.
+fn collected<T>(look: impl Fn(&mut Buffer) -> T) -> Option<T> {
+    let ordinary = || ORDINARY_COLLECTS.load(Relaxed).then(|| look(&mut lock(&ORDINARY)));
+    private(&look).or_else(ordinary)
+}
+
+/// Calls `look` with [`PRIVATE`], in the process that has it.
+fn private<T>(look: impl Fn(&mut Buffer) -> T) -> Option<T> {
+    PRIVATE.get()?.with(|buffer| look(&mut lock(buffer)))
+}
+
+fn lock(buffer: &Mutex<Buffer>) -> MutexGuard<'_, Buffer> {
+    buffer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Looks what standard error is.
@@ -81,7 +97,10 @@ pub(crate) struct Collecting(());
 
 /// From now on lines wait for [`write_out`], which must be called before every wait.
 pub(crate) fn collect() -> Collecting {
-    buffer(|buffer| buffer.collects = true);
+    if private(|buffer| buffer.collects = true).is_none() {
+        lock(&ORDINARY).collects = true;
+        ORDINARY_COLLECTS.store(true, Relaxed);
+    }
     Collecting(())
 }
 
@@ -96,12 +115,12 @@ impl Drop for Collecting {
 
 /// True when there are lines to be written before a wait.
 pub(crate) fn are_kept() -> bool {
-    buffer(|buffer| buffer.length > 0)
+    collected(|buffer| buffer.length > 0) == Some(true)
 }
 
 /// Writes the lines that were kept.
 pub(crate) fn write_out() {
-    buffer(Buffer::write_out);
+    let _ = collected(Buffer::write_out); // none where no line waits
 }
 
 impl Buffer {

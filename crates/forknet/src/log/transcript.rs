@@ -46,6 +46,7 @@ impl Transcript {
     }
 
     /// What comes is another peer's dialogue.
+    #[cold]
     pub fn turn_to(&mut self, peer: impl Display) {
         self.prefix = format!("{peer}[{}]", std::process::id());
     }

@@ -20,6 +20,7 @@ use crate::serve::signals::Signals;
 
 /// Slide "El servidor atiende la peticion personalmente" (the server attends to the request in
 /// person): accept, serve, close, and round again. Clients that come meanwhile wait in the backlog.
+#[inline(never)]
 pub(crate) fn serve(
     mut master: Master,
     serve: impl Fn(&mut Client) -> io::Result<()>,

@@ -43,7 +43,13 @@ impl Listeners {
         self.blocking.extend(self.all.drain(..).filter_map(Listener::close));
     }
 
-    /// In a child: gives up this process's copies.
+    /// In a child: closes this process's copies. What they lie in is left as it is: to free it would be
+    /// to have a page of it copied.
+    pub(crate) fn let_go(&mut self) {
+        self.all.clear();
+    }
+
+    /// In a child that accepts itself: this process's copies.
     pub(crate) fn take(&mut self) -> Vec<Listener> {
         std::mem::take(&mut self.all)
     }

@@ -301,11 +301,13 @@ impl Server {
         }
         // The fork design looks after a service that has datagrams only.
         let model = if self.listeners.is_empty() { Model::Fork } else { self.options.model };
+        let layout = if model == Model::Prefork { Layout::Paged } else { Layout::Packed };
+        let master = self.master(layout)?;
         match model {
-            Model::Fork => fork::serve(self.master(Layout::Packed)?, session),
-            Model::Prefork => prefork::serve(self.master(Layout::Paged)?, session),
-            Model::Thread => thread::serve(self.master(Layout::Packed)?, session),
-            Model::Iterative => iterative::serve(self.master(Layout::Packed)?, session),
+            Model::Fork => fork::serve(master, session),
+            Model::Prefork => prefork::serve(master, session),
+            Model::Thread => thread::serve(master, session),
+            Model::Iterative => iterative::serve(master, session),
         }
     }
 
@@ -331,6 +333,7 @@ impl Server {
     }
 
     /// The parent, which says that it listens once the design has all that it needs ([`Master::ready`]).
+    #[inline(never)]
     fn master(self, layout: Layout) -> Result<Master> {
         let idle = self.options.inetd.then_some(self.options.timeout);
         let signals = Signals::new(self.reaper)?;

@@ -11,6 +11,7 @@ use crate::serve::session::{self, Client};
 const STACK: usize = 512 * 1024;
 
 /// accept, create a thread, and round again. The signals stay blocked in all threads but this one.
+#[inline(never)]
 pub(crate) fn serve(
     mut master: Master,
     serve: impl Fn(&mut Client) -> io::Result<()> + Send + Sync,

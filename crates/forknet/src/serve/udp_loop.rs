@@ -26,7 +26,7 @@ use crate::log::transcript::Transcript;
 use crate::net::listener::Listener;
 use crate::net::peer::Peer;
 use crate::serve::limits::Refusal;
-use crate::serve::master::{Master, Round};
+use crate::serve::master::{Master, Numbers, Round};
 use crate::serve::scoreboard::Slot;
 
 /// Size of the buffer in bytes: longer than any datagram.
@@ -51,7 +51,7 @@ pub struct UdpLoop {
     /// Those after it that came together with it, and their sender.
     waiting: Option<(Range<usize>, Sender)>,
     /// The sockets that are readable.
-    readable: Vec<usize>,
+    readable: Numbers,
     /// The one that is read from.
     reading: Option<usize>,
     /// Datagrams that may still be read in this round.
@@ -126,7 +126,7 @@ impl UdpLoop {
             buffer: vec![0; BUFFER].into_boxed_slice(),
             datagram: 0..0,
             waiting: None,
-            readable: Vec::new(),
+            readable: Numbers::new(),
             reading: None,
             left: 0,
             helpers: HashSet::new(),

@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read, write};
 
 /// What is read at once, in bytes; the rest wakes the server up again.
-const SCRAP: usize = 4096;
+const SCRAP: usize = 256;
 
 /// The server's end: readable once notified, until drained.
 #[derive(Debug)]

@@ -66,6 +66,7 @@ impl Master {
     }
 
     /// Tells a client that there is no process for it, and frees its slot.
+    #[cold]
     pub(crate) fn cannot_serve(&mut self, conn: Conn, slot: Slot, error: impl Into<io::Error>) {
         let call = if self.options.model == Model::Thread { "thread" } else { "fork" };
         let why = reason(&error.into());

@@ -18,7 +18,7 @@ impl Master {
         if let Err(errno) = signals::restore() {
             warn!("sigaction: {}", strerror(errno));
         }
-        self.listeners.take(); // Close(listenfd)
+        self.listeners.let_go(); // Close(listenfd)
         self.helper.take().into_iter().for_each(DatagramHelper::let_go);
         self.spare_fd.give_up();
         self.files = Files::default();

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
+use smallvec::SmallVec;
 use sys::fork::OneTask;
 use sys::shared_memory::Layout;
 use sys::wait::Ended;
@@ -82,13 +83,17 @@ pub(crate) struct Round {
     pub(crate) timeout: Option<Duration>,
 }
 
+/// Numbers of descriptors, where a few need no heap: what the parent changes in a round, each child
+/// that lives has to itself.
+pub(crate) type Numbers = SmallVec<[usize; 4]>;
+
 /// What a round has found.
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
     /// Numbers of the listeners that are readable.
-    pub(crate) listeners: Vec<usize>,
+    pub(crate) listeners: Numbers,
     /// Numbers of the other descriptors that are.
-    pub(crate) others: Vec<usize>,
+    pub(crate) others: Numbers,
     /// SIGUSR1 came: a design that counts its clients itself logs them.
     pub(crate) table_wanted: bool,
     /// SIGHUP came, and there is another file for the transcript: for a design whose processes outlive
@@ -263,7 +268,7 @@ impl Master {
     ///
     /// # Errors
     /// ppoll(2) failed.
-    pub(crate) fn wait(&mut self) -> Result<Vec<usize>> {
+    pub(crate) fn wait(&mut self) -> Result<Numbers> {
         self.start_helper_if_due(|| ());
         let (accepting, clients) = (!self.lets_wait(), self.clients());
         Ok(self.wait_for(&Round { accepting, clients, timeout: None })?.listeners)
@@ -298,7 +303,7 @@ impl Master {
         let fds = self.listeners.fds().take(listeners);
         let fds = fds.chain(others.iter().copied());
         let fds = fds.chain(self.wakeup.as_ref().map(AsFd::as_fd));
-        let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let mut fds: SmallVec<[_; 8]> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let mut ready = Ready::default();
         if self.signals.wait(&mut fds, timeout)? {
             let is_readable =

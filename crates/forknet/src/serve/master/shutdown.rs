@@ -7,7 +7,10 @@ use nix::sys::signal::Signal;
 use sys::fork::exit_now;
 
 use crate::error::Result;
+use crate::log::stderr;
 use crate::serve::datagram_helper::DatagramHelper;
+use crate::serve::files::Files;
+use crate::serve::listeners::Listeners;
 use crate::serve::master::Master;
 use crate::serve::session::EXIT_OK;
 
@@ -35,7 +38,7 @@ impl Master {
     ///
     /// # Errors
     /// ppoll(2) failed.
-    pub(crate) fn shut_down(self) -> Result<()> {
+    pub(crate) fn shut_down(&mut self) -> Result<()> {
         self.shut_down_with(|master| master.clients())
     }
 
@@ -45,15 +48,15 @@ impl Master {
     /// # Errors
     /// As above.
     pub(crate) fn shut_down_with(
-        mut self,
+        &mut self,
         mut look: impl FnMut(&mut Master) -> usize,
     ) -> Result<()> {
         let grace = self.options.grace;
-        let clients = look(&mut self);
+        let clients = look(self);
         self.announcer.stopping(clients, grace + 2 * LAST_WORDS + LOOK);
         self.stop_listening();
         self.reap_properly();
-        let clients = look(&mut self);
+        let clients = look(self);
         if clients > 0 {
             info!("stopping: {clients} clients, {grace:?} to end");
         }
@@ -63,7 +66,7 @@ impl Master {
         self.await_end(grace, &mut look, |master| master.signals.stops() > stops);
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
             if !self.is_alone() {
-                info!("stopping: {signal} to {} clients", look(&mut self));
+                info!("stopping: {signal} to {} clients", look(self));
                 self.children.signal(signal);
                 self.server_end.end();
                 self.await_end(LAST_WORDS, &mut look, |_| false);
@@ -71,7 +74,8 @@ impl Master {
         }
         if !self.is_alone() {
             warn!("stopped, with {} threads that do not end", self.threads.len());
-            drop(self); // the pid file goes
+            (self.files, self.listeners) = (Files::default(), Listeners::default()); // the pid file goes
+            stderr::write_out();
             exit_now(EXIT_OK);
         }
         info!("stopped");

@@ -26,7 +26,7 @@ use crate::serve::prefork::permit::{Answer, Granting, Question};
 use crate::serve::prefork::worker::{Limited, Link, Worker};
 use crate::serve::scoreboard::Slot;
 use crate::serve::server_end::LOOK;
-use crate::serve::session::{Client, EXIT_FAILED};
+use crate::serve::session::{Client, Conn, EXIT_FAILED};
 use crate::serve::wakeup::Waker;
 
 /// Clients that are turned away before the parent looks whether it can fork again.
@@ -34,7 +34,11 @@ const AT_ONCE: usize = 64;
 /// A worker that fails sooner than this after its start has failed at it.
 const TOO_YOUNG: Duration = Duration::from_millis(200);
 
+/// Longest wait of the parent in accept(2), which does not wait as a rule.
+const LONGEST_ACCEPT: Duration = Duration::from_millis(50);
+
 /// Stevens' preforked server: the children call accept, the parent replaces those that end.
+#[inline(never)]
 pub(crate) fn serve(
     mut master: Master,
     serve: impl Fn(&mut Client) -> io::Result<()>,
@@ -65,7 +69,7 @@ pub(crate) fn serve(
             master.is_used();
         }
         if master.must_stop_with(pool.clients()) {
-            return pool.dissolve(master);
+            return pool.dissolve(&mut master);
         }
         for listener in ready.listeners {
             let taken = pool.taken();
@@ -309,7 +313,7 @@ impl Pool {
     }
 
     /// SIGTERM: idle workers end at once, the others after their client.
-    fn dissolve(mut self, master: Master) -> Result<()> {
+    fn dissolve(mut self, master: &mut Master) -> Result<()> {
         self.pipes.iter_mut().for_each(|pipes| pipes.server.notify());
         master.shut_down_with(|master| {
             self.reap(master);
@@ -322,7 +326,7 @@ impl Pool {
 fn turn_all_away(master: &mut Master) -> Result<()> {
     for listener in 0..master.listeners().len() {
         for _ in 0..AT_ONCE {
-            let Some(conn) = master.accept(listener)? else { break };
+            let Some(conn) = accept(master, listener)? else { break };
             master.log_refusal(conn.peer(), "no worker");
             conn.refuse(&master.replies().unavailable);
         }
@@ -330,9 +334,16 @@ fn turn_all_away(master: &mut Master) -> Result<()> {
     Ok(())
 }
 
+/// A worker that is taken over can make the listener, which it shares, one that blocks, and take the client
+/// first: then the parent's accept(2) is interrupted.
+fn accept(master: &mut Master, listener: usize) -> Result<Option<Conn>> {
+    let conn = sys::alarm::interrupted(LONGEST_ACCEPT, || master.accept(listener));
+    conn.map_err(Error::os("setitimer"))?
+}
+
 /// All workers are busy, and there may be no more clients: the parent says so.
 fn turn_away(master: &mut Master, listener: usize, full: Refusal) -> Result<()> {
-    if let Some(conn) = master.accept(listener)? {
+    if let Some(conn) = accept(master, listener)? {
         master.refuse(&conn, full);
     }
     Ok(())
