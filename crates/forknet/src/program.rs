@@ -28,7 +28,7 @@ pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCo
             ExitCode::from(2)
         }
         Err(error) => {
-            if log::is_in_syslog() {
+            if log::uses_syslog() {
                 ::log::error!("{error}");
             }
             complain(&format!("{name}: {error}"));

@@ -1,9 +1,9 @@
 //! Text of clients and other programs, made fit for a log, a title, a terminal.
 
 /// Longest name in a title, in bytes.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_BYTES: usize = 64;
 /// Longest value of a variable in the log, in bytes.
-const LONGEST_VALUE: usize = 40;
+const MAX_VALUE_BYTES: usize = 40;
 
 /// A line that cannot upset a terminal: what does not print is escaped, tabs excepted.
 #[must_use]
@@ -22,7 +22,7 @@ pub fn printable(line: &[u8]) -> String {
 /// than 64 bytes is cut and ends in `...`.
 #[must_use]
 pub fn in_title(name: &[u8]) -> String {
-    match name.get(..LONGEST_NAME) {
+    match name.get(..MAX_NAME_BYTES) {
         Some(head) if head.len() < name.len() => printable(head) + "...",
         _ => printable(name),
     }
@@ -30,7 +30,7 @@ pub fn in_title(name: &[u8]) -> String {
 
 /// The value of a variable for the log: escaped, and cut behind 40 bytes.
 pub(crate) fn shown(value: &str) -> String {
-    printable(value.as_bytes().get(..LONGEST_VALUE).unwrap_or(value.as_bytes()))
+    printable(value.as_bytes().get(..MAX_VALUE_BYTES).unwrap_or(value.as_bytes()))
 }
 
 #[cfg(test)]

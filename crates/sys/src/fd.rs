@@ -14,7 +14,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 /// The first descriptor behind standard input, output and error.
 pub const FIRST_OTHER: RawFd = 3;
 /// Descriptors that are tried where /proc does not list the open ones and there is no lower limit.
-const MOST: RawFd = 1 << 20;
+const MAX_DESCRIPTORS: RawFd = 1 << 20;
 
 /// Opens /dev/null for reading and writing.
 ///
@@ -60,7 +60,7 @@ fn kind(fd: impl AsFd) -> Option<SFlag> {
 }
 
 /// [`take_inherited`] was called.
-static TAKEN: AtomicBool = AtomicBool::new(false);
+static WAS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Takes over the descriptors from 3 on that the starter of this process has passed to it, `count` of
 /// them, closed on exec from now on, and closes all others.
@@ -71,7 +71,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// The number of one that is not open, with EBADF; or what closing says, with the first number.
 pub fn take_inherited(count: RawFd) -> Result<Vec<OwnedFd>, (RawFd, Errno)> {
-    if TAKEN.swap(true, SeqCst) {
+    if WAS_TAKEN.swap(true, SeqCst) {
         return Ok(Vec::new());
     }
     let end = FIRST_OTHER.saturating_add(count);
@@ -98,12 +98,12 @@ fn close_from(first: RawFd) -> nix::Result<()> {
     // it was open when the program began (`take_inherited`, which runs once).
     match Errno::result(unsafe { libc::close_range(from, libc::c_uint::MAX, 0) }) {
         Ok(_) => Ok(()),
-        Err(_) => close_one_by_one(first),
+        Err(_) => close_each(first),
     }
 }
 
 /// Closes what /proc lists; where there is none, all numbers up to the limit of open files.
-fn close_one_by_one(first: RawFd) -> nix::Result<()> {
+fn close_each(first: RawFd) -> nix::Result<()> {
     let listed = read_dir("/proc/self/fd").map(|entries| {
         let number = |entry: io::Result<DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
         entries.filter_map(number).collect::<Vec<RawFd>>()
@@ -112,7 +112,8 @@ fn close_one_by_one(first: RawFd) -> nix::Result<()> {
         Ok(listed) => listed,
         Err(_) => {
             let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-            (first..RawFd::try_from(limit).unwrap_or(MOST).min(MOST)).collect()
+            (first..RawFd::try_from(limit).unwrap_or(MAX_DESCRIPTORS).min(MAX_DESCRIPTORS))
+                .collect()
         }
     };
     for fd in open.into_iter().filter(|fd| *fd >= first) {

@@ -44,7 +44,7 @@ impl OneTask {
 /// EAGAIN and ENOMEM as fork(2) says; EDEADLK when a thread was started since `OneTask` was checked,
 /// or within [`Private::with`](crate::private_memory::Private::with).
 pub fn fork(_: OneTask) -> nix::Result<Fork> {
-    if !has_one_task() || Borrow::is_out() {
+    if !has_one_task() || Borrow::is_active() {
         return Err(Errno::EDEADLK);
     }
     // SAFETY: one task at this point, as was just checked, so the child inherits no lock that a

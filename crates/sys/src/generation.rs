@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
 
 /// Numbers given so far, to this process and those before it.
-static GIVEN: AtomicU32 = AtomicU32::new(0);
+static LAST_NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Where this process's number stands; the kernel wipes it out in each child (MADV_WIPEONFORK), which
 /// so need not write to a page, and cannot forget to.
@@ -56,14 +56,14 @@ pub(crate) fn take_number() -> nix::Result<u32> {
     }
     let Some(number) = NUMBER.get().map(Number::get) else { return Err(nix::errno::Errno::ENOMEM) };
     if number.load(Relaxed) == 0 {
-        let next = GIVEN.fetch_add(1, Relaxed) + 1;
+        let next = LAST_NUMBER.fetch_add(1, Relaxed) + 1;
         let _ = number.compare_exchange(0, next, Relaxed, Relaxed); // another thread was quicker
     }
     Ok(number.load(Relaxed))
 }
 
 /// True in the process that this number was given to, false in its children.
-pub(crate) fn is_number(number: u32) -> bool {
+pub(crate) fn is_own(number: u32) -> bool {
     NUMBER.get().is_some_and(|its| its.get().load(Relaxed) == number)
 }
 
@@ -77,7 +77,7 @@ impl Borrow {
     }
 
     /// True while this thread has one.
-    pub(crate) fn is_out() -> bool {
+    pub(crate) fn is_active() -> bool {
         BORROWED.get() > 0
     }
 }
@@ -97,13 +97,13 @@ mod tests {
     #[test]
     fn a_child_has_no_number_until_it_takes_one_that_none_of_its_ancestors_has_had() {
         let parents = take_number().unwrap();
-        assert!(is_number(parents) && take_number() == Ok(parents));
+        assert!(is_own(parents) && take_number() == Ok(parents));
         let Fork::Parent(child) = fork_among_threads().unwrap() else {
-            let was_none = !is_number(parents);
+            let was_none = !is_own(parents);
             let its = take_number().unwrap();
-            exit_now(i32::from(!(was_none && its > parents && is_number(its))));
+            exit_now(i32::from(!(was_none && its > parents && is_own(its))));
         };
         assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
-        assert!(is_number(parents));
+        assert!(is_own(parents));
     }
 }

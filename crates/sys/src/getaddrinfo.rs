@@ -7,7 +7,7 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage};
 
-use crate::nss::built_in_services_only;
+use crate::nss::use_built_in_services;
 
 /// Why the resolver gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub fn getaddrinfo(
     family: AddressFamily,
     socktype: SockType,
 ) -> Result<AddrInfo, GaiError> {
-    built_in_services_only();
+    use_built_in_services();
     // SAFETY: addrinfo is numbers and pointers, for which zero is a value.
     let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
     hints.ai_family = family as c_int;

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 
 use crate::getaddrinfo::GaiError;
-use crate::nss::built_in_services_only;
+use crate::nss::use_built_in_services;
 
 /// `NI_MAXHOST` of netdb.h: room for a host's name and its NUL, in bytes.
 const NI_MAXHOST: usize = 1025;
@@ -21,7 +21,7 @@ const NI_MAXSERV: usize = 32;
 /// # Errors
 /// The resolver's.
 pub fn getnameinfo(address: SocketAddr, flags: c_int) -> Result<(CString, CString), GaiError> {
-    built_in_services_only();
+    use_built_in_services();
     let address = SockaddrStorage::from(address);
     let mut host: [c_char; NI_MAXHOST] = [0; NI_MAXHOST];
     let mut service: [c_char; NI_MAXSERV] = [0; NI_MAXSERV];

@@ -6,7 +6,7 @@ use std::ptr;
 
 use libc::servent;
 
-use crate::nss::built_in_services_only;
+use crate::nss::use_built_in_services;
 
 /// A line of services(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub struct Service {
 }
 
 /// First room for the parts of a line of services(5), in bytes.
-const FIRST_ROOM: usize = 1024;
+const FIRST_BUFFER: usize = 1024;
 /// Most room for the parts of a line of services(5), in bytes.
-const MAX_ROOM: usize = 64 * 1024;
+const MAX_BUFFER: usize = 64 * 1024;
 
 /// getservbyname(3): returns the service of that name, by any protocol where `protocol` is `None`.
 #[must_use]
@@ -47,9 +47,9 @@ enum Key<'a> {
 
 /// getservbyname and getservbyport themselves answer in memory that the next call writes over.
 fn look_up(key: &Key, protocol: Option<&CStr>) -> Option<Service> {
-    built_in_services_only();
+    use_built_in_services();
     let proto = protocol.map_or(ptr::null(), CStr::as_ptr);
-    let mut room: Vec<c_char> = vec![0; FIRST_ROOM];
+    let mut room: Vec<c_char> = vec![0; FIRST_BUFFER];
     loop {
         let (buf, buflen) = (room.as_mut_ptr(), room.len());
         let mut entry = MaybeUninit::uninit();
@@ -69,7 +69,7 @@ fn look_up(key: &Key, protocol: Option<&CStr>) -> Option<Service> {
             }
         };
         match code {
-            libc::ERANGE if buflen < MAX_ROOM => room.resize(2 * buflen, 0),
+            libc::ERANGE if buflen < MAX_BUFFER => room.resize(2 * buflen, 0),
             // SAFETY: the call has succeeded, so result is null or points to entry, whose strings lie
             // in room; both are alive and nothing has changed them since.
             0 => return unsafe { result.as_ref().map(|entry| copied(entry)) },

@@ -13,10 +13,10 @@ use crate::udp::LocalAddr;
 
 /// Datagrams that the kernel makes of one piece at most (UDP_MAX_SEGMENTS of older kernels), and
 /// that are handed over with one sendmmsg(2).
-const MOST: usize = 64;
+const MAX_SEGMENTS: usize = 64;
 /// The longest piece that the kernel makes datagrams of: an IP packet is 65,535 octets at most, with
 /// its headers.
-const LONGEST: usize = 65_000;
+const MAX_PIECE: usize = 65_000;
 
 /// Sends datagrams that lie in a row, and learns what the kernel and the way to the peer allow.
 ///
@@ -61,7 +61,7 @@ impl Bursts {
             let Some(source) = source else { return sendto(raw, row, to, flags) };
             return sendmsg(raw, &[IoSlice::new(row)], &[source], flags, Some(to));
         }
-        let together = (LONGEST / size).min(MOST);
+        let together = (MAX_PIECE / size).min(MAX_SEGMENTS);
         if let (false, 2.., Ok(segment)) = (self.refused, together, u16::try_from(size)) {
             let piece = row.get(..together * size).unwrap_or(row);
             let segments = ControlMessage::UdpGsoSegments(&segment);
@@ -71,7 +71,7 @@ impl Bursts {
                 answer => return answer,
             }
         }
-        one_by_one(raw, row.chunks(size), to, from, flags)
+        send_each(raw, row.chunks(size), to, from, flags)
     }
 }
 
@@ -81,14 +81,14 @@ fn is_refusal(errno: Errno) -> bool {
 }
 
 /// sendmmsg(2).
-fn one_by_one<'r>(
+fn send_each<'r>(
     raw: i32,
     row: impl Iterator<Item = &'r [u8]>,
     to: &SockaddrStorage,
     from: Option<&LocalAddr>,
     flags: MsgFlags,
 ) -> nix::Result<usize> {
-    let parts: Vec<_> = row.take(MOST).map(|datagram| [IoSlice::new(datagram)]).collect();
+    let parts: Vec<_> = row.take(MAX_SEGMENTS).map(|datagram| [IoSlice::new(datagram)]).collect();
     let addresses = vec![Some(*to); parts.len()];
     let source: Vec<_> = from.map(LocalAddr::as_control).into_iter().collect();
     let room = from.map(|_| Vec::with_capacity(LocalAddr::ROOM));

@@ -25,7 +25,7 @@ unsafe fn __nss_configure_lookup(_database: *const c_char, _services: *const c_c
 
 /// Must be called before a program that is linked statically looks a host's name up. In others the
 /// modules are no danger, and nothing is changed.
-pub fn built_in_services_only() {
+pub fn use_built_in_services() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         if cfg!(target_feature = "crt-static") {
@@ -52,7 +52,7 @@ pub enum Sources {
 /// Sets where this process looks hosts up from now on, in place of what nsswitch.conf(5) says. C
 /// libraries other than glibc have no such choice.
 pub fn look_up_hosts_in(sources: Sources) {
-    built_in_services_only();
+    use_built_in_services();
     let services = match sources {
         Sources::Files => c"files",
         Sources::Dns => c"dns",

@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
-use crate::generation::{Borrow, is_number, take_number};
+use crate::generation::{Borrow, is_own, take_number};
 
 /// A private mapping that no child gets. Pages are taken as they are touched.
 #[derive(Debug)]
@@ -41,14 +41,14 @@ impl Mapping {
     }
 
     /// True in the process that made it; its children do not have it.
-    pub(crate) fn is_here(&self) -> bool {
-        is_number(self.number)
+    pub(crate) fn is_owner(&self) -> bool {
+        is_own(self.number)
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        if self.is_here() {
+        if self.is_owner() {
             // SAFETY: the mapping is this value's alone, and whoever owns the value lends out no
             // reference that outlives it. In a child it does not exist, and is not unmapped.
             let _ = unsafe { munmap(self.place.cast(), self.bytes.get()) };
@@ -84,7 +84,7 @@ impl<T> Private<T> {
     /// Calls `look` with the value; `None` in a child, which has none. [`fork`](crate::fork::fork)
     /// fails meanwhile.
     pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
-        if !self.mapping.is_here() {
+        if !self.mapping.is_owner() {
             return None;
         }
         let _borrow = Borrow::new();
@@ -136,7 +136,7 @@ impl<T: Copy> Table<T> {
     /// How many values there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        if self.mapping.is_here() { self.length } else { 0 }
+        if self.mapping.is_owner() { self.length } else { 0 }
     }
 
     /// True without values, and in a child.
@@ -171,7 +171,7 @@ impl<T: Copy> Table<T> {
     /// Adds a value at the end; gives its number, or `None` without room.
     pub fn push(&mut self, value: T) -> Option<usize> {
         let number = self.length;
-        if !self.mapping.is_here() || number == self.room {
+        if !self.mapping.is_owner() || number == self.room {
             return None;
         }
         self.length += 1;

@@ -23,7 +23,7 @@ use crate::fork::OneTask;
 
 /// Longest title, in bytes. A quarter of a page is more than a line of `ps` has room for; the kernel
 /// shows a page at most.
-const LONGEST: usize = 1024;
+const MAX_TITLE: usize = 1024;
 /// What stands in place of the arguments' last NUL while the title is shorter than they were.
 const MARK: u8 = b'.';
 
@@ -87,7 +87,7 @@ impl Bounds {
     /// then does the kernel show it.
     fn end(&self) -> usize {
         if self.environment.start == self.arguments.end {
-            let enough = self.arguments.start.saturating_add(LONGEST);
+            let enough = self.arguments.start.saturating_add(MAX_TITLE);
             self.environment.end.min(enough).max(self.arguments.end)
         } else {
             self.arguments.end
@@ -114,7 +114,7 @@ impl Space {
     }
 
     fn show(self, text: fmt::Arguments<'_>) {
-        let mut pen = Pen { space: self, at: 0 };
+        let mut pen = TitleWriter { space: self, at: 0 };
         let _ = pen.write_fmt(text); // cut where the space ends
         let end = pen.at;
         self.put(end, 0);
@@ -144,12 +144,12 @@ fn at(addresses: &Range<usize>) -> &'static [AtomicU8] {
 }
 
 /// Writes a title; an error says that the space is full.
-struct Pen {
+struct TitleWriter {
     space: Space,
     at: usize,
 }
 
-impl Write for Pen {
+impl Write for TitleWriter {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         text.chars().try_for_each(|c| self.write_char(c))
     }
@@ -158,7 +158,7 @@ impl Write for Pen {
         let c = if c.is_control() { '?' } else { c };
         let mut bytes = [0; 4];
         let bytes = c.encode_utf8(&mut bytes).as_bytes();
-        let most = self.space.bytes.len().min(LONGEST) - 1;
+        let most = self.space.bytes.len().min(MAX_TITLE) - 1;
         if self.at + bytes.len() > most {
             return Err(fmt::Error);
         }
@@ -278,7 +278,7 @@ mod tests {
         let apart = Bounds::parse(fields("100 110 120 150 0").as_bytes()).unwrap();
         assert_eq!(apart.end(), 110);
         let long = Bounds::parse(fields("100 110 110 15000 0").as_bytes()).unwrap();
-        assert_eq!(long.end(), 100 + LONGEST);
+        assert_eq!(long.end(), 100 + MAX_TITLE);
         let arguments = Bounds::parse(fields("100 9000 9000 9500 0").as_bytes()).unwrap();
         assert_eq!(arguments.end(), 9000);
         for none in [&b""[..], b"1 (a) R 1 2", fields("0 0 0 0 0").as_bytes()] {

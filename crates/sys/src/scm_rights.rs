@@ -11,14 +11,14 @@ use nix::sys::socket::{
 };
 
 /// Descriptors that a message can come with (SCM_MAX_FD of the kernel).
-const MOST: usize = 253;
+const MAX_DESCRIPTORS: usize = 253;
 
 /// A line between two processes that keeps messages apart and ends with a message of no bytes; both ends
 /// are closed on exec.
 ///
 /// # Errors
 /// As socketpair(2).
-pub fn line() -> nix::Result<(OwnedFd, OwnedFd)> {
+pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     let kind = SockType::SeqPacket;
     socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)
 }
@@ -27,11 +27,11 @@ pub fn line() -> nix::Result<(OwnedFd, OwnedFd)> {
 ///
 /// # Errors
 /// As sendmsg(2); EPIPE where the other end is closed, without a SIGPIPE.
-pub fn send(line: &impl AsFd, message: &[u8], with: Option<BorrowedFd<'_>>) -> nix::Result<()> {
+pub fn send(socket: &impl AsFd, message: &[u8], with: Option<BorrowedFd<'_>>) -> nix::Result<()> {
     let with: Vec<RawFd> = with.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&with)];
     let rights = if with.is_empty() { &[][..] } else { &rights };
-    let (line, message) = (line.as_fd().as_raw_fd(), [IoSlice::new(message)]);
+    let (line, message) = (socket.as_fd().as_raw_fd(), [IoSlice::new(message)]);
     loop {
         match sendmsg::<UnixAddr>(line, &message, rights, MsgFlags::MSG_NOSIGNAL, None) {
             Err(Errno::EINTR) => {}
@@ -45,9 +45,9 @@ pub fn send(line: &impl AsFd, message: &[u8], with: Option<BorrowedFd<'_>>) -> n
 ///
 /// # Errors
 /// As recvmsg(2); EAGAIN when the timeout of SO_RCVTIMEO is over.
-pub fn receive(line: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
-    let mut space = cmsg_space!([RawFd; MOST]);
-    let (line, mut buffer) = (line.as_fd().as_raw_fd(), [IoSliceMut::new(buffer)]);
+pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
+    let mut space = cmsg_space!([RawFd; MAX_DESCRIPTORS]);
+    let (line, mut buffer) = (socket.as_fd().as_raw_fd(), [IoSliceMut::new(buffer)]);
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = loop {
         match recvmsg::<UnixAddr>(line, &mut buffer, Some(&mut space), flags) {
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_descriptor_comes_with_its_message_and_others_come_alone() {
-        let (ours, theirs) = line().unwrap();
+        let (ours, theirs) = pair().unwrap();
         let (mut reader, writer) = std::io::pipe().unwrap();
         send(&ours, b"with", Some(writer.as_fd())).unwrap();
         send(&ours, b"alone, and too long", None).unwrap();
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_line_without_another_end_takes_nothing() {
-        let (ours, theirs) = line().unwrap();
+        let (ours, theirs) = pair().unwrap();
         drop(theirs);
         assert_eq!(send(&ours, b"x", None), Err(Errno::EPIPE));
     }

@@ -136,7 +136,7 @@ pub fn kill_child(pid: Pid, signal: Signal) -> nix::Result<()> {
 }
 
 /// Bytes for a handler, behind what the kernel puts on its stack.
-const FOR_A_HANDLER: usize = 16 * 1024;
+const HANDLER_BYTES: usize = 16 * 1024;
 
 /// The handlers' stack, for the rest of the process's life.
 static STACK: OnceLock<Stack> = OnceLock::new();
@@ -160,7 +160,7 @@ unsafe impl Sync for Stack {}
 pub fn use_private_stack(signals: &[Signal]) -> nix::Result<()> {
     // SAFETY: getauxval reads a table of the kernel's that nothing writes to.
     let needed = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
-    let size = (needed.max(libc::MINSIGSTKSZ) + FOR_A_HANDLER).next_multiple_of(4096);
+    let size = (needed.max(libc::MINSIGSTKSZ) + HANDLER_BYTES).next_multiple_of(4096);
     let mapping = Mapping::new(size)?;
     let place = mapping.place.as_ptr();
     if STACK.set(Stack(mapping)).is_err() {

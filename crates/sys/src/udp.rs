@@ -26,13 +26,13 @@ const CONTROL: usize = cmsg_space::<libc::in_pktinfo>()
 struct Control([u8; CONTROL]);
 
 /// Asks the kernel to tell the address that each datagram was sent to, and when it came.
-pub fn tell_address_and_time(fd: &impl AsFd) -> nix::Result<()> {
+pub fn request_local_address_and_time(fd: &impl AsFd) -> nix::Result<()> {
     setsockopt(fd, sockopt::ReceiveTimestampns, &true)?;
-    tell_local_address(fd)
+    request_local_address(fd)
 }
 
 /// Asks the kernel to tell the address that each datagram was sent to.
-pub fn tell_local_address(fd: &impl AsFd) -> nix::Result<()> {
+pub fn request_local_address(fd: &impl AsFd) -> nix::Result<()> {
     // A dual-stack socket gives IPv4 datagrams the IPv4 message, others the IPv6 one.
     let v4 = setsockopt(fd, sockopt::Ipv4PacketInfo, &true);
     let v6 = setsockopt(fd, sockopt::Ipv6RecvPacketInfo, &true);

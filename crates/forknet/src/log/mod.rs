@@ -76,14 +76,14 @@ fn syslog() -> MutexGuard<'static, Option<Syslog>> {
 }
 
 /// True under `--syslog`.
-pub(crate) fn is_in_syslog() -> bool {
+pub(crate) fn uses_syslog() -> bool {
     syslog().is_some()
 }
 
 /// Finds syslogd, where that is wanted: while its socket can be seen still, and not before the
 /// descriptors that the program was started with are known. Says so on standard error if it is not
 /// there; it is looked for again with every line.
-pub(crate) fn find_syslogd(name: &str) {
+pub(crate) fn connect_syslog(name: &str) {
     let mut syslog = syslog();
     let Some(syslog) = syslog.as_mut() else { return };
     syslog.connect();
@@ -95,7 +95,7 @@ pub(crate) fn find_syslogd(name: &str) {
 }
 
 /// Closes the way to syslogd: for a process that logs nothing.
-pub(crate) fn leave_syslog() {
+pub(crate) fn close_syslog() {
     *syslog() = None;
 }
 
@@ -129,13 +129,13 @@ impl Log for ToStandardError {
             let (level, name, text) = (record.level(), self.name, record.args());
             stderr::line(format_args!("{now} {level} {name}[{pid}]: {text}\n"));
             if !is_routine(record) {
-                stderr::write_out();
+                stderr::flush();
             }
         }
     }
 
     fn flush(&self) {
-        stderr::write_out();
+        stderr::flush();
     }
 }
 

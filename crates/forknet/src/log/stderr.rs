@@ -78,7 +78,7 @@ pub(crate) fn start() {
 /// ENOMEM.
 pub(crate) fn keep_private() -> Result<()> {
     if PRIVATE.get().is_none() {
-        write_out();
+        flush();
         let private = Private::new(Mutex::new(Buffer::new()));
         let private = private.map_err(Error::os("mmap of private memory"))?;
         PRIVATE.get_or_init(|| private);
@@ -86,16 +86,16 @@ pub(crate) fn keep_private() -> Result<()> {
     Ok(())
 }
 
-/// Writes a line, or keeps it until [`write_out`]. It must end in LF.
+/// Writes a line, or keeps it until [`flush`]. It must end in LF.
 pub(crate) fn line(text: fmt::Arguments<'_>) {
     buffer(|buffer| buffer.line(text));
 }
 
-/// Lines are kept until [`write_out`], as long as this lives.
+/// Lines are kept until [`flush`], as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Collecting(());
 
-/// From now on lines wait for [`write_out`], which must be called before every wait.
+/// From now on lines wait for [`flush`], which must be called before every wait.
 pub(crate) fn collect() -> Collecting {
     if private(|buffer| buffer.collects = true).is_none() {
         lock(&ORDINARY).collects = true;
@@ -108,19 +108,19 @@ impl Drop for Collecting {
     fn drop(&mut self) {
         buffer(|buffer| {
             buffer.collects = false;
-            buffer.write_out();
+            buffer.flush();
         });
     }
 }
 
 /// True when there are lines to be written before a wait.
-pub(crate) fn are_kept() -> bool {
+pub(crate) fn has_pending() -> bool {
     collected(|buffer| buffer.length > 0) == Some(true)
 }
 
 /// Writes the lines that were kept.
-pub(crate) fn write_out() {
-    let _ = collected(Buffer::write_out); // none where no line waits
+pub(crate) fn flush() {
+    let _ = collected(Buffer::flush); // none where no line waits
 }
 
 impl Buffer {
@@ -132,13 +132,13 @@ impl Buffer {
         let before = self.length;
         if self.write_fmt(text).is_err() {
             self.length = before; // no room: first those that are there already
-            self.write_out();
+            self.flush();
             if self.write_fmt(text).is_err() {
                 self.cut();
             }
         }
         if !self.collects {
-            self.write_out();
+            self.flush();
         }
     }
 
@@ -149,7 +149,7 @@ impl Buffer {
         }
     }
 
-    fn write_out(&mut self) {
+    fn flush(&mut self) {
         if self.length == 0 {
             return;
         }

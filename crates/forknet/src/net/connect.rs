@@ -14,7 +14,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 
 use sys::fd::set_nonblocking;
-use sys::nss::built_in_services_only;
+use sys::nss::use_built_in_services;
 
 use crate::error::{Error, Result};
 use crate::net::connection::Connection;
@@ -29,7 +29,7 @@ use crate::net::unix_name::UnixName;
 /// `resolve NAME: …` when the name has no address; else the last address's error, as in
 /// `connect to 127.0.0.1:110: Connection refused`.
 pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<Connection> {
-    built_in_services_only();
+    use_built_in_services();
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let addresses = (bare, port).to_socket_addrs().map_err(Error::io(format!("resolve {host}")))?;
     let nobody = io::Error::new(io::ErrorKind::NotFound, "no address for this name");

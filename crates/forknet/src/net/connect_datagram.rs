@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, connect, socket};
 
-use sys::nss::built_in_services_only;
+use sys::nss::use_built_in_services;
 
 use crate::error::{Error, Result};
 use crate::net::unix_name::UnixName;
@@ -19,7 +19,7 @@ use crate::net::unix_name::UnixName;
 /// made.
 pub fn connect_udp(host: &str, port: u16) -> Result<Vec<OwnedFd>> {
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    built_in_services_only();
+    use_built_in_services();
     let addresses = (bare, port).to_socket_addrs().map_err(Error::io(format!("resolve {host}")))?;
     let mut last = Error::Refused(format!("resolve {host}: no address for this name"));
     let mut sockets = Vec::new();

@@ -42,6 +42,8 @@ pub struct Connection {
     /// The client has closed, or the connection is broken.
     has_ended: bool,
     interrupts: Option<Box<dyn Interrupts>>,
+    /// Time of the last [`Interrupts::poll_now`].
+    polled: Instant,
 }
 
 impl Connection {
@@ -85,6 +87,7 @@ impl Connection {
             counters: Counters::default(),
             has_ended: false,
             interrupts: None,
+            polled: since,
         }
     }
 
@@ -163,7 +166,7 @@ impl Connection {
 
     /// Waits until the client can be read from or written to.
     fn wait_for(&mut self, events: PollFlags) -> io::Result<()> {
-        stderr::write_out();
+        stderr::flush();
         let until = Instant::now() + self.time_left();
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -188,11 +191,19 @@ impl Connection {
             self.wait_for(PollFlags::POLLIN)?;
             return Ok(nix::unistd::read(&self.input, buf)?);
         }
-        if let Some(interrupts) = &mut self.interrupts {
-            interrupts.poll_now()?;
-        }
+        self.poll_interrupts()?;
         let flags = if self.kernel_may_wait() { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
         Ok(recv(self.input.as_raw_fd(), buf, flags)?)
+    }
+
+    fn poll_interrupts(&mut self) -> io::Result<()> {
+        match &mut self.interrupts {
+            Some(interrupts) if self.polled.elapsed() >= interrupts.poll_interval() => {
+                self.polled = Instant::now();
+                interrupts.poll_now()
+            }
+            _ => Ok(()),
+        }
     }
 
     /// True when recv(2) may wait by itself: SO_RCVTIMEO ends that before anything else has to be
@@ -200,16 +211,14 @@ impl Connection {
     fn kernel_may_wait(&self) -> bool {
         let limit = self.receive_timeout;
         !limit.is_zero()
-            && !stderr::are_kept()
-            && self.interrupts.as_ref().is_none_or(|interrupts| interrupts.rest() >= limit)
+            && !stderr::has_pending()
+            && self.interrupts.as_ref().is_none_or(|interrupts| interrupts.poll_interval() >= limit)
             && self.time_left() >= limit
     }
 
     fn try_write(&mut self, buf: &[u8]) -> io::Result<usize> {
         if self.is_socket {
-            if let Some(interrupts) = &mut self.interrupts {
-                interrupts.poll_now()?;
-            }
+            self.poll_interrupts()?;
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
             return Ok(send(self.input.as_raw_fd(), buf, flags)?);
         }
@@ -237,8 +246,8 @@ impl Read for Connection {
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     // The lines first, if any are kept: then recv may wait by itself.
-                    if stderr::are_kept() {
-                        stderr::write_out();
+                    if stderr::has_pending() {
+                        stderr::flush();
                     } else {
                         self.wait_for(PollFlags::POLLIN)?;
                     }

@@ -1,6 +1,7 @@
 //! Unit tests of [`super`].
 
 use super::*;
+use crate::net::interrupt::POLL_INTERVAL;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -46,9 +47,6 @@ struct Watch {
     looks: Arc<AtomicUsize>,
 }
 
-/// How often it looks.
-const LOOK: Duration = Duration::from_millis(100);
-
 impl Interrupts for Watch {
     fn wait(
         &mut self,
@@ -57,22 +55,18 @@ impl Interrupts for Watch {
         limit: Duration,
     ) -> io::Result<bool> {
         self.looks.fetch_add(1, Relaxed);
-        Ok(wait(client, [None, None], limit.min(LOOK))? == Woken::Client)
+        Ok(wait(client, [None, None], limit.min(POLL_INTERVAL))? == Woken::Client)
     }
 
     fn poll_now(&mut self) -> io::Result<()> {
         Ok(())
-    }
-
-    fn rest(&self) -> Duration {
-        LOOK
     }
 }
 
 /// A worker's connection, whose first wait the kernel bounds; and how often it has looked.
 fn of_a_worker(idle: Duration) -> (Connection, Connection, Arc<AtomicUsize>) {
     let (mut a, b) = pair(idle);
-    a.receive_timeout = LOOK.min(idle.mul_f64(0.9));
+    a.receive_timeout = POLL_INTERVAL.min(idle.mul_f64(0.9));
     set_receive_timeout(&a.input, a.receive_timeout).unwrap();
     let looks = Arc::new(AtomicUsize::new(0));
     a.interrupted_by(Some(Box::new(Watch { looks: Arc::clone(&looks) })));
@@ -111,7 +105,7 @@ fn in_a_worker_a_trickle_ends_with_its_turn() {
 fn a_worker_that_waits_for_its_client_looks_for_the_servers_end_all_the_same() {
     let (mut a, mut b, looks) = of_a_worker(Duration::from_secs(60));
     let late = std::thread::spawn(move || {
-        std::thread::sleep(LOOK * 3);
+        std::thread::sleep(POLL_INTERVAL * 3);
         b.write_all(b"x").unwrap();
         b
     });

@@ -81,7 +81,7 @@ impl Counters {
     }
 
     /// In a child, where the lines have a page each: gives up those of others.
-    pub(crate) fn keep_only_these(self, alone: OneTask) -> nix::Result<()> {
+    pub(crate) fn keep_only(self, alone: OneTask) -> nix::Result<()> {
         self.lines.map_or(Ok(()), |lines| lines.keep_only(self.line, alone))
     }
 

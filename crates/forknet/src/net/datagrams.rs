@@ -6,17 +6,18 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use log::{debug, info, warn};
+use log::debug;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, UnixAddr, sendto, setsockopt, sockopt};
 
 use sys::socket::receive_unix;
-use sys::udp::{Received, receive_into, send_from, tell_local_address};
+use sys::udp::{Received, receive_into, request_local_address, send_from};
 
 use crate::error::{Error, Result, strerror};
 use crate::log::transcript::Transcript;
 use crate::net::counters::Counters;
+use crate::net::failures::{Failures, PAUSE};
 use crate::net::listener::Listener;
 use crate::net::unix_name::UnixName;
 
@@ -25,10 +26,6 @@ const RESERVED: u16 = 1024;
 /// How much may wait to be read, in octets, if the kernel lets us: a burst that finds no room is
 /// lost. For answers to UNIX-domain sockets, how much may wait to be read by clients.
 const BUFFER: usize = 1 << 20;
-/// How long the sockets are left alone when recvmsg(2) goes on failing.
-const REST: Duration = Duration::from_millis(200);
-/// Failures in a row, without a datagram, after which that begins.
-const MANY: u32 = 100;
 
 /// The bound sockets of a datagram service, for the one process that answers in turn.
 #[derive(Debug)]
@@ -44,8 +41,7 @@ pub struct Datagrams {
     /// Readable once the service is over.
     stop: Option<OwnedFd>,
     unanswered: u64,
-    /// How many times recvmsg(2) has failed since a datagram came.
-    failures: u32,
+    failures: Failures,
 }
 
 /// Who sent a datagram, and on what way the answer goes back: from the address that was asked.
@@ -77,7 +73,7 @@ pub(crate) fn prepare(socket: &Listener) -> Result<()> {
     if socket.unix().is_some() {
         let _ = setsockopt(socket, sockopt::SndBuf, &BUFFER); // best effort
     } else {
-        tell_local_address(socket).map_err(Error::os("setsockopt IP_PKTINFO"))?;
+        request_local_address(socket).map_err(Error::os("setsockopt IP_PKTINFO"))?;
     }
     if setsockopt(socket, sockopt::RcvBufForce, &BUFFER).is_err() {
         let _ = setsockopt(socket, sockopt::RcvBuf, &BUFFER); // best effort
@@ -101,7 +97,7 @@ impl Datagrams {
             idle,
             stop,
             unanswered: 0,
-            failures: 0,
+            failures: Failures::default(),
         }
     }
 
@@ -126,7 +122,7 @@ impl Datagrams {
                 Err(errno) => self.receive_failed(errno),
             }
         };
-        self.receive_works();
+        self.failures.reset();
         self.counters.received(length);
         if self.transcript.is_on() {
             self.transcript.turn_to(&sender);
@@ -221,53 +217,43 @@ impl Datagrams {
             let Some(Received { length, is_cut, peer, name, local, .. }) =
                 receive_into(fd, mesg, flags)?
             else {
-                return Ok(self.pass_over("somebody: sent to many, or from port 0"));
+                return Ok(self.ignore("somebody: sent to many, or from port 0"));
             };
             (length, is_cut, Some(Way::Udp { peer, name, local }))
         };
         let Some(way) = way else {
-            return Ok(self.pass_over("unix: a socket without a name"));
+            return Ok(self.ignore("unix: a socket without a name"));
         };
         let from_a_service = match &way {
-            Way::Udp { peer, .. } => self.is_of_a_service(peer.port()),
+            Way::Udp { peer, .. } => self.is_service_port(peer.port()),
             // An answer of ours, which somebody has led back here by a symbolic link.
             Way::Unix { peer, .. } => self.sockets.iter().any(|own| own.unix() == Some(peer)),
         };
         let sender = Sender { socket, way };
         if from_a_service {
-            return Ok(self.pass_over(format_args!("{sender}: a service, no client")));
+            return Ok(self.ignore(format_args!("{sender}: a service, no client")));
         }
         if is_cut {
-            return Ok(self.pass_over(format_args!("{sender}: too long")));
+            return Ok(self.ignore(format_args!("{sender}: too long")));
         }
         Ok(Some((length, sender)))
     }
 
-    fn is_of_a_service(&self, port: u16) -> bool {
+    fn is_service_port(&self, port: u16) -> bool {
         port < RESERVED || self.sockets.iter().any(|socket| socket.port() == Some(port))
     }
 
     /// An error that stays would have recvmsg called for ever: the sockets are left alone for a while then.
     fn receive_failed(&mut self, errno: Errno) {
         debug!("recvmsg: {}", strerror(errno));
-        self.failures = self.failures.saturating_add(1);
-        if self.failures == MANY {
-            warn!("recvmsg: {}: goes on failing: tried again until it works", strerror(errno));
-        }
-        if self.failures >= MANY {
-            std::thread::sleep(REST);
+        if self.failures.count("recvmsg", errno) {
+            std::thread::sleep(PAUSE);
         }
     }
 
-    fn receive_works(&mut self) {
-        if std::mem::take(&mut self.failures) >= MANY {
-            info!("recvmsg: works again");
-        }
-    }
-
-    fn pass_over<T>(&mut self, whom: impl fmt::Display) -> Option<T> {
+    fn ignore<T>(&mut self, reason: impl fmt::Display) -> Option<T> {
         self.unanswered += 1;
-        debug!("no answer to {whom} ({} so far)", self.unanswered);
+        debug!("no answer to {reason} ({} so far)", self.unanswered);
         None
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 
-use sys::nss::built_in_services_only;
+use sys::nss::use_built_in_services;
 
 use crate::error::{Error, Result, strerror};
 use crate::net::unix_name::UnixName;
@@ -115,7 +115,7 @@ fn resolve(host: &str, port: u16) -> std::result::Result<Endpoint, String> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(Endpoint::Inet(SocketAddr::new(ip, port)));
     }
-    built_in_services_only();
+    use_built_in_services();
     let found = (host, port).to_socket_addrs().map_err(|e| e.to_string())?;
     let mut addresses = Vec::new();
     for address in found {

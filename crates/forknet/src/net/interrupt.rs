@@ -8,6 +8,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+/// Interval of checks for an event that no descriptor and no signal announces.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
 /// What a session waits for beside its client, as each server design needs it.
 pub(crate) trait Interrupts: fmt::Debug + Send {
     /// Waits until the client is ready, for at most `limit`. False when the wait has ended for another
@@ -22,14 +25,16 @@ pub(crate) trait Interrupts: fmt::Debug + Send {
         limit: Duration,
     ) -> io::Result<bool>;
 
-    /// For a session that goes on without waiting: looks from time to time what a wait would see.
+    /// Checks for what ends a wait, in a session that reads and writes without waiting.
     ///
     /// # Errors
     /// As [`Interrupts::wait`].
     fn poll_now(&mut self) -> io::Result<()>;
 
-    /// Longest time in which neither of the two need be called.
-    fn rest(&self) -> Duration;
+    /// Returns the shortest time between two calls of [`Interrupts::poll_now`].
+    fn poll_interval(&self) -> Duration {
+        POLL_INTERVAL
+    }
 
     /// True when the session has no time left to take its leave.
     fn must_end(&self) -> bool {
@@ -54,12 +59,12 @@ pub(crate) enum Woken {
 }
 
 /// Other descriptors that are waited for at once, at most.
-const OTHERS: usize = 2;
+const MAX_OTHERS: usize = 2;
 
 /// poll(2) on the client and up to two other descriptors, for at most `limit`.
 pub(crate) fn wait(
     (client, events): (BorrowedFd<'_>, PollFlags),
-    others: [Option<BorrowedFd<'_>>; OTHERS],
+    others: [Option<BorrowedFd<'_>>; MAX_OTHERS],
     limit: Duration,
 ) -> io::Result<Woken> {
     // Rounded up: a wait of 0.4 ms must not become a spin of zero ones.

@@ -63,7 +63,7 @@ fn open_all(endpoints: &[Endpoint], kinds: &[SockType], queue: Queue) -> Result<
 /// All sockets of one endpoint, on one port. Where the kernel may choose it, it chooses for the
 /// first socket; is the number taken for another one, all try again.
 fn open(endpoint: &Endpoint, kinds: &[SockType], queue: Queue) -> Result<Vec<Listener>> {
-    let mut in_vain = Vec::new(); // kept until the end: the kernel would choose the same port again
+    let mut taken = Vec::new(); // kept until the end: the kernel would choose the same port again
     let mut tries = 0;
     loop {
         let mut opened = Vec::new();
@@ -71,7 +71,7 @@ fn open(endpoint: &Endpoint, kinds: &[SockType], queue: Queue) -> Result<Vec<Lis
             Ok(()) => return Ok(opened),
             Err(error) if !is(&error, Errno::EADDRINUSE) => return Err(error),
             Err(error) => match endpoint.port() {
-                Some(0) if !opened.is_empty() && in_vain.len() < PORT_TRIES => in_vain.push(opened),
+                Some(0) if !opened.is_empty() && taken.len() < PORT_TRIES => taken.push(opened),
                 Some(1..) if tries < BIND_TRIES => {
                     drop(opened);
                     tries += 1;

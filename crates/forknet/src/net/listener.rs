@@ -124,7 +124,7 @@ impl Listener {
     /// A socket that a superserver has bound: inetd's `wait`, systemd's `Accept=no`.
     pub(crate) fn inherited(fd: OwnedFd, kind: SockType) -> Result<Listener> {
         let endpoint = local_endpoint(&fd, kind)?;
-        let blocks = without_blocking(&fd).map_err(Error::io("inherited socket: fcntl"))?;
+        let blocks = make_nonblocking(&fd).map_err(Error::io("inherited socket: fcntl"))?;
         Ok(Listener { is_inherited: true, blocks, ..Listener::own(fd, endpoint, kind) })
     }
 
@@ -193,7 +193,7 @@ impl Listener {
     }
 
     /// Leaves the removal of a socket's file to another process.
-    pub(crate) fn entrust(&mut self) {
+    pub(crate) fn leave_to_helper(&mut self) {
         self.file.iter_mut().for_each(|file| file.owner = 0);
     }
 }
@@ -341,7 +341,7 @@ fn local_endpoint(fd: &OwnedFd, kind: SockType) -> Result<Endpoint> {
 
 /// Sets O_NONBLOCK, where it is not set: accept(2) must not block, where a client may have gone meanwhile or
 /// another worker has taken it.
-fn without_blocking(fd: &OwnedFd) -> std::io::Result<Option<Blocks>> {
+fn make_nonblocking(fd: &OwnedFd) -> std::io::Result<Option<Blocks>> {
     if is_nonblocking(fd) {
         return Ok(None);
     }

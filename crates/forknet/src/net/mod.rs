@@ -7,6 +7,7 @@ pub(crate) mod counters;
 pub(crate) mod datagrams;
 pub(crate) mod deadlines;
 pub(crate) mod endpoint;
+pub(crate) mod failures;
 pub(crate) mod host_port;
 pub(crate) mod interrupt;
 pub(crate) mod listen;

@@ -50,7 +50,7 @@ impl Announcer {
         self.title.show(0, self.max_clients, listeners);
         listeners.iter().for_each(contract::listening);
         helper.into_iter().for_each(DatagramHelper::log_sockets);
-        stderr::write_out(); // to the terminal, which a daemon is about to leave
+        stderr::flush(); // to the terminal, which a daemon is about to leave
         let starter = self.starter.take();
         self.notifier.ready(starter.is_some());
         starter.map_or(Ok(()), Starter::ready)
@@ -62,7 +62,7 @@ impl Announcer {
             self.titles.stopping(clients);
             return self.notifier.beat();
         }
-        let manager = self.notifier.tend(clients, self.max_clients);
+        let manager = self.notifier.tick(clients, self.max_clients);
         let title = self.title.show(clients, self.max_clients, listeners);
         manager.into_iter().chain(title).min()
     }

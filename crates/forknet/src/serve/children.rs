@@ -13,15 +13,13 @@ use sys::wait::{self, Ended};
 
 use crate::error::{Error, Result, strerror};
 use crate::log::contract::{self, Account, Process};
+use crate::net::interrupt::POLL_INTERVAL;
 use crate::net::peer::Peer;
 use crate::options::ServerOptions;
 use crate::serve::limits::{Limits, Refusal};
 use crate::serve::reaper::Reaper;
 use crate::serve::scoreboard::{Scoreboard, Slot};
 use crate::serve::session::EXIT_OK;
-
-/// How often children are looked at that end without a signal.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// A process and its place. It lies in memory that no child has.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +118,7 @@ impl Children {
         if let Some(peer) = slot.peer() {
             self.limits.release(peer);
         }
-        self.board.give_back(slot);
+        self.board.release(slot);
     }
 
     /// In a child that has no place: gives up the lines that it would share with those that have one.
@@ -206,8 +204,8 @@ impl Children {
     }
 
     /// Without a reaper nothing tells when a child has ended: how often to look, where that matters.
-    pub(crate) fn end_unheard(&self) -> Option<Duration> {
-        (self.reaper == Reaper::None).then_some(LOOK)
+    pub(crate) fn poll_interval(&self) -> Option<Duration> {
+        (self.reaper == Reaper::None).then_some(POLL_INTERVAL)
     }
 
     /// Under a faulty reaper the ended children stay in the process table, as they should, but

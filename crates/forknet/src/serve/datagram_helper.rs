@@ -114,18 +114,18 @@ impl DatagramHelper {
         self.state = State::Due(Instant::now() + pause);
     }
 
-    /// fork. The child answers; `let_go` gives up there what else its parent has.
+    /// fork. The child answers; `close_in_child` gives up there what else its parent has.
     pub(crate) fn start_process(
         &mut self,
         transcript: Transcript,
         titles: Titles,
-        let_go: impl FnOnce(OneTask) -> nix::Result<()>,
+        close_in_child: impl FnOnce(OneTask) -> nix::Result<()>,
     ) {
         let parent = getpid();
         match OneTask::check().and_then(|alone| Ok((alone, fork(alone)?))) {
             Ok((alone, Fork::Child)) => child(|| {
                 titles.datagrams(&self.sockets);
-                if let Err(errno) = let_go(alone) {
+                if let Err(errno) = close_in_child(alone) {
                     warn!("datagrams: munmap: {}", strerror(errno));
                     return EXIT_FAILED;
                 }
@@ -157,7 +157,7 @@ impl DatagramHelper {
 
     /// In a child that serves a client: closes the sockets, and gives up the line of the process that
     /// answers datagrams.
-    pub(crate) fn let_go(self) {
+    pub(crate) fn close_in_child(self) {
         if let Err(errno) = OneTask::check().and_then(|alone| self.counters.give_up(alone)) {
             warn!("munmap: {}", strerror(errno));
         }

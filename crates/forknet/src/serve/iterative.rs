@@ -60,7 +60,7 @@ struct OwnSignals {
     /// The service for datagrams, lent for as long as the session lasts: it stops at once.
     helper: Arc<Mutex<Option<DatagramHelper>>>,
     grace: Duration,
-    tells_idle: bool,
+    ends_idle: bool,
     peer: Peer,
     /// After SIGTERM.
     ends_at: Option<Instant>,
@@ -77,14 +77,14 @@ impl OwnSignals {
             listeners: master.listeners().iter().filter_map(Listener::own_copy).collect(),
             helper: Arc::clone(helper),
             grace: master.options().grace,
-            tells_idle: master.server_end().tells_idle(),
+            ends_idle: master.server_end().ends_idle(),
             peer,
             ends_at: None,
         })
     }
 
     /// Does what the signals ask for.
-    fn attend(&mut self) -> io::Result<()> {
+    fn handle_signals(&mut self) -> io::Result<()> {
         if self.signals.table_wanted() {
             info!("1 of 1 clients");
             info!("client {}", self.peer);
@@ -113,7 +113,7 @@ impl Interrupts for OwnSignals {
         is_idle: bool,
         limit: Duration,
     ) -> io::Result<bool> {
-        if is_idle && self.tells_idle && self.ends_at.is_some() {
+        if is_idle && self.ends_idle && self.ends_at.is_some() {
             return Err(shutting_down());
         }
         let left = |at: Instant| at.saturating_duration_since(Instant::now());
@@ -121,17 +121,17 @@ impl Interrupts for OwnSignals {
         let mut client = [PollFd::new(client, events)];
         let is_ready = self.signals.wait(&mut client, Some(TimeSpec::from(limit)));
         let is_ready = is_ready.map_err(io::Error::other)?;
-        self.attend().map(|()| is_ready)
+        self.handle_signals().map(|()| is_ready)
     }
 
     /// Lets the signals in, however busy the client is.
     fn poll_now(&mut self) -> io::Result<()> {
         let at_once = Some(TimeSpec::new(0, 0));
         self.signals.wait(&mut [], at_once).map_err(io::Error::other)?;
-        self.attend()
+        self.handle_signals()
     }
 
-    fn rest(&self) -> Duration {
+    fn poll_interval(&self) -> Duration {
         Duration::ZERO
     }
 

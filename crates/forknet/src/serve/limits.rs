@@ -16,9 +16,9 @@ use crate::options::limits::Rate;
 
 /// Addresses that are remembered under `--rate`; of more, those that came least often are forgotten
 /// first. Memory is taken only as they come, 56 bytes each.
-const REMEMBERED: usize = 1 << 18;
+const MAX_ACCOUNTS: usize = 1 << 18;
 /// Accounts that are compared where one has to be forgotten.
-const COMPARED: usize = 64;
+const EVICTION_SAMPLE: usize = 64;
 /// Bits of an IPv6 address that its network has: whoever has one address of that has them all.
 const NETWORK_BITS: u32 = 64;
 
@@ -82,7 +82,7 @@ pub(crate) struct Limits {
 impl Limits {
     /// Accounts for a server of this many clients.
     pub(crate) fn new(clients: usize, max_per_ip: usize, rate: Option<Rate>) -> Result<Limits> {
-        let remembered = if rate.is_some() { REMEMBERED } else { 0 };
+        let remembered = if rate.is_some() { MAX_ACCOUNTS } else { 0 };
         Limits::with_room(clients + 1 + remembered, max_per_ip, rate)
     }
 
@@ -193,13 +193,14 @@ impl Limits {
     /// Of the next accounts without clients: one whose time is over, else the one that came least often.
     fn least_used(&mut self) -> Option<usize> {
         let count = self.accounts.len();
-        for begin in (0..count).step_by(COMPARED) {
-            let numbers = (begin..(begin + COMPARED).min(count)).map(|n| (self.hand + n) % count);
+        for begin in (0..count).step_by(EVICTION_SAMPLE) {
+            let numbers =
+                (begin..(begin + EVICTION_SAMPLE).min(count)).map(|n| (self.hand + n) % count);
             let accounts = numbers.filter_map(|n| Some((n, self.accounts.get(n)?)));
             let unused = accounts.filter(|(_, account)| account.clients == 0);
             let least = unused.min_by_key(|(_, a)| (!self.is_over(a), a.connections, a.since));
             if let Some((number, _)) = least {
-                self.hand = (self.hand + begin + COMPARED) % count;
+                self.hand = (self.hand + begin + EVICTION_SAMPLE) % count;
                 return Some(number);
             }
         }

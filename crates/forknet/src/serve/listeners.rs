@@ -32,7 +32,7 @@ impl Listeners {
     }
 
     /// Begins with the one whose turn it is: the one that was served first comes last the next time.
-    pub(crate) fn take_turns(&mut self, readable: &mut [usize]) {
+    pub(crate) fn rotate(&mut self, readable: &mut [usize]) {
         let first = readable.iter().position(|number| *number >= self.turn).unwrap_or(0);
         readable.rotate_left(first);
         self.turn = readable.first().map_or(self.turn, |number| number + 1);
@@ -45,7 +45,7 @@ impl Listeners {
 
     /// In a child: closes this process's copies. What they lie in is left as it is: to free it would be
     /// to have a page of it copied.
-    pub(crate) fn let_go(&mut self) {
+    pub(crate) fn close_in_child(&mut self) {
         self.all.clear();
     }
 
@@ -64,10 +64,10 @@ mod tests {
         let mut listeners = Listeners::default();
         for expected in [[2, 5, 62], [5, 62, 2], [62, 2, 5], [2, 5, 62]] {
             let mut readable = [2, 5, 62];
-            listeners.take_turns(&mut readable);
+            listeners.rotate(&mut readable);
             assert_eq!(readable, expected);
         }
-        listeners.take_turns(&mut []);
+        listeners.rotate(&mut []);
         assert_eq!(listeners.turn, 3);
     }
 }

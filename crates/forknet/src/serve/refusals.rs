@@ -10,7 +10,7 @@ use crate::net::peer::Peer;
 /// Grace for a slot that is about to be freed: longest wait of a client that is over a limit.
 const GRACE: Duration = Duration::from_millis(10);
 /// After a vain wait, refuses immediately for this long.
-const HASTE: Duration = Duration::from_secs(1);
+const NO_GRACE: Duration = Duration::from_secs(1);
 
 /// The words for clients that are not served, in the protocol's own language.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +27,7 @@ pub(crate) struct Refusals {
     replies: Replies,
     throttle: Throttle,
     /// Until then a client over a limit is refused at once.
-    hasty_until: Option<Instant>,
+    no_grace_until: Option<Instant>,
 }
 
 impl Refusals {
@@ -56,14 +56,14 @@ impl Refusals {
 
     /// How much longer a client may wait that has come at this instant and seems to be over a limit.
     pub(crate) fn grace(&self, since: Instant) -> Duration {
-        let is_hasty = self.hasty_until.is_some_and(|until| since < until);
+        let is_hasty = self.no_grace_until.is_some_and(|until| since < until);
         if is_hasty { Duration::ZERO } else { GRACE.saturating_sub(since.elapsed()) }
     }
 
     /// That client has waited in vain.
-    pub(crate) fn was_in_vain(&mut self, since: Instant) {
-        if self.hasty_until.is_none_or(|until| since >= until) {
-            self.hasty_until = Some(since + HASTE);
+    pub(crate) fn grace_failed(&mut self, since: Instant) {
+        if self.no_grace_until.is_none_or(|until| since >= until) {
+            self.no_grace_until = Some(since + NO_GRACE);
         }
     }
 }

@@ -93,7 +93,7 @@ impl Scoreboard {
     }
 
     /// The place is free again.
-    pub(crate) fn give_back(&mut self, slot: Slot) {
+    pub(crate) fn release(&mut self, slot: Slot) {
         self.free.push(u32::try_from(slot.number).unwrap_or_default());
     }
 }
@@ -111,7 +111,7 @@ mod tests {
         slot.counters().sent(6);
         slot.counters().set_number(5, 7);
         assert_eq!((slot.counters().bytes(), slot.counters().number(5)), ((5, 6), 7));
-        board.give_back(slot);
+        board.release(slot);
         let again = board.take(None).unwrap();
         assert!(board.is_full() && again.number() == 0 && again.peer().is_none());
         assert_eq!((again.counters().bytes(), again.counters().number(5)), ((0, 0), 0));

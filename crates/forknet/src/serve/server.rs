@@ -12,12 +12,13 @@ use log::warn;
 use nix::unistd::geteuid;
 use sys::fd::is_regular_file;
 use sys::shared_memory::Layout;
-use sys::udp::tell_address_and_time;
+use sys::udp::request_local_address_and_time;
 
 use crate::error::{Error, Result};
-use crate::log::{find_syslogd, leave_syslog};
+use crate::log::{close_syslog, connect_syslog};
 use crate::net::connection::Connection;
 use crate::net::deadlines::Timeouts;
+use crate::net::interrupt::POLL_INTERVAL;
 use crate::net::listen;
 use crate::net::listener::{Listener, Queue};
 use crate::net::peer::Peer;
@@ -28,8 +29,7 @@ use crate::serve::master::{Master, Reread};
 use crate::serve::reaper::Reaper;
 use crate::serve::refusals::Replies;
 use crate::serve::scoreboard::Slot;
-use crate::serve::server_end::LOOK;
-use crate::serve::session::{self, Client, Conn, EXIT_OK, Settings, Whose};
+use crate::serve::session::{self, Client, Conn, EXIT_OK, SessionHost, Settings};
 use crate::serve::signals::{self, Signals};
 use crate::serve::title::Titles;
 use crate::serve::udp::{self, UdpProtocol};
@@ -77,7 +77,7 @@ impl Server {
     /// # Errors
     /// The transcript cannot be opened.
     pub fn new(service: &'static Service, options: ServerOptions) -> Result<Server> {
-        find_syslogd(service.name);
+        connect_syslog(service.name);
         let notifier = Notifier::from_environment();
         let ucspi = if options.inetd { Ucspi::from_environment() } else { Ucspi::default() };
         signals::ignore_file_size_signal()?;
@@ -177,7 +177,7 @@ impl Server {
     fn receive_timeout(&self) -> Duration {
         let most = self.options.timeout.mul_f64(0.9);
         match self.options.model {
-            Model::Prefork | Model::Thread => most.min(LOOK), // they look for the server's end
+            Model::Prefork | Model::Thread => most.min(POLL_INTERVAL), // they look for the server's end
             Model::Fork | Model::Iterative => most,
         }
     }
@@ -207,7 +207,7 @@ impl Server {
             self.listeners = listen::datagrams(&self.options.listen)?;
         }
         for listener in &self.listeners {
-            tell_address_and_time(listener).map_err(Error::os("setsockopt IP_PKTINFO"))?;
+            request_local_address_and_time(listener).map_err(Error::os("setsockopt IP_PKTINFO"))?;
         }
         Ok(())
     }
@@ -242,7 +242,7 @@ impl Server {
     /// # Errors
     /// No such user, no permission, or root without `--user` where the service refuses that.
     pub fn drop_privileges(&mut self) -> Result<()> {
-        let who = privdrop::whom(self.options.user.as_deref(), self.service.root)?;
+        let who = privdrop::target_user(self.options.user.as_deref(), self.service.root)?;
         if who.loses_rights() || self.options.chroot.is_some() {
             self.start_cleanup_helper()?;
         }
@@ -280,10 +280,13 @@ impl Server {
             self.helper_sockets.clear();
             (self.client, self.transcript, self.starter, self.pid_file) = (None, None, None, None);
             self.notifier.close();
-            leave_syslog();
+            close_syslog();
         })?);
-        self.listeners.iter_mut().chain(&mut self.helper_sockets).for_each(Listener::entrust);
-        self.pid_file.iter_mut().for_each(PidFile::entrust);
+        self.listeners
+            .iter_mut()
+            .chain(&mut self.helper_sockets)
+            .for_each(Listener::leave_to_helper);
+        self.pid_file.iter_mut().for_each(PidFile::leave_to_helper);
         Ok(())
     }
 
@@ -340,14 +343,14 @@ impl Server {
         let mut master = Master::new(self.options, self.listeners, signals, self.titles, layout)?;
         master.set_replies(self.replies);
         let (transcript, file) = self.transcript.unzip();
-        master.set_transcript(file);
+        file.into_iter().for_each(|file| master.settings().set_transcript(file));
         master.set_reread(self.reread);
         master.set_files(Files::new(self.pid_file, self.cleanup, transcript));
         let sockets = self.helper_sockets;
         let helper = self.datagrams.and_then(|service| DatagramHelper::new(service, sockets, idle));
         master.set_helper(helper);
         if self.end_idle {
-            master.set_end_idle()?;
+            master.set_ends_idle()?;
         }
         master.announcer().tells(self.notifier, self.starter);
         Ok(master)
@@ -394,8 +397,8 @@ impl Server {
         signals::restore().map_err(Error::os("sigaction"))?;
         self.notifier.ready(false);
         let timeouts = self.timeouts();
-        let file = self.transcript.map(|(_, file)| file);
-        let settings = Settings::new(Whose::OneByOne, timeouts, self.titles, file);
+        let settings = Settings::new(SessionHost::Sequential, timeouts, self.titles);
+        self.transcript.into_iter().for_each(|(_, file)| settings.set_transcript(file));
         let conn = Conn::new(connection, peer, settings);
         match session::run(conn, Slot::unshared(peer), &session) {
             EXIT_OK => Ok(()),

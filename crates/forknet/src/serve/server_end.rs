@@ -3,70 +3,66 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::poll::PollFlags;
 
 use crate::net::interrupt::{Interrupts, Woken, is_readable, shutting_down, wait};
-use crate::serve::lifeline::Lifeline;
-
-/// How often a session that goes on without waiting looks for the end of the server.
-pub(crate) const LOOK: Duration = Duration::from_millis(100);
+use crate::serve::hangup_pipe::HangupPipe;
 
 /// Tells all sessions when the server ends.
 #[derive(Debug, Default)]
 pub(crate) struct ServerEnd {
     /// It takes no more clients; those that are idle are told so. `None` where they are left alone.
-    stopping: Option<Lifeline>,
+    stopping: Option<HangupPipe>,
     /// The time of grace is over, in a server whose threads nothing else can end.
-    ending: Option<Lifeline>,
+    ending: Option<HangupPipe>,
 }
 
 impl ServerEnd {
     /// Idle sessions are told when the server stops.
-    pub(crate) fn tell_idle(&mut self) -> nix::Result<()> {
-        self.stopping = Some(Lifeline::new()?);
+    pub(crate) fn set_ends_idle(&mut self) -> nix::Result<()> {
+        self.stopping = Some(HangupPipe::new()?);
         Ok(())
     }
 
     /// True when they are.
-    pub(crate) fn tells_idle(&self) -> bool {
+    pub(crate) fn ends_idle(&self) -> bool {
         self.stopping.is_some()
     }
 
     /// The sessions are threads, which end when [`ServerEnd::end`] is called.
     pub(crate) fn end_threads(&mut self) -> nix::Result<()> {
-        self.ending = Some(Lifeline::new()?);
+        self.ending = Some(HangupPipe::new()?);
         Ok(())
     }
 
     /// The server takes no more clients.
     pub(crate) fn stop(&mut self) {
-        self.stopping.iter_mut().for_each(Lifeline::let_go);
+        self.stopping.iter_mut().for_each(HangupPipe::close);
     }
 
     /// The time of grace is over.
     pub(crate) fn end(&mut self) {
-        self.ending.iter_mut().for_each(Lifeline::let_go);
+        self.ending.iter_mut().for_each(HangupPipe::close);
     }
 
     /// What interrupts a session; `None` where nothing does.
     pub(crate) fn interrupts(&self) -> Option<Box<dyn Interrupts>> {
         let [stopping, ending] =
-            [&self.stopping, &self.ending].map(|line| line.as_ref().map(Lifeline::end));
+            [&self.stopping, &self.ending].map(|pipe| pipe.as_ref().map(HangupPipe::reader));
         (stopping.is_some() || ending.is_some())
-            .then(|| Box::new(Watch { stopping, ending, last_look: Instant::now() }) as _)
+            .then(|| Box::new(EndWatch { stopping, ending }) as _)
     }
 }
 
 #[derive(Debug)]
-struct Watch {
+struct EndWatch {
     stopping: Option<Arc<OwnedFd>>,
     ending: Option<Arc<OwnedFd>>,
-    last_look: Instant,
 }
 
-impl Interrupts for Watch {
+impl Interrupts for EndWatch {
     fn wait(
         &mut self,
         client: (BorrowedFd<'_>, PollFlags),
@@ -83,18 +79,7 @@ impl Interrupts for Watch {
     }
 
     fn poll_now(&mut self) -> io::Result<()> {
-        let Some(ending) = &self.ending else { return Ok(()) };
-        if self.last_look.elapsed() >= LOOK {
-            self.last_look = Instant::now();
-            if is_readable(ending.as_fd()) {
-                return Err(shutting_down());
-            }
-        }
-        Ok(())
-    }
-
-    fn rest(&self) -> Duration {
-        LOOK
+        if self.must_end() { Err(shutting_down()) } else { Ok(()) }
     }
 
     fn must_end(&self) -> bool {

@@ -2,8 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
@@ -43,11 +42,11 @@ pub struct Client {
 
 /// Which process a session runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whose {
+pub(crate) enum SessionHost {
     /// A child's, for this client alone: its parent logs begin and end, because it knows how it ended.
     Child,
     /// One that serves clients one after the other, or was started for one.
-    OneByOne,
+    Sequential,
     /// A thread, in a process that has other clients too.
     Thread,
 }
@@ -55,53 +54,42 @@ pub(crate) enum Whose {
 /// What all sessions of a server have in common.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    whose: Whose,
+    host: SessionHost,
     timeouts: Timeouts,
     titles: Titles,
     /// The file of `--transcript`, which SIGHUP may replace.
-    transcript: Mutex<Option<Arc<File>>>,
-    /// There is one: without it the lock is left alone, which is memory that a child need not copy.
-    has_transcript: AtomicBool,
+    transcript: OnceLock<Mutex<Arc<File>>>,
 }
 
 impl Settings {
     /// They last as long as the process.
-    pub(crate) fn new(
-        whose: Whose,
-        timeouts: Timeouts,
-        titles: Titles,
-        transcript: Option<Arc<File>>,
-    ) -> &'static Settings {
-        let has_transcript = AtomicBool::new(transcript.is_some());
-        let transcript = Mutex::new(transcript);
-        Box::leak(Box::new(Settings { whose, timeouts, titles, transcript, has_transcript }))
+    pub(crate) fn new(host: SessionHost, timeouts: Timeouts, titles: Titles) -> &'static Settings {
+        Box::leak(Box::new(Settings { host, timeouts, titles, transcript: OnceLock::new() }))
     }
 
     /// The file of `--transcript`.
     pub(crate) fn transcript(&self) -> Option<Arc<File>> {
-        if !self.has_transcript.load(Relaxed) {
-            return None;
-        }
-        self.transcript.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let file = self.transcript.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&file))
     }
 
     /// From now on dialogues are written to this file.
-    pub(crate) fn set_transcript(&self, file: Option<Arc<File>>) {
-        self.has_transcript.store(file.is_some(), Relaxed);
-        *self.transcript.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    pub(crate) fn set_transcript(&self, file: Arc<File>) {
+        let transcript = self.transcript.get_or_init(|| Mutex::new(Arc::clone(&file)));
+        *transcript.lock().unwrap_or_else(PoisonError::into_inner) = file;
     }
 
     fn title(&self, peer: Peer) -> Title {
-        match self.whose {
-            Whose::Thread => Title::none(), // the process serves others too
-            Whose::Child | Whose::OneByOne => self.titles.client(peer),
+        match self.host {
+            SessionHost::Thread => Title::none(), // the process serves others too
+            SessionHost::Child | SessionHost::Sequential => self.titles.client(peer),
         }
     }
 
     /// This process, where it logs begin and end itself.
     fn process(&self) -> Option<Process> {
-        let thread = (self.whose == Whose::Thread).then(|| gettid().as_raw());
-        (self.whose != Whose::Child).then(|| Process { pid: getpid().as_raw(), thread })
+        let thread = (self.host == SessionHost::Thread).then(|| gettid().as_raw());
+        (self.host != SessionHost::Child).then(|| Process { pid: getpid().as_raw(), thread })
     }
 }
 

@@ -69,7 +69,7 @@ impl Signals {
     /// load the listener is always ready, and SIGTERM and SIGCHLD would wait for ever; so such a
     /// round ends with a ppoll on nothing, which lets them in.
     pub(crate) fn wait(&self, fds: &mut [PollFd<'_>], timeout: Option<TimeSpec>) -> Result<bool> {
-        stderr::write_out(); // before a wait that may be long
+        stderr::flush(); // before a wait that may be long
         let is_ready = match ppoll(fds, timeout, self.open) {
             Ok(is_ready) => is_ready,
             Err(errno) => return self.rest(errno),
@@ -103,23 +103,23 @@ impl Signals {
     }
 
     /// True when a signal has come that was not attended to yet; SIGTERM is never done with.
-    pub(crate) fn came(&self) -> bool {
+    pub(crate) fn is_pending(&self) -> bool {
         self.stops() > 0 || HANGUP.load(Relaxed) || TABLE.load(Relaxed)
     }
 
     /// True once after a SIGHUP.
     pub(crate) fn hangup(&self) -> bool {
-        taken(&HANGUP)
+        take_flag(&HANGUP)
     }
 
     /// True once after a SIGUSR1.
     pub(crate) fn table_wanted(&self) -> bool {
-        taken(&TABLE)
+        take_flag(&TABLE)
     }
 }
 
 /// True once after the flag was set. One that is not set is only read: its page need not be copied then.
-fn taken(flag: &AtomicBool) -> bool {
+fn take_flag(flag: &AtomicBool) -> bool {
     flag.load(Relaxed) && flag.swap(false, Relaxed)
 }
 

@@ -3,18 +3,12 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use log::{info, warn};
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use sys::socket::accept;
 
-use crate::error::strerror;
+use crate::net::failures::{Failures, PAUSE};
 use crate::serve::session::refuse;
-
-/// How long the listeners are left alone when accept goes on failing.
-const REST: Duration = Duration::from_millis(200);
-/// Failures in a row, without a client, after which that begins.
-const MANY: u32 = 100;
 
 /// What the loop does about an error of accept(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,15 +38,13 @@ fn verdict(errno: Errno) -> Verdict {
 pub(crate) struct SpareFd {
     /// Any descriptor would do; this one needs no path, of which a chroot(2) may have none.
     file: Option<EventFd>,
-    /// The system call of which it was said that it fails.
-    warned_of: Option<&'static str>,
-    failures: u32,
-    rest_until: Option<Instant>,
+    failures: Failures,
+    paused_until: Option<Instant>,
 }
 
 impl SpareFd {
     pub(crate) fn new() -> SpareFd {
-        SpareFd { file: descriptor(), warned_of: None, failures: 0, rest_until: None }
+        SpareFd { file: descriptor(), failures: Failures::default(), paused_until: None }
     }
 
     /// accept has failed with this error. `words` are for the client that is taken with the spare
@@ -69,49 +61,36 @@ impl SpareFd {
         match verdict(errno) {
             Verdict::Fatal => return Err(errno),
             Verdict::Exhausted => self.answer(listener, words, errno),
-            Verdict::GoRound => {
-                self.failures = self.failures.saturating_add(1);
-                if self.failures >= MANY {
-                    self.goes_on_failing("accept", errno);
-                }
-            }
+            Verdict::GoRound => self.count("accept", errno),
         }
         Ok(())
     }
 
     /// Gives up the spare descriptor, takes one client with it, tells it `words` and closes it.
     fn answer(&mut self, listener: &impl AsFd, words: &[u8], errno: Errno) {
-        self.warn("accept", errno, "clients are turned away until this is over");
+        self.failures.warn("accept", errno, "clients are turned away until this is over");
         let had_spare = self.file.take().is_some();
         let answered = had_spare && accept(listener).map(|(conn, _)| refuse(&conn, words)).is_ok();
         self.file = descriptor();
         if !answered {
-            self.rest_a_while();
+            self.pause();
         }
     }
 
     /// recvmsg has failed with this error. What it says may be about one datagram, or a peer of long ago.
     pub(crate) fn receive_failed(&mut self, errno: Errno) {
-        self.failures = self.failures.saturating_add(1);
-        if self.failures >= MANY {
-            self.goes_on_failing("recvmsg", errno);
-        }
+        self.count("recvmsg", errno);
     }
 
-    fn goes_on_failing(&mut self, call: &'static str, errno: Errno) {
-        self.warn(call, errno, "goes on failing: tried again until it works");
-        self.rest_a_while();
-    }
-
-    fn warn(&mut self, call: &'static str, errno: Errno, consequence: &str) {
-        if self.warned_of.replace(call).is_none() {
-            warn!("{call}: {}: {consequence}", strerror(errno));
+    fn count(&mut self, call: &'static str, errno: Errno) {
+        if self.failures.count(call, errno) {
+            self.pause();
         }
     }
 
     /// Leaves the listeners alone for a moment: what cannot be received would keep them readable.
-    pub(crate) fn rest_a_while(&mut self) {
-        self.rest_until = Some(Instant::now() + REST);
+    pub(crate) fn pause(&mut self) {
+        self.paused_until = Some(Instant::now() + PAUSE);
     }
 
     /// For a child, which needs none.
@@ -121,16 +100,15 @@ impl SpareFd {
 
     /// The call works, again.
     pub(crate) fn recovered(&mut self) {
-        if let Some(call) = self.warned_of.take() {
-            info!("{call}: works again");
-        }
-        self.failures = 0;
-        self.rest_until = None;
+        self.failures.reset();
+        self.paused_until = None;
     }
 
     /// How long to rest still before the listeners are looked at again.
-    pub(crate) fn rest(&self) -> Option<Duration> {
-        self.rest_until?.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
+    pub(crate) fn pause_left(&self) -> Option<Duration> {
+        self.paused_until?
+            .checked_duration_since(Instant::now())
+            .filter(|pause_left| !pause_left.is_zero())
     }
 }
 
@@ -156,17 +134,17 @@ mod tests {
     }
 
     #[test]
-    fn an_accept_that_goes_on_failing_is_left_alone_for_a_while() {
+    fn an_accept_that_keeps_failing_pauses_the_listeners() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut spare = SpareFd::new();
-        for _ in 1..MANY {
+        spare.accept_failed(&listener, b"", Errno::EPERM).unwrap();
+        assert!(spare.pause_left().is_none());
+        for _ in 0..1000 {
             spare.accept_failed(&listener, b"", Errno::EPERM).unwrap();
         }
-        assert!(spare.rest().is_none() && spare.warned_of.is_none());
-        spare.accept_failed(&listener, b"", Errno::EPERM).unwrap();
-        assert!(spare.rest().is_some() && spare.warned_of == Some("accept"));
+        assert!(spare.pause_left().is_some());
         spare.recovered();
-        assert!(spare.rest().is_none() && spare.failures == 0);
+        assert!(spare.pause_left().is_none());
         assert_eq!(spare.accept_failed(&listener, b"", Errno::EBADF), Err(Errno::EBADF));
     }
 }

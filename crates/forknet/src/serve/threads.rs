@@ -11,7 +11,7 @@ use crate::serve::scoreboard::Slot;
 use crate::serve::session::Conn;
 
 /// How soon the main thread looks for threads that have ended, while clients come and go.
-const LOOK: Duration = Duration::from_millis(10);
+const ENDED_POLL: Duration = Duration::from_millis(10);
 
 /// All clients that are served by threads of this process.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ struct Table {
     /// Those whose places the main thread has not taken back yet.
     ended: Vec<Slot>,
     /// There were such when the main thread last looked.
-    come_and_go: bool,
+    is_busy: bool,
     /// The main thread looks again soon, and need not be told.
     is_watched: bool,
 }
@@ -76,14 +76,14 @@ impl Threads {
     /// For the main thread, about to wait: after how long it should look again. While clients come
     /// and go it looks by itself, which is cheaper than to be woken by each thread that ends; unless
     /// a client waits for a place.
-    pub(crate) fn look_again(&self, is_urgent: bool) -> Option<Duration> {
+    pub(crate) fn poll_in(&self, is_urgent: bool) -> Option<Duration> {
         if !self.is_used.load(Relaxed) {
             return None;
         }
         let mut table = self.table();
-        table.is_watched = table.come_and_go && !is_urgent;
+        table.is_watched = table.is_busy && !is_urgent;
         let now = !table.is_watched && !table.ended.is_empty();
-        if now { Some(Duration::ZERO) } else { table.is_watched.then_some(LOOK) }
+        if now { Some(Duration::ZERO) } else { table.is_watched.then_some(ENDED_POLL) }
     }
 
     /// Those that have ended since the last call.
@@ -92,7 +92,7 @@ impl Threads {
             return Vec::new();
         }
         let mut table = self.table();
-        table.come_and_go = !table.ended.is_empty();
+        table.is_busy = !table.ended.is_empty();
         std::mem::take(&mut table.ended)
     }
 

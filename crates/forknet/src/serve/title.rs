@@ -10,7 +10,7 @@ use crate::net::peer::Peer;
 
 /// Under load the count of clients changes with every client, and to write it is to copy a page that the
 /// last child still has too. Shortest time between two counts.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The variables that a server keeps of its environment, for itself and its children. What a service manager
 /// or superserver has passed was read before.
@@ -116,7 +116,7 @@ impl ParentTitle {
     ) -> Option<Duration> {
         let now = Instant::now();
         if let Some((shown, at)) = self.shown {
-            let rest = SHORTEST_PAUSE.saturating_sub(now.duration_since(at));
+            let rest = MIN_INTERVAL.saturating_sub(now.duration_since(at));
             if shown == clients {
                 return None;
             }

@@ -30,7 +30,7 @@ use crate::serve::title::Title;
 /// Longest request, in bytes; a longer one is cut here, and is still seen to be too long.
 const MAX_REQUEST: usize = 2048;
 /// How often a server without a free place asks whether a child gives way: no signal tells it.
-const LOOK: Duration = Duration::from_millis(20);
+const GIVE_WAY_POLL: Duration = Duration::from_millis(20);
 
 /// A datagram that came to the service's port.
 #[derive(Debug)]
@@ -144,9 +144,9 @@ pub(crate) fn serve(mut master: Master, mut protocol: impl UdpProtocol) -> Resul
     loop {
         let clients = master.children().len();
         // After a recvmsg(2) that failed the sockets are left alone for a while.
-        let rests = master.rests();
-        let accepting = !rests && !lets_wait(&mut master, &mut protocol);
-        let timeout = (!accepting).then_some(LOOK);
+        let is_paused = master.is_paused();
+        let accepting = !is_paused && !must_queue(&mut master, &mut protocol);
+        let timeout = (!accepting).then_some(GIVE_WAY_POLL);
         let round = Round { accepting, clients, timeout };
         let ready = master.wait_for(&round)?.listeners; // ppoll: the only place where signals come in
         if master.must_stop() {
@@ -162,7 +162,7 @@ pub(crate) fn serve(mut master: Master, mut protocol: impl UdpProtocol) -> Resul
             protocol.all_read();
         }
         for listener in ready {
-            if lets_wait(&mut master, &mut protocol) {
+            if must_queue(&mut master, &mut protocol) {
                 break; // the one before has taken the last place, and the others wait
             }
             match receive(&master, listener) {
@@ -181,7 +181,7 @@ pub(crate) fn serve(mut master: Master, mut protocol: impl UdpProtocol) -> Resul
 
 /// Returns true when requests wait in the sockets (`--over queue`), because no slot is free or can be
 /// made so.
-fn lets_wait(master: &mut Master, protocol: &mut impl UdpProtocol) -> bool {
+fn must_queue(master: &mut Master, protocol: &mut impl UdpProtocol) -> bool {
     let is_full = master.options().over == Over::Queue && master.children().is_full();
     is_full && protocol.idle().is_empty()
 }
@@ -310,7 +310,7 @@ fn answer(
     });
     master.close_listeners();
     let counters = slot.counters();
-    if let Err(errno) = counters.keep_only_these(alone) {
+    if let Err(errno) = counters.keep_only(alone) {
         warn!("client {peer}: munmap: {}", strerror(errno));
         return EXIT_FAILED;
     }

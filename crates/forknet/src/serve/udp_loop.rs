@@ -23,6 +23,7 @@ use sys::wait::Ended;
 
 use crate::error::{Result, strerror};
 use crate::log::transcript::Transcript;
+use crate::net::interrupt::POLL_INTERVAL;
 use crate::net::listener::Listener;
 use crate::net::peer::Peer;
 use crate::serve::limits::Refusal;
@@ -37,9 +38,6 @@ const SOCKET_BUFFER: usize = 4 << 20;
 const ROUND: u32 = 64;
 /// Most tries to send a packet when the error of an earlier one is returned in its place.
 const MAX_ERRORS: usize = 16;
-/// Interval at which a stopping server checks whether it may end.
-const LOOK: Duration = Duration::from_millis(100);
-
 /// The service's sockets, in the one process that serves all clients.
 #[derive(Debug)]
 pub struct UdpLoop {
@@ -156,7 +154,7 @@ impl UdpLoop {
             return Ok(event);
         }
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let timeout = left.into_iter().chain(self.stop.as_ref().map(|_| LOOK)).min();
+        let timeout = left.into_iter().chain(self.stop.as_ref().map(|_| POLL_INTERVAL)).min();
         let round = Round { accepting: true, clients, timeout };
         let ready = self.master.wait_for(&round)?;
         (self.readable, self.left) = (ready.listeners, ROUND);
@@ -178,7 +176,7 @@ impl UdpLoop {
     /// server is not about to stop.
     #[must_use]
     pub fn can_poll(&self) -> bool {
-        self.master.listeners().len() == 1 && self.stop.is_none() && !self.master.rests()
+        self.master.listeners().len() == 1 && self.stop.is_none() && !self.master.is_paused()
     }
 
     /// Returns a datagram that is there already: for a protocol whose peers answer sooner than a sleep and a
@@ -269,7 +267,7 @@ impl UdpLoop {
     fn is_over(&mut self, clients: usize) -> bool {
         if self.stop.is_none() && self.master.must_stop_with(clients) {
             let grace = self.master.options().grace;
-            self.master.announcer().stopping(clients, grace + LOOK);
+            self.master.announcer().stopping(clients, grace + POLL_INTERVAL);
             if clients > 0 {
                 info!("stopping: {clients} clients, {grace:?} to end");
             }

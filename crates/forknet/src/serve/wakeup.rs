@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read, write};
 
 /// What is read at once, in bytes; the rest wakes the server up again.
-const SCRAP: usize = 256;
+const DRAIN_BYTES: usize = 256;
 
 /// The server's end: readable once notified, until drained.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) fn pair() -> nix::Result<(Wakeup, Waker)> {
 impl Wakeup {
     /// Makes it unreadable, where it was not notified very often.
     pub(crate) fn drain(&self) {
-        let _ = read(&self.0, &mut [0; SCRAP]); // EAGAIN: it was not notified
+        let _ = read(&self.0, &mut [0; DRAIN_BYTES]); // EAGAIN: it was not notified
     }
 }
 

@@ -28,7 +28,7 @@ use nix::unistd::{Pid, chdir, setpgid};
 
 use sys::fd;
 use sys::fork::{Fork, OneTask, child, exit_now, fork};
-use sys::scm_rights::{line, receive, send};
+use sys::scm_rights::{pair, receive, send};
 use sys::{proctitle, wait};
 
 use crate::error::{Error, Result, reason, strerror};
@@ -49,7 +49,7 @@ const OPEN_TRANSCRIPT: u8 = b't';
 /// The helper's answer when all is well; any other is what has failed, in words.
 const READY: u8 = 0;
 /// Longest answer in words, in bytes.
-const LONGEST_TEXT: usize = 512;
+const MAX_TEXT: usize = 512;
 
 /// What a server leaves behind, and what it cannot open again.
 #[derive(Debug)]
@@ -69,47 +69,51 @@ impl Paths {
 /// The parent's end of the line to its cleanup helper. Dropping it is the order to clean up.
 #[derive(Debug)]
 pub(crate) struct Cleanup {
-    line: OwnedFd,
+    channel: OwnedFd,
     /// The process that the helper works for; a child that drops its copy only closes it.
     owner: u32,
 }
 
 impl Cleanup {
-    /// Forks the helper for these files, which `let_go`es of all other descriptors of this process. It is
+    /// Forks the helper for these files, which `close_in_child`es of all other descriptors of this process. It is
     /// no child of this process: nothing that waits for children or counts them will meet it.
     ///
     /// # Errors
     /// fork(2) failed; one of the files is not there; there is no /dev/null.
-    pub(crate) fn spawn(name: &str, paths: &Paths, let_go: impl FnOnce()) -> Result<Cleanup> {
-        let (line, theirs) = line().map_err(failed("socketpair"))?;
+    pub(crate) fn spawn(
+        name: &str,
+        paths: &Paths,
+        close_in_child: impl FnOnce(),
+    ) -> Result<Cleanup> {
+        let (channel, theirs) = pair().map_err(failed("socketpair"))?;
         let owner = std::process::id();
         let alone = OneTask::check().map_err(failed("fork"))?;
         match fork(alone).map_err(failed("fork"))? {
             Fork::Child => child(|| {
-                drop(line);
+                drop(channel);
                 match fork(alone) {
                     Ok(Fork::Parent(_)) => exit_now(0), // and so the helper is init's child
                     Ok(Fork::Child) => {
-                        let_go();
+                        close_in_child();
                         proctitle::show(format_args!("{name}: {paths}"));
                         help(name, owner, &theirs, paths)
                     }
-                    Err(errno) => tell(&theirs, &failed("fork")(errno)),
+                    Err(errno) => report(&theirs, &failed("fork")(errno)),
                 }
             }),
             // ECHILD where the starter ignores SIGCHLD: it has ended all the same.
             Fork::Parent(pid) => drop(wait::wait_for(pid)),
         }
         drop(theirs);
-        answer(&line, None).map_err(|error| Error::Refused(error.to_string()))?;
+        answer(&channel, None).map_err(|error| Error::Refused(error.to_string()))?;
         let limit = TimeVal::milliseconds(ANSWER_WAIT.as_millis() as i64);
-        setsockopt(&line, sockopt::SendTimeout, &limit).map_err(failed("setsockopt"))?;
-        Ok(Cleanup { line, owner })
+        setsockopt(&channel, sockopt::SendTimeout, &limit).map_err(failed("setsockopt"))?;
+        Ok(Cleanup { channel, owner })
     }
 
     /// The listeners are closed: the files of the UNIX-domain ones can go.
     pub(crate) fn listeners_closed(&self) {
-        if let Err(errno) = send(&self.line, &[SOCKETS_CLOSED], None) {
+        if let Err(errno) = send(&self.channel, &[SOCKETS_CLOSED], None) {
             let why = strerror(errno);
             warn!("cleanup helper: {why}: the sockets' files stay behind");
         }
@@ -120,14 +124,14 @@ impl Cleanup {
     /// # Errors
     /// `transcript /tmp/x: is a symbolic link`, and the like; the helper does not answer.
     pub(crate) fn open_transcript(&self) -> io::Result<File> {
-        while is_readable(self.line.as_fd()) {
+        while is_readable(self.channel.as_fd()) {
             // An answer to the last order, which came too late.
-            if !receive(&self.line, &mut [0]).is_ok_and(|(length, _)| length > 0) {
+            if !receive(&self.channel, &mut [0]).is_ok_and(|(length, _)| length > 0) {
                 break;
             }
         }
-        send(&self.line, &[OPEN_TRANSCRIPT], None).map_err(|errno| trouble(strerror(errno)))?;
-        let file = answer(&self.line, Some(ANSWER_WAIT))?;
+        send(&self.channel, &[OPEN_TRANSCRIPT], None).map_err(|errno| trouble(strerror(errno)))?;
+        let file = answer(&self.channel, Some(ANSWER_WAIT))?;
         file.map(File::from).ok_or_else(|| trouble("it gave no file"))
     }
 }
@@ -136,12 +140,12 @@ impl Drop for Cleanup {
     /// Waits until all is done, so that whatever sees this process end finds the files gone.
     fn drop(&mut self) {
         if self.owner != std::process::id()
-            || shutdown(self.line.as_raw_fd(), Shutdown::Write).is_err()
+            || shutdown(self.channel.as_raw_fd(), Shutdown::Write).is_err()
         {
             return;
         }
         loop {
-            match hear(&self.line, &mut [0], Some(LONGEST_WAIT)) {
+            match receive_within(&self.channel, &mut [0], Some(LONGEST_WAIT)) {
                 Ok((0, _)) => return,
                 Ok(_) => {} // an answer that came too late
                 Err(error) => {
@@ -163,9 +167,10 @@ fn trouble(why: impl AsRef<str>) -> io::Error {
 }
 
 /// Waits for the helper's answer: a descriptor or nothing, or what has failed in its own words.
-fn answer(line: &OwnedFd, limit: Option<Duration>) -> io::Result<Option<OwnedFd>> {
-    let mut text = [0; LONGEST_TEXT];
-    let (length, with) = hear(line, &mut text, limit).map_err(|error| trouble(reason(&error)))?;
+fn answer(channel: &OwnedFd, limit: Option<Duration>) -> io::Result<Option<OwnedFd>> {
+    let mut text = [0; MAX_TEXT];
+    let (length, with) =
+        receive_within(channel, &mut text, limit).map_err(|error| trouble(reason(&error)))?;
     match text.get(..length).unwrap_or_default() {
         [] => Err(trouble("it has ended")),
         [READY] => Ok(with),
@@ -174,44 +179,44 @@ fn answer(line: &OwnedFd, limit: Option<Duration>) -> io::Result<Option<OwnedFd>
 }
 
 /// receive, for no longer than a limit.
-fn hear(
-    line: &OwnedFd,
+fn receive_within(
+    channel: &OwnedFd,
     buffer: &mut [u8],
     limit: Option<Duration>,
 ) -> io::Result<(usize, Option<OwnedFd>)> {
     let limit = limit.map_or(0, |limit| limit.as_millis() as i64); // 0 is none
-    setsockopt(line, sockopt::ReceiveTimeout, &TimeVal::milliseconds(limit))?;
-    match receive(line, buffer) {
+    setsockopt(channel, sockopt::ReceiveTimeout, &TimeVal::milliseconds(limit))?;
+    match receive(channel, buffer) {
         Err(Errno::EAGAIN) => Err(io::Error::other("it does not answer")),
         heard => Ok(heard?),
     }
 }
 
 /// For the helper: tells the server what has failed; gives its exit code.
-fn tell(line: &OwnedFd, error: &Error) -> i32 {
+fn report(channel: &OwnedFd, error: &Error) -> i32 {
     let text = error.to_string();
-    let text = text.as_bytes().get(..LONGEST_TEXT).unwrap_or(text.as_bytes());
-    let _ = send(line, text, None); // a server that is gone need not hear it
+    let text = text.as_bytes().get(..MAX_TEXT).unwrap_or(text.as_bytes());
+    let _ = send(channel, text, None); // a server that is gone need not hear it
     1
 }
 
 /// The helper's whole life.
-fn help(name: &str, server: u32, line: &OwnedFd, paths: &Paths) -> i32 {
-    match leave_the_server(name).and_then(|()| Files::open(server, paths)) {
+fn help(name: &str, server: u32, channel: &OwnedFd, paths: &Paths) -> i32 {
+    match detach_from_server(name).and_then(|()| Files::open(server, paths)) {
         Ok(files) => {
-            let _ = send(line, &[READY], None); // a server that is gone has left its files behind
-            take_orders(line, files, paths.transcript.as_ref());
+            let _ = send(channel, &[READY], None); // a server that is gone has left its files behind
+            take_orders(channel, files, paths.transcript.as_ref());
             0
         }
-        Err(error) => tell(line, &error),
+        Err(error) => report(channel, &error),
     }
 }
 
-fn take_orders(line: &OwnedFd, mut files: Files, transcript: Option<&TranscriptFile>) {
-    while let Some(order) = next_order(line) {
+fn take_orders(channel: &OwnedFd, mut files: Files, transcript: Option<&TranscriptFile>) {
+    while let Some(order) = next_order(channel) {
         match (order, transcript) {
             ([SOCKETS_CLOSED], _) => files.remove_sockets(),
-            ([OPEN_TRANSCRIPT], Some(transcript)) => give_transcript(line, transcript),
+            ([OPEN_TRANSCRIPT], Some(transcript)) => send_transcript(channel, transcript),
             _ => {} // no order of ours
         }
     }
@@ -220,10 +225,10 @@ fn take_orders(line: &OwnedFd, mut files: Files, transcript: Option<&TranscriptF
 }
 
 /// The next order; none once the server has ended. A longer message is cut, and is no order.
-fn next_order(line: &OwnedFd) -> Option<[u8; 1]> {
+fn next_order(channel: &OwnedFd) -> Option<[u8; 1]> {
     let mut order = [0; 2];
     loop {
-        match recv(line.as_raw_fd(), &mut order, MsgFlags::empty()) {
+        match recv(channel.as_raw_fd(), &mut order, MsgFlags::empty()) {
             Err(Errno::EINTR) => {}
             Ok(0) | Err(_) => return None,
             Ok(1) => return order.first_chunk().copied(),
@@ -232,10 +237,10 @@ fn next_order(line: &OwnedFd) -> Option<[u8; 1]> {
     }
 }
 
-fn give_transcript(line: &OwnedFd, transcript: &TranscriptFile) {
+fn send_transcript(channel: &OwnedFd, transcript: &TranscriptFile) {
     match transcript.open() {
-        Ok(file) => drop(send(line, &[READY], Some(file.as_fd()))),
-        Err(error) => drop(tell(line, &error)),
+        Ok(file) => drop(send(channel, &[READY], Some(file.as_fd()))),
+        Err(error) => drop(report(channel, &error)),
     }
 }
 
@@ -291,7 +296,7 @@ impl Files {
 ///
 /// No session of its own: the kernel shares the processors out among sessions first (autogroups of
 /// sched(7)), and one that begins while a processor is overloaded may get nothing of it for seconds.
-fn leave_the_server(name: &str) -> Result<()> {
+fn detach_from_server(name: &str) -> Result<()> {
     let all = SigSet::all();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None).map_err(failed("sigprocmask"))?;
     setpgid(Pid::this(), Pid::this()).map_err(failed("setpgid"))?;
@@ -313,10 +318,10 @@ mod tests {
         let socket = HeldFile::open(&dir.file("sock", ""), OFlag::O_PATH).unwrap();
         let files = Files { server: 0, pid_file: None, sockets: vec![socket] };
         let transcript = TranscriptFile::at(dir.path().join("transcript"));
-        let (line, theirs) = line().unwrap();
+        let (channel, theirs) = pair().unwrap();
         let life = move || take_orders(&theirs, files, Some(&transcript));
         let owner = std::process::id();
-        (Cleanup { line, owner }, std::thread::spawn(life))
+        (Cleanup { channel, owner }, std::thread::spawn(life))
     }
 
     #[test]
@@ -348,11 +353,11 @@ mod tests {
         let (cleanup, thread) = helper(&dir);
         let null = fd::null().unwrap();
         for odd in [&b"t/etc/passwd"[..], b"x", b"\0", b"..", &[b't'; 100_000], b"rm -r /"] {
-            send(&cleanup.line, odd, None).unwrap();
+            send(&cleanup.channel, odd, None).unwrap();
         }
-        send(&cleanup.line, b"?", Some(null.as_fd())).unwrap();
+        send(&cleanup.channel, b"?", Some(null.as_fd())).unwrap();
         let file = cleanup.open_transcript().unwrap(); // the first that is answered
-        assert!(!is_readable(cleanup.line.as_fd()), "one order, one answer");
+        assert!(!is_readable(cleanup.channel.as_fd()), "one order, one answer");
         assert_eq!(names(dir.path()), ["sock", "transcript"]);
         drop((file, cleanup));
         thread.join().unwrap();
@@ -361,8 +366,8 @@ mod tests {
 
     #[test]
     fn a_helper_that_is_gone_or_does_not_answer_is_told_of() {
-        let (line, theirs) = line().unwrap();
-        let cleanup = Cleanup { line, owner: 0 };
+        let (channel, theirs) = pair().unwrap();
+        let cleanup = Cleanup { channel, owner: 0 };
         let why = cleanup.open_transcript().unwrap_err().to_string();
         assert_eq!(why, "cleanup helper: it does not answer");
         // The answer that comes too late is none to the next question.

@@ -37,11 +37,11 @@ pub(crate) fn standard_input(timeouts: Timeouts, ucspi: &Ucspi) -> Result<Standa
         kind => kind.map_err(Error::os("standard input"))?,
     };
     if kind == SockType::Datagram {
-        let_go_of_copies(&input)?;
+        close_copies(&input)?;
         return Listener::inherited(input, kind).map(StandardInput::Datagrams);
     }
     if getsockopt(&input, sockopt::AcceptConn).map_err(Error::os("standard input"))? {
-        let_go_of_copies(&input)?;
+        close_copies(&input)?;
         return Listener::inherited(input, kind).map(StandardInput::Listener);
     }
     // A client that has reset already has no name any more; the first read will tell.
@@ -50,7 +50,7 @@ pub(crate) fn standard_input(timeouts: Timeouts, ucspi: &Ucspi) -> Result<Standa
     if ucspi.is_there && !same_file(&input, io::stdout()) {
         return two_ways(input, timeouts, peer);
     }
-    let_go_of_copies(&input)?;
+    close_copies(&input)?;
     let conn = Connection::socket(input, timeouts, Counters::unshared());
     Ok(StandardInput::Client(conn, peer))
 }
@@ -65,7 +65,7 @@ fn two_ways(input: OwnedFd, timeouts: Timeouts, peer: Peer) -> Result<StandardIn
 
 /// inetd leaves the socket at descriptors 0, 1 and 2. From now on `input` is the only one, so that
 /// no child keeps the listening socket and nothing but the session speaks to a client.
-fn let_go_of_copies(input: &OwnedFd) -> Result<()> {
+fn close_copies(input: &OwnedFd) -> Result<()> {
     let copies = [true, same_file(input, io::stdout()), same_file(input, io::stderr())];
     let null = fd::null().map_err(Error::os("/dev/null"))?;
     fd::replace_standard(&null, copies).map_err(Error::os("standard input: dup2"))

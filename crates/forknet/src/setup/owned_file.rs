@@ -6,7 +6,7 @@ use std::path::Path;
 use sys::owned_file::{Fault, Opened, Rules};
 
 use crate::error::{Error, Result};
-use crate::setup::privdrop::uid_of;
+use crate::setup::privdrop::find_uid;
 
 /// Checks a file that was opened with O_NOFOLLOW: only root, this process's user or `user`, the name that
 /// `-u` gives, can have written it. It is a regular file with one link that belongs to one of them and is
@@ -17,7 +17,7 @@ use crate::setup::privdrop::uid_of;
 /// # Errors
 /// `map /tmp/x: belongs to user 1000`, `… is writable by others`, `… has 2 links`, `… not a regular file`.
 pub fn check_owned(what: &str, file: &File, user: Option<&str>) -> Result<()> {
-    let rules = Rules { owner: user.and_then(uid_of), ..Rules::READ };
+    let rules = Rules { owner: user.and_then(find_uid), ..Rules::READ };
     sys::owned_file::check(file, rules).map_err(|fault| error(what.to_owned(), &fault))
 }
 

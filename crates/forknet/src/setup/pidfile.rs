@@ -26,9 +26,9 @@ const RULES: Rules = Rules {
 };
 /// How long a start waits for a lock whose holder is not the server that stands in the file: one
 /// that is about to write its id, or a cleanup helper.
-const PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often it looks meanwhile.
-const PAUSE: Duration = Duration::from_millis(2);
+const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 /// The owner of a file that this process does not remove: no process has this id.
 const NO_PROCESS: u32 = 0;
 
@@ -83,7 +83,7 @@ impl PidFile {
     }
 
     /// Leaves its removal to another process. The lock stays here.
-    pub(crate) fn entrust(&mut self) {
+    pub(crate) fn leave_to_helper(&mut self) {
         self.owner = NO_PROCESS;
     }
 }
@@ -130,7 +130,7 @@ fn whole_file() -> libc::flock {
 /// Locks the file, or tells whose it is. The cleanup helper of a server that was killed has it locked
 /// while it removes it, and for that a new server waits.
 fn lock(file: &mut File, what: &str) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + LOCK_TIMEOUT;
     loop {
         match fcntl(&*file, FcntlArg::F_SETLK(&whole_file())) {
             Ok(_) => return Ok(()),
@@ -143,7 +143,7 @@ fn lock(file: &mut File, what: &str) -> Result<()> {
             let text = format!("{what}: locked by the server with process id {pid}");
             return Err(Error::Refused(text));
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(RETRY_INTERVAL);
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Identity {
 }
 
 /// Whom `--user` names, or the policy where it says nothing.
-pub(crate) fn whom(user: Option<&str>, policy: RootPolicy) -> Result<Who> {
+pub(crate) fn target_user(user: Option<&str>, policy: RootPolicy) -> Result<Who> {
     let who = match user {
         Some(text) => identity(text)?,
         None if !geteuid().is_root() => return Ok(Who::Same(None)),
@@ -55,7 +55,7 @@ pub(crate) fn whom(user: Option<&str>, policy: RootPolicy) -> Result<Who> {
 }
 
 /// The id of the user that `--user` names; none where there is no such user.
-pub(crate) fn uid_of(user: &str) -> Option<Uid> {
+pub(crate) fn find_uid(user: &str) -> Option<Uid> {
     identity(user).ok().map(|identity| identity.uid)
 }
 

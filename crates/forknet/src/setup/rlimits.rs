@@ -11,7 +11,7 @@ use nix::unistd::geteuid;
 use crate::error::strerror;
 
 /// Address space for each client that may be served at once: the parent's tables.
-const TABLES: u64 = 512;
+const TABLE_BYTES: u64 = 512;
 /// A file may be so much longer than what a client may send: what the server writes into it too.
 const MARGIN: u64 = 1 << 20;
 /// Descriptors of the server itself: listeners, log, reserve, and what one session opens.
@@ -38,7 +38,7 @@ pub(crate) struct Needs {
 pub(crate) fn set(needs: Needs) {
     lower(Resource::RLIMIT_CORE, 0); // passwords and letters stand in a core
     if !needs.is_shared {
-        lower(Resource::RLIMIT_AS, needs.memory.saturating_add(needs.clients * TABLES));
+        lower(Resource::RLIMIT_AS, needs.memory.saturating_add(needs.clients * TABLE_BYTES));
     }
     if let Some(file) = needs.file {
         lower(Resource::RLIMIT_FSIZE, file.saturating_add(MARGIN));

@@ -21,11 +21,11 @@ use crate::text::shown;
 /// Messages that wait for room at most; of more the oldest are dropped.
 const QUEUE: usize = 4;
 /// How soon a message that found no room is sent again.
-const AGAIN: Duration = Duration::from_millis(100);
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// The count of clients is told this often at most.
-const STATUS: Duration = Duration::from_secs(1);
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// The watchdog is fed no oftener than this, whatever was asked.
-const MIN_BEAT: Duration = Duration::from_millis(1);
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The way to the service manager; without one every call does nothing.
 #[derive(Debug, Default)]
@@ -78,15 +78,15 @@ impl Notifier {
     pub(crate) fn ready(&mut self, is_detached: bool) {
         let main =
             if is_detached { format!("\nMAINPID={}", std::process::id()) } else { String::new() };
-        self.say(format!("READY=1{main}"));
+        self.queue_message(format!("READY=1{main}"));
     }
 
     /// SIGHUP has been heeded: `RELOADING=1` with the time, as `Type=notify-reload` wants it, and
     /// at once `READY=1`, for each client reads the files anew.
     pub(crate) fn reloaded(&mut self) {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-        self.say(format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
-        self.say("READY=1".to_owned());
+        self.queue_message(format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
+        self.queue_message("READY=1".to_owned());
     }
 
     /// Listening has ended, and the last clients may take `longest`: the manager waits for them, however
@@ -98,12 +98,12 @@ impl Notifier {
             0 => String::new(),
             _ => format!("\nEXTEND_TIMEOUT_USEC={}", longest.as_micros()),
         };
-        self.say(format!("STOPPING=1\nSTATUS=stopping, {clients} client{s}{extend}"));
+        self.queue_message(format!("STOPPING=1\nSTATUS=stopping, {clients} client{s}{extend}"));
     }
 
     /// What falls due between two waits: the watchdog's beat, the count of clients where it has
     /// changed, what found no room before. Gives how long the next wait may last because of it.
-    pub(crate) fn tend(&mut self, clients: usize, max_clients: usize) -> Option<Duration> {
+    pub(crate) fn tick(&mut self, clients: usize, max_clients: usize) -> Option<Duration> {
         self.socket.as_ref()?;
         if self.told.clients != Some(clients) || self.told.is_behind {
             self.tell_status(clients, max_clients);
@@ -111,7 +111,7 @@ impl Notifier {
         self.beat()
     }
 
-    /// As [`Notifier::tend`], without the count: while the server is stopping.
+    /// As [`Notifier::tick`], without the count: while the server is stopping.
     pub(crate) fn beat(&mut self) -> Option<Duration> {
         self.socket.as_ref()?;
         let now = Instant::now();
@@ -120,13 +120,13 @@ impl Notifier {
         }
         if self.watchdog.as_ref().is_some_and(|dog| dog.next <= now) {
             if self.waiting.is_empty() {
-                self.say("WATCHDOG=1".to_owned());
+                self.queue_message("WATCHDOG=1".to_owned());
             }
             if let Some(dog) = &mut self.watchdog {
                 dog.next = now + dog.beat;
             }
         }
-        let status = self.told.at.filter(|_| self.told.is_behind).map(|at| at + STATUS);
+        let status = self.told.at.filter(|_| self.told.is_behind).map(|at| at + STATUS_INTERVAL);
         let next = [self.watchdog.as_ref().map(|dog| dog.next), self.again, status];
         let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
@@ -139,15 +139,15 @@ impl Notifier {
 
     fn tell_status(&mut self, clients: usize, max_clients: usize) {
         let now = Instant::now();
-        self.told.is_behind = self.told.at.is_some_and(|at| now < at + STATUS);
+        self.told.is_behind = self.told.at.is_some_and(|at| now < at + STATUS_INTERVAL);
         self.told.clients = Some(clients);
         if !self.told.is_behind {
             self.told.at = Some(now);
-            self.say(format!("STATUS={clients} of {max_clients} clients"));
+            self.queue_message(format!("STATUS={clients} of {max_clients} clients"));
         }
     }
 
-    fn say(&mut self, message: String) {
+    fn queue_message(&mut self, message: String) {
         if self.socket.is_none() {
             return;
         }
@@ -166,7 +166,7 @@ impl Notifier {
                 Ok(_) => debug!("service manager: {}", message.replace('\n', " ")),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.again = Some(Instant::now() + AGAIN);
+                    self.again = Some(Instant::now() + RETRY_INTERVAL);
                     return;
                 }
                 Err(error) if !self.has_failed => {
@@ -205,7 +205,7 @@ fn half_interval(usec: Option<&str>, pid: Option<&str>, me: u32) -> Option<Durat
         _ => {}
     }
     match usec.parse::<u64>() {
-        Ok(usec) if usec > 0 => Some(Duration::from_micros(usec / 2).max(MIN_BEAT)),
+        Ok(usec) if usec > 0 => Some(Duration::from_micros(usec / 2).max(MIN_INTERVAL)),
         _ => {
             warn!("WATCHDOG_USEC '{}': not a number of microseconds: no watchdog", shown(usec));
             None
@@ -279,13 +279,13 @@ mod tests {
     #[test]
     fn the_count_of_clients_is_told_once_a_second_at_most_and_never_forgotten() {
         let (mut notifier, manager) = notifier(None);
-        assert_eq!(notifier.tend(1, 9), None);
+        assert_eq!(notifier.tick(1, 9), None);
         assert_eq!(heard(&manager), "STATUS=1 of 9 clients");
-        assert_eq!(notifier.tend(1, 9), None, "nothing new");
-        assert!(notifier.tend(2, 9).unwrap() <= STATUS);
-        assert!(notifier.tend(3, 9).unwrap() <= STATUS);
-        notifier.told.at = Instant::now().checked_sub(STATUS);
-        assert_eq!(notifier.tend(3, 9), None);
+        assert_eq!(notifier.tick(1, 9), None, "nothing new");
+        assert!(notifier.tick(2, 9).unwrap() <= STATUS_INTERVAL);
+        assert!(notifier.tick(3, 9).unwrap() <= STATUS_INTERVAL);
+        notifier.told.at = Instant::now().checked_sub(STATUS_INTERVAL);
+        assert_eq!(notifier.tick(3, 9), None);
         assert_eq!(heard(&manager), "STATUS=3 of 9 clients");
     }
 
@@ -293,9 +293,9 @@ mod tests {
     fn a_manager_that_does_not_read_never_blocks_and_hears_the_rest_later() {
         let (mut notifier, manager) = notifier(None);
         for clients in 0..2000 {
-            notifier.stopping(clients, STATUS);
+            notifier.stopping(clients, STATUS_INTERVAL);
         }
-        assert!(notifier.waiting.len() == QUEUE && notifier.beat().unwrap() <= AGAIN);
+        assert!(notifier.waiting.len() == QUEUE && notifier.beat().unwrap() <= RETRY_INTERVAL);
         manager.set_nonblocking(true).unwrap();
         while manager.recv(&mut [0]).is_ok() {}
         notifier.again = Some(Instant::now());
@@ -320,6 +320,6 @@ mod tests {
         }
         let mut nobody = Notifier::default();
         nobody.ready(true);
-        assert_eq!((nobody.tend(1, 2), nobody.beat()), (None, None));
+        assert_eq!((nobody.tick(1, 2), nobody.beat()), (None, None));
     }
 }

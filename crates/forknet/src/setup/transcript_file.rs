@@ -38,7 +38,7 @@ impl TranscriptFile {
     /// `transcript /tmp/x: is a symbolic link`, and the like.
     pub(crate) fn from_options(options: &ServerOptions) -> Result<Option<(TranscriptFile, File)>> {
         let Some(path) = options.transcript.clone() else { return Ok(None) };
-        let owner = options.user.as_deref().and_then(privdrop::uid_of);
+        let owner = options.user.as_deref().and_then(privdrop::find_uid);
         let transcript = TranscriptFile { path, owner };
         let file = match transcript.standard_stream() {
             Some(stream) => transcript.open_stream(stream, options)?,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use forknet::{HostPort, Result};
 use nix::sys::signal::{SigSet, Signal};
-use sys::nss::built_in_services_only;
+use sys::nss::use_built_in_services;
 use tftpd::client::command_line::{self, CommandLine};
 use tftpd::client::job::Job;
 use tftpd::client::progress::ProgressMeter;
@@ -29,7 +29,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
     if !ProgressMeter::new(&job, wants_meter).is_hidden() {
         job.options.tsize = Some(0); // for the bar
     }
-    built_in_services_only();
+    use_built_in_services();
     job.wait_for_input()?;
     let found =
         (host.as_str(), port).to_socket_addrs().map_err(forknet::Error::io(host.clone()))?;

@@ -13,12 +13,12 @@ use crate::serve::scoreboard::Slot;
 use crate::serve::session::Conn;
 
 /// Interval at which the parent looks meanwhile: no signal tells that a prefork worker has become idle.
-const GRACE_LOOK: Duration = Duration::from_millis(1);
+const GRACE_POLL: Duration = Duration::from_millis(1);
 
 impl Master {
     /// Returns true when the next client has to wait in the backlog (`--over queue`), because no slot is
     /// free.
-    pub(super) fn lets_wait(&mut self) -> bool {
+    pub(super) fn must_queue(&mut self) -> bool {
         self.options.over == Over::Queue && self.children.is_full()
     }
 
@@ -27,7 +27,7 @@ impl Master {
     /// # Errors
     /// The listener itself is broken.
     pub(crate) fn accept(&mut self, number: usize) -> Result<Option<Conn>> {
-        if self.lets_wait() {
+        if self.must_queue() {
             return Ok(None); // the one before has taken the last place
         }
         let Some(listener) = self.listeners.get(number) else { return Ok(None) };
@@ -99,10 +99,10 @@ impl Master {
             };
             let left = self.refusals.grace(begin);
             if left.is_zero() {
-                self.refusals.was_in_vain(begin);
+                self.refusals.grace_failed(begin);
                 return Err(refusal);
             }
-            self.rest(left.min(GRACE_LOOK));
+            self.pause(left.min(GRACE_POLL));
             self.collect();
         }
     }

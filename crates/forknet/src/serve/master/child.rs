@@ -18,8 +18,8 @@ impl Master {
         if let Err(errno) = signals::restore() {
             warn!("sigaction: {}", strerror(errno));
         }
-        self.listeners.let_go(); // Close(listenfd)
-        self.helper.take().into_iter().for_each(DatagramHelper::let_go);
+        self.listeners.close_in_child(); // Close(listenfd)
+        self.helper.take().into_iter().for_each(DatagramHelper::close_in_child);
         self.spare_fd.give_up();
         self.files = Files::default();
         self.announcer.close();
@@ -34,9 +34,9 @@ impl Master {
         listeners
     }
 
-    /// Starts the process or thread for datagrams, if there is none and its time has come. `let_go` gives up,
+    /// Starts the process or thread for datagrams, if there is none and its time has come. `close_in_child` gives up,
     /// in that process, what the design has of its own.
-    pub(crate) fn start_helper_if_due(&mut self, let_go: impl FnOnce()) {
+    pub(crate) fn start_helper_if_due(&mut self, close_in_child: impl FnOnce()) {
         let Some(mut helper) = self.helper.take_if(|helper| helper.is_due()) else { return };
         let as_thread =
             self.options.model == Model::Thread && !self.listeners.as_slice().is_empty();
@@ -46,7 +46,7 @@ impl Master {
             helper.start_thread(transcript);
         } else {
             helper.start_process(transcript, titles, |alone| {
-                let_go();
+                close_in_child();
                 self.close_listeners();
                 self.children.give_up_lines(alone)
             });

@@ -5,7 +5,6 @@ mod child;
 mod on_signal;
 mod shutdown;
 
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +29,7 @@ use crate::serve::files::Files;
 use crate::serve::listeners::Listeners;
 use crate::serve::refusals::{Refusals, Replies};
 use crate::serve::server_end::ServerEnd;
-use crate::serve::session::{Settings, Whose};
+use crate::serve::session::{SessionHost, Settings};
 use crate::serve::signals::Signals;
 use crate::serve::spare_fd::SpareFd;
 use crate::serve::threads::Threads;
@@ -116,14 +115,14 @@ impl Master {
         stderr::keep_private()?;
         let children = Children::new(&options, signals.reaper(), layout)?;
         signals.handle()?;
-        let whose = match options.model {
-            Model::Fork => Whose::Child,
-            Model::Prefork | Model::Iterative => Whose::OneByOne,
-            Model::Thread => Whose::Thread,
+        let host = match options.model {
+            Model::Fork => SessionHost::Child,
+            Model::Prefork | Model::Iterative => SessionHost::Sequential,
+            Model::Thread => SessionHost::Thread,
         };
         let timeouts = Timeouts { idle: options.timeout, deadline: options.deadline };
         Ok(Master {
-            settings: Settings::new(whose, timeouts, titles, None),
+            settings: Settings::new(host, timeouts, titles),
             idle_since: options.inetd.then(Instant::now),
             announcer: Announcer::new(titles, options.max_clients),
             options,
@@ -150,10 +149,6 @@ impl Master {
         self.refusals = Refusals::new(replies);
     }
 
-    pub(crate) fn set_transcript(&mut self, file: Option<Arc<File>>) {
-        self.settings.set_transcript(file);
-    }
-
     pub(crate) fn set_files(&mut self, files: Files) {
         self.files = files;
     }
@@ -172,8 +167,8 @@ impl Master {
     }
 
     /// On SIGTERM idle sessions are told; else they are left to end by themselves.
-    pub(crate) fn set_end_idle(&mut self) -> Result<()> {
-        self.server_end.tell_idle().map_err(Error::os("pipe"))
+    pub(crate) fn set_ends_idle(&mut self) -> Result<()> {
+        self.server_end.set_ends_idle().map_err(Error::os("pipe"))
     }
 
     /// The ends of children are logged by the design, which knows more about them.
@@ -233,8 +228,8 @@ impl Master {
     }
 
     /// True while the listeners are left alone, because accept or recvmsg goes on failing.
-    pub(crate) fn rests(&self) -> bool {
-        self.spare_fd.rest().is_some()
+    pub(crate) fn is_paused(&self) -> bool {
+        self.spare_fd.pause_left().is_some()
     }
 
     pub(crate) fn server_end(&self) -> &ServerEnd {
@@ -270,7 +265,7 @@ impl Master {
     /// ppoll(2) failed.
     pub(crate) fn wait(&mut self) -> Result<Numbers> {
         self.start_helper_if_due(|| ());
-        let (accepting, clients) = (!self.lets_wait(), self.clients());
+        let (accepting, clients) = (!self.must_queue(), self.clients());
         Ok(self.wait_for(&Round { accepting, clients, timeout: None })?.listeners)
     }
 
@@ -286,8 +281,8 @@ impl Master {
         others: &[BorrowedFd<'_>],
     ) -> Result<Ready> {
         let mut ready = self.poll(round, others)?;
-        self.listeners.take_turns(&mut ready.listeners);
-        ready.table_wanted = self.attend_to_signals(round.clients);
+        self.listeners.rotate(&mut ready.listeners);
+        ready.table_wanted = self.handle_signals(round.clients);
         ready.new_transcript = std::mem::take(&mut self.has_new_transcript);
         if !ready.listeners.is_empty() || round.clients > 0 {
             self.is_used();
@@ -298,7 +293,7 @@ impl Master {
     /// ppoll(2) on all that the parent waits for.
     fn poll(&mut self, round: &Round, others: &[BorrowedFd<'_>]) -> Result<Ready> {
         let timeout = self.timeout(round).map(TimeSpec::from);
-        let accepting = round.accepting && self.spare_fd.rest().is_none();
+        let accepting = round.accepting && self.spare_fd.pause_left().is_none();
         let listeners = if accepting { self.listeners.as_slice().len() } else { 0 };
         let fds = self.listeners.fds().take(listeners);
         let fds = fds.chain(others.iter().copied());
@@ -321,17 +316,17 @@ impl Master {
     /// How long the next wait may be.
     fn timeout(&mut self, round: &Round) -> Option<Duration> {
         // A signal that was let in elsewhere, in a session or by `admit`, is not waited for again.
-        if self.signals.came() && !self.announcer.is_stopping() {
+        if self.signals.is_pending() && !self.announcer.is_stopping() {
             return Some(Duration::ZERO);
         }
         let timeouts = [
             round.timeout,
-            self.spare_fd.rest(),
+            self.spare_fd.pause_left(),
             self.idle_left(round.clients),
             self.announcer.count(round.clients, self.listeners.as_slice()),
             self.helper.as_ref().and_then(DatagramHelper::due_in),
-            self.children.end_unheard().filter(|_| !round.accepting),
-            self.threads.look_again(!round.accepting),
+            self.children.poll_interval().filter(|_| !round.accepting),
+            self.threads.poll_in(!round.accepting),
             self.refusals.log_left_out(),
         ];
         timeouts.into_iter().flatten().min()
@@ -354,7 +349,7 @@ impl Master {
     }
 
     /// Waits for signals, threads and workers alone.
-    fn rest(&self, limit: Duration) {
+    fn pause(&self, limit: Duration) {
         let wakeup = self.wakeup.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
         let mut fds: Vec<_> = wakeup.collect();
         match self.signals.wait(&mut fds, Some(TimeSpec::from(limit))) {

@@ -12,7 +12,7 @@ use crate::serve::master::Master;
 
 impl Master {
     /// Does what the signals ask for; returns true when the table of clients is wanted.
-    pub(super) fn attend_to_signals(&mut self, clients: usize) -> bool {
+    pub(super) fn handle_signals(&mut self, clients: usize) -> bool {
         self.collect();
         if self.signals.hangup() {
             info!("SIGHUP: the next client sees the files as they are then");
@@ -31,7 +31,7 @@ impl Master {
     fn reopen_transcript(&mut self) {
         match self.files.reopen_transcript() {
             Some(Ok(file)) => {
-                self.set_transcript(Some(Arc::new(file)));
+                self.settings.set_transcript(Arc::new(file));
                 self.helper.iter_mut().for_each(DatagramHelper::renew);
                 self.has_new_transcript = true;
             }

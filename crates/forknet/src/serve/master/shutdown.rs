@@ -8,6 +8,7 @@ use sys::fork::exit_now;
 
 use crate::error::Result;
 use crate::log::stderr;
+use crate::net::interrupt::POLL_INTERVAL;
 use crate::serve::datagram_helper::DatagramHelper;
 use crate::serve::files::Files;
 use crate::serve::listeners::Listeners;
@@ -16,9 +17,6 @@ use crate::serve::session::EXIT_OK;
 
 /// Between SIGTERM to the children and SIGKILL.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How often the children are looked at while draining: the slides' faulty reapers hear no signal.
-const LOOK: Duration = Duration::from_millis(100);
-
 impl Master {
     /// Returns true when SIGTERM or SIGINT has come, or under inetd no client for too long.
     pub(crate) fn must_stop(&self) -> bool {
@@ -53,14 +51,14 @@ impl Master {
     ) -> Result<()> {
         let grace = self.options.grace;
         let clients = look(self);
-        self.announcer.stopping(clients, grace + 2 * LAST_WORDS + LOOK);
+        self.announcer.stopping(clients, grace + 2 * LAST_WORDS + POLL_INTERVAL);
         self.stop_listening();
         self.reap_properly();
         let clients = look(self);
         if clients > 0 {
             info!("stopping: {clients} clients, {grace:?} to end");
         }
-        self.threads.look_again(true);
+        self.threads.poll_in(true);
         self.server_end.stop();
         let stops = self.signals.stops();
         self.await_end(grace, &mut look, |master| master.signals.stops() > stops);
@@ -75,7 +73,7 @@ impl Master {
         if !self.is_alone() {
             warn!("stopped, with {} threads that do not end", self.threads.len());
             (self.files, self.listeners) = (Files::default(), Listeners::default()); // the pid file goes
-            stderr::write_out();
+            stderr::flush();
             exit_now(EXIT_OK);
         }
         info!("stopped");
@@ -118,8 +116,8 @@ impl Master {
             if self.is_alone() || left.is_zero() || must_hurry(self) {
                 return;
             }
-            let pause = told.map_or(LOOK, |again| again.min(LOOK));
-            self.rest(left.min(pause));
+            let pause = told.map_or(POLL_INTERVAL, |again| again.min(POLL_INTERVAL));
+            self.pause(left.min(pause));
         }
     }
 }

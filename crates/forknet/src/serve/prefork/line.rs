@@ -12,7 +12,7 @@ use crate::net::peer::Peer;
 /// Indexes of the numbers in the line, behind those of [`Counters`].
 const CLIENT: usize = 0;
 const ADDRESS: [usize; 2] = [1, 2];
-const TAKEN: usize = 3;
+const ACCEPTED: usize = 3;
 /// Index of the time at which the client came, in nanoseconds since 1970.
 const SINCE: usize = 4;
 
@@ -34,7 +34,7 @@ impl WorkerLine {
     /// The worker begins with a client.
     pub(crate) fn begin(self, peer: Peer) {
         self.0.reset_bytes();
-        self.0.set_number(TAKEN, self.taken().wrapping_add(1));
+        self.0.set_number(ACCEPTED, self.accepted().wrapping_add(1));
         self.0.set_number(SINCE, since_1970().as_nanos() as u64);
         let Peer::Ip(address) = peer else {
             return self.0.set_number(CLIENT, ON_THIS_MACHINE);
@@ -58,8 +58,8 @@ impl WorkerLine {
     }
 
     /// Clients that the worker has taken so far.
-    pub(crate) fn taken(self) -> u64 {
-        self.0.number(TAKEN)
+    pub(crate) fn accepted(self) -> u64 {
+        self.0.number(ACCEPTED)
     }
 
     /// How long the client has been there.
@@ -97,14 +97,14 @@ mod tests {
     #[test]
     fn a_worker_tells_whom_it_serves() {
         let line = WorkerLine::new(Counters::unshared());
-        assert_eq!((line.peer(), line.taken()), (None, 0));
+        assert_eq!((line.peer(), line.accepted()), (None, 0));
         for text in ["127.0.0.1:0", "10.1.2.3:65535", "[2001:db8::7]:25", "[fe80::1%7]:25"] {
             let peer = Peer::Ip(text.parse().unwrap());
             line.begin(peer);
             assert_eq!(line.peer(), Some(peer));
         }
         line.begin(Peer::Unix);
-        assert_eq!((line.peer(), line.taken()), (Some(Peer::Unix), 5));
+        assert_eq!((line.peer(), line.accepted()), (Some(Peer::Unix), 5));
         line.end();
         assert_eq!(line.peer(), None);
     }

@@ -16,26 +16,26 @@ use nix::unistd::getppid;
 use sys::fork::{Fork, OneTask, child, fork};
 
 use crate::error::{Error, Result, strerror};
+use crate::net::interrupt::POLL_INTERVAL;
 use crate::options::limits::Over;
 use crate::serve::children::{Gone, log_client};
-use crate::serve::lifeline::Lifeline;
+use crate::serve::hangup_pipe::HangupPipe;
 use crate::serve::limits::Refusal;
 use crate::serve::master::{Master, Round};
 use crate::serve::prefork::line::WorkerLine;
 use crate::serve::prefork::permit::{Answer, Granting, Question};
 use crate::serve::prefork::worker::{Limited, Link, Worker};
 use crate::serve::scoreboard::Slot;
-use crate::serve::server_end::LOOK;
 use crate::serve::session::{Client, Conn, EXIT_FAILED};
 use crate::serve::wakeup::Waker;
 
 /// Clients that are turned away before the parent looks whether it can fork again.
-const AT_ONCE: usize = 64;
+const MAX_REFUSED: usize = 64;
 /// A worker that fails sooner than this after its start has failed at it.
-const TOO_YOUNG: Duration = Duration::from_millis(200);
+const FAILED_START: Duration = Duration::from_millis(200);
 
 /// Longest wait of the parent in accept(2), which does not wait as a rule.
-const LONGEST_ACCEPT: Duration = Duration::from_millis(50);
+const ACCEPT_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Stevens' preforked server: the children call accept, the parent replaces those that end.
 #[inline(never)]
@@ -48,10 +48,10 @@ pub(crate) fn serve(
     loop {
         pool.reap(&mut master);
         pool.fill(&mut master, &serve)?;
-        master.start_helper_if_due(|| drop(pool.let_go()));
+        master.start_helper_if_due(|| drop(pool.close_in_child()));
         let clients = pool.clients();
-        let accepting = pool.tells_busy && clients >= pool.size;
-        let round = Round { accepting, clients, timeout: pool.look_in() };
+        let accepting = pool.refuses_over_limit && clients >= pool.size;
+        let round = Round { accepting, clients, timeout: pool.poll_in() };
         let granting = pool.workers.values().filter_map(|(_, granting)| granting.as_ref());
         let granting: Vec<_> = granting.map(AsFd::as_fd).collect();
         let ready = master.wait_for_others(&round, &granting)?;
@@ -69,12 +69,12 @@ pub(crate) fn serve(
             master.is_used();
         }
         if master.must_stop_with(pool.clients()) {
-            return pool.dissolve(&mut master);
+            return pool.shut_down(&mut master);
         }
         for listener in ready.listeners {
-            let taken = pool.taken();
-            if let Err(full) = master.after_grace(|_| pool.has_place(taken)) {
-                turn_away(&mut master, listener, full)?;
+            let accepted = pool.accepted();
+            if let Err(full) = master.after_grace(|_| pool.has_idle_worker(accepted)) {
+                refuse_one(&mut master, listener, full)?;
             }
         }
     }
@@ -82,8 +82,8 @@ pub(crate) fn serve(
 
 /// The parent's side of what it shares with its workers.
 struct Pipes {
-    server: Lifeline,
-    generation: Lifeline,
+    server: HangupPipe,
+    generation: HangupPipe,
     waker: Waker,
 }
 
@@ -98,9 +98,9 @@ struct Pool {
     /// `None` in a child.
     pipes: Option<Pipes>,
     /// Over the limit clients are told so, by the parent, while all workers are busy.
-    tells_busy: bool,
+    refuses_over_limit: bool,
     /// Clients that the workers had taken when the parent looked last, and when that was.
-    looked: (u64, Instant),
+    last_poll: (u64, Instant),
     /// A worker has died at its start.
     has_failed: bool,
     /// It was said that no worker can be forked.
@@ -112,7 +112,7 @@ impl Pool {
         let (workers, limit) = (master.options().workers, master.options().max_clients);
         let size = workers.min(limit);
         let asks = master.options().rate.is_some() || master.options().max_per_ip < size;
-        let tells_busy = workers >= limit && master.options().over == Over::Busy;
+        let refuses_over_limit = workers >= limit && master.options().over == Over::Busy;
         master.set_logs_no_ends();
         Ok(Pool {
             size,
@@ -120,12 +120,12 @@ impl Pool {
             asks,
             alone: master.alone()?,
             pipes: Some(Pipes {
-                server: Lifeline::new().map_err(Error::os("pipe"))?,
-                generation: Lifeline::new().map_err(Error::os("pipe"))?,
+                server: HangupPipe::new().map_err(Error::os("pipe"))?,
+                generation: HangupPipe::new().map_err(Error::os("pipe"))?,
                 waker: master.make_waker()?,
             }),
-            tells_busy,
-            looked: (0, Instant::now()),
+            refuses_over_limit,
+            last_poll: (0, Instant::now()),
             has_failed: false,
             has_warned: false,
         })
@@ -138,9 +138,9 @@ impl Pool {
         master: &mut Master,
         serve: &impl Fn(&mut Client) -> io::Result<()>,
     ) -> Result<()> {
-        while self.workers.len() < self.size && master.spare_fd().rest().is_none() {
+        while self.workers.len() < self.size && master.spare_fd().pause_left().is_none() {
             if std::mem::take(&mut self.has_failed) {
-                master.spare_fd().rest_a_while();
+                master.spare_fd().pause();
                 return Ok(());
             }
             let (asking, granting) = match self.asks.then(permit::pair).transpose() {
@@ -182,41 +182,40 @@ impl Pool {
         }
         slot.into_iter().for_each(|slot| master.children().release(slot));
         if self.workers.is_empty() {
-            turn_all_away(master)?;
+            refuse_all(master)?;
         }
-        master.spare_fd().rest_a_while();
+        master.spare_fd().pause();
         Ok(())
     }
 
     /// In a child: closes the sockets, with which it could answer for the parent. To be dropped are the
     /// pipes, with which a worker would keep itself alive.
-    fn let_go(&mut self) -> Option<Pipes> {
+    fn close_in_child(&mut self) -> Option<Pipes> {
         self.workers.clear();
         self.pipes.take()
     }
 
     /// The worker's half: it keeps its own line, the listeners, and the pipes' ends.
     fn worker(&mut self, master: &mut Master, slot: Slot) -> Option<Worker> {
-        let Pipes { server, generation, waker } = self.let_go()?;
-        let link = Link::new(getppid(), [server, generation].map(|lifeline| lifeline.end()));
-        if let Err(errno) = slot.counters().keep_only_these(self.alone) {
+        let Pipes { server, generation, waker } = self.close_in_child()?;
+        let link = Link::new(getppid(), [server, generation].map(|pipe| pipe.reader()));
+        if let Err(errno) = slot.counters().keep_only(self.alone) {
             warn!("munmap: {}", strerror(errno));
             return None;
         }
-        let tells_idle = master.server_end().tells_idle();
+        let ends_idle = master.server_end().ends_idle();
         let listeners = master.become_worker();
         let settings = master.settings();
-        let mut worker =
-            Worker::new((listeners, link), slot, settings, master.titles(), tells_idle);
-        worker.wakes(waker, self.tells_busy);
+        let mut worker = Worker::new((listeners, link), slot, settings, master.titles(), ends_idle);
+        worker.wakes(waker, self.refuses_over_limit);
         Some(worker)
     }
 
     /// Has all workers replaced, those that have a client after it.
     fn renew(&mut self) {
-        match (Lifeline::new(), &mut self.pipes) {
-            (Ok(lifeline), Some(pipes)) => {
-                std::mem::replace(&mut pipes.generation, lifeline).notify();
+        match (HangupPipe::new(), &mut self.pipes) {
+            (Ok(pipe), Some(pipes)) => {
+                std::mem::replace(&mut pipes.generation, pipe).notify();
             }
             (Err(errno), _) => {
                 warn!("pipe: {}: the workers write to the old transcript", strerror(errno));
@@ -231,8 +230,8 @@ impl Pool {
     }
 
     /// Clients that the workers have taken so far, as they say.
-    fn taken(&self) -> u64 {
-        self.lines().fold(0, |sum, line| sum.wrapping_add(line.taken()))
+    fn accepted(&self) -> u64 {
+        self.lines().fold(0, |sum, line| sum.wrapping_add(line.accepted()))
     }
 
     fn lines(&self) -> impl Iterator<Item = WorkerLine> + '_ {
@@ -240,26 +239,26 @@ impl Pool {
     }
 
     /// True when there are clients, or were since the last look. While there are, the parent looks
-    /// every [`LOOK`]; a worker wakes it for its first client in as long.
+    /// every [`POLL_INTERVAL`]; a worker wakes it for its first client in as long.
     fn is_used(&mut self) -> bool {
-        let taken = self.taken();
-        let was_used = taken != self.looked.0 || self.clients() > 0;
+        let accepted = self.accepted();
+        let was_used = accepted != self.last_poll.0 || self.clients() > 0;
         if was_used {
-            self.looked = (taken, Instant::now());
+            self.last_poll = (accepted, Instant::now());
         }
         was_used
     }
 
     /// How soon the parent looks again.
-    fn look_in(&self) -> Option<Duration> {
-        let since = self.looked.1.elapsed();
-        (self.clients() > 0 || since <= LOOK).then_some(LOOK)
+    fn poll_in(&self) -> Option<Duration> {
+        let since = self.last_poll.1.elapsed();
+        (self.clients() > 0 || since <= POLL_INTERVAL).then_some(POLL_INTERVAL)
     }
 
     /// A worker is idle, which will see to the client that is waiting; or one has taken a client since
     /// there were this many, and so was idle meanwhile.
-    fn has_place(&self, taken: u64) -> std::result::Result<(), Refusal> {
-        let is_free = self.clients() < self.size || self.taken() != taken;
+    fn has_idle_worker(&self, accepted: u64) -> std::result::Result<(), Refusal> {
+        let is_free = self.clients() < self.size || self.accepted() != accepted;
         if is_free { Ok(()) } else { Err(Refusal::Full(self.size)) }
     }
 
@@ -299,7 +298,7 @@ impl Pool {
         let since = |peer| Gone { slot: slot.with_peer(peer), age: line.age(), ..*gone };
         let gone = peer.map_or(*gone, since);
         gone.log(false);
-        self.has_failed |= peer.is_none() && gone.ended.status != 0 && gone.age < TOO_YOUNG;
+        self.has_failed |= peer.is_none() && gone.ended.status != 0 && gone.age < FAILED_START;
     }
 
     /// SIGUSR1: the workers into the log.
@@ -313,7 +312,7 @@ impl Pool {
     }
 
     /// SIGTERM: idle workers end at once, the others after their client.
-    fn dissolve(mut self, master: &mut Master) -> Result<()> {
+    fn shut_down(mut self, master: &mut Master) -> Result<()> {
         self.pipes.iter_mut().for_each(|pipes| pipes.server.notify());
         master.shut_down_with(|master| {
             self.reap(master);
@@ -323,9 +322,9 @@ impl Pool {
 }
 
 /// There is no process for any client: those that are waiting are told so, as under fork.
-fn turn_all_away(master: &mut Master) -> Result<()> {
+fn refuse_all(master: &mut Master) -> Result<()> {
     for listener in 0..master.listeners().len() {
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_REFUSED {
             let Some(conn) = accept(master, listener)? else { break };
             master.log_refusal(conn.peer(), "no worker");
             conn.refuse(&master.replies().unavailable);
@@ -337,12 +336,12 @@ fn turn_all_away(master: &mut Master) -> Result<()> {
 /// A worker that is taken over can make the listener, which it shares, one that blocks, and take the client
 /// first: then the parent's accept(2) is interrupted.
 fn accept(master: &mut Master, listener: usize) -> Result<Option<Conn>> {
-    let conn = sys::alarm::interrupted(LONGEST_ACCEPT, || master.accept(listener));
+    let conn = sys::alarm::interrupted(ACCEPT_TIMEOUT, || master.accept(listener));
     conn.map_err(Error::os("setitimer"))?
 }
 
 /// All workers are busy, and there may be no more clients: the parent says so.
-fn turn_away(master: &mut Master, listener: usize, full: Refusal) -> Result<()> {
+fn refuse_one(master: &mut Master, listener: usize, full: Refusal) -> Result<()> {
     if let Some(conn) = accept(master, listener)? {
         master.refuse(&conn, full);
     }

@@ -13,7 +13,7 @@ use nix::unistd::{Pid, geteuid, getppid, getresuid};
 
 use crate::error::{reason, strerror};
 use crate::log::{contract, stderr};
-use crate::net::interrupt::{Interrupts, Woken, is_readable, shutting_down, wait};
+use crate::net::interrupt::{Interrupts, POLL_INTERVAL, Woken, is_readable, shutting_down, wait};
 use crate::net::listener::{Listener, stop_listening};
 use crate::net::peer::Peer;
 use crate::options::limits::Rate;
@@ -21,14 +21,13 @@ use crate::serve::limits::Refusal;
 use crate::serve::prefork::line::WorkerLine;
 use crate::serve::prefork::permit::{Answer, Asking};
 use crate::serve::scoreboard::Slot;
-use crate::serve::server_end::LOOK;
 use crate::serve::session::{self, Client, Conn, EXIT_FAILED, EXIT_OK, Settings};
 use crate::serve::spare_fd::SpareFd;
 use crate::serve::title::Titles;
 use crate::serve::wakeup::Waker;
 
 /// The number by which epoll(7) names the pipes that end with the parent.
-const THE_PARENT: u64 = u64::MAX;
+const PARENT: u64 = u64::MAX;
 /// Events that are taken from epoll(7) at a time.
 const EVENTS: usize = 8;
 /// Grace for a slot that is about to be freed: another worker may not yet have said that its client has
@@ -37,7 +36,7 @@ const GRACE: Duration = Duration::from_millis(10);
 /// Longest time between the ends of the two pipes of a parent that was killed.
 const BOTH_PIPES: Duration = Duration::from_millis(20);
 /// Pause between two questions meanwhile.
-const PAUSE: Duration = Duration::from_micros(500);
+const RETRY_INTERVAL: Duration = Duration::from_micros(500);
 
 /// What a worker and its parent have between them.
 #[derive(Clone, Debug)]
@@ -94,11 +93,11 @@ pub(crate) struct Worker {
     asking: Option<(Asking, Limited)>,
     waker: Option<Waker>,
     /// The parent wants to hear of every client.
-    tells_all: bool,
+    notifies_each: bool,
     /// When this worker has had a client last.
     last: Option<Instant>,
     /// Idle sessions are told when the server stops.
-    tells_idle: bool,
+    ends_idle: bool,
 }
 
 impl Worker {
@@ -107,7 +106,7 @@ impl Worker {
         slot: Slot,
         settings: &'static Settings,
         titles: Titles,
-        tells_idle: bool,
+        ends_idle: bool,
     ) -> Worker {
         Worker {
             own: listeners.iter().filter_map(Listener::own_copy).collect(),
@@ -121,9 +120,9 @@ impl Worker {
             spare_fd: SpareFd::new(),
             asking: None,
             waker: None,
-            tells_all: false,
+            notifies_each: false,
             last: None,
-            tells_idle,
+            ends_idle,
         }
     }
 
@@ -133,8 +132,8 @@ impl Worker {
     }
 
     /// Makes the parent look for its first client in a while, or for every one.
-    pub(crate) fn wakes(&mut self, waker: Waker, tells_all: bool) {
-        (self.waker, self.tells_all) = (Some(waker), tells_all);
+    pub(crate) fn wakes(&mut self, waker: Waker, notifies_each: bool) {
+        (self.waker, self.notifies_each) = (Some(waker), notifies_each);
     }
 
     /// The worker's whole life; gives its exit code. `busy` and `unavailable` are the words for clients
@@ -197,7 +196,7 @@ impl Worker {
             epoll.add(listener, EpollEvent::new(one_of_us, 0))?;
         }
         for pipe in [&self.link.server, &self.link.generation] {
-            epoll.add(pipe.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, THE_PARENT))?;
+            epoll.add(pipe.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, PARENT))?;
         }
         Ok(epoll)
     }
@@ -218,8 +217,8 @@ impl Worker {
                 Err(errno) => self.spare_fd.accept_failed(listener, unavailable, errno)?,
             }
         }
-        if let Some(rest) = self.spare_fd.rest() {
-            stderr::write_out();
+        if let Some(rest) = self.spare_fd.pause_left() {
+            stderr::flush();
             std::thread::sleep(rest);
         }
         Ok(None)
@@ -228,11 +227,9 @@ impl Worker {
     /// Blocks until there may be a client; false when the worker is to end.
     fn wait(&self, epoll: &Epoll) -> bool {
         let mut events = [EpollEvent::empty(); EVENTS];
-        stderr::write_out();
+        stderr::flush();
         match epoll.wait(&mut events, EpollTimeout::NONE) {
-            Ok(n) if events.iter().take(n).any(|event| event.data() == THE_PARENT) => {
-                !self.must_end()
-            }
+            Ok(n) if events.iter().take(n).any(|event| event.data() == PARENT) => !self.must_end(),
             Ok(_) | Err(Errno::EINTR) => true,
             Err(errno) => {
                 warn!("epoll_wait: {}", strerror(errno));
@@ -269,17 +266,16 @@ impl Worker {
             }
         }
         self.line.begin(peer);
-        let was_long_ago = self.last.is_none_or(|last| last.elapsed() >= LOOK);
+        let was_long_ago = self.last.is_none_or(|last| last.elapsed() >= POLL_INTERVAL);
         self.last = Some(Instant::now());
-        if was_long_ago || self.tells_all {
+        if was_long_ago || self.notifies_each {
             self.waker.iter().for_each(Waker::notify);
         }
-        conn.interrupted_by(Some(Box::new(Watch {
+        conn.interrupted_by(Some(Box::new(ParentWatch {
             link: self.link.clone(),
             listeners: Arc::clone(&self.own),
-            tells_idle: self.tells_idle,
+            ends_idle: self.ends_idle,
             has_ended: false,
-            last_look: Instant::now(),
         })));
         session::run(conn, self.slot.with_peer(peer), serve);
         self.line.end();
@@ -294,7 +290,7 @@ impl Worker {
         loop {
             match asking.may_serve(peer)? {
                 Answer::Yes => return Ok(None),
-                Answer::PerAddress if begin.elapsed() < GRACE => std::thread::sleep(PAUSE),
+                Answer::PerAddress if begin.elapsed() < GRACE => std::thread::sleep(RETRY_INTERVAL),
                 Answer::PerAddress => return Ok(Some(Refusal::PerAddress(limits.max_per_ip))),
                 Answer::TooOften => return Ok(limits.rate.map(Refusal::TooOften)),
             }
@@ -305,26 +301,15 @@ impl Worker {
 /// A worker watches its parent: when that has gone, stopped or killed, the worker must hold
 /// no listening socket any more, so that the next server can bind the port.
 #[derive(Debug)]
-struct Watch {
+struct ParentWatch {
     link: Link,
     listeners: Arc<[OwnedFd]>,
-    tells_idle: bool,
+    ends_idle: bool,
     /// The server has ended, and the listeners were shut down.
     has_ended: bool,
-    last_look: Instant,
 }
 
-impl Watch {
-    fn look(&mut self) {
-        self.last_look = Instant::now();
-        if !self.has_ended && self.link.server_has_ended() {
-            self.has_ended = true;
-            stop_listening(&self.listeners);
-        }
-    }
-}
-
-impl Interrupts for Watch {
+impl Interrupts for ParentWatch {
     fn wait(
         &mut self,
         client: (BorrowedFd<'_>, PollFlags),
@@ -332,26 +317,23 @@ impl Interrupts for Watch {
         limit: Duration,
     ) -> io::Result<bool> {
         // A parent that was killed has not stopped: its clients' sessions go on.
-        if self.has_ended && self.tells_idle && is_idle && getppid() == self.link.parent {
+        if self.has_ended && self.ends_idle && is_idle && getppid() == self.link.parent {
             return Err(shutting_down());
         }
         let server = (!self.has_ended).then(|| self.link.server.as_fd());
         let woken = wait(client, [server, None], limit)?;
         if woken == Woken::Other {
-            self.look();
+            self.poll_now()?;
         }
         Ok(woken == Woken::Client)
     }
 
     fn poll_now(&mut self) -> io::Result<()> {
-        if self.last_look.elapsed() >= LOOK {
-            self.look();
+        if !self.has_ended && self.link.server_has_ended() {
+            self.has_ended = true;
+            stop_listening(&self.listeners);
         }
         Ok(())
-    }
-
-    fn rest(&self) -> Duration {
-        LOOK
     }
 }
 
@@ -367,21 +349,16 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let link = Link::new(getppid(), [Arc::new(server.into()), Arc::new(generation.into())]);
-        let mut watch = Watch {
+        let mut watch = ParentWatch {
             link,
             listeners: [listener.into()].into(),
-            tells_idle: false,
+            ends_idle: false,
             has_ended: false,
-            last_look: Instant::now(),
         };
-        let later = |watch: &mut Watch| {
-            watch.last_look = Instant::now().checked_sub(LOOK).unwrap();
-            watch.poll_now().unwrap();
-        };
-        later(&mut watch);
+        watch.poll_now().unwrap();
         assert!(TcpStream::connect(address).is_ok());
         drop(life);
-        later(&mut watch);
+        watch.poll_now().unwrap();
         assert!(TcpStream::connect(address).is_err());
     }
 }

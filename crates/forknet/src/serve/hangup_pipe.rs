@@ -11,40 +11,40 @@ use nix::unistd::{pipe2, write};
 
 /// The server's side.
 #[derive(Debug)]
-pub(crate) struct Lifeline {
-    end: Arc<OwnedFd>,
+pub(crate) struct HangupPipe {
+    reader: Arc<OwnedFd>,
     /// Only the server has this.
-    life: Option<OwnedFd>,
+    writer: Option<OwnedFd>,
 }
 
-impl Lifeline {
-    pub(crate) fn new() -> nix::Result<Lifeline> {
-        let (end, life) = pipe2(OFlag::O_CLOEXEC)?;
-        Ok(Lifeline { end: Arc::new(end), life: Some(life) })
+impl HangupPipe {
+    pub(crate) fn new() -> nix::Result<HangupPipe> {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+        Ok(HangupPipe { reader: Arc::new(reader), writer: Some(writer) })
     }
 
     /// The end to wait at: readable once the server has let go.
-    pub(crate) fn end(&self) -> Arc<OwnedFd> {
-        Arc::clone(&self.end)
+    pub(crate) fn reader(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.reader)
     }
 
     /// In the server: tells all that wait, at once: the end of file comes only when a child that was forked
     /// just now has closed its copy of the server's side, too.
     pub(crate) fn notify(&mut self) {
-        if let Some(life) = self.life.take() {
-            let _ = write(life, b"."); // else the end of file tells them
+        if let Some(writer) = self.writer.take() {
+            let _ = write(writer, b"."); // else the end of file tells them
         }
     }
 
     /// In the server: tells all that wait. In a child: leaves that to the server.
-    pub(crate) fn let_go(&mut self) {
-        self.life = None;
+    pub(crate) fn close(&mut self) {
+        self.writer = None;
     }
 }
 
-impl AsFd for Lifeline {
+impl AsFd for HangupPipe {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.end.as_fd()
+        self.reader.as_fd()
     }
 }
 
@@ -55,10 +55,10 @@ mod tests {
 
     #[test]
     fn those_who_wait_are_told_when_it_is_let_go() {
-        let mut lifeline = Lifeline::new().unwrap();
-        let end = lifeline.end();
-        assert!(!is_readable(end.as_fd()));
-        lifeline.let_go();
-        assert!(is_readable(end.as_fd()) && is_readable(lifeline.as_fd()));
+        let mut hangup_pipe = HangupPipe::new().unwrap();
+        let reader = hangup_pipe.reader();
+        assert!(!is_readable(reader.as_fd()));
+        hangup_pipe.close();
+        assert!(is_readable(reader.as_fd()) && is_readable(hangup_pipe.as_fd()));
     }
 }
