@@ -1,6 +1,6 @@
 //! For tests only: reads the sources of the workspace as text, and finds what breaks a rule.
 //!
-//! The rules themselves, with the table of layers, are in `tests/rules.rs`. Sources are read as tokens:
+//! The rules themselves, with the table of layers, are in `tests/rules.rs`, those for words in `tests/rules/words.rs`. Sources are read as tokens:
 //! a word in a comment or in a string is no code, and what stands under `#[cfg(test)]` is left out. A
 //! function that finds something returns it as lines `FILE:LINE: what is wrong`, so that a rule holds
 //! when it returns none.
@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod modules;
 pub mod safety;
 pub mod tokens;
+pub mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
