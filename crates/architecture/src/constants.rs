@@ -58,7 +58,7 @@ fn constant(tokens: &[Token], at: usize) -> Option<Constant> {
     Some(Constant { name, of_type: joined(&of_type), doc: doc_before(tokens, at), line })
 }
 
-/// True for `usize`, `[u64; 3]`, `Option<Duration>`; a slice of bytes is text.
+/// Returns true for `usize`, `[u64; 3]`, `Option<Duration>`; a slice of bytes is text.
 fn is_number(of_type: &[Token]) -> bool {
     let end = of_type.iter().position(|token| token.is(";")).unwrap_or(of_type.len());
     let words: Vec<_> = of_type[..end].iter().filter(|token| token.kind == Kind::Word).collect();

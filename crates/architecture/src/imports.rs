@@ -58,7 +58,7 @@ fn paths(whole: &Crate, file: &File) -> Vec<(Vec<String>, usize)> {
     found
 }
 
-/// True for the first word of `a::b`, but for that of `::a::b`, and of `pub(in a::b)`.
+/// Returns true for the first word of `a::b`, but for that of `::a::b`, and of `pub(in a::b)`.
 fn is_path_start(tokens: &[Token], at: usize) -> bool {
     let is_path = tokens[at].kind == Kind::Word && tokens.get(at + 1).is_some_and(|t| t.is("::"));
     let before = |n: usize, text| at >= n && tokens[at - n].is(text);

@@ -37,7 +37,7 @@ fn statement_line(code: &[Token], at: usize) -> usize {
     code[before.map_or(0, |before| before + 1)].line
 }
 
-/// True when the lines directly above this one are a comment that has the mark.
+/// Returns true when the lines directly above this one are a comment that has the mark.
 fn has_reason(lines: &[&str], number: usize) -> bool {
     let above = lines[..number - 1].iter().rev().map(|line| line.trim());
     above.take_while(|line| line.starts_with("//")).any(|line| line.contains("SAFETY:"))

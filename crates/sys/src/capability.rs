@@ -42,7 +42,7 @@ pub fn drop_all() -> nix::Result<()> {
     Errno::result(set).map(drop)
 }
 
-/// True when this process has a capability in any of the sets: it can use it, or a program that it
+/// Returns true when this process has a capability in any of the sets: it can use it, or a program that it
 /// executes could.
 ///
 /// # Errors
@@ -51,7 +51,7 @@ pub fn has_any() -> nix::Result<bool> {
     Ok(get()? != [Sets::default(); 2])
 }
 
-/// True when this process may use a capability.
+/// Returns true when this process may use a capability.
 ///
 /// # Errors
 /// As capget(2) says.

@@ -22,7 +22,7 @@ pub fn keep_errors(fd: &impl AsFd, is_v6: bool) -> nix::Result<()> {
     setsockopt(fd, sockopt::Ipv4RecvErr, &true)
 }
 
-/// True for what an ICMP message may have put on a socket: the error is of an earlier packet, which may
+/// Returns true for what an ICMP message may have put on a socket: the error is of an earlier packet, which may
 /// have gone to somebody else, and says nothing of the call that tells it. EMSGSIZE is only news of a
 /// smaller MTU on the way.
 #[must_use]

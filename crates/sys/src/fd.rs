@@ -38,18 +38,18 @@ pub fn replace_standard(by: &OwnedFd, [input, output, error]: [bool; 3]) -> nix:
     if input { dup2_stdin(by) } else { Ok(()) }
 }
 
-/// True when two descriptors are of one file or socket.
+/// Returns true when two descriptors are of one file or socket.
 pub fn same_file(a: impl AsFd, b: impl AsFd) -> bool {
     let file = |fd: BorrowedFd<'_>| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
     file(a.as_fd()).is_ok_and(|a| file(b.as_fd()) == Ok(a))
 }
 
-/// True for a regular file.
+/// Returns true for a regular file.
 pub fn is_regular_file(fd: impl AsFd) -> bool {
     kind(fd) == Some(SFlag::S_IFREG)
 }
 
-/// True for a socket.
+/// Returns true for a socket.
 pub fn is_socket(fd: impl AsFd) -> bool {
     kind(fd) == Some(SFlag::S_IFSOCK)
 }
@@ -134,7 +134,7 @@ pub fn set_nonblocking(fd: &impl AsFd, on: bool) -> nix::Result<()> {
     if wanted == flags { Ok(()) } else { fcntl(fd, FcntlArg::F_SETFL(wanted)).map(drop) }
 }
 
-/// True when O_NONBLOCK is set.
+/// Returns true when O_NONBLOCK is set.
 #[must_use]
 pub fn is_nonblocking(fd: &impl AsFd) -> bool {
     let flags = fcntl(fd, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);

@@ -67,7 +67,7 @@ unsafe extern "C" {
 #[cfg(not(target_env = "gnu"))]
 use libc::fork as raw_fork;
 
-/// True when this process is a single task. glibc keeps account of that itself.
+/// Returns true when this process is a single task. glibc keeps account of that itself.
 #[cfg(target_env = "gnu")]
 fn has_one_task() -> bool {
     // SAFETY: libc writes to it only in pthread_create, and in this process there is no other thread
@@ -75,7 +75,7 @@ fn has_one_task() -> bool {
     unsafe { (&raw const __libc_single_threaded).read_volatile() != 0 }
 }
 
-/// True when this process is a single task; a /proc that does not tell is no proof.
+/// Returns true when this process is a single task; a /proc that does not tell is no proof.
 #[cfg(not(target_env = "gnu"))]
 fn has_one_task() -> bool {
     std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)

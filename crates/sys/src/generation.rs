@@ -62,7 +62,7 @@ pub(crate) fn take_number() -> nix::Result<u32> {
     Ok(number.load(Relaxed))
 }
 
-/// True in the process that this number was given to, false in its children.
+/// Returns true in the process that this number was given to, false in its children.
 pub(crate) fn is_own(number: u32) -> bool {
     NUMBER.get().is_some_and(|its| its.get().load(Relaxed) == number)
 }
@@ -76,7 +76,7 @@ impl Borrow {
         Borrow(())
     }
 
-    /// True while this thread has one.
+    /// Returns true while this thread has one.
     pub(crate) fn is_active() -> bool {
         BORROWED.get() > 0
     }

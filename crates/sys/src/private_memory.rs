@@ -40,7 +40,7 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// True in the process that made it; its children do not have it.
+    /// Returns true in the process that made it; its children do not have it.
     pub(crate) fn is_owner(&self) -> bool {
         is_own(self.number)
     }
@@ -139,7 +139,7 @@ impl<T: Copy> Table<T> {
         if self.mapping.is_owner() { self.length } else { 0 }
     }
 
-    /// True without values, and in a child.
+    /// Returns true without values, and in a child.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

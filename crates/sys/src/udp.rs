@@ -114,7 +114,7 @@ fn local_address(control: &ControlMessageOwned) -> Option<Option<SocketAddr>> {
     }
 }
 
-/// True for the broadcast address of all networks or of one that this machine is on.
+/// Returns true for the broadcast address of all networks or of one that this machine is on.
 fn is_broadcast(ip: Ipv4Addr) -> bool {
     let is_it = |address: SockaddrStorage| address.as_sockaddr_in().is_some_and(|a| a.ip() == ip);
     let loopback = Ipv4Addr::new(127, 255, 255, 255);
@@ -123,7 +123,7 @@ fn is_broadcast(ip: Ipv4Addr) -> bool {
         || getifaddrs().is_ok_and(|mut all| all.any(|i| i.broadcast.is_some_and(is_it)))
 }
 
-/// True for a socket of IPv6, which may have IPv4 peers too.
+/// Returns true for a socket of IPv6, which may have IPv4 peers too.
 pub fn is_v6(fd: &impl AsFd) -> bool {
     nix::sys::socket::getsockname::<SockaddrStorage>(fd.as_fd().as_raw_fd())
         .is_ok_and(|name| name.as_sockaddr_in6().is_some())

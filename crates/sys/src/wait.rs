@@ -107,7 +107,7 @@ fn note_one() -> bool {
     noted(note).unwrap_or(false)
 }
 
-/// True when a reaper has noted a child that [`collect`] has not yet handed over.
+/// Returns true when a reaper has noted a child that [`collect`] has not yet handed over.
 #[must_use]
 pub fn is_noted() -> bool {
     noted(|noted| noted.count.load(Relaxed) > 0).unwrap_or(false)
@@ -128,13 +128,13 @@ pub fn collect() -> Vec<Ended> {
     noted(take).unwrap_or_default()
 }
 
-/// True for as many children as a reaper can note.
+/// Returns true for as many children as a reaper can note.
 #[must_use]
 pub fn may_be_more(collected: &[Ended]) -> bool {
     collected.len() == TABLE_SIZE
 }
 
-/// True when this is a child of ours that was not reaped yet, be it alive or a zombie: its id can be no
+/// Returns true when this is a child of ours that was not reaped yet, be it alive or a zombie: its id can be no
 /// other process's. Never true for a number that is no process id.
 #[must_use]
 pub fn is_child(pid: Pid) -> bool {
@@ -142,7 +142,7 @@ pub fn is_child(pid: Pid) -> bool {
     pid.as_raw() > 0 && waitid(Id::Pid(pid), flags).is_ok()
 }
 
-/// True when this is a child of ours that has not ended.
+/// Returns true when this is a child of ours that has not ended.
 #[must_use]
 pub fn is_alive(pid: Pid) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;

@@ -75,7 +75,7 @@ fn syslog() -> MutexGuard<'static, Option<Syslog>> {
     SYSLOG.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// True under `--syslog`.
+/// Returns true under `--syslog`.
 pub(crate) fn uses_syslog() -> bool {
     syslog().is_some()
 }
@@ -144,7 +144,7 @@ fn is_routine(record: &Record<'_>) -> bool {
     record.level() == Level::Info && record.target().starts_with("forknet")
 }
 
-/// True when standard error and standard input are one socket, as inetd hands them over.
+/// Returns true when standard error and standard input are one socket, as inetd hands them over.
 pub(crate) fn stderr_is_the_client() -> bool {
     is_socket(io::stdin()) && same_file(io::stdin(), io::stderr())
 }

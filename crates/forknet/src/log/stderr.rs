@@ -113,7 +113,7 @@ impl Drop for Collecting {
     }
 }
 
-/// True when there are lines to be written before a wait.
+/// Returns true when there are lines to be written before a wait.
 pub(crate) fn has_pending() -> bool {
     collected(|buffer| buffer.length > 0) == Some(true)
 }

@@ -16,7 +16,7 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
-    /// True when one more line may be written.
+    /// Returns true when one more line may be written.
     pub(crate) fn allows(&mut self) -> bool {
         self.since.get_or_insert_with(Instant::now);
         self.lines = self.lines.saturating_add(1);

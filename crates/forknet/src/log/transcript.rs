@@ -51,7 +51,7 @@ impl Transcript {
         self.prefix = format!("{peer}[{}]", std::process::id());
     }
 
-    /// True with `--transcript`: else lines need not be prepared.
+    /// Returns true with `--transcript`: else lines need not be prepared.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.file.is_some()

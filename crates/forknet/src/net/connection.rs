@@ -206,7 +206,7 @@ impl Connection {
         }
     }
 
-    /// True when recv(2) may wait by itself: SO_RCVTIMEO ends that before anything else has to be
+    /// Returns true when recv(2) may wait by itself: SO_RCVTIMEO ends that before anything else has to be
     /// looked at. Most clients have spoken by then, and it was one system call in place of three.
     fn kernel_may_wait(&self) -> bool {
         let limit = self.receive_timeout;

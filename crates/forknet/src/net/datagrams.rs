@@ -150,7 +150,7 @@ impl Datagrams {
         }
     }
 
-    /// True when recvfrom may wait by itself, as on the slide: there is nothing else to wait for.
+    /// Returns true when recvfrom may wait by itself, as on the slide: there is nothing else to wait for.
     fn is_only_one(&self) -> bool {
         self.sockets.len() == 1 && self.idle.is_none() && self.stop.is_none()
     }
@@ -258,7 +258,7 @@ impl Datagrams {
     }
 }
 
-/// True where the socket itself is broken. What else recvmsg(2) says is about one datagram, or passes.
+/// Returns true where the socket itself is broken. What else recvmsg(2) says is about one datagram, or passes.
 fn is_fatal(errno: Errno) -> bool {
     matches!(errno, Errno::EBADF | Errno::EFAULT | Errno::EINVAL | Errno::ENOTSOCK)
 }

@@ -69,7 +69,7 @@ impl TurnClock {
         self.bytes += bytes;
     }
 
-    /// True while the client has said nothing since our last words.
+    /// Returns true while the client has said nothing since our last words.
     pub(crate) fn is_idle(&self) -> bool {
         self.is_reading && self.bytes == 0
     }

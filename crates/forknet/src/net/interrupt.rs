@@ -36,7 +36,7 @@ pub(crate) trait Interrupts: fmt::Debug + Send {
         POLL_INTERVAL
     }
 
-    /// True when the session has no time left to take its leave.
+    /// Returns true when the session has no time left to take its leave.
     fn must_end(&self) -> bool {
         false
     }
@@ -81,7 +81,7 @@ pub(crate) fn wait(
     }
 }
 
-/// True when this descriptor is readable, or at its end.
+/// Returns true when this descriptor is readable, or at its end.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }

@@ -128,7 +128,7 @@ impl Listener {
         Ok(Listener { is_inherited: true, blocks, ..Listener::own(fd, endpoint, kind) })
     }
 
-    /// True for a socket that accepts; else it receives datagrams.
+    /// Returns true for a socket that accepts; else it receives datagrams.
     pub(crate) fn is_stream(&self) -> bool {
         self.kind == SockType::Stream
     }

@@ -24,7 +24,7 @@ impl Peer {
         }
     }
 
-    /// True when what is said to this peer cannot leave the machine.
+    /// Returns true when what is said to this peer cannot leave the machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.ip().is_none_or(|ip| ip.is_loopback())

@@ -139,7 +139,7 @@ impl Children {
         self.count += 1;
     }
 
-    /// True when no more clients can be served.
+    /// Returns true when no more clients can be served.
     pub(crate) fn is_full(&mut self) -> bool {
         self.board.is_full() && !self.forget_zombies()
     }

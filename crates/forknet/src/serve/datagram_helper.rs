@@ -87,7 +87,7 @@ impl DatagramHelper {
         }
     }
 
-    /// True when it is time to start a process.
+    /// Returns true when it is time to start a process.
     pub(crate) fn is_due(&self) -> bool {
         self.due_in() == Some(Duration::ZERO)
     }

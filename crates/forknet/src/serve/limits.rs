@@ -134,7 +134,7 @@ impl Limits {
         }
     }
 
-    /// True when the counted time has ended: always without `--rate`.
+    /// Returns true when the counted time has ended: always without `--rate`.
     fn is_over(&self, account: &Account) -> bool {
         self.rate.is_none_or(|rate| self.now() >= account.since + u64::from(rate.seconds) * 1000)
     }

@@ -67,7 +67,7 @@ impl Scoreboard {
         Ok(Scoreboard { lines, free, used: 0 })
     }
 
-    /// True when every place is taken.
+    /// Returns true when every place is taken.
     pub(crate) fn is_full(&self) -> bool {
         self.free.is_empty() && self.used == self.lines.count()
     }

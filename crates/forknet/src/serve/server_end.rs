@@ -26,7 +26,7 @@ impl ServerEnd {
         Ok(())
     }
 
-    /// True when they are.
+    /// Returns true when they are.
     pub(crate) fn ends_idle(&self) -> bool {
         self.stopping.is_some()
     }

@@ -102,23 +102,23 @@ impl Signals {
         STOP.load(Relaxed)
     }
 
-    /// True when a signal has come that was not attended to yet; SIGTERM is never done with.
+    /// Returns true when a signal has come that was not attended to yet; SIGTERM is never done with.
     pub(crate) fn is_pending(&self) -> bool {
         self.stops() > 0 || HANGUP.load(Relaxed) || TABLE.load(Relaxed)
     }
 
-    /// True once after a SIGHUP.
+    /// Returns true once after a SIGHUP.
     pub(crate) fn hangup(&self) -> bool {
         take_flag(&HANGUP)
     }
 
-    /// True once after a SIGUSR1.
+    /// Returns true once after a SIGUSR1.
     pub(crate) fn table_wanted(&self) -> bool {
         take_flag(&TABLE)
     }
 }
 
-/// True once after the flag was set. One that is not set is only read: its page need not be copied then.
+/// Returns true once after the flag was set. One that is not set is only read: its page need not be copied then.
 fn take_flag(flag: &AtomicBool) -> bool {
     flag.load(Relaxed) && flag.swap(false, Relaxed)
 }

@@ -60,7 +60,7 @@ pub(crate) fn find_uid(user: &str) -> Option<Uid> {
 }
 
 impl Who {
-    /// True where this process will no longer be able to do what it can do now.
+    /// Returns true where this process will no longer be able to do what it can do now.
     pub(crate) fn loses_rights(&self) -> bool {
         match self {
             Who::Root => false,

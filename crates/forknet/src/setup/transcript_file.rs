@@ -62,7 +62,7 @@ impl TranscriptFile {
         open("transcript", &self.path, rules).map(|opened| opened.file)
     }
 
-    /// True where a file can have taken another's place.
+    /// Returns true where a file can have taken another's place.
     pub(crate) fn can_change(&self) -> bool {
         self.standard_stream().is_none()
     }

@@ -227,7 +227,7 @@ impl Master {
         &mut self.spare_fd
     }
 
-    /// True while the listeners are left alone, because accept or recvmsg goes on failing.
+    /// Returns true while the listeners are left alone, because accept or recvmsg goes on failing.
     pub(crate) fn is_paused(&self) -> bool {
         self.spare_fd.pause_left().is_some()
     }

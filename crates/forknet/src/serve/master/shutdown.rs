@@ -90,7 +90,7 @@ impl Master {
         self.files.listeners_closed();
     }
 
-    /// True when there is no process or thread left to wait for.
+    /// Returns true when there is no process or thread left to wait for.
     fn is_alone(&self) -> bool {
         self.clients() == 0
     }

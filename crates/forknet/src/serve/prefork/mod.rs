@@ -238,7 +238,7 @@ impl Pool {
         self.workers.values().map(|(slot, _)| WorkerLine::new(slot.counters()))
     }
 
-    /// True when there are clients, or were since the last look. While there are, the parent looks
+    /// Returns true when there are clients, or were since the last look. While there are, the parent looks
     /// every [`POLL_INTERVAL`]; a worker wakes it for its first client in as long.
     fn is_used(&mut self) -> bool {
         let accepted = self.accepted();

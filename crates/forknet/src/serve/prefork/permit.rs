@@ -100,7 +100,7 @@ impl Granting {
         }
     }
 
-    /// True where the message of no bytes was the end, and is to be had again.
+    /// Returns true where the message of no bytes was the end, and is to be had again.
     fn has_hung_up(&self) -> bool {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
         recv(self.0.as_raw_fd(), &mut [0], flags) == Ok(0)

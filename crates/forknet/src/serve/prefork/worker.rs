@@ -171,13 +171,13 @@ impl Worker {
         }
     }
 
-    /// True where a worker must not take a client that it was not woken for, because its end may have come
+    /// Returns true where a worker must not take a client that it was not woken for, because its end may have come
     /// and the listener does not tell: a superserver's is not shut down, and SIGHUP replaces the transcript.
     fn waits_first(&self) -> bool {
         self.own.len() < self.listeners.len() || self.settings.transcript().is_some()
     }
 
-    /// True when the worker is to take no client more. Where the server has ended, the listeners are shut
+    /// Returns true when the worker is to take no client more. Where the server has ended, the listeners are shut
     /// down.
     fn must_end(&self) -> bool {
         let must_end = self.link.must_end();
