@@ -1,4 +1,4 @@
-//! setitimer(2) and SIGALRM: an end for a call that blocks.
+//! setitimer(2) and SIGALRM: interrupts a call that blocks.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 
 use crate::signal::unblock;
 
-/// Makes a call that may block, and has a signal interrupt it again and again until it returns: a system
-/// call in it gives EINTR. SIGALRM has a handler from then on, which does nothing.
+/// Makes a call that may block, and interrupts it with a signal at this interval until it returns,
+/// so that a system call in it fails with EINTR. Leaves a handler of SIGALRM that does nothing.
 ///
 /// # Errors
 /// EINVAL for an interval of more than a century.
 pub fn interrupted<T>(interval: Duration, call: impl FnOnce() -> T) -> nix::Result<T> {
-    // Without SA_RESTART: the system call is not to go on.
+    // Without SA_RESTART, because the system call must fail with EINTR.
     let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler does nothing, which is async-signal-safe.
     unsafe { sigaction(Signal::SIGALRM, &action)? };
     unblock(&[Signal::SIGALRM])?;
-    set(interval)?; // it comes again: the first one may be there before the system call
+    set(interval)?; // repeats, because the first signal may come before the system call
     let answer = call();
     set(Duration::ZERO)?;
     Ok(answer)
@@ -26,7 +26,7 @@ pub fn interrupted<T>(interval: Duration, call: impl FnOnce() -> T) -> nix::Resu
 
 extern "C" fn nothing(_: libc::c_int) {}
 
-/// Has SIGALRM sent at this interval; zero: no more.
+/// Sends SIGALRM at this interval; zero stops it.
 fn set(interval: Duration) -> nix::Result<()> {
     let time = libc::timeval {
         tv_sec: interval.as_secs().try_into().map_err(|_| Errno::EINVAL)?,
@@ -46,9 +46,9 @@ mod tests {
     use nix::sys::wait::{WaitStatus, waitpid};
 
     #[test]
-    fn a_call_that_would_block_for_ever_comes_back_interrupted() {
+    fn a_call_that_would_block_is_interrupted() {
         let (reader, _writer) = nix::unistd::pipe().unwrap();
-        // In a process of one thread, which is the one that hears the signal.
+        // In a process of one thread, because the signal goes to any thread.
         let Fork::Parent(child) = fork_among_threads().unwrap() else {
             let read = || nix::unistd::read(&reader, &mut [0]);
             exit_now(i32::from(

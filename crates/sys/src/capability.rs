@@ -1,4 +1,5 @@
-//! capset(2), capget(2) and the ambient set of prctl(2): each right of root's by itself (capabilities(7)).
+//! capset(2), capget(2) and the ambient set of prctl(2): root's rights, one by one
+//! (capabilities(7)).
 
 use nix::errno::Errno;
 
@@ -22,8 +23,8 @@ struct Sets {
     inheritable: u32,
 }
 
-/// Gives up all capabilities of this process: effective, permitted, inheritable and ambient. After a
-/// change of uid they are gone by themselves, unless securebits say otherwise (capabilities(7)).
+/// Drops all capabilities of this process: effective, permitted, inheritable and ambient. A change
+/// of uid drops them too, unless securebits forbid that (capabilities(7)).
 ///
 /// # Errors
 /// As capset(2) says.
@@ -32,7 +33,7 @@ pub fn drop_all() -> nix::Result<()> {
     let cleared =
         unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
     match Errno::result(cleared) {
-        Ok(_) | Err(Errno::EINVAL) => {} // Linux before 4.3 has none
+        Ok(_) | Err(Errno::EINVAL) => {} // Linux before 4.3 has no ambient set
         Err(errno) => return Err(errno),
     }
     let header = Header { version: VERSION, pid: 0 };
@@ -42,8 +43,8 @@ pub fn drop_all() -> nix::Result<()> {
     Errno::result(set).map(drop)
 }
 
-/// Returns true when this process has a capability in any of the sets: it can use it, or a program that it
-/// executes could.
+/// Returns true when this process has a capability in any of the sets, for itself or for a program
+/// that it executes.
 ///
 /// # Errors
 /// As capget(2) says.

@@ -1,4 +1,4 @@
-//! The error queue of a UDP socket (ip(7), IP_RECVERR): which of its packets met a closed port.
+//! The error queue of a UDP socket (ip(7), IP_RECVERR): which packets met a closed port.
 
 use std::io::IoSliceMut;
 use std::net::SocketAddr;
@@ -13,8 +13,8 @@ use nix::sys::socket::{
 
 use crate::socket::to_std;
 
-/// Has the kernel keep errors apart by the packet that caused them. A dual-stack socket has those of
-/// both families.
+/// Makes the kernel queue an error with the packet that caused it. A dual-stack socket queues those
+/// of both families.
 pub fn keep_errors(fd: &impl AsFd, is_v6: bool) -> nix::Result<()> {
     if is_v6 {
         setsockopt(fd, sockopt::Ipv6RecvErr, &true)?;
@@ -22,9 +22,9 @@ pub fn keep_errors(fd: &impl AsFd, is_v6: bool) -> nix::Result<()> {
     setsockopt(fd, sockopt::Ipv4RecvErr, &true)
 }
 
-/// Returns true for what an ICMP message may have put on a socket: the error is of an earlier packet, which may
-/// have gone to somebody else, and says nothing of the call that tells it. EMSGSIZE is only news of a
-/// smaller MTU on the way.
+/// Returns true for an error that an ICMP message may have caused. It belongs to an earlier packet,
+/// perhaps to another peer, and not to the call that returns it. EMSGSIZE reports a smaller path
+/// MTU.
 #[must_use]
 pub fn is_icmp_error(errno: Errno) -> bool {
     matches!(
@@ -42,8 +42,8 @@ pub fn is_icmp_error(errno: Errno) -> bool {
     )
 }
 
-/// Takes one error off the queue of a socket: what it is, and where the packet was going that
-/// caused it. `None` when there is no more. Never blocks.
+/// Takes one error off a socket's queue; returns it with the destination of the packet that caused
+/// it, or `None` if the queue is empty. Never blocks.
 #[must_use]
 pub fn next_error(fd: &impl AsFd) -> Option<(Errno, Option<SocketAddr>)> {
     let mut payload = [0; 64];

@@ -11,9 +11,9 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-/// The first descriptor behind standard input, output and error.
+/// The first descriptor after standard input, output and error.
 pub const FIRST_OTHER: RawFd = 3;
-/// Descriptors that are tried where /proc does not list the open ones and there is no lower limit.
+/// Descriptors that are closed at most where /proc does not list the open ones.
 const MAX_DESCRIPTORS: RawFd = 1 << 20;
 
 /// Opens /dev/null for reading and writing.
@@ -38,7 +38,7 @@ pub fn replace_standard(by: &OwnedFd, [input, output, error]: [bool; 3]) -> nix:
     if input { dup2_stdin(by) } else { Ok(()) }
 }
 
-/// Returns true when two descriptors are of one file or socket.
+/// Returns true when two descriptors refer to the same file or socket.
 pub fn same_file(a: impl AsFd, b: impl AsFd) -> bool {
     let file = |fd: BorrowedFd<'_>| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
     file(a.as_fd()).is_ok_and(|a| file(b.as_fd()) == Ok(a))
@@ -59,17 +59,18 @@ fn kind(fd: impl AsFd) -> Option<SFlag> {
     Some(SFlag::from_bits_truncate(mode) & SFlag::S_IFMT)
 }
 
-/// [`take_inherited`] was called.
+/// Set by [`take_inherited`].
 static WAS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Takes over the descriptors from 3 on that the starter of this process has passed to it, `count` of
-/// them, closed on exec from now on, and closes all others.
+/// Takes the `count` descriptors from 3 on that the starter of this process has passed, makes them
+/// close-on-exec, and closes all others.
 ///
-/// Only the first call does so: it belongs at the start of the program, before that opens descriptors of
-/// its own.
+/// Only the first call does so. Call it at the start of the program, before that opens descriptors
+/// of its own.
 ///
 /// # Errors
-/// The number of one that is not open, with EBADF; or what closing says, with the first number.
+/// The number of a descriptor that is not open, with EBADF; or the first number, with an error of
+/// close_range(2).
 pub fn take_inherited(count: RawFd) -> Result<Vec<OwnedFd>, (RawFd, Errno)> {
     if WAS_TAKEN.swap(true, SeqCst) {
         return Ok(Vec::new());
@@ -81,17 +82,17 @@ pub fn take_inherited(count: RawFd) -> Result<Vec<OwnedFd>, (RawFd, Errno)> {
 }
 
 fn take(fd: RawFd) -> nix::Result<OwnedFd> {
-    // SAFETY: fcntl on a number that may or may not be a descriptor does no more than fail; the
-    // borrow ends with the call.
+    // SAFETY: fcntl on a number that may or may not be a descriptor fails at worst; the borrow ends
+    // with the call.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    // SAFETY: the descriptor is open, as fcntl has just shown, and nothing in this process owns it: it
-    // was opened by the one that has started it.
+    // SAFETY: the descriptor is open, as fcntl has just shown, and nothing in this process owns it,
+    // because its starter opened it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Closes all descriptors from this number on. Old rules of containers refuse close_range(2) with EPERM
-/// or ENOSYS; then they are closed one by one.
+/// Closes all descriptors from this number on. Old container filters refuse close_range(2) with
+/// EPERM or ENOSYS; then each is closed by itself.
 fn close_from(first: RawFd) -> nix::Result<()> {
     let from = first.cast_unsigned();
     // SAFETY: plain numbers. What is closed here is owned by nothing in this process, because
@@ -102,7 +103,7 @@ fn close_from(first: RawFd) -> nix::Result<()> {
     }
 }
 
-/// Closes what /proc lists; where there is none, all numbers up to the limit of open files.
+/// Closes the descriptors that /proc lists; without /proc, all up to the limit of open files.
 fn close_each(first: RawFd) -> nix::Result<()> {
     let listed = read_dir("/proc/self/fd").map(|entries| {
         let number = |entry: io::Result<DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
@@ -117,8 +118,8 @@ fn close_each(first: RawFd) -> nix::Result<()> {
         }
     };
     for fd in open.into_iter().filter(|fd| *fd >= first) {
-        // SAFETY: as in `close_from`; a number that is open no more, as that of the listing itself,
-        // is an error without a consequence.
+        // SAFETY: as in `close_from`; a number that is no longer open, as that of the listing
+        // itself, is a harmless error.
         unsafe { libc::close(fd) };
     }
     Ok(())
@@ -141,7 +142,7 @@ pub fn is_nonblocking(fd: &impl AsFd) -> bool {
     flags.is_ok_and(|flags| flags.contains(OFlag::O_NONBLOCK))
 }
 
-/// The number, for a message.
+/// Returns the number, for messages.
 #[must_use]
 pub fn number(fd: &impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()

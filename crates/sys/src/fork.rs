@@ -1,4 +1,4 @@
-//! fork(2), and the child's half of it.
+//! fork(2), and what the child runs.
 
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,23 +8,23 @@ use nix::unistd::Pid;
 
 use crate::generation::Borrow;
 
-/// Exit code of a process that panicked, as Rust's runtime would choose it.
+/// Exit code of a process that panicked, the same as Rust's runtime gives.
 pub const EXIT_PANIC: i32 = 101;
 
-/// Which side of the fork this is.
+/// The process that returned from fork(2).
 #[derive(Debug)]
 pub enum Fork {
     /// The new process.
     Child,
-    /// The old one, and the child's id.
+    /// The old process, with the child's id.
     Parent(Pid),
 }
 
 /// The precondition of [`fork`]: this process is one task. A child has only the thread that forked,
-/// and would wait for ever for a lock that another one held at that moment, malloc's first of all.
+/// and would wait for ever for a lock that another thread held, such as malloc's.
 ///
-/// It is of no use in another thread, so it cannot be sent there; and because a thread can still be
-/// started after it was made, `fork` looks again.
+/// It cannot be sent to another thread. A thread can still be started later, so `fork` checks
+/// again.
 #[derive(Clone, Copy, Debug)]
 pub struct OneTask(PhantomData<*const ()>);
 
@@ -32,13 +32,13 @@ impl OneTask {
     /// Checks that this process is one task.
     ///
     /// # Errors
-    /// EDEADLK: it has, or has had, several threads.
+    /// EDEADLK if it has, or has had, several threads.
     pub fn check() -> nix::Result<OneTask> {
         if has_one_task() { Ok(OneTask(PhantomData)) } else { Err(Errno::EDEADLK) }
     }
 }
 
-/// fork(2): two processes come back from it.
+/// fork(2): returns in two processes.
 ///
 /// # Errors
 /// EAGAIN and ENOMEM as fork(2) says; EDEADLK when a thread was started since `OneTask` was checked,
@@ -47,17 +47,17 @@ pub fn fork(_: OneTask) -> nix::Result<Fork> {
     if !has_one_task() || Borrow::is_active() {
         return Err(Errno::EDEADLK);
     }
-    // SAFETY: one task at this point, as was just checked, so the child inherits no lock that a
-    // missing thread holds, and may do whatever the parent may. There are no handlers of
-    // pthread_atfork(3) to be called: neither we nor libc register any.
+    // SAFETY: one task at this point, as was just checked, so the child inherits no lock of a
+    // missing thread, and may do what the parent may. No handler of pthread_atfork(3) is skipped,
+    // because neither this program nor libc registers one.
     let forked = Errno::result(unsafe { raw_fork() })?;
     Ok(if forked == 0 { Fork::Child } else { Fork::Parent(Pid::from_raw(forked)) })
 }
 
 #[cfg(target_env = "gnu")]
 unsafe extern "C" {
-    /// _Fork(3), of POSIX.1-2024: fork(2) that leaves libc's locks alone. With one task they are free,
-    /// and to make them free once more in each child is to copy three pages.
+    /// _Fork(3) of POSIX.1-2024: fork(2) without resetting libc's locks. With one task they are
+    /// free, and the reset would copy three pages in each child.
     #[link_name = "_Fork"]
     fn raw_fork() -> libc::pid_t;
     /// sys/single_threaded.h: not 0 while the process has one thread and never had more.
@@ -67,7 +67,7 @@ unsafe extern "C" {
 #[cfg(not(target_env = "gnu"))]
 use libc::fork as raw_fork;
 
-/// Returns true when this process is a single task. glibc keeps account of that itself.
+/// Returns true when this process is a single task, as glibc records it.
 #[cfg(target_env = "gnu")]
 fn has_one_task() -> bool {
     // SAFETY: libc writes to it only in pthread_create, and in this process there is no other thread
@@ -75,7 +75,7 @@ fn has_one_task() -> bool {
     unsafe { (&raw const __libc_single_threaded).read_volatile() != 0 }
 }
 
-/// Returns true when this process is a single task; a /proc that does not tell is no proof.
+/// Returns true when /proc shows that this process is a single task.
 #[cfg(not(target_env = "gnu"))]
 fn has_one_task() -> bool {
     std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
@@ -84,22 +84,22 @@ fn has_one_task() -> bool {
 /// fork(2) from the test harness, whose other threads may hold locks.
 #[cfg(test)]
 pub(crate) fn fork_among_threads() -> nix::Result<Fork> {
-    // SAFETY: the child of a test uses only system calls and atomics until it ends by _exit, and what
-    // it allocates is allocated by libc's fork handlers' own rules (malloc is usable after fork in glibc).
+    // SAFETY: the child of a test uses only system calls and atomics until it ends by _exit, and
+    // what it allocates is safe, because glibc's malloc is usable after fork.
     let forked = Errno::result(unsafe { libc::fork() })?;
     Ok(if forked == 0 { Fork::Child } else { Fork::Parent(Pid::from_raw(forked)) })
 }
 
-/// The child's whole life: `life` gives the exit code, a panic ends here, and the parent's `Drop`s
-/// and buffers, which this process has copies of, are left alone.
+/// Runs the child: `life` returns the exit code, and a panic ends here. The copies of the parent's
+/// values are not dropped, and its buffers not flushed.
 ///
-/// Not inlined: what a session has on its stack would lie in the frame of the parent's loop.
+/// Not inlined, because a session's stack would lie in the frame of the parent's loop.
 #[inline(never)]
 pub fn child(life: impl FnOnce() -> i32) -> ! {
     exit_now(contain(life))
 }
 
-/// Runs `life`, which gives an exit code; a panic ends here, and gives [`EXIT_PANIC`].
+/// Runs `life`, which returns an exit code; a panic returns [`EXIT_PANIC`].
 pub fn contain(life: impl FnOnce() -> i32) -> i32 {
     catch_unwind(AssertUnwindSafe(life)).unwrap_or(EXIT_PANIC)
 }

@@ -1,4 +1,4 @@
-//! Which process this is: the one that made some memory, or a child of it.
+//! Tells a process from its children, by a number that a child does not inherit.
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;
@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
 
-/// Numbers given so far, to this process and those before it.
+/// The last number given, to this process or an ancestor.
 static LAST_NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// Where this process's number stands; the kernel wipes it out in each child (MADV_WIPEONFORK), which
-/// so need not write to a page, and cannot forget to.
+/// This process's number. The kernel zeroes it in each child (MADV_WIPEONFORK), so that the child
+/// need not write to a page.
 static NUMBER: OnceLock<Number> = OnceLock::new();
 
 struct Number(NonNull<AtomicU32>);
@@ -23,13 +23,13 @@ unsafe impl Send for Number {}
 unsafe impl Sync for Number {}
 
 impl Number {
-    /// 0, in a page of its own.
+    /// Maps a page with the number 0.
     fn new() -> nix::Result<Number> {
-        let one = NonZeroUsize::MIN; // byte; the kernel makes it a page
+        let one = NonZeroUsize::MIN; // byte; the kernel maps a page
         let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new anonymous mapping overlaps nothing.
         let place = unsafe { mmap_anonymous(None, one, rights, MapFlags::MAP_PRIVATE)? };
-        // SAFETY: all of the mapping made just now; its contents stay as they are.
+        // SAFETY: the whole new mapping; its contents do not change.
         unsafe { madvise(place, one.get(), MmapAdvise::MADV_WIPEONFORK)? };
         Ok(Number(place.cast()))
     }
@@ -41,11 +41,11 @@ impl Number {
 }
 
 thread_local! {
-    /// References of this thread's to memory that a child would not have.
+    /// References that this thread has to memory that a child does not inherit.
     static BORROWED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A number that no process before this one has had; the same one each time.
+/// Returns this process's number, which no ancestor has had.
 ///
 /// # Errors
 /// ENOMEM; EINVAL from a kernel without MADV_WIPEONFORK, which came with Linux 4.14.
@@ -57,17 +57,17 @@ pub(crate) fn take_number() -> nix::Result<u32> {
     let Some(number) = NUMBER.get().map(Number::get) else { return Err(nix::errno::Errno::ENOMEM) };
     if number.load(Relaxed) == 0 {
         let next = LAST_NUMBER.fetch_add(1, Relaxed) + 1;
-        let _ = number.compare_exchange(0, next, Relaxed, Relaxed); // another thread was quicker
+        let _ = number.compare_exchange(0, next, Relaxed, Relaxed); // another thread has set it
     }
     Ok(number.load(Relaxed))
 }
 
-/// Returns true in the process that this number was given to, false in its children.
+/// Returns true in the process with this number, false in its children.
 pub(crate) fn is_own(number: u32) -> bool {
     NUMBER.get().is_some_and(|its| its.get().load(Relaxed) == number)
 }
 
-/// While this lives there is a reference to memory that a child would not have, and fork(2) is refused.
+/// A reference to memory that a child does not inherit. While it exists, fork(2) is refused.
 pub(crate) struct Borrow(());
 
 impl Borrow {
@@ -76,7 +76,6 @@ impl Borrow {
         Borrow(())
     }
 
-    /// Returns true while this thread has one.
     pub(crate) fn is_active() -> bool {
         BORROWED.get() > 0
     }
@@ -95,7 +94,7 @@ mod tests {
     use nix::sys::wait::{WaitStatus, waitpid};
 
     #[test]
-    fn a_child_has_no_number_until_it_takes_one_that_none_of_its_ancestors_has_had() {
+    fn a_child_takes_a_number_that_no_ancestor_has_had() {
         let parents = take_number().unwrap();
         assert!(is_own(parents) && take_number() == Ok(parents));
         let Fork::Parent(child) = fork_among_threads().unwrap() else {

@@ -14,7 +14,7 @@ use crate::nss::use_built_in_services;
 pub struct GaiError {
     /// One of the EAI codes of netdb.h.
     pub code: c_int,
-    /// The reason behind `EAI_SYSTEM`.
+    /// The reason of `EAI_SYSTEM`.
     pub errno: Errno,
 }
 
@@ -47,7 +47,7 @@ pub fn getaddrinfo(
     let service = service.map_or(ptr::null(), CStr::as_ptr);
     let mut list = ptr::null_mut();
     // SAFETY: node ends in NUL and so does service, which may also be null; both live through the
-    // call. hints is filled in as netdb.h wants it, and list takes the pointer to what getaddrinfo
+    // call. hints is filled in as netdb.h requires, and list takes the pointer to what getaddrinfo
     // allocates.
     let code =
         unsafe { libc::getaddrinfo(node.as_ptr(), service, &raw const hints, &raw mut list) };
@@ -64,7 +64,7 @@ pub fn getaddrinfo(
 }
 
 /// # Safety
-/// `list` is what getaddrinfo gave, and not yet freed.
+/// `list` is getaddrinfo's result, not yet freed.
 unsafe fn copied(list: *const libc::addrinfo) -> AddrInfo {
     let mut found = AddrInfo::default();
     let mut next = list;

@@ -25,7 +25,7 @@ pub fn getnameinfo(address: SocketAddr, flags: c_int) -> Result<(CString, CStrin
     let address = SockaddrStorage::from(address);
     let mut host: [c_char; NI_MAXHOST] = [0; NI_MAXHOST];
     let mut service: [c_char; NI_MAXSERV] = [0; NI_MAXSERV];
-    // SAFETY: the address and both buffers live through the call, each with its true length beside it.
+    // SAFETY: the address and both buffers live through the call, each with its true length.
     let code = unsafe {
         libc::getnameinfo(
             address.as_ptr(),

@@ -21,9 +21,9 @@ pub struct Service {
     pub protocol: CString,
 }
 
-/// First room for the parts of a line of services(5), in bytes.
+/// First size of the buffer for a line of services(5), in bytes.
 const FIRST_BUFFER: usize = 1024;
-/// Most room for the parts of a line of services(5), in bytes.
+/// Largest size of that buffer, in bytes.
 const MAX_BUFFER: usize = 64 * 1024;
 
 /// getservbyname(3): returns the service of that name, by any protocol where `protocol` is `None`.
@@ -32,8 +32,8 @@ pub fn getservbyname(name: &CStr, protocol: Option<&CStr>) -> Option<Service> {
     look_up(&Key::Name(name), protocol)
 }
 
-/// getservbyport(3): returns the service of that port, which is in host byte order: the htons(3) that
-/// the C call needs is done here.
+/// getservbyport(3): returns the service of that port, which is in host byte order, without the
+/// htons(3) that the C call needs.
 #[must_use]
 pub fn getservbyport(port: u16, protocol: Option<&CStr>) -> Option<Service> {
     look_up(&Key::Port(c_int::from(port.to_be())), protocol)
@@ -45,7 +45,7 @@ enum Key<'a> {
     Port(c_int),
 }
 
-/// getservbyname and getservbyport themselves answer in memory that the next call writes over.
+/// Calls the reentrant functions, because the next call overwrites the result of the others.
 fn look_up(key: &Key, protocol: Option<&CStr>) -> Option<Service> {
     use_built_in_services();
     let proto = protocol.map_or(ptr::null(), CStr::as_ptr);
@@ -79,7 +79,7 @@ fn look_up(key: &Key, protocol: Option<&CStr>) -> Option<Service> {
 }
 
 /// # Safety
-/// `entry` is what a call below gave, and its strings are still there.
+/// `entry` is the result of a call below, and its strings are alive.
 unsafe fn copied(entry: &servent) -> Service {
     // SAFETY: netdb.h: the names end in NUL, the list of aliases ends in a null pointer.
     unsafe {

@@ -1,4 +1,4 @@
-//! Many datagrams to one peer with one system call.
+//! Generic segmentation offload (UDP_SEGMENT): many datagrams to one peer with one system call.
 
 use std::io::IoSlice;
 use std::net::SocketAddr;
@@ -11,29 +11,28 @@ use nix::sys::socket::{
 
 use crate::udp::LocalAddr;
 
-/// Datagrams that the kernel makes of one piece at most (UDP_MAX_SEGMENTS of older kernels), and
-/// that are handed over with one sendmmsg(2).
+/// Most datagrams of one sendmsg(2) (UDP_MAX_SEGMENTS of older kernels) or sendmmsg(2).
 const MAX_SEGMENTS: usize = 64;
-/// The longest piece that the kernel makes datagrams of: an IP packet is 65,535 octets at most, with
-/// its headers.
+/// Most bytes of one sendmsg(2): an IP packet has at most 65,535 with its headers.
 const MAX_PIECE: usize = 65_000;
 
-/// Sends datagrams that lie in a row, and learns what the kernel and the way to the peer allow.
+/// Sends datagrams that lie one after another in memory, and remembers whether the kernel and the
+/// path support segmentation.
 ///
-/// One sendmsg(2) with UDP_SEGMENT hands over a whole row, and it goes through the kernel as one
-/// packet almost to the wire. Where that is refused (a segment longer than the interface's MTU, no
-/// checksums by the interface, Linux before 4.18), sendmmsg(2) takes as many, one by one.
+/// One sendmsg(2) with UDP_SEGMENT passes all of them through the kernel as one packet almost to
+/// the wire. Where the kernel refuses that (a segment longer than the interface's MTU, no checksums
+/// by the interface, Linux before 4.18), sendmmsg(2) sends as many single ones.
 #[derive(Debug, Default)]
 pub struct Bursts {
     refused: bool,
 }
 
 impl Bursts {
-    /// Sends the first of the datagrams in `row`, of `size` octets each, the last one perhaps
-    /// shorter: as many as one system call takes. Gives the octets of those that were sent.
+    /// Sends the first of the datagrams in `row`, as many as one system call takes. Each has `size`
+    /// bytes; the last may be shorter. Returns the bytes that were sent.
     ///
     /// # Errors
-    /// What the system call says about the first one.
+    /// Those of the system call, for the first datagram.
     pub fn send(
         &mut self,
         fd: &impl AsFd,
@@ -44,7 +43,8 @@ impl Bursts {
         self.send_as(fd, row, size, &SockaddrStorage::from(to), None, MsgFlags::empty())
     }
 
-    /// The same from an address of ours to a peer as this socket calls it.
+    /// As [`Bursts::send`], from this local address to `name`, the peer's address in the form of
+    /// this socket.
     pub fn send_as(
         &mut self,
         fd: &impl AsFd,
@@ -75,7 +75,8 @@ impl Bursts {
     }
 }
 
-/// The errors by which a kernel refuses segments: EINVAL too long, EIO no checksums.
+/// Returns true for an error that refuses segmentation: EINVAL for a segment too long, EIO for no
+/// checksums.
 fn is_refusal(errno: Errno) -> bool {
     matches!(errno, Errno::EINVAL | Errno::EIO | Errno::EMSGSIZE | Errno::EOPNOTSUPP)
 }
@@ -104,7 +105,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_row_of_datagrams_arrives_as_datagrams_either_way() {
+    fn datagrams_in_a_row_arrive_as_datagrams_with_and_without_segmentation() {
         let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
         let theirs = UdpSocket::bind("127.0.0.1:0").unwrap();
         theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_to_go_together_goes_one_by_one() {
+    fn datagrams_too_long_for_one_packet_are_sent_singly() {
         let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
         let theirs = UdpSocket::bind("127.0.0.1:0").unwrap();
         theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

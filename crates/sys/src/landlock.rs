@@ -1,12 +1,12 @@
-//! Landlock: a process gives up, for good, what it does not need of the file system (landlock(7)).
+//! Landlock: a process drops the rights to the file system that it does not need (landlock(7)).
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::errno::Errno;
 
-/// The rights to files and folders (`LANDLOCK_ACCESS_FS_` of <linux/landlock.h>) that a set of rules
-/// is asked about: what it does not allow is denied. Each version of Landlock knows more of them.
+/// The rights to files and folders (`LANDLOCK_ACCESS_FS_` of <linux/landlock.h>) that a rule set
+/// handles: what it does not allow is denied. Each version of Landlock adds some.
 const FILES: [(u32, u64); 4] = [(1, (1 << 13) - 1), (2, REFER), (3, TRUNCATE), (5, IOCTL_DEV)];
 /// Flags of these rights: `LANDLOCK_ACCESS_FS_WRITE_FILE` and so on.
 const WRITE_FILE: u64 = 1 << 1;
@@ -41,18 +41,18 @@ struct PathBeneathAttr {
     folder: RawFd,
 }
 
-/// What is left to a process below a folder.
+/// The rights that a process keeps below a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reading files and folders.
     Read,
-    /// That, and making, writing, renaming and removing regular files.
+    /// Reading, and making, writing, renaming and removing regular files.
     Write,
 }
 
-/// A set of rules. A process that enters it opens nothing but what the rules allow, makes no TCP
-/// connection and sends no signal to others, as far as the kernel's version of Landlock knows how.
-/// What it has open stays open.
+/// A rule set. A process that enters it can open only what the rules allow, can make no TCP
+/// connection, and can signal no other process, as far as the kernel's version of Landlock supports
+/// that. What it has open stays open.
 #[derive(Debug)]
 pub struct Landlock {
     rules: OwnedFd,
@@ -60,10 +60,10 @@ pub struct Landlock {
 }
 
 impl Landlock {
-    /// A set that allows nothing yet. `None` on a kernel without Landlock.
+    /// Makes a rule set that allows nothing yet; `None` on a kernel without Landlock.
     ///
     /// # Errors
-    /// What landlock_create_ruleset(2) says.
+    /// As landlock_create_ruleset(2).
     pub fn new() -> nix::Result<Option<Landlock>> {
         // SAFETY: with this flag the kernel takes no attributes and answers with a number.
         let version = unsafe {
@@ -76,7 +76,7 @@ impl Landlock {
         };
         let version = match Errno::result(version) {
             Ok(version) => u32::try_from(version).unwrap_or_default(),
-            // The kernel is older, was built without, or was booted without.
+            // An older kernel, or one built or booted without Landlock.
             Err(Errno::ENOSYS | Errno::EOPNOTSUPP) => return Ok(None),
             Err(errno) => return Err(errno),
         };
@@ -86,18 +86,19 @@ impl Landlock {
             network: known(TCP),
             scopes: known(SCOPES),
         };
-        // SAFETY: `attr` is the struct that the kernel reads, of the size that is told; fields that
-        // an older kernel does not know are zero, as it wants them.
+        // SAFETY: `attr` is the struct that the kernel reads, of the size that is passed; fields
+        // that an older kernel does not know are zero, as it requires.
         let rules = unsafe {
             libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, size_of_val(&attr), 0)
         };
         let rules = RawFd::try_from(Errno::result(rules)?).map_err(|_| Errno::EBADF)?;
-        // SAFETY: the kernel has just made this descriptor (with O_CLOEXEC), and nobody else knows it.
+        // SAFETY: the kernel has just made this descriptor (with O_CLOEXEC), and nothing else owns
+        // it.
         let rules = unsafe { OwnedFd::from_raw_fd(rules) };
         Ok(Some(Landlock { rules, version }))
     }
 
-    /// The kernel's version of Landlock.
+    /// Returns the kernel's version of Landlock.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.version
@@ -106,7 +107,7 @@ impl Landlock {
     /// Allows what is below `folder`, which may be open with O_PATH.
     ///
     /// # Errors
-    /// What landlock_add_rule(2) says.
+    /// As landlock_add_rule(2).
     pub fn allow(&self, folder: impl AsFd, access: Access) -> nix::Result<()> {
         let read = READ_FILE | READ_DIR;
         let allowed = match access {
@@ -115,18 +116,18 @@ impl Landlock {
         };
         let attr = PathBeneathAttr { allowed, folder: folder.as_fd().as_raw_fd() };
         let rules = self.rules.as_raw_fd();
-        // SAFETY: `attr` is the struct that this kind of rule wants; both descriptors are open.
+        // SAFETY: `attr` is the struct of this kind of rule; both descriptors are open.
         let added = unsafe {
             libc::syscall(libc::SYS_landlock_add_rule, rules, PATH_BENEATH, &raw const attr, 0)
         };
         Errno::result(added).map(drop)
     }
 
-    /// This process goes in, and never comes out; its children will be inside too. It cannot gain
-    /// rights by execve(2) any more (PR_SET_NO_NEW_PRIVS).
+    /// Restricts this process and its later children to the rules, for good. It can no longer gain
+    /// rights by execve(2) (PR_SET_NO_NEW_PRIVS).
     ///
     /// # Errors
-    /// What prctl(2) and landlock_restrict_self(2) say.
+    /// As prctl(2) and landlock_restrict_self(2).
     pub fn enter(&self) -> nix::Result<()> {
         nix::sys::prctl::set_no_new_privs()?;
         // SAFETY: takes a descriptor, which is open, and flags; touches no memory of ours.
@@ -151,7 +152,7 @@ mod tests {
 
     use crate::fork::{Fork, exit_now, fork_among_threads};
 
-    /// What `life` gives in a process that is inside, or `None` without Landlock.
+    /// Returns the exit code of `life` in a restricted process; `None` without Landlock.
     fn inside(access: Access, folder: &TempDir, life: impl FnOnce() -> i32) -> Option<i32> {
         let rules = Landlock::new().unwrap()?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
@@ -165,13 +166,13 @@ mod tests {
         }
     }
 
-    /// 0 where it was denied for lack of permission.
+    /// Returns 0 where permission was denied.
     fn denied<T>(result: io::Result<T>) -> i32 {
         i32::from(!result.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied))
     }
 
     #[test]
-    fn nothing_outside_can_be_opened_and_everything_inside_be_read() {
+    fn files_outside_cannot_be_opened_and_files_inside_can_be_read() {
         let (dir, outside) = (TempDir::new(), TempDir::new());
         let (file, secret) = (dir.file("x", "x"), outside.file("secret", "secret"));
         let open = File::open(&secret).unwrap();
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn where_writing_is_allowed_files_are_made_renamed_and_removed_inside_only() {
+    fn with_write_access_files_are_made_renamed_and_removed_inside_only() {
         let (dir, outside) = (TempDir::new(), TempDir::new());
         let code = inside(Access::Write, &dir, || {
             let (one, two) = (dir.path().join("1"), dir.path().join("2"));
@@ -198,7 +199,7 @@ mod tests {
                 | denied(fs::create_dir(dir.path().join("5"))) << 4
                 | i32::from(fs::remove_file(&two).is_err()) << 5
         });
-        // The first version says EXDEV of a link to another folder.
+        // The first version refuses a link to another folder with EXDEV.
         assert!(matches!(code, None | Some(0 | 4)), "{code:?}");
     }
 

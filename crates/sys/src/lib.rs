@@ -1,7 +1,7 @@
-//! The kernel's calls, and a few of the C library's, as safe functions: a file a manual page.
+//! The kernel's calls, and a few of the C library's, as safe functions: one file per manual page.
 //!
-//! This is the only crate with `unsafe` in it. It logs nothing, reads no option and has no policy; where
-//! nix has a safe call already, its users take that.
+//! This is the only crate with `unsafe` in it. It logs nothing, reads no option and has no policy.
+//! Where nix has a safe call, callers use nix.
 
 pub mod alarm;
 pub mod capability;

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A time of the zone that this process is in.
+/// A local time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Local {
     /// 0 to 11.
@@ -17,7 +17,7 @@ pub struct Local {
     pub second: u8,
 }
 
-/// The zone is read once, by the first call: after chroot(2) it could not be any more.
+/// Returns the local time. The first call reads the time zone, which chroot(2) would hide.
 #[must_use]
 pub fn local(at: SystemTime) -> Local {
     let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -1,5 +1,5 @@
-//! open(2) of a file that another user could have put in its place: no link is followed, nothing is
-//! waited for, and what was opened is looked at.
+//! open(2) of a file that another user could have replaced: follows no link, never blocks, and
+//! checks what it has opened.
 
 use std::fmt;
 use std::fs::File;
@@ -14,7 +14,7 @@ use nix::unistd::{Uid, geteuid};
 
 use crate::fd::set_nonblocking;
 
-/// How often a file that is replaced just then is opened again.
+/// Most tries to open a file that is being replaced.
 const TRIES: usize = 16;
 /// The bits of a mode that let others than the owner write.
 const WRITABLE: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
@@ -30,19 +30,19 @@ pub enum Access {
     Append,
 }
 
-/// How a file is opened, and what it has to be.
+/// How a file is opened, and what is required of it.
 ///
-/// In any case it is a regular file with one name, belongs to root or to this process's effective user,
-/// and is writable by its owner only. Its folder is taken as it is, and so is the way there.
+/// It must be a regular file with one link, owned by root or this process's effective user, and
+/// writable by its owner only. Its path up to the last component is not checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// What it is opened for.
+    /// Reading, writing or both.
     pub access: Access,
-    /// Permissions of a file that is made where there is none; else a missing file is an error.
+    /// Permissions of a file that is created; `None` makes a missing file an error.
     pub create: Option<Mode>,
-    /// One more user whom it may belong to.
+    /// Another user who may own it.
     pub owner: Option<Uid>,
-    /// A character device will do too, whatever its mode: what /dev/null is, root has made.
+    /// A character device is accepted too, whatever its mode, because only root makes one.
     pub devices: bool,
 }
 
@@ -55,9 +55,9 @@ impl Rules {
 /// A file that was opened.
 #[derive(Debug)]
 pub struct Opened {
-    /// The file; reading and writing wait, as usual.
+    /// The file, in blocking mode.
     pub file: File,
-    /// It was made just now.
+    /// It was created by this call.
     pub is_new: bool,
 }
 
@@ -68,17 +68,17 @@ pub enum Fault {
     Os(Errno),
     /// The last part of the path is a symbolic link.
     SymbolicLink,
-    /// A device, a FIFO, a socket.
+    /// It is a device, a FIFO or a socket.
     NotRegular,
     /// It belongs to this user.
     Owner(Uid),
-    /// Its group may write to it, or every user.
+    /// Its group or every user may write to it.
     Writable,
-    /// It has this number of names.
+    /// It has this number of links.
     Links(libc::nlink_t),
 }
 
-/// What stands behind the name of the file: `belongs to user 1000`.
+/// The predicate of the file's name: `belongs to user 1000`.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -112,11 +112,11 @@ impl From<Fault> for io::Error {
 /// Opens a file, closed on exec.
 ///
 /// # Errors
-/// What it is that it must not be; what open(2) says.
+/// The rule that it breaks; as open(2).
 pub fn open(path: &Path, rules: Rules) -> Result<Opened, Fault> {
     for _ in 0..TRIES {
         match uninterrupted(|| lstat(path)) {
-            // Looked at before it is opened: to open a device or a FIFO can do something already.
+            // Checked before it is opened, because opening a device or a FIFO can have an effect.
             Ok(found) => rules.check(&found)?,
             Err(Errno::ENOENT) if rules.create.is_some() => match rules.make(path) {
                 Err(Errno::EEXIST) => continue,
@@ -124,7 +124,7 @@ pub fn open(path: &Path, rules: Rules) -> Result<Opened, Fault> {
             },
             Err(errno) => return Err(errno.into()),
         }
-        // And afterwards, because it may have been replaced in between.
+        // Checked again afterwards, because it may have been replaced in between.
         match rules.open_existing(path) {
             Err(Fault::Os(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) | Fault::Links(0)) => {}
             opened => return Ok(Opened { file: opened?, is_new: false }),
@@ -133,15 +133,15 @@ pub fn open(path: &Path, rules: Rules) -> Result<Opened, Fault> {
     Err(Fault::Os(Errno::ESTALE))
 }
 
-/// Checks a file that is open already: opened with O_NOFOLLOW, and O_NONBLOCK in case it is a FIFO.
+/// Checks a file that was opened with O_NOFOLLOW, and with O_NONBLOCK in case it is a FIFO.
 ///
 /// # Errors
-/// What it is that it must not be.
+/// The rule that it breaks.
 pub fn check(file: &File, rules: Rules) -> Result<(), Fault> {
     rules.check(&uninterrupted(|| fstat(file.as_fd()))?)
 }
 
-/// Calls it again as long as a signal interrupts it, which it can be on remote file systems; nix does not.
+/// Repeats a call that a signal interrupts, which happens on remote file systems; nix does not.
 fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {
@@ -161,14 +161,14 @@ impl Rules {
         access | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC
     }
 
-    /// O_EXCL: it is new, and no link is followed.
+    /// Creates the file. O_EXCL follows no link.
     fn make(self, path: &Path) -> nix::Result<File> {
         let flags = self.flags() | OFlag::O_CREAT | OFlag::O_EXCL;
         let mode = self.create.unwrap_or(Mode::empty());
         uninterrupted(|| open_file(path, flags, mode)).map(File::from)
     }
 
-    /// O_NONBLOCK: a FIFO that has taken the file's place is not waited for.
+    /// Opens a file that exists. O_NONBLOCK does not wait at a FIFO that has replaced it.
     fn open_existing(self, path: &Path) -> Result<File, Fault> {
         let flags = self.flags() | OFlag::O_NONBLOCK;
         let file = uninterrupted(|| open_file(path, flags, Mode::empty()))?;
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_made_for_its_owner_and_found_again() {
+    fn a_file_is_created_for_its_owner_and_opened_again() {
         let dir = TempDir::new();
         let path = dir.path().join("file");
         assert_eq!(fault(&path, Rules::READ), "No such file or directory");
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_may_have_made_of_it_is_refused_and_not_waited_for() {
+    fn links_fifos_sockets_and_files_others_can_write_are_refused_without_waiting() {
         let dir = TempDir::new();
         let file = dir.file("file", "");
         let path = |name| dir.path().join(name);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_roots_or_ours_or_the_one_users_that_is_named_will_do() {
+    fn a_file_of_root_this_user_or_the_named_user_is_accepted() {
         let passwd = Path::new("/etc/passwd");
         assert!(open(passwd, Rules::READ).is_ok());
         if !geteuid().is_root() {
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_taken_where_the_rules_say_so() {
+    fn a_device_is_accepted_where_the_rules_allow_it() {
         let null = Path::new("/dev/null");
         assert!(open(null, APPEND).unwrap().file.write_all(b"x").is_ok());
         assert_eq!(fault(null, Rules { devices: false, ..APPEND }), "not a regular file");

@@ -1,8 +1,8 @@
 //! passwd(5) and group(5): the system's users and groups.
 //!
-//! The C library's getpwnam(3) would load what nsswitch.conf(5) names into the process: a
-//! statically linked one crashes over that, which was seen with libnss-systemd. So users of LDAP
-//! and the like are known by their numbers only.
+//! The C library's getpwnam(3) would load the modules of nsswitch.conf(5), and a statically linked
+//! program crashes on that, for example with libnss-systemd. So users of LDAP and other services
+//! are known by number only.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -17,7 +17,7 @@ const GROUPS: &str = "/etc/group";
 pub struct Unreadable {
     /// Its path.
     pub path: &'static str,
-    /// Why not.
+    /// The reason.
     pub source: io::Error,
 }
 
@@ -34,7 +34,7 @@ pub struct User {
     pub gid: Gid,
 }
 
-/// A group, and who else than those whose first group it is belongs to it.
+/// A group with its additional members.
 #[derive(Debug, PartialEq, Eq)]
 struct Group {
     name: String,
@@ -42,15 +42,15 @@ struct Group {
     members: Vec<String>,
 }
 
-/// The first user for whom that is true.
+/// Returns the first user of passwd(5) that `is` accepts.
 ///
 /// # Errors
-/// The file cannot be read, though it is there.
+/// The file exists but cannot be read.
 pub fn user(is: impl Fn(&User) -> bool) -> Result<Option<User>> {
     Ok(read(USERS)?.lines().filter_map(parse_user).find(is))
 }
 
-/// The id of a group.
+/// Returns the id of a group.
 ///
 /// # Errors
 /// As [`user`].
@@ -60,7 +60,7 @@ pub fn group(name: &str) -> Result<Option<Gid>> {
     Ok(found.map(|group| group.gid))
 }
 
-/// The groups of a user, `first` first, as initgroups(3) finds them.
+/// Returns the groups of a user, `first` first, as initgroups(3) finds them.
 ///
 /// # Errors
 /// As [`user`].
@@ -74,14 +74,14 @@ pub fn groups_of(user: &str, first: Gid) -> Result<Vec<Gid>> {
     Ok(all)
 }
 
-/// The name of the user whose process this is, where it has one.
+/// Returns the name of this process's user, if it has one.
 #[must_use]
 pub fn own_name() -> Option<String> {
     let me = getuid();
     user(|user| user.uid == me).ok()?.map(|user| user.name)
 }
 
-/// A machine without the file has no such users; a container often is one.
+/// Reads the file; a missing one is empty, as in many containers.
 fn read(path: &'static str) -> Result<String> {
     match fs::read(path) {
         Ok(octets) => Ok(String::from_utf8_lossy(&octets).into_owned()),
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_read_and_what_is_none_is_left_out() {
+    fn malformed_lines_are_skipped() {
         let games = User { name: "games".into(), uid: Uid::from_raw(5), gid: Gid::from_raw(60) };
         assert_eq!(parse_user("games:x:5:60:games:/usr/games:/usr/sbin/nologin"), Some(games));
         let adm = parse_group("adm:x:4:syslog,levy").unwrap();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn root_is_there_and_others_are_not() {
+    fn root_is_found_and_unknown_names_are_not() {
         assert_eq!(user(|user| user.name == "root").unwrap().unwrap().uid, Uid::from_raw(0));
         assert_eq!(user(|user| user.name == "no-such-user-here").unwrap(), None);
         assert_eq!(group("no-such-group-here").unwrap(), None);

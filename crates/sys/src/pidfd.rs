@@ -1,13 +1,13 @@
 //! pidfd_open(2) and pidfd_getfd(2): another process's descriptor.
 //!
-//! No server uses it. It is for tests that do with a process's descriptors what that process could do.
+//! For tests that act as a process that was taken over. No server uses it.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-/// A copy of a descriptor of another process, closed on exec. Both share flags and offset, as after
+/// Copies a descriptor of another process, closed on exec. Both share flags and offset, as after
 /// dup(2).
 ///
 /// # Errors
@@ -19,7 +19,7 @@ pub fn descriptor_of(pid: Pid, fd: RawFd) -> nix::Result<OwnedFd> {
     new(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) })
 }
 
-/// What a system call has returned: a new descriptor, or an error.
+/// Returns the descriptor that a system call has returned, or its error.
 fn new(returned: libc::c_long) -> nix::Result<OwnedFd> {
     let fd = RawFd::try_from(Errno::result(returned)?).map_err(|_| Errno::EBADF)?;
     // SAFETY: both system calls return a new descriptor, which nothing else owns.
@@ -33,7 +33,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     #[test]
-    fn what_is_written_to_the_copy_comes_out_of_the_original() {
+    fn a_write_to_the_copy_is_read_at_the_other_end_of_the_original() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
         let pid = Pid::from_raw(cat.id() as i32);

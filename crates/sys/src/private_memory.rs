@@ -1,10 +1,10 @@
-//! Memory that a child of fork(2) does not have: mmap(2) and madvise(2) with MADV_DONTFORK.
+//! Memory that a child of fork(2) does not inherit: mmap(2) and madvise(2) with MADV_DONTFORK.
 //!
-//! A child that is taken over can neither read nor change what its parent keeps here, and the pages
-//! need not be copied when the parent writes to them after a fork.
+//! A child that is taken over can neither read nor change what its parent keeps here, and a write
+//! of the parent after a fork copies no page.
 //!
-//! In a child the addresses lead nowhere, so every access looks first whether this process is the
-//! one that made the memory (`generation.rs`); in a child everything is empty.
+//! In a child the addresses are not mapped, so every access checks first whether this process made
+//! the memory (`generation.rs`). In a child everything is empty.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,17 +16,17 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, m
 
 use crate::generation::{Borrow, is_own, take_number};
 
-/// A private mapping that no child gets. Pages are taken as they are touched.
+/// A private mapping that no child inherits. Pages are allocated when they are touched.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     pub(crate) place: NonNull<u8>,
     bytes: NonZeroUsize,
-    /// The process's that made it.
+    /// The number of the process that made it.
     number: u32,
 }
 
 impl Mapping {
-    /// At least `bytes` zeroed bytes, at the start of a page.
+    /// Maps at least `bytes` zeroed bytes, at the start of a page.
     pub(crate) fn new(bytes: usize) -> nix::Result<Mapping> {
         let bytes = NonZeroUsize::new(bytes).ok_or(Errno::EINVAL)?;
         let number = take_number()?;
@@ -35,12 +35,12 @@ impl Mapping {
         // SAFETY: a new anonymous mapping overlaps nothing.
         let place = unsafe { mmap_anonymous(None, bytes, rights, flags)? };
         let mapping = Mapping { place: place.cast(), bytes, number };
-        // SAFETY: all of the mapping made just now; its contents stay as they are.
+        // SAFETY: the whole new mapping; its contents do not change.
         unsafe { madvise(place, bytes.get(), MmapAdvise::MADV_DONTFORK)? };
         Ok(mapping)
     }
 
-    /// Returns true in the process that made it; its children do not have it.
+    /// Returns true in the process that made it.
     pub(crate) fn is_owner(&self) -> bool {
         is_own(self.number)
     }
@@ -49,48 +49,48 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         if self.is_owner() {
-            // SAFETY: the mapping is this value's alone, and whoever owns the value lends out no
-            // reference that outlives it. In a child it does not exist, and is not unmapped.
+            // SAFETY: this value alone owns the mapping, and its owner lends out no reference that
+            // outlives it. In a child it does not exist, and is not unmapped.
             let _ = unsafe { munmap(self.place.cast(), self.bytes.get()) };
         }
     }
 }
 
-/// A value of this process alone.
+/// A value that no child inherits.
 pub struct Private<T> {
     mapping: Mapping,
     value: PhantomData<T>,
 }
 
-// SAFETY: it gives out `&T` only, which `T: Sync` allows from every thread; the mapping belongs to
-// the process and not to a thread.
+// SAFETY: it lends `&T` only, which `T: Sync` allows from every thread; the mapping belongs to the
+// process and not to a thread.
 unsafe impl<T: Sync> Sync for Private<T> {}
 // SAFETY: as above; the value is never dropped, so the thread that drops the mapping touches no `T`.
 unsafe impl<T: Sync> Send for Private<T> {}
 
 impl<T> Private<T> {
-    /// Moves a value there. It is never dropped.
+    /// Moves a value into private memory. It is never dropped.
     ///
     /// # Errors
     /// ENOMEM; EINVAL from a kernel without MADV_WIPEONFORK (before 4.14).
     pub fn new(value: T) -> nix::Result<Private<T>> {
         const { assert!(align_of::<T>() <= 4096, "a mapping begins at a page") };
         let mapping = Mapping::new(size_of::<T>().max(1))?;
-        // SAFETY: as many bytes, aligned as a page, which nothing else refers to.
+        // SAFETY: enough bytes, page-aligned, that nothing else refers to.
         unsafe { mapping.place.cast::<T>().write(value) };
         Ok(Private { mapping, value: PhantomData })
     }
 
-    /// Calls `look` with the value; `None` in a child, which has none. [`fork`](crate::fork::fork)
-    /// fails meanwhile.
+    /// Calls `look` with the value; returns `None` in a child. [`fork`](crate::fork::fork) fails
+    /// meanwhile.
     pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
         if !self.mapping.is_owner() {
             return None;
         }
         let _borrow = Borrow::new();
         // SAFETY: `new` has written a `T` there, which is never moved or dropped; only shared
-        // references are made. This is the process that has the mapping, and stays so while the
-        // reference lives, because fork(2) is refused as long as `_borrow` lives.
+        // references are made. This process has the mapping, also while the reference lives,
+        // because fork(2) is refused until `_borrow` is dropped.
         Some(look(unsafe { self.mapping.place.cast::<T>().as_ref() }))
     }
 }
@@ -101,7 +101,7 @@ impl<T> fmt::Debug for Private<T> {
     }
 }
 
-/// A row of values with room for a fixed number of them, of this process alone. A child sees it empty.
+/// A vector of fixed capacity that no child inherits: a child sees it empty.
 #[derive(Debug)]
 pub struct Table<T> {
     mapping: Mapping,
@@ -110,10 +110,10 @@ pub struct Table<T> {
     value: PhantomData<T>,
 }
 
-/// What zero bytes are a value of.
+/// Types for which zero bytes are a value.
 ///
 /// # Safety
-/// They are.
+/// Zero bytes are a value of the type.
 pub unsafe trait Zero: Copy {}
 // SAFETY: numbers.
 unsafe impl Zero for u32 {}
@@ -123,42 +123,42 @@ unsafe impl Zero for i32 {}
 unsafe impl Zero for u64 {}
 
 impl<T: Copy> Table<T> {
-    /// An empty table with room for this many values. Memory is taken only as they come.
+    /// Makes an empty table of this capacity. Memory is allocated as values are added.
     ///
     /// # Errors
-    /// ENOMEM; EINVAL for no room at all.
+    /// ENOMEM; EINVAL for a capacity of 0.
     pub fn with_room(room: usize) -> nix::Result<Table<T>> {
         const { assert!(align_of::<T>() <= 4096, "a mapping begins at a page") };
         let bytes = room.checked_mul(size_of::<T>()).ok_or(Errno::ENOMEM)?;
         Ok(Table { mapping: Mapping::new(bytes)?, room, length: 0, value: PhantomData })
     }
 
-    /// How many values there are.
+    /// Returns the number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         if self.mapping.is_owner() { self.length } else { 0 }
     }
 
-    /// Returns true without values, and in a child.
+    /// Returns true without values, and always in a child.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many values there is room for.
+    /// Returns the capacity.
     #[must_use]
     pub fn room(&self) -> usize {
         self.room
     }
 
-    /// The value of this number.
+    /// Returns the value at this index.
     #[must_use]
     pub fn get(&self, number: usize) -> Option<T> {
         // SAFETY: `place` is within the mapping, at a value that `push`, `set` or `zeroed` has written.
         (number < self.len()).then(|| unsafe { self.place(number).read() })
     }
 
-    /// Changes the value of this number; false where there is none.
+    /// Changes the value at this index; returns false if there is none.
     pub fn set(&mut self, number: usize, value: T) -> bool {
         let is_there = number < self.len();
         if is_there {
@@ -168,7 +168,7 @@ impl<T: Copy> Table<T> {
         is_there
     }
 
-    /// Adds a value at the end; gives its number, or `None` without room.
+    /// Appends a value; returns its index, or `None` if the table is full.
     pub fn push(&mut self, value: T) -> Option<usize> {
         let number = self.length;
         if !self.mapping.is_owner() || number == self.room {
@@ -178,14 +178,14 @@ impl<T: Copy> Table<T> {
         self.set(number, value).then_some(number)
     }
 
-    /// Takes the last value away.
+    /// Removes and returns the last value.
     pub fn pop(&mut self) -> Option<T> {
         let last = self.get(self.len().checked_sub(1)?);
         self.length -= usize::from(last.is_some());
         last
     }
 
-    /// All values in their order.
+    /// Iterates over the values.
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
         (0..self.len()).filter_map(|number| self.get(number))
     }
@@ -196,7 +196,7 @@ impl<T: Copy> Table<T> {
 }
 
 impl<T: Zero> Table<T> {
-    /// A table of this many zeros. Memory is taken only as they change.
+    /// Makes a table of this many zeros. Memory is allocated as they change.
     ///
     /// # Errors
     /// As [`Table::with_room`].
@@ -211,7 +211,7 @@ mod tests {
     use std::sync::Mutex;
 
     #[test]
-    fn values_are_kept_in_their_order_as_far_as_there_is_room() {
+    fn values_are_kept_in_order_up_to_the_capacity() {
         let mut table = Table::with_room(2).unwrap();
         assert!(table.is_empty() && table.pop().is_none() && table.get(0).is_none());
         assert_eq!((table.push('a'), table.push('b'), table.push('c')), (Some(0), Some(1), None));
@@ -224,12 +224,12 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_is_told_that_no_child_gets_the_memory() {
+    fn the_memory_is_marked_as_not_inherited() {
         let private = Private::new(Mutex::new(7)).unwrap();
         let address = private.mapping.place.as_ptr().addr();
         let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let hex = |text: Option<&str>| usize::from_str_radix(text?, 16).ok();
-        // Mappings of one kind beside each other are told as one.
+        // Adjacent mappings of one kind are listed as one.
         let contains = |line: &&str| {
             let mut ends = line.split([' ', '-']);
             let (start, end) = (hex(ends.next()), hex(ends.next()));

@@ -1,13 +1,13 @@
-//! The title that ps(1) shows of a process, and the environment it stands beside.
+//! The title that ps(1) shows of a process, and the environment after it.
 //!
-//! Linux has no call for it. A process writes over its own arguments, and over the environment
-//! behind them where they are too short, and the kernel shows what stands there. Where the last
-//! byte of the arguments is no longer the NUL that execve put there, /proc/PID/cmdline ends at the
-//! first NUL instead of showing the whole space (proc_pid_cmdline(5)): so `ps` shows the title and
-//! nothing behind it. /proc/PID/comm stays as it is, for pgrep and killall.
+//! Linux has no call for it. A process overwrites its own arguments, and the environment after them
+//! where they are too short, and the kernel shows the new text. If the last byte of the arguments
+//! is no longer the NUL that execve put there, /proc/PID/cmdline ends at the first NUL
+//! (proc_pid_cmdline(5)), so that `ps` shows nothing after the title. /proc/PID/comm does not
+//! change, for pgrep and killall.
 //!
-//! Setting a title is no system call and allocates nothing, and only bytes that differ are
-//! written: a page that is not written to need not be copied after a fork.
+//! Setting a title makes no system call and allocates nothing. It writes only bytes that differ,
+//! because a page that is not written to is not copied after a fork.
 
 use std::ffi::{CStr, OsStr, c_char};
 use std::fmt::{self, Write};
@@ -21,25 +21,25 @@ use nix::errno::Errno;
 
 use crate::fork::OneTask;
 
-/// Longest title, in bytes. A quarter of a page is more than a line of `ps` has room for; the kernel
-/// shows a page at most.
+/// Longest title, in bytes. The kernel shows a page at most.
 const MAX_TITLE: usize = 1024;
-/// What stands in place of the arguments' last NUL while the title is shorter than they were.
+/// Replaces the last NUL of the arguments while the title is shorter than they were.
 const MARK: u8 = b'.';
 
-/// The space that [`claim`] has taken, in the process and its children.
+/// The space that [`claim`] has taken.
 static SPACE: OnceLock<Space> = OnceLock::new();
 
-/// Takes the space of the arguments and the environment for titles. The variables of these names are
-/// moved elsewhere, and std::env has them as before; all others are forgotten, and wiped out where they
-/// stood. Until the first title the arguments read as before.
+/// Takes the space of the arguments and the environment for titles. Moves the variables of these
+/// names elsewhere, where std::env finds them; erases all others. The arguments do not change until
+/// the first title.
 ///
-/// The arguments must have been read already: std::env::args shows the title from now on, and
-/// /proc/PID/environ shows what is left.
+/// Read the arguments before: std::env::args shows the title from now on, and /proc/PID/environ the
+/// rest of the space.
 ///
 /// # Errors
-/// ENOTSUP where /proc/self/stat does not tell where arguments and environment are: then there are no
-/// titles. EDEADLK where another task may be reading the environment, which stays as it is then.
+/// ENOTSUP where /proc/self/stat does not give the addresses of arguments and environment; then
+/// titles do nothing. EDEADLK where another task may be reading the environment; then it does not
+/// change.
 pub fn claim(keep: &[&str]) -> nix::Result<()> {
     OneTask::check()?;
     if SPACE.get().is_some() {
@@ -52,14 +52,14 @@ pub fn claim(keep: &[&str]) -> nix::Result<()> {
     Ok(())
 }
 
-/// Shows a title, as much of it as there is room for. Control characters become `?`.
+/// Shows a title, cut where the space ends. Control characters become `?`.
 pub fn show(text: fmt::Arguments<'_>) {
     if let Some(space) = SPACE.get() {
         space.show(text);
     }
 }
 
-/// Where the kernel looks for arguments and environment, as addresses.
+/// The addresses of arguments and environment, as the kernel has them.
 #[derive(Debug, PartialEq, Eq)]
 struct Bounds {
     arguments: Range<usize>,
@@ -71,8 +71,8 @@ impl Bounds {
         Bounds::parse(&std::fs::read("/proc/self/stat").ok()?)
     }
 
-    /// Fields 48 to 51 of proc_pid_stat(5). The second is the program's name in parentheses, which
-    /// may hold anything, so they are counted from its end.
+    /// Reads fields 48 to 51 of proc_pid_stat(5). They are counted from the end of field 2, the
+    /// program's name in parentheses, because that may hold any characters.
     fn parse(stat: &[u8]) -> Option<Bounds> {
         let close = stat.iter().rposition(|b| *b == b')')?;
         let fields = std::str::from_utf8(stat.get(close + 1..)?).ok()?.split_ascii_whitespace();
@@ -83,8 +83,8 @@ impl Bounds {
         is_whole.then_some(Bounds { arguments, environment })
     }
 
-    /// How far a title may reach: into the environment only where that follows at once, for only
-    /// then does the kernel show it.
+    /// Returns the end of the space for titles. The environment is part of it only where it follows
+    /// the arguments directly, because the kernel shows it only then.
     fn end(&self) -> usize {
         if self.environment.start == self.arguments.end {
             let enough = self.arguments.start.saturating_add(MAX_TITLE);
@@ -98,14 +98,14 @@ impl Bounds {
 /// The bytes that the kernel shows as the command line.
 #[derive(Clone, Copy)]
 struct Space {
-    /// The last one is never written: whatever still points in here ends at a NUL.
+    /// The last byte is never written, so that a string that starts in here ends at a NUL.
     bytes: &'static [AtomicU8],
-    /// How many of them were the arguments', the last NUL included.
+    /// Length of the arguments with their last NUL.
     arguments: usize,
 }
 
 impl Space {
-    /// Wipes out the environment, whose variables were moved.
+    /// Erases the environment, whose variables were moved.
     fn claim(bounds: &Bounds) -> Space {
         let environment = at(&bounds.environment);
         environment.iter().for_each(|byte| byte.store(0, Relaxed));
@@ -132,18 +132,18 @@ impl Space {
     }
 }
 
-/// The bytes at these addresses.
+/// Returns the bytes at these addresses.
 fn at(addresses: &Range<usize>) -> &'static [AtomicU8] {
     let first = std::ptr::with_exposed_provenance(addresses.start);
-    // SAFETY: execve has put arguments and environment there, one behind the other, on the stack of
-    // the first task, above every frame: readable and writable while the process lives. No reference
-    // of Rust's leads there: the arguments were copied by `main`, and `environ` by `keep_variables`.
-    // Later readers are the kernel and, at worst, a caller of std::env::args, who finds strings that
-    // end in time, for the last byte stays NUL.
+    // SAFETY: execve has put arguments and environment there, one after the other, on the stack of
+    // the first task, above every frame: readable and writable while the process lives. No Rust
+    // reference points there, because `main` has copied the arguments, and `keep_variables` has
+    // copied `environ`. Later readers are the kernel and std::env::args, whose strings end within
+    // the space because the last byte stays NUL.
     unsafe { std::slice::from_raw_parts(first, addresses.len()) }
 }
 
-/// Writes a title; an error says that the space is full.
+/// Writes a title; fails when the space is full.
 struct TitleWriter {
     space: Space,
     at: usize,
@@ -175,9 +175,8 @@ unsafe extern "C" {
     static mut environ: *mut *mut c_char;
 }
 
-/// Gives the process an environment of copies of these variables alone, and wipes out the others. Where
-/// the whole space of the environment is known, it is wiped out after that; here only what `environ`
-/// leads to.
+/// Replaces the environment by copies of these variables, and erases the others as far as `environ`
+/// points to them. [`Space::claim`] erases the rest.
 fn keep_variables(names: &[&str]) {
     let is_kept = |variable: &CStr| {
         let name = variable.to_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
@@ -199,21 +198,21 @@ fn keep_variables(names: &[&str]) {
         if is_kept(string) {
             kept.push(string.to_owned().into_raw());
         } else {
-            // SAFETY: as many bytes of a string that execve has put on the stack or setenv(3) into the
-            // heap, both writable; no reference to it is left, and no other task is there to read it.
+            // SAFETY: the bytes of a string that execve has put on the stack or setenv(3) into the
+            // heap, both writable; no reference to it is left, and no other task can read it.
             unsafe { variable.write_bytes(0, length) };
         }
         // SAFETY: the null pointer was not yet reached, so there is a next element.
         entry = unsafe { entry.add(1) };
     }
     kept.push(null_mut());
-    // SAFETY: an array of pointers to strings that end in NUL, with a null one behind them, none of
+    // SAFETY: an array of pointers to strings that end in NUL, ended by a null pointer, none of
     // which is ever freed; one task at this point, so nothing reads the variable meanwhile.
     unsafe { environ = kept.leak().as_mut_ptr() };
 }
 
-/// The value of a variable, which is taken out of the environment: what the children might start
-/// one day is not meant by it. `None` as well where another task may be reading the environment.
+/// Removes a variable from the environment and returns its value, because it is not meant for
+/// programs that this process starts. `None` too where another task may be reading the environment.
 #[must_use]
 pub fn take_variable(name: &str) -> Option<String> {
     let value = std::env::var_os(name)?;
@@ -228,7 +227,7 @@ pub fn take_variable(name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// The space of a program whose arguments took `arguments` bytes of `all`.
+    /// Makes the space of a program whose arguments take `arguments` of `all` bytes.
     fn space(arguments: usize, all: usize) -> Space {
         let bytes: Vec<AtomicU8> = (0..all).map(|_| AtomicU8::new(b'x')).collect();
         let space = Space { bytes: bytes.leak(), arguments };
@@ -237,7 +236,7 @@ mod tests {
         space
     }
 
-    /// What the kernel makes of it (get_mm_cmdline in fs/proc/base.c).
+    /// Returns what the kernel shows (get_mm_cmdline in fs/proc/base.c).
     fn cmdline(space: Space) -> Vec<u8> {
         let bytes: Vec<u8> = space.bytes.iter().map(|byte| byte.load(Relaxed)).collect();
         if bytes[space.arguments - 1] == 0 {
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_addresses_are_found_behind_any_name() {
+    fn the_addresses_are_found_after_any_program_name() {
         let fields = |last: &str| format!("1 (a) R 1) R{} {last}", " 0".repeat(44));
         let bounds = Bounds::parse(fields("100 110 110 150 0").as_bytes()).unwrap();
         assert_eq!(bounds, Bounds { arguments: 100..110, environment: 110..150 });

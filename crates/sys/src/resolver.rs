@@ -1,4 +1,4 @@
-//! resolver(3): res_init, and the state that it fills in.
+//! resolver(3): res_init and the state that it fills in.
 
 use std::ffi::c_int;
 use std::net::SocketAddrV4;
@@ -31,9 +31,9 @@ unsafe extern "C" {
     fn __res_init() -> c_int;
 }
 
-/// res_init(3), and in place of what resolv.conf(5) says: the calling thread's resolver asks `server`
-/// alone, `retry` times, and waits `retrans` seconds for each answer. It asks for names as they stand,
-/// without appending a domain.
+/// res_init(3) with other settings than those of resolv.conf(5): the calling thread's resolver asks
+/// `server` alone, `retry` times, and waits `retrans` seconds for each answer. It appends no domain
+/// to names.
 ///
 /// # Errors
 /// ENOSYS where the C library is not glibc; res_init's own.

@@ -1,4 +1,4 @@
-//! sendmsg(2) and recvmsg(2) with a descriptor that the other process gets: SCM_RIGHTS of unix(7).
+//! sendmsg(2) and recvmsg(2) with a descriptor for the other process: SCM_RIGHTS of unix(7).
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -10,11 +10,10 @@ use nix::sys::socket::{
     recvmsg, sendmsg, socketpair,
 };
 
-/// Descriptors that a message can come with (SCM_MAX_FD of the kernel).
+/// Most descriptors of one message (SCM_MAX_FD of the kernel).
 const MAX_DESCRIPTORS: usize = 253;
 
-/// A line between two processes that keeps messages apart and ends with a message of no bytes; both ends
-/// are closed on exec.
+/// socketpair(2): makes two connected sockets that keep message boundaries, closed on exec.
 ///
 /// # Errors
 /// As socketpair(2).
@@ -23,7 +22,7 @@ pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)
 }
 
-/// Sends a message and, where there is one, a copy of a descriptor.
+/// Sends a message, and a copy of a descriptor if there is one.
 ///
 /// # Errors
 /// As sendmsg(2); EPIPE where the other end is closed, without a SIGPIPE.
@@ -40,11 +39,11 @@ pub fn send(socket: &impl AsFd, message: &[u8], with: Option<BorrowedFd<'_>>) ->
     }
 }
 
-/// Receives a message, cut to the length of `buffer`; gives its length and the first descriptor that came
-/// with it, closed on exec. No bytes: the other end is closed.
+/// Receives a message, cut to the length of `buffer`; returns its length and the first descriptor
+/// that came with it, closed on exec. A length of 0 is the end of file.
 ///
 /// # Errors
-/// As recvmsg(2); EAGAIN when the timeout of SO_RCVTIMEO is over.
+/// As recvmsg(2); EAGAIN after the timeout of SO_RCVTIMEO.
 pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
     let mut space = cmsg_space!([RawFd; MAX_DESCRIPTORS]);
     let (line, mut buffer) = (socket.as_fd().as_raw_fd(), [IoSliceMut::new(buffer)]);
@@ -73,7 +72,7 @@ mod tests {
     use std::io::{Read, Write};
 
     #[test]
-    fn a_descriptor_comes_with_its_message_and_others_come_alone() {
+    fn a_descriptor_comes_with_its_message() {
         let (ours, theirs) = pair().unwrap();
         let (mut reader, writer) = std::io::pipe().unwrap();
         send(&ours, b"with", Some(writer.as_fd())).unwrap();
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_another_end_takes_nothing() {
+    fn a_socket_whose_other_end_is_closed_refuses_messages() {
         let (ours, theirs) = pair().unwrap();
         drop(theirs);
         assert_eq!(send(&ours, b"x", None), Err(Errno::EPIPE));

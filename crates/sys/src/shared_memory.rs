@@ -1,7 +1,7 @@
 //! Memory that a process shares with its children: mmap(2) with MAP_SHARED.
 //!
-//! It holds lines of numbers and nothing else. What a child has written there is untrusted input: any
-//! number may stand in any place, and neither a pointer nor a lock ever does.
+//! It holds lines of numbers and nothing else, neither a pointer nor a lock. What a child has
+//! written there is untrusted input: any number may be in any place.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -18,33 +18,33 @@ use crate::fork::OneTask;
 pub const WORDS: usize = 8;
 /// A page of memory, in bytes.
 const PAGE: usize = 4096;
-/// What [`Lines::kept`] holds while a process has all lines.
+/// Value of [`Lines::kept`] while a process has all lines.
 const ALL: usize = usize::MAX;
-/// What it holds once a process has none, in place of a line's number.
+/// Value of [`Lines::kept`] once a process has none.
 const NONE: usize = usize::MAX - 1;
 
-/// The numbers of one line; as long as a cache line, so that two processes that count do not wait for
-/// each other.
+/// The numbers of one line. It is as long as a cache line, so that two processes that count do not
+/// slow each other down.
 #[repr(C, align(64))]
 struct Line([AtomicU64; WORDS]);
 
 /// How the lines lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// One behind the other: every process has all of them.
+    /// Consecutive; every process has all of them.
     Packed,
-    /// A page each: a process may keep its own line only ([`Lines::keep_only`]).
+    /// One page each; a process can unmap all but its own ([`Lines::keep_only`]).
     Paged,
 }
 
-/// Lines of numbers, zero at first, for this process and all its children to come. Pages are taken only
-/// as they are used.
+/// Lines of numbers, zero at first, for this process and its later children. Pages are allocated as
+/// they are used.
 pub struct Lines {
     place: NonNull<u8>,
     count: usize,
-    /// Bytes from a line to the next.
+    /// Bytes from one line to the next.
     stride: usize,
-    /// The only line that this process still has; [`ALL`] before that, or [`NONE`].
+    /// The only line that this process has mapped; or [`ALL`], or [`NONE`].
     kept: AtomicUsize,
 }
 
@@ -54,10 +54,10 @@ unsafe impl Sync for Lines {}
 unsafe impl Send for Lines {}
 
 impl Lines {
-    /// This many lines. They are never given back, as long as the process lives.
+    /// Maps this many lines, until the process ends.
     ///
     /// # Errors
-    /// ENOMEM; EINVAL for none at all.
+    /// ENOMEM; EINVAL for a count of 0.
     pub fn new(count: usize, layout: Layout) -> nix::Result<&'static Lines> {
         let stride = match layout {
             Layout::Packed => size_of::<Line>(),
@@ -72,17 +72,17 @@ impl Lines {
         Ok(Box::leak(Box::new(Lines { place, count, stride, kept: AtomicUsize::new(ALL) })))
     }
 
-    /// How many lines there are.
+    /// Returns the number of lines.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Unmaps all lines but one, in a child that has no business with the others. From then on they
-    /// read as zero here.
+    /// Unmaps all lines but one, in a child that does not need the others. They read as zero from
+    /// then on.
     ///
     /// # Errors
-    /// EINVAL: there is no such line, the lines are packed, or some were unmapped before.
+    /// EINVAL if there is no such line, the lines are packed, or some are unmapped already.
     pub fn keep_only(&self, number: usize, _: OneTask) -> nix::Result<()> {
         if number >= self.count || self.stride < PAGE {
             return Err(Errno::EINVAL);
@@ -90,16 +90,16 @@ impl Lines {
         self.unmap(number, [0..number, number + 1..self.count])
     }
 
-    /// Unmaps all lines, in a child that has no business with any. From then on they read as zero here.
+    /// Unmaps all lines, in a child that needs none. They read as zero from then on.
     ///
     /// # Errors
-    /// EINVAL: some were unmapped before.
-    pub fn give_up(&self, _: OneTask) -> nix::Result<()> {
+    /// EINVAL if some are unmapped already.
+    pub fn unmap_all(&self, _: OneTask) -> nix::Result<()> {
         self.unmap(NONE, [0..self.count, 0..0])
     }
 
-    /// Unmaps these lines, for a process that is one task. Only once: what lies at their addresses
-    /// afterwards is another mapping.
+    /// Unmaps these lines, for a process that is one task. Only once, because another mapping may
+    /// take their addresses afterwards.
     fn unmap(&self, kept: usize, lines: [Range<usize>; 2]) -> nix::Result<()> {
         self.kept.compare_exchange(ALL, kept, SeqCst, SeqCst).map_err(|_| Errno::EINVAL)?;
         for Range { start, end } in lines {
@@ -107,16 +107,16 @@ impl Lines {
             if let Some(bytes) = NonZeroUsize::new(bytes) {
                 let place = self.place.as_ptr().wrapping_add(start * self.stride);
                 let place = NonNull::new(place.cast()).ok_or(Errno::EINVAL)?;
-                // SAFETY: whole pages of this mapping, which are there still because `kept` was ALL;
-                // `word` gives none of their lines any more, because `kept` says so; there is one task,
-                // so none is in the middle of an access.
+                // SAFETY: whole pages of this mapping, which are still mapped because `kept` was
+                // ALL; `word` returns none of their lines any more, because it checks `kept`; there
+                // is one task, so no other is in the middle of an access.
                 unsafe { munmap(place, bytes.get())? };
             }
         }
         Ok(())
     }
 
-    /// The number there; 0 where there is none.
+    /// Returns the number there; 0 where there is none.
     #[must_use]
     pub fn load(&self, line: usize, word: usize) -> u64 {
         self.word(line, word).map_or(0, |word| word.load(SeqCst))
@@ -129,28 +129,28 @@ impl Lines {
         }
     }
 
-    /// Adds to a number; beyond the largest it begins at 0.
+    /// Adds to a number; it wraps around.
     pub fn add(&self, line: usize, word: usize, number: u64) {
         if let Some(word) = self.word(line, word) {
             word.fetch_add(number, SeqCst);
         }
     }
 
-    /// Writes a number and gives the one before.
+    /// Writes a number; returns the old one.
     #[must_use]
     pub fn swap(&self, line: usize, word: usize, number: u64) -> u64 {
         self.word(line, word).map_or(0, |word| word.swap(number, SeqCst))
     }
 
-    /// Never handed out: the reference is good for one access only.
+    /// Returns a word for one access; the reference must not be kept.
     fn word(&self, line: usize, word: usize) -> Option<&AtomicU64> {
         let kept = self.kept.load(SeqCst);
         if line >= self.count || (kept != ALL && kept != line) {
             return None;
         }
         let place = self.place.as_ptr().wrapping_add(line * self.stride).cast::<Line>();
-        // SAFETY: within the mapping, which is never unmapped but for lines that `kept` excludes;
-        // aligned, for a stride is a multiple of a line; zero or anything else is an AtomicU64.
+        // SAFETY: within the mapping, of which only lines that `kept` excludes are ever unmapped;
+        // aligned, because a stride is a multiple of a line; any bytes are an AtomicU64.
         unsafe { &*place }.0.get(word)
     }
 }
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_kept_apart_and_what_is_not_there_is_zero() {
+    fn lines_are_separate_and_missing_numbers_are_zero() {
         for layout in [Layout::Packed, Layout::Paged] {
             let lines = Lines::new(3, layout).unwrap();
             lines.add(1, 7, 5);

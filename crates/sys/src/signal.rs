@@ -15,21 +15,21 @@ use signal_hook::low_level::register;
 use crate::private_memory::Mapping;
 use crate::wait;
 
-/// What a handler does. A handler may call almost nothing (signal-safety(7)), so it is one of these
-/// and no function of the caller's.
+/// What a handler does. Callers choose one of these, because a handler may call only
+/// async-signal-safe functions (signal-safety(7)).
 #[derive(Clone, Copy, Debug)]
 pub enum Action {
     /// Counts.
     Count(&'static AtomicUsize),
     /// Sets a flag.
     Set(&'static AtomicBool),
-    /// For SIGCHLD: takes every child that has ended, [`wait::reaper`].
+    /// For SIGCHLD: waits for every child that has ended, [`wait::reaper`].
     Reap,
-    /// For SIGCHLD: takes one child, [`wait::sig_chld_wait`].
+    /// For SIGCHLD: waits for one child, [`wait::sig_chld_wait`].
     ReapOne,
 }
 
-/// Registers a handler, through signal-hook, for the rest of the process's life.
+/// Registers a handler, through signal-hook, for good.
 ///
 /// # Errors
 /// EINVAL for a signal that cannot be caught.
@@ -61,7 +61,7 @@ pub fn block(signals: &[Signal]) -> nix::Result<()> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals.iter().copied().collect()), None)
 }
 
-/// Lets these signals in.
+/// Unblocks these signals.
 ///
 /// # Errors
 /// As [`block`].
@@ -69,7 +69,7 @@ pub fn unblock(signals: &[Signal]) -> nix::Result<()> {
     sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&signals.iter().copied().collect()), None)
 }
 
-/// Makes this the mask.
+/// Sets the signal mask.
 ///
 /// # Errors
 /// As [`block`].
@@ -77,7 +77,7 @@ pub fn set_mask(mask: &SigSet) -> nix::Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None)
 }
 
-/// The present mask.
+/// Returns the signal mask.
 ///
 /// # Errors
 /// As [`block`].
@@ -85,10 +85,10 @@ pub fn mask() -> nix::Result<SigSet> {
     SigSet::thread_get_mask()
 }
 
-/// Gives these signals their default disposition.
+/// Restores the default disposition of these signals.
 ///
 /// # Errors
-/// EINVAL for SIGKILL and SIGSTOP, which have no other.
+/// EINVAL for SIGKILL and SIGSTOP.
 pub fn restore_default(signals: &[Signal]) -> nix::Result<()> {
     signals.iter().try_for_each(|signal| disposition(*signal, SigHandler::SigDfl))
 }
@@ -103,16 +103,16 @@ pub fn ignore(signal: Signal) -> nix::Result<()> {
 
 fn disposition(signal: Signal, handler: SigHandler) -> nix::Result<()> {
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-    // SAFETY: `handler` is SIG_DFL or SIG_IGN at both places that call this, and neither runs code of
-    // ours; the handler it replaces is not called any more.
+    // SAFETY: `handler` is SIG_DFL or SIG_IGN at both places that call this, and neither runs code
+    // of this program; the handler it replaces is no longer called.
     unsafe { sigaction(signal, &action) }.map(drop)
 }
 
-/// ppoll(2) with this mask in place of the present one: true when a descriptor is ready, false when
-/// signals came instead, or nothing did.
+/// ppoll(2) with this mask: returns true when a descriptor is ready, false after a signal or the
+/// timeout.
 ///
 /// # Errors
-/// EBADF and EFAULT cannot happen; EINVAL for too many descriptors; ENOMEM.
+/// EINVAL for too many descriptors; ENOMEM.
 pub fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<TimeSpec>, mask: SigSet) -> nix::Result<bool> {
     match nix::poll::ppoll(fds, timeout, Some(mask)) {
         Ok(0) | Err(Errno::EINTR) => Ok(false),
@@ -121,13 +121,12 @@ pub fn ppoll(fds: &mut [PollFd<'_>], timeout: Option<TimeSpec>, mask: SigSet) ->
     }
 }
 
-/// kill(2) of a child of ours, and of no other process whatever the number is.
+/// kill(2) of a child of this process, and never of another process.
 ///
-/// The caller has SIGCHLD blocked, so no reaper can take the child off the process table between the
-/// look and the signal.
+/// SIGCHLD must be blocked, so that no reaper runs between the check and the signal.
 ///
 /// # Errors
-/// ECHILD: it is no child of ours, or was reaped.
+/// ECHILD if it is no child of this process, or was reaped.
 pub fn kill_child(pid: Pid, signal: Signal) -> nix::Result<()> {
     if !wait::is_child(pid) {
         return Err(Errno::ECHILD);
@@ -135,45 +134,44 @@ pub fn kill_child(pid: Pid, signal: Signal) -> nix::Result<()> {
     nix::sys::signal::kill(pid, signal)
 }
 
-/// Bytes for a handler, behind what the kernel puts on its stack.
+/// Bytes of stack for a handler, besides what the kernel puts there.
 const HANDLER_BYTES: usize = 16 * 1024;
 
-/// The handlers' stack, for the rest of the process's life.
+/// The handlers' stack, which is never unmapped.
 static STACK: OnceLock<Stack> = OnceLock::new();
 
-/// Only kept, so that it is never unmapped.
 struct Stack(#[expect(dead_code, reason = "the kernel uses it")] Mapping);
 
-// SAFETY: nothing of it is ever looked at.
+// SAFETY: it is never read.
 unsafe impl Send for Stack {}
 // SAFETY: as above.
 unsafe impl Sync for Stack {}
 
-/// Lets the handlers of these signals run on a stack in memory that no child has.
+/// Makes the handlers of these signals run on a stack in memory that no child inherits.
 ///
-/// The kernel puts the whole state of the processor there before it calls a handler, nearly a page of
-/// it. On the process's own stack that page would have to be copied after every fork, because the
-/// child has it too. A child that wants handlers of its own has to call this again.
+/// Before it calls a handler, the kernel saves the processor's state there, nearly a page. On the
+/// process's own stack that would copy a page after every fork, because the child shares it. A
+/// child with handlers of its own has to call this again.
 ///
 /// # Errors
 /// ENOMEM.
 pub fn use_private_stack(signals: &[Signal]) -> nix::Result<()> {
-    // SAFETY: getauxval reads a table of the kernel's that nothing writes to.
+    // SAFETY: getauxval reads a table that nothing writes to.
     let needed = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
     let size = (needed.max(libc::MINSIGSTKSZ) + HANDLER_BYTES).next_multiple_of(4096);
     let mapping = Mapping::new(size)?;
     let place = mapping.place.as_ptr();
     if STACK.set(Stack(mapping)).is_err() {
-        return Ok(()); // there is one already
+        return Ok(()); // it exists already
     }
     let stack = libc::stack_t { ss_sp: place.cast(), ss_flags: 0, ss_size: size };
-    // SAFETY: `place` leads to `size` bytes that STACK keeps for ever and that nothing else uses; this
-    // runs on no signal stack, because handlers run only inside of ppoll.
+    // SAFETY: `place` points to `size` bytes that STACK keeps for ever and that nothing else uses;
+    // this runs on no signal stack, because handlers run only inside of ppoll.
     Errno::result(unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) })?;
     signals.iter().try_for_each(|signal| on_stack(*signal))
 }
 
-/// SA_ONSTACK for a signal that has a handler.
+/// Sets SA_ONSTACK for a signal that has a handler.
 fn on_stack(signal: Signal) -> nix::Result<()> {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: all of `action` is live and may be written; with no new action it is only filled.

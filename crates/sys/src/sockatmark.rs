@@ -12,24 +12,26 @@ use nix::unistd::Pid;
 /// # Errors
 /// As fcntl(2).
 pub fn set_owner(sockfd: &impl AsFd, owner: Pid) -> nix::Result<()> {
-    // SAFETY: F_SETOWN takes a number and touches no memory of ours; the descriptor is borrowed and
-    // so is open.
+    // SAFETY: F_SETOWN takes a number and touches no memory; the descriptor is borrowed and so is
+    // open.
     let done = unsafe { libc::fcntl(sockfd.as_fd().as_raw_fd(), libc::F_SETOWN, owner.as_raw()) };
     Errno::result(done).map(drop)
 }
 
-/// sockatmark(3): returns true when everything that was sent before the urgent byte has been read, and
-/// nothing that was sent after it. A read ends at the mark, even if there is more, so look before each.
+/// sockatmark(3): returns true when everything that was sent before the urgent byte has been read,
+/// and nothing that was sent after it. A read ends at the mark, even if there is more, so check
+/// before each read.
 ///
 /// # Errors
 /// The descriptor is no stream socket of the Internet.
 pub fn sockatmark(sockfd: &impl AsFd) -> nix::Result<bool> {
-    // SAFETY: sockatmark takes a descriptor, which is borrowed and so is open, and no memory of ours.
+    // SAFETY: sockatmark takes a descriptor, which is borrowed and so is open, and touches no
+    // memory.
     let at_mark = unsafe { posix::sockatmark(sockfd.as_fd().as_raw_fd()) };
     Errno::result(at_mark).map(|at_mark| at_mark != 0)
 }
 
-/// Neither nix nor libc declares it for Linux; POSIX and every libc there have it.
+/// Neither nix nor the libc crate declares it for Linux; every C library has it.
 mod posix {
     unsafe extern "C" {
         pub(super) fn sockatmark(sockfd: libc::c_int) -> libc::c_int;

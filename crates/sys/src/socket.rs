@@ -1,4 +1,4 @@
-//! accept4(2) and recvfrom(2) with the address of the other end.
+//! accept4(2) and recvfrom(2) with the peer's address.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, SockaddrLike, SockaddrStorage, UnixAddr};
 
-/// nix's address as std's, a mapped IPv4 address as plain IPv4; `None` if it is none of the
-/// Internet's.
+/// Converts nix's address to std's, a mapped IPv4 address to plain IPv4; `None` if it is neither
+/// IPv4 nor IPv6.
 #[must_use]
 pub fn to_std(name: &SockaddrStorage) -> Option<SocketAddr> {
     let address = match (name.as_sockaddr_in(), name.as_sockaddr_in6()) {
@@ -21,9 +21,9 @@ pub fn to_std(name: &SockaddrStorage) -> Option<SocketAddr> {
     }
 }
 
-/// accept4(2): the connected socket, closed on exec, and the peer's address from the call itself:
-/// after a reset getpeername(2) would say ENOTCONN. nix's wrapper has no address to give. A UNIX-domain
-/// peer has none.
+/// accept4(2): returns the connected socket, closed on exec, and the peer's address, which a
+/// UNIX-domain peer does not have. The address comes from the call itself, because after a reset
+/// getpeername(2) fails with ENOTCONN. nix's wrapper returns no address.
 ///
 /// # Errors
 /// As accept(2) says.
@@ -46,8 +46,8 @@ pub fn accept(listener: &impl AsFd) -> nix::Result<(OwnedFd, Option<SocketAddr>)
     Ok((connected, name.as_ref().and_then(to_std)))
 }
 
-/// recvfrom(2) on a UNIX-domain socket: the datagram's length, and the sender's name, which an unbound
-/// socket does not have. nix's wrappers expect one.
+/// recvfrom(2) on a UNIX-domain socket: returns the datagram's length and the sender's name, which
+/// an unbound socket does not have. nix's wrappers require a name.
 ///
 /// # Errors
 /// As recvfrom(2) says.
@@ -58,8 +58,8 @@ pub fn receive_unix(
 ) -> nix::Result<(usize, Option<UnixAddr>)> {
     let mut address = std::mem::MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut size = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    // SAFETY: `mesg`, `address` and `size` are live for the call, with their true lengths beside
-    // them; the kernel writes no more than those.
+    // SAFETY: `mesg`, `address` and `size` are live for the call, with their true lengths; the
+    // kernel writes no more than those.
     let length = unsafe {
         libc::recvfrom(
             fd.as_fd().as_raw_fd(),

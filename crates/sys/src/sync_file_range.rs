@@ -1,19 +1,19 @@
-//! Files on their way to the disk before anybody waits for that.
+//! sync_file_range(2): starts the write-back of a file before fsync(2) waits for it.
 
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
 
-/// Begins to write these octets of a file to the disk, and does not wait for it: sync_file_range(2).
-/// Nothing is durable for that, but the fsync(2) that makes it so has less left to do.
+/// Starts to write this range of a file to the disk, without waiting. That makes nothing durable,
+/// but leaves a later fsync(2) less to do.
 ///
 /// # Errors
-/// What the system call says, such as ESPIPE for a pipe; it may be taken no notice of.
-pub fn start_writing(file: &impl AsFd, from: u64, octets: u64) -> nix::Result<()> {
-    let offset = |octets: u64| i64::try_from(octets).map_err(|_| Errno::EFBIG);
-    let (raw, from, octets) = (file.as_fd().as_raw_fd(), offset(from)?, offset(octets)?);
-    // SAFETY: plain numbers and a descriptor that is open for the call; no memory of ours is involved.
-    let answer = unsafe { libc::sync_file_range(raw, from, octets, libc::SYNC_FILE_RANGE_WRITE) };
+/// As sync_file_range(2), such as ESPIPE for a pipe; the caller may ignore them.
+pub fn start_writing(file: &impl AsFd, from: u64, bytes: u64) -> nix::Result<()> {
+    let offset = |bytes: u64| i64::try_from(bytes).map_err(|_| Errno::EFBIG);
+    let (raw, from, bytes) = (file.as_fd().as_raw_fd(), offset(from)?, offset(bytes)?);
+    // SAFETY: plain numbers and a descriptor that is open for the call; it touches no memory.
+    let answer = unsafe { libc::sync_file_range(raw, from, bytes, libc::SYNC_FILE_RANGE_WRITE) };
     Errno::result(answer).map(drop)
 }
 
@@ -23,7 +23,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn a_file_can_be_written_early_and_a_pipe_can_not() {
+    fn write_back_starts_for_a_file_and_fails_for_a_pipe() {
         let dir = testkit::TempDir::new();
         let path = dir.path().join("file");
         let mut file = std::fs::File::create(&path).unwrap();

@@ -14,52 +14,53 @@ use nix::sys::time::TimeSpec;
 
 use crate::socket::to_std;
 
-/// Room for what the kernel tells beside a datagram: both kinds of address, the time, and of how
-/// many octets each one is, where several came together.
+/// Bytes of control messages of a datagram: both kinds of address, the time, and the size of each
+/// datagram where several came together.
 const CONTROL: usize = cmsg_space::<libc::in_pktinfo>()
     + cmsg_space::<libc::in6_pktinfo>()
     + cmsg_space::<TimeSpec>()
     + cmsg_space::<i32>();
 
-/// The messages begin with a length, which must stand where a length may.
+/// Aligned for the length that each message begins with.
 #[repr(align(8))]
 struct Control([u8; CONTROL]);
 
-/// Asks the kernel to tell the address that each datagram was sent to, and when it came.
+/// Asks the kernel for the local address and the arrival time of each datagram.
 pub fn request_local_address_and_time(fd: &impl AsFd) -> nix::Result<()> {
     setsockopt(fd, sockopt::ReceiveTimestampns, &true)?;
     request_local_address(fd)
 }
 
-/// Asks the kernel to tell the address that each datagram was sent to.
+/// Asks the kernel for the local address of each datagram.
 pub fn request_local_address(fd: &impl AsFd) -> nix::Result<()> {
-    // A dual-stack socket gives IPv4 datagrams the IPv4 message, others the IPv6 one.
+    // A dual-stack socket sends the IPv4 message for IPv4 datagrams, the IPv6 one for others.
     let v4 = setsockopt(fd, sockopt::Ipv4PacketInfo, &true);
     let v6 = setsockopt(fd, sockopt::Ipv6RecvPacketInfo, &true);
     v4.or(v6)
 }
 
-/// A datagram whose octets lie in the caller's buffer.
+/// A datagram in the caller's buffer.
 #[derive(Debug)]
 pub struct Received {
-    /// Bytes of all of it.
+    /// Length in bytes.
     pub length: usize,
-    /// Octets of each, where several came together (UDP_GRO); the last one may be shorter.
+    /// Bytes of each datagram where several came together (UDP_GRO); the last may be shorter.
     pub size: usize,
     /// It was longer than the buffer.
     pub is_cut: bool,
     /// The sender; an IPv4 address is never mapped.
     pub peer: SocketAddr,
-    /// The peer as the socket itself calls it: on a dual-stack one an IPv4 address is mapped.
+    /// The peer's address in the form of the socket: on a dual-stack socket an IPv4 address is
+    /// mapped.
     pub name: SockaddrStorage,
-    /// Our address that it was sent to, with port 0.
+    /// The local address that it was sent to, with port 0.
     pub local: SocketAddr,
-    /// When the kernel got it, where it was asked to tell.
+    /// Arrival time, where it was requested.
     pub arrived: Option<SystemTime>,
 }
 
-/// recvmsg(2): `None` when there is nothing to answer after all (woken for nothing, sent to a
-/// broadcast or multicast address, or from port 0: an answer would go nowhere good).
+/// recvmsg(2): returns `None` for what must not be answered: a spurious wake-up, or a datagram that
+/// was sent to a broadcast or multicast address or from port 0.
 pub fn receive_into(
     fd: &impl AsFd,
     buffer: &mut [u8],
@@ -70,7 +71,8 @@ pub fn receive_into(
     let raw = fd.as_fd().as_raw_fd();
     let message = recvmsg::<SockaddrStorage>(raw, &mut parts, Some(&mut control.0), flags)?;
     let local = message.cmsgs()?.find_map(|c| local_address(&c)).flatten();
-    // Only a datagram brings a name and an address; the end of a socket that was shut down, none.
+    // A datagram has a name and an address; the end of file of a socket that was shut down has
+    // neither.
     let (Some(name), Some(local)) = (message.address, local) else { return Ok(None) };
     let arrived = message.cmsgs()?.find_map(|c| arrival(&c));
     let size = message.cmsgs()?.find_map(|c| segment(&c)).unwrap_or(message.bytes);
@@ -89,14 +91,14 @@ fn segment(control: &ControlMessageOwned) -> Option<usize> {
     usize::try_from(*size).ok()
 }
 
-/// `Some(None)`: sent to many at once.
+/// Returns the local address of an address message; `Some(None)` for a broadcast or multicast.
 fn local_address(control: &ControlMessageOwned) -> Option<Option<SocketAddr>> {
     match control {
         ControlMessageOwned::Ipv4PacketInfo(info) => {
             let ip = Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr));
             let ours = match info.ipi_spec_dst.s_addr {
-                // It came before IP_PKTINFO was set, as inetd's first datagram always does: then
-                // the kernel has not noted which of our addresses that was.
+                // It came before IP_PKTINFO was set, as inetd's first datagram always does. Then
+                // the kernel has not recorded the local address.
                 0 => !ip.is_multicast() && !is_broadcast(ip),
                 ours => ours == info.ipi_addr.s_addr,
             };
@@ -104,7 +106,7 @@ fn local_address(control: &ControlMessageOwned) -> Option<Option<SocketAddr>> {
         }
         ControlMessageOwned::Ipv6PacketInfo(info) => {
             let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical();
-            // The IPv4 message, which comes too, tells a broadcast; this one could not.
+            // The IPv4 message, which comes too, shows a broadcast; this one does not.
             let IpAddr::V6(ip) = ip else { return None };
             // A link-local address means something only together with the interface.
             let scope = if ip.is_unicast_link_local() { info.ipi6_ifindex } else { 0 };
@@ -119,7 +121,7 @@ fn is_broadcast(ip: Ipv4Addr) -> bool {
     let is_it = |address: SockaddrStorage| address.as_sockaddr_in().is_some_and(|a| a.ip() == ip);
     let loopback = Ipv4Addr::new(127, 255, 255, 255);
     ip.is_broadcast()
-        || ip == loopback // the loopback interface tells no broadcast address, but has one
+        || ip == loopback // the loopback interface reports no broadcast address, but has one
         || getifaddrs().is_ok_and(|mut all| all.any(|i| i.broadcast.is_some_and(is_it)))
 }
 
@@ -129,7 +131,8 @@ pub fn is_v6(fd: &impl AsFd) -> bool {
         .is_ok_and(|name| name.as_sockaddr_in6().is_some())
 }
 
-/// sendmsg(2) from an address of ours to `name`, the peer as this socket calls it. Never blocks.
+/// sendmsg(2) from this local address to `name`, the peer's address in the form of this socket.
+/// Never blocks.
 pub fn send_from(
     fd: &impl AsFd,
     local: SocketAddr,
@@ -151,10 +154,10 @@ pub enum LocalAddr {
 }
 
 impl LocalAddr {
-    /// Octets of a control message for it.
+    /// Bytes of its control message.
     pub const ROOM: usize = cmsg_space::<libc::in6_pktinfo>();
 
-    /// An address of ours; its port does not matter.
+    /// Makes it from a local address; its port is ignored.
     #[must_use]
     pub fn new(local: SocketAddr) -> LocalAddr {
         match local {
@@ -163,7 +166,7 @@ impl LocalAddr {
         }
     }
 
-    /// For sendmsg(2).
+    /// Returns it as a control message of sendmsg(2).
     #[must_use]
     pub fn as_control(&self) -> ControlMessage<'_> {
         match self {
@@ -202,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_to_many_is_told_apart() {
+    fn broadcast_and_multicast_are_recognized() {
         assert_eq!(asked_at("ff02::1", 4), Some(None));
-        assert_eq!(asked_at("::ffff:127.255.255.255", 1), None, "the IPv4 message tells");
+        assert_eq!(asked_at("::ffff:127.255.255.255", 1), None, "the IPv4 message shows it");
     }
 }

@@ -1,4 +1,4 @@
-//! waitpid(2) and waitid(2): the reapers of the slides, and what they leave for the loop.
+//! waitpid(2) and waitid(2): the reapers of the slides, and the table that they fill for the loop.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::private_memory::Private;
 
-/// How many ended children a handler can note before the loop has read them.
+/// Most ended children that a handler can note before the loop reads them.
 const TABLE_SIZE: usize = 128;
 
 /// A child that has ended.
@@ -23,7 +23,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The exit code; `None` if a signal has ended it.
+    /// Returns the exit code; `None` if a signal has ended the child.
     #[must_use]
     pub fn code(self) -> Option<i32> {
         libc::WIFEXITED(self.status).then(|| libc::WEXITSTATUS(self.status))
@@ -43,23 +43,23 @@ impl fmt::Display for Ended {
     }
 }
 
-/// What a handler leaves for the loop. It runs only while the process waits in ppoll and the loop
-/// reads only outside of it, so the two never meet; atomics make that visible to the compiler, not to
-/// another thread.
+/// The children that a handler has found. The handler runs only while the process waits in ppoll,
+/// and the loop reads only outside of it, so the two never run at once. The atomics are for the
+/// compiler, not for another thread.
 struct Noted {
     count: AtomicUsize,
     /// Process id and status, 32 bits each.
     table: [AtomicU64; TABLE_SIZE],
 }
 
-/// Made by [`prepare`], in memory that no child has.
+/// Made by [`prepare`], in memory that no child inherits.
 static NOTED: OnceLock<Private<Noted>> = OnceLock::new();
 
 fn noted<T>(look: impl FnOnce(&Noted) -> T) -> Option<T> {
     NOTED.get()?.with(look)
 }
 
-/// Makes the table; before that, and in a child, the reapers do nothing.
+/// Makes the table. Before that, and in a child, the reapers do nothing.
 ///
 /// # Errors
 /// ENOMEM.
@@ -80,16 +80,16 @@ pub fn reaper() {
     errno.set();
 }
 
-/// Slide "Version of SIGCHLD Handler That Calls wait": one child a signal, which is not enough.
-/// That it may block is a second fault of wait(2), left out here: SIGCHLD also comes when a child
-/// is only stopped, and then the server would hear nothing more, not even SIGTERM.
+/// Slide "Version of SIGCHLD Handler That Calls wait": one child per signal, which is not enough.
+/// wait(2) has a second fault, which is left out here: SIGCHLD also comes when a child is only
+/// stopped, and then wait(2) would block and the server handle no more signals, not even SIGTERM.
 pub fn sig_chld_wait() {
     let errno = Errno::last();
     note_one();
     errno.set();
 }
 
-/// Takes one ended child off the process table and notes it; false when there was none, or no room.
+/// Reaps one ended child and notes it; returns false if there is none, or the table is full.
 fn note_one() -> bool {
     let note = |noted: &Noted| {
         let free = noted.count.load(Relaxed);
@@ -107,14 +107,14 @@ fn note_one() -> bool {
     noted(note).unwrap_or(false)
 }
 
-/// Returns true when a reaper has noted a child that [`collect`] has not yet handed over.
+/// Returns true when a reaper has noted a child that [`collect`] has not returned yet.
 #[must_use]
 pub fn is_noted() -> bool {
     noted(|noted| noted.count.load(Relaxed) > 0).unwrap_or(false)
 }
 
-/// The children that a reaper has noted, which are noted no more. When it had no room left, there may
-/// be more of them: the reaper that is meant has to run again.
+/// Returns the children that a reaper has noted, and clears the table. If that was full there may
+/// be more ended children, so the reaper has to run again.
 #[must_use]
 pub fn collect() -> Vec<Ended> {
     let take = |noted: &Noted| {
@@ -128,31 +128,31 @@ pub fn collect() -> Vec<Ended> {
     noted(take).unwrap_or_default()
 }
 
-/// Returns true for as many children as a reaper can note.
+/// Returns true if the table was full.
 #[must_use]
 pub fn may_be_more(collected: &[Ended]) -> bool {
     collected.len() == TABLE_SIZE
 }
 
-/// Returns true when this is a child of ours that was not reaped yet, be it alive or a zombie: its id can be no
-/// other process's. Never true for a number that is no process id.
+/// Returns true for a child of this process, alive or a zombie, that was not reaped: no other
+/// process can have its id. Returns false for a number that is no process id.
 #[must_use]
 pub fn is_child(pid: Pid) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     pid.as_raw() > 0 && waitid(Id::Pid(pid), flags).is_ok()
 }
 
-/// Returns true when this is a child of ours that has not ended.
+/// Returns true for a child of this process that has not ended.
 #[must_use]
 pub fn is_alive(pid: Pid) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     pid.as_raw() > 0 && waitid(Id::Pid(pid), flags) == Ok(WaitStatus::StillAlive)
 }
 
-/// Waits for the end of one child, and reaps it.
+/// Waits for one child to end, and reaps it.
 ///
 /// # Errors
-/// ECHILD: it is none of ours.
+/// ECHILD if it is no child of this process.
 pub fn wait_for(pid: Pid) -> nix::Result<()> {
     loop {
         match waitpid(pid, None) {
@@ -167,15 +167,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_is_told_as_exit_code_or_signal() {
-        let told = |status| {
+    fn an_ended_child_shows_its_exit_code_or_signal() {
+        let shown = |status| {
             let ended = Ended { pid: 2, status };
             (ended.to_string(), ended.code())
         };
-        assert_eq!(told(0), ("exit 0".into(), Some(0)));
-        assert_eq!(told(0x100), ("exit 1".into(), Some(1)));
-        assert_eq!(told(11), ("signal 11 (SIGSEGV)".into(), None));
-        assert_eq!(told(40), ("status 0x28".into(), None));
+        assert_eq!(shown(0), ("exit 0".into(), Some(0)));
+        assert_eq!(shown(0x100), ("exit 1".into(), Some(1)));
+        assert_eq!(shown(11), ("signal 11 (SIGSEGV)".into(), None));
+        assert_eq!(shown(40), ("status 0x28".into(), None));
     }
 
     #[test]

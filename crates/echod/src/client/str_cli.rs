@@ -29,7 +29,7 @@ pub fn str_cli(sock: Connection, timeout: Duration) -> Result<()> {
         typing: true,
         sent: 0,
         received: 0,
-        heard: Instant::now(),
+        last_read: Instant::now(),
     };
     client.talk()
 }
@@ -46,7 +46,7 @@ struct Client {
     sent: u64,
     received: u64,
     /// When the server last said something, or had nothing to say.
-    heard: Instant,
+    last_read: Instant,
 }
 
 /// What poll(2) found.
@@ -80,7 +80,7 @@ impl Client {
             fds.push(PollFd::new(self.stdin.as_fd(), PollFlags::POLLIN));
         }
         let due = self.sent > self.received || !self.unsent.is_empty() || !self.typing;
-        let left = self.timeout.saturating_sub(self.heard.elapsed());
+        let left = self.timeout.saturating_sub(self.last_read.elapsed());
         let millis = left.as_millis().saturating_add(1);
         let limit = if due { PollTimeout::try_from(millis).ok() } else { None };
         match poll(&mut fds, limit.unwrap_or(PollTimeout::NONE)) {
@@ -92,7 +92,7 @@ impl Client {
             Err(errno) => return Err(Error::os("poll")(errno)),
         }
         if !due {
-            self.heard = Instant::now();
+            self.last_read = Instant::now();
         }
         let flags = |i: usize| fds.get(i).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
         Ok(Ready {
@@ -107,7 +107,7 @@ impl Client {
         let mut line = [0; MAXLINE];
         let n = self.sock.read(&mut line).map_err(Error::io("str_cli: read from the server"))?;
         self.received += n as u64;
-        self.heard = Instant::now();
+        self.last_read = Instant::now();
         let echo = line.get(..n).unwrap_or_default();
         let printed = self.stdout.write_all(echo).and_then(|()| self.stdout.flush());
         printed.map_err(Error::io("standard output"))?;
@@ -122,7 +122,7 @@ impl Client {
             Ok(n) => {
                 self.unsent.drain(..n);
                 self.sent += n as u64;
-                self.heard = Instant::now();
+                self.last_read = Instant::now();
                 self.half_close_when_done()
             }
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
@@ -147,7 +147,7 @@ impl Client {
         if self.typing || !self.unsent.is_empty() {
             return Ok(());
         }
-        self.heard = Instant::now();
+        self.last_read = Instant::now();
         match self.sock.shutdown_write() {
             Err(e) if e.raw_os_error() == Some(Errno::ENOTCONN as i32) => Ok(()), // reset: read tells
             other => other.map_err(Error::io("shutdown")),

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// Bytes that are kept; longer lines are cut. It is less than PIPE_BUF: what poll(2) calls writable
 /// takes it without blocking.
-const ROOM: usize = 2560;
+const CAPACITY: usize = 2560;
 /// At the end of a line that was cut.
 const CUT: [u8; 4] = *b"...\n";
 
@@ -33,7 +33,7 @@ struct Buffer {
     length: usize,
     collects: bool,
     is_stuck: bool,
-    bytes: [u8; ROOM],
+    bytes: [u8; CAPACITY],
 }
 
 /// The buffer of a server, which its children do not have.
@@ -125,7 +125,7 @@ pub(crate) fn flush() {
 
 impl Buffer {
     const fn new() -> Buffer {
-        Buffer { length: 0, collects: false, is_stuck: false, bytes: [0; ROOM] }
+        Buffer { length: 0, collects: false, is_stuck: false, bytes: [0; CAPACITY] }
     }
 
     fn line(&mut self, text: fmt::Arguments<'_>) {
@@ -143,7 +143,7 @@ impl Buffer {
     }
 
     fn cut(&mut self) {
-        self.length = ROOM;
+        self.length = CAPACITY;
         if let Some(end) = self.bytes.last_chunk_mut() {
             *end = CUT;
         }
@@ -256,8 +256,8 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_is_cut_and_ends_as_a_line() {
         let mut buffer = Buffer { collects: true, ..Buffer::new() };
-        buffer.line(format_args!("{}\n", "x".repeat(ROOM)));
-        assert_eq!(buffer.length, ROOM);
+        buffer.line(format_args!("{}\n", "x".repeat(CAPACITY)));
+        assert_eq!(buffer.length, CAPACITY);
         assert!(buffer.bytes.ends_with(b"x...\n"));
     }
 }

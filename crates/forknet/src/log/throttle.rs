@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Lines that are written in a [`PERIOD`]; the others are counted.
-const LINES: u32 = 20;
+const MAX_LINES: u32 = 20;
 /// Begins with the first line.
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -20,7 +20,7 @@ impl Throttle {
     pub(crate) fn allows(&mut self) -> bool {
         self.since.get_or_insert_with(Instant::now);
         self.lines = self.lines.saturating_add(1);
-        let is_allowed = self.lines <= LINES;
+        let is_allowed = self.lines <= MAX_LINES;
         self.left_out += u64::from(!is_allowed);
         is_allowed
     }
@@ -49,11 +49,11 @@ mod tests {
     #[test]
     fn lines_beyond_the_bound_are_counted_and_told_once() {
         let mut throttle = Throttle::default();
-        assert_eq!((0..100).filter(|_| throttle.allows()).count(), LINES as usize);
+        assert_eq!((0..100).filter(|_| throttle.allows()).count(), MAX_LINES as usize);
         assert!(throttle.left_out().is_none() && throttle.due_in().unwrap() <= PERIOD);
         throttle.since = Instant::now().checked_sub(PERIOD);
         assert_eq!(throttle.due_in(), Some(Duration::ZERO));
-        assert_eq!(throttle.left_out(), Some(100 - u64::from(LINES)));
+        assert_eq!(throttle.left_out(), Some(100 - u64::from(MAX_LINES)));
         assert!(throttle.left_out().is_none() && throttle.due_in().is_none());
         assert!(throttle.allows());
     }

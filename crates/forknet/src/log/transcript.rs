@@ -35,19 +35,19 @@ impl Transcript {
     pub(crate) fn new(file: Option<Arc<File>>, peer: impl Display) -> Transcript {
         let mut transcript = Transcript::without_peer(file);
         if transcript.is_on() {
-            transcript.turn_to(peer);
+            transcript.set_peer(peer);
         }
         transcript
     }
 
-    /// One without a dialogue yet; see [`Transcript::turn_to`].
+    /// One without a dialogue yet; see [`Transcript::set_peer`].
     pub(crate) fn without_peer(file: Option<Arc<File>>) -> Transcript {
         Transcript { file, prefix: String::new() }
     }
 
     /// What comes is another peer's dialogue.
     #[cold]
-    pub fn turn_to(&mut self, peer: impl Display) {
+    pub fn set_peer(&mut self, peer: impl Display) {
         self.prefix = format!("{peer}[{}]", std::process::id());
     }
 

@@ -52,7 +52,7 @@ impl Connection {
         // Each reply is one write: Nagle would only hold it back. A UNIX socket declines.
         let _ = setsockopt(&fd, sockopt::TcpNoDelay, &true); // best effort
         let mut connection = Connection::new(fd, timeouts, Duration::ZERO, Instant::now());
-        connection.count_in(counters);
+        connection.set_counters(counters);
         connection
     }
 
@@ -103,12 +103,12 @@ impl Connection {
     }
 
     /// Counts what is said in these numbers.
-    pub(crate) fn count_in(&mut self, counters: Counters) {
+    pub(crate) fn set_counters(&mut self, counters: Counters) {
         self.counters = counters;
     }
 
     /// Has the session's waits interrupted by the end of the server.
-    pub(crate) fn interrupted_by(&mut self, interrupts: Option<Box<dyn Interrupts>>) {
+    pub(crate) fn set_interrupts(&mut self, interrupts: Option<Box<dyn Interrupts>>) {
         self.interrupts = interrupts;
     }
 

@@ -69,7 +69,7 @@ fn of_a_worker(idle: Duration) -> (Connection, Connection, Arc<AtomicUsize>) {
     a.receive_timeout = POLL_INTERVAL.min(idle.mul_f64(0.9));
     set_receive_timeout(&a.input, a.receive_timeout).unwrap();
     let looks = Arc::new(AtomicUsize::new(0));
-    a.interrupted_by(Some(Box::new(Watch { looks: Arc::clone(&looks) })));
+    a.set_interrupts(Some(Box::new(Watch { looks: Arc::clone(&looks) })));
     (a, b, looks)
 }
 

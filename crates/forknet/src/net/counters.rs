@@ -86,8 +86,8 @@ impl Counters {
     }
 
     /// In a child that has no business with these numbers nor with those of the other lines: gives up all.
-    pub(crate) fn give_up(self, alone: OneTask) -> nix::Result<()> {
-        self.lines.map_or(Ok(()), |lines| lines.give_up(alone))
+    pub(crate) fn unmap_all(self, alone: OneTask) -> nix::Result<()> {
+        self.lines.map_or(Ok(()), |lines| lines.unmap_all(alone))
     }
 
     fn add(self, word: usize, number: u64) {

@@ -22,7 +22,7 @@ use crate::net::listener::Listener;
 use crate::net::unix_name::UnixName;
 
 /// Ports below this one belong to services, not to clients (IPPORT_RESERVED).
-const RESERVED: u16 = 1024;
+const IPPORT_RESERVED: u16 = 1024;
 /// How much may wait to be read, in octets, if the kernel lets us: a burst that finds no room is
 /// lost. For answers to UNIX-domain sockets, how much may wait to be read by clients.
 const BUFFER: usize = 1 << 20;
@@ -48,11 +48,11 @@ pub struct Datagrams {
 #[derive(Debug)]
 pub struct Sender {
     socket: usize,
-    way: Way,
+    reply_to: ReplyTo,
 }
 
 #[derive(Debug)]
-enum Way {
+enum ReplyTo {
     Udp { peer: SocketAddr, name: SockaddrStorage, local: SocketAddr },
     Unix { peer: UnixName, name: UnixAddr },
 }
@@ -60,9 +60,9 @@ enum Way {
 /// The peer; what of a name does not print is escaped.
 impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.way {
-            Way::Udp { peer, .. } => peer.fmt(f),
-            Way::Unix { peer, .. } => write!(f, "unix:{peer}"),
+        match &self.reply_to {
+            ReplyTo::Udp { peer, .. } => peer.fmt(f),
+            ReplyTo::Unix { peer, .. } => write!(f, "unix:{peer}"),
         }
     }
 }
@@ -125,7 +125,7 @@ impl Datagrams {
         self.failures.reset();
         self.counters.received(length);
         if self.transcript.is_on() {
-            self.transcript.turn_to(&sender);
+            self.transcript.set_peer(&sender);
         }
         Ok(Some((mesg.get(..length).unwrap_or_default(), sender)))
     }
@@ -134,9 +134,9 @@ impl Datagrams {
     /// as datagrams may be.
     pub fn sendto(&mut self, mesg: &[u8], to: &Sender) {
         let Some(socket) = self.sockets.get(to.socket) else { return };
-        let sent = match &to.way {
-            Way::Udp { name, local, .. } => send_from(socket, *local, name, mesg),
-            Way::Unix { name, .. } => {
+        let sent = match &to.reply_to {
+            ReplyTo::Udp { name, local, .. } => send_from(socket, *local, name, mesg),
+            ReplyTo::Unix { name, .. } => {
                 let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
                 sendto(socket.as_fd().as_raw_fd(), mesg, name, flags).map(drop)
             }
@@ -208,10 +208,11 @@ impl Datagrams {
         let waits = self.is_only_one();
         let flags = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
         let Some(fd) = self.sockets.get(socket) else { return Ok(None) };
-        let (length, is_cut, way) = if fd.unix().is_some() {
+        let (length, is_cut, reply_to) = if fd.unix().is_some() {
             let (length, name) = receive_unix(fd, mesg, flags | MsgFlags::MSG_TRUNC)?;
-            let named = name
-                .and_then(|name| Some(Way::Unix { peer: UnixName::from_address(&name)?, name }));
+            let named = name.and_then(|name| {
+                Some(ReplyTo::Unix { peer: UnixName::from_address(&name)?, name })
+            });
             (length, length > mesg.len(), named)
         } else {
             let Some(Received { length, is_cut, peer, name, local, .. }) =
@@ -219,17 +220,17 @@ impl Datagrams {
             else {
                 return Ok(self.ignore("somebody: sent to many, or from port 0"));
             };
-            (length, is_cut, Some(Way::Udp { peer, name, local }))
+            (length, is_cut, Some(ReplyTo::Udp { peer, name, local }))
         };
-        let Some(way) = way else {
+        let Some(reply_to) = reply_to else {
             return Ok(self.ignore("unix: a socket without a name"));
         };
-        let from_a_service = match &way {
-            Way::Udp { peer, .. } => self.is_service_port(peer.port()),
+        let from_a_service = match &reply_to {
+            ReplyTo::Udp { peer, .. } => self.is_service_port(peer.port()),
             // An answer of ours, which somebody has led back here by a symbolic link.
-            Way::Unix { peer, .. } => self.sockets.iter().any(|own| own.unix() == Some(peer)),
+            ReplyTo::Unix { peer, .. } => self.sockets.iter().any(|own| own.unix() == Some(peer)),
         };
-        let sender = Sender { socket, way };
+        let sender = Sender { socket, reply_to };
         if from_a_service {
             return Ok(self.ignore(format_args!("{sender}: a service, no client")));
         }
@@ -240,7 +241,7 @@ impl Datagrams {
     }
 
     fn is_service_port(&self, port: u16) -> bool {
-        port < RESERVED || self.sockets.iter().any(|socket| socket.port() == Some(port))
+        port < IPPORT_RESERVED || self.sockets.iter().any(|socket| socket.port() == Some(port))
     }
 
     /// An error that stays would have recvmsg called for ever: the sockets are left alone for a while then.

@@ -62,18 +62,18 @@ pub(crate) struct Listener {
     /// The superserver's, as inetd's `wait`: not ours to shut down.
     is_inherited: bool,
     /// An inherited socket that blocked, as it is to do again when this process is done with it.
-    blocks: Option<Blocks>,
+    blocks: Option<BlockingMode>,
 }
 
 /// A socket's mode, which every process that holds the socket sees. The process that has changed it
 /// changes it back by dropping this; a child that drops its copy leaves it alone.
 #[derive(Debug)]
-pub(crate) struct Blocks {
+pub(crate) struct BlockingMode {
     fd: OwnedFd,
     owner: u32,
 }
 
-impl Drop for Blocks {
+impl Drop for BlockingMode {
     fn drop(&mut self) {
         if self.owner == std::process::id()
             && let Err(errno) = set_nonblocking(&self.fd, false)
@@ -170,7 +170,7 @@ impl Listener {
     ///
     /// Gives the mode of an inherited socket, to be kept until no child accepts from it any more: one that
     /// did when it blocks again would hang.
-    pub(crate) fn close(mut self) -> Option<Blocks> {
+    pub(crate) fn close(mut self) -> Option<BlockingMode> {
         self.file = None;
         stop_listening(self.own_copy().as_slice());
         self.blocks
@@ -341,13 +341,13 @@ fn local_endpoint(fd: &OwnedFd, kind: SockType) -> Result<Endpoint> {
 
 /// Sets O_NONBLOCK, where it is not set: accept(2) must not block, where a client may have gone meanwhile or
 /// another worker has taken it.
-fn make_nonblocking(fd: &OwnedFd) -> std::io::Result<Option<Blocks>> {
+fn make_nonblocking(fd: &OwnedFd) -> std::io::Result<Option<BlockingMode>> {
     if is_nonblocking(fd) {
         return Ok(None);
     }
     let copy = fd.try_clone()?;
     set_nonblocking(fd, true)?;
-    Ok(Some(Blocks { fd: copy, owner: std::process::id() }))
+    Ok(Some(BlockingMode { fd: copy, owner: std::process::id() }))
 }
 
 /// shutdown(2) of listening sockets: they leave the state LISTEN for all processes that hold them.

@@ -30,7 +30,7 @@ impl Announcer {
     }
 
     /// The service manager, and the command that has started a daemon.
-    pub(crate) fn tells(&mut self, notifier: Notifier, starter: Option<Starter>) {
+    pub(crate) fn set_targets(&mut self, notifier: Notifier, starter: Option<Starter>) {
         (self.notifier, self.starter) = (notifier, starter);
     }
 

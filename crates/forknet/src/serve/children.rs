@@ -45,7 +45,7 @@ pub(crate) struct Children {
 
 /// A child that has ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Gone {
+pub(crate) struct EndedChild {
     pub(crate) ended: Ended,
     pub(crate) slot: Slot,
     /// How long it has lived.
@@ -122,8 +122,8 @@ impl Children {
     }
 
     /// In a child that has no place: gives up the lines that it would share with those that have one.
-    pub(crate) fn give_up_lines(&self, alone: OneTask) -> nix::Result<()> {
-        self.board.give_up(alone)
+    pub(crate) fn unmap_lines(&self, alone: OneTask) -> nix::Result<()> {
+        self.board.unmap_lines(alone)
     }
 
     /// A child was forked, for the client of this place or, without one, as a prefork worker.
@@ -150,22 +150,22 @@ impl Children {
 
     /// The children that the reaper has found, whose places are free again; their ends are logged. Those
     /// that have no place go to `unrelated`.
-    pub(crate) fn collect(&mut self, mut unrelated: impl FnMut(Ended)) -> Vec<Gone> {
-        let mut gone = Vec::new();
+    pub(crate) fn collect(&mut self, mut unrelated: impl FnMut(Ended)) -> Vec<EndedChild> {
+        let mut collected = Vec::new();
         loop {
             let ended = self.reaper.collect();
             for one in &ended {
                 match self.remove(one.pid) {
                     Some(Child { slot, since, .. }) => {
-                        let one = Gone { ended: *one, slot, age: since.elapsed() };
+                        let one = EndedChild { ended: *one, slot, age: since.elapsed() };
                         self.release(slot);
-                        gone.push(one);
+                        collected.push(one);
                     }
                     None => unrelated(*one),
                 }
             }
             if !wait::may_be_more(&ended) || self.reaper != Reaper::Waitpid {
-                return gone;
+                return collected;
             }
             wait::reaper();
         }
@@ -251,7 +251,7 @@ fn send(pid: i32, signal: Signal) {
     }
 }
 
-impl Gone {
+impl EndedChild {
     /// The end of a process, in the log. `is_expected`: it is good, however it was.
     pub(crate) fn log(&self, is_expected: bool) {
         let process = Process { pid: self.ended.pid, thread: None };

@@ -158,7 +158,7 @@ impl DatagramHelper {
     /// In a child that serves a client: closes the sockets, and gives up the line of the process that
     /// answers datagrams.
     pub(crate) fn close_in_child(self) {
-        if let Err(errno) = OneTask::check().and_then(|alone| self.counters.give_up(alone)) {
+        if let Err(errno) = OneTask::check().and_then(|alone| self.counters.unmap_all(alone)) {
             warn!("munmap: {}", strerror(errno));
         }
     }
@@ -209,7 +209,7 @@ impl DatagramHelper {
     }
 
     /// Begins again at once, with the transcript that there is then. Datagrams wait in their sockets.
-    pub(crate) fn renew(&mut self) {
+    pub(crate) fn restart(&mut self) {
         if !self.is_over() {
             self.end();
         }

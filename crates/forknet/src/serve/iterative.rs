@@ -36,7 +36,7 @@ pub(crate) fn serve(
             let Some(mut conn) = master.accept(listener)? else { continue };
             let Some(slot) = master.admit(&conn) else { continue };
             let helper = Arc::new(Mutex::new(master.take_helper()));
-            conn.interrupted_by(Some(OwnSignals::new(&master, conn.peer(), &helper)));
+            conn.set_interrupts(Some(OwnSignals::new(&master, conn.peer(), &helper)));
             session::run(conn, slot, &serve); //                doit: str_echo(connfd), close(connfd)
             master.set_helper(helper.lock().unwrap_or_else(PoisonError::into_inner).take());
             master.announcer().title_was_replaced(); // by the client's

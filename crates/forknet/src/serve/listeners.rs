@@ -2,14 +2,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::net::listener::{Blocks, Listener};
+use crate::net::listener::{BlockingMode, Listener};
 
 /// All listeners of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     all: Vec<Listener>,
     /// Modes of inherited ones that were closed, restored when this goes.
-    blocking: Vec<Blocks>,
+    blocking: Vec<BlockingMode>,
     /// The number of the one whose turn it is, where there is not a place for a client of each.
     turn: usize,
 }

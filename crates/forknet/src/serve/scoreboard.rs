@@ -88,8 +88,8 @@ impl Scoreboard {
     }
 
     /// In a child that has no place: gives up all lines.
-    pub(crate) fn give_up(&self, alone: OneTask) -> nix::Result<()> {
-        self.lines.give_up(alone)
+    pub(crate) fn unmap_lines(&self, alone: OneTask) -> nix::Result<()> {
+        self.lines.unmap_all(alone)
     }
 
     /// The place is free again.

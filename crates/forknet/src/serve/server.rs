@@ -352,7 +352,7 @@ impl Server {
         if self.end_idle {
             master.set_ends_idle()?;
         }
-        master.announcer().tells(self.notifier, self.starter);
+        master.announcer().set_targets(self.notifier, self.starter);
         Ok(master)
     }
 

@@ -119,8 +119,8 @@ impl Conn {
     }
 
     /// Has the session's waits interrupted by the end of the server.
-    pub(crate) fn interrupted_by(&mut self, interrupts: Option<Box<dyn Interrupts>>) {
-        self.connection.interrupted_by(interrupts);
+    pub(crate) fn set_interrupts(&mut self, interrupts: Option<Box<dyn Interrupts>>) {
+        self.connection.set_interrupts(interrupts);
     }
 
     /// No session after all: a word to the client, which is never waited for.
@@ -136,7 +136,7 @@ pub(crate) fn run(conn: Conn, slot: Slot, serve: &impl Fn(&mut Client) -> io::Re
     if let Some(process) = process {
         contract::client_start(peer, process);
     }
-    conn.count_in(slot.counters());
+    conn.set_counters(slot.counters());
     let transcript = Transcript::new(settings.transcript(), peer);
     let mut client = Client { conn, peer, transcript, title: settings.title(peer) };
     let code = contain(|| talk(&mut client, serve));

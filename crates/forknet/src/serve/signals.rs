@@ -75,7 +75,7 @@ impl Signals {
             Err(errno) => return self.rest(errno),
         };
         if is_ready && ppoll(&mut [], Some(TimeSpec::new(0, 0)), self.open).is_err() {
-            self.let_in(Duration::ZERO)?;
+            self.deliver_pending(Duration::ZERO)?;
         }
         Ok(is_ready)
     }
@@ -85,12 +85,12 @@ impl Signals {
         if !HAS_WARNED.swap(true, Relaxed) {
             warn!("ppoll: {}: tried again until it works", strerror(errno));
         }
-        self.let_in(REST)?;
+        self.deliver_pending(REST)?;
         Ok(false)
     }
 
     /// Lets signals in without ppoll.
-    fn let_in(&self, time: Duration) -> Result<()> {
+    fn deliver_pending(&self, time: Duration) -> Result<()> {
         let failed = || Error::os("sigprocmask");
         signal::set_mask(&self.open).map_err(failed())?;
         std::thread::sleep(time);

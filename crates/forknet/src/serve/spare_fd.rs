@@ -94,7 +94,7 @@ impl SpareFd {
     }
 
     /// For a child, which needs none.
-    pub(crate) fn give_up(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.file = None;
     }
 

@@ -203,7 +203,7 @@ fn receive(master: &Master, listener: usize) -> nix::Result<Option<Datagram>> {
 
 /// Logs the ends of processes, with what the protocol knows about them.
 fn reap(master: &mut Master, protocol: &mut impl UdpProtocol) {
-    master.gone().iter().for_each(|gone| gone.log(protocol.has_ended(gone.slot)));
+    master.ended_children().iter().for_each(|child| child.log(protocol.has_ended(child.slot)));
 }
 
 /// Serves the requests that have waited.

@@ -199,7 +199,7 @@ impl UdpLoop {
             return Some(Event::TableWanted);
         }
         if let Some((rest, sender)) = self.waiting.take() {
-            return Some(Event::Datagram(self.turn_to(rest, sender)));
+            return Some(Event::Datagram(self.set_datagram(rest, sender)));
         }
         while self.left > 0 {
             let again = self.reading.is_some();
@@ -235,13 +235,13 @@ impl UdpLoop {
         let came = receive_into(listener, &mut self.buffer, MsgFlags::MSG_DONTWAIT)?;
         Ok(came.map(|Received { length, size, peer, name, local, .. }| {
             self.datagram = 0..size.clamp(1, length.max(1)); // what the first one is cut by
-            self.turn_to(0..length, Sender { peer, listener: number, name, local })
+            self.set_datagram(0..length, Sender { peer, listener: number, name, local })
         }))
     }
 
     /// Makes the first of these datagrams the present one. Each is as long as the one before, but for
     /// the last.
-    fn turn_to(&mut self, rest: Range<usize>, sender: Sender) -> Sender {
+    fn set_datagram(&mut self, rest: Range<usize>, sender: Sender) -> Sender {
         let end = (rest.start + self.datagram.len()).min(rest.end);
         self.datagram = rest.start..end;
         self.waiting = (end < rest.end).then(|| (end..rest.end, sender.clone()));
@@ -349,7 +349,7 @@ impl UdpLoop {
             Fork::Child => child(|| {
                 self.master.titles().client(Peer::Ip(peer));
                 self.master.close_listeners();
-                match self.master.children().give_up_lines(alone) {
+                match self.master.children().unmap_lines(alone) {
                     Ok(()) => work(),
                     Err(errno) => errno as i32,
                 }

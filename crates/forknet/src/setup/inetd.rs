@@ -47,7 +47,7 @@ pub(crate) fn standard_input(timeouts: Timeouts, ucspi: &Ucspi) -> Result<Standa
     // A client that has reset already has no name any more; the first read will tell.
     let name = || getpeername::<SockaddrStorage>(input.as_raw_fd());
     let peer = ucspi.peer.unwrap_or_else(|| Peer::from(name().ok().as_ref().and_then(to_std)));
-    if ucspi.is_there && !same_file(&input, io::stdout()) {
+    if ucspi.is_present && !same_file(&input, io::stdout()) {
         return two_ways(input, timeouts, peer);
     }
     close_copies(&input)?;

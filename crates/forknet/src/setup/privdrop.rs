@@ -94,7 +94,7 @@ impl Identity {
         if !groups.iter().all(|group| self.groups.contains(group)) {
             return Err(left_over(&self.name));
         }
-        give_up_rest(&self.name, self.uid, self.gid)
+        drop_rest(&self.name, self.uid, self.gid)
     }
 }
 
@@ -115,12 +115,12 @@ fn stay(named: Option<&Identity>) -> Result<()> {
         setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
         setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
     }
-    give_up_rest(&name, uid, gid)
+    drop_rest(&name, uid, gid)
 }
 
 /// Gives up the capabilities, which do not go with the uid where securebits(7) say so or another than
 /// root was given them. Then looks: what a call has silently left behind would be fatal later.
-fn give_up_rest(name: &str, uid: Uid, gid: Gid) -> Result<()> {
+fn drop_rest(name: &str, uid: Uid, gid: Gid) -> Result<()> {
     let failed = |call: &str| Error::os(format!("user {name}: {call}"));
     let has_any = || capability::has_any().map_err(failed("capget"));
     if !uid.is_root() && has_any()? {

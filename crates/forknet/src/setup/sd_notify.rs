@@ -19,7 +19,7 @@ use crate::error::reason;
 use crate::text::shown;
 
 /// Messages that wait for room at most; of more the oldest are dropped.
-const QUEUE: usize = 4;
+const MAX_QUEUE: usize = 4;
 /// How soon a message that found no room is sent again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// The count of clients is told this often at most.
@@ -151,7 +151,7 @@ impl Notifier {
         if self.socket.is_none() {
             return;
         }
-        if self.waiting.len() == QUEUE {
+        if self.waiting.len() == MAX_QUEUE {
             self.waiting.pop_front();
         }
         self.waiting.push_back(message);
@@ -295,7 +295,7 @@ mod tests {
         for clients in 0..2000 {
             notifier.stopping(clients, STATUS_INTERVAL);
         }
-        assert!(notifier.waiting.len() == QUEUE && notifier.beat().unwrap() <= RETRY_INTERVAL);
+        assert!(notifier.waiting.len() == MAX_QUEUE && notifier.beat().unwrap() <= RETRY_INTERVAL);
         manager.set_nonblocking(true).unwrap();
         while manager.recv(&mut [0]).is_ok() {}
         notifier.again = Some(Instant::now());

@@ -22,7 +22,7 @@ use crate::text::printable;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ucspi {
     /// A UCSPI server or a program that knows its rules started us: descriptor 1 is to be written to.
-    pub(crate) is_there: bool,
+    pub(crate) is_present: bool,
     /// Who the client is, where that is told.
     pub(crate) peer: Option<Peer>,
 }
@@ -53,7 +53,7 @@ impl Ucspi {
             }
             address.map(Peer::Ip)
         });
-        Ucspi { is_there: proto.is_some() || ip.is_some(), peer }
+        Ucspi { is_present: proto.is_some() || ip.is_some(), peer }
     }
 }
 
@@ -112,7 +112,7 @@ mod tests {
             ("192.0.2.1%lo", "25"),
         ] {
             let found = read(&[("TCPREMOTEIP", ip), ("TCPREMOTEPORT", port)]);
-            assert_eq!(found, Ucspi { is_there: true, peer: None }, "{ip} {port}");
+            assert_eq!(found, Ucspi { is_present: true, peer: None }, "{ip} {port}");
         }
         assert_eq!(read(&[]), Ucspi::default());
         assert_eq!(read(&[("PROTO", ""), ("TCPREMOTEIP", "")]), Ucspi::default());
@@ -121,6 +121,6 @@ mod tests {
     #[test]
     fn variables_of_another_transport_name_nobody() {
         let found = read(&[("PROTO", "UNIX"), ("TCPREMOTEIP", "127.0.0.1")]);
-        assert_eq!(found, Ucspi { is_there: true, peer: None });
+        assert_eq!(found, Ucspi { is_present: true, peer: None });
     }
 }

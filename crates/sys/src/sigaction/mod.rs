@@ -11,8 +11,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 
 pub use sigflag::{came, take, times};
 
-/// The action for a signal. Only this module makes one: a handler may call almost nothing
-/// (signal-safety(7)), and an ordinary function in its place could do anything at the worst moment.
+/// The action for a signal. Only this module makes one, because a handler may call only
+/// async-signal-safe functions (signal-safety(7)).
 #[derive(Clone, Copy, Debug)]
 pub struct Sigfunc(SigHandler);
 
@@ -20,10 +20,10 @@ pub struct Sigfunc(SigHandler);
 pub const SIG_DFL: Sigfunc = Sigfunc(SigHandler::SigDfl);
 /// Ignores the signal.
 pub const SIG_IGN: Sigfunc = Sigfunc(SigHandler::SigIgn);
-/// For SIGCHLD: takes one child, however many have ended, and writes `child N terminated` to standard
-/// output. Slide "Version of SIGCHLD Handler That Calls wait".
+/// For SIGCHLD: waits for one child, however many have ended, and writes `child N terminated` to
+/// standard output. Slide "Version of SIGCHLD Handler That Calls wait".
 pub const SIG_CHLD_WAIT: Sigfunc = Sigfunc(SigHandler::Handler(sigchldwait::sig_chld));
-/// For SIGCHLD: takes every child that has ended, and writes `child N terminated` for each to
+/// For SIGCHLD: waits for every child that has ended, and writes `child N terminated` for each to
 /// standard output. Slide "Final (correct) Version of sig_chld Function That Calls waitpid".
 pub const SIG_CHLD_WAITPID: Sigfunc = Sigfunc(SigHandler::Handler(sigchldwaitpid::sig_chld));
 /// Sets a flag, which [`came`], [`take`] and [`times`] read.
@@ -34,7 +34,7 @@ pub const SAY_ITS_NAME: Sigfunc = Sigfunc(SigHandler::Handler(signame::sig_name)
 /// `handler of SIGUSR1 ends`. Slide "POSIX signal semantics".
 pub const SEND_IT_AGAIN: Sigfunc = Sigfunc(SigHandler::Handler(sigtwice::sig_twice));
 
-/// sigaction(2): sets the action for a signal. `mask` is blocked, besides the signal itself, while the
+/// sigaction(2): sets the action for a signal. `mask` and the signal itself are blocked while the
 /// handler runs.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
-//! A line to standard output from within a handler. The slides use printf, which a handler may not call
-//! (signal-safety(7)), because it may have interrupted that very function.
+//! A line to standard output from a handler. The slides use printf, which a handler must not call
+//! (signal-safety(7)), because the signal may have interrupted printf.
 
 use libc::{STDOUT_FILENO, pid_t};
 

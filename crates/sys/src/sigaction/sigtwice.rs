@@ -9,11 +9,11 @@ use nix::sys::signal::Signal;
 
 use super::say;
 
-/// The signal was sent again; once is enough.
+/// The signal was sent again already.
 static SENT: AtomicBool = AtomicBool::new(false);
 
-/// Tells when it begins and when it ends, and the first time sends the signal once more in between. If
-/// that were not blocked, a second handler would begin before the first one ends.
+/// Writes a line when it begins and when it ends. The first time it sends the signal again in
+/// between. If that were not blocked, a second handler would begin before the first one ends.
 pub(super) extern "C" fn sig_twice(signo: c_int) {
     let errno = Errno::last();
     let name = Signal::try_from(signo).map_or("a signal", Signal::as_str);

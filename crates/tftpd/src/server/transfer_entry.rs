@@ -220,7 +220,7 @@ pub(super) fn send_error(socket: &mut UdpLoop, client: &Sender, error: &Error) {
 fn trace_sent(socket: &mut UdpLoop, to: &Sender, packets: Packets<'_>) {
     let transcript = socket.transcript();
     if transcript.is_on() {
-        transcript.turn_to(to.peer());
+        transcript.set_peer(to.peer());
         packets.iter().for_each(|packet| transcript.server(describe(packet).as_bytes()));
     }
 }
@@ -230,7 +230,7 @@ pub(super) fn trace_received(socket: &mut UdpLoop, peer: SocketAddr) {
     if socket.transcript().is_on() {
         let line = describe(socket.datagram());
         let transcript = socket.transcript();
-        transcript.turn_to(peer);
+        transcript.set_peer(peer);
         transcript.client(line.as_bytes());
     }
 }

@@ -35,7 +35,7 @@ impl Master {
             Ok(accepted) => {
                 self.spare_fd.recovered();
                 let mut conn = Conn::accepted(accepted, self.settings);
-                conn.interrupted_by(self.server_end.interrupts());
+                conn.set_interrupts(self.server_end.interrupts());
                 Ok(Some(conn))
             }
             Err(errno) => {

@@ -20,7 +20,7 @@ impl Master {
         }
         self.listeners.close_in_child(); // Close(listenfd)
         self.helper.take().into_iter().for_each(DatagramHelper::close_in_child);
-        self.spare_fd.give_up();
+        self.spare_fd.close();
         self.files = Files::default();
         self.announcer.close();
         self.wakeup = None;
@@ -48,7 +48,7 @@ impl Master {
             helper.start_process(transcript, titles, |alone| {
                 close_in_child();
                 self.close_listeners();
-                self.children.give_up_lines(alone)
+                self.children.unmap_lines(alone)
             });
         }
         self.helper = Some(helper);

@@ -23,7 +23,7 @@ use crate::net::deadlines::Timeouts;
 use crate::net::listener::Listener;
 use crate::options::{ServerOptions, model::Model};
 use crate::serve::announcer::Announcer;
-use crate::serve::children::{Children, Gone};
+use crate::serve::children::{Children, EndedChild};
 use crate::serve::datagram_helper::DatagramHelper;
 use crate::serve::files::Files;
 use crate::serve::listeners::Listeners;
@@ -62,7 +62,7 @@ pub(crate) struct Master {
     /// Other processes have yet to hear of it.
     has_new_transcript: bool,
     /// Children that have ended and that the design has not looked at.
-    gone: Vec<Gone>,
+    ended_children: Vec<EndedChild>,
     /// Children that have no place, for a design that wants to hear of them.
     unrelated: Option<Vec<Ended>>,
     /// The ends of the others are logged as soon as they are known; else the design does it.
@@ -138,7 +138,7 @@ impl Master {
             reread: None,
             files: Files::default(),
             has_new_transcript: false,
-            gone: Vec::new(),
+            ended_children: Vec::new(),
             unrelated: None,
             logs_ends: true,
             _collecting: stderr::collect(),
@@ -285,7 +285,7 @@ impl Master {
         ready.table_wanted = self.handle_signals(round.clients);
         ready.new_transcript = std::mem::take(&mut self.has_new_transcript);
         if !ready.listeners.is_empty() || round.clients > 0 {
-            self.is_used();
+            self.reset_idle();
         }
         Ok(ready)
     }
@@ -333,7 +333,7 @@ impl Master {
     }
 
     /// There is a client, or was just now: the time without one begins again, where it is limited.
-    pub(crate) fn is_used(&mut self) {
+    pub(crate) fn reset_idle(&mut self) {
         self.idle_since = self.idle_since.map(|_| Instant::now());
     }
 

@@ -6,7 +6,7 @@ use log::{info, warn};
 use sys::wait::Ended;
 
 use crate::error::reason;
-use crate::serve::children::{Gone, log_client};
+use crate::serve::children::{EndedChild, log_client};
 use crate::serve::datagram_helper::DatagramHelper;
 use crate::serve::master::Master;
 
@@ -32,7 +32,7 @@ impl Master {
         match self.files.reopen_transcript() {
             Some(Ok(file)) => {
                 self.settings.set_transcript(Arc::new(file));
-                self.helper.iter_mut().for_each(DatagramHelper::renew);
+                self.helper.iter_mut().for_each(DatagramHelper::restart);
                 self.has_new_transcript = true;
             }
             Some(Err(error)) => warn!("{}: the old file goes on", reason(&error)),
@@ -53,7 +53,7 @@ impl Master {
     /// Frees the slots of children and threads that have ended, and logs the children's ends.
     pub(super) fn collect(&mut self) {
         let (helper, unrelated) = (&mut self.helper, &mut self.unrelated);
-        let gone = self.children.collect(|ended| {
+        let ended = self.children.collect(|ended| {
             helper.iter_mut().for_each(|helper| helper.has_ended(ended));
             unrelated.iter_mut().for_each(|unrelated| unrelated.push(ended));
         });
@@ -61,15 +61,15 @@ impl Master {
             self.children.release(slot);
         }
         if self.logs_ends {
-            gone.iter().for_each(|gone| gone.log(false));
+            ended.iter().for_each(|child| child.log(false));
         } else {
-            self.gone.extend(gone);
+            self.ended_children.extend(ended);
         }
     }
 
     /// Returns the children that have ended since the last call, for a design that logs their ends itself.
-    pub(crate) fn gone(&mut self) -> Vec<Gone> {
-        std::mem::take(&mut self.gone)
+    pub(crate) fn ended_children(&mut self) -> Vec<EndedChild> {
+        std::mem::take(&mut self.ended_children)
     }
 
     /// Keeps the ends of children without a slot for [`Master::unrelated`].

@@ -16,7 +16,7 @@ use crate::serve::master::Master;
 use crate::serve::session::EXIT_OK;
 
 /// Between SIGTERM to the children and SIGKILL.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const TERM_TIMEOUT: Duration = Duration::from_secs(2);
 impl Master {
     /// Returns true when SIGTERM or SIGINT has come, or under inetd no client for too long.
     pub(crate) fn must_stop(&self) -> bool {
@@ -51,7 +51,7 @@ impl Master {
     ) -> Result<()> {
         let grace = self.options.grace;
         let clients = look(self);
-        self.announcer.stopping(clients, grace + 2 * LAST_WORDS + POLL_INTERVAL);
+        self.announcer.stopping(clients, grace + 2 * TERM_TIMEOUT + POLL_INTERVAL);
         self.stop_listening();
         self.reap_properly();
         let clients = look(self);
@@ -67,7 +67,7 @@ impl Master {
                 info!("stopping: {signal} to {} clients", look(self));
                 self.children.signal(signal);
                 self.server_end.end();
-                self.await_end(LAST_WORDS, &mut look, |_| false);
+                self.await_end(TERM_TIMEOUT, &mut look, |_| false);
             }
         }
         if !self.is_alone() {

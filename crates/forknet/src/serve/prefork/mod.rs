@@ -18,12 +18,12 @@ use sys::fork::{Fork, OneTask, child, fork};
 use crate::error::{Error, Result, strerror};
 use crate::net::interrupt::POLL_INTERVAL;
 use crate::options::limits::Over;
-use crate::serve::children::{Gone, log_client};
+use crate::serve::children::{EndedChild, log_client};
 use crate::serve::hangup_pipe::HangupPipe;
 use crate::serve::limits::Refusal;
 use crate::serve::master::{Master, Round};
 use crate::serve::prefork::line::WorkerLine;
-use crate::serve::prefork::permit::{Answer, Granting, Question};
+use crate::serve::prefork::permit::{Answer, ParentEnd, Question};
 use crate::serve::prefork::worker::{Limited, Link, Worker};
 use crate::serve::scoreboard::Slot;
 use crate::serve::session::{Client, Conn, EXIT_FAILED};
@@ -52,21 +52,21 @@ pub(crate) fn serve(
         let clients = pool.clients();
         let accepting = pool.refuses_over_limit && clients >= pool.size;
         let round = Round { accepting, clients, timeout: pool.poll_in() };
-        let granting = pool.workers.values().filter_map(|(_, granting)| granting.as_ref());
-        let granting: Vec<_> = granting.map(AsFd::as_fd).collect();
-        let ready = master.wait_for_others(&round, &granting)?;
+        let parent_end = pool.workers.values().filter_map(|(_, parent_end)| parent_end.as_ref());
+        let parent_end: Vec<_> = parent_end.map(AsFd::as_fd).collect();
+        let ready = master.wait_for_others(&round, &parent_end)?;
         pool.reap(&mut master);
         if ready.new_transcript {
-            pool.renew();
+            pool.replace_workers();
         }
         if ready.table_wanted {
             pool.log(&mut master);
         }
         if !ready.others.is_empty() {
-            pool.grant(&mut master);
+            pool.answer_questions(&mut master);
         }
-        if pool.is_used() {
-            master.is_used();
+        if pool.was_used() {
+            master.reset_idle();
         }
         if master.must_stop_with(pool.clients()) {
             return pool.shut_down(&mut master);
@@ -91,9 +91,9 @@ struct Pipes {
 struct Pool {
     size: usize,
     /// The place of each worker, by its number, and where it may ask about the limits.
-    workers: HashMap<usize, (Slot, Option<Granting>)>,
+    workers: HashMap<usize, (Slot, Option<ParentEnd>)>,
     /// Whether they have to.
-    asks: bool,
+    asks_parent: bool,
     alone: OneTask,
     /// `None` in a child.
     pipes: Option<Pipes>,
@@ -111,13 +111,13 @@ impl Pool {
     fn new(master: &mut Master) -> Result<Pool> {
         let (workers, limit) = (master.options().workers, master.options().max_clients);
         let size = workers.min(limit);
-        let asks = master.options().rate.is_some() || master.options().max_per_ip < size;
+        let asks_parent = master.options().rate.is_some() || master.options().max_per_ip < size;
         let refuses_over_limit = workers >= limit && master.options().over == Over::Busy;
         master.set_logs_no_ends();
         Ok(Pool {
             size,
             workers: HashMap::new(),
-            asks,
+            asks_parent,
             alone: master.alone()?,
             pipes: Some(Pipes {
                 server: HangupPipe::new().map_err(Error::os("pipe"))?,
@@ -143,26 +143,26 @@ impl Pool {
                 master.spare_fd().pause();
                 return Ok(());
             }
-            let (asking, granting) = match self.asks.then(permit::pair).transpose() {
+            let (asking, parent_end) = match self.asks_parent.then(permit::pair).transpose() {
                 Ok(pair) => pair.unzip(),
                 Err(errno) => return self.cannot_fork(master, None, errno),
             };
             let Some(slot) = master.children().admit_worker() else { return Ok(()) };
             match fork(self.alone) {
                 Ok(Fork::Child) => child(|| {
-                    drop(granting); // the parent's end
+                    drop(parent_end); // the parent's end
                     let Some(mut worker) = self.worker(master, slot) else { return EXIT_FAILED };
                     let options = master.options();
                     let (max_per_ip, rate) = (options.max_per_ip, options.rate);
                     if let Some(asking) = asking {
-                        worker.asks(asking, Limited { max_per_ip, rate });
+                        worker.set_permit(asking, Limited { max_per_ip, rate });
                     }
                     let replies = master.replies();
                     worker.work((&replies.busy, &replies.unavailable), serve)
                 }),
                 Ok(Fork::Parent(pid)) => {
                     master.children().add(pid, slot);
-                    self.workers.insert(slot.number(), (slot, granting));
+                    self.workers.insert(slot.number(), (slot, parent_end));
                     self.has_warned = false;
                 }
                 Err(errno) => return self.cannot_fork(master, Some(slot), errno),
@@ -207,12 +207,12 @@ impl Pool {
         let listeners = master.become_worker();
         let settings = master.settings();
         let mut worker = Worker::new((listeners, link), slot, settings, master.titles(), ends_idle);
-        worker.wakes(waker, self.refuses_over_limit);
+        worker.set_waker(waker, self.refuses_over_limit);
         Some(worker)
     }
 
     /// Has all workers replaced, those that have a client after it.
-    fn renew(&mut self) {
+    fn replace_workers(&mut self) {
         match (HangupPipe::new(), &mut self.pipes) {
             (Ok(pipe), Some(pipes)) => {
                 std::mem::replace(&mut pipes.generation, pipe).notify();
@@ -240,7 +240,7 @@ impl Pool {
 
     /// Returns true when there are clients, or were since the last look. While there are, the parent looks
     /// every [`POLL_INTERVAL`]; a worker wakes it for its first client in as long.
-    fn is_used(&mut self) -> bool {
+    fn was_used(&mut self) -> bool {
         let accepted = self.accepted();
         let was_used = accepted != self.last_poll.0 || self.clients() > 0;
         if was_used {
@@ -263,14 +263,14 @@ impl Pool {
     }
 
     /// Answers the workers that ask about a client.
-    fn grant(&mut self, master: &mut Master) {
+    fn answer_questions(&mut self, master: &mut Master) {
         for (slot, line) in self.workers.values_mut() {
-            let Some(granting) = line else { continue };
-            match granting.question() {
+            let Some(parent_end) = line else { continue };
+            match parent_end.question() {
                 Question::Nothing => {}
                 Question::Gone => master.children().release_from_worker(*slot),
                 Question::May(peer) => {
-                    granting.answer(match master.children().admit_to_worker(*slot, peer) {
+                    parent_end.answer(match master.children().admit_to_worker(*slot, peer) {
                         Ok(()) => Answer::Yes,
                         Err(Refusal::TooOften(_)) => Answer::TooOften,
                         Err(_) => Answer::PerAddress,
@@ -287,18 +287,18 @@ impl Pool {
 
     /// Workers that have ended.
     fn reap(&mut self, master: &mut Master) {
-        master.gone().iter().for_each(|gone| self.has_ended(gone));
+        master.ended_children().iter().for_each(|child| self.has_ended(child));
     }
 
     /// A worker has ended; perhaps with a client, whose end it could not log.
-    fn has_ended(&mut self, gone: &Gone) {
-        let Some((slot, _)) = self.workers.remove(&gone.slot.number()) else { return };
+    fn has_ended(&mut self, child: &EndedChild) {
+        let Some((slot, _)) = self.workers.remove(&child.slot.number()) else { return };
         let peer = WorkerLine::new(slot.counters()).peer();
         let line = WorkerLine::new(slot.counters());
-        let since = |peer| Gone { slot: slot.with_peer(peer), age: line.age(), ..*gone };
-        let gone = peer.map_or(*gone, since);
-        gone.log(false);
-        self.has_failed |= peer.is_none() && gone.ended.status != 0 && gone.age < FAILED_START;
+        let since = |peer| EndedChild { slot: slot.with_peer(peer), age: line.age(), ..*child };
+        let child = peer.map_or(*child, since);
+        child.log(false);
+        self.has_failed |= peer.is_none() && child.ended.status != 0 && child.age < FAILED_START;
     }
 
     /// SIGUSR1: the workers into the log.

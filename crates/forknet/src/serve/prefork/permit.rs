@@ -31,11 +31,11 @@ pub(crate) enum Answer {
 
 /// The worker's end.
 #[derive(Debug)]
-pub(crate) struct Asking(OwnedFd);
+pub(crate) struct WorkerEnd(OwnedFd);
 
 /// The parent's end.
 #[derive(Debug)]
-pub(crate) struct Granting(OwnedFd);
+pub(crate) struct ParentEnd(OwnedFd);
 
 /// What a worker wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +51,14 @@ pub(crate) enum Question {
 }
 
 /// Both ends.
-pub(crate) fn pair() -> nix::Result<(Asking, Granting)> {
+pub(crate) fn pair() -> nix::Result<(WorkerEnd, ParentEnd)> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let (worker, parent) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     set_receive_timeout(&worker, LONGEST_WAIT)?;
-    Ok((Asking(worker), Granting(parent)))
+    Ok((WorkerEnd(worker), ParentEnd(parent)))
 }
 
-impl Asking {
+impl WorkerEnd {
     /// Asks for a client.
     ///
     /// # Errors
@@ -80,12 +80,12 @@ impl Asking {
     }
 
     /// Says that the client has gone.
-    pub(crate) fn gone(&self) {
+    pub(crate) fn client_gone(&self) {
         let _ = send(self.0.as_raw_fd(), &[0; QUESTION], MsgFlags::MSG_NOSIGNAL); // the parent may be
     }
 }
 
-impl Granting {
+impl ParentEnd {
     /// The next question, without waiting.
     pub(crate) fn question(&self) -> Question {
         let mut bytes = [0; QUESTION];
@@ -112,7 +112,7 @@ impl Granting {
     }
 }
 
-impl AsFd for Granting {
+impl AsFd for ParentEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(asking.may_serve(peer).unwrap(), Answer::TooOften);
         let without_port = Peer::Ip("192.0.2.1:0".parse().unwrap());
         assert_eq!(granting.question(), Question::May(without_port));
-        asking.gone();
+        asking.client_gone();
         assert_eq!(granting.question(), Question::Gone);
         for odd in [&b""[..], b"x", &[7; 15], &[7; 17]] {
             send(asking.0.as_raw_fd(), odd, MsgFlags::empty()).unwrap();

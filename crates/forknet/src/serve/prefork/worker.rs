@@ -19,7 +19,7 @@ use crate::net::peer::Peer;
 use crate::options::limits::Rate;
 use crate::serve::limits::Refusal;
 use crate::serve::prefork::line::WorkerLine;
-use crate::serve::prefork::permit::{Answer, Asking};
+use crate::serve::prefork::permit::{Answer, WorkerEnd};
 use crate::serve::scoreboard::Slot;
 use crate::serve::session::{self, Client, Conn, EXIT_FAILED, EXIT_OK, Settings};
 use crate::serve::spare_fd::SpareFd;
@@ -29,12 +29,12 @@ use crate::serve::wakeup::Waker;
 /// The number by which epoll(7) names the pipes that end with the parent.
 const PARENT: u64 = u64::MAX;
 /// Events that are taken from epoll(7) at a time.
-const EVENTS: usize = 8;
+const MAX_EVENTS: usize = 8;
 /// Grace for a slot that is about to be freed: another worker may not yet have said that its client has
 /// gone.
 const GRACE: Duration = Duration::from_millis(10);
 /// Longest time between the ends of the two pipes of a parent that was killed.
-const BOTH_PIPES: Duration = Duration::from_millis(20);
+const HANGUP_GAP: Duration = Duration::from_millis(20);
 /// Pause between two questions meanwhile.
 const RETRY_INTERVAL: Duration = Duration::from_micros(500);
 
@@ -90,7 +90,7 @@ pub(crate) struct Worker {
     titles: Titles,
     spare_fd: SpareFd,
     /// Asks the parent, where a limit of one address can be reached.
-    asking: Option<(Asking, Limited)>,
+    permit: Option<(WorkerEnd, Limited)>,
     waker: Option<Waker>,
     /// The parent wants to hear of every client.
     notifies_each: bool,
@@ -118,7 +118,7 @@ impl Worker {
             settings,
             titles,
             spare_fd: SpareFd::new(),
-            asking: None,
+            permit: None,
             waker: None,
             notifies_each: false,
             last: None,
@@ -127,12 +127,12 @@ impl Worker {
     }
 
     /// Asks the parent for each client.
-    pub(crate) fn asks(&mut self, asking: Asking, limits: Limited) {
-        self.asking = Some((asking, limits));
+    pub(crate) fn set_permit(&mut self, permit: WorkerEnd, limits: Limited) {
+        self.permit = Some((permit, limits));
     }
 
     /// Makes the parent look for its first client in a while, or for every one.
-    pub(crate) fn wakes(&mut self, waker: Waker, notifies_each: bool) {
+    pub(crate) fn set_waker(&mut self, waker: Waker, notifies_each: bool) {
         (self.waker, self.notifies_each) = (Some(waker), notifies_each);
     }
 
@@ -162,7 +162,7 @@ impl Worker {
                 Ok(Some(conn)) => self.serve(conn, busy, serve),
                 Ok(None) if waits_first || self.wait(&epoll) => {}
                 Ok(None) => return EXIT_OK,
-                Err(errno) => return self.give_up(errno),
+                Err(errno) => return self.listener_failed(errno),
             }
             if is_root && getresuid().is_ok_and(|id| !(id.real.is_root() && id.effective.is_root()))
             {
@@ -182,7 +182,7 @@ impl Worker {
     fn must_end(&self) -> bool {
         let must_end = self.link.must_end();
         // The pipes of a parent that was killed end one after the other, in any order.
-        if must_end && self.link.server_ends_within(BOTH_PIPES) {
+        if must_end && self.link.server_ends_within(HANGUP_GAP) {
             stop_listening(&self.own);
         }
         must_end
@@ -226,7 +226,7 @@ impl Worker {
 
     /// Blocks until there may be a client; false when the worker is to end.
     fn wait(&self, epoll: &Epoll) -> bool {
-        let mut events = [EpollEvent::empty(); EVENTS];
+        let mut events = [EpollEvent::empty(); MAX_EVENTS];
         stderr::flush();
         match epoll.wait(&mut events, EpollTimeout::NONE) {
             Ok(n) if events.iter().take(n).any(|event| event.data() == PARENT) => !self.must_end(),
@@ -239,7 +239,7 @@ impl Worker {
     }
 
     /// The listener is no more: of no use to the worker, unless the server ends so or was killed.
-    fn give_up(&self, errno: Errno) -> i32 {
+    fn listener_failed(&self, errno: Errno) -> i32 {
         if self.link.must_end() {
             return EXIT_OK;
         }
@@ -271,7 +271,7 @@ impl Worker {
         if was_long_ago || self.notifies_each {
             self.waker.iter().for_each(Waker::notify);
         }
-        conn.interrupted_by(Some(Box::new(ParentWatch {
+        conn.set_interrupts(Some(Box::new(ParentWatch {
             link: self.link.clone(),
             listeners: Arc::clone(&self.own),
             ends_idle: self.ends_idle,
@@ -279,16 +279,16 @@ impl Worker {
         })));
         session::run(conn, self.slot.with_peer(peer), serve);
         self.line.end();
-        self.asking.iter().for_each(|(asking, _)| asking.gone());
+        self.permit.iter().for_each(|(permit, _)| permit.client_gone());
         self.titles.show("worker, idle");
     }
 
     /// Why a client is one too many, where it is.
     fn admit(&self, peer: Peer) -> io::Result<Option<Refusal>> {
-        let Some((asking, limits)) = &self.asking else { return Ok(None) };
+        let Some((permit, limits)) = &self.permit else { return Ok(None) };
         let begin = Instant::now();
         loop {
-            match asking.may_serve(peer)? {
+            match permit.may_serve(peer)? {
                 Answer::Yes => return Ok(None),
                 Answer::PerAddress if begin.elapsed() < GRACE => std::thread::sleep(RETRY_INTERVAL),
                 Answer::PerAddress => return Ok(Some(Refusal::PerAddress(limits.max_per_ip))),
