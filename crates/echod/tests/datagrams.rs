@@ -104,7 +104,7 @@ fn what_was_sent_to_many_gets_no_answer() {
     let mut echo = [0; 64];
     let (n, from) = socket.recv_from(&mut echo).unwrap();
     assert_eq!((&echo[..n], from), (&b"you"[..], at));
-    daemon.wait_log("no answer to somebody: sent to many");
+    daemon.wait_log("no answer to a datagram: broadcast");
 }
 
 #[test]

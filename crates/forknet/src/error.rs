@@ -1,32 +1,32 @@
-//! One small error for everything that can stop a program, printed once as `name: what: reason`.
+//! The error that ends a program, printed once as `name: what: reason`.
 
 use std::fmt;
 use std::io;
 
 use nix::errno::Errno;
 
-/// Why a program ends without having done its work.
+/// Why a program ends without success.
 #[derive(Debug)]
 pub enum Error {
     /// The command line is wrong; exit code 2.
     Usage(String),
-    /// Not an error: the text that `--help` or `--version` asked for, to standard output; exit code 0.
+    /// No error, but the text of `--help` or `--version` for standard output; exit code 0.
     Answer(String),
     /// A system call failed.
     Os {
-        /// What was tried, such as `bind 0.0.0.0:110`.
+        /// The failed action, such as `bind 0.0.0.0:110`.
         what: String,
-        /// The reason, as errno(3) says it.
+        /// The reason.
         errno: Errno,
     },
     /// Input or output failed.
     Io {
-        /// What was tried, such as `users /etc/forklore/users`.
+        /// The failed action, such as `users /etc/forklore/users`.
         what: String,
         /// The reason.
         source: io::Error,
     },
-    /// The program itself declines, and says why.
+    /// The program itself refuses; the text is the reason.
     Refused(String),
 }
 
@@ -34,13 +34,13 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// A failed system call: `map_err(Error::os("setsid"))`.
+    /// Makes the error of a failed system call: `map_err(Error::os("setsid"))`.
     pub fn os(what: impl Into<String>) -> impl FnOnce(Errno) -> Error {
         let what = what.into();
         move |errno| Error::Os { what, errno }
     }
 
-    /// Failed input or output: `map_err(Error::io("users FILE"))`.
+    /// Makes the error of failed input or output: `map_err(Error::io("users FILE"))`.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         let what = what.into();
         move |source| Error::Io { what, source }
@@ -59,7 +59,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The reason of an I/O error as strerror(3) says it, without Rust's `(os error 13)` behind it.
+/// Returns the reason of an I/O error as strerror(3) does, without Rust's `(os error 13)`.
 #[must_use]
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
@@ -69,7 +69,7 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
-/// The same for a bare errno.
+/// Returns the text of an errno as strerror(3) does.
 pub(crate) fn strerror(errno: Errno) -> String {
     reason(&errno.into())
 }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_reads_what_and_reason_as_errno_says_it() {
+    fn an_error_shows_the_action_and_the_text_of_errno() {
         let error = Error::os("bind 0.0.0.0:110")(Errno::EACCES);
         assert_eq!(error.to_string(), "bind 0.0.0.0:110: Permission denied");
         let error = Error::io("users u")(io::Error::from_raw_os_error(Errno::ENOENT as i32));

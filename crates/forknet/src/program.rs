@@ -11,7 +11,7 @@ use crate::log;
 use crate::options::{self, CommandLine, Service};
 use crate::setup::systemd;
 
-/// Runs a program: prints its one error and maps it to an exit code, 0, 1, or 2 for bad usage.
+/// Runs a program: prints its error, if any, and returns the exit code: 0, 1, or 2 for bad usage.
 pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCode {
     sys::stack_overflow::restore();
     match run(std::env::args_os().skip(1).collect()) {
@@ -38,11 +38,11 @@ pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCo
 }
 
 /// Parses the command line of a daemon and starts its log; `own` declares the daemon's own options.
-/// With `--chroot` the current folder is `/` afterwards: so relative paths in the daemon's own
-/// options count from the new root.
+/// With `--chroot` the current folder is `/` afterwards, so relative paths in the daemon's own
+/// options start at the new root.
 ///
-/// Then takes over the sockets that systemd has passed, and closes all other descriptors above standard
-/// error that the starter has left open. So it comes before the program opens descriptors of its own.
+/// Then takes the sockets that systemd has passed, and closes all other descriptors above standard
+/// error that the starter has left open. Call it before the program opens descriptors of its own.
 ///
 /// # Errors
 /// [`Error::Usage`] names the option that is wrong; [`Error::Answer`] is the text of `--help`
@@ -57,9 +57,9 @@ pub fn command_line(
     Ok(line)
 }
 
-/// Standard error may be the client's own socket under inetd: then nothing is printed there.
+/// Prints to standard error, unless that is the client's own socket, as under inetd.
 fn complain(text: &str) {
     if !log::stderr_is_the_client() {
-        let _ = writeln!(io::stderr(), "{text}"); // the last way to tell
+        let _ = writeln!(io::stderr(), "{text}"); // nowhere else to report
     }
 }

@@ -1,11 +1,11 @@
-//! Text of clients and other programs, made fit for a log, a title, a terminal.
+//! Escapes text of clients and other programs for logs, titles and terminals.
 
 /// Longest name in a title, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 /// Longest value of a variable in the log, in bytes.
 const MAX_VALUE_BYTES: usize = 40;
 
-/// A line that cannot upset a terminal: what does not print is escaped, tabs excepted.
+/// Escapes a line for a terminal: all that does not print but tabs.
 #[must_use]
 pub fn printable(line: &[u8]) -> String {
     let mut text = String::new();

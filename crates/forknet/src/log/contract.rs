@@ -1,24 +1,23 @@
-//! The lines of the log that tests, scripts and administrators read, each formatted here and nowhere
-//! else.
+//! The log lines that tests, scripts and administrators read, formatted only here.
 
 use std::fmt::{self, Display};
 use std::time::Duration;
 
 use log::{debug, info, warn};
 
-/// `listening on 127.0.0.1:7`, once for each listener, when the server is ready.
+/// Logs `listening on 127.0.0.1:7` for a listener, when the server is ready.
 pub(crate) fn listening(address: impl Display) {
     info!("listening on {address}");
 }
 
-/// `client 127.0.0.1:52100 start: pid 4242`
+/// Logs `client 127.0.0.1:52100 start: pid 4242`.
 #[inline(never)]
 pub(crate) fn client_start(peer: impl Display, process: impl Display) {
     info!("client {peer} start: {process}");
 }
 
-/// `client 127.0.0.1:52100 end: pid 4242, exit 0, 64 bytes in, 64 bytes out, 0.003 s`, a warning where
-/// the session did not end as it should.
+/// Logs `client 127.0.0.1:52100 end: pid 4242, exit 0, 64 bytes in, 64 bytes out, 0.003 s`, as a
+/// warning if the session failed.
 #[inline(never)]
 pub(crate) fn client_end(
     peer: impl Display,
@@ -34,22 +33,23 @@ pub(crate) fn client_end(
     }
 }
 
-/// `client 127.0.0.1:52100 refused: 256 clients are served already`
+/// Logs `client 127.0.0.1:52100 refused: 256 clients are served already`.
 pub(crate) fn client_refused(peer: impl Display, why: impl Display) {
     warn!("client {peer} refused: {why}");
 }
 
-/// `client 127.0.0.1:52100 end: pid 4242, complete, gave way to another`
+/// Logs `client 127.0.0.1:52100 end: pid 4242, complete, gave way to another`.
 pub(crate) fn client_gave_way(peer: impl Display, pid: i32) {
     info!("client {peer} end: pid {pid}, complete, gave way to another");
 }
 
-/// `17 more clients refused`: those whose own lines were left out.
+/// Logs `17 more clients refused`, for those without a line of their own.
 pub(crate) fn more_refused(clients: u64) {
     warn!("{clients} more clients refused");
 }
 
-/// `worker end: pid 4242, exit 0`: a prefork worker without a client; one that failed is a warning.
+/// Logs `worker end: pid 4242, exit 0` for a prefork worker without a client, as a warning if it
+/// failed.
 pub(crate) fn worker_end(process: impl Display, how: impl Display, was_good: bool) {
     if was_good {
         debug!("worker end: {process}, {how}");
@@ -58,13 +58,13 @@ pub(crate) fn worker_end(process: impl Display, how: impl Display, was_good: boo
     }
 }
 
-/// `client 127.0.0.1:52100: Connection reset by peer`: why a session failed.
+/// Logs why a session failed: `client 127.0.0.1:52100: Connection reset by peer`.
 #[inline(never)]
 pub(crate) fn client_failed(peer: impl Display, why: impl Display) {
     warn!("client {peer}: {why}");
 }
 
-/// `datagrams start: pid 4242`; for a thread `datagrams start`.
+/// Logs `datagrams start: pid 4242`; for a thread `datagrams start`.
 pub(crate) fn datagrams_start(pid: Option<i32>) {
     match pid {
         Some(pid) => info!("datagrams start: pid {pid}"),
@@ -72,19 +72,18 @@ pub(crate) fn datagrams_start(pid: Option<i32>) {
     }
 }
 
-/// `datagrams end: pid 4242, exit 0, 64 bytes in, 64 bytes out, 0.003 s`: no datagram came for the idle
-/// limit.
+/// Logs `datagrams end: pid 4242, exit 0, 64 bytes in, 64 bytes out, 0.003 s`, at the idle timeout.
 pub(crate) fn datagrams_end(pid: i32, how: impl Display, account: Account) {
     info!("datagrams end: pid {pid}, {how}, {account}");
 }
 
-/// The same as a warning, with `; another process takes over` behind it.
+/// Logs the same as a warning, with `; another process takes over` at the end.
 pub(crate) fn datagrams_taken_over(pid: i32, how: impl Display, account: Account) {
     warn!("datagrams end: pid {pid}, {how}, {account}; another process takes over");
 }
 
-/// `datagrams end: pid 4242, 64 bytes in, 64 bytes out, 0.003 s`, because the server stops; for a thread
-/// without `pid`.
+/// Logs `datagrams end: pid 4242, 64 bytes in, 64 bytes out, 0.003 s` when the server stops; for a
+/// thread without `pid`.
 pub(crate) fn datagrams_stopped(pid: Option<i32>, account: Account) {
     match pid {
         Some(pid) => info!("datagrams end: pid {pid}, {account}"),
@@ -97,7 +96,7 @@ pub(crate) fn datagrams_stopped(pid: Option<i32>, account: Account) {
 pub(crate) struct Account {
     /// Bytes received and sent.
     pub(crate) bytes: (u64, u64),
-    /// How long it took.
+    /// Duration.
     pub(crate) time: Duration,
 }
 
@@ -114,7 +113,7 @@ impl Display for Account {
 pub(crate) struct Process {
     /// Its id.
     pub(crate) pid: i32,
-    /// The thread's id, where the process has several clients at once.
+    /// The thread's id, under the thread model.
     pub(crate) thread: Option<i32>,
 }
 

@@ -1,4 +1,4 @@
-//! The log: one line an event, to standard error or to syslog(3).
+//! The log: one line per event, to standard error or to syslog(3).
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,15 +19,15 @@ pub(crate) mod transcript;
 use stderr::Utc;
 use syslog::{Facility, Syslog};
 
-/// The way to syslogd, under `--syslog`.
+/// The socket to syslogd, under `--syslog`.
 static SYSLOG: Mutex<Option<Syslog>> = Mutex::new(None);
 
-/// Starts the log of a program, on standard error or under a facility of syslog(3). `RUST_LOG` wins
-/// over `level`.
+/// Starts the log of a program, on standard error or under a facility of syslog(3). `RUST_LOG`
+/// overrides `level`.
 ///
-/// A line reads `2026-01-31T12:00:00.000Z INFO echod[4242]: listening on 127.0.0.1:7`.
-/// Under inetd standard error can be the client's own socket; then nothing is logged there, because
-/// the client would get to read it.
+/// A line reads `2026-01-31T12:00:00.000Z INFO echod[4242]: listening on 127.0.0.1:7`. Under inetd
+/// standard error can be the client's own socket. Then nothing is logged there, because the client
+/// would receive it.
 pub(crate) fn start(
     name: &'static str,
     level: LevelFilter,
@@ -59,7 +59,7 @@ fn to_stderr(builder: &mut Builder, name: &'static str) -> std::result::Result<(
     ::log::set_boxed_logger(Box::new(ToStandardError { name, filter }))
 }
 
-/// A panic is told there too: its own place, standard error, is /dev/null in a daemon.
+/// Logs to syslog(3), panics too, because standard error is /dev/null in a daemon.
 fn to_syslog(builder: &mut Builder, name: &'static str, facility: Facility) {
     syslog::timestamp(SystemTime::now()); // reads the time zone, which chroot(2) would hide
     *syslog() = Some(Syslog::new(syslog::SOCKET.into()));
@@ -80,9 +80,9 @@ pub(crate) fn uses_syslog() -> bool {
     syslog().is_some()
 }
 
-/// Finds syslogd, where that is wanted: while its socket can be seen still, and not before the
-/// descriptors that the program was started with are known. Says so on standard error if it is not
-/// there; it is looked for again with every line.
+/// Connects to syslogd under `--syslog`, before a chroot(2) hides its socket, and after the
+/// descriptors that the program was started with are known. Prints a failure on standard error;
+/// each line tries again.
 pub(crate) fn connect_syslog(name: &str) {
     let mut syslog = syslog();
     let Some(syslog) = syslog.as_mut() else { return };
@@ -94,12 +94,12 @@ pub(crate) fn connect_syslog(name: &str) {
     }
 }
 
-/// Closes the way to syslogd: for a process that logs nothing.
+/// Closes the socket to syslogd, in a process that logs nothing.
 pub(crate) fn close_syslog() {
     *syslog() = None;
 }
 
-/// The lines of [`SYSLOG`].
+/// Writes lines to [`SYSLOG`].
 struct ToSyslog;
 
 impl Write for ToSyslog {
@@ -112,7 +112,7 @@ impl Write for ToSyslog {
     }
 }
 
-/// env_logger says which lines are wanted; the lines themselves go through the buffer.
+/// Writes lines to the buffer; env_logger only filters them.
 struct ToStandardError {
     name: &'static str,
     filter: env_logger::Logger,
@@ -139,7 +139,7 @@ impl Log for ToStandardError {
     }
 }
 
-/// A client's start and end may wait a moment for more of their kind; news may not.
+/// Returns true for a client's start or end, which may wait for more lines.
 fn is_routine(record: &Record<'_>) -> bool {
     record.level() == Level::Info && record.target().starts_with("forknet")
 }

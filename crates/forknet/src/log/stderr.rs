@@ -1,8 +1,8 @@
-//! The buffer of the log's lines on their way to standard error.
+//! The buffer of log lines for standard error.
 //!
-//! A line is written with one write(2). A parent that forks for every client has two or more each
-//! time it wakes up: it collects them, and writes them together before it waits again. What it has
-//! collected lies in memory that no child has.
+//! A line is written with one write(2). A parent that forks for every client has two or more lines
+//! each time it wakes up. It collects them in memory that no child inherits, and writes them
+//! together before it waits again.
 
 use std::fmt::{self, Write};
 use std::io;
@@ -18,17 +18,16 @@ use sys::private_memory::Private;
 
 use crate::error::{Error, Result};
 
-/// Longest wait of a line for room: for a pipe that is full, a terminal that was stopped, or a syslogd
-/// that stands still.
+/// Longest wait of a line for room, when a pipe is full, a terminal stopped, or syslogd stuck.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(500);
-/// Bytes that are kept; longer lines are cut. It is less than PIPE_BUF: what poll(2) calls writable
+/// Capacity in bytes; longer lines are cut. Less than PIPE_BUF, so that what poll(2) calls writable
 /// takes it without blocking.
 const CAPACITY: usize = 2560;
-/// At the end of a line that was cut.
+/// The end of a line that was cut.
 const CUT: [u8; 4] = *b"...\n";
 
-/// Standard error for a server that must not stand still because its log is not read: when there
-/// is no room for a line in time it is lost, and so are, at once, those that follow until there is.
+/// Buffers lines for standard error. A log that is not read must not stop the server, so a line
+/// without room in time is dropped, and later lines are dropped immediately until there is room.
 struct Buffer {
     length: usize,
     collects: bool,
@@ -36,15 +35,15 @@ struct Buffer {
     bytes: [u8; CAPACITY],
 }
 
-/// The buffer of a server, which its children do not have.
+/// The buffer of a server, which its children do not inherit.
 static PRIVATE: OnceLock<Private<Mutex<Buffer>>> = OnceLock::new();
 /// The buffer of every other process.
 static ORDINARY: Mutex<Buffer> = Mutex::new(Buffer::new());
-/// Standard error is a regular file, which takes more at any time.
+/// Standard error is a regular file, which always has room.
 static IS_FILE: AtomicBool = AtomicBool::new(false);
 
-/// Lines may lie in [`ORDINARY`]. Where none do its lock is left alone: to take it is to write to a page
-/// that the child of a client would then need a copy of.
+/// Lines may be in [`ORDINARY`]. Otherwise its lock is not taken, because that writes to a page,
+/// which the fork of a client would copy.
 static ORDINARY_COLLECTS: AtomicBool = AtomicBool::new(false);
 
 /// Calls `look` with this process's buffer.
@@ -52,7 +51,7 @@ fn buffer<T>(look: impl Fn(&mut Buffer) -> T) -> T {
     private(&look).unwrap_or_else(|| look(&mut lock(&ORDINARY)))
 }
 
-/// As [`buffer`]; `None` where no line can lie in it.
+/// As [`buffer`]; `None` where no line can be in it.
 fn collected<T>(look: impl Fn(&mut Buffer) -> T) -> Option<T> {
     let ordinary = || ORDINARY_COLLECTS.load(Relaxed).then(|| look(&mut lock(&ORDINARY)));
     private(&look).or_else(ordinary)
@@ -67,12 +66,12 @@ fn lock(buffer: &Mutex<Buffer>) -> MutexGuard<'_, Buffer> {
     buffer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Looks what standard error is.
+/// Checks what standard error is.
 pub(crate) fn start() {
     IS_FILE.store(is_regular_file(io::stderr()), Relaxed);
 }
 
-/// From now on this process's lines lie in memory that its children do not have.
+/// Keeps this process's lines in memory that its children do not inherit.
 ///
 /// # Errors
 /// ENOMEM.
@@ -86,16 +85,16 @@ pub(crate) fn keep_private() -> Result<()> {
     Ok(())
 }
 
-/// Writes a line, or keeps it until [`flush`]. It must end in LF.
+/// Writes a line, which must end in LF, or keeps it until [`flush`].
 pub(crate) fn line(text: fmt::Arguments<'_>) {
     buffer(|buffer| buffer.line(text));
 }
 
-/// Lines are kept until [`flush`], as long as this lives.
+/// While this exists, lines are kept until [`flush`].
 #[derive(Debug)]
 pub(crate) struct Collecting(());
 
-/// From now on lines wait for [`flush`], which must be called before every wait.
+/// Starts to keep lines until [`flush`], which must be called before every wait.
 pub(crate) fn collect() -> Collecting {
     if private(|buffer| buffer.collects = true).is_none() {
         lock(&ORDINARY).collects = true;
@@ -113,14 +112,14 @@ impl Drop for Collecting {
     }
 }
 
-/// Returns true when there are lines to be written before a wait.
+/// Returns true when lines wait for [`flush`].
 pub(crate) fn has_pending() -> bool {
     collected(|buffer| buffer.length > 0) == Some(true)
 }
 
-/// Writes the lines that were kept.
+/// Writes the kept lines.
 pub(crate) fn flush() {
-    let _ = collected(Buffer::flush); // none where no line waits
+    let _ = collected(Buffer::flush); // None: no line waits
 }
 
 impl Buffer {
@@ -131,7 +130,7 @@ impl Buffer {
     fn line(&mut self, text: fmt::Arguments<'_>) {
         let before = self.length;
         if self.write_fmt(text).is_err() {
-            self.length = before; // no room: first those that are there already
+            self.length = before; // no room: first flush the older lines
             self.flush();
             if self.write_fmt(text).is_err() {
                 self.cut();
@@ -162,7 +161,7 @@ impl Buffer {
             match nix::unistd::write(io::stderr(), rest) {
                 Ok(written @ 1..) => rest = rest.get(written..).unwrap_or_default(),
                 Err(Errno::EINTR) => {}
-                _ => return, // an error would have to be told in the log
+                _ => return, // an error could only go into the log
             }
         }
     }
@@ -180,7 +179,7 @@ impl Buffer {
 }
 
 impl Write for Buffer {
-    /// An error says that not all of it had room.
+    /// Fails when not all of the text has room.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = self.bytes.get_mut(self.length..).unwrap_or_default();
         let length = room.len().min(text.len());
@@ -192,7 +191,7 @@ impl Write for Buffer {
     }
 }
 
-/// A time as `2026-01-31T12:00:00.000Z`.
+/// Formats a time as `2026-01-31T12:00:00.000Z`.
 pub(crate) struct Utc(pub(crate) SystemTime);
 
 impl fmt::Display for Utc {
@@ -206,8 +205,8 @@ impl fmt::Display for Utc {
     }
 }
 
-/// Year, month and day of a day since 1970-01-01. Years begin with March here, so that the day of a
-/// leap year is the last one; 400 of them have 146,097 days.
+/// Returns year, month and day of a day since 1970-01-01. Years begin with March here, so that the
+/// leap day is the last one; 400 years have 146,097 days.
 fn date(days: u64) -> (u64, u64, u64) {
     /// Days from 0000-03-01 to 1970-01-01.
     const FROM_MARCH_OF_YEAR_0: u64 = 719_468;
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_those_of_date_1() {
+    fn times_are_formatted_as_date_1_does() {
         assert_eq!(at(0), "1970-01-01T00:00:00.007Z");
         assert_eq!(at(951_782_399), "2000-02-28T23:59:59.007Z");
         assert_eq!(at(951_782_400), "2000-02-29T00:00:00.007Z");
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn every_day_of_four_centuries_has_a_date_of_its_own_and_they_follow_each_other() {
+    fn the_dates_of_four_centuries_are_consecutive() {
         let mut before = date(0);
         for days in 1..146_097 {
             let (year, month, day) = date(days);
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_cut_and_ends_as_a_line() {
+    fn a_line_that_is_too_long_is_cut_and_ends_in_lf() {
         let mut buffer = Buffer { collects: true, ..Buffer::new() };
         buffer.line(format_args!("{}\n", "x".repeat(CAPACITY)));
         assert_eq!(buffer.length, CAPACITY);

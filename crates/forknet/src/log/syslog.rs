@@ -1,5 +1,5 @@
-//! syslog(3) without its C library: a datagram a line to /dev/log, as RFC 3164 tells and glibc
-//! writes it.
+//! syslog(3) without the C library: one datagram per line to /dev/log, in the format of RFC 3164
+//! and glibc.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
@@ -19,14 +19,14 @@ use crate::text::printable;
 
 /// Where syslogd listens.
 pub(crate) const SOCKET: &str = "/dev/log";
-/// Longer lines are cut (RFC 3164 §4.1).
+/// Longest line in bytes; the rest is cut (RFC 3164 §4.1).
 const MAX_DATAGRAM: usize = 1024;
-/// At the end of a line that was cut.
+/// The end of a line that was cut.
 const CUT: &str = "...";
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// What part of the system a program is, for syslogd to sort its lines by (RFC 3164 §4.1.1).
+/// The facility by which syslogd sorts a program's lines (RFC 3164 §4.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Facility {
     /// The mail system.
@@ -35,7 +35,7 @@ pub enum Facility {
     Daemon = 3,
 }
 
-/// The severity of RFC 3164 §4.1.1: err, warning, info, debug.
+/// Returns the severity of RFC 3164 §4.1.1: err, warning, info, debug.
 fn severity(level: Level) -> usize {
     match level {
         Level::Error => 3,
@@ -45,7 +45,8 @@ fn severity(level: Level) -> usize {
     }
 }
 
-/// `<22>Jan  5 09:05:07 pop3d[4242]: listening on *:110`, and cut where that is too long.
+/// Formats a line as `<22>Jan 5 09:05:07 pop3d[4242]: listening on *:110`, cut where that is too
+/// long.
 pub(crate) fn line(
     facility: Facility,
     level: Level,
@@ -68,23 +69,23 @@ fn cut(line: &mut String) {
     }
 }
 
-/// `Jan  5 09:05:07`, local time. The zone is read once, by the first call: after chroot it could
-/// not be any more.
+/// Formats a local time as `Jan 5 09:05:07`. The first call reads the time zone, which chroot(2)
+/// would hide.
 pub(crate) fn timestamp(at: SystemTime) -> String {
     let at = sys::localtime::local(at);
     let month = MONTHS.get(at.month).unwrap_or(&"Jan");
     format!("{month} {:2} {:02}:{:02}:{:02}", at.day, at.hour, at.minute, at.second)
 }
 
-/// The way to syslogd. A line that it does not take in time is lost, as on standard error, and so
-/// are, at once, those that follow until it takes one again. The socket stays open through a
-/// chroot(2); a syslogd that is started anew is found again at the same path.
+/// The socket to syslogd. A line that syslogd does not take in time is dropped, as on standard
+/// error, and later lines are dropped immediately until it takes one again. The socket stays open
+/// through a chroot(2); after a restart of syslogd it is connected again, at the same path.
 #[derive(Debug)]
 pub(crate) struct Syslog {
     path: PathBuf,
     socket: Option<UnixDatagram>,
     is_stuck: bool,
-    /// Why the last line did not go out, until somebody asks.
+    /// Why the last line was not sent, until [`Syslog::complaint`] returns it.
     failure: Option<io::Error>,
 }
 
@@ -93,7 +94,7 @@ impl Syslog {
         Syslog { path, socket: None, is_stuck: false, failure: None }
     }
 
-    /// Finds syslogd, unless it has been found already.
+    /// Connects to syslogd, unless it is connected.
     pub(crate) fn connect(&mut self) {
         if self.socket.is_none() {
             match connected(&self.path) {
@@ -103,7 +104,7 @@ impl Syslog {
         }
     }
 
-    /// `syslog /dev/log: No such file or directory`, once.
+    /// Returns `syslog /dev/log: No such file or directory`, once.
     pub(crate) fn complaint(&mut self) -> Option<String> {
         let why = reason(&self.failure.take()?);
         Some(format!("syslog {}: {why}: nothing is logged until that is over", self.path.display()))
@@ -112,7 +113,7 @@ impl Syslog {
     fn deliver(&mut self, line: &[u8]) -> io::Result<()> {
         if let Some(socket) = &self.socket {
             match send(socket, line, &mut self.is_stuck) {
-                // That syslogd is gone, but perhaps there is another one.
+                // This syslogd has ended, but another one may have started.
                 Err(e) if is_gone(&e) => self.socket = None,
                 sent => return sent,
             }
@@ -123,7 +124,7 @@ impl Syslog {
 }
 
 impl Write for Syslog {
-    /// A line in a datagram. It never fails: there is nobody to hear of that.
+    /// Sends a line in a datagram. It never fails, because a failure could not be logged.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.failure = self.deliver(line).err();
         Ok(line.len())
@@ -145,8 +146,8 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionRefused | ConnectionReset | NotConnected | BrokenPipe)
 }
 
-/// Waits for room once; while there is none, not again. What is not to block is said with each call:
-/// O_NONBLOCK could be taken away by a child, which has the socket too.
+/// Sends a line. Waits for room once, and not again until there is room. Each call has
+/// MSG_DONTWAIT, because a child, which has the socket too, could clear O_NONBLOCK.
 fn send(socket: &UnixDatagram, line: &[u8], is_stuck: &mut bool) -> io::Result<()> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     let until = Instant::now() + LONGEST_WAIT;
@@ -162,7 +163,7 @@ fn send(socket: &UnixDatagram, line: &[u8], is_stuck: &mut bool) -> io::Result<(
         let left = until.saturating_duration_since(Instant::now());
         if *is_stuck || left.is_zero() {
             *is_stuck = true;
-            return Ok(()); // lost
+            return Ok(()); // dropped
         }
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
         let _interrupted = poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], left);
@@ -175,7 +176,7 @@ mod tests {
     use std::time::Duration;
     use testkit::TempDir;
 
-    fn heard(syslogd: &UnixDatagram) -> String {
+    fn received(syslogd: &UnixDatagram) -> String {
         syslogd.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let mut buffer = [0; 2048];
         let n = syslogd.recv(&mut buffer).unwrap();
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_as_rfc_3164_has_it() {
+    fn a_line_has_the_format_of_rfc_3164() {
         let text =
             |level, text: &str| line(Facility::Mail, level, "pop3d", 42, &format_args!("{text}"));
         for (level, priority) in [
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_syslogd_that_comes_late_or_again_is_found() {
+    fn a_syslogd_that_starts_late_or_restarts_is_found() {
         let dir = TempDir::new();
         let path = dir.path().join("log");
         let mut syslog = Syslog::new(path.clone());
@@ -231,19 +232,19 @@ mod tests {
         syslog.write_all(b"lost").unwrap();
         let first = UnixDatagram::bind(&path).unwrap();
         syslog.write_all(b"one").unwrap();
-        assert_eq!(heard(&first), "one");
+        assert_eq!(received(&first), "one");
         drop(first);
-        syslog.write_all(b"lost").unwrap(); // the file is there still, but nobody listens
+        syslog.write_all(b"lost").unwrap(); // the file exists, but no process listens
         assert!(syslog.complaint().unwrap().contains("Connection refused"));
         std::fs::remove_file(&path).unwrap();
         let second = UnixDatagram::bind(&path).unwrap();
         syslog.write_all(b"two").unwrap();
-        assert_eq!(heard(&second), "two");
+        assert_eq!(received(&second), "two");
         assert!(syslog.complaint().is_none());
     }
 
     #[test]
-    fn a_syslogd_that_stands_still_is_waited_for_once() {
+    fn a_stuck_syslogd_is_waited_for_once() {
         let dir = TempDir::new();
         let path = dir.path().join("log");
         let syslogd = UnixDatagram::bind(&path).unwrap();
@@ -253,13 +254,13 @@ mod tests {
         ours.set_nonblocking(false).unwrap(); // as a child may have done
         let begin = Instant::now();
         for _ in 0..2000 {
-            syslog.write_all(b"nobody reads").unwrap();
+            syslog.write_all(b"not read").unwrap();
         }
         let took = begin.elapsed();
         assert!(took >= LONGEST_WAIT && took < 4 * LONGEST_WAIT, "{took:?}");
         syslogd.set_nonblocking(true).unwrap();
         while syslogd.recv(&mut [0; 64]).is_ok() {}
         syslog.write_all(b"again").unwrap();
-        assert_eq!(heard(&syslogd), "again");
+        assert_eq!(received(&syslogd), "again");
     }
 }

@@ -1,13 +1,13 @@
-//! A bound for lines of the log that anyone on the network can cause.
+//! A rate limit for log lines that clients can cause.
 
 use std::time::{Duration, Instant};
 
-/// Lines that are written in a [`PERIOD`]; the others are counted.
+/// Most lines in a [`PERIOD`]; more are only counted.
 const MAX_LINES: u32 = 20;
-/// Begins with the first line.
+/// Period of the limit, from the first line on.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Says which lines of a kind are written, and how many were not.
+/// Limits lines of one kind, and counts those that were not written.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     since: Option<Instant>,
@@ -25,13 +25,13 @@ impl Throttle {
         is_allowed
     }
 
-    /// How soon [`Throttle::left_out`] has something to tell.
+    /// Returns the time until [`Throttle::left_out`] has a count.
     pub(crate) fn due_in(&self) -> Option<Duration> {
         let since = self.since.filter(|_| self.left_out > 0)?;
         Some(PERIOD.saturating_sub(since.elapsed()))
     }
 
-    /// The number of lines that were left out in the period that is over.
+    /// Returns the number of lines that the last period left out, once it is over.
     pub(crate) fn left_out(&mut self) -> Option<u64> {
         let is_over = self.since.is_some_and(|since| since.elapsed() >= PERIOD);
         let left_out = self.left_out;
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_beyond_the_bound_are_counted_and_told_once() {
+    fn lines_over_the_limit_are_counted_and_reported_once() {
         let mut throttle = Throttle::default();
         assert_eq!((0..100).filter(|_| throttle.allows()).count(), MAX_LINES as usize);
         assert!(throttle.left_out().is_none() && throttle.due_in().unwrap() <= PERIOD);

@@ -1,4 +1,4 @@
-//! A log of every dialogue, as the slides on SMTP tell: who said what, line by line.
+//! A log of every dialogue, as in the slides on SMTP: the lines of client and server.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -8,16 +8,15 @@ use std::sync::Arc;
 use crate::error::reason;
 use crate::text::printable;
 
-/// Longer lines are cut in the transcript, and marked so.
+/// Longest line in bytes; longer ones are cut and marked.
 const MAX_LINE: usize = 2000;
 
-/// Appends the lines of one client's dialogue to the file of `--transcript`; without one it does
-/// nothing.
+/// Appends the lines of one client's dialogue to the file of `--transcript`; does nothing without
+/// one.
 ///
-/// A line reads `127.0.0.1:52100[4242] C: USER bob`: peer, process id, who spoke (C client, S
-/// server), what. Bytes that do not print are escaped, tabs excepted. Each line is one write(2) to a
-/// file opened for appending, so that dialogues of several children never tear each other's lines.
-/// Secrets must be masked before they come here.
+/// A line reads `127.0.0.1:52100[4242] C: USER bob`: peer, process id, C for client or S for
+/// server, text. Bytes that do not print are escaped, except tabs. Each line is one write(2) to a
+/// file opened for appending, so that lines of several children do not mix. Callers mask secrets.
 #[derive(Debug)]
 pub struct Transcript {
     file: Option<Arc<File>>,
@@ -25,13 +24,13 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// One that writes nothing.
+    /// Returns a transcript that writes nothing.
     #[must_use]
     pub fn none() -> Transcript {
         Transcript { file: None, prefix: String::new() }
     }
 
-    /// The transcript of one client's dialogue, for the process that serves it.
+    /// Returns the transcript of one client's dialogue.
     pub(crate) fn new(file: Option<Arc<File>>, peer: impl Display) -> Transcript {
         let mut transcript = Transcript::without_peer(file);
         if transcript.is_on() {
@@ -40,29 +39,29 @@ impl Transcript {
         transcript
     }
 
-    /// One without a dialogue yet; see [`Transcript::set_peer`].
+    /// Returns a transcript without a peer yet; see [`Transcript::set_peer`].
     pub(crate) fn without_peer(file: Option<Arc<File>>) -> Transcript {
         Transcript { file, prefix: String::new() }
     }
 
-    /// What comes is another peer's dialogue.
+    /// Sets the peer of the lines that follow.
     #[cold]
     pub fn set_peer(&mut self, peer: impl Display) {
         self.prefix = format!("{peer}[{}]", std::process::id());
     }
 
-    /// Returns true with `--transcript`: else lines need not be prepared.
+    /// Returns true with `--transcript`; otherwise lines need not be prepared.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.file.is_some()
     }
 
-    /// A line that the client said, without its CRLF.
+    /// Appends a line from the client, without its CRLF.
     pub fn client(&mut self, line: &[u8]) {
         self.append('C', line);
     }
 
-    /// A line that the server said, without its CRLF.
+    /// Appends a line from the server, without its CRLF.
     pub fn server(&mut self, line: &[u8]) {
         self.append('S', line);
     }
@@ -79,7 +78,7 @@ impl Transcript {
 
 fn entry(prefix: &str, who: char, line: &[u8]) -> String {
     let (shown, cut) = match line.get(..MAX_LINE) {
-        Some(head) => (head, format!(" [{} octets more]", line.len() - MAX_LINE)),
+        Some(head) => (head, format!(" [{} bytes more]", line.len() - MAX_LINE)),
         None => (line, String::new()),
     };
     format!("{prefix} {who}: {}{cut}\n", printable(shown))
@@ -94,6 +93,6 @@ mod tests {
         let shown = entry("p[1]", 'C', b"NOOP\t\x1b\xff\xc3\xa9\r");
         assert_eq!(shown, "p[1] C: NOOP\t\\u{1b}\\xff\u{e9}\\r\n");
         let long = entry("p[1]", 'S', &[b'x'; 2001]);
-        assert!(long.ends_with("x [1 octets more]\n"), "{long}");
+        assert!(long.ends_with("x [1 bytes more]\n"), "{long}");
     }
 }

@@ -22,8 +22,8 @@ use crate::net::counters::Counters;
 use crate::net::deadlines::Timeouts;
 use crate::net::unix_name::UnixName;
 
-/// Connects to the first address of `host` that answers, each within `timeout`; the connection's
-/// waits have the same limit.
+/// Connects to the first address of `host` that answers within `timeout`, which also limits each
+/// wait of the connection.
 ///
 /// # Errors
 /// `resolve NAME: …` when the name has no address; else the last address's error, as in
@@ -32,8 +32,8 @@ pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<Connection> {
     use_built_in_services();
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let addresses = (bare, port).to_socket_addrs().map_err(Error::io(format!("resolve {host}")))?;
-    let nobody = io::Error::new(io::ErrorKind::NotFound, "no address for this name");
-    let mut last = Error::Io { what: format!("resolve {host}"), source: nobody };
+    let not_found = io::Error::new(io::ErrorKind::NotFound, "no address for this name");
+    let mut last = Error::Io { what: format!("resolve {host}"), source: not_found };
     for address in addresses {
         match connect_to(address, timeout) {
             Ok(fd) => {
@@ -46,8 +46,8 @@ pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<Connection> {
     Err(last)
 }
 
-/// Connects to a UNIX-domain socket for streams. Where the server's queue is full, room is awaited
-/// for `timeout` at most.
+/// Connects to a UNIX-domain stream socket. Waits at most `timeout` where the server's queue is
+/// full.
 ///
 /// # Errors
 /// As `connect to unix:PATH: No such file or directory`.
@@ -62,13 +62,13 @@ pub fn connect_unix(name: &UnixName, timeout: Duration) -> Result<Connection> {
     Ok(Connection::socket(fd, Timeouts::idle(timeout), Counters::unshared()))
 }
 
-/// Rounded up: zero would mean no limit.
+/// Rounded up, because zero would mean no limit.
 fn time_value(limit: Duration) -> TimeVal {
     let seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
     TimeVal::new(seconds, i64::from(limit.subsec_micros().max(1)))
 }
 
-/// A non-blocking connect with a deadline, blocking again afterwards.
+/// connect(2) with a timeout; the socket blocks again afterwards.
 fn connect_to(address: SocketAddr, timeout: Duration) -> nix::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;

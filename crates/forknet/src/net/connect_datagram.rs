@@ -10,13 +10,13 @@ use sys::nss::use_built_in_services;
 use crate::error::{Error, Result};
 use crate::net::unix_name::UnixName;
 
-/// A UDP socket for each address of `host`, in the resolver's order. Each is connected: it hears
-/// its server only, and learns by ECONNREFUSED that nobody listens there (slide "UDP Echo Client:
-/// connected").
+/// Returns a UDP socket for each address of `host`, in the resolver's order. Each is connected, so
+/// that it receives only from its server, and ECONNREFUSED if no server listens there (slide "UDP
+/// Echo Client: connected").
 ///
 /// # Errors
-/// `resolve NAME: …` when the name has no address; the last address's error when no socket could be
-/// made.
+/// `resolve NAME: …` when the name has no address; the last address's error when every socket(2) or
+/// connect(2) failed.
 pub fn connect_udp(host: &str, port: u16) -> Result<Vec<OwnedFd>> {
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     use_built_in_services();
@@ -42,9 +42,9 @@ fn udp_to(address: SocketAddr) -> std::io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// A socket for UNIX datagrams, connected to `name`. It has a name of its own, so that the answer
-/// finds it: one that the kernel makes up in the abstract namespace (unix(7), "Autobind"), which
-/// is no file, and goes when the socket does.
+/// Returns a UNIX datagram socket, connected to `name`. For the answer it has a name of its own,
+/// which the kernel chooses in the abstract namespace (unix(7), "Autobind"): no file, and it ends
+/// with the socket.
 ///
 /// # Errors
 /// As `connect to unix-dgram:PATH: Connection refused`.

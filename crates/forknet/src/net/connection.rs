@@ -14,32 +14,32 @@ use crate::net::counters::Counters;
 use crate::net::deadlines::{SessionClock, Timeouts, TurnClock};
 use crate::net::interrupt::{Interrupts, Woken, wait};
 
-/// Longest wait of an ended session for the client to close too, so that what it has still sent
-/// does not turn our last words into a reset.
+/// Longest wait of an ended session for the client to close, so that unread input does not make the
+/// kernel reset the connection before the client has received the last reply.
 const LINGER: Duration = Duration::from_secs(2);
-/// Bytes that are read and thrown away meanwhile.
+/// Most bytes that are read and dropped meanwhile.
 const LINGER_BYTES: usize = 1 << 20;
 /// Bytes that a pipe takes without blocking when poll(2) calls it writable.
 const PIPE_BUF: usize = 4096;
 
 /// A client's connection: blocking, unbuffered, `Read` and `Write`.
 ///
-/// A wait that lasts longer than the idle limit ends with [`io::ErrorKind::TimedOut`], and so does
-/// a turn (all reads between two writes, or all writes between two reads) or a session that goes on
-/// more slowly than 128 bytes a second.
+/// A wait longer than the idle limit fails with [`io::ErrorKind::TimedOut`]. So does a turn (all
+/// reads between two writes, or all writes between two reads) or a session slower than 128 bytes a
+/// second.
 #[derive(Debug)]
 pub struct Connection {
     input: OwnedFd,
-    /// Where output goes when that is another descriptor than the input's (pipes).
+    /// The output, where that is another descriptor than the input (pipes).
     output: Option<OwnedFd>,
     is_socket: bool,
-    /// SO_RCVTIMEO as it is set; zero where it is not.
+    /// SO_RCVTIMEO; zero where it is not set.
     receive_timeout: Duration,
     idle: Duration,
     turn: TurnClock,
     session: SessionClock,
     counters: Counters,
-    /// The client has closed, or the connection is broken.
+    /// The client has closed or reset the connection.
     has_ended: bool,
     interrupts: Option<Box<dyn Interrupts>>,
     /// Time of the last [`Interrupts::poll_now`].
@@ -49,15 +49,15 @@ pub struct Connection {
 impl Connection {
     /// A connected socket.
     pub(crate) fn socket(fd: OwnedFd, timeouts: Timeouts, counters: Counters) -> Connection {
-        // Each reply is one write: Nagle would only hold it back. A UNIX socket declines.
+        // Each reply is one write, which Nagle's algorithm would delay. Fails on a UNIX socket.
         let _ = setsockopt(&fd, sockopt::TcpNoDelay, &true); // best effort
         let mut connection = Connection::new(fd, timeouts, Duration::ZERO, Instant::now());
         connection.set_counters(counters);
         connection
     }
 
-    /// A socket that was accepted at this instant. From a listener that has a SO_RCVTIMEO it has that,
-    /// and TCP_NODELAY, already.
+    /// Wraps a socket that was accepted at this instant. From a listener with SO_RCVTIMEO it has
+    /// inherited that and TCP_NODELAY.
     pub(crate) fn accepted(
         fd: OwnedFd,
         timeouts: Timeouts,
@@ -91,7 +91,7 @@ impl Connection {
         }
     }
 
-    /// Two descriptors that are no sockets, such as standard input and output.
+    /// Wraps two descriptors that are no sockets, such as standard input and output.
     pub(crate) fn pipe(
         input: OwnedFd,
         output: OwnedFd,
@@ -102,12 +102,12 @@ impl Connection {
         Connection { output, is_socket: false, ..Connection::socket(input, timeouts, counters) }
     }
 
-    /// Counts what is said in these numbers.
+    /// Sets the counters of bytes.
     pub(crate) fn set_counters(&mut self, counters: Counters) {
         self.counters = counters;
     }
 
-    /// Has the session's waits interrupted by the end of the server.
+    /// Sets what interrupts the waits: the end of the server.
     pub(crate) fn set_interrupts(&mut self, interrupts: Option<Box<dyn Interrupts>>) {
         self.interrupts = interrupts;
     }
@@ -117,7 +117,7 @@ impl Connection {
         self.idle = idle;
     }
 
-    /// Says that nothing more will be sent: the other side reads end of file (half-close).
+    /// Half-closes: the peer reads end of file.
     ///
     /// # Errors
     /// As shutdown(2).
@@ -129,21 +129,21 @@ impl Connection {
         Ok(())
     }
 
-    /// The socket, for poll(2) beside other descriptors.
+    /// Returns the socket, for poll(2) with other descriptors.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.input.as_fd()
     }
 
-    /// Ends the conversation so that the client gets all we said: FIN first, then what it still
-    /// sends is thrown away for a moment. Closing with unread input would send a reset instead.
-    #[inline(never)] // its buffer would lie in its caller's frame
+    /// Ends the session so that the client receives the last reply: sends FIN, then drops what the
+    /// client still sends, for [`LINGER`] at most. Closing with unread input would send a reset.
+    #[inline(never)] // keeps its buffer out of the caller's frame
     pub(crate) fn linger(&mut self) {
         if self.has_ended || !self.is_socket || self.shutdown_write().is_err() {
             return;
         }
         if self.interrupts.take().is_some_and(|interrupts| interrupts.must_end()) {
-            return; // the server's own time is over
+            return; // the server ends now
         }
         self.turn = TurnClock::new(true);
         self.session.deadline = Duration::MAX;
@@ -159,12 +159,12 @@ impl Connection {
         }
     }
 
-    /// How long the next wait may be.
+    /// Returns the longest time of the next wait.
     fn time_left(&self) -> Duration {
         self.turn.left(self.idle).min(self.session.left())
     }
 
-    /// Waits until the client can be read from or written to.
+    /// Waits until the client is readable or writable.
     fn wait_for(&mut self, events: PollFlags) -> io::Result<()> {
         stderr::flush();
         let until = Instant::now() + self.time_left();
@@ -206,8 +206,8 @@ impl Connection {
         }
     }
 
-    /// Returns true when recv(2) may wait by itself: SO_RCVTIMEO ends that before anything else has to be
-    /// looked at. Most clients have spoken by then, and it was one system call in place of three.
+    /// Returns true when recv(2) may block, because SO_RCVTIMEO ends it before any other timeout.
+    /// Most clients send by then, so that one system call replaces three.
     fn kernel_may_wait(&self) -> bool {
         let limit = self.receive_timeout;
         !limit.is_zero()
@@ -245,7 +245,7 @@ impl Read for Connection {
                     return Ok(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    // The lines first, if any are kept: then recv may wait by itself.
+                    // Flush kept lines first; then recv may block.
                     if stderr::has_pending() {
                         stderr::flush();
                     } else {
@@ -289,7 +289,7 @@ impl Write for Connection {
     }
 }
 
-/// SO_RCVTIMEO: no recv(2) on this socket waits longer.
+/// Sets SO_RCVTIMEO, the longest wait of a recv(2).
 pub(crate) fn set_receive_timeout(fd: &impl AsFd, limit: Duration) -> nix::Result<()> {
     let seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
     let time = TimeVal::new(seconds, limit.subsec_micros().into());

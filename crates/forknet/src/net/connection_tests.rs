@@ -21,40 +21,40 @@ fn a_silent_client_times_out() {
 }
 
 #[test]
-fn a_trickle_ends_with_its_turn() {
+fn a_trickle_times_out_with_its_turn() {
     let (mut a, mut b) = pair(Duration::from_millis(100));
     let trickle = std::thread::spawn(move || {
         while b.write_all(b"x").is_ok() {
             std::thread::sleep(Duration::from_millis(10));
         }
     });
-    let mut octets = 0;
+    let mut bytes = 0;
     let error = loop {
         match a.read(&mut [0; 8]) {
-            Ok(n) => octets += n,
+            Ok(n) => bytes += n,
             Err(e) => break e,
         }
     };
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    assert!(octets > 0);
+    assert!(bytes > 0);
     drop(a);
     trickle.join().unwrap();
 }
 
-/// What interrupts a worker's session: it looks for the server's end from time to time.
+/// Counts the waits of a session, as a worker interrupts them.
 #[derive(Debug)]
-struct Watch {
-    looks: Arc<AtomicUsize>,
+struct CountWaits {
+    waits: Arc<AtomicUsize>,
 }
 
-impl Interrupts for Watch {
+impl Interrupts for CountWaits {
     fn wait(
         &mut self,
         client: (BorrowedFd<'_>, PollFlags),
         _is_idle: bool,
         limit: Duration,
     ) -> io::Result<bool> {
-        self.looks.fetch_add(1, Relaxed);
+        self.waits.fetch_add(1, Relaxed);
         Ok(wait(client, [None, None], limit.min(POLL_INTERVAL))? == Woken::Client)
     }
 
@@ -63,20 +63,21 @@ impl Interrupts for Watch {
     }
 }
 
-/// A worker's connection, whose first wait the kernel bounds; and how often it has looked.
+/// Returns both ends of a worker's connection, whose first wait SO_RCVTIMEO limits, and the count
+/// of the other waits.
 fn of_a_worker(idle: Duration) -> (Connection, Connection, Arc<AtomicUsize>) {
     let (mut a, b) = pair(idle);
     a.receive_timeout = POLL_INTERVAL.min(idle.mul_f64(0.9));
     set_receive_timeout(&a.input, a.receive_timeout).unwrap();
-    let looks = Arc::new(AtomicUsize::new(0));
-    a.set_interrupts(Some(Box::new(Watch { looks: Arc::clone(&looks) })));
-    (a, b, looks)
+    let waits = Arc::new(AtomicUsize::new(0));
+    a.set_interrupts(Some(Box::new(CountWaits { waits: Arc::clone(&waits) })));
+    (a, b, waits)
 }
 
 #[test]
-fn in_a_worker_a_silent_client_has_its_time_and_no_more() {
+fn in_a_worker_a_silent_client_times_out() {
     for idle in [20, 250].map(Duration::from_millis) {
-        let (mut a, _b, _looks) = of_a_worker(idle);
+        let (mut a, _b, _waits) = of_a_worker(idle);
         let since = Instant::now();
         assert_eq!(a.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!(since.elapsed() >= idle, "{:?} of {idle:?}", since.elapsed());
@@ -84,11 +85,11 @@ fn in_a_worker_a_silent_client_has_its_time_and_no_more() {
 }
 
 #[test]
-fn in_a_worker_a_trickle_ends_with_its_turn() {
-    let (mut a, mut b, _looks) = of_a_worker(Duration::from_millis(150));
+fn in_a_worker_a_trickle_times_out_with_its_turn() {
+    let (mut a, mut b, _waits) = of_a_worker(Duration::from_millis(150));
     let trickle = std::thread::spawn(move || {
         while b.write_all(b"x").is_ok() {
-            std::thread::sleep(Duration::from_millis(10)); // never so long as the kernel would wait
+            std::thread::sleep(Duration::from_millis(10)); // shorter than SO_RCVTIMEO
         }
     });
     let error = loop {
@@ -102,20 +103,20 @@ fn in_a_worker_a_trickle_ends_with_its_turn() {
 }
 
 #[test]
-fn a_worker_that_waits_for_its_client_looks_for_the_servers_end_all_the_same() {
-    let (mut a, mut b, looks) = of_a_worker(Duration::from_secs(60));
+fn a_worker_that_waits_for_its_client_checks_for_the_servers_end() {
+    let (mut a, mut b, waits) = of_a_worker(Duration::from_secs(60));
     let late = std::thread::spawn(move || {
         std::thread::sleep(POLL_INTERVAL * 3);
         b.write_all(b"x").unwrap();
         b
     });
     assert_eq!(a.read(&mut [0; 8]).unwrap(), 1);
-    assert!(looks.load(Relaxed) > 0, "it has waited for three times as long as it may not look");
+    assert!(waits.load(Relaxed) > 0, "it has waited for three intervals");
     drop(late.join().unwrap());
 }
 
 #[test]
-fn a_session_that_is_answered_octet_by_octet_ends_too() {
+fn a_session_answered_byte_by_byte_times_out() {
     let (mut a, mut b) = pair(Duration::from_secs(10));
     a.session.deadline = Duration::from_millis(200);
     let trickle = std::thread::spawn(move || {
@@ -135,7 +136,7 @@ fn a_session_that_is_answered_octet_by_octet_ends_too() {
 }
 
 #[test]
-fn a_farewell_is_no_longer_than_it_should_be_for_a_client_that_goes_on_talking() {
+fn lingering_ends_in_time_for_a_client_that_keeps_sending() {
     let (mut a, mut b) = pair(Duration::from_secs(60));
     let talk = std::thread::spawn(move || {
         while b.write_all(&[b'x'; 64]).is_ok() {

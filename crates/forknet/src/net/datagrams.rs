@@ -1,4 +1,4 @@
-//! recvfrom and sendto over all of a service's sockets.
+//! recvfrom and sendto over all sockets of a service.
 
 use std::fmt;
 use std::io;
@@ -23,28 +23,28 @@ use crate::net::unix_name::UnixName;
 
 /// Ports below this one belong to services, not to clients (IPPORT_RESERVED).
 const IPPORT_RESERVED: u16 = 1024;
-/// How much may wait to be read, in octets, if the kernel lets us: a burst that finds no room is
-/// lost. For answers to UNIX-domain sockets, how much may wait to be read by clients.
+/// Size of the receive buffer in bytes, if the kernel allows it, for bursts of datagrams; on
+/// UNIX-domain sockets also of the send buffer, which holds answers until clients read them.
 const BUFFER: usize = 1 << 20;
 
-/// The bound sockets of a datagram service, for the one process that answers in turn.
+/// The bound sockets of a datagram service, for the one process that answers all clients.
 #[derive(Debug)]
 pub struct Datagrams {
-    /// The dialogue of the datagram received last.
+    /// The transcript, set to the sender of the last datagram.
     pub transcript: Transcript,
     sockets: Vec<Listener>,
-    /// Numbers of sockets that poll(2) found readable and that were not read since.
+    /// Indexes of sockets that poll(2) found readable and that were not read since.
     ready: Vec<usize>,
     counters: Counters,
-    /// How long to wait for a datagram before the service is over.
+    /// Longest wait for a datagram before the service ends.
     idle: Option<Duration>,
-    /// Readable once the service is over.
+    /// Readable once the service must end.
     stop: Option<OwnedFd>,
     unanswered: u64,
     failures: Failures,
 }
 
-/// Who sent a datagram, and on what way the answer goes back: from the address that was asked.
+/// The sender of a datagram, and how to answer from the address that it was sent to.
 #[derive(Debug)]
 pub struct Sender {
     socket: usize,
@@ -57,7 +57,7 @@ enum ReplyTo {
     Unix { peer: UnixName, name: UnixAddr },
 }
 
-/// The peer; what of a name does not print is escaped.
+/// Shows the peer, with its name escaped.
 impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reply_to {
@@ -67,8 +67,7 @@ impl fmt::Display for Sender {
     }
 }
 
-/// What a bound socket needs before it is served: the address that was asked is told with each
-/// datagram, and there is room for a burst.
+/// Prepares a bound socket: requests the local address of each datagram, and enlarges the buffers.
 pub(crate) fn prepare(socket: &Listener) -> Result<()> {
     if socket.unix().is_some() {
         let _ = setsockopt(socket, sockopt::SndBuf, &BUFFER); // best effort
@@ -101,13 +100,13 @@ impl Datagrams {
         }
     }
 
-    /// Waits for the next datagram of a client, and gives its octets and who sent it; `None` when
-    /// the service is over.
+    /// Waits for the next datagram of a client; returns its bytes and its sender, or `None` when
+    /// the service must end.
     ///
-    /// Some get no answer: those sent to a broadcast or multicast address, those of a UNIX-domain
-    /// socket without a name, those longer than `mesg`, and those that come from a port below 1024
-    /// or from one that is ours. Such a port belongs to a service: echo, daytime, chargen and
-    /// another server like this one would answer the answer, and so on for ever.
+    /// Ignores datagrams that were sent to a broadcast or multicast address, that come from a
+    /// UNIX-domain socket without a name, that are longer than `mesg`, or that come from a port
+    /// below 1024 or a port of this service. Such a port belongs to a service: echo, daytime,
+    /// chargen and another server like this one would answer the answer, without end.
     ///
     /// # Errors
     /// A socket is broken.
@@ -130,8 +129,8 @@ impl Datagrams {
         Ok(Some((mesg.get(..length).unwrap_or_default(), sender)))
     }
 
-    /// Answers. Never blocks: where there is no room now, or nobody any more, the answer is lost,
-    /// as datagrams may be.
+    /// Answers. Never blocks: without room, or without a receiver, the answer is lost, as datagrams
+    /// may be.
     pub fn sendto(&mut self, mesg: &[u8], to: &Sender) {
         let Some(socket) = self.sockets.get(to.socket) else { return };
         let sent = match &to.reply_to {
@@ -150,13 +149,14 @@ impl Datagrams {
         }
     }
 
-    /// Returns true when recvfrom may wait by itself, as on the slide: there is nothing else to wait for.
+    /// Returns true when recvfrom may block, as on the slide, because there is nothing else to wait
+    /// for.
     fn is_only_one(&self) -> bool {
         self.sockets.len() == 1 && self.idle.is_none() && self.stop.is_none()
     }
 
-    /// The number of the socket to read from; `None` when the service is over. Of several sockets
-    /// each that is ready has its turn before any has another.
+    /// Returns the index of the socket to read from; `None` when the service must end. Every ready
+    /// socket is read once before any is read again.
     fn next(&mut self) -> io::Result<Option<usize>> {
         if self.is_only_one() {
             return Ok(Some(0));
@@ -167,7 +167,7 @@ impl Datagrams {
         Ok(self.ready.pop())
     }
 
-    /// inetd may pass a socket that does not block.
+    /// Waits for the only socket, because inetd may pass one that does not block.
     fn wait_if_only_one(&mut self) -> io::Result<()> {
         if self.is_only_one() {
             self.wait()?;
@@ -176,7 +176,7 @@ impl Datagrams {
         Ok(())
     }
 
-    /// poll(2) on all sockets; false when the service is over.
+    /// poll(2) on all sockets; returns false when the service must end.
     fn wait(&mut self) -> io::Result<bool> {
         let until = self.idle.map(|idle| Instant::now() + idle);
         let fds = self.sockets.iter().map(AsFd::as_fd).chain(self.stop.as_ref().map(AsFd::as_fd));
@@ -203,7 +203,7 @@ impl Datagrams {
         Ok(true)
     }
 
-    /// `None`: a datagram that gets no answer.
+    /// Receives a datagram; `None` for one that gets no answer.
     fn receive(&mut self, socket: usize, mesg: &mut [u8]) -> nix::Result<Option<(usize, Sender)>> {
         let waits = self.is_only_one();
         let flags = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
@@ -218,7 +218,7 @@ impl Datagrams {
             let Some(Received { length, is_cut, peer, name, local, .. }) =
                 receive_into(fd, mesg, flags)?
             else {
-                return Ok(self.ignore("somebody: sent to many, or from port 0"));
+                return Ok(self.ignore("a datagram: broadcast, multicast, or from port 0"));
             };
             (length, is_cut, Some(ReplyTo::Udp { peer, name, local }))
         };
@@ -227,7 +227,7 @@ impl Datagrams {
         };
         let from_a_service = match &reply_to {
             ReplyTo::Udp { peer, .. } => self.is_service_port(peer.port()),
-            // An answer of ours, which somebody has led back here by a symbolic link.
+            // An answer of this service, which a symbolic link has led back here.
             ReplyTo::Unix { peer, .. } => self.sockets.iter().any(|own| own.unix() == Some(peer)),
         };
         let sender = Sender { socket, reply_to };
@@ -244,7 +244,7 @@ impl Datagrams {
         port < IPPORT_RESERVED || self.sockets.iter().any(|socket| socket.port() == Some(port))
     }
 
-    /// An error that stays would have recvmsg called for ever: the sockets are left alone for a while then.
+    /// Logs an error of recvmsg, and pauses if it persists.
     fn receive_failed(&mut self, errno: Errno) {
         debug!("recvmsg: {}", strerror(errno));
         if self.failures.count("recvmsg", errno) {
@@ -259,7 +259,8 @@ impl Datagrams {
     }
 }
 
-/// Returns true where the socket itself is broken. What else recvmsg(2) says is about one datagram, or passes.
+/// Returns true for an error of the socket itself. Other errors of recvmsg(2) concern one datagram,
+/// or pass.
 fn is_fatal(errno: Errno) -> bool {
     matches!(errno, Errno::EBADF | Errno::EFAULT | Errno::EINVAL | Errno::ENOTSOCK)
 }

@@ -1,27 +1,27 @@
-//! How long a client may take: for a wait, for a turn, for its whole session.
+//! Time limits of a client: for a wait, a turn, and the whole session.
 
 use std::time::{Duration, Instant};
 
-/// The slowest client that is still served, in bytes a second: turn and session may last a second more
-/// for each this many. One byte a second does not keep a process for ever.
+/// Lowest rate of a client, in bytes a second: turn and session get a second more for each
+/// [`MIN_RATE`] bytes. So one byte a second cannot keep a process for ever.
 const MIN_RATE: u64 = 128;
 
-/// How long a client may be silent, and how long its whole session may last.
+/// The limits of a wait and of the whole session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
     pub(crate) idle: Duration,
-    /// A second more for each [`MIN_RATE`] bytes of both sides.
+    /// Plus one second for each [`MIN_RATE`] bytes of both sides.
     pub(crate) deadline: Duration,
 }
 
 impl Timeouts {
-    /// No limit but that of each wait: for clients, which know what they want.
+    /// Limits each wait only, for clients.
     pub(crate) fn idle(idle: Duration) -> Timeouts {
         Timeouts { idle, deadline: Duration::MAX }
     }
 }
 
-/// The session as a whole.
+/// The clock of the whole session.
 #[derive(Debug)]
 pub(crate) struct SessionClock {
     pub(crate) deadline: Duration,
@@ -38,14 +38,14 @@ impl SessionClock {
         self.bytes += bytes;
     }
 
-    /// What is left of the session's time.
+    /// Returns the time left for the session.
     pub(crate) fn left(&self) -> Duration {
         let whole = self.deadline.saturating_add(Duration::from_secs(self.bytes / MIN_RATE));
         whole.saturating_sub(self.since.elapsed())
     }
 }
 
-/// Which side is speaking, since when, and how much was said.
+/// The clock of a turn: the side that sends, its start and its bytes.
 #[derive(Debug)]
 pub(crate) struct TurnClock {
     is_reading: bool,
@@ -58,7 +58,7 @@ impl TurnClock {
         TurnClock { is_reading, since: Instant::now(), bytes: 0 }
     }
 
-    /// The other side's turn begins, if this is not the one that runs.
+    /// Starts this side's turn, unless it is running.
     pub(crate) fn start(&mut self, is_reading: bool) {
         if self.is_reading != is_reading {
             *self = TurnClock::new(is_reading);
@@ -69,12 +69,12 @@ impl TurnClock {
         self.bytes += bytes;
     }
 
-    /// Returns true while the client has said nothing since our last words.
+    /// Returns true while the client has sent nothing since the server's last reply.
     pub(crate) fn is_idle(&self) -> bool {
         self.is_reading && self.bytes == 0
     }
 
-    /// How long this turn may still wait for the next byte.
+    /// Returns the longest time that this turn may wait for the next byte.
     pub(crate) fn left(&self, idle: Duration) -> Duration {
         let whole = idle.saturating_add(Duration::from_secs(self.bytes / MIN_RATE));
         whole.saturating_sub(self.since.elapsed()).min(idle)

@@ -1,4 +1,4 @@
-//! Where a server listens: the text of `-l`.
+//! Endpoints: the values of `-l`.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs};
@@ -19,7 +19,8 @@ pub enum Endpoint {
     Any(u16),
     /// `HOST:PORT` or `[V6]:PORT`.
     Inet(SocketAddr),
-    /// `NAME:PORT` where the name has several addresses, as localhost often has: a socket on each.
+    /// `NAME:PORT` where the name has several addresses, as localhost often has: one socket for
+    /// each.
     Name(String, Vec<SocketAddr>),
     /// `unix:PATH` or `unix:@NAME`: streams.
     Unix(UnixName),
@@ -59,7 +60,7 @@ impl FromStr for Endpoint {
 }
 
 impl Endpoint {
-    /// What sockets are made for, one by one: itself, or each address of a name.
+    /// Returns the endpoints of its sockets: itself, or each address of a name.
     pub(crate) fn each(&self) -> Vec<Endpoint> {
         match self {
             Endpoint::Name(_, addresses) => addresses.iter().copied().map(Endpoint::Inet).collect(),
@@ -67,7 +68,7 @@ impl Endpoint {
         }
     }
 
-    /// The port, where there is one.
+    /// Returns the port, if it has one.
     pub(crate) fn port(&self) -> Option<u16> {
         match self {
             Endpoint::Any(port) => Some(*port),
@@ -77,7 +78,7 @@ impl Endpoint {
         }
     }
 
-    /// The same host with another port.
+    /// Returns the same host with another port.
     pub(crate) fn with_port(mut self, port: u16) -> Endpoint {
         match &mut self {
             Endpoint::Any(own) => *own = port,
@@ -89,7 +90,7 @@ impl Endpoint {
     }
 }
 
-/// What stands in brackets: an IPv6 address; a link-local one needs its interface, `fe80::1%eth0`.
+/// Reads an IPv6 address in brackets; a link-local one needs its interface, `fe80::1%eth0`.
 fn scoped(host: &str, port: u16) -> std::result::Result<SocketAddr, String> {
     let (address, zone) = match host.split_once('%') {
         Some((address, zone)) => (address, Some(zone)),
@@ -110,7 +111,7 @@ fn scoped(host: &str, port: u16) -> std::result::Result<SocketAddr, String> {
     Ok(SocketAddrV6::new(address, port, 0, scope).into())
 }
 
-/// All addresses of the host's name; a literal address needs no resolver.
+/// Resolves the host's name; an address needs no resolver.
 fn resolve(host: &str, port: u16) -> std::result::Result<Endpoint, String> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(Endpoint::Inet(SocketAddr::new(ip, port)));
@@ -168,13 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_goes_by_its_name_too() {
+    fn an_interface_is_given_by_name_or_index() {
         let loopback = if_nametoindex("lo").unwrap();
         assert_eq!(shown("[fe80::1%lo]:25"), format!("[fe80::1%{loopback}]:25"));
     }
 
     #[test]
-    fn a_name_with_two_addresses_stands_for_both() {
+    fn a_name_with_two_addresses_has_two_endpoints() {
         let both = ["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()];
         let name = Endpoint::Name("localhost".into(), both.to_vec()).with_port(7);
         assert_eq!((name.to_string().as_str(), name.port()), ("localhost:7", Some(7)));

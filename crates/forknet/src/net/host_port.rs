@@ -1,10 +1,10 @@
-//! Which server a client talks to: the text `HOST[:PORT]`.
+//! The server of a client: `HOST[:PORT]`.
 
 use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// A server by its name or address, and its port.
+/// The host and port of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
     /// A name, an IPv4 address, or an IPv6 address without its brackets; never empty.
@@ -18,8 +18,7 @@ impl HostPort {
     /// port it is `default`.
     ///
     /// # Errors
-    /// [`Error::Usage`] quotes what is none of these, or has a port that is no number from 1 to
-    /// 65535.
+    /// [`Error::Usage`] quotes text of another form, or whose port is no number from 1 to 65535.
     pub fn parse(text: &str, default: u16) -> Result<HostPort> {
         let bad = || Error::Usage(format!("'{}': not HOST or HOST:PORT", text.escape_debug()));
         let (host, port) = match (text.strip_prefix('['), text.rsplit_once(':')) {
@@ -51,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_a_host_with_a_port_or_without() {
+    fn a_host_is_read_with_or_without_a_port() {
         for (text, host, port, shown) in [
             ("red.test", "red.test", 25, "red.test:25"),
             ("red.test:2525", "red.test", 2525, "red.test:2525"),
@@ -67,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_quoted() {
+    fn text_of_another_form_is_quoted_in_the_error() {
         for text in
             ["", ":25", "a:", "a:x", "a:0", "a:65536", "[::1", "[::1]25", "[]:1", "[]", "[::1]:"]
         {

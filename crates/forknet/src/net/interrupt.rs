@@ -1,4 +1,4 @@
-//! What interrupts a session that waits for its client: the end of the server.
+//! Interrupts sessions at the end of the server.
 
 use std::fmt;
 use std::io;
@@ -11,13 +11,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 /// Interval of checks for an event that no descriptor and no signal announces.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a session waits for beside its client, as each server design needs it.
+/// What a session waits for besides its client, as each server design needs it.
 pub(crate) trait Interrupts: fmt::Debug + Send {
-    /// Waits until the client is ready, for at most `limit`. False when the wait has ended for another
-    /// reason. `is_idle`: the client has said nothing since our last words.
+    /// Waits until the client is ready, for at most `limit`. Returns false when the wait has ended
+    /// for another reason. `is_idle` is true while the client has sent nothing since the server's
+    /// last reply.
     ///
     /// # Errors
-    /// [`shutting_down`] when the session must end here and now.
+    /// [`shutting_down`] when the session must end immediately.
     fn wait(
         &mut self,
         client: (BorrowedFd<'_>, PollFlags),
@@ -36,29 +37,29 @@ pub(crate) trait Interrupts: fmt::Debug + Send {
         POLL_INTERVAL
     }
 
-    /// Returns true when the session has no time left to take its leave.
+    /// Returns true when the session must end without lingering.
     fn must_end(&self) -> bool {
         false
     }
 }
 
-/// The error of a read that ends because the server does.
+/// Returns the error of a read that ends because the server does.
 pub(crate) fn shutting_down() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "shutting down")
 }
 
-/// What a wait has found.
+/// Why a wait has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {
     /// The client is ready.
     Client,
-    /// The other descriptor is.
+    /// Another descriptor is ready.
     Other,
-    /// The time is over, or a signal came.
+    /// The limit has passed, or a signal came.
     Neither,
 }
 
-/// Other descriptors that are waited for at once, at most.
+/// Most other descriptors of a wait.
 const MAX_OTHERS: usize = 2;
 
 /// poll(2) on the client and up to two other descriptors, for at most `limit`.
@@ -67,7 +68,7 @@ pub(crate) fn wait(
     others: [Option<BorrowedFd<'_>>; MAX_OTHERS],
     limit: Duration,
 ) -> io::Result<Woken> {
-    // Rounded up: a wait of 0.4 ms must not become a spin of zero ones.
+    // Rounded up, because a wait of 0.4 ms must not become a busy loop of waits of 0 ms.
     let millis = limit.as_nanos().div_ceil(1_000_000);
     let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
     let others = others.into_iter().flatten();

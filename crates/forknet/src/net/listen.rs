@@ -1,5 +1,5 @@
-//! From the endpoints to their sockets: names with several addresses, and one port for all that
-//! belong together.
+//! Opens the sockets of the endpoints: names with several addresses, and one port for all sockets
+//! of an endpoint.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::listener::{Listener, Queue, bound};
 
-/// How often another port is tried when the one that the kernel chose for one socket is taken for
-/// the next.
+/// Most ports that are tried when the one that the kernel chose for one socket is taken for the
+/// next.
 const PORT_TRIES: usize = 64;
-/// How often a port that is in use is tried again, and after what pause: the processes of a server that was
-/// killed see that it is gone, and let go of its port, a moment later.
+/// Tries of bind for a port in use, and the pause between them, because the processes of a server
+/// that was killed hold its port a moment longer.
 const BIND_TRIES: u32 = 10;
 const BIND_PAUSE: Duration = Duration::from_millis(50);
 
-/// Bound UDP sockets, closed on exec; in the order of the endpoints, each address of a name a
-/// socket.
+/// Opens bound UDP sockets, closed on exec, in the order of the endpoints, one for each address of
+/// a name.
 pub(crate) fn datagrams(endpoints: &[Endpoint]) -> Result<Vec<Listener>> {
     open_all(endpoints, &[SockType::Datagram], Queue::NONE)
 }
 
-/// Listening sockets, non-blocking, and bound ones for datagrams: those of `unix-dgram:`, and
-/// with `udp` one beside each TCP socket, on the same address and port.
+/// Opens listening sockets, non-blocking, and bound datagram sockets: those of `unix-dgram:`, and
+/// with `udp` one for each TCP socket, on the same address and port.
 pub(crate) fn streams_and_datagrams(
     endpoints: &[Endpoint],
     queue: Queue,
@@ -38,7 +38,7 @@ pub(crate) fn streams_and_datagrams(
     Ok(all.into_iter().partition(Listener::is_stream))
 }
 
-/// All sockets of all endpoints, in their order.
+/// Opens all sockets of all endpoints, in their order.
 fn open_all(endpoints: &[Endpoint], kinds: &[SockType], queue: Queue) -> Result<Vec<Listener>> {
     let mut all: Vec<Listener> = Vec::new();
     for endpoint in endpoints {
@@ -52,7 +52,7 @@ fn open_all(endpoints: &[Endpoint], kinds: &[SockType], queue: Queue) -> Result<
                     Some(other) => Error::Refused(format!("{error}, by our own {other}")),
                     None => error,
                 };
-                all.into_iter().for_each(|listener| drop(listener.close())); // no file stays behind
+                all.into_iter().for_each(|listener| drop(listener.close())); // removes their files
                 return Err(error);
             }
         }
@@ -60,10 +60,10 @@ fn open_all(endpoints: &[Endpoint], kinds: &[SockType], queue: Queue) -> Result<
     Ok(all)
 }
 
-/// All sockets of one endpoint, on one port. Where the kernel may choose it, it chooses for the
-/// first socket; is the number taken for another one, all try again.
+/// Opens all sockets of one endpoint, on one port. The kernel chooses port 0 for the first socket;
+/// if the port is taken for another one, all are opened again.
 fn open(endpoint: &Endpoint, kinds: &[SockType], queue: Queue) -> Result<Vec<Listener>> {
-    let mut taken = Vec::new(); // kept until the end: the kernel would choose the same port again
+    let mut taken = Vec::new(); // kept open, so that the kernel chooses another port
     let mut tries = 0;
     loop {
         let mut opened = Vec::new();
@@ -104,7 +104,7 @@ fn open_once(
                     port = listener.port();
                     opened.push(listener);
                 }
-                // localhost may have an IPv6 address on a machine that has no IPv6.
+                // localhost may have an IPv6 address on a machine without IPv6.
                 Err(error) if each.len() > 1 && is_missing(&error) => missing = Some(error),
                 Err(error) => return Err(error),
             }
@@ -124,7 +124,7 @@ fn is(error: &Error, wanted: Errno) -> bool {
     matches!(error, Error::Os { errno, .. } if *errno == wanted)
 }
 
-/// The machine has no such address, or not that family at all.
+/// Returns true if the machine does not have the address, or the address family.
 fn is_missing(error: &Error) -> bool {
     is(error, Errno::EADDRNOTAVAIL) || is(error, Errno::EAFNOSUPPORT)
 }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_the_machine_does_not_have_is_left_out_of_a_name_with_others() {
+    fn an_address_that_the_machine_does_not_have_is_skipped() {
         let half = name(["127.0.0.1:0", "[2001:db8::1]:0"]);
         let (streams, _) = streams_and_datagrams(&[half], Queue::NONE, false).unwrap();
         assert_eq!(streams.len(), 1);

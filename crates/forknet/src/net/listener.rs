@@ -23,21 +23,21 @@ use crate::net::endpoint::Endpoint;
 use crate::net::peer::Peer;
 use crate::net::unix_name::UnixName;
 
-/// A connection as it came from a listener.
+/// An accepted connection.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) conn: OwnedFd,
     pub(crate) peer: Peer,
-    /// SO_RCVTIMEO as the listener gave it on; zero where it did not.
+    /// SO_RCVTIMEO inherited from the listener; zero without it.
     pub(crate) receive_timeout: Duration,
-    /// When it was accepted: its session's time begins then.
+    /// Time of the accept, the start of its session.
     pub(crate) at: Instant,
 }
 
-/// How clients of streams wait to be accepted, and for how long they may be silent then.
+/// Options of listening sockets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Queue {
-    /// As listen(2) takes it.
+    /// The backlog of listen(2).
     pub(crate) backlog: i32,
     /// SO_RCVTIMEO of their connections.
     pub(crate) receive_timeout: Duration,
@@ -48,25 +48,25 @@ impl Queue {
     pub(crate) const NONE: Queue = Queue { backlog: 0, receive_timeout: Duration::ZERO };
 }
 
-/// A socket that clients come to, with the endpoint it really got (port 0 replaced).
+/// A listening or bound socket, with its actual endpoint (port 0 replaced).
 #[derive(Debug)]
 pub(crate) struct Listener {
-    /// Before `fd`, so that it is removed while no other server can take it for a stale one.
+    /// Before `fd`, so that the file is removed before another server can find it stale.
     file: Option<SocketFile>,
     fd: OwnedFd,
     endpoint: Endpoint,
     kind: SockType,
-    /// SO_RCVTIMEO and TCP_NODELAY are set on the listener, and its connections inherit them: that
-    /// costs no client a system call. Zero where it is not so.
+    /// SO_RCVTIMEO of the listener, which its connections inherit together with TCP_NODELAY, so
+    /// that no client costs a system call. Zero where they are not set.
     receive_timeout: Duration,
-    /// The superserver's, as inetd's `wait`: not ours to shut down.
+    /// Belongs to the superserver, as with inetd's `wait`; never shut down here.
     is_inherited: bool,
-    /// An inherited socket that blocked, as it is to do again when this process is done with it.
+    /// Restores the mode of an inherited socket that was blocking.
     blocks: Option<BlockingMode>,
 }
 
-/// A socket's mode, which every process that holds the socket sees. The process that has changed it
-/// changes it back by dropping this; a child that drops its copy leaves it alone.
+/// Makes a socket blocking again when it is dropped by the process that has set O_NONBLOCK, which
+/// all processes that hold the socket share. A drop in a child does nothing.
 #[derive(Debug)]
 pub(crate) struct BlockingMode {
     fd: OwnedFd,
@@ -83,12 +83,12 @@ impl Drop for BlockingMode {
     }
 }
 
-/// The file of a UNIX-domain socket. The process that made it removes it by dropping this; a child
-/// that drops its copy leaves it alone.
+/// Removes the file of a UNIX-domain socket when it is dropped by the process that made the file. A
+/// drop in a child does nothing.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    /// Device and inode: a file that took its place is not removed.
+    /// Device and inode, so that a file that has replaced it is not removed.
     inode: Option<(u64, u64)>,
     owner: u32,
 }
@@ -121,43 +121,42 @@ impl Listener {
         Listener { file, fd, endpoint, kind, receive_timeout, is_inherited, blocks }
     }
 
-    /// A socket that a superserver has bound: inetd's `wait`, systemd's `Accept=no`.
+    /// Wraps a socket that a superserver has bound: inetd's `wait`, systemd's `Accept=no`.
     pub(crate) fn inherited(fd: OwnedFd, kind: SockType) -> Result<Listener> {
         let endpoint = local_endpoint(&fd, kind)?;
         let blocks = make_nonblocking(&fd).map_err(Error::io("inherited socket: fcntl"))?;
         Ok(Listener { is_inherited: true, blocks, ..Listener::own(fd, endpoint, kind) })
     }
 
-    /// Returns true for a socket that accepts; else it receives datagrams.
+    /// Returns true for a listening socket, false for a datagram socket.
     pub(crate) fn is_stream(&self) -> bool {
         self.kind == SockType::Stream
     }
 
-    /// The next connection.
+    /// Accepts the next connection.
     pub(crate) fn accept(&self) -> nix::Result<Accepted> {
         let (conn, address) = accept(self)?;
         let receive_timeout = self.receive_timeout;
         Ok(Accepted { conn, peer: Peer::from(address), receive_timeout, at: Instant::now() })
     }
 
-    /// Another descriptor of the same socket, for a thread; the file stays with this one.
+    /// Duplicates the descriptor, for a thread; this one still owns the file.
     pub(crate) fn duplicate(&self) -> std::io::Result<Listener> {
         let (fd, endpoint) = (self.fd.try_clone()?, self.endpoint.clone());
         Ok(Listener { is_inherited: self.is_inherited, ..Listener::own(fd, endpoint, self.kind) })
     }
 
-    /// A copy of the descriptor, for a process or session that may have to shut it down; none where
-    /// the socket is not ours.
+    /// Duplicates the descriptor for shutdown(2); `None` for an inherited socket.
     pub(crate) fn own_copy(&self) -> Option<OwnedFd> {
         if self.is_inherited { None } else { self.fd.try_clone().ok() }
     }
 
-    /// The port, of a socket that has one.
+    /// Returns the port, if it has one.
     pub(crate) fn port(&self) -> Option<u16> {
         self.endpoint.port()
     }
 
-    /// The name, of a UNIX-domain socket of either kind.
+    /// Returns the name of a UNIX-domain socket.
     pub(crate) fn unix(&self) -> Option<&UnixName> {
         match &self.endpoint {
             Endpoint::Unix(name) | Endpoint::UnixDatagram(name) => Some(name),
@@ -165,19 +164,19 @@ impl Listener {
         }
     }
 
-    /// Closes for good: it leaves the state LISTEN even where a child still has a copy, and a
-    /// UNIX-domain socket's file goes with it. The child of a fork only drops.
+    /// Shuts the socket down, so that it leaves the state LISTEN even if a child has a copy, and
+    /// removes a UNIX-domain socket's file. A child only drops its copy.
     ///
-    /// Gives the mode of an inherited socket, to be kept until no child accepts from it any more: one that
-    /// did when it blocks again would hang.
+    /// Returns the mode of an inherited socket, to be kept until no child accepts from it, because
+    /// accept(2) would hang once it blocks again.
     pub(crate) fn close(mut self) -> Option<BlockingMode> {
         self.file = None;
         stop_listening(self.own_copy().as_slice());
         self.blocks
     }
 
-    /// This process removes the socket's file from now on: it is the daemon's, of which the one
-    /// that has bound it was the starting command.
+    /// Makes this process, the daemon, the owner of the socket's file, which the starting command
+    /// has bound.
     pub(crate) fn adopt(&mut self) {
         if let Some(file) = &mut self.file {
             file.owner = std::process::id();
@@ -187,7 +186,7 @@ impl Listener {
         }
     }
 
-    /// The socket's file, where this process is to remove it.
+    /// Returns the socket's file, if this process removes it.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.file.as_ref().map(|file| file.path.as_path())
     }
@@ -243,8 +242,8 @@ fn bound_inet(endpoint: &Endpoint, kind: SockType) -> Result<Listener> {
     Ok(Listener::own(fd, endpoint.clone().with_port(port), kind))
 }
 
-/// accept(2) must not block, where a client may have gone meanwhile. A datagram stays, and each call
-/// for one says whether it waits.
+/// Returns the flags of a socket. accept(2) must not block, because a client may have closed
+/// meanwhile. A datagram stays, and each call for one chooses whether it blocks.
 fn flags(kind: SockType) -> SockFlag {
     match kind {
         SockType::Stream => SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
@@ -252,7 +251,7 @@ fn flags(kind: SockType) -> SockFlag {
     }
 }
 
-/// A socket that may bind while connections of an earlier server are still in TIME_WAIT.
+/// Makes a socket that can bind while connections of an earlier server are in TIME_WAIT.
 fn inet_socket(address: SocketAddr, kind: SockType) -> nix::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, kind, flags(kind), None)?;
@@ -265,7 +264,7 @@ fn inet_socket(address: SocketAddr, kind: SockType) -> nix::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// One IPv6 socket that takes IPv4 too, or an IPv4 one where the kernel has no IPv6.
+/// Makes an IPv6 socket that accepts IPv4 too, or an IPv4 socket where the kernel has no IPv6.
 fn any_address(port: u16, kind: SockType) -> nix::Result<(OwnedFd, SocketAddr)> {
     let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     match inet_socket(v6, kind) {
@@ -281,8 +280,9 @@ fn any_address(port: u16, kind: SockType) -> nix::Result<(OwnedFd, SocketAddr)> 
     }
 }
 
-/// A stale socket file, which no server answers at, is replaced; a live one is refused. The umask says
-/// who may connect, as with every file; an abstract name is open to all.
+/// Binds a UNIX-domain socket. Replaces a stale socket file, at which no server answers, and
+/// refuses a live one. The umask limits who may connect, as with every file; an abstract name is
+/// open to all.
 fn bound_unix(endpoint: &Endpoint, name: &UnixName, kind: SockType) -> Result<Listener> {
     let fail = |call: &str| Error::os(format!("{call} {endpoint}"));
     let fd = socket(AddressFamily::Unix, kind, flags(kind), None).map_err(fail("socket"))?;
@@ -296,7 +296,7 @@ fn bound_unix(endpoint: &Endpoint, name: &UnixName, kind: SockType) -> Result<Li
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(Error::io(format!("unlink {endpoint}"))(error));
             }
-            _ => {} // the cleanup helper of a server that was killed may have been quicker
+            _ => {} // the cleanup helper of a killed server may have removed it
         }
         answer = bind(fd.as_raw_fd(), &address);
     }
@@ -305,12 +305,12 @@ fn bound_unix(endpoint: &Endpoint, name: &UnixName, kind: SockType) -> Result<Li
     Ok(Listener { file, ..Listener::own(fd, endpoint.clone(), kind) })
 }
 
-/// Only a socket whose server is gone refuses a connection, also one for datagrams; a plain file is
-/// never removed.
+/// Returns true for the socket file of a server that has ended: it refuses a connection, also a
+/// datagram socket. A regular file is never stale.
 fn is_stale(address: &UnixAddr, path: &Path, kind: SockType) -> bool {
     use std::os::unix::fs::FileTypeExt;
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    // Non-blocking: a live server whose queue is full would let us wait for it.
+    // Non-blocking, because a live server with a full queue would make connect(2) wait.
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let probe = socket(AddressFamily::Unix, kind, flags, None);
     is_socket && probe.is_ok_and(|fd| connect(fd.as_raw_fd(), address) == Err(Errno::ECONNREFUSED))
@@ -321,7 +321,7 @@ fn port_of(fd: &OwnedFd) -> nix::Result<u16> {
     Ok(to_std(&name).map_or(0, |address| address.port()))
 }
 
-/// Where an inherited socket is bound.
+/// Returns the endpoint of an inherited socket.
 fn local_endpoint(fd: &OwnedFd, kind: SockType) -> Result<Endpoint> {
     let failed = |call: &str| Error::os(format!("inherited socket: {call}"));
     let name: SockaddrStorage = getsockname(fd.as_raw_fd()).map_err(failed("getsockname"))?;
@@ -339,8 +339,8 @@ fn local_endpoint(fd: &OwnedFd, kind: SockType) -> Result<Endpoint> {
     Ok(if is_stream { Endpoint::Unix(unix) } else { Endpoint::UnixDatagram(unix) })
 }
 
-/// Sets O_NONBLOCK, where it is not set: accept(2) must not block, where a client may have gone meanwhile or
-/// another worker has taken it.
+/// Sets O_NONBLOCK, if it is not set, because accept(2) must not block when the client has closed
+/// meanwhile or another worker has accepted it.
 fn make_nonblocking(fd: &OwnedFd) -> std::io::Result<Option<BlockingMode>> {
     if is_nonblocking(fd) {
         return Ok(None);
@@ -350,7 +350,7 @@ fn make_nonblocking(fd: &OwnedFd) -> std::io::Result<Option<BlockingMode>> {
     Ok(Some(BlockingMode { fd: copy, owner: std::process::id() }))
 }
 
-/// shutdown(2) of listening sockets: they leave the state LISTEN for all processes that hold them.
+/// shutdown(2) of listening sockets, which leave the state LISTEN for all processes that hold them.
 pub(crate) fn stop_listening(listeners: &[OwnedFd]) {
     for listener in listeners {
         if let Err(errno) = shutdown(listener.as_raw_fd(), Shutdown::Both) {

@@ -1,4 +1,4 @@
-//! Sockets: where a server listens, how a client connects, what is said.
+//! Sockets: listening, connecting, reading and writing within deadlines.
 
 pub(crate) mod connect;
 pub(crate) mod connect_datagram;

@@ -1,21 +1,21 @@
-//! Who is at the other end.
+//! The other end of a connection.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// Who is at the other end.
+/// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A client on the network; an IPv4 address is never shown as `::ffff:1.2.3.4`.
     Ip(SocketAddr),
-    /// A client on this machine that came through a UNIX-domain socket.
+    /// A client of a UNIX-domain socket.
     Unix,
-    /// Standard input and output that are no socket: a shell, a test, a pipe.
+    /// Standard input and output that are no socket, such as a terminal or pipes.
     Pipe,
 }
 
 impl Peer {
-    /// The address, where there is one.
+    /// Returns the address, if it has one.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
@@ -24,14 +24,14 @@ impl Peer {
         }
     }
 
-    /// Returns true when what is said to this peer cannot leave the machine.
+    /// Returns true when data for this peer does not leave the machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.ip().is_none_or(|ip| ip.is_loopback())
     }
 }
 
-/// The address that accept(2) gave, where it is one of the Internet's.
+/// From the address that accept(2) returned, which only Internet sockets have.
 impl From<Option<SocketAddr>> for Peer {
     fn from(address: Option<SocketAddr>) -> Peer {
         address.map_or(Peer::Unix, Peer::Ip)

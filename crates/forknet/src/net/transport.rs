@@ -1,21 +1,21 @@
-//! What a service's clients come by, and where they can come to.
+//! The transport of a service, and the endpoints that it allows.
 
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 
-/// What a service's clients come by.
+/// The transport of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// TCP or UNIX-domain streams: every model.
     Stream,
-    /// UDP: one process a transfer, no other model.
+    /// UDP: one process per transfer, no other model.
     Datagram,
-    /// Streams, and datagrams beside them in one process.
+    /// Streams, and datagrams in one process besides.
     StreamAndDatagram,
 }
 
 impl Transport {
-    /// The forms of `--listen`.
+    /// Returns the forms of `--listen`.
     pub(crate) fn forms(self) -> &'static str {
         match self {
             Transport::Stream => "HOST:PORT, [V6]:PORT, *:PORT (both families) or unix:PATH",
@@ -26,7 +26,7 @@ impl Transport {
         }
     }
 
-    /// Refuses an endpoint that clients of this kind cannot come to.
+    /// Refuses an endpoint of another transport.
     pub(crate) fn check(self, endpoint: &Endpoint) -> Result<()> {
         let why = match (self, endpoint) {
             (Transport::Datagram, Endpoint::Unix(_) | Endpoint::UnixDatagram(_)) => {
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_for_another_kind_of_client_is_refused() {
+    fn an_endpoint_of_another_transport_is_refused() {
         let unix: Endpoint = "unix:/x".parse().unwrap();
         let datagrams: Endpoint = "unix-dgram:/x".parse().unwrap();
         let why =

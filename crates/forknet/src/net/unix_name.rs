@@ -8,16 +8,16 @@ use nix::sys::socket::UnixAddr;
 
 use crate::text::printable;
 
-/// What fits into sun_path beside the octet that ends it (unix(7)).
+/// Bytes of sun_path without the NUL that ends it (unix(7)).
 const MAX_NAME: usize = 107;
 
-/// What stands behind `unix:`.
+/// The value after `unix:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnixName {
     /// A file in the file system.
     Path(PathBuf),
-    /// `@NAME`: a name of Linux's abstract namespace, which is no file and goes with its socket. It
-    /// is open to every user of the machine (unix(7), "Abstract sockets").
+    /// `@NAME`: a name of Linux's abstract namespace, which is no file and ends with its socket.
+    /// Every user of the machine can connect (unix(7), "Abstract sockets").
     Abstract(Vec<u8>),
 }
 
@@ -25,14 +25,14 @@ impl UnixName {
     /// Reads a path, made absolute, or `@NAME`. A file whose name begins with @ is `./@NAME`.
     ///
     /// # Errors
-    /// Says why the text is no such name: it is empty, or too long for a socket's address.
+    /// The reason why the text is no such name: it is empty, or too long for a socket's address.
     pub fn parse(text: &str) -> Result<UnixName, String> {
         let name = match text.strip_prefix('@') {
             Some(name) => UnixName::Abstract(name.as_bytes().to_vec()),
             None if text.is_empty() => return Err("no path".into()),
             None => UnixName::Path(std::path::absolute(text).map_err(|e| e.to_string())?),
         };
-        match name.octets().len() {
+        match name.bytes().len() {
             0 => Err("no name behind the @".into()),
             _ if text.contains('\0') => Err("a name holds no NUL".into()),
             length if length > MAX_NAME => {
@@ -42,14 +42,14 @@ impl UnixName {
         }
     }
 
-    fn octets(&self) -> &[u8] {
+    fn bytes(&self) -> &[u8] {
         match self {
             UnixName::Path(path) => path.as_os_str().as_bytes(),
             UnixName::Abstract(name) => name,
         }
     }
 
-    /// The file, where it is one.
+    /// Returns the file, if it is one.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             UnixName::Path(path) => Some(path),
@@ -64,20 +64,20 @@ impl UnixName {
         }
     }
 
-    /// The name of a socket as the kernel tells it; `None` for one that is not bound.
+    /// Reads a name from the kernel; `None` for a socket that is not bound.
     pub(crate) fn from_address(address: &UnixAddr) -> Option<UnixName> {
         let path = address.path().map(|path| UnixName::Path(path.to_owned()));
         path.or_else(|| address.as_abstract().map(|name| UnixName::Abstract(name.to_vec())))
     }
 }
 
-/// What does not print is escaped: a client may choose its own name.
+/// Escapes what does not print, because a client may choose its own name.
 impl fmt::Display for UnixName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if matches!(self, UnixName::Abstract(_)) {
             f.write_str("@")?;
         }
-        f.write_str(&printable(self.octets()))
+        f.write_str(&printable(self.bytes()))
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_into_no_address_is_refused() {
+    fn a_name_too_long_for_an_address_is_refused() {
         let long = format!("/{}", "x".repeat(MAX_NAME - 1));
         assert!(UnixName::parse(&long).unwrap().address().is_ok());
         let why = UnixName::parse(&format!("{long}x")).unwrap_err();
