@@ -1,4 +1,4 @@
-//! What others are told of the server: the starting command, the service manager, and `ps`.
+//! Reports the server's state to the starting command, the service manager and `ps`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::serve::title::{ParentTitle, Titles};
 use crate::setup::daemonize::Starter;
 use crate::setup::sd_notify::Notifier;
 
-/// Tells them.
+/// Reports the server's state.
 #[derive(Debug)]
 pub(crate) struct Announcer {
     titles: Titles,
@@ -18,7 +18,7 @@ pub(crate) struct Announcer {
     notifier: Notifier,
     starter: Option<Starter>,
     max_clients: usize,
-    /// The end was announced, and a design that counts its clients itself serves on until it comes.
+    /// The shutdown was reported, while a design that counts its clients itself goes on serving.
     is_stopping: bool,
 }
 
@@ -29,7 +29,7 @@ impl Announcer {
         Announcer { titles, title, notifier, starter, max_clients, is_stopping: false }
     }
 
-    /// The service manager, and the command that has started a daemon.
+    /// Sets the service manager, and the command that has started a daemon.
     pub(crate) fn set_targets(&mut self, notifier: Notifier, starter: Option<Starter>) {
         (self.notifier, self.starter) = (notifier, starter);
     }
@@ -38,10 +38,10 @@ impl Announcer {
         self.titles
     }
 
-    /// The server serves.
+    /// Reports that the server serves.
     ///
     /// # Errors
-    /// There is no starting command any more.
+    /// The starting command has ended.
     pub(crate) fn ready(
         &mut self,
         listeners: &[Listener],
@@ -50,13 +50,13 @@ impl Announcer {
         self.title.show(0, self.max_clients, listeners);
         listeners.iter().for_each(contract::listening);
         helper.into_iter().for_each(DatagramHelper::log_sockets);
-        stderr::flush(); // to the terminal, which a daemon is about to leave
+        stderr::flush(); // to the terminal, before a daemon leaves it
         let starter = self.starter.take();
         self.notifier.ready(starter.is_some());
         starter.map_or(Ok(()), Starter::ready)
     }
 
-    /// The server has this many clients; returns how soon to tell it again.
+    /// Reports the number of clients; returns the time until the next report.
     pub(crate) fn count(&mut self, clients: usize, listeners: &[Listener]) -> Option<Duration> {
         if self.is_stopping {
             self.titles.stopping(clients);
@@ -67,12 +67,12 @@ impl Announcer {
         manager.into_iter().chain(title).min()
     }
 
-    /// SIGHUP has been attended to.
+    /// Reports that SIGHUP was handled.
     pub(crate) fn reloaded(&mut self) {
         self.notifier.reloaded();
     }
 
-    /// The server takes no more clients, and its last ones may take this long.
+    /// Reports that the server stops, and the longest time that its last clients may take.
     pub(crate) fn stopping(&mut self, clients: usize, longest: Duration) {
         self.is_stopping = true;
         self.notifier.stopping(clients, longest);
@@ -83,12 +83,12 @@ impl Announcer {
         self.is_stopping
     }
 
-    /// The process has shown another title than the parent's.
+    /// Notes that another title has replaced the parent's.
     pub(crate) fn title_was_replaced(&mut self) {
         self.title.reset();
     }
 
-    /// In a child, which has nothing to tell the service manager.
+    /// Closes the socket to the service manager, in a child.
     pub(crate) fn close(&mut self) {
         self.notifier.close();
     }

@@ -1,4 +1,4 @@
-//! The children: which process has which place, since when.
+//! The children: the process of each slot, and its age.
 
 use std::time::{Duration, Instant};
 
@@ -21,19 +21,19 @@ use crate::serve::reaper::Reaper;
 use crate::serve::scoreboard::{Scoreboard, Slot};
 use crate::serve::session::EXIT_OK;
 
-/// A process and its place. It lies in memory that no child has.
+/// A process and its slot, in memory that no child inherits.
 #[derive(Clone, Copy, Debug)]
 struct Child {
     slot: Slot,
     since: Instant,
-    /// The client that a prefork worker was allowed to serve, as it counts for the limits.
+    /// The client of a prefork worker, which counts for the limits.
     admitted: Option<Peer>,
 }
 
-/// All children that have a place and were not reaped yet, and the limits they count for.
+/// All children that have a slot and were not reaped yet, and their limits.
 #[derive(Debug)]
 pub(crate) struct Children {
-    /// The process of each place; 0 for none. Apart from the rest, because they are searched.
+    /// The process of each slot; 0 for none. Separate from the rest, because they are searched.
     pids: Table<i32>,
     table: Table<Option<Child>>,
     count: usize,
@@ -48,12 +48,12 @@ pub(crate) struct Children {
 pub(crate) struct EndedChild {
     pub(crate) ended: Ended,
     pub(crate) slot: Slot,
-    /// How long it has lived.
+    /// Time since its start.
     pub(crate) age: Duration,
 }
 
 impl Children {
-    /// None yet; `layout` of the lines that they share with this process.
+    /// Makes an empty table; `layout` is that of the lines shared with the children.
     pub(crate) fn new(options: &ServerOptions, reaper: Reaper, layout: Layout) -> Result<Children> {
         let clients = options.max_clients;
         let fail = || Error::os("mmap of private memory");
@@ -68,9 +68,9 @@ impl Children {
         })
     }
 
-    /// A place for one more client, or why there is none.
+    /// Acquires a slot for a client, or returns the limit that it would exceed.
     pub(crate) fn admit(&mut self, peer: Peer) -> std::result::Result<Slot, Refusal> {
-        // First of all, for what follows counts under --rate, and may be tried several times.
+        // Checked first, because the next check counts under --rate, and may be repeated.
         if self.is_full() {
             return Err(Refusal::Full(self.max_clients));
         }
@@ -81,13 +81,13 @@ impl Children {
         self.board.take(Some(peer)).ok_or(Refusal::Full(self.max_clients))
     }
 
-    /// A place for a prefork worker.
+    /// Acquires a slot for a prefork worker.
     pub(crate) fn admit_worker(&mut self) -> Option<Slot> {
         self.board.take(None)
     }
 
-    /// Counts a client that a prefork worker asks about, in place of the one before; or says why it is one
-    /// too many.
+    /// Counts the client that a prefork worker asks about, in place of the last one; or returns the
+    /// limit that it would exceed.
     pub(crate) fn admit_to_worker(
         &mut self,
         slot: Slot,
@@ -99,21 +99,21 @@ impl Children {
         Ok(())
     }
 
-    /// The client of a prefork worker is gone.
+    /// Stops counting the client of a prefork worker.
     pub(crate) fn release_from_worker(&mut self, slot: Slot) {
         if let Some(peer) = self.set_admitted(slot, None) {
             self.limits.release(peer);
         }
     }
 
-    /// Gives the one before.
+    /// Sets the client of a worker; returns the last one.
     fn set_admitted(&mut self, slot: Slot, admitted: Option<Peer>) -> Option<Peer> {
         let child = self.table.get(slot.number()).flatten()?;
         self.table.set(slot.number(), Some(Child { admitted, ..child }));
         child.admitted
     }
 
-    /// The place is free again, and its client counts no more.
+    /// Frees the slot, and stops counting its client.
     pub(crate) fn release(&mut self, slot: Slot) {
         if let Some(peer) = slot.peer() {
             self.limits.release(peer);
@@ -121,12 +121,12 @@ impl Children {
         self.board.release(slot);
     }
 
-    /// In a child that has no place: gives up the lines that it would share with those that have one.
+    /// Unmaps the lines of all slots, in a child without a slot.
     pub(crate) fn unmap_lines(&self, alone: OneTask) -> nix::Result<()> {
         self.board.unmap_lines(alone)
     }
 
-    /// A child was forked, for the client of this place or, without one, as a prefork worker.
+    /// Adds a child that was forked for this slot.
     pub(crate) fn add(&mut self, pid: Pid, slot: Slot) {
         if let Some(peer) = slot.peer() {
             contract::client_start(peer, Process { pid: pid.as_raw(), thread: None });
@@ -148,8 +148,8 @@ impl Children {
         self.count
     }
 
-    /// The children that the reaper has found, whose places are free again; their ends are logged. Those
-    /// that have no place go to `unrelated`.
+    /// Returns the children that the reaper has found, and frees their slots. Passes children
+    /// without a slot to `unrelated`.
     pub(crate) fn collect(&mut self, mut unrelated: impl FnMut(Ended)) -> Vec<EndedChild> {
         let mut collected = Vec::new();
         loop {
@@ -171,7 +171,7 @@ impl Children {
         }
     }
 
-    /// A process has a place no more.
+    /// Removes a process.
     fn remove(&mut self, pid: i32) -> Option<Child> {
         let number = self.pids.iter().position(|its| its == pid).filter(|_| pid > 0)?;
         let child = self.table.get(number).flatten()?;
@@ -182,8 +182,8 @@ impl Children {
         Some(child)
     }
 
-    /// Ends the child of a place with SIGKILL, reaps it and frees the place; gives its process id. SIGCHLD
-    /// is blocked here: when it is let in, the reaper finds this child gone already.
+    /// Ends the child of a slot with SIGKILL, reaps it and frees the slot; returns its process id.
+    /// SIGCHLD is blocked here, so that the reaper does not reap the child first.
     pub(crate) fn end(&mut self, slot: Slot) -> Option<i32> {
         let pid = self.pids.get(slot.number()).filter(|pid| *pid > 0)?;
         let process = Pid::from_raw(pid);
@@ -197,19 +197,19 @@ impl Children {
         Some(pid)
     }
 
-    /// While draining the slides' faulty reapers have shown what they had to show.
+    /// Replaces the slides' faulty reapers by the right one, for a server that stops.
     pub(crate) fn reap_properly(&mut self) {
         self.reaper = Reaper::Waitpid;
         wait::reaper();
     }
 
-    /// Without a reaper nothing tells when a child has ended: how often to look, where that matters.
+    /// Returns how often to check for ended children where no signal reports them.
     pub(crate) fn poll_interval(&self) -> Option<Duration> {
         (self.reaper == Reaper::None).then_some(POLL_INTERVAL)
     }
 
-    /// Under a faulty reaper the ended children stay in the process table, as they should, but
-    /// must not use up the limits of clients; true if there was one.
+    /// Frees the slots of zombies, which a faulty reaper leaves in the process table, so that they
+    /// do not use up the limits of clients. Returns true if there was one.
     fn forget_zombies(&mut self) -> bool {
         if self.reaper == Reaper::Waitpid {
             return false;
@@ -229,21 +229,21 @@ impl Children {
         self.pids.iter().filter(|pid| *pid > 0).for_each(|pid| send(pid, signal));
     }
 
-    /// Sends a signal to the child of a place.
+    /// Sends a signal to the child of a slot.
     pub(crate) fn signal_one(&self, slot: Slot, signal: Signal) {
         if let Some(pid) = self.pids.get(slot.number()).filter(|pid| *pid > 0) {
             send(pid, signal);
         }
     }
 
-    /// All places with a process, their processes, and how long they have had them.
+    /// Iterates over the processes with their slots and ages.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i32, Slot, Duration)> + '_ {
         let children = self.pids.iter().zip(self.table.iter());
         children.filter_map(|(pid, child)| child.map(|c| (pid, c.slot, c.since.elapsed())))
     }
 }
 
-/// A child that has ended just now is no error.
+/// Sends a signal to a child; one that has ended is no error.
 fn send(pid: i32, signal: Signal) {
     match kill_child(Pid::from_raw(pid), signal) {
         Ok(()) | Err(nix::errno::Errno::ECHILD | nix::errno::Errno::ESRCH) => {}
@@ -252,7 +252,7 @@ fn send(pid: i32, signal: Signal) {
 }
 
 impl EndedChild {
-    /// The end of a process, in the log. `is_expected`: it is good, however it was.
+    /// Logs the end of a process; as no warning if it `is_expected`, whatever its status.
     pub(crate) fn log(&self, is_expected: bool) {
         let process = Process { pid: self.ended.pid, thread: None };
         let was_good = is_expected || self.ended.code() == Some(EXIT_OK);
@@ -264,7 +264,7 @@ impl EndedChild {
     }
 }
 
-/// SIGUSR1: a client into the log.
+/// Logs a client (SIGUSR1).
 pub(crate) fn log_client(peer: Peer, pid: i32, slot: Slot, age: Option<Duration>) {
     let (received, sent) = slot.counters().bytes();
     match age.map(|age| age.as_secs()) {

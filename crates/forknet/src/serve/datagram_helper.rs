@@ -1,6 +1,6 @@
-//! Datagrams beside a server for streams: one process answers all of them in turn, as the slide's
-//! `dg_echo` does. The parent looks after it and does none of its work. Under the thread model it is
-//! a thread, for a process with threads must not fork, and what cannot fork cannot replace a child.
+//! Datagrams of a stream server: one process answers all of them in turn, as the slide's `dg_echo`
+//! does. The parent only supervises it. Under the thread model it is a thread, because a process
+//! with threads must not fork.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -25,19 +25,18 @@ use crate::net::listener::Listener;
 use crate::serve::session::{EXIT_FAILED, EXIT_OK};
 use crate::serve::title::Titles;
 
-/// Answers datagrams until [`Datagrams::recvfrom`] gives no more.
+/// Answers datagrams until [`Datagrams::recvfrom`] returns none.
 pub type DatagramService = fn(&mut Datagrams) -> io::Result<()>;
 
-/// Restart throttle: a process that ends sooner than this after its start has its successor wait for as
-/// long.
+/// Restart throttle: the pause after a process that ended sooner than this.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 
-/// The service for datagrams, as the parent sees it.
+/// The parent's side of the datagram service.
 #[derive(Debug)]
 pub(crate) struct DatagramHelper {
     service: DatagramService,
     sockets: Vec<Listener>,
-    /// Under inetd: how long without a datagram until the service is over.
+    /// Under inetd, the longest time without a datagram before the service ends.
     idle: Option<Duration>,
     counters: Counters,
     state: State,
@@ -45,7 +44,7 @@ pub(crate) struct DatagramHelper {
 
 #[derive(Debug)]
 enum State {
-    /// A process is to be started then.
+    /// A process is started at this time.
     Due(Instant),
     Running {
         pid: Pid,
@@ -56,12 +55,12 @@ enum State {
         stop: OwnedFd,
         since: Instant,
     },
-    /// No datagram came for the idle limit.
+    /// The idle limit has passed without a datagram.
     Over,
 }
 
 impl DatagramHelper {
-    /// `None` without sockets.
+    /// Makes a helper; `None` without sockets.
     pub(crate) fn new(
         service: DatagramService,
         sockets: Vec<Listener>,
@@ -71,7 +70,7 @@ impl DatagramHelper {
         (!sockets.is_empty()).then(|| DatagramHelper { service, sockets, idle, counters, state })
     }
 
-    /// `listening on 127.0.0.1:7 (udp)`, or `listening on unix-dgram:/run/echod`.
+    /// Logs `listening on 127.0.0.1:7 (udp)`, or `listening on unix-dgram:/run/echod`.
     pub(crate) fn log_sockets(&self) {
         for socket in &self.sockets {
             let udp = if socket.port().is_some() { " (udp)" } else { "" };
@@ -79,7 +78,7 @@ impl DatagramHelper {
         }
     }
 
-    /// How long until a process is to be started; `None` while one runs.
+    /// Returns the time until a process is started; `None` while one runs.
     pub(crate) fn due_in(&self) -> Option<Duration> {
         match self.state {
             State::Due(at) => Some(at.saturating_duration_since(Instant::now())),
@@ -92,12 +91,12 @@ impl DatagramHelper {
         self.due_in() == Some(Duration::ZERO)
     }
 
-    /// Under inetd: no datagram came for too long.
+    /// Returns true when the idle limit under inetd has passed.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
     }
 
-    /// A child has ended that serves no client. It may be ours.
+    /// Handles the end of a child without a slot, which may be the helper.
     pub(crate) fn has_ended(&mut self, ended: Ended) {
         let State::Running { pid, since } = self.state else { return };
         if pid.as_raw() != ended.pid {
@@ -114,7 +113,7 @@ impl DatagramHelper {
         self.state = State::Due(Instant::now() + pause);
     }
 
-    /// fork. The child answers; `close_in_child` gives up there what else its parent has.
+    /// fork: the child answers. `close_in_child` closes there what else its parent has.
     pub(crate) fn start_process(
         &mut self,
         transcript: Transcript,
@@ -142,7 +141,7 @@ impl DatagramHelper {
         }
     }
 
-    /// The child's half. It dies with its parent, however that dies: it would hold the port.
+    /// Runs the child. It dies with its parent, also by SIGKILL, so that it does not hold the port.
     fn answer_as_child(&mut self, parent: Pid, transcript: Transcript) -> i32 {
         if let Err(errno) = set_pdeathsig(Signal::SIGKILL) {
             warn!("prctl: {}", strerror(errno));
@@ -155,8 +154,7 @@ impl DatagramHelper {
         answer(self.service, &mut datagrams)
     }
 
-    /// In a child that serves a client: closes the sockets, and gives up the line of the process that
-    /// answers datagrams.
+    /// Closes the sockets and unmaps the helper's line, in a child that serves a client.
     pub(crate) fn close_in_child(self) {
         if let Err(errno) = OneTask::check().and_then(|alone| self.counters.unmap_all(alone)) {
             warn!("munmap: {}", strerror(errno));
@@ -171,8 +169,8 @@ impl DatagramHelper {
         }
     }
 
-    /// A thread that answers until it is told to stop. A panic ends one datagram only; after an error
-    /// the next one has to wait.
+    /// Starts a thread that answers until it is stopped. A panic ends one datagram only; after an
+    /// error it pauses.
     fn try_thread(&mut self, transcript: Transcript) -> io::Result<()> {
         let stop = OwnedFd::from(EventFd::new()?);
         let told = Some(stop.try_clone()?);
@@ -190,7 +188,7 @@ impl DatagramHelper {
         Ok(())
     }
 
-    /// SIGUSR1: a line for the table of clients.
+    /// Logs a line for the table of clients (SIGUSR1).
     pub(crate) fn log_line(&self) {
         let (who, since) = match &self.state {
             State::Running { pid, since } => (format!(" pid {pid}"), since),
@@ -202,20 +200,20 @@ impl DatagramHelper {
         info!("datagrams{who}: {received} in, {sent} out, for {age} s");
     }
 
-    /// Ends the service at once: a datagram is no session that could be finished.
+    /// Ends the service immediately, because a datagram is no session to be finished.
     pub(crate) fn stop(mut self) {
         self.end();
         self.sockets.into_iter().for_each(|socket| drop(socket.close()));
     }
 
-    /// Begins again at once, with the transcript that there is then. Datagrams wait in their sockets.
+    /// Restarts the service with the new transcript. Datagrams wait in their sockets.
     pub(crate) fn restart(&mut self) {
         if !self.is_over() {
             self.end();
         }
     }
 
-    /// Ends the process or thread, and has another one be due.
+    /// Ends the process or thread, so that another one is due.
     fn end(&mut self) {
         match std::mem::replace(&mut self.state, State::Due(Instant::now())) {
             State::Running { pid, since } => {
@@ -239,8 +237,8 @@ impl DatagramHelper {
     }
 }
 
-/// SIGKILL, which a stopped process hears too, and waits for its end. One that a handler has reaped
-/// already is no child any more, and is left alone.
+/// Sends SIGKILL, which also ends a stopped process, and waits. Does nothing if the process was
+/// reaped already.
 fn end(pid: Pid) {
     match kill_child(pid, Signal::SIGKILL).and_then(|()| wait::wait_for(pid)) {
         Ok(()) | Err(nix::errno::Errno::ECHILD) => {}

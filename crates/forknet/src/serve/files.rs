@@ -1,4 +1,4 @@
-//! The files of a server while it serves.
+//! The files of a running server.
 
 use std::fs::File;
 use std::io;
@@ -7,10 +7,10 @@ use crate::setup::cleanup::Cleanup;
 use crate::setup::pidfile::PidFile;
 use crate::setup::transcript_file::TranscriptFile;
 
-/// The files that go when the server does, and the one that SIGHUP opens again.
+/// The files that are removed at the end of the server, and the transcript, which SIGHUP reopens.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
-    /// Before the helper, which waits until all are gone.
+    /// Before the cleanup helper, whose drop waits until all files are removed.
     _pid_file: Option<PidFile>,
     cleanup: Option<Cleanup>,
     transcript: Option<TranscriptFile>,
@@ -26,8 +26,8 @@ impl Files {
         Files { _pid_file: pid_file, cleanup, transcript }
     }
 
-    /// Opens the transcript again, or has the helper do it where this process no longer may. `None`
-    /// without one.
+    /// Reopens the transcript, through the cleanup helper if there is one. `None` without a
+    /// transcript.
     pub(crate) fn reopen_transcript(&self) -> Option<io::Result<File>> {
         let transcript = self.transcript.as_ref()?;
         Some(match &self.cleanup {
@@ -36,7 +36,7 @@ impl Files {
         })
     }
 
-    /// The listeners are closed: the files of the UNIX-domain ones can go.
+    /// Removes the files of UNIX-domain listeners, which are closed.
     pub(crate) fn listeners_closed(&self) {
         self.cleanup.iter().for_each(Cleanup::listeners_closed);
     }

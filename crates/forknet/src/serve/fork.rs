@@ -10,17 +10,17 @@ use crate::serve::session::{self, Client};
 
 /// Slide "Final (correct) Version of TCP Echo Server": accept, fork, close, and round again.
 ///
-/// Not inlined, so that gdb, perf and uprobes find it by its name.
+/// Not inlined, so that gdb, perf and uprobes find it by name.
 #[inline(never)]
 pub(crate) fn serve(
     mut master: Master,
     serve: impl Fn(&mut Client) -> io::Result<()>,
 ) -> Result<()> {
-    let alone = master.alone()?; // one task: what fork needs
+    let alone = master.alone()?; // proof of one task, for fork
     master.ready()?;
     // for ( ; ; )
     loop {
-        let ready = master.wait()?; // ppoll: the only place where signals come in
+        let ready = master.wait()?; // ppoll, where signals are delivered
         if master.must_stop() {
             return master.shut_down();
         }

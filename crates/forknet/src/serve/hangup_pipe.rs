@@ -1,7 +1,7 @@
-//! A pipe that tells by its end of file that the server has let go of it, or has died.
+//! A pipe whose end of file means that the server has closed its end, or has died.
 //!
-//! All that a child has of it is the end to wait at. Of an eventfd(2) it would have the whole: one that is
-//! taken over could tell the others that the server ends, and have the server's own write(2) wait for ever.
+//! A child has only the reading end. With an eventfd(2), a child that is taken over could notify
+//! the other children, and make the server's write(2) block for ever.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use std::sync::Arc;
 use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, write};
 
-/// The server's side.
+/// The server's side of the pipe.
 #[derive(Debug)]
 pub(crate) struct HangupPipe {
     reader: Arc<OwnedFd>,
-    /// Only the server has this.
+    /// Only the server has the writing end.
     writer: Option<OwnedFd>,
 }
 
@@ -23,20 +23,20 @@ impl HangupPipe {
         Ok(HangupPipe { reader: Arc::new(reader), writer: Some(writer) })
     }
 
-    /// The end to wait at: readable once the server has let go.
+    /// Returns the reading end, readable once the server has closed the writing end.
     pub(crate) fn reader(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.reader)
     }
 
-    /// In the server: tells all that wait, at once: the end of file comes only when a child that was forked
-    /// just now has closed its copy of the server's side, too.
+    /// Wakes all readers now, with a byte: the end of file comes only when a child that was just
+    /// forked has closed its copy of the writing end, too.
     pub(crate) fn notify(&mut self) {
         if let Some(writer) = self.writer.take() {
-            let _ = write(writer, b"."); // else the end of file tells them
+            let _ = write(writer, b"."); // on failure the end of file wakes them
         }
     }
 
-    /// In the server: tells all that wait. In a child: leaves that to the server.
+    /// Closes the writing end: wakes all readers when the last copy is closed.
     pub(crate) fn close(&mut self) {
         self.writer = None;
     }
@@ -54,7 +54,7 @@ mod tests {
     use crate::net::interrupt::is_readable;
 
     #[test]
-    fn those_who_wait_are_told_when_it_is_let_go() {
+    fn readers_wake_up_when_it_is_closed() {
         let mut hangup_pipe = HangupPipe::new().unwrap();
         let reader = hangup_pipe.reader();
         assert!(!is_readable(reader.as_fd()));

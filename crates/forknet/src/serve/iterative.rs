@@ -1,4 +1,4 @@
-//! One client after the other, by the one process there is: the slides' iterative server.
+//! One client after the other in one process: the slides' iterative server.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -19,7 +19,7 @@ use crate::serve::session::{self, Client};
 use crate::serve::signals::Signals;
 
 /// Slide "El servidor atiende la peticion personalmente" (the server attends to the request in
-/// person): accept, serve, close, and round again. Clients that come meanwhile wait in the backlog.
+/// person): accept, serve, close, and round again. Other clients wait in the backlog.
 #[inline(never)]
 pub(crate) fn serve(
     mut master: Master,
@@ -39,10 +39,10 @@ pub(crate) fn serve(
             conn.set_interrupts(Some(OwnSignals::new(&master, conn.peer(), &helper)));
             session::run(conn, slot, &serve); //                doit: str_echo(connfd), close(connfd)
             master.set_helper(helper.lock().unwrap_or_else(PoisonError::into_inner).take());
-            master.announcer().title_was_replaced(); // by the client's
+            master.announcer().title_was_replaced(); // by the session's
             master.children().release(slot);
-            // A signal that the session has heard would not end the next wait; and a listener that is
-            // not ours was not shut down, and is quiet.
+            // A signal that came during the session does not end the next wait, and an inherited
+            // listener, which was not shut down, does not either.
             if master.must_stop_with(1) {
                 return master.shut_down();
             }
@@ -50,19 +50,19 @@ pub(crate) fn serve(
     }
 }
 
-/// The server's signals, which come in while its one session waits: SIGTERM stops the listening at once,
-/// and ends the session when `--grace` is over.
+/// The server's signals, which are delivered while its session waits. SIGTERM closes the listeners
+/// immediately, and ends the session after `--grace`.
 #[derive(Debug)]
 struct OwnSignals {
     signals: Signals,
-    /// Copies of the listeners that are the server's own.
+    /// Copies of the listeners that are not inherited.
     listeners: Vec<OwnedFd>,
-    /// The service for datagrams, lent for as long as the session lasts: it stops at once.
+    /// The datagram service, lent to the session, which stops it on SIGTERM.
     helper: Arc<Mutex<Option<DatagramHelper>>>,
     grace: Duration,
     ends_idle: bool,
     peer: Peer,
-    /// After SIGTERM.
+    /// Set by SIGTERM.
     ends_at: Option<Instant>,
 }
 
@@ -83,7 +83,7 @@ impl OwnSignals {
         })
     }
 
-    /// Does what the signals ask for.
+    /// Handles the signals.
     fn handle_signals(&mut self) -> io::Result<()> {
         if self.signals.table_wanted() {
             info!("1 of 1 clients");
@@ -124,7 +124,7 @@ impl Interrupts for OwnSignals {
         self.handle_signals().map(|()| is_ready)
     }
 
-    /// Lets the signals in, however busy the client is.
+    /// Lets signals be delivered, also if the client never waits.
     fn poll_now(&mut self) -> io::Result<()> {
         let at_once = Some(TimeSpec::new(0, 0));
         self.signals.wait(&mut [], at_once).map_err(io::Error::other)?;
@@ -135,7 +135,7 @@ impl Interrupts for OwnSignals {
         Duration::ZERO
     }
 
-    /// A second SIGTERM came, or `--grace` is over.
+    /// Returns true after a second SIGTERM, or `--grace`.
     fn must_end(&self) -> bool {
         self.signals.stops() > 1 || self.ends_at.is_some_and(|at| at <= Instant::now())
     }

@@ -1,7 +1,7 @@
-//! How many clients one address may have, and how often it may come.
+//! Limits for each address: clients at a time, and connections per time.
 //!
-//! The accounts lie in memory that no child has: a child that is taken over cannot lift its limit, nor
-//! have others refused.
+//! The accounts are in memory that no child inherits, so that a child that is taken over can
+//! neither raise its limit nor have other clients refused.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -14,24 +14,24 @@ use crate::error::{Error, Result};
 use crate::net::peer::Peer;
 use crate::options::limits::Rate;
 
-/// Addresses that are remembered under `--rate`; of more, those that came least often are forgotten
-/// first. Memory is taken only as they come, 56 bytes each.
+/// Most accounts under `--rate`; beyond that, the least used are evicted. Each takes 56 bytes,
+/// allocated when it is first used.
 const MAX_ACCOUNTS: usize = 1 << 18;
-/// Accounts that are compared where one has to be forgotten.
+/// Accounts that are compared to choose one for eviction.
 const EVICTION_SAMPLE: usize = 64;
-/// Bits of an IPv6 address that its network has: whoever has one address of that has them all.
+/// Bits of an IPv6 network, because a client with one address of it has them all.
 const NETWORK_BITS: u32 = 64;
 
-/// Why a client is not served.
+/// Why a client is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// `--max-clients`: this many are served.
+    /// `--max-clients`: this many clients are served.
     Full(usize),
-    /// `--max-per-ip`: this many of its address are.
+    /// `--max-per-ip`: this many clients of its address are served.
     PerAddress(usize),
-    /// `--rate`: it comes too often.
+    /// `--rate`: its address has exceeded this rate.
     TooOften(Rate),
-    /// `--port-range`: all ports are taken.
+    /// `--port-range`: all ports are in use.
     NoPort,
 }
 
@@ -48,17 +48,16 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What is known about one address.
+/// The account of one address.
 #[derive(Clone, Copy, Debug)]
 struct Account {
     network: u128,
     clients: u32,
-    /// Connections since the counted time began.
+    /// Connections in the current interval of `--rate`.
     connections: u32,
-    /// When that was, in milliseconds since the server's start.
+    /// Start of that interval, in milliseconds since the server's start.
     since: u64,
-    /// Number of the next account in the same bucket, or in the list of free ones, and one more; 0 at
-    /// the end.
+    /// Index of the next account in the same bucket or in the free list, plus one; 0 at the end.
     next: u32,
 }
 
@@ -68,19 +67,19 @@ struct Account {
 pub(crate) struct Limits {
     max_per_ip: u32,
     rate: Option<Rate>,
-    /// Number of the first account of each bucket, and one more; 0 for none.
+    /// Index of the first account of each bucket, plus one; 0 for none.
     buckets: Table<u32>,
     accounts: Table<Account>,
     /// As [`Account::next`].
     free: u32,
-    /// Where the search for an account to forget goes on.
+    /// The clock hand: where the search for an account to evict continues.
     hand: usize,
     hasher: RandomState,
     epoch: Instant,
 }
 
 impl Limits {
-    /// Accounts for a server of this many clients.
+    /// Makes the accounts of a server with this many clients.
     pub(crate) fn new(clients: usize, max_per_ip: usize, rate: Option<Rate>) -> Result<Limits> {
         let remembered = if rate.is_some() { MAX_ACCOUNTS } else { 0 };
         Limits::with_room(clients + 1 + remembered, max_per_ip, rate)
@@ -101,7 +100,7 @@ impl Limits {
         })
     }
 
-    /// Counts one more client of this address, or says why it is one too many.
+    /// Counts one more client of this address, or returns the limit that it would exceed.
     pub(crate) fn admit(&mut self, peer: Peer) -> std::result::Result<(), Refusal> {
         let Some(network) = network(peer) else { return Ok(()) };
         let full = Refusal::PerAddress(self.max_per_ip as usize);
@@ -121,7 +120,7 @@ impl Limits {
         Ok(())
     }
 
-    /// A client of this address, which was admitted, is gone.
+    /// Stops counting an admitted client of this address.
     pub(crate) fn release(&mut self, peer: Peer) {
         let Some((number, mut account)) = network(peer).and_then(|network| self.find(network))
         else {
@@ -134,7 +133,7 @@ impl Limits {
         }
     }
 
-    /// Returns true when the counted time has ended: always without `--rate`.
+    /// Returns true when the account's interval has ended; always without `--rate`.
     fn is_over(&self, account: &Account) -> bool {
         self.rate.is_none_or(|rate| self.now() >= account.since + u64::from(rate.seconds) * 1000)
     }
@@ -160,7 +159,7 @@ impl Limits {
         }
     }
 
-    /// The account of an address, or a new one.
+    /// Returns the account of an address, or a new one.
     fn account(&mut self, network: u128) -> Option<(usize, Account)> {
         if let Some(found) = self.find(network) {
             return Some(found);
@@ -169,14 +168,14 @@ impl Limits {
         let next = self.buckets.get(bucket)?;
         let account = Account { network, clients: 0, connections: 0, since: self.now(), next };
         let number = self.place(account)?;
-        // Making room may have changed the bucket.
+        // An eviction may have changed the bucket.
         let account = Account { next: self.buckets.get(bucket)?, ..account };
         self.accounts.set(number, account);
         self.buckets.set(bucket, link(number));
         Some((number, account))
     }
 
-    /// Puts an account where there is room, or where one has to be forgotten for it.
+    /// Stores an account in a free entry, or evicts another one.
     fn place(&mut self, account: Account) -> Option<usize> {
         if self.free == 0 {
             if let Some(number) = self.accounts.push(account) {
@@ -190,7 +189,8 @@ impl Limits {
         self.accounts.set(number, account).then_some(number)
     }
 
-    /// Of the next accounts without clients: one whose time is over, else the one that came least often.
+    /// Chooses one of the next accounts without clients: one whose interval has ended, or the one
+    /// with the fewest connections.
     fn least_used(&mut self) -> Option<usize> {
         let count = self.accounts.len();
         for begin in (0..count).step_by(EVICTION_SAMPLE) {
@@ -207,7 +207,7 @@ impl Limits {
         None
     }
 
-    /// Takes an account out of its bucket, into the list of free ones.
+    /// Moves an account from its bucket to the free list.
     fn forget(&mut self, number: usize) {
         let Some(account) = self.accounts.get(number) else { return };
         let bucket = self.bucket(account.network);
@@ -231,7 +231,7 @@ impl Limits {
     }
 }
 
-/// What counts as one address.
+/// Returns the address or network that is limited as one.
 fn network(peer: Peer) -> Option<u128> {
     match peer.ip()? {
         IpAddr::V4(v4) => Some(u128::from(v4.to_ipv6_mapped())),
@@ -241,7 +241,7 @@ fn network(peer: Peer) -> Option<u128> {
     }
 }
 
-/// The number that [`Account::next`] holds for another.
+/// Returns the value of [`Account::next`] for an index.
 fn link(number: usize) -> u32 {
     u32::try_from(number + 1).unwrap_or_default()
 }
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_each_addresss_own_and_a_place_is_free_again() {
+    fn each_address_has_its_own_limit_and_a_released_client_frees_it() {
         let mut limits = limits(2, None);
         let (one, other) = (peer("127.0.0.1:5"), peer("127.0.0.2:5"));
         assert_eq!(limits.admit(one), Ok(()));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_comes_too_often_is_told_apart_from_others() {
+    fn an_address_over_the_rate_is_refused_and_others_are_not() {
         let mut limits = limits(9, Some("2/3600"));
         let one = peer("10.0.0.1:5");
         assert_eq!(limits.admit(one), Ok(()));
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_rate_passes() {
+    fn the_interval_of_a_rate_passes() {
         let mut limits = limits(9, Some("1/2"));
         let one = peer("10.0.0.1:5");
         assert_eq!(limits.admit(one), Ok(()));
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn more_addresses_than_accounts_never_forget_a_client() {
+    fn more_addresses_than_accounts_never_evict_one_with_clients() {
         let mut limits = limits(1, None);
         let stays = peer("10.9.9.9:1");
         assert_eq!(limits.admit(stays), Ok(()));
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_came_once_do_not_make_one_forgotten_that_comes_too_often() {
+    fn addresses_with_one_connection_do_not_evict_one_over_the_rate() {
         let mut limits = limits(9, Some("3/3600"));
         let often = peer("10.9.9.9:1");
         for _ in 0..3 {
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_come_and_go_in_any_order_and_none_is_lost() {
+    fn accounts_are_added_and_evicted_in_any_order_and_none_is_lost() {
         let mut limits = limits(2, None);
         let mut held: Vec<u32> = Vec::new();
         let mut random = 1_u32;

@@ -1,4 +1,4 @@
-//! The sockets that a server listens at, in the order in which they have their turn.
+//! The listeners of a server, served in turn.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -8,9 +8,9 @@ use crate::net::listener::{BlockingMode, Listener};
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     all: Vec<Listener>,
-    /// Modes of inherited ones that were closed, restored when this goes.
+    /// Modes of inherited listeners that were closed, restored on drop.
     blocking: Vec<BlockingMode>,
-    /// The number of the one whose turn it is, where there is not a place for a client of each.
+    /// The index of the listener that is served first.
     turn: usize,
 }
 
@@ -31,25 +31,25 @@ impl Listeners {
         self.all.iter().map(AsFd::as_fd)
     }
 
-    /// Begins with the one whose turn it is: the one that was served first comes last the next time.
+    /// Rotates the readable listeners, so that the one that was served first is served last the
+    /// next time.
     pub(crate) fn rotate(&mut self, readable: &mut [usize]) {
         let first = readable.iter().position(|number| *number >= self.turn).unwrap_or(0);
         readable.rotate_left(first);
         self.turn = readable.first().map_or(self.turn, |number| number + 1);
     }
 
-    /// Closes them for good: they leave the state LISTEN, and files of UNIX-domain ones go.
+    /// Shuts them down: they leave the state LISTEN, and files of UNIX-domain ones are removed.
     pub(crate) fn close(&mut self) {
         self.blocking.extend(self.all.drain(..).filter_map(Listener::close));
     }
 
-    /// In a child: closes this process's copies. What they lie in is left as it is: to free it would be
-    /// to have a page of it copied.
+    /// Closes a child's copies. Does not free their memory, because that would copy a page.
     pub(crate) fn close_in_child(&mut self) {
         self.all.clear();
     }
 
-    /// In a child that accepts itself: this process's copies.
+    /// Returns a child's copies, for a child that accepts.
     pub(crate) fn take(&mut self) -> Vec<Listener> {
         std::mem::take(&mut self.all)
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_one_that_came_first_comes_last_the_next_time() {
+    fn the_listener_served_first_is_served_last_the_next_time() {
         let mut listeners = Listeners::default();
         for expected in [[2, 5, 62], [5, 62, 2], [62, 2, 5], [2, 5, 62]] {
             let mut readable = [2, 5, 62];

@@ -1,4 +1,4 @@
-//! What clients are told that are not served, and what the log says of it.
+//! Replies to refused clients, and their log lines.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
@@ -9,15 +9,15 @@ use crate::net::peer::Peer;
 
 /// Grace for a slot that is about to be freed: longest wait of a client that is over a limit.
 const GRACE: Duration = Duration::from_millis(10);
-/// After a vain wait, refuses immediately for this long.
+/// Time without grace after a wait without success.
 const NO_GRACE: Duration = Duration::from_secs(1);
 
-/// The words for clients that are not served, in the protocol's own language.
+/// The replies to refused clients, in the words of the protocol.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Replies {
-    /// A limit is reached.
+    /// The reply when a limit is reached.
     pub(crate) busy: Vec<u8>,
-    /// There is no process or descriptor.
+    /// The reply without a process or descriptor.
     pub(crate) unavailable: Vec<u8>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Replies {
 pub(crate) struct Refusals {
     replies: Replies,
     throttle: Throttle,
-    /// Until then a client over a limit is refused at once.
+    /// Until then a client over a limit is refused immediately.
     no_grace_until: Option<Instant>,
 }
 
@@ -39,14 +39,15 @@ impl Refusals {
         &self.replies
     }
 
-    /// Logs that a client is not served, within the bound for such lines.
+    /// Logs that a client is refused, within the rate of such lines.
     pub(crate) fn log(&mut self, peer: Peer, why: impl Display) {
         if self.throttle.allows() {
             contract::client_refused(peer, why);
         }
     }
 
-    /// Logs how many of these lines were left out, once it is time; returns how soon to do it again.
+    /// Logs the number of lines that were left out, once the period is over; returns the time until
+    /// the next call.
     pub(crate) fn log_left_out(&mut self) -> Option<Duration> {
         if let Some(more) = self.throttle.left_out() {
             contract::more_refused(more);
@@ -54,13 +55,13 @@ impl Refusals {
         self.throttle.due_in()
     }
 
-    /// How much longer a client may wait that has come at this instant and seems to be over a limit.
+    /// Returns the grace left for a client over a limit that came at this instant.
     pub(crate) fn grace(&self, since: Instant) -> Duration {
         let is_hasty = self.no_grace_until.is_some_and(|until| since < until);
         if is_hasty { Duration::ZERO } else { GRACE.saturating_sub(since.elapsed()) }
     }
 
-    /// That client has waited in vain.
+    /// Notes that the grace of this client has passed without success.
     pub(crate) fn grace_failed(&mut self, since: Instant) {
         if self.no_grace_until.is_none_or(|until| since >= until) {
             self.no_grace_until = Some(since + NO_GRACE);

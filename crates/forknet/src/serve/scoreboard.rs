@@ -1,7 +1,7 @@
-//! The places for clients: a line of numbers for each, which its process shares with the parent.
+//! The slots of clients, each with a line of numbers that its process shares with the parent.
 //!
-//! Which places are free, and whose each is, only the parent knows, in memory that no child has; what
-//! stands in the lines is the children's word and may be anything.
+//! The parent keeps the free slots in memory that no child inherits. The lines are untrusted input
+//! from the children.
 
 use sys::fork::OneTask;
 use sys::private_memory::Table;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::net::counters::Counters;
 use crate::net::peer::Peer;
 
-/// A place for a client.
+/// The slot of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot {
     number: usize,
@@ -20,59 +20,59 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Which place it is, from 0; it is given to others afterwards.
+    /// Returns the slot's number, from 0, which is reused later.
     #[must_use]
     pub fn number(&self) -> usize {
         self.number
     }
 
-    /// Who is served; `None` for a prefork worker, whose clients come and go.
+    /// Returns the client; `None` for a prefork worker, whose clients change.
     #[must_use]
     pub fn peer(&self) -> Option<Peer> {
         self.peer
     }
 
-    /// The numbers of its line.
+    /// Returns its line.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// The place of a process that has no parent.
+    /// Returns the slot of a process without a parent.
     pub fn unshared(peer: Peer) -> Slot {
         Slot { number: 0, peer: Some(peer), counters: Counters::unshared() }
     }
 
-    /// The same place with another client.
+    /// Returns the same slot with another client.
     pub(crate) fn with_peer(self, peer: Peer) -> Slot {
         Slot { peer: Some(peer), ..self }
     }
 }
 
-/// All places. Freed ones are used again, latest first, so that few pages are ever touched.
+/// All slots. The last one freed is reused first, so that few pages are touched.
 #[derive(Debug)]
 pub(crate) struct Scoreboard {
     lines: &'static Lines,
-    /// Numbers of places that were used and are free again.
+    /// Numbers of the free slots among those used before.
     free: Table<u32>,
-    /// Places that were used.
+    /// Number of slots used so far.
     used: usize,
 }
 
 impl Scoreboard {
-    /// Places for this many clients.
+    /// Makes slots for this many clients.
     pub(crate) fn new(clients: usize, layout: Layout) -> Result<Scoreboard> {
         let lines = Lines::new(clients, layout).map_err(Error::os("mmap of shared memory"))?;
         let free = Table::with_room(clients).map_err(Error::os("mmap of private memory"))?;
         Ok(Scoreboard { lines, free, used: 0 })
     }
 
-    /// Returns true when every place is taken.
+    /// Returns true when no slot is free.
     pub(crate) fn is_full(&self) -> bool {
         self.free.is_empty() && self.used == self.lines.count()
     }
 
-    /// A place with a line of zeros, or `None` when all are taken.
+    /// Acquires a slot with a line of zeros; `None` when no slot is free.
     pub(crate) fn take(&mut self, peer: Option<Peer>) -> Option<Slot> {
         let number = match self.free.pop() {
             Some(number) => usize::try_from(number).ok()?,
@@ -87,12 +87,12 @@ impl Scoreboard {
         Some(Slot { number, peer, counters })
     }
 
-    /// In a child that has no place: gives up all lines.
+    /// Unmaps all lines, in a child without a slot.
     pub(crate) fn unmap_lines(&self, alone: OneTask) -> nix::Result<()> {
         self.lines.unmap_all(alone)
     }
 
-    /// The place is free again.
+    /// Frees the slot.
     pub(crate) fn release(&mut self, slot: Slot) {
         self.free.push(u32::try_from(slot.number).unwrap_or_default());
     }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_zero_when_its_place_is_taken_again() {
+    fn a_line_is_zero_when_its_slot_is_reused() {
         let mut board = Scoreboard::new(1, Layout::Packed).unwrap();
         let slot = board.take(Some(Peer::Unix)).unwrap();
         assert!(board.is_full() && board.take(None).is_none());

@@ -45,7 +45,7 @@ use crate::setup::transcript_file::TranscriptFile;
 use crate::setup::ucspi::Ucspi;
 use crate::setup::{chroot, privdrop, systemd};
 
-/// A server that is being set up, in the slides' order: listen, detach, drop privileges, serve.
+/// A server. Call its methods in the slides' order: listen, detach, drop privileges, serve.
 pub struct Server {
     service: &'static Service,
     options: ServerOptions,
@@ -66,13 +66,14 @@ pub struct Server {
     /// Descriptors that systemd has passed.
     passed: Vec<OwnedFd>,
     notifier: Notifier,
-    /// What a UCSPI program says of the client of standard input.
+    /// The client of standard input as the variables of UCSPI give it.
     ucspi: Ucspi,
     cleanup: Option<Cleanup>,
 }
 
 impl Server {
-    /// A server with these options; takes the space for titles, opens the file of `--transcript`.
+    /// Makes a server with these options: takes the space for titles, and opens the file of
+    /// `--transcript`.
     ///
     /// # Errors
     /// The transcript cannot be opened.
@@ -106,43 +107,44 @@ impl Server {
         })
     }
 
-    /// What a client is told, in the protocol's own words, when a limit is reached, and when there is no
-    /// process or descriptor for it.
+    /// Sets the replies to clients over a limit (`busy`), and to clients without a process or
+    /// descriptor.
     pub fn refuse_with(&mut self, busy: impl Into<Vec<u8>>, unavailable: impl Into<Vec<u8>>) {
         self.replies = Replies { busy: busy.into(), unavailable: unavailable.into() };
     }
 
-    /// On SIGTERM the reads of idle clients end with `ConnectionAborted`, so that the session can
-    /// take its leave; else sessions are left to end by themselves.
+    /// Makes reads of idle clients fail with `ConnectionAborted` after SIGTERM, so that the session
+    /// can send a last reply. By default sessions end by themselves.
     pub fn end_idle_on_shutdown(&mut self) {
         self.end_idle = true;
     }
 
-    /// The slides' three reapers.
+    /// Sets one of the slides' three reapers.
     pub fn reap_with(&mut self, reaper: Reaper) {
         self.reaper = reaper;
     }
 
-    /// Bytes of the longest file that a client may make; the kernel is told too.
+    /// Limits the files that clients make to this many bytes, with RLIMIT_FSIZE too.
     pub fn limit_files(&mut self, longest: Option<u64>) {
         self.longest_file = longest;
     }
 
-    /// Called on SIGHUP, to read files again that are not read for each client anyway.
+    /// Sets a callback of SIGHUP, to reread files that are not read for each client.
     pub fn on_hangup(&mut self, reread: impl Fn() + 'static) {
         self.reread = Some(Box::new(reread));
     }
 
-    /// Answers datagrams beside the streams, in a process of its own; without it there are none. With
-    /// `udp` there is a UDP socket beside each TCP socket, on the same port.
+    /// Answers datagrams besides streams, in a separate process. `udp` adds a UDP socket to each
+    /// TCP socket, on the same port.
     pub fn serve_datagrams_too(&mut self, service: DatagramService, udp: bool) {
         (self.datagrams, self.udp) = (Some(service), udp);
     }
 
-    /// socket, bind, listen; or the sockets that systemd passed; or standard input under `--inetd`.
+    /// socket, bind, listen. Uses the sockets that systemd passed, or standard input under
+    /// `--inetd`.
     ///
     /// # Errors
-    /// `bind 0.0.0.0:110: Permission denied`, and the like.
+    /// `bind 0.0.0.0:110: Permission denied` and similar.
     pub fn listen(&mut self) -> Result<()> {
         if let Some(sockets) = self.passed()? {
             let takes_any = self.datagrams.is_some();
@@ -172,24 +174,24 @@ impl Server {
         self.bind_helper(datagrams)
     }
 
-    /// SO_RCVTIMEO of connections: a bit less than what a session may wait anyway, so that most reads need
-    /// no poll(2) before them.
+    /// Returns SO_RCVTIMEO for connections: a bit less than the idle limit, so that most reads need
+    /// no poll(2).
     fn receive_timeout(&self) -> Duration {
         let most = self.options.timeout.mul_f64(0.9);
         match self.options.model {
-            Model::Prefork | Model::Thread => most.min(POLL_INTERVAL), // they look for the server's end
+            Model::Prefork | Model::Thread => most.min(POLL_INTERVAL), // they check for the server's end
             Model::Fork | Model::Iterative => most,
         }
     }
 
-    /// Bound datagram sockets, for the service beside.
+    /// Prepares the sockets of the datagram service.
     fn bind_helper(&mut self, sockets: Vec<Listener>) -> Result<()> {
         sockets.iter().try_for_each(crate::net::datagrams::prepare)?;
         self.helper_sockets.extend(sockets);
         Ok(())
     }
 
-    /// As [`Server::listen`] for UDP: socket, bind.
+    /// As [`Server::listen`], for UDP: socket, bind.
     ///
     /// # Errors
     /// As [`Server::listen`].
@@ -220,8 +222,8 @@ impl Server {
         Timeouts { idle: self.options.timeout, deadline: self.options.deadline }
     }
 
-    /// `--daemon` and `--pid-file`. With `--daemon` only the child returns from here; the starting
-    /// command ends when the child serves, or fails with it.
+    /// Handles `--daemon` and `--pid-file`. With `--daemon` it returns only in the child; the
+    /// starting command ends when the child serves, or fails with it.
     ///
     /// # Errors
     /// fork failed, or the pid file belongs to another running server.
@@ -236,8 +238,8 @@ impl Server {
         Ok(())
     }
 
-    /// `--user` and `--chroot`: become that user for good, and see nothing but that folder. What
-    /// cannot be removed any more then, at the end, is left to the cleanup helper.
+    /// Handles `--user` and `--chroot`: becomes that user for good, and enters that folder. Files
+    /// that the server can then no longer remove are left to the cleanup helper.
     ///
     /// # Errors
     /// No such user, no permission, or root without `--user` where the service refuses that.
@@ -260,11 +262,10 @@ impl Server {
         Ok(())
     }
 
-    /// Nothing is left to the helper before it is there: where it cannot be started, this process removes
-    /// its files itself.
+    /// Starts the cleanup helper. If that fails, this process still removes its files itself.
     fn start_cleanup_helper(&mut self) -> Result<()> {
         let listeners = self.listeners.iter().chain(&self.helper_sockets);
-        // One session, inetd's nowait, ends with the file that it began with.
+        // A single session, inetd's `nowait`, never reopens its transcript.
         let reopens = self.transcript.as_ref().filter(|_| self.client.is_none());
         let transcript = reopens.map(|(transcript, _)| transcript.clone());
         let paths = Paths {
@@ -290,10 +291,10 @@ impl Server {
         Ok(())
     }
 
-    /// accept, fork, reap, or as `--model` says, until SIGTERM.
+    /// accept, fork, reap, or another `--model`, until SIGTERM.
     ///
     /// # Errors
-    /// Only what makes serving impossible: a broken listener, no memory for the scoreboard.
+    /// Those that make serving impossible: a broken listener, no memory for the slots.
     pub fn serve(
         mut self,
         session: impl Fn(&mut Client) -> io::Result<()> + Send + Sync,
@@ -302,7 +303,7 @@ impl Server {
         if let Some((conn, peer)) = self.client.take() {
             return self.serve_one(conn, peer, session);
         }
-        // The fork design looks after a service that has datagrams only.
+        // The fork design supervises a service that has datagrams only.
         let model = if self.listeners.is_empty() { Model::Fork } else { self.options.model };
         let layout = if model == Model::Prefork { Layout::Paged } else { Layout::Packed };
         let master = self.master(layout)?;
@@ -314,7 +315,7 @@ impl Server {
         }
     }
 
-    /// recvfrom, fork, reap: one child process for each request, until SIGTERM.
+    /// recvfrom, fork, reap: one child for each request, until SIGTERM.
     ///
     /// # Errors
     /// As [`Server::serve`].
@@ -323,7 +324,7 @@ impl Server {
         udp::serve(self.master(Layout::Paged)?, protocol)
     }
 
-    /// One process and one port for all clients: `work` gets the sockets, and serves until
+    /// Serves all clients in one process on one port: `work` gets the sockets, and serves until
     /// [`Event::Stop`](crate::Event::Stop).
     ///
     /// # Errors
@@ -335,7 +336,8 @@ impl Server {
         work(&mut UdpLoop::new(master))
     }
 
-    /// The parent, which says that it listens once the design has all that it needs ([`Master::ready`]).
+    /// Makes the parent, which reports that it listens when the design is ready
+    /// ([`Master::ready`]).
     #[inline(never)]
     fn master(self, layout: Layout) -> Result<Master> {
         let idle = self.options.inetd.then_some(self.options.timeout);
@@ -356,7 +358,7 @@ impl Server {
         Ok(master)
     }
 
-    /// setrlimit, for this process and its children.
+    /// Calls setrlimit(2), for this process and its children.
     fn limit(&self) {
         let processes = match self.options.model {
             Model::Fork => self.clients(),
@@ -366,15 +368,15 @@ impl Server {
         self.limit_to(processes, matches!(self.options.model, Model::Thread));
     }
 
-    /// How many may be served at once.
+    /// Returns the most clients at a time.
     fn clients(&self) -> u64 {
         if self.client.is_some() { 1 } else { self.options.max_clients as u64 }
     }
 
     fn limit_to(&self, processes: u64, is_shared: bool) {
         let options = &self.options;
-        // RLIMIT_FSIZE, which counts from the beginning of a file, would end a log or a transcript that
-        // is longer than any client's file.
+        // RLIMIT_FSIZE, which counts the whole file, would end a log or a transcript longer than
+        // any client's file.
         let log = !options.daemon && !options.syslog && is_regular_file(io::stderr());
         let may_be_cut =
             !log && !self.transcript.as_ref().is_some_and(|(_, file)| is_regular_file(file));
@@ -387,7 +389,7 @@ impl Server {
         });
     }
 
-    /// inetd's `nowait`: this process is the child already.
+    /// Serves the one client of inetd's `nowait`, where this process is the child already.
     fn serve_one(
         mut self,
         connection: Connection,

@@ -1,4 +1,4 @@
-//! What a session sees of the server's end, in a child and in a thread.
+//! The end of the server, for sessions in children and threads.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,44 +10,45 @@ use nix::poll::PollFlags;
 use crate::net::interrupt::{Interrupts, Woken, is_readable, shutting_down, wait};
 use crate::serve::hangup_pipe::HangupPipe;
 
-/// Tells all sessions when the server ends.
+/// Interrupts all sessions when the server ends.
 #[derive(Debug, Default)]
 pub(crate) struct ServerEnd {
-    /// It takes no more clients; those that are idle are told so. `None` where they are left alone.
+    /// Interrupts idle sessions when the server stops to accept; `None` does not.
     stopping: Option<HangupPipe>,
-    /// The time of grace is over, in a server whose threads nothing else can end.
+    /// Interrupts all sessions after the grace, in a server with threads, which nothing else can
+    /// end.
     ending: Option<HangupPipe>,
 }
 
 impl ServerEnd {
-    /// Idle sessions are told when the server stops.
+    /// Makes idle sessions end when the server stops.
     pub(crate) fn set_ends_idle(&mut self) -> nix::Result<()> {
         self.stopping = Some(HangupPipe::new()?);
         Ok(())
     }
 
-    /// Returns true when they are.
+    /// Returns true if idle sessions end when the server stops.
     pub(crate) fn ends_idle(&self) -> bool {
         self.stopping.is_some()
     }
 
-    /// The sessions are threads, which end when [`ServerEnd::end`] is called.
+    /// Prepares [`ServerEnd::end`], for sessions that are threads.
     pub(crate) fn end_threads(&mut self) -> nix::Result<()> {
         self.ending = Some(HangupPipe::new()?);
         Ok(())
     }
 
-    /// The server takes no more clients.
+    /// Interrupts idle sessions.
     pub(crate) fn stop(&mut self) {
         self.stopping.iter_mut().for_each(HangupPipe::close);
     }
 
-    /// The time of grace is over.
+    /// Interrupts all sessions, after the grace.
     pub(crate) fn end(&mut self) {
         self.ending.iter_mut().for_each(HangupPipe::close);
     }
 
-    /// What interrupts a session; `None` where nothing does.
+    /// Returns what interrupts a session, if anything does.
     pub(crate) fn interrupts(&self) -> Option<Box<dyn Interrupts>> {
         let [stopping, ending] =
             [&self.stopping, &self.ending].map(|pipe| pipe.as_ref().map(HangupPipe::reader));

@@ -1,4 +1,4 @@
-//! One client's session, from greeting to the last byte: the one way to run it, under every design.
+//! One client's session from greeting to end, the same under every design.
 
 use std::fs::File;
 use std::io;
@@ -21,59 +21,60 @@ use crate::net::peer::Peer;
 use crate::serve::scoreboard::Slot;
 use crate::serve::title::{Title, Titles};
 
-/// Exit code of a process whose session ended as it should.
+/// Exit code of a process whose session succeeded.
 pub(crate) const EXIT_OK: i32 = 0;
-/// Exit code of a process whose session failed: the client was gone, silent, or a file could not be
-/// read.
+/// Exit code of a process whose session failed, such as a client that was silent too long.
 pub(crate) const EXIT_FAILED: i32 = 1;
 
-/// One client: its connection, who it is, the transcript of the dialogue, the process's title.
+/// A client with its connection, transcript and title.
 #[derive(Debug)]
 pub struct Client {
-    /// What is said to and by the client.
+    /// The connection.
     pub conn: Connection,
-    /// Who the client is.
+    /// The client's address.
     pub peer: Peer,
-    /// The file of `--transcript`, or nothing.
+    /// The transcript of the dialogue; it writes nothing without `--transcript`.
     pub transcript: Transcript,
-    /// What `ps` shows, where the process serves this client alone.
+    /// The process's title in `ps`, where it serves this client alone.
     pub title: Title,
 }
 
-/// Which process a session runs in.
+/// What a session runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionHost {
-    /// A child's, for this client alone: its parent logs begin and end, because it knows how it ended.
+    /// A child, for this client alone. Its parent logs start and end, because it has the exit
+    /// status.
     Child,
-    /// One that serves clients one after the other, or was started for one.
+    /// A process that serves clients one after the other, or was started for one.
     Sequential,
-    /// A thread, in a process that has other clients too.
+    /// A thread of a process that has other clients too.
     Thread,
 }
 
-/// What all sessions of a server have in common.
+/// The settings that all sessions of a server share.
 #[derive(Debug)]
 pub(crate) struct Settings {
     host: SessionHost,
     timeouts: Timeouts,
     titles: Titles,
-    /// The file of `--transcript`, which SIGHUP may replace.
+    /// The file of `--transcript`, which SIGHUP may replace; not set without one, so that a child
+    /// takes no lock, which would copy a page.
     transcript: OnceLock<Mutex<Arc<File>>>,
 }
 
 impl Settings {
-    /// They last as long as the process.
+    /// Makes settings that last as long as the process.
     pub(crate) fn new(host: SessionHost, timeouts: Timeouts, titles: Titles) -> &'static Settings {
         Box::leak(Box::new(Settings { host, timeouts, titles, transcript: OnceLock::new() }))
     }
 
-    /// The file of `--transcript`.
+    /// Returns the file of `--transcript`.
     pub(crate) fn transcript(&self) -> Option<Arc<File>> {
         let file = self.transcript.get()?.lock().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(&file))
     }
 
-    /// From now on dialogues are written to this file.
+    /// Sets the file of the transcript, for dialogues from now on.
     pub(crate) fn set_transcript(&self, file: Arc<File>) {
         let transcript = self.transcript.get_or_init(|| Mutex::new(Arc::clone(&file)));
         *transcript.lock().unwrap_or_else(PoisonError::into_inner) = file;
@@ -86,14 +87,14 @@ impl Settings {
         }
     }
 
-    /// This process, where it logs begin and end itself.
+    /// Returns this process, if it logs start and end itself.
     fn process(&self) -> Option<Process> {
         let thread = (self.host == SessionHost::Thread).then(|| gettid().as_raw());
         (self.host != SessionHost::Child).then(|| Process { pid: getpid().as_raw(), thread })
     }
 }
 
-/// A connected socket, and whose it is.
+/// A client's connection, before its session.
 #[derive(Debug)]
 pub(crate) struct Conn {
     connection: Connection,
@@ -102,14 +103,14 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    /// A connection that was accepted just now.
+    /// Wraps an accepted connection.
     pub(crate) fn accepted(accepted: Accepted, settings: &'static Settings) -> Conn {
         let Accepted { conn, peer, receive_timeout, at } = accepted;
         let connection = Connection::accepted(conn, settings.timeouts, receive_timeout, at);
         Conn::new(connection, peer, settings)
     }
 
-    /// A connection that a superserver has passed.
+    /// Wraps a connection that a superserver has passed.
     pub(crate) fn new(connection: Connection, peer: Peer, settings: &'static Settings) -> Conn {
         Conn { connection, peer, settings }
     }
@@ -118,18 +119,18 @@ impl Conn {
         self.peer
     }
 
-    /// Has the session's waits interrupted by the end of the server.
+    /// Sets what interrupts the session's waits: the end of the server.
     pub(crate) fn set_interrupts(&mut self, interrupts: Option<Box<dyn Interrupts>>) {
         self.connection.set_interrupts(interrupts);
     }
 
-    /// No session after all: a word to the client, which is never waited for.
+    /// Refuses the client with these words, without blocking.
     pub(crate) fn refuse(&self, words: &[u8]) {
         refuse(&self.connection.fd(), words);
     }
 }
 
-/// Runs the session of a client in this process; gives its exit code. A panic ends here.
+/// Runs the session of a client in this process; returns its exit code. A panic ends here.
 pub(crate) fn run(conn: Conn, slot: Slot, serve: &impl Fn(&mut Client) -> io::Result<()>) -> i32 {
     let Conn { connection: mut conn, peer, settings } = conn;
     let (process, since) = (settings.process(), Instant::now());
@@ -157,10 +158,10 @@ fn talk(client: &mut Client, serve: &impl Fn(&mut Client) -> io::Result<()>) -> 
     if answer.is_ok() { EXIT_OK } else { EXIT_FAILED }
 }
 
-/// A word to a client that is not served: never blocks, and what the client has said
-/// already is thrown away, so that it reads the words and an end of file, not a reset.
+/// Refuses a client with these words, without blocking. Drops what the client has sent already, so
+/// that it reads the words and an end of file, not a reset.
 #[cold]
-#[inline(never)] // its buffer would lie in its caller's frame
+#[inline(never)] // keeps its buffer out of the caller's frame
 pub(crate) fn refuse(conn: &impl AsFd, words: &[u8]) {
     let fd = conn.as_fd().as_raw_fd();
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
@@ -168,7 +169,7 @@ pub(crate) fn refuse(conn: &impl AsFd, words: &[u8]) {
         log::debug!("refusal not sent: {}", strerror(errno));
     }
     let mut scrap = [0; 4096];
-    let _ = shutdown(fd, Shutdown::Write); // ENOTCONN: it is gone
+    let _ = shutdown(fd, Shutdown::Write); // ENOTCONN: the client has gone
     for _ in 0..16 {
         if !matches!(recv(fd, &mut scrap, MsgFlags::MSG_DONTWAIT), Ok(1..)) {
             break;

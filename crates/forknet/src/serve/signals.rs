@@ -1,7 +1,7 @@
-//! Signals come in at one place only: while the parent waits in ppoll(2).
+//! Signals are delivered at one place only: while the parent waits in ppoll(2).
 //!
-//! A flag tested before a blocking accept loses the signal that arrives between the two. So the
-//! signals are blocked from the start, and ppoll opens the mask for just as long as it waits.
+//! A flag tested before a blocking accept loses a signal that arrives between the two. So the
+//! signals are blocked from the start, and ppoll unblocks them only while it waits.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -19,26 +19,27 @@ use crate::log::stderr;
 use crate::options::SIGNALS;
 use crate::serve::reaper::Reaper;
 
-/// Times that SIGTERM or SIGINT came.
+/// Number of SIGTERMs and SIGINTs.
 static STOP: AtomicUsize = AtomicUsize::new(0);
 static HANGUP: AtomicBool = AtomicBool::new(false);
 static TABLE: AtomicBool = AtomicBool::new(false);
-/// It was said that ppoll fails.
+/// The failure of ppoll was logged.
 static HAS_WARNED: AtomicBool = AtomicBool::new(false);
 
-/// How long the parent rests where ppoll fails.
+/// Pause of the parent where ppoll fails.
 const REST: Duration = Duration::from_millis(200);
 
-/// The parent's signals: blocked while it works, let in while it waits.
+/// The parent's signals, blocked while it works and delivered while it waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signals {
-    /// The mask of a wait: as the program was started, without our signals.
+    /// The mask of a wait: that of the program's start, without these signals.
     open: SigSet,
     reaper: Reaper,
 }
 
 impl Signals {
-    /// Our signals are blocked already, since the command line was read ([`crate::options`]).
+    /// Takes the mask. The signals were blocked when the command line was read
+    /// ([`crate::options`]).
     pub(crate) fn new(reaper: Reaper) -> Result<Signals> {
         signal::block(&SIGNALS).map_err(Error::os("sigprocmask"))?;
         let mut open = signal::mask().map_err(Error::os("sigprocmask"))?;
@@ -46,7 +47,8 @@ impl Signals {
         Ok(Signals { open, reaper })
     }
 
-    /// Registers the handlers, on a stack that no child has; none can run before [`Signals::wait`].
+    /// Registers the handlers, on a stack that no child inherits. None can run before
+    /// [`Signals::wait`].
     pub(crate) fn handle(&self) -> Result<()> {
         wait::prepare().map_err(Error::os("mmap of private memory"))?;
         let registered = handle(Signal::SIGTERM, Action::Count(&STOP))
@@ -62,12 +64,12 @@ impl Signals {
         self.reaper
     }
 
-    /// ppoll(2) with the mask open, for at most `timeout`. Returns false when signals came instead
-    /// of a descriptor, or nothing did.
+    /// ppoll(2) with the signals unblocked, for at most `timeout`. Returns true when a descriptor
+    /// is ready, false after a signal or the timeout.
     ///
-    /// A ppoll that finds a descriptor ready returns without letting a pending signal in. Under
-    /// load the listener is always ready, and SIGTERM and SIGCHLD would wait for ever; so such a
-    /// round ends with a ppoll on nothing, which lets them in.
+    /// A ppoll that finds a descriptor ready returns without delivering a pending signal. Under
+    /// load the listener is always ready, and SIGTERM and SIGCHLD would wait for ever. So such a
+    /// call ends with a ppoll on nothing, which delivers them.
     pub(crate) fn wait(&self, fds: &mut [PollFd<'_>], timeout: Option<TimeSpec>) -> Result<bool> {
         stderr::flush(); // before a wait that may be long
         let is_ready = match ppoll(fds, timeout, self.open) {
@@ -80,7 +82,7 @@ impl Signals {
         Ok(is_ready)
     }
 
-    /// For a ppoll that fails: for want of memory, or because the limit of open files was lowered.
+    /// Pauses after a ppoll that failed, without memory or with a lowered limit of open files.
     fn rest(&self, errno: Errno) -> Result<bool> {
         if !HAS_WARNED.swap(true, Relaxed) {
             warn!("ppoll: {}: tried again until it works", strerror(errno));
@@ -89,7 +91,7 @@ impl Signals {
         Ok(false)
     }
 
-    /// Lets signals in without ppoll.
+    /// Delivers pending signals without ppoll.
     fn deliver_pending(&self, time: Duration) -> Result<()> {
         let failed = || Error::os("sigprocmask");
         signal::set_mask(&self.open).map_err(failed())?;
@@ -97,12 +99,12 @@ impl Signals {
         signal::block(&SIGNALS).map_err(failed())
     }
 
-    /// How many times SIGTERM or SIGINT came.
+    /// Returns the number of SIGTERMs and SIGINTs.
     pub(crate) fn stops(&self) -> usize {
         STOP.load(Relaxed)
     }
 
-    /// Returns true when a signal has come that was not attended to yet; SIGTERM is never done with.
+    /// Returns true after a signal that was not handled yet; always after SIGTERM.
     pub(crate) fn is_pending(&self) -> bool {
         self.stops() > 0 || HANGUP.load(Relaxed) || TABLE.load(Relaxed)
     }
@@ -118,21 +120,22 @@ impl Signals {
     }
 }
 
-/// Returns true once after the flag was set. One that is not set is only read: its page need not be copied then.
+/// Clears the flag; returns its old value. A flag that is not set is only read, because a write
+/// would copy its page.
 fn take_flag(flag: &AtomicBool) -> bool {
     flag.load(Relaxed) && flag.swap(false, Relaxed)
 }
 
-/// For the child: default dispositions, then an empty mask. In this order a signal that is
-/// pending meets no handler of the parent's. Rust's runtime ignores SIGPIPE, and the children keep it so: a
-/// log whose reader is gone is no reason to die (slide "SIGPIPE Signal": the write returns EPIPE).
+/// Restores, in a child, the default dispositions and then an empty mask, so that a pending signal
+/// runs no handler of the parent. SIGPIPE stays ignored, as Rust's runtime sets it, because a log
+/// without a reader must not end a child (slide "SIGPIPE Signal": the write returns EPIPE).
 pub(crate) fn restore() -> nix::Result<()> {
     restore_default(&SIGNALS)?;
     signal::set_mask(&SigSet::empty())
 }
 
-/// Makes a file that grows over `ulimit -f` an error of write(2), which the client is told, and no
-/// death by SIGXFSZ. The children keep it so.
+/// Ignores SIGXFSZ, in the children too, so that a write beyond `ulimit -f` fails, which the client
+/// can be sent, and does not kill the process.
 pub(crate) fn ignore_file_size_signal() -> Result<()> {
     signal::ignore(Signal::SIGXFSZ).map_err(Error::os("sigaction"))
 }
@@ -146,7 +149,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn a_signal_gets_in_though_a_descriptor_is_always_ready() {
+    fn a_signal_is_delivered_though_a_descriptor_is_always_ready() {
         let signals = Signals::new(Reaper::None).unwrap();
         signals.handle().unwrap();
         let (reader, mut writer) = std::io::pipe().unwrap();

@@ -1,4 +1,4 @@
-//! What the parent does about an accept(2) or a recvmsg(2) that fails.
+//! Handles failures of accept(2) and recvmsg(2) in the parent.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -10,19 +10,20 @@ use sys::socket::accept;
 use crate::net::failures::{Failures, PAUSE};
 use crate::serve::session::refuse;
 
-/// What the loop does about an error of accept(2).
+/// How the loop handles an error of accept(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// Nothing is wrong with the server: go round again, as the slide's `if (errno == EINTR) continue`.
+    /// The error concerns one client: continue, as the slide's `if (errno == EINTR) continue`.
     GoRound,
-    /// Descriptors or memory are used up: answer with the spare one, and rest if that fails too.
+    /// Descriptors or memory are used up: answer with the spare descriptor, and pause if that fails
+    /// too.
     Exhausted,
     /// The listener itself is broken.
     Fatal,
 }
 
-/// Sorts the errors of accept(2). Most are those of the new connection, which Linux hands over here
-/// (accept(2), "Error handling"), or a security module's or firewall's word about one client.
+/// Classifies the errors of accept(2). Most are errors of the new connection, which Linux reports
+/// here (accept(2), "Error handling"), or a refusal of one client by a security module or firewall.
 fn verdict(errno: Errno) -> Verdict {
     match errno {
         Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => Verdict::Exhausted,
@@ -31,12 +32,12 @@ fn verdict(errno: Errno) -> Verdict {
     }
 }
 
-/// Lives through an accept(2) that fails, without spinning: a connection that cannot be accepted keeps
-/// its listener readable, so each round must either take it or rest. Holds a descriptor in reserve for
-/// the moment when there are no others.
+/// Handles an accept(2) that fails, without a busy loop: a connection that cannot be accepted keeps
+/// its listener readable, so each round must either accept it or pause. Keeps a spare descriptor
+/// for that.
 #[derive(Debug)]
 pub(crate) struct SpareFd {
-    /// Any descriptor would do; this one needs no path, of which a chroot(2) may have none.
+    /// An eventfd, because it needs no path, which a chroot(2) may hide.
     file: Option<EventFd>,
     failures: Failures,
     paused_until: Option<Instant>,
@@ -47,8 +48,8 @@ impl SpareFd {
         SpareFd { file: descriptor(), failures: Failures::default(), paused_until: None }
     }
 
-    /// accept has failed with this error. `words` are for the client that is taken with the spare
-    /// descriptor.
+    /// Handles an error of accept(2). `words` are the reply to a client that is accepted with the
+    /// spare descriptor.
     ///
     /// # Errors
     /// The listener itself is broken.
@@ -66,7 +67,7 @@ impl SpareFd {
         Ok(())
     }
 
-    /// Gives up the spare descriptor, takes one client with it, tells it `words` and closes it.
+    /// Closes the spare descriptor, accepts one client in its place, and refuses it with `words`.
     fn answer(&mut self, listener: &impl AsFd, words: &[u8], errno: Errno) {
         self.failures.warn("accept", errno, "clients are turned away until this is over");
         let had_spare = self.file.take().is_some();
@@ -77,7 +78,7 @@ impl SpareFd {
         }
     }
 
-    /// recvmsg has failed with this error. What it says may be about one datagram, or a peer of long ago.
+    /// Handles an error of recvmsg(2), which may concern one datagram or an earlier peer.
     pub(crate) fn receive_failed(&mut self, errno: Errno) {
         self.count("recvmsg", errno);
     }
@@ -88,23 +89,23 @@ impl SpareFd {
         }
     }
 
-    /// Leaves the listeners alone for a moment: what cannot be received would keep them readable.
+    /// Pauses the listeners, because what cannot be received keeps them readable.
     pub(crate) fn pause(&mut self) {
         self.paused_until = Some(Instant::now() + PAUSE);
     }
 
-    /// For a child, which needs none.
+    /// Closes the spare descriptor, in a child.
     pub(crate) fn close(&mut self) {
         self.file = None;
     }
 
-    /// The call works, again.
+    /// Notes a success.
     pub(crate) fn recovered(&mut self) {
         self.failures.reset();
         self.paused_until = None;
     }
 
-    /// How long to rest still before the listeners are looked at again.
+    /// Returns the time left of a pause.
     pub(crate) fn pause_left(&self) -> Option<Duration> {
         self.paused_until?
             .checked_duration_since(Instant::now())
@@ -127,7 +128,7 @@ mod tests {
             assert_eq!(verdict(errno), Verdict::GoRound);
         }
         for errno in [Errno::EACCES, Errno::EPERM, Errno::EAGAIN, Errno::EHOSTUNREACH] {
-            assert_eq!(verdict(errno), Verdict::GoRound, "a word about one client");
+            assert_eq!(verdict(errno), Verdict::GoRound, "an error of one client");
         }
         assert_eq!(verdict(Errno::EMFILE), Verdict::Exhausted);
         assert_eq!(verdict(Errno::EBADF), Verdict::Fatal);

@@ -1,4 +1,4 @@
-//! One thread per client: as the fork design, with pthread_create in place of fork.
+//! One thread per client: the fork design with pthread_create in place of fork.
 
 use std::io;
 use std::thread::{self, Builder};
@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::serve::master::Master;
 use crate::serve::session::{self, Client};
 
-/// Bytes of a thread's stack. A session needs little; what is reserved and not touched costs nothing.
+/// Bytes of a thread's stack. Pages that are not touched cost nothing.
 const STACK: usize = 512 * 1024;
 
-/// accept, create a thread, and round again. The signals stay blocked in all threads but this one.
+/// accept, create a thread, and again. The signals stay blocked in all threads but this one.
 #[inline(never)]
 pub(crate) fn serve(
     mut master: Master,
@@ -36,7 +36,7 @@ pub(crate) fn serve(
             for listener in ready {
                 let Some(conn) = master.accept(listener)? else { continue };
                 let Some(slot) = master.admit(&conn) else { continue };
-                threads.add(slot, conn); // where the thread takes it from
+                threads.add(slot, conn); // the thread takes it from there
                 let thread = Builder::new().stack_size(STACK); // pthread_create(&tid, NULL, &doit, connfd)
                 let created = thread.spawn_scoped(scope, move || doit(slot));
                 if let Err(error) = created

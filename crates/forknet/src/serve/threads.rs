@@ -10,26 +10,26 @@ use log::info;
 use crate::serve::scoreboard::Slot;
 use crate::serve::session::Conn;
 
-/// How soon the main thread looks for threads that have ended, while clients come and go.
+/// Interval of the main thread's checks for ended threads, while there are such.
 const ENDED_POLL: Duration = Duration::from_millis(10);
 
 /// All clients that are served by threads of this process.
 #[derive(Debug, Default)]
 pub(crate) struct Threads {
     table: Mutex<Table>,
-    /// There was a client. Until then the lock is left alone, which other designs never need.
+    /// There was a client. Before that the lock is not taken, which other designs never need.
     is_used: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    /// By the number of the place.
+    /// By the number of the slot.
     clients: HashMap<usize, Entry>,
-    /// Those whose places the main thread has not taken back yet.
+    /// Ended clients whose slots the main thread has not freed yet.
     ended: Vec<Slot>,
-    /// There were such when the main thread last looked.
+    /// The last check found ended clients.
     is_busy: bool,
-    /// The main thread looks again soon, and need not be told.
+    /// The main thread checks again soon, and need not be woken.
     is_watched: bool,
 }
 
@@ -37,35 +37,34 @@ struct Table {
 struct Entry {
     slot: Slot,
     since: Instant,
-    /// Until the thread takes it.
+    /// The connection, until the thread takes it.
     conn: Option<Conn>,
 }
 
 impl Threads {
-    /// A panic while the table is locked is not possible; one that was would not spoil it.
+    /// Locks the table. A poisoned lock is ignored, because nothing panics while it is held.
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A client that a thread is about to serve.
+    /// Adds a client that a thread is about to serve.
     pub(crate) fn add(&self, slot: Slot, conn: Conn) {
         self.is_used.store(true, Relaxed);
         let entry = Entry { slot, since: Instant::now(), conn: Some(conn) };
         self.table().clients.insert(slot.number(), entry);
     }
 
-    /// The connection of a client, for the thread that serves it; `None` where that was taken already.
+    /// Returns the connection of a client to its thread; `None` if it was taken already.
     pub(crate) fn take(&self, slot: Slot) -> Option<Conn> {
         self.table().clients.get_mut(&slot.number())?.conn.take()
     }
 
-    /// No thread serves that client after all: gives its connection back.
+    /// Removes a client whose thread could not be created; returns its connection.
     pub(crate) fn remove(&self, slot: Slot) -> Option<Conn> {
         self.table().clients.remove(&slot.number())?.conn
     }
 
-    /// The session has ended. True when the main thread has to be told; if it was before, it still has to
-    /// come.
+    /// Notes the end of a session. Returns true when the main thread must be woken.
     pub(crate) fn end(&self, slot: Slot) -> bool {
         let mut table = self.table();
         table.clients.remove(&slot.number());
@@ -73,9 +72,8 @@ impl Threads {
         table.ended.len() == 1 && !table.is_watched
     }
 
-    /// For the main thread, about to wait: after how long it should look again. While clients come
-    /// and go it looks by itself, which is cheaper than to be woken by each thread that ends; unless
-    /// a client waits for a place.
+    /// Returns the time until the main thread's next check. While clients end frequently it checks
+    /// by itself, which is cheaper than a wake-up for each, unless a client waits for a slot.
     pub(crate) fn poll_in(&self, is_urgent: bool) -> Option<Duration> {
         if !self.is_used.load(Relaxed) {
             return None;
@@ -86,7 +84,7 @@ impl Threads {
         if now { Some(Duration::ZERO) } else { table.is_watched.then_some(ENDED_POLL) }
     }
 
-    /// Those that have ended since the last call.
+    /// Returns the slots of clients that have ended since the last call.
     pub(crate) fn ended(&self) -> Vec<Slot> {
         if !self.is_used.load(Relaxed) {
             return Vec::new();
@@ -100,7 +98,7 @@ impl Threads {
         if self.is_used.load(Relaxed) { self.table().clients.len() } else { 0 }
     }
 
-    /// SIGUSR1: the clients into the log.
+    /// Logs the clients (SIGUSR1).
     pub(crate) fn log(&self) {
         if !self.is_used.load(Relaxed) {
             return;

@@ -1,4 +1,4 @@
-//! What `ps` shows of a process: the parent its clients, a child the one it serves.
+//! Process titles for `ps`: the parent's count of clients, a child's client.
 
 use std::fmt::{self, Display};
 use std::time::{Duration, Instant};
@@ -8,30 +8,29 @@ use sys::proctitle;
 use crate::net::listener::Listener;
 use crate::net::peer::Peer;
 
-/// Under load the count of clients changes with every client, and to write it is to copy a page that the
-/// last child still has too. Shortest time between two counts.
+/// Shortest time between two titles of the parent. Under load the count changes with every client,
+/// and each new title copies a page that the last child shares.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The variables that a server keeps of its environment, for itself and its children. What a service manager
-/// or superserver has passed was read before.
+/// The variables of the environment that a server keeps. Those of service managers and superservers
+/// were read before.
 const VARIABLES: [&str; 5] = ["PATH", "TZ", "LANG", "RUST_LOG", "TERM"];
 
 /// The title of a process that serves one client: `NAME: PEER`, and what [`Title::set`] adds.
 ///
-/// Where a process serves several clients at once there is no title to set, and [`Title::set`] does
-/// nothing.
+/// In a process that serves several clients at once [`Title::set`] does nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Title(Option<(Titles, Peer)>);
 
 impl Title {
-    /// One that shows nothing.
+    /// Returns a title that shows nothing.
     #[must_use]
     pub const fn none() -> Title {
         Title(None)
     }
 
-    /// Shows `NAME: PEER TEXT`. What does not fit is cut off. Control characters become `?`, but
-    /// what a client chose should go through [`crate::in_title`] first, so that one can still read it.
+    /// Shows `NAME: PEER TEXT`, cut where the space ends. Control characters become `?`; pass a
+    /// client's text through [`crate::in_title`] first to keep it readable.
     pub fn set(&self, text: impl Display) {
         if let Some((titles, peer)) = self.0 {
             titles.show(format_args!("{peer} {text}"));
@@ -46,9 +45,8 @@ pub(crate) struct Titles {
 }
 
 impl Titles {
-    /// Takes the space of the arguments and the environment for titles; until the first one it
-    /// reads as before. Of the environment only PATH, TZ, LANG, RUST_LOG and TERM are left: the rest is
-    /// no business of a client's process, and root's may hold a secret.
+    /// Takes the space of the arguments and the environment for titles. Keeps only [`VARIABLES`] of
+    /// the environment, because root's may hold secrets, which a client's process must not have.
     pub(crate) fn claim(name: &'static str) -> Titles {
         if let Err(errno) = proctitle::claim(&VARIABLES) {
             log::debug!("no process titles: {errno}");
@@ -56,30 +54,30 @@ impl Titles {
         Titles { name }
     }
 
-    /// `NAME: PEER`: from now on this process serves one client.
+    /// Shows `NAME: PEER`, for a process that serves one client.
     pub(crate) fn client(self, peer: Peer) -> Title {
         self.show(peer);
         Title(Some((self, peer)))
     }
 
-    /// `NAME: datagrams, *:7`
+    /// Shows `NAME: datagrams, *:7`.
     pub(crate) fn datagrams(self, sockets: &[Listener]) {
         self.show(format_args!("datagrams{}", Listed(sockets)));
     }
 
-    /// `NAME: parent, stopping, 3 clients`
+    /// Shows `NAME: parent, stopping, 3 clients`.
     pub(crate) fn stopping(self, clients: usize) {
         let s = if clients == 1 { "" } else { "s" };
         self.show(format_args!("parent, stopping, {clients} client{s}"));
     }
 
-    /// `NAME: TEXT`, for a process that is neither.
+    /// Shows `NAME: TEXT`.
     pub(crate) fn show(self, text: impl Display) {
         proctitle::show(format_args!("{}: {text}", self.name));
     }
 }
 
-/// `, *:110, unix:/run/pop3d`
+/// Formats as `, *:110, unix:/run/pop3d`.
 struct Listed<'l>(&'l [Listener]);
 
 impl Display for Listed<'_> {
@@ -92,7 +90,7 @@ impl Display for Listed<'_> {
 #[derive(Debug)]
 pub(crate) struct ParentTitle {
     titles: Titles,
-    /// The count that is shown, and since when.
+    /// The count that is shown, and the time when it was set.
     shown: Option<(usize, Instant)>,
 }
 
@@ -101,13 +99,13 @@ impl ParentTitle {
         ParentTitle { titles, shown: None }
     }
 
-    /// The process has shown another title: the next one is to be written whatever it says.
+    /// Notes that another title was shown, so that the next one is written in any case.
     pub(crate) fn reset(&mut self) {
         self.shown = None;
     }
 
-    /// Shows the count if it is another one and the last one has stood for a while; else tells after how
-    /// long to come again.
+    /// Shows the count if it has changed, at most once per [`MIN_INTERVAL`]; returns the time until
+    /// the next call.
     pub(crate) fn show(
         &mut self,
         clients: usize,

@@ -1,7 +1,7 @@
 //! One process per request: the parent reads datagrams from the service's port, each child answers
 //! from a port of its own (RFC 1350 §4).
 //!
-//! What a request is, and what becomes of one that comes again, the protocol says: [`UdpProtocol`].
+//! The protocol defines what a request is, and how a repeated one is handled: [`UdpProtocol`].
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -27,46 +27,48 @@ use crate::serve::scoreboard::Slot;
 use crate::serve::session::{EXIT_FAILED, EXIT_OK};
 use crate::serve::title::Title;
 
-/// Longest request, in bytes; a longer one is cut here, and is still seen to be too long.
+/// Longest request, in bytes. It is longer than any valid one, so that a datagram cut here is still
+/// seen to be too long.
 const MAX_REQUEST: usize = 2048;
-/// How often a server without a free place asks whether a child gives way: no signal tells it.
+/// Interval at which a server without a free slot checks for a child that gives way, because no
+/// signal reports one.
 const GIVE_WAY_POLL: Duration = Duration::from_millis(20);
 
 /// A datagram that came to the service's port.
 #[derive(Debug)]
 pub struct Datagram {
-    /// Its bytes; one longer than 2048 was cut there.
+    /// Its first 2048 bytes.
     pub data: Vec<u8>,
-    /// Who sent it.
+    /// The sender.
     pub peer: SocketAddr,
-    /// Our address that it was sent to, with port 0: ready to be bound to.
+    /// The local address that it was sent to, with port 0, ready for bind(2).
     pub local: SocketAddr,
-    /// When the kernel got it.
+    /// Arrival time in the kernel.
     pub arrived: SystemTime,
-    /// Number of the listener that it came to.
+    /// Index of the listener that received it.
     pub listener: usize,
 }
 
-/// A datagram that is answered by this process, and what that takes.
+/// A request that this process answers.
 #[derive(Debug)]
 pub struct Request {
-    /// The datagram; one longer than 2048 bytes was cut there.
+    /// The first 2048 bytes of the datagram.
     pub data: Vec<u8>,
-    /// Who sent it.
+    /// The sender.
     pub peer: SocketAddr,
-    /// Our address that it was sent to: the answer must come from there (RFC 1123 §4.1.3.5).
+    /// The local address that it was sent to, from which the answer must come (RFC 1123 §4.1.3.5).
     pub local: IpAddr,
-    /// What [`UdpProtocol::socket`] has made.
+    /// The socket that [`UdpProtocol::socket`] has made.
     pub socket: UdpSocket,
-    /// Counts bytes, and holds what parent and child of this protocol tell each other.
+    /// Counters of bytes, and numbers that parent and child of this protocol share.
     pub counters: Counters,
-    /// The dialogue's transcript.
+    /// The transcript of the dialogue.
     pub transcript: Transcript,
-    /// What `ps` shows.
+    /// The process's title in `ps`.
     pub title: Title,
     /// The idle limit of `--timeout`.
     pub timeout: Duration,
-    /// How long the whole exchange may last (`--deadline`).
+    /// Longest time of the whole exchange (`--deadline`).
     pub deadline: Duration,
 }
 
@@ -74,44 +76,44 @@ pub struct Request {
 /// the process that answers, the others in the parent. Every method but `answer` has a default, under
 /// which each datagram is a request of its own.
 pub trait UdpProtocol {
-    /// Returns true for a datagram that gets an answer. The others are ignored, and cost no process.
+    /// Returns true for a datagram that gets an answer. Others are ignored without a process.
     fn is_request(&self, _datagram: &[u8]) -> bool {
         true
     }
 
-    /// Takes a request that has come; returns it if a new process is to answer it now.
+    /// Takes a new request; returns it if a new process must answer it now.
     fn arrived(&mut self, request: Datagram) -> Option<Datagram> {
         Some(request)
     }
 
-    /// Returns a request that has waited and is to be answered now.
+    /// Returns a request that has waited and must be answered now.
     fn due(&mut self) -> Option<Datagram> {
         None
     }
 
-    /// Notes that no request waits to be read: those to come are newer than all that has happened so far.
+    /// Notes that all requests were read, so that later ones are newer than all earlier events.
     fn all_read(&mut self) {}
 
     /// Notes that the process of this slot answers this request from now on.
     fn begins(&mut self, _slot: Slot, _request: &Datagram) {}
 
-    /// Notes that the process of this slot has ended, before the slot is given to another. Returns true
-    /// when that end is no reason for a warning, even by a signal.
+    /// Notes that the process of this slot has ended, before the slot is given to another. Returns
+    /// true if that end, even by a signal, needs no warning.
     fn has_ended(&mut self, _slot: Slot) -> bool {
         false
     }
 
-    /// Checks whether the protocol has what it takes to answer one more request, which was sent to this
-    /// address of ours.
+    /// Checks whether the protocol can answer one more request, which was sent to this local
+    /// address.
     ///
     /// # Errors
-    /// The reason why it has not.
+    /// The reason why it cannot.
     fn has_room(&mut self, _local: SocketAddr) -> std::result::Result<(), Refusal> {
         Ok(())
     }
 
-    /// Returns a slot whose process has done its work, and forgets it: its process is ended, so that a
-    /// request of `peer`'s can be answered in spite of this refusal.
+    /// Returns and forgets a slot whose process has done its work. That process is ended, so that a
+    /// request of `peer` can be answered in spite of this refusal.
     fn gives_way(&mut self, _peer: Peer, _refusal: Refusal) -> Option<Slot> {
         None
     }
@@ -136,19 +138,19 @@ pub trait UdpProtocol {
     fn answer(&self, request: &mut Request) -> io::Result<()>;
 }
 
-/// recvfrom, fork, and round again.
+/// recvfrom, fork, and again.
 pub(crate) fn serve(mut master: Master, mut protocol: impl UdpProtocol) -> Result<()> {
     let alone = master.alone()?;
     master.set_logs_no_ends();
     master.ready()?;
     loop {
         let clients = master.children().len();
-        // After a recvmsg(2) that failed the sockets are left alone for a while.
+        // The sockets pause after a recvmsg(2) that failed.
         let is_paused = master.is_paused();
         let accepting = !is_paused && !must_queue(&mut master, &mut protocol);
         let timeout = (!accepting).then_some(GIVE_WAY_POLL);
         let round = Round { accepting, clients, timeout };
-        let ready = master.wait_for(&round)?.listeners; // ppoll: the only place where signals come in
+        let ready = master.wait_for(&round)?.listeners; // ppoll, where signals are delivered
         if master.must_stop() {
             return master.shut_down_with(|master| {
                 reap(master, &mut protocol);
@@ -163,7 +165,7 @@ pub(crate) fn serve(mut master: Master, mut protocol: impl UdpProtocol) -> Resul
         }
         for listener in ready {
             if must_queue(&mut master, &mut protocol) {
-                break; // the one before has taken the last place, and the others wait
+                break; // the last request has taken the last slot; others wait
             }
             match receive(&master, listener) {
                 Ok(Some(datagram)) => {
@@ -174,7 +176,7 @@ pub(crate) fn serve(mut master: Master, mut protocol: impl UdpProtocol) -> Resul
                 Err(errno) => master.spare_fd().receive_failed(errno),
             }
         }
-        // Children may have ended while a request waited for a place.
+        // Children may have ended while a request waited for a slot.
         serve_due(&mut master, &mut protocol, alone);
     }
 }
@@ -260,8 +262,8 @@ fn serve_new(
     }
 }
 
-/// Acquires a slot for a client. One that comes again may be quicker than the end of the process that
-/// served it, and a process that has done its work gives way.
+/// Acquires a slot for a client. A client that comes again may be quicker than the end of its
+/// process, and a process that has done its work gives way.
 fn admit(
     master: &mut Master,
     protocol: &mut impl UdpProtocol,
@@ -269,7 +271,7 @@ fn admit(
 ) -> std::result::Result<Slot, Refusal> {
     let peer = Peer::Ip(request.peer);
     master.after_grace(|master| {
-        reap(master, protocol); // before one of their slots is used again
+        reap(master, protocol); // before their slots are reused
         loop {
             let room = protocol.has_room(request.local);
             let refusal = match room.and_then(|()| master.children().admit(peer)) {
@@ -284,7 +286,7 @@ fn admit(
     })
 }
 
-/// Answers with `words` from the service's port and the address that was asked. Never blocks.
+/// Answers with `words` from the service's port, at the address of the request. Never blocks.
 fn refuse(listeners: &[Listener], to: &Datagram, words: &[u8]) {
     let Some(fd) = listeners.get(to.listener) else { return };
     let peer = match to.peer.ip() {
@@ -296,7 +298,7 @@ fn refuse(listeners: &[Listener], to: &Datagram, words: &[u8]) {
     }
 }
 
-/// Does the child's half of the work; returns its exit code.
+/// Answers in the child; returns its exit code.
 fn answer(
     master: &mut Master,
     protocol: &impl UdpProtocol,

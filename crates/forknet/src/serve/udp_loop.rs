@@ -1,7 +1,7 @@
-//! One process and one port for all clients: each datagram is told apart by its sender. For a server
-//! behind NAT or in a container, where no second port is let through.
+//! One process and one port for all clients, distinguished by the sender of each datagram. For
+//! servers behind NAT or in containers that forward one port only.
 //!
-//! The protocol's own loop asks what there is to do, as `dg_echo` asks recvfrom.
+//! The protocol's own loop calls [`UdpLoop::wait`] for each event, as `dg_echo` calls recvfrom.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -44,13 +44,13 @@ pub struct UdpLoop {
     transcript: Transcript,
     master: Master,
     buffer: Box<[u8]>,
-    /// The present datagram in the buffer.
+    /// The current datagram in the buffer.
     datagram: Range<usize>,
-    /// Those after it that came together with it, and their sender.
+    /// The datagrams after it that were received together with it, and their sender.
     waiting: Option<(Range<usize>, Sender)>,
-    /// The sockets that are readable.
+    /// Indexes of the readable sockets.
     readable: Numbers,
-    /// The one that is read from.
+    /// Index of the socket that is being read.
     reading: Option<usize>,
     /// Datagrams that may still be read in this round.
     left: u32,
@@ -61,37 +61,38 @@ pub struct UdpLoop {
     stop: Option<Stop>,
 }
 
-/// SIGTERM came.
+/// The state after SIGTERM.
 #[derive(Debug)]
 struct Stop {
     until: Instant,
     signals: usize,
 }
 
-/// What has happened.
+/// An event for the protocol.
 #[derive(Debug)]
 pub enum Event {
-    /// A datagram has come; [`UdpLoop::datagram`] has it.
+    /// A datagram, which [`UdpLoop::datagram`] returns.
     Datagram(Sender),
     /// This peer's port is closed.
     Gone(SocketAddr),
     /// A process of [`UdpLoop::spawn`] has ended with this exit code; `None` if a signal has ended it.
     HelperEnded(Pid, Option<i32>),
-    /// The table of clients is wanted in the log (SIGUSR1).
+    /// SIGUSR1: the protocol logs its clients.
     TableWanted,
-    /// Nothing, but time has passed.
+    /// The time of the wait has passed.
     Time,
-    /// The server is to end.
+    /// The server must end.
     Stop,
 }
 
-/// The sender of a datagram, and the address of ours that it has asked: the answer comes from there.
+/// The sender of a datagram, and the local address that it was sent to, from which the answer
+/// comes.
 #[derive(Clone, Debug)]
 pub struct Sender {
     peer: SocketAddr,
     listener: usize,
     name: SockaddrStorage,
-    /// Our address that was asked, with port 0.
+    /// The local address, with port 0.
     local: SocketAddr,
 }
 
@@ -102,7 +103,7 @@ impl Sender {
         self.peer
     }
 
-    /// Returns true where both have asked the same address of ours.
+    /// Returns true if both were sent to the same local address.
     #[must_use]
     pub fn asks_same_address(&self, other: &Sender) -> bool {
         (self.listener, self.local) == (other.listener, other.local)
@@ -134,7 +135,7 @@ impl UdpLoop {
         }
     }
 
-    /// Returns the file of `--transcript`; say whose dialogue it is before each line.
+    /// Returns the transcript; set its peer before each line.
     pub fn transcript(&mut self) -> &mut Transcript {
         &mut self.transcript
     }
@@ -145,7 +146,8 @@ impl UdpLoop {
         (self.master.options().timeout, self.master.options().deadline)
     }
 
-    /// Waits until something happens, until `until` at the latest; `clients` are served now.
+    /// Waits for an event, until `until` at the latest. `clients` is the number of clients served
+    /// now.
     ///
     /// # Errors
     /// ppoll(2) failed.
@@ -158,7 +160,7 @@ impl UdpLoop {
         let round = Round { accepting: true, clients, timeout };
         let ready = self.master.wait_for(&round)?;
         (self.readable, self.left) = (ready.listeners, ROUND);
-        self.readable.reverse(); // the last one is read first
+        self.readable.reverse(); // the last is read first
         self.table_wanted |= ready.table_wanted;
         if ready.new_transcript {
             self.transcript = self.master.transcript();
@@ -179,8 +181,9 @@ impl UdpLoop {
         self.master.listeners().len() == 1 && self.stop.is_none() && !self.master.is_paused()
     }
 
-    /// Returns a datagram that is there already: for a protocol whose peers answer sooner than a sleep and a
-    /// wake-up take. It lets no signal in, so the caller has to [`wait`](UdpLoop::wait) now and then.
+    /// Returns a datagram that has arrived, for a protocol whose peers answer faster than a sleep
+    /// and a wake-up. It delivers no signal, so the caller must [`wait`](UdpLoop::wait) from time
+    /// to time.
     pub fn poll_now(&mut self) -> Option<Event> {
         if !self.can_poll() {
             return None;
@@ -189,7 +192,7 @@ impl UdpLoop {
         self.next_ready()
     }
 
-    /// Returns what has happened already.
+    /// Returns the next event without waiting.
     pub fn next_ready(&mut self) -> Option<Event> {
         if let Some(ended) = self.ended.pop() {
             self.helpers.remove(&ended.pid);
@@ -213,7 +216,7 @@ impl UdpLoop {
                 }
                 Ok(None) | Err(Errno::EINTR) => (),
                 Err(Errno::EAGAIN) if again => self.reading = None,
-                // It is ready because of an error, which perhaps a send has met already.
+                // It is ready because of an error, which a send may have returned already.
                 Err(errno) => {
                     self.reading = None;
                     log::debug!("recvmsg: {}", strerror(errno));
@@ -234,13 +237,12 @@ impl UdpLoop {
         let Some(listener) = self.master.listeners().get(number) else { return Err(Errno::EAGAIN) };
         let came = receive_into(listener, &mut self.buffer, MsgFlags::MSG_DONTWAIT)?;
         Ok(came.map(|Received { length, size, peer, name, local, .. }| {
-            self.datagram = 0..size.clamp(1, length.max(1)); // what the first one is cut by
+            self.datagram = 0..size.clamp(1, length.max(1)); // the first datagram
             self.set_datagram(0..length, Sender { peer, listener: number, name, local })
         }))
     }
 
-    /// Makes the first of these datagrams the present one. Each is as long as the one before, but for
-    /// the last.
+    /// Makes the first of these datagrams the current one. All but the last have the same length.
     fn set_datagram(&mut self, rest: Range<usize>, sender: Sender) -> Sender {
         let end = (rest.start + self.datagram.len()).min(rest.end);
         self.datagram = rest.start..end;
@@ -262,8 +264,8 @@ impl UdpLoop {
         self.buffer.get(self.datagram.clone()).unwrap_or_default()
     }
 
-    /// Begins to stop after SIGTERM; returns true when that is over. Clients may end what they have begun,
-    /// for `--grace` or until a second SIGTERM.
+    /// Begins to stop after SIGTERM; returns true when the server must end. Clients may finish
+    /// until `--grace` has passed or a second SIGTERM comes.
     fn is_over(&mut self, clients: usize) -> bool {
         if self.stop.is_none() && self.master.must_stop_with(clients) {
             let grace = self.master.options().grace;
@@ -280,7 +282,7 @@ impl UdpLoop {
         })
     }
 
-    /// Returns true when no new client is served any more.
+    /// Returns true when no new client is served.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stop.is_some()
@@ -299,15 +301,15 @@ impl UdpLoop {
         self.master.children().release(slot);
     }
 
-    /// Tells a client that it is not served, and logs why.
+    /// Refuses a client, and logs why.
     pub fn refuse(&mut self, to: &Sender, why: Refusal) {
         self.master.log_refusal(Peer::Ip(to.peer), why);
         let busy = self.master.replies().busy.clone();
         let _ = self.send(to, &busy, busy.len(), &mut Bursts::default()); // best effort
     }
 
-    /// Sends the first of the datagrams in `row`, of `size` bytes each, the last one perhaps
-    /// shorter; returns the bytes of those that were sent. Never blocks.
+    /// Sends the first of the datagrams in `row`, of `size` bytes each; the last may be shorter.
+    /// Returns the bytes that were sent. Never blocks.
     ///
     /// # Errors
     /// EAGAIN when there is no room now; other errors of sendmsg(2).
@@ -363,8 +365,8 @@ impl UdpLoop {
     }
 }
 
-/// Makes the buffers as large as the kernel allows, and turns UDP_GRO on: datagrams that come in a row
-/// are received together.
+/// Enlarges the buffers, and turns on UDP_GRO, by which consecutive datagrams are received
+/// together.
 fn enlarge_buffers(listener: &Listener) {
     let fd = listener.as_fd();
     let _ = setsockopt(&fd, sockopt::UdpGroSegment, &true); // best effort, all of them

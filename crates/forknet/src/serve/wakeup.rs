@@ -1,7 +1,7 @@
-//! Wakes the server up, from a thread or a child of its own: a pipe.
+//! Wakes the server up from a thread or child: a pipe.
 //!
-//! The server reads at an end of its own. At an eventfd(2), which they would share, a child that is taken
-//! over could take O_NONBLOCK away and empty it first: the server would wait for ever, with its signals
+//! A child has only the writing end. With a shared eventfd(2), a child that is taken over could
+//! clear O_NONBLOCK and drain it first, and the server would block for ever, with its signals
 //! blocked.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,18 +9,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read, write};
 
-/// What is read at once, in bytes; the rest wakes the server up again.
+/// Bytes that are read at once; the rest wakes the server up again.
 const DRAIN_BYTES: usize = 256;
 
 /// The server's end: readable once notified, until drained.
 #[derive(Debug)]
 pub(crate) struct Wakeup(OwnedFd);
 
-/// The end of those who wake it up.
+/// The end of threads and children.
 #[derive(Debug)]
 pub(crate) struct Waker(OwnedFd);
 
-/// Both ends. Neither blocks.
+/// Makes both ends, non-blocking.
 ///
 /// # Errors
 /// EMFILE, ENFILE.
@@ -30,7 +30,7 @@ pub(crate) fn pair() -> nix::Result<(Wakeup, Waker)> {
 }
 
 impl Wakeup {
-    /// Makes it unreadable, where it was not notified very often.
+    /// Makes it unreadable, unless more than [`DRAIN_BYTES`] notifications came.
     pub(crate) fn drain(&self) {
         let _ = read(&self.0, &mut [0; DRAIN_BYTES]); // EAGAIN: it was not notified
     }
@@ -39,7 +39,7 @@ impl Wakeup {
 impl Waker {
     /// Makes the server's end readable.
     pub(crate) fn notify(&self) {
-        let _ = write(&self.0, &[1]); // EAGAIN: it has been notified very often already
+        let _ = write(&self.0, &[1]); // EAGAIN: the pipe is full of notifications
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
         assert!(is_readable(wakeup.as_fd()));
         wakeup.drain();
         assert!(!is_readable(wakeup.as_fd()));
-        (0..100_000).for_each(|_| waker.notify()); // more than there is room for: none blocks
+        (0..100_000).for_each(|_| waker.notify()); // more than the pipe holds; none blocks
         assert!(is_readable(wakeup.as_fd()));
     }
 }

@@ -1,4 +1,4 @@
-//! `--chroot`: from some moment on, no path leads out of one folder.
+//! `--chroot`: restricts all paths to one folder.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use nix::unistd::{chdir, chroot};
 
 use crate::error::{Error, Result};
 
-/// Makes `folder` the root of all paths, and the current folder. What is open stays open: the
-/// sockets, the log, the transcript and the pid file are all outside.
+/// Makes `folder` the root and the current folder. The sockets, the log, the transcript and the pid
+/// file outside stay open.
 pub(crate) fn enter(folder: &Path) -> Result<()> {
     let what = format!("chroot {}", folder.display());
     match chroot(folder) {

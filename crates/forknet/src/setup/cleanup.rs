@@ -1,13 +1,13 @@
-//! The process that removes the pid file and the files of UNIX-domain sockets, and opens the transcript
-//! again, when the server no longer may.
+//! The cleanup helper: a process that removes the pid file and the files of UNIX-domain sockets,
+//! and reopens the transcript, for a server that no longer may.
 //!
-//! A server that has become an ordinary user, or sees nothing but a chroot(2), cannot remove what
-//! it made as root. So it leaves a process behind that still can. That waits for the end of a line whose
-//! other end only the parent has. The end comes when the parent ends, also by SIGKILL; then the helper
-//! removes those files, if they are still the same ones, and ends too.
+//! A server that has become an ordinary user, or is in a chroot(2), cannot remove the files that it
+//! made as root. So it starts a process that still can. The helper waits for the end of file on a
+//! socketpair whose other end only the parent has. That comes when the parent ends, also by
+//! SIGKILL. Then the helper removes those files, if they are still the same, and ends.
 //!
-//! Until then it takes orders of one byte, and never a path: a server that is taken over can have done
-//! what was settled at the start, and nothing else.
+//! Before that it takes requests of one byte, and never a path, so that a server that is taken over
+//! can request only actions that were fixed at the start.
 
 use std::ffi::CString;
 use std::fmt;
@@ -37,21 +37,21 @@ use crate::setup::held_file::HeldFile;
 use crate::setup::pidfile;
 use crate::setup::transcript_file::TranscriptFile;
 
-/// Longest wait of a server at its end until the files are gone: a busy disk lets the helper wait for a
-/// second and more.
+/// Longest wait of a server at its end for the removal of the files, which a busy disk may delay by
+/// more than a second.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// Longest wait of a server that serves meanwhile, for an answer or for room to ask.
+/// Longest wait of a running server for the helper to answer or to receive.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
-/// The order after which the files of the sockets go.
+/// The request to remove the files of the sockets.
 const SOCKETS_CLOSED: u8 = b'.';
-/// The order to open the transcript again, which is answered with its descriptor.
+/// The request to reopen the transcript, answered with its descriptor.
 const OPEN_TRANSCRIPT: u8 = b't';
-/// The helper's answer when all is well; any other is what has failed, in words.
+/// The helper's answer on success; any other is the text of an error.
 const READY: u8 = 0;
-/// Longest answer in words, in bytes.
+/// Longest text of an error, in bytes.
 const MAX_TEXT: usize = 512;
 
-/// What a server leaves behind, and what it cannot open again.
+/// The files that a server cannot remove or reopen itself.
 #[derive(Debug)]
 pub(crate) struct Paths {
     pub(crate) pid_file: Option<PathBuf>,
@@ -66,17 +66,18 @@ impl Paths {
     }
 }
 
-/// The parent's end of the line to its cleanup helper. Dropping it is the order to clean up.
+/// The parent's end of the socketpair to its cleanup helper. Dropping it starts the cleanup.
 #[derive(Debug)]
 pub(crate) struct Cleanup {
     channel: OwnedFd,
-    /// The process that the helper works for; a child that drops its copy only closes it.
+    /// The process whose drop starts the cleanup; a child only closes its copy.
     owner: u32,
 }
 
 impl Cleanup {
-    /// Forks the helper for these files, which `close_in_child`es of all other descriptors of this process. It is
-    /// no child of this process: nothing that waits for children or counts them will meet it.
+    /// Forks the helper for these files. `close_in_child` closes there all other descriptors of
+    /// this process. The helper is no child of this process, so that no wait returns it and no
+    /// count includes it.
     ///
     /// # Errors
     /// fork(2) failed; one of the files is not there; there is no /dev/null.
@@ -92,7 +93,7 @@ impl Cleanup {
             Fork::Child => child(|| {
                 drop(channel);
                 match fork(alone) {
-                    Ok(Fork::Parent(_)) => exit_now(0), // and so the helper is init's child
+                    Ok(Fork::Parent(_)) => exit_now(0), // so that the helper is init's child
                     Ok(Fork::Child) => {
                         close_in_child();
                         proctitle::show(format_args!("{name}: {paths}"));
@@ -101,7 +102,7 @@ impl Cleanup {
                     Err(errno) => report(&theirs, &failed("fork")(errno)),
                 }
             }),
-            // ECHILD where the starter ignores SIGCHLD: it has ended all the same.
+            // ECHILD where the starter ignores SIGCHLD, after it has ended.
             Fork::Parent(pid) => drop(wait::wait_for(pid)),
         }
         drop(theirs);
@@ -111,7 +112,7 @@ impl Cleanup {
         Ok(Cleanup { channel, owner })
     }
 
-    /// The listeners are closed: the files of the UNIX-domain ones can go.
+    /// Removes the files of UNIX-domain listeners, which are closed.
     pub(crate) fn listeners_closed(&self) {
         if let Err(errno) = send(&self.channel, &[SOCKETS_CLOSED], None) {
             let why = strerror(errno);
@@ -119,13 +120,13 @@ impl Cleanup {
         }
     }
 
-    /// The transcript, opened again.
+    /// Reopens the transcript.
     ///
     /// # Errors
-    /// `transcript /tmp/x: is a symbolic link`, and the like; the helper does not answer.
+    /// `transcript /tmp/x: is a symbolic link` and similar; the helper does not answer.
     pub(crate) fn open_transcript(&self) -> io::Result<File> {
         while is_readable(self.channel.as_fd()) {
-            // An answer to the last order, which came too late.
+            // A late answer to the last request.
             if !receive(&self.channel, &mut [0]).is_ok_and(|(length, _)| length > 0) {
                 break;
             }
@@ -137,7 +138,7 @@ impl Cleanup {
 }
 
 impl Drop for Cleanup {
-    /// Waits until all is done, so that whatever sees this process end finds the files gone.
+    /// Waits for the cleanup, so that the files are removed when this process ends.
     fn drop(&mut self) {
         if self.owner != std::process::id()
             || shutdown(self.channel.as_raw_fd(), Shutdown::Write).is_err()
@@ -147,7 +148,7 @@ impl Drop for Cleanup {
         loop {
             match receive_within(&self.channel, &mut [0], Some(LONGEST_WAIT)) {
                 Ok((0, _)) => return,
-                Ok(_) => {} // an answer that came too late
+                Ok(_) => {} // a late answer
                 Err(error) => {
                     let why = reason(&error);
                     return warn!("cleanup helper: {why}: the files stay for a moment");
@@ -161,12 +162,12 @@ fn failed(call: &str) -> impl FnOnce(Errno) -> Error {
     Error::os(format!("cleanup helper: {call}"))
 }
 
-/// What is wrong with the line, or the process behind it.
+/// Makes the error of a helper that cannot be reached.
 fn trouble(why: impl AsRef<str>) -> io::Error {
     io::Error::other(format!("cleanup helper: {}", why.as_ref()))
 }
 
-/// Waits for the helper's answer: a descriptor or nothing, or what has failed in its own words.
+/// Waits for the helper's answer: a descriptor, nothing, or an error.
 fn answer(channel: &OwnedFd, limit: Option<Duration>) -> io::Result<Option<OwnedFd>> {
     let mut text = [0; MAX_TEXT];
     let (length, with) =
@@ -178,7 +179,7 @@ fn answer(channel: &OwnedFd, limit: Option<Duration>) -> io::Result<Option<Owned
     }
 }
 
-/// receive, for no longer than a limit.
+/// Receives a message within a limit.
 fn receive_within(
     channel: &OwnedFd,
     buffer: &mut [u8],
@@ -188,50 +189,50 @@ fn receive_within(
     setsockopt(channel, sockopt::ReceiveTimeout, &TimeVal::milliseconds(limit))?;
     match receive(channel, buffer) {
         Err(Errno::EAGAIN) => Err(io::Error::other("it does not answer")),
-        heard => Ok(heard?),
+        received => Ok(received?),
     }
 }
 
-/// For the helper: tells the server what has failed; gives its exit code.
+/// Sends an error to the server, in the helper; returns its exit code.
 fn report(channel: &OwnedFd, error: &Error) -> i32 {
     let text = error.to_string();
     let text = text.as_bytes().get(..MAX_TEXT).unwrap_or(text.as_bytes());
-    let _ = send(channel, text, None); // a server that is gone need not hear it
+    let _ = send(channel, text, None); // a server that has ended needs no error
     1
 }
 
-/// The helper's whole life.
+/// Runs the helper; returns its exit code.
 fn help(name: &str, server: u32, channel: &OwnedFd, paths: &Paths) -> i32 {
     match detach_from_server(name).and_then(|()| Files::open(server, paths)) {
         Ok(files) => {
-            let _ = send(channel, &[READY], None); // a server that is gone has left its files behind
-            take_orders(channel, files, paths.transcript.as_ref());
+            let _ = send(channel, &[READY], None); // a server that has ended has left its files
+            serve_requests(channel, files, paths.transcript.as_ref());
             0
         }
         Err(error) => report(channel, &error),
     }
 }
 
-fn take_orders(channel: &OwnedFd, mut files: Files, transcript: Option<&TranscriptFile>) {
-    while let Some(order) = next_order(channel) {
-        match (order, transcript) {
+fn serve_requests(channel: &OwnedFd, mut files: Files, transcript: Option<&TranscriptFile>) {
+    while let Some(request) = next_request(channel) {
+        match (request, transcript) {
             ([SOCKETS_CLOSED], _) => files.remove_sockets(),
             ([OPEN_TRANSCRIPT], Some(transcript)) => send_transcript(channel, transcript),
-            _ => {} // no order of ours
+            _ => {} // no valid request
         }
     }
     files.remove_sockets();
     files.remove_pid_file();
 }
 
-/// The next order; none once the server has ended. A longer message is cut, and is no order.
-fn next_order(channel: &OwnedFd) -> Option<[u8; 1]> {
-    let mut order = [0; 2];
+/// Returns the next request; `None` once the server has ended. A longer message is no request.
+fn next_request(channel: &OwnedFd) -> Option<[u8; 1]> {
+    let mut request = [0; 2];
     loop {
-        match recv(channel.as_raw_fd(), &mut order, MsgFlags::empty()) {
+        match recv(channel.as_raw_fd(), &mut request, MsgFlags::empty()) {
             Err(Errno::EINTR) => {}
             Ok(0) | Err(_) => return None,
-            Ok(1) => return order.first_chunk().copied(),
+            Ok(1) => return request.first_chunk().copied(),
             Ok(_) => return Some([READY]),
         }
     }
@@ -244,7 +245,7 @@ fn send_transcript(channel: &OwnedFd, transcript: &TranscriptFile) {
     }
 }
 
-/// What the title says: `caretaker of /run/echod.pid, /run/echod.sock`
+/// Shows the title: `caretaker of /run/echod.pid, /run/echod.sock`.
 impl fmt::Display for Paths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("caretaker of")?;
@@ -256,7 +257,7 @@ impl fmt::Display for Paths {
     }
 }
 
-/// The files themselves, held open.
+/// The files, held open.
 struct Files {
     server: u32,
     pid_file: Option<HeldFile>,
@@ -269,7 +270,7 @@ impl Files {
             HeldFile::open(path, how).map_err(failed(&path.display().to_string()))
         };
         let socket = |path| open(path, OFlag::O_PATH);
-        // Not O_PATH: it must be locked.
+        // Not O_PATH, because it must be locked.
         let pid_file = |path| open(path, OFlag::O_RDWR | OFlag::O_NONBLOCK);
         Ok(Files {
             server,
@@ -291,11 +292,11 @@ impl Files {
     }
 }
 
-/// No signal but SIGKILL, and none that a whole process group is sent; no folder that an administrator
-/// may want to unmount, and a name of its own in ps(1).
+/// Detaches the helper from the server: blocks all signals, leaves the process group and the
+/// current folder, closes the standard streams, and sets a name for ps(1).
 ///
-/// No session of its own: the kernel shares the processors out among sessions first (autogroups of
-/// sched(7)), and one that begins while a processor is overloaded may get nothing of it for seconds.
+/// Starts no session of its own, because the kernel divides processor time among sessions first
+/// (autogroups of sched(7)), and a new session on an overloaded processor may not run for seconds.
 fn detach_from_server(name: &str) -> Result<()> {
     let all = SigSet::all();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None).map_err(failed("sigprocmask"))?;
@@ -313,19 +314,19 @@ mod tests {
     use std::io::Write;
     use testkit::{TempDir, names};
 
-    /// A helper in a thread, with a socket's file and a transcript to look after.
+    /// Starts a helper in a thread, with a socket's file and a transcript.
     fn helper(dir: &TempDir) -> (Cleanup, std::thread::JoinHandle<()>) {
         let socket = HeldFile::open(&dir.file("sock", ""), OFlag::O_PATH).unwrap();
         let files = Files { server: 0, pid_file: None, sockets: vec![socket] };
         let transcript = TranscriptFile::at(dir.path().join("transcript"));
         let (channel, theirs) = pair().unwrap();
-        let life = move || take_orders(&theirs, files, Some(&transcript));
+        let life = move || serve_requests(&theirs, files, Some(&transcript));
         let owner = std::process::id();
         (Cleanup { channel, owner }, std::thread::spawn(life))
     }
 
     #[test]
-    fn the_helper_gives_the_transcript_again_and_again_whatever_its_name_leads_to() {
+    fn the_helper_reopens_the_transcript_and_follows_no_link() {
         let dir = TempDir::new();
         let (cleanup, thread) = helper(&dir);
         for text in ["one", "two"] {
@@ -341,14 +342,14 @@ mod tests {
         cleanup.open_transcript().unwrap().write_all(b"three").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three");
         cleanup.listeners_closed();
-        drop(cleanup); // waits for the end of the line, whose other end the thread has
+        drop(cleanup); // waits for the end of file from the thread
         assert_eq!(names(dir.path()), ["transcript"]);
         thread.join().unwrap();
     }
 
-    /// What a server could say that is taken over: paths, long orders, descriptors of its own.
+    /// What a server that is taken over could send: paths, long requests, descriptors.
     #[test]
-    fn the_helper_hears_nothing_but_its_two_orders() {
+    fn the_helper_accepts_only_its_two_requests() {
         let dir = TempDir::new();
         let (cleanup, thread) = helper(&dir);
         let null = fd::null().unwrap();
@@ -356,8 +357,8 @@ mod tests {
             send(&cleanup.channel, odd, None).unwrap();
         }
         send(&cleanup.channel, b"?", Some(null.as_fd())).unwrap();
-        let file = cleanup.open_transcript().unwrap(); // the first that is answered
-        assert!(!is_readable(cleanup.channel.as_fd()), "one order, one answer");
+        let file = cleanup.open_transcript().unwrap(); // the first request that is answered
+        assert!(!is_readable(cleanup.channel.as_fd()), "one request, one answer");
         assert_eq!(names(dir.path()), ["sock", "transcript"]);
         drop((file, cleanup));
         thread.join().unwrap();
@@ -365,12 +366,12 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_that_is_gone_or_does_not_answer_is_told_of() {
+    fn a_helper_that_has_ended_or_does_not_answer_is_reported() {
         let (channel, theirs) = pair().unwrap();
         let cleanup = Cleanup { channel, owner: 0 };
         let why = cleanup.open_transcript().unwrap_err().to_string();
         assert_eq!(why, "cleanup helper: it does not answer");
-        // The answer that comes too late is none to the next question.
+        // A late answer is no answer to the next request.
         send(&theirs, b"late", None).unwrap();
         let why = cleanup.open_transcript().unwrap_err().to_string();
         assert_eq!(why, "cleanup helper: it does not answer");

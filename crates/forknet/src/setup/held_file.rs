@@ -1,4 +1,4 @@
-//! A file that is removed later, if it is still the same one then.
+//! A file that is removed later, if it is still the same.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,8 +9,8 @@ use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-/// A file that is to be removed: its folder and the file itself are held, so that neither a rename
-/// further up nor a new file of the same name or inode number is mistaken for it.
+/// A file to be removed. Its folder and the file are held open, so that neither a rename of a
+/// folder nor a new file of the same name or inode number is mistaken for it.
 #[derive(Debug)]
 pub(crate) struct HeldFile {
     folder: OwnedFd,
@@ -25,7 +25,7 @@ impl AsFd for HeldFile {
 }
 
 impl HeldFile {
-    /// Opens the file itself, and no other that a link leads to.
+    /// Opens the file, without following a link.
     pub(crate) fn open(path: &Path, how: OFlag) -> nix::Result<HeldFile> {
         let name = path.file_name().ok_or(Errno::EISDIR)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -36,7 +36,7 @@ impl HeldFile {
         Ok(HeldFile { folder, name: name.to_owned(), file })
     }
 
-    /// A failure is told nowhere; the next server copes with what is left.
+    /// Removes the file. A failure is ignored, because the next server replaces what is left.
     pub(crate) fn remove(&self) {
         if self.is_still_there() {
             let _ = unlinkat(&self.folder, &*self.name, UnlinkatFlags::NoRemoveDir); // see above

@@ -1,4 +1,4 @@
-//! Standard input as a superserver hands it over: a client, or a socket to wait on.
+//! Standard input from a superserver: a client, or a socket to wait on.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -16,7 +16,7 @@ use crate::net::listener::Listener;
 use crate::net::peer::Peer;
 use crate::setup::ucspi::Ucspi;
 
-/// What standard input is.
+/// The kind of standard input.
 #[derive(Debug)]
 pub(crate) enum StandardInput {
     /// inetd's `nowait`, tcpserver: the client itself.
@@ -27,7 +27,7 @@ pub(crate) enum StandardInput {
     Datagrams(Listener),
 }
 
-/// Looks at descriptor 0.
+/// Determines the kind of descriptor 0.
 pub(crate) fn standard_input(timeouts: Timeouts, ucspi: &Ucspi) -> Result<StandardInput> {
     let input = duplicate(io::stdin())?;
     let kind = match getsockopt(&input, sockopt::SockType) {
@@ -44,7 +44,7 @@ pub(crate) fn standard_input(timeouts: Timeouts, ucspi: &Ucspi) -> Result<Standa
         close_copies(&input)?;
         return Listener::inherited(input, kind).map(StandardInput::Listener);
     }
-    // A client that has reset already has no name any more; the first read will tell.
+    // A client that has reset has no name; the first read returns the error.
     let name = || getpeername::<SockaddrStorage>(input.as_raw_fd());
     let peer = ucspi.peer.unwrap_or_else(|| Peer::from(name().ok().as_ref().and_then(to_std)));
     if ucspi.is_present && !same_file(&input, io::stdout()) {
@@ -55,16 +55,16 @@ pub(crate) fn standard_input(timeouts: Timeouts, ucspi: &Ucspi) -> Result<Standa
     Ok(StandardInput::Client(conn, peer))
 }
 
-/// Pipes, or two sockets as a UCSPI program between tcpserver and us may have them: the client
-/// speaks at descriptor 0 and is answered at descriptor 1.
+/// Uses pipes, or two sockets from a UCSPI program after tcpserver: reads from descriptor 0 and
+/// writes to descriptor 1.
 fn two_ways(input: OwnedFd, timeouts: Timeouts, peer: Peer) -> Result<StandardInput> {
     let output = duplicate(io::stdout())?;
     let conn = Connection::pipe(input, output, timeouts, Counters::unshared());
     Ok(StandardInput::Client(conn, peer))
 }
 
-/// inetd leaves the socket at descriptors 0, 1 and 2. From now on `input` is the only one, so that
-/// no child keeps the listening socket and nothing but the session speaks to a client.
+/// Replaces the copies of the socket that inetd leaves at descriptors 0, 1 and 2, so that no child
+/// keeps the listening socket, and only the session writes to a client.
 fn close_copies(input: &OwnedFd) -> Result<()> {
     let copies = [true, same_file(input, io::stdout()), same_file(input, io::stderr())];
     let null = fd::null().map_err(Error::os("/dev/null"))?;

@@ -1,4 +1,4 @@
-//! What a daemon does once before it serves: superservers, detaching, the pid file, privileges, limits.
+//! The setup of a daemon: superservers, detaching, pid file, privileges, limits.
 
 pub(crate) mod chroot;
 pub(crate) mod cleanup;

@@ -1,4 +1,4 @@
-//! Files whose names an administrator gives: opened only where no other user can have put them there.
+//! Files named by the administrator, opened only if no other user can have put them there.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,11 +8,11 @@ use sys::owned_file::{Fault, Opened, Rules};
 use crate::error::{Error, Result};
 use crate::setup::privdrop::find_uid;
 
-/// Checks a file that was opened with O_NOFOLLOW: only root, this process's user or `user`, the name that
-/// `-u` gives, can have written it. It is a regular file with one link that belongs to one of them and is
-/// writable by its owner only. The folder is taken as it is.
+/// Checks that only root, this process's user or `user` (of `-u`) can have written a file, which
+/// was opened with O_NOFOLLOW: a regular file with one link, owned by one of them, and writable by
+/// its owner only. Its folder is not checked.
 ///
-/// `what` is the beginning of the error: `map /tmp/x`.
+/// `what` begins the error: `map /tmp/x`.
 ///
 /// # Errors
 /// `map /tmp/x: belongs to user 1000`, `… is writable by others`, `… has 2 links`, `… not a regular file`.

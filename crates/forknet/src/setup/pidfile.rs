@@ -1,4 +1,4 @@
-//! The pid file: locked while the server lives, so that a second one sees it.
+//! The pid file, locked while the server runs, so that a second server detects it.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -16,24 +16,24 @@ use sys::owned_file::{Access, Opened, Rules};
 use crate::error::{Error, Result, reason};
 use crate::setup::owned_file;
 
-/// How the file is opened: writable by its owner only, whatever the umask, because administrators kill
-/// the pid in it.
+/// How the file is opened: writable by its owner only, whatever the umask, because administrators
+/// kill the pid in it.
 const RULES: Rules = Rules {
     access: Access::ReadWrite,
     create: Some(Mode::from_bits_truncate(0o644)),
     owner: None,
     devices: false,
 };
-/// How long a start waits for a lock whose holder is not the server that stands in the file: one
-/// that is about to write its id, or a cleanup helper.
+/// Longest wait for a lock whose holder is not the server named in the file, but one about to write
+/// its id, or a cleanup helper.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often it looks meanwhile.
+/// Interval of its tries to lock.
 const RETRY_INTERVAL: Duration = Duration::from_millis(2);
-/// The owner of a file that this process does not remove: no process has this id.
+/// The owner of a file that this process does not remove; no process has this id.
 const NO_PROCESS: u32 = 0;
 
-/// A pid file that this process has locked. Its owner removes it by dropping it; a child that drops
-/// its copy only closes it.
+/// A pid file that this process has locked. The owner's drop removes it; a child's drop only closes
+/// it.
 #[derive(Debug)]
 pub(crate) struct PidFile {
     path: PathBuf,
@@ -44,26 +44,26 @@ pub(crate) struct PidFile {
 impl PidFile {
     /// Locks the file and writes this process's id into it.
     ///
-    /// The lock is fcntl(2)'s, which a child of fork does not inherit: children that outlive a
-    /// killed parent do not keep the next server from starting.
+    /// The lock is that of fcntl(2), which children do not inherit, so that children of a killed
+    /// parent do not prevent the next server from starting.
     ///
     /// # Errors
-    /// Another server has it; it is no file of ours ([`owned_file`]); the disk is full. Nothing that was
-    /// made here is left then.
+    /// Another server has locked it; another user could have put it there ([`owned_file`]); the
+    /// disk is full. A file that was created here is removed then.
     pub(crate) fn write(path: &Path) -> Result<PidFile> {
         let what = format!("pid file {}", path.display());
         loop {
             let Opened { file, is_new } = owned_file::open("pid file", path, RULES)?;
             let mut pid_file = PidFile { path: path.to_owned(), file, owner: NO_PROCESS };
             let locked = lock(&mut pid_file.file, &what);
-            // One that was made just now goes if it cannot be locked at all; one that another process has
-            // locked is that one's.
+            // Removes a new file that cannot be locked, but not one that another process has
+            // locked.
             if is_new && matches!(locked, Err(Error::Os { .. })) {
                 pid_file.owner = std::process::id();
             }
             locked?;
             if !is_still(&pid_file.file, path) {
-                continue; // its last owner removed it while we waited for the lock
+                continue; // its owner removed it during the wait for the lock
             }
             pid_file.owner = std::process::id();
             pid_file.store().map_err(Error::io(what))?;
@@ -82,14 +82,14 @@ impl PidFile {
         &self.path
     }
 
-    /// Leaves its removal to another process. The lock stays here.
+    /// Leaves its removal to another process, and keeps the lock.
     pub(crate) fn leave_to_helper(&mut self) {
         self.owner = NO_PROCESS;
     }
 }
 
 impl Drop for PidFile {
-    /// Removed while it is locked, so that it cannot be another server's by now.
+    /// Removes the file while it is locked, so that it cannot be another server's.
     fn drop(&mut self) {
         if self.owner == std::process::id()
             && is_still(&self.file, &self.path)
@@ -102,15 +102,15 @@ impl Drop for PidFile {
     }
 }
 
-/// For the cleanup helper of a server: true when that server has the pid file locked, or no process had
-/// and this one has locked it now. A file that the next server has taken over is not ours.
+/// Returns true, in the cleanup helper of `server`, if that server has the pid file locked, or if
+/// this process has locked it now. Returns false for a file that the next server has locked.
 pub(crate) fn is_ours(file: impl AsFd, server: u32) -> bool {
     let file = file.as_fd();
     fcntl(file, FcntlArg::F_SETLK(&whole_file())).is_ok()
         || holder(file).is_some_and(|pid| u32::try_from(pid) == Ok(server))
 }
 
-/// The process, other than this one, that has the file locked.
+/// Returns the other process that has the file locked.
 fn holder(file: impl AsFd) -> Option<libc::pid_t> {
     let mut lock = whole_file();
     fcntl(file, FcntlArg::F_GETLK(&mut lock)).ok()?;
@@ -127,8 +127,8 @@ fn whole_file() -> libc::flock {
     }
 }
 
-/// Locks the file, or tells whose it is. The cleanup helper of a server that was killed has it locked
-/// while it removes it, and for that a new server waits.
+/// Locks the file; the error names the server that has it locked. Waits for the cleanup helper of a
+/// killed server, which locks the file to remove it.
 fn lock(file: &mut File, what: &str) -> Result<()> {
     let until = Instant::now() + LOCK_TIMEOUT;
     loop {
@@ -147,7 +147,7 @@ fn lock(file: &mut File, what: &str) -> Result<()> {
     }
 }
 
-/// The process id that stands in the file.
+/// Reads the process id in the file.
 fn written(file: &mut File) -> Option<libc::pid_t> {
     let mut text = String::new();
     file.rewind().ok()?;

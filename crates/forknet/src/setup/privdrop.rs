@@ -12,19 +12,18 @@ use sys::passwd::{self, Unreadable};
 use crate::error::{Error, Result};
 use crate::options::RootPolicy;
 
-/// Who serves from now on.
+/// The user that the server runs as.
 #[derive(Debug)]
 pub(crate) enum Who {
-    /// root, on demand: nothing is given up.
+    /// root, on request.
     Root,
-    /// The ordinary user that this process belongs to already, as `--user` names it or unnamed. It may
-    /// have been given rights of root's all the same (capabilities(7)).
+    /// The process's present ordinary user, named by `--user` or not. It may have capabilities(7).
     Same(Option<Identity>),
-    /// Another user than this process's.
+    /// Another user.
     Another(Identity),
 }
 
-/// A user and its groups. Looked up as long as the system's own users can be seen.
+/// A user and its groups, looked up before a chroot(2) hides passwd(5).
 #[derive(Debug)]
 pub(crate) struct Identity {
     name: String,
@@ -33,7 +32,7 @@ pub(crate) struct Identity {
     groups: Vec<Gid>,
 }
 
-/// Whom `--user` names, or the policy where it says nothing.
+/// Returns the user of `--user`, or of the policy without that option.
 pub(crate) fn target_user(user: Option<&str>, policy: RootPolicy) -> Result<Who> {
     let who = match user {
         Some(text) => identity(text)?,
@@ -54,13 +53,13 @@ pub(crate) fn target_user(user: Option<&str>, policy: RootPolicy) -> Result<Who>
     Ok(if who.uid.is_root() { Who::Root } else { Who::Same(Some(who)) })
 }
 
-/// The id of the user that `--user` names; none where there is no such user.
+/// Returns the id of the user of `--user`; `None` if there is no such user.
 pub(crate) fn find_uid(user: &str) -> Option<Uid> {
     identity(user).ok().map(|identity| identity.uid)
 }
 
 impl Who {
-    /// Returns true where this process will no longer be able to do what it can do now.
+    /// Returns true if this process will lose rights.
     pub(crate) fn loses_rights(&self) -> bool {
         match self {
             Who::Root => false,
@@ -69,7 +68,7 @@ impl Who {
         }
     }
 
-    /// Becomes this user for good: groups, all three ids, capabilities. There is no way back.
+    /// Becomes this user for good: groups, all three ids, capabilities.
     pub(crate) fn assume(&self) -> Result<()> {
         match self {
             Who::Root => Ok(()),
@@ -98,9 +97,9 @@ impl Identity {
     }
 }
 
-/// Stays the user that this process belongs to. Its groups are those that it was given, unless it may
-/// choose them. Where nothing is to be given up nothing is called: a filter of system calls may kill a
-/// process that would change its ids.
+/// Stays the process's user. Sets its groups if it may, and otherwise keeps them. Makes no system
+/// call if nothing changes, because a seccomp filter may kill a process that tries to change its
+/// ids.
 fn stay(named: Option<&Identity>) -> Result<()> {
     if let Some(identity) = named
         && capability::is_permitted_any().unwrap_or(false)
@@ -118,8 +117,8 @@ fn stay(named: Option<&Identity>) -> Result<()> {
     drop_rest(&name, uid, gid)
 }
 
-/// Gives up the capabilities, which do not go with the uid where securebits(7) say so or another than
-/// root was given them. Then looks: what a call has silently left behind would be fatal later.
+/// Drops the capabilities, which a change of uid keeps if securebits say so, or if the process was
+/// not root. Then checks that no right of root is left.
 fn drop_rest(name: &str, uid: Uid, gid: Gid) -> Result<()> {
     let failed = |call: &str| Error::os(format!("user {name}: {call}"));
     let has_any = || capability::has_any().map_err(failed("capget"));
@@ -139,8 +138,8 @@ fn left_over(name: &str) -> Error {
     Error::Refused(format!("user {name}: some privileges of root are left"))
 }
 
-/// `USER` or `USER:GROUP`, by name or by number. A user without a group gets that of its entry in
-/// passwd(5); a number without an entry, the group of the same number.
+/// Reads `USER` or `USER:GROUP`, by name or number. Without a group it is that of the user's entry
+/// in passwd(5); for a number without an entry, the group of the same number.
 fn identity(text: &str) -> Result<Identity> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
@@ -183,7 +182,7 @@ mod tests {
         assert!(root.uid.is_root());
         let odd = identity("4242:17").unwrap();
         assert_eq!((odd.uid.as_raw(), odd.gid.as_raw()), (4242, 17));
-        // A number is worth as much as the name; games, for one, is 5:60 on Debian.
+        // A number is as good as the name; on Debian games is 5:60.
         for uid in 1..100 {
             let entry = passwd::user(|entry| entry.uid.as_raw() == uid).unwrap();
             let who = identity(&uid.to_string()).unwrap();

@@ -1,8 +1,8 @@
-//! What the kernel lets a server and its children have: setrlimit(2).
+//! setrlimit(2): the limits of a server and its children.
 //!
-//! Set once in the parent, just before it serves, and inherited: that costs no client a system
-//! call. A limit is only ever lowered; one that the administrator has set lower stays. The limit of
-//! open files alone is raised, up to what he allows.
+//! Set once in the parent, before it serves, and inherited, so that no client costs a system call.
+//! Limits are only lowered; a lower limit of the administrator stays. Only the limit of open files
+//! is raised, up to the hard limit.
 
 use log::{debug, warn};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -10,33 +10,33 @@ use nix::unistd::geteuid;
 
 use crate::error::strerror;
 
-/// Address space for each client that may be served at once: the parent's tables.
+/// Address space of the parent's tables for each client, in bytes.
 const TABLE_BYTES: u64 = 512;
-/// A file may be so much longer than what a client may send: what the server writes into it too.
+/// Bytes that a file may have besides a client's data, for what the server adds.
 const MARGIN: u64 = 1 << 20;
-/// Descriptors of the server itself: listeners, log, reserve, and what one session opens.
+/// Descriptors of the server itself: listeners, log, spare descriptor, and those of one session.
 const OWN_DESCRIPTORS: u64 = 64;
 /// Descriptors of a session: the connection and a few files.
 const SESSION_DESCRIPTORS: u64 = 4;
 
-/// What a server needs.
+/// The needs of a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Needs {
-    /// Clients at once.
+    /// Most clients at a time.
     pub(crate) clients: u64,
-    /// Processes that are forked for them at most.
+    /// Most processes for them.
     pub(crate) processes: u64,
-    /// All clients are served in this one process.
+    /// Serves all clients in one process.
     pub(crate) is_shared: bool,
-    /// Octets of address space of a process with one client.
+    /// Address space of a process with one client, in bytes.
     pub(crate) memory: u64,
-    /// Octets of the longest file that a client may make; none is no limit.
+    /// Longest file that a client may make, in bytes; `None` is no limit.
     pub(crate) file: Option<u64>,
 }
 
-/// Sets the limits. What cannot be set, and what does not suffice, is told in the log.
+/// Sets the limits. Logs those that cannot be set or do not suffice.
 pub(crate) fn set(needs: Needs) {
-    lower(Resource::RLIMIT_CORE, 0); // passwords and letters stand in a core
+    lower(Resource::RLIMIT_CORE, 0); // a core file could hold passwords and mail
     if !needs.is_shared {
         lower(Resource::RLIMIT_AS, needs.memory.saturating_add(needs.clients * TABLE_BYTES));
     }
@@ -48,7 +48,7 @@ pub(crate) fn set(needs: Needs) {
     warn_of_processes(needs);
 }
 
-/// The soft and the hard limit, so that a child cannot undo it.
+/// Lowers the soft and the hard limit, so that a child cannot raise it again.
 fn lower(resource: Resource, to: u64) {
     let lowered = getrlimit(resource).and_then(|(soft, hard)| {
         if hard <= to { Ok(()) } else { setrlimit(resource, soft.min(to), to) }
@@ -68,14 +68,14 @@ fn raise_descriptors(wanted: u64, needs: Needs) {
             Err(errno) => warn!("limit of open files: {}", strerror(errno)),
         }
     }
-    // Idle sessions hold the connection alone.
+    // An idle session has only its connection open.
     let least = if needs.is_shared { needs.clients + OWN_DESCRIPTORS } else { OWN_DESCRIPTORS };
     if allowed < least {
         complain(needs.clients, "open files", hard);
     }
 }
 
-/// Processes are counted for each user; root may have any number.
+/// Warns if the limit of processes, which is per user and not for root, is too low.
 fn warn_of_processes(needs: Needs) {
     if let Ok((soft, _)) = getrlimit(Resource::RLIMIT_NPROC)
         && soft < needs.processes

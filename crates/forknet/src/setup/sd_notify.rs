@@ -1,8 +1,8 @@
-//! Telling the service manager how it goes: sd_notify(3) and its watchdog without libsystemd.
+//! Reports to the service manager: sd_notify(3) and its watchdog without libsystemd.
 //!
-//! One datagram a message to the UNIX socket `NOTIFY_SOCKET`, which is opened at the start, before
-//! chroot and before privileges are dropped. Nothing here ever blocks or stops the server: what the
-//! manager has no room for waits in a short queue, and what it cannot take at all is dropped.
+//! Sends one datagram per message to the UNIX socket `NOTIFY_SOCKET`, which is opened at the start,
+//! before chroot and before privileges are dropped. Nothing here blocks or stops the server:
+//! messages wait in a short queue for room, and are dropped on other errors.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,35 +18,35 @@ use sys::proctitle::take_variable;
 use crate::error::reason;
 use crate::text::shown;
 
-/// Messages that wait for room at most; of more the oldest are dropped.
+/// Most messages that wait for room; beyond that the oldest are dropped.
 const MAX_QUEUE: usize = 4;
-/// How soon a message that found no room is sent again.
+/// Pause before a message that found no room is sent again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
-/// The count of clients is told this often at most.
+/// Shortest time between two reports of the count of clients.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-/// The watchdog is fed no oftener than this, whatever was asked.
+/// Shortest time between two messages to the watchdog, whatever was requested.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The way to the service manager; without one every call does nothing.
+/// The socket to the service manager; without one every call does nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
     socket: Option<UnixDatagram>,
     waiting: VecDeque<String>,
-    /// When to try again what is waiting.
+    /// When to send the waiting messages again.
     again: Option<Instant>,
     watchdog: Option<Watchdog>,
     told: Status,
     has_failed: bool,
 }
 
-/// `WATCHDOG=1` is due in steady beats.
+/// Sends `WATCHDOG=1` periodically.
 #[derive(Debug)]
 struct Watchdog {
     beat: Duration,
     next: Instant,
 }
 
-/// The count of clients as it was told last, and whether another one waits to be told.
+/// The last reported count of clients, and whether a new one waits.
 #[derive(Debug, Default)]
 struct Status {
     clients: Option<usize>,
@@ -55,8 +55,8 @@ struct Status {
 }
 
 impl Notifier {
-    /// Takes `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` out of the environment. What is
-    /// malformed, or meant for another process, is left aside, with a line in the log.
+    /// Removes `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` from the environment. Ignores
+    /// malformed values and those for another process, and logs that.
     pub(crate) fn from_environment() -> Notifier {
         let address = take_variable("NOTIFY_SOCKET");
         let (usec, pid) = (take_variable("WATCHDOG_USEC"), take_variable("WATCHDOG_PID"));
@@ -74,23 +74,22 @@ impl Notifier {
         }
     }
 
-    /// The server listens. A process that has detached says which one it is.
+    /// Reports that the server listens, with its process id if it has detached.
     pub(crate) fn ready(&mut self, is_detached: bool) {
         let main =
             if is_detached { format!("\nMAINPID={}", std::process::id()) } else { String::new() };
         self.queue_message(format!("READY=1{main}"));
     }
 
-    /// SIGHUP has been heeded: `RELOADING=1` with the time, as `Type=notify-reload` wants it, and
-    /// at once `READY=1`, for each client reads the files anew.
+    /// Reports that SIGHUP was handled: `RELOADING=1` with the time, as `Type=notify-reload`
+    /// requires, and then `READY=1`.
     pub(crate) fn reloaded(&mut self) {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
         self.queue_message(format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
         self.queue_message("READY=1".to_owned());
     }
 
-    /// Listening has ended, and the last clients may take `longest`: the manager waits for them, however
-    /// long it would by itself.
+    /// Reports that the server stops, and asks the manager to wait `longest` for the last clients.
     pub(crate) fn stopping(&mut self, clients: usize, longest: Duration) {
         self.told.is_behind = false;
         let s = if clients == 1 { "" } else { "s" };
@@ -101,8 +100,8 @@ impl Notifier {
         self.queue_message(format!("STOPPING=1\nSTATUS=stopping, {clients} client{s}{extend}"));
     }
 
-    /// What falls due between two waits: the watchdog's beat, the count of clients where it has
-    /// changed, what found no room before. Gives how long the next wait may last because of it.
+    /// Sends what is due: to the watchdog, a changed count of clients, and messages that found no
+    /// room. Returns the time until the next call.
     pub(crate) fn tick(&mut self, clients: usize, max_clients: usize) -> Option<Duration> {
         self.socket.as_ref()?;
         if self.told.clients != Some(clients) || self.told.is_behind {
@@ -111,7 +110,7 @@ impl Notifier {
         self.beat()
     }
 
-    /// As [`Notifier::tick`], without the count: while the server is stopping.
+    /// As [`Notifier::tick`], without the count, while the server is stopping.
     pub(crate) fn beat(&mut self) -> Option<Duration> {
         self.socket.as_ref()?;
         let now = Instant::now();
@@ -132,7 +131,7 @@ impl Notifier {
         Some(next.saturating_duration_since(Instant::now()))
     }
 
-    /// The children have nothing to tell the manager.
+    /// Closes the socket, in a child.
     pub(crate) fn close(&mut self) {
         *self = Notifier::default();
     }
@@ -180,7 +179,7 @@ impl Notifier {
     }
 }
 
-/// A socket that sends to a path, or to an abstract name where the address begins with `@`.
+/// Opens a socket that sends to a path, or to an abstract name where the address begins with `@`.
 fn open(address: &str) -> io::Result<UnixDatagram> {
     let to = match address.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name)?,
@@ -193,7 +192,7 @@ fn open(address: &str) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// Half of the interval that the manager asks for, as sd_watchdog_enabled(3) recommends.
+/// Returns half of the interval that the manager requests, as sd_watchdog_enabled(3) recommends.
 fn half_interval(usec: Option<&str>, pid: Option<&str>, me: u32) -> Option<Duration> {
     let usec = usec?;
     match pid.map(str::parse::<u32>) {
@@ -217,7 +216,7 @@ fn half_interval(usec: Option<&str>, pid: Option<&str>, me: u32) -> Option<Durat
 mod tests {
     use super::*;
 
-    /// A notifier and the manager's end of its socket.
+    /// Makes a notifier and the manager's end of its socket.
     fn notifier(watchdog: Option<Duration>) -> (Notifier, UnixDatagram) {
         let (ours, managers) = UnixDatagram::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
@@ -226,7 +225,7 @@ mod tests {
         (Notifier { socket: Some(ours), watchdog, ..Notifier::default() }, managers)
     }
 
-    fn heard(manager: &UnixDatagram) -> String {
+    fn received(manager: &UnixDatagram) -> String {
         let mut buffer = [0; 200];
         let n = manager.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..n].to_vec()).unwrap()
@@ -247,50 +246,50 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_as_the_manager_reads_them() {
+    fn messages_have_the_manager_s_format() {
         let (mut notifier, manager) = notifier(None);
         notifier.ready(false);
-        assert_eq!(heard(&manager), "READY=1");
+        assert_eq!(received(&manager), "READY=1");
         notifier.ready(true);
-        assert_eq!(heard(&manager), format!("READY=1\nMAINPID={}", std::process::id()));
+        assert_eq!(received(&manager), format!("READY=1\nMAINPID={}", std::process::id()));
         notifier.reloaded();
-        let reloading = heard(&manager);
+        let reloading = received(&manager);
         let usec = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
         assert!(usec.parse::<u64>().unwrap() > 0);
-        assert_eq!(heard(&manager), "READY=1");
+        assert_eq!(received(&manager), "READY=1");
         notifier.stopping(0, Duration::from_secs(9));
-        assert_eq!(heard(&manager), "STOPPING=1\nSTATUS=stopping, 0 clients");
+        assert_eq!(received(&manager), "STOPPING=1\nSTATUS=stopping, 0 clients");
         notifier.stopping(3, Duration::from_secs(9));
         let stopping = "STOPPING=1\nSTATUS=stopping, 3 clients\nEXTEND_TIMEOUT_USEC=9000000";
-        assert_eq!(heard(&manager), stopping);
+        assert_eq!(received(&manager), stopping);
     }
 
     #[test]
-    fn the_watchdog_is_fed_when_it_is_due_and_the_wait_is_no_longer_than_to_the_next_beat() {
+    fn the_watchdog_is_notified_when_due_and_waits_end_before_that() {
         let beat = Duration::from_secs(60);
         let (mut notifier, manager) = notifier(Some(beat));
         assert!(notifier.beat().unwrap() <= beat);
-        assert_eq!(heard(&manager), "WATCHDOG=1");
+        assert_eq!(received(&manager), "WATCHDOG=1");
         manager.set_nonblocking(true).unwrap();
         assert!(notifier.beat().unwrap() > beat / 2);
         assert!(manager.recv(&mut [0]).is_err(), "not due yet");
     }
 
     #[test]
-    fn the_count_of_clients_is_told_once_a_second_at_most_and_never_forgotten() {
+    fn the_count_of_clients_is_reported_once_a_second_at_most_and_never_lost() {
         let (mut notifier, manager) = notifier(None);
         assert_eq!(notifier.tick(1, 9), None);
-        assert_eq!(heard(&manager), "STATUS=1 of 9 clients");
+        assert_eq!(received(&manager), "STATUS=1 of 9 clients");
         assert_eq!(notifier.tick(1, 9), None, "nothing new");
         assert!(notifier.tick(2, 9).unwrap() <= STATUS_INTERVAL);
         assert!(notifier.tick(3, 9).unwrap() <= STATUS_INTERVAL);
         notifier.told.at = Instant::now().checked_sub(STATUS_INTERVAL);
         assert_eq!(notifier.tick(3, 9), None);
-        assert_eq!(heard(&manager), "STATUS=3 of 9 clients");
+        assert_eq!(received(&manager), "STATUS=3 of 9 clients");
     }
 
     #[test]
-    fn a_manager_that_does_not_read_never_blocks_and_hears_the_rest_later() {
+    fn a_manager_that_does_not_read_blocks_nothing_and_receives_the_rest_later() {
         let (mut notifier, manager) = notifier(None);
         for clients in 0..2000 {
             notifier.stopping(clients, STATUS_INTERVAL);
@@ -309,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_is_gone_or_never_was_is_no_reason_to_stop() {
+    fn a_missing_manager_stops_nothing() {
         let (mut notifier, manager) = notifier(Some(Duration::from_secs(1)));
         drop(manager);
         notifier.ready(false);

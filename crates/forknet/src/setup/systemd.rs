@@ -1,8 +1,8 @@
-//! Sockets that systemd opened and passed on: sd_listen_fds(3) without libsystemd.
+//! Sockets that systemd has opened and passed: sd_listen_fds(3) without libsystemd.
 //!
-//! `LISTEN_FDS=2` says that descriptors 3 and 4 are sockets for the process `LISTEN_PID`. The
-//! number of the process is there because environments are inherited: a shell or a script between
-//! systemd and us would pass the variables on without the descriptors.
+//! `LISTEN_FDS=2` says that descriptors 3 and 4 are sockets for the process `LISTEN_PID`.
+//! `LISTEN_PID` is needed because environments are inherited: a shell or script in between would
+//! pass the variables on without the descriptors.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
@@ -29,22 +29,22 @@ use crate::text::shown;
 /// The descriptors that [`take_descriptors`] has found.
 static PASSED: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 
-/// The sockets that were passed, by what they are.
+/// The passed sockets by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     /// `ListenStream=` with `Accept=no`: listening sockets.
     pub(crate) listeners: Vec<Listener>,
     /// `ListenDatagram=`: bound sockets.
     pub(crate) datagrams: Vec<Listener>,
-    /// `Accept=yes`: the one client that this process is for.
+    /// `Accept=yes`: the only client of this process.
     pub(crate) client: Option<(Connection, Peer)>,
 }
 
 impl Sockets {
-    /// For a protocol of streams only.
+    /// Returns them for a protocol of streams only.
     ///
     /// # Errors
-    /// Another socket is there too.
+    /// There is a socket of another kind.
     pub(crate) fn no_datagrams(self) -> Result<Sockets> {
         match self.datagrams.first() {
             Some(odd) => {
@@ -54,10 +54,10 @@ impl Sockets {
         }
     }
 
-    /// For a protocol of datagrams only.
+    /// Returns them for a protocol of datagrams only.
     ///
     /// # Errors
-    /// Another socket is there too.
+    /// There is a socket of another kind.
     pub(crate) fn no_streams(self) -> Result<Sockets> {
         let listener = self.listeners.first().map(|listener| listener.as_fd().as_raw_fd());
         let client = self.client.as_ref().map(|(conn, _)| conn.fd().as_raw_fd());
@@ -68,9 +68,9 @@ impl Sockets {
     }
 }
 
-/// Takes over the descriptors that were passed to this process, closed on exec from now on; mostly
-/// none. All others that the starter has left open, standard input, output and error excepted, are
-/// closed. Must be called before this process opens descriptors of its own.
+/// Takes the descriptors that were passed to this process, and makes them close-on-exec. Closes all
+/// others that the starter has left open, except standard input, output and error. Call it before
+/// this process opens descriptors of its own.
 ///
 /// # Errors
 /// One of them is not open.
@@ -83,12 +83,13 @@ pub(crate) fn take_descriptors() -> Result<()> {
     Ok(())
 }
 
-/// The descriptors that [`take_descriptors`] has found, the first time it is asked.
+/// Returns the descriptors that [`take_descriptors`] has found, once.
 pub(crate) fn passed_descriptors() -> Vec<OwnedFd> {
     std::mem::take(&mut PASSED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// How many descriptors are for the process `me`. What is malformed is warned of, and none.
+/// Returns the number of descriptors for the process `me`. Malformed values are logged and count as
+/// none.
 fn passed_count(pid: Option<&str>, count: Option<&str>, me: u32) -> RawFd {
     let (Some(pid_text), Some(count_text)) = (pid, count) else { return 0 };
     let Ok(pid) = pid_text.parse::<u32>() else {
@@ -108,11 +109,11 @@ fn passed_count(pid: Option<&str>, count: Option<&str>, me: u32) -> RawFd {
     }
 }
 
-/// What the sockets are; `None` where none was passed. A client comes alone, and nothing that is no
-/// use is passed over: a unit file with a slip in it is better mended than half served.
+/// Sorts the sockets by kind; `None` if none was passed. A client must be alone, and an unusable
+/// socket is an error, so that a wrong unit file is noticed.
 ///
 /// # Errors
-/// `descriptor 4 (LISTEN_FDS): not a socket`, and the like.
+/// `descriptor 4 (LISTEN_FDS): not a socket` and similar.
 pub(crate) fn classify(descriptors: Vec<OwnedFd>, timeouts: Timeouts) -> Result<Option<Sockets>> {
     let count = descriptors.len();
     if count == 0 {
@@ -163,7 +164,7 @@ fn sort(fd: OwnedFd, timeouts: Timeouts, sockets: &mut Sockets) -> Result<()> {
     Ok(())
 }
 
-/// A stream socket that does not listen: a client, if it has ever been connected.
+/// Wraps a stream socket that does not listen: a client, if it was ever connected.
 fn connected(fd: OwnedFd, timeouts: Timeouts) -> Result<(Connection, Peer)> {
     let number = fd.as_raw_fd();
     let peer = match getpeername::<SockaddrStorage>(number) {
@@ -171,18 +172,19 @@ fn connected(fd: OwnedFd, timeouts: Timeouts) -> Result<(Connection, Peer)> {
         Err(_) if was_never_connected(number) => {
             return Err(bad(number, "a stream socket that neither listens nor is connected"));
         }
-        Err(_) => Peer::Unix, // it has reset already, and with it its name went
+        Err(_) => Peer::Unix, // it has reset, and has no name any more
     };
     Ok((Connection::socket(fd, timeouts, Counters::unshared()), peer))
 }
 
-/// TCP says ENOTCONN, a UNIX socket EINVAL; a client that has reset leaves ECONNRESET.
+/// Returns true for a socket that was never connected: ENOTCONN for TCP, EINVAL for a UNIX socket.
+/// A client that has reset leaves ECONNRESET.
 fn was_never_connected(fd: RawFd) -> bool {
     let peeked = recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
     matches!(peeked, Err(Errno::ENOTCONN | Errno::EINVAL))
 }
 
-/// The error that names a descriptor.
+/// Makes the error of a descriptor.
 fn bad(fd: RawFd, why: &str) -> Error {
     Error::Refused(format!("descriptor {fd} (LISTEN_FDS): {why}"))
 }
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn only_descriptors_for_this_very_process_count() {
+    fn only_descriptors_for_this_process_count() {
         assert_eq!(passed_count(Some("42"), Some("2"), 42), 2);
         assert_eq!(passed_count(Some("41"), Some("2"), 42), 0);
         assert_eq!(passed_count(None, Some("2"), 42), 0);
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_socket_is_told_from_the_others() {
+    fn each_kind_of_socket_is_recognized() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let client = TcpStream::connect(at).unwrap();
@@ -237,13 +239,13 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_has_reset_is_still_a_client_and_no_slip_in_a_unit_file() {
+    fn a_client_that_has_reset_is_still_a_client() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let accepted = listener.accept().unwrap().0;
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
         nix::sys::socket::setsockopt(&client, sockopt::Linger, &linger).unwrap();
-        drop(client); // RST, which on loopback is there at once
+        drop(client); // RST, which on loopback arrives immediately
         assert!(sorted(vec![accepted.into()]).unwrap().client.is_some());
     }
 

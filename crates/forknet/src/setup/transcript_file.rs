@@ -1,4 +1,4 @@
-//! The file of `--transcript`: opened at the start, and again on SIGHUP.
+//! The file of `--transcript`, opened at the start, and again on SIGHUP.
 
 use std::fs::File;
 use std::io;
@@ -15,15 +15,15 @@ use crate::options::ServerOptions;
 use crate::setup::owned_file::open;
 use crate::setup::privdrop;
 
-/// Permissions of a transcript that is made: letters stand in it.
+/// Permissions of a new transcript, which holds mail.
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
-/// Where dialogues are written.
+/// The file to which dialogues are written.
 ///
-/// The file belongs to root, to the user who starts the server or to the one of `--user`, and only its
-/// owner may write to it. A character device such as /dev/null or a terminal will do too, because only
-/// root makes those. /dev/stdout and /dev/stderr are links, but names for what the process has open
-/// already: a transcript there goes to the same place as the log, be that a file, a pipe or a socket.
+/// It must belong to root, to the user who starts the server or to that of `--user`, and only its
+/// owner may write to it. A character device such as /dev/null or a terminal is accepted too,
+/// because only root makes those. /dev/stdout and /dev/stderr are names of descriptors that the
+/// process has open: a transcript there goes to the same file, pipe or socket as the log.
 #[derive(Clone, Debug)]
 pub(crate) struct TranscriptFile {
     path: PathBuf,
@@ -32,10 +32,10 @@ pub(crate) struct TranscriptFile {
 }
 
 impl TranscriptFile {
-    /// The file of `--transcript`, opened; none without that.
+    /// Opens the file of `--transcript`, if there is one.
     ///
     /// # Errors
-    /// `transcript /tmp/x: is a symbolic link`, and the like.
+    /// `transcript /tmp/x: is a symbolic link` and similar.
     pub(crate) fn from_options(options: &ServerOptions) -> Result<Option<(TranscriptFile, File)>> {
         let Some(path) = options.transcript.clone() else { return Ok(None) };
         let owner = options.user.as_deref().and_then(privdrop::find_uid);
@@ -52,7 +52,7 @@ impl TranscriptFile {
         TranscriptFile { path, owner: None }
     }
 
-    /// Opens the file that has the name now.
+    /// Opens the file of that name.
     ///
     /// # Errors
     /// As [`TranscriptFile::from_options`].
@@ -62,7 +62,7 @@ impl TranscriptFile {
         open("transcript", &self.path, rules).map(|opened| opened.file)
     }
 
-    /// Returns true where a file can have taken another's place.
+    /// Returns true unless the name is a standard stream's.
     pub(crate) fn can_change(&self) -> bool {
         self.standard_stream().is_none()
     }
@@ -79,7 +79,7 @@ impl TranscriptFile {
         }
     }
 
-    /// A copy of the descriptor: what is open there may be a socket, which open(2) cannot open.
+    /// Duplicates the descriptor, which may be a socket, and open(2) cannot open that.
     fn open_stream(&self, stream: Stream, options: &ServerOptions) -> Result<File> {
         let what = format!("transcript {}", self.path.display());
         let is_the_client = match stream {

@@ -1,14 +1,13 @@
-//! The UNIX Client-Server Program Interface: how tcpserver and what stands between it and us name
-//! the client.
+//! The UNIX Client-Server Program Interface: the client's address from tcpserver.
 //!
-//! tcpserver gives the client at descriptors 0 (to read) and 1 (to write), and its address in the
-//! variables TCPREMOTEIP and TCPREMOTEPORT. A program in between, such as recordio or one that
-//! speaks TLS, puts pipes or another socket in the place of the two and leaves the variables: they
-//! are then the only name the client has.
+//! tcpserver passes the client at descriptors 0 (to read) and 1 (to write), and its address in the
+//! variables TCPREMOTEIP and TCPREMOTEPORT. A program in between, such as recordio or a TLS proxy,
+//! replaces the descriptors by pipes or another socket, and keeps the variables, which are then the
+//! only source of the address.
 //!
-//! Who is trusted: the environment is the word of whoever started this process, as the command line
-//! is; a client on the network has no hand in it. So the variables count only with `--inetd` and one
-//! client on standard input, never for a server with a listener of its own.
+//! The environment is as trusted as the command line, because the starter of this process sets
+//! both, and a client on the network cannot. The variables count only with `--inetd` and one client
+//! on standard input, never for a server with a listener of its own.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -18,25 +17,25 @@ use nix::net::if_::if_nametoindex;
 use crate::net::peer::Peer;
 use crate::text::printable;
 
-/// What the environment says of the client.
+/// The client in the environment.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ucspi {
-    /// A UCSPI server or a program that knows its rules started us: descriptor 1 is to be written to.
+    /// The starter follows UCSPI, so that output goes to descriptor 1.
     pub(crate) is_present: bool,
-    /// Who the client is, where that is told.
+    /// The client's address, if it is given.
     pub(crate) peer: Option<Peer>,
 }
 
 impl Ucspi {
-    /// Looks into the environment.
+    /// Reads the environment.
     pub(crate) fn from_environment() -> Ucspi {
         Ucspi::read(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
-    /// `PROTO` names the transport; one that is not TCP (UNIX) has no such address, and variables
-    /// with one are left from somewhere else.
+    /// Reads the variables. `PROTO` names the transport; with another than TCP (UNIX) the address
+    /// is ignored, because it was inherited from elsewhere.
     fn read(variable: impl Fn(&str) -> Option<String>) -> Ucspi {
-        // Other programs have variables of this name too: only the words of UCSPI count.
+        // Other programs use this variable too, so only the values of UCSPI count.
         let proto = variable("PROTO").filter(|p| ["TCP", "TCP6", "SSL", "UNIX"].contains(&&**p));
         let is_tcp = proto.as_deref().is_none_or(|proto| proto != "UNIX");
         let either = |names: [&str; 2]| {
@@ -57,7 +56,7 @@ impl Ucspi {
     }
 }
 
-/// An address, with the port where one is told, else 0; a mapped IPv4 address as plain IPv4.
+/// Reads an address, with port 0 if none is given; a mapped IPv4 address as plain IPv4.
 fn address(ip: &str, port: Option<&str>) -> Option<SocketAddr> {
     let port: u16 = port.map_or(Ok(0), str::parse).ok()?;
     let bare = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip);
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_who_the_variables_say() {
+    fn the_client_has_the_address_of_the_variables() {
         let named =
             |ip, port| peer(&[("PROTO", "TCP"), ("TCPREMOTEIP", ip), ("TCPREMOTEPORT", port)]);
         assert_eq!(named("192.0.2.1", "4711").as_deref(), Some("192.0.2.1:4711"));
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_parse_names_nobody() {
+    fn malformed_variables_are_ignored() {
         for (ip, port) in [
             ("192.0.2", "25"),
             ("host.test", "25"),
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_another_transport_name_nobody() {
+    fn variables_of_another_transport_are_ignored() {
         let found = read(&[("PROTO", "UNIX"), ("TCPREMOTEIP", "127.0.0.1")]);
         assert_eq!(found, Ucspi { is_present: true, peer: None });
     }

@@ -1,4 +1,4 @@
-//! Accepts clients, gives each a slot, and refuses those that are over a limit.
+//! Accepts clients, acquires a slot for each, and refuses those over a limit.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use crate::serve::master::Master;
 use crate::serve::scoreboard::Slot;
 use crate::serve::session::Conn;
 
-/// Interval at which the parent looks meanwhile: no signal tells that a prefork worker has become idle.
+/// Interval of checks during the grace, because no signal reports that a prefork worker has become
+/// idle.
 const GRACE_POLL: Duration = Duration::from_millis(1);
 
 impl Master {
@@ -22,13 +23,13 @@ impl Master {
         self.options.over == Over::Queue && self.children.is_full()
     }
 
-    /// Accepts a client; none if it has gone already, or has to wait.
+    /// Accepts a client; returns `None` if it has gone, or has to wait in the backlog.
     ///
     /// # Errors
     /// The listener itself is broken.
     pub(crate) fn accept(&mut self, number: usize) -> Result<Option<Conn>> {
         if self.must_queue() {
-            return Ok(None); // the one before has taken the last place
+            return Ok(None); // the last client has taken the last slot
         }
         let Some(listener) = self.listeners.get(number) else { return Ok(None) };
         match listener.accept() {
@@ -47,7 +48,7 @@ impl Master {
         }
     }
 
-    /// Acquires a slot for a client, or tells the client that it is over a limit.
+    /// Acquires a slot for a client, or refuses a client over a limit.
     pub(crate) fn admit(&mut self, conn: &Conn) -> Option<Slot> {
         let peer = conn.peer();
         match self.after_grace(|master| master.children.admit(peer)) {
@@ -59,13 +60,13 @@ impl Master {
         }
     }
 
-    /// Tells a client that it is over a limit.
+    /// Refuses a client over a limit.
     pub(crate) fn refuse(&mut self, conn: &Conn, refusal: Refusal) {
         self.log_refusal(conn.peer(), refusal);
         conn.refuse(&self.refusals.replies().busy);
     }
 
-    /// Tells a client that there is no process for it, and frees its slot.
+    /// Refuses a client without a process, and frees its slot.
     #[cold]
     pub(crate) fn cannot_serve(&mut self, conn: Conn, slot: Slot, error: impl Into<io::Error>) {
         let call = if self.options.model == Model::Thread { "thread" } else { "fork" };
@@ -76,16 +77,16 @@ impl Master {
         drop(conn);
     }
 
-    /// Logs that a client is not served, within the bound for such lines.
+    /// Logs that a client is refused, within the rate of such lines.
     pub(crate) fn log_refusal(&mut self, peer: Peer, why: impl std::fmt::Display) {
         self.refusals.log(peer, why);
     }
 
     /// Tries again where a limit seems to be reached.
     ///
-    /// Often it only seems so, because a client that closes and comes again is quicker than the process
-    /// that served it. The parent waits up to 10 ms for the next session to end. For a second after
-    /// it has waited in vain it does not wait at all.
+    /// A client that closes and connects again may be quicker than the end of the process that
+    /// served it. So the parent waits up to 10 ms for a slot. After a wait without success it does
+    /// not wait again for a second.
     pub(crate) fn after_grace<T>(
         &mut self,
         mut attempt: impl FnMut(&mut Master) -> std::result::Result<T, Refusal>,
@@ -93,7 +94,7 @@ impl Master {
         let begin = Instant::now();
         loop {
             let refusal = match attempt(self) {
-                Ok(place) => return Ok(place),
+                Ok(slot) => return Ok(slot),
                 Err(refusal @ Refusal::TooOften(_)) => return Err(refusal),
                 Err(refusal) => refusal,
             };

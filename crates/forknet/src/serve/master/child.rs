@@ -1,4 +1,4 @@
-//! What a child gives up of its parent's; the start of the child that answers datagrams.
+//! What a child closes of its parent's; the start of the child that answers datagrams.
 
 use log::warn;
 
@@ -12,8 +12,8 @@ use crate::serve::server_end::ServerEnd;
 use crate::serve::signals;
 
 impl Master {
-    /// Restores the default signals and closes the parent's descriptors but the transcript's: the first
-    /// thing that a child does.
+    /// Restores the default signals and closes the parent's descriptors except the transcript's. A
+    /// child calls it first.
     pub(crate) fn close_listeners(&mut self) {
         if let Err(errno) = signals::restore() {
             warn!("sigaction: {}", strerror(errno));
@@ -24,18 +24,18 @@ impl Master {
         self.files = Files::default();
         self.announcer.close();
         self.wakeup = None;
-        self.server_end = ServerEnd::default(); // its session has what it needs of it
+        self.server_end = ServerEnd::default(); // its session has its own copies
     }
 
-    /// As [`Master::close_listeners`], for a prefork worker: returns the listeners.
+    /// As [`Master::close_listeners`], but returns the listeners, for a prefork worker.
     pub(crate) fn become_worker(&mut self) -> Vec<Listener> {
         let listeners = self.listeners.take();
         self.close_listeners();
         listeners
     }
 
-    /// Starts the process or thread for datagrams, if there is none and its time has come. `close_in_child` gives up,
-    /// in that process, what the design has of its own.
+    /// Starts the process or thread for datagrams, if it is due. `close_in_child` closes, in that
+    /// process, what the design has of its own.
     pub(crate) fn start_helper_if_due(&mut self, close_in_child: impl FnOnce()) {
         let Some(mut helper) = self.helper.take_if(|helper| helper.is_due()) else { return };
         let as_thread =

@@ -1,4 +1,4 @@
-//! The parent while it serves: what it waits for, and what the designs share.
+//! The serving parent: what it waits for, and what the designs share.
 
 mod admission;
 mod child;
@@ -36,7 +36,7 @@ use crate::serve::threads::Threads;
 use crate::serve::title::Titles;
 use crate::serve::wakeup::{self, Waker, Wakeup};
 
-/// What happens on SIGHUP.
+/// The callback of SIGHUP.
 pub(crate) type Reread = Box<dyn Fn()>;
 
 /// The parent's state while it serves.
@@ -50,61 +50,61 @@ pub(crate) struct Master {
     refusals: Refusals,
     settings: &'static Settings,
     server_end: ServerEnd,
-    /// Makes the parent look after something: a thread or worker says so.
+    /// Wakes the parent up, from a thread or worker.
     wakeup: Option<Wakeup>,
     helper: Option<DatagramHelper>,
     reread: Option<Reread>,
     announcer: Announcer,
-    /// Under inetd's `wait` the server ends when `--timeout` has passed without a client since this
-    /// instant; inetd then watches the socket again.
+    /// Under inetd's `wait`, the last time with a client. `--timeout` after it the server ends, and
+    /// inetd watches the socket again.
     idle_since: Option<Instant>,
     files: Files,
-    /// Other processes have yet to hear of it.
+    /// The transcript was reopened, and the design has not replaced its processes yet.
     has_new_transcript: bool,
-    /// Children that have ended and that the design has not looked at.
+    /// Ended children that the design has not taken yet.
     ended_children: Vec<EndedChild>,
-    /// Children that have no place, for a design that wants to hear of them.
+    /// Ended children without a slot, for a design that uses them.
     unrelated: Option<Vec<Ended>>,
-    /// The ends of the others are logged as soon as they are known; else the design does it.
+    /// Logs the ends of children here; otherwise the design does.
     logs_ends: bool,
-    /// Lines of the log are written together, before each wait.
+    /// Log lines are written together, before each wait.
     _collecting: Collecting,
 }
 
 /// What a round of the loop waits for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Round {
-    /// The listeners too: there is a place for a client, or a word for it.
+    /// Whether the listeners are waited for: there is a slot for a client, or a refusal.
     pub(crate) accepting: bool,
-    /// Clients that are served now.
+    /// Number of clients served now.
     pub(crate) clients: usize,
     /// Longest wait.
     pub(crate) timeout: Option<Duration>,
 }
 
-/// Numbers of descriptors, where a few need no heap: what the parent changes in a round, each child
-/// that lives has to itself.
+/// Indexes of descriptors. A few need no heap, because a page that the parent writes in a round is
+/// copied for each child.
 pub(crate) type Numbers = SmallVec<[usize; 4]>;
 
-/// What a round has found.
+/// The result of a round.
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
-    /// Numbers of the listeners that are readable.
+    /// Indexes of the readable listeners.
     pub(crate) listeners: Numbers,
-    /// Numbers of the other descriptors that are.
+    /// Indexes of the other readable descriptors.
     pub(crate) others: Numbers,
-    /// SIGUSR1 came: a design that counts its clients itself logs them.
+    /// SIGUSR1 came, for a design that logs its clients itself.
     pub(crate) table_wanted: bool,
-    /// SIGHUP came, and there is another file for the transcript: for a design whose processes outlive
-    /// their clients.
+    /// SIGHUP came and the transcript was reopened, for a design whose processes outlive their
+    /// clients.
     pub(crate) new_transcript: bool,
 }
 
 impl Master {
-    /// The parent of a server with these listeners. The handlers are registered, and let in from now on.
+    /// Makes the parent of a server with these listeners, and registers the signal handlers.
     ///
     /// # Errors
-    /// No memory for the children's places.
+    /// No memory for the slots.
     pub(crate) fn new(
         options: ServerOptions,
         listeners: Vec<Listener>,
@@ -153,12 +153,12 @@ impl Master {
         self.files = files;
     }
 
-    /// Called on SIGHUP.
+    /// Sets the callback of SIGHUP.
     pub(crate) fn set_reread(&mut self, reread: Option<Reread>) {
         self.reread = reread;
     }
 
-    /// The service for datagrams, which keeps an otherwise idle server under inetd alive.
+    /// Sets the datagram service, which keeps an idle server under inetd alive.
     pub(crate) fn set_helper(&mut self, helper: Option<DatagramHelper>) {
         if helper.is_some() {
             self.idle_since = None;
@@ -166,36 +166,35 @@ impl Master {
         self.helper = helper;
     }
 
-    /// On SIGTERM idle sessions are told; else they are left to end by themselves.
+    /// Makes idle sessions end on SIGTERM; otherwise they end by themselves.
     pub(crate) fn set_ends_idle(&mut self) -> Result<()> {
         self.server_end.set_ends_idle().map_err(Error::os("pipe"))
     }
 
-    /// The ends of children are logged by the design, which knows more about them.
+    /// Leaves the log of children's ends to the design, which knows more about them.
     pub(crate) fn set_logs_no_ends(&mut self) {
         self.logs_ends = false;
     }
 
-    /// The sessions are threads of this process.
+    /// Makes the table of threads, for a design whose sessions are threads.
     pub(crate) fn set_threads(&mut self) -> Result<Arc<Threads>> {
         self.server_end.end_threads().map_err(Error::os("pipe"))?;
         Ok(Arc::clone(&self.threads))
     }
 
-    /// Makes what threads or children wake the parent up with, to look after its own.
+    /// Makes the pipe by which threads or children wake the parent up.
     pub(crate) fn make_waker(&mut self) -> Result<Waker> {
         let (wakeup, waker) = wakeup::pair().map_err(Error::os("pipe"))?;
         self.wakeup = Some(wakeup);
         Ok(waker)
     }
 
-    /// Those that are told once the server serves.
     pub(crate) fn announcer(&mut self) -> &mut Announcer {
         &mut self.announcer
     }
 
-    /// Says in the log, to the service manager and to the starting command that the server serves: when
-    /// nothing can go wrong any more that would end it.
+    /// Reports that the server serves, to the log, the service manager and the starting command.
+    /// Call it after the last step that can fail.
     ///
     /// # Errors
     /// There is no starting command any more.
@@ -227,7 +226,7 @@ impl Master {
         &mut self.spare_fd
     }
 
-    /// Returns true while the listeners are left alone, because accept or recvmsg goes on failing.
+    /// Returns true while the listeners pause, because accept or recvmsg keeps failing.
     pub(crate) fn is_paused(&self) -> bool {
         self.spare_fd.pause_left().is_some()
     }
@@ -240,17 +239,17 @@ impl Master {
         self.signals
     }
 
-    /// The dialogue's file, before it is known whose dialogue it is.
+    /// Returns the transcript without a peer.
     pub(crate) fn transcript(&self) -> Transcript {
         Transcript::without_peer(self.settings.transcript())
     }
 
-    /// The dialogue of this peer's.
+    /// Returns the transcript of this peer.
     pub(crate) fn transcript_of(&self, peer: impl std::fmt::Display) -> Transcript {
         Transcript::new(self.settings.transcript(), peer)
     }
 
-    /// Proof that this process may fork.
+    /// Returns the proof that this process may fork.
     ///
     /// # Errors
     /// It has threads.
@@ -258,8 +257,8 @@ impl Master {
         OneTask::check().map_err(Error::os("fork"))
     }
 
-    /// Waits for clients and signals, and does what the signals ask for; gives the numbers of the
-    /// listeners that are ready. Under `--over queue` a server without a place leaves them alone.
+    /// Waits for clients and signals, and handles the signals; returns the indexes of the ready
+    /// listeners. Under `--over queue` a server without a free slot does not wait for them.
     ///
     /// # Errors
     /// ppoll(2) failed.
@@ -269,7 +268,7 @@ impl Master {
         Ok(self.wait_for(&Round { accepting, clients, timeout: None })?.listeners)
     }
 
-    /// As [`Master::wait`], for a design that says what it waits for.
+    /// As [`Master::wait`], for a design with its own conditions.
     pub(crate) fn wait_for(&mut self, round: &Round) -> Result<Ready> {
         self.wait_for_others(round, &[])
     }
@@ -313,9 +312,10 @@ impl Master {
         Ok(ready)
     }
 
-    /// How long the next wait may be.
+    /// Returns the longest time of the next wait.
     fn timeout(&mut self, round: &Round) -> Option<Duration> {
-        // A signal that was let in elsewhere, in a session or by `admit`, is not waited for again.
+        // A signal that was delivered elsewhere, in a session or in `admit`, would not end the
+        // wait.
         if self.signals.is_pending() && !self.announcer.is_stopping() {
             return Some(Duration::ZERO);
         }
@@ -332,23 +332,23 @@ impl Master {
         timeouts.into_iter().flatten().min()
     }
 
-    /// There is a client, or was just now: the time without one begins again, where it is limited.
+    /// Restarts the idle timeout under inetd, because there is or was a client.
     pub(crate) fn reset_idle(&mut self) {
         self.idle_since = self.idle_since.map(|_| Instant::now());
     }
 
-    /// What is left of the time without a client, where that is limited.
+    /// Returns the time left until the idle timeout under inetd.
     fn idle_left(&self, clients: usize) -> Option<Duration> {
         let since = self.idle_since.filter(|_| clients == 0)?;
         Some(self.options.timeout.saturating_sub(since.elapsed()))
     }
 
-    /// Clients that are served by children and threads.
+    /// Returns the number of clients that children and threads serve.
     pub(crate) fn clients(&self) -> usize {
         self.children.len() + self.threads.len()
     }
 
-    /// Waits for signals, threads and workers alone.
+    /// Waits for signals, threads and workers only.
     fn pause(&self, limit: Duration) {
         let wakeup = self.wakeup.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
         let mut fds: Vec<_> = wakeup.collect();
@@ -359,12 +359,12 @@ impl Master {
         }
     }
 
-    /// What all sessions have in common.
+    /// Returns the settings of all sessions.
     pub(crate) fn settings(&self) -> &'static Settings {
         self.settings
     }
 
-    /// Lends the helper to a session that has to end it when the server stops.
+    /// Lends the helper to a session, which stops it on SIGTERM.
     pub(crate) fn take_helper(&mut self) -> Option<DatagramHelper> {
         self.helper.take()
     }

@@ -1,4 +1,4 @@
-//! What the parent does when signals have come: SIGCHLD, SIGHUP, SIGUSR1.
+//! Handles SIGCHLD, SIGHUP and SIGUSR1 in the parent.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::serve::datagram_helper::DatagramHelper;
 use crate::serve::master::Master;
 
 impl Master {
-    /// Does what the signals ask for; returns true when the table of clients is wanted.
+    /// Handles the signals; returns true after SIGUSR1.
     pub(super) fn handle_signals(&mut self, clients: usize) -> bool {
         self.collect();
         if self.signals.hangup() {
@@ -27,7 +27,7 @@ impl Master {
         is_wanted
     }
 
-    /// SIGHUP: dialogues that begin from now on are written to the file that has the name now.
+    /// Reopens the transcript (SIGHUP), for dialogues that begin from now on.
     fn reopen_transcript(&mut self) {
         match self.files.reopen_transcript() {
             Some(Ok(file)) => {

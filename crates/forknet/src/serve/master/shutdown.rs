@@ -1,4 +1,4 @@
-//! SIGTERM: stop listening at once, let sessions end, then end them.
+//! SIGTERM: closes the listeners, lets sessions end, then ends them.
 
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,10 @@ use crate::serve::listeners::Listeners;
 use crate::serve::master::Master;
 use crate::serve::session::EXIT_OK;
 
-/// Between SIGTERM to the children and SIGKILL.
+/// Time between SIGTERM to the children and SIGKILL.
 const TERM_TIMEOUT: Duration = Duration::from_secs(2);
 impl Master {
-    /// Returns true when SIGTERM or SIGINT has come, or under inetd no client for too long.
+    /// Returns true after SIGTERM, SIGINT, or the idle timeout under inetd.
     pub(crate) fn must_stop(&self) -> bool {
         self.must_stop_with(self.clients())
     }
@@ -30,9 +30,9 @@ impl Master {
         is_over || is_idle || self.signals.stops() > 0
     }
 
-    /// Closes the listeners, then waits for the children and threads for `--grace`, or until a second
-    /// SIGTERM; then SIGTERM and at last SIGKILL end the children, and the threads' waits are ended.
-    /// None is left behind.
+    /// Closes the listeners, then waits for the children and threads for `--grace`, or until a
+    /// second SIGTERM; then ends the children with SIGTERM, later SIGKILL, and the threads by
+    /// interrupting their waits. No child is left.
     ///
     /// # Errors
     /// ppoll(2) failed.
@@ -40,39 +40,39 @@ impl Master {
         self.shut_down_with(|master| master.clients())
     }
 
-    /// As [`Master::shut_down`]; `look` is called again and again meanwhile. It gives the number of
-    /// clients that are served still, and may end children that the design need not wait for.
+    /// As [`Master::shut_down`]; calls `poll` repeatedly, which returns the number of remaining
+    /// clients, and may end children that the design need not wait for.
     ///
     /// # Errors
     /// As above.
     pub(crate) fn shut_down_with(
         &mut self,
-        mut look: impl FnMut(&mut Master) -> usize,
+        mut poll: impl FnMut(&mut Master) -> usize,
     ) -> Result<()> {
         let grace = self.options.grace;
-        let clients = look(self);
+        let clients = poll(self);
         self.announcer.stopping(clients, grace + 2 * TERM_TIMEOUT + POLL_INTERVAL);
         self.stop_listening();
         self.reap_properly();
-        let clients = look(self);
+        let clients = poll(self);
         if clients > 0 {
             info!("stopping: {clients} clients, {grace:?} to end");
         }
         self.threads.poll_in(true);
         self.server_end.stop();
         let stops = self.signals.stops();
-        self.await_end(grace, &mut look, |master| master.signals.stops() > stops);
+        self.await_end(grace, &mut poll, |master| master.signals.stops() > stops);
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
             if !self.is_alone() {
-                info!("stopping: {signal} to {} clients", look(self));
+                info!("stopping: {signal} to {} clients", poll(self));
                 self.children.signal(signal);
                 self.server_end.end();
-                self.await_end(TERM_TIMEOUT, &mut look, |_| false);
+                self.await_end(TERM_TIMEOUT, &mut poll, |_| false);
             }
         }
         if !self.is_alone() {
             warn!("stopped, with {} threads that do not end", self.threads.len());
-            (self.files, self.listeners) = (Files::default(), Listeners::default()); // the pid file goes
+            (self.files, self.listeners) = (Files::default(), Listeners::default()); // removes the pid file
             stderr::flush();
             exit_now(EXIT_OK);
         }
@@ -80,8 +80,7 @@ impl Master {
         Ok(())
     }
 
-    /// Ends the service for datagrams and closes the listeners; the files of UNIX-domain ones go
-    /// with them.
+    /// Ends the datagram service, and closes the listeners with the files of UNIX-domain ones.
     fn stop_listening(&mut self) {
         if let Some(helper) = self.helper.take() {
             helper.stop();
@@ -90,7 +89,7 @@ impl Master {
         self.files.listeners_closed();
     }
 
-    /// Returns true when there is no process or thread left to wait for.
+    /// Returns true when no process or thread is left to wait for.
     fn is_alone(&self) -> bool {
         self.clients() == 0
     }
@@ -104,13 +103,13 @@ impl Master {
     fn await_end(
         &mut self,
         limit: Duration,
-        look: &mut impl FnMut(&mut Master) -> usize,
+        poll: &mut impl FnMut(&mut Master) -> usize,
         must_hurry: impl Fn(&Master) -> bool,
     ) {
         let until = Instant::now() + limit;
         loop {
             self.reap_properly();
-            let clients = look(self);
+            let clients = poll(self);
             let told = self.announcer.count(clients, &[]);
             let left = until.saturating_duration_since(Instant::now());
             if self.is_alone() || left.is_zero() || must_hurry(self) {

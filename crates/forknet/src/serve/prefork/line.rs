@@ -1,7 +1,7 @@
-//! What a prefork worker tells of its client, in its own line of the scoreboard.
+//! A prefork worker's report of its client, in its own line of the scoreboard.
 //!
-//! Each worker has only its own line; so a worker that is taken over can lie about its own client and
-//! about no other.
+//! Each worker has only its own line, so that a worker that is taken over can lie about its own
+//! client only.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,15 +9,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::net::counters::Counters;
 use crate::net::peer::Peer;
 
-/// Indexes of the numbers in the line, behind those of [`Counters`].
+/// Indexes of the numbers in the line, after those of [`Counters`].
 const CLIENT: usize = 0;
 const ADDRESS: [usize; 2] = [1, 2];
 const ACCEPTED: usize = 3;
-/// Index of the time at which the client came, in nanoseconds since 1970.
+/// Index of the client's start, in nanoseconds since 1970.
 const SINCE: usize = 4;
 
-/// Bits 16 and 17 of [`CLIENT`]: where the client comes from. Below them is its port, from bit 32 on an
-/// IPv6 address's scope.
+/// Bits 16 and 17 of [`CLIENT`]: the kind of client. Bits 0 to 15 are its port, bits from 32 on the
+/// scope of an IPv6 address.
 const ON_THE_NETWORK: u64 = 1 << 16;
 const ON_THIS_MACHINE: u64 = 2 << 16;
 const KIND: u64 = 3 << 16;
@@ -31,7 +31,7 @@ impl WorkerLine {
         WorkerLine(counters)
     }
 
-    /// The worker begins with a client.
+    /// Notes the start of a client.
     pub(crate) fn begin(self, peer: Peer) {
         self.0.reset_bytes();
         self.0.set_number(ACCEPTED, self.accepted().wrapping_add(1));
@@ -52,22 +52,22 @@ impl WorkerLine {
         self.0.set_number(CLIENT, u64::from(scope) << 32 | ON_THE_NETWORK | port);
     }
 
-    /// The client has gone.
+    /// Notes the end of the client.
     pub(crate) fn end(self) {
         self.0.set_number(CLIENT, 0);
     }
 
-    /// Clients that the worker has taken so far.
+    /// Returns the number of clients that the worker has accepted.
     pub(crate) fn accepted(self) -> u64 {
         self.0.number(ACCEPTED)
     }
 
-    /// How long the client has been there.
+    /// Returns the client's age.
     pub(crate) fn age(self) -> Duration {
         since_1970().saturating_sub(Duration::from_nanos(self.0.number(SINCE)))
     }
 
-    /// Whom the worker serves.
+    /// Returns the client that the worker serves.
     pub(crate) fn peer(self) -> Option<Peer> {
         let client = self.0.number(CLIENT);
         match client & KIND {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_tells_whom_it_serves() {
+    fn a_line_holds_the_workers_client() {
         let line = WorkerLine::new(Counters::unshared());
         assert_eq!((line.peer(), line.accepted()), (None, 0));
         for text in ["127.0.0.1:0", "10.1.2.3:65535", "[2001:db8::7]:25", "[fe80::1%7]:25"] {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_stands_in_a_line_names_a_peer_or_none() {
+    fn any_numbers_in_a_line_are_a_peer_or_none() {
         let counters = Counters::unshared();
         for number in [u64::MAX, 0x4141_4141_4141_4141, 1 << 16, 2 << 16, 3 << 16] {
             (0..6).for_each(|index| counters.set_number(index, number));

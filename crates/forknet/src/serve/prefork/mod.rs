@@ -1,5 +1,5 @@
-//! Processes forked in advance: each worker blocks in its own wait, accepts a client, serves it,
-//! and waits again. The parent only sees to it that there are always as many.
+//! Processes forked in advance: each worker waits, accepts a client, serves it, and waits again.
+//! The parent only replaces workers that end.
 
 mod line;
 mod permit;
@@ -29,12 +29,12 @@ use crate::serve::scoreboard::Slot;
 use crate::serve::session::{Client, Conn, EXIT_FAILED};
 use crate::serve::wakeup::Waker;
 
-/// Clients that are turned away before the parent looks whether it can fork again.
+/// Most clients that are refused before the parent tries to fork again.
 const MAX_REFUSED: usize = 64;
-/// A worker that fails sooner than this after its start has failed at it.
+/// A worker that fails sooner than this has failed at its start.
 const FAILED_START: Duration = Duration::from_millis(200);
 
-/// Longest wait of the parent in accept(2), which does not wait as a rule.
+/// Longest wait of the parent in accept(2), which normally does not block.
 const ACCEPT_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Stevens' preforked server: the children call accept, the parent replaces those that end.
@@ -87,23 +87,23 @@ struct Pipes {
     waker: Waker,
 }
 
-/// The workers, as their parent sees them.
+/// The parent's side of the workers.
 struct Pool {
     size: usize,
-    /// The place of each worker, by its number, and where it may ask about the limits.
+    /// The slot of each worker by number, and the socket by which it asks about limits.
     workers: HashMap<usize, (Slot, Option<ParentEnd>)>,
-    /// Whether they have to.
+    /// Workers ask about limits.
     asks_parent: bool,
     alone: OneTask,
     /// `None` in a child.
     pipes: Option<Pipes>,
-    /// Over the limit clients are told so, by the parent, while all workers are busy.
+    /// The parent refuses clients while all workers are busy.
     refuses_over_limit: bool,
-    /// Clients that the workers had taken when the parent looked last, and when that was.
+    /// The last number of accepted clients, and the time when that last changed.
     last_poll: (u64, Instant),
-    /// A worker has died at its start.
+    /// A worker has failed at its start.
     has_failed: bool,
-    /// It was said that no worker can be forked.
+    /// The failure to fork was logged.
     has_warned: bool,
 }
 
@@ -131,8 +131,8 @@ impl Pool {
         })
     }
 
-    /// Forks until there are enough workers. One that died at its start is not replaced at once:
-    /// whatever killed it would only kill the next.
+    /// Forks until there are enough workers. Pauses after one that failed at its start, because the
+    /// next one would fail too.
     fn fill(
         &mut self,
         master: &mut Master,
@@ -188,14 +188,15 @@ impl Pool {
         Ok(())
     }
 
-    /// In a child: closes the sockets, with which it could answer for the parent. To be dropped are the
-    /// pipes, with which a worker would keep itself alive.
+    /// Closes, in a child, the sockets with which it could answer for the parent. Returns the
+    /// pipes, which the child must drop, because they keep workers alive.
     fn close_in_child(&mut self) -> Option<Pipes> {
         self.workers.clear();
         self.pipes.take()
     }
 
-    /// The worker's half: it keeps its own line, the listeners, and the pipes' ends.
+    /// Makes the worker, in a child: keeps its own line, the listeners and the reading ends of the
+    /// pipes.
     fn worker(&mut self, master: &mut Master, slot: Slot) -> Option<Worker> {
         let Pipes { server, generation, waker } = self.close_in_child()?;
         let link = Link::new(getppid(), [server, generation].map(|pipe| pipe.reader()));
@@ -211,7 +212,7 @@ impl Pool {
         Some(worker)
     }
 
-    /// Has all workers replaced, those that have a client after it.
+    /// Makes all workers end, busy ones after their client, so that new ones replace them.
     fn replace_workers(&mut self) {
         match (HangupPipe::new(), &mut self.pipes) {
             (Ok(pipe), Some(pipes)) => {
@@ -224,12 +225,12 @@ impl Pool {
         }
     }
 
-    /// Workers that have a client, as they say.
+    /// Returns the number of workers that report a client.
     fn clients(&self) -> usize {
         self.lines().filter(|line| line.peer().is_some()).count()
     }
 
-    /// Clients that the workers have taken so far, as they say.
+    /// Returns the number of clients that the workers report as accepted.
     fn accepted(&self) -> u64 {
         self.lines().fold(0, |sum, line| sum.wrapping_add(line.accepted()))
     }
@@ -238,8 +239,8 @@ impl Pool {
         self.workers.values().map(|(slot, _)| WorkerLine::new(slot.counters()))
     }
 
-    /// Returns true when there are clients, or were since the last look. While there are, the parent looks
-    /// every [`POLL_INTERVAL`]; a worker wakes it for its first client in as long.
+    /// Returns true when there are clients, or were since the last call. While there are, the
+    /// parent checks every [`POLL_INTERVAL`]; after a longer pause, a worker wakes it up.
     fn was_used(&mut self) -> bool {
         let accepted = self.accepted();
         let was_used = accepted != self.last_poll.0 || self.clients() > 0;
@@ -249,20 +250,20 @@ impl Pool {
         was_used
     }
 
-    /// How soon the parent looks again.
+    /// Returns the time until the next check.
     fn poll_in(&self) -> Option<Duration> {
         let since = self.last_poll.1.elapsed();
         (self.clients() > 0 || since <= POLL_INTERVAL).then_some(POLL_INTERVAL)
     }
 
-    /// A worker is idle, which will see to the client that is waiting; or one has taken a client since
-    /// there were this many, and so was idle meanwhile.
+    /// Checks that a worker is idle and will accept the next client, or was idle since this number
+    /// of accepted clients was read.
     fn has_idle_worker(&self, accepted: u64) -> std::result::Result<(), Refusal> {
         let is_free = self.clients() < self.size || self.accepted() != accepted;
         if is_free { Ok(()) } else { Err(Refusal::Full(self.size)) }
     }
 
-    /// Answers the workers that ask about a client.
+    /// Answers the workers' questions about limits.
     fn answer_questions(&mut self, master: &mut Master) {
         for (slot, line) in self.workers.values_mut() {
             let Some(parent_end) = line else { continue };
@@ -276,7 +277,7 @@ impl Pool {
                         Err(_) => Answer::PerAddress,
                     });
                 }
-                // It has ended, or is none of ours any more: its end would be readable for ever.
+                // It has ended or misbehaves; its socket would stay readable for ever.
                 Question::HungUp => {
                     master.children().signal_one(*slot, Signal::SIGKILL);
                     *line = None;
@@ -285,12 +286,12 @@ impl Pool {
         }
     }
 
-    /// Workers that have ended.
+    /// Handles the ends of workers.
     fn reap(&mut self, master: &mut Master) {
         master.ended_children().iter().for_each(|child| self.has_ended(child));
     }
 
-    /// A worker has ended; perhaps with a client, whose end it could not log.
+    /// Handles the end of a worker, and logs the end of its client, if it had one.
     fn has_ended(&mut self, child: &EndedChild) {
         let Some((slot, _)) = self.workers.remove(&child.slot.number()) else { return };
         let peer = WorkerLine::new(slot.counters()).peer();
@@ -301,7 +302,7 @@ impl Pool {
         self.has_failed |= peer.is_none() && child.ended.status != 0 && child.age < FAILED_START;
     }
 
-    /// SIGUSR1: the workers into the log.
+    /// Logs the workers (SIGUSR1).
     fn log(&self, master: &mut Master) {
         for (pid, slot, _) in master.children().iter() {
             match WorkerLine::new(slot.counters()).peer() {
@@ -311,7 +312,7 @@ impl Pool {
         }
     }
 
-    /// SIGTERM: idle workers end at once, the others after their client.
+    /// Shuts down (SIGTERM): idle workers end immediately, the others after their client.
     fn shut_down(mut self, master: &mut Master) -> Result<()> {
         self.pipes.iter_mut().for_each(|pipes| pipes.server.notify());
         master.shut_down_with(|master| {
@@ -321,7 +322,7 @@ impl Pool {
     }
 }
 
-/// There is no process for any client: those that are waiting are told so, as under fork.
+/// Refuses all waiting clients, because there is no process for them, as under fork.
 fn refuse_all(master: &mut Master) -> Result<()> {
     for listener in 0..master.listeners().len() {
         for _ in 0..MAX_REFUSED {
@@ -333,14 +334,14 @@ fn refuse_all(master: &mut Master) -> Result<()> {
     Ok(())
 }
 
-/// A worker that is taken over can make the listener, which it shares, one that blocks, and take the client
-/// first: then the parent's accept(2) is interrupted.
+/// Accepts a client. Interrupts accept(2), because a worker that is taken over could make the
+/// shared listener blocking, and accept the client first.
 fn accept(master: &mut Master, listener: usize) -> Result<Option<Conn>> {
     let conn = sys::alarm::interrupted(ACCEPT_TIMEOUT, || master.accept(listener));
     conn.map_err(Error::os("setitimer"))?
 }
 
-/// All workers are busy, and there may be no more clients: the parent says so.
+/// Refuses a client, because all workers are busy and there must be no more clients.
 fn refuse_one(master: &mut Master, listener: usize, full: Refusal) -> Result<()> {
     if let Some(conn) = accept(master, listener)? {
         master.refuse(&conn, full);

@@ -1,7 +1,7 @@
-//! How prefork workers, which accept by themselves, keep the limits that only their parent can count.
+//! Limits under prefork: workers accept clients, but only the parent counts them.
 //!
-//! Where a limit of one address can be reached, a worker asks its parent for each client, over a
-//! socketpair of its own. The parent believes a worker only about its own client, one at a time.
+//! Where a limit of one address can be reached, a worker asks its parent about each client, over
+//! its own socketpair. The parent counts one client at a time for a worker.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -15,17 +15,17 @@ use crate::net::peer::Peer;
 
 /// Longest wait of a worker for its parent's answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// A question is the client's address, all zero when it has gone.
+/// Bytes of a question: the client's address, or zeros when it has gone.
 const QUESTION: usize = 16;
 
 /// The answer of the parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The client counts now.
+    /// The client is counted.
     Yes = 1,
-    /// Too many of its address are served.
+    /// `--max-per-ip` is reached.
     PerAddress = 2,
-    /// It comes too often.
+    /// `--rate` is exceeded.
     TooOften = 3,
 }
 
@@ -37,20 +37,20 @@ pub(crate) struct WorkerEnd(OwnedFd);
 #[derive(Debug)]
 pub(crate) struct ParentEnd(OwnedFd);
 
-/// What a worker wants.
+/// A worker's question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
     /// May this client be served?
     May(Peer),
     /// The client has gone.
     Gone,
-    /// Nothing, or nothing that makes sense.
+    /// No question, or a malformed one.
     Nothing,
-    /// It has closed its end.
+    /// The worker has closed its end.
     HungUp,
 }
 
-/// Both ends.
+/// Makes both ends.
 pub(crate) fn pair() -> nix::Result<(WorkerEnd, ParentEnd)> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let (worker, parent) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
@@ -59,7 +59,7 @@ pub(crate) fn pair() -> nix::Result<(WorkerEnd, ParentEnd)> {
 }
 
 impl WorkerEnd {
-    /// Asks for a client.
+    /// Asks about a client.
     ///
     /// # Errors
     /// The parent is gone, or does not answer.
@@ -79,14 +79,14 @@ impl WorkerEnd {
         }
     }
 
-    /// Says that the client has gone.
+    /// Reports that the client has gone.
     pub(crate) fn client_gone(&self) {
-        let _ = send(self.0.as_raw_fd(), &[0; QUESTION], MsgFlags::MSG_NOSIGNAL); // the parent may be
+        let _ = send(self.0.as_raw_fd(), &[0; QUESTION], MsgFlags::MSG_NOSIGNAL); // the parent may have gone too
     }
 }
 
 impl ParentEnd {
-    /// The next question, without waiting.
+    /// Returns the next question, without waiting.
     pub(crate) fn question(&self) -> Question {
         let mut bytes = [0; QUESTION];
         match recv(self.0.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
@@ -100,7 +100,7 @@ impl ParentEnd {
         }
     }
 
-    /// Returns true where the message of no bytes was the end, and is to be had again.
+    /// Returns true when an empty message was the end of file.
     fn has_hung_up(&self) -> bool {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
         recv(self.0.as_raw_fd(), &mut [0], flags) == Ok(0)
@@ -108,7 +108,7 @@ impl ParentEnd {
 
     pub(crate) fn answer(&self, answer: Answer) {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        let _ = send(self.0.as_raw_fd(), &[answer as u8], flags); // a worker that is gone needs none
+        let _ = send(self.0.as_raw_fd(), &[answer as u8], flags); // a worker that has ended needs no answer
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
     use nix::sys::socket::{Shutdown, shutdown};
 
     #[test]
-    fn questions_and_answers_come_as_they_were_asked() {
+    fn questions_and_answers_are_received_as_they_were_sent() {
         let (asking, granting) = pair().unwrap();
         assert_eq!(granting.question(), Question::Nothing);
         granting.answer(Answer::TooOften);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_hangs_up_is_told_from_one_that_says_nothing() {
+    fn the_end_of_a_worker_differs_from_an_empty_message() {
         for how in [Shutdown::Write, Shutdown::Both] {
             let (asking, granting) = pair().unwrap();
             send(asking.0.as_raw_fd(), b"", MsgFlags::empty()).unwrap();

@@ -1,4 +1,4 @@
-//! A prefork worker: wait, accept, serve, and round again.
+//! A prefork worker: waits, accepts, serves, and waits again.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,30 +26,29 @@ use crate::serve::spare_fd::SpareFd;
 use crate::serve::title::Titles;
 use crate::serve::wakeup::Waker;
 
-/// The number by which epoll(7) names the pipes that end with the parent.
+/// The number of the parent's pipes in events of epoll(7).
 const PARENT: u64 = u64::MAX;
-/// Events that are taken from epoll(7) at a time.
+/// Most events of one epoll_wait(2).
 const MAX_EVENTS: usize = 8;
-/// Grace for a slot that is about to be freed: another worker may not yet have said that its client has
-/// gone.
+/// Grace for a slot that is about to be freed, because another worker may not yet have reported the
+/// end of its client.
 const GRACE: Duration = Duration::from_millis(10);
-/// Longest time between the ends of the two pipes of a parent that was killed.
+/// Longest time between the ends of file of a killed parent's two pipes.
 const HANGUP_GAP: Duration = Duration::from_millis(20);
-/// Pause between two questions meanwhile.
+/// Pause between two questions during the grace.
 const RETRY_INTERVAL: Duration = Duration::from_micros(500);
 
-/// What a worker and its parent have between them.
+/// A worker's link to its parent.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     parent: Pid,
     /// End of file when the server stops, or its parent was killed.
     server: Arc<OwnedFd>,
-    /// End of file when this worker is to be replaced by a fresh one.
+    /// End of file when a new worker is to replace this one.
     generation: Arc<OwnedFd>,
 }
 
 impl Link {
-    /// `server` and `generation` are pipes of the parent's.
     pub(crate) fn new(parent: Pid, [server, generation]: [Arc<OwnedFd>; 2]) -> Link {
         Link { parent, server, generation }
     }
@@ -68,20 +67,20 @@ impl Link {
     }
 }
 
-/// The limits that a worker has to ask its parent about.
+/// The limits that a worker asks its parent about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limited {
     pub(crate) max_per_ip: usize,
     pub(crate) rate: Option<Rate>,
 }
 
-/// A worker and what it has of the parent's.
+/// A worker.
 #[derive(Debug)]
 pub(crate) struct Worker {
     listeners: Vec<Listener>,
-    /// Copies of those that are the server's own.
+    /// Copies of the listeners that are not inherited.
     own: Arc<[OwnedFd]>,
-    /// The number of the listener whose turn it is.
+    /// Index of the listener that is tried first.
     turn: usize,
     link: Link,
     slot: Slot,
@@ -89,14 +88,14 @@ pub(crate) struct Worker {
     settings: &'static Settings,
     titles: Titles,
     spare_fd: SpareFd,
-    /// Asks the parent, where a limit of one address can be reached.
+    /// Where to ask the parent about limits, if one can be reached.
     permit: Option<(WorkerEnd, Limited)>,
     waker: Option<Waker>,
-    /// The parent wants to hear of every client.
+    /// Wakes the parent up for every client.
     notifies_each: bool,
-    /// When this worker has had a client last.
+    /// Start of the last client.
     last: Option<Instant>,
-    /// Idle sessions are told when the server stops.
+    /// Idle sessions end when the server stops.
     ends_idle: bool,
 }
 
@@ -126,17 +125,17 @@ impl Worker {
         }
     }
 
-    /// Asks the parent for each client.
+    /// Makes the worker ask the parent about each client.
     pub(crate) fn set_permit(&mut self, permit: WorkerEnd, limits: Limited) {
         self.permit = Some((permit, limits));
     }
 
-    /// Makes the parent look for its first client in a while, or for every one.
+    /// Makes the worker wake the parent up for its first client after a pause, or for every client.
     pub(crate) fn set_waker(&mut self, waker: Waker, notifies_each: bool) {
         (self.waker, self.notifies_each) = (Some(waker), notifies_each);
     }
 
-    /// The worker's whole life; gives its exit code. `busy` and `unavailable` are the words for clients
+    /// Runs the worker; returns its exit code. `busy` and `unavailable` are the replies to clients
     /// that cannot be served.
     pub(crate) fn work(
         mut self,
@@ -151,7 +150,7 @@ impl Worker {
             }
         };
         let is_root = geteuid().is_root();
-        let _collecting = stderr::collect(); // written before each wait, for the next client or for this
+        let _collecting = stderr::collect(); // flushed before each wait
         self.titles.show("worker, idle");
         let waits_first = self.waits_first();
         loop {
@@ -166,29 +165,31 @@ impl Worker {
             }
             if is_root && getresuid().is_ok_and(|id| !(id.real.is_root() && id.effective.is_root()))
             {
-                return EXIT_OK; // the session has become its user for good: a fresh worker takes over
+                return EXIT_OK; // the session has become its user for good; a new worker takes over
             }
         }
     }
 
-    /// Returns true where a worker must not take a client that it was not woken for, because its end may have come
-    /// and the listener does not tell: a superserver's is not shut down, and SIGHUP replaces the transcript.
+    /// Returns true where a worker must check for its end before each accept(2), because the
+    /// listener does not show it: an inherited one is not shut down, and SIGHUP replaces the
+    /// transcript.
     fn waits_first(&self) -> bool {
         self.own.len() < self.listeners.len() || self.settings.transcript().is_some()
     }
 
-    /// Returns true when the worker is to take no client more. Where the server has ended, the listeners are shut
-    /// down.
+    /// Returns true when the worker must accept no more clients. Shuts the listeners down if the
+    /// server has ended.
     fn must_end(&self) -> bool {
         let must_end = self.link.must_end();
-        // The pipes of a parent that was killed end one after the other, in any order.
+        // The pipes of a killed parent end one after the other, in any order.
         if must_end && self.link.server_ends_within(HANGUP_GAP) {
             stop_listening(&self.own);
         }
         must_end
     }
 
-    /// Each listener wakes one worker only (EPOLLEXCLUSIVE): no thundering herd.
+    /// Makes the epoll(7). Each listener wakes one worker only (EPOLLEXCLUSIVE), without a
+    /// thundering herd.
     fn epoll(&self) -> nix::Result<Epoll> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let one_of_us = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
@@ -201,8 +202,8 @@ impl Worker {
         Ok(epoll)
     }
 
-    /// The next client that is waiting already. The listener that had one last comes last: one that
-    /// is never without must not keep the clients of the others waiting.
+    /// Accepts a waiting client. The last listener with a client is tried last, so that a busy one
+    /// does not starve the others.
     fn accept(&mut self, unavailable: &[u8]) -> nix::Result<Option<Conn>> {
         for _ in 0..self.listeners.len() {
             let Some(listener) = self.listeners.get(self.turn) else { break };
@@ -224,7 +225,7 @@ impl Worker {
         Ok(None)
     }
 
-    /// Blocks until there may be a client; false when the worker is to end.
+    /// Blocks until there may be a client; returns false when the worker must end.
     fn wait(&self, epoll: &Epoll) -> bool {
         let mut events = [EpollEvent::empty(); MAX_EVENTS];
         stderr::flush();
@@ -238,7 +239,8 @@ impl Worker {
         }
     }
 
-    /// The listener is no more: of no use to the worker, unless the server ends so or was killed.
+    /// Returns the exit code after a fatal error of accept(2), which is no failure when the server
+    /// has ended.
     fn listener_failed(&self, errno: Errno) -> i32 {
         if self.link.must_end() {
             return EXIT_OK;
@@ -283,7 +285,7 @@ impl Worker {
         self.titles.show("worker, idle");
     }
 
-    /// Why a client is one too many, where it is.
+    /// Returns the limit that a client would exceed, if any.
     fn admit(&self, peer: Peer) -> io::Result<Option<Refusal>> {
         let Some((permit, limits)) = &self.permit else { return Ok(None) };
         let begin = Instant::now();
@@ -298,14 +300,14 @@ impl Worker {
     }
 }
 
-/// A worker watches its parent: when that has gone, stopped or killed, the worker must hold
-/// no listening socket any more, so that the next server can bind the port.
+/// Watches the parent. When it has stopped or was killed, shuts the listeners down, so that the
+/// next server can bind the port.
 #[derive(Debug)]
 struct ParentWatch {
     link: Link,
     listeners: Arc<[OwnedFd]>,
     ends_idle: bool,
-    /// The server has ended, and the listeners were shut down.
+    /// The server has ended, and the listeners are shut down.
     has_ended: bool,
 }
 
@@ -316,7 +318,7 @@ impl Interrupts for ParentWatch {
         is_idle: bool,
         limit: Duration,
     ) -> io::Result<bool> {
-        // A parent that was killed has not stopped: its clients' sessions go on.
+        // After a SIGKILL of the parent, sessions continue.
         if self.has_ended && self.ends_idle && is_idle && getppid() == self.link.parent {
             return Err(shutting_down());
         }
@@ -343,7 +345,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     #[test]
-    fn a_worker_that_never_waits_lets_go_of_the_port_of_a_parent_that_is_gone() {
+    fn a_worker_that_never_waits_releases_the_port_of_a_parent_that_has_ended() {
         let (server, life) = std::io::pipe().unwrap();
         let (generation, _same) = std::io::pipe().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
