@@ -1,4 +1,4 @@
-//! Constants that are numbers, and whether they say of what.
+//! Constants that are numbers, and whether they have a unit.
 
 use crate::tokens::{Kind, Token, attribute, closing, joined, tokens, without_tests};
 
@@ -9,9 +9,9 @@ pub struct Constant {
     pub name: String,
     /// Its type, without blanks.
     pub of_type: String,
-    /// What its documentation says.
+    /// Its documentation.
     pub doc: String,
-    /// Where it is.
+    /// Its line.
     pub line: usize,
 }
 
@@ -19,7 +19,7 @@ const NUMBERS: [&str; 20] = [
     "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32",
     "f64", "c_int", "c_uint", "c_long", "c_ulong", "time_t", "Duration",
 ];
-/// Words of a type that is a number still.
+/// Words of types that hold a number.
 const AROUND_NUMBERS: [&str; 8] =
     ["libc", "std", "core", "time", "Option", "Range", "RangeInclusive", "ops"];
 
@@ -58,7 +58,8 @@ fn constant(tokens: &[Token], at: usize) -> Option<Constant> {
     Some(Constant { name, of_type: joined(&of_type), doc: doc_before(tokens, at), line })
 }
 
-/// Returns true for `usize`, `[u64; 3]`, `Option<Duration>`; a slice of bytes is text.
+/// Returns true for `usize`, `[u64; 3]` and `Option<Duration>`, and false for a slice of bytes,
+/// which is text.
 fn is_number(of_type: &[Token]) -> bool {
     let end = of_type.iter().position(|token| token.is(";")).unwrap_or(of_type.len());
     let words: Vec<_> = of_type[..end].iter().filter(|token| token.kind == Kind::Word).collect();
@@ -68,7 +69,7 @@ fn is_number(of_type: &[Token]) -> bool {
         && !joined(of_type).ends_with("[u8]")
 }
 
-/// The documentation above an item, over its attributes and its `pub(…)`.
+/// Returns the documentation above an item, its attributes and its `pub(…)`.
 fn doc_before(tokens: &[Token], item: usize) -> String {
     let (mut doc, mut begin) = (Vec::new(), 0);
     let mut at = 0;
@@ -94,9 +95,9 @@ fn doc_before(tokens: &[Token], item: usize) -> String {
     doc.join(" ")
 }
 
-/// Finds constants whose name and documentation have none of the words that tell a unit, an RFC's
-/// section or that the number is a name itself (a flag, an errno). A `Duration` has its unit in its
-/// value, and needs documentation alone.
+/// Finds constants whose name and documentation have no word for a unit, an RFC's section, or a
+/// number that is a name itself (a flag, an errno). A `Duration` has its unit in its value, and
+/// needs documentation only.
 #[must_use]
 pub fn without_unit(path: &str, source: &str, units: &[&str]) -> Vec<String> {
     let wrong = constants(source).into_iter().filter(|constant| {
@@ -121,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_told_from_other_constants() {
+    fn numbers_are_distinguished_from_other_constants() {
         let source = "/// A.\n/// B.\n#[x] pub(crate) const A: usize = 1; const B: &str = \"\";\n\n\
             static C: [libc::c_int; N] = []; const fn d() -> u8 {} fn e<const F: usize>() {}\n\
             const G: &[u8] = b\"\"; const H: Option<std::time::Duration> = None; let i: *const u8;\n\
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_says_of_what() {
+    fn a_number_has_a_unit() {
         let units = ["byte", "rfc"];
         for (source, holds) in [
             ("/// Longest line, in bytes.\nconst A: usize = 1;", true),

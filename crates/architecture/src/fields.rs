@@ -7,13 +7,13 @@ use crate::tokens::{
 /// A field that is `pub`, `pub(crate)` or the like.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Field {
-    /// The struct that it is of.
+    /// Its struct.
     pub of: String,
     /// Its name, or its number in a tuple.
     pub name: String,
     /// Its type, without blanks.
     pub of_type: String,
-    /// Where it is.
+    /// Its line.
     pub line: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Functions: how long one is, and what it does in which order. Texts, and in which file they stand.
+//! Functions, with their length and the order of their steps; strings, and their files.
 
 use crate::tokens::{Kind, Token, closing, joined, tokens, without_tests};
 
@@ -30,7 +30,7 @@ fn function(code: &[Token], at: usize) -> Option<Function> {
     Some(Function { name: name.text.clone(), lines, code: joined(&code[at..=end]) })
 }
 
-/// Returns the first of the steps that does not stand behind the one before it; `None` if all do.
+/// Returns the first step that does not follow the one before it; `None` if all do.
 #[must_use]
 pub fn first_missing<'s>(code: &str, steps: &[&'s str]) -> Option<&'s str> {
     let mut rest = code;
@@ -43,7 +43,7 @@ pub fn first_missing<'s>(code: &str, steps: &[&'s str]) -> Option<&'s str> {
     None
 }
 
-/// Finds the strings in a source, tests left out, that have one of these texts in them.
+/// Finds the strings in a source, without tests, that contain one of these texts.
 #[must_use]
 pub fn strings_with(path: &str, source: &str, texts: &[&str]) -> Vec<String> {
     let tokens = without_tests(&tokens(source));

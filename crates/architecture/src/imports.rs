@@ -1,23 +1,23 @@
-//! Which file of a crate takes something from which: imports, and paths in the code.
+//! Imports between the files of a crate: `use`, and paths in the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::modules::{Crate, File, module_at};
 use crate::tokens::{Kind, Token};
 
-/// A place where a file takes something from another file of its crate.
+/// An import of a file from another file of its crate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Import {
-    /// Number of the file that takes it.
+    /// Index of the importing file.
     pub from: usize,
-    /// Number of the file that has it.
+    /// Index of the imported file.
     pub to: usize,
-    /// Where that is.
+    /// Its line.
     pub line: usize,
 }
 
-/// Finds all imports between the files of a crate. A name that the root or another module only passes
-/// on counts as that module's.
+/// Finds all imports between the files of a crate. A name that a module re-exports counts as that
+/// module's.
 #[must_use]
 pub fn imports(whole: &Crate) -> Vec<Import> {
     let mut found = BTreeSet::new();
@@ -32,7 +32,7 @@ pub fn imports(whole: &Crate) -> Vec<Import> {
     found.into_iter().collect()
 }
 
-/// The absolute paths in a file that lead into its own crate, and their lines.
+/// Returns the absolute paths in a file into its own crate, with their lines.
 fn paths(whole: &Crate, file: &File) -> Vec<(Vec<String>, usize)> {
     let tokens: Vec<_> = file.tokens.iter().filter(|token| !token.is_comment()).cloned().collect();
     let file = File { path: file.path.clone(), module: file.module.clone(), tokens };
@@ -58,14 +58,14 @@ fn paths(whole: &Crate, file: &File) -> Vec<(Vec<String>, usize)> {
     found
 }
 
-/// Returns true for the first word of `a::b`, but for that of `::a::b`, and of `pub(in a::b)`.
+/// Returns true for the first word of `a::b`, except in `::a::b` and `pub(in a::b)`.
 fn is_path_start(tokens: &[Token], at: usize) -> bool {
     let is_path = tokens[at].kind == Kind::Word && tokens.get(at + 1).is_some_and(|t| t.is("::"));
     let before = |n: usize, text| at >= n && tokens[at - n].is(text);
     is_path && !before(1, "::") && !(before(1, "in") && before(2, "(") && before(3, "pub"))
 }
 
-/// The words of `a::b::c`, and the place behind them.
+/// Returns the words of `a::b::c`, and the index after them.
 fn plain_path(tokens: &[Token], begin: usize) -> (Vec<String>, usize) {
     let (mut path, mut at) = (vec![tokens[begin].text.clone()], begin + 1);
     while at + 1 < tokens.len() && tokens[at].is("::") && tokens[at + 1].kind == Kind::Word {
@@ -75,11 +75,11 @@ fn plain_path(tokens: &[Token], begin: usize) -> (Vec<String>, usize) {
     (path, at)
 }
 
-/// The paths of a `use`, and the place behind it.
+/// Returns the paths of a `use`, and the index after it.
 fn use_tree(tokens: &[Token], begin: usize) -> (Vec<Vec<String>>, usize) {
     let (mut found, mut prefix, mut open) = (Vec::new(), Vec::<String>::new(), Vec::new());
     let mut at = begin;
-    let mut is_complete = true; // what was read since the last brace or comma is told already
+    let mut is_complete = true; // what was read since the last brace or comma is in the list
     while at < tokens.len() && !tokens[at].is(";") {
         let token = &tokens[at];
         if token.is("{") {
@@ -95,7 +95,7 @@ fn use_tree(tokens: &[Token], begin: usize) -> (Vec<Vec<String>>, usize) {
                 open.pop();
             }
         } else if token.is("as") {
-            at += 1; // the name that it has here
+            at += 1; // its local name
         } else if token.kind == Kind::Word || token.is("*") {
             is_complete = false;
             if prefix.is_empty() || !token.is("self") {
@@ -112,7 +112,7 @@ fn use_tree(tokens: &[Token], begin: usize) -> (Vec<Vec<String>>, usize) {
     (found, at + 1)
 }
 
-/// A path as it is from the crate's root on; `None` for one into another crate.
+/// Returns a path from the crate's root; `None` for one into another crate.
 fn absolute(whole: &Crate, here: &[String], path: &[String]) -> Option<Vec<String>> {
     let (first, rest) = path.split_first()?;
     let ups = path.iter().take_while(|word| *word == "super").count();
@@ -128,7 +128,7 @@ fn absolute(whole: &Crate, here: &[String], path: &[String]) -> Option<Vec<Strin
     }
 }
 
-/// Finds the circles: sets of files each of which takes from each other, by however many steps.
+/// Finds circles: sets of files that import each other, directly or through others.
 #[must_use]
 pub fn circles(whole: &Crate) -> Vec<String> {
     let mut next: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
@@ -163,8 +163,7 @@ fn reachable(next: &BTreeMap<usize, BTreeSet<usize>>, from: usize) -> BTreeSet<u
     seen
 }
 
-/// Finds imports that lead to the right. `layers` are in order, one a string; modules that share a
-/// layer stand in it side by side.
+/// Finds imports to the right. `layers` are in order; modules that share a layer are in one string.
 #[must_use]
 pub fn upward(whole: &Crate, layers: &[&str]) -> Vec<String> {
     let layer_of = |file: usize| {
@@ -197,7 +196,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    /// A crate whose files are told as `("net/mod.rs", "source")`.
+    /// Makes a crate from files such as `("net/mod.rs", "source")`.
     fn made_of(files: &'static [(&str, &str)]) -> Crate {
         Crate::load_with(Path::new("lib.rs"), &|path| {
             let found = files.iter().find(|(name, _)| Path::new(name) == path);
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_the_root_passes_on_makes_a_circle() {
+    fn a_name_that_the_root_re_exports_makes_a_circle() {
         let whole = made_of(&[
             ("lib.rs", "mod a; mod b; pub use a::X;"),
             ("a.rs", "use crate::b::Y;"),

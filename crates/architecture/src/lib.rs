@@ -1,9 +1,9 @@
-//! For tests only: reads the sources of the workspace as text, and finds what breaks a rule.
+//! For tests only: reads the sources of the workspace as text, and finds violations of its rules.
 //!
-//! The rules themselves, with the table of layers, are in `tests/rules.rs`, those for words in `tests/rules/words.rs`. Sources are read as tokens:
-//! a word in a comment or in a string is no code, and what stands under `#[cfg(test)]` is left out. A
-//! function that finds something returns it as lines `FILE:LINE: what is wrong`, so that a rule holds
-//! when it returns none.
+//! The rules themselves, with the table of layers, are in `tests/rules.rs`, those for words in
+//! `tests/rules/words.rs`. Sources are read as tokens: a word in a comment or in a string is no
+//! code, and items under `#[cfg(test)]` are left out. Functions return violations as lines
+//! `FILE:LINE: what is wrong`, so that a rule holds when there are none.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod constants;
@@ -35,8 +35,8 @@ pub fn read(path: &Path) -> String {
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Returns the `.rs` files below a folder of the workspace, sorted, as paths from the workspace on. What
-/// is built or hidden is left out.
+/// Returns the `.rs` files below a folder of the workspace, sorted, as paths relative to it,
+/// without built and hidden ones.
 ///
 /// # Panics
 /// A folder cannot be read.

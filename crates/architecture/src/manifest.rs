@@ -1,4 +1,4 @@
-//! What a Cargo.toml says, as far as the rules need it.
+//! Cargo.toml, as far as the rules need it.
 
 use std::collections::BTreeMap;
 

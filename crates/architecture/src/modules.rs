@@ -9,9 +9,9 @@ use crate::tokens::{Kind, Token, closing, tokens, without_tests};
 /// A file of a crate.
 #[derive(Debug)]
 pub struct File {
-    /// Its path from the workspace on.
+    /// Its path relative to the workspace.
     pub path: PathBuf,
-    /// The module that it is: `["serve", "master"]`; empty for the root.
+    /// Its module: `["serve", "master"]`; empty for the root.
     pub module: Vec<String>,
     /// Its tokens, without those of tests.
     pub tokens: Vec<Token>,
@@ -22,12 +22,12 @@ pub struct File {
 pub struct Crate {
     /// Its files; the root is the first.
     pub files: Vec<File>,
-    /// The number of the file that each module is in.
+    /// The index of each module's file.
     pub modules: BTreeMap<Vec<String>, usize>,
 }
 
 impl Crate {
-    /// Reads a crate from its root file on.
+    /// Reads a crate, starting at its root file.
     ///
     /// # Panics
     /// A file cannot be read.
@@ -36,7 +36,7 @@ impl Crate {
         Crate::load_with(root, &|path| path_exists(path).then(|| read(path)))
     }
 
-    /// As [`Crate::load`], with files that `read` knows.
+    /// As [`Crate::load`], with files from `read`.
     ///
     /// # Panics
     /// A module's file is not there.
@@ -82,7 +82,7 @@ fn path_exists(path: &Path) -> bool {
 
 /// `mod name;` or `mod name { … }`
 struct Statement {
-    /// Its path from the file's own module on.
+    /// Its path relative to the file's own module.
     path: Vec<String>,
     has_body: bool,
     /// The file of `#[path = "…"]`.
@@ -110,7 +110,7 @@ fn module_statements(tokens: &[Token]) -> Vec<Statement> {
     found
 }
 
-/// The module that each token of a file is in: the file's own, or one with a body in it.
+/// Returns the module of a token: the file's own, or an inline one.
 #[must_use]
 pub fn module_at(file: &File, at: usize) -> Vec<String> {
     let mut module = file.module.clone();

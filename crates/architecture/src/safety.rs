@@ -1,11 +1,11 @@
-//! Which blocks the compiler does not check, and whether they say why they hold.
+//! Blocks that the compiler does not check, and their reasons.
 
 use crate::tokens::{Token, tokens};
 
-/// The keyword. It is spelled so because the rule is that no source but those of `sys` has the word.
+/// The keyword, in two parts because only sources of `sys` may have the word.
 pub const KEYWORD: &str = concat!("un", "safe");
 
-/// Finds the lines of a source that have the word at all, in comments, strings and names too.
+/// Finds the lines of a source with the word, in comments, strings and names too.
 #[must_use]
 pub fn mentions(path: &str, source: &str) -> Vec<String> {
     let lines = source.lines().zip(1..).filter(|(line, _)| line.contains(KEYWORD));
@@ -30,7 +30,7 @@ pub fn without_reason(path: &str, source: &str) -> Vec<String> {
     missing.map(|at| format!("{path}:{}: no SAFETY comment above", code[at].line)).collect()
 }
 
-/// The line in which the statement of this token begins.
+/// Returns the line in which the statement of this token begins.
 fn statement_line(code: &[Token], at: usize) -> usize {
     let begins = |token: &Token| [";", "{", "}"].iter().any(|sign| token.is(sign));
     let before = code[..at].iter().rposition(begins);
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_word_is_found_wherever_it_stands() {
+    fn the_word_is_found_in_code_comments_and_attributes() {
         let source = format!("// {KEYWORD}\nfn f() {{}}\n#![forbid({KEYWORD}_code)]\n");
         assert_eq!(mentions("a.rs", &source).len(), 2);
     }

@@ -2,16 +2,16 @@
 
 use std::iter;
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An identifier, a keyword, a number.
     Word,
     /// A lifetime, without its quote.
     Lifetime,
-    /// The content of a string or character, escapes as they are.
+    /// The content of a string or character, with its escapes.
     Text,
-    /// A comment that documents what follows it, or what it stands in; with its marks.
+    /// A doc comment, with its marks.
     Doc,
     /// Any other comment, with its marks.
     Comment,
@@ -22,7 +22,7 @@ pub enum Kind {
 /// A token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its text.
     pub text: String,
@@ -62,7 +62,7 @@ pub fn tokens(source: &str) -> Vec<Token> {
     found
 }
 
-/// The first token of `rest`: what it is, how many bytes it takes, and where in them its text is.
+/// Returns the first token of `rest`: its kind, its length in bytes, and the range of its text.
 fn next(rest: &str, first: char) -> (Kind, usize, std::ops::Range<usize>) {
     let whole = |kind, length: usize| (kind, length, 0..length);
     if rest.starts_with("//") {
@@ -95,7 +95,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The length of a comment that may have others in it.
+/// Returns the length of a comment with nested ones.
 fn block_comment(rest: &str) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while at < rest.len() {
@@ -117,7 +117,7 @@ fn block_comment(rest: &str) -> usize {
     at
 }
 
-/// A string with any prefix: its length, and where its content is.
+/// Returns the length of a string with any prefix, and the range of its content.
 fn string(rest: &str) -> Option<(usize, std::ops::Range<usize>)> {
     let prefix = rest.find(|c: char| !matches!(c, 'b' | 'c' | 'r')).filter(|at| *at <= 2)?;
     let is_raw = rest[..prefix].ends_with('r');
@@ -136,7 +136,7 @@ fn string(rest: &str) -> Option<(usize, std::ops::Range<usize>)> {
     Some(((at + closing.len()).min(rest.len()), begin..at))
 }
 
-/// A character, or a lifetime.
+/// Returns a character or a lifetime.
 fn quoted(rest: &str) -> (Kind, usize, std::ops::Range<usize>) {
     let mut chars = rest.char_indices().skip(1);
     let (_, first) = chars.next().unwrap_or((1, ' '));
@@ -153,7 +153,7 @@ fn quoted(rest: &str) -> (Kind, usize, std::ops::Range<usize>) {
     (Kind::Lifetime, end, 1..end)
 }
 
-/// The same tokens without what stands under `#[cfg(test)]`.
+/// Returns the tokens without items under `#[cfg(test)]`.
 #[must_use]
 pub fn without_tests(tokens: &[Token]) -> Vec<Token> {
     let (mut kept, mut at) = (Vec::new(), 0);
@@ -169,7 +169,7 @@ pub fn without_tests(tokens: &[Token]) -> Vec<Token> {
     kept
 }
 
-/// The end of the attribute that begins here, if one does.
+/// Returns the end of the attribute that begins here, if one does.
 #[must_use]
 pub fn attribute(tokens: &[Token], at: usize) -> Option<usize> {
     let open = at + 1 + usize::from(tokens.get(at + 1)?.is("!"));
@@ -181,7 +181,7 @@ fn is_for_tests(attribute: &[Token]) -> bool {
     text == "#[cfg(test)]" || text.starts_with("#[cfg(all(test,")
 }
 
-/// The place behind an item and the attributes before it.
+/// Returns the index after an item and the attributes before it.
 fn item_end(tokens: &[Token], begin: usize) -> usize {
     let mut at = begin;
     while at < tokens.len() {
@@ -200,7 +200,7 @@ fn item_end(tokens: &[Token], begin: usize) -> usize {
     at
 }
 
-/// The bracket that closes the one that is open here.
+/// Returns the index of the bracket that closes this one.
 #[must_use]
 pub fn closing(tokens: &[Token], open: usize) -> usize {
     let mut depth = 0_usize;
@@ -217,7 +217,7 @@ pub fn closing(tokens: &[Token], open: usize) -> usize {
     tokens.len().saturating_sub(1)
 }
 
-/// Splits tokens at the commas that stand in no bracket, and in no list of generic arguments.
+/// Splits tokens at the commas outside of brackets and generic arguments.
 #[must_use]
 pub fn split_at_commas(tokens: &[Token]) -> Vec<&[Token]> {
     let (mut parts, mut begin, mut depth) = (Vec::new(), 0, 0_i32);
@@ -235,7 +235,7 @@ pub fn split_at_commas(tokens: &[Token]) -> Vec<&[Token]> {
     parts.into_iter().filter(|part| !part.is_empty()).collect()
 }
 
-/// The text of tokens, with blanks only between words, comments left out.
+/// Returns the text of tokens without comments, with blanks only between words.
 #[must_use]
 pub fn joined(tokens: &[Token]) -> String {
     let tokens: Vec<_> = tokens.iter().filter(|token| !token.is_comment()).collect();
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_tests_alone_is_left_out() {
+    fn items_for_tests_are_left_out() {
         let left = |source| joined(&without_tests(&tokens(source)));
         assert_eq!(left("a; #[cfg(test)] mod tests { use b; } c"), "a;c");
         assert_eq!(left("#[cfg(test)] #[path = \"x\"] mod tests; c"), "c");

@@ -1,4 +1,4 @@
-//! Comments, log lines and messages, and the phrases in them that only their author understands.
+//! Private phrases in comments, log lines, messages and names.
 
 use crate::tokens::{Kind, Token, tokens, without_tests};
 
@@ -6,9 +6,8 @@ use crate::tokens::{Kind, Token, tokens, without_tests};
 /// a word.
 pub type Phrase = (&'static str, &'static str);
 
-/// Finds these phrases in the comments of a source, tests included. What stands in quotes or
-/// backquotes is a quotation or a name, and is left out. A phrase of `unless_rfc` is allowed in a
-/// comment that names an RFC.
+/// Finds these phrases in the comments of a source, tests included, except in quotes (quotations)
+/// and backquotes (names). A phrase of `unless_rfc` is allowed in a comment that names an RFC.
 #[must_use]
 pub fn in_comments(
     path: &str,
@@ -31,7 +30,7 @@ pub fn in_comments(
     wrong
 }
 
-/// Finds these phrases in the strings of a source, tests left out, that are more than one word.
+/// Finds these phrases in the strings of a source that have several words, without tests.
 #[must_use]
 pub fn in_strings(path: &str, source: &str, phrases: &[Phrase]) -> Vec<String> {
     let code = without_tests(&tokens(source));
@@ -88,7 +87,7 @@ fn joined(block: &[&Token]) -> (String, Vec<(usize, usize)>) {
     (text, starts)
 }
 
-/// Blanks what stands between quotes or backquotes.
+/// Blanks text between quotes or backquotes.
 fn without_quotations(text: &str) -> String {
     let mut open = None;
     let blank = |c: char| {
@@ -104,7 +103,7 @@ fn without_quotations(text: &str) -> String {
     text.chars().map(blank).collect()
 }
 
-/// The places of a phrase in a text, as whole words.
+/// Returns the indexes of a phrase in a text, as whole words.
 fn places<'t>(text: &'t str, phrase: &'t str) -> impl Iterator<Item = usize> + 't {
     let (start, is_prefix) =
         phrase.strip_suffix('*').map_or((phrase, false), |start| (start, true));

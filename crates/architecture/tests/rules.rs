@@ -1,4 +1,4 @@
-//! The rules of docs/architecture.md, each held against the sources.
+//! Checks the sources against the rules of docs/architecture.md.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "rules/words.rs"]
@@ -46,7 +46,7 @@ const FOR_TESTS: [&str; 2] = ["testkit", "sys"];
 /// The one crate whose code the compiler need not check.
 const UNCHECKED: &str = "crates/sys";
 
-/// What a field of `serve/` may be that its own file does not keep to itself.
+/// Types that a visible field of `serve/` may have.
 const PLAIN: [&str; 25] = [
     "u8",
     "u16",
@@ -74,13 +74,13 @@ const PLAIN: [&str; 25] = [
     "Rate",
     "Reaper",
 ];
-/// The records that a session is handed: it owns what is in them.
+/// Structs that a session owns.
 const HANDED_OVER: [&str; 2] = ["Client", "Request"];
 
-/// The crates whose numbers say of what they are.
+/// The crates whose numbers need a unit.
 const WITH_UNITS: [&str; 8] =
     ["forknet", "sys", "tftpd", "pop3d", "smtpd", "mailstore", "netascii", "echod"];
-/// Words that say so, in the singular: sizes and times, what is counted, and numbers that are names.
+/// Words for units, in the singular: sizes and times, what is counted, and numbers that are names.
 const UNITS: [&str; 3] = [
     "bit byte octet page word line character column \
      nanosecond microsecond millisecond ms second minute hour day tick percent",
@@ -90,9 +90,9 @@ const UNITS: [&str; 3] = [
     "rfc errno code opcode flag index number signal type",
 ];
 
-/// The texts of log lines that tests, scripts and administrators read.
+/// Texts of log lines that tests, scripts and administrators read.
 const CONTRACT_LINES: [&str; 4] = ["listening on ", " start: ", " end: ", " refused: "];
-/// Where they are written.
+/// The file that writes them.
 const CONTRACT_FILE: &str = "crates/forknet/src/log/contract.rs";
 
 /// Lines of a file, and of a daemon's `main.rs`.
@@ -101,8 +101,8 @@ const LONGEST_MAIN: usize = 80;
 /// Lines of the function that is the loop.
 const LONGEST_LOOP: usize = 30;
 
-/// What the fork model does with a client, in this order: slide "Final (correct) Version of TCP Echo
-/// Server", and what a server needs around it.
+/// The steps of the fork model for a client: slide "Final (correct) Version of TCP Echo Server",
+/// and what a server needs around it.
 const LOOP: [&str; 12] = [
     ".wait()",
     ".must_stop()",
@@ -118,12 +118,12 @@ const LOOP: [&str; 12] = [
     ".cannot_serve(",
 ];
 
-/// Fails with these lines, unless there are none.
+/// Fails with these violations, if there are any.
 fn none(rule: &str, wrong: &[String]) {
     assert!(wrong.is_empty(), "{rule}:\n  {}\n", wrong.join("\n  "));
 }
 
-/// The folders of the packages, as the workspace has them.
+/// Returns the folders of the packages in the workspace.
 fn packages() -> BTreeSet<String> {
     let crates = workspace().join("crates").read_dir().unwrap();
     let crates = crates.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -131,7 +131,7 @@ fn packages() -> BTreeSet<String> {
     crates.map(|name| format!("crates/{name}")).chain(others).collect()
 }
 
-/// The root files of a package's library and programs.
+/// Returns the root files of a package's library and programs.
 fn roots(package: &str) -> Vec<PathBuf> {
     let is_root = |path: &PathBuf| {
         let inside = path.strip_prefix(Path::new(package).join("src"));
@@ -232,7 +232,7 @@ fn the_fields_of_serve_are_private_or_plain_data() {
 }
 
 #[test]
-fn a_number_says_of_what_it_is() {
+fn a_number_has_a_unit() {
     let units: Vec<_> = UNITS.iter().flat_map(|units| units.split(' ')).collect();
     let files = WITH_UNITS.iter().flat_map(|name| source_files(&format!("crates/{name}")));
     let wrong =
@@ -250,7 +250,7 @@ fn the_lines_that_others_read_are_written_in_one_file() {
     }
     none("outside of log/contract.rs", &wrong);
     for text in CONTRACT_LINES {
-        assert!(written.iter().any(|line| line.contains(text)), "nobody writes '{text}'");
+        assert!(written.iter().any(|line| line.contains(text)), "no file writes '{text}'");
     }
 }
 

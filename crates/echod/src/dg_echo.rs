@@ -5,12 +5,12 @@ use std::io;
 use echod::lines;
 use forknet::Datagrams;
 
-/// The largest datagram that is answered, in octets. By UDP 65,507 fit (65,527 by IPv6); a
-/// UNIX-domain one may be as large as its sender's buffer.
+/// The largest datagram that is answered, in bytes. UDP carries 65,507 (65,527 by IPv6); a
+/// UNIX-domain datagram may be as large as its sender's buffer.
 const MAXMESG: usize = 512 * 1024;
 
-/// Slide "UDP Echo Server: dg_echo function": one process answers all, in turn. There is no end of
-/// file, and nobody to wait for.
+/// Slide "UDP Echo Server: dg_echo function": one process answers all clients in turn. There is no
+/// connection, and no end of file.
 ///
 /// # Errors
 /// A socket is broken.

@@ -4,31 +4,31 @@ pub mod client;
 
 use std::io::{self, Read, Write};
 
-/// Bytes that are read at once: the slides' MAXLINE. Each page of a larger buffer would be one more that
-/// every child touches.
+/// Bytes that are read at once: the slides' MAXLINE. With a larger buffer every child would touch
+/// more pages.
 const MAXLINE: usize = 4096;
 
-/// Slide "TCP Echo Server: str_echo function": sends back what it reads until the client has
-/// nothing more to say. A client that has closed only its half (shutdown) still gets every octet.
+/// Slide "TCP Echo Server: str_echo function": sends back what it reads until end of file. A client
+/// that has half-closed (shutdown) still receives every byte.
 ///
-/// Not inlined, so that gdb, perf and uprobes find it by its name.
+/// Not inlined, so that gdb, perf and uprobes find it by name.
 ///
 /// # Errors
-/// The client is gone, or silent for too long.
+/// The client has reset the connection, or was silent for too long.
 #[inline(never)]
 pub fn str_echo(sock: &mut (impl Read + Write), mut said: impl FnMut(&[u8])) -> io::Result<()> {
     let mut line = [0; MAXLINE];
     loop {
         let n = sock.read(&mut line)?;
-        let Some(octets @ [_, ..]) = line.get(..n) else {
+        let Some(bytes @ [_, ..]) = line.get(..n) else {
             return Ok(()); // connection closed by other end
         };
-        sock.write_all(octets)?;
-        said(octets);
+        sock.write_all(bytes)?;
+        said(bytes);
     }
 }
 
-/// Splits what was said into lines for the transcript, without the blanks at their ends.
+/// Splits bytes into lines for the transcript, without the blanks at their ends.
 pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split_inclusive(|b| *b == b'\n').map(<[u8]>::trim_ascii_end)
 }
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn every_octet_comes_back_through_short_writes() {
+    fn every_byte_comes_back_through_short_writes() {
         let input: Vec<u8> = (0..100_000_u32).map(|i| i as u8).collect();
         let mut sock = Duplex(io::Cursor::new(input.clone()), Vec::new());
         str_echo(&mut sock, |_| ()).unwrap();

@@ -39,13 +39,13 @@ fn run(args: Vec<OsString>) -> Result<()> {
     server.serve(session) //        accept, fork, reap
 }
 
-/// One client's conversation.
+/// Serves one client.
 fn session(client: &mut Client) -> std::io::Result<()> {
     let transcript = &mut client.transcript;
-    str_echo(&mut client.conn, |octets| {
+    str_echo(&mut client.conn, |bytes| {
         if transcript.is_on() {
-            lines(octets).for_each(|line| transcript.client(line));
-            lines(octets).for_each(|line| transcript.server(line));
+            lines(bytes).for_each(|line| transcript.client(line));
+            lines(bytes).for_each(|line| transcript.server(line));
         }
     })
 }
@@ -56,7 +56,7 @@ fn own_options(options: &mut getopts::Options) {
     options.optopt("", "reap", help, "HOW");
 }
 
-/// Workers that have ended are replaced, so somebody has to hear of their end.
+/// Reads `--reap`. Prefork needs `waitpid`, because the parent replaces workers that end.
 fn reaper(text: Option<&str>, model: Model) -> Result<Reaper> {
     match text {
         None | Some("waitpid") => Ok(Reaper::Waitpid),

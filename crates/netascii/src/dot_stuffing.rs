@@ -88,7 +88,7 @@ impl Stuffer {
         match self.bare_cr {
             BareCr::Keep => self.text(text, out),
             BareCr::EndsLine => {
-                for (number, line) in text.split(|&octet| octet == CR).enumerate() {
+                for (number, line) in text.split(|&byte| byte == CR).enumerate() {
                     if number > 0 {
                         self.end_line(out);
                     }

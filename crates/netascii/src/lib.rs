@@ -15,8 +15,8 @@ pub const LF: u8 = b'\n';
 
 /// Returns the index of the first `byte` in `hay`.
 ///
-/// `skip_until` on a slice is the only safe way into the standard library's `memchr` that needs no
-/// further dependency; a byte-by-byte search is several times slower.
+/// Uses `skip_until` on a slice, the only safe way to the standard library's `memchr`, because a
+/// byte-by-byte search is several times slower.
 pub(crate) fn find(byte: u8, hay: &[u8]) -> Option<usize> {
     let mut rest = hay;
     let passed = rest.skip_until(byte).ok()?;
@@ -29,7 +29,7 @@ mod tests {
     use super::find;
 
     #[test]
-    fn find_tells_the_first_place_or_none() {
+    fn find_returns_the_first_index_or_none() {
         assert_eq!(find(b'\n', b""), None);
         assert_eq!(find(b'\n', b"abc"), None);
         assert_eq!(find(b'\n', b"\n"), Some(0));

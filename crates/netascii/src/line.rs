@@ -55,7 +55,7 @@ impl<R: Read> LineReader<R> {
     /// Reads the next line of at most `limit` bytes, its CRLF (or LF) counted.
     ///
     /// # Errors
-    /// Those of the stream's `read`, except `Interrupted`; the next call goes on where this one
+    /// Those of the stream's `read`, except `Interrupted`; the next call continues where this one
     /// stopped. `InvalidData` when a line has no end within 64 MiB.
     pub fn read_line(&mut self, limit: usize) -> io::Result<Line<'_>> {
         let mut scanned = 0;
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_any_end_is_given_up() {
+    fn a_line_without_an_end_is_an_error() {
         let mut reader = LineReader::new(Endless(b'x', usize::MAX));
         assert_eq!(reader.read_line(512).unwrap_err().kind(), ErrorKind::InvalidData);
         assert!(reader.buf.len() <= BUFFER);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_reading_starts_right_behind_the_line_and_lines_go_on_behind_it() {
+    fn raw_reading_starts_after_the_line_and_lines_continue_after_it() {
         let mut reader = LineReader::new(&b"DATA\r\nabcdef\r\nNOOP\r\n"[..]);
         assert_eq!(reader.read_line(512).unwrap(), Line::Text(b"DATA"));
         assert_eq!(reader.buffered(), b"abcdef\r\nNOOP\r\n");

@@ -9,7 +9,7 @@
 //! | CR | CR NUL |
 //! | any other byte | the same byte ("8 bit ascii", RFC 1350 §1) |
 //!
-//! and every file comes back as it was: a file that holds CR LF travels as CR NUL CR LF.
+//! and every file comes back unchanged: a file that holds CR LF is sent as CR NUL CR LF.
 //!
 //! RFC 854 says that CR "must be avoided in other contexts" and leaves open what a receiver
 //! does with one. Here nothing is lost: a CR followed by anything but LF or NUL, or by the end
@@ -28,11 +28,11 @@ const NUL: u8 = 0;
 /// by at most twice the length of `input`.
 pub fn encode(input: &[u8], out: &mut Vec<u8>) {
     let mut rest = input;
-    while let Some(at) = rest.iter().position(|&octet| octet == LF || octet == CR) {
+    while let Some(at) = rest.iter().position(|&byte| byte == LF || byte == CR) {
         let (plain, special) = rest.split_at(at);
         out.extend_from_slice(plain);
-        let Some((&octet, after)) = special.split_first() else { return };
-        out.extend_from_slice(if octet == LF { b"\r\n" } else { b"\r\0" });
+        let Some((&byte, after)) = special.split_first() else { return };
+        out.extend_from_slice(if byte == LF { b"\r\n" } else { b"\r\0" });
         rest = after;
     }
     out.extend_from_slice(rest);
@@ -62,7 +62,7 @@ impl Decoder {
             rest = after_cr(rest, out);
             self.held_cr = false;
         }
-        while let Some(at) = rest.iter().position(|&octet| octet == CR) {
+        while let Some(at) = rest.iter().position(|&byte| byte == CR) {
             let (plain, pair) = rest.split_at(at);
             out.extend_from_slice(plain);
             let Some((_, after)) = pair.split_first() else { return };
@@ -105,16 +105,16 @@ fn after_cr<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
 mod tests {
     use super::*;
 
-    /// Every string of up to five octets of an alphabet that has all the special ones.
+    /// Returns every string of up to five bytes of an alphabet with all special ones.
     fn strings() -> Vec<Vec<u8>> {
         let mut all = vec![Vec::new()];
         let mut from = 0;
         for _ in 0..5 {
             let upto = all.len();
             for index in from..upto {
-                for &octet in b"\r\n\0a" {
+                for &byte in b"\r\n\0a" {
                     let mut longer = all[index].clone();
-                    longer.push(octet);
+                    longer.push(byte);
                     all.push(longer);
                 }
             }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn every_string_comes_back_whole_however_it_is_cut() {
+    fn every_string_comes_back_unchanged_in_chunks_of_any_size() {
         for text in strings() {
             let wire = encoded(&text);
             for cut in 0..=wire.len() {
@@ -189,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn anything_decodes_the_same_however_it_is_cut() {
+    fn decoding_does_not_depend_on_the_chunks() {
         for wire in strings() {
             let whole = decoded(&[&wire]);
             for cut in 0..=wire.len() {
                 assert_eq!(decoded(&[&wire[..cut], &wire[cut..]]), whole);
             }
-            let octets: Vec<&[u8]> = wire.chunks(1).collect();
-            assert_eq!(decoded(&octets), whole);
+            let bytes: Vec<&[u8]> = wire.chunks(1).collect();
+            assert_eq!(decoded(&bytes), whole);
         }
     }
 
@@ -215,11 +215,11 @@ mod tests {
     fn encoded_text_has_no_cr_or_lf_outside_a_pair() {
         for text in strings() {
             let wire = encoded(&text);
-            let mut octets = wire.iter();
-            while let Some(&octet) = octets.next() {
-                assert_ne!(octet, LF);
-                if octet == CR {
-                    assert!(matches!(octets.next(), Some(&LF | &NUL)));
+            let mut bytes = wire.iter();
+            while let Some(&byte) = bytes.next() {
+                assert_ne!(byte, LF);
+                if byte == CR {
+                    assert!(matches!(bytes.next(), Some(&LF | &NUL)));
                 }
             }
         }

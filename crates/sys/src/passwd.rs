@@ -84,7 +84,7 @@ pub fn own_name() -> Option<String> {
 /// Reads the file; a missing one is empty, as in many containers.
 fn read(path: &'static str) -> Result<String> {
     match fs::read(path) {
-        Ok(octets) => Ok(String::from_utf8_lossy(&octets).into_owned()),
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
         Err(source) => Err(Unreadable { path, source }),
     }

@@ -13,7 +13,7 @@ pub fn servaddr(usage: &str) -> Result<SocketAddr> {
     servaddr_and([], usage).map(|(address, [])| address)
 }
 
-/// Does the same for a server with options, and tells which of them were given.
+/// Does the same for a server with options, and returns which of them were given.
 ///
 /// # Errors
 /// As [`servaddr`].
@@ -33,7 +33,7 @@ pub fn peeraddr(usage: &str) -> Result<SocketAddr> {
     peeraddr_and([], usage).map(|(address, [])| address)
 }
 
-/// Does the same for a client with options, and tells which of them were given.
+/// Does the same for a client with options, and returns which of them were given.
 ///
 /// # Errors
 /// As [`peeraddr`].
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_may_stand_alone_and_options_before_or_behind_it() {
+    fn an_address_may_stand_alone_with_options_before_or_after_it() {
         let at = |text: &str| text.parse::<SocketAddr>().ok();
         assert_eq!(parsed(&[]), Some((None, [false])));
         assert_eq!(parsed(&["127.0.0.2"]), Some((at("127.0.0.2:9877"), [false])));

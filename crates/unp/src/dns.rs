@@ -64,7 +64,7 @@ impl FromStr for Record {
     }
 }
 
-/// The form in which names are compared: small letters, no dot at the end.
+/// Returns the form in which names are compared: small letters, no dot at the end.
 fn name_of(text: &str) -> Result<String, &'static str> {
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let fits = name.split('.').all(|label| (1..=MAX_LABEL).contains(&label.len()));
@@ -81,7 +81,7 @@ impl Value {
         }
     }
 
-    fn octets(&self) -> Vec<u8> {
+    fn bytes(&self) -> Vec<u8> {
         match self {
             Value::A(address) => address.octets().to_vec(),
             Value::Aaaa(address) => address.octets().to_vec(),
@@ -90,15 +90,16 @@ impl Value {
     }
 }
 
-/// A name on the wire: each label behind its length, and an empty one at the end (RFC 1035 §3.1).
+/// Encodes a name for the wire: each label after its length, and an empty one at the end (RFC 1035
+/// §3.1).
 fn labels(name: &str) -> Vec<u8> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     for label in name.split('.') {
-        octets.push(label.len() as u8); // at most MAX_LABEL
-        octets.extend(label.as_bytes());
+        bytes.push(label.len() as u8); // at most MAX_LABEL
+        bytes.extend(label.as_bytes());
     }
-    octets.push(0);
-    octets
+    bytes.push(0);
+    bytes
 }
 
 /// A question that a client has sent.
@@ -108,7 +109,7 @@ pub struct Question {
     pub name: String,
     kind: u16,
     /// Header and question as they came, for the answer.
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 impl Question {
@@ -141,12 +142,12 @@ impl Question {
         if u16::from_be_bytes([*class1, *class2]) != INTERNET {
             return None;
         }
-        let octets = message.get(..message.len() - behind.len())?.to_vec();
+        let bytes = message.get(..message.len() - behind.len())?.to_vec();
         let name = printable(&name.to_ascii_lowercase());
-        Some(Question { name, kind: u16::from_be_bytes([*kind1, *kind2]), octets })
+        Some(Question { name, kind: u16::from_be_bytes([*kind1, *kind2]), bytes })
     }
 
-    /// The type asked for: `A`, `AAAA`, `PTR`, `CNAME`, or its number.
+    /// Returns the type asked for: `A`, `AAAA`, `PTR`, `CNAME`, or its number.
     #[must_use]
     pub fn kind(&self) -> String {
         match self.kind {
@@ -178,12 +179,12 @@ impl Question {
     }
 
     fn message(&self, found: &[&Record], code: u8) -> Vec<u8> {
-        let mut message = self.octets.clone();
+        let mut message = self.bytes.clone();
         let (mut count, mut cut) = (0_u16, 0);
         for record in found {
             let owner =
                 if record.name == self.name { NAME_ASKED.into() } else { labels(&record.name) };
-            let value = record.value.octets();
+            let value = record.value.bytes();
             let mut entry = owner;
             entry.extend(record.value.kind().to_be_bytes());
             entry.extend(INTERNET.to_be_bytes());
@@ -199,8 +200,8 @@ impl Question {
         }
         let [high, low] = count.to_be_bytes();
         // QR: an answer; AA: with authority; RD as it was asked; the other sections are empty.
-        for (place, octet) in message.iter_mut().skip(2).zip([
-            0x84 | cut | self.octets.get(2).map_or(0, |flags| flags & 1),
+        for (place, byte) in message.iter_mut().skip(2).zip([
+            0x84 | cut | self.bytes.get(2).map_or(0, |flags| flags & 1),
             code,
             0,
             1,
@@ -211,7 +212,7 @@ impl Question {
             0,
             0,
         ]) {
-            *place = octet;
+            *place = byte;
         }
         message
     }
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn no_such_name_and_nothing_of_that_type_are_two_answers() {
+    fn an_unknown_name_and_an_unknown_type_have_different_answers() {
         let codes = [("www.lab.test", 28, 0), ("nobody.test", 1, 3), ("a.test", 1, 0)];
         for (name, kind, code) in codes {
             let answer = Question::parse(&asked(name, kind)).unwrap().answer(&records());
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out_and_the_answer_says_so() {
+    fn records_that_do_not_fit_are_left_out_and_the_answer_is_marked_as_cut() {
         let many: Vec<Record> =
             (0..40).map(|n| format!("a.test A 192.0.2.{n}").parse().unwrap()).collect();
         let answer = Question::parse(&asked("a.test", 1)).unwrap().answer(&many);
@@ -261,16 +262,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_question_is_not_answered() {
+    fn malformed_questions_are_not_answered() {
         let good = asked("www.lab.test", 1);
         for end in 0..good.len() {
             assert_eq!(Question::parse(&good[..end]), None, "{end}");
         }
-        for (place, octet) in
+        for (place, byte) in
             [(2, 0x80), (2, 0x28), (5, 2), (5, 0), (12, 0xc0), (good.len() - 1, 3)]
         {
             let mut bad = good.clone();
-            bad[place] = octet;
+            bad[place] = byte;
             assert_eq!(Question::parse(&bad), None, "{place}");
         }
         let long = vec!["x".repeat(63); 5].join(".");

@@ -1,4 +1,4 @@
-//! lib/error.c: `err_sys` tells what failed and why, and the program ends.
+//! lib/error.c: `err_sys` prints what failed and why, and the program ends.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::note::note;
 
-/// Why a program ends without having done its work.
+/// Why a program ends without success.
 #[derive(Debug)]
 pub struct Failure {
     text: String,

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_file_can_hold_has_no_service() {
+    fn a_name_that_no_file_can_hold_is_not_found() {
         assert_eq!(getservbyname("no such service", Some("tcp")), None);
         assert_eq!(getservbyname("a\0b", None), None);
         assert_eq!(getservbyport(25, Some("no such protocol")), None);

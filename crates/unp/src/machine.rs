@@ -32,12 +32,12 @@ impl FromStr for Order {
     }
 }
 
-/// The longs of a machine.
+/// A machine's `long`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// Their byte order.
+    /// Its byte order.
     pub order: Order,
-    /// Their size in bytes: 4 or 8.
+    /// Its size in bytes: 4 or 8.
     pub long: usize,
 }
 
@@ -115,7 +115,7 @@ mod tests {
     ];
 
     #[test]
-    fn each_machine_understands_itself() {
+    fn each_machine_reads_its_own_numbers() {
         for machine in MACHINES {
             for number in [0, 1, -1, 258, -22, i64::from(i32::MIN), i64::from(i32::MAX)] {
                 assert_eq!(machine.number(&machine.bytes(number)), number, "{machine} {number}");

@@ -1,5 +1,5 @@
-//! What resolv.conf(5) and nsswitch.conf(5) say, said by the program itself: which DNS server is asked,
-//! and where hosts are looked up.
+//! Settings of the resolver in place of resolv.conf(5) and nsswitch.conf(5): the DNS server, and
+//! the sources of host names.
 
 use std::net::SocketAddrV4;
 

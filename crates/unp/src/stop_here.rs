@@ -5,7 +5,7 @@ use nix::sys::signal::{Signal, raise};
 use crate::error::{Result, err_sys};
 use crate::note::note;
 
-/// Tells on standard error how to go on, and stops this process by SIGSTOP until SIGCONT comes.
+/// Prints on standard error how to continue, and stops this process by SIGSTOP until SIGCONT comes.
 ///
 /// # Errors
 /// Never on Linux.

@@ -7,8 +7,8 @@ use crate::error::{Result, err_quit, err_sys};
 use crate::readline::{buffered, readline};
 use crate::writen::writen;
 
-/// Sends each line of `input` and prints what comes back for it. It waits for one thing at a time, so
-/// it does not hear the server while it waits for a line to be typed.
+/// Sends each line of `input` and prints what comes back for it. It waits for one thing at a time,
+/// so it does not notice the server while it waits for a line to be typed.
 ///
 /// # Errors
 /// The connection is lost, or the server closes before the user does.

@@ -12,7 +12,7 @@ use crate::note::note;
 
 /// Gives a socket its name, a file with the permissions that the umask leaves. Such a file outlives
 /// its socket, and bind refuses a name that exists, so a socket of this name is removed first. (A
-/// server that still uses it goes on, but clients no longer find it.)
+/// server that still uses it continues, but clients no longer find it.)
 ///
 /// # Errors
 /// As bind(2) says: EADDRINUSE where the file is something other than a socket, ENAMETOOLONG for more

@@ -9,19 +9,19 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
 
-/// The longest line, in octets, that goes into one datagram: what fits into one of UDP by IPv4
-/// (RFC 768). A longer one goes in several.
+/// Longest line of one datagram, in bytes: the most that UDP by IPv4 carries (RFC 768). Longer
+/// lines are split.
 const MAXLINE: usize = 65_507;
 
-/// Slide "UDP Echo Client: dg_cli function": each line a datagram, each answer printed before the
-/// next line is read. The slide's client waits for ever for an answer that was lost; this one gives
-/// up after `timeout`.
+/// Slide "UDP Echo Client: dg_cli function": sends each line as a datagram, and prints its answer
+/// before it reads the next line. The slide's client waits for ever for a lost answer; this one
+/// fails after `timeout`.
 ///
-/// `servers` are connected sockets, one for each address of the server's name. As long as nobody
-/// has answered, one where nobody listens gives way to the next.
+/// `servers` are connected sockets, one for each address of the server's name. Until the first
+/// answer, an address that refuses datagrams is replaced by the next one.
 ///
 /// # Errors
-/// Nobody listens there, no answer came in time, or standard input or output failed.
+/// All addresses refuse datagrams, no answer came in time, or standard input or output failed.
 pub fn dg_cli(servers: Vec<OwnedFd>, timeout: Duration) -> Result<()> {
     let (mut stdin, mut stdout) = (io::stdin().lock(), io::stdout().lock());
     let mut servers = servers.into_iter().peekable();
@@ -39,7 +39,7 @@ pub fn dg_cli(servers: Vec<OwnedFd>, timeout: Duration) -> Result<()> {
             }
         };
         while servers.len() > 1 {
-            servers.next_back(); // this one answers: the others are not needed
+            servers.next_back(); // this server answers, so the others are not needed
         }
         let answer = recvline.get(..n).unwrap_or_default();
         let printed = stdout.write_all(answer).and_then(|()| stdout.flush());
@@ -48,13 +48,13 @@ pub fn dg_cli(servers: Vec<OwnedFd>, timeout: Duration) -> Result<()> {
     Ok(())
 }
 
-/// The next line, or what fits into a datagram; false at the end of file.
+/// Reads the next line, or what fits into a datagram; returns false at the end of file.
 fn fgets(stdin: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     Ok(stdin.take(MAXLINE as u64).read_until(b'\n', line)? > 0)
 }
 
-/// Sends a line and waits for the answer; ETIMEDOUT when there is none in time.
+/// Sends a line and waits for the answer; fails with ETIMEDOUT without one in time.
 fn ask(sock: &OwnedFd, line: &[u8], answer: &mut [u8], timeout: Duration) -> nix::Result<usize> {
     let fd = sock.as_raw_fd();
     let until = Instant::now() + timeout;
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_longer_than_a_datagram_goes_in_several() {
+    fn a_line_longer_than_a_datagram_is_split() {
         let text = [vec![b'x'; MAXLINE + 1], b"\nnext\nlast".to_vec()].concat();
         let (mut input, mut line, mut lengths) = (text.as_slice(), Vec::new(), Vec::new());
         while fgets(&mut input, &mut line).unwrap() {

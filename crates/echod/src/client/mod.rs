@@ -1,4 +1,4 @@
-//! echoc: which server, by which kind of socket.
+//! echoc: its command line, and the client for the server's kind of socket.
 
 mod dg_cli;
 mod str_cli;
@@ -13,13 +13,13 @@ const USAGE: &str = "Usage: echoc [OPTION]... HOST PORT\n       \
     Sends standard input to an echo server and prints what comes back: by TCP or a\n\
     UNIX-domain stream as it comes, by UDP or UNIX-domain datagrams line by line.\n\
     unix:@NAME is a name of the abstract namespace.";
-/// How long to wait for a connection, and for an echo that is due.
+/// Longest wait for a connection, and for an echo that is due.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The whole client.
+/// Runs the client.
 ///
 /// # Errors
-/// Bad usage, or not every octet came back.
+/// Bad usage, or some bytes did not come back.
 pub fn run(args: Vec<OsString>) -> Result<()> {
     let mut options = getopts::Options::new();
     options.optflag("u", "udp", "send each line as a UDP datagram");
@@ -38,7 +38,7 @@ pub fn run(args: Vec<OsString>) -> Result<()> {
     }
 }
 
-/// Where the server is.
+/// The address of the server.
 #[derive(Debug, PartialEq, Eq)]
 enum Server<'a> {
     Tcp(&'a str, u16),

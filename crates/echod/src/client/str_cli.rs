@@ -1,4 +1,4 @@
-//! The echo client for streams, which watches its user and its server at once.
+//! The echo client for streams, which waits for its user and its server together.
 
 use std::io::{self, Read, Stdin, StdoutLock, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -13,12 +13,12 @@ use nix::sys::socket::{MsgFlags, send};
 const MAXLINE: usize = 16 * 1024;
 const POLLINOUT: PollFlags = PollFlags::POLLIN.union(PollFlags::POLLOUT);
 
-/// Slide "Crashing of Server Process": blocked in fgets, the client would not see the server's FIN;
-/// so it waits for standard input and the socket together.
+/// Slide "Crashing of Server Process": a client blocked in fgets does not see the server's FIN, so
+/// this one waits for standard input and the socket together.
 ///
 /// # Errors
-/// The server is gone, silent for longer than `timeout` while an echo is due, or sends back fewer
-/// octets than it got.
+/// The server has closed, is silent for longer than `timeout` while an echo is due, or sends back
+/// fewer bytes than it received.
 pub fn str_cli(sock: Connection, timeout: Duration) -> Result<()> {
     let mut client = Client {
         stdin: io::stdin(),
@@ -39,17 +39,17 @@ struct Client {
     stdout: StdoutLock<'static>,
     sock: Connection,
     timeout: Duration,
-    /// Read from standard input, not taken by the socket yet.
+    /// Read from standard input, but not sent yet.
     unsent: Vec<u8>,
     /// Standard input has not ended.
     typing: bool,
     sent: u64,
     received: u64,
-    /// When the server last said something, or had nothing to say.
+    /// The last time when the server sent something, or no echo was due.
     last_read: Instant,
 }
 
-/// What poll(2) found.
+/// The result of poll(2).
 struct Ready {
     stdin: bool,
     readable: bool,
@@ -102,7 +102,6 @@ impl Client {
         })
     }
 
-    /// True at the server's end of file.
     fn print_echo(&mut self) -> Result<bool> {
         let mut line = [0; MAXLINE];
         let n = self.sock.read(&mut line).map_err(Error::io("str_cli: read from the server"))?;
@@ -115,8 +114,8 @@ impl Client {
     }
 
     fn send_unsent(&mut self) -> Result<()> {
-        // MSG_NOSIGNAL: a server that has reset is an error to report, not a silent death by
-        // SIGPIPE (slide "SIGPIPE Signal").
+        // MSG_NOSIGNAL, because a reset by the server is an error to report, and must not kill the
+        // client silently by SIGPIPE (slide "SIGPIPE Signal").
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         match send(self.sock.fd().as_raw_fd(), &self.unsent, flags) {
             Ok(n) => {
@@ -132,7 +131,7 @@ impl Client {
 
     fn read_stdin(&mut self) -> Result<()> {
         let mut line = [0; MAXLINE];
-        // read(2) itself: poll knows nothing of what a buffer of ours would hold.
+        // read(2) without a buffer, because poll(2) does not see what a buffer holds.
         let n = match nix::unistd::read(&self.stdin, &mut line) {
             Err(Errno::EINTR | Errno::EAGAIN) => return Ok(()),
             n => n.map_err(Error::os("standard input"))?,
@@ -142,19 +141,20 @@ impl Client {
         self.half_close_when_done()
     }
 
-    /// All is typed and sent: FIN to the server, whose echoes are still read to their end.
+    /// Sends FIN after the last byte; the rest of the echoes is still read.
     fn half_close_when_done(&mut self) -> Result<()> {
         if self.typing || !self.unsent.is_empty() {
             return Ok(());
         }
         self.last_read = Instant::now();
         match self.sock.shutdown_write() {
-            Err(e) if e.raw_os_error() == Some(Errno::ENOTCONN as i32) => Ok(()), // reset: read tells
+            Err(e) if e.raw_os_error() == Some(Errno::ENOTCONN as i32) => Ok(()), // reset; read returns the error
             other => other.map_err(Error::io("shutdown")),
         }
     }
 
-    /// The server has closed: well only if we had half-closed and every octet came back.
+    /// Checks, when the server has closed, that the client had half-closed and every byte came
+    /// back.
     fn at_end(&self) -> Result<()> {
         if self.typing || !self.unsent.is_empty() {
             return Err(Error::Refused("str_cli: server terminated prematurely".into()));

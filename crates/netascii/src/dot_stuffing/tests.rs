@@ -1,7 +1,7 @@
 use super::*;
 
-/// The lines of `input` as a careful reader of RFC 5321 §4.5.2 would do it by hand, octet by
-/// octet, with the whole text in memory: the measure for the fast decoder.
+/// Decodes `input` byte by byte, as RFC 5321 §4.5.2 describes it, with the whole text in memory:
+/// the reference for the fast decoder.
 fn slow_decode(input: &[u8]) -> (Vec<u8>, Option<usize>) {
     let end = if input.starts_with(b".\r\n") {
         Some((0, 3))
@@ -10,10 +10,10 @@ fn slow_decode(input: &[u8]) -> (Vec<u8>, Option<usize>) {
     };
     let body = &input[..end.map_or(input.len(), |(text, _)| text)];
     let mut out = Vec::new();
-    for (at, &octet) in body.iter().enumerate() {
+    for (at, &byte) in body.iter().enumerate() {
         let line_start = at == 0 || body[..at].ends_with(b"\r\n");
-        if !(line_start && octet == b'.') {
-            out.push(octet);
+        if !(line_start && byte == b'.') {
+            out.push(byte);
         }
     }
     (out, end.map(|(_, taken)| taken))
@@ -33,7 +33,7 @@ fn decode(input: &[u8], piece: usize, mut decoder: Unstuffer) -> (Vec<u8>, usize
     (out, taken, decoder)
 }
 
-/// Every text of up to `length` octets over the letters that matter.
+/// Returns every text of up to `length` bytes of the letters that matter.
 fn all_texts(length: u32) -> impl Iterator<Item = Vec<u8>> {
     const LETTERS: &[u8] = b"\r\n.x";
     (0..=length).flat_map(move |n| {
@@ -108,11 +108,11 @@ fn every_short_text_comes_back_from_stuffing_with_its_last_line_ended() {
 /// LF and CRLF become CRLF, and the last line is ended.
 fn crlf(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    for (at, &octet) in text.iter().enumerate() {
-        if octet == LF && (at == 0 || text[at - 1] != CR) {
+    for (at, &byte) in text.iter().enumerate() {
+        if byte == LF && (at == 0 || text[at - 1] != CR) {
             out.push(CR);
         }
-        out.push(octet);
+        out.push(byte);
     }
     if !out.is_empty() && !out.ends_with(b"\r\n") {
         out.extend_from_slice(b"\r\n");
@@ -151,7 +151,7 @@ fn no_false_end_ends_the_text() {
 }
 
 #[test]
-fn the_end_is_found_wherever_the_pieces_are_cut_and_nothing_behind_it_is_taken() {
+fn the_end_is_found_in_pieces_of_any_size_and_nothing_after_it_is_consumed() {
     let input = b"Subject: x\r\n\r\n..\r\n.x\r\nlast\r\n.\r\nMAIL FROM:<>\r\n";
     let end = input.windows(5).position(|w| w == b"\r\n.\r\n").unwrap() + 5;
     for cut in 0..input.len() {
@@ -167,7 +167,7 @@ fn the_end_is_found_wherever_the_pieces_are_cut_and_nothing_behind_it_is_taken()
 }
 
 #[test]
-fn an_empty_text_ends_at_once() {
+fn an_empty_text_ends_immediately() {
     let mut decoder = Unstuffer::new(LineEnding::Lf);
     let mut out = Vec::new();
     assert_eq!(decoder.feed(b".\r\nQUIT\r\n", &mut out), 3);
@@ -179,7 +179,7 @@ fn an_empty_text_ends_at_once() {
 }
 
 #[test]
-fn bare_lf_is_repaired_on_wish_and_still_never_an_end() {
+fn bare_lf_is_repaired_on_request_and_still_never_an_end() {
     let cases: [(&[u8], &[u8]); 5] = [
         (b"a\nb\n\r\n.\r\n", b"a\nb\n\n"),
         (b"a\n..b\n.c\r\n.\r\n", b"a\n.b\nc\n"),
@@ -222,7 +222,7 @@ fn a_bare_cr_is_kept_or_ends_the_line() {
 }
 
 #[test]
-fn every_octet_passes_both_ways_as_it_is() {
+fn every_byte_passes_both_ways_unchanged() {
     let mut text: Vec<u8> = (0..=255_u8).filter(|b| !matches!(*b, CR | LF)).collect();
     text.push(LF);
     let mut wire = Vec::new();
@@ -238,8 +238,8 @@ fn every_octet_passes_both_ways_as_it_is() {
 fn a_megabyte_of_line_ends_alone_takes_no_quadratic_time() {
     // Quadratic work on any of these would take minutes.
     let since = std::time::Instant::now();
-    for octet in [CR, LF, b'.', b'x'] {
-        let text = vec![octet; 1 << 20];
+    for byte in [CR, LF, b'.', b'x'] {
+        let text = vec![byte; 1 << 20];
         let mut out = Vec::new();
         Unstuffer::new(LineEnding::Lf).feed(&text, &mut out);
         Unstuffer::accepting_bare_lf(LineEnding::Lf).feed(&text, &mut out);
