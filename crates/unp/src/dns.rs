@@ -23,7 +23,7 @@ const TTL: u32 = 0;
 /// Longest chain of CNAMEs that is followed.
 const MAX_ALIASES: usize = 8;
 
-/// What a record says of its name.
+/// The type and value of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// `A`: its IPv4 address.
@@ -32,7 +32,7 @@ pub enum Value {
     Aaaa(Ipv6Addr),
     /// `PTR`: the name of the address that the record's own name is.
     Ptr(String),
-    /// `CNAME`: the name that it stands for.
+    /// `CNAME`: the name of which it is an alias.
     Cname(String),
 }
 
@@ -113,8 +113,8 @@ pub struct Question {
 }
 
 impl Question {
-    /// Reads a message; `None` for all that is not one plain question. It takes no answer for one, so
-    /// two servers never talk to each other.
+    /// Reads a message; `None` if it is not one standard question. An answer is none, so that two servers
+    /// never answer each other.
     #[must_use]
     pub fn parse(message: &[u8]) -> Option<Question> {
         let (header, mut rest) = message.split_first_chunk::<HEADER>()?;
@@ -267,8 +267,7 @@ mod tests {
         for end in 0..good.len() {
             assert_eq!(Question::parse(&good[..end]), None, "{end}");
         }
-        for (place, byte) in
-            [(2, 0x80), (2, 0x28), (5, 2), (5, 0), (12, 0xc0), (good.len() - 1, 3)]
+        for (place, byte) in [(2, 0x80), (2, 0x28), (5, 2), (5, 0), (12, 0xc0), (good.len() - 1, 3)]
         {
             let mut bad = good.clone();
             bad[place] = byte;

@@ -23,10 +23,10 @@ pub(crate) fn client_end(
     peer: impl Display,
     process: impl Display,
     how: impl Display,
-    was_good: bool,
+    is_ok: bool,
     account: Account,
 ) {
-    if was_good {
+    if is_ok {
         info!("client {peer} end: {process}, {how}, {account}");
     } else {
         warn!("client {peer} end: {process}, {how}, {account}");
@@ -50,8 +50,8 @@ pub(crate) fn more_refused(clients: u64) {
 
 /// Logs `worker end: pid 4242, exit 0` for a prefork worker without a client, as a warning if it
 /// failed.
-pub(crate) fn worker_end(process: impl Display, how: impl Display, was_good: bool) {
-    if was_good {
+pub(crate) fn worker_end(process: impl Display, how: impl Display, is_ok: bool) {
+    if is_ok {
         debug!("worker end: {process}, {how}");
     } else {
         warn!("worker end: {process}, {how}");

@@ -46,20 +46,20 @@ static IS_FILE: AtomicBool = AtomicBool::new(false);
 /// which the fork of a client would copy.
 static ORDINARY_COLLECTS: AtomicBool = AtomicBool::new(false);
 
-/// Calls `look` with this process's buffer.
-fn buffer<T>(look: impl Fn(&mut Buffer) -> T) -> T {
-    private(&look).unwrap_or_else(|| look(&mut lock(&ORDINARY)))
+/// Calls `call` with this process's buffer.
+fn buffer<T>(call: impl Fn(&mut Buffer) -> T) -> T {
+    private(&call).unwrap_or_else(|| call(&mut lock(&ORDINARY)))
 }
 
 /// As [`buffer`]; `None` where no line can be in it.
-fn collected<T>(look: impl Fn(&mut Buffer) -> T) -> Option<T> {
-    let ordinary = || ORDINARY_COLLECTS.load(Relaxed).then(|| look(&mut lock(&ORDINARY)));
-    private(&look).or_else(ordinary)
+fn collected<T>(call: impl Fn(&mut Buffer) -> T) -> Option<T> {
+    let ordinary = || ORDINARY_COLLECTS.load(Relaxed).then(|| call(&mut lock(&ORDINARY)));
+    private(&call).or_else(ordinary)
 }
 
-/// Calls `look` with [`PRIVATE`], in the process that has it.
-fn private<T>(look: impl Fn(&mut Buffer) -> T) -> Option<T> {
-    PRIVATE.get()?.with(|buffer| look(&mut lock(buffer)))
+/// Calls `call` with [`PRIVATE`], in the process that has it.
+fn private<T>(call: impl Fn(&mut Buffer) -> T) -> Option<T> {
+    PRIVATE.get()?.with(|buffer| call(&mut lock(buffer)))
 }
 
 fn lock(buffer: &Mutex<Buffer>) -> MutexGuard<'_, Buffer> {

@@ -75,7 +75,7 @@ impl Children {
             return Err(Refusal::Full(self.max_clients));
         }
         match self.limits.admit(peer) {
-            Err(Refusal::PerAddress(_)) if self.forget_zombies() => self.limits.admit(peer)?,
+            Err(Refusal::PerAddress(_)) if self.release_zombies() => self.limits.admit(peer)?,
             answer => answer?,
         }
         self.board.take(Some(peer)).ok_or(Refusal::Full(self.max_clients))
@@ -141,7 +141,7 @@ impl Children {
 
     /// Returns true when no more clients can be served.
     pub(crate) fn is_full(&mut self) -> bool {
-        self.board.is_full() && !self.forget_zombies()
+        self.board.is_full() && !self.release_zombies()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -198,7 +198,7 @@ impl Children {
     }
 
     /// Replaces the slides' faulty reapers by the right one, for a server that stops.
-    pub(crate) fn reap_properly(&mut self) {
+    pub(crate) fn reap_all(&mut self) {
         self.reaper = Reaper::Waitpid;
         wait::reaper();
     }
@@ -210,7 +210,7 @@ impl Children {
 
     /// Frees the slots of zombies, which a faulty reaper leaves in the process table, so that they
     /// do not use up the limits of clients. Returns true if there was one.
-    fn forget_zombies(&mut self) -> bool {
+    fn release_zombies(&mut self) -> bool {
         if self.reaper == Reaper::Waitpid {
             return false;
         }
@@ -230,7 +230,7 @@ impl Children {
     }
 
     /// Sends a signal to the child of a slot.
-    pub(crate) fn signal_one(&self, slot: Slot, signal: Signal) {
+    pub(crate) fn signal_slot(&self, slot: Slot, signal: Signal) {
         if let Some(pid) = self.pids.get(slot.number()).filter(|pid| *pid > 0) {
             send(pid, signal);
         }
@@ -255,11 +255,11 @@ impl EndedChild {
     /// Logs the end of a process; as no warning if it `is_expected`, whatever its status.
     pub(crate) fn log(&self, is_expected: bool) {
         let process = Process { pid: self.ended.pid, thread: None };
-        let was_good = is_expected || self.ended.code() == Some(EXIT_OK);
+        let is_ok = is_expected || self.ended.code() == Some(EXIT_OK);
         let account = Account { bytes: self.slot.counters().bytes(), time: self.age };
         match self.slot.peer() {
-            Some(peer) => contract::client_end(peer, process, self.ended, was_good, account),
-            None => contract::worker_end(process, self.ended, was_good),
+            Some(peer) => contract::client_end(peer, process, self.ended, is_ok, account),
+            None => contract::worker_end(process, self.ended, is_ok),
         }
     }
 }

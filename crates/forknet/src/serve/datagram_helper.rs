@@ -173,10 +173,10 @@ impl DatagramHelper {
     /// error it pauses.
     fn try_thread(&mut self, transcript: Transcript) -> io::Result<()> {
         let stop = OwnedFd::from(EventFd::new()?);
-        let told = Some(stop.try_clone()?);
+        let stop_copy = Some(stop.try_clone()?);
         let sockets = self.sockets.iter().map(Listener::duplicate).collect::<io::Result<_>>()?;
         let (service, counters) = (self.service, self.counters);
-        let mut datagrams = Datagrams::new(sockets, transcript, counters, None, told);
+        let mut datagrams = Datagrams::new(sockets, transcript, counters, None, stop_copy);
         let life = move || {
             while contain(|| answer(service, &mut datagrams)) != EXIT_OK {
                 std::thread::sleep(SHORT_LIFE);

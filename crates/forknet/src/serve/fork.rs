@@ -26,7 +26,7 @@ pub(crate) fn serve(
         }
         for listener in ready {
             let Some(conn) = master.accept(listener)? else { continue }; // EINTR: back to for ( )
-            let Some(slot) = master.admit(&conn) else { continue }; //   over a limit: told so
+            let Some(slot) = master.admit(&conn) else { continue }; //   over a limit: refused
             match fork(alone) {
                 Ok(Fork::Child) => child(|| {
                     master.close_listeners(); //        Close(listenfd)

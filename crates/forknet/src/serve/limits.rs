@@ -129,7 +129,7 @@ impl Limits {
         account.clients = account.clients.saturating_sub(1);
         self.accounts.set(number, account);
         if account.clients == 0 && self.is_over(&account) {
-            self.forget(number);
+            self.evict(number);
         }
     }
 
@@ -167,7 +167,7 @@ impl Limits {
         let bucket = self.bucket(network);
         let next = self.buckets.get(bucket)?;
         let account = Account { network, clients: 0, connections: 0, since: self.now(), next };
-        let number = self.place(account)?;
+        let number = self.store(account)?;
         // An eviction may have changed the bucket.
         let account = Account { next: self.buckets.get(bucket)?, ..account };
         self.accounts.set(number, account);
@@ -176,13 +176,13 @@ impl Limits {
     }
 
     /// Stores an account in a free entry, or evicts another one.
-    fn place(&mut self, account: Account) -> Option<usize> {
+    fn store(&mut self, account: Account) -> Option<usize> {
         if self.free == 0 {
             if let Some(number) = self.accounts.push(account) {
                 return Some(number);
             }
             let oldest = self.least_used()?;
-            self.forget(oldest);
+            self.evict(oldest);
         }
         let number = index(self.free)?;
         self.free = self.accounts.get(number)?.next;
@@ -208,7 +208,7 @@ impl Limits {
     }
 
     /// Moves an account from its bucket to the free list.
-    fn forget(&mut self, number: usize) {
+    fn evict(&mut self, number: usize) {
         let Some(account) = self.accounts.get(number) else { return };
         let bucket = self.bucket(account.network);
         let first = self.buckets.get(bucket).unwrap_or_default();

@@ -140,7 +140,7 @@ pub(crate) fn run(conn: Conn, slot: Slot, serve: &impl Fn(&mut Client) -> io::Re
     conn.set_counters(slot.counters());
     let transcript = Transcript::new(settings.transcript(), peer);
     let mut client = Client { conn, peer, transcript, title: settings.title(peer) };
-    let code = contain(|| talk(&mut client, serve));
+    let code = contain(|| run_service(&mut client, serve));
     if let Some(process) = process {
         let account = Account { bytes: slot.counters().bytes(), time: since.elapsed() };
         let how = format_args!("exit {code}");
@@ -149,7 +149,7 @@ pub(crate) fn run(conn: Conn, slot: Slot, serve: &impl Fn(&mut Client) -> io::Re
     code
 }
 
-fn talk(client: &mut Client, serve: &impl Fn(&mut Client) -> io::Result<()>) -> i32 {
+fn run_service(client: &mut Client, serve: &impl Fn(&mut Client) -> io::Result<()>) -> i32 {
     let answer = serve(client);
     if let Err(error) = &answer {
         contract::client_failed(client.peer, reason(error));

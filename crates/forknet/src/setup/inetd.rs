@@ -32,7 +32,7 @@ pub(crate) fn standard_input(timeouts: Timeouts, ucspi: &Ucspi) -> Result<Standa
     let input = duplicate(io::stdin())?;
     let kind = match getsockopt(&input, sockopt::SockType) {
         Err(Errno::ENOTSOCK) => {
-            return two_ways(input, timeouts, ucspi.peer.unwrap_or(Peer::Pipe));
+            return two_descriptors(input, timeouts, ucspi.peer.unwrap_or(Peer::Pipe));
         }
         kind => kind.map_err(Error::os("standard input"))?,
     };
@@ -48,7 +48,7 @@ pub(crate) fn standard_input(timeouts: Timeouts, ucspi: &Ucspi) -> Result<Standa
     let name = || getpeername::<SockaddrStorage>(input.as_raw_fd());
     let peer = ucspi.peer.unwrap_or_else(|| Peer::from(name().ok().as_ref().and_then(to_std)));
     if ucspi.is_present && !same_file(&input, io::stdout()) {
-        return two_ways(input, timeouts, peer);
+        return two_descriptors(input, timeouts, peer);
     }
     close_copies(&input)?;
     let conn = Connection::socket(input, timeouts, Counters::unshared());
@@ -57,7 +57,7 @@ pub(crate) fn standard_input(timeouts: Timeouts, ucspi: &Ucspi) -> Result<Standa
 
 /// Uses pipes, or two sockets from a UCSPI program after tcpserver: reads from descriptor 0 and
 /// writes to descriptor 1.
-fn two_ways(input: OwnedFd, timeouts: Timeouts, peer: Peer) -> Result<StandardInput> {
+fn two_descriptors(input: OwnedFd, timeouts: Timeouts, peer: Peer) -> Result<StandardInput> {
     let output = duplicate(io::stdout())?;
     let conn = Connection::pipe(input, output, timeouts, Counters::unshared());
     Ok(StandardInput::Client(conn, peer))

@@ -14,7 +14,7 @@ use crate::options::RootPolicy;
 
 /// The user that the server runs as.
 #[derive(Debug)]
-pub(crate) enum Who {
+pub(crate) enum ServeAs {
     /// root, on request.
     Root,
     /// The process's present ordinary user, named by `--user` or not. It may have capabilities(7).
@@ -33,10 +33,10 @@ pub(crate) struct Identity {
 }
 
 /// Returns the user of `--user`, or of the policy without that option.
-pub(crate) fn target_user(user: Option<&str>, policy: RootPolicy) -> Result<Who> {
+pub(crate) fn target_user(user: Option<&str>, policy: RootPolicy) -> Result<ServeAs> {
     let who = match user {
         Some(text) => identity(text)?,
-        None if !geteuid().is_root() => return Ok(Who::Same(None)),
+        None if !geteuid().is_root() => return Ok(ServeAs::Same(None)),
         None if policy == RootPolicy::Nobody => identity("nobody")?,
         None => {
             return Err(Error::Refused(
@@ -47,10 +47,10 @@ pub(crate) fn target_user(user: Option<&str>, policy: RootPolicy) -> Result<Who>
         }
     };
     if who.uid != geteuid() || user.is_some_and(|text| text.contains(':')) {
-        return Ok(Who::Another(who));
+        return Ok(ServeAs::Another(who));
     }
     debug!("already user {}", who.name);
-    Ok(if who.uid.is_root() { Who::Root } else { Who::Same(Some(who)) })
+    Ok(if who.uid.is_root() { ServeAs::Root } else { ServeAs::Same(Some(who)) })
 }
 
 /// Returns the id of the user of `--user`; `None` if there is no such user.
@@ -58,22 +58,22 @@ pub(crate) fn find_uid(user: &str) -> Option<Uid> {
     identity(user).ok().map(|identity| identity.uid)
 }
 
-impl Who {
+impl ServeAs {
     /// Returns true if this process will lose rights.
     pub(crate) fn loses_rights(&self) -> bool {
         match self {
-            Who::Root => false,
-            Who::Same(_) => capability::is_permitted_any().unwrap_or(true),
-            Who::Another(_) => true,
+            ServeAs::Root => false,
+            ServeAs::Same(_) => capability::is_permitted_any().unwrap_or(true),
+            ServeAs::Another(_) => true,
         }
     }
 
     /// Becomes this user for good: groups, all three ids, capabilities.
     pub(crate) fn assume(&self) -> Result<()> {
         match self {
-            Who::Root => Ok(()),
-            Who::Same(named) => stay(named.as_ref()),
-            Who::Another(identity) => {
+            ServeAs::Root => Ok(()),
+            ServeAs::Same(named) => stay(named.as_ref()),
+            ServeAs::Another(identity) => {
                 identity.assume()?;
                 let Identity { name, uid, gid, .. } = identity;
                 info!("serving as user {name} ({uid}:{gid})");
@@ -91,7 +91,7 @@ impl Identity {
         setresuid(self.uid, self.uid, self.uid).map_err(failed("setresuid"))?;
         let groups = getgroups().map_err(failed("getgroups"))?;
         if !groups.iter().all(|group| self.groups.contains(group)) {
-            return Err(left_over(&self.name));
+            return Err(rights_left(&self.name));
         }
         drop_rest(&self.name, self.uid, self.gid)
     }
@@ -131,10 +131,10 @@ fn drop_rest(name: &str, uid: Uid, gid: Gid) -> Result<()> {
     let are_ours = [uids.real, uids.effective, uids.saved] == [uid; 3]
         && [gids.real, gids.effective, gids.saved] == [gid; 3]
         && (uid.is_root() || !has_any()?);
-    if are_ours { Ok(()) } else { Err(left_over(name)) }
+    if are_ours { Ok(()) } else { Err(rights_left(name)) }
 }
 
-fn left_over(name: &str) -> Error {
+fn rights_left(name: &str) -> Error {
     Error::Refused(format!("user {name}: some privileges of root are left"))
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Notifier {
     /// When to send the waiting messages again.
     again: Option<Instant>,
     watchdog: Option<Watchdog>,
-    told: Status,
+    status: Status,
     has_failed: bool,
 }
 
@@ -91,7 +91,7 @@ impl Notifier {
 
     /// Reports that the server stops, and asks the manager to wait `longest` for the last clients.
     pub(crate) fn stopping(&mut self, clients: usize, longest: Duration) {
-        self.told.is_behind = false;
+        self.status.is_behind = false;
         let s = if clients == 1 { "" } else { "s" };
         let extend = match clients {
             0 => String::new(),
@@ -104,8 +104,8 @@ impl Notifier {
     /// room. Returns the time until the next call.
     pub(crate) fn tick(&mut self, clients: usize, max_clients: usize) -> Option<Duration> {
         self.socket.as_ref()?;
-        if self.told.clients != Some(clients) || self.told.is_behind {
-            self.tell_status(clients, max_clients);
+        if self.status.clients != Some(clients) || self.status.is_behind {
+            self.report_status(clients, max_clients);
         }
         self.beat()
     }
@@ -125,7 +125,7 @@ impl Notifier {
                 dog.next = now + dog.beat;
             }
         }
-        let status = self.told.at.filter(|_| self.told.is_behind).map(|at| at + STATUS_INTERVAL);
+        let status = self.status.at.filter(|_| self.status.is_behind).map(|at| at + STATUS_INTERVAL);
         let next = [self.watchdog.as_ref().map(|dog| dog.next), self.again, status];
         let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
@@ -136,12 +136,12 @@ impl Notifier {
         *self = Notifier::default();
     }
 
-    fn tell_status(&mut self, clients: usize, max_clients: usize) {
+    fn report_status(&mut self, clients: usize, max_clients: usize) {
         let now = Instant::now();
-        self.told.is_behind = self.told.at.is_some_and(|at| now < at + STATUS_INTERVAL);
-        self.told.clients = Some(clients);
-        if !self.told.is_behind {
-            self.told.at = Some(now);
+        self.status.is_behind = self.status.at.is_some_and(|at| now < at + STATUS_INTERVAL);
+        self.status.clients = Some(clients);
+        if !self.status.is_behind {
+            self.status.at = Some(now);
             self.queue_message(format!("STATUS={clients} of {max_clients} clients"));
         }
     }
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(notifier.tick(1, 9), None, "nothing new");
         assert!(notifier.tick(2, 9).unwrap() <= STATUS_INTERVAL);
         assert!(notifier.tick(3, 9).unwrap() <= STATUS_INTERVAL);
-        notifier.told.at = Instant::now().checked_sub(STATUS_INTERVAL);
+        notifier.status.at = Instant::now().checked_sub(STATUS_INTERVAL);
         assert_eq!(notifier.tick(3, 9), None);
         assert_eq!(received(&manager), "STATUS=3 of 9 clients");
     }

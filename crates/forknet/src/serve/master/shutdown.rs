@@ -53,7 +53,7 @@ impl Master {
         let clients = poll(self);
         self.announcer.stopping(clients, grace + 2 * TERM_TIMEOUT + POLL_INTERVAL);
         self.stop_listening();
-        self.reap_properly();
+        self.reap_all();
         let clients = poll(self);
         if clients > 0 {
             info!("stopping: {clients} clients, {grace:?} to end");
@@ -94,9 +94,9 @@ impl Master {
         self.clients() == 0
     }
 
-    fn reap_properly(&mut self) {
+    fn reap_all(&mut self) {
         self.collect();
-        self.children.reap_properly();
+        self.children.reap_all();
         self.collect();
     }
 
@@ -108,14 +108,14 @@ impl Master {
     ) {
         let until = Instant::now() + limit;
         loop {
-            self.reap_properly();
+            self.reap_all();
             let clients = poll(self);
-            let told = self.announcer.count(clients, &[]);
+            let due = self.announcer.count(clients, &[]);
             let left = until.saturating_duration_since(Instant::now());
             if self.is_alone() || left.is_zero() || must_hurry(self) {
                 return;
             }
-            let pause = told.map_or(POLL_INTERVAL, |again| again.min(POLL_INTERVAL));
+            let pause = due.map_or(POLL_INTERVAL, |again| again.min(POLL_INTERVAL));
             self.pause(left.min(pause));
         }
     }
