@@ -47,9 +47,9 @@ impl Bystander {
     /// # Panics
     /// See above.
     pub fn check(&self) {
-        assert!(!has_ended(self.pid()), "a process that nobody should touch was killed");
+        assert!(!has_ended(self.pid()), "a process that must not be touched was killed");
         let [own, of_all] = ["SigPnd:", "ShdPnd:"].map(|field| signal_mask(self.pid(), field));
-        assert_eq!(own | of_all, 0, "a process that nobody should touch was sent signals");
+        assert_eq!(own | of_all, 0, "a process that must not be touched was sent signals");
     }
 }
 

@@ -223,7 +223,7 @@ fn wait_within(child: &mut Child, limit: Duration, what: &str) -> ExitStatus {
         if Instant::now() > until {
             let _ended_just_now = child.kill();
             let _status = child.wait();
-            panic!("watchdog: waited in vain until {what}");
+            panic!("watchdog: timeout waiting until {what}");
         }
         thread::sleep(Duration::from_millis(2));
     }

@@ -35,7 +35,7 @@ struct Form {
     argument: Option<String>,
 }
 
-/// An option and what is said of it.
+/// An option and its description.
 #[derive(Clone, Debug)]
 struct Told {
     form: Form,

@@ -8,7 +8,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::wait::WATCHDOG;
 
-/// So long is silence listened to.
+/// Time without a datagram that counts as silence.
 const A_WHILE: Duration = Duration::from_millis(100);
 
 /// A client that says just what the test says.
@@ -22,7 +22,7 @@ impl Peer {
     /// Connects.
     ///
     /// # Panics
-    /// Nobody listens.
+    /// The connection is refused.
     #[must_use]
     pub fn connect(addr: SocketAddr) -> Peer {
         Peer::new(TcpStream::connect_timeout(&addr, WATCHDOG).expect("a server that listens"))
@@ -154,7 +154,7 @@ impl Peer {
         self.line() == line.as_bytes()
     }
 
-    /// True when one more octet comes; false when the server has closed.
+    /// Returns true when one more byte comes; false when the server has closed.
     pub fn hears_octet(&mut self) -> bool {
         if self.buffer.is_empty() && !matches!(self.fill(), Ok(1..)) {
             return false;

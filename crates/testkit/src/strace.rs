@@ -1,4 +1,4 @@
-//! System calls that fail as strace(1) is told.
+//! System calls that fail as requested, by strace(1).
 
 use std::io::Write;
 use std::process::Command;

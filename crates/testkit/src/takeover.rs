@@ -56,8 +56,8 @@ pub fn log_of_lines(daemon: &Daemon, name: &str) -> String {
 /// of the machine, and as text; the process id as text, and as a 32-bit word (of which a single one may
 /// stand there by chance, and so all of them are asked for).
 ///
-/// In the stack, of which a child has a copy, frames of calls stand that have returned: the client may
-/// still be there whom the parent's last call of a kind was about, but no table of clients.
+/// In the stack, of which a child has a copy, frames of calls stand that have returned: the client
+/// of the parent's last call of a kind may still be there, but no table of clients.
 ///
 /// # Panics
 /// Something is found.
@@ -112,10 +112,10 @@ pub fn check_held(daemon: &Daemon, pid: i32, client: Option<&Peer>, more: &[&str
     assert!(is_right, "{} holds {held:#?}, not {expected:#?}", title(pid));
 }
 
-/// The open files of a child by what they are to the server, sorted: `log`, `listener`, `datagrams` (a
-/// socket for them), `client` (the given one), `pipe read` and `pipe write` (that end), `epoll`. What the
-/// parent does not have is the child's `own socket` and `eventfd`. All else is told as the kernel tells
-/// it.
+/// The open files of a child by what they are to the server, sorted: `log`, `listener`, `datagrams`
+/// (a socket for them), `client` (the given one), `pipe read` and `pipe write` (that end), `epoll`.
+/// What the parent does not have is the child's `own socket` and `eventfd`. All else has the
+/// kernel's name.
 ///
 /// # Panics
 /// The process is gone.

@@ -12,7 +12,7 @@ pub const WATCHDOG: Duration = Duration::from_secs(20);
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + WATCHDOG;
     while !condition() {
-        assert!(Instant::now() < until, "watchdog: waited in vain until {what}");
+        assert!(Instant::now() < until, "watchdog: timeout waiting until {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

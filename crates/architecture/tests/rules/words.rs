@@ -97,9 +97,12 @@ fn log_lines_and_messages_have_no_private_phrases() {
     none("private phrases in messages", &found(|path, source| in_strings(path, source, &PHRASES)));
 }
 
+/// Not those of testkit: `start_as_nobody` is named after the user, and `hears` after what a test expects.
 #[test]
 fn names_of_functions_have_no_private_phrases() {
-    none("private phrases in names", &found(|path, source| in_names(path, source, &PHRASES)));
+    let wrong = found(|path, source| in_names(path, source, &PHRASES));
+    let wrong = wrong.into_iter().filter(|line| !line.starts_with("crates/testkit/"));
+    none("private phrases in names", &wrong.collect::<Vec<_>>());
 }
 
 #[test]

@@ -26,7 +26,8 @@ const SOCKET_BUFFER: usize = 8 << 20;
 const TURN: usize = 64;
 /// How often the relay looks whether it is to end, in milliseconds.
 const TICK: u16 = 20;
-/// A client that was silent for so long is forgotten: longer than any peer waits to send again.
+/// Time without a packet after which a client is forgotten, longer than any peer's retransmission
+/// timeout.
 const FORGOTTEN: Duration = Duration::from_secs(20);
 /// Descriptors for some thousands of clients.
 const DESCRIPTORS: u64 = 16_384;
@@ -89,7 +90,7 @@ impl Network {
         raise_descriptors();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
         let clock = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC).unwrap();
-        // EPOLLET: told once, though nobody reads the clock.
+        // EPOLLET, so that an expiry is reported once, though the clock is never read.
         let once = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(&clock, EpollEvent::new(once, CLOCK)).unwrap();
         let (sockets, flows) = (HashMap::new(), HashMap::new());
@@ -151,7 +152,7 @@ impl Network {
         setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BUFFER)?;
         setsockopt(&socket, sockopt::SndBuf, &SOCKET_BUFFER)?;
         if let End::Front { client, .. } = end {
-            socket.connect(client)?; // and hear when the client is gone
+            socket.connect(client)?; // reports when the client has closed
         }
         let place = self.serial;
         self.serial += 1;
@@ -160,8 +161,8 @@ impl Network {
         Ok(place)
     }
 
-    /// Takes a port that no client and no server has known for as long as can be: packets that are
-    /// still sent to a port that was closed would else be another transfer's.
+    /// Takes the port that was unused for the longest time, because late packets to a closed port
+    /// could otherwise reach another transfer.
     fn bind(&mut self, address: IpAddr) -> io::Result<UdpSocket> {
         loop {
             self.port = self.port.checked_add(1).unwrap_or(LOWEST_PORT);
@@ -211,9 +212,9 @@ impl Network {
         }
     }
 
-    /// The back of this client. A request that is not the one that was heard last begins another
-    /// transfer, and the ports of the one before lead nowhere from now on: a client's port may have
-    /// become another program's, whose business the rest of that transfer is not.
+    /// The back of this client. A request other than the last one begins another transfer, and the
+    /// ports of the last transfer lead nowhere from now on: a client's port may have become another
+    /// program's, whose business the rest of that transfer is not.
     fn request(&mut self, client: SocketAddr, request: &[u8]) -> io::Result<Place> {
         let transfer = flow::number(request);
         match self.flows.get(&client).filter(|flow| flow.transfer == transfer) {

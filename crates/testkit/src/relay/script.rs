@@ -1,4 +1,4 @@
-//! What a script is told about a datagram, and what it answers.
+//! What a script receives for a datagram, and what it returns.
 
 use std::time::Duration;
 

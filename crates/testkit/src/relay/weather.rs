@@ -1,4 +1,4 @@
-//! A script made of chances: so many of 100 datagrams are lost, doubled, late.
+//! A script that loses, doubles and delays a percentage of the datagrams at random.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use super::script::{Fate, Passing};
 /// fails can be run again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weather {
-    /// Of 100 datagrams, so many are lost.
+    /// Percentage of datagrams that are lost.
     pub lost: u32,
-    /// Of 100 that are not lost, so many arrive twice.
+    /// Percentage of the others that arrive twice.
     pub doubled: u32,
-    /// Of 100 copies, so many are late by up to [`Weather::by`], so that others overtake them.
+    /// Percentage of copies that are late by up to [`Weather::by`], so that others overtake them.
     pub late: u32,
     /// How late a late copy is at most.
     pub by: Duration,
@@ -57,7 +57,7 @@ impl Dice {
         mix(self.0)
     }
 
-    /// True in so many of 100 cases.
+    /// Returns true in this percentage of cases.
     fn percent(&mut self, percent: u32) -> bool {
         self.roll() % 100 < u64::from(percent)
     }
