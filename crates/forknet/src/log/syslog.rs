@@ -45,7 +45,7 @@ fn severity(level: Level) -> usize {
     }
 }
 
-/// Formats a line as `<22>Jan 5 09:05:07 pop3d[4242]: listening on *:110`, cut where that is too
+/// Formats a line as `<22>Jan 15 09:05:07 pop3d[4242]: listening on *:110`, cut where that is too
 /// long.
 pub(crate) fn line(
     facility: Facility,
@@ -69,7 +69,7 @@ fn cut(line: &mut String) {
     }
 }
 
-/// Formats a local time as `Jan 5 09:05:07`. The first call reads the time zone, which chroot(2)
+/// Formats a local time as `Jan 15 09:05:07`. The first call reads the time zone, which chroot(2)
 /// would hide.
 pub(crate) fn timestamp(at: SystemTime) -> String {
     let at = sys::localtime::local(at);
@@ -107,7 +107,7 @@ impl Syslog {
     /// Returns `syslog /dev/log: No such file or directory`, once.
     pub(crate) fn complaint(&mut self) -> Option<String> {
         let why = reason(&self.failure.take()?);
-        Some(format!("syslog {}: {why}: nothing is logged until that is over", self.path.display()))
+        Some(format!("syslog {}: {why}: nothing is logged until it works", self.path.display()))
     }
 
     fn deliver(&mut self, line: &[u8]) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, connect as connect_once, getsockopt,
     setsockopt, socket, sockopt,
@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::net::connection::Connection;
 use crate::net::counters::Counters;
 use crate::net::deadlines::Timeouts;
+use crate::net::interrupt::poll_timeout;
 use crate::net::unix_name::UnixName;
 
 /// Connects to the first address of `host` that answers within `timeout`, which also limits each
@@ -85,9 +86,8 @@ fn connect_to(address: SocketAddr, timeout: Duration) -> nix::Result<OwnedFd> {
 fn finish(fd: &OwnedFd, timeout: Duration) -> nix::Result<()> {
     let until = Instant::now() + timeout;
     loop {
-        let left = until.saturating_duration_since(Instant::now()).as_millis();
-        let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)], wait) {
+        let left = until.saturating_duration_since(Instant::now());
+        match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)], poll_timeout(left)) {
             Ok(0) => return Err(Errno::ETIMEDOUT),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),

@@ -47,7 +47,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connected socket.
+    /// Wraps a connected socket.
     pub(crate) fn socket(fd: OwnedFd, timeouts: Timeouts, counters: Counters) -> Connection {
         // Each reply is one write, which Nagle's algorithm would delay. Fails on a UNIX socket.
         let _ = setsockopt(&fd, sockopt::TcpNoDelay, &true); // best effort

@@ -18,6 +18,7 @@ use crate::error::{Error, Result, strerror};
 use crate::log::transcript::Transcript;
 use crate::net::counters::Counters;
 use crate::net::failures::{Failures, PAUSE};
+use crate::net::interrupt::poll_timeout;
 use crate::net::listener::Listener;
 use crate::net::unix_name::UnixName;
 
@@ -183,11 +184,7 @@ impl Datagrams {
         let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         loop {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let millis = left.map(|left| left.as_nanos().div_ceil(1_000_000));
-            let timeout = millis.map_or(PollTimeout::NONE, |millis| {
-                PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
-            });
-            match poll(&mut fds, timeout) {
+            match poll(&mut fds, left.map_or(PollTimeout::NONE, poll_timeout)) {
                 Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(false),
                 Ok(0) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),

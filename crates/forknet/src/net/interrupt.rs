@@ -68,18 +68,22 @@ pub(crate) fn wait(
     others: [Option<BorrowedFd<'_>>; MAX_OTHERS],
     limit: Duration,
 ) -> io::Result<Woken> {
-    // Rounded up, because a wait of 0.4 ms must not become a busy loop of waits of 0 ms.
-    let millis = limit.as_nanos().div_ceil(1_000_000);
-    let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
     let others = others.into_iter().flatten();
     let mut fds: Vec<_> = others.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
     fds.push(PollFd::new(client, events));
-    match poll(&mut fds, timeout) {
+    match poll(&mut fds, poll_timeout(limit)) {
         Ok(0) | Err(Errno::EINTR) => Ok(Woken::Neither),
         Ok(_) if fds.last().is_some_and(|fd| fd.any() != Some(false)) => Ok(Woken::Client),
         Ok(_) => Ok(Woken::Other),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Converts a limit for poll(2). Rounded up, because a wait of 0.4 ms must not become a busy loop of
+/// waits of 0 ms.
+pub(crate) fn poll_timeout(limit: Duration) -> PollTimeout {
+    let millis = limit.as_nanos().div_ceil(1_000_000);
+    PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
 }
 
 /// Returns true when this descriptor is readable, or at its end.

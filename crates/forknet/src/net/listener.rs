@@ -105,7 +105,7 @@ impl Drop for SocketFile {
             && inode(&self.path) == self.inode
             && let Err(error) = std::fs::remove_file(&self.path)
         {
-            log::warn!("{} stays behind: {}", self.path.display(), reason(&error));
+            log::warn!("{} not removed: {}", self.path.display(), reason(&error));
         }
     }
 }

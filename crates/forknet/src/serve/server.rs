@@ -257,7 +257,7 @@ impl Server {
         }
         let is_shared = matches!(self.options.model, Model::Thread | Model::Iterative);
         if is_shared && self.service.root == RootPolicy::Refuse && geteuid().is_root() {
-            warn!("users' rights need a process for each: only what is root's is served (--model)");
+            warn!("this --model cannot become each client's user: only root's files are served");
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use sys::wait;
 
 use crate::error::{Error, Result, strerror};
 use crate::log::stderr;
+use crate::net::failures::PAUSE;
 use crate::options::SIGNALS;
 use crate::serve::reaper::Reaper;
 
@@ -25,9 +26,6 @@ static HANGUP: AtomicBool = AtomicBool::new(false);
 static TABLE: AtomicBool = AtomicBool::new(false);
 /// The failure of ppoll was logged.
 static HAS_WARNED: AtomicBool = AtomicBool::new(false);
-
-/// Pause of the parent where ppoll fails.
-const REST: Duration = Duration::from_millis(200);
 
 /// The parent's signals, blocked while it works and delivered while it waits.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +72,7 @@ impl Signals {
         stderr::flush(); // before a wait that may be long
         let is_ready = match ppoll(fds, timeout, self.open) {
             Ok(is_ready) => is_ready,
-            Err(errno) => return self.rest(errno),
+            Err(errno) => return self.pause(errno),
         };
         if is_ready && ppoll(&mut [], Some(TimeSpec::new(0, 0)), self.open).is_err() {
             self.deliver_pending(Duration::ZERO)?;
@@ -83,11 +81,11 @@ impl Signals {
     }
 
     /// Pauses after a ppoll that failed, without memory or with a lowered limit of open files.
-    fn rest(&self, errno: Errno) -> Result<bool> {
+    fn pause(&self, errno: Errno) -> Result<bool> {
         if !HAS_WARNED.swap(true, Relaxed) {
             warn!("ppoll: {}: tried again until it works", strerror(errno));
         }
-        self.deliver_pending(REST)?;
+        self.deliver_pending(PAUSE)?;
         Ok(false)
     }
 

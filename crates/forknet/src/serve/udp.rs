@@ -228,7 +228,7 @@ fn serve_request(
 ) {
     if !protocol.is_request(&datagram.data) {
         let (peer, length) = (datagram.peer, datagram.data.len());
-        debug!("client {peer}: {length} bytes that are no request");
+        debug!("client {peer}: {length} bytes, not a request");
     } else if let Some(request) = protocol.arrived(datagram) {
         serve_new(master, protocol, request, alone);
     }

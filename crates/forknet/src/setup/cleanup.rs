@@ -116,7 +116,7 @@ impl Cleanup {
     pub(crate) fn listeners_closed(&self) {
         if let Err(errno) = send(&self.channel, &[SOCKETS_CLOSED], None) {
             let why = strerror(errno);
-            warn!("cleanup helper: {why}: the sockets' files stay behind");
+            warn!("cleanup helper: {why}: the sockets' files are not removed");
         }
     }
 
@@ -152,7 +152,7 @@ impl Drop for Cleanup {
                 Ok(_) => {} // a late answer
                 Err(error) => {
                     let why = reason(&error);
-                    return warn!("cleanup helper: {why}: the files stay for a moment");
+                    return warn!("cleanup helper: {why}: the files are removed later");
                 }
             }
         }

@@ -125,7 +125,8 @@ impl Notifier {
                 dog.next = now + dog.beat;
             }
         }
-        let status = self.status.at.filter(|_| self.status.is_behind).map(|at| at + STATUS_INTERVAL);
+        let status =
+            self.status.at.filter(|_| self.status.is_behind).map(|at| at + STATUS_INTERVAL);
         let next = [self.watchdog.as_ref().map(|dog| dog.next), self.again, status];
         let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))

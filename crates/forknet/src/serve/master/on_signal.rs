@@ -15,7 +15,7 @@ impl Master {
     pub(super) fn handle_signals(&mut self, clients: usize) -> bool {
         self.collect();
         if self.signals.hangup() {
-            info!("SIGHUP: the next client sees the files as they are then");
+            info!("SIGHUP: new clients use the files as they are now");
             self.reread.iter().for_each(|reread| reread());
             self.reopen_transcript();
             self.announcer.reloaded();
