@@ -14,7 +14,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 /// The first descriptor after standard input, output and error.
 pub const FIRST_OTHER: RawFd = 3;
 /// Descriptors that are closed at most where /proc does not list the open ones.
-const MAX_DESCRIPTORS: RawFd = 1 << 20;
+const MAX_CLOSED: RawFd = 1 << 20;
 
 /// Opens /dev/null for reading and writing.
 ///
@@ -60,7 +60,7 @@ fn kind(fd: impl AsFd) -> Option<SFlag> {
 }
 
 /// Set by [`take_inherited`].
-static WAS_TAKEN: AtomicBool = AtomicBool::new(false);
+static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Takes the `count` descriptors from 3 on that the starter of this process has passed, makes them
 /// close-on-exec, and closes all others.
@@ -72,7 +72,7 @@ static WAS_TAKEN: AtomicBool = AtomicBool::new(false);
 /// The number of a descriptor that is not open, with EBADF; or the first number, with an error of
 /// close_range(2).
 pub fn take_inherited(count: RawFd) -> Result<Vec<OwnedFd>, (RawFd, Errno)> {
-    if WAS_TAKEN.swap(true, SeqCst) {
+    if TAKEN.swap(true, SeqCst) {
         return Ok(Vec::new());
     }
     let end = FIRST_OTHER.saturating_add(count);
@@ -113,8 +113,7 @@ fn close_each(first: RawFd) -> nix::Result<()> {
         Ok(listed) => listed,
         Err(_) => {
             let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-            (first..RawFd::try_from(limit).unwrap_or(MAX_DESCRIPTORS).min(MAX_DESCRIPTORS))
-                .collect()
+            (first..RawFd::try_from(limit).unwrap_or(MAX_CLOSED).min(MAX_CLOSED)).collect()
         }
     };
     for fd in open.into_iter().filter(|fd| *fd >= first) {

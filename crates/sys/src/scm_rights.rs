@@ -30,9 +30,9 @@ pub fn send(socket: &impl AsFd, message: &[u8], with: Option<BorrowedFd<'_>>) ->
     let with: Vec<RawFd> = with.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&with)];
     let rights = if with.is_empty() { &[][..] } else { &rights };
-    let (line, message) = (socket.as_fd().as_raw_fd(), [IoSlice::new(message)]);
+    let (socket, message) = (socket.as_fd().as_raw_fd(), [IoSlice::new(message)]);
     loop {
-        match sendmsg::<UnixAddr>(line, &message, rights, MsgFlags::MSG_NOSIGNAL, None) {
+        match sendmsg::<UnixAddr>(socket, &message, rights, MsgFlags::MSG_NOSIGNAL, None) {
             Err(Errno::EINTR) => {}
             sent => return sent.map(drop),
         }
@@ -46,10 +46,10 @@ pub fn send(socket: &impl AsFd, message: &[u8], with: Option<BorrowedFd<'_>>) ->
 /// As recvmsg(2); EAGAIN after the timeout of SO_RCVTIMEO.
 pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
     let mut space = cmsg_space!([RawFd; MAX_DESCRIPTORS]);
-    let (line, mut buffer) = (socket.as_fd().as_raw_fd(), [IoSliceMut::new(buffer)]);
+    let (socket, mut buffer) = (socket.as_fd().as_raw_fd(), [IoSliceMut::new(buffer)]);
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = loop {
-        match recvmsg::<UnixAddr>(line, &mut buffer, Some(&mut space), flags) {
+        match recvmsg::<UnixAddr>(socket, &mut buffer, Some(&mut space), flags) {
             Err(Errno::EINTR) => {}
             message => break message?,
         }

@@ -230,7 +230,7 @@ impl Children {
     }
 
     /// Sends a signal to the child of a slot.
-    pub(crate) fn signal_slot(&self, slot: Slot, signal: Signal) {
+    pub(crate) fn signal_one(&self, slot: Slot, signal: Signal) {
         if let Some(pid) = self.pids.get(slot.number()).filter(|pid| *pid > 0) {
             send(pid, signal);
         }

@@ -155,10 +155,7 @@ pub(crate) fn serve(mut master: Master, mut protocol: impl UdpProtocol) -> Resul
             return master.shut_down_with(|master| {
                 reap(master, &mut protocol);
                 let children = master.children();
-                protocol
-                    .idle()
-                    .iter()
-                    .for_each(|slot| children.signal_slot(*slot, Signal::SIGTERM));
+                protocol.idle().iter().for_each(|slot| children.signal_one(*slot, Signal::SIGTERM));
                 master.clients()
             });
         }

@@ -131,10 +131,9 @@ impl Cleanup {
                 break;
             }
         }
-        send(&self.channel, &[OPEN_TRANSCRIPT], None)
-            .map_err(|errno| helper_error(strerror(errno)))?;
+        send(&self.channel, &[OPEN_TRANSCRIPT], None).map_err(|errno| fault(strerror(errno)))?;
         let file = answer(&self.channel, Some(ANSWER_WAIT))?;
-        file.map(File::from).ok_or_else(|| helper_error("it gave no file"))
+        file.map(File::from).ok_or_else(|| fault("it gave no file"))
     }
 }
 
@@ -164,7 +163,7 @@ fn failed(call: &str) -> impl FnOnce(Errno) -> Error {
 }
 
 /// Makes the error of a helper that cannot be reached.
-fn helper_error(why: impl AsRef<str>) -> io::Error {
+fn fault(why: impl AsRef<str>) -> io::Error {
     io::Error::other(format!("cleanup helper: {}", why.as_ref()))
 }
 
@@ -172,9 +171,9 @@ fn helper_error(why: impl AsRef<str>) -> io::Error {
 fn answer(channel: &OwnedFd, limit: Option<Duration>) -> io::Result<Option<OwnedFd>> {
     let mut text = [0; MAX_TEXT];
     let (length, with) =
-        receive_within(channel, &mut text, limit).map_err(|error| helper_error(reason(&error)))?;
+        receive_within(channel, &mut text, limit).map_err(|error| fault(reason(&error)))?;
     match text.get(..length).unwrap_or_default() {
-        [] => Err(helper_error("it has ended")),
+        [] => Err(fault("it has ended")),
         [READY] => Ok(with),
         words => Err(io::Error::other(String::from_utf8_lossy(words))),
     }

@@ -47,7 +47,7 @@ impl Sockets {
     /// There is a socket of another kind.
     pub(crate) fn no_datagrams(self) -> Result<Sockets> {
         match self.datagrams.first() {
-            Some(odd) => Err(descriptor_error(
+            Some(odd) => Err(invalid(
                 odd.as_fd().as_raw_fd(),
                 "a datagram socket: this protocol needs a stream",
             )),
@@ -63,7 +63,7 @@ impl Sockets {
         let listener = self.listeners.first().map(|listener| listener.as_fd().as_raw_fd());
         let client = self.client.as_ref().map(|(conn, _)| conn.fd().as_raw_fd());
         match listener.or(client) {
-            Some(odd) => Err(descriptor_error(odd, "a stream socket: this protocol needs UDP")),
+            Some(odd) => Err(invalid(odd, "a stream socket: this protocol needs UDP")),
             None => Ok(self),
         }
     }
@@ -79,8 +79,7 @@ pub(crate) fn take_descriptors() -> Result<()> {
     let (pid, count) = (take_variable("LISTEN_PID"), take_variable("LISTEN_FDS"));
     let _names = take_variable("LISTEN_FDNAMES");
     let count = passed_count(pid.as_deref(), count.as_deref(), std::process::id());
-    let passed =
-        fd::take_inherited(count).map_err(|(fd, errno)| descriptor_error(fd, &strerror(errno)))?;
+    let passed = fd::take_inherited(count).map_err(|(fd, errno)| invalid(fd, &strerror(errno)))?;
     PASSED.lock().unwrap_or_else(PoisonError::into_inner).extend(passed);
     Ok(())
 }
@@ -128,7 +127,7 @@ pub(crate) fn classify(descriptors: Vec<OwnedFd>, timeouts: Timeouts) -> Result<
     match &passed.client {
         Some((conn, _)) if count > 1 => {
             let why = "a connected socket, which must be the only one";
-            Err(descriptor_error(conn.fd().as_raw_fd(), why))
+            Err(invalid(conn.fd().as_raw_fd(), why))
         }
         Some(_) => Ok(Some(passed)),
         None => {
@@ -142,30 +141,25 @@ pub(crate) fn classify(descriptors: Vec<OwnedFd>, timeouts: Timeouts) -> Result<
 fn sort(fd: OwnedFd, timeouts: Timeouts, sockets: &mut Sockets) -> Result<()> {
     let number = fd.as_raw_fd();
     let kind = match getsockopt(&fd, sockopt::SockType) {
-        Err(Errno::ENOTSOCK) => return Err(descriptor_error(number, "not a socket")),
-        kind => kind.map_err(|errno| descriptor_error(number, &strerror(errno)))?,
+        Err(Errno::ENOTSOCK) => return Err(invalid(number, "not a socket")),
+        kind => kind.map_err(|errno| invalid(number, &strerror(errno)))?,
     };
     let name: SockaddrStorage =
-        getsockname(number).map_err(|errno| descriptor_error(number, &strerror(errno)))?;
+        getsockname(number).map_err(|errno| invalid(number, &strerror(errno)))?;
     let served = [AddressFamily::Inet, AddressFamily::Inet6, AddressFamily::Unix];
     if !name.family().is_some_and(|family| served.contains(&family)) {
-        return Err(descriptor_error(
-            number,
-            "a socket of another family than IPv4, IPv6 and UNIX",
-        ));
+        return Err(invalid(number, "a socket of another family than IPv4, IPv6 and UNIX"));
     }
     let accepts = || getsockopt(&fd, sockopt::AcceptConn);
     match kind {
         SockType::Datagram => sockets.datagrams.push(Listener::inherited(fd, kind)?),
-        SockType::Stream
-            if accepts().map_err(|errno| descriptor_error(number, &strerror(errno)))? =>
-        {
+        SockType::Stream if accepts().map_err(|errno| invalid(number, &strerror(errno)))? => {
             sockets.listeners.push(Listener::inherited(fd, kind)?);
         }
         SockType::Stream => sockets.client = Some(connected(fd, timeouts)?),
         other => {
             let why = format!("a socket of type {other:?}: neither stream nor UDP");
-            return Err(descriptor_error(number, &why));
+            return Err(invalid(number, &why));
         }
     }
     Ok(())
@@ -177,10 +171,7 @@ fn connected(fd: OwnedFd, timeouts: Timeouts) -> Result<(Connection, Peer)> {
     let peer = match getpeername::<SockaddrStorage>(number) {
         Ok(name) => Peer::from(to_std(&name)),
         Err(_) if was_never_connected(number) => {
-            return Err(descriptor_error(
-                number,
-                "a stream socket that neither listens nor is connected",
-            ));
+            return Err(invalid(number, "a stream socket that neither listens nor is connected"));
         }
         Err(_) => Peer::Unix, // it has reset, and has no name any more
     };
@@ -195,7 +186,7 @@ fn was_never_connected(fd: RawFd) -> bool {
 }
 
 /// Makes the error of a descriptor.
-fn descriptor_error(fd: RawFd, why: &str) -> Error {
+fn invalid(fd: RawFd, why: &str) -> Error {
     Error::Refused(format!("descriptor {fd} (LISTEN_FDS): {why}"))
 }
 

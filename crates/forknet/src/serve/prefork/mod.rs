@@ -279,7 +279,7 @@ impl Pool {
                 }
                 // It has ended or misbehaves; its socket would stay readable for ever.
                 Question::HungUp => {
-                    master.children().signal_slot(*slot, Signal::SIGKILL);
+                    master.children().signal_one(*slot, Signal::SIGKILL);
                     *line = None;
                 }
             }

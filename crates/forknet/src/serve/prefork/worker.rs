@@ -256,16 +256,9 @@ impl Worker {
         serve: &impl Fn(&mut Client) -> io::Result<()>,
     ) {
         let peer = conn.peer();
-        match self.admit(peer) {
-            Ok(None) => {}
-            Ok(Some(refusal)) => {
-                contract::client_refused(peer, refusal);
-                return conn.refuse(busy);
-            }
-            Err(error) => {
-                contract::client_refused(peer, reason(&error));
-                return conn.refuse(busy);
-            }
+        if let Err(why) = self.admit(peer) {
+            contract::client_refused(peer, why);
+            return conn.refuse(busy);
         }
         self.line.begin(peer);
         let was_long_ago = self.last.is_none_or(|last| last.elapsed() >= POLL_INTERVAL);
@@ -285,18 +278,22 @@ impl Worker {
         self.titles.show("worker, idle");
     }
 
-    /// Returns the limit that a client would exceed, if any.
-    fn admit(&self, peer: Peer) -> io::Result<Option<Refusal>> {
-        let Some((permit, limits)) = &self.permit else { return Ok(None) };
+    /// Asks the parent whether a client may be served.
+    ///
+    /// # Errors
+    /// The reason why not: the limit that it would exceed, or no answer.
+    fn admit(&self, peer: Peer) -> Result<(), String> {
+        let Some((permit, limits)) = &self.permit else { return Ok(()) };
         let begin = Instant::now();
-        loop {
-            match permit.may_serve(peer)? {
-                Answer::Yes => return Ok(None),
+        let refusal = loop {
+            match permit.may_serve(peer).map_err(|error| reason(&error))? {
+                Answer::Yes => return Ok(()),
                 Answer::PerAddress if begin.elapsed() < GRACE => std::thread::sleep(RETRY_INTERVAL),
-                Answer::PerAddress => return Ok(Some(Refusal::PerAddress(limits.max_per_ip))),
-                Answer::TooOften => return Ok(limits.rate.map(Refusal::TooOften)),
+                Answer::PerAddress => break Some(Refusal::PerAddress(limits.max_per_ip)),
+                Answer::TooOften => break limits.rate.map(Refusal::TooOften),
             }
-        }
+        };
+        refusal.map_or(Ok(()), |refusal| Err(refusal.to_string()))
     }
 }
 
