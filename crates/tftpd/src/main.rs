@@ -50,8 +50,8 @@ fn run(args: Vec<OsString>) -> Result<()> {
     if let Some(Err(error)) = config.map.as_ref().map(|map| map.check()) {
         log::warn!("{error}: SIGHUP will not help");
     }
-    // One process for all reads --map again, removes the pid file and opens the transcript again, which
-    // lie outside.
+    // With --single-port the one process re-reads --map, removes the pid file and reopens the
+    // transcript, all of which lie outside the root.
     let confinement = match config.single_port && (config.map.is_some() || has_files) {
         true => Confinement::disabled(),
         false => Confinement::prepare(&config.root, config.is_writable()),

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_is_named() {
+    fn an_invalid_value_is_named() {
         for args in [
             ["--retries", "x"],
             ["--retries", "1001"],
