@@ -105,7 +105,7 @@ impl Config {
 #[must_use]
 pub fn shared_by(model: Model) -> SharedBy {
     match model {
-        Model::Fork | Model::Prefork => SharedBy::OneSession, // a worker ends after it has changed its user
+        Model::Fork | Model::Prefork => SharedBy::OneSession, // a worker that changed its user ends
         Model::Iterative => SharedBy::Sequential,
         Model::Thread => SharedBy::Concurrent,
     }

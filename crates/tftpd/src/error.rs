@@ -111,7 +111,7 @@ impl fmt::Display for Error {
             }
             Error::TimedOut => f.write_str("Connection timed out"),
             Error::PortClosed => f.write_str("Connection refused"),
-            Error::NewRequest => f.write_str("peer asks anew"),
+            Error::NewRequest => f.write_str("peer sent a new request"),
             Error::Socket(error) => f.write_str(&forknet::reason(error)),
         }
     }

@@ -81,11 +81,11 @@ impl Config {
         !self.read_only && (self.create || self.overwrite)
     }
 
-    /// Reads tftpd's options and opens the root, which with `chroot`, the folder of `--chroot`, counts
-    /// from there.
+    /// Reads tftpd's options and opens the root. With `chroot`, the folder of `--chroot`, its path
+    /// is relative to it.
     ///
     /// # Errors
-    /// A value is no number; the root does not exist or is no folder; a line of `--map` is no rule.
+    /// A value is not a number, the root is not a folder, or a line of `--map` is not a rule.
     pub fn new(matches: &Matches, chroot: Option<&Path>) -> Result<Config> {
         let root = matches.opt_str("root").unwrap_or_else(|| DEFAULT_ROOT.to_owned());
         let quota = number(matches, "quota", 0..=u64::MAX)?;
@@ -142,7 +142,7 @@ fn port_range(matches: &Matches) -> Result<Option<PortRange>> {
 /// Reads the value of `--retries`.
 ///
 /// # Errors
-/// [`forknet::Error::Usage`]: it is no number, or one over 1000.
+/// [`forknet::Error::Usage`] unless it is a number of at most 1000.
 pub fn retries(matches: &Matches) -> Result<u32> {
     Ok(number(matches, "retries", 0..=MAX_RETRIES)?.unwrap_or(DEFAULT_RETRIES))
 }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_may_be_written_by_default() {
+    fn uploads_are_refused_by_default() {
         let config = config(&["--root", "/"]).unwrap();
         assert!(!config.create && !config.overwrite && !config.read_only);
         assert_eq!((config.max_size, config.retries), (None, DEFAULT_RETRIES));

@@ -188,7 +188,10 @@ impl Transaction {
     pub(crate) fn sent(&mut self, index: usize, octets: u64) {
         if self.maildrop.correct_size(index, octets) {
             let number = index + 1;
-            warn!("{}: message {number}: its name is wrong about its size, {octets}", self.user);
+            warn!(
+                "{}: message {number}: wrong size in its file name, actual size {octets}",
+                self.user
+            );
         }
     }
 

@@ -147,8 +147,8 @@ fn has_full_name(user: &User, wanted: &[u8]) -> bool {
     full.eq_ignore_ascii_case(wanted) || words.any(|word| word.eq_ignore_ascii_case(wanted))
 }
 
-/// Returns whether a domain is local: those of `--domain`, `localhost`, and address literals of this host
-/// (RFC 1123 §5.2.17).
+/// Returns whether a domain is local: those of `--domain`, `localhost`, and address literals of
+/// this host (RFC 1123 §5.2.17).
 fn is_local(config: &Config, mailbox: &Mailbox) -> bool {
     let domain = mailbox.domain.as_slice();
     let configured = config.domains.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(domain));

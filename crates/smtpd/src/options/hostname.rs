@@ -5,8 +5,8 @@ const MAX_LABEL: usize = 63;
 /// Longest domain in bytes (RFC 5321 §4.5.3.1.2).
 pub const MAX_DOMAIN: usize = 255;
 
-/// Returns whether a text is a domain as RFC 5321 §4.1.2 has it: letters, digits and inner hyphens between
-/// dots.
+/// Returns whether a text is a domain as RFC 5321 §4.1.2 has it: letters, digits and inner hyphens
+/// between dots.
 #[must_use]
 pub fn is_domain(text: &[u8]) -> bool {
     let is_label = |label: &[u8]| {

@@ -90,17 +90,17 @@ pub fn ascii(text: &[u8]) -> String {
     text.iter().map(|&b| if matches!(b, 32..=126) { char::from(b) } else { '?' }).collect()
 }
 
-/// Returns whether a text is accepted as a client's own name in HELO and EHLO. More than a domain, because
-/// real clients have names with underscores, a dot at the end, or a file name (curl). Dot-separated
-/// atoms can harm neither a `Received:` line nor a log.
+/// Returns whether a text is accepted as a client's own name in HELO and EHLO. More than a domain,
+/// because real clients have names with underscores, a dot at the end, or a file name (curl).
+/// Dot-separated atoms can harm neither a `Received:` line nor a log.
 #[must_use]
 pub fn is_hello_name(text: &[u8]) -> bool {
     let name = text.strip_suffix(b".").unwrap_or(text);
     name.len() <= MAX_DOMAIN && is_dot_atom(name) && name.iter().any(u8::is_ascii_alphanumeric)
 }
 
-/// Returns whether a text is an address literal: `[192.0.2.1]`, `[IPv6:2001:db8::1]` or `[tag:text]`
-/// (RFC 5321 §4.1.3).
+/// Returns whether a text is an address literal: `[192.0.2.1]`, `[IPv6:2001:db8::1]` or
+/// `[tag:text]` (RFC 5321 §4.1.3).
 #[must_use]
 pub fn is_literal(text: &[u8]) -> bool {
     parse_ip_literal(text).is_some() || general_literal(text).is_some()

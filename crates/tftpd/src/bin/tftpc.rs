@@ -61,7 +61,7 @@ fn trace<'a>(job: &Job, verbose: bool, meter: &ProgressMeter) -> Trace<'a> {
     if verbose {
         return Box::new(|traced, packet| {
             let sender = if traced == Traced::Sent { 'C' } else { 'S' };
-            let _ = writeln!(io::stderr(), "{sender}: {}", describe(packet)); // standard error may be closed
+            let _ = writeln!(io::stderr(), "{sender}: {}", describe(packet)); // best effort
         });
     }
     match meter.is_hidden() {

@@ -35,7 +35,7 @@ standard input.";
 pub struct CommandLine {
     /// The server.
     pub server: HostPort,
-    /// What to do there.
+    /// The transfer.
     pub job: Job,
     /// `--verbose`: shows every packet.
     pub verbose: bool,
@@ -46,7 +46,7 @@ pub struct CommandLine {
 /// Reads the command line.
 ///
 /// # Errors
-/// [`Error::Usage`] says what is wrong with it, [`Error::Answer`] is the text of `--help` and
+/// [`Error::Usage`] for an invalid command line, [`Error::Answer`] with the text of `--help` and
 /// `--version`.
 pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
     let mut options = declare();

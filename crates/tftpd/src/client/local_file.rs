@@ -130,7 +130,7 @@ fn open_target(local: &Path) -> io::Result<Target> {
             return Ok(Target::Stream(Box::new(File::options().write(true).open(path)?)));
         }
         Ok(meta) => {
-            File::options().write(true).open(&path)?; // a file without write permission is not replaced
+            File::options().write(true).open(&path)?; // protects a file without write permission
             path = fs::canonicalize(&path)?; // replaces the file, not a link to it
             Some(meta.mode())
         }

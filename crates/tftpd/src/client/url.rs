@@ -32,7 +32,7 @@ impl Url {
     /// Parses a URL. The port is `default` if the URL names none.
     ///
     /// # Errors
-    /// [`Error::Usage`] quotes it and says what is wrong.
+    /// [`Error::Usage`] with the text and the reason.
     pub fn parse(text: &str, default: u16) -> Result<Url> {
         let bad = |why: &str| Error::Usage(format!("'{}': {why}", text.escape_debug()));
         let rest = text.get(SCHEME.len()..).filter(|_| Url::has_scheme(text));

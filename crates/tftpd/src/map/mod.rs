@@ -81,7 +81,7 @@ impl Map {
                 log::info!("{}: {} rules", label(&self.path), rules.len());
                 self.rules.replace(rules);
             }
-            Err(error) => log::error!("{error}: the rules from before stay"),
+            Err(error) => log::error!("{error}: keeping the old rules"),
         }
     }
 

@@ -3,8 +3,8 @@
 //! In lock step each end sleeps while the other works, and a wake-up takes longer than everything
 //! else in a round trip. On one machine or a fast network the answer arrives before the process
 //! would be asleep. So a process whose peer answers that fast polls for twice the typical wait, and
-//! then sleeps. If polling finds nothing, because the peer needs this processor, it is turned waits_off
-//! for a number of waits, which doubles each time.
+//! then sleeps. If polling finds nothing, because the peer needs this processor, it is turned
+//! waits_off for a number of waits, which doubles each time.
 
 use std::time::Duration;
 

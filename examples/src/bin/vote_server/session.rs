@@ -23,7 +23,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Serves one client in a child. Returns the exit status.
 pub fn serve(connfd: &TcpStream, election: Election) -> i32 {
     let _ = SigSet::all().thread_unblock(); // the parent had blocked some
-    alarm::set(4 * TIMEOUT.as_secs() as u32); // SIGALRM ends a client that sends a byte now and then
+    alarm::set(4 * TIMEOUT.as_secs() as u32); // SIGALRM bounds the session
     let timeouts = connfd
         .set_read_timeout(Some(TIMEOUT))
         .and_then(|()| connfd.set_write_timeout(Some(TIMEOUT)));
