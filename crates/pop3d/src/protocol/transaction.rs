@@ -173,7 +173,7 @@ impl Transaction {
                 let number = index + 1;
                 Outcome::Reply(match error.kind() {
                     Some(io::ErrorKind::NotFound) => {
-                        err(format_args!("message {number} was removed by another program"))
+                        err(format_args!("message {number} is gone: another program removed it"))
                     }
                     _ => {
                         let why = format_args!("message {number} cannot be read");

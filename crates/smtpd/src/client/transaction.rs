@@ -103,7 +103,7 @@ fn mail(
     if let Some(limit) = extensions.size {
         if let Some(limit) = limit.filter(|limit| letter.octets > *limit) {
             let octets = letter.octets;
-            let why = format!("the letter has {octets} octets, the server's limit is {limit}");
+            let why = format!("the letter has {octets} octets, the server takes {limit} at most");
             return Err(conn.error(&why));
         }
         mail += &format!(" SIZE={}", letter.octets);
