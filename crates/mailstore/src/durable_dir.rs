@@ -1,4 +1,4 @@
-//! Creates folders so that they survive a power cut.
+//! Creates folders that survive a power failure.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind};
@@ -16,7 +16,7 @@ const DIR_MODE: u32 = 0o700;
 /// is not an error.
 ///
 /// # Errors
-/// [`Error::Io`] names the folder; a file in its place is `Not a directory`.
+/// [`Error::Io`] with the folder's path. A file in its place is `Not a directory`.
 pub fn durable_create_dir(path: &Path) -> Result<()> {
     match create(path) {
         Err(error) if error.kind() == Some(ErrorKind::NotFound) => match path.parent() {
@@ -38,8 +38,8 @@ fn create(path: &Path) -> Result<()> {
     }
 }
 
-/// Repeats a system call while it fails with EINTR: open(2) may, on NFS and FUSE. std does so by
-/// itself, nix does not.
+/// Repeats a system call while it fails with EINTR, which open(2) does on NFS and FUSE. std repeats
+/// such calls itself, nix does not.
 pub(crate) fn retry_eintr<T>(call: impl Fn() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {
@@ -76,7 +76,7 @@ mod tests {
     use std::cell::Cell;
 
     #[test]
-    fn a_call_that_signals_interrupt_is_made_until_it_is_answered() {
+    fn an_interrupted_call_is_repeated() {
         let calls = Cell::new(0);
         let call = || {
             calls.set(calls.get() + 1);

@@ -1,4 +1,4 @@
-//! What can go wrong with a mail store.
+//! Errors of a mail store.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use nix::errno::Errno;
 pub enum Error {
     /// A file or folder could not be used.
     Io {
-        /// What was tried, such as `open /home/levy/Maildir`.
+        /// The operation, such as `open /home/levy/Maildir`.
         what: String,
         /// The reason.
         source: io::Error,
@@ -35,7 +35,7 @@ impl Error {
         move |source| Error::Io { what, source: source.into() }
     }
 
-    /// Returns the kind of the underlying I/O error, where there is one.
+    /// Returns the kind of the underlying I/O error, if there is one.
     #[must_use]
     pub fn kind(&self) -> Option<io::ErrorKind> {
         match self {
@@ -44,9 +44,9 @@ impl Error {
         }
     }
 
-    /// Whether trying again later may help without a repair: a full disk, a lack of descriptors or
-    /// memory, an I/O error; not a missing permission or a file in place of a folder (RFC 3206 §4
-    /// and §5 tell a client the same difference).
+    /// Returns whether a later attempt may succeed without a repair. True for a full disk, a lack
+    /// of descriptors or memory, and an I/O error. False for a missing permission or a file in
+    /// place of a folder. RFC 3206 §4 and §5 make the same distinction for the client.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         let Error::Io { source, .. } = self else { return matches!(self, Error::InUse { .. }) };
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_reads_what_and_reason() {
+    fn an_error_is_displayed_as_operation_and_reason() {
         let error = Error::io("open", Path::new("/m"))(Errno::ENOSPC);
         assert_eq!(error.to_string(), "open /m: No space left on device");
         assert!(error.is_temporary());

@@ -1,6 +1,6 @@
 //! File names of letters in a Maildir: `TIME.MusecPpidQn.HOST,S=bytes,W=octets:2,FLAGS`.
 //!
-//! The part before the colon never changes and identifies the letter; other programs change the
+//! The part before the colon never changes and identifies the letter. Other programs change the
 //! flags after it and move a letter from `new` to `cur`.
 
 use std::ffi::OsString;
@@ -16,8 +16,8 @@ const MAX_UID: usize = 70;
 /// Number of names made by this process: the `Q` of a name.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
-/// Returns a name that no other letter has: the time in microseconds, the process, a number within
-/// the process, the host.
+/// Returns a unique name: the time in microseconds, the process id, a number within the process,
+/// and the host.
 pub(crate) fn unique() -> OsString {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let host = nix::unistd::gethostname().unwrap_or_else(|_| OsString::from("localhost"));
@@ -28,16 +28,16 @@ pub(crate) fn unique() -> OsString {
     OsString::from_vec(name)
 }
 
-/// Escapes the host for a name: `/` and `:` as the Maildir specification does, `\057` and `\072`; the
-/// comma too, because it starts the sizes.
+/// Escapes the host for a name: `/` as `\057` and `:` as `\072`, as in the Maildir specification,
+/// and the comma because it separates the sizes.
 fn escape_host(host: &[u8]) -> Vec<u8> {
     let mut safe = Vec::with_capacity(host.len());
-    for &octet in host {
-        match octet {
+    for &byte in host {
+        match byte {
             b'/' => safe.extend_from_slice(b"\\057"),
             b':' => safe.extend_from_slice(b"\\072"),
             b',' => safe.extend_from_slice(b"\\054"),
-            _ => safe.push(octet),
+            _ => safe.push(byte),
         }
     }
     if safe.is_empty() { b"localhost".to_vec() } else { safe }
@@ -48,8 +48,8 @@ pub(crate) fn base(name: &[u8]) -> &[u8] {
     name.split(|&b| b == b':').next().unwrap_or(name)
 }
 
-/// Returns the size on the wire, where the name has it (`W=`). Where it has the size on disk too
-/// (`S=`), a letter has `S <= W <= 2 S + 2`: otherwise the name is not trusted.
+/// Returns the size on the wire, if the name has it (`W=`). If the name also has the size on disk
+/// (`S=`), `S <= W <= 2 S + 2` must hold, because otherwise the name is wrong.
 pub(crate) fn wire_size(base: &[u8]) -> Option<u64> {
     let wire = field(base, b"W=")?;
     match field(base, b"S=") {
@@ -58,13 +58,13 @@ pub(crate) fn wire_size(base: &[u8]) -> Option<u64> {
     }
 }
 
-/// Returns the size on disk, where the name has it.
+/// Returns the size on disk, if the name has it.
 pub(crate) fn disk_size(base: &[u8]) -> Option<u64> {
     field(base, b"S=")
 }
 
-/// Whether a letter of `disk` bytes can have `wire` bytes with CRLF line ends: each byte may be a LF
-/// and become two, and a line end may be added.
+/// Returns whether a letter of `disk` bytes can have `wire` bytes with CRLF line ends, because each
+/// byte may be an LF and become two, and a line end may be added.
 pub(crate) fn may_be_wire_size(wire: u64, disk: u64) -> bool {
     (disk..=disk.saturating_mul(2).saturating_add(2)).contains(&wire)
 }
@@ -73,7 +73,7 @@ fn field(base: &[u8], key: &[u8]) -> Option<u64> {
     base.split(|&b| b == b',').skip(1).find_map(|field| number(field.strip_prefix(key)?))
 }
 
-/// Returns the time of arrival: seconds, microseconds; 0 where the name does not have it.
+/// Returns the time of arrival in seconds and microseconds, 0 if the name does not have it.
 pub(crate) fn arrival(base: &[u8]) -> (u64, u64) {
     let mut parts = base.splitn(3, |&b| b == b'.');
     let seconds = parts.next().and_then(number).unwrap_or(0);
@@ -85,9 +85,9 @@ pub(crate) fn arrival(base: &[u8]) -> (u64, u64) {
     (seconds, micros.unwrap_or(0))
 }
 
-/// Returns the unique id of a letter (RFC 1939 §7): its name before the flags, or, where that is
-/// too long or has characters outside 0x21 to 0x7E, a digest of it. `inode` is given for a letter
-/// that shares its name with another one, and goes into the digest.
+/// Returns the unique id of a letter (RFC 1939 §7): its name before the flags, or a digest of it if
+/// the name is too long or has characters outside 0x21 to 0x7E. `inode` is given for a letter that
+/// shares its name with another one, and is part of the digest.
 pub(crate) fn uid(base: &[u8], inode: Option<u64>) -> Vec<u8> {
     let fit = (1..=MAX_UID).contains(&base.len()) && base.iter().all(u8::is_ascii_graphic);
     if fit && inode.is_none() {
@@ -95,10 +95,10 @@ pub(crate) fn uid(base: &[u8], inode: Option<u64>) -> Vec<u8> {
     }
     let mut digest = Md5::new().chain_update(base);
     if let Some(inode) = inode {
-        // A NUL separates the two, because names have none.
+        // A NUL separates the two, because names contain none.
         digest.update([&[0][..], &inode.to_be_bytes()].concat());
     }
-    digest.finalize().iter().flat_map(|octet| format!("{octet:02x}").into_bytes()).collect()
+    digest.finalize().iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_no_letter_can_have_is_not_believed() {
+    fn an_impossible_size_in_a_name_is_ignored() {
         assert_eq!(wire_size(b"1.a.h,S=4,W=10"), Some(10));
         assert_eq!(wire_size(b"1.a.h,W=4,S=4"), Some(4));
         for wrong in ["S=4,W=3", "S=4,W=11", "S=0,W=18446744073709551615"] {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn arrival_is_compared_as_numbers() {
+    fn times_of_arrival_are_compared_as_numbers() {
         assert_eq!(arrival(b"1700000000.M7P1Q0.h"), (1_700_000_000, 7));
         assert_eq!(arrival(b"1700000000.123_4.h"), (1_700_000_000, 0));
         assert_eq!(arrival(b"letter"), (0, 0));

@@ -1,8 +1,8 @@
 //! Maildir, the POP3 maildrop and its lock; users and passwords.
 //!
-//! Two programs meet here: the SMTP server stores a letter in a [`Maildir`] ([`Draft`], [`Synced`],
-//! [`Published`]), the POP3 server lists, reads and removes the letters of a [`Maildrop`]. Both look
-//! users up in [`accounts`] and find their mail by [`MailPattern`].
+//! The SMTP server stores a letter in a [`Maildir`] ([`Draft`], [`Synced`], [`Published`]). The
+//! POP3 server lists, reads and removes the letters of a [`Maildrop`]. Both look up users in
+//! [`accounts`] and find their mail by [`MailPattern`].
 
 // The order of the modules; each imports from its left only:
 //   error | accounts | mail_pattern owner durable_dir file_name wire_size sweep | maildir | maildrop

@@ -25,11 +25,11 @@ impl MailPattern {
     /// Default pattern.
     pub const DEFAULT: &str = "~/Maildir";
 
-    /// Parses a pattern. One that starts with neither `~` nor `/` is made absolute now, because a
-    /// daemon changes to `/` later.
+    /// Parses a pattern. A relative one is made absolute at once, because a daemon changes to `/`
+    /// later.
     ///
     /// # Errors
-    /// [`Error::Refused`] says what is wrong with it.
+    /// [`Error::Refused`] if the pattern is invalid.
     pub fn parse(pattern: &OsStr) -> Result<MailPattern> {
         let bytes = pattern.as_bytes();
         let bad = |why: &str| Error::Refused(format!("'{}': {why}", bytes.escape_ascii()));
@@ -38,7 +38,7 @@ impl MailPattern {
         }
         let (home, rest) = match bytes.strip_prefix(b"~") {
             Some(rest) if rest.is_empty() || rest.starts_with(b"/") => (true, rest.to_vec()),
-            Some(_) => return Err(bad("'~' is the user's home and needs '/' behind it")),
+            Some(_) => return Err(bad("'~' must be followed by '/'")),
             None => {
                 let path = std::path::absolute(Path::new(pattern));
                 let path = path.map_err(Error::io("path", Path::new(pattern)))?;
@@ -54,12 +54,12 @@ impl MailPattern {
                     parts.push(Part::Text(std::mem::replace(&mut text, tail.to_vec())));
                     parts.push(Part::Name);
                 }
-                // `%%`: the piece between the two is empty, and what follows is text.
+                // `%%`: the piece between the two is empty, and the next one is text.
                 None => {
                     text.push(b'%');
                     text.extend_from_slice(pieces.next().ok_or_else(|| bad("a lone '%'"))?);
                 }
-                Some(_) => return Err(bad("only %u and %% are known")),
+                Some(_) => return Err(bad("the only placeholders are %u and %%")),
             }
         }
         parts.push(Part::Text(text));
@@ -69,9 +69,9 @@ impl MailPattern {
     /// Returns the Maildir of this user.
     ///
     /// # Errors
-    /// [`Error::Refused`] where the pattern needs a home and the user has none (or one that does
-    /// not start with `/`), and where it needs the name and the name could leave the folder: one
-    /// that is empty, starts with a dot, or holds a slash.
+    /// [`Error::Refused`] if the pattern needs a home and the user has no absolute one. Also if it
+    /// needs the name, and the name is empty, starts with a dot or contains a slash, because it
+    /// could leave the folder.
     pub fn maildir(&self, user: &User) -> Result<PathBuf> {
         let bad = |why: &str| {
             Error::Refused(format!("the mail of '{}': {why}", user.name.escape_ascii()))
@@ -87,7 +87,7 @@ impl MailPattern {
             match part {
                 Part::Text(text) => path.extend_from_slice(text),
                 Part::Name if is_file_name(&user.name) => path.extend_from_slice(&user.name),
-                Part::Name => return Err(bad("the name is no file name")),
+                Part::Name => return Err(bad("the name is not a file name")),
             }
         }
         Ok(PathBuf::from(OsString::from_vec(path)))
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn tilde_is_the_home_and_percent_u_the_name() {
+    fn tilde_is_the_home_and_percent_u_the_user_name() {
         assert_eq!(maildir("~/Maildir", "a", "/h/a").unwrap(), Path::new("/h/a/Maildir"));
         assert_eq!(maildir("~", "a", "/h/a").unwrap(), Path::new("/h/a"));
         assert_eq!(maildir("/m/%u", "a", "").unwrap(), Path::new("/m/a"));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_without_sense_is_refused() {
+    fn an_invalid_pattern_is_refused() {
         for pattern in ["", "~x/M", "/m/%", "/m/%d", "/m/%u%"] {
             assert!(MailPattern::parse(OsStr::new(pattern)).is_err(), "{pattern}");
         }

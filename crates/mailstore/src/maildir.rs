@@ -1,9 +1,9 @@
-//! Delivery into a Maildir: a letter is written in `tmp`, fsynced, and then renamed into `new`; a
-//! reader never sees a part of it.
+//! Delivery into a Maildir: a letter is written in `tmp`, fsynced, and then renamed into `new`. A
+//! reader never sees an incomplete letter.
 //!
-//! Every step is a type, so that a letter for several users is everywhere or nowhere: make all
-//! [`Draft`]s, [`Draft::sync`] all, [`Synced::publish`] all, and [`Published::retract`] those
-//! already published when one fails. What is dropped before it is published is removed.
+//! Every step is a type, so that a letter for several users is delivered to all of them or to none:
+//! create all [`Draft`]s, [`Draft::sync`] all, [`Synced::publish`] all, and [`Published::retract`]
+//! the published ones if one fails. A letter dropped before it is published is removed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -21,7 +21,7 @@ use crate::wire_size::WireSize;
 
 /// Mode of new letters: only the owner has access.
 const FILE_MODE: u32 = 0o600;
-/// Attempts to find a free name; more than one is needed only after the clock was set back.
+/// Most attempts to find a free name. More than one is needed only after the clock was set back.
 const MAX_NAME_ATTEMPTS: usize = 8;
 
 /// A Maildir that letters are delivered to.
@@ -34,7 +34,7 @@ impl Maildir {
     /// Opens an existing Maildir: a folder with `tmp`, `new` and `cur`.
     ///
     /// # Errors
-    /// [`Error::Io`] names the part that is missing or not a folder.
+    /// [`Error::Io`] with the path of the part that is missing or not a folder.
     pub fn open(path: impl Into<PathBuf>) -> Result<Maildir> {
         let path = path.into();
         for part in ["tmp", "new", "cur"] {
@@ -47,11 +47,11 @@ impl Maildir {
         Ok(Maildir { path })
     }
 
-    /// Creates what is missing of a Maildir and its parents, mode 0700, fsynced. An existing one
-    /// is not an error.
+    /// Creates the missing folders of a Maildir and its parents, mode 0700, and fsyncs them. An
+    /// existing one is not an error.
     ///
     /// # Errors
-    /// [`Error::Io`] names the folder that could not be created.
+    /// [`Error::Io`] with the path of the folder that could not be created.
     pub fn create(path: impl Into<PathBuf>) -> Result<Maildir> {
         let path = path.into();
         for part in ["tmp", "new", "cur"] {
@@ -69,7 +69,7 @@ impl Maildir {
     /// Creates an empty letter in `tmp`, mode 0600. Readers see it when it is published.
     ///
     /// # Errors
-    /// [`Error::Io`] names the file that could not be created.
+    /// [`Error::Io`] with the path of the file that could not be created.
     pub fn draft(&self) -> Result<Draft> {
         for _ in 0..MAX_NAME_ATTEMPTS {
             let base = file_name::unique();
@@ -86,10 +86,10 @@ impl Maildir {
         Err(Error::io("create", &self.path.join("tmp"))(Errno::EEXIST))
     }
 
-    /// Whether a letter that was published under this name still exists, read or unread.
+    /// Returns whether a letter that was published under this name still exists, read or unread.
     ///
     /// # Errors
-    /// [`Error::Io`] when the folder cannot be read.
+    /// [`Error::Io`] if the folder cannot be read.
     pub fn contains(&self, name: &OsStr) -> Result<bool> {
         let new = self.path.join("new").join(name);
         match new.symlink_metadata() {
@@ -102,7 +102,7 @@ impl Maildir {
     }
 }
 
-/// Finds a letter that a reader has moved to `cur`, whatever its flags are now.
+/// Finds a letter that a reader has moved to `cur`, with any flags.
 fn find_in_cur(maildir: &Path, name: &OsStr) -> Result<Option<PathBuf>> {
     let cur = maildir.join("cur");
     let entries = fs::read_dir(&cur).map_err(Error::io("open", &cur))?;
@@ -122,13 +122,14 @@ struct Unpublished {
 
 impl Drop for Unpublished {
     fn drop(&mut self) {
-        // Fails where it was published by rename. What cannot be removed is swept after 36 hours.
+        // Fails if the letter was published by rename. A file that cannot be removed is swept after
+        // 36 hours.
         let _ = fs::remove_file(&self.tmp);
     }
 }
 
-/// A letter that is being written, with lines that end in LF. Every `write` is one system call, so
-/// write large pieces.
+/// A letter being written, with lines that end in LF. Every `write` is one system call, so write
+/// large pieces.
 #[derive(Debug)]
 pub struct Draft {
     file: File,
@@ -141,7 +142,7 @@ impl Draft {
     /// Fsyncs the complete letter and closes the file.
     ///
     /// # Errors
-    /// [`Error::Io`] when that failed; the file is removed.
+    /// [`Error::Io`] if fsync(2) fails; the file is then removed.
     pub fn sync(self) -> Result<Synced> {
         self.file.sync_all().map_err(Error::io("fsync", &self.unpublished.tmp))?;
         Ok(Synced { bytes: self.bytes, octets: self.wire.octets(), unpublished: self.unpublished })
@@ -161,7 +162,7 @@ impl Write for Draft {
     }
 }
 
-/// A letter that is safe on the disk and not visible yet. It holds no open file.
+/// A letter that is durable and not visible yet. It holds no open file.
 #[derive(Debug)]
 pub struct Synced {
     bytes: u64,
@@ -182,11 +183,11 @@ impl Synced {
         self.octets
     }
 
-    /// Opens the letter for reading: a server that works as each mailbox's owner copies it in two
-    /// steps.
+    /// Opens the letter for reading, for a server that copies it to another mailbox with the rights
+    /// of each owner in turn.
     ///
     /// # Errors
-    /// [`Error::Io`] names the file.
+    /// [`Error::Io`] with the file's path.
     pub fn open(&self) -> Result<File> {
         let path = &self.unpublished.tmp;
         File::open(path).map_err(Error::io("open", path))
@@ -204,7 +205,7 @@ impl Synced {
     /// folder. After this the letter may be acknowledged.
     ///
     /// # Errors
-    /// [`Error::Io`]; then the letter is neither in `new` nor in `tmp`.
+    /// [`Error::Io`]. The letter is then neither in `new` nor in `tmp`.
     pub fn publish(self) -> Result<Published> {
         let name = self.name();
         let Unpublished { maildir, tmp, .. } = &self.unpublished;
@@ -215,7 +216,7 @@ impl Synced {
         match sync_dir(&folder) {
             Ok(()) => Ok(published),
             Err(error) => {
-                // Not known to be durable, so it must not be visible either.
+                // The letter may not be durable, so it must not be visible either.
                 let _ = published.retract(); // best effort
                 Err(error)
             }
@@ -223,7 +224,7 @@ impl Synced {
     }
 }
 
-/// Renames without replacing; link and unlink where the file system cannot do that.
+/// Renames without replacing. Uses link(2) if the file system lacks RENAME_NOREPLACE.
 fn rename_new(from: &Path, to: &Path) -> Result<()> {
     match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => Ok(()),
@@ -250,11 +251,11 @@ impl Published {
         &self.path
     }
 
-    /// Removes the letter, because its delivery failed for another recipient; also where a reader
-    /// has moved it to `cur` already.
+    /// Removes the letter, because its delivery failed for another recipient. Finds it even if a
+    /// reader has moved it to `cur`.
     ///
     /// # Errors
-    /// [`Error::Io`] when it exists and cannot be removed.
+    /// [`Error::Io`] if it exists and cannot be removed.
     pub fn retract(self) -> Result<()> {
         match fs::remove_file(&self.path) {
             Ok(()) => return sync_dir(&self.maildir.join("new")),

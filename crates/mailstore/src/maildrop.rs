@@ -1,12 +1,13 @@
 //! The POP3 maildrop (RFC 1939 §4, §5): the letters of a Maildir as they were when the session
 //! began, numbered in the order of their arrival, under an exclusive lock.
 //!
-//! The lock is flock(2) on the Maildir folder itself: no file is left behind, two names of one
-//! folder are one lock, and the kernel releases it however the process ends.
+//! The lock is flock(2) on the Maildir folder itself. It leaves no file behind, it is the same
+//! under every name of the folder, and the kernel releases it when the process ends.
 //!
-//! Other programs go on working on the folder: they deliver (not visible to this session), move
-//! letters from `new` to `cur` and change flags (the letter is found again by the part of its name
-//! that never changes), and remove letters (which is then an error of that letter alone).
+//! Other programs may change the folder during the session. They deliver letters, which this
+//! session does not see. They move letters from `new` to `cur` and change flags, so a letter is
+//! found again by the part of its name that never changes. They remove letters, which is an error
+//! for those letters only.
 
 use std::cmp::Ordering;
 use std::ffi::OsStr;
@@ -30,19 +31,20 @@ use crate::wire_size::WireSize;
 
 /// open(2) flags for a folder.
 const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
-/// open(2) flags for a letter: never through a symbolic link, never waiting for a FIFO's other end.
+/// open(2) flags for a letter: does not follow a symbolic link, and does not wait for a FIFO's
+/// other end.
 const LETTER: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_NONBLOCK)
     .union(OFlag::O_NOCTTY)
     .union(OFlag::O_CLOEXEC);
 
-/// How long a letter that was missing in a listing counts as gone without another listing, because
+/// Time for which a letter missing in a listing counts as gone without another listing, because
 /// thousands of removed letters must not cost a listing each.
 const GONE_TTL: Duration = Duration::from_secs(1);
 
-/// The two folders that hold letters. `new` is read first, so that a letter that is moved to `cur`
-/// meanwhile is seen twice and not missed.
+/// The two folders that hold letters. `new` is read first, so that a letter being moved to `cur` is
+/// seen twice rather than missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Subdir {
     Cur,
@@ -60,7 +62,7 @@ impl Subdir {
     }
 }
 
-/// One letter as it was last seen.
+/// A letter as of the last listing.
 #[derive(Debug)]
 struct Letter {
     arrival: (u64, u64),
@@ -68,11 +70,11 @@ struct Letter {
     /// Length of the name before the flags.
     base_len: usize,
     subdir: Subdir,
-    /// Distinguishes two letters of one name.
+    /// The inode number, which distinguishes two letters of one name.
     inode: u64,
     /// Number of the last listing that showed it.
     listing: u32,
-    /// Size with CRLF line ends; from the name, or counted once.
+    /// Size with CRLF line ends, from the name or counted once.
     octets: Option<u64>,
 }
 
@@ -89,14 +91,14 @@ impl Letter {
         self.name.get(..self.base_len).unwrap_or_default()
     }
 
-    /// Orders letters by arrival, then by name. Equal is the same letter, or one that shares its
-    /// name (see [`Maildrop::uid`]).
+    /// Orders letters by arrival, then by name. Letters are equal if they share a name (see
+    /// [`Maildrop::uid`]).
     fn compare(&self, other: &Letter) -> Ordering {
         self.arrival.cmp(&other.arrival).then_with(|| self.base().cmp(other.base()))
     }
 
-    /// Drops a size that a letter of `disk` bytes cannot have, or that comes from a name that is
-    /// wrong about `disk`.
+    /// Drops a size that is impossible for a letter of `disk` bytes, or comes from a name with
+    /// another size on disk.
     fn check_size(&mut self, disk: u64) {
         let from_name = self.octets == file_name::wire_size(self.base());
         let wrong_name = from_name && file_name::disk_size(self.base()).is_some_and(|s| s != disk);
@@ -114,7 +116,7 @@ impl Letter {
 #[derive(Debug)]
 pub struct Maildrop {
     path: PathBuf,
-    /// The locked Maildir folder; `None` where there is no Maildir yet.
+    /// The locked Maildir folder, `None` if there is no Maildir yet.
     folder: Option<Flock<OwnedFd>>,
     letters: Vec<Letter>,
     /// Number and time of the last listing.
@@ -125,24 +127,26 @@ pub struct Maildrop {
 /// The result of [`Maildrop::remove`].
 #[derive(Debug, Default)]
 pub struct Removal {
-    /// Letters that are gone, including those that another program had removed.
+    /// Number of letters removed, by this or another program.
     pub removed: usize,
-    /// Why the others could not be removed.
+    /// The errors of the letters that could not be removed.
     pub failed: Vec<Error>,
 }
 
 impl Maildrop {
     /// Opens, locks and lists the maildrop of a Maildir. A Maildir that does not exist yet is an
-    /// empty maildrop. Letters are neither opened nor asked for their size.
+    /// empty maildrop. Letters are neither opened nor passed to stat(2).
     ///
     /// # Errors
-    /// [`Error::InUse`] while another session has the lock; [`Error::Io`] where it cannot be read.
+    /// [`Error::InUse`] while another session has the lock, [`Error::Io`] if the maildrop cannot be
+    /// read.
     pub fn open(path: &Path) -> Result<Maildrop> {
         let (folder, letters, listed) = (None, Vec::new(), Instant::now());
         let mut drop = Maildrop { path: path.to_owned(), folder, letters, listing: 0, listed };
         let folder = match retry_eintr(|| open(path, FOLDER, Mode::empty())) {
             Ok(folder) => folder,
-            // A dangling link is a mistake or a disk not mounted, not a Maildir to come.
+            // A dangling link means a mistake or an unmounted disk, not a Maildir that does not
+            // exist yet.
             Err(Errno::ENOENT) if !path.is_symlink() => return Ok(drop),
             Err(errno) => return Err(Error::io("open", path)(errno)),
         };
@@ -155,7 +159,7 @@ impl Maildrop {
         }
         let mut letters = Vec::new();
         drop.list(|letter| letters.push(letter))?;
-        // Of a letter seen in both folders, `cur` was read later and is kept.
+        // Of a letter seen in both folders, the entry in `cur` is kept, because it was read later.
         letters.sort_unstable_by(|a, b| {
             a.compare(b).then((a.inode, a.subdir).cmp(&(b.inode, b.subdir)))
         });
@@ -170,7 +174,7 @@ impl Maildrop {
         self.letters.len()
     }
 
-    /// Whether it has no letters.
+    /// Returns whether it has no letters.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.letters.is_empty()
@@ -179,8 +183,8 @@ impl Maildrop {
     /// Returns the unique id of a letter (RFC 1939 §7, UIDL): 1 to 70 characters from 0x21 to
     /// 0x7E, the same in every session and with any flags.
     ///
-    /// Two letters with one name before the flags, which no correct program makes, have different
-    /// ids while both exist, because a client that took one for the other would lose mail.
+    /// Two letters with the same name before the flags, which no correct program creates, have
+    /// different ids while both exist, because a client that confused them would lose mail.
     #[must_use]
     pub fn uid(&self, index: usize) -> Option<Vec<u8>> {
         let letter = self.letters.get(index)?;
@@ -190,21 +194,21 @@ impl Maildrop {
         Some(file_name::uid(letter.base(), shares_name.then_some(letter.inode)))
     }
 
-    /// Returns the size of a letter with CRLF line ends (RFC 1939 §11), where it is known without
+    /// Returns the size of a letter with CRLF line ends (RFC 1939 §11), if it is known without
     /// reading the letter.
     #[must_use]
     pub fn known_size(&self, index: usize) -> Option<u64> {
         self.letters.get(index).and_then(|letter| letter.octets)
     }
 
-    /// Returns the size of a letter with CRLF line ends: from its name (`W=`), otherwise counted
-    /// once.
+    /// Returns the size of a letter with CRLF line ends, from its name (`W=`) or counted once.
     ///
     /// A name is trusted until it is proved wrong, because a stat(2) of every file would cost more
-    /// than all the rest; [`Maildrop::read`] and [`Maildrop::correct_size`] correct a wrong one.
+    /// than everything else. [`Maildrop::read`] and [`Maildrop::correct_size`] correct a wrong
+    /// size.
     ///
     /// # Errors
-    /// [`Error::Io`] where the letter has to be read and cannot be.
+    /// [`Error::Io`] if the letter must be read and cannot be.
     pub fn size(&mut self, index: usize) -> Result<u64> {
         if let Some(octets) = self.known_size(index) {
             return Ok(octets);
@@ -217,17 +221,18 @@ impl Maildrop {
         Ok(octets)
     }
 
-    /// Records the size of a letter that was read whole. Returns whether another one was known.
+    /// Records the size of a letter that was read to its end. Returns whether it differs from the
+    /// known size.
     pub fn correct_size(&mut self, index: usize, octets: u64) -> bool {
         let Some(letter) = self.letters.get_mut(index) else { return false };
         letter.octets.replace(octets).is_some_and(|known| known != octets)
     }
 
-    /// Opens a letter for reading, wherever other programs have moved it. A known size that the
-    /// open file proves wrong is dropped, and counted when it is asked for.
+    /// Opens a letter for reading, even if other programs have moved it. A known size that the open
+    /// file proves wrong is dropped, and counted when it is next requested.
     ///
     /// # Errors
-    /// [`Error::Io`]: `No such file or directory` where another program removed it.
+    /// [`Error::Io`], `No such file or directory` if another program removed it.
     pub fn read(&mut self, index: usize) -> Result<File> {
         let opened = match self.open_letter(index) {
             Err(Errno::ENOENT) if !self.is_gone(index) && self.find_again()? => {
@@ -242,7 +247,7 @@ impl Maildrop {
         Ok(file)
     }
 
-    /// Removes as many of the letters as possible. One that is gone already counts as removed.
+    /// Removes as many of the letters as possible. A letter that is gone already counts as removed.
     pub fn remove(&mut self, indices: impl Iterator<Item = usize>) -> Removal {
         let mut removal = Removal::default();
         let mut missing = Vec::new();
@@ -269,7 +274,7 @@ impl Maildrop {
         removal
     }
 
-    /// Removes what cut-off deliveries have left in `tmp`, untouched for 36 hours.
+    /// Removes files of interrupted deliveries from `tmp`, if not touched for 36 hours.
     pub fn sweep(&self) {
         if self.folder.is_some() {
             let count = sweep(&self.path);
@@ -302,7 +307,7 @@ impl Maildrop {
         Ok((File::from(file), u64::try_from(stat.st_size).unwrap_or(0)))
     }
 
-    /// Whether a recent listing did not show it.
+    /// Returns whether the letter was missing in a recent listing.
     fn is_gone(&self, index: usize) -> bool {
         let missed = self.letters.get(index).is_none_or(|letter| letter.listing < self.listing);
         missed && self.listed.elapsed() < GONE_TTL
@@ -315,8 +320,8 @@ impl Maildrop {
         }
     }
 
-    /// Lists the folders again for the names that other programs have changed. Letters that have
-    /// arrived meanwhile are ignored. Returns whether a name has changed.
+    /// Lists the folders again to find names that other programs have changed. New letters are
+    /// ignored. Returns whether a name has changed.
     fn find_again(&mut self) -> Result<bool> {
         let mut letters = std::mem::take(&mut self.letters);
         let mut changed = false;
@@ -342,7 +347,7 @@ impl Maildrop {
         Ok(changed)
     }
 
-    /// Calls `each` with every regular file of `new` and then of `cur`.
+    /// Calls `each` with every regular file in `new` and then in `cur`.
     fn list(&self, mut each: impl FnMut(Letter)) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         for subdir in Subdir::BOTH {
@@ -366,8 +371,8 @@ impl Maildrop {
     }
 }
 
-/// Whether an entry is a regular file. Most file systems have the type in the entry; for the others
-/// this calls fstatat(2).
+/// Returns whether an entry is a regular file. Calls fstatat(2) on file systems without the type in
+/// the entry.
 fn is_regular(folder: &OwnedFd, subdir: Subdir, entry: &Entry) -> bool {
     match entry.file_type() {
         Some(kind) => kind == Type::File,

@@ -1,5 +1,5 @@
-//! Takes the rights of a mailbox's owner while the mailbox is used, so that a symbolic link in the
-//! owner's folders does not lead root elsewhere.
+//! Takes the rights of a mailbox's owner while the mailbox is used, so that root does not follow a
+//! symbolic link in the owner's folders to other users' files.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -14,26 +14,26 @@ use crate::error::{Error, Result};
 /// How the sessions of one process share its user id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SharedBy {
-    /// The session has a process of its own, or is its last one.
+    /// The session has a process of its own, or is the last one of its process.
     OneSession = 0,
-    /// Sessions follow one another: the user id must be restored.
+    /// Sessions follow one another, so the user id must be restored.
     Sequential = 1,
-    /// Several sessions at a time, in threads: a change would be a change for all.
+    /// Several sessions run at a time in threads, so a change would affect all of them.
     Concurrent = 2,
 }
 
-/// What [`SharedBy::set_for_process`] was told.
+/// The value set by [`SharedBy::set_for_process`].
 static SHARED_BY: AtomicU8 = AtomicU8::new(SharedBy::OneSession as u8);
 
 impl SharedBy {
-    /// Records how this process serves its clients; called once at the start. A mailbox that needs
-    /// rights that the process cannot take is refused from then on.
+    /// Records how this process serves its clients. Called once at the start. From then on a
+    /// mailbox is refused if the process cannot take its owner's rights.
     pub fn set_for_process(self) {
         SHARED_BY.store(self as u8, Relaxed);
     }
 
     /// # Errors
-    /// [`Error::Refused`] where the process is shared more than `most`.
+    /// [`Error::Refused`] if the process is shared more than `most`.
     fn require_at_most(most: SharedBy, path: &Path) -> Result<()> {
         if SHARED_BY.load(Relaxed) <= most as u8 {
             return Ok(());
@@ -43,11 +43,11 @@ impl SharedBy {
     }
 }
 
-/// Guard while the process has the effective ids of a mailbox's owner. Dropping it restores the ids
-/// from before, unless [`AsOwner::make_permanent`] was called.
+/// Guard while the process has the effective ids of a mailbox's owner. Dropping it restores the
+/// previous ids, unless [`AsOwner::make_permanent`] was called.
 #[derive(Debug)]
 pub struct AsOwner {
-    /// The owner's ids, and those from before; `None` where nothing was changed.
+    /// The owner's ids and the previous ids; `None` if nothing was changed.
     changed: Option<(Ids, Ids)>,
 }
 
@@ -59,12 +59,12 @@ struct Ids {
 }
 
 impl AsOwner {
-    /// Switches to the owner of the mailbox at `path`. That is the owner of the first folder on the
-    /// way down from `/` that does not belong to root, because that user controls all that is
-    /// below. A process that is not root changes nothing.
+    /// Switches to the owner of the mailbox at `path`: the owner of the first folder on the path
+    /// from `/` that does not belong to root, because that user controls everything below it. A
+    /// process that is not root changes nothing.
     ///
     /// # Errors
-    /// As seteuid(2); [`Error::Refused`] for [`SharedBy::Concurrent`].
+    /// Errors of seteuid(2), and [`Error::Refused`] for [`SharedBy::Concurrent`].
     pub fn switch_to(path: &Path) -> Result<AsOwner> {
         let owner = if geteuid().is_root() { owner(path) } else { None };
         let Some((uid, gid)) = owner else { return Ok(AsOwner { changed: None }) };
@@ -78,10 +78,10 @@ impl AsOwner {
         Ok(this)
     }
 
-    /// Drops root for good: all ids become the owner's.
+    /// Drops root irrevocably: all ids become the owner's.
     ///
     /// # Errors
-    /// As setresuid(2); [`Error::Refused`] unless [`SharedBy::OneSession`].
+    /// Errors of setresuid(2), and [`Error::Refused`] unless [`SharedBy::OneSession`].
     pub fn make_permanent(mut self, path: &Path) -> Result<()> {
         let Some((owner, _)) = &self.changed else { return Ok(()) };
         SharedBy::require_at_most(SharedBy::OneSession, path)?;
@@ -100,7 +100,7 @@ impl Drop for AsOwner {
     fn drop(&mut self) {
         let Some((_, before)) = self.changed.take() else { return };
         if let Err(errno) = seteuid(before.uid).and_then(|()| before.set_effective()) {
-            // Later steps fail with their own messages.
+            // Later operations fail and log their own errors.
             log::error!("seteuid {}: {}", before.uid, errno.desc());
         }
     }
@@ -119,10 +119,10 @@ impl Ids {
 /// (/proc/sys/kernel/overflowuid).
 const OVERFLOW_UID: u32 = 65_534;
 
-/// Returns the owner of the first folder on the way that does not belong to root. A symbolic link
-/// counts as itself. In a user namespace, folders of users that it does not map are skipped: no
-/// process there can become those users, and its root has no more rights over their files than an
-/// ordinary user.
+/// Returns the owner of the first folder on the path that does not belong to root. Symbolic links
+/// are not followed. In a user namespace, folders of unmapped users are skipped, because no process
+/// there can become those users, and its root has no more rights over their files than an ordinary
+/// user.
 fn owner(path: &Path) -> Option<(Uid, Gid)> {
     let mut folders: Vec<&Path> = path.ancestors().collect();
     folders.reverse();
@@ -137,7 +137,8 @@ fn is_overflow_uid_unmapped() -> bool {
     std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !maps(&map, OVERFLOW_UID))
 }
 
-/// Whether a map of user_namespaces(7), lines of `inside outside count`, includes this uid.
+/// Returns whether a map of user_namespaces(7), with lines of `inside outside count`, includes this
+/// uid.
 fn maps(map: &str, uid: u32) -> bool {
     map.lines().any(|line| {
         let words = line.split_whitespace();
@@ -153,7 +154,7 @@ mod tests {
     use testkit::TempDir;
 
     #[test]
-    fn a_user_namespace_maps_those_whom_its_lines_name() {
+    fn a_user_namespace_maps_the_uids_in_its_lines() {
         assert!(maps("         0          0 4294967295\n", 65_534));
         assert!(!maps("0 1000 1\n", 65_534));
         assert!(!maps("0 1000 65534\n", 65_534));
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_is_whoever_has_the_first_folder_that_is_not_roots() {
+    fn the_owner_is_that_of_the_first_folder_that_is_not_roots() {
         let folder = TempDir::new();
         let here = folder.path().join("not/there");
         let me = geteuid();

@@ -1,15 +1,14 @@
-//! Leftovers in `tmp`: letters whose delivery was cut off by a crash or a `kill -9`.
+//! Leftovers in `tmp`: letters whose delivery was interrupted by a crash or SIGKILL.
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Age of a leftover: the Maildir specification lets a reader remove what was not accessed for 36
-/// hours.
+/// Least age of a leftover. The Maildir specification allows a reader to remove files not accessed
+/// for 36 hours.
 const MIN_AGE: Duration = Duration::from_secs(36 * 60 * 60);
 
-/// Removes the leftovers of a Maildir and returns their number. What cannot be removed stays for
-/// the next time.
+/// Removes the leftovers of a Maildir and returns their number. Files that cannot be removed stay.
 pub(crate) fn sweep(maildir: &Path) -> usize {
     let Ok(entries) = fs::read_dir(maildir.join("tmp")) else { return 0 };
     let now = SystemTime::now();
@@ -31,7 +30,7 @@ mod tests {
     use testkit::TempDir;
 
     #[test]
-    fn only_what_nobody_has_touched_for_36_hours_is_removed() {
+    fn only_files_not_touched_for_36_hours_are_removed() {
         let folder = TempDir::new();
         assert_eq!(sweep(folder.path()), 0);
         let tmp = folder.path().join("tmp");

@@ -1,16 +1,16 @@
-//! The size of a message on the wire (RFC 1939 §11): every LF on disk counts as CRLF, dots that
-//! stuffing adds do not count.
+//! The size of a message on the wire (RFC 1939 §11): every LF on disk counts as CRLF, and dots
+//! added by dot-stuffing do not count.
 
 use std::io::{self, Read};
 
-/// Size of one read, in bytes: most letters whole, and little to clear for each of them.
+/// Size of one read in bytes. It holds most letters, and little memory is cleared for each.
 const CHUNK: usize = 16 * 1024;
 
-/// Counts the bytes of a text with CRLF line ends, fed in pieces of any size.
+/// Counts the bytes of a text with CRLF line ends. The text is fed in pieces of any size.
 ///
-/// A CRLF counts as it is, a LF alone as two bytes, a bare CR as one; a last line without its end
-/// counts as if it had one, because a multi-line reply cannot end otherwise. An empty text is 0
-/// bytes. (Maildir names carry this number as `W=`.)
+/// A CRLF and a bare LF count as two bytes, a bare CR as one. A last line without its end counts as
+/// if it had one, because a multi-line reply cannot end otherwise. An empty text is 0 bytes.
+/// (Maildir names have this number as `W=`.)
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WireSize {
     octets: u64,
@@ -39,7 +39,7 @@ impl WireSize {
         self.last = Some(last);
     }
 
-    /// Returns the size of the whole text, its last line ended.
+    /// Returns the size of the whole text, with its last line ended.
     #[must_use]
     pub fn octets(self) -> u64 {
         match self.last {
@@ -48,10 +48,10 @@ impl WireSize {
         }
     }
 
-    /// Reads a file to its end and counts it.
+    /// Reads a file to its end and returns its size on the wire.
     ///
     /// # Errors
-    /// As read(2).
+    /// read(2) fails.
     pub fn of_file(mut file: impl Read) -> io::Result<u64> {
         let mut size = WireSize::new();
         let mut chunk = vec![0; CHUNK];
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_of_six_octets_counts_the_same_in_one_piece_and_in_any_two() {
+    fn the_size_does_not_depend_on_how_a_text_is_split() {
         let alphabet = [b'\r', b'\n', b'a'];
         for code in 0..3_usize.pow(6) {
             let text: Vec<u8> = (0..6).map(|i| alphabet[code / 3_usize.pow(i) % 3]).collect();

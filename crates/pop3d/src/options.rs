@@ -12,15 +12,15 @@ use mailstore::{MailPattern, SharedBy};
 
 /// Default of `--auth-delay`: time from a failed login to its reply.
 const AUTH_DELAY: Duration = Duration::from_secs(1);
-/// Longest `--auth-delay`, in seconds, because the process waits for it.
+/// Largest `--auth-delay` in seconds, which bounds the time that a process waits.
 const MAX_AUTH_DELAY: f64 = 60.0;
-/// Longest password in bytes: what fits after `PASS ` in a command line (RFC 2449 §4).
+/// Longest password in bytes that fits after `PASS ` in a command line (RFC 2449 §4).
 const MAX_PASSWORD: u64 = 248;
 
 /// The values of the daemon's own options.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The users file; read again at each login.
+    /// The users file, which is read again at each login.
     pub users: PathBuf,
     /// The path of a user's mail.
     pub mail: MailPattern,
@@ -42,7 +42,8 @@ pub enum Plaintext {
 }
 
 impl Plaintext {
-    /// Whether a client may; `is_loopback` says that it is on this machine.
+    /// Returns whether a client may send passwords in the clear. `is_loopback` means that it is on
+    /// this machine.
     #[must_use]
     pub fn allows(self, is_loopback: bool) -> bool {
         match self {
@@ -73,7 +74,7 @@ impl Config {
     /// Reads the options.
     ///
     /// # Errors
-    /// [`Error::Usage`] names the option that is wrong.
+    /// [`Error::Usage`] with the name of the invalid option.
     pub fn read(matches: &Matches) -> Result<Config> {
         let users =
             PathBuf::from(matches.opt_str("users").unwrap_or_else(|| Users::DEFAULT.to_owned()));
@@ -121,19 +122,19 @@ fn plaintext(text: Option<&str>) -> Result<Plaintext> {
     }
 }
 
-/// `--hash`: returns the users file's field for a password from standard input; asks for it twice
-/// where that is a terminal.
+/// `--hash`: returns the users file's field for a password from standard input. On a terminal,
+/// prompts for it twice.
 ///
 /// # Errors
-/// [`Error::Refused`] for a password that is empty, overlong or has a NUL, or for two that differ.
+/// [`Error::Refused`] if the password is empty, too long or has a NUL, or the two differ.
 pub fn hash() -> Result<String> {
     let given = if io::stdin().is_terminal() { ask()? } else { first_line(io::stdin().lock())? };
     if given.len() as u64 > MAX_PASSWORD {
-        let why = format!("the password is longer than {MAX_PASSWORD} octets");
+        let why = format!("the password is longer than {MAX_PASSWORD} bytes");
         return Err(Error::Refused(why));
     }
     if given.contains(&0) {
-        return Err(Error::Refused("a NUL in the password: no client could say it".to_owned()));
+        return Err(Error::Refused("a NUL in the password, which no client can send".to_owned()));
     }
     password::hash(&given).map_err(|error| Error::Refused(error.to_string()))
 }
@@ -147,7 +148,7 @@ fn ask() -> Result<Vec<u8>> {
     Ok(once.into_bytes())
 }
 
-/// Reads the first line without its LF or CRLF, at most one byte over the limit.
+/// Reads the first line without its LF or CRLF, up to one byte over the limit.
 pub(crate) fn first_line(input: impl BufRead) -> Result<Vec<u8>> {
     let mut line = Vec::new();
     input
@@ -168,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_value_is_named() {
+    fn an_invalid_value_is_named() {
         assert_eq!(plaintext(None).unwrap(), Plaintext::Loopback);
         assert!(plaintext(Some("yes")).unwrap_err().to_string().contains("'yes'"));
         let mut options = Options::new();
@@ -176,8 +177,8 @@ mod tests {
         for wrong in ["-1", "x", "NaN", "61", "1e9", ""] {
             let matches = options.parse(["--auth-delay", wrong]).unwrap();
             let error = Config::read(&matches).unwrap_err().to_string();
-            let told = format!("--auth-delay '{wrong}': not a number of seconds from 0 to 60");
-            assert_eq!(error, told);
+            let expected = format!("--auth-delay '{wrong}': not a number of seconds from 0 to 60");
+            assert_eq!(error, expected);
         }
     }
 

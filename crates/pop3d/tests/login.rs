@@ -48,9 +48,9 @@ fn the_log_tells_a_field_of_an_unknown_form_and_keeps_it_to_itself() {
         client.ask(&format!("USER {name}"), "+OK");
         client.ask(&format!("PASS {password}"), "-ERR [AUTH] ");
     }
-    server.daemon.wait_log("the password of 'y' is no $6$, $5$ or $argon2id$ hash");
+    server.daemon.wait_log("the password of 'y' is not a $6$, $5$ or $argon2id$ hash");
     let log = server.daemon.log();
-    assert!(log.contains("the password of 'w' is no "), "{log}");
+    assert!(log.contains("the password of 'w' is not a "), "{log}");
     assert!(!log.contains("the password of 'l'") && !log.contains("wordonly"), "{log}");
 }
 

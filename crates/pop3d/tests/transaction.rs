@@ -191,7 +191,7 @@ fn a_name_that_lies_about_the_size_is_corrected_when_the_message_is_sent() {
         client.ask(&format!("LIST {number}"), &format!("+OK {number} 3\r\n"));
     }
     client.ask("STAT", "+OK 4 12\r\n");
-    server.daemon.wait_log("message 2: its name is wrong about its size, 3");
+    server.daemon.wait_log("message 2: wrong size in its file name, actual size 3");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! An SMTP server (RFC 5321), one process per client, and its client.
 //!
-//! [`session`] reads lines and writes replies over any stream. [`protocol`] finds the command of a
-//! line in a table, checks that the state allows it, and keeps the state of the transaction.
+//! [`session`] reads lines and writes replies over any stream. [`protocol`] looks up a line's
+//! command in a table, checks that the state allows it, and keeps the state of the transaction.
 //! [`delivery`] finds the recipients, receives the letter, adds its trace lines, and stores it in
-//! the Maildirs. The client's half is [`client`].
+//! the Maildirs. [`client`] is smtpc.
 
 // The order of the modules; each imports from its left only, and from `options`:
 //   protocol | delivery | session | client

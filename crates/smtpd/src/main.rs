@@ -1,5 +1,5 @@
-//! smtpd: takes letters for the users of this machine by SMTP (RFC 5321), one process per client.
-//! Slides: "Протокол SMTP (RFC-5321)"; TCP echo server, `main`.
+//! smtpd: receives letters for the users of this machine by SMTP (RFC 5321), one process per
+//! client. Slides: "Протокол SMTP (RFC-5321)"; TCP echo server, `main`.
 
 use std::ffi::OsString;
 use std::process::ExitCode;

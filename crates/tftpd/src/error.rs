@@ -1,4 +1,4 @@
-//! Why a transfer failed, and what the peer is told about it.
+//! Why a transfer failed, and which ERROR the peer gets.
 
 use std::fmt;
 use std::io;
@@ -8,47 +8,49 @@ use nix::errno::Errno;
 use crate::wire::error_code::ErrorCode;
 use crate::wire::requested_options::Unacceptable;
 
-/// The end of a transfer that failed.
+/// The reason why a transfer failed.
 #[derive(Debug)]
 pub enum Error {
-    /// This end refuses or fails: the peer gets an ERROR packet.
+    /// This end refused or failed. The peer gets an ERROR packet.
     Denied {
         /// The code of the ERROR packet.
         code: ErrorCode,
-        /// Its message, and what the log says.
+        /// The message in the packet and in the log.
         reason: String,
     },
     /// The peer sent an ERROR packet. It is not answered (RFC 1350 §2).
     Peer {
-        /// The code it gave.
+        /// The code in the packet.
         code: u16,
-        /// Its message, as it came.
+        /// The message, unescaped.
         message: Vec<u8>,
     },
-    /// The peer was silent for too long.
+    /// The peer sent nothing within the limits of
+    /// [`RetryLimits`](crate::transfer::timer::RetryLimits).
     TimedOut,
     /// The peer's port is closed (ICMP port unreachable).
     PortClosed,
-    /// The peer has given the transfer up and sent a new request from the same port.
+    /// The peer abandoned the transfer and sent a new request from the same port.
     NewRequest,
-    /// Our own socket failed.
+    /// A system call on the local socket failed.
     Socket(io::Error),
 }
 
 impl Error {
-    /// Makes a refusal with a message of our own.
+    /// Creates an [`Error::Denied`].
     #[must_use]
     pub fn denied(code: ErrorCode, reason: impl Into<String>) -> Error {
         Error::Denied { code, reason: reason.into() }
     }
 
-    /// Makes the error for a datagram that no delay and no duplication explains (RFC 1350 §2).
+    /// Creates the error for a datagram that can't be explained by a delay or duplication in the
+    /// network (RFC 1350 §2).
     #[must_use]
     pub fn illegal(reason: &str) -> Error {
         Error::denied(ErrorCode::Illegal, reason)
     }
 
-    /// Makes the error for a file that the system refused to find, open, create or write.
+    /// Creates the error for a file that can't be found, opened, created or written.
     #[must_use]
     pub fn from_errno(errno: Errno) -> Error {
         let code = match errno {
@@ -74,7 +76,7 @@ impl Error {
         }
     }
 
-    /// Makes the same of an error of std's.
+    /// Creates the error from the errno in an [`io::Error`].
     #[must_use]
     pub fn from_io(error: &io::Error) -> Error {
         match error.raw_os_error() {
@@ -96,7 +98,7 @@ impl From<Unacceptable> for Error {
     }
 }
 
-/// Writes the error as the log and tftpc's one error line say it; the peer's message is escaped.
+/// Formats the error for the log and for tftpc's error line. The peer's message is escaped.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -109,7 +111,7 @@ impl fmt::Display for Error {
             }
             Error::TimedOut => f.write_str("Connection timed out"),
             Error::PortClosed => f.write_str("Connection refused"),
-            Error::NewRequest => f.write_str("peer asks anew"),
+            Error::NewRequest => f.write_str("peer sent a new request"),
             Error::Socket(error) => f.write_str(&forknet::reason(error)),
         }
     }
@@ -138,11 +140,11 @@ mod tests {
     }
 
     #[test]
-    fn a_peers_words_are_escaped() {
+    fn a_peers_message_is_escaped() {
         let error = Error::Peer { code: 0, message: b"\x1b[2J".to_vec() };
         assert_eq!(error.to_string(), "peer says: \\x1b[2J (ERROR 0)");
-        let wordless = Error::Peer { code: 1, message: Vec::new() };
-        assert_eq!(wordless.to_string(), "peer says ERROR 1");
+        let without_message = Error::Peer { code: 1, message: Vec::new() };
+        assert_eq!(without_message.to_string(), "peer says ERROR 1");
     }
 
     #[test]

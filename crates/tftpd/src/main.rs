@@ -48,10 +48,10 @@ fn run(args: Vec<OsString>) -> Result<()> {
         log::warn!("root: {}: no file can be served", forknet::reason(&errno.into()));
     }
     if let Some(Err(error)) = config.map.as_ref().map(|map| map.check()) {
-        log::warn!("{error}: SIGHUP will not help");
+        log::warn!("{error}: it cannot be read again on SIGHUP");
     }
-    // One process for all reads --map again, removes the pid file and opens the transcript again, which
-    // lie outside.
+    // With --single-port the one process re-reads --map, removes the pid file and reopens the
+    // transcript, all of which lie outside the root.
     let confinement = match config.single_port && (config.map.is_some() || has_files) {
         true => Confinement::disabled(),
         false => Confinement::prepare(&config.root, config.is_writable()),

@@ -14,14 +14,14 @@ use crate::transfer::port_range::PortRange;
 use crate::wire::negotiation::MaxOptions;
 use crate::wire::options::{MAX_BLKSIZE, MIN_BLKSIZE};
 
-/// The root unless `--root` names another: the folder of Debian's TFTP servers.
+/// Default of `--root`: the folder of Debian's TFTP servers.
 const DEFAULT_ROOT: &str = "/srv/tftp";
-/// Most retransmissions of one packet, unless `--retries` says otherwise.
+/// Default of `--retries`.
 const DEFAULT_RETRIES: u32 = 6;
-/// Most retransmissions that `--retries` takes.
+/// Largest value of `--retries`.
 const MAX_RETRIES: u32 = 1000;
 
-/// What tftpd's own options say.
+/// The values of tftpd's own options.
 #[derive(Debug)]
 pub struct Config {
     /// `--root`: the folder that is served.
@@ -30,19 +30,19 @@ pub struct Config {
     pub create: bool,
     /// `--overwrite`: existing files may be replaced.
     pub overwrite: bool,
-    /// `--read-only`: every WRQ is refused, whatever the other two say.
+    /// `--read-only`: every WRQ is refused, even with `--create` and `--overwrite`.
     pub read_only: bool,
-    /// `--max-size`: longest file that may be written, in bytes.
+    /// `--max-size`: largest upload in bytes.
     pub max_size: Option<u64>,
-    /// `--quota`: what all files below the root may have together.
+    /// `--quota`: limit on the total size of all files below the root.
     pub quota: Option<Rc<Quota>>,
     /// `--retries`: most retransmissions of one packet.
     pub retries: u32,
-    /// `--max-blksize`, `--max-windowsize`: the largest blocks and windows.
+    /// `--max-blksize`, `--max-windowsize`: largest block and window sizes.
     pub max_options: MaxOptions,
-    /// `--port-range`: the ports that transfers may have.
+    /// `--port-range`: the ports of transfers.
     pub port_range: Option<PortRange>,
-    /// `--single-port`: all transfers have the service's port, and one process.
+    /// `--single-port`: one process serves all transfers from the server's port.
     pub single_port: bool,
     /// `--map`: the rules for names.
     pub map: Option<Rc<Map>>,
@@ -75,17 +75,17 @@ pub fn declare_retries(options: &mut Options) {
 }
 
 impl Config {
-    /// True where clients may write anything at all.
+    /// Returns whether clients may write files.
     #[must_use]
     pub fn is_writable(&self) -> bool {
         !self.read_only && (self.create || self.overwrite)
     }
 
-    /// Reads tftpd's options and opens the root, which with `chroot`, the folder of `--chroot`, counts
-    /// from there.
+    /// Reads tftpd's options and opens the root. With `chroot`, the folder of `--chroot`, its path
+    /// is relative to it.
     ///
     /// # Errors
-    /// A value is no number; the root does not exist or is no folder; a line of `--map` is no rule.
+    /// A value is not a number, the root is not a folder, or a line of `--map` is not a rule.
     pub fn new(matches: &Matches, chroot: Option<&Path>) -> Result<Config> {
         let root = matches.opt_str("root").unwrap_or_else(|| DEFAULT_ROOT.to_owned());
         let quota = number(matches, "quota", 0..=u64::MAX)?;
@@ -142,7 +142,7 @@ fn port_range(matches: &Matches) -> Result<Option<PortRange>> {
 /// Reads the value of `--retries`.
 ///
 /// # Errors
-/// [`forknet::Error::Usage`]: it is no number, or one over 1000.
+/// [`forknet::Error::Usage`] unless it is a number of at most 1000.
 pub fn retries(matches: &Matches) -> Result<u32> {
     Ok(number(matches, "retries", 0..=MAX_RETRIES)?.unwrap_or(DEFAULT_RETRIES))
 }
@@ -158,14 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_may_be_written_by_default() {
+    fn uploads_are_refused_by_default() {
         let config = config(&["--root", "/"]).unwrap();
         assert!(!config.create && !config.overwrite && !config.read_only);
         assert_eq!((config.max_size, config.retries), (None, DEFAULT_RETRIES));
     }
 
     #[test]
-    fn a_bad_value_is_named() {
+    fn an_invalid_value_is_named() {
         for args in [
             ["--retries", "x"],
             ["--retries", "1001"],

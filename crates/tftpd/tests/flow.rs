@@ -277,14 +277,14 @@ fn a_client_that_was_switched_off_and_on_and_asks_from_the_same_port_begins_anew
     while writer.recv() == ack(1) {} // the clock's
     writer.put_blocks(b"new");
     assert_eq!(served.read("up"), b"new");
-    served.wait_line("WRQ \"up\"", "failed: peer asks anew");
+    served.wait_line("WRQ \"up\"", "failed: peer sent a new request");
     while reader.recv() != data(1, &file[..512]) {}
     reader.send(ack(1));
     reader.expect_after(&data(1, &file[..512]), data(2, &file[512..1024]));
     reader.send(ack(2));
     reader.expect_after(&data(2, &file[512..1024]), data(3, &file[1024..]));
     reader.send(ack(3));
-    served.wait_line("RRQ \"x\"", "failed: peer asks anew");
+    served.wait_line("RRQ \"x\"", "failed: peer sent a new request");
     served.wait_line("RRQ \"x\"", "complete");
 }
 

@@ -189,11 +189,11 @@ fn sighup_reads_the_rules_again_for_the_next_client_and_a_fault_leaves_those_fro
     };
     reload("prefix a/ c/\nlower", "map: 2 rules");
     assert_eq!(get(&served, "a/x"), "c");
-    reload("prefix a/ b/\nlowr", "map: line 2: no such rule 'lowr': the rules from before stay");
+    reload("prefix a/ b/\nlowr", "map: line 2: no such rule 'lowr': keeping the old rules");
     assert_eq!(get(&served, "a/x"), "c");
     fs::remove_file(dir.path().join("map")).unwrap();
     served.daemon.signal(Signal::SIGHUP);
-    served.daemon.wait_log("map: No such file or directory: the rules from before stay");
+    served.daemon.wait_log("map: No such file or directory: keeping the old rules");
     assert_eq!(get(&served, "a/x"), "c");
 }
 

@@ -95,7 +95,7 @@ fn a_client_that_asks_for_something_else_from_the_same_port_has_given_up() {
     peer.send(rrq(b"y", "octet"));
     peer.expect_after(&data(1, &noise(600, 1)[..512]), data(1, b"other"));
     peer.send(ack(1));
-    served.wait_line("RRQ \"x\"", "failed: peer asks anew");
+    served.wait_line("RRQ \"x\"", "failed: peer sent a new request");
     served.wait_line("RRQ \"y\"", "complete");
 }
 
@@ -130,7 +130,7 @@ fn sigterm_lets_transfers_end_and_takes_no_new_ones() {
 fn after_sigterm_a_client_that_asks_for_something_else_is_served_no_more() {
     let (served, mut peer) = stopping();
     peer.send(rrq(b"missing", "octet"));
-    served.wait_line("RRQ \"x\"", "failed: peer asks anew");
+    served.wait_line("RRQ \"x\"", "failed: peer sent a new request");
     served.daemon.wait_log("stopped");
     peer.expect_only(&data(1, &noise(600, 1)[..512]));
 }

@@ -1,11 +1,12 @@
 //! abortcli: a client that aborts, slide "Connection Abort Before accept Returns".
 //!
 //! Run: `slowserv`, then `abortcli 127.0.0.1`, then press Enter where slowserv runs.
-//! You see nothing here: connect succeeds (the server's kernel answers, not the server), and close sends
-//! RST in place of FIN, because SO_LINGER is on with a time of zero. What accept makes of that, slowserv
-//! tells. With `--fin` the client closes as others do, and the connection in the queue is a good one. With
-//! `--wait` it closes when Enter is pressed, or its input ends; look at `ss -tan` before and after.
-//! Wrong on purpose: what was sent and not yet acknowledged is thrown away by such a close.
+//! You see nothing here: connect succeeds (the server's kernel answers, not the server), and close
+//! sends RST in place of FIN, because SO_LINGER is on with a time of zero. slowserv shows what
+//! accept does then. With `--fin` the client closes as others do, and the connection in the queue
+//! is a good one. With `--wait` it closes when Enter is pressed, or its input ends; look at
+//! `ss -tan` before and after.
+//! Wrong on purpose: such a close discards data that was sent and not yet acknowledged.
 
 use std::io::stdin;
 use std::os::fd::AsRawFd;

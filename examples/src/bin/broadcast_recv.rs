@@ -1,13 +1,14 @@
-//! broadcast_recv: hears what is sent to everybody, slide "Envio a todos los de la red. Pero no pasa los
+//! broadcast_recv: receives broadcasts, slide "Envio a todos los de la red. Pero no pasa los
 //! routers".
 //!
-//! Run: `broadcast_recv --name one` and `broadcast_recv --name two` in two windows, or on two machines; then
-//! broadcast_send. On one machine alone: `broadcast_recv 127.255.255.255:9877`.
-//! You see both hear one datagram, and answer. The default address is 0.0.0.0 ("no es una IP valida, sirve
-//! para decir que me vale"): a socket that is bound to the machine's own address hears only what is sent
-//! to that one. SO_REUSEADDR lets several sockets share the port; each gets a copy of a broadcast.
-//! Missing on purpose: whoever forges a sender's address has the whole net answer to his victim. So
-//! `echod --udp` answers no broadcasts.
+//! Run: `broadcast_recv --name one` and `broadcast_recv --name two` in two windows, or on two
+//! machines; then broadcast_send. On one machine alone: `broadcast_recv 127.255.255.255:9877`.
+//! You see both receive one datagram, and answer. The default address is 0.0.0.0 ("no es una IP
+//! valida, sirve para decir que me vale"): a socket that is bound to the machine's own address
+//! receives only datagrams to that address. SO_REUSEADDR lets several sockets share the port; each
+//! gets a copy of a broadcast.
+//! Missing on purpose: an attacker who forges a victim's address as the sender makes the whole net
+//! answer to that victim. So `echod --udp` answers no broadcasts.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -33,10 +34,10 @@ fn broadcast_recv() -> Result {
     setsockopt(&sockfd, sockopt::ReuseAddr, &true).map_err(err_sys("setsockopt error"))?;
     bind(sockfd.as_raw_fd(), &SockaddrStorage::from(servaddr)).map_err(err_sys("bind error"))?;
     listening(&sockfd)?;
-    hear(&sockfd, &name)
+    serve(&sockfd, &name)
 }
 
-fn hear(sockfd: &OwnedFd, name: &str) -> Result {
+fn serve(sockfd: &OwnedFd, name: &str) -> Result {
     let mut mesg = [0; MAXDGRAM];
     let answer = format!("{name} is here");
     loop {

@@ -1,11 +1,12 @@
-//! broadcast_send: one datagram to everybody on the net, slide "Envio a todos los de la red. Pero no pasa
-//! los routers, no lo encaminan".
+//! broadcast_send: one datagram to every machine on the net, slide "Envio a todos los de la red.
+//! Pero no pasa los routers, no lo encaminan".
 //!
-//! Run: `broadcast_send 192.0.2.255:9877 'who is there?'`, with your own network's broadcast address (`ip
-//! address` shows it behind `brd`); on one machine alone `broadcast_send 127.255.255.255:9877 hello`.
-//! You see EACCES first: the kernel wants to be told by SO_BROADCAST that you mean it, for every machine on
-//! the net will be disturbed. Then one sendto, and as many answers as there are receivers.
-//! `--wait S` listens for as many seconds.
+//! Run: `broadcast_send 192.0.2.255:9877 'who is there?'`, with your own network's broadcast
+//! address (`ip address` shows it behind `brd`); on one machine alone
+//! `broadcast_send 127.255.255.255:9877 hello`.
+//! You see EACCES first, because the kernel requires SO_BROADCAST for a datagram that disturbs
+//! every machine on the net. Then one sendto, and as many answers as there are receivers.
+//! `--wait S` listens for S seconds.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
@@ -28,34 +29,34 @@ fn broadcast_send() -> Result {
         return Err(line.wrong());
     }
     let text = line.words.remove(1);
-    let everybody = line.address()?.ok_or_else(|| line.wrong())?;
-    let patience = line.seconds("--wait", 1.0)?;
-    let sockfd = socket(family(&everybody), SockType::Datagram, SockFlag::empty(), None)
+    let broadcast = line.address()?.ok_or_else(|| line.wrong())?;
+    let timeout = line.seconds("--wait", 1.0)?;
+    let sockfd = socket(family(&broadcast), SockType::Datagram, SockFlag::empty(), None)
         .map_err(err_sys("socket error"))?;
-    let everybody = SockaddrStorage::from(everybody);
-    let send = || sendto(sockfd.as_raw_fd(), text.as_bytes(), &everybody, MsgFlags::empty());
+    let broadcast = SockaddrStorage::from(broadcast);
+    let send = || sendto(sockfd.as_raw_fd(), text.as_bytes(), &broadcast, MsgFlags::empty());
     match send() {
-        Ok(n) => say(format_args!("{everybody} is one host's address: {n} octets sent"))?,
+        Ok(n) => say(format_args!("{broadcast} is one host's address: {n} octets sent"))?,
         Err(Errno::EACCES) => {
             say(format_args!("without SO_BROADCAST: {}", err_sys("sendto error")(Errno::EACCES)))?;
             setsockopt(&sockfd, sockopt::Broadcast, &true).map_err(err_sys("setsockopt error"))?;
             let n = send().map_err(err_sys("sendto error"))?;
-            say(format_args!("with SO_BROADCAST: {n} octets sent to {everybody}"))?;
+            say(format_args!("with SO_BROADCAST: {n} octets sent to {broadcast}"))?;
         }
         Err(errno) => return Err(err_sys("sendto error")(errno)),
     }
-    let answers = answers(&sockfd, Instant::now() + patience)?;
+    let answers = answers(&sockfd, Instant::now() + timeout)?;
     say(format_args!("{answers} answers"))
 }
 
-/// Prints what comes until then, and counts it.
+/// Prints the datagrams received until then, and returns their number.
 fn answers(sockfd: &OwnedFd, until: Instant) -> Result<usize> {
     let mut mesg = [0; MAXDGRAM];
     let mut count = 0;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left < Duration::from_micros(1) {
-            return Ok(count); // as a time-out, zero would mean "for ever"
+            return Ok(count); // SO_RCVTIMEO of zero would mean "for ever"
         }
         let timeout = TimeVal::microseconds(left.as_micros() as i64);
         setsockopt(sockfd, sockopt::ReceiveTimeout, &timeout)

@@ -1,12 +1,12 @@
-//! byteorder: how a number lies in memory, and how it must lie in a socket's address. Slide "Si meto el
-//! n de puerto desde little endian a tcp (big endian) hay que convertirlo"; Stevens' intro/byteorder.c
-//! asks the same with a union.
+//! byteorder: how a number lies in memory, and how it must lie in a socket's address. Slide "Si
+//! meto el n de puerto desde little endian a tcp (big endian) hay que convertirlo"; Stevens'
+//! intro/byteorder.c asks the same with a union.
 //!
 //! Run: `byteorder`, or `byteorder 8080`.
-//! You see the octets of 0x0102 and 0x01020304 as they are here and after htons and htonl; and that a
-//! socket which is bound without htons has another port: 38182 in place of 9877.
-//! Wrong on purpose is only the last bind. On a big-endian machine it would be right by accident, which is
-//! how such programs come to be shipped.
+//! You see the bytes of 0x0102 and 0x01020304 as they are here and after htons and htonl; and that
+//! a socket which is bound without htons has another port: 38182 in place of 9877.
+//! Wrong on purpose is only the last bind. On a big-endian machine it would be right by accident,
+//! which is how such programs come to be shipped.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
@@ -51,7 +51,7 @@ fn in_memory(what: &str, octets: &[u8]) -> Result {
     say(format_args!("{what:18} in memory: {}", hex(octets)))
 }
 
-/// htons(3): from the host's order to the network's. ntohs is the same.
+/// htons(3): converts from the host's byte order to the network's. ntohs is the same.
 fn htons(hostshort: u16) -> u16 {
     hostshort.to_be()
 }
@@ -61,17 +61,18 @@ fn htonl(hostlong: u32) -> u32 {
     hostlong.to_be()
 }
 
-/// All of 127.0.0.0/8 is this machine; the servers of the other programs are at 127.0.0.1.
-const ANY_OF_OURS: Ipv4Addr = Ipv4Addr::new(127, 98, 77, 1);
+/// Another address of this machine in 127.0.0.0/8, because the servers of the other programs use
+/// 127.0.0.1.
+const LOOPBACK: Ipv4Addr = Ipv4Addr::new(127, 98, 77, 1);
 
-/// Binds a socket to an address whose `sin_port` lies in memory as it was given; where is it?
+/// Binds a socket to an address with `sin_port` as given in memory. Returns the actual port.
 fn bound_to(sin_port: u16) -> Result<u16> {
     let sockfd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None)
         .map_err(err_sys("socket error"))?;
     setsockopt(&sockfd, sockopt::ReuseAddr, &true).map_err(err_sys("setsockopt error"))?;
-    // Rust's addresses take a port in the host's order and do the htons themselves. So that sin_port
-    // has our octets, it must be undone first.
-    let sin = SocketAddrV4::new(ANY_OF_OURS, u16::from_be(sin_port));
+    // Rust's addresses take a port in the host's order and do the htons themselves. That is undone
+    // here, so that sin_port has the given bytes.
+    let sin = SocketAddrV4::new(LOOPBACK, u16::from_be(sin_port));
     bind(sockfd.as_raw_fd(), &SockaddrIn::from(sin)).map_err(err_sys(format!("bind {sin}")))?;
     let here: SockaddrIn = getsockname(sockfd.as_raw_fd()).map_err(err_sys("getsockname error"))?;
     Ok(here.port())

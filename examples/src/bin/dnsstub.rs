@@ -1,12 +1,14 @@
-//! dnsstub: a DNS server with a short list of names, for labs and tests; slide "TCP vs UDP": "UDP is more
-//! commonly used for quick lookups, and single use query-reply actions: DNS lookup, UDP 53".
+//! dnsstub: a DNS server with a short list of names, for labs and tests; slide "TCP vs UDP": "UDP
+//! is more commonly used for quick lookups, and single use query-reply actions: DNS lookup, UDP
+//! 53".
 //!
-//! Run: `dnsstub names 127.0.0.1:5353`, where `names` holds lines such as `www.lab.test A 192.0.2.80`,
-//! `www.lab.test AAAA 2001:db8::80` and `80.2.0.192.in-addr.arpa PTR www.lab.test`. Then
+//! Run: `dnsstub names 127.0.0.1:5353`, where `names` holds lines such as
+//! `www.lab.test A 192.0.2.80`, `www.lab.test AAAA 2001:db8::80` and
+//! `80.2.0.192.in-addr.arpa PTR www.lab.test`. Then
 //! `resolve --dns 127.0.0.1:5353 name www.lab.test`.
-//! You see each question that it is asked, "a => dar la IP de un nombre, ptr => dar el nombre de una IP",
-//! "aaaa IPv6": a name that is looked up makes two, an address makes one of a name spelt backwards.
-//! It is udpserv with another answer. What is no question gets none.
+//! You see each question that it receives, "a => dar la IP de un nombre, ptr => dar el nombre de
+//! una IP", "aaaa IPv6": a name that is looked up makes two, an address makes one of a name spelt
+//! backwards. It is udpserv with another answer. A datagram that is not a question gets no answer.
 
 use std::fs::read_to_string;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -1,11 +1,11 @@
-//! hangup: runs a command in a terminal of its own, and hangs that up; the Spanish slide: "La desconexion
-//! mata a todos los procesos hijos, a no ser que se desacople del proceso padre".
+//! hangup: runs a command in a terminal of its own, and hangs that up; the Spanish slide: "La
+//! desconexion mata a todos los procesos hijos, a no ser que se desacople del proceso padre".
 //!
-//! Run: `hangup daemonise undetached`, then Ctrl-D, which is the end of the wire here; and the same with
-//! `hangup daemonise`.
-//! You see what the command prints, and what became of it: the kernel sends SIGHUP to the leader of the
-//! terminal's session, and to whoever is in the foreground. Closing a window, ending ssh, and a modem that
-//! loses its carrier do the same.
+//! Run: `hangup daemonise undetached`, then Ctrl-D, which is the end of the wire here; and the same
+//! with `hangup daemonise`.
+//! You see what the command prints, and how it ends: the kernel sends SIGHUP to the leader of the
+//! terminal's session, and to the foreground process group. Closing a window, ending ssh, and a
+//! modem that loses its carrier do the same.
 //! It is right: with posix_openpt, as xterm and sshd do it.
 
 use std::ffi::CString;
@@ -51,10 +51,10 @@ fn hangup() -> Result {
     }
 }
 
-/// The command's side: the leader of a session gets the terminal that it opens first.
+/// The command's side: a session leader gets the terminal that it opens first.
 fn in_the_terminal(master: &PtyMaster, command: &[CString]) -> Result {
     let path = ptsname_r(master).map_err(err_sys("ptsname error"))?;
-    // Who was started by nohup passes on that SIGHUP is ignored.
+    // An ignored SIGHUP is inherited, for example from nohup.
     signal(Signal::SIGHUP, SIG_DFL, Restart::Yes).map_err(err_sys("signal error"))?;
     setsid().map_err(err_sys("setsid error"))?;
     let terminal = open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
@@ -66,7 +66,7 @@ fn in_the_terminal(master: &PtyMaster, command: &[CString]) -> Result {
     }
 }
 
-/// Prints what comes from the terminal, until our standard input ends, or nobody has the terminal open.
+/// Prints the terminal's output, until standard input ends or no process has the terminal open.
 fn pass_on(master: &PtyMaster) -> Result {
     let mut octets = [0; MAXLINE];
     loop {
@@ -86,7 +86,7 @@ fn pass_on(master: &PtyMaster) -> Result {
     }
 }
 
-/// Without the carriage returns that a terminal wants.
+/// Prints without the carriage returns of a terminal.
 fn print(octets: &[u8]) -> Result {
     let octets: Vec<u8> = octets.iter().copied().filter(|octet| *octet != b'\r').collect();
     stdout().write_all(&octets).and_then(|()| stdout().flush()).map_err(err_sys("standard output"))

@@ -1,15 +1,14 @@
-//! hostcrash_cli: the echo client with the cures for a server's host that crashes, slide "Crash, Reboot,
-//! Shutdown of Server Host".
+//! hostcrash_cli: the echo client with the cures for a server's host that crashes, slide "Crash,
+//! Reboot, Shutdown of Server Host".
 //!
 //! Run: `scripts/hostcrash`, which has two hosts and a wire to cut; or `tcpserv04` here, and
 //! `hostcrash_cli --keepalive 127.0.0.1`.
-//! You see each line that you type come back. When the server's host is silent,
-//! `--timeout` makes readline fail after two seconds with EAGAIN, whatever is the matter;
-//! `--keepalive` makes it fail with ETIMEDOUT about three seconds after the host was heard last, or with
-//! ECONNRESET when it has been rebooted, also when we have nothing to send.
-//! Without either it is tcpcli01: when the server has our line and has not answered yet, it waits for
-//! ever.
-//! Wrong on purpose: like tcpcli01 it hears nothing while it waits for a line to be typed.
+//! You see each line that you type come back. When the server's host is silent, `--timeout` makes
+//! readline fail after two seconds with EAGAIN, whatever is the matter; `--keepalive` makes it fail
+//! with ETIMEDOUT about three seconds after the host's last packet, or with ECONNRESET when it has
+//! been rebooted, even if there is nothing to send. Without either it is tcpcli01: when the server
+//! has the line and has not answered yet, it waits for ever.
+//! Wrong on purpose: like tcpcli01 it notices nothing while it waits for a line to be typed.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
@@ -32,7 +31,7 @@ fn tcpcli() -> Result {
     let sockfd = socket(family(&servaddr), SockType::Stream, SockFlag::empty(), None)
         .map_err(err_sys("socket error"))?;
     if keepalive {
-        ask_whether_it_lives(&sockfd).map_err(err_sys("setsockopt error"))?;
+        set_keepalive(&sockfd).map_err(err_sys("setsockopt error"))?;
     }
     if timeout {
         setsockopt(&sockfd, ReceiveTimeout, &TimeVal::seconds(2))
@@ -43,9 +42,9 @@ fn tcpcli() -> Result {
     str_cli(std::io::stdin().lock(), &sockfd)
 }
 
-/// After a second of silence, every second, twice. The system's own values are two hours, 75 seconds
-/// and nine times.
-fn ask_whether_it_lives(sockfd: &impl AsFd) -> nix::Result<()> {
+/// Sends a keepalive probe after a second of silence, then every second, twice. The system's
+/// defaults are two hours, 75 seconds and nine probes.
+fn set_keepalive(sockfd: &impl AsFd) -> nix::Result<()> {
     setsockopt(sockfd, TcpKeepIdle, &1)?;
     setsockopt(sockfd, TcpKeepInterval, &1)?;
     setsockopt(sockfd, TcpKeepCount, &2)?;

@@ -1,14 +1,14 @@
-//! oob_server: data out of band, the Spanish slide "Sockets tipo stream": "Permite el envío de mensajes
-//! fuera de banda (out of band)".
+//! oob_server: data out of band, the Spanish slide "Sockets tipo stream": "Permite el envío de
+//! mensajes fuera de banda (out of band)".
 //!
 //! Run: `oob_server --busy`, then `oob_client 127.0.0.1`, and type `123`, `!4`, `567`, Ctrl-D.
-//! You see the urgent 4 first, though 123 was sent before it: SIGURG calls a server that is busy with
-//! something else, and recv with MSG_OOB gives it the one urgent octet past all that waits. A read ends
-//! at the mark, the place where the octet was (sockatmark); what comes then was sent after it. Without
-//! `--busy` the server reads what comes when it comes. With `--inline` (SO_OOBINLINE) the octet stays in
-//! its place, and the mark says where that is.
-//! What is wrong with it, in TCP itself: there is one urgent octet, not a second channel. Of `!abc` only
-//! the c is urgent, and of two that nobody has fetched the first becomes ordinary. RFC 6093: "new
+//! You see the urgent 4 first, though 123 was sent before it: SIGURG interrupts a server that is
+//! busy with something else, and recv with MSG_OOB returns the one urgent byte before all data that
+//! waits. A read ends at the mark, the place where the byte was (sockatmark); the data after it was
+//! sent later. Without `--busy` the server reads data as it arrives. With `--inline` (SO_OOBINLINE)
+//! the byte stays in its place, at the mark.
+//! What is wrong with it, in TCP itself: there is one urgent byte, not a second channel. Of `!abc`
+//! only the c is urgent, and of two unread urgent bytes the first becomes ordinary. RFC 6093: "new
 //! applications SHOULD NOT employ the TCP urgent mechanism".
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -30,7 +30,7 @@ use unp::{
 
 const USAGE: &str = "usage: oob_server [--busy] [--inline] [ADDR:PORT]";
 
-/// How long the busy server is busy at most.
+/// Longest time for which the busy server is busy.
 const BUSY: TimeSpec = TimeSpec::new(10, 0);
 
 fn main() -> ExitCode {
@@ -45,7 +45,8 @@ fn oob_server() -> Result {
     bind(listenfd.as_raw_fd(), &SockaddrStorage::from(servaddr)).map_err(err_sys("bind error"))?;
     listen(&listenfd, LISTENQ).map_err(err_sys("listen error"))?;
     signal(Signal::SIGURG, SET_A_FLAG, Restart::No).map_err(err_sys("signal error"))?;
-    // SIGURG comes in only where we wait, so that none is lost between a test and a wait: tcpserv06.
+    // SIGURG is unblocked only during the wait, so that none is lost between a test and a wait:
+    // tcpserv06.
     let urg: SigSet = [Signal::SIGURG].into_iter().collect();
     urg.thread_block().map_err(err_sys("sigprocmask error"))?;
     listening(&listenfd)?;
@@ -59,7 +60,8 @@ fn oob_server() -> Result {
 
 fn serve(connfd: &OwnedFd, busy: bool, inline: bool) -> Result {
     take(Signal::SIGURG); // an earlier client's
-    // SIGURG went to nobody before the socket had an owner: the first look is for the octet itself.
+    // A SIGURG before the socket had an owner was not delivered, so the first check is for the byte
+    // itself.
     let mut announced = true;
     say(if busy { "a client; busy until SIGURG comes" } else { "a client" })?;
     if busy {
@@ -81,11 +83,11 @@ fn serve(connfd: &OwnedFd, busy: bool, inline: bool) -> Result {
     }
 }
 
-/// Waits until the socket is ready for one of `events`, or SIGURG comes, or it has taken too long; says
-/// for which it is ready.
+/// Waits until the socket is ready for one of `events`, SIGURG arrives, or the timeout expires.
+/// Returns the events it is ready for.
 fn wait(connfd: &OwnedFd, events: PollFlags, timeout: Option<TimeSpec>) -> Result<PollFlags> {
     let mut fds = [PollFd::new(connfd.as_fd(), events)];
-    let now = Some(TimeSpec::new(0, 0)); // for a ppoll that finds something lets no signal in
+    let now = Some(TimeSpec::new(0, 0)); // because a ppoll that finds an event lets no signal in
     for (fds, timeout) in [(&mut fds[..], timeout), (&mut [], now)] {
         match ppoll(fds, timeout, Some(SigSet::empty())) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -95,8 +97,9 @@ fn wait(connfd: &OwnedFd, events: PollFlags, timeout: Option<TimeSpec>) -> Resul
     Ok(fds.iter().filter_map(PollFd::revents).fold(PollFlags::empty(), PollFlags::union))
 }
 
-/// Fetches the urgent octet past everything that waits; true if it is announced and has not come yet
-/// (SIGURG tells of the announcement, which overtakes even a full window, if not by more than 64 KiB).
+/// Reads the urgent byte before all data that waits. Returns true if it is announced and has not
+/// arrived yet (SIGURG reports the announcement, which overtakes even a full window, if not by more
+/// than 64 KiB).
 fn fetch(connfd: &OwnedFd) -> Result<bool> {
     let mut octet = [0];
     match recv(connfd.as_raw_fd(), &mut octet, MsgFlags::MSG_OOB) {
@@ -108,7 +111,7 @@ fn fetch(connfd: &OwnedFd) -> Result<bool> {
     }
 }
 
-/// One read; false at the end of file.
+/// Reads once. Returns false at the end of file.
 fn read_on(connfd: &OwnedFd) -> Result<bool> {
     if sockatmark(connfd).map_err(err_sys("sockatmark error"))? {
         say("at the mark")?;

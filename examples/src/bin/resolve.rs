@@ -1,16 +1,16 @@
-//! resolve: the resolver's four questions, slide "Direccionamiento en sockets": name to address ("le das
-//! el nombre y te da la IP"), address to name ("le pones la dir IP y devulve el nombre"), service to port,
-//! port to service.
+//! resolve: the resolver's four questions, slide "Direccionamiento en sockets": name to address
+//! ("le das el nombre y te da la IP"), address to name ("le pones la dir IP y devulve el nombre"),
+//! service to port, port to service.
 //!
 //! Run: `resolve name localhost`, `resolve name localhost pop3`, `resolve address 127.0.0.1 110`,
 //! `resolve service smtp`, `resolve port 69 udp`.
-//! You see getaddrinfo, getnameinfo, getservbyname and getservbyport answer. (The slides' gethostbyname and
-//! gethostbyaddr know IPv4 only, and answer in memory that the next call writes over.)
-//! "La libreria del resolver usa varios sistemas para resolver. Mira a estos por prioridad": `--from files`,
-//! `dns`, `files,dns` or `dns,files` says which, in place of /etc/nsswitch.conf. `--dns ADDR:PORT` asks
-//! that server, such as dnsstub, in place of those in /etc/resolv.conf.
-//! An address's name is what the owner of the address says it is: only if that name leads back to the
-//! address is it worth anything.
+//! You see getaddrinfo, getnameinfo, getservbyname and getservbyport answer. (The slides'
+//! gethostbyname and gethostbyaddr support IPv4 only, and return static memory that the next call
+//! overwrites.) "La libreria del resolver usa varios sistemas para resolver. Mira a estos por
+//! prioridad": `--from files`, `dns`, `files,dns` or `dns,files` says which, in place of
+//! /etc/nsswitch.conf. `--dns ADDR:PORT` asks that server, such as dnsstub, in place of those in
+//! /etc/resolv.conf. The owner of an address chooses its name, so trust the name only if it
+//! resolves back to the address.
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
@@ -23,8 +23,8 @@ use unp::{
     getnameinfo, getservbyname, getservbyport, look_up_hosts_in, say, words,
 };
 
-/// So long is a DNS server waited for, in seconds.
-const PATIENCE: u8 = 2;
+/// Timeout for a DNS server, in seconds.
+const DNS_TIMEOUT: u8 = 2;
 
 fn main() -> ExitCode {
     unp::main(resolve)
@@ -43,7 +43,7 @@ fn resolve() -> Result {
         Some(_) => return Err(line.wrong()),
     }
     if let Some(server) = line.value::<SocketAddrV4>("--dns")? {
-        ask_dns_server(server, PATIENCE).map_err(err_sys("res_init error"))?;
+        ask_dns_server(server, DNS_TIMEOUT).map_err(err_sys("res_init error"))?;
     }
     let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
     let number = |text: &str| text.parse::<u16>().map_err(|_| line.wrong());
@@ -63,7 +63,7 @@ fn resolve() -> Result {
     }
 }
 
-/// getaddrinfo: all addresses of a name, IPv4 and IPv6, in the order in which they are to be tried.
+/// getaddrinfo: shows all addresses of a name, IPv4 and IPv6, in the order to try them.
 fn name(host: &str, service: Option<&str>) -> Result {
     let found = getaddrinfo(host, service, AddressFamily::Unspec, SockType::Stream)
         .map_err(no_answer(format!("getaddrinfo {host}")))?;
@@ -78,7 +78,7 @@ fn name(host: &str, service: Option<&str>) -> Result {
     Ok(())
 }
 
-/// getnameinfo: the name of an address; and whether the name has that address.
+/// getnameinfo: shows the name of an address, and whether the name has that address.
 fn address(ip: IpAddr) -> Result {
     let what = format!("getnameinfo {ip}");
     let (host, _port) =
@@ -91,7 +91,7 @@ fn address(ip: IpAddr) -> Result {
     }
 }
 
-/// getnameinfo looks the port up too, as a TCP one (NI_DGRAM: UDP).
+/// getnameinfo looks up the port too, as a TCP one (NI_DGRAM: UDP).
 fn service_of(address: SocketAddr) -> Result {
     let what = format!("getnameinfo {address}");
     let (_ip, service) = getnameinfo(address, NI_NUMERICHOST).map_err(no_answer(what))?;
@@ -111,7 +111,7 @@ fn port(port: u16, protocol: Option<&str>) -> Result {
     say(format_args!("port {port}/{}: {}", found.protocol, found.name))
 }
 
-/// The resolver has errors of its own, beside errno.
+/// The resolver has error codes of its own, apart from errno.
 fn no_answer(what: impl Display) -> impl FnOnce(NoAnswer) -> Failure {
     move |why| err_quit(format!("{what}: {why} ({})", why.symbol()))
 }

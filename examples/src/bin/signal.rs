@@ -2,11 +2,12 @@
 //! Enables System Call Restart"; and the three "POSIX signal semantics" of the slide after it.
 //!
 //! Run: `signal read restart`, and type nothing for a second.
-//! You see SIGALRM caught, and read(2) goes on: a line that you type later is read. `signal read
-//! interrupt`: read(2) fails, "Interrupted system call" (EINTR). `signal read slide` decides as the
-//! slide's function does: SIGALRM interrupts, anything else (`kill -USR1 PID`) does not. With `accept`
-//! in place of `read` it is the server's call; SECONDS is when the alarm comes, 0: never.
-//! `signal stays`, `signal blocked` and `signal queued` show the three rules, in the slide's order.
+//! You see SIGALRM caught, and read(2) goes on: a line that you type later is read.
+//! `signal read interrupt`: read(2) fails, "Interrupted system call" (EINTR). `signal read slide`
+//! decides as the slide's function does: SIGALRM interrupts, anything else (`kill -USR1 PID`) does
+//! not. With `accept` in place of `read` it is the server's call; SECONDS is when the alarm comes,
+//! 0: never. `signal stays`, `signal blocked` and `signal queued` show the three rules, in the
+//! slide's order.
 //! Wrong on purpose: an alarm that comes before the call has begun interrupts nothing, and the call
 //! then waits for ever. A second is long enough only as a rule; tcpserv05 and 06 tell more.
 
@@ -52,8 +53,8 @@ fn main() -> ExitCode {
     })
 }
 
-/// lib/signal.c: all system calls are restarted, but those that SIGALRM interrupts. Who sets an alarm
-/// wants it to end the wait.
+/// lib/signal.c: all system calls are restarted, except after SIGALRM, because an alarm is meant to
+/// end a wait.
 fn signal(signo: Signal, func: Sigfunc) -> nix::Result<()> {
     let restart = if signo == Signal::SIGALRM { Restart::No } else { Restart::Yes };
     unp::signal(signo, func, restart)

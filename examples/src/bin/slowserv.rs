@@ -1,14 +1,14 @@
-//! slowserv: a server that is slow to accept, slide "Connection Abort Before accept Returns": "accept
-//! called, what happens?"
+//! slowserv: a server that is slow to accept, slide "Connection Abort Before accept Returns":
+//! "accept called, what happens?"
 //!
-//! Run: `slowserv`, elsewhere `abortcli 127.0.0.1`, then press Enter here; each Enter is one accept, and
-//! the end of file ends the server.
-//! You see what Linux makes of a client that has gone before it was accepted: accept returns, with a
-//! connection and the client's address. The first read: ECONNRESET, and the second: the end of file.
-//! getpeername: ENOTCONN. The first write: EPIPE. (After `abortcli --fin` all is well, with 0 octets.)
-//! The slide has other answers for other systems: BSD's kernel keeps such a connection to itself, SVR4
-//! fails with EPROTO, POSIX with ECONNABORTED. A server that runs everywhere goes on after both, as
-//! tcpserv04 does.
+//! Run: `slowserv`, elsewhere `abortcli 127.0.0.1`, then press Enter here; each Enter is one
+//! accept, and the end of file ends the server.
+//! You see what Linux does with a client that has gone before it was accepted: accept returns, with
+//! a connection and the client's address. The first read: ECONNRESET, and the second: the end of
+//! file. getpeername: ENOTCONN. The first write: EPIPE. (After `abortcli --fin` all is well, with 0
+//! octets.) The slide has other answers for other systems: BSD's kernel keeps such a connection to
+//! itself, SVR4 fails with EPROTO, POSIX with ECONNABORTED. A server that runs everywhere goes on
+//! after both, as tcpserv04 does.
 
 use std::io::stdin;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -40,10 +40,10 @@ fn slowserv() -> Result {
         match accept(&listenfd) {
             Ok((connfd, cliaddr)) => {
                 say(format_args!("accept: a connection from {cliaddr}"))?;
-                look_at(&connfd)?;
+                probe(&connfd)?;
             }
             Err(errno @ (Errno::ECONNABORTED | Errno::EPROTO)) => {
-                say(format_args!("accept: {}", told(Err(errno))))?;
+                say(format_args!("accept: {}", shown(Err(errno))))?;
             }
             Err(errno) => return Err(err_sys("accept error")(errno)),
         }
@@ -51,20 +51,20 @@ fn slowserv() -> Result {
     Ok(())
 }
 
-/// What each call says of such a connection. (The read comes first: it waits for RST or FIN if neither
-/// is here yet.)
-fn look_at(connfd: &OwnedFd) -> Result {
+/// Shows what each call returns on such a connection. (The read comes first, because it waits for
+/// RST or FIN.)
+fn probe(connfd: &OwnedFd) -> Result {
     let mut octets = [0; 100];
     let n = read(connfd.as_fd(), &mut octets);
-    say(format_args!("first read: {}", told(n.map(|n| format!("{n} octets")))))?;
+    say(format_args!("first read: {}", shown(n.map(|n| format!("{n} octets")))))?;
     let peer = getpeername::<SockaddrStorage>(connfd.as_raw_fd());
-    say(format_args!("getpeername: {}", told(peer.map(|peer| peer.to_string()))))?;
+    say(format_args!("getpeername: {}", shown(peer.map(|peer| peer.to_string()))))?;
     let n = read(connfd.as_fd(), &mut octets);
-    say(format_args!("second read: {}", told(n.map(|n| format!("{n} octets")))))?;
+    say(format_args!("second read: {}", shown(n.map(|n| format!("{n} octets")))))?;
     let n = write(connfd, b"hello\n");
-    say(format_args!("write: {}", told(n.map(|n| format!("{n} octets")))))
+    say(format_args!("write: {}", shown(n.map(|n| format!("{n} octets")))))
 }
 
-fn told(result: nix::Result<String>) -> String {
+fn shown(result: nix::Result<String>) -> String {
     result.unwrap_or_else(|errno| format!("{errno:?} ({})", errno.desc()))
 }

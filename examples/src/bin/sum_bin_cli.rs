@@ -1,9 +1,9 @@
-//! sum_bin_cli: the client of sum_bin_serv, slide "Data Format string or binary": "pass binary structure
-//! between client and server".
+//! sum_bin_cli: the client of sum_bin_serv, slide "Data Format string or binary": "pass binary
+//! structure between client and server".
 //!
 //! Run: see sum_bin_serv.
-//! You see the octets that go and come, and the sum that they are for this machine; or for the one that
-//! `--order` and `--long` describe. `--wait S` waits as many seconds for an answer.
+//! You see the bytes sent and received, and the sum that they are for this machine, or for the one
+//! that `--order` and `--long` describe. `--wait S` waits S seconds for an answer.
 //! Wrong on purpose, like its server; sum_text_cli and sum_xdr_cli are the cures.
 
 use std::fs::File;
@@ -28,10 +28,10 @@ fn sum_bin_cli() -> Result {
     let line = words(["--order", "--long", "--wait"], usage)?;
     let servaddr = line.address()?.ok_or_else(|| line.wrong())?;
     let machine = Machine::new(&line)?;
-    let patience = line.seconds("--wait", 2.0)?;
+    let timeout = line.seconds("--wait", 2.0)?;
     let sockfd = socket(family(&servaddr), SockType::Stream, SockFlag::empty(), None)
         .map_err(err_sys("socket error"))?;
-    setsockopt(&sockfd, ReceiveTimeout, &TimeVal::microseconds(patience.as_micros() as i64))
+    setsockopt(&sockfd, ReceiveTimeout, &TimeVal::microseconds(timeout.as_micros() as i64))
         .map_err(err_sys("setsockopt error"))?;
     connect(sockfd.as_raw_fd(), &SockaddrStorage::from(servaddr))
         .map_err(err_sys("connect error"))?;

@@ -1,10 +1,10 @@
-//! sum_text_serv: adds two numbers, sent as text, slide "Data Format string or binary": "in str_echo: sscanf
-//! converts string to long integer, snprintf converts long back to string".
+//! sum_text_serv: adds two numbers, sent as text, slide "Data Format string or binary": "in
+//! str_echo: sscanf converts string to long integer, snprintf converts long back to string".
 //!
 //! Run: `sum_text_serv`, then `sum_text_cli 127.0.0.1`; type `1 2`, `-22 -77`, `one two`.
 //! You see 3, -99 and `input error`. It is tcpserv04 with another str_echo.
-//! It is right between any two machines: a digit is the same octet everywhere. (A sum that does not fit
-//! into a long is an input error too; on the slide nobody knows what comes.)
+//! It is right between any two machines: a digit is the same byte everywhere. (A sum that does not
+//! fit into a long is an input error too; on the slide the result is undefined.)
 
 use std::fs::File;
 use std::io::BufReader;

@@ -1,8 +1,8 @@
-//! sum_xdr_cli: the client of sum_xdr_serv, slide "Data Format string or binary": "explicitly define the
-//! format of datatypes".
+//! sum_xdr_cli: the client of sum_xdr_serv, slide "Data Format string or binary": "explicitly
+//! define the format of datatypes".
 //!
 //! Run: see sum_xdr_serv. Up to eight numbers a line.
-//! You see the octets that go, and the sum. They are the same on every machine.
+//! You see the bytes sent, and the sum. They are the same on every machine.
 
 use std::fs::File;
 use std::io::{self, BufRead, ErrorKind};
@@ -49,7 +49,7 @@ fn str_cli(mut input: impl BufRead, mut sockfd: File) -> Result {
     Ok(())
 }
 
-/// All numbers of a line; `None` where something else is in it.
+/// Returns all numbers of a line, `None` if it contains anything else.
 fn numbers(line: &[u8]) -> Option<Vec<i64>> {
     let mut numbers = Vec::new();
     let mut rest = line.trim_ascii();

@@ -1,10 +1,11 @@
-//! sum_xdr_serv: adds numbers, sent in an explicit format, slide "Data Format string or binary": "explicitly
-//! define the format of datatypes (e. g. RPC's XDR -- external data representation)".
+//! sum_xdr_serv: adds numbers, sent in an explicit format, slide "Data Format string or binary":
+//! "explicitly define the format of datatypes (e. g. RPC's XDR -- external data representation)".
 //!
-//! Run: `sum_xdr_serv`, then `sum_xdr_cli 127.0.0.1`; type `1 2`, `-22 -77`, `9223372036854775807 1`.
+//! Run: `sum_xdr_serv`, then `sum_xdr_cli 127.0.0.1`; type `1 2`, `-22 -77`,
+//! `9223372036854775807 1`.
 //! You see 3, -99, and that an overflow is an answer of its own.
-//! It is right between any two machines: the format, in src/xdr.rs, says how many octets a number has and
-//! in which order, whatever a long is at either end; and how many numbers may come.
+//! It is right between any two machines: the format, in src/xdr.rs, defines the size and byte order
+//! of a number, whatever a long is at either end; and the limit on the number of numbers.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -50,7 +51,7 @@ fn sum_xdr_serv() -> Result {
 fn str_echo(sockfd: OwnedFd) -> Result {
     let mut sock = BufReader::new(File::from(sockfd));
     loop {
-        let told = match read_question(&mut sock).map_err(err_sys("read error"))? {
+        let result = match read_question(&mut sock).map_err(err_sys("read error"))? {
             Question::End => return Ok(()), // connection closed by other end
             Question::TooMany => Answer::TooMany,
             Question::Numbers(numbers) => {
@@ -58,9 +59,9 @@ fn str_echo(sockfd: OwnedFd) -> Result {
                 i64::try_from(sum).map_or(Answer::Overflow, Answer::Sum)
             }
         };
-        writen(sock.get_ref(), &answer(told)).map_err(err_sys("writen error"))?;
-        if told == Answer::TooMany {
-            return Ok(()); // nobody knows where the next question begins
+        writen(sock.get_ref(), &answer(result)).map_err(err_sys("writen error"))?;
+        if result == Answer::TooMany {
+            return Ok(()); // the start of the next question is unknown
         }
     }
 }

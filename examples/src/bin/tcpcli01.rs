@@ -1,10 +1,11 @@
-//! tcpcli01: the slides' first echo client, "TCP Echo Client: main function" and "str_cli function".
+//! tcpcli01: the slides' first echo client, "TCP Echo Client: main function" and "str_cli
+//! function".
 //!
 //! Run: `tcpserv04`, then `tcpcli01 127.0.0.1`, and type.
-//! You see each line come back. Kill the server's child while nothing is typed: nothing happens. Only
-//! the next line tells `str_cli: server terminated prematurely`.
-//! Wrong on purpose: blocked in fgets, it does not hear that its server has died (slide "Crashing of
-//! Server Process"). tcpcli02 is the cure.
+//! You see each line come back. Kill the server's child while nothing is typed: nothing happens.
+//! Only the next line tells `str_cli: server terminated prematurely`.
+//! Wrong on purpose: blocked in fgets, it does not notice that its server has died (slide "Crashing
+//! of Server Process"). tcpcli02 is the cure.
 
 use std::io::stdin;
 use std::os::fd::AsRawFd;

@@ -1,12 +1,12 @@
-//! tcpcli02: an echo client that hears its server while it waits for its user, the solution on slide
-//! "Crashing of Server Process": "Use select or poll to block on either socket or stdio".
+//! tcpcli02: an echo client that watches its server while it waits for its user, the solution on
+//! slide "Crashing of Server Process": "Use select or poll to block on either socket or stdio".
 //!
 //! Run: `tcpserv04`, then `tcpcli02 127.0.0.1`, and kill the server's child while nothing is typed.
-//! You see `str_cli: server terminated prematurely` at once. `tcpcli02 127.0.0.1 < FILE` prints all of
-//! FILE.
+//! You see `str_cli: server terminated prematurely` at once. `tcpcli02 127.0.0.1 < FILE` prints all
+//! of FILE.
 //! It is right: it sends and receives as either becomes possible, so neither side can wait for the
-//! other for ever; and at its user's end of file it closes only its own direction (shutdown), for
-//! answers are still on their way.
+//! other for ever; and at its user's end of file it closes only its own direction (shutdown),
+//! because answers are still on their way.
 
 use std::io::{stdin, stdout};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -37,7 +37,7 @@ fn str_cli(sockfd: &OwnedFd) -> Result {
     let (stdin, stdout) = (stdin(), stdout());
     let mut buf = [0; MAXLINE];
     let mut unsent = Vec::new(); //   typed, and not taken by the socket yet
-    let mut due = 0_u64; //           octets that the server has yet to send back
+    let mut due = 0_u64; //           bytes that the server has yet to send back
     let mut stdineof = false;
     loop {
         let (mut rset, mut wset) = (FdSet::new(), FdSet::new());

@@ -1,10 +1,11 @@
-//! tcpserv01: a child for each client, slides "TCP Echo Server: main function" and "str_echo function".
+//! tcpserv01: a child for each client, slides "TCP Echo Server: main function" and "str_echo
+//! function".
 //!
-//! Run: `tcpserv01`, then `tcpcli01 127.0.0.1` or `tcpcli04 127.0.0.1`, end it with Ctrl-D, and look
-//! at `ps -o pid,ppid,stat,comm --ppid PID-OF-TCPSERV01`.
+//! Run: `tcpserv01`, then `tcpcli01 127.0.0.1` or `tcpcli04 127.0.0.1`, end it with Ctrl-D, and
+//! look at `ps -o pid,ppid,stat,comm --ppid PID-OF-TCPSERV01`.
 //! You see every line come back, and a zombie (Z) for every client that has gone.
-//! Wrong on purpose: nobody waits for the children (slide "Handling SIGCHILD"). tcpserv02 and
-//! tcpserv03 are wrong in other ways, tcpserv04 is the cure.
+//! Wrong on purpose: the parent does not wait for the children (slide "Handling SIGCHILD").
+//! tcpserv02 and tcpserv03 are wrong in other ways, tcpserv04 is the cure.
 
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};

@@ -4,8 +4,8 @@
 //! Run: `tcpserv03`, then `tcpcli01 127.0.0.1`, and end it with Ctrl-D.
 //! You see `tcpserv03: accept error: Interrupted system call`: the server is gone, and so is the
 //! service, after its first client.
-//! Wrong on purpose: the handler interrupts accept, which is not restarted here, as on some kernels,
-//! and nobody looks for EINTR. tcpserv04 is the cure: compare the two.
+//! Wrong on purpose: the handler interrupts accept, which is not restarted here, as on some
+//! kernels, and the loop does not check for EINTR. tcpserv04 is the cure: compare the two.
 
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};

@@ -1,12 +1,12 @@
-//! tcpserv04: SIGCHLD, EINTR from accept and zombies handled, slides "Final (correct) Version of TCP
-//! Echo Server" and "Final (correct) Version of sig_chld Function That Calls waitpid".
+//! tcpserv04: SIGCHLD, EINTR from accept and zombies handled, slides "Final (correct) Version of
+//! TCP Echo Server" and "Final (correct) Version of sig_chld Function That Calls waitpid".
 //!
 //! Run: `tcpserv04`, then `tcpcli04 127.0.0.1`, end it with Ctrl-D, and look at
 //! `ps -o pid,ppid,stat,comm --ppid PID-OF-TCPSERV04`.
 //! You see `child N terminated` five times and no zombie, and the server serves on.
-//! It is right: the handler loops waitpid until nobody is left, and accept, interrupted, is called
-//! again. The slide's `signal` has the kernel restart it as well; here it does not, so that you see
-//! that the loop is right without. What it does not do is to end well: see tcpserv05.
+//! It is right: the handler loops waitpid until no ended child is left, and accept, interrupted, is
+//! called again. The slide's `signal` has the kernel restart it as well; here it does not, so that
+//! you see that the loop is right without. What it does not do is to end well: see tcpserv05.
 
 use std::os::fd::AsRawFd;
 use std::process::{ExitCode, exit};

@@ -1,10 +1,10 @@
-//! tcpserv05: the signal that nobody sees. SIGTERM sets a flag, and the loop tests it before accept;
-//! slide "Crash, Reboot, Shutdown of Server Host": "init process sends SIGTERM to all processes".
+//! tcpserv05: the lost signal. SIGTERM sets a flag, and the loop tests it before accept; slide
+//! "Crash, Reboot, Shutdown of Server Host": "init process sends SIGTERM to all processes".
 //!
 //! Run: `tcpserv05 --stop-in-window &`. It stops itself between the test and accept. Then
 //! `kill -TERM PID`, `kill -CONT PID`, and `ps PID`.
-//! You see the server wait in accept as if nothing had been said to it. `tcpcli01 127.0.0.1` is still
-//! served, and only then the server ends.
+//! You see the server wait in accept as if nothing had been said to it. `tcpcli01 127.0.0.1` is
+//! still served, and only then the server ends.
 //! Wrong on purpose: a signal that comes after the test and before accept interrupts nothing; it is
 //! lost until the next client comes. Without the option the window is a few instructions wide, and
 //! SIGTERM gets lost once in a long while. tcpserv06 is the cure.
@@ -36,7 +36,7 @@ fn tcpserv() -> Result {
     signal(Signal::SIGTERM, SET_A_FLAG, Restart::No).map_err(err_sys("signal error"))?;
     listening(&listenfd)?;
     while !came(Signal::SIGTERM) {
-        // SIGTERM that comes here raises the flag behind our back, and accept waits all the same.
+        // SIGTERM that comes here raises the flag after the test, and accept waits nevertheless.
         if std::mem::take(&mut stop) {
             stop_here()?; //          the window made wide, once
         }

@@ -3,9 +3,9 @@
 //!
 //! Run: `tcpserv_iterative`, then `tcpcli01 127.0.0.1` in two terminals, and type in both.
 //! You see the second client get no answer before the first has gone: its connection is made (the
-//! system does that, listen's queue), but nobody has accepted it. `ps` shows one process.
-//! Not wrong for short requests, where a child would cost more than the answer; wrong for clients who
-//! sit and type.
+//! system does that, listen's queue), but not accepted. `ps` shows one process.
+//! Not wrong for short requests, where a child would cost more than the answer; wrong for clients
+//! who sit and type.
 
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;

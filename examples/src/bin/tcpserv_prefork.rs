@@ -3,9 +3,9 @@
 //!
 //! Run: `tcpserv_prefork`, look at `ps -o pid,ppid,stat,comm --ppid PID`, then `tcpcli04 127.0.0.1`
 //! and look again; end the server with `kill PID`.
-//! You see the same five children before, during and after: no fork for a client, no zombie. A sixth
-//! client waits until one of the five has time.
-//! The parent serves nobody. It waits for SIGTERM or SIGINT and ends its children then.
+//! You see the same five children before, during and after: no fork for a client, no zombie. A
+//! sixth client waits until one of the five is free.
+//! The parent serves no client. It waits for SIGTERM or SIGINT and then ends its children.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;

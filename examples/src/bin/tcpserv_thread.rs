@@ -1,10 +1,11 @@
 //! tcpserv_thread: a thread for each client, slide "Применение потоков для обеспечения параллельной
 //! работы сервера".
 //!
-//! Run: `tcpserv_thread`, then `tcpcli04 127.0.0.1`, and look at `ps -L -o pid,lwp,stat,comm -p PID`.
-//! You see one process with six threads: the one that accepts, and one for each connection. When the
-//! clients have gone there is one again, and never a zombie: nobody has to wait for a thread.
-//! What one pays: a thread that crashes takes all clients with it.
+//! Run: `tcpserv_thread`, then `tcpcli04 127.0.0.1`, and look at
+//! `ps -L -o pid,lwp,stat,comm -p PID`.
+//! You see one process with six threads: the one that accepts, and one for each connection. When
+//! the clients have gone there is one again, and never a zombie: a thread needs no wait. The price:
+//! a thread that crashes takes all clients with it.
 
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;

@@ -1,12 +1,12 @@
 //! udpcli01: a blind client for datagrams, slide "TCP vs UDP": "no acknowledgements, no
 //! retransmissions".
 //!
-//! Run: `udpserv --lose 2`, then `udpcli01 127.0.0.1`, and type three lines. Then end the server, and
-//! type another one.
+//! Run: `udpserv --lose 2`, then `udpcli01 127.0.0.1`, and type three lines. Then end the server,
+//! and type another one.
 //! You see the first line come back. After the second one, nothing ever happens again.
-//! Wrong on purpose, three times: recvfrom waits for ever for what was lost; nobody tells it that
-//! there is no server (the kernel hears so, but an unconnected socket belongs to no server in
-//! particular); and it takes whatever comes, from whomever, for the answer. udpcli is the cure.
+//! Wrong on purpose, three times: recvfrom waits for ever for a lost datagram; it does not learn
+//! that there is no server (the kernel does, but an unconnected socket belongs to no server in
+//! particular); and it takes any datagram, from any sender, for the answer. udpcli is the cure.
 
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;

@@ -1,12 +1,14 @@
-//! udpserv: an echo server by datagrams, slides "TCP vs UDP" and "Con datagramas es mas dificil que con
-//! streams porque UDP no tiene garantias".
+//! udpserv: an echo server by datagrams, slides "TCP vs UDP" and "Con datagramas es mas dificil que
+//! con streams porque UDP no tiene garantias".
 //!
 //! Run: `udpserv`, then `udpcli 127.0.0.1` in another window.
 //! You see one process and one socket serve all clients: no listen, no accept, no fork. Each
-//! datagram brings its sender's address along (recvfrom), which is all that the answer needs (sendto).
-//! `--lose N` throws every Nth datagram away, as the net may do at any time: what is lost stays lost.
-//! Missing on purpose: anybody can write a datagram with somebody else's address on it, and the answer
-//! goes there. Two such servers, each taken for the other's client, never end (`echod --udp` is wary).
+//! datagram brings its sender's address along (recvfrom), which is all that the answer needs
+//! (sendto). `--lose N` drops every Nth datagram, as the net may do at any time: what is lost stays
+//! lost.
+//! Missing on purpose: an attacker can send a datagram with a victim's address as its sender, and
+//! the answer goes there.
+//! Two such servers, each taken for the other's client, never end (`echod --udp` prevents that).
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
@@ -43,7 +45,7 @@ fn dg_echo(sockfd: &OwnedFd, lose: usize) -> Result {
             note(format_args!("lost: {n} octets from {cliaddr}"));
             continue;
         }
-        // One client that cannot be reached is no reason to leave the others alone.
+        // An unreachable client must not end the service for the others.
         if let Err(errno) = sendto(sockfd.as_raw_fd(), mesg, &cliaddr, MsgFlags::empty()) {
             note(err_sys(format_args!("sendto {cliaddr}"))(errno));
         }

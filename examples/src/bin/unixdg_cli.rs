@@ -1,9 +1,10 @@
 //! unixdg_cli: a client for UNIX-domain datagrams, slide "Asignación de direcciones": bind.
 //!
 //! Run: `unixdg_serv ./unix.dg`, then `unixdg_cli ./unix.dg` or `unixdg_cli ./unix.dg ./my.dg`.
-//! You see every line come back: the client binds a name of its own before it sends, and the server's
-//! recvfrom finds it there. `./my.dg` is a file, which the client removes at its end; without one,
-//! Linux makes a name up that is no file and goes with its socket (unix(7), "Autobind").
+//! You see every line come back: the client binds a name of its own before it sends, and the
+//! server's recvfrom finds it there. `./my.dg` is a file, which the client removes at its end;
+//! without one, Linux chooses a name that is not a file and disappears with its socket (unix(7),
+//! "Autobind").
 
 use std::fs::remove_file;
 use std::io;

@@ -1,10 +1,10 @@
-//! unixdg_cli01: a client for UNIX-domain datagrams that has no name, slide "Asignación de direcciones":
-//! bind.
+//! unixdg_cli01: a client for UNIX-domain datagrams that has no name, slide "Asignación de
+//! direcciones": bind.
 //!
 //! Run: `unixdg_serv ./unix.dg`, then `unixdg_cli01 ./unix.dg`, and type a line.
 //! You see the server say that the client has no name, and the client wait for ever.
-//! Wrong on purpose: it is udpcli01 with another address, and does not call bind. For UDP the kernel
-//! then makes a port up; a UNIX-domain socket stays without a name, and nobody can answer it.
+//! Wrong on purpose: it is udpcli01 with another address, and does not call bind. For UDP the
+//! kernel then chooses a port; a UNIX-domain socket stays without a name and cannot be answered.
 //! unixdg_cli is the cure.
 
 use std::io;

@@ -1,9 +1,9 @@
-//! unixdg_serv: the echo server by UNIX-domain datagrams, slide "Dominios de comunicación": "solo funciona
-//! en local".
+//! unixdg_serv: the echo server by UNIX-domain datagrams, slide "Dominios de comunicación": "solo
+//! funciona en local".
 //!
 //! Run: `unixdg_serv ./unix.dg`, then `unixdg_cli ./unix.dg` and `unixdg_cli01 ./unix.dg`.
-//! You see udpserv with another kind of address, and clients that cannot be answered: who sends without
-//! a name of his own (no bind) comes from nowhere, and for nowhere sendto has no address.
+//! You see udpserv with another kind of address, and clients that cannot be answered: a client
+//! without a name of its own (no bind) has no address for sendto.
 //! (Here a datagram is never lost on the way. Instead the sender waits while the reader's queue is
 //! full; so this server does not wait for its clients, and drops their answers then.)
 

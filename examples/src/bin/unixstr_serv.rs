@@ -1,10 +1,10 @@
-//! unixstr_serv: the echo server over a UNIX-domain stream, slide "Dominios de comunicación": "dominio
-//! PF_UNIX: dentro de una máquina", "formato de direcciones de las FIFO (archivos)".
+//! unixstr_serv: the echo server over a UNIX-domain stream, slide "Dominios de comunicación":
+//! "dominio PF_UNIX: dentro de una máquina", "formato de direcciones de las FIFO (archivos)".
 //!
 //! Run: `unixstr_serv ./unix.str`, then `unixstr_cli ./unix.str`; look at `ls -l unix.str`.
-//! You see tcpserv04 with another kind of address, and nothing else changed: the name is a file (of type
-//! `s`), and its permissions say who may connect.
-//! The file stays when the server ends, and the next bind would fail with EADDRINUSE: so it is
+//! You see tcpserv04 with another kind of address, and nothing else changed: the name is a file (of
+//! type `s`), and its permissions say who may connect.
+//! The file stays when the server ends, and the next bind would fail with EADDRINUSE, so it is
 //! unlinked first.
 
 use std::path::Path;

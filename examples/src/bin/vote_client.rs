@@ -2,10 +2,10 @@
 //! client-serveur"; vote_server has the protocol.
 //!
 //! Run: `vote_client 127.0.0.1 candidates`, `vote_client 127.0.0.1 result`, and
-//! `vote_client 127.0.0.1 vote NAME CANDIDATE`, which reads the secret from standard input: `ps` shows
-//! everybody the arguments.
-//! You see the answer on standard output; a refusal or a failure on standard error, and exit status 1.
-//! "the vote may count or not" means that the connection ended before the answer: vote again.
+//! `vote_client 127.0.0.1 vote NAME CANDIDATE`, which reads the secret from standard input, because
+//! `ps` shows the arguments to all users.
+//! You see the answer on standard output; a refusal or a failure on standard error, and exit status
+//! 1. "the vote may count or not" means that the connection ended before the answer: vote again.
 
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use unp::{Result, err_quit, err_sys, err_usage, inet_pton};
 
-/// So long is an answer waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout for an answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest line that a server may send.
 const MAX_LINE: u64 = 512;
 const USAGE: &str = "usage: vote_client ADDR[:PORT] candidates
@@ -55,7 +55,7 @@ fn vote(server: SocketAddr, name: &str, candidate: &str) -> Result {
     print(&[answer?])
 }
 
-/// A list: a line that says what of, and lines up to a dot.
+/// Shows a list: a title line, and lines up to a dot.
 fn show(server: &mut Server, command: &str) -> Result {
     server.say(command)?;
     let mut lines = vec![server.answer().map_err(err_sys("no answer"))??];
@@ -73,7 +73,7 @@ fn print(lines: &[String]) -> Result {
 
 fn read_secret() -> Result<String> {
     if io::stdin().is_terminal() {
-        let _nobody_reads = write!(io::stderr(), "secret (it is shown): ");
+        let _ = write!(io::stderr(), "secret (it is shown): "); // best effort
     }
     let mut line = String::new();
     let got = io::stdin().lock().take(MAX_LINE).read_line(&mut line);
@@ -84,12 +84,12 @@ fn read_secret() -> Result<String> {
 struct Server(BufReader<TcpStream>);
 
 impl Server {
-    /// Connects, and hears the server's first line.
+    /// Connects, and reads the server's greeting.
     fn connect(address: SocketAddr) -> Result<Server> {
-        let sockfd = TcpStream::connect_timeout(&address, PATIENCE)
+        let sockfd = TcpStream::connect_timeout(&address, TIMEOUT)
             .map_err(err_sys(format!("connect {address}")))?;
-        sockfd.set_read_timeout(Some(PATIENCE)).map_err(err_sys("setsockopt error"))?;
-        sockfd.set_write_timeout(Some(PATIENCE)).map_err(err_sys("setsockopt error"))?;
+        sockfd.set_read_timeout(Some(TIMEOUT)).map_err(err_sys("setsockopt error"))?;
+        sockfd.set_write_timeout(Some(TIMEOUT)).map_err(err_sys("setsockopt error"))?;
         let mut server = Server(BufReader::new(sockfd));
         server.answer().map_err(err_sys("no greeting"))??;
         Ok(server)
@@ -100,17 +100,17 @@ impl Server {
         sent.map_err(err_sys("write error"))
     }
 
-    /// Outside: there is no answer. Inside: +OK or -ERR.
+    /// Reads an answer. The outer error means that there is none; the inner result is +OK or -ERR.
     fn answer(&mut self) -> io::Result<Result<String>> {
         let line = self.line()?;
         Ok(match (line.strip_prefix("+OK "), line.strip_prefix("-ERR ")) {
             (Some(text), _) => Ok(text.to_owned()),
             (_, Some(why)) => Err(err_quit(why)),
-            _ => return Err(io::Error::other("this is no vote_server")),
+            _ => return Err(io::Error::other("not a vote_server")),
         })
     }
 
-    /// Control characters, which a terminal would obey, are shown escaped.
+    /// Reads a line, with control characters escaped because a terminal would interpret them.
     fn line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
         self.0.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;

@@ -11,16 +11,16 @@ use crate::error::Result;
 pub enum Login {
     /// The password is right.
     Accepted(User),
-    /// The password is wrong or there is no such user; the client is not told which.
+    /// The password is wrong or there is no such user. The reply must not reveal which.
     Refused,
 }
 
 /// Looks up `name` and checks `given` against the user's password.
 ///
-/// A failure takes the same time for every name: the file is always read to its end, and for an
-/// unknown user, a locked one, or one whose field is cheap to check, the password is checked
-/// against the most expensive field of another user. (Fields of one scheme count as equally
-/// expensive, so a file with several `rounds=` still differs in time.)
+/// A failure takes the same time for every name. The file is always read to its end. For an unknown
+/// user, a locked one, or one whose field is cheap to check, the password is checked against the
+/// most expensive field of another user. (Fields of one scheme count as equally expensive, so a
+/// file with several `rounds=` still differs in time.)
 ///
 /// # Errors
 /// As [`Users::scan`].
@@ -39,7 +39,7 @@ pub fn log_in(users: &Users, name: &[u8], given: &[u8]) -> Result<Login> {
     })?;
     if let Some(user) = known.as_ref().filter(|user| password::is_unsupported(&user.password)) {
         log::warn!(
-            "users: the password of '{}' is no $6$, $5$ or $argon2id$ hash and no {{PLAIN}} secret",
+            "users: the password of '{}' is not a $6$, $5$ or $argon2id$ hash or a {{PLAIN}} secret",
             user.name.escape_ascii()
         );
     }
@@ -57,8 +57,9 @@ pub fn log_in(users: &Users, name: &[u8], given: &[u8]) -> Result<Login> {
     Ok(Login::Refused)
 }
 
-/// Looks up `name` and calls `check` with the user's secret, for APOP (RFC 1939 §7): only users
-/// whose field is `{PLAIN}secret` can log in so. An unknown user takes as long as a known one.
+/// Looks up `name` and calls `check` with the user's secret, for APOP (RFC 1939 §7). Only users
+/// whose field is `{PLAIN}secret` can log in this way. An unknown user takes the same time as a
+/// known one.
 ///
 /// # Errors
 /// As [`Users::scan`].
@@ -75,7 +76,7 @@ pub fn log_in_by_secret(
         ControlFlow::Continue(())
     })?;
     let secret = known.as_ref().and_then(|user| password::secret(&user.password));
-    let right = check(secret.unwrap_or(b"nobody's secret"));
+    let right = check(secret.unwrap_or(b"no such user"));
     match known.filter(|user| right && password::secret(&user.password).is_some()) {
         Some(user) => Ok(Login::Accepted(user)),
         None => Ok(Login::Refused),
@@ -97,25 +98,25 @@ mod tests {
         let path: PathBuf = folder.path().join("users");
         fs::write(&path, "a:{PLAIN}one\nb:*\na:{PLAIN}two\nc:{PLAIN}one\n").unwrap();
         let users = Users::open(&path).unwrap();
-        let welcome = |name: &[u8], given: &[u8]| match log_in(&users, name, given).unwrap() {
+        let accepted = |name: &[u8], given: &[u8]| match log_in(&users, name, given).unwrap() {
             Login::Accepted(user) => user.name == name,
             Login::Refused => false,
         };
-        assert!(welcome(b"a", b"one"));
-        assert!(!welcome(b"a", b"two"), "the first line of a name counts");
-        assert!(!welcome(b"b", b"*"));
-        assert!(!welcome(b"b", b"one"), "another user's password is no key");
-        assert!(!welcome(b"nobody", b"one"));
-        assert!(!welcome(b"", b"one"));
+        assert!(accepted(b"a", b"one"));
+        assert!(!accepted(b"a", b"two"), "the first line of a name counts");
+        assert!(!accepted(b"b", b"*"));
+        assert!(!accepted(b"b", b"one"), "another user's password");
+        assert!(!accepted(b"unknown", b"one"));
+        assert!(!accepted(b"", b"one"));
     }
 
     #[test]
-    fn a_failure_costs_what_the_dearest_field_costs_whoever_was_named() {
+    fn a_failure_takes_the_time_of_the_most_expensive_field_for_every_name() {
         let folder = TempDir::new();
         let path: PathBuf = folder.path().join("users");
         // `tanstaaf`, as `openssl passwd -6` writes it.
-        let dear = "$6$saltsalt$JfDkfKepJJ8OUWRByLbPk38gXHsXisVEzfbhJNOdQONUSHJpsMS04wE7S46k63uzhSh1G0j2QJ1gqfWqZChQE.";
-        fs::write(&path, format!("plain:{{PLAIN}}one\ndear:{dear}\nlocked:*\n")).unwrap();
+        let expensive = "$6$saltsalt$JfDkfKepJJ8OUWRByLbPk38gXHsXisVEzfbhJNOdQONUSHJpsMS04wE7S46k63uzhSh1G0j2QJ1gqfWqZChQE.";
+        fs::write(&path, format!("plain:{{PLAIN}}one\ndear:{expensive}\nlocked:*\n")).unwrap();
         let users = Users::open(&path).unwrap();
         let time = |name: &[u8]| {
             let once = || {
@@ -125,26 +126,26 @@ mod tests {
             };
             (0..5).map(|_| once()).min().unwrap()
         };
-        for name in [&b"plain"[..], b"locked", b"nobody"] {
-            assert!(time(name) * 4 > time(b"dear"), "{}", name.escape_ascii());
+        for name in [&b"plain"[..], b"locked", b"unknown"] {
+            assert!(time(name) * 4 > time(b"expensive"), "{}", name.escape_ascii());
         }
     }
 
     #[test]
-    fn only_a_plain_secret_serves_for_apop() {
+    fn only_a_plain_secret_is_valid_for_apop() {
         let folder = TempDir::new();
         let path: PathBuf = folder.path().join("users");
         fs::write(&path, "a:{PLAIN}one\nb:one\nc:{PLAIN}\n").unwrap();
         let users = Users::open(&path).unwrap();
-        let welcome = |name: &[u8], secret: &[u8]| {
+        let accepted = |name: &[u8], secret: &[u8]| {
             let login = log_in_by_secret(&users, name, |known| known == secret);
             matches!(login.unwrap(), Login::Accepted(user) if user.name == name)
         };
-        assert!(welcome(b"a", b"one"));
-        assert!(!welcome(b"a", b"two"));
-        assert!(!welcome(b"b", b"one"));
-        assert!(!welcome(b"c", b""));
-        assert!(!welcome(b"b", b"nobody's secret"));
-        assert!(!welcome(b"nobody", b"nobody's secret"));
+        assert!(accepted(b"a", b"one"));
+        assert!(!accepted(b"a", b"two"));
+        assert!(!accepted(b"b", b"one"));
+        assert!(!accepted(b"c", b""));
+        assert!(!accepted(b"b", b"no such user"));
+        assert!(!accepted(b"unknown", b"no such user"));
     }
 }

@@ -1,6 +1,6 @@
-//! Who has a mailbox: the users file, passwords, and logging in with them.
+//! Accounts with a mailbox: the users file, passwords, and logins.
 //!
-//! Nothing in here knows of mail, so that it can become a crate of its own.
+//! This module is independent of mail, so that it can become a crate of its own.
 
 mod login;
 pub mod password;

@@ -7,7 +7,7 @@
 //! | `{PLAIN}secret` | the secret itself, for labs and for APOP (RFC 1939 §7) |
 //!
 //! With any other field (`*`, `!`, `x`, an empty one) login is not possible. An empty password is
-//! never right.
+//! never accepted.
 
 use std::hint::black_box;
 use std::io::{self, Read};
@@ -19,12 +19,12 @@ use crate::error::{Error, Result};
 
 /// Rounds of SHA-512 in new hashes: ten times crypt(3)'s default.
 const ROUNDS: u32 = 50_000;
-/// Random salt in bytes: 16 characters, as many as crypt(3) uses.
+/// Random salt in bytes; 16 characters as in crypt(3).
 const SALT: usize = 12;
-/// Marks a secret that is not hashed.
+/// Prefix of a secret that is not hashed.
 const PLAIN: &[u8] = b"{PLAIN}";
 
-/// How a password is stored, the cheapest to check first.
+/// How a password is stored, in ascending order of cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scheme {
     Plain,
@@ -46,14 +46,14 @@ impl Scheme {
     }
 }
 
-/// Whether a field holds a password in an unsupported form, such as a word without `{PLAIN}` or a
-/// `$y$` of shadow(5). An empty or locked field (`*`, `!…`, `x`) holds none.
+/// Returns whether a field holds a password in an unsupported form, such as a word without
+/// `{PLAIN}` or a `$y$` hash of shadow(5). An empty or locked field (`*`, `!…`, `x`) holds none.
 pub(crate) fn is_unsupported(field: &[u8]) -> bool {
     let locked = field == b"x" || field.starts_with(b"*") || field.starts_with(b"!");
     !field.is_empty() && !locked && field != PLAIN && Scheme::from_field(field).is_none()
 }
 
-/// Whether `given` is the password of this field.
+/// Returns whether `given` is the password of this field.
 #[must_use]
 pub fn verify(field: &[u8], given: &[u8]) -> bool {
     if given.is_empty() {
@@ -71,8 +71,8 @@ pub fn verify(field: &[u8], given: &[u8]) -> bool {
     }
 }
 
-/// Returns the secret of a `{PLAIN}` field; `None` where it is empty or the field is a hash. APOP
-/// (RFC 1939 §7) and CRAM-MD5 need it.
+/// Returns the secret of a `{PLAIN}` field. `None` if it is empty or the field is a hash. APOP (RFC
+/// 1939 §7) and CRAM-MD5 need it.
 #[must_use]
 pub fn secret(field: &[u8]) -> Option<&[u8]> {
     field.strip_prefix(PLAIN).filter(|secret| !secret.is_empty())
@@ -80,14 +80,14 @@ pub fn secret(field: &[u8]) -> Option<&[u8]> {
 
 /// Hashes a password for the users file: `$6$rounds=50000$salt$hash`.
 ///
-/// Uses SHA-512 crypt, because every program that reads such files knows it, and because Argon2id
-/// would take 19 MiB in each client's process.
+/// Uses SHA-512 crypt, because every program that reads such files supports it, and because
+/// Argon2id would take 19 MiB in each client's process.
 ///
 /// # Errors
-/// [`Error::Refused`] for an empty password, [`Error::Io`] when there is no random salt.
+/// [`Error::Refused`] for an empty password, [`Error::Io`] if /dev/urandom cannot be read.
 pub fn hash(password: &[u8]) -> Result<String> {
     if password.is_empty() {
-        return Err(Error::Refused("an empty password lets nobody in".to_owned()));
+        return Err(Error::Refused("an empty password allows no login".to_owned()));
     }
     let mut salt = [0; SALT];
     let urandom = std::path::Path::new("/dev/urandom");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_secret_may_hold_spaces_and_any_octet() {
+    fn a_plain_secret_may_hold_spaces_and_any_byte() {
         assert!(verify(b"{PLAIN} a b ", b" a b "));
         assert!(!verify(b"{PLAIN} a b ", b" a b"));
         assert!(!verify(b"{PLAIN}a", b"a\0"));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_no_password_lets_nobody_in() {
+    fn a_field_without_a_password_allows_no_login() {
         let fields: [&[u8]; 12] = [
             b"",
             b"*",
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_compared_whole() {
+    fn secrets_are_compared_to_their_end() {
         assert!(constant_time_eq(b"", b""));
         assert!(constant_time_eq(b"abc", b"abc"));
         for other in [&b"abd"[..], b"ab", b"abc\0", b"", b"xbc"] {

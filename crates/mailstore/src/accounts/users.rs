@@ -1,8 +1,8 @@
 //! The users file, shaped like passwd(5): `name:password:uid:gid:gecos:home:shell`.
 //!
-//! Fields at the end may be missing; blank lines and lines that start with `#` are skipped; a
-//! malformed line is logged by its number (never by its text, which may hold a password) and
-//! skipped. The file is read as a stream: a hundred thousand users cost no memory.
+//! Fields at the end may be missing. Blank lines and lines that start with `#` are skipped. A
+//! malformed line is skipped, and logged with its number but never with its text, which may hold a
+//! password. The file is read as a stream, so that its size costs no memory.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -16,7 +16,7 @@ use sys::owned_file::{self, Fault, Rules};
 use super::password;
 use crate::error::{Error, Result};
 
-/// Longest line in bytes, its end not counted; a longer one is logged and skipped.
+/// Longest line in bytes without its end. A longer one is logged and skipped.
 const LINE_LIMIT: usize = 4096;
 /// Size of one read, in bytes.
 const CHUNK: usize = 64 * 1024;
@@ -28,13 +28,13 @@ pub struct User {
     pub name: Vec<u8>,
     /// The password field: a crypt(3) string or `{PLAIN}secret`, see [`super::password`].
     pub password: Vec<u8>,
-    /// The user id, where the file has one.
+    /// The user id, if the file has one.
     pub uid: Option<u32>,
-    /// The group id, where the file has one.
+    /// The group id, if the file has one.
     pub gid: Option<u32>,
     /// The full name and more.
     pub gecos: Vec<u8>,
-    /// The home folder; empty where the file has none.
+    /// The home folder, empty if the file has none.
     pub home: PathBuf,
     /// The shell.
     pub shell: Vec<u8>,
@@ -47,7 +47,7 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// A line of the file, its fields borrowed, so that a search through many users copies nothing.
+/// A line of the file with borrowed fields, so that a search through many users copies nothing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry<'a> {
     pub(crate) name: &'a [u8],
@@ -60,13 +60,13 @@ pub(crate) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Splits one line into its fields; `Err` says what is wrong with it.
+    /// Splits a line into its fields. The error is a description of the fault.
     fn parse(line: &'a [u8]) -> std::result::Result<Entry<'a>, &'static str> {
         let mut fields = line.split(|&b| b == b':');
         let name = fields.next().filter(|name| !name.is_empty()).ok_or("no name")?;
         let password = fields.next().ok_or("no password field")?;
-        let uid = id(fields.next()).ok_or("the user id is no number")?;
-        let gid = id(fields.next()).ok_or("the group id is no number")?;
+        let uid = id(fields.next()).ok_or("the user id is not a number")?;
+        let gid = id(fields.next()).ok_or("the group id is not a number")?;
         let gecos = fields.next().unwrap_or_default();
         let home = fields.next().unwrap_or_default();
         let shell = fields.next().unwrap_or_default();
@@ -103,8 +103,8 @@ fn id(field: Option<&[u8]>) -> Option<Option<u32>> {
     }
 }
 
-/// The open users file. Each search reads it from its start; a file that was put in its place is
-/// seen after the next [`Users::open`].
+/// The open users file. Each search reads it from its start. A file that replaced it is used after
+/// the next [`Users::open`].
 #[derive(Debug)]
 pub struct Users {
     path: PathBuf,
@@ -118,8 +118,8 @@ impl Users {
     /// Opens the file.
     ///
     /// # Errors
-    /// [`Error::Io`], `users FILE: reason`; [`Error::Refused`] for what is no regular file with one link,
-    /// and where users other than root and this process's may have written it.
+    /// [`Error::Io`], `users FILE: reason`. [`Error::Refused`] unless it is a regular file with one
+    /// link that only root and this process's user may write.
     pub fn open(path: &Path) -> Result<Users> {
         let opened = owned_file::open(path, Rules::READ).map_err(|fault| match fault {
             Fault::Os(errno) => Error::io("users", path)(errno),
@@ -128,10 +128,10 @@ impl Users {
         Ok(Users { path: path.to_owned(), file: opened.file })
     }
 
-    /// Returns the first user of this name. Reads no further than that line.
+    /// Returns the first user of this name. Stops reading at that line.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read.
+    /// [`Error::Io`] if the file cannot be read.
     pub fn find(&self, name: &[u8]) -> Result<Option<User>> {
         let mut found = None;
         self.entries(|entry| {
@@ -144,18 +144,18 @@ impl Users {
         Ok(found)
     }
 
-    /// Whether the file has a user. Reads no further than the first.
+    /// Returns whether the file has a user. Stops reading at the first.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read.
+    /// [`Error::Io`] if the file cannot be read.
     pub fn has_user(&self) -> Result<bool> {
         self.has_entry(|_| true)
     }
 
-    /// Whether a user can log in by a shared secret (APOP). Reads no further than the first.
+    /// Returns whether a user can log in with a shared secret (APOP). Stops reading at the first.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read.
+    /// [`Error::Io`] if the file cannot be read.
     pub fn has_secret(&self) -> Result<bool> {
         self.has_entry(|entry| password::secret(entry.password).is_some())
     }
@@ -172,7 +172,7 @@ impl Users {
     /// Calls `each` with every user, in the file's order, until it breaks.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read.
+    /// [`Error::Io`] if the file cannot be read.
     pub fn scan(&self, mut each: impl FnMut(User) -> ControlFlow<()>) -> Result<()> {
         self.entries(|entry| each(entry.to_user()))
     }

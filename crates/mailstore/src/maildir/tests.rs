@@ -41,7 +41,7 @@ fn a_letter_goes_from_tmp_to_new_with_its_sizes_in_the_name() {
 }
 
 #[test]
-fn what_is_dropped_before_it_is_published_leaves_nothing() {
+fn a_letter_dropped_before_it_is_published_leaves_nothing() {
     let (_f, maildir) = maildir();
     drop(maildir.draft().unwrap());
     drop(letter(&maildir, b"x\n"));
@@ -50,7 +50,7 @@ fn what_is_dropped_before_it_is_published_leaves_nothing() {
 }
 
 #[test]
-fn a_published_letter_can_be_taken_back_also_after_a_reader_moved_it() {
+fn a_published_letter_can_be_retracted_even_after_a_reader_moved_it() {
     let (_f, maildir) = maildir();
     letter(&maildir, b"x\n").publish().unwrap().retract().unwrap();
     assert!(files(&maildir, "new").is_empty());
@@ -68,7 +68,7 @@ fn a_published_letter_can_be_taken_back_also_after_a_reader_moved_it() {
 }
 
 #[test]
-fn nothing_is_ever_overwritten() {
+fn publishing_never_overwrites_a_letter() {
     let (_f, maildir) = maildir();
     let synced = letter(&maildir, b"mine\n");
     let mut name = synced.unpublished.base.clone();
@@ -82,7 +82,7 @@ fn nothing_is_ever_overwritten() {
 }
 
 #[test]
-fn create_makes_what_is_missing_and_open_does_not() {
+fn create_creates_missing_folders_and_open_does_not() {
     let folder = TempDir::new();
     let path = folder.path().join("a/b/Maildir");
     let error = Maildir::open(&path).unwrap_err().to_string();
@@ -112,7 +112,7 @@ fn a_file_in_place_of_a_folder_is_an_error() {
 }
 
 #[test]
-fn a_folder_that_vanished_makes_publishing_fail() {
+fn publishing_into_a_removed_folder_fails() {
     let (_f, maildir) = maildir();
     let synced = letter(&maildir, b"x\n");
     fs::remove_dir(maildir.path().join("new")).unwrap();

@@ -27,7 +27,7 @@ fn text(drop: &mut Maildrop, index: usize) -> String {
 }
 
 #[test]
-fn letters_of_new_and_cur_stand_in_the_order_of_arrival() {
+fn letters_of_new_and_cur_are_sorted_by_arrival() {
     let (_f, path) = maildir();
     for name in ["new/10.M5P1.h", "cur/9.M1P1.h:2,S", "cur/10.M40P1.h:2,", "new/100.a.h", "new/x"] {
         fs::write(path.join(name), "").unwrap();
@@ -37,7 +37,7 @@ fn letters_of_new_and_cur_stand_in_the_order_of_arrival() {
 }
 
 #[test]
-fn sizes_come_from_the_name_and_are_counted_where_it_does_not_tell() {
+fn sizes_come_from_the_name_or_are_counted() {
     let (_f, path) = maildir();
     fs::write(path.join("new/1.a.h,S=50,W=77"), "a\n").unwrap();
     fs::write(path.join("cur/2.a.h,S=4:2,S"), "a\nb\n").unwrap();
@@ -50,9 +50,10 @@ fn sizes_come_from_the_name_and_are_counted_where_it_does_not_tell() {
 }
 
 #[test]
-fn a_name_that_lies_about_its_size_is_found_out_when_the_letter_is_read() {
+fn a_wrong_size_in_a_name_is_corrected_when_the_letter_is_read() {
     let (_f, path) = maildir();
-    // Impossible; proved wrong by the file's size, twice; possible, and wrong all the same.
+    // One size is impossible, two are proved wrong by the file's size, and one is possible but
+    // wrong.
     let names = ["1.a,S=4,W=99", "2.a,S=5,W=6", "3.a,W=99", "4.a,S=4,W=8"];
     for name in names {
         fs::write(path.join("new").join(name), "a\nb\n").unwrap();
@@ -71,7 +72,7 @@ fn a_name_that_lies_about_its_size_is_found_out_when_the_letter_is_read() {
 }
 
 #[test]
-fn two_letters_with_one_name_are_two_letters_and_stay_so_when_they_move() {
+fn two_letters_with_one_name_keep_different_ids_when_they_move() {
     let (_f, path) = maildir();
     fs::write(path.join("cur/1.a:2,S"), "one\n").unwrap();
     fs::write(path.join("new/1.a"), "two\n").unwrap();
@@ -93,7 +94,7 @@ fn two_letters_with_one_name_are_two_letters_and_stay_so_when_they_move() {
 }
 
 #[test]
-fn letters_that_somebody_removed_do_not_cost_a_listing_each() {
+fn letters_removed_by_another_program_do_not_cost_a_listing_each() {
     let (_f, path) = maildir();
     for number in 0..10 {
         fs::write(path.join(format!("new/{number}.a")), "").unwrap();
@@ -107,19 +108,19 @@ fn letters_that_somebody_removed_do_not_cost_a_listing_each() {
         assert_eq!(drop.read(index).unwrap_err().kind(), Some(std::io::ErrorKind::NotFound));
     }
     assert_eq!(drop.listing, 1);
-    // One that was there is looked for again however often it moves.
+    // A letter that was listed is found again each time it moves.
     drop.read(9).unwrap();
     fs::rename(path.join("cur/9.a:2,S"), path.join("cur/9.a:2,RS")).unwrap();
     drop.read(9).unwrap();
     assert_eq!(drop.listing, 2);
-    // One that was not shown is believed to be gone only for a moment.
+    // A letter that was not listed counts as gone only for GONE_TTL.
     fs::write(path.join("cur/0.a:2,"), "").unwrap();
     drop.listed -= GONE_TTL;
     drop.read(0).unwrap();
 }
 
 #[test]
-fn a_second_session_is_told_that_the_maildrop_is_in_use_under_any_name() {
+fn the_lock_holds_under_every_name_of_the_maildrop() {
     let (folder, path) = maildir();
     let link = folder.path().join("link");
     symlink(&path, &link).unwrap();
@@ -135,7 +136,7 @@ fn a_second_session_is_told_that_the_maildrop_is_in_use_under_any_name() {
 }
 
 #[test]
-fn a_maildir_that_does_not_exist_yet_is_empty_and_a_link_to_nowhere_is_an_error() {
+fn a_missing_maildir_is_empty_and_a_dangling_link_is_an_error() {
     let folder = TempDir::new();
     let path = folder.path().join("home/Maildir");
     assert!(Maildrop::open(&path).unwrap().is_empty());
@@ -148,7 +149,7 @@ fn a_maildir_that_does_not_exist_yet_is_empty_and_a_link_to_nowhere_is_an_error(
 }
 
 #[test]
-fn a_file_in_place_of_the_folder_is_an_error_that_does_not_pass_by_itself() {
+fn a_file_in_place_of_the_folder_is_a_permanent_error() {
     let folder = TempDir::new();
     let path = folder.path().join("Maildir");
     fs::write(&path, "").unwrap();
@@ -172,7 +173,7 @@ fn only_regular_files_are_letters() {
     fs::write(path.join("cur/4.letter"), "").unwrap();
     let mut drop = Maildrop::open(&path).unwrap();
     assert_eq!(uids(&drop), ["4.letter"]);
-    // What a letter turns into later is not read either, nor waited for.
+    // A link or FIFO that replaces a letter later is not read either, and does not block.
     for make in [0, 1] {
         fs::remove_file(path.join("cur/4.letter")).unwrap();
         match make {
@@ -207,7 +208,7 @@ fn a_letter_is_found_again_after_its_flags_changed_or_it_moved() {
 }
 
 #[test]
-fn a_letter_that_somebody_removed_is_an_error_of_its_own_and_counts_as_removed() {
+fn a_letter_removed_by_another_program_is_an_error_and_counts_as_removed() {
     let (_f, path) = maildir();
     fs::write(path.join("new/1.a"), "1").unwrap();
     fs::write(path.join("new/2.a"), "2").unwrap();
@@ -222,7 +223,7 @@ fn a_letter_that_somebody_removed_is_an_error_of_its_own_and_counts_as_removed()
 }
 
 #[test]
-fn one_letter_that_cannot_be_removed_does_not_keep_the_others() {
+fn a_letter_that_cannot_be_removed_does_not_prevent_removing_the_others() {
     let (_f, path) = maildir();
     for name in ["new/1.a", "new/2.a", "new/3.a"] {
         fs::write(path.join(name), "").unwrap();

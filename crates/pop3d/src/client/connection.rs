@@ -1,5 +1,5 @@
-//! The connection to a server: commands and their replies (RFC 1939 §3), with a limit for every
-//! line, listing and message.
+//! The connection to a server: commands and replies (RFC 1939 §3), with a limit on every line,
+//! listing and message.
 
 use std::io::{BufRead, Read, Write};
 
@@ -28,7 +28,7 @@ pub(crate) struct ServerConnection<S> {
     server: String,
     verbose: bool,
     greeting: Vec<u8>,
-    /// No further command makes sense: the connection is lost, or a reply was not POP3.
+    /// The connection is unusable, because it is lost or a reply was not POP3.
     broken: bool,
 }
 
@@ -46,7 +46,7 @@ impl<S: Read + Write> ServerConnection<S> {
         &self.greeting
     }
 
-    /// Whether no further command makes sense: the connection is lost, or a reply was not POP3.
+    /// Returns whether the connection is unusable, because it is lost or a reply was not POP3.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
     }
@@ -59,7 +59,7 @@ impl<S: Read + Write> ServerConnection<S> {
     /// Sends a command and returns the text after `+OK`.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the server's text for `-ERR`.
+    /// [`Error::Refused`] with the server's text after `-ERR`.
     pub(crate) fn command(&mut self, command: impl AsRef<[u8]>) -> Result<Vec<u8>> {
         let command = command.as_ref();
         self.send(command)?;
@@ -70,7 +70,7 @@ impl<S: Read + Write> ServerConnection<S> {
 
     fn send(&mut self, command: &[u8]) -> Result<()> {
         if command.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
-            return Err(Error::Refused("a name or password with a line end in it".to_owned()));
+            return Err(Error::Refused("a name or password with a line end".to_owned()));
         }
         self.trace('C', &masked(command));
         let sent = self.reader.get_mut().write_all(&[command, b"\r\n"].concat());
@@ -89,7 +89,7 @@ impl<S: Read + Write> ServerConnection<S> {
         }
     }
 
-    /// Reads a listing up to its line of a dot and returns the rows, unstuffed.
+    /// Reads a listing up to its final dot. Returns the rows, unstuffed.
     pub(crate) fn listing(&mut self, about: &str) -> Result<Vec<Vec<u8>>> {
         let mut rows = Vec::new();
         let mut octets = 0;
@@ -107,8 +107,8 @@ impl<S: Read + Write> ServerConnection<S> {
         }
     }
 
-    /// Reads a message up to its line of a dot and calls `each` with its pieces: unstuffed, lines
-    /// ending in LF.
+    /// Reads a message up to its final dot. Calls `each` with its pieces, unstuffed, with lines
+    /// that end in LF.
     pub(crate) fn message(
         &mut self,
         about: &str,
@@ -127,7 +127,7 @@ impl<S: Read + Write> ServerConnection<S> {
             if unstuffer.octets() > MAX_MESSAGE {
                 return Err(self.over_limit(about));
             }
-            // After a failure the rest of the message is still to be read.
+            // After a failure the rest of the message is still unread.
             each(&piece).inspect_err(|_| self.broken = true)?;
         }
         self.trace('S', format!("[a message of {} octets]", unstuffer.octets()).as_bytes());
@@ -153,7 +153,7 @@ impl<S: Read + Write> ServerConnection<S> {
 
     fn over_limit(&mut self, about: &str) -> Error {
         self.broken = true;
-        Error::Refused(format!("{}: {about}: the server says more than it may", self.server))
+        Error::Refused(format!("{}: {about}: the reply exceeds the limit", self.server))
     }
 
     fn closed(&mut self, about: &str) -> Error {
@@ -166,14 +166,14 @@ impl<S: Read + Write> ServerConnection<S> {
         Error::io(self.server.clone())(error)
     }
 
-    fn trace(&self, who: char, line: &[u8]) {
+    fn trace(&self, sender: char, line: &[u8]) {
         if self.verbose {
-            let _ = writeln!(std::io::stderr(), "{who}: {}", line.escape_ascii()); // best effort
+            let _ = writeln!(std::io::stderr(), "{sender}: {}", line.escape_ascii()); // best effort
         }
     }
 }
 
-/// Parses the size in `+OK 120 octets`, a hint for the progress bar only.
+/// Parses the size in `+OK 120 octets`, which is used for the progress bar only.
 pub(crate) fn announced_size(text: &[u8]) -> Option<u64> {
     let word = text.split(|&b| b == b' ').next()?;
     std::str::from_utf8(word).ok()?.parse().ok()

@@ -1,9 +1,9 @@
-//! `fetch DIR`: stores every message that was not stored before in the Maildir DIR.
+//! `fetch DIR`: stores new messages in the Maildir DIR.
 //!
-//! The order keeps mail safe: a message is received, fsynced and made visible; its unique id is
-//! recorded; only then, and only with `--delete`, comes DELE; the ids are fsynced; then comes QUIT.
-//! Wherever this is cut off, no message is lost, and none is stored twice unless the machine itself
-//! went down.
+//! The order of the steps keeps mail safe. A message is received, fsynced and made visible. Then
+//! its unique id is recorded. Only then, and only with `--delete`, it is marked by DELE. Finally
+//! the ids are fsynced and QUIT is sent. An interruption never loses a message. A message is stored
+//! twice only after a system crash.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ use super::output::print;
 use super::progress::ProgressMeter;
 use super::seen::Seen;
 
-/// What was done.
+/// Counts for the report.
 #[derive(Debug, Default)]
 struct FetchCount {
     stored: usize,
@@ -31,7 +31,7 @@ struct FetchCount {
 /// Fetches the new messages.
 ///
 /// # Errors
-/// What stopped it; what was stored before stays stored and recorded.
+/// The first fatal error. Messages stored before it stay stored and recorded.
 pub(crate) fn fetch<S: Read + Write>(
     conn: &mut ServerConnection<S>,
     options: &Options,
@@ -47,7 +47,7 @@ pub(crate) fn fetch<S: Read + Write>(
     if done.is_ok() {
         seen.keep_only(&list.iter().map(|(_, id)| id.as_slice()).collect());
     }
-    // Before QUIT, so that what QUIT removes from the server is recorded here.
+    // Saved before QUIT, so that every message that QUIT removes from the server is recorded.
     seen.save().inspect_err(|_| conn.abort())?;
     done?;
     report(&count)
@@ -70,11 +70,11 @@ fn fetch_all<S: Read + Write>(
     let new = list.iter().filter(|(_, id)| !before.contains(id.as_slice())).count();
     let progress = ProgressMeter::for_letters(new);
     for (number, id) in list {
-        // Two equal messages may have one id (RFC 1939 §7).
+        // Identical messages may share an id (RFC 1939 §7).
         let is_unique = copies.get(id.as_slice()) == Some(&1);
         if before.contains(id.as_slice()) {
             count.known += 1;
-            // It is not known which of them is stored, so neither is removed.
+            // It is unknown which of them is stored, so neither is removed.
             if !is_unique {
                 continue;
             }
@@ -101,7 +101,7 @@ fn fetch_all<S: Read + Write>(
 }
 
 /// Stores one message in the Maildir, fsynced. Records its id in the journal if it is unique
-/// (`seen` is given); an id of several messages is recorded when all of them are stored.
+/// (`seen` is given). An id shared by several messages is recorded once all of them are stored.
 fn fetch_one<S: Read + Write>(
     conn: &mut ServerConnection<S>,
     maildir: &Maildir,
@@ -111,7 +111,7 @@ fn fetch_one<S: Read + Write>(
     let command = format!("RETR {number}");
     conn.command(&command)?;
     let mut draft = maildir.draft();
-    // Reads the message to its end also where the draft could not be created.
+    // Reads the message to its end even if the draft could not be created.
     conn.message(&command, |piece| match &mut draft {
         Ok(draft) => draft
             .write_all(piece)
@@ -130,7 +130,7 @@ fn fetch_one<S: Read + Write>(
     Ok(octets)
 }
 
-/// Returns number and unique id of every message; no number occurs twice.
+/// Returns the number and unique id of every message. No number occurs twice.
 fn unique_ids<S: Read + Write>(conn: &mut ServerConnection<S>) -> Result<Vec<(u64, Vec<u8>)>> {
     conn.command("UIDL")?;
     let rows = conn.listing("UIDL")?;
@@ -158,7 +158,7 @@ fn report(count: &FetchCount) -> Result<()> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value)] // as `map_err` hands it over
+#[expect(clippy::needless_pass_by_value)] // the signature that `map_err` needs
 fn refused(error: mailstore::Error) -> Error {
     Error::Refused(error.to_string())
 }

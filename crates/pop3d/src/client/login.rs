@@ -36,13 +36,13 @@ fn from_file(path: &Path) -> Result<Vec<u8>> {
     let mode = file.metadata().map_err(Error::io(what()))?.permissions().mode();
     if mode & 0o077 != 0 {
         let mode = mode & 0o777;
-        // Best effort.
+        // best effort
         let _ = writeln!(io::stderr(), "pop3c: {}: mode {mode:03o} lets others read it", what());
     }
     first_line(BufReader::new(file))
 }
 
-/// Whether the server is on this machine, so that the connection does not leave it.
+/// Returns whether the server is on this machine.
 pub(crate) fn is_loopback(conn: &Connection) -> bool {
     let Ok(peer) = getpeername::<SockaddrStorage>(conn.fd().as_raw_fd()) else { return false };
     let v4 = peer.as_sockaddr_in().is_some_and(|address| address.ip().is_loopback());
@@ -50,10 +50,10 @@ pub(crate) fn is_loopback(conn: &Connection) -> bool {
     v4 || v6
 }
 
-/// Logs in: with APOP where the server offers it, otherwise with USER and PASS.
+/// Logs in with APOP if the server offers it, otherwise with USER and PASS.
 ///
 /// After a refused APOP the password is sent in the clear only on this machine, because an attacker
-/// between the two could provoke it by a refusal.
+/// in the middle could forge the refusal.
 pub(crate) fn log_in<S: Read + Write>(
     conn: &mut ServerConnection<S>,
     options: &Options,
@@ -65,7 +65,7 @@ pub(crate) fn log_in<S: Read + Write>(
     let Options { user, apop: when, .. } = options;
     match (when, stamp) {
         (Apop::Always, None) => {
-            return Err(Error::Refused(format!("{}: offers no APOP", options.server)));
+            return Err(Error::Refused(format!("{}: APOP is not offered", options.server)));
         }
         (Apop::Never, _) | (Apop::Auto, None) => {}
         (Apop::Always | Apop::Auto, Some(stamp)) => {
@@ -85,7 +85,7 @@ pub(crate) fn log_in<S: Read + Write>(
     conn.command([b"PASS ", password].concat()).map(|_| ())
 }
 
-/// Whether a refusal is about the credentials, not about a lock or a failure of the server.
+/// Returns whether a refusal is about the credentials, not about a lock or a failure of the server.
 fn is_auth(error: &Error) -> bool {
     let text = error.to_string();
     text.contains("-ERR [AUTH]") || !text.contains("-ERR [")
@@ -101,33 +101,36 @@ mod tests {
 
     const STAMP: &str = "+OK ready <1896.697170952@dbc.mtview.ca.us>\r\n";
 
-    fn heard(args: &[&str], says: &str, local: bool) -> (bool, String) {
+    fn received(args: &[&str], sends: &str, local: bool) -> (bool, String) {
         let args = [args, &["-u", "mrose", "h", "stat"]].concat();
         let options = options::parse(args.iter().map(OsString::from).collect()).unwrap();
-        let script = server(says.as_bytes(), usize::MAX);
+        let script = server(sends.as_bytes(), usize::MAX);
         let mut conn = ServerConnection::start(script, "h:110".into(), false).unwrap();
         let done = log_in(&mut conn, &options, b"tanstaaf", local).is_ok();
-        (done, conn.heard())
+        (done, conn.received())
     }
 
     #[test]
-    fn apop_is_used_where_it_is_offered() {
+    fn apop_is_used_if_offered() {
         let line = "APOP mrose c4c9334bac560ecc979e58001b3e22fb\r\n";
-        assert_eq!(heard(&[], &format!("{STAMP}+OK\r\n"), false), (true, line.into()));
+        assert_eq!(received(&[], &format!("{STAMP}+OK\r\n"), false), (true, line.into()));
         let plain = "USER mrose\r\nPASS tanstaaf\r\n";
-        assert_eq!(heard(&[], "+OK\r\n+OK\r\n+OK\r\n", false), (true, plain.into()));
+        assert_eq!(received(&[], "+OK\r\n+OK\r\n+OK\r\n", false), (true, plain.into()));
         let never = ["--apop", "never"];
-        assert_eq!(heard(&never, &format!("{STAMP}+OK\r\n+OK\r\n"), false), (true, plain.into()));
-        assert_eq!(heard(&["--apop", "always"], "+OK\r\n", false), (false, String::new()));
+        assert_eq!(
+            received(&never, &format!("{STAMP}+OK\r\n+OK\r\n"), false),
+            (true, plain.into())
+        );
+        assert_eq!(received(&["--apop", "always"], "+OK\r\n", false), (false, String::new()));
     }
 
     #[test]
-    fn a_refused_apop_gives_the_password_away_only_on_this_machine() {
-        let says = format!("{STAMP}-ERR [AUTH] no\r\n+OK\r\n+OK\r\n");
-        assert!(!heard(&[], &says, false).1.contains("PASS"));
-        assert!(heard(&[], &says, true).1.contains("PASS"));
-        assert!(!heard(&["--apop", "always"], &says, true).1.contains("PASS"));
+    fn after_a_refused_apop_the_password_is_sent_only_on_this_machine() {
+        let sends = format!("{STAMP}-ERR [AUTH] no\r\n+OK\r\n+OK\r\n");
+        assert!(!received(&[], &sends, false).1.contains("PASS"));
+        assert!(received(&[], &sends, true).1.contains("PASS"));
+        assert!(!received(&["--apop", "always"], &sends, true).1.contains("PASS"));
         let busy = format!("{STAMP}-ERR [IN-USE] no\r\n");
-        assert!(!heard(&[], &busy, true).1.contains("PASS"));
+        assert!(!received(&[], &busy, true).1.contains("PASS"));
     }
 }

@@ -1,12 +1,11 @@
-//! pop3c, the client's half of POP3 (RFC 1939 §3 to §7).
+//! pop3c, a client of POP3 (RFC 1939 §3 to §7).
 //!
 //! ```text
 //! pop3c [-u USER] [--password-file F] HOST[:PORT] stat|list|uidl|get N|top N K|dele N|fetch DIR
 //! ```
 //!
-//! The server is not trusted: lines, listings and messages have limits, a message ends at its final
-//! dot and not at the size of LIST, and all output is escaped except for the letter that was asked
-//! for.
+//! The server is not trusted. Lines, listings and messages have limits. A message ends at its final
+//! dot and not at the size of LIST. All output is escaped except for the requested letter.
 
 // The order of the modules; each imports from its left only:
 //   options connection progress seen output | login fetch | (this file)
@@ -32,7 +31,7 @@ use progress::ProgressMeter;
 /// Runs the program: logs in, performs the operation, sends QUIT.
 ///
 /// # Errors
-/// The first failure; the exit code is 0 only if everything was done.
+/// The first failure. The exit code is 0 only if all steps succeeded.
 pub fn run(args: Vec<OsString>) -> Result<()> {
     let options = options::parse(args)?;
     let password = login::password(&options)?;
@@ -80,7 +79,7 @@ fn rows<S: Read + Write>(conn: &mut ServerConnection<S>, command: &str) -> Resul
     print(text)
 }
 
-/// Writes a letter to standard output: lines end in LF, dots are unstuffed.
+/// Writes a letter to standard output, unstuffed, with lines that end in LF.
 fn letter<S: Read + Write>(conn: &mut ServerConnection<S>, command: &str) -> Result<()> {
     let text = conn.command(command)?;
     let progress = ProgressMeter::for_letter(connection::announced_size(&text));

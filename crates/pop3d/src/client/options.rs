@@ -30,9 +30,9 @@ is the first line of standard input where that is no terminal.";
 /// `--apop`: when APOP is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Apop {
-    /// Where the greeting offers it.
+    /// If the greeting offers it.
     Auto,
-    /// Always; where it is not offered the login fails.
+    /// Always. If it is not offered the login fails.
     Always,
     Never,
 }
@@ -132,7 +132,7 @@ fn operation(words: &[&str]) -> Result<Operation> {
 
 fn number(text: &str) -> Result<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| digits).ok_or_else(|| usage(format!("'{text}' is no number")))
+    text.parse().ok().filter(|_| digits).ok_or_else(|| usage(format!("'{text}' is not a number")))
 }
 
 fn message(text: &str) -> Result<u64> {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_is_understood() {
+    fn every_command_is_parsed() {
         for (args, expected) in [
             (&["h", "stat"][..], Operation::Stat),
             (&["h", "get", "3"], Operation::Get(3)),

@@ -1,14 +1,14 @@
-//! A progress bar for long transfers, where there is a terminal.
+//! A progress bar for long transfers on a terminal.
 
 use std::io::{self, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A progress bar, hidden where there is no terminal.
+/// A progress bar, hidden without a terminal.
 pub(crate) struct ProgressMeter(ProgressBar);
 
 impl ProgressMeter {
-    /// Returns a bar for one letter that goes to standard output, unless that is the terminal.
+    /// Returns a bar for one letter written to standard output, hidden if that is the terminal.
     pub(crate) fn for_letter(octets: Option<u64>) -> ProgressMeter {
         let octets = octets.filter(|_| !io::stdout().is_terminal());
         ProgressMeter::new(octets, "{bytes}/{total_bytes} {wide_bar} {eta}")

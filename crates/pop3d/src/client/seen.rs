@@ -1,10 +1,10 @@
-//! The messages that were stored before: one file for each account, `.pop3c.seen.USER@HOST:PORT` in
-//! the folder of `fetch`.
+//! The ids of stored messages, in a file for each account: `.pop3c.seen.USER@HOST:PORT` in the
+//! folder of `fetch`.
 //!
-//! A line with a unique id says that the message is stored. Before a letter becomes visible in the
-//! Maildir, a line with its id and file name is added, and afterwards one with the id alone. After
-//! a kill between the two, the next run looks the file name up in the Maildir. So no message is
-//! stored twice however a fetch ends; after a power cut it may be.
+//! A line with a unique id means that the message is stored. Before a letter becomes visible in the
+//! Maildir, a line with its id and file name is appended, and afterwards a line with the id alone.
+//! If pop3c is killed between the two, the next run looks for the file name in the Maildir. So a
+//! killed fetch never stores a message twice. After a power failure it may.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -17,20 +17,20 @@ use std::path::{Path, PathBuf};
 use forknet::{Error, Result};
 use mailstore::Maildir;
 
-/// Largest file that is read, in bytes: a million ids of 70 characters, each twice and with a name.
+/// Largest file accepted, in bytes: a million ids of 70 characters, each twice and with a name.
 const MAX_FILE: u64 = 256 << 20;
 
-/// The unique ids of messages that are stored.
+/// The unique ids of stored messages.
 #[derive(Debug)]
 pub(crate) struct Seen {
     path: PathBuf,
     ids: HashSet<Vec<u8>>,
-    /// The file opened for appending; `None` before the first line.
+    /// The file opened for appending, `None` before the first line.
     journal: Option<File>,
 }
 
 impl Seen {
-    /// Reads the file of an account; a missing file is empty.
+    /// Reads the file of an account. A missing file counts as empty.
     pub(crate) fn load(maildir: &Maildir, account: &str) -> Result<Seen> {
         let path = maildir.path().join(format!(".pop3c.seen.{}", file_name(account)));
         let mut seen = Seen { path, ids: HashSet::new(), journal: None };
@@ -43,7 +43,7 @@ impl Seen {
         Ok(seen)
     }
 
-    /// Reads the lines; returns the ids and names of letters that were about to become visible.
+    /// Reads the lines. Returns the ids and names of letters that were about to become visible.
     fn read(&mut self) -> std::io::Result<HashMap<Vec<u8>, OsString>> {
         let mut pending = HashMap::new();
         let file = match File::open(&self.path) {
@@ -53,7 +53,7 @@ impl Seen {
         let mut lines = BufReader::new(file.take(MAX_FILE));
         let mut line = Vec::new();
         while lines.read_until(b'\n', &mut line)? > 0 {
-            // Ignores a last line without its end, which was cut off.
+            // Ignores a truncated last line.
             if let Some(text) = line.strip_suffix(b"\n") {
                 let mut words = text.splitn(2, |&b| b == b' ');
                 let id = words.next().unwrap_or_default().to_vec();
@@ -77,13 +77,13 @@ impl Seen {
         self.append(&[id, b" ", name.as_bytes(), b"\n"].concat())
     }
 
-    /// Records that the letter is visible and safe.
+    /// Records that the letter is visible and durable.
     pub(crate) fn stored(&mut self, id: &[u8]) -> Result<()> {
         self.insert(id);
         self.append(&[id, b"\n"].concat())
     }
 
-    /// Adds an id, to be written by [`Seen::save`].
+    /// Adds an id, which [`Seen::save`] writes.
     pub(crate) fn insert(&mut self, id: &[u8]) {
         self.ids.insert(id.to_vec());
     }
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_saved_is_loaded_again() {
+    fn saved_ids_are_loaded_again() {
         let (folder, maildir) = maildir();
         let mut seen = Seen::load(&maildir, "../a b@h:110").unwrap();
         assert!(!seen.contains(b"1.a"));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_letter_that_was_being_stored_the_maildir_tells_whether_it_is() {
+    fn after_a_kill_the_maildir_decides_whether_a_letter_was_stored() {
         let (folder, maildir) = maildir();
         let publish = |seen: &mut Seen, id: &[u8]| {
             let letter = maildir.draft().unwrap().sync().unwrap();
@@ -190,17 +190,17 @@ mod tests {
         publish(&mut seen, b"new");
         let read = publish(&mut seen, b"read");
         publish(&mut seen, b"gone").retract().unwrap();
-        publish(&mut seen, b"told").retract().unwrap();
-        seen.stored(b"told").unwrap();
+        publish(&mut seen, b"recorded").retract().unwrap();
+        seen.stored(b"recorded").unwrap();
         seen.storing(b"never", OsStr::new("1.a.h")).unwrap();
         let name = read.path().file_name().unwrap().to_str().unwrap();
         fs::rename(read.path(), folder.path().join(format!("cur/{name}:2,S"))).unwrap();
-        // Killed here, in the middle of a line.
+        // The process is killed here, in the middle of a line.
         seen.journal.as_mut().unwrap().write_all(b"ha").unwrap();
         let mut again = Seen::load(&maildir, "a").unwrap();
         let mut ids: Vec<_> = again.ids.iter().map(|id| id.escape_ascii().to_string()).collect();
         ids.sort();
-        assert_eq!(ids, ["new", "read", "told"]);
+        assert_eq!(ids, ["new", "read", "recorded"]);
         again.stored(b"lf").unwrap();
         assert_eq!(Seen::load(&maildir, "a").unwrap().ids, again.ids);
     }

@@ -6,21 +6,21 @@ use md5::{Digest, Md5};
 /// Random part of a timestamp, in bytes.
 pub const RANDOM: usize = 8;
 
-/// Returns the timestamp of a session, in the shape of a message id: `<pid.clock.random@host>`,
-/// the clock in microseconds. It is random so that a client cannot be asked in advance for the
-/// digest of a later session.
+/// Returns the timestamp of a session, in the format of a message id: `<pid.clock.random@host>`,
+/// with the clock in microseconds. Its random part prevents an attacker from obtaining the digest
+/// of a later session in advance.
 #[must_use]
 pub fn timestamp(host: &str, pid: u32, clock: u128, random: &[u8; RANDOM]) -> String {
     format!("<{pid}.{clock}.{}@{host}>", hex(random))
 }
 
-/// Returns the digest that the client has to send, in lower-case hexadecimal.
+/// Returns the digest expected from the client, in lower-case hexadecimal.
 #[must_use]
 pub fn digest(timestamp: &str, secret: &[u8]) -> String {
     hex(&Md5::new().chain_update(timestamp).chain_update(secret).finalize())
 }
 
-/// Whether `given` is the digest; accepts upper-case digits too.
+/// Returns whether `given` is the digest. Accepts upper-case digits too.
 #[must_use]
 pub fn verify(timestamp: &str, secret: &[u8], given: &[u8]) -> bool {
     password::constant_time_eq(digest(timestamp, secret).as_bytes(), &given.to_ascii_lowercase())
@@ -37,23 +37,23 @@ pub fn timestamp_in(greeting: &[u8]) -> Option<&[u8]> {
     (stamp.contains(&b'@') && stamp.iter().all(u8::is_ascii_graphic)).then_some(stamp)
 }
 
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const STAMP: &str = "<1896.697170952@dbc.mtview.ca.us>";
+    const TIMESTAMP: &str = "<1896.697170952@dbc.mtview.ca.us>";
 
     #[test]
-    fn the_vector_of_rfc_1939_holds() {
-        assert_eq!(digest(STAMP, b"tanstaaf"), "c4c9334bac560ecc979e58001b3e22fb");
-        assert!(verify(STAMP, b"tanstaaf", b"c4c9334bac560ecc979e58001b3e22fb"));
-        assert!(verify(STAMP, b"tanstaaf", b"C4C9334BAC560ECC979E58001B3E22FB"));
-        assert!(!verify(STAMP, b"tanstaaf", b"c4c9334bac560ecc979e58001b3e22fc"));
-        assert!(!verify(STAMP, b"tanstaaf", b""));
+    fn the_digest_matches_the_example_of_rfc_1939() {
+        assert_eq!(digest(TIMESTAMP, b"tanstaaf"), "c4c9334bac560ecc979e58001b3e22fb");
+        assert!(verify(TIMESTAMP, b"tanstaaf", b"c4c9334bac560ecc979e58001b3e22fb"));
+        assert!(verify(TIMESTAMP, b"tanstaaf", b"C4C9334BAC560ECC979E58001B3E22FB"));
+        assert!(!verify(TIMESTAMP, b"tanstaaf", b"c4c9334bac560ecc979e58001b3e22fc"));
+        assert!(!verify(TIMESTAMP, b"tanstaaf", b""));
     }
 
     #[test]

@@ -1,47 +1,48 @@
 //! The AUTHORIZATION state (RFC 1939 §4, §7): USER and PASS, APOP, AUTH (RFC 5034), CAPA, QUIT.
 //!
 //! Which logins are allowed:
-//! - USER and PASS send the password in the clear, so they are allowed only where `--plaintext`
-//!   says so; by default to clients on this machine.
-//! - APOP sends no password, and is offered (by the timestamp in the greeting) while the users file
-//!   has a user with a `{PLAIN}` secret, because the digest is checked with the secret. Where all
+//! - USER and PASS send the password in the clear, so they are allowed only as `--plaintext`
+//!   permits, by default for clients on this machine.
+//! - APOP sends no password. It is offered (by the timestamp in the greeting) while the users file
+//!   has a user with a `{PLAIN}` secret, because checking the digest needs the secret. If all
 //!   passwords are hashed there is no timestamp, because clients that see one prefer APOP.
-//! - AUTH PLAIN is allowed where PASS is. Some clients use APOP wherever there is a timestamp,
-//!   unless there is AUTH: with it, users with hashed passwords can log in beside users with
-//!   `{PLAIN}` ones.
-//! - RFC 1939 §13 asks that a user have one of the two ways, because PASS would reveal APOP's
-//!   secret. Here a user with a `{PLAIN}` secret has both where PASS is allowed at all; by default
-//!   that is where the connection does not leave the machine.
+//! - AUTH PLAIN is allowed if PASS is. Some clients use APOP whenever there is a timestamp, unless
+//!   AUTH is offered. With AUTH, users with hashed passwords can log in to a server that also has
+//!   users with `{PLAIN}` secrets.
+//! - RFC 1939 §13 recommends that a user have only one of PASS and APOP, because PASS reveals
+//!   APOP's secret. Here a user with a `{PLAIN}` secret has both if PASS is allowed, by default
+//!   only for connections within the machine.
 
-use crate::protocol::command::{Args, Command, Shape};
+use crate::protocol::command::{Args, Command, Syntax};
 use crate::protocol::credentials::{Credentials, Secret};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{Code, err, err_code, ok};
 use crate::protocol::sasl::{self, Plain};
 
-/// Failed logins before the session is ended.
+/// Failed logins that end the session.
 pub const MAX_FAILED_LOGINS: u32 = 5;
 
 /// The commands of this state.
 pub const COMMANDS: &[Command<Authorization>] = &[
-    Command::new("USER", Shape::One, Authorization::user),
-    Command::new("PASS", Shape::Verbatim, Authorization::pass),
-    Command::new("APOP", Shape::Two, Authorization::apop),
-    Command::new("AUTH", Shape::UpToTwo, Authorization::auth),
-    Command::new("CAPA", Shape::None, |_, _| Outcome::Capabilities),
-    Command::new("QUIT", Shape::None, |_, _| Outcome::Quit),
+    Command::new("USER", Syntax::One, Authorization::user),
+    Command::new("PASS", Syntax::Verbatim, Authorization::pass),
+    Command::new("APOP", Syntax::Two, Authorization::apop),
+    Command::new("AUTH", Syntax::UpToTwo, Authorization::auth),
+    Command::new("CAPA", Syntax::None, |_, _| Outcome::Capabilities),
+    Command::new("QUIT", Syntax::None, |_, _| Outcome::Quit),
 ];
 
 /// A session before its login.
 pub struct Authorization {
     /// Whether passwords in the clear are allowed.
     plaintext: bool,
-    /// The timestamp of the greeting, where APOP is offered.
+    /// The timestamp of the greeting, if APOP is offered.
     timestamp: Option<String>,
-    /// The name, if this command is USER.
-    named: Option<Vec<u8>>,
-    /// The name, if the command before was USER: PASS is valid only right after it (§7).
-    ready: Option<Vec<u8>>,
+    /// The user name, if the current command is USER.
+    user_now: Option<Vec<u8>>,
+    /// The user name, if the previous command was USER, because PASS is valid only right after it
+    /// (RFC 1939 §7).
+    user_before: Option<Vec<u8>>,
     /// Whether the next line is the response to AUTH's challenge.
     awaits_response: bool,
     failed_logins: u32,
@@ -51,28 +52,29 @@ impl Authorization {
     /// Begins the state.
     #[must_use]
     pub fn new(plaintext: bool, timestamp: Option<String>) -> Authorization {
-        let (named, ready) = (None, None);
+        let (user_now, user_before) = (None, None);
         Authorization {
             plaintext,
             timestamp,
-            named,
-            ready,
+            user_now,
+            user_before,
             awaits_response: false,
             failed_logins: 0,
         }
     }
 
-    /// Begins the next command: forgets the name of a USER that was not the command before.
+    /// Begins the next command. Drops the name of an earlier USER than the previous command.
     pub fn next_command(&mut self) {
-        self.ready = self.named.take();
+        self.user_before = self.user_now.take();
     }
 
     fn user(&mut self, args: Args<'_>) -> Outcome {
         if !self.plaintext {
             return plaintext_refused();
         }
-        // The same reply for every name, so that it does not reveal which users exist (§13).
-        self.named = Some(args.word().to_vec());
+        // The same reply for every name, so that it does not reveal which users exist (RFC 1939
+        // §13).
+        self.user_now = Some(args.word().to_vec());
         Outcome::Reply(ok("now PASS"))
     }
 
@@ -80,7 +82,7 @@ impl Authorization {
         if !self.plaintext {
             return plaintext_refused();
         }
-        let Some(name) = self.ready.take() else {
+        let Some(name) = self.user_before.take() else {
             return Outcome::BadCommand(err("PASS: USER comes right before"));
         };
         let secret = Secret::Password(args.word().to_vec());
@@ -96,8 +98,8 @@ impl Authorization {
         Outcome::LogIn(Credentials { mechanism: "APOP", name, secret })
     }
 
-    /// AUTH (RFC 5034 §4). PLAIN sends the password in the clear, and is allowed where PASS is;
-    /// without an argument AUTH lists the mechanisms.
+    /// AUTH (RFC 5034 §4). PLAIN sends the password in the clear, and is allowed if PASS is.
+    /// Without an argument AUTH lists the mechanisms.
     fn auth(&mut self, args: Args<'_>) -> Outcome {
         let Some(mechanism) = args.first else {
             let list = if self.plaintext { "PLAIN\r\n" } else { "" };
@@ -118,14 +120,14 @@ impl Authorization {
         }
     }
 
-    /// Whether the next line is the response to AUTH's challenge.
+    /// Returns whether the next line is the response to AUTH's challenge.
     #[must_use]
     pub fn awaits_response(&self) -> bool {
         self.awaits_response
     }
 
-    /// Handles the response to AUTH's challenge; `*` cancels (RFC 5034 §4). `None` is one over the
-    /// limit.
+    /// Handles the response to AUTH's challenge. `*` cancels (RFC 5034 §4). `None` means a line
+    /// over the limit.
     pub fn response(&mut self, line: Option<&[u8]>) -> Outcome {
         self.awaits_response = false;
         match line {
@@ -135,7 +137,7 @@ impl Authorization {
         }
     }
 
-    /// Counts a failed login. The last one ends the session.
+    /// Counts a failed login. The last one allowed ends the session.
     pub fn login_failed(&mut self) -> Outcome {
         self.failed_logins += 1;
         if self.failed_logins >= MAX_FAILED_LOGINS {

@@ -1,4 +1,4 @@
-//! A command line, and the table of commands in which it is looked up (RFC 1939 §3, RFC 2449 §3).
+//! Parses command lines and looks them up in a table of commands (RFC 1939 §3, RFC 2449 §3).
 
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::err;
@@ -6,34 +6,34 @@ use crate::protocol::reply::err;
 /// Longest command line in bytes, its CRLF included (RFC 2449 §4).
 pub const MAX_COMMAND: usize = 255;
 
-/// What may follow a keyword.
+/// The syntax of a command's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// Nothing.
+pub enum Syntax {
+    /// No argument.
     None,
-    /// A word or nothing.
+    /// One word or none.
     Optional,
     /// One word.
     One,
     /// Two words.
     Two,
-    /// Nothing, one word or two.
+    /// Up to two words.
     UpToTwo,
-    /// All that follows the first space, spaces included: a password (RFC 1939 §7, PASS).
+    /// The text after the first space, with its spaces: a password (RFC 1939 §7, PASS).
     Verbatim,
 }
 
-/// The arguments of a command, in the shape that the table requires.
+/// The arguments of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Args<'a> {
-    /// The first word, or all of a verbatim argument.
+    /// The first word, or the whole of a verbatim argument.
     pub first: Option<&'a [u8]>,
     /// The second word.
     pub second: Option<&'a [u8]>,
 }
 
 impl<'a> Args<'a> {
-    /// Returns the first word, empty where there is none.
+    /// Returns the first word, empty if there is none.
     #[must_use]
     pub fn word(&self) -> &'a [u8] {
         self.first.unwrap_or_default()
@@ -44,9 +44,9 @@ impl<'a> Args<'a> {
 pub struct Command<S> {
     /// The keyword in capitals.
     pub keyword: &'static str,
-    /// What may follow it.
-    pub shape: Shape,
-    /// Runs it.
+    /// The syntax of the arguments.
+    pub syntax: Syntax,
+    /// The function that executes the command.
     pub handler: fn(&mut S, Args<'_>) -> Outcome,
 }
 
@@ -54,15 +54,15 @@ impl<S> Command<S> {
     /// Returns a row of the table.
     pub const fn new(
         keyword: &'static str,
-        shape: Shape,
+        syntax: Syntax,
         handler: fn(&mut S, Args<'_>) -> Outcome,
     ) -> Command<S> {
-        Command { keyword, shape, handler }
+        Command { keyword, syntax, handler }
     }
 }
 
-/// Looks a line up in the table of a state and runs its handler. `others` are the commands of the
-/// other state, whose refusal says so.
+/// Looks up a line in the table of a state and runs its handler. `others` are the commands of the
+/// other state, which are refused as not valid in this state.
 pub fn dispatch<S, O>(
     commands: &[Command<S>],
     others: &[Command<O>],
@@ -79,7 +79,7 @@ pub fn dispatch<S, O>(
             None => err("unknown command"),
         });
     };
-    match arguments(command.shape, rest) {
+    match arguments(command.syntax, rest) {
         Ok(args) => (command.handler)(state, args),
         Err(why) => Outcome::BadCommand(err(format_args!("{}: {why}", command.keyword))),
     }
@@ -89,7 +89,7 @@ fn find<'t, S>(commands: &'t [Command<S>], keyword: &[u8]) -> Option<&'t Command
     commands.iter().find(|command| command.keyword.as_bytes().eq_ignore_ascii_case(keyword))
 }
 
-/// Splits a line into the keyword and what follows the first space, if there is one.
+/// Splits a line into the keyword and the text after the first space, if there is one.
 #[must_use]
 pub fn split(line: &[u8]) -> (&[u8], Option<&[u8]>) {
     match line.iter().position(|&b| b == b' ') {
@@ -98,10 +98,10 @@ pub fn split(line: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Parses arguments of a shape. Accepts spaces at the end of a line, except in a password.
-fn arguments(shape: Shape, rest: Option<&[u8]>) -> Result<Args<'_>, &'static str> {
+/// Parses the arguments. Ignores spaces at the end of a line, except in a password.
+fn arguments(syntax: Syntax, rest: Option<&[u8]>) -> Result<Args<'_>, &'static str> {
     let nothing = Args { first: None, second: None };
-    if shape == Shape::Verbatim {
+    if syntax == Syntax::Verbatim {
         let text = rest.filter(|text| !text.is_empty()).ok_or("an argument is missing")?;
         return Ok(Args { first: Some(text), second: None });
     }
@@ -116,20 +116,20 @@ fn arguments(shape: Shape, rest: Option<&[u8]>) -> Result<Args<'_>, &'static str
     if args.first.is_some_and(<[u8]>::is_empty) || args.second.is_some_and(<[u8]>::is_empty) {
         return Err("one space separates arguments");
     }
-    let few = "an argument is missing";
-    let many = "too many arguments";
-    match (shape, args.first, args.second, words.next()) {
-        (_, _, _, Some(_)) => Err(many),
-        (Shape::None | Shape::Optional | Shape::UpToTwo, None, _, _) => Ok(nothing),
-        (Shape::None, Some(_), _, _) => Err("takes no argument"),
-        (Shape::Optional | Shape::One | Shape::UpToTwo, Some(_), None, _) => Ok(args),
-        (Shape::Optional | Shape::One, Some(_), Some(_), _) => Err(many),
-        (Shape::Two | Shape::UpToTwo, Some(_), Some(_), _) => Ok(args),
-        _ => Err(few),
+    let too_few = "an argument is missing";
+    let too_many = "too too_many arguments";
+    match (syntax, args.first, args.second, words.next()) {
+        (_, _, _, Some(_)) => Err(too_many),
+        (Syntax::None | Syntax::Optional | Syntax::UpToTwo, None, _, _) => Ok(nothing),
+        (Syntax::None, Some(_), _, _) => Err("takes no argument"),
+        (Syntax::Optional | Syntax::One | Syntax::UpToTwo, Some(_), None, _) => Ok(args),
+        (Syntax::Optional | Syntax::One, Some(_), Some(_), _) => Err(too_many),
+        (Syntax::Two | Syntax::UpToTwo, Some(_), Some(_), _) => Ok(args),
+        _ => Err(too_few),
     }
 }
 
-/// Parses a decimal number, digits only; `None` for anything else and for more than 64 bits.
+/// Parses a decimal number of digits only. `None` for other text and for more than 64 bits.
 pub(crate) fn number(word: &[u8]) -> Option<u64> {
     if word.is_empty() || !word.iter().all(u8::is_ascii_digit) {
         return None;
@@ -141,9 +141,9 @@ pub(crate) fn number(word: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// The arguments joined by `|`, or `!` for a line that is refused.
-    fn args(shape: Shape, rest: Option<&str>) -> String {
-        match arguments(shape, rest.map(str::as_bytes)) {
+    /// Returns the arguments joined by `|`, or `!` for a refused line.
+    fn args(syntax: Syntax, rest: Option<&str>) -> String {
+        match arguments(syntax, rest.map(str::as_bytes)) {
             Err(_) => "!".to_owned(),
             Ok(args) => {
                 let words: Vec<&[u8]> = [args.first, args.second].into_iter().flatten().collect();
@@ -153,31 +153,31 @@ mod tests {
     }
 
     #[test]
-    fn arguments_come_in_the_shape_of_the_table() {
-        for (shape, rest, expected) in [
-            (Shape::None, None, ""),
-            (Shape::None, Some(""), ""),
-            (Shape::None, Some("  "), ""),
-            (Shape::None, Some("x"), "!"),
-            (Shape::Optional, None, ""),
-            (Shape::Optional, Some("1"), "1"),
-            (Shape::Optional, Some("1 "), "1"),
-            (Shape::Optional, Some(" 1"), "!"),
-            (Shape::Optional, Some("1 2"), "!"),
-            (Shape::One, None, "!"),
-            (Shape::One, Some(""), "!"),
-            (Shape::One, Some("a"), "a"),
-            (Shape::One, Some("a b"), "!"),
-            (Shape::One, Some("a\tb"), "!"),
-            (Shape::Two, Some("a"), "!"),
-            (Shape::Two, Some("a b"), "a|b"),
-            (Shape::Two, Some("a  b"), "!"),
-            (Shape::Two, Some("a b c"), "!"),
-            (Shape::Verbatim, None, "!"),
-            (Shape::Verbatim, Some(""), "!"),
-            (Shape::Verbatim, Some(" a  b "), " a  b "),
+    fn the_number_of_arguments_is_checked() {
+        for (syntax, rest, expected) in [
+            (Syntax::None, None, ""),
+            (Syntax::None, Some(""), ""),
+            (Syntax::None, Some("  "), ""),
+            (Syntax::None, Some("x"), "!"),
+            (Syntax::Optional, None, ""),
+            (Syntax::Optional, Some("1"), "1"),
+            (Syntax::Optional, Some("1 "), "1"),
+            (Syntax::Optional, Some(" 1"), "!"),
+            (Syntax::Optional, Some("1 2"), "!"),
+            (Syntax::One, None, "!"),
+            (Syntax::One, Some(""), "!"),
+            (Syntax::One, Some("a"), "a"),
+            (Syntax::One, Some("a b"), "!"),
+            (Syntax::One, Some("a\tb"), "!"),
+            (Syntax::Two, Some("a"), "!"),
+            (Syntax::Two, Some("a b"), "a|b"),
+            (Syntax::Two, Some("a  b"), "!"),
+            (Syntax::Two, Some("a b c"), "!"),
+            (Syntax::Verbatim, None, "!"),
+            (Syntax::Verbatim, Some(""), "!"),
+            (Syntax::Verbatim, Some(" a  b "), " a  b "),
         ] {
-            assert_eq!(args(shape, rest), expected, "{shape:?} {rest:?}");
+            assert_eq!(args(syntax, rest), expected, "{syntax:?} {rest:?}");
         }
     }
 }

@@ -1,15 +1,15 @@
-//! What a client logs in with, and why a login fails. The check is outside of the protocol, because
-//! it reads the users file and takes the rights of the maildrop's owner.
+//! Credentials of a login, and why it fails. The check is outside of the protocol, because it reads
+//! the users file and takes the rights of the maildrop's owner.
 
 use mailstore::Error;
 
-/// What a client logs in with. Without `Debug`, because it holds the password.
+/// The credentials of a login. They have no `Debug`, because they hold the password.
 pub struct Credentials {
     /// `PASS`, `APOP` or `AUTH PLAIN`, for the log.
     pub mechanism: &'static str,
     /// The user's name.
     pub name: Vec<u8>,
-    /// The proof of it.
+    /// The proof of the identity.
     pub secret: Secret,
 }
 

@@ -1,10 +1,10 @@
-//! Masks secrets in lines that go to a transcript.
+//! Masks secrets in the lines of a transcript.
 
 /// Replaces a secret in a transcript.
 pub const STARS: &[u8] = b"********";
 
-/// Returns a line with its password, digest or response masked. Mistyped lines hold a secret too,
-/// so that the keyword needs no right space around it.
+/// Returns a line with its password, digest or response masked. Spacing around the keyword is not
+/// checked, because a mistyped line may hold a secret too.
 #[must_use]
 pub fn masked(line: &[u8]) -> Vec<u8> {
     let blank = |b: &u8| matches!(b, b' ' | b'\t');
@@ -17,7 +17,7 @@ pub fn masked(line: &[u8]) -> Vec<u8> {
     }
     if is(b"APOP") || is(b"AUTH") {
         let mut words = rest.split(blank).filter(|word| !word.is_empty());
-        // The name, or the mechanism, is no secret.
+        // The name or the mechanism is not secret.
         let mut shown: Vec<&[u8]> = [Some(keyword), words.next()].into_iter().flatten().collect();
         shown.extend(words.next().map(|_| STARS));
         return shown.join(&b' ');

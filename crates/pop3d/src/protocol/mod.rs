@@ -1,5 +1,5 @@
-//! The server's side of POP3, without a socket and without a process: lines go in, outcomes come
-//! out.
+//! The server's side of POP3, without a socket and without a process. It takes lines and returns
+//! outcomes.
 //!
 //! A session goes through three states (RFC 1939 §3): AUTHORIZATION, TRANSACTION, UPDATE. Each of
 //! the first two has a table of commands, whose handlers return an [`Outcome`]; UPDATE is
@@ -32,10 +32,10 @@ use reply::{Code, Reply, err, err_code, ok};
 use sasl::MAX_RESPONSE;
 use transaction::Transaction;
 
-/// Bad commands in a row before the session is ended, because the client does not speak POP3.
+/// Consecutive bad commands that end the session, because the client does not speak POP3.
 const MAX_BAD_COMMANDS: u32 = 100;
 
-/// What CAPA says about the server (RFC 2449 §6.9).
+/// The IMPLEMENTATION capability (RFC 2449 §6.9).
 const IMPLEMENTATION: &str = concat!("forklore-pop3d-", env!("CARGO_PKG_VERSION"));
 
 enum State {
@@ -54,15 +54,15 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// Begins a session in AUTHORIZATION. `peer` is the client's name in the log; `plaintext`
-    /// allows passwords in the clear; with a `timestamp` APOP is offered.
+    /// Begins a session in AUTHORIZATION. `peer` is the client's name in the log. `plaintext`
+    /// allows passwords in the clear. APOP is offered if there is a `timestamp`.
     #[must_use]
     pub fn new(peer: String, host: String, plaintext: bool, timestamp: Option<String>) -> Protocol {
         let state = State::Authorization(Authorization::new(plaintext, timestamp.clone()));
         Protocol { state, peer, host, timestamp, plaintext, bad_commands: 0 }
     }
 
-    /// Returns the greeting (RFC 1939 §4), with the timestamp where APOP is offered (§7).
+    /// Returns the greeting (RFC 1939 §4), with the timestamp if APOP is offered (RFC 1939 §7).
     #[must_use]
     pub fn greeting(&self) -> Reply {
         match &self.timestamp {
@@ -71,7 +71,7 @@ impl Protocol {
         }
     }
 
-    /// Returns the limit of the next line in bytes, its end included.
+    /// Returns the longest next line in bytes, including its end.
     #[must_use]
     pub fn max_line(&self) -> usize {
         if self.awaits_response() { MAX_RESPONSE } else { MAX_COMMAND }
@@ -83,7 +83,7 @@ impl Protocol {
         if self.awaits_response() && line != b"*" { STARS.to_vec() } else { masked(line) }
     }
 
-    /// Returns the user's name in printable form; `None` before the login.
+    /// Returns the user's name in printable form, `None` before the login.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         match &self.state {
@@ -111,7 +111,7 @@ impl Protocol {
         self.count_bad(outcome)
     }
 
-    /// Handles a line over the limit, which was dropped.
+    /// Handles a line over the limit, which was discarded.
     pub fn line_too_long(&mut self) -> Outcome {
         let outcome = match &mut self.state {
             State::Authorization(state) if state.awaits_response() => state.response(None),
@@ -124,7 +124,7 @@ impl Protocol {
         self.count_bad(outcome)
     }
 
-    /// Counts bad commands in a row; the last one ends the session.
+    /// Counts consecutive bad commands. The last one allowed ends the session.
     fn count_bad(&mut self, outcome: Outcome) -> Outcome {
         let Outcome::BadCommand(reply) = outcome else {
             self.bad_commands = 0;
@@ -138,7 +138,7 @@ impl Protocol {
         Outcome::BadCommand(reply)
     }
 
-    /// Takes the result of an [`Outcome::LogIn`] and returns the reply.
+    /// Handles the result of an [`Outcome::LogIn`] and returns the reply.
     pub fn login(
         &mut self,
         credentials: &Credentials,
@@ -150,7 +150,7 @@ impl Protocol {
             Err(LoginError::Rejected) => self.login_rejected(credentials),
             Err(LoginError::Users(error)) => {
                 warn!("{}: login of '{name}': {error}", self.peer);
-                let why = "nobody can log in now, try again later";
+                let why = "login is not possible now, try again later";
                 Outcome::Reply(err_code(Code::Temporary, why))
             }
             Err(LoginError::Maildrop(Error::InUse { what })) => {
@@ -179,7 +179,7 @@ impl Protocol {
         outcome
     }
 
-    /// Changes the state to TRANSACTION. The only function that changes it.
+    /// Changes the state to TRANSACTION. No other function changes the state.
     fn enter(&mut self, transaction: Transaction) -> Outcome {
         let summary = transaction.summary();
         info!("{}: {} logged in, {summary}", self.peer, transaction.user());
@@ -190,7 +190,7 @@ impl Protocol {
     /// Calls `each` with every line of a listing.
     ///
     /// # Errors
-    /// Those of `each`.
+    /// Errors of `each`.
     pub fn listing(
         &mut self,
         column: Column,
@@ -202,7 +202,8 @@ impl Protocol {
         }
     }
 
-    /// Records that a message was sent whole, and its size with CRLF line ends, without stuffing.
+    /// Records that a message was sent to its end, and its size with CRLF line ends and without
+    /// dot-stuffing.
     pub fn sent(&mut self, index: usize, octets: u64) {
         if let State::Transaction(state) = &mut self.state {
             state.sent(index, octets);

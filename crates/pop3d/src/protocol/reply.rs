@@ -1,21 +1,21 @@
-//! Replies: `+OK` or `-ERR`, a text, and for some the response codes of RFC 2449 §8 and RFC 3206.
+//! Replies: `+OK` or `-ERR`, a text, and in some the response codes of RFC 2449 §8 and RFC 3206.
 
 use std::fmt::Display;
 
-/// One reply line, its CRLF included. It never quotes the client, so that it is never longer than
-/// the 512 octets of RFC 1939 §3.
+/// One reply line with its CRLF. It never quotes the client, so it is never longer than the 512
+/// octets of RFC 1939 §3.
 pub type Reply = Vec<u8>;
 
-/// A response code: the part of a refusal that programs read.
+/// A response code, the machine-readable part of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
-    /// The credentials, or the way they were given, are the problem (RFC 3206 §4).
+    /// The credentials or the mechanism were refused (RFC 3206 §4).
     Auth,
     /// The maildrop is locked by another session (RFC 2449 §8.1.2).
     InUse,
-    /// A failure that ends without a repair (RFC 3206 §5).
+    /// A temporary failure (RFC 3206 §5).
     Temporary,
-    /// A failure that needs a repair (RFC 3206 §5).
+    /// A failure that the administrator must repair (RFC 3206 §5).
     Permanent,
 }
 

@@ -1,9 +1,9 @@
-//! SASL as POP3 speaks it (RFC 5034): the mechanism PLAIN (RFC 4616), in base64.
+//! SASL in POP3 (RFC 5034): the mechanism PLAIN (RFC 4616), in base64.
 
 use base64ct::{Base64, Encoding};
 
-/// Longest response in bytes, its CRLF included: three fields of 255 octets and two NULs (RFC 4616
-/// §2), in base64.
+/// Longest response in bytes with its CRLF: three fields of 255 octets and two NULs (RFC 4616 §2),
+/// in base64.
 pub const MAX_RESPONSE: usize = 1026;
 
 /// A name and a password.
@@ -15,11 +15,11 @@ pub struct Plain {
     pub password: Vec<u8>,
 }
 
-/// Parses a response of PLAIN: `[authzid] NUL authcid NUL passwd`. No user may act for another, so
-/// an authzid must equal the authcid. `=` stands for an empty response (RFC 5034 §4).
+/// Parses a response of PLAIN: `[authzid] NUL authcid NUL passwd`. An authzid must equal the
+/// authcid, because no user may act for another. `=` means an empty response (RFC 5034 §4).
 ///
 /// # Errors
-/// What is wrong with it, as a text for the reply.
+/// The fault, as a text for the reply.
 pub fn plain(response: &[u8]) -> Result<Plain, &'static str> {
     let text = std::str::from_utf8(response).ok().filter(|text| *text != "=").unwrap_or_default();
     let message = Base64::decode_vec(text).map_err(|_| "the response is not base64")?;
@@ -27,7 +27,7 @@ pub fn plain(response: &[u8]) -> Result<Plain, &'static str> {
     match (fields.next(), fields.next(), fields.next(), fields.next()) {
         (Some(actor), Some(name @ [_, ..]), Some(password @ [_, ..]), None) => {
             if !actor.is_empty() && actor != name {
-                return Err("nobody may act for another");
+                return Err("acting for another user is not allowed");
             }
             Ok(Plain { name: name.to_vec(), password: password.to_vec() })
         }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_of_plain_is_read() {
+    fn a_response_of_plain_is_parsed() {
         let bob = |response: &[u8]| {
             let Plain { name, password } = plain(response).unwrap();
             (String::from_utf8(name).unwrap(), String::from_utf8(password).unwrap())
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_told() {
+    fn an_invalid_response_is_refused_with_the_reason() {
         for (response, why) in [
             (&b"="[..], "PLAIN is"),
             (b"", "PLAIN is"),
@@ -58,7 +58,7 @@ mod tests {
             (b"AGJvYgA=", "PLAIN is"),
             (b"AABzM2NyZXQ=", "PLAIN is"),
             (b"AGJvYgB4AHk=", "PLAIN is"),
-            (b"YW5uAGJvYgB4", "nobody may act"),
+            (b"YW5uAGJvYgB4", "acting for another"),
             (b"AGJvYgB4eA", "not base64"),
             (b"not base64!", "not base64"),
             (b"AGJv\xff", "PLAIN is"),

@@ -1,25 +1,26 @@
 //! The part of a message that TOP sends (RFC 1939 §7): the header, the blank line, and a number of
-//! lines.
+//! lines of the body.
 
-/// Finds where to cut a stored message, fed in pieces of any size; its lines end in LF or CRLF.
+/// Finds where to cut a stored message with lines that end in LF or CRLF. The message is fed in
+/// pieces of any size.
 #[derive(Debug, Clone)]
 pub struct Top {
-    /// Lines of the body that are still to be sent; `None` in the header.
+    /// Lines of the body still to be sent, `None` in the header.
     left: Option<u64>,
     lines: u64,
-    /// The current line is blank so far, a CR not counted.
+    /// The current line is blank so far, apart from a CR.
     blank: bool,
 }
 
 impl Top {
-    /// Cuts after header, blank line and `lines` lines of the body.
+    /// Creates a filter that cuts after the header, the blank line and `lines` lines of the body.
     #[must_use]
     pub fn new(lines: u64) -> Top {
         Top { left: None, lines, blank: true }
     }
 
-    /// Returns how many bytes of the next piece are sent. After less than all of them, the message
-    /// is cut.
+    /// Returns the number of bytes to send of the next piece. If that is not all of them, the
+    /// message ends there.
     pub fn take(&mut self, piece: &[u8]) -> usize {
         let mut shown = 0;
         while self.left != Some(0) {
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_the_blank_line_and_n_lines_are_shown_wherever_the_pieces_are_cut() {
+    fn the_header_the_blank_line_and_n_lines_are_sent_however_the_message_is_split() {
         let all = "A: b\nC: d\n\none\n\nthree\n";
         for (lines, expected) in [
             (0, "A: b\nC: d\n\n"),
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_without_a_body_or_without_an_end_is_shown_whole() {
+    fn a_message_without_a_body_or_without_an_end_is_sent_whole() {
         for message in ["A: b\nC: d\n", "A: b", "", "A: b\n\nno end"] {
             assert_eq!(top(message.as_bytes(), 1, 3), message.as_bytes());
         }

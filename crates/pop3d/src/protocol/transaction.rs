@@ -5,22 +5,22 @@ use std::io;
 use log::{info, warn};
 use mailstore::Maildrop;
 
-use crate::protocol::command::{Args, Command, Shape, number};
+use crate::protocol::command::{Args, Command, Syntax, number};
 use crate::protocol::outcome::{Column, Message, Outcome};
 use crate::protocol::reply::{Code, Reply, err, err_code, messages, ok};
 
 /// The commands of this state.
 pub const COMMANDS: &[Command<Transaction>] = &[
-    Command::new("STAT", Shape::None, |state, _| state.stat()),
-    Command::new("LIST", Shape::Optional, |s, args| s.list(args, Column::Size)),
-    Command::new("RETR", Shape::One, Transaction::retr),
-    Command::new("DELE", Shape::One, Transaction::dele),
-    Command::new("NOOP", Shape::None, |_, _| Outcome::Reply(ok("nothing done"))),
-    Command::new("RSET", Shape::None, |state, _| state.rset()),
-    Command::new("TOP", Shape::Two, Transaction::top),
-    Command::new("UIDL", Shape::Optional, |s, args| s.list(args, Column::Uid)),
-    Command::new("CAPA", Shape::None, |_, _| Outcome::Capabilities),
-    Command::new("QUIT", Shape::None, |_, _| Outcome::Quit),
+    Command::new("STAT", Syntax::None, |state, _| state.stat()),
+    Command::new("LIST", Syntax::Optional, |s, args| s.list(args, Column::Size)),
+    Command::new("RETR", Syntax::One, Transaction::retr),
+    Command::new("DELE", Syntax::One, Transaction::dele),
+    Command::new("NOOP", Syntax::None, |_, _| Outcome::Reply(ok("nothing done"))),
+    Command::new("RSET", Syntax::None, |state, _| state.rset()),
+    Command::new("TOP", Syntax::Two, Transaction::top),
+    Command::new("UIDL", Syntax::Optional, |s, args| s.list(args, Column::Uid)),
+    Command::new("CAPA", Syntax::None, |_, _| Outcome::Capabilities),
+    Command::new("QUIT", Syntax::None, |_, _| Outcome::Quit),
 ];
 
 /// A session with a locked maildrop.
@@ -33,7 +33,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Begins the state, no message marked. `user` is printable.
+    /// Begins the state, with no message marked as deleted. `user` is printable.
     #[must_use]
     pub fn new(user: String, maildrop: Maildrop) -> Transaction {
         let deleted = vec![false; maildrop.len()];
@@ -46,8 +46,8 @@ impl Transaction {
         &self.user
     }
 
-    /// Returns `2 messages (320 octets)`; without the octets where messages would have to be read
-    /// to count them.
+    /// Returns `2 messages (320 octets)`, without the size if messages would have to be read for
+    /// it.
     #[must_use]
     pub fn summary(&self) -> String {
         let mut sizes = self.present().map(|index| self.maildrop.known_size(index));
@@ -59,12 +59,12 @@ impl Transaction {
         }
     }
 
-    /// Iterates over the messages that are not marked.
+    /// Iterates over the messages not marked as deleted.
     fn present(&self) -> impl Iterator<Item = usize> + '_ {
         self.deleted.iter().enumerate().filter(|(_, deleted)| !**deleted).map(|(index, _)| index)
     }
 
-    /// Returns the size of a message; 0 where it has to be read and cannot be.
+    /// Returns the size of a message, 0 if it must be read and cannot be.
     fn size(&mut self, index: usize) -> u64 {
         self.maildrop.size(index).unwrap_or_else(|error| {
             warn!("{}: message {}: {error}", self.user, index + 1);
@@ -108,7 +108,7 @@ impl Transaction {
     /// Calls `each` with every row of a listing: `number size` or `number id`, and CRLF.
     ///
     /// # Errors
-    /// Those of `each`.
+    /// Errors of `each`.
     pub fn listing(
         &mut self,
         column: Column,
@@ -149,11 +149,11 @@ impl Transaction {
         };
         match lines(args.second.unwrap_or_default()) {
             Some(lines) => self.open(index, Some(lines)),
-            None => Outcome::Reply(err("that is no number of lines")),
+            None => Outcome::Reply(err("not a number of lines")),
         }
     }
 
-    /// Opens a message before the reply, which can still be -ERR.
+    /// Opens a message before the reply, because the reply can then still be -ERR.
     fn open(&mut self, index: usize, lines: Option<u64>) -> Outcome {
         match self.maildrop.read(index) {
             Ok(file) => {
@@ -173,7 +173,7 @@ impl Transaction {
                 let number = index + 1;
                 Outcome::Reply(match error.kind() {
                     Some(io::ErrorKind::NotFound) => {
-                        err(format_args!("message {number} is gone: somebody else removed it"))
+                        err(format_args!("message {number} is gone: another program removed it"))
                     }
                     _ => {
                         let why = format_args!("message {number} cannot be read");
@@ -184,11 +184,14 @@ impl Transaction {
         }
     }
 
-    /// Records the size of a message that was sent whole; LIST and STAT show it from then on.
+    /// Records the size of a message that was sent to its end. LIST and STAT use it from then on.
     pub(crate) fn sent(&mut self, index: usize, octets: u64) {
         if self.maildrop.correct_size(index, octets) {
             let number = index + 1;
-            warn!("{}: message {number}: its name is wrong about its size, {octets}", self.user);
+            warn!(
+                "{}: message {number}: wrong size in its file name, actual size {octets}",
+                self.user
+            );
         }
     }
 
@@ -209,7 +212,8 @@ impl Transaction {
         Outcome::Reply(ok(format_args!("maildrop has {}", self.summary())))
     }
 
-    /// Returns the index of the message with this number, if it exists and is not marked.
+    /// Returns the index of the message with this number, if it exists and is not marked as
+    /// deleted.
     fn message(&self, word: &[u8]) -> Result<usize, Reply> {
         let total = self.deleted.len();
         let no_such = || err(format_args!("no such message, only {} in maildrop", messages(total)));
@@ -221,8 +225,8 @@ impl Transaction {
         }
     }
 
-    /// UPDATE: removes as many of the marked messages as possible, releases the lock, and returns
-    /// the reply.
+    /// UPDATE (RFC 1939 §6): removes as many of the marked messages as possible, releases the lock,
+    /// and returns the reply.
     pub(crate) fn update(mut self, peer: &str, host: &str) -> Reply {
         let left = self.present().count();
         let marked = self.deleted.iter().enumerate().filter(|(_, deleted)| **deleted);
@@ -240,7 +244,7 @@ impl Transaction {
         ok(format_args!("{host} POP3 server signing off ({left})"))
     }
 
-    /// Ends the session without QUIT: nothing is removed.
+    /// Ends the session without QUIT. No message is removed.
     pub(crate) fn abandon(self, peer: &str, why: &str) {
         self.log_end(peer, why, 0);
     }
@@ -253,7 +257,7 @@ impl Transaction {
     }
 }
 
-/// Parses a number of lines; one of more than 64 bits is more than any message has.
+/// Parses a number of lines. One of more than 64 bits counts as the largest number.
 fn lines(word: &[u8]) -> Option<u64> {
     if word.is_empty() || !word.iter().all(u8::is_ascii_digit) {
         return None;

@@ -13,15 +13,14 @@ use crate::options::Config;
 use crate::protocol::apop;
 use crate::protocol::credentials::{Credentials, LoginError, Secret};
 
-/// Longest wait for the lock of a maildrop, because a session whose client has just left is about
-/// to release it.
+/// Longest wait for the lock of a maildrop, because a session may just be about to release it.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time between two attempts to lock a maildrop.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
-/// Returns the timestamp of a greeting; `None` where APOP is not offered: no user has a secret, or
-/// the system has no random numbers, because a predictable timestamp is worse than no APOP. A users
-/// file that cannot be read is reported at the login.
+/// Returns the timestamp for the greeting. `None`, so that APOP is not offered, if no user has a
+/// secret or /dev/urandom cannot be read, because a predictable timestamp is worse than no APOP. An
+/// unreadable users file is reported at the login.
 pub(super) fn apop_timestamp(users: &Path, host: &str) -> Option<String> {
     let users = Users::open(users).ok()?;
     if !users.has_secret().ok()? {
@@ -67,7 +66,7 @@ fn open_maildrop(config: &Config, user: &User) -> mailstore::Result<Maildrop> {
     Ok(maildrop)
 }
 
-/// Opens a maildrop, and waits a moment for its lock.
+/// Opens a maildrop, waiting up to [`LOCK_TIMEOUT`] for its lock.
 fn wait_for_lock(path: &Path) -> mailstore::Result<Maildrop> {
     let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {

@@ -1,4 +1,4 @@
-//! The session of one client: reads lines, carries out their outcomes, over any stream.
+//! The session of one client over any stream: reads lines and performs their outcomes.
 
 mod login;
 
@@ -15,14 +15,14 @@ use crate::protocol::credentials::{Credentials, LoginError};
 use crate::protocol::outcome::{Message, Outcome};
 use crate::protocol::top::Top;
 
-/// Size in bytes of the buffer for replies, and of the pieces in which messages are read.
+/// Size in bytes of the buffer for replies, and of a read of a message.
 const BUFFER: usize = 64 * 1024;
 
-/// Serves one client until QUIT, or until it is gone. A client that leaves without QUIT is not an
-/// error, and deletes nothing (RFC 1939 §6).
+/// Serves one client until QUIT or the end of the connection. A client that disconnects without
+/// QUIT is not an error, and its deletions are discarded (RFC 1939 §6).
 ///
 /// # Errors
-/// Those of the stream, or of reading a message after its reply was sent.
+/// Errors of the stream, or of reading a message after its reply was sent.
 pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
     let (peer, is_loopback) = (client.peer.to_string(), client.peer.is_loopback());
     let protocol = new_protocol(config, peer, host(), is_loopback);
@@ -65,9 +65,9 @@ enum End {
 struct Session<'a, S> {
     config: &'a Config,
     reader: LineReader<S>,
-    /// Replies that are not sent yet.
+    /// Replies not sent yet.
     out: Vec<u8>,
-    /// A piece of the message that is being sent.
+    /// A piece of the message being sent.
     piece: Vec<u8>,
     transcript: &'a mut Transcript,
     title: Title,
@@ -95,7 +95,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
         self.show(&protocol, "AUTHORIZATION");
         let why = match self.converse(&mut protocol) {
             Ok(End::Quit) => return self.quit(protocol),
-            Ok(End::Closed) => "was shown the door",
+            Ok(End::Closed) => "was disconnected",
             Ok(End::Eof) => "went without QUIT",
             Err(error) if error.kind() == ErrorKind::TimedOut => "was silent for too long",
             Err(error) if is_disconnect(error.kind()) => "lost the connection",
@@ -113,12 +113,13 @@ impl<'a, S: Read + Write> Session<'a, S> {
             self.show(&protocol, "UPDATE");
         }
         let reply = protocol.update();
-        self.say(&reply)?;
+        self.queue(&reply)?;
         self.flush()
     }
 
-    /// Shows the state in the title. The name only after the login, because a name sent before may
-    /// be a password typed too early, and every user of the machine can read titles.
+    /// Shows the state in the process title. The name appears only after the login, because a name
+    /// sent before may be a password typed too early, and every user of the machine can read
+    /// titles.
     fn show(&self, protocol: &Protocol, state: &str) {
         match protocol.user() {
             Some(user) => {
@@ -129,9 +130,10 @@ impl<'a, S: Read + Write> Session<'a, S> {
     }
 
     fn converse(&mut self, protocol: &mut Protocol) -> io::Result<End> {
-        self.say(&protocol.greeting())?;
+        self.queue(&protocol.greeting())?;
         loop {
-            // Replies wait while complete commands are buffered, to be sent in one write.
+            // Replies wait while complete commands are buffered, so that they are sent in one
+            // write.
             if !self.reader.buffered().contains(&b'\n') {
                 self.flush()?;
             }
@@ -148,24 +150,24 @@ impl<'a, S: Read + Write> Session<'a, S> {
                     protocol.line(line)
                 }
             };
-            if let Some(end) = self.carry_out(protocol, outcome)? {
+            if let Some(end) = self.perform(protocol, outcome)? {
                 return Ok(end);
             }
         }
     }
 
-    /// Carries out an outcome; returns how the session ends, if it does.
-    fn carry_out(&mut self, protocol: &mut Protocol, outcome: Outcome) -> io::Result<Option<End>> {
+    /// Performs an outcome. Returns how the session ends, if it does.
+    fn perform(&mut self, protocol: &mut Protocol, outcome: Outcome) -> io::Result<Option<End>> {
         match outcome {
-            Outcome::Reply(reply) | Outcome::BadCommand(reply) => self.say(&reply)?,
+            Outcome::Reply(reply) | Outcome::BadCommand(reply) => self.queue(&reply)?,
             Outcome::Listing(reply, column) => {
-                self.say(&reply)?;
-                protocol.listing(column, |row| self.say(row))?;
-                self.say(b".\r\n")?;
+                self.queue(&reply)?;
+                protocol.listing(column, |row| self.queue(row))?;
+                self.queue(b".\r\n")?;
             }
-            Outcome::Capabilities => self.say(&protocol.capabilities())?,
+            Outcome::Capabilities => self.queue(&protocol.capabilities())?,
             Outcome::Message(reply, message) => {
-                self.say(&reply)?;
+                self.queue(&reply)?;
                 let (index, whole) = (message.index, message.lines.is_none());
                 let octets = self.send(message)?;
                 if whole {
@@ -174,16 +176,16 @@ impl<'a, S: Read + Write> Session<'a, S> {
             }
             Outcome::LogIn(credentials) => {
                 let outcome = self.log_in(protocol, &credentials)?;
-                return self.carry_out(protocol, outcome);
+                return self.perform(protocol, outcome);
             }
             Outcome::Close(reply) => {
-                self.say(&reply)?;
+                self.queue(&reply)?;
                 self.flush()?;
                 return Ok(Some(End::Closed));
             }
             Outcome::Quit => {
                 // A client that pipelines RETR, DELE and QUIT must have received the message, as
-                // far as TCP can tell, before it is removed.
+                // far as TCP can report, before it is removed.
                 self.flush()?;
                 return Ok(Some(End::Quit));
             }
@@ -192,7 +194,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
     }
 
     /// Checks a login. The reply to a wrong password is sent at a fixed time after the command, so
-    /// that the time does not reveal whether the user exists, and guessing is slow.
+    /// that guessing is slow and the time does not reveal whether the user exists.
     fn log_in(
         &mut self,
         protocol: &mut Protocol,
@@ -211,7 +213,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
         Ok(outcome)
     }
 
-    /// Sends a message, stuffed, and the final dot (RFC 1939 §3). Returns its size.
+    /// Sends a message, dot-stuffed, and the final dot (RFC 1939 §3). Returns its size.
     fn send(&mut self, message: Message) -> io::Result<u64> {
         let Message { mut file, lines, .. } = message;
         let mut stuffer = Stuffer::new();
@@ -221,7 +223,8 @@ impl<'a, S: Read + Write> Session<'a, S> {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                // Too late for -ERR, and the final dot would pass a part off as the whole.
+                // It is too late for -ERR, and a final dot would make the truncated message look
+                // complete.
                 Err(error) => return Err(error),
             };
             let piece = self.piece.get(..count).unwrap_or_default();
@@ -239,13 +242,13 @@ impl<'a, S: Read + Write> Session<'a, S> {
         Ok(stuffer.octets())
     }
 
-    fn say(&mut self, reply: &[u8]) -> io::Result<()> {
+    fn queue(&mut self, reply: &[u8]) -> io::Result<()> {
         let start = self.out.len();
         self.out.extend_from_slice(reply);
         self.queued(start)
     }
 
-    /// Writes what was queued from `start` on to the transcript, and flushes a full buffer.
+    /// Writes the bytes queued from `start` on to the transcript, and flushes a full buffer.
     fn queued(&mut self, start: usize) -> io::Result<()> {
         if self.transcript.is_on() {
             let queued = self.out.get(start..).unwrap_or_default();

@@ -21,10 +21,10 @@ pub const DATA_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 pub const BLOCK_TIMEOUT: Duration = Duration::from_secs(3 * 60);
 /// Timeout of the reply to the end of the letter (RFC 5321 §4.5.3.2.6).
 pub const END_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// Timeout of the reply to QUIT, which changes nothing any more.
+/// Timeout of the reply to QUIT. Short, because the letter is accepted or refused by then.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A reply of the server. The code decides; the text is for people.
+/// A reply of the server. Only its code is interpreted; the text is for humans.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerReply {
     code: u16,
@@ -32,31 +32,31 @@ pub struct ServerReply {
 }
 
 impl ServerReply {
-    /// Whether it is 2yz: done.
+    /// Returns whether the code is 2yz: success.
     #[must_use]
-    pub fn is_done(&self) -> bool {
+    pub fn is_success(&self) -> bool {
         self.code / 100 == 2
     }
 
-    /// Whether it is 3yz: the server expects more.
+    /// Returns whether the code is 3yz: the server expects more input.
     #[must_use]
     pub fn is_intermediate(&self) -> bool {
         self.code / 100 == 3
     }
 
-    /// Whether it is 5yz: a permanent refusal.
+    /// Returns whether the code is 5yz: a permanent refusal.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         self.code / 100 == 5
     }
 
-    /// Whether it is 421: the server closes the connection after it.
+    /// Returns whether the code is 421: the server closes the connection.
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.code == 421
     }
 
-    /// Returns the texts of its lines.
+    /// Returns the texts of the reply's lines.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         self.lines.iter().map(String::as_str)
     }
@@ -78,10 +78,10 @@ pub struct ServerConnection {
 }
 
 impl ServerConnection {
-    /// Connects.
+    /// Connects to the server.
     ///
     /// # Errors
-    /// As [`forknet::connect`].
+    /// Errors of [`forknet::connect`].
     pub fn connect(options: &Options) -> Result<ServerConnection> {
         let limit = options.timeout.unwrap_or(COMMAND_TIMEOUT);
         let server = &options.server;
@@ -94,7 +94,7 @@ impl ServerConnection {
         })
     }
 
-    /// Sets the timeout of the following waits, unless the user has chosen one.
+    /// Sets the timeout of the following waits, unless the user has set `--timeout`.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.reader.get_mut().set_idle(self.timeout.unwrap_or(timeout));
     }
@@ -107,7 +107,7 @@ impl ServerConnection {
     /// Sends command lines in one write.
     ///
     /// # Errors
-    /// Those of the connection.
+    /// The connection fails.
     pub fn commands(&mut self, commands: &[String]) -> Result<()> {
         for command in commands {
             self.show('C', command.as_bytes());
@@ -116,11 +116,11 @@ impl ServerConnection {
         self.send(lines.as_bytes())
     }
 
-    /// Sends bytes. After a failure this reads a reply, because a server that closes the connection
-    /// may have sent the reason before.
+    /// Sends bytes. On failure, reads a reply, because a server that closes the connection may have
+    /// sent the reason before.
     ///
     /// # Errors
-    /// Those of the connection; the server's reply, if there is one.
+    /// The server's reply, if there is one, or the connection's error.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         match self.reader.get_mut().write_all(bytes) {
             Ok(()) => Ok(()),
@@ -135,7 +135,7 @@ impl ServerConnection {
     /// Reads one reply, of one line or several.
     ///
     /// # Errors
-    /// Those of the connection; its end; a text that is not a reply.
+    /// The connection fails or ends, or the text is not a reply.
     pub fn reply(&mut self) -> Result<ServerReply> {
         let mut lines = Vec::new();
         let mut first = None;
@@ -162,13 +162,13 @@ impl ServerConnection {
     }
 
     /// Shows a line with `-v`.
-    pub fn show(&self, who: char, line: &[u8]) {
+    pub fn show(&self, sender: char, line: &[u8]) {
         if self.verbose {
-            let _ = writeln!(io::stderr(), "{who}: {}", printable(line)); // best effort
+            let _ = writeln!(io::stderr(), "{sender}: {}", printable(line)); // best effort
         }
     }
 
-    /// Whether lines are shown.
+    /// Returns whether lines are shown.
     #[must_use]
     pub fn is_shown(&self) -> bool {
         self.verbose
@@ -199,7 +199,7 @@ impl ServerConnection {
     }
 }
 
-/// Splits `250-text`, `250 text` or `250` into code, whether more lines follow, and text.
+/// Splits `250-text`, `250 text` or `250` into the code, whether more lines follow, and the text.
 fn reply_line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     let (digits, rest) = line.split_at_checked(3)?;
     let good = matches!(digits, [b'2'..=b'5', second, third]

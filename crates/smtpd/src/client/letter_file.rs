@@ -1,4 +1,4 @@
-//! The letter to send: read once to measure it, once to send it.
+//! The letter to send. It is read once to measure it and once to send it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -17,7 +17,7 @@ const CHUNK: usize = 64 * 1024;
 pub struct LetterFile {
     file: File,
     start: u64,
-    /// Size on the disk, in bytes.
+    /// Size on disk in bytes.
     pub length: u64,
     /// Size on the wire, in octets as RFC 1870 §3 counts them.
     pub octets: u64,
@@ -26,11 +26,11 @@ pub struct LetterFile {
 }
 
 impl LetterFile {
-    /// Takes the letter from standard input. A pipe or a terminal is copied to an unlinked temporary
-    /// file first.
+    /// Reads the letter from standard input. A pipe or a terminal is first copied to an unlinked
+    /// temporary file.
     ///
     /// # Errors
-    /// As read(2) and write(2).
+    /// Errors of read(2) and write(2).
     pub fn from_stdin() -> Result<LetterFile> {
         let fd = io::stdin().as_fd().try_clone_to_owned().map_err(Error::io("standard input"))?;
         let mut input = File::from(fd);
@@ -58,10 +58,10 @@ impl LetterFile {
         Ok(())
     }
 
-    /// Calls `take` with the pieces of the letter, from its start.
+    /// Calls `take` with the pieces of the letter in order.
     ///
     /// # Errors
-    /// As read(2), or that of `take`.
+    /// Errors of read(2) and of `take`.
     pub fn each(&mut self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let broken = || Error::io("standard input");
         self.file.seek(SeekFrom::Start(self.start)).map_err(broken())?;
@@ -79,7 +79,7 @@ impl LetterFile {
 
 /// Copies a stream to an unlinked temporary file.
 fn spool(input: &mut File) -> Result<File> {
-    // The time avoids the name of a file that a killed smtpc or another program left there.
+    // The time makes the name differ from that of a file left by a killed smtpc.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let name = format!("smtpc-{}-{}", std::process::id(), now.as_nanos());
     let path = std::env::temp_dir().join(name);

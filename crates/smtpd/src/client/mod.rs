@@ -1,8 +1,8 @@
-//! smtpc: hands one letter to an SMTP server.
+//! smtpc: sends one letter to an SMTP server.
 //!
-//! The letter is not changed, except that its line ends become CRLF, dots are stuffed, a missing
-//! last line end is added, and a bare CR becomes a line end, because SMTP may carry none (RFC 5321
-//! §2.3.8). No header field is added, neither `Date:` nor `Message-ID:`.
+//! The letter is changed as little as SMTP allows: line ends become CRLF, dots are stuffed, a
+//! missing last line end is added, and a bare CR becomes a line end, because SMTP forbids it (RFC
+//! 5321 §2.3.8). No header field is added, not even `Date:` or `Message-ID:`.
 
 // The order of the modules; each imports from its left only:
 //   options letter_file | connection | transaction | (this file)
@@ -25,8 +25,8 @@ pub use options::NAME;
 /// Runs the program with its command line.
 ///
 /// # Errors
-/// The letter was not accepted for every recipient; each refused recipient is named on standard
-/// error before.
+/// The letter was not accepted for every recipient. Each refused recipient was named on standard
+/// error.
 pub fn run(args: Vec<OsString>) -> Result<()> {
     let options = Options::parse(args)?;
     let mut letter = LetterFile::from_stdin()?;

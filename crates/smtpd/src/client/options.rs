@@ -29,13 +29,13 @@ const MAX_ADDRESS: usize = 254;
 pub struct Options {
     /// The server (`-s`).
     pub server: HostPort,
-    /// Our name in HELO and EHLO.
+    /// The client's name in HELO and EHLO.
     pub helo: String,
     /// The reverse-path without brackets, empty for `<>`.
     pub from: String,
-    /// The recipients, without brackets; never empty.
+    /// The recipients without brackets, at least one.
     pub to: Vec<String>,
-    /// Timeout of every wait, in place of those of RFC 5321 §4.5.3.2.
+    /// Timeout of every wait, in place of the timeouts of RFC 5321 §4.5.3.2.
     pub timeout: Option<Duration>,
     /// Whether to show commands and replies.
     pub verbose: bool,
@@ -45,8 +45,8 @@ impl Options {
     /// Parses the command line.
     ///
     /// # Errors
-    /// [`Error::Usage`] names what is wrong; [`Error::Answer`] is the text of `--help` and
-    /// `--version`.
+    /// [`Error::Usage`] for an invalid command line. [`Error::Answer`] with the text of `--help`
+    /// and `--version`.
     pub fn parse(args: Vec<OsString>) -> Result<Options> {
         let mut options = getopts::Options::new();
         options.optopt("s", "server", "the server; port 25 unless told", "HOST[:PORT]");
@@ -89,8 +89,8 @@ fn sender(text: &str, helo: &str) -> Result<String> {
     if text.is_empty() || text == "<>" { Ok(String::new()) } else { mailbox(text, helo) }
 }
 
-/// Completes an address, given with or without brackets and domain. One with CR or LF, which would
-/// end the command line, is refused.
+/// Completes an address given with or without brackets and domain. An address with CR or LF is
+/// refused, because it would end the command line.
 fn mailbox(text: &str, helo: &str) -> Result<String> {
     let bad = |why: &str| Error::Usage(format!("address '{}': {why}", text.escape_debug()));
     let bare = text.strip_prefix('<').and_then(|t| t.strip_suffix('>')).unwrap_or(text);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_before_anything_is_sent() {
+    fn an_invalid_address_is_a_usage_error() {
         for to in ["a@b\r\nRCPT TO:<c@d>", "a b@c", "a@", "", "<>", "a@b\0", "\u{e9}@b"] {
             let error = parse(&["-s", "h", to]).unwrap_err().to_string();
             assert!(error.starts_with("address '"), "{error}");

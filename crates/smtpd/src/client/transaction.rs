@@ -10,10 +10,10 @@ use super::connection::{self, ServerConnection, ServerReply};
 use super::letter_file::LetterFile;
 use super::options::{NAME, Options};
 
-/// Commands that are sent in one write to a server that offers PIPELINING. Their replies must fit
-/// into the socket buffers, or both sides would wait for each other (RFC 2920 §3.1).
+/// Most commands sent in one write to a server that offers PIPELINING. Their replies must fit into
+/// the socket buffers, because otherwise both sides would wait for each other (RFC 2920 §3.1).
 const MAX_PIPELINED: usize = 100;
-/// Largest letter that `-v` shows, in octets.
+/// Largest letter that `-v` shows, in bytes.
 const MAX_SHOWN: u64 = 4096;
 /// Smallest letter with a progress bar, in bytes.
 const MIN_PROGRESS: u64 = 1 << 20;
@@ -23,15 +23,15 @@ const MIN_PROGRESS: u64 = 1 << 20;
 struct Extensions {
     pipelining: bool,
     eight_bit: bool,
-    /// SIZE is offered; the number is its limit, where it has one.
+    /// SIZE is offered. The number is the server's limit, if it has one.
     size: Option<Option<u64>>,
 }
 
-/// Sends the letter and returns how many recipients were refused while others were not; each one is
-/// named on standard error.
+/// Sends the letter. Returns the number of refused recipients, if others were accepted. Each
+/// refused one is named on standard error.
 ///
 /// # Errors
-/// No recipient gets the letter.
+/// The letter was not accepted for any recipient.
 pub fn send(
     conn: &mut ServerConnection,
     options: &Options,
@@ -49,22 +49,22 @@ pub fn send(
     sent
 }
 
-/// Sends QUIT. Best effort, because the letter is accepted or refused already.
+/// Sends QUIT. Failures are ignored, because the letter is accepted or refused already.
 fn quit(conn: &mut ServerConnection) {
     conn.set_quit_timeout();
     let _ = conn.commands(&["QUIT".into()]).and_then(|()| conn.reply());
 }
 
-/// Reads the greeting, sends EHLO, or HELO to a server that does not know EHLO (RFC 5321 §3.2).
+/// Reads the greeting and sends EHLO, or HELO to a server that refuses EHLO (RFC 5321 §3.2).
 fn greet(conn: &mut ServerConnection, options: &Options) -> Result<Extensions> {
     conn.set_timeout(connection::COMMAND_TIMEOUT);
     let greeting = conn.reply()?;
-    if !greeting.is_done() {
+    if !greeting.is_success() {
         return Err(conn.refused("the server does not serve", &greeting));
     }
     conn.commands(&[format!("EHLO {}", options.helo)])?;
     let hello = conn.reply()?;
-    if hello.is_done() {
+    if hello.is_success() {
         return Ok(extensions(&hello));
     }
     if !hello.is_permanent() {
@@ -72,7 +72,7 @@ fn greet(conn: &mut ServerConnection, options: &Options) -> Result<Extensions> {
     }
     conn.commands(&[format!("HELO {}", options.helo)])?;
     let hello = conn.reply()?;
-    if hello.is_done() { Ok(Extensions::default()) } else { Err(conn.refused("HELO", &hello)) }
+    if hello.is_success() { Ok(Extensions::default()) } else { Err(conn.refused("HELO", &hello)) }
 }
 
 fn extensions(hello: &ServerReply) -> Extensions {
@@ -92,7 +92,7 @@ fn extensions(hello: &ServerReply) -> Extensions {
     extensions
 }
 
-/// Returns the MAIL command, if the server can take the letter at all.
+/// Returns the MAIL command. Fails if the server's limits exclude the letter.
 fn mail(
     conn: &ServerConnection,
     options: &Options,
@@ -118,7 +118,8 @@ fn mail(
     Ok(mail)
 }
 
-/// Sends MAIL and all RCPT; returns how many were refused. When all were, that is an error.
+/// Sends MAIL and all RCPT. Returns the number of refused recipients, which is an error if all were
+/// refused.
 fn envelope(
     conn: &mut ServerConnection,
     options: &Options,
@@ -138,12 +139,12 @@ fn envelope(
             }
             replies.push(reply);
         }
-        if let Some(reply) = replies.first().filter(|reply| !reply.is_done()) {
+        if let Some(reply) = replies.first().filter(|reply| !reply.is_success()) {
             return Err(conn.refused(&format!("sender <{}>", options.from), reply));
         }
     }
     let answered = options.to.iter().zip(replies.iter().skip(1));
-    let refused: Vec<_> = answered.filter(|(_, reply)| !reply.is_done()).collect();
+    let refused: Vec<_> = answered.filter(|(_, reply)| !reply.is_success()).collect();
     for (to, reply) in &refused {
         let error = conn.refused(&format!("recipient <{to}>"), reply);
         let _ = writeln!(std::io::stderr(), "{NAME}: {error}"); // best effort
@@ -158,18 +159,18 @@ fn envelope(
 fn data(conn: &mut ServerConnection, letter: &mut LetterFile) -> Result<()> {
     conn.set_timeout(connection::DATA_TIMEOUT);
     conn.commands(&["DATA".into()])?;
-    let go_on = conn.reply()?;
-    if !go_on.is_intermediate() {
-        return Err(conn.refused("DATA", &go_on));
+    let go_ahead = conn.reply()?;
+    if !go_ahead.is_intermediate() {
+        return Err(conn.refused("DATA", &go_ahead));
     }
     conn.set_timeout(connection::BLOCK_TIMEOUT);
     transmit(conn, letter)?;
     conn.set_timeout(connection::END_TIMEOUT);
-    let verdict = conn.reply().map_err(|error| {
-        let doubt = "no answer to the letter, it may or may not have been delivered";
-        Error::Refused(format!("{error}: {doubt}"))
+    let result = conn.reply().map_err(|error| {
+        let unknown = "no reply to the letter, it may or may not have been delivered";
+        Error::Refused(format!("{error}: {unknown}"))
     })?;
-    if verdict.is_done() { Ok(()) } else { Err(conn.refused("the letter was refused", &verdict)) }
+    if result.is_success() { Ok(()) } else { Err(conn.refused("the letter was refused", &result)) }
 }
 
 fn transmit(conn: &mut ServerConnection, letter: &mut LetterFile) -> Result<()> {
@@ -182,7 +183,7 @@ fn transmit(conn: &mut ServerConnection, letter: &mut LetterFile) -> Result<()> 
     let mut out = Vec::new();
     letter.each(|chunk| {
         stuffer.feed(chunk, &mut out);
-        // A letter that is shown is sent below, with its end, in one piece.
+        // A letter that `-v` shows is sent below in one piece, with its end.
         if !shown {
             conn.send(&out)?;
             out.clear();

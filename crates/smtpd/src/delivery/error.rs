@@ -11,11 +11,11 @@ use crate::protocol::reply::Reply;
 /// Why a letter could not be stored.
 #[derive(Debug)]
 pub enum Error {
-    /// A failure of a Maildir.
+    /// A Maildir operation failed.
     Store(mailstore::Error),
-    /// A failure to write the letter.
+    /// Writing the letter failed.
     Io {
-        /// What was tried, such as `write to the mailbox of levy`.
+        /// The operation, such as `write to the mailbox of levy`.
         what: String,
         /// The reason.
         source: io::Error,
@@ -34,8 +34,8 @@ impl Error {
         }
     }
 
-    /// Returns the temporary refusal for the client: 452 where the disk is full, 451 for everything
-    /// else (RFC 5321 §4.2.3).
+    /// Returns the temporary refusal for the client: 452 if the disk is full, otherwise 451 (RFC
+    /// 5321 §4.2.3).
     #[must_use]
     pub fn reply(&self) -> Reply {
         let source = match self {
@@ -50,10 +50,13 @@ impl Error {
         }
     }
 
-    /// Returns the error of a letter without a recipient, which must never be acknowledged.
+    /// Returns the error for a letter without a recipient, which must never be acknowledged.
     #[must_use]
     pub fn no_recipient() -> Error {
-        Error::Io { what: "deliver to nobody".into(), source: io::ErrorKind::InvalidInput.into() }
+        Error::Io {
+            what: "deliver without a recipient".into(),
+            source: io::ErrorKind::InvalidInput.into(),
+        }
     }
 
     fn local() -> Reply {

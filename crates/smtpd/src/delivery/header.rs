@@ -1,10 +1,10 @@
-//! Filters the header of a letter: counts `Received:` fields, to detect loops (RFC 5321 §6.3), and
-//! removes `Return-Path:` fields of other hosts, as the server of the final delivery may do
-//! (RFC 5321 §4.4), so that ours is the only one.
+//! Filters the header of a letter. Counts `Received:` fields to detect loops (RFC 5321 §6.3).
+//! Removes `Return-Path:` fields of other hosts, as a server that makes the final delivery may do
+//! (RFC 5321 §4.4), so that its own is the only one.
 //!
-//! Everything else passes unchanged, in memory that does not grow with the letter.
+//! Everything else passes unchanged. The memory used does not grow with the letter.
 
-/// Longest start of a line that is held back until its field is known, in bytes.
+/// Most bytes of a line held back until the field's name is known.
 const MAX_HELD: usize = 64;
 
 /// The position of the filter in the letter.
@@ -14,27 +14,27 @@ enum Position {
     Top,
     /// Before the first byte of another line.
     LineStart,
-    /// In the name of a field; the line so far is held back.
+    /// In the name of a field. The line so far is held back.
     Name,
-    /// In the rest of a header line, which passes or is dropped.
+    /// In the rest of a header line, which is passed on or dropped.
     Field {
         dropped: bool,
     },
     Body,
 }
 
-/// Filters text whose lines end in LF, fed in pieces of any size.
+/// Filters text with lines that end in LF. The text is fed in pieces of any size.
 #[derive(Debug)]
 pub struct HeaderFilter {
     position: Position,
     held: Vec<u8>,
-    /// Whether the last field was dropped, and a folded line of it is.
+    /// Whether the last field was dropped, and so are its folded lines.
     dropping: bool,
     received: usize,
 }
 
 impl HeaderFilter {
-    /// Begins before the first line of a letter.
+    /// Creates a filter before the first line of a letter.
     #[must_use]
     pub fn new() -> HeaderFilter {
         HeaderFilter { position: Position::Top, held: Vec::new(), dropping: false, received: 0 }
@@ -68,7 +68,7 @@ impl HeaderFilter {
         }
     }
 
-    /// Ends the letter: appends what is held back.
+    /// Ends the letter: appends the bytes held back.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.pass(out, Position::Body);
     }
@@ -77,7 +77,8 @@ impl HeaderFilter {
         self.position = match first {
             b'\n' => Position::Body,
             b' ' | b'\t' if self.position == Position::Top => {
-                // Separates it from our own field above, which it would continue.
+                // An empty line separates it from the server's own field above, which it would
+                // continue.
                 out.push(b'\n');
                 Position::Body
             }
@@ -86,12 +87,12 @@ impl HeaderFilter {
         };
     }
 
-    /// Takes one byte of a field's name. Spaces before the colon are obsolete syntax (RFC 5322
-    /// §4.5). At a line without a name the body begins.
-    fn name(&mut self, octet: u8, out: &mut Vec<u8>) {
+    /// Handles one byte of a field's name. Spaces before the colon are obsolete syntax (RFC 5322
+    /// §4.5). The body begins at a line without a name.
+    fn name(&mut self, byte: u8, out: &mut Vec<u8>) {
         let spaced = matches!(self.held.last(), Some(b' ' | b'\t'));
-        self.held.push(octet);
-        match octet {
+        self.held.push(byte);
+        match byte {
             b':' => {
                 let name = self.held.trim_ascii_end();
                 let name = name.strip_suffix(b":").unwrap_or(name).trim_ascii_end();
@@ -102,7 +103,7 @@ impl HeaderFilter {
                 }
                 self.pass(out, Position::Field { dropped: self.dropping });
             }
-            b' ' | b'\t' | 33..=126 if octet <= b' ' || !spaced => {
+            b' ' | b'\t' | 33..=126 if byte <= b' ' || !spaced => {
                 if self.held.len() > MAX_HELD {
                     self.dropping = false;
                     self.pass(out, Position::Field { dropped: false });
@@ -112,7 +113,7 @@ impl HeaderFilter {
         }
     }
 
-    /// Takes the rest of a header line, up to and including its LF.
+    /// Handles the rest of a header line, up to and including its LF.
     fn field<'a>(&mut self, rest: &'a [u8], dropped: bool, out: &mut Vec<u8>) -> &'a [u8] {
         let end = rest.iter().position(|&b| b == b'\n').map(|at| at + 1);
         let (line, tail) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, &[]));
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_letter_passes_as_it_is() {
+    fn an_ordinary_letter_passes_unchanged() {
         for letter in [
             "",
             "x",
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn return_path_fields_of_the_header_are_taken_out_with_their_folded_lines() {
+    fn return_path_fields_of_the_header_are_removed_with_their_folded_lines() {
         let letter = "Return-Path: <x@y>\nA: b\n c\nRETURN-path :\n <z>\n\tmore\nReturn-Paths: k\n\
                       \nReturn-Path: body\n";
         assert_eq!(filter(letter).0, "A: b\n c\nReturn-Paths: k\n\nReturn-Path: body\n");
@@ -189,12 +190,12 @@ mod tests {
     }
 
     #[test]
-    fn a_first_line_that_starts_with_a_space_does_not_join_our_own_field() {
+    fn a_first_line_that_starts_with_a_space_does_not_continue_the_servers_field() {
         assert_eq!(filter(" indented\n").0, "\n indented\n");
     }
 
     #[test]
-    fn a_name_without_an_end_is_not_held_for_ever() {
+    fn the_bytes_held_back_are_bounded() {
         let mut filter = HeaderFilter::new();
         let mut out = Vec::new();
         filter.feed(&[b'x'; 100_000], &mut out);

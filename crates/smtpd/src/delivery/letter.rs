@@ -1,4 +1,4 @@
-//! Receives a letter after DATA's 354 up to its end, in memory that does not grow with it.
+//! Receives a letter from the reply 354 to its end. The memory used does not grow with the letter.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
@@ -11,9 +11,9 @@ use crate::delivery::local::LocalDelivery;
 use crate::options::Config;
 use crate::protocol::reply::Reply;
 
-/// Number of `Received:` fields that indicates a loop (RFC 5321 §6.3).
+/// Number of `Received:` fields that indicates a mail loop (RFC 5321 §6.3).
 const MAX_RECEIVED: usize = 100;
-/// How much more than another `--max-size` of a refused letter is read in search of its end, in
+/// After a refusal the rest of the letter is read, but no more than `--max-size` plus this, in
 /// bytes.
 const MAX_OVERRUN: u64 = 64 << 20;
 /// Size of a write to the disk, in bytes.
@@ -40,16 +40,16 @@ pub struct LetterReceiver<'a> {
     config: &'a Config,
     unstuffer: Unstuffer,
     header: HeaderFilter,
-    /// `None` once the letter is known to be refused; the rest is read nevertheless.
+    /// `None` once the letter is to be refused. The rest is read nevertheless.
     delivery: Option<LocalDelivery<'a>>,
     failure: Option<Error>,
-    /// The size of the letter when it was known to be refused, in octets (RFC 1870 §3).
+    /// The size received when the refusal was decided, in octets (RFC 1870 §3).
     refused_at: Option<u64>,
     pending: Vec<u8>,
 }
 
 impl<'a> LetterReceiver<'a> {
-    /// Begins a letter with its trace lines.
+    /// Creates a receiver, and writes the letter's trace lines.
     #[must_use]
     pub fn new(config: &'a Config, delivery: LocalDelivery<'a>, trace: &str) -> LetterReceiver<'a> {
         let unstuffer = if config.repair_bare_lf {
@@ -68,13 +68,13 @@ impl<'a> LetterReceiver<'a> {
         }
     }
 
-    /// Reads the letter to its end, also where it is refused, and delivers it. Returns its size in
+    /// Reads the letter to its end, even if it is refused, and delivers it. Returns its size in
     /// octets (RFC 1870 §3). The bytes after the end stay unread. Calls `seen` with every piece as
-    /// it was read.
+    /// read.
     ///
     /// # Errors
-    /// As the stream's `read`, `UnexpectedEof` when it ends before the letter, `InvalidData` when
-    /// the letter has no end in sight; then nothing of the letter stays.
+    /// Errors of the stream's `read`. `UnexpectedEof` if the stream ends before the letter,
+    /// `InvalidData` if a refused letter exceeds the limit. Nothing of the letter is kept then.
     pub fn receive<R: Read>(
         mut self,
         reader: &mut LineReader<R>,
@@ -96,8 +96,8 @@ impl<'a> LetterReceiver<'a> {
         Ok(self.finish())
     }
 
-    /// Gives up a refused letter without an end. One that is stored is bounded by `--max-size` and
-    /// the disk.
+    /// Fails if a refused letter exceeds the limit. A letter being stored is bounded by
+    /// `--max-size` and the disk.
     fn check_overrun(&mut self) -> io::Result<()> {
         if self.delivery.is_some() {
             return Ok(());
@@ -146,7 +146,7 @@ impl<'a> LetterReceiver<'a> {
         Ok(self.unstuffer.octets())
     }
 
-    /// Returns why the letter itself is refused, as far as it was read.
+    /// Returns why the content received so far is refused.
     fn defect(&self) -> Option<Refusal> {
         let refusal = |code, status, text, reason: &str| {
             Some(Refusal { reply: Reply::new(code, status, text), reason: reason.into() })

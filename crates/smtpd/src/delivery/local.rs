@@ -1,4 +1,4 @@
-//! Local delivery: into the Maildirs of all recipients or of none.
+//! Local delivery: to the Maildirs of all recipients or of none.
 
 use std::io::{self, Read, Write};
 
@@ -7,12 +7,12 @@ use mailstore::{AsOwner, Draft, Maildir, Published, Synced};
 use crate::delivery::error::Error;
 use crate::protocol::envelope::Recipient;
 
-/// Size in bytes of a write while a letter is copied to another mailbox.
+/// Size in bytes of a write when a letter is copied to another mailbox.
 const COPY: usize = 64 * 1024;
 
 /// The delivery of one letter. The letter is written to `tmp` of the first recipient's Maildir, and
-/// removed when this is dropped. A killed process leaves the file behind; readers of a Maildir clean
-/// `tmp` after 36 hours.
+/// removed on drop. A killed process leaves the file behind; readers of a Maildir remove it after
+/// 36 hours.
 #[derive(Debug)]
 pub struct LocalDelivery<'a> {
     recipients: &'a [Recipient],
@@ -23,7 +23,7 @@ impl<'a> LocalDelivery<'a> {
     /// Creates the letter, and the Maildir if it is missing.
     ///
     /// # Errors
-    /// That of the Maildir.
+    /// The Maildir cannot be created.
     pub fn create(recipients: &'a [Recipient]) -> Result<LocalDelivery<'a>, Error> {
         let first = recipients.first().ok_or_else(Error::no_recipient)?;
         let _owner = AsOwner::switch_to(&first.maildir)?;
@@ -34,7 +34,7 @@ impl<'a> LocalDelivery<'a> {
     /// Writes a piece of the letter. Lines end in LF.
     ///
     /// # Errors
-    /// As write(2).
+    /// Errors of write(2).
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let written = self.draft.write_all(bytes);
         written.map_err(|source| match self.recipients.first() {
@@ -44,10 +44,11 @@ impl<'a> LocalDelivery<'a> {
     }
 
     /// Delivers the complete letter in two phases: first fsyncs it for every recipient, then makes
-    /// it visible to every recipient. When a step fails for one recipient, none has the letter.
+    /// it visible to every recipient. If a step fails for one recipient, no recipient gets the
+    /// letter.
     ///
     /// # Errors
-    /// What failed; nothing of the letter is visible then.
+    /// The step that failed. Nothing of the letter is visible then.
     pub fn deliver(self) -> Result<(), Error> {
         let LocalDelivery { recipients, draft } = self;
         let Some((first, others)) = recipients.split_first() else { return Ok(()) };
@@ -74,9 +75,9 @@ impl<'a> LocalDelivery<'a> {
     }
 }
 
-/// Copies the letter of the first recipient for another one, reading and writing with the rights of
-/// the respective owner, so that a file which the first owner puts in the place of the draft is
-/// read with that owner's rights only.
+/// Copies the first recipient's letter for another one. Reads and writes with the respective
+/// owner's rights, so that a file with which the first owner replaces the draft is read with that
+/// owner's rights only.
 fn copy(letter: &Synced, first: &Recipient, other: &Recipient) -> Result<Synced, Error> {
     let source = {
         let _owner = AsOwner::switch_to(&first.maildir)?;
@@ -103,6 +104,9 @@ fn publish(letter: Synced, recipient: &Recipient) -> Result<Published, Error> {
 fn retract((letter, recipient): (Published, &Recipient)) {
     let retracted = AsOwner::switch_to(&recipient.maildir).and_then(|_owner| letter.retract());
     if let Err(error) = retracted {
-        log::error!("a letter that was refused stays with {}: {error}", recipient.user);
+        log::error!(
+            "a refused letter could not be removed from the mailbox of {}: {error}",
+            recipient.user
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of a letter: its recipients, its trace lines, the way into the Maildirs.
+//! Delivery of a letter: recipients, trace lines, and the Maildirs.
 
 // The order of the modules; each imports from its left only:
 //   error header space trace | local | letter recipient

@@ -14,7 +14,7 @@ use crate::protocol::envelope::Recipient;
 use crate::protocol::lookup::{LocalUser, UserLookup};
 use crate::protocol::reply::Reply;
 
-/// Looks users up in the users file, which is read again each time.
+/// Looks up users in the users file, which is read again each time.
 #[derive(Debug)]
 pub struct UsersFile<'a> {
     config: &'a Config,
@@ -29,9 +29,9 @@ impl<'a> UsersFile<'a> {
 
     /// Finds the user of an address.
     ///
-    /// The local part counts as written; where no user has that name, in lower case, so that the
-    /// slides' `LEVY@RED.RUTGERS.EDU` is levy. `postmaster` always exists (RFC 5321 §4.5.1). `%` and
-    /// `!` are characters like any others: they never mean another host.
+    /// Looks for the local part as written, then in lower case, so that the slides'
+    /// `LEVY@RED.RUTGERS.EDU` is levy. `postmaster` always exists (RFC 5321 §4.5.1). `%` and `!`
+    /// are ordinary characters and never denote another host.
     fn user(&self, path: &Path) -> Result<User, Reply> {
         let users = Users::open(&self.config.users).map_err(|e| unavailable(&e))?;
         let (local, found) = match path {
@@ -50,7 +50,7 @@ impl<'a> UsersFile<'a> {
         found.ok_or_else(|| Reply::new(550, "5.1.1", "No such user here"))
     }
 
-    /// Returns the user of `--postmaster`, else root, else the first user of the file.
+    /// Returns the user of `--postmaster`, otherwise root, otherwise the first user of the file.
     fn postmaster(&self, users: &Users) -> Result<Option<User>, Reply> {
         let name = self.config.postmaster.as_deref().unwrap_or("root");
         match by_name(users, name.as_bytes())? {
@@ -107,7 +107,7 @@ impl UserLookup for UsersFile<'_> {
     }
 }
 
-/// Logs why the users file cannot be read and returns the reply.
+/// Logs why the users file cannot be read, and returns the reply.
 fn unavailable(error: &mailstore::Error) -> Reply {
     log::error!("{error}");
     Reply::new(451, "4.3.0", "The list of users cannot be read now, try again later")
@@ -140,15 +140,15 @@ fn full_name(user: &User) -> &[u8] {
     user.gecos.split(|&b| b == b',').next().unwrap_or_default().trim_ascii()
 }
 
-/// Whether the full name, or one of its words, is `wanted`, in any case.
+/// Returns whether the full name, or one of its words, is `wanted`, ignoring case.
 fn has_full_name(user: &User, wanted: &[u8]) -> bool {
     let full = full_name(user);
     let mut words = full.split(|&b| b == b' ');
     full.eq_ignore_ascii_case(wanted) || words.any(|word| word.eq_ignore_ascii_case(wanted))
 }
 
-/// Whether a domain is local: those of `--domain`, `localhost`, and address literals of this host
-/// (RFC 1123 §5.2.17).
+/// Returns whether a domain is local: those of `--domain`, `localhost`, and address literals of
+/// this host (RFC 1123 §5.2.17).
 fn is_local(config: &Config, mailbox: &Mailbox) -> bool {
     let domain = mailbox.domain.as_slice();
     let configured = config.domains.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(domain));

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 
-/// Whether the file system of `path`, or of its nearest existing parent, has `needed` bytes and an
-/// inode available. True where statvfs(3) fails, because writing reports a full disk too.
+/// Returns whether the file system of `path`, or of its nearest existing parent, has `needed` bytes
+/// and an inode available. True if statvfs(3) fails, because writing reports a full disk too.
 #[allow(clippy::useless_conversion)] // the fields are u32 on 32-bit machines
 pub(crate) fn has_room(path: &Path, needed: u64) -> bool {
     let Some(stat) = path.ancestors().find_map(|dir| statvfs(dir).ok()) else { return true };
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_to_be_made_is_measured_where_it_will_lie() {
+    fn space_for_a_missing_folder_is_that_of_its_nearest_parent() {
         let path = std::env::temp_dir().join("not/there/yet");
         assert!(has_room(&path, 1));
         assert!(!has_room(&path, u64::MAX));

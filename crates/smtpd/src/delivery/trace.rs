@@ -1,4 +1,4 @@
-//! The lines that a server puts above a letter (RFC 5321 §4.4).
+//! The trace lines that a server adds to a letter (RFC 5321 §4.4).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,8 +7,8 @@ use jiff::Zoned;
 use crate::protocol::address::format_ip_literal;
 use crate::protocol::envelope::{ClientAddress, Envelope, Hello};
 
-/// Returns an id for a letter, for the log and the `Received:` line: time, process and number, an
-/// atom of RFC 5322 §3.2.3.
+/// Returns a letter's id for the log and the `Received:` line: time, process id and number, an atom
+/// of RFC 5322 §3.2.3.
 #[must_use]
 pub fn new_id(now: &Zoned) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(1);
@@ -22,8 +22,8 @@ pub fn return_path(sender: &str) -> String {
     format!("Return-Path: <{sender}>\n")
 }
 
-/// Returns `Received:`, folded, with the FOR clause only where there is one recipient, so that the
-/// others are not disclosed (RFC 5321 §7.2). Lines end in LF.
+/// Returns `Received:`, folded. It has a FOR clause only if there is one recipient, so that others
+/// are not disclosed (RFC 5321 §7.2). Lines end in LF.
 #[must_use]
 pub fn received(
     hostname: &str,
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn one_recipient_is_named_and_several_are_not() {
+    fn the_for_clause_names_a_single_recipient_only() {
         let one = line(&envelope(&["levy@red.test"]), Some("127.0.0.1"), true);
         assert_eq!(
             one,

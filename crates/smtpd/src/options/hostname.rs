@@ -1,12 +1,12 @@
-//! Host names: what is a valid domain, and the name of this machine.
+//! Host names: valid domains, and the name of this machine.
 
 /// Longest label of a domain in bytes (RFC 1035 §2.3.4).
 const MAX_LABEL: usize = 63;
 /// Longest domain in bytes (RFC 5321 §4.5.3.1.2).
 pub const MAX_DOMAIN: usize = 255;
 
-/// Whether a text is a domain as RFC 5321 §4.1.2 has it: letters, digits and inner hyphens between
-/// dots.
+/// Returns whether a text is a domain as RFC 5321 §4.1.2 has it: letters, digits and inner hyphens
+/// between dots.
 #[must_use]
 pub fn is_domain(text: &[u8]) -> bool {
     let is_label = |label: &[u8]| {
@@ -18,7 +18,7 @@ pub fn is_domain(text: &[u8]) -> bool {
     text.len() <= MAX_DOMAIN && text.split(|&b| b == b'.').all(is_label)
 }
 
-/// Returns the machine's name, or `localhost` where that is not a domain.
+/// Returns the machine's name, or `localhost` if that is not a domain.
 #[must_use]
 pub fn machine_name() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());

@@ -117,11 +117,11 @@ impl Config {
     }
 
     /// Checks that the users file can be read, and has the user of `--postmaster`. Called at the
-    /// start, so that a mistake is reported early, unless `--chroot` is yet to come; and again after
-    /// the privileges are dropped, because the server's user may not read what root can.
+    /// start, so that a mistake is reported early, unless `--chroot` is yet to come; and again
+    /// after the privileges are dropped, because the server's user may not read what root can.
     ///
     /// # Errors
-    /// `users FILE: reason`; that there is no such postmaster.
+    /// `users FILE: reason`, or `--postmaster` names an unknown user.
     pub fn check(&self) -> Result<()> {
         let refused = |error: mailstore::Error| Error::Refused(error.to_string());
         let users = Users::open(&self.users).map_err(refused)?;

@@ -1,16 +1,16 @@
-//! Addresses as MAIL and RCPT give them (RFC 5321 §4.1.2, §4.1.3).
+//! Addresses in MAIL and RCPT (RFC 5321 §4.1.2, §4.1.3).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::options::hostname::{MAX_DOMAIN, is_domain};
 
-/// Longest path in bytes, its punctuation counted (RFC 5321 §4.5.3.1.3).
+/// Longest path in bytes, with its punctuation (RFC 5321 §4.5.3.1.3).
 const MAX_PATH: usize = 256;
 
-/// The content of `<` and `>`.
+/// The content of the angle brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Path {
-    /// `<>`: the sender of a notification, which is not answered (RFC 5321 §4.5.5).
+    /// `<>`: the sender of a notification, which must not be answered (RFC 5321 §4.5.5).
     Null,
     /// A name without a domain, as the slides' `MAIL FROM:<frol>`, and as `<Postmaster>`
     /// (RFC 5321 §4.1.1.3). Unquoted.
@@ -22,7 +22,7 @@ pub enum Path {
 /// `local@domain`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mailbox {
-    /// The local part, unquoted, its case kept.
+    /// The local part, unquoted, with its case preserved.
     pub local: Vec<u8>,
     /// The domain or the address literal with its brackets, as the client wrote it.
     pub domain: Vec<u8>,
@@ -30,23 +30,23 @@ pub struct Mailbox {
     pub text: String,
 }
 
-/// Why a text is not an address; a text for the client.
+/// Why a text is not an address, for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadAddress(pub &'static str);
 
-/// Parses a path at the start of `input`; returns it and what follows.
+/// Parses a path at the start of `input`. Returns it and the rest.
 ///
 /// A source route (`<@a,@b:user@c>`) is ignored (RFC 5321 §4.1.1.3, appendix C).
 ///
 /// # Errors
-/// What is wrong, as a text for the client.
+/// [`BadAddress`] with the fault, for the client.
 pub fn path(input: &[u8]) -> Result<(Path, &[u8]), BadAddress> {
     let mut parser = Parser { rest: input };
-    if !parser.eat(b'<') {
+    if !parser.accept(b'<') {
         return Err(BadAddress("Address needs < and >"));
     }
     let found = if parser.rest.first() == Some(&b'>') { Path::Null } else { parser.routed()? };
-    if !parser.eat(b'>') {
+    if !parser.accept(b'>') {
         return Err(parser.error());
     }
     if input.len() - parser.rest.len() > MAX_PATH {
@@ -58,17 +58,17 @@ pub fn path(input: &[u8]) -> Result<(Path, &[u8]), BadAddress> {
     }
 }
 
-/// Parses `local@domain` or a local part alone, the whole of `input` (VRFY).
+/// Parses all of `input` as `local@domain` or a local part (VRFY).
 ///
 /// # Errors
-/// What is wrong, as a text for the client.
+/// [`BadAddress`] with the fault, for the client.
 pub fn without_brackets(input: &[u8]) -> Result<Path, BadAddress> {
     let mut parser = Parser { rest: input };
     let found = parser.mailbox()?;
     if parser.rest.is_empty() { Ok(found) } else { Err(parser.error()) }
 }
 
-/// Formats a name as the local part of an address, quoted where needed (RFC 5321 §4.1.2).
+/// Formats a name as the local part of an address, quoted if needed (RFC 5321 §4.1.2).
 #[must_use]
 pub fn local_part(name: &[u8]) -> String {
     if is_dot_atom(name) {
@@ -84,29 +84,29 @@ pub fn local_part(name: &[u8]) -> String {
     quoted + "\""
 }
 
-/// Converts a text for a reply, which is ASCII (RFC 5321 §4.2): other characters become `?`.
+/// Converts a text to ASCII for a reply (RFC 5321 §4.2). Other characters become `?`.
 #[must_use]
 pub fn ascii(text: &[u8]) -> String {
     text.iter().map(|&b| if matches!(b, 32..=126) { char::from(b) } else { '?' }).collect()
 }
 
-/// Whether a text is accepted as a client's own name in HELO and EHLO. More than a domain, because
-/// real clients have names with underscores, a dot at the end, or a file name (curl). Dot-separated
-/// atoms can harm neither a `Received:` line nor a log.
+/// Returns whether a text is accepted as a client's own name in HELO and EHLO. More than a domain,
+/// because real clients have names with underscores, a dot at the end, or a file name (curl).
+/// Dot-separated atoms can harm neither a `Received:` line nor a log.
 #[must_use]
 pub fn is_hello_name(text: &[u8]) -> bool {
     let name = text.strip_suffix(b".").unwrap_or(text);
     name.len() <= MAX_DOMAIN && is_dot_atom(name) && name.iter().any(u8::is_ascii_alphanumeric)
 }
 
-/// Whether a text is an address literal: `[192.0.2.1]`, `[IPv6:2001:db8::1]` or `[tag:text]`
-/// (RFC 5321 §4.1.3).
+/// Returns whether a text is an address literal: `[192.0.2.1]`, `[IPv6:2001:db8::1]` or
+/// `[tag:text]` (RFC 5321 §4.1.3).
 #[must_use]
 pub fn is_literal(text: &[u8]) -> bool {
     parse_ip_literal(text).is_some() || general_literal(text).is_some()
 }
 
-/// Returns the IP address of an address literal, where it has one.
+/// Returns the IP address of an address literal, if it has one.
 #[must_use]
 pub fn parse_ip_literal(text: &[u8]) -> Option<IpAddr> {
     let inner = std::str::from_utf8(inside(text)?).ok()?;
@@ -142,24 +142,24 @@ fn general_literal(text: &[u8]) -> Option<()> {
     (good && text.len() <= MAX_DOMAIN && content.iter().all(dcontent)).then_some(())
 }
 
-/// Whether a text is a dot-atom-text (RFC 5322 §3.2.3).
+/// Returns whether a text is a dot-atom-text (RFC 5322 §3.2.3).
 fn is_dot_atom(text: &[u8]) -> bool {
     text.split(|&b| b == b'.').all(|atom| !atom.is_empty() && atom.iter().all(|&b| is_atext(b)))
 }
 
-/// Whether a byte is atext (RFC 5322 §3.2.3).
-fn is_atext(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&octet)
+/// Returns whether a byte is atext (RFC 5322 §3.2.3).
+fn is_atext(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
 }
 
-/// Parses an address; `rest` is what is not parsed yet.
+/// A parser of addresses. `rest` is not parsed yet.
 struct Parser<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Parser<'a> {
-    fn eat(&mut self, octet: u8) -> bool {
-        let found = self.rest.strip_prefix(&[octet]);
+    fn accept(&mut self, byte: u8) -> bool {
+        let found = self.rest.strip_prefix(&[byte]);
         self.rest = found.unwrap_or(self.rest);
         found.is_some()
     }
@@ -171,7 +171,7 @@ impl<'a> Parser<'a> {
         taken
     }
 
-    /// Returns why the text cannot go on like this.
+    /// Returns the error for the next byte.
     fn error(&self) -> BadAddress {
         match self.rest.first() {
             Some(128..) => BadAddress("Only ASCII in addresses"),
@@ -182,12 +182,12 @@ impl<'a> Parser<'a> {
 
     /// Parses an optional source route and the address.
     fn routed(&mut self) -> Result<Path, BadAddress> {
-        while self.eat(b'@') {
+        while self.accept(b'@') {
             self.domain()?;
-            if self.eat(b':') {
+            if self.accept(b':') {
                 break;
             }
-            if !self.eat(b',') || self.rest.first() != Some(&b'@') {
+            if !self.accept(b',') || self.rest.first() != Some(&b'@') {
                 return Err(BadAddress("Bad source route"));
             }
         }
@@ -198,7 +198,7 @@ impl<'a> Parser<'a> {
         let all = self.rest;
         let local =
             if self.rest.first() == Some(&b'"') { self.quoted()? } else { self.dot_string()? };
-        if !self.eat(b'@') {
+        if !self.accept(b'@') {
             return Ok(Path::Name(local));
         }
         let domain = self.domain()?.to_vec();
@@ -220,13 +220,13 @@ impl<'a> Parser<'a> {
         let mut local = Vec::new();
         let mut rest = self.rest.get(1..).unwrap_or_default().iter();
         loop {
-            let octet = match rest.next() {
+            let byte = match rest.next() {
                 Some(b'"') => break,
                 Some(b'\\') => rest.next(),
                 other => other,
             };
-            match octet {
-                Some(&octet @ 32..=126) => local.push(octet),
+            match byte {
+                Some(&byte @ 32..=126) => local.push(byte),
                 Some(_) => return Err(BadAddress("Control or non-ASCII character in quotes")),
                 None => return Err(BadAddress("Quotes without an end")),
             }
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_the_rfc_are_read() {
+    fn addresses_of_the_rfc_are_parsed() {
         for (text, expected) in [
             ("<>", "null"),
             ("<PostMaster>", "name PostMaster"),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn an_invalid_address_is_refused() {
         for text in [
             "",
             "a@b",
@@ -331,12 +331,12 @@ mod tests {
             "<a,b@c>",
             "<<a@b>>",
         ] {
-            assert!(path(text.as_bytes()).is_err(), "{text:?} was taken");
+            assert!(path(text.as_bytes()).is_err(), "{text:?} was accepted");
         }
     }
 
     #[test]
-    fn a_path_of_256_octets_is_taken_and_one_more_is_not() {
+    fn a_path_of_256_bytes_is_accepted_and_a_longer_one_is_not() {
         let domain = format!("{}.test", ["d".repeat(60), "e".repeat(60), "f".repeat(60)].join("."));
         for (local, fits) in [(256 - 3 - domain.len(), true), (257 - 3 - domain.len(), false)] {
             let text = format!("<{}@{domain}>", "l".repeat(local));
@@ -347,12 +347,12 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_address_is_written_as_the_ipv4_address_it_is() {
+    fn a_mapped_address_is_written_as_an_ipv4_address() {
         assert_eq!(format_ip_literal("::ffff:192.0.2.1".parse().unwrap()), "[192.0.2.1]");
     }
 
     #[test]
-    fn a_name_is_quoted_where_an_address_needs_it() {
+    fn a_local_part_is_quoted_if_needed() {
         for (name, local) in [
             ("o'brien", "o'brien"),
             ("a.b", "a.b"),

@@ -20,10 +20,10 @@ type Handler = fn(&Context<'_>, &[u8]) -> Outcome;
 /// One row of the table.
 pub(super) struct Command {
     pub(super) verb: &'static str,
-    /// The states in which it is valid; in the others the reply is 503.
+    /// The states in which the command is valid. In others the reply is 503.
     pub(super) states: &'static [State],
     argument: Argument,
-    /// Its syntax, for HELP and 501; empty where it is not implemented.
+    /// The syntax, for HELP and 501; empty if the command is not implemented.
     pub(super) usage: &'static str,
     pub(super) handler: Handler,
 }
@@ -72,7 +72,7 @@ const fn not_implemented(verb: &'static str) -> Command {
     Command { verb, states: ANY, argument: Optional, usage: "", handler }
 }
 
-/// Splits a line into the row of its command and the rest. Accepts the verb in any case, and any
+/// Splits a line into the row of its command and the rest. Ignores the verb's case, and accepts any
 /// white space after it (RFC 5321 §4.1.1).
 pub(super) fn find(line: &[u8]) -> Option<(&'static Command, &[u8])> {
     let end = line.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(line.len());
@@ -85,7 +85,7 @@ fn row(verb: &[u8]) -> Option<&'static Command> {
 }
 
 impl Command {
-    /// Whether there is an argument where none is allowed, or none where one is needed.
+    /// Returns whether the argument is missing or not allowed.
     pub(super) fn is_argument_wrong(&self, argument: &[u8]) -> bool {
         match self.argument {
             Nothing => !argument.is_empty(),

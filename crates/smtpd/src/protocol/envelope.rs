@@ -1,4 +1,4 @@
-//! What a client has sent before the letter itself.
+//! The client's name and the envelope, which are sent before the letter.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -6,18 +6,18 @@ use std::path::PathBuf;
 /// The client's HELO or EHLO.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hello {
-    /// The name or address literal that it sent.
+    /// The name or address literal in the command.
     pub name: String,
-    /// Whether it was EHLO.
+    /// Whether the command was EHLO.
     pub extended: bool,
 }
 
 /// The client's address.
 #[derive(Debug, Clone)]
 pub struct ClientAddress {
-    /// For logs, such as `127.0.0.1:52100`.
+    /// The address for logs, such as `127.0.0.1:52100`.
     pub name: String,
-    /// The IP address; `None` for a UNIX socket and a pipe.
+    /// The IP address, `None` for a UNIX socket or a pipe.
     pub ip: Option<IpAddr>,
     /// Whether the client is on this machine.
     pub is_loopback: bool,
@@ -41,13 +41,13 @@ pub struct Envelope {
     pub sender: String,
     /// The size that `SIZE=` declared, in octets (RFC 1870); 0 without it.
     pub size: u64,
-    /// Each user once, however many RCPT commands named the user.
+    /// The recipients, each user once even if several RCPT commands name the user.
     pub recipients: Vec<Recipient>,
-    /// RCPT commands that were accepted.
+    /// Number of accepted RCPT commands.
     pub accepted: usize,
-    /// RCPT commands that were refused temporarily (4yz).
+    /// Number of temporarily refused RCPT commands (4yz).
     pub deferred: usize,
-    /// RCPT commands that were refused permanently (5yz).
+    /// Number of permanently refused RCPT commands (5yz).
     pub rejected: usize,
 }
 

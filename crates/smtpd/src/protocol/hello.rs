@@ -20,7 +20,8 @@ pub(super) fn ehlo(context: &Context<'_>, argument: &[u8]) -> Outcome {
     }
 }
 
-/// Checks the name and greets it. The name is not compared with the client's address (§4.1.4).
+/// Checks the name and returns the greeting. The name is not compared with the client's address
+/// (RFC 5321 §4.1.4).
 fn hello(context: &Context<'_>, argument: &[u8], extended: bool) -> Result<(Hello, Reply), Reply> {
     if !is_hello_name(argument) && !is_literal(argument) {
         return Err(Reply::new(501, "5.5.4", "Not a domain or address literal"));

@@ -1,5 +1,5 @@
-//! What the protocol asks about the users of this machine. The answers come from outside of it,
-//! because they need the users file and the disk.
+//! Lookups of this machine's users. They are implemented outside of the protocol, because they need
+//! the users file and the disk.
 
 use crate::protocol::address::Path;
 use crate::protocol::envelope::Recipient;
@@ -10,11 +10,11 @@ use crate::protocol::reply::Reply;
 pub struct LocalUser {
     /// The name in the users file.
     pub name: Vec<u8>,
-    /// The full name, empty where the file has none.
+    /// The full name, empty if the file has none.
     pub full_name: Vec<u8>,
 }
 
-/// Looks up users and the room for their mail.
+/// Looks up users and the free space for their mail.
 pub trait UserLookup {
     /// Finds the user of an address (VRFY).
     ///
@@ -22,8 +22,8 @@ pub trait UserLookup {
     /// The reply to the client: 501, 550 or 451.
     fn find(&self, path: &Path) -> Result<LocalUser, Reply>;
 
-    /// Finds users whose full name is `name` or has it as one of its words, in any case, up to
-    /// `max` of them (VRFY).
+    /// Finds up to `max` users whose full name is `name` or has it as one of its words, ignoring
+    /// case (VRFY).
     ///
     /// # Errors
     /// The reply to the client: 451.
@@ -35,9 +35,9 @@ pub trait UserLookup {
     /// The reply to the client: 501, 550 or 451.
     fn recipient(&self, path: &Path) -> Result<Recipient, Reply>;
 
-    /// Whether the disk has room for `bytes` before there is a recipient (MAIL).
+    /// Returns whether the disk has room for `bytes` before there is a recipient (MAIL).
     fn has_room(&self, bytes: u64) -> bool;
 
-    /// Whether the disk of a recipient has room for `bytes` (RCPT).
+    /// Returns whether the disk of a recipient has room for `bytes` (RCPT).
     fn has_room_for(&self, recipient: &Recipient, bytes: u64) -> bool;
 }

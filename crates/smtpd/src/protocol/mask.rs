@@ -1,7 +1,7 @@
 //! Masks secrets in command lines for the log and the transcript.
 
-/// Masks what follows the mechanism of AUTH. AUTH is not offered, but a client may send it with its
-/// password nevertheless.
+/// Masks the text after the mechanism of AUTH. AUTH is not offered, but a client may still send a
+/// password with it.
 #[must_use]
 pub fn masked(mut line: Vec<u8>) -> Vec<u8> {
     let blank = |b: &u8| matches!(b, b' ' | b'\t');
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_auth_is_masked_behind_any_white_space() {
+    fn the_response_after_auth_is_masked_behind_any_white_space() {
         for (line, shown) in [
             ("AUTH PLAIN c2VjcmV0", "AUTH PLAIN ***"),
             ("auth\tplain\tc2VjcmV0", "auth\tplain ***"),

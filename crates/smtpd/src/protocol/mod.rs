@@ -1,8 +1,8 @@
-//! The server's side of SMTP, without a socket and without a process: lines go in, actions come
-//! out.
+//! The server's side of SMTP, without a socket and without a process. It takes lines and returns
+//! actions.
 //!
-//! The table in `commands` names the handler of each command. Handlers see the session as it is
-//! and return an [`Outcome`]; [`Protocol`] applies it.
+//! The table in `commands` has the handler of each command. Handlers read the session's state and
+//! return an [`Outcome`], which [`Protocol`] applies.
 
 // The order of the modules; each imports from its left only:
 //   reply address | params envelope | lookup outcome | state | hello transaction verify |
@@ -31,13 +31,13 @@ use crate::options::Config;
 
 /// Longest command line in bytes, its CRLF included (RFC 5321 §4.5.3.1.4).
 const MAX_COMMAND: usize = 512;
-/// Additional bytes of a MAIL command, for SIZE and BODY (RFC 1870 §3, RFC 6152 §2).
+/// Additional length of a MAIL command with SIZE and BODY, in bytes (RFC 1870 §3, RFC 6152 §2).
 const MAX_MAIL_EXTRA: usize = 26 + 17;
 /// Longest command line of any command, in bytes.
 pub const MAX_LINE: usize = MAX_COMMAND + MAX_MAIL_EXTRA;
-/// Bad commands since the last letter before the session is ended.
+/// Bad commands since the last letter that end the session.
 const MAX_BAD_COMMANDS: u32 = 50;
-/// Unknown names in RCPT and VRFY before the session is ended, because the client is guessing.
+/// Unknown names in RCPT and VRFY that end the session, because the client is guessing.
 const MAX_UNKNOWN_NAMES: u32 = 1000;
 
 /// The protocol of one session.
@@ -129,7 +129,7 @@ impl<'a> Protocol<'a> {
         }
     }
 
-    /// Handles a line over the limit, which was dropped.
+    /// Handles a line over the limit, which was discarded.
     pub fn line_too_long(&mut self) -> Action {
         self.bad(Reply::new(500, "5.5.2", "Line too long"))
     }
@@ -143,7 +143,7 @@ impl<'a> Protocol<'a> {
         self.reset();
     }
 
-    /// Applies what a command leads to.
+    /// Applies the outcome of a command.
     fn apply(&mut self, outcome: Outcome) -> Action {
         let context = &mut self.context;
         match outcome {
@@ -180,7 +180,7 @@ impl<'a> Protocol<'a> {
         }
     }
 
-    /// Drops the transaction.
+    /// Aborts the transaction.
     fn reset(&mut self) {
         self.context.envelope = Envelope::default();
         if self.state() != State::Start {
@@ -188,12 +188,12 @@ impl<'a> Protocol<'a> {
         }
     }
 
-    /// Changes the state. The only function that does.
+    /// Changes the state. No other function does.
     fn enter(&mut self, state: State) {
         self.context.state = state;
     }
 
-    /// Counts a command that broke the protocol; the last one ends the session.
+    /// Counts a command that violates the protocol. The last one allowed ends the session.
     fn bad(&mut self, reply: Reply) -> Action {
         self.bad_commands += 1;
         if self.bad_commands >= MAX_BAD_COMMANDS {
@@ -202,7 +202,7 @@ impl<'a> Protocol<'a> {
         Action::Reply(reply)
     }
 
-    /// Counts a name that was not found; the last one ends the session.
+    /// Counts an unknown name. The last one allowed ends the session.
     fn count_unknown(&mut self, reply: Reply) -> Action {
         self.unknown_names += u32::from(reply.code() == 550);
         if self.unknown_names >= MAX_UNKNOWN_NAMES {

@@ -1,10 +1,10 @@
-//! What a command leads to: handlers return an [`Outcome`], the protocol applies it and tells the
-//! session by an [`Action`] what to do.
+//! The outcome of a command: handlers return an [`Outcome`]. The protocol applies it and returns an
+//! [`Action`] for the session.
 
 use crate::protocol::envelope::{Envelope, Hello, Recipient};
 use crate::protocol::reply::Reply;
 
-/// What a handler returns.
+/// The result of a handler.
 #[derive(Debug)]
 pub enum Outcome {
     /// A reply that changes nothing.
@@ -19,7 +19,7 @@ pub enum Outcome {
     NoRecipient(Reply),
     /// The answer to VRFY.
     Verified(Reply),
-    /// RSET: the transaction is dropped.
+    /// RSET: the transaction is aborted.
     Reset(Reply),
     /// DATA was accepted: the letter follows.
     Data,
@@ -27,13 +27,13 @@ pub enum Outcome {
     Close(Reply),
 }
 
-/// What the session does about a command.
+/// The session's next action.
 #[derive(Debug)]
 pub enum Action {
-    /// Sends a reply.
+    /// Send a reply.
     Reply(Reply),
-    /// Receives the letter; the envelope is complete.
+    /// Receive the letter. The envelope is complete.
     Letter,
-    /// Sends a reply and ends the session.
+    /// Send a reply and end the session.
     Close(Reply),
 }

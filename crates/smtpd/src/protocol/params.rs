@@ -31,7 +31,7 @@ pub fn mail(input: &[u8]) -> Result<MailParams, Reply> {
     Ok(params)
 }
 
-/// Parses RCPT's parameters: none is known.
+/// Parses RCPT's parameters. None is supported.
 ///
 /// # Errors
 /// 501 for bad syntax, 555 for an unknown parameter.
@@ -70,7 +70,7 @@ fn size(value: Option<&[u8]>) -> Result<u64, Reply> {
         return Err(bad());
     }
     let digits = std::str::from_utf8(digits).map_err(|_| bad())?;
-    // 20 digits may overflow; such a letter is too large anyway.
+    // 20 digits may overflow, but such a letter is too large anyway.
     Ok(digits.parse().unwrap_or(u64::MAX))
 }
 
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn size_and_body_are_read_in_any_case() {
+    fn the_case_of_size_and_body_is_ignored() {
         let params = mail(b" size=1000  BODY=8bitmime ").unwrap();
         assert_eq!(params, MailParams { size: Some(1000), eight_bit: Some(true) });
         assert_eq!(mail(b" BODY=7BIT").unwrap().eight_bit, Some(false));

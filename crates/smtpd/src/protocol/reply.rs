@@ -4,11 +4,11 @@
 /// (RFC 5321 §4.5.3.1.5).
 const MAX_TEXT: usize = 490;
 
-/// A reply of the server. Clients act on the code alone; the rest is for people and logs.
+/// A reply of the server. Clients interpret the code only; the rest is for humans and logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     code: u16,
-    /// As RFC 3463 has it (`5.1.1`); empty where RFC 2034 §4 wants none.
+    /// The enhanced status code of RFC 3463 (`5.1.1`), empty where RFC 2034 §4 requires none.
     status: &'static str,
     lines: Vec<String>,
 }
@@ -37,27 +37,28 @@ impl Reply {
         self.code
     }
 
-    /// Whether it is 2yz or 3yz.
+    /// Returns whether the code is 2yz or 3yz.
     #[must_use]
     pub fn is_positive(&self) -> bool {
         self.code < 400
     }
 
-    /// Whether the client broke the protocol; these are counted, and too many end the session. Not
-    /// 503, because after a refused MAIL every pipelined RCPT gets it (RFC 2920 §3.1).
+    /// Returns whether the client violated the protocol. Such commands are counted, and too many
+    /// end the session. 503 does not count, because after a refused MAIL every pipelined RCPT gets
+    /// it (RFC 2920 §3.1).
     #[must_use]
     pub fn is_bad_command(&self) -> bool {
         matches!(self.code, 500..=502 | 504)
     }
 
-    /// Returns the lines as they are sent, without CRLF.
+    /// Returns the lines to send, without CRLF.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         let last = self.lines.len().saturating_sub(1);
         self.lines.iter().enumerate().map(move |(at, text)| {
-            let joint = if at == last { ' ' } else { '-' };
+            let separator = if at == last { ' ' } else { '-' };
             let space = if self.status.is_empty() { "" } else { " " };
             let text = text.get(..MAX_TEXT).unwrap_or(text);
-            format!("{}{joint}{}{space}{text}", self.code, self.status)
+            format!("{}{separator}{}{space}{text}", self.code, self.status)
         })
     }
 }
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_but_the_last_has_a_hyphen_and_every_line_the_status() {
+    fn every_line_has_the_status_and_all_but_the_last_a_hyphen() {
         assert_eq!(wire(&Reply::new(250, "2.0.0", "OK")), ["250 2.0.0 OK"]);
         let help = Reply::new(214, "2.0.0", "Commands:").and("NOOP").and("QUIT");
         assert_eq!(wire(&help), ["214-2.0.0 Commands:", "214-2.0.0 NOOP", "214 2.0.0 QUIT"]);
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_line_stays_within_512_octets() {
+    fn a_reply_line_has_at_most_512_bytes() {
         let long = Reply::new(550, "5.1.1", "x".repeat(2000));
         assert!(wire(&long)[0].len() + 2 <= 512);
     }

@@ -1,4 +1,4 @@
-//! The states of a session, and what handlers see of it.
+//! The states of a session, and the context of handlers.
 
 use crate::options::{Config, Vrfy};
 use crate::protocol::envelope::{ClientAddress, Envelope, Hello};
@@ -33,7 +33,7 @@ impl State {
     }
 }
 
-/// The session as handlers see it.
+/// The context of a handler: the session's data, read-only.
 pub(super) struct Context<'a> {
     pub(super) config: &'a Config,
     pub(super) users: Box<dyn UserLookup + 'a>,
@@ -46,7 +46,7 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Whether this client may use VRFY.
+    /// Returns whether this client may use VRFY.
     pub(super) fn may_verify(&self) -> bool {
         match self.config.vrfy {
             Vrfy::All => true,

@@ -26,7 +26,7 @@ fn sender(context: &Context<'_>, argument: &[u8]) -> Result<Envelope, Reply> {
     }
     let needed = size.saturating_add(config.min_free);
     if !context.users.has_room(needed) {
-        log::warn!("disk low: less than {needed} octets free for mail");
+        log::warn!("disk low: less than {needed} bytes free for mail");
         return Err(no_room());
     }
     let sender = match path {
@@ -37,7 +37,7 @@ fn sender(context: &Context<'_>, argument: &[u8]) -> Result<Envelope, Reply> {
     Ok(Envelope { sender, size, ..Envelope::default() })
 }
 
-/// Adds our domain to a sender without one, such as the slides' `MAIL FROM:<frol>`.
+/// Adds this host's name to a sender without a domain, such as the slides' `MAIL FROM:<frol>`.
 fn qualify(name: &[u8], hostname: &str) -> Result<String, Reply> {
     let text = format!("{}@{hostname}", address::local_part(name));
     match address::without_brackets(text.as_bytes()) {
@@ -46,8 +46,8 @@ fn qualify(name: &[u8], hostname: &str) -> Result<String, Reply> {
     }
 }
 
-/// Parses `FROM:` or `TO:` in any case, an optional space, and the path; returns the path and what
-/// follows it.
+/// Parses `FROM:` or `TO:` in any case, an optional space, and the path. Returns the path and the
+/// rest.
 fn path<'b>(
     context: &Context<'_>,
     argument: &'b [u8],
@@ -91,9 +91,9 @@ fn recipient(context: &Context<'_>, argument: &[u8]) -> Result<Recipient, Reply>
     if context.users.has_room_for(&recipient, needed) { Ok(recipient) } else { Err(no_room()) }
 }
 
-/// DATA (RFC 5321 §4.1.1.4). Where all recipients were refused, so is the letter (RFC 2920 §3.1):
-/// temporarily where each of them was refused temporarily, because a 5yz would say that the same
-/// sequence of commands is of no use later (RFC 5321 §4.2.1).
+/// DATA (RFC 5321 §4.1.1.4). If all recipients were refused, so is the letter (RFC 2920 §3.1). It
+/// is refused temporarily if each of them was, because a 5yz means that the same sequence of
+/// commands must not be repeated (RFC 5321 §4.2.1).
 pub(super) fn data(context: &Context<'_>, _: &[u8]) -> Outcome {
     if context.state == State::Rcpt {
         return Outcome::Data;

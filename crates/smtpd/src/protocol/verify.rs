@@ -7,10 +7,10 @@ use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::Reply;
 use crate::protocol::state::Context;
 
-/// Most users that a reply to an ambiguous name lists.
+/// Most users listed in a reply to an ambiguous name.
 const MAX_LISTED: usize = 10;
 
-/// VRFY. It changes nothing but the count of unknown names.
+/// VRFY (RFC 5321 §4.1.1.6). It changes only the count of unknown names.
 pub(super) fn vrfy(context: &Context<'_>, argument: &[u8]) -> Outcome {
     if !context.may_verify() {
         let text = "Cannot VRFY, but will take letters and try";
@@ -19,7 +19,7 @@ pub(super) fn vrfy(context: &Context<'_>, argument: &[u8]) -> Outcome {
     Outcome::Verified(verify(context, argument))
 }
 
-/// Finds the user by an address, a name, or a part of a full name; 553 where several users match.
+/// Finds the user by an address, a name, or a part of a full name. 553 if several users match.
 fn verify(context: &Context<'_>, argument: &[u8]) -> Reply {
     match parse(argument).and_then(|path| context.users.find(&path)) {
         Ok(user) => Reply::new(250, "2.1.5", full_address(context.config, &user)),

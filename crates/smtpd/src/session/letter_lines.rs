@@ -2,18 +2,18 @@
 
 use forknet::Transcript;
 
-/// Longest part of a line that is kept for the transcript, in bytes: one more than the transcript
-/// shows, so that it marks the line as cut.
+/// Most bytes of a line kept for the transcript: one more than it shows, so that it marks the line
+/// as truncated.
 const MAX_LINE: usize = 2001;
 
-/// Collects the pieces of a letter to lines.
+/// Assembles lines from the pieces of a letter.
 #[derive(Debug, Default)]
 pub(super) struct LetterLines {
     line: Vec<u8>,
 }
 
 impl LetterLines {
-    /// Takes a piece of the letter as it was received.
+    /// Adds a received piece of the letter.
     pub(super) fn feed(&mut self, received: &[u8], transcript: &mut Transcript) {
         if !transcript.is_on() {
             return;

@@ -1,4 +1,4 @@
-//! The session of one client: reads lines, carries out their actions, over any stream.
+//! The session of one client over any stream: reads lines and performs their actions.
 
 mod letter_lines;
 
@@ -22,10 +22,10 @@ use crate::protocol::{MAX_LINE, Protocol};
 use letter_lines::LetterLines;
 
 /// Size of the read buffer in bytes.
-const INPUT: usize = 32 * 1024;
-/// Replies to pipelined commands are collected up to this size in bytes (RFC 2920 §3.2).
-const OUTPUT: usize = 16 * 1024;
-/// Longest part of a refused command in the log, in bytes.
+const READ_BUFFER: usize = 32 * 1024;
+/// Most bytes of replies to pipelined commands that are buffered (RFC 2920 §3.2).
+const MAX_BUFFERED: usize = 16 * 1024;
+/// Most bytes of a refused command in the log.
 const MAX_LOGGED_LINE: usize = 200;
 /// Most recipients of a letter in the log.
 const MAX_LOGGED_RECIPIENTS: usize = 10;
@@ -33,8 +33,8 @@ const MAX_LOGGED_RECIPIENTS: usize = 10;
 /// Serves one client from the greeting to the end.
 ///
 /// # Errors
-/// As the stream's `read` and `write`. A client that is silent for too long, and the end of the
-/// server, are not errors: the client is told.
+/// Errors of the stream's `read` and `write`. A timeout and the server's shutdown are not errors,
+/// because the client gets a reply 421.
 pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
     let address = ClientAddress {
         name: client.peer.to_string(),
@@ -48,7 +48,7 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
 struct Session<'a, S> {
     config: &'a Config,
     reader: LineReader<S>,
-    /// Replies that are not sent yet.
+    /// Replies not sent yet.
     out: Vec<u8>,
     protocol: Protocol<'a>,
     transcript: &'a mut Transcript,
@@ -63,7 +63,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
         stream: S,
         transcript: &'a mut Transcript,
     ) -> Session<'a, S> {
-        let reader = LineReader::with_capacity(INPUT, stream);
+        let reader = LineReader::with_capacity(READ_BUFFER, stream);
         let protocol = Protocol::new(config, Box::new(UsersFile::new(config)), client);
         Session { config, reader, out: Vec::new(), protocol, transcript, title: Title::none() }
     }
@@ -76,14 +76,14 @@ impl<'a, S: Read + Write> Session<'a, S> {
     /// Runs the whole session.
     fn run(mut self) -> io::Result<()> {
         self.show_state();
-        self.say(&self.protocol.greeting());
+        self.queue(&self.protocol.greeting());
         let ended = self.converse();
         let farewell = match ended.as_ref().map_err(io::Error::kind) {
             Ok(()) => None,
             Err(ErrorKind::TimedOut) => Some(("4.4.2", "idle too long")),
             Err(ErrorKind::ConnectionAborted) => Some(("4.3.2", "shutting down")),
-            Err(ErrorKind::InvalidData) => Some(("4.7.0", "no end of this in sight")),
-            // Within a letter, which was logged; the client is gone.
+            Err(ErrorKind::InvalidData) => Some(("4.7.0", "line or letter without an end")),
+            // The client has closed the connection within a letter, which was logged.
             Err(ErrorKind::UnexpectedEof) => return Ok(()),
             Err(_) => return ended,
         };
@@ -91,7 +91,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
             let text = format!("{} closes the connection: {why}", self.config.hostname);
             let reply = Reply::new(421, status, text);
             log::info!("{}: {}", self.client(), reply.lines().collect::<String>());
-            self.say(&reply);
+            self.queue(&reply);
         }
         self.flush()
     }
@@ -100,7 +100,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
         &self.protocol.client().name
     }
 
-    /// Shows the state in the title: `smtpd: 127.0.0.1:52100 red.test RCPT`.
+    /// Shows the state in the process title: `smtpd: 127.0.0.1:52100 red.test RCPT`.
     fn show_state(&self) {
         let name = in_title(self.protocol.hello().name.as_bytes());
         match (self.protocol.state(), self.protocol.letters()) {
@@ -117,10 +117,10 @@ impl<'a, S: Read + Write> Session<'a, S> {
     /// Runs commands until QUIT, the end of the stream, or the last bad command.
     fn converse(&mut self) -> io::Result<()> {
         loop {
-            if self.out.len() > OUTPUT || !self.reader.buffered().contains(&b'\n') {
+            if self.out.len() > MAX_BUFFERED || !self.reader.buffered().contains(&b'\n') {
                 self.flush()?;
             }
-            // The protocol has the limit of each verb; no line is ever cut and run.
+            // The protocol checks the limit of each verb. A truncated line is never executed.
             let (line, action) = match self.reader.read_line(MAX_LINE)? {
                 Line::Eof => return Ok(()),
                 Line::TooLong => (b"[line too long]".to_vec(), self.protocol.line_too_long()),
@@ -140,14 +140,14 @@ impl<'a, S: Read + Write> Session<'a, S> {
         }
     }
 
-    /// Sends the reply to a command; logs a refusal.
+    /// Sends the reply to a command, and logs a refusal.
     fn answer(&mut self, line: &[u8], reply: &Reply) {
         if !reply.is_positive() {
             let text = reply.lines().collect::<Vec<_>>().join(" ");
             let line = line.get(..MAX_LOGGED_LINE).unwrap_or(line).escape_ascii();
             log::info!("{}: refused \"{line}\": {text}", self.client());
         }
-        self.say(reply);
+        self.queue(reply);
     }
 
     /// Receives the letter and sends the reply.
@@ -166,12 +166,13 @@ impl<'a, S: Read + Write> Session<'a, S> {
         };
         self.protocol.letter_done(accepted);
         self.show_state();
-        self.say(&reply);
-        // At once, because a client that misses this reply sends the letter again (RFC 1047).
+        self.queue(&reply);
+        // Flushes at once, because a client that misses this reply sends the letter again (RFC
+        // 1047).
         self.flush()
     }
 
-    /// Sends 354, receives the letter, and returns its size. One that breaks off leaves nothing.
+    /// Sends 354, receives the letter, and returns its size. An interrupted letter leaves nothing.
     fn receive(&mut self, id: &str, now: &Zoned) -> io::Result<Result<u64, Refusal>> {
         let (client, hello) = (self.protocol.client(), self.protocol.hello());
         let envelope = self.protocol.envelope();
@@ -183,7 +184,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
             + &trace::received(&self.config.hostname, client, hello, envelope, id, now);
         let letter = LetterReceiver::new(self.config, delivery, &trace);
         let start = Reply::plain(354, "Send the letter; end with <CRLF>.<CRLF>");
-        say(&mut self.out, self.transcript, &start);
+        queue(&mut self.out, self.transcript, &start);
         flush(&mut self.out, &mut self.reader)?;
         let mut lines = LetterLines::default();
         let seen = |piece: &[u8]| lines.feed(piece, self.transcript);
@@ -209,8 +210,8 @@ impl<'a, S: Read + Write> Session<'a, S> {
         );
     }
 
-    fn say(&mut self, reply: &Reply) {
-        say(&mut self.out, self.transcript, reply);
+    fn queue(&mut self, reply: &Reply) {
+        queue(&mut self.out, self.transcript, reply);
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -218,7 +219,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
     }
 }
 
-fn say(out: &mut Vec<u8>, transcript: &mut Transcript, reply: &Reply) {
+fn queue(out: &mut Vec<u8>, transcript: &mut Transcript, reply: &Reply) {
     for line in reply.lines() {
         transcript.server(line.as_bytes());
         out.extend_from_slice(line.as_bytes());
@@ -235,7 +236,7 @@ fn flush<S: Read + Write>(out: &mut Vec<u8>, reader: &mut LineReader<S>) -> io::
     reader.get_mut().flush()
 }
 
-/// Formats recipients for the log: `<a@b>,<c@d>`, and how many more.
+/// Formats recipients for the log: `<a@b>,<c@d> and 3 more`.
 fn addresses(recipients: &[Recipient]) -> String {
     let listed = recipients.iter().take(MAX_LOGGED_RECIPIENTS);
     let listed: Vec<String> = listed.map(|one| format!("<{}>", one.address)).collect();

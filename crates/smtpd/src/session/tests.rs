@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::options::Vrfy;
 
-/// A client in memory: returns its pieces, one a read, keeps every write.
+/// A client in memory: returns one piece per read, and keeps every write.
 struct Script {
     pieces: Vec<Vec<u8>>,
-    /// What comes after the pieces.
+    /// The error after the pieces, or end of file.
     end: Option<ErrorKind>,
     written: Vec<Vec<u8>>,
 }
@@ -59,7 +59,7 @@ fn config(dir: &Path) -> Config {
     }
 }
 
-/// The writes of a session that reads these pieces, and how it ended.
+/// Runs a session that reads `pieces`. Returns its writes and its result.
 fn converse(dir: &Path, pieces: &[&[u8]], end: Option<ErrorKind>) -> (Vec<String>, io::Result<()>) {
     converse_as(&config(dir), pieces, end)
 }
@@ -91,7 +91,7 @@ fn letters(dir: &Path) -> Vec<String> {
 const ENVELOPE: &str = "EHLO a.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<levy@red.test>\r\nDATA\r\n";
 
 #[test]
-fn a_session_may_be_cut_at_every_byte_and_makes_the_same_of_it() {
+fn the_result_does_not_depend_on_how_the_input_is_split() {
     let dir = testkit::TempDir::new();
     let whole = format!("{ENVELOPE}S: x\r\n\r\n..\r\n.x\r\nend\r\n.\r\nMAIL FROM:<>\r\nQUIT\r\n");
     let codes = |written: &[String]| -> Vec<String> {
@@ -141,7 +141,7 @@ fn pipelined_commands_are_answered_in_one_write() {
 }
 
 #[test]
-fn silence_and_shutdown_are_answered_421() {
+fn a_timeout_and_a_shutdown_are_answered_421() {
     let dir = testkit::TempDir::new();
     for (end, reply) in
         [(ErrorKind::TimedOut, "421 4.4.2 "), (ErrorKind::ConnectionAborted, "421 4.3.2 ")]
@@ -155,7 +155,7 @@ fn silence_and_shutdown_are_answered_421() {
 }
 
 #[test]
-fn lines_and_letters_without_an_end_are_given_up() {
+fn a_line_or_letter_without_an_end_ends_the_session() {
     let dir = testkit::TempDir::new();
     let piece = [b'x'; 32 * 1024];
     for start in ["", ENVELOPE] {
@@ -169,11 +169,11 @@ fn lines_and_letters_without_an_end_are_given_up() {
 }
 
 #[test]
-fn a_refused_letter_without_an_end_is_given_up_also_where_no_size_is_too_large() {
+fn a_refused_letter_without_an_end_ends_the_session_even_without_max_size() {
     let dir = testkit::TempDir::new();
     let config = Config { max_size: 0, ..config(dir.path()) };
     let piece = [b'x'; 32 * 1024];
-    // A bare CR: the letter is refused from its start.
+    // The bare CR makes the letter refused from its start.
     let mut pieces = vec![ENVELOPE.as_bytes(), b"\rx"];
     pieces.extend(std::iter::repeat_n(&piece[..], 3000));
     let (written, ended) = converse_as(&config, &pieces, Some(ErrorKind::NotConnected));

@@ -22,12 +22,12 @@ fn main() -> ExitCode {
 
 fn run(args: Vec<OsString>) -> Result<()> {
     let line = command_line::parse(args)?;
-    // A file over the limit of sizes is an error of write(2), not the end by a signal.
+    // With SIGXFSZ blocked, a file over RLIMIT_FSIZE makes write(2) fail with EFBIG.
     SigSet::from(Signal::SIGXFSZ).thread_block().map_err(forknet::Error::os("sigprocmask"))?;
     let CommandLine { server: HostPort { host, port }, mut job, verbose, quiet } = line;
     let wants_meter = !verbose && !quiet;
     if !ProgressMeter::new(&job, wants_meter).is_hidden() {
-        job.options.tsize = Some(0); // for the bar
+        job.options.tsize = Some(0); // for the progress bar
     }
     use_built_in_services();
     job.wait_for_input()?;
@@ -41,13 +41,13 @@ fn run(args: Vec<OsString>) -> Result<()> {
         let Err(error) = outcome.result else { return Ok(()) };
         last = forknet::Error::Refused(explain(&job, service, &error));
         if outcome.answered || matches!(error, Error::Denied { .. }) {
-            break; // another address of the same host would say the same
+            break; // another address of this host would give the same answer
         }
     }
     Err(last)
 }
 
-/// Describes an error: what, where and why.
+/// Describes an error with the operation, the files, the server and the reason.
 fn explain(job: &Job, service: SocketAddr, error: &Error) -> String {
     let remote = job.remote.escape_ascii();
     match job.direction {
@@ -56,12 +56,12 @@ fn explain(job: &Job, service: SocketAddr, error: &Error) -> String {
     }
 }
 
-/// Makes a trace that shows every packet, or counts the blocks for the progress bar.
+/// Returns a trace that prints every packet, or counts the blocks for the progress bar.
 fn trace<'a>(job: &Job, verbose: bool, meter: &ProgressMeter) -> Trace<'a> {
     if verbose {
         return Box::new(|traced, packet| {
             let sender = if traced == Traced::Sent { 'C' } else { 'S' };
-            let _ = writeln!(io::stderr(), "{sender}: {}", describe(packet)); // it may be closed
+            let _ = writeln!(io::stderr(), "{sender}: {}", describe(packet)); // best effort
         });
     }
     match meter.is_hidden() {

@@ -17,9 +17,9 @@ use crate::wire::options::{MAX_BLKSIZE, MAX_BLKSIZE2, MIN_BLKSIZE};
 use crate::wire::request::{Direction, MAX_NAME, MAX_REQUEST, Mode, Request};
 use crate::wire::requested_options::RequestedOptions;
 
-/// The port of the service, unless HOST:PORT names one.
+/// Default port of the server (RFC 1350 §4).
 const DEFAULT_PORT: u16 = 69;
-/// Longest time without progress, unless `--timeout` says otherwise.
+/// Default of `--timeout`: longest time without progress.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Range of `--interval` in seconds: `utimeout` of tftp-hpa, `timeout` of RFC 2349.
 const INTERVAL: std::ops::RangeInclusive<f64> = 0.01..=255.0;
@@ -35,7 +35,7 @@ standard input.";
 pub struct CommandLine {
     /// The server.
     pub server: HostPort,
-    /// What to do there.
+    /// The transfer.
     pub job: Job,
     /// `--verbose`: shows every packet.
     pub verbose: bool,
@@ -46,15 +46,15 @@ pub struct CommandLine {
 /// Reads the command line.
 ///
 /// # Errors
-/// [`Error::Usage`] says what is wrong with it, [`Error::Answer`] is the text of `--help` and
+/// [`Error::Usage`] for an invalid command line, [`Error::Answer`] with the text of `--help` and
 /// `--version`.
 pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
     let mut options = declare();
     let matches = forknet::parse("tftpc", USAGE, &mut options, args)?;
     let (options, retries) = (requested_options(&matches)?, retries(&matches)?);
     let idle = seconds(&matches, "timeout")?.unwrap_or(DEFAULT_TIMEOUT);
-    // The server's address is the user's choice and not forged.
-    let limits = RetryLimits { retries, unproven_sends: retries + 1, idle, whole: idle };
+    // The user chose the server's address, so it is not forged.
+    let limits = RetryLimits { retries, unproven_sends: retries + 1, idle, total: idle };
     let Operands { server, direction, remote, local, mode } = operands(&matches)?;
     let mode = match (mode, matches.opt_str("mode")) {
         (Some(_), Some(_)) => {
@@ -66,7 +66,7 @@ pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
     };
     let request = Request::encode(direction, &remote, mode).len() + options.encode().len();
     if remote.len() > MAX_NAME || request > MAX_REQUEST {
-        return Err(Error::Usage(format!("REMOTE is longer than {MAX_NAME} octets")));
+        return Err(Error::Usage(format!("REMOTE is longer than {MAX_NAME} bytes")));
     }
     let job = Job { direction, remote, local, mode, options, limits, stream: None };
     let [verbose, quiet] = ["verbose", "quiet"].map(|name| matches.opt_present(name));
@@ -102,14 +102,14 @@ fn requested_options(matches: &Matches) -> Result<RequestedOptions> {
         return Err(Error::Usage("--blksize and --blksize2 exclude each other".into()));
     }
     let interval = seconds_within(matches, "interval", INTERVAL)?;
-    let whole = interval.filter(|interval| interval.subsec_nanos() == 0);
-    let micros = interval.filter(|_| whole.is_none()).map(|interval| interval.as_micros());
+    let seconds_only = interval.filter(|interval| interval.subsec_nanos() == 0);
+    let micros = interval.filter(|_| seconds_only.is_none()).map(|interval| interval.as_micros());
     Ok(RequestedOptions {
         blksize,
         blksize2,
         windowsize: number(matches, "windowsize", 1..=u16::MAX)?,
         rollover: number(matches, "rollover", 0..=1)?,
-        timeout: whole.and_then(|whole| u8::try_from(whole.as_secs()).ok()),
+        timeout: seconds_only.and_then(|seconds_only| u8::try_from(seconds_only.as_secs()).ok()),
         utimeout: micros.and_then(|micros| u32::try_from(micros).ok()),
         tsize: matches.opt_present("tsize").then_some(0),
     })
@@ -121,7 +121,7 @@ struct Operands {
     direction: Direction,
     remote: Vec<u8>,
     local: String,
-    /// The URL's.
+    /// The mode that the URL names.
     mode: Option<Mode>,
 }
 
@@ -161,8 +161,8 @@ fn host(words: &[&str]) -> Result<HostPort> {
     HostPort::parse(words.first().copied().unwrap_or_default(), DEFAULT_PORT)
 }
 
-/// Makes the operands of get. Without LOCAL, or where that ends with a slash, the file's name here
-/// is the last part of REMOTE.
+/// Returns the operands of get. If LOCAL is missing or ends with a slash, the local file gets the
+/// last part of REMOTE as its name.
 fn get(url: Url, local: Option<&str>) -> Result<Operands> {
     let Url { server, file: remote, mode } = url;
     require("REMOTE", &remote)?;
@@ -177,8 +177,8 @@ fn get(url: Url, local: Option<&str>) -> Result<Operands> {
     Ok(Operands { server, direction: Direction::Read, remote, local, mode })
 }
 
-/// Makes the operands of put. Without REMOTE, or where that ends with a slash, the file's name
-/// there is the last part of LOCAL.
+/// Returns the operands of put. If REMOTE is missing or ends with a slash, the file on the server
+/// gets the last part of LOCAL as its name.
 fn put(server: HostPort, local: &str, remote: Option<Vec<u8>>) -> Result<Operands> {
     require("LOCAL", local.as_bytes())?;
     let mut remote = remote.unwrap_or_default();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_name_is_the_last_part_of_the_one_that_is_given() {
+    fn a_missing_name_is_the_last_part_of_the_given_one() {
         for (args, remote, local) in [
             (&["h", "get", "a/b"][..], "a/b", "b"),
             (&["h", "put", "/a/b"], "b", "/a/b"),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn options_become_wishes() {
+    fn options_become_requested_options() {
         let requested =
             |args: &[&str]| parsed(&[args, &["h", "get", "x"]].concat()).unwrap().job.options;
         assert_eq!(requested(&[]), RequestedOptions::default());
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn usage_errors_name_the_fault() {
         let long = "n".repeat(256);
         for (args, complaint) in [
             (&[][..], "HOST is missing"),
@@ -288,7 +288,7 @@ mod tests {
             (&["put", "-", "tftp://h/"], "REMOTE is missing"),
             (&["tftp://h"], "'tftp://h': no file"),
             (&["-m", "octet", "tftp://h/f;mode=octet"], "--mode and ;mode= exclude each other"),
-            (&["h", "get", &long], "REMOTE is longer than 255 octets"),
+            (&["h", "get", &long], "REMOTE is longer than 255 bytes"),
             (&["h:0", "get", "x"], "'h:0': not HOST or HOST:PORT"),
             (&["h:x", "get", "x"], "'h:x': not HOST or HOST:PORT"),
             (&["-m", "mail", "h", "get", "x"], "--mode 'mail': not octet or netascii"),

@@ -23,14 +23,14 @@ use crate::wire::packet::Packet;
 use crate::wire::request::{Direction, Mode, Request};
 use crate::wire::requested_options::RequestedOptions;
 
-/// Time to dally after the last ACK, in case that was lost (RFC 1350 §6): only where something was
-/// lost or delayed before, because the user waits for the prompt. The file is safe, and a server
-/// that misses the last ACK finds the port closed and ends too.
+/// Time to dally after the last ACK, in case it was lost (RFC 1350 §6). The client dallies only if
+/// packets were lost or delayed before, because the user waits for the prompt. The file is complete
+/// by then, and a server that misses the last ACK finds the port closed and ends too.
 const DALLY: Duration = Duration::from_millis(1500);
-/// Bytes of the buffer for datagrams that are discarded: their rest is cut off.
+/// Buffer size in bytes for datagrams that are discarded; recv(2) truncates them to it.
 const DISCARD_BUFFER: usize = 4;
 
-/// What is to be done.
+/// The transfer that the user asked for.
 #[derive(Debug)]
 pub struct Job {
     /// RRQ or WRQ.
@@ -39,28 +39,27 @@ pub struct Job {
     pub remote: Vec<u8>,
     /// The file's name here, or `-`.
     pub local: String,
-    /// How it travels.
+    /// The transfer mode.
     pub mode: Mode,
     /// The options to ask for.
     pub options: RequestedOptions,
     /// How often and how long to try.
     pub limits: RetryLimits,
-    /// What is sent, where that is no regular file: see [`Job::wait_for_input`].
+    /// The input to send if it is not a regular file: see [`Job::wait_for_input`].
     pub stream: Option<InputStream>,
 }
 
-/// What came of it.
+/// The result of a job.
 #[derive(Debug)]
 pub struct JobResult {
-    /// Why the file did not get across, if it did not.
+    /// `Ok` if the file was transferred, otherwise the reason.
     pub result: Result<(), Error>,
-    /// The server has answered: trying another address of the same name would not help.
+    /// The server has answered, so trying another address of the same host would not help.
     pub answered: bool,
 }
 
 impl Job {
-    /// Waits until a first window of the file is there, where it comes from a pipe or the like,
-    /// before a server is asked to take it.
+    /// Waits for the first window of input from a pipe or device, before the request is sent.
     ///
     /// # Errors
     /// The local file can't be opened or read.
@@ -73,11 +72,11 @@ impl Job {
         Ok(())
     }
 
-    /// Fetches or sends the file with the server at `service`. `complete` is called once the file
-    /// has got across, before the client dallies for a last ACK that may have been lost.
+    /// Fetches the file from the server at `service`, or sends it there. Calls `complete` once the
+    /// file was transferred, before the client dallies in case its last ACK was lost.
     ///
     /// # Errors
-    /// The local file can't be opened or made; nothing was sent then.
+    /// The local file can't be opened or created. Nothing was sent then.
     pub fn run(
         &self,
         service: SocketAddr,
@@ -172,8 +171,8 @@ impl Job {
         [request, options.encode()].concat()
     }
 
-    /// Makes a trace that notes the file's size when the server tells it. In netascii another
-    /// number of bytes may come of it.
+    /// Returns a trace that stores the file's size from the server's OACK. Netascii transfers are
+    /// ignored because decoding changes the number of bytes.
     fn trace_size<'t>(&self, mut trace: Trace<'t>, size: &Rc<Cell<Option<u64>>>) -> Trace<'t> {
         if self.options.tsize.is_none() || self.mode == Mode::Netascii {
             return trace;
@@ -188,7 +187,7 @@ impl Job {
         })
     }
 
-    /// Returns the largest blocks and windows that a server may grant.
+    /// Returns the largest block and window sizes that a server may grant.
     fn largest_options(&self) -> TransferOptions {
         let requested = self.options.encode();
         let max = MaxOptions { windowsize: u16::MAX, ..MaxOptions::default() };
@@ -196,7 +195,7 @@ impl Job {
     }
 
     /// Enlarges the receive buffer for the largest window that the server may send. Returns the
-    /// options for which there is room.
+    /// options, with the window reduced to the buffer's size.
     fn options_for_buffer(&self, channel: &Channel<'_>) -> RequestedOptions {
         let largest = self.largest_options();
         if largest.windowsize == 1 {
@@ -207,8 +206,8 @@ impl Job {
     }
 }
 
-/// Returns the same options with no larger window than the receive buffer has room for, whose size
-/// is getsockopt(2)'s: the rest of a larger window would be lost every time.
+/// Returns the options with the window reduced to what the receive buffer holds, because the rest
+/// of a larger window would be lost every time. The buffer's size is as getsockopt(2) returns it.
 fn with_window_in_buffer(
     options: RequestedOptions,
     largest: &TransferOptions,
@@ -222,7 +221,7 @@ fn with_window_in_buffer(
     RequestedOptions { windowsize: Some(blocks), ..options }
 }
 
-/// Opens a socket with a port of its own, which is told of closed ports at once (IP_RECVERR).
+/// Opens a socket on an ephemeral port. IP_RECVERR is set, so a closed port is reported at once.
 fn open_socket(service: SocketAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = match service {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -236,8 +235,8 @@ fn open_socket(service: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Discards what has come before the request: it was meant for the client that had this port
-/// before, whose server may be sending still.
+/// Discards datagrams that arrived before the request was sent. They were meant for an earlier
+/// client on this port, whose server may still be sending.
 fn discard_stale_datagrams(socket: &UdpSocket) {
     if socket.set_nonblocking(true).is_ok() {
         while socket.recv(&mut [0; DISCARD_BUFFER]).is_ok() {}
@@ -245,7 +244,7 @@ fn discard_stale_datagrams(socket: &UdpSocket) {
     }
 }
 
-/// Returns what is agreed upon, where this packet is an acceptable OACK.
+/// Returns the negotiated options if the packet is an acceptable OACK.
 #[must_use]
 pub fn accepted_options(packet: &[u8], requested: &RequestedOptions) -> Option<TransferOptions> {
     match Packet::parse(packet) {
@@ -267,7 +266,7 @@ mod tests {
             with_window_in_buffer(options, &largest, room).windowsize
         };
         assert_eq!(asked(64, 2 * 64 * (8192 + 512)), Some(64));
-        assert_eq!(asked(64, 2 * 212_992), Some(24), "what Linux allows everybody");
+        assert_eq!(asked(64, 2 * 212_992), Some(24), "Linux's default limit (rmem_max)");
         assert_eq!(asked(2, 1000), Some(1));
         assert_eq!(asked(16, 2 * 212_992), Some(16));
     }

@@ -1,4 +1,4 @@
-//! The local file: read and sent, or fetched and written. `-` is standard input or output.
+//! The local file of a transfer. `-` is standard input or output.
 
 use std::cell::Cell;
 use std::fs::{self, File};
@@ -18,28 +18,28 @@ use crate::files::block_reader::BlockReader;
 use crate::files::source::Source;
 use crate::wire::request::Mode;
 
-/// The LOCAL that stands for standard input or output.
+/// The LOCAL operand for standard input or output.
 pub const STDIO: &str = "-";
 /// Bytes of one read(2) of a stream.
 const BUFFER: usize = 64 * 1024;
-/// Most links that are followed to a file that is not there yet (path_resolution(7)).
+/// Most symbolic links followed to a file that does not exist yet (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
 /// Input that can be read only once and may block: standard input, a pipe, a device.
 #[derive(Debug)]
 pub struct InputStream {
-    /// Its beginning.
+    /// The first bytes, read by [`InputStream::open`].
     head: Vec<u8>,
     rest: File,
 }
 
 impl InputStream {
-    /// Opens `local`, where that is no regular file, and waits until `window` bytes have come, or
-    /// all: a server that has granted an upload waits only seconds for the first blocks, too short
-    /// for a slow pipe.
+    /// Opens `local` if it is not a regular file, and waits for the first `window` bytes or the end
+    /// of input. A server that has granted an upload waits only seconds for the first blocks, which
+    /// is too short for a slow pipe.
     ///
     /// # Errors
-    /// It is a folder; what the system says.
+    /// The input is a directory, or a system call fails.
     pub fn open(local: &str, window: usize) -> io::Result<Option<InputStream>> {
         let rest = if local == STDIO {
             File::from(io::stdin().as_fd().try_clone_to_owned()?)
@@ -60,13 +60,13 @@ impl InputStream {
     }
 }
 
-/// A file to be sent, and how many bytes of it will travel, where that is known.
+/// A file to send, and its size in bytes on the wire if that is known.
 pub type Input = (BlockReader<Box<dyn Read>>, Option<u64>);
 
 /// Opens the stream, or otherwise the regular file `local`.
 ///
 /// # Errors
-/// What the system says.
+/// A system call fails.
 pub fn open_input(local: &str, stream: Option<&InputStream>, mode: Mode) -> io::Result<Input> {
     if let Some(InputStream { head, rest }) = stream {
         let rest = BufReader::with_capacity(BUFFER, rest.try_clone()?);
@@ -86,17 +86,17 @@ pub struct Output {
 }
 
 enum Target {
-    /// A file that appears when it is complete, and its name in its folder.
+    /// A file that appears once it is complete, and its name in its folder.
     File(AtomicFile, Vec<u8>),
-    /// What can't be replaced: standard output, a device, a pipe.
+    /// An output that can't be replaced: standard output, a device, a pipe.
     Stream(Box<dyn Write>),
 }
 
 impl Output {
-    /// Begins a file of the name `local`, or opens the stream that it stands for.
+    /// Creates the file `local`, or opens the stream that it names.
     ///
     /// # Errors
-    /// What the system says.
+    /// A system call fails.
     pub fn create(local: &str) -> io::Result<Output> {
         let target = if local == STDIO {
             Target::Stream(Box::new(io::stdout()))
@@ -106,10 +106,10 @@ impl Output {
         Ok(Output { target, written: 0 })
     }
 
-    /// Publishes the file, unless it is shorter than the size that the server has `announced`.
+    /// Publishes the file, unless it is shorter than the size that the server `announced`.
     ///
     /// # Errors
-    /// The file is shorter; what the system says.
+    /// The file is shorter, or a system call fails.
     pub fn commit(self, announced: &Rc<Cell<Option<u64>>>) -> io::Result<()> {
         if let Some(announced) = announced.get().filter(|announced| *announced > self.written) {
             let why = format!("{} octets of {announced} came", self.written);
@@ -130,8 +130,8 @@ fn open_target(local: &Path) -> io::Result<Target> {
             return Ok(Target::Stream(Box::new(File::options().write(true).open(path)?)));
         }
         Ok(meta) => {
-            File::options().write(true).open(&path)?; // one that may not be written is not replaced
-            path = fs::canonicalize(&path)?; // the file is replaced, not a link to it
+            File::options().write(true).open(&path)?; // protects a file without write permission
+            path = fs::canonicalize(&path)?; // replaces the file, not a link to it
             Some(meta.mode())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -149,7 +149,7 @@ fn open_target(local: &Path) -> io::Result<Target> {
     if let Some(temp_name) = file.temp_name().map(<[u8]>::to_vec) {
         let folder = file.folder().try_clone()?;
         clean_up_on_signal(move || {
-            // best effort: the file may have got its name
+            // best effort: the file may be published already
             let _ = unlinkat(&folder, &temp_name[..], UnlinkatFlags::NoRemoveDir);
         })?;
     }
@@ -159,12 +159,11 @@ fn open_target(local: &Path) -> io::Result<Target> {
     Ok(Target::File(file, name.as_bytes().to_vec()))
 }
 
-/// Returns the file that a link leads to and that is not there yet: the link stays, as with
-/// open(2).
+/// Returns the missing file that a symbolic link points to. The link stays, as with open(2).
 fn follow_links(mut path: PathBuf) -> io::Result<PathBuf> {
     for _ in 0..MAX_LINKS {
         let Ok(target) = fs::read_link(&path) else { return Ok(path) };
-        path.pop(); // a link counts from its own folder
+        path.pop(); // a link is relative to its own folder
         path.push(target);
     }
     Err(Errno::ELOOP.into())

@@ -1,15 +1,16 @@
-//! What tftpc cleans up when a signal ends it: a temporary file that has a name.
+//! Removes the temporary file when a signal ends tftpc.
 
 use std::fs;
 use std::thread;
 
 use nix::sys::signal::{SigSet, Signal, raise};
 
-/// Has SIGHUP, SIGINT and SIGTERM call `clean_up` before they end this process, except those that
-/// are ignored.
+/// Calls `clean_up` before SIGHUP, SIGINT or SIGTERM ends this process. Ignored signals stay
+/// ignored.
 ///
 /// # Errors
-/// No thread can be started that waits for them; they end the process at once then, as before.
+/// The thread that waits for the signals can't be started. The signals then end the process at
+/// once, as before.
 pub(super) fn clean_up_on_signal(clean_up: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     let ignored = ignored_signals();
     let all = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
@@ -31,8 +32,7 @@ pub(super) fn clean_up_on_signal(clean_up: impl FnOnce() + Send + 'static) -> st
     }
 }
 
-/// Returns the signals that this process ignores, a bit each, as nohup(1) and a shell's `&` may
-/// have set.
+/// Returns the mask of ignored signals, which nohup(1) or a shell's `&` may have set.
 fn ignored_signals() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

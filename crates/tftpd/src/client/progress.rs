@@ -1,4 +1,4 @@
-//! How far the file is, as a bar on a terminal.
+//! The progress bar on a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -9,7 +9,7 @@ use crate::wire::block_number::BlockNumbers;
 use crate::wire::packet::Packet;
 use crate::wire::request::{Direction, Mode};
 
-/// The bar where the file's size is known, and where it is not.
+/// Templates of the bar: with a known file size, and without.
 const WITH_SIZE: &str = "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left";
 const WITHOUT_SIZE: &str = "{spinner} {bytes}, {binary_bytes_per_sec}";
 
@@ -18,8 +18,8 @@ const WITHOUT_SIZE: &str = "{spinner} {bytes}, {binary_bytes_per_sec}";
 pub struct ProgressMeter(ProgressBar);
 
 impl ProgressMeter {
-    /// Makes one that is shown where standard error is a terminal; not where `wanted` is false, nor
-    /// while the file goes to the terminal itself.
+    /// Creates a progress bar, shown if standard error is a terminal. It is hidden if `wanted` is
+    /// false or the file itself is written to the terminal.
     #[must_use]
     pub fn new(job: &Job, wanted: bool) -> ProgressMeter {
         if !wanted || job.local == STDIO {
@@ -35,19 +35,19 @@ impl ProgressMeter {
         meter
     }
 
-    /// Sets the file's size, which draws the bar, so the style comes first.
+    /// Sets the file's size. That draws the bar, so the style is set first.
     fn set_size(&self, size: u64) {
         self.set_style(WITH_SIZE);
         self.0.set_length(size);
     }
 
-    /// True where it is not shown.
+    /// Returns whether the bar is hidden.
     #[must_use]
     pub fn is_hidden(&self) -> bool {
         self.0.is_hidden()
     }
 
-    /// Takes it off the terminal.
+    /// Removes the bar from the terminal.
     pub fn clear(&self) {
         self.0.finish_and_clear();
     }
@@ -58,8 +58,8 @@ impl ProgressMeter {
         }
     }
 
-    /// Returns what is to be called for each packet: it counts the bytes of each block once, and
-    /// learns the file's size from the server.
+    /// Returns a trace function to call for each packet. It counts the bytes of each block once,
+    /// and takes the file's size from the server's OACK.
     pub fn counter(&self, job: &Job) -> impl FnMut(Traced, &[u8]) + use<> {
         let (meter, requested) = (self.clone(), job.options);
         let data = if job.direction == Direction::Read { Traced::Received } else { Traced::Sent };

@@ -8,7 +8,7 @@ use crate::wire::request::Mode;
 
 /// The scheme (RFC 3617).
 const SCHEME: &str = "tftp://";
-/// What introduces the mode (RFC 3617).
+/// Separator before the mode (RFC 3617).
 const MODE: &str = ";mode=";
 
 /// A file on a server.
@@ -16,30 +16,30 @@ const MODE: &str = ";mode=";
 pub struct Url {
     /// The server.
     pub server: HostPort,
-    /// The file's name, as the request says it: without the slash behind the host.
+    /// The file's name as sent in the request, without the slash after the host.
     pub file: Vec<u8>,
-    /// How it travels, where the URL says so.
+    /// The transfer mode, if the URL names one.
     pub mode: Option<Mode>,
 }
 
 impl Url {
-    /// True for what is meant to be a URL.
+    /// Returns whether the text begins with the scheme, in upper or lower case.
     #[must_use]
     pub fn has_scheme(text: &str) -> bool {
         text.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
     }
 
-    /// Reads a URL; the port is `default` where none is named.
+    /// Parses a URL. The port is `default` if the URL names none.
     ///
     /// # Errors
-    /// [`Error::Usage`] quotes it and says what is wrong.
+    /// [`Error::Usage`] with the text and the reason.
     pub fn parse(text: &str, default: u16) -> Result<Url> {
         let bad = |why: &str| Error::Usage(format!("'{}': {why}", text.escape_debug()));
         let rest = text.get(SCHEME.len()..).filter(|_| Url::has_scheme(text));
         let rest = rest.ok_or_else(|| bad("not tftp://HOST/FILE"))?;
         let (server, path) = rest.split_once('/').ok_or_else(|| bad("no file"))?;
         if server.contains('@') {
-            return Err(bad("TFTP knows no users"));
+            return Err(bad("TFTP has no users"));
         }
         let server = HostPort::parse(&with_zone(server), default)
             .map_err(|_| bad("not HOST or HOST:PORT"))?;
@@ -52,14 +52,14 @@ impl Url {
         };
         let file = percent_decode(file).ok_or_else(|| bad("% without two hexadecimal digits"))?;
         if file.contains(&0) {
-            return Err(bad("a name has no NUL in it"));
+            return Err(bad("a name can't contain NUL"));
         }
         Ok(Url { server, file, mode })
     }
 }
 
-/// Decodes the `%25` before the interface of a link-local address: `[fe80::1%25eth0]` (RFC 6874). A
-/// `%` alone is accepted too.
+/// Decodes the `%25` before the zone of a link-local address: `[fe80::1%25eth0]` (RFC 6874). A
+/// plain `%` is accepted too.
 fn with_zone(server: &str) -> Cow<'_, str> {
     match server.split_once("%25") {
         Some((address, zone)) if address.starts_with('[') && !zone.starts_with(']') => {
@@ -77,7 +77,7 @@ fn split_mode(path: &str) -> Option<(&str, &str)> {
     key.eq_ignore_ascii_case(MODE).then_some((file, mode))
 }
 
-/// Decodes `%41` and its like.
+/// Decodes percent-encoded bytes such as `%41`.
 fn percent_decode(text: &str) -> Option<Vec<u8>> {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
@@ -120,20 +120,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_quoted_with_its_reason() {
+    fn an_invalid_url_is_quoted_with_the_reason() {
         for (text, why) in [
             ("http://h/f", "not tftp://HOST/FILE"),
             ("tftp:/h/f", "not tftp://HOST/FILE"),
             ("tftp://h", "no file"),
             ("tftp:///f", "not HOST or HOST:PORT"),
             ("tftp://h:0/f", "not HOST or HOST:PORT"),
-            ("tftp://me@h/f", "TFTP knows no users"),
+            ("tftp://me@h/f", "TFTP has no users"),
             ("tftp://h/f;mode=mail", "mode is not octet or netascii"),
             ("tftp://h/f;mode=", "mode is not octet or netascii"),
             ("tftp://h/%4", "% without two hexadecimal digits"),
             ("tftp://h/%+1", "% without two hexadecimal digits"),
             ("tftp://h/%4ä", "% without two hexadecimal digits"),
-            ("tftp://h/a%00b", "a name has no NUL in it"),
+            ("tftp://h/a%00b", "a name can't contain NUL"),
         ] {
             let error = Url::parse(text, 69).unwrap_err();
             assert!(matches!(error, Error::Usage(_)));

@@ -1,4 +1,4 @@
-//! A file that appears under its name whole and durable, or not at all.
+//! A file that appears under its name complete and durable, or not at all.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,57 +13,57 @@ use sys::sync_file_range::start_writing;
 
 /// Prefix of the names of temporary files. tftpd neither serves nor writes such names.
 pub const TEMP_PREFIX: &[u8] = b".tftp-new.";
-/// Most names that are tried for a temporary file.
+/// Most names tried for a temporary file.
 const MAX_NAMES: u32 = 100;
-/// Bytes after which the disk begins to write them. Otherwise all of a file may be left to the
-/// fsync in the end, which on a slow disk takes longer than a client waits for its last ACK.
+/// Interval in bytes at which writeback to the disk is started. Otherwise the final fsync may have
+/// to write the whole file, which on a slow disk takes longer than a client waits for its last ACK.
 const WRITEBACK_INTERVAL: u64 = 4 << 20;
-/// Permissions of a new file, less the umask.
+/// Permissions of a new file before the umask.
 const NEW_PERMISSIONS: Mode = Mode::from_bits_truncate(0o666);
-/// The bits of a file's mode that a replacement keeps.
+/// Mode bits that a replacement keeps.
 const KEPT_PERMISSIONS: Mode = Mode::from_bits_truncate(0o777);
 
-/// What [`AtomicFile::publish`] does with a file that has the name already.
+/// What [`AtomicFile::publish`] does if the name is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfExists {
-    /// Leaves it and fails with EEXIST, even if it came only after the new file was begun.
+    /// Keeps the existing file and fails with EEXIST, even if that file was created after the new
+    /// one.
     Fail,
-    /// Replaces it in one step.
+    /// Replaces the existing file in one step.
     Replace,
 }
 
 /// A file being written in the folder where it will appear.
 ///
-/// It has no name at all where the file system can do that (O_TMPFILE): then even a process that is
-/// killed leaves nothing behind. Otherwise (NFS, old kernels, no /proc) it has a temporary name
-/// that begins with [`TEMP_PREFIX`], removed when the value is dropped; there a kill leaves it. So
-/// does a kill in the moment between the last two system calls of a replacement, when the complete
-/// file has a temporary name and waits to take the old one's, because no system call links a
-/// nameless file over another.
+/// If the file system supports O_TMPFILE, the file has no name until it is published, so even a
+/// killed process leaves nothing behind. Otherwise (NFS, old kernels, no /proc) it has a temporary
+/// name that begins with [`TEMP_PREFIX`]. The name is removed on drop, but SIGKILL leaves it.
+/// SIGKILL also leaves it between the last two system calls of a replacement, because no system
+/// call links a nameless file over an existing one.
 #[derive(Debug)]
 pub struct AtomicFile {
     folder: OwnedFd,
     file: File,
-    /// The temporary name, while there is one.
+    /// The temporary name, if the file has one.
     temp_name: Option<Vec<u8>>,
     /// Bytes written so far.
     written: u64,
-    /// Bytes that the disk was told to write.
+    /// Bytes for which writeback was started.
     writeback_started: u64,
 }
 
 impl AtomicFile {
-    /// Begins a file in `folder`, which must be open for reading (for its fsync).
+    /// Creates a file in `folder`, which must be open for reading (for its fsync).
     ///
     /// # Errors
-    /// What open(2) says.
+    /// open(2) fails.
     pub fn create(folder: OwnedFd) -> nix::Result<AtomicFile> {
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         let nameless = || openat(&folder, c".", flags | OFlag::O_TMPFILE, NEW_PERMISSIONS);
         match retry_on_eintr(nameless) {
-            // Without /proc the nameless file could not be given a name later.
+            // Without /proc linkat(2) could not name the file later.
             Ok(fd) if Path::new(&proc_path(&fd)).exists() => Ok(AtomicFile::new(folder, fd, None)),
-            // EISDIR: a kernel without O_TMPFILE, EOPNOTSUPP: a file system without it.
+            // EISDIR means a kernel without O_TMPFILE, EOPNOTSUPP a file system without it.
             Ok(_) | Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT | Errno::EINVAL) => {
                 AtomicFile::create_named(folder)
             }
@@ -71,7 +71,7 @@ impl AtomicFile {
         }
     }
 
-    /// Begins a file with a temporary name.
+    /// Creates a file with a temporary name.
     fn create_named(folder: OwnedFd) -> nix::Result<AtomicFile> {
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_CREAT | OFlag::O_EXCL;
         let create = |name: &[u8]| retry_on_eintr(|| openat(&folder, name, flags, NEW_PERMISSIONS));
@@ -83,7 +83,7 @@ impl AtomicFile {
         AtomicFile { folder, file: file.into(), temp_name, written: 0, writeback_started: 0 }
     }
 
-    /// Returns the name that a process which is killed now leaves behind, if there is one.
+    /// Returns the temporary name, which a killed process leaves behind.
     #[must_use]
     pub fn temp_name(&self) -> Option<&[u8]> {
         self.temp_name.as_deref()
@@ -98,25 +98,25 @@ impl AtomicFile {
     /// Returns the bytes written so far.
     ///
     /// # Errors
-    /// What fstat(2) says.
+    /// fstat(2) fails.
     pub fn size(&self) -> io::Result<u64> {
         self.file.metadata().map(|meta| meta.len())
     }
 
-    /// Gives the file the permission bits in the mode of the one that it will replace.
+    /// Gives the file the permission bits of `mode`, that of the file it will replace.
     ///
     /// # Errors
-    /// What fchmod(2) says.
+    /// fchmod(2) fails.
     pub fn copy_permissions(&self, mode: u32) -> nix::Result<()> {
         fchmod(&self.file, Mode::from_bits_truncate(mode) & KEPT_PERMISSIONS)
     }
 
     /// Makes the file durable and gives it its name: fsync, link or rename, fsync of the folder.
-    /// When this returns, the file is there even after a power cut.
+    /// After success the file survives a power failure.
     ///
     /// # Errors
-    /// EEXIST with [`IfExists::Fail`]; what the system calls say. The file that was there before
-    /// is then untouched, unless it was an fsync after the new name that failed.
+    /// EEXIST with [`IfExists::Fail`], or the errno of a system call. The existing file is then
+    /// untouched, unless an fsync failed after the rename.
     pub fn publish(mut self, name: &[u8], if_exists: IfExists) -> io::Result<()> {
         self.file.sync_all()?;
         match if_exists {
@@ -126,13 +126,13 @@ impl AtomicFile {
                 result => result?,
             },
         }
-        // Once more, now that it has a name: not every file system logs a nameless one.
+        // A second fsync, because not every file system journals a file without a name.
         self.file.sync_all()?;
         retry_on_eintr(|| nix::unistd::fsync(&self.folder))?;
         Ok(())
     }
 
-    /// Gives the file a name that no other file has.
+    /// Names the file, unless the name is taken.
     fn link_new(&mut self, name: &[u8]) -> nix::Result<()> {
         let Some(temp_name) = &self.temp_name else { return self.link(name) };
         match renameat2(
@@ -142,7 +142,7 @@ impl AtomicFile {
             name,
             RenameFlags::RENAME_NOREPLACE,
         ) {
-            // A file system without RENAME_NOREPLACE: link(2) never replaces either.
+            // The file system lacks RENAME_NOREPLACE; link(2) never replaces either.
             Err(Errno::EINVAL | Errno::ENOSYS) => {
                 linkat(&self.folder, &temp_name[..], &self.folder, name, AtFlags::empty())
             }
@@ -154,8 +154,8 @@ impl AtomicFile {
         }
     }
 
-    /// Takes the name from the file that has it. A nameless file needs a temporary name for that
-    /// moment: link(2) replaces nothing, and only rename(2) does it in one step.
+    /// Replaces the file of that name. A nameless file gets a temporary name first, because link(2)
+    /// never replaces a file and rename(2) needs a name.
     fn replace(&mut self, name: &[u8]) -> nix::Result<()> {
         let temp_name = match self.temp_name.take() {
             Some(temp_name) => temp_name,
@@ -167,7 +167,7 @@ impl AtomicFile {
         Ok(())
     }
 
-    /// True where this name in the folder leads to this very file.
+    /// Returns whether this name in the folder refers to this file.
     fn is_named(&self, name: &[u8]) -> bool {
         let there = fstatat(&self.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
         let is_same = |(one, other): (FileStat, FileStat)| {
@@ -176,15 +176,14 @@ impl AtomicFile {
         there.and_then(|there| Ok((there, fstat(&self.file)?))).is_ok_and(is_same)
     }
 
-    /// Links a nameless file, in the way that needs no privilege (open(2), O_TMPFILE).
+    /// Links a nameless file through /proc, which needs no privilege (open(2), O_TMPFILE).
     fn link(&self, name: &[u8]) -> nix::Result<()> {
         let from = proc_path(&self.file);
         linkat(&self.folder, &from[..], &self.folder, name, AtFlags::AT_SYMLINK_FOLLOW)
     }
 }
 
-/// Repeats a system call that a signal has interrupted. open(2) may be, where the file system is
-/// remote or a program (NFS, FUSE).
+/// Repeats a system call that a signal interrupted. That happens to open(2) on NFS and FUSE.
 fn retry_on_eintr<T>(call: impl Fn() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {
@@ -198,7 +197,7 @@ fn proc_path(file: &impl AsRawFd) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// Tries `make` with temporary names until one is not taken.
+/// Calls `make` with temporary names until one is free.
 fn with_unused_name<T>(make: impl Fn(&[u8]) -> nix::Result<T>) -> nix::Result<(Vec<u8>, T)> {
     for attempt in 0..MAX_NAMES {
         let unique = format!("{}-{attempt}", std::process::id());
@@ -217,7 +216,7 @@ impl Write for AtomicFile {
         self.written += written as u64;
         let waiting = self.written - self.writeback_started;
         if waiting >= WRITEBACK_INTERVAL {
-            // best effort: fsync writes what is left
+            // best effort: fsync writes the rest
             let _ = start_writing(&self.file, self.writeback_started, waiting);
             self.writeback_started = self.written;
         }
@@ -231,7 +230,7 @@ impl Write for AtomicFile {
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        // Another process may have published the file, and a later one may have taken the name.
+        // A helper process may have published the file, and another process may use the name now.
         if let Some(name) = self.temp_name.take().filter(|name| self.is_named(name)) {
             // best effort
             let _ = unlinkat(self.folder.as_fd(), &name[..], UnlinkatFlags::NoRemoveDir);
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_appears_whole_under_its_name_and_leaves_nothing_else() {
+    fn a_published_file_is_complete_and_leaves_no_temporary_name() {
         for way in BOTH_WAYS {
             let dir = TempDir::new();
             let file = create(&dir, way, "new");
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_draft_leaves_nothing() {
+    fn a_dropped_file_leaves_nothing() {
         for way in BOTH_WAYS {
             let dir = TempDir::new();
             drop(create(&dir, way, "half"));
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_draft_that_another_process_has_published_leaves_the_next_one_its_name() {
+    fn dropping_a_file_that_another_process_published_keeps_a_reused_temporary_name() {
         let dir = TempDir::new();
         let one = create(&dir, AtomicFile::create_named, "one");
         let hidden = names(dir.path()).remove(0);
@@ -291,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_drafts_that_keep_what_exists_the_first_wins() {
+    fn of_two_files_published_without_replacing_the_first_wins() {
         for way in BOTH_WAYS {
             let dir = TempDir::new();
             let (one, two) = (create(&dir, way, "one"), create(&dir, way, "two"));
@@ -325,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_in_the_way_is_never_replaced() {
+    fn a_folder_of_the_same_name_is_never_replaced() {
         for way in BOTH_WAYS {
             let dir = TempDir::new();
             fs::create_dir(dir.path().join("name")).unwrap();

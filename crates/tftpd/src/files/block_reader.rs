@@ -6,20 +6,20 @@ use netascii::translate::encode;
 
 use crate::wire::request::Mode;
 
-/// Bytes read from a file at a time in netascii: one system call for many blocks.
+/// Bytes per read(2) in netascii; one system call fills many blocks.
 const BUFFER: usize = 64 * 1024;
 
-/// A file that is cut into blocks.
+/// A file to be cut into blocks.
 #[derive(Debug)]
 pub struct BlockReader<R> {
     file: R,
-    /// Netascii: what was read and translated last.
+    /// Netascii only: the text that was read and encoded last.
     text: Option<Text>,
     reads_ahead: bool,
     size: Option<u64>,
 }
 
-/// Translated text that is waiting for the next block, from `at` on.
+/// Encoded text; the bytes from `at` on go into the next block.
 #[derive(Debug, Default)]
 struct Text {
     read: Vec<u8>,
@@ -28,44 +28,42 @@ struct Text {
 }
 
 impl<R: Read> BlockReader<R> {
-    /// Reads `file` from where it stands, and no sooner than a block is needed.
+    /// Reads `file` from its current offset, and only when a block is needed.
     pub fn new(file: R, mode: Mode) -> BlockReader<R> {
         let text = (mode == Mode::Netascii).then(Text::default);
         BlockReader { file, text, reads_ahead: false, size: None }
     }
 
-    /// Reads a regular file, which can be read ahead because read(2) of it never waits for a
-    /// writer.
+    /// Reads a regular file. It can be read ahead because its read(2) never waits for a writer.
     pub fn regular_file(file: R, mode: Mode) -> BlockReader<R> {
         BlockReader { reads_ahead: true, ..BlockReader::new(file, mode) }
     }
 
-    /// Sets the bytes that will travel, where they are known: no more memory is taken than they
-    /// need.
+    /// Sets the size on the wire, if known, so that no more memory than needed is allocated.
     #[must_use]
     pub fn with_size(self, size: Option<u64>) -> BlockReader<R> {
         BlockReader { size, ..self }
     }
 
-    /// Returns what [`BlockReader::with_size`] has set.
+    /// Returns the size set by [`BlockReader::with_size`].
     pub fn size(&self) -> Option<u64> {
         self.size
     }
 
-    /// True where blocks may be read before they are needed.
+    /// Returns whether blocks may be read before they are needed.
     pub fn reads_ahead(&self) -> bool {
         self.reads_ahead
     }
 
-    /// Fills the blocks one after the other. Returns the number of bytes, which is less than there
-    /// is room for only at the end of the file.
+    /// Fills the blocks in order. Returns the number of bytes, which is less than the blocks' size
+    /// only at the end of the file.
     ///
     /// # Errors
-    /// Those of reading the file.
+    /// Reading the file fails.
     pub fn fill(&mut self, blocks: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut filled = 0;
         let mut rest = blocks;
-        IoSliceMut::advance_slices(&mut rest, 0); // over empty ones
+        IoSliceMut::advance_slices(&mut rest, 0); // skips empty blocks
         while !rest.is_empty() {
             let taken = match &mut self.text {
                 None => retry_on_eintr(|| self.file.read_vectored(rest))?,
@@ -82,7 +80,7 @@ impl<R: Read> BlockReader<R> {
 }
 
 impl Text {
-    /// Copies translated text into the first block, after reading more where there is none.
+    /// Copies encoded text into the first block, after reading more if none is left.
     fn fill(&mut self, file: &mut impl Read, blocks: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         if self.at == self.text.len() {
             self.read.resize(BUFFER, 0);
@@ -99,7 +97,7 @@ impl Text {
     }
 }
 
-/// Repeats a system call that a signal has interrupted.
+/// Repeats a system call that a signal interrupted.
 fn retry_on_eintr<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {

@@ -1,4 +1,4 @@
-//! Puts a file together from blocks, in either mode.
+//! Assembles a file from blocks, in either mode.
 
 use std::io::{self, Write};
 
@@ -7,18 +7,18 @@ use netascii::translate::Decoder;
 use super::size_limit::SizeLimit;
 use crate::wire::request::Mode;
 
-/// Bytes of one write(2), each at a multiple of its own length: the page cache then takes it as one
-/// large folio, which is more than twice as fast.
+/// Bytes per write(2), at offsets that are a multiple of it. The page cache then uses one large
+/// folio, which is more than twice as fast.
 const CHUNK: usize = 64 * 1024;
-/// Most bytes that are buffered: more than a chunk, so that a chunk can be written while the peer
-/// is busy, and the transfer does not wait for the disk.
+/// Most bytes buffered. More than one chunk, so that a chunk can be written while the peer is busy
+/// and the transfer does not wait for the disk.
 const MAX_BUFFERED: usize = 4 * CHUNK;
 
-/// A file that is put together from blocks.
+/// A file being assembled from blocks.
 #[derive(Debug)]
 pub struct BlockWriter<W: Write> {
     file: W,
-    /// What has come and is not written yet.
+    /// Received bytes that are not written yet.
     buffer: Vec<u8>,
     /// The decoder of a netascii transfer.
     decoder: Option<Decoder>,
@@ -38,10 +38,11 @@ impl<W: Write> BlockWriter<W> {
         }
     }
 
-    /// Takes one block. It is written by [`BlockWriter::write_chunks`], or when the buffer is full.
+    /// Buffers one block. [`BlockWriter::write_chunks`] writes it, or this function when the buffer
+    /// is full.
     ///
     /// # Errors
-    /// The file is over its limit; otherwise those of writing.
+    /// The file is over its limit, or write(2) fails.
     pub fn add(&mut self, block: &[u8]) -> io::Result<()> {
         let Some(decoder) = &mut self.decoder else { return self.buffer(block) };
         let mut text = std::mem::take(&mut self.text);
@@ -61,10 +62,10 @@ impl<W: Write> BlockWriter<W> {
         Ok(())
     }
 
-    /// Writes the whole chunks in the buffer; true where there were some.
+    /// Writes the complete chunks in the buffer. Returns whether there were any.
     ///
     /// # Errors
-    /// Those of writing.
+    /// write(2) fails.
     pub fn write_chunks(&mut self) -> io::Result<bool> {
         let whole = self.buffer.len() / CHUNK * CHUNK;
         let Some(chunks) = self.buffer.get(..whole).filter(|chunks| !chunks.is_empty()) else {
@@ -75,7 +76,7 @@ impl<W: Write> BlockWriter<W> {
         Ok(true)
     }
 
-    /// Ends the file after the last block: writes the rest and gives the file back.
+    /// Finishes the file after the last block: writes the rest and returns the file.
     ///
     /// # Errors
     /// As [`BlockWriter::add`].
@@ -114,7 +115,7 @@ mod tests {
         }
     }
 
-    /// Keeps what each write(2) would get.
+    /// Records the bytes of each write(2).
     #[derive(Debug, Default)]
     struct Writes(Vec<Vec<u8>>);
 
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_written_in_whole_pieces_when_there_is_time_for_it() {
+    fn a_file_is_written_in_chunks_while_the_peer_is_busy() {
         let blocks: Vec<Vec<u8>> = (0..=100).map(|i| vec![i; 1468]).collect();
         let mut file = BlockWriter::new(Writes::default(), Mode::Octet, SizeLimit::new(None));
         for block in &blocks {
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_gathered_than_a_few_pieces() {
+    fn the_buffer_holds_a_few_chunks_at_most() {
         let block = vec![7; 65464];
         let mut file = BlockWriter::new(Writes::default(), Mode::Octet, SizeLimit::new(None));
         for _ in 0..100 {
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_counts_octets_of_the_file_and_not_of_the_wire() {
+    fn the_limit_counts_bytes_of_the_file_and_not_of_the_wire() {
         let blocks = [b"a\r\nb\r\n\r".to_vec()];
         assert_eq!(join(&blocks, Mode::Netascii, Some(5)).unwrap(), b"a\nb\n\r");
         assert!(join(&blocks, Mode::Netascii, Some(4)).is_err(), "the CR held at the end counts");

@@ -1,14 +1,14 @@
-//! How much room the disk has.
+//! Free space of a file system.
 
 use std::os::fd::AsFd;
 
 use nix::sys::statvfs::fstatvfs;
 
-/// Returns how many bytes the disk of a folder has left for us. A disk that tells no size, such as
-/// a tmpfs without a limit, has room for any file.
+/// Returns the bytes available to this process on the file system of a folder. A file system that
+/// reports no size, such as a tmpfs without a limit, has room for any file.
 ///
 /// # Errors
-/// What fstatvfs(3) says.
+/// fstatvfs(3) fails.
 pub fn available(folder: impl AsFd) -> nix::Result<u64> {
     let disk = fstatvfs(folder)?;
     if disk.blocks() == 0 {

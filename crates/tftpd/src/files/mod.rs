@@ -1,5 +1,5 @@
-//! Files below the root: read as they were when they were asked for, written so that they appear
-//! whole.
+//! Files below the root: served with the size they had when requested, and written so that they
+//! appear complete.
 
 pub mod atomic_file;
 pub mod block_reader;

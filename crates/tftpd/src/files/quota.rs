@@ -1,8 +1,8 @@
-//! `--quota BYTES`: what all files below the root may have together.
+//! `--quota BYTES`: the total size of all files below the root.
 //!
-//! They are counted again for each upload, at its beginning and before it becomes visible, because
-//! a stored sum could be wrong. While the second count is made and the file gets its name, the root
-//! is locked (flock(2)), so that uploads which end at the same time do not exceed the quota
+//! The files are counted again for each upload, at its beginning and before it becomes visible,
+//! because a stored sum could be wrong. The root is locked (flock(2)) from the second count until
+//! the file has its name, so that uploads that end at the same time do not exceed the quota
 //! together.
 
 use std::ffi::CStr;
@@ -17,13 +17,12 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use super::atomic_file::AtomicFile;
 use super::root::Root;
 
-/// Least bytes that a file counts: the disk keeps its name too, and otherwise the number of empty
-/// files would be unlimited.
+/// Bytes that even an empty file counts, because its name and inode take space too. Otherwise the
+/// number of empty files would be unlimited.
 const MIN_COUNTED: u64 = 512;
-/// Bytes of a block in stat(2).
+/// Unit of st_blocks in stat(2), in bytes.
 const STAT_BLOCK: u64 = 512;
-/// Deepest folder within folders that is counted. openat2(2) finds none that is deeper and that a
-/// name of 4095 bytes does not reach.
+/// Deepest nesting of folders that is counted.
 const MAX_DEPTH: usize = 128;
 
 /// The quota of a root.
@@ -34,26 +33,26 @@ pub struct Quota {
     limit: u64,
 }
 
-/// The right to publish a file, until it is dropped.
+/// The lock held while a file is published, until dropped.
 #[derive(Debug)]
 pub struct QuotaLock {
     _lock: Flock<OwnedFd>,
 }
 
 impl Quota {
-    /// Makes a quota of `limit` bytes for everything below the root.
+    /// Creates a quota of `limit` bytes for all files below the root.
     ///
     /// # Errors
-    /// There is no descriptor for it.
+    /// dup(2) fails.
     pub fn new(root: &Root, limit: u64) -> io::Result<Quota> {
         Ok(Quota { root: root.folder().try_clone()?, limit })
     }
 
-    /// Returns how long a file may be that is called `name` in `folder` and replaces what has the
-    /// name now.
+    /// Returns the largest size in bytes for the file `name` in `folder`. The file that it replaces
+    /// does not count.
     ///
     /// # Errors
-    /// The folders cannot be read.
+    /// The root cannot be read.
     pub fn left_for(&self, folder: impl AsFd, name: &[u8]) -> nix::Result<u64> {
         let used = bytes_below(self.open()?, MAX_DEPTH)?;
         Ok(self.limit.saturating_sub(used.saturating_sub(bytes_of(folder, name))))
@@ -62,7 +61,7 @@ impl Quota {
     /// Waits for the lock to publish a file under this name.
     ///
     /// # Errors
-    /// EDQUOT: the file is over the quota.
+    /// EDQUOT if the file is over the quota.
     pub fn lock(&self, file: &AtomicFile, name: &[u8]) -> io::Result<QuotaLock> {
         let root = self.open()?;
         let lock = Flock::lock(root, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
@@ -82,8 +81,8 @@ fn open_folder(folder: impl AsFd, name: &CStr) -> nix::Result<OwnedFd> {
     openat(folder, name, flags, Mode::empty())
 }
 
-/// Adds up the files in a folder and the folders in it. One that cannot be read, or is gone
-/// meanwhile, counts nothing.
+/// Adds up the files in a folder, recursively. Folders that cannot be read, or were removed
+/// meanwhile, count nothing.
 fn bytes_below(folder: OwnedFd, depth: usize) -> nix::Result<u64> {
     let mut folder = Dir::from_fd(folder)?;
     let mut names = Vec::new();
@@ -108,7 +107,7 @@ fn bytes_below(folder: OwnedFd, depth: usize) -> nix::Result<u64> {
     Ok(bytes)
 }
 
-/// Returns what the file of this name counts; 0 where there is none.
+/// Returns the bytes that the file of this name counts, 0 if it does not exist.
 fn bytes_of(folder: impl AsFd, name: &[u8]) -> u64 {
     let status = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
     let regular = status.ok().filter(|status| file_type(status) == SFlag::S_IFREG);
@@ -119,7 +118,7 @@ fn file_type(status: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT
 }
 
-/// Returns what a file counts. Holes count nothing.
+/// Returns the bytes that a file counts. Holes count nothing.
 fn counted(status: &FileStat) -> u64 {
     let [length, blocks] =
         [status.st_size, status.st_blocks].map(|n| u64::try_from(n).unwrap_or(0));
@@ -142,7 +141,7 @@ mod tests {
         quota(dir, 10_000).left_for(File::open(dir.path()).unwrap(), name.as_bytes()).unwrap()
     }
 
-    /// Writes a file that is safe on the disk: until then it may have no blocks.
+    /// Writes a file and syncs it, because before that it may have no blocks.
     fn file(dir: &TempDir, name: &str, bytes: usize) {
         let path = dir.file(name, vec![1; bytes]);
         File::open(path).unwrap().sync_all().unwrap();
@@ -158,7 +157,7 @@ mod tests {
         std::os::unix::fs::symlink("a", dir.path().join("link")).unwrap();
         std::os::unix::fs::symlink("/etc", dir.path().join("b/etc")).unwrap();
         assert_eq!(room(&dir, "new"), 7000);
-        assert_eq!(room(&dir, "a"), 8000, "what is replaced counts no more");
+        assert_eq!(room(&dir, "a"), 8000, "a replaced file does not count");
         file(&dir, "empty", 0);
         assert_eq!(room(&dir, "new"), 7000 - 512);
         file(&dir, "more", 9000);
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_given_where_there_is_room_and_ends_with_the_file_in_its_place() {
+    fn the_lock_is_granted_within_the_quota_and_released_after_publishing() {
         let dir = TempDir::new();
         let quota = quota(&dir, 2000);
         let written = |bytes| {

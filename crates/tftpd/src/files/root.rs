@@ -1,9 +1,8 @@
-//! Opens files below one folder; the kernel confines their names.
+//! Opens files below one folder, confined by the kernel.
 //!
-//! Every name is resolved by openat2(2) with RESOLVE_BENEATH, relative to a descriptor of the
-//! root. `..` and symbolic links that would leave it end in an error inside the one system call,
-//! so nothing can be swapped between a check and a use. Links that stay below the root are
-//! followed.
+//! Every name is resolved by openat2(2) with RESOLVE_BENEATH, relative to a descriptor of the root.
+//! `..` and symbolic links that would leave the root fail within that one system call, so there is
+//! no race between a check and a use. Links that stay below the root are followed.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,13 +19,14 @@ use super::source::Source;
 use crate::error::Error;
 use crate::wire::error_code::ErrorCode;
 
-/// Most tries of openat2 after EAGAIN: a folder was renamed while it resolved `..`.
+/// Most attempts of openat2 after EAGAIN, which it returns if a folder was renamed while it
+/// resolved `..`.
 const MAX_TRIES: usize = 16;
-/// Most links followed at the end of the name of an upload (path_resolution(7) allows 40).
+/// Most symbolic links followed at the end of an upload's name (path_resolution(7) allows 40).
 const MAX_LINKS: usize = 8;
-/// Flag S_IROTH of a file's mode: others may read.
+/// Mode bit S_IROTH: others may read.
 const WORLD_READABLE: u32 = 0o004;
-/// Flags S_IWUSR, S_IWGRP and S_IWOTH of a file's mode: owner, group or others may write.
+/// Mode bits S_IWUSR, S_IWGRP and S_IWOTH: owner, group or others may write.
 const WRITABLE: u32 = 0o222;
 
 /// The folder that is served.
@@ -35,24 +35,24 @@ pub struct Root {
     folder: OwnedFd,
 }
 
-/// Where an upload goes: a folder below the root and a name in it.
+/// The target of an upload: a folder below the root and a name in it.
 #[derive(Debug)]
 pub struct UploadTarget {
     /// The folder, open for reading.
     pub folder: OwnedFd,
-    /// The last part of the name; no symbolic link when it was checked.
+    /// The last part of the name. It was no symbolic link when it was checked.
     pub name: Vec<u8>,
-    /// The mode (inode(7)) of the file that is there now.
+    /// The mode (inode(7)) of the existing file, if any.
     pub existing: Option<u32>,
 }
 
 impl Root {
-    /// Opens the root. The folder itself is held from now on, whatever happens to its name. With
-    /// `chroot`, the folder of `--chroot`, the path counts from there and cannot lead out.
+    /// Opens the root and keeps it open, so renaming the folder changes nothing. With `chroot`, the
+    /// folder of `--chroot`, the path is relative to it and cannot leave it.
     ///
     /// # Errors
-    /// It does not exist or is no folder; ENOSYS on a kernel without openat2 (before Linux 5.6),
-    /// because no other way to resolve names is free of races.
+    /// The root does not exist or is not a folder. ENOSYS on a kernel without openat2 (before Linux
+    /// 5.6), because other ways to resolve names have races.
     pub fn open(path: &Path, chroot: Option<&Path>) -> forknet::Result<Root> {
         let what = format!("root {}", path.display());
         let root =
@@ -63,22 +63,23 @@ impl Root {
         }
     }
 
-    /// Checks whether this process may search the root: after privileges were dropped, perhaps not.
+    /// Checks that this process may search the root, which it may not after privileges were
+    /// dropped.
     ///
     /// # Errors
-    /// What openat2 says.
+    /// openat2 fails.
     pub fn check(&self) -> nix::Result<()> {
         self.resolve(b"./.", OFlag::O_PATH).map(drop)
     }
 
-    /// Opens a file for reading. Only regular files are served, and where this process is root,
-    /// which the kernel lets read everything, only those that everybody may read.
+    /// Opens a file for reading. Only regular files are served. If this process is root, which may
+    /// read everything, only files with read permission for others (S_IROTH) are served.
     ///
     /// # Errors
-    /// [`Error::Denied`] with the code that RFC 1350 has for the reason.
+    /// [`Error::Denied`] with the error code of RFC 1350 for the reason.
     pub fn open_source(&self, name: &[u8]) -> Result<Source, Error> {
         let name = relative(name)?;
-        // O_NONBLOCK: opening a FIFO must not wait for a writer.
+        // O_NONBLOCK, because opening a FIFO must not wait for a writer.
         let file =
             File::from(self.resolve(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?);
         let meta = file.metadata().map_err(|error| Error::from_io(&error))?;
@@ -91,14 +92,14 @@ impl Root {
         Source::new(file).map_err(|error| Error::from_io(&error))
     }
 
-    /// True where there is a regular file of this name.
+    /// Returns whether there is a regular file of this name.
     #[must_use]
     pub fn has_file(&self, name: &[u8]) -> bool {
         let found = relative(name).ok().and_then(|name| self.resolve(name, OFlag::O_PATH).ok());
         found.is_some_and(|fd| File::from(fd).metadata().is_ok_and(|meta| meta.is_file()))
     }
 
-    /// True where there is a folder for a file of this name.
+    /// Returns whether the folder for a file of this name exists.
     #[must_use]
     pub fn has_folder_of(&self, name: &[u8]) -> bool {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
@@ -106,11 +107,11 @@ impl Root {
     }
 
     /// Finds the folder and the name of an upload. Symbolic links at the end of the name are
-    /// followed as open(2) would, so that the file is replaced and not the link.
+    /// followed, as open(2) does, so that the file is replaced and not the link.
     ///
     /// # Errors
-    /// [`Error::Denied`]: something is in the way that is no regular file, or a file is there
-    /// and it may not be overwritten, by `overwrite` or by its permissions.
+    /// [`Error::Denied`] if the name belongs to something other than a regular file, or to a file
+    /// that `overwrite` or its permissions protect.
     pub fn upload_target(&self, name: &[u8], overwrite: bool) -> Result<UploadTarget, Error> {
         let mut path = relative(name)?.to_vec();
         for _ in 0..MAX_LINKS {
@@ -147,11 +148,11 @@ impl Root {
     }
 }
 
-/// Opens a file or folder, which `what` names in an error. With `chroot`, the folder of `--chroot`,
-/// the path counts from there and cannot lead out.
+/// Opens a file or folder; `what` names it in an error. With `chroot`, the folder of `--chroot`,
+/// the path is relative to it and cannot leave it.
 ///
 /// # Errors
-/// What open(2) says of it, or of the folder of `--chroot`.
+/// Opening it, or the folder of `--chroot`, fails.
 pub(crate) fn open_inside(
     chroot: Option<&Path>,
     path: &Path,
@@ -200,8 +201,8 @@ fn existing_mode(folder: &OwnedFd, name: &[u8], overwrite: bool) -> Result<Optio
     if !overwrite {
         return Err(Errno::EEXIST.into());
     }
-    // Renaming over a file asks only the folder for permission; a Unix user expects the file to
-    // be asked too. The kernel lets root write everything: for root the bits decide.
+    // rename(2) checks only the folder's permissions, but a Unix user expects the file's to count
+    // too. Root may write everything, so for root the mode bits decide.
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
     resolve(folder, name, flags)?;
     if status.st_mode & WRITABLE == 0 {
@@ -210,8 +211,8 @@ fn existing_mode(folder: &OwnedFd, name: &[u8], overwrite: bool) -> Result<Optio
     Ok(Some(status.st_mode))
 }
 
-/// Returns the name relative to the root: a leading '/' means the root. Refuses the temporary files
-/// of uploads.
+/// Returns the name relative to the root, because a leading '/' means the root. Refuses the names
+/// of temporary files.
 fn relative(name: &[u8]) -> Result<&[u8], Error> {
     let start = name.iter().position(|&byte| byte != b'/').unwrap_or(name.len());
     let name = name.get(start..).unwrap_or_default();
@@ -221,7 +222,7 @@ fn relative(name: &[u8]) -> Result<&[u8], Error> {
     Ok(if name.is_empty() { b"." } else { name })
 }
 
-/// Splits a path into the folder's name and the last part.
+/// Splits a path into its folder and its last part.
 fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&byte| byte == b'/') {
         None => (b".", path),
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_below_the_root_however_they_are_written() {
+    fn every_spelling_of_a_name_is_resolved_below_the_root() {
         let (_dir, root) = root();
         for name in ["plain", "/plain", "//plain", "./plain", "sub/../plain", "sub//.././plain"] {
             assert_eq!(read(&root, name), "plain", "{name}");
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_climbs_out_is_an_access_violation() {
+    fn a_name_that_leaves_the_root_is_an_access_violation() {
         let (_dir, root) = root();
         for name in ["..", "../secret", "/../secret", "sub/../../secret", "../root/plain"] {
             assert_eq!(read(&root, name), "2", "{name}");
@@ -322,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_not_found() {
+    fn a_missing_file_or_folder_is_error_1() {
         let (_dir, root) = root();
         for name in ["none", "none/x", "plain/x"] {
             assert_eq!(read(&root, name), "1", "{name}");
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exists_is_told_before_whether_it_could_be_written() {
+    fn file_exists_is_reported_before_permissions_are_checked() {
         let (dir, root) = root();
         fs::set_permissions(dir.path().join("root/plain"), Permissions::from_mode(0o444)).unwrap();
         let error = root.upload_target(b"plain", false).unwrap_err();
@@ -353,13 +354,13 @@ mod tests {
     }
 
     #[test]
-    fn files_that_not_everybody_may_read_are_closed_even_to_root() {
+    fn root_serves_only_files_that_others_may_read() {
         let (dir, root) = root();
         fs::set_permissions(dir.path().join("root/plain"), Permissions::from_mode(0o000)).unwrap();
         assert_eq!(read(&root, "plain"), "2");
         fs::set_permissions(dir.path().join("root/plain"), Permissions::from_mode(0o444)).unwrap();
         assert_eq!(read(&root, "plain"), "plain");
-        assert_eq!(place(&root, "plain"), "2", "nobody may write it");
+        assert_eq!(place(&root, "plain"), "2", "no permission to write");
     }
 
     #[test]
@@ -373,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_is_missing_or_no_folder_says_so() {
+    fn opening_a_missing_root_or_a_file_as_root_fails() {
         let (dir, _root) = root();
         let missing = dir.path().join("missing");
         let error = Root::open(&missing, None).unwrap_err().to_string();

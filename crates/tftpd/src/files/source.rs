@@ -1,44 +1,43 @@
-//! A file that is served: as long as it was when it was requested, and never a part that looks like
-//! the whole.
+//! A file being served: with the size it had when it was requested, and never cut short unnoticed.
 //!
-//! A short block is the end of a file for the client. So the end must not come before the size that
-//! the file had at the beginning: a file that shrinks meanwhile, or is overwritten in place, ends
-//! the transfer with an ERROR. One that grows is served up to the size it had, which is the one
-//! that `tsize` has told; samples of what was read tell a file that grows from one that is
-//! overwritten. Files of /proc and /sys do not know their size; they end where reading ends.
+//! To the client a short block is the end of the file. So a file that shrinks during the transfer,
+//! or is overwritten in place, ends it with an ERROR. A file that grows is served up to its size at
+//! the request, which the option `tsize` reported. Samples of the bytes read distinguish a file
+//! that grows from one that is overwritten. Files in /proc and /sys do not know their size and end
+//! where read(2) returns 0.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-/// The size in bytes that sysfs gives every file, whatever is in it.
+/// The st_size of every file in sysfs, in bytes.
 const SYSFS_SIZE: u64 = 4096;
-/// Bytes of a sample.
+/// Size of a sample in bytes.
 const SAMPLE: usize = 256;
-/// Least offset of the second sample, in bytes; each further one lies twice as far.
+/// Least offset of the second sample in bytes; the offset doubles with each further one.
 const SECOND_SAMPLE: u64 = 64 * 1024;
 
-/// A file being read from its beginning to its end.
+/// A file being read from beginning to end.
 #[derive(Debug)]
 pub struct Source {
     file: File,
-    /// The size at the beginning, where the file knows it.
+    /// The size when it was opened, if the file knows its size.
     size: Option<u64>,
-    /// When it was last modified then: seconds and nanoseconds.
+    /// The modification time when it was opened, in seconds and nanoseconds.
     modified: (i64, i64),
     /// Bytes read so far.
     read: u64,
-    /// What was read at some offsets of a longer file.
+    /// Samples of the bytes read, with their offsets.
     samples: Vec<(u64, Vec<u8>)>,
-    /// Offset of the next one.
+    /// Offset of the next sample.
     next_sample: u64,
 }
 
 impl Source {
-    /// Begins with a file that stands at its beginning.
+    /// Wraps a file that was just opened.
     ///
     /// # Errors
-    /// What the system says.
+    /// fstat(2) or pread(2) fails.
     pub fn new(file: File) -> io::Result<Source> {
         let meta = file.metadata()?;
         let size = Some(meta.len()).filter(|size| *size > SYSFS_SIZE);
@@ -51,26 +50,26 @@ impl Source {
         Ok(Source { file, size, modified, read: 0, samples: Vec::new(), next_sample })
     }
 
-    /// Returns the size in bytes, where the file knows it.
+    /// Returns the size in bytes, if the file knows it.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.size
     }
 
-    /// Checks at the end of the file that it is the same file as at the beginning.
+    /// Checks at the end that the file has not changed since it was opened.
     fn check_end(&self) -> io::Result<usize> {
         let Some(size) = self.size else { return Ok(0) };
         let meta = self.file.metadata()?;
         let changed = self.modified != (meta.mtime(), meta.mtime_nsec());
         let is_another =
-            || meta.len() == size || !self.samples.iter().all(|sample| self.still_has(sample));
+            || meta.len() == size || !self.samples.iter().all(|sample| self.is_unchanged(sample));
         if self.read < size || meta.len() < size || (changed && is_another()) {
             return Err(io::Error::other("File changed while it was read"));
         }
         Ok(0)
     }
 
-    /// Keeps some of the bytes that were just read.
+    /// Stores a sample of the bytes just read.
     fn take_sample(&mut self, buffers: &[IoSliceMut<'_>], length: usize) {
         let first = buffers.iter().find(|buffer| !buffer.is_empty());
         let bytes = first.and_then(|first| first.get(..SAMPLE.min(length).min(first.len())));
@@ -78,18 +77,18 @@ impl Source {
         self.next_sample = self.read.saturating_mul(2).max(SECOND_SAMPLE);
     }
 
-    fn still_has(&self, (at, bytes): &(u64, Vec<u8>)) -> bool {
+    fn is_unchanged(&self, (at, bytes): &(u64, Vec<u8>)) -> bool {
         let mut now = vec![0; bytes.len()];
         self.file.read_exact_at(&mut now, *at).is_ok() && now == *bytes
     }
 
-    /// Returns the bytes that are left to be read.
+    /// Returns the number of bytes still to be read.
     fn left(&self) -> u64 {
         self.size.map_or(u64::MAX, |size| size - self.read)
     }
 }
 
-/// True where a file has no byte at `size`, and one before.
+/// Returns whether the file ends exactly at `size`.
 fn ends_at(file: &File, size: u64) -> bool {
     let has = |at| file.read_at(&mut [0], at).is_ok_and(|length| length == 1);
     !has(size) && size.checked_sub(1).is_none_or(has)
@@ -118,7 +117,7 @@ impl Read for Source {
                     _ => 0,
                 }
             }
-            _ => return Ok(0), // no room at all
+            _ => return Ok(0), // the buffers are empty
         };
         if self.read >= self.next_sample {
             self.take_sample(buffers, length);
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_stays_is_read_to_its_end_in_pieces_of_any_size() {
+    fn an_unchanged_file_is_read_to_its_end_with_any_buffer_size() {
         let dir = TempDir::new();
         for size in [0, 1, 4095, 4096, 4097, 10_000] {
             let text: Vec<u8> = (0..size).map(|n| n as u8).collect();
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_written_anew_in_its_place_is_no_mixture_of_both() {
+    fn a_file_overwritten_in_place_is_never_read_as_a_mixture() {
         let dir = TempDir::new();
         let writer = File::create(dir.path().join("x")).unwrap();
         writer.write_all_at(&[1; 10_000], 0).unwrap();
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_file_written_in_its_place_is_no_mixture_either() {
+    fn a_file_overwritten_by_a_longer_one_is_never_read_as_a_mixture() {
         let dir = TempDir::new();
         let long_ago = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         for (read, same) in [(5000, 0), (299_000, 0), (299_000, 40_000), (299_000, 120_000)] {
@@ -222,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn files_that_do_not_know_their_size_end_where_reading_ends() {
+    fn files_without_a_known_size_end_where_read_returns_0() {
         let mut file = Source::new(File::open("/proc/sys/kernel/ostype").unwrap()).unwrap();
         assert_eq!(file.size(), None);
         assert_eq!(rest(&mut file).unwrap(), b"Linux\n");
         let page = "/sys/kernel/mm/transparent_hugepage/enabled";
         if let Ok(file) = File::open(page) {
             let mut file = Source::new(file).unwrap();
-            assert_eq!(file.size(), None, "though it says a page");
+            assert_eq!(file.size(), None, "though st_size is a page");
             assert_eq!(rest(&mut file).unwrap(), std::fs::read(page).unwrap());
         }
     }

@@ -1,16 +1,16 @@
-//! What the rules know about a request.
+//! The request that the rules are applied to.
 
 use std::net::IpAddr;
 
 use crate::wire::request::Direction;
 
-/// A request, and the questions that rules may ask about its client and the root.
+/// A request, with lookups of its client's hardware address and of files below the root.
 pub(super) struct RequestContext<'a> {
     pub(super) direction: Direction,
     /// The client's address.
     pub(super) peer: IpAddr,
-    /// Returns the client's hardware address, where it is known.
+    /// Returns the client's hardware address, if known.
     pub(super) hardware_address: &'a dyn Fn() -> Option<String>,
-    /// For an RRQ: there is a file of this name. For a WRQ: there is a folder for it.
+    /// Returns whether the file exists (RRQ), or the folder for it (WRQ).
     pub(super) exists: &'a dyn Fn(&[u8]) -> bool,
 }

@@ -1,7 +1,7 @@
-//! `--map FILE`: rules that turn the names that clients ask for into names of files.
+//! `--map FILE`: rules that map requested names to file names.
 //!
 //! The rules only choose a name. The kernel resolves it below the root like every other name
-//! ([`crate::files::root`]), so no rule can lead outside.
+//! ([`crate::files::root`]), so no rule can leave the root.
 //!
 //! ```text
 //! slash                                # boot\x64\wdsnbp.com  -> boot/x64/wdsnbp.com
@@ -36,7 +36,7 @@ use crate::error::Error;
 use crate::files::root::{Root, open_inside};
 use crate::wire::request::Direction;
 
-/// Longest file of rules, in bytes.
+/// Largest rules file in bytes.
 const MAX_FILE: u64 = 256 * 1024;
 
 /// The rules of `--map`, read when the server starts and again on SIGHUP.
@@ -48,12 +48,12 @@ pub struct Map {
 }
 
 impl Map {
-    /// Reads the file. With `chroot`, the folder of `--chroot`, the path counts from there. It may belong
-    /// to `user`, the name that `-u` gives.
+    /// Reads the file. With `chroot`, the folder of `--chroot`, the path is relative to it. The
+    /// file may belong to `user`, the argument of `-u`.
     ///
     /// # Errors
     /// The file cannot be read, users other than root and the server's may have written it
-    /// ([`forknet::check_owned`]), or a line of it is no rule: `map FILE: line 3: no such rule
+    /// ([`forknet::check_owned`]), or a line is not a rule: `map FILE: line 3: no such rule
     /// 'lowr'`.
     pub fn open(path: &Path, chroot: Option<&Path>, user: Option<&str>) -> forknet::Result<Map> {
         let path = match chroot {
@@ -65,8 +65,8 @@ impl Map {
         Ok(Map { path, rules, neighbours: Neighbours::open() })
     }
 
-    /// Checks whether this process will be able to read the file again: after privileges were
-    /// dropped and the root was changed, perhaps not.
+    /// Checks that this process can read the file again after privileges were dropped and the root
+    /// was changed.
     ///
     /// # Errors
     /// As [`Map::open`].
@@ -74,22 +74,21 @@ impl Map {
         read(&self.path, None, None).map(drop)
     }
 
-    /// Reads the file again and logs the result. Where it cannot be read or has a fault the old
-    /// rules stay.
+    /// Reads the file again and logs the result. If that fails, the old rules stay.
     pub fn reload(&self) {
         match read(&self.path, None, None) {
             Ok(rules) => {
                 log::info!("{}: {} rules", label(&self.path), rules.len());
                 self.rules.replace(rules);
             }
-            Err(error) => log::error!("{error}: the rules from before stay"),
+            Err(error) => log::error!("{error}: keeping the old rules"),
         }
     }
 
-    /// Returns the file's name for the name in a client's request.
+    /// Returns the file name for the name in a client's request.
     ///
     /// # Errors
-    /// ERROR 2: a rule denies it, or the name grew too long.
+    /// ERROR 2 if a rule denies the name, or makes it too long.
     pub fn file_name(
         &self,
         name: &[u8],
@@ -123,7 +122,7 @@ fn read(path: &Path, chroot: Option<&Path>, user: Option<&str>) -> forknet::Resu
     let length =
         file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(forknet::Error::io(label(path)))?;
     if length as u64 > MAX_FILE {
-        let why = format!("{}: longer than {MAX_FILE} octets", label(path));
+        let why = format!("{}: longer than {MAX_FILE} bytes", label(path));
         return Err(forknet::Error::Refused(why));
     }
     parse::rules(&text)

@@ -1,4 +1,4 @@
-//! The hardware addresses of clients on the same network, as the kernel's tables have them.
+//! Hardware addresses of clients on the same network, from the kernel's neighbour tables.
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
@@ -6,17 +6,17 @@ use std::os::unix::fs::FileExt;
 
 use super::rtnetlink;
 
-/// The ARP table: IPv4 alone.
+/// The ARP table, which has IPv4 neighbours only.
 const TABLE: &str = "/proc/net/arp";
-/// The flag of an entry that is complete (ATF_COM of <linux/if_arp.h>).
+/// Flag of a complete entry (ATF_COM of <linux/if_arp.h>).
 const COMPLETE: u32 = 2;
-/// Longest table that is read, in bytes.
+/// Most bytes read of the table.
 const MAX_TABLE: usize = 1 << 20;
 /// Bytes of one read(2).
 const PAGE: usize = 4096;
 
-/// The table, open from the start, because `--chroot` hides /proc and Landlock closes it.
-/// rtnetlink, which knows the neighbours by IPv6, works inside.
+/// The ARP table, opened at the start because `--chroot` and Landlock make /proc inaccessible.
+/// rtnetlink, which has the IPv6 neighbours, still works then.
 #[derive(Debug)]
 pub(super) struct Neighbours(Option<File>);
 
@@ -25,8 +25,8 @@ impl Neighbours {
         Neighbours(File::open(TABLE).ok())
     }
 
-    /// Returns the hardware address of a client as PXELINUX writes it: the type, 01 for Ethernet,
-    /// and the bytes, with dashes between them and in lower case.
+    /// Returns the hardware address of a client as PXELINUX writes it: the type (01 for Ethernet)
+    /// and the bytes in lower-case hexadecimal, separated by dashes.
     pub(super) fn find(&self, peer: SocketAddr) -> Option<String> {
         let ip = match (peer.ip().to_canonical(), peer) {
             (IpAddr::V6(ip), SocketAddr::V6(peer)) => {
@@ -38,8 +38,8 @@ impl Neighbours {
         };
         let mut table = Vec::new();
         let mut page = [0; PAGE];
-        // The kernel makes the table again for each read at an offset, so processes that share the
-        // descriptor do not disturb each other.
+        // pread(2) has no shared offset, so processes that share the descriptor do not disturb each
+        // other.
         while let Some(length) = self.0.as_ref()?.read_at(&mut page, table.len() as u64).ok()
             && length > 0
             && table.len() < MAX_TABLE
@@ -79,7 +79,7 @@ IP address       HW type     Flags       HW address            Mask     Device
 ";
 
     #[test]
-    fn a_neighbour_is_named_as_pxelinux_does_and_a_stranger_not_at_all() {
+    fn a_neighbour_is_named_as_in_pxelinux_and_an_unknown_address_has_no_name() {
         let hardware = |address: &str| find(SAMPLE, address.parse().unwrap());
         assert_eq!(hardware("192.0.2.7").as_deref(), Some("01-52-54-00-ab-cd-0f"));
         assert_eq!(hardware("192.0.2.8"), None, "not resolved");

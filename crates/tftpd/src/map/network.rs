@@ -1,8 +1,8 @@
-//! Addresses of a network: `192.0.2.0/24`, `2001:db8::/32`, a single address.
+//! Networks in CIDR notation: `192.0.2.0/24`, `2001:db8::/32`, or a single address.
 
 use std::net::IpAddr;
 
-/// An address of the network, and how many of its bits all addresses of the network share.
+/// A network address and its prefix length in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Network {
     address: IpAddr,
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_none() {
+    fn an_invalid_network_is_refused() {
         for text in ["", "192.0.2", "192.0.2.0/33", "192.0.2.0/", "::/129", "a", "192.0.2.0/-1"] {
             assert_eq!(Network::parse(text), None, "{text}");
         }

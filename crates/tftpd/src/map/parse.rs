@@ -1,4 +1,4 @@
-//! Parses the file of `--map`, line by line.
+//! Parses the file of `--map`.
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -7,12 +7,13 @@ use super::rules::{Action, Rule};
 use super::template::Template;
 use crate::wire::request::Direction;
 
-/// Most rules in a file: each request passes through all of them.
+/// Most rules in a file. The limit bounds the time per request, because each request passes through
+/// all rules.
 const MAX_RULES: usize = 1000;
-/// Memory of one compiled pattern, in bytes.
+/// Largest compiled pattern in bytes.
 const MAX_PATTERN: usize = 1 << 20;
 
-/// Parses all rules of a file, in its order.
+/// Parses all rules of a file, in order.
 ///
 /// # Errors
 /// `line 3: prefix: NEW is missing`.
@@ -28,7 +29,7 @@ pub(super) fn rules(text: &[u8]) -> Result<Vec<Rule>, String> {
     Ok(rules)
 }
 
-/// Parses one line; `None` where it is empty or a comment.
+/// Parses one line. Returns `None` if it is empty or a comment.
 fn rule(line: &str) -> Result<Option<Rule>, String> {
     let mut words = Words(line);
     let (mut direction, mut from) = (None, None);
@@ -36,12 +37,12 @@ fn rule(line: &str) -> Result<Option<Rule>, String> {
         let Some(word) = words.next()? else {
             return match (direction, from) {
                 (None, None) => Ok(None),
-                _ => Err("a condition without a rule".into()),
+                _ => Err("no rule after the condition".into()),
             };
         };
         match word {
             "get" | "put" if direction.is_some() => {
-                return Err(format!("{word}: get or put stands here already"));
+                return Err(format!("{word}: only one of get and put"));
             }
             "from" if from.is_some() => return Err("from: only one network".into()),
             "get" => direction = Some(Direction::Read),
@@ -50,7 +51,7 @@ fn rule(line: &str) -> Result<Option<Rule>, String> {
                 let network = words.argument("from", "NETWORK")?;
                 let parsed = Network::parse(network);
                 let shown = network.escape_debug();
-                from = Some(parsed.ok_or(format!("from '{shown}': no address, no network"))?);
+                from = Some(parsed.ok_or(format!("from '{shown}': not an address or network"))?);
             }
             name => {
                 let action = action(name, &mut words)?;
@@ -90,8 +91,7 @@ fn action(name: &str, words: &mut Words<'_>) -> Result<Action, String> {
     })
 }
 
-/// Compiles a pattern. Names are bytes and no text: `.` matches any byte, letters are those of
-/// ASCII.
+/// Compiles a pattern over bytes: `.` matches any byte, and letters are ASCII letters.
 fn pattern(text: &str) -> Result<Regex, String> {
     RegexBuilder::new(text)
         .unicode(false)
@@ -99,14 +99,14 @@ fn pattern(text: &str) -> Result<Regex, String> {
         .size_limit(MAX_PATTERN)
         .build()
         .map_err(|error| {
-            // The crate's message draws the pattern first; the last line has the reason.
+            // The regex crate's message shows the pattern first. The last line has the reason.
             let text = error.to_string();
             let reason = text.lines().last().unwrap_or_default();
             reason.strip_prefix("error: ").unwrap_or(reason).to_owned()
         })
 }
 
-/// The words of a line, with blanks between them; a word in quotes may have blanks. `#` begins a
+/// The words of a line, separated by blanks. A quoted word may contain blanks. `#` begins a
 /// comment.
 struct Words<'l>(&'l str);
 
@@ -121,7 +121,7 @@ impl<'l> Words<'l> {
                 .get(1..)
                 .and_then(|rest| rest.split_once(quote))
                 .filter(|(_, after)| after.is_empty() || after.starts_with([' ', '\t', '\r']))
-                .ok_or_else(|| format!("{quote} without its end"))?,
+                .ok_or_else(|| format!("{quote} is not closed"))?,
             None => {
                 rest.split_at(rest.find(|c: char| c.is_ascii_whitespace()).unwrap_or(rest.len()))
             }

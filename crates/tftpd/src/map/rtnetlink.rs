@@ -1,5 +1,5 @@
-//! The hardware addresses of neighbours by IPv6, from rtnetlink(7), because no file of /proc has
-//! them. The kernel answers at once, from its memory.
+//! Hardware addresses of IPv6 neighbours, from rtnetlink(7) because no file in /proc has them. The
+//! kernel answers at once, without network traffic.
 
 use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -10,7 +10,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
-/// Message types: RTM_GETLINK and its answer, RTM_GETNEIGH and its answer (<linux/rtnetlink.h>).
+/// Message types RTM_GETLINK, RTM_NEWLINK, RTM_GETNEIGH and RTM_NEWNEIGH (<linux/rtnetlink.h>).
 const GET_LINK: u16 = 18;
 const NEW_LINK: u16 = 16;
 const GET_NEIGHBOURS: u16 = 30;
@@ -23,55 +23,55 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// AF_INET6 of <sys/socket.h>.
 const AF_INET6: u8 = 10;
-/// Flags of the states in which the kernel knows an address (<linux/neighbour.h>): NUD_REACHABLE,
-/// _STALE, _DELAY, _PROBE, _PERMANENT.
+/// States with a known hardware address: NUD_REACHABLE, NUD_STALE, NUD_DELAY, NUD_PROBE and
+/// NUD_PERMANENT (<linux/neighbour.h>).
 const KNOWN: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
-/// Types of attributes: NDA_DST and NDA_LLADDR of <linux/neighbour.h>.
+/// Attribute types NDA_DST and NDA_LLADDR (<linux/neighbour.h>).
 const ADDRESS: u16 = 1;
 const HARDWARE: u16 = 2;
-/// Bytes of struct nlmsghdr, ndmsg and rtattr.
+/// Sizes of struct nlmsghdr, ndmsg and rtattr in bytes.
 const HEADER: usize = 16;
 const NEIGHBOUR: usize = 12;
 const ATTRIBUTE: usize = 4;
-/// Bytes of a struct ndmsg that asks for neighbours by IPv6.
+/// A struct ndmsg that asks for IPv6 neighbours.
 const NEIGHBOURS: [u8; NEIGHBOUR] = [AF_INET6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-/// Most bytes that the kernel sends in one message.
+/// Receive buffer in bytes; the kernel's dump messages are at most this long.
 const BUFFER: usize = 32 * 1024;
-/// Most messages of one answer that are read.
+/// Most datagrams read for one answer.
 const MAX_MESSAGES: usize = 64;
 
-/// A client on one of our networks.
+/// A neighbour on a directly connected network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Neighbour {
-    /// The interface that it is behind.
+    /// Index of the interface.
     interface: u32,
-    /// Bytes of its hardware address.
+    /// The hardware address.
     pub(super) hardware: Vec<u8>,
 }
 
-/// Returns the type of a neighbour's hardware (ARPHRD_ of <linux/if_arp.h>) and its address.
-/// `scope` is the interface where that is known, or else 0.
+/// Returns a neighbour's hardware type (ARPHRD_ of <linux/if_arp.h>) and hardware address. `scope`
+/// is the interface index, or 0 if unknown.
 pub(super) fn find(peer: Ipv6Addr, scope: u32) -> Option<(u16, Vec<u8>)> {
     let matches = |kind, body: &[u8]| match kind {
         NEW_NEIGHBOUR => neighbour(body, peer, scope),
         _ => None,
     };
-    let Neighbour { interface, hardware } = ask(GET_NEIGHBOURS, DUMP, &NEIGHBOURS, matches)?;
-    let kind = ask(GET_LINK, 0, &link(interface), |kind, body| match kind {
-        NEW_LINK => body.get(2..4).and_then(word),
+    let Neighbour { interface, hardware } = query(GET_NEIGHBOURS, DUMP, &NEIGHBOURS, matches)?;
+    let kind = query(GET_LINK, 0, &link(interface), |kind, body| match kind {
+        NEW_LINK => body.get(2..4).and_then(read_u16),
         _ => None,
     })?;
     Some((kind, hardware))
 }
 
-/// Makes a struct ifinfomsg that asks for this interface.
+/// Returns a struct ifinfomsg that asks for this interface.
 fn link(interface: u32) -> Vec<u8> {
     [&[0; 4], &interface.to_ne_bytes()[..], &[0; 8]].concat()
 }
 
-/// Asks the kernel; returns what `found` makes of the first message of the answer in which it finds
-/// something.
-fn ask<T>(
+/// Sends a request to the kernel. Returns the first result of `found` that is not `None`, over the
+/// messages of the answer.
+fn query<T>(
     kind: u16,
     flags: u16,
     body: &[u8],
@@ -104,10 +104,10 @@ fn open() -> Option<OwnedFd> {
     Some(socket)
 }
 
-/// Reads the neighbour in a message, if it is this one.
+/// Parses a neighbour message. Returns `None` if it is about another neighbour.
 fn neighbour(body: &[u8], peer: Ipv6Addr, scope: u32) -> Option<Neighbour> {
     let interface = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
-    let state = word(body.get(8..10)?)?;
+    let state = read_u16(body.get(8..10)?)?;
     let value = |wanted| {
         let mut all = attributes(body.get(NEIGHBOUR..)?);
         all.find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
@@ -118,23 +118,23 @@ fn neighbour(body: &[u8], peer: Ipv6Addr, scope: u32) -> Option<Neighbour> {
         .then_some(Neighbour { interface, hardware })
 }
 
-/// Returns the messages of a datagram: type and body.
+/// Returns the type and body of each message in a datagram.
 fn messages(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     records(bytes, |bytes| {
         let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
-        Some((usize::try_from(length).ok()?, word(bytes.get(4..6)?)?, HEADER))
+        Some((usize::try_from(length).ok()?, read_u16(bytes.get(4..6)?)?, HEADER))
     })
 }
 
-/// Returns the attributes of a message: type and value.
+/// Returns the type and value of each attribute in a message.
 fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     records(bytes, |bytes| {
-        Some((word(bytes.get(..2)?)?.into(), word(bytes.get(2..4)?)?, ATTRIBUTE))
+        Some((read_u16(bytes.get(..2)?)?.into(), read_u16(bytes.get(2..4)?)?, ATTRIBUTE))
     })
 }
 
-/// Cuts bytes into records, of which `head` reads the length, the type and where the body begins;
-/// each record begins at a multiple of four.
+/// Splits bytes into records aligned to four bytes. `head` returns a record's length, its type and
+/// the offset of its body.
 fn records(
     mut bytes: &[u8],
     head: impl Fn(&[u8]) -> Option<(usize, u16, usize)>,
@@ -147,7 +147,7 @@ fn records(
     })
 }
 
-fn word(bytes: &[u8]) -> Option<u16> {
+fn read_u16(bytes: &[u8]) -> Option<u16> {
     bytes.try_into().ok().map(u16::from_ne_bytes)
 }
 
@@ -191,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_resolved_or_has_no_address_is_none() {
+    fn an_unresolved_neighbour_is_not_found() {
         assert_eq!(hardware_in(&message("fe80::1", 0x20, &MAC), "fe80::1", 0), None, "failed");
         assert_eq!(hardware_in(&message("fe80::1", 0x01, &MAC), "fe80::1", 0), None, "incomplete");
         assert_eq!(hardware_in(&message("fe80::1", 0x80, &[]), "fe80::1", 0), None);
     }
 
     #[test]
-    fn messages_that_are_cut_anywhere_are_no_trouble() {
+    fn truncated_messages_never_panic() {
         let body = message("fe80::1", 0x02, &MAC);
         for length in 0..body.len() {
             let _ = hardware_in(&body[..length], "fe80::1", 0);
@@ -216,11 +216,11 @@ mod tests {
         assert_eq!(find("2001:db8::77".parse().unwrap(), 0), None);
         let every = |kind, _: &[u8]| (kind == DONE).then_some(());
         assert_eq!(
-            ask(GET_NEIGHBOURS, DUMP, &NEIGHBOURS, every),
+            query(GET_NEIGHBOURS, DUMP, &NEIGHBOURS, every),
             Some(()),
             "the answer has an end"
         );
-        let loopback = ask(GET_LINK, 0, &link(1), |_, body| body.get(2..4).and_then(word));
+        let loopback = query(GET_LINK, 0, &link(1), |_, body| body.get(2..4).and_then(read_u16));
         assert_eq!(loopback, Some(772), "ARPHRD_LOOPBACK");
     }
 }

@@ -11,37 +11,37 @@ use crate::error::Error;
 use crate::wire::error_code::ErrorCode;
 use crate::wire::request::Direction;
 
-/// Longest name that a rule may make, in bytes: PATH_MAX of Linux, without its NUL.
+/// Longest name that a rule may produce, in bytes: PATH_MAX of Linux without the NUL.
 const MAX_PATH: usize = 4095;
 
-/// One line of the file.
+/// One rule of the file.
 #[derive(Debug)]
 pub(super) struct Rule {
-    /// Limits the rule to RRQ or to WRQ.
+    /// Restricts the rule to RRQ or to WRQ.
     pub(super) direction: Option<Direction>,
-    /// Limits the rule to clients of this network.
+    /// Restricts the rule to clients in this network.
     pub(super) from: Option<Network>,
     pub(super) action: Action,
 }
 
 #[derive(Debug)]
 pub(super) enum Action {
-    /// Makes `/` of each `\`.
+    /// Replaces each `\` with `/`.
     Slash,
     Lower,
     Upper,
-    /// Replaces the beginning of a name.
+    /// Replaces a prefix of the name.
     Prefix {
         old: Vec<u8>,
         new: Template,
     },
-    /// Replaces the first match, or all of them.
+    /// Replaces the first match, or all matches.
     Regex {
         pattern: Regex,
         new: Template,
         all: bool,
     },
-    /// Takes another name and ends the rules, if a file has that name.
+    /// Takes the new name and ends the rules, if a file of that name exists.
     Try(Template),
     /// Ends the rules for names that match both as they are and normalized.
     Stop(Regex),
@@ -49,27 +49,26 @@ pub(super) enum Action {
     Deny(Regex),
 }
 
-/// What one rule has made of a name.
+/// The result of one rule.
 enum Applied {
-    /// The next rule gets this name.
+    /// Continue with this name.
     Continue(MappedName),
-    /// This is the name.
+    /// End with this name.
     Stop(MappedName),
     Denied,
 }
 
-/// Applies the rules one after the other, each to the name that the one before has made.
+/// Applies the rules in order, each to the result of the one before.
 ///
 /// # Errors
-/// ERROR 2: a rule denies the name, or what a rule has made is too long or leaves the client's
-/// folder.
+/// ERROR 2 if a rule denies the name, or its result is too long or leaves the client's folder.
 pub(super) fn apply(
     rules: &[Rule],
     name: &[u8],
     context: &RequestContext<'_>,
 ) -> Result<Vec<u8>, Error> {
     let mut name = MappedName { bytes: name.to_vec(), client_end: None };
-    for rule in rules.iter().filter(|rule| rule.concerns(context)) {
+    for rule in rules.iter().filter(|rule| rule.applies_to(context)) {
         match rule.action.apply(name, context) {
             Applied::Continue(new) => name = new,
             Applied::Stop(new) => return Ok(new.bytes),
@@ -86,7 +85,7 @@ pub(super) fn apply(
 }
 
 impl Rule {
-    fn concerns(&self, context: &RequestContext<'_>) -> bool {
+    fn applies_to(&self, context: &RequestContext<'_>) -> bool {
         self.direction.is_none_or(|direction| direction == context.direction)
             && self.from.is_none_or(|network| network.contains(context.peer))
     }
@@ -165,23 +164,23 @@ fn replace_matches(
     for (count, captures) in matches.enumerate() {
         let whole = captures.get(0)?;
         if count == 0 {
-            // Only what stands before the first match stays where it is.
+            // Only text before the first match keeps its offset.
             other.client_end = name.client_end.filter(|end| *end <= whole.start());
         }
         other.bytes.extend_from_slice(bytes.get(at..whole.start())?);
         new.expand(group_text(&captures), context, &mut other)?;
         at = whole.end();
         if other.bytes.len() > MAX_PATH {
-            break; // too long already, whatever follows
+            break; // too long already
         }
     }
     other.bytes.extend_from_slice(bytes.get(at..)?);
     Some(other)
 }
 
-/// Returns the name without `.`, `..` and needless slashes, as far as that is possible without
+/// Returns the name without `.`, `..` and repeated slashes, as far as that is possible without
 /// looking at the folders. So `/./a//../secret` does not evade a rule that denies `^secret`, and
-/// `pub/../x` is no name in `pub`.
+/// `pub/../x` does not match `^pub/`.
 fn normalized(name: &[u8]) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in name.split(|&byte| byte == b'/') {

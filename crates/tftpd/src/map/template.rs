@@ -1,4 +1,4 @@
-//! The new name in a rule: text, parts of the old name, and the addresses of the client.
+//! The new name in a rule: text, parts of the old name, and the client's addresses.
 
 use std::net::IpAddr;
 
@@ -11,22 +11,23 @@ use super::mapped_name::MappedName;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Text(Vec<u8>),
-    /// `$0`, `$1`, `${name}`: what a group of the pattern has matched; `$0` is the whole match.
+    /// `$0`, `$1`, `${name}`: the text matched by a group of the pattern; `$0` is the whole match.
     Group(usize),
-    /// `%i`: the client's address.
+    /// `%i`: the client's IP address.
     Address,
-    /// `%x`: the same in hexadecimal digits, as PXELINUX writes it.
+    /// `%x`: the IP address in hexadecimal digits, as PXELINUX writes it.
     Hexadecimal,
-    /// `%m`: its hardware address.
+    /// `%m`: the client's hardware address.
     HardwareAddress,
 }
 
-/// A new name, read from a rule.
+/// The parsed new name of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template(Vec<Part>);
 
 impl Template {
-    /// Reads it. Groups are those of `pattern`; without one there is only `$0`, the whole name.
+    /// Parses a new name. Groups are those of `pattern`; without a pattern there is only `$0`, the
+    /// whole name.
     pub(super) fn parse(text: &str, pattern: Option<&Regex>) -> Result<Template, String> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -45,8 +46,8 @@ impl Template {
         Ok(Template(parts))
     }
 
-    /// Appends the new name. `None` where it needs the client's hardware address and that is not
-    /// known.
+    /// Appends the new name. Returns `None` if it needs the client's hardware address and that is
+    /// unknown.
     pub(super) fn expand(
         &self,
         group: impl Fn(usize) -> Vec<u8>,
@@ -74,7 +75,7 @@ impl Template {
     }
 }
 
-/// Returns what a group has matched; nothing where it took no part in the match.
+/// Returns the text matched by a group, empty if the group took no part in the match.
 pub(super) fn group_text<'c>(captures: &'c Captures<'_>) -> impl Fn(usize) -> Vec<u8> + use<'c> {
     |number| captures.get(number).map(|group| group.as_bytes().to_vec()).unwrap_or_default()
 }

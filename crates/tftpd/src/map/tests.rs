@@ -5,7 +5,7 @@ use testkit::TempDir;
 
 use super::*;
 
-/// What comes of a name by these rules, for an RRQ of 192.0.2.7.
+/// Applies the rules to a name, for an RRQ from 192.0.2.7.
 fn mapped(rules: &str, name: &str) -> String {
     asked(rules, name, Direction::Read, "192.0.2.7")
 }
@@ -24,7 +24,7 @@ fn asked(rules: &str, name: &str, direction: Direction, peer: &str) -> String {
     }
 }
 
-/// What is wrong with these rules.
+/// Returns the error in the rules.
 fn fault(rules: &str) -> String {
     parse::rules(rules.as_bytes()).unwrap_err()
 }
@@ -52,7 +52,7 @@ fn prefix_replaces_the_beginning_of_a_name_and_nothing_else() {
     assert_eq!(mapped("prefix /tftpboot/ ''", "/tftpboot/a/tftpboot/b"), "a/tftpboot/b");
     assert_eq!(mapped("prefix /tftpboot/ ''", "a/tftpboot/b"), "a/tftpboot/b");
     assert_eq!(mapped("prefix '' pub/", "x"), "pub/x");
-    assert_eq!(mapped("prefix a.c 'with blank/'", "abc"), "abc", "no pattern");
+    assert_eq!(mapped("prefix a.c 'with blank/'", "abc"), "abc", "not a pattern");
     assert_eq!(mapped("prefix old/ $0new/", "old/x"), "old/new/x");
 }
 
@@ -73,7 +73,7 @@ fn groups_are_named_by_number_and_by_name() {
 }
 
 #[test]
-fn folders_for_each_client_by_its_addresses() {
+fn a_client_gets_a_folder_named_after_its_address() {
     assert_eq!(mapped("prefix '' %i/", "x"), "192.0.2.7/x");
     assert_eq!(mapped("prefix '' %x/", "x"), "C0000207/x");
     assert_eq!(mapped("prefix '' %m/", "x"), "01-52-54-00-ab-cd-0f/x");
@@ -81,12 +81,16 @@ fn folders_for_each_client_by_its_addresses() {
     assert_eq!(asked("prefix '' %i/", "x", Direction::Read, six), "2001:db8::1/x");
     let digits = "20010DB8000000000000000000000001/x";
     assert_eq!(asked("prefix '' %x/", "x", Direction::Read, six), digits);
-    assert_eq!(asked("prefix '' %m/", "x", Direction::Read, six), "x", "unknown: no rule");
+    assert_eq!(
+        asked("prefix '' %m/", "x", Direction::Read, six),
+        "x",
+        "unknown address: rule skipped"
+    );
     assert_eq!(asked("regex ^ %m/", "x", Direction::Read, six), "x");
 }
 
 #[test]
-fn two_dots_lead_no_client_out_of_its_own_folder() {
+fn dot_dot_never_leaves_the_clients_folder() {
     let denied = "Name leaves the client's folder (ERROR 2)";
     for (rules, name) in [
         ("prefix '' %i/", "../192.0.2.9/x"),
@@ -116,7 +120,7 @@ fn two_dots_lead_no_client_out_of_its_own_folder() {
 }
 
 #[test]
-fn a_mac_like_name_that_a_client_asks_for_can_be_a_folder() {
+fn a_hardware_address_in_a_name_can_become_a_folder() {
     let rule = r"regex ^pxelinux\.cfg/01-([0-9a-f]{2}(?:-[0-9a-f]{2}){5})$ hosts/$1/config";
     let config = "pxelinux.cfg/01-52-54-00-ab-cd-0f";
     assert_eq!(mapped(rule, config), "hosts/52-54-00-ab-cd-0f/config");
@@ -124,13 +128,13 @@ fn a_mac_like_name_that_a_client_asks_for_can_be_a_folder() {
 }
 
 #[test]
-fn what_a_client_writes_is_never_read_as_part_of_a_rule() {
+fn a_clients_name_is_never_expanded_as_a_template() {
     assert_eq!(mapped("regex (.*) a/$1", "%i$1${1}%%"), "a/%i$1${1}%%");
     assert_eq!(mapped("prefix %i x", "%iy"), "xy", "OLD is text");
 }
 
 #[test]
-fn try_takes_a_name_that_is_there_and_ends_the_rules() {
+fn try_takes_an_existing_name_and_ends_the_rules() {
     let rules = "try %m/$0\ntry there/%i/$0\nprefix '' after/";
     assert_eq!(mapped(rules, "x"), "there/192.0.2.7/x");
     assert_eq!(mapped("try %i/$0\nprefix '' after/", "x"), "after/x");
@@ -147,7 +151,7 @@ fn stop_ends_the_rules_and_deny_refuses() {
 }
 
 #[test]
-fn a_detour_is_no_way_round_deny() {
+fn deny_matches_every_spelling_of_a_name() {
     for name in
         ["secret/x", "/secret/x", "//secret/x", "./secret/x", "a/../secret/x", "../secret/x"]
     {
@@ -161,7 +165,7 @@ fn a_detour_is_no_way_round_deny() {
 }
 
 #[test]
-fn rules_apply_in_their_order_each_to_what_came_of_the_one_before() {
+fn each_rule_applies_to_the_result_of_the_one_before() {
     let rules =
         "slash\nlower\nprefix /boot/ ''\nregex ^x64/(.*)$ amd64/$1 # the folder's name here";
     assert_eq!(mapped(rules, r"\Boot\X64\BCD"), "amd64/bcd");
@@ -191,22 +195,22 @@ fn a_name_that_grows_too_long_is_refused() {
 }
 
 #[test]
-fn a_fault_is_told_with_its_line_and_its_reason() {
+fn a_faulty_rule_is_reported_with_its_line_and_reason() {
     for (rules, expected) in [
         ("slash\n\nlowr", "line 3: no such rule 'lowr'"),
         ("prefix", "line 1: prefix: OLD is missing"),
         ("prefix a # b", "line 1: prefix: NEW is missing"),
         ("prefix a b c", "line 1: prefix: unexpected 'c'"),
         ("lower x", "line 1: lower: unexpected 'x'"),
-        ("get", "line 1: a condition without a rule"),
+        ("get", "line 1: no rule after the condition"),
         ("from", "line 1: from: NETWORK is missing"),
-        ("from 1.2.3 lower", "line 1: from '1.2.3': no address, no network"),
-        ("get put lower", "line 1: put: get or put stands here already"),
-        ("put from ::1 put lower", "line 1: put: get or put stands here already"),
+        ("from 1.2.3 lower", "line 1: from '1.2.3': not an address or network"),
+        ("get put lower", "line 1: put: only one of get and put"),
+        ("put from ::1 put lower", "line 1: put: only one of get and put"),
         ("from ::1 from 1.2.3.4 lower", "line 1: from: only one network"),
         ("\u{feff}slash", r"line 1: no such rule '\u{feff}slash'"),
         ("slash \x1b[2J", r"line 1: slash: unexpected '\u{1b}[2J'"),
-        ("from \x07 slash", r"line 1: from '\u{7}': no address, no network"),
+        ("from \x07 slash", r"line 1: from '\u{7}': not an address or network"),
         ("try %\x07", r"line 1: try: %\u{7} is none of %i, %x, %m and %%"),
         ("try ${\x07}", r"line 1: try: there is no group $\u{7}"),
         ("\nregex ( x", "line 2: regex: unclosed group"),
@@ -217,8 +221,8 @@ fn a_fault_is_told_with_its_line_and_its_reason() {
         ("try %q/$0", "line 1: try: %q is none of %i, %x, %m and %%"),
         ("try a%", "line 1: try: % at the end; %% is a percent sign"),
         ("try $1", "line 1: try: there is no group $1"),
-        ("prefix 'a b", "line 1: ' without its end"),
-        ("prefix \"a\"b c", "line 1: \" without its end"),
+        ("prefix 'a b", "line 1: ' is not closed"),
+        ("prefix \"a\"b c", "line 1: \" is not closed"),
         ("deny [z-a]", "line 1: deny: invalid character class range, the start must be <= the end"),
     ] {
         assert_eq!(fault(rules), expected, "{rules}");
@@ -230,7 +234,7 @@ fn a_fault_is_told_with_its_line_and_its_reason() {
 }
 
 #[test]
-fn the_sample_is_without_fault_also_where_its_rules_are_put_to_use() {
+fn the_sample_map_is_valid_with_all_its_rules_enabled() {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/deploy/tftpd.map");
     let text = std::fs::read_to_string(sample).unwrap();
     let as_it_is = parse::rules(text.as_bytes()).unwrap().len();
@@ -249,21 +253,21 @@ fn the_sample_is_without_fault_also_where_its_rules_are_put_to_use() {
 }
 
 #[test]
-fn a_file_that_is_missing_too_long_or_faulty_is_named() {
+fn a_missing_too_long_or_faulty_file_is_named() {
     let dir = TempDir::new();
     let missing = dir.path().join("none");
     let error = Map::open(&missing, None, None).unwrap_err().to_string();
     assert_eq!(error, format!("map {}: No such file or directory", missing.display()));
     let long = dir.file("long", "#".repeat(300_000));
     let error = Map::open(&long, None, None).unwrap_err().to_string();
-    assert_eq!(error, format!("map {}: longer than 262144 octets", long.display()));
+    assert_eq!(error, format!("map {}: longer than 262144 bytes", long.display()));
     let faulty = dir.file("faulty", "slash\nprefix /\n");
     let error = Map::open(&faulty, None, None).unwrap_err().to_string();
     assert_eq!(error, format!("map {}: line 2: prefix: NEW is missing", faulty.display()));
 }
 
 #[test]
-fn a_file_read_again_with_a_fault_leaves_the_rules_from_before() {
+fn reloading_a_faulty_file_keeps_the_old_rules() {
     let dir = TempDir::new();
     let file = dir.file("map", "lower");
     let root = Root::open(dir.path(), None).unwrap();
@@ -279,7 +283,7 @@ fn a_file_read_again_with_a_fault_leaves_the_rules_from_before() {
 }
 
 #[test]
-fn a_file_that_others_may_have_written_is_refused_and_none_is_waited_for() {
+fn a_file_that_others_may_write_is_refused_and_opening_never_blocks() {
     let dir = TempDir::new();
     let file = dir.file("map", "lower");
     let refused = |path: &Path, why: &str| {

@@ -1,4 +1,4 @@
-//! The wait of a process that serves all clients from one port: busy polling, then ppoll(2).
+//! Waits for events on a single port: busy polling, then ppoll(2).
 
 use std::time::{Duration, Instant};
 
@@ -6,26 +6,30 @@ use forknet::{Event, Result, UdpLoop};
 
 use crate::transfer::busy_poll::BusyPoll;
 
-/// Longest time without letting signals in.
-const MAX_DEAF: Duration = Duration::from_millis(5);
+/// Longest time without polling for signals.
+const MAX_SIGNAL_DELAY: Duration = Duration::from_millis(5);
 
-/// Waits for events, and knows how long they usually take.
+/// Waits for events, and measures how long that usually takes.
 #[derive(Debug)]
 pub(super) struct EventWait {
     busy_poll: BusyPoll,
-    /// About the time until something happens, once that was measured.
-    usual: Option<Duration>,
-    /// When signals were let in last.
-    signals_at: Instant,
+    /// Smoothed duration of a wait in ppoll(2), once one was measured.
+    typical: Option<Duration>,
+    /// When ppoll(2) last polled for signals.
+    signals_polled_at: Instant,
 }
 
 impl EventWait {
-    /// Makes one that has measured nothing yet.
+    /// Creates one without measurements.
     pub(super) fn new() -> EventWait {
-        EventWait { busy_poll: BusyPoll::default(), usual: None, signals_at: Instant::now() }
+        EventWait {
+            busy_poll: BusyPoll::default(),
+            typical: None,
+            signals_polled_at: Instant::now(),
+        }
     }
 
-    /// Waits until something happens, until `deadline` at the latest; `clients` are served now.
+    /// Waits for an event or `deadline`. `clients` is the number of clients being served.
     ///
     /// # Errors
     /// ppoll(2) failed.
@@ -46,26 +50,26 @@ impl EventWait {
             return Ok(event);
         }
         let event = socket.wait(deadline, clients)?;
-        self.signals_at = Instant::now();
-        let took = self.signals_at.duration_since(begin);
-        self.usual = Some(self.usual.map_or(took, |usual| usual * 7 / 8 + took / 8));
+        self.signals_polled_at = Instant::now();
+        let took = self.signals_polled_at.duration_since(begin);
+        self.typical = Some(self.typical.map_or(took, |typical| typical * 7 / 8 + took / 8));
         Ok(event)
     }
 
-    /// Polls for a datagram, where one usually comes at once; no longer than signals and the deadline
-    /// may wait.
+    /// Busy-polls for a datagram if one usually comes soon, bounded by `deadline` and
+    /// [`MAX_SIGNAL_DELAY`].
     fn poll(
         &mut self,
         socket: &mut UdpLoop,
         deadline: Option<Instant>,
         begin: Instant,
     ) -> Option<Event> {
-        let latest = self.signals_at + MAX_DEAF;
+        let latest = self.signals_polled_at + MAX_SIGNAL_DELAY;
         let latest = deadline.map_or(latest, |deadline| deadline.min(latest));
         if begin >= latest {
             return None;
         }
-        let end = latest.min(begin + self.busy_poll.duration(self.usual));
+        let end = latest.min(begin + self.busy_poll.duration(self.typical));
         let mut now = begin;
         while now < end {
             let event = socket.poll_now();

@@ -1,22 +1,23 @@
-//! Landlock: a process that serves a transfer can open nothing outside the root.
+//! Landlock: confines a process that serves a transfer to files below the root.
 //!
-//! A second barrier beside [`crate::files::root`], where openat2(2) resolves names below the root:
-//! if a fault of ours ever evaded that, the kernel would still let this process neither read nor
-//! write any other file. What is open already, such as the log and the transcript, stays open. A
-//! kernel without Landlock serves as well, with the first barrier alone; the log says which.
+//! A second barrier behind [`crate::files::root`], where openat2(2) resolves names below the root.
+//! If a bug in tftpd evaded that, the kernel would still deny access to any other file. Descriptors
+//! that are open already, such as the log and the transcript, stay usable. Without Landlock in the
+//! kernel only the first barrier holds; the log says which.
 
 use log::{info, warn};
 use sys::landlock::{Access, Landlock};
 
 use crate::files::root::Root;
 
-/// Rules made once, which each process enters by itself; none where the kernel has no Landlock.
+/// A ruleset that is created once and enforced by each process; `None` without Landlock in the
+/// kernel.
 #[derive(Debug)]
 pub struct Confinement(Option<Landlock>);
 
 impl Confinement {
-    /// Makes rules that allow what is below `root` to be read, and if it is `writable` to be
-    /// written. Logs what this kernel can do.
+    /// Creates rules that allow reading below `root`, and writing if `writable`. Logs the kernel's
+    /// Landlock version.
     #[must_use]
     pub fn prepare(root: &Root, writable: bool) -> Confinement {
         let access = if writable { Access::Write } else { Access::Read };
@@ -35,7 +36,7 @@ impl Confinement {
         Confinement(prepared.unwrap_or_default())
     }
 
-    /// Makes no rules, for a process that needs files outside the root, and logs that.
+    /// Creates no rules, for a process that needs files outside the root, and logs that.
     #[must_use]
     pub fn disabled() -> Confinement {
         info!(
@@ -44,7 +45,7 @@ impl Confinement {
         Confinement(None)
     }
 
-    /// Confines this process for good. Where that fails, the log says so.
+    /// Confines this process irrevocably. Logs a warning on failure.
     pub fn enter(&self) {
         if let Some(Err(errno)) = self.0.as_ref().map(Landlock::enter) {
             warn_unconfined(errno);

@@ -1,4 +1,4 @@
-//! tftpd: what a request is answered with, and the two ways to serve many clients.
+//! tftpd: the answer to a request, and the two ways to serve many clients.
 
 mod event_wait;
 pub mod landlock;

@@ -1,4 +1,4 @@
-//! A process for each transfer: it answers one request, from a port of its own (RFC 1350 §4; slide
+//! A process for each transfer. It answers one request, from a port of its own (RFC 1350 §4; slide
 //! "Протокол TFTP").
 
 use std::time::{Instant, SystemTime};
@@ -18,7 +18,7 @@ use crate::transfer::udp_transfer::UdpTransfer;
 use crate::wire::packet::describe;
 use crate::wire::request::Direction;
 
-/// Serves one transfer, from its request to its end, with one line in the log.
+/// Serves one transfer from request to end, and logs one line.
 pub fn answer(request: &mut Request, config: &Config) {
     let Request { data, peer, socket, counters, transcript, title, .. } = request;
     if transcript.is_on() {
@@ -38,19 +38,19 @@ pub fn answer(request: &mut Request, config: &Config) {
     });
     let limits = retry_limits(config.retries, request.timeout, request.deadline);
     let channel = Channel::for_server(socket, *peer, trace);
-    let (since, status) = (Instant::now(), SharedStatus::new(counters));
-    let child = Child { config, limits, since, status, title: *title };
+    let (started_at, status) = (Instant::now(), SharedStatus::new(counters));
+    let child = Child { config, limits, started_at, status, title: *title };
     match ValidRequest::parse(config, data, *peer) {
         Ok(request) => child.serve(&request, channel),
         Err(error) => child.refuse(channel, &describe(data), &error),
     }
 }
 
-/// What answering one request needs.
+/// The process that answers one request.
 struct Child<'c> {
     config: &'c Config,
     limits: RetryLimits,
-    since: Instant,
+    started_at: Instant,
     status: SharedStatus,
     title: Title,
 }
@@ -81,7 +81,7 @@ impl Child<'_> {
     /// Answers a WRQ.
     fn receive(&self, request: &ValidRequest<'_>, channel: Channel<'_>) {
         let status = self.status;
-        // Before the last ACK: a client that has it may send a new request at once.
+        // Set before the last ACK is sent, because the client may then send a new request at once.
         let committed = move || status.set_done(SystemTime::now());
         let receive_buffer = |size| channel.expect_windows(size);
         let max = self.config.max_options;
@@ -114,22 +114,22 @@ impl Child<'_> {
         transfer.dally(dally_time(transfer.state.is_lossless, interval));
     }
 
-    /// Tells the parent when the transfer has ended: the same request after the packet that ended
-    /// it is a new one. A peer that has ended nothing may send a new request from now on.
+    /// Tells the parent when the transfer ended, because the same request is a new one if it came
+    /// after the packet that ended the transfer. Without such a packet the transfer ends now.
     fn set_done<S: Side>(&self, transfer: &UdpTransfer<'_, S>, result: &Result<(), Error>) {
         self.status.set_done(match result {
             Err(Error::TimedOut | Error::PortClosed | Error::Socket(_)) => SystemTime::now(),
-            _ => transfer.channel.heard_at(),
+            _ => transfer.channel.last_arrival(),
         });
     }
 
     fn refuse(&self, mut channel: Channel<'_>, request: &str, error: &Error) {
-        // Before the ERROR: a client that has it may send a new request at once.
+        // Set before the ERROR is sent, because the client may then send a new request at once.
         self.status.set_done(SystemTime::now());
         if let Error::Denied { code, reason } = error {
             channel.send_error(*code, reason);
         }
-        log_refusal(channel.peer(), request, self.since, error);
+        log_refusal(channel.peer(), request, self.started_at, error);
     }
 
     fn log<S: Side>(
@@ -139,6 +139,6 @@ impl Child<'_> {
         result: &Result<(), Error>,
     ) {
         let (peer, side) = (transfer.channel.peer(), &transfer.state.side);
-        TransferLine { peer, request, side, since: self.since, result }.log();
+        TransferLine { peer, request, side, started_at: self.started_at, result }.log();
     }
 }

@@ -1,4 +1,4 @@
-//! What a request is answered with: a side of a transfer, or a refusal.
+//! The answer to a request: a side of a transfer, or a refusal.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,32 +24,33 @@ use crate::wire::options::TransferOptions;
 use crate::wire::packet::{Malformed, Packet};
 use crate::wire::request::{Direction, Mode, Request};
 
-/// Makes an upload durable and visible.
+/// Makes an upload durable and visible under its name.
 pub type Commit = Box<dyn FnOnce(AtomicFile) -> io::Result<()>>;
 
-/// True for a datagram that gets an answer: an RRQ or a WRQ, even a malformed one. Any other
-/// datagram at the service's port is ignored.
+/// Returns whether the datagram is an RRQ or a WRQ, even a malformed one. Any other datagram at the
+/// server's port is ignored.
 #[must_use]
 pub fn is_request(datagram: &[u8]) -> bool {
     matches!(Packet::parse(datagram), Ok(Packet::Request(_)) | Err(Malformed::Request(_)))
 }
 
-/// A request with a known mode, and a file's name that `--map` allows.
+/// A request with a known mode and a file name that `--map` allows.
 #[derive(Debug)]
 pub struct ValidRequest<'d> {
-    /// The request as it came.
+    /// The request as received.
     pub raw: Request<'d>,
-    /// How the file is to travel.
+    /// The transfer mode.
     pub mode: Mode,
-    /// The file's name below the root: the requested one, or what `--map` makes of it.
+    /// The file's name below the root, after `--map`.
     pub file: Cow<'d, [u8]>,
 }
 
 impl<'d> ValidRequest<'d> {
-    /// Reads the request in a datagram of this peer's.
+    /// Parses a request datagram from `peer`.
     ///
     /// # Errors
-    /// ERROR 4: it is malformed, names no file or has an unknown mode. ERROR 2: `--map` denies it.
+    /// ERROR 4 if the request is malformed, names no file or has an unknown mode. ERROR 2 if
+    /// `--map` denies it.
     pub fn parse(
         config: &Config,
         datagram: &'d [u8],
@@ -72,7 +73,7 @@ impl<'d> ValidRequest<'d> {
         Ok(ValidRequest { raw: request, mode, file })
     }
 
-    /// Describes it for the log, with these options in place of the requested ones.
+    /// Describes the request for the log, with `options` in place of the requested ones.
     #[must_use]
     pub fn describe(&self, options: &[u8]) -> String {
         let request = Request { options, ..self.raw };
@@ -92,7 +93,7 @@ impl fmt::Display for ValidRequest<'_> {
 /// Opens the file of an RRQ. Returns the sender and the list of granted options.
 ///
 /// # Errors
-/// The file can't be served; an ERROR says why.
+/// [`Error::Denied`] if the file can't be served.
 pub fn open_sender(
     config: &Config,
     request: &ValidRequest<'_>,
@@ -105,12 +106,12 @@ pub fn open_sender(
     Ok((Sender::for_server(file, granted.options, granted.oack())?, granted.list))
 }
 
-/// Begins the file of a WRQ. `receive_buffer` is called with the size that the socket's buffer
-/// should have, in bytes, and returns the size it has; `committed` is called when the file is
-/// durable and visible. Returns the receiver and the list of granted options.
+/// Creates the file of a WRQ. Returns the receiver and the list of granted options.
+/// `receive_buffer` is called with the desired size of the socket's receive buffer in bytes, and
+/// returns the actual size. `committed` is called when the file is durable and visible.
 ///
 /// # Errors
-/// The file may not be written; an ERROR says why.
+/// [`Error::Denied`] if the file may not be written.
 pub fn open_receiver(
     config: &Config,
     request: &ValidRequest<'_>,
@@ -132,8 +133,8 @@ pub fn open_receiver(
     Ok((Receiver::for_server(file, commit, granted.options, oack), granted.list))
 }
 
-/// Grants the options of a WRQ, with no larger window than the socket's buffer has room for: the
-/// rest would be lost each time.
+/// Grants the options of a WRQ, with a window that fits the socket's buffer, because the rest of a
+/// larger one would be lost each time.
 fn grant_upload(
     mut max: MaxOptions,
     request: &Request<'_>,
@@ -148,7 +149,7 @@ fn grant_upload(
     grant(request.options, Direction::Write, max, None)
 }
 
-/// An upload that may begin.
+/// An upload that was permitted.
 struct Upload {
     file: AtomicFile,
     name: Vec<u8>,
@@ -157,7 +158,7 @@ struct Upload {
 }
 
 impl Upload {
-    /// Begins the file, if the options and the file system allow it.
+    /// Creates the file, if the server's options and the file system permit it.
     fn begin(
         config: &Config,
         request: &ValidRequest<'_>,
@@ -176,7 +177,7 @@ impl Upload {
         if let Some(quota) = &config.quota {
             limit = limit.within_quota(quota.left_for(&folder, &name)?);
         }
-        // In netascii a file may have fewer bytes than travel.
+        // In netascii the file may have fewer bytes than are sent.
         if let Some(size) = options.tsize.filter(|_| request.mode == Mode::Octet) {
             limit.check(size)?;
             if size > disk_space::available(&folder)? {

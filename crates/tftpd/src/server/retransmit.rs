@@ -1,12 +1,13 @@
-//! Requests that come again, and processes that stay after their work is done.
+//! Repeated requests, and processes that dally after their transfer.
 //!
-//! A client that has no answer yet sends its request again, and the network may double it. That must
-//! not begin a second transfer, so the process that answers the first one is told, and sends again.
-//! But the same request may also be a new one, by a quick client whose last ACK waits in the socket of
-//! the first transfer's process, which has yet to read it. So such a request is held until that process
-//! has ended and has said when its transfer was done: if the request came later, it is a new one.
+//! A client without an answer repeats its request, and the network may duplicate it. Such a request
+//! must not begin a second transfer, so the process that handles the first one is notified, and
+//! retransmits. But an identical request may also be a new one, from a quick client whose last ACK
+//! is still unread in the socket of the first transfer's process. So the request is held until that
+//! process has ended and reported when its transfer was done. A request that arrived later is a new
+//! one.
 //!
-//! What the processes say is untrusted: see [`super::shared_status`].
+//! What the processes report is untrusted: see [`super::shared_status`].
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -24,31 +25,31 @@ use super::shared_status::SharedStatus;
 use crate::options::Config;
 use crate::transfer::port_range::fresh_socket;
 
-/// Most ended transfers that are remembered until all requests of their time were read.
+/// Most ended transfers remembered until all requests queued in the socket were read.
 const MAX_ANSWERED: usize = 64;
 
-/// TFTP with a process for each transfer, as the parent sees it.
+/// The parent's part of TFTP with a process for each transfer.
 #[derive(Debug)]
 pub struct Tftp<'c> {
     config: &'c Config,
     confinement: Confinement,
-    /// The transfer of each slot, in memory that no child has.
+    /// The transfer of each slot, in private memory of the parent.
     running: Table<Option<Running>>,
-    /// Requests that came again while a process, by its slot's number, answers the first.
+    /// Repeated requests, by the slot number of the process that handles the first.
     held: HashMap<usize, Datagram>,
-    /// Held requests that have turned out to be new ones.
+    /// Held requests that turned out to be new ones.
     new: VecDeque<Datagram>,
-    /// Requests whose processes have ended: they may have come again before that, and not be read yet.
+    /// Requests whose processes have ended. Repetitions that arrived earlier may still be unread.
     answered: VecDeque<Answered>,
 }
 
-/// A request that a process answers.
+/// A request that a process handles.
 #[derive(Clone, Copy, Debug)]
 struct Running {
     slot: Slot,
     key: RequestKey,
-    since: Instant,
-    /// The process has said that it only dallies.
+    started_at: Instant,
+    /// The process has reported that it only dallies.
     dallies: bool,
 }
 
@@ -59,8 +60,8 @@ struct Answered {
     done_at: SystemTime,
 }
 
-/// What tells requests apart. The same bytes from the same peer are the same request if they were sent
-/// to the same address of ours: to another one, the peer wants an answer from there.
+/// The identity of a request: its peer, its bytes and the local address. The local address counts
+/// because the answer must come from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RequestKey {
     peer: SocketAddr,
@@ -80,17 +81,17 @@ impl Running {
         SharedStatus::new(self.slot.counters())
     }
 
-    /// Returns true if a request of this key that came at this time is answered by this process.
-    fn answers(&self, key: RequestKey, came: SystemTime) -> bool {
-        self.key == key && self.status().done_at().is_none_or(|done_at| came < done_at)
+    /// Returns whether this process handles a request with this key that arrived at `arrived_at`.
+    fn handles(&self, key: RequestKey, arrived_at: SystemTime) -> bool {
+        self.key == key && self.status().done_at().is_none_or(|done_at| arrived_at < done_at)
     }
 }
 
 impl<'c> Tftp<'c> {
-    /// Makes the table for this many clients. The processes are to enter `confinement`.
+    /// Creates the table for `max_clients`. Each process enters `confinement`.
     ///
     /// # Errors
-    /// There is no memory.
+    /// mmap(2) fails.
     pub fn new(
         config: &'c Config,
         confinement: Confinement,
@@ -101,8 +102,8 @@ impl<'c> Tftp<'c> {
         Ok(Tftp { config, confinement, running, held, new, answered })
     }
 
-    /// Returns the transfers whose processes only dally. What a process has said once holds until its
-    /// end: one that says now this, now that, would have others wait for its slot in vain.
+    /// Returns the transfers whose processes only dally. A process can't take that report back,
+    /// because it could then block a slot that others wait for.
     fn dallying(&mut self) -> impl Iterator<Item = Running> + '_ {
         for number in 0..self.running.len() {
             let running = self.running.get(number).flatten();
@@ -113,7 +114,7 @@ impl<'c> Tftp<'c> {
         self.running.iter().flatten().filter(|running| running.dallies)
     }
 
-    /// Removes the transfer of a slot whose process has ended, or is ended now.
+    /// Removes the transfer of a slot whose process has ended or is being ended.
     fn remove(&mut self, slot: Slot) -> Option<Running> {
         let running = self.running.get(slot.number()).flatten()?;
         self.running.set(slot.number(), None);
@@ -133,20 +134,20 @@ impl UdpProtocol for Tftp<'_> {
     }
 
     fn arrived(&mut self, request: Datagram) -> Option<Datagram> {
-        let (key, came) = (RequestKey::new(&request), request.arrived);
-        if self.answered.iter().any(|one| one.key == key && came < one.done_at) {
+        let (key, arrived_at) = (RequestKey::new(&request), request.arrived);
+        if self.answered.iter().any(|one| one.key == key && arrived_at < one.done_at) {
             return None;
         }
-        let found = self.running.iter().flatten().find(|running| running.answers(key, came));
+        let found = self.running.iter().flatten().find(|running| running.handles(key, arrived_at));
         let Some(running) = found else { return Some(request) };
-        running.status().set_repeated(came);
+        running.status().set_repeated(arrived_at);
         self.held.insert(running.slot.number(), request);
         None
     }
 
     fn due(&mut self) -> Option<Datagram> {
         while let Some(request) = self.new.pop_front() {
-            // Another one may have come since, and be answered already.
+            // The same request may have arrived again and be answered already.
             if let Some(request) = self.arrived(request) {
                 return Some(request);
             }
@@ -160,7 +161,7 @@ impl UdpProtocol for Tftp<'_> {
 
     fn begins(&mut self, slot: Slot, request: &Datagram) {
         let key = RequestKey::new(request);
-        let running = Running { slot, key, since: Instant::now(), dallies: false };
+        let running = Running { slot, key, started_at: Instant::now(), dallies: false };
         while self.running.len() <= slot.number() && self.running.push(None).is_some() {}
         self.running.set(slot.number(), Some(running));
     }
@@ -183,7 +184,7 @@ impl UdpProtocol for Tftp<'_> {
             Refusal::PerAddress(_) => Some(running.key.peer.ip()) == peer.ip(),
             Refusal::TooOften(_) => false,
         };
-        let oldest = self.dallying().filter(makes_room).min_by_key(|running| running.since)?;
+        let oldest = self.dallying().filter(makes_room).min_by_key(|running| running.started_at)?;
         self.remove(oldest.slot).map(|running| running.slot)
     }
 
@@ -198,7 +199,7 @@ impl UdpProtocol for Tftp<'_> {
     fn answer(&self, request: &mut Request) -> io::Result<()> {
         self.confinement.enter();
         per_process::answer(request, self.config);
-        Ok(()) // how a transfer went is logged already
+        Ok(()) // the result is logged already
     }
 }
 

@@ -1,7 +1,7 @@
-//! What a transfer's process and its parent tell each other, in numbers that both can read and write.
+//! Status of a transfer in shared memory, between its process and the parent.
 //!
-//! The parent trusts none of them: a process that was taken over writes there what it likes. So they
-//! say nothing about any other process, and a time that lies in the future counts as now.
+//! The parent trusts none of the numbers, because a compromised process may write anything. So they
+//! affect no other process, and a time in the future counts as now.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,30 +9,30 @@ use forknet::Counters;
 
 /// Index of the time at which the transfer was done, in nanoseconds since 1970; 0 before that.
 const DONE_AT: usize = 0;
-/// Index of a number that is not 0 once the process only dallies.
+/// Index of a flag that is nonzero once the process only dallies.
 const DALLIES: usize = 1;
-/// Index of the time at which the request came again, in nanoseconds since 1970; 0 when it did not,
-/// or the process knows.
+/// Index of the time at which the request was repeated, in nanoseconds since 1970; 0 if it was not,
+/// or the process has taken the time.
 const REPEATED_AT: usize = 2;
 
-/// The numbers of one transfer.
+/// The shared numbers of one transfer.
 #[derive(Clone, Copy, Debug)]
 pub struct SharedStatus(Counters);
 
 impl SharedStatus {
-    /// Makes one of the numbers of a process's slot.
+    /// Wraps the numbers of a process's slot.
     #[must_use]
     pub fn new(counters: Counters) -> SharedStatus {
         SharedStatus(counters)
     }
 
-    /// Says that the transfer is done since `at`. The same request from the same peer is a new one if
-    /// it came then or later; one that came earlier was only sent again.
+    /// Reports that the transfer was done at `at`. An identical request from the same peer is a new
+    /// one if it arrived then or later; an earlier one is a repetition.
     pub fn set_done(self, at: SystemTime) {
         self.0.set_number(DONE_AT, nanoseconds(at));
     }
 
-    /// Returns since when the transfer is done, if it is.
+    /// Returns when the transfer was done, if it is.
     #[must_use]
     pub fn done_at(self) -> Option<SystemTime> {
         match self.0.number(DONE_AT) {
@@ -41,24 +41,24 @@ impl SharedStatus {
         }
     }
 
-    /// Says that the process has nothing left to do but to send its last ACK again if that was lost:
-    /// it may be ended when its slot or its port is wanted.
+    /// Reports that the process only dallies, to repeat its last ACK if that was lost. The parent
+    /// may end it when its slot or port is needed.
     pub fn set_dallies(self) {
         self.0.set_number(DALLIES, 1);
     }
 
-    /// Returns true if the process only dallies.
+    /// Returns whether the process only dallies.
     #[must_use]
     pub fn dallies(self) -> bool {
         self.0.number(DALLIES) != 0
     }
 
-    /// Tells the process that its request came again, at `at`.
+    /// Tells the process that its request was repeated at `at`.
     pub fn set_repeated(self, at: SystemTime) {
         self.0.set_number(REPEATED_AT, nanoseconds(at));
     }
 
-    /// Returns when the request came again, once for each time.
+    /// Returns when the request was repeated, and clears it.
     #[must_use]
     pub fn take_repeated(self) -> Option<SystemTime> {
         match self.0.take_number(REPEATED_AT) {
@@ -68,7 +68,7 @@ impl SharedStatus {
     }
 }
 
-/// Returns a time as nanoseconds since 1970, which fit until the year 2554.
+/// Returns a time as nanoseconds since 1970. They fit in 64 bits until the year 2554.
 fn nanoseconds(at: SystemTime) -> u64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)

@@ -1,9 +1,9 @@
-//! `--single-port`: one process and one port, with many transfers told apart by their peers.
+//! `--single-port`: one process and one port for all transfers, which differ by their peers.
 //!
-//! Slide "UDP Echo Server: dg_echo": receive a datagram, answer it, round again. Each transfer is a
-//! side and a timer of its own, as in a process of its own, but the process never waits for one of
-//! them alone. Reading a block and sending it does not block. Committing an upload does, for as
-//! long as the disk takes: a helper process does that, while the others go on.
+//! Slide "UDP Echo Server: dg_echo": receive a datagram, answer it, repeat. Each transfer has its
+//! own side and timer, as in a process of its own, but the process never waits for a single
+//! transfer. Reading and sending a block does not block. Committing an upload blocks on the disk,
+//! so a helper process does that while the other transfers go on.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -27,7 +27,7 @@ use crate::wire::negotiation::MaxOptions;
 use crate::wire::packet::describe;
 use crate::wire::request::Direction;
 
-/// Largest window in bytes: all transfers share one socket, and the memory of one process.
+/// Largest window in bytes. All transfers share one socket and the memory of one process.
 const MAX_WINDOW_BYTES: usize = 256 << 10;
 
 /// The transfers of one process.
@@ -35,17 +35,17 @@ struct TransferTable<'c> {
     config: &'c Config,
     limits: RetryLimits,
     entries: HashMap<SocketAddr, TransferEntry>,
-    /// When a transfer is to be looked at, at the latest: one item for each, which may be early.
+    /// The deadlines of the transfers. An item may be outdated: see `queued_deadline`.
     deadlines: BinaryHeap<Reverse<(Instant, SocketAddr)>>,
 }
 
-/// Serves until SIGTERM.
+/// Serves all clients until SIGTERM.
 ///
 /// # Errors
 /// ppoll(2) failed.
 pub fn serve(socket: &mut UdpLoop, config: &Config) -> forknet::Result<()> {
-    let (idle, whole) = socket.timeouts();
-    let limits = retry_limits(config.retries, idle, whole);
+    let (idle, total) = socket.timeouts();
+    let limits = retry_limits(config.retries, idle, total);
     let (entries, deadlines) = (HashMap::new(), BinaryHeap::new());
     let mut table = TransferTable { config, limits, entries, deadlines };
     let mut wait = EventWait::new();
@@ -64,8 +64,8 @@ pub fn serve(socket: &mut UdpLoop, config: &Config) -> forknet::Result<()> {
 }
 
 impl TransferTable<'_> {
-    /// Returns how many clients are served. While the server stops, those that are complete and
-    /// only dally do not count.
+    /// Returns the number of clients being served. While the server stops, dallying transfers do
+    /// not count.
     fn client_count(&self, socket: &UdpLoop) -> usize {
         if !socket.is_stopping() {
             return self.entries.len();
@@ -73,7 +73,7 @@ impl TransferTable<'_> {
         self.entries.values().filter(|entry| entry.state != State::Dallying).count()
     }
 
-    /// Takes a datagram: of a transfer, or a request.
+    /// Handles a datagram: a packet of a transfer, or a request.
     fn on_datagram(&mut self, socket: &mut UdpLoop, client: Sender) {
         let (peer, data) = (client.peer(), socket.datagram());
         let is_request = is_request(data);
@@ -87,7 +87,7 @@ impl TransferTable<'_> {
             return;
         };
         match entry.state {
-            State::Committing { .. } => (), // the peer's timer will ask again
+            State::Committing { .. } => (), // the peer will retransmit
             State::Active | State::NoRoom { .. }
                 if entry.request == socket.datagram()
                     && client.asks_same_address(&entry.client) =>
@@ -100,8 +100,8 @@ impl TransferTable<'_> {
                     }
                 }
             }
-            // Another request from the same port: the client has given the first one up. And what
-            // comes after the end is a new one in any case.
+            // A different request from the same port means that the client abandoned the first one.
+            // After the end any request is a new one.
             _ if is_request => {
                 self.end(socket, peer, &Err(Error::NewRequest));
                 self.begin(socket, client);
@@ -113,12 +113,12 @@ impl TransferTable<'_> {
         }
     }
 
-    /// Begins a new transfer, or refuses it. A server that stops takes nothing new.
+    /// Begins a new transfer, or refuses it. A stopping server ignores new requests.
     fn begin(&mut self, socket: &mut UdpLoop, client: Sender) {
         if socket.is_stopping() {
             return;
         }
-        let (peer, since) = (client.peer(), Instant::now());
+        let (peer, started_at) = (client.peer(), Instant::now());
         let slot = match self.acquire(socket, peer) {
             Ok(slot) => slot,
             Err(refusal) => return socket.refuse(&client, refusal),
@@ -132,21 +132,23 @@ impl TransferTable<'_> {
                 side.map_err(|error| (error, valid.to_string()))
             });
         match side {
-            Ok((side, shown)) => {
-                let transfer = Transfer::new(side, self.limits, since);
-                let entry = TransferEntry::new(client, transfer, (request, shown), since, slot);
+            Ok((side, description)) => {
+                let transfer = Transfer::new(side, self.limits, started_at);
+                let entry =
+                    TransferEntry::new(client, transfer, (request, description), started_at, slot);
                 self.entries.insert(peer, entry);
                 self.perform(socket, peer, Ok(Step::Send));
             }
-            Err((error, shown)) => {
+            Err((error, description)) => {
                 send_error(socket, &client, &error);
-                log_refusal(peer, &shown, since, &error);
+                log_refusal(peer, &description, started_at, &error);
                 socket.release(slot);
             }
         }
     }
 
-    /// Acquires a slot for one more client; one that only dallies gives way.
+    /// Acquires a slot for one more client. If none is free, ends the transfer that has dallied
+    /// longest.
     fn acquire(&mut self, socket: &mut UdpLoop, peer: SocketAddr) -> Result<Slot, Refusal> {
         loop {
             let full = match socket.admit(peer) {
@@ -157,7 +159,8 @@ impl TransferTable<'_> {
             let dallying = self.entries.iter().filter(|(other, entry)| {
                 entry.state == State::Dallying && (any || other.ip() == peer.ip())
             });
-            let oldest = dallying.min_by_key(|(_, entry)| entry.since).map(|(other, _)| *other);
+            let oldest =
+                dallying.min_by_key(|(_, entry)| entry.started_at).map(|(other, _)| *other);
             self.end(socket, oldest.ok_or(full)?, &Ok(()));
         }
     }
@@ -184,7 +187,7 @@ impl TransferTable<'_> {
         Ok((side, request.describe(&granted)))
     }
 
-    /// Does what a transfer's step asks for, and notes when to look at it again.
+    /// Performs a step of a transfer, and queues its next deadline.
     fn perform(&mut self, socket: &mut UdpLoop, peer: SocketAddr, step: Result<Step, Error>) {
         let Some(entry) = self.entries.get_mut(&peer) else { return };
         let done = match step {
@@ -197,7 +200,7 @@ impl TransferTable<'_> {
                 entry.answer(socket, &packet);
                 Ok(())
             }
-            Ok(Step::Commit) => entry.commit(socket, Instant::now() + self.limits.whole),
+            Ok(Step::Commit) => entry.commit(socket, Instant::now() + self.limits.total),
             Ok(Step::End) => return self.end(socket, peer, &Ok(())),
             Err(error) => Err(error),
         };
@@ -205,13 +208,13 @@ impl TransferTable<'_> {
             return self.end(socket, peer, &Err(error));
         }
         let deadline = entry.deadline();
-        if entry.noted_deadline.is_none_or(|noted| deadline < noted) {
-            entry.noted_deadline = Some(deadline);
+        if entry.queued_deadline.is_none_or(|queued| deadline < queued) {
+            entry.queued_deadline = Some(deadline);
             self.deadlines.push(Reverse((deadline, peer)));
         }
     }
 
-    /// Looks at the transfers whose deadline has come.
+    /// Handles the transfers whose deadline has passed.
     fn check_deadlines(&mut self, socket: &mut UdpLoop) {
         while let Some(Reverse((at, peer))) = self.deadlines.peek().copied() {
             let now = Instant::now();
@@ -219,10 +222,11 @@ impl TransferTable<'_> {
                 return;
             }
             self.deadlines.pop();
-            // Otherwise the item is of a transfer that has ended, or was looked at earlier.
+            // Other items belong to a transfer that has ended, or was queued again with an earlier
+            // deadline.
             let entry = self.entries.get_mut(&peer);
-            if let Some(entry) = entry.filter(|entry| entry.noted_deadline == Some(at)) {
-                entry.noted_deadline = None;
+            if let Some(entry) = entry.filter(|entry| entry.queued_deadline == Some(at)) {
+                entry.queued_deadline = None;
                 let step = entry.on_deadline(socket, now);
                 self.perform(socket, peer, step);
             }
@@ -238,7 +242,7 @@ impl TransferTable<'_> {
         self.perform(socket, peer, step);
     }
 
-    /// Ends a transfer. The end of one that dallies was logged already.
+    /// Ends a transfer. The end of a dallying one was logged already.
     fn end(&mut self, socket: &mut UdpLoop, peer: SocketAddr, result: &Result<(), Error>) {
         let Some(entry) = self.entries.remove(&peer) else { return };
         if entry.state != State::Dallying {
@@ -256,8 +260,12 @@ impl TransferTable<'_> {
     /// Logs the table of clients (SIGUSR1).
     fn log(&self) {
         for (peer, entry) in &self.entries {
-            let (side, seconds) = (&entry.transfer.side, entry.since.elapsed().as_secs());
-            log::info!("client {peer} {}: {} octets, for {seconds} s", entry.shown, side.bytes());
+            let (side, seconds) = (&entry.transfer.side, entry.started_at.elapsed().as_secs());
+            log::info!(
+                "client {peer} {}: {} octets, for {seconds} s",
+                entry.description,
+                side.bytes()
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One of the transfers that a process with a single port serves.
+//! A transfer of `--single-port`.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,20 +18,20 @@ use crate::transfer::{Step, Transfer};
 use crate::wire::error_code::ErrorCode;
 use crate::wire::packet::{self, describe};
 
-/// A transfer, its client, and what the log says of it.
+/// A transfer, its client, and its description for the log.
 pub(super) struct TransferEntry {
     pub(super) client: Sender,
     pub(super) transfer: Transfer<Box<dyn Side>>,
     /// The datagram of the request.
     pub(super) request: Vec<u8>,
     /// The request for the log, with the options that were granted.
-    pub(super) shown: String,
-    pub(super) since: Instant,
+    pub(super) description: String,
+    pub(super) started_at: Instant,
     pub(super) slot: Slot,
     pub(super) state: State,
-    /// The deadline that the table has noted.
-    pub(super) noted_deadline: Option<Instant>,
-    /// Bytes of the present packets that were sent.
+    /// The deadline that the table has queued.
+    pub(super) queued_deadline: Option<Instant>,
+    /// Bytes of the current packets that were sent.
     sent: usize,
     bursts: Bursts,
 }
@@ -41,7 +41,7 @@ pub(super) struct TransferEntry {
 pub(super) enum State {
     /// The peer.
     Active,
-    /// Room in the socket or the network interface: tries again at `until`, after this pause.
+    /// Room in the socket or the network interface. Tries again at `until`, after this pause.
     NoRoom { until: Instant, pause: Duration },
     /// The helper process that commits the file, until `until` at the latest.
     Committing { helper: Pid, until: Instant },
@@ -50,29 +50,30 @@ pub(super) enum State {
 }
 
 impl TransferEntry {
-    /// Makes one that has yet to send its first packets; `request` as it came, and for the log.
+    /// Creates an entry that has not sent anything yet. The request is given as received, and as
+    /// described in the log.
     pub(super) fn new(
         client: Sender,
         transfer: Transfer<Box<dyn Side>>,
-        (request, shown): (Vec<u8>, String),
-        since: Instant,
+        (request, description): (Vec<u8>, String),
+        started_at: Instant,
         slot: Slot,
     ) -> TransferEntry {
         TransferEntry {
             client,
             transfer,
             request,
-            shown,
-            since,
+            description,
+            started_at,
             slot,
             state: State::Active,
-            noted_deadline: None,
+            queued_deadline: None,
             sent: 0,
             bursts: Bursts::default(),
         }
     }
 
-    /// Takes a datagram of the peer's.
+    /// Handles a datagram from the peer.
     pub(super) fn on_datagram(&mut self, datagram: &[u8], now: Instant) -> Result<Step, Error> {
         self.slot.counters().received(datagram.len());
         self.transfer.on_datagram(datagram, now)
@@ -121,8 +122,8 @@ impl TransferEntry {
         Ok(())
     }
 
-    /// Sends the packets for which there was no room. What finds none for too long counts as lost,
-    /// and so does what is refused for another reason.
+    /// Sends the packets that are not sent yet. Packets without room after the longest pause count
+    /// as lost, and so do packets that fail for another reason.
     fn send_rest(&mut self, socket: &mut UdpLoop, mut pause: Duration) {
         let Packets { size, pieces: [first, second] } = self.transfer.side.packets();
         let before = self.sent;
@@ -154,15 +155,14 @@ impl TransferEntry {
         self.transfer.on_sent(now);
     }
 
-    /// Sends a packet that is not the side's present one.
+    /// Sends a packet other than the side's current ones.
     pub(super) fn answer(&mut self, socket: &mut UdpLoop, packet: &[u8]) {
         self.slot.counters().sent(packet.len());
         let _ = socket.send(&self.client, packet, packet.len(), &mut self.bursts); // best effort
         trace_sent(socket, &self.client, Packets::single(packet));
     }
 
-    /// Starts a helper process that commits the file, for as long as the disk takes. Without one
-    /// the file is committed here.
+    /// Starts a helper process that commits the file. If that fails, commits it in this process.
     pub(super) fn commit(&mut self, socket: &mut UdpLoop, until: Instant) -> Result<(), Error> {
         let side = &mut self.transfer.side;
         let work = || side.commit().map_or_else(|error| error.raw_os_error().unwrap_or(-1), |()| 0);
@@ -178,8 +178,7 @@ impl TransferEntry {
         }
     }
 
-    /// Sends the last ACK after the helper process has ended with code 0; any other code is an
-    /// errno.
+    /// Sends the last ACK if the helper process has exited with 0. Any other exit code is an errno.
     pub(super) fn on_committed(
         &mut self,
         socket: &mut UdpLoop,
@@ -200,14 +199,21 @@ impl TransferEntry {
         Ok(())
     }
 
-    /// Writes the one line of the transfer.
+    /// Logs the transfer's line.
     pub(super) fn log(&self, result: &Result<(), Error>) {
         let (peer, side) = (self.client.peer(), &*self.transfer.side);
-        TransferLine { peer, request: &self.shown, side, since: self.since, result }.log();
+        TransferLine {
+            peer,
+            request: &self.description,
+            side,
+            started_at: self.started_at,
+            result,
+        }
+        .log();
     }
 }
 
-/// Sends an ERROR to the peer, where the failure is ours.
+/// Sends an ERROR to the peer if this end has failed.
 pub(super) fn send_error(socket: &mut UdpLoop, client: &Sender, error: &Error) {
     if let Error::Denied { code, reason } = error {
         let packet = packet::error(*code, reason);
@@ -216,7 +222,7 @@ pub(super) fn send_error(socket: &mut UdpLoop, client: &Sender, error: &Error) {
     }
 }
 
-/// Writes packets that were sent into the transcript.
+/// Writes sent packets to the transcript.
 fn trace_sent(socket: &mut UdpLoop, to: &Sender, packets: Packets<'_>) {
     let transcript = socket.transcript();
     if transcript.is_on() {
@@ -225,7 +231,7 @@ fn trace_sent(socket: &mut UdpLoop, to: &Sender, packets: Packets<'_>) {
     }
 }
 
-/// Writes the present datagram, which this peer has sent, into the transcript.
+/// Writes the current datagram, from `peer`, to the transcript.
 pub(super) fn trace_received(socket: &mut UdpLoop, peer: SocketAddr) {
     if socket.transcript().is_on() {
         let line = describe(socket.datagram());

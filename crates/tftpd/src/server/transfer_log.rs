@@ -1,4 +1,4 @@
-//! The one line that the log has of each request.
+//! The log line of each request.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -9,21 +9,21 @@ use crate::error::Error;
 use crate::transfer::side::{Side, Stage};
 use crate::wire::error_code::ErrorCode;
 
-/// The line of a transfer.
+/// The log line of a transfer.
 pub(super) struct TransferLine<'a> {
     pub(super) peer: SocketAddr,
-    /// The request, with the options that were granted.
+    /// The request, with the granted options.
     pub(super) request: &'a str,
     pub(super) side: &'a dyn Side,
-    /// When the request came.
-    pub(super) since: Instant,
+    /// When the request arrived.
+    pub(super) started_at: Instant,
     pub(super) result: &'a Result<(), Error>,
 }
 
 impl TransferLine<'_> {
-    /// Writes the line.
+    /// Logs the line.
     pub(super) fn log(&self) {
-        let TransferLine { peer, request, side, since, result } = self;
+        let TransferLine { peer, request, side, started_at, result } = self;
         let (level, result) = outcome(*side, result);
         log::log!(
             level,
@@ -31,29 +31,28 @@ impl TransferLine<'_> {
             side.bytes(),
             side.blocks(),
             side.retransmissions(),
-            since.elapsed().as_secs_f64(),
+            started_at.elapsed().as_secs_f64(),
         );
     }
 }
 
-/// Writes the line of a request that was refused: like that of a transfer in which nothing has
-/// travelled.
-pub(super) fn log_refusal(peer: SocketAddr, request: &str, since: Instant, error: &Error) {
+/// Logs the line of a refused request, in the format of a transfer without data.
+pub(super) fn log_refusal(peer: SocketAddr, request: &str, started_at: Instant, error: &Error) {
     log::log!(
         level(error),
         "{peer} {request}: 0 octets, 0 blocks, 0 retransmissions, {:.3} s: refused: {error}",
-        since.elapsed().as_secs_f64(),
+        started_at.elapsed().as_secs_f64(),
     );
 }
 
 fn outcome(side: &dyn Side, result: &Result<(), Error>) -> (Level, String) {
     match (result, side.stage()) {
         (Ok(()), _) => (Level::Info, "complete".into()),
-        // The client has the file, or does not want it any more, and has ended.
+        // The client has the whole file, or has abandoned it.
         (Err(Error::TimedOut | Error::PortClosed), Stage::LastAck) => {
             (Level::Info, "complete, but for the last ACK".into())
         }
-        // It wanted the file's size (RFC 2349), or does not agree (RFC 2347).
+        // The client only wanted the file's size (RFC 2349), or rejects the options (RFC 2347).
         (Err(error @ Error::Peer { .. }), Stage::Options) => {
             (Level::Info, format!("no more than the options: {error}"))
         }
@@ -61,8 +60,8 @@ fn outcome(side: &dyn Side, result: &Result<(), Error>) -> (Level, String) {
     }
 }
 
-/// Returns a warning where the administrator has something to mend: a full disk, a file that can't
-/// be read. Everything else is the client's affair.
+/// Returns a warning for faults that the administrator can fix, such as a full disk or an
+/// unreadable file. Everything else is the client's fault.
 fn level(error: &Error) -> Level {
     match error {
         Error::Denied { code: ErrorCode::DiskFull | ErrorCode::NotDefined, .. }

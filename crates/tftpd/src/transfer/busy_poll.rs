@@ -1,21 +1,21 @@
-//! Busy polling: receiving without going to sleep, where an answer comes at once.
+//! Busy polling: receives without sleeping if an answer usually arrives at once.
 //!
-//! In lock step each end sleeps while the other works, and to be woken takes a processor longer than
-//! everything else in a round: on one machine, or between two on a fast network, the answer is there
-//! sooner than sleep would have begun. So a process whose peer answers that fast polls for as long as
-//! an answer usually takes, and sleeps only then. Where that is in vain, because the peer waits for
-//! this very processor, it stops polling for a number of waits, and for more of them each time.
+//! In lock step each end sleeps while the other works, and a wake-up takes longer than everything
+//! else in a round trip. On one machine or a fast network the answer arrives before the process
+//! would be asleep. So a process whose peer answers that fast polls for twice the typical wait, and
+//! then sleeps. If polling finds nothing, because the peer needs this processor, it is turned
+//! waits_off for a number of waits, which doubles each time.
 
 use std::time::Duration;
 
-/// Longest usual wait that is polled through: no more than what a sleep and a wake-up cost.
-const MAX_USUAL: Duration = Duration::from_micros(100);
-/// Waits of a process before it polls: what was measured once says little, and clients that fetch
-/// many small files at once need the processor.
+/// Longest typical wait with polling: about the cost of a sleep and a wake-up.
+const MAX_TYPICAL: Duration = Duration::from_micros(100);
+/// Waits of a process before it polls. One measurement is unreliable, and clients that fetch many
+/// small files at once need the processor.
 const WARM_UP: u32 = 2;
-/// How many polls in vain, one after the other, turn polling off.
+/// Consecutive unsuccessful polls that turn polling waits_off.
 const MAX_MISSES: u32 = 3;
-/// For how many waits polling is off: the first time, and at most.
+/// First and longest back-waits_off, as a number of waits without polling.
 const BACK_OFF: std::ops::RangeInclusive<u32> = 500..=500 << 7;
 
 /// Decides whether a process polls before it sleeps.
@@ -23,33 +23,34 @@ const BACK_OFF: std::ops::RangeInclusive<u32> = 500..=500 << 7;
 pub struct BusyPoll {
     waits: u32,
     misses: u32,
-    /// Waits until polling is on again.
-    off: u32,
-    /// Length of the last back-off, if no poll has found anything since.
-    backed_off: u32,
+    /// Waits left until polling is on again.
+    waits_off: u32,
+    /// Length of the last back-waits_off, 0 after a successful poll.
+    last_back_off: u32,
 }
 
 impl BusyPoll {
-    /// Returns how long to poll in the next wait, where waits usually take this long.
-    pub fn duration(&mut self, usual: Option<Duration>) -> Duration {
+    /// Returns how long to poll in the next wait, given the typical duration of a wait.
+    pub fn duration(&mut self, typical: Option<Duration>) -> Duration {
         self.waits = self.waits.saturating_add(1);
-        self.off = self.off.saturating_sub(1);
-        let is_short =
-            |usual: &Duration| *usual <= MAX_USUAL && self.waits > WARM_UP && self.off == 0;
-        usual.filter(is_short).map_or(Duration::ZERO, |usual| usual * 2)
+        self.waits_off = self.waits_off.saturating_sub(1);
+        let is_short = |typical: &Duration| {
+            *typical <= MAX_TYPICAL && self.waits > WARM_UP && self.waits_off == 0
+        };
+        typical.filter(is_short).map_or(Duration::ZERO, |typical| typical * 2)
     }
 
-    /// Notes whether a poll has found something. What the first look finds says nothing and is not to
-    /// be noted: the peer may have had this very processor in the meantime.
+    /// Records whether polling found a datagram. A datagram found by the first poll must not be
+    /// recorded, because the peer may have used this processor before.
     pub fn polled(&mut self, found: bool) {
         if found {
-            (self.misses, self.backed_off) = (0, 0);
+            (self.misses, self.last_back_off) = (0, 0);
             return;
         }
         self.misses += 1;
         if self.misses == MAX_MISSES {
-            self.backed_off = (self.backed_off * 2).clamp(*BACK_OFF.start(), *BACK_OFF.end());
-            (self.misses, self.off) = (0, self.backed_off);
+            self.last_back_off = (self.last_back_off * 2).clamp(*BACK_OFF.start(), *BACK_OFF.end());
+            (self.misses, self.waits_off) = (0, self.last_back_off);
         }
     }
 }
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn only_short_round_trips_are_waited_for_awake_and_not_the_first_ones() {
+    fn only_short_waits_are_polled_and_not_the_first_ones() {
         let mut busy_poll = BusyPoll::default();
         assert!((0..WARM_UP).all(|_| busy_poll.duration(TRIP).is_zero()));
         assert_eq!(busy_poll.duration(TRIP), Duration::from_micros(80));
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn who_looks_in_vain_sleeps_for_a_while_and_then_for_longer() {
+    fn unsuccessful_polls_turn_polling_off_for_longer_each_time() {
         let mut busy_poll = warm();
         let mut poll = |found: &[bool]| {
             for found in found {

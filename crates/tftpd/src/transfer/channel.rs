@@ -1,8 +1,8 @@
 //! The socket of one transfer and the peer at its other end.
 //!
-//! The two ports are the transfer identifiers of RFC 1350 §4. The socket is not connected: a
-//! datagram from any other address or port must be received too, so that its sender gets ERROR 5
-//! while the transfer goes on.
+//! The two ports are the transfer identifiers of RFC 1350 §4. The socket is not connected, because
+//! a datagram from any other address or port must be received too and answered with ERROR 5 while
+//! the transfer goes on.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -21,65 +21,65 @@ use crate::error::Error;
 use crate::wire::error_code::ErrorCode;
 use crate::wire::packet::{self, Packet};
 
-/// Bytes of the buffer for DATA: longer than any datagram, so that DATA larger than the block
-/// shows; and with UDP_GRO the kernel hands over several datagrams at once.
+/// Size in bytes of the buffer for DATA. It is larger than any datagram, so that DATA larger than
+/// the block is detected. With UDP_GRO the kernel fills it with several datagrams at once.
 const DATA_BUFFER: usize = 1 << 16;
-/// Bytes of the buffer for ACK, OACK and ERROR: longer than any of them that is valid. A process
-/// that takes no DATA touches less memory, and fork has less to do.
+/// Size in bytes of the buffer for ACK, OACK and ERROR, larger than any valid one. A process that
+/// receives no DATA touches less memory, and fork copies less.
 const SMALL_BUFFER: usize = 1 << 11;
-/// Most errors that are taken from the socket's queue at a time, and most tries to send a packet
-/// when the error of an earlier one is returned in its place.
+/// Most errors read from the socket's queue at a time, and most attempts to send a packet while
+/// send(2) returns errors of earlier packets.
 const MAX_ERRORS: usize = 16;
-/// Longest wait of a window for room in the socket's buffer.
+/// SO_SNDTIMEO: longest wait for room in the socket's send buffer.
 const MAX_SEND_WAIT: Duration = Duration::from_secs(1);
-/// First and longest pause before a packet is sent again for which the network interface had no
-/// room; each pause is twice the one before.
+/// First and longest pause before a packet is sent again after ENOBUFS. Each pause is twice the one
+/// before.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(2);
 pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(256);
-/// Shortest wait: an SO_RCVTIMEO of zero would be no limit at all.
+/// Shortest wait, because an SO_RCVTIMEO of zero means no limit.
 const MIN_WAIT: Duration = Duration::from_millis(1);
 
-/// Whether a packet came from the peer or went to it, for the transcript.
+/// Direction of a traced packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Traced {
-    /// It came from the peer.
+    /// Received from the peer.
     Received,
-    /// It went to the peer.
+    /// Sent to the peer.
     Sent,
 }
 
-/// Is shown every packet between the two ends.
+/// Called with every packet between the two ends.
 pub type Trace<'a> = Box<dyn FnMut(Traced, &[u8]) + 'a>;
 
 /// One end of a transfer.
 pub struct Channel<'a> {
     socket: &'a UdpSocket,
     peer: SocketAddr,
-    /// The peer's port is final. A client learns it from the server's first answer.
+    /// The peer's port is known. A client learns it from the server's first answer.
     is_peer_known: bool,
-    /// True for what may be a first answer. Everything else comes from a server that still talks to
-    /// the client which had this port before.
+    /// Returns whether a packet may be a first answer. Other packets come from a server that still
+    /// answers an earlier client on this port.
     may_be_first: fn(&[u8]) -> bool,
-    /// The SO_RCVTIMEO that is set.
+    /// The current SO_RCVTIMEO.
     read_timeout: Option<Duration>,
     buffer: Box<[u8]>,
-    /// The present datagram in the buffer.
+    /// The current datagram in the buffer.
     datagram: Range<usize>,
-    /// The datagrams after it that came together with it, from the peer as well.
+    /// The datagrams received with it in one call, from the same peer.
     waiting: Range<usize>,
     bursts: Bursts,
     has_write_timeout: bool,
     poll_result: Option<bool>,
-    /// The kernel tells when a datagram came.
+    /// SO_TIMESTAMPNS is used: the kernel reports arrival times.
     wants_timestamps: bool,
-    /// When the peer's last datagram came.
-    heard_at: Arrival,
+    /// When the peer's last datagram arrived.
+    last_arrival: Arrival,
     trace: Trace<'a>,
 }
 
 impl<'a> Channel<'a> {
-    /// Makes a server's end: the request came from `peer`, address and port. Until it
-    /// [`takes_data`], it receives only short packets.
+    /// Creates a server's end for a request from `peer`. It receives only short packets until
+    /// [`takes_data`].
     ///
     /// [`takes_data`]: Channel::takes_data
     #[must_use]
@@ -98,14 +98,13 @@ impl<'a> Channel<'a> {
             has_write_timeout: false,
             poll_result: None,
             wants_timestamps: true,
-            heard_at: Arrival::At(SystemTime::now()),
+            last_arrival: Arrival::At(SystemTime::now()),
             trace,
         }
     }
 
-    /// Makes a client's end: the request goes to `service`; the answer comes from the same address
-    /// and from the port that is the peer's from then on (RFC 1350 §4). It is one that
-    /// `may_be_first`.
+    /// Creates a client's end for a request to `service`. The first answer that `may_be_first` must
+    /// come from the same address; its port is the peer's from then on (RFC 1350 §4).
     #[must_use]
     pub fn for_client(
         socket: &'a UdpSocket,
@@ -117,14 +116,15 @@ impl<'a> Channel<'a> {
         Channel { is_peer_known: false, may_be_first, ..channel }
     }
 
-    /// Gives it the buffer for DATA of any length.
+    /// Allocates the buffer for DATA of any length.
     #[must_use]
     pub fn takes_data(self) -> Channel<'a> {
         Channel { buffer: vec![0; DATA_BUFFER].into_boxed_slice(), ..self }
     }
 
-    /// Makes the receive buffer this large, in bytes, if the kernel lets us, and turns UDP_GRO on.
-    /// Returns the size of the buffer as getsockopt(2) gives it: twice what was set.
+    /// Enlarges the socket's receive buffer to `receive_buffer` bytes, as far as the kernel
+    /// permits, and turns UDP_GRO on. Returns the buffer's size from getsockopt(2), which is twice
+    /// the value set.
     pub fn expect_windows(&self, receive_buffer: usize) -> usize {
         let _ = setsockopt(self.socket, sockopt::UdpGroSegment, &true); // best effort
         let size = || getsockopt(self.socket, sockopt::RcvBuf).unwrap_or_default();
@@ -136,12 +136,11 @@ impl<'a> Channel<'a> {
         size()
     }
 
-    /// Sends packets to the peer. A packet that the network refuses for the moment counts as
-    /// lost on its way; so does what finds no room in the socket for a second.
+    /// Sends packets to the peer. A packet that can't be sent because of a temporary network error
+    /// counts as lost, and so do packets without room in the socket for a second.
     ///
     /// # Errors
-    /// [`Error::PortClosed`] when the peer's port is closed, [`Error::Socket`] for a fault that
-    /// waiting will not mend.
+    /// [`Error::PortClosed`] if the peer's port is closed, [`Error::Socket`] for a permanent error.
     pub fn send(&mut self, packets: Packets<'_>) -> Result<(), Error> {
         packets.iter().for_each(|packet| (self.trace)(Traced::Sent, packet));
         self.limit_send_wait(packets)?;
@@ -163,9 +162,9 @@ impl<'a> Channel<'a> {
         Ok(())
     }
 
-    /// Sends the first packets of a row. Returns the bytes that were sent; `None` when there was no
-    /// room. ENOBUFS says that our own network interface has no room: more packets would be lost
-    /// like this one until it has.
+    /// Sends the first packets of a row. Returns the bytes sent, or `None` if there was no room in
+    /// the socket. After ENOBUFS the network interface has no room, so it pauses, because further
+    /// packets would be lost too.
     fn send_some(&mut self, row: &[u8], size: usize) -> Result<Option<usize>, Error> {
         let mut pause = FIRST_PAUSE;
         for _ in 0..MAX_ERRORS {
@@ -180,16 +179,16 @@ impl<'a> Channel<'a> {
                 Err(errno) => self.ignore_or_fail(errno.into())?,
             }
         }
-        Ok(Some(size)) // one is lost
+        Ok(Some(size)) // one packet is lost
     }
 
-    /// Sends an ERROR packet, once and whatever comes of it: it is a courtesy (RFC 1350 §7).
+    /// Sends an ERROR packet once. It is a courtesy, so a failure is ignored (RFC 1350 §7).
     pub fn send_error(&mut self, code: ErrorCode, reason: &str) {
         let _ = self.send(Packets::single(&packet::error(code, reason))); // best effort
     }
 
-    /// Waits for a datagram of the peer's until `deadline`; false then. Polls for the first
-    /// `busy_poll` of that time without going to sleep. [`Channel::datagram`] has the datagram.
+    /// Waits for a datagram from the peer, which [`Channel::datagram`] returns. Returns false at
+    /// `deadline`. For the first `busy_poll` of that time, polls without sleeping.
     ///
     /// # Errors
     /// As [`Channel::send`].
@@ -207,7 +206,7 @@ impl<'a> Channel<'a> {
             self.set_read_timeout(left)?;
             match self.receive_some(flags, now) {
                 Ok(received) if self.is_from_peer(&received) => {
-                    self.heard_at = received.at;
+                    self.last_arrival = received.at;
                     self.peer.set_port(received.from.port());
                     self.is_peer_known = true;
                     self.datagram = 0..received.size.max(1).min(received.length);
@@ -219,21 +218,22 @@ impl<'a> Channel<'a> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
                 Err(error) => self.ignore_or_fail(error)?,
             }
-            // Read before every datagram: a flood of them must not outlast the deadline.
+            // The clock is read after every datagram, because a flood of them must not outlast the
+            // deadline.
             now = Instant::now();
             self.poll_result = polls.then_some(now < poll_until).or(self.poll_result);
         }
         Ok(true)
     }
 
-    /// Returns whether the busy poll of the last [`Channel::receive`] found something: `None` if
-    /// there was none, or the datagram was there already.
+    /// Returns whether the busy poll of the last [`Channel::receive`] found a datagram. `None`
+    /// without a busy poll, or if the datagram was already there.
     #[must_use]
     pub fn poll_result(&self) -> Option<bool> {
         self.poll_result
     }
 
-    /// Goes on to the next one of the datagrams that came together; false when there is none.
+    /// Moves to the next datagram received in the same call. Returns false if there is none.
     pub fn next_in_batch(&mut self) -> bool {
         if self.waiting.is_empty() {
             return false;
@@ -257,37 +257,37 @@ impl<'a> Channel<'a> {
         self.buffer.get(self.datagram.clone()).unwrap_or_default()
     }
 
-    /// Returns where packets go: the peer's address, and its port as far as it is known.
+    /// Returns the address that packets are sent to: the peer's, or the server's until the peer's
+    /// port is known.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// True once the port that packets go to is the transfer's own.
+    /// Returns whether the peer's port is known.
     #[must_use]
     pub fn is_peer_known(&self) -> bool {
         self.is_peer_known
     }
 
-    /// Returns when the peer's last datagram came: by the kernel's clock, where the socket's
-    /// SO_TIMESTAMPNS is on, however long it then waited to be received. Without a
-    /// [`timestamp`](Channel::set_timestamps) it is when the wait for it began, so not later than
-    /// it came.
+    /// Returns when the peer's last datagram arrived. With [timestamps](Channel::set_timestamps) it
+    /// is the kernel's time of arrival. Otherwise it is the time when the wait for the datagram
+    /// began, which is never later than its arrival.
     #[must_use]
-    pub fn heard_at(&self) -> SystemTime {
-        match self.heard_at {
+    pub fn last_arrival(&self) -> SystemTime {
+        match self.last_arrival {
             Arrival::At(time) => time,
             Arrival::After(time) => SystemTime::now() - time.elapsed(),
         }
     }
 
-    /// Sets whether to ask the kernel when datagrams come. In lock step with a peer on the same
-    /// processor that takes a fiftieth of the time.
+    /// Sets whether to read the kernel's time of arrival. In lock step with a peer on the same
+    /// processor that costs 2 % of the time.
     pub fn set_timestamps(&mut self, wanted: bool) {
         self.wants_timestamps = wanted;
     }
 
-    /// Receives a datagram, or several of one sender.
+    /// Receives a datagram, or several from one sender.
     fn receive_some(&mut self, flags: MsgFlags, now: Instant) -> io::Result<Received> {
         if self.wants_timestamps || self.buffer.len() > SMALL_BUFFER || !flags.is_empty() {
             return recvmsg(self.socket, &mut self.buffer, flags);
@@ -305,11 +305,11 @@ impl<'a> Channel<'a> {
         received.from.ip() == self.peer.ip() && is_its_port
     }
 
-    /// Sends ERROR 5 to a sender that is not the peer (RFC 1350 §4), but never in answer to an
-    /// ERROR. The transfer does not wait for room to send it.
+    /// Sends ERROR 5 to a sender other than the peer (RFC 1350 §4), but never in answer to an
+    /// ERROR. Does not wait for room in the socket.
     fn answer_unknown_transfer(&self, &Received { from, length, size, .. }: &Received) {
         let packet = Packet::parse(self.buffer.get(..length.min(size)).unwrap_or_default());
-        log::debug!("{from} is a stranger to the transfer with {}", self.peer);
+        log::debug!("datagram from {from} does not belong to the transfer with {}", self.peer);
         if !matches!(packet, Ok(Packet::Error { .. })) {
             let answer = packet::error(ErrorCode::UnknownTransfer, "Unknown transfer ID");
             let (fd, to) = (self.socket.as_raw_fd(), SockaddrStorage::from(from));
@@ -319,7 +319,7 @@ impl<'a> Channel<'a> {
 
     fn set_read_timeout(&mut self, left: Duration) -> Result<(), Error> {
         let wait = left.max(MIN_WAIT);
-        // A little longer than asked for does no harm, and saves a system call for the same value.
+        // A slightly longer timeout does no harm and saves a system call.
         let is_close = |set: Duration| set >= wait && set - wait < MIN_WAIT;
         if !self.read_timeout.is_some_and(is_close) {
             let wait = wait + MIN_WAIT / 2;
@@ -329,23 +329,24 @@ impl<'a> Channel<'a> {
         Ok(())
     }
 
-    /// Decides whether an error of send or receive ends the transfer. An ICMP message may have been
-    /// caused by an earlier packet, even by an ERROR to another sender: the queue of IP_RECVERR
-    /// tells by which.
+    /// Decides whether an error of send or receive ends the transfer. It may come from an ICMP
+    /// message for an earlier packet, even an ERROR to another sender. The error queue of
+    /// IP_RECVERR has that packet's address.
     fn ignore_or_fail(&self, error: io::Error) -> Result<(), Error> {
         if self.is_port_closed() {
             return Err(Error::PortClosed);
         }
         match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
             Errno::EINTR | Errno::ECONNREFUSED | Errno::ENOMEM => Ok(()),
-            // EPERM: a firewall of ours.
+            // EPERM: a local firewall.
             Errno::ENETDOWN | Errno::EPERM if self.is_peer_known => Ok(()),
             errno if self.is_peer_known && is_icmp_error(errno) => Ok(()),
             _ => Err(Error::Socket(error)),
         }
     }
 
-    /// Empties the socket's queue of errors; true when one says that the peer's port is closed.
+    /// Empties the socket's error queue. Returns whether an error says that the peer's port is
+    /// closed.
     fn is_port_closed(&self) -> bool {
         (0..MAX_ERRORS).map_while(|_| next_error(self.socket)).any(|(errno, to)| {
             errno == Errno::ECONNREFUSED

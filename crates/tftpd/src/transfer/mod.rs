@@ -1,5 +1,5 @@
-//! One transfer: a sender or a receiver, and a timer. [`Transfer`] knows no socket, so that a
-//! process can have one transfer or many; [`udp_transfer`] runs one over a socket of its own.
+//! One transfer: a sender or a receiver, and a timer. [`Transfer`] has no socket, so that a process
+//! can have one transfer or many. [`udp_transfer`] runs one over a socket of its own.
 
 pub mod busy_poll;
 pub mod channel;
@@ -20,42 +20,42 @@ use self::timer::{Due, RetryLimits, Timer};
 use crate::error::Error;
 use crate::wire::packet::{HEADER, Malformed, Packet};
 
-/// Longest dallying (RFC 1350 §6), as a multiple of the wait for a quiet peer, however often the
-/// peer repeats its last block.
+/// Longest dallying (RFC 1350 §6) while the peer repeats its last block, as a multiple of the wait
+/// for a silent peer.
 const MAX_DALLY: u32 = 5;
-/// Least silence of a peer after which its request is a new one although it is the same: no network
-/// holds packets back for that long.
+/// Least silence of a peer after which an identical request is a new one. Networks delay duplicates
+/// less than that.
 const RESTART_SILENCE: Duration = Duration::from_secs(2);
 
-/// What is to be done now.
+/// The next action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Wait for a datagram, until [`Transfer::deadline`] at the latest.
     Wait,
     /// Send the side's packets.
     Send,
-    /// Send this one.
+    /// Send this packet.
     Answer([u8; HEADER]),
-    /// Commit the file; then send the side's packet and end well, or say why not.
+    /// Commit the file, then send the side's packet and end, or fail with an ERROR.
     Commit,
-    /// End well.
+    /// End with success.
     End,
 }
 
 /// One transfer.
 #[derive(Debug)]
 pub struct Transfer<S> {
-    /// Our side of it.
+    /// The local side.
     pub side: S,
     timer: Timer,
-    /// Every packet came once and was sent once so far.
+    /// Every packet was sent once and received once so far.
     pub is_lossless: bool,
     dally: Option<Dally>,
-    /// When the peer's last datagram came.
-    heard_at: Instant,
+    /// When the peer's last datagram arrived.
+    last_received_at: Instant,
 }
 
-/// The time after the last ACK, in case that is lost: "dallying is encouraged" (RFC 1350 §6).
+/// The time after the last ACK, in case it is lost: "dallying is encouraged" (RFC 1350 §6).
 #[derive(Debug)]
 struct Dally {
     wait: Duration,
@@ -64,30 +64,30 @@ struct Dally {
 }
 
 impl<S: Side> Transfer<S> {
-    /// Makes a transfer whose first packets are sent `now`.
+    /// Creates a transfer whose first packets are sent `now`.
     pub fn new(side: S, limits: RetryLimits, now: Instant) -> Transfer<S> {
         let mut timer = Timer::new(limits, now);
         timer.set_interval(side.options().timeout);
-        Transfer { side, timer, is_lossless: true, dally: None, heard_at: now }
+        Transfer { side, timer, is_lossless: true, dally: None, last_received_at: now }
     }
 
-    /// Notes that the side's packets were sent, which took until `now`.
+    /// Records that the side's packets were sent, which took until `now`.
     pub fn on_sent(&mut self, now: Instant) {
         self.timer.on_sent(now);
     }
 
-    /// Notes that this process was busy until `now`, perhaps beyond the time-out: an answer may be
-    /// waiting unread.
+    /// Records that this process was busy until `now`, perhaps beyond the timeout, while an answer
+    /// may have arrived.
     pub fn on_busy(&mut self, now: Instant) {
         self.timer.on_busy(now);
     }
 
-    /// Takes a datagram of the peer's.
+    /// Handles a datagram from the peer.
     ///
     /// # Errors
-    /// [`Error`] says why the transfer fails. The peer of an [`Error::Denied`] is to be told.
+    /// [`Error`] if the transfer fails. The caller sends an [`Error::Denied`] to the peer.
     pub fn on_datagram(&mut self, datagram: &[u8], now: Instant) -> Result<Step, Error> {
-        self.heard_at = now;
+        self.last_received_at = now;
         let before = self.side.blocks();
         let effect = match Packet::parse(datagram) {
             Ok(Packet::Error { code, message }) => {
@@ -123,10 +123,10 @@ impl<S: Side> Transfer<S> {
         })
     }
 
-    /// Decides what to do when no datagram has come by the deadline.
+    /// Returns the next action when the deadline has passed without a datagram.
     ///
     /// # Errors
-    /// [`Error::TimedOut`], when the peer was silent for too long.
+    /// [`Error::TimedOut`] if the peer was silent beyond the limits.
     pub fn on_deadline(&mut self, now: Instant) -> Result<Step, Error> {
         if let Some(dally) = &self.dally {
             return Ok(if now < dally.until.min(dally.end) { Step::Wait } else { Step::End });
@@ -152,14 +152,14 @@ impl<S: Side> Transfer<S> {
         }
     }
 
-    /// Notes that the request has come once more, at `at`: the first answer was lost, or the
-    /// network has doubled the request. But a client that has answered, and then was silent for
-    /// longer than a network holds packets back, has been restarted, and its request is a new one.
+    /// Records that the request was repeated at `at`. Usually the first answer was lost, or the
+    /// network has duplicated the request. But if the client had answered and was then silent for
+    /// [`RESTART_SILENCE`], it was restarted and its request is a new one.
     ///
     /// # Errors
-    /// [`Error::NewRequest`], when it is.
+    /// [`Error::NewRequest`] if it is a new request.
     pub fn on_repeated_request(&mut self, at: Instant) -> Result<(), Error> {
-        let silence = at.saturating_duration_since(self.heard_at);
+        let silence = at.saturating_duration_since(self.last_received_at);
         if self.peer_has_answered() && silence >= RESTART_SILENCE {
             return Err(Error::NewRequest);
         }
@@ -167,20 +167,20 @@ impl<S: Side> Transfer<S> {
         Ok(())
     }
 
-    /// True once the peer has answered: its address is not forged.
+    /// Returns whether the peer has answered, which proves that its address is not forged.
     #[must_use]
     pub fn peer_has_answered(&self) -> bool {
         self.timer.peer_has_answered()
     }
 
-    /// Returns how long an answer usually takes, once one has come.
+    /// Returns the smoothed round-trip time, once one was measured.
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {
         self.timer.round_trip()
     }
 
-    /// Begins to dally `now`, after the last ACK: stays to send it again if it was lost, until the
-    /// peer was quiet for `wait`.
+    /// Begins to dally `now`, after the last ACK, to send it again if it was lost. Dallying ends
+    /// when the peer was silent for `wait`.
     pub fn dally(&mut self, wait: Duration, now: Instant) {
         self.dally = Some(Dally { wait, until: now + wait, end: now + wait * MAX_DALLY });
     }

@@ -10,7 +10,7 @@ use nix::sys::socket::{
 };
 use sys::errqueue::keep_errors;
 
-/// `A:B`: the ports that transfers may have, for a firewall that lets these pass.
+/// `A:B`: the local ports of transfers, for a firewall that lets these pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRange {
     first: u16,
@@ -31,26 +31,26 @@ impl FromStr for PortRange {
 }
 
 impl PortRange {
-    /// Returns each port once. The first one depends on `seed`.
+    /// Returns each port once, beginning with one that depends on `seed`.
     fn each(self, seed: u64) -> impl Iterator<Item = u16> {
         let count = u64::from(self.last - self.first) + 1;
         let port = move |n: u64| self.first + u16::try_from(n % count).unwrap_or_default();
         (0..count).map(move |n| port(seed % count + n))
     }
 
-    /// Returns true when no port is left at this address of ours.
+    /// Returns whether no port is free at the local address.
     #[must_use]
     pub fn is_used_up(self, local: SocketAddr) -> bool {
         fresh_socket(local, Some(self)).err() == Some(Errno::EADDRINUSE)
     }
 }
 
-/// Makes a transfer's own socket: a fresh port on the address that was asked (RFC 1350 §4), one of
-/// `ports` or any that is free. IP_RECVERR is on, so that a closed port of the peer is an error at
-/// once, and SO_TIMESTAMPNS, which tells when the peer's last packet came.
+/// Creates a transfer's socket: a fresh port at the address that received the request (RFC 1350
+/// §4), one of `ports` or any free one. Sets IP_RECVERR, so that a closed port of the peer is an
+/// error at once, and SO_TIMESTAMPNS for the arrival time of the peer's packets.
 ///
 /// # Errors
-/// EADDRINUSE when all of `ports` are taken; others as socket(2) and bind(2) say.
+/// EADDRINUSE if all of `ports` are taken, or another errno of socket(2) and bind(2).
 pub fn fresh_socket(local: SocketAddr, ports: Option<PortRange>) -> nix::Result<UdpSocket> {
     let family = if local.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
@@ -72,9 +72,9 @@ pub fn fresh_socket(local: SocketAddr, ports: Option<PortRange>) -> nix::Result<
     Ok(UdpSocket::from(fd))
 }
 
-/// Returns a number that differs from transfer to transfer, because each is a process of its own:
-/// otherwise a late packet would meet the next transfer at the port of the one before. Process ids
-/// follow one another, so they are spread by Fibonacci hashing (2^64 / golden ratio).
+/// Returns a number that differs between transfers, because each is a process of its own. Otherwise
+/// a late packet could reach the next transfer at the same port. Process ids are consecutive, so
+/// they are spread by Fibonacci hashing (2^64 / golden ratio).
 fn seed() -> u64 {
     u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16
 }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_is_two_ports_in_their_order() {
+    fn a_range_is_two_ports_in_ascending_order() {
         assert_eq!("69:70".parse(), Ok(PortRange { first: 69, last: 70 }));
         assert_eq!("5:5".parse(), Ok(PortRange { first: 5, last: 5 }));
         for wrong in ["", "5", "5:", ":5", "6:5", "0:5", "5:65536", "a:b", "5-6", "-1:5"] {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn every_port_has_its_turn() {
+    fn every_port_of_the_range_is_tried() {
         let ports = PortRange { first: 7, last: 10 };
         assert_eq!(ports.each(0).collect::<Vec<_>>(), [7, 8, 9, 10]);
         assert_eq!(ports.each(6).collect::<Vec<_>>(), [9, 10, 7, 8]);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_port_is_passed_over_and_none_left_is_an_error() {
+    fn a_taken_port_is_skipped_and_a_full_range_is_an_error() {
         let taken = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let ports = PortRange { first: taken.port(), last: taken.port() };
         let any = "127.0.0.1:0".parse().unwrap();

@@ -1,6 +1,6 @@
-//! The side that gets the file: the server of a WRQ, the client of an RRQ.
+//! The side that receives the file: the server of a WRQ, the client of an RRQ.
 //!
-//! No socket and no clock: packets come in, and an [`Effect`] says what is to be done.
+//! It has no socket and no clock. It handles packets and returns an [`Effect`].
 
 use std::io::{self, Write};
 
@@ -13,50 +13,50 @@ use crate::wire::options::TransferOptions;
 use crate::wire::packet::{Packet, ack};
 use crate::wire::requested_options::RequestedOptions;
 
-/// Blocks back to which a number counts as old: half of the 16-bit numbers; the other half lies
-/// ahead.
+/// Number of blocks before the current one that count as old: half of the 16-bit numbers. The other
+/// half lies ahead.
 const OLD_BLOCKS: u64 = 1 << 15;
 
-/// Gets a file block by block and acknowledges the last one of each window; with `windowsize` 1,
-/// as on the slide, each one.
+/// Receives a file block by block and acknowledges the last block of each window. With `windowsize`
+/// 1, as on the slide, that is each block.
 #[derive(Debug)]
 pub struct Receiver<W: Write, C> {
     file: IncomingFile<W, C>,
-    /// The packet that waits for an answer: the request or the OACK, then an ACK.
+    /// The packet that awaits an answer: the request or the OACK, then an ACK.
     packet: Vec<u8>,
-    /// A client's: the options of its request.
+    /// Client only: the options of the request.
     requested: Option<RequestedOptions>,
-    /// A client's: the server has granted options.
+    /// Client only: the server has granted options.
     granted: bool,
     options: TransferOptions,
     numbers: BlockNumbers,
-    /// The last block that came in its order.
+    /// The last block received in order.
     last: u64,
-    /// Blocks that came since the last ACK.
+    /// Blocks received since the last ACK.
     unacked: u16,
-    /// The gap after `last` was reported by an ACK.
+    /// An ACK has reported the gap after `last`.
     gap_reported: bool,
     bytes: u64,
     retransmissions: u64,
 }
 
-/// The file, and what makes it durable and visible.
+/// The file, and the function that commits it.
 #[derive(Debug)]
 enum IncomingFile<W: Write, C> {
     /// Blocks are missing.
     Partial(BlockWriter<W>, C),
-    /// All blocks are written.
+    /// All blocks are written; the file is not committed yet.
     Whole(W, C),
-    /// It is committed, or given up.
+    /// The file is committed or abandoned.
     Done,
 }
 
 impl<W: Write, C: FnOnce(W) -> io::Result<()>> Receiver<W, C> {
-    /// Makes a server's receiver. It begins with the OACK, or otherwise with ACK 0, which is the
-    /// answer to the WRQ.
+    /// Creates a server's receiver. It answers the WRQ with the OACK, if there is one, or with ACK
+    /// 0.
     ///
-    /// `commit` makes the file durable and visible. The last block is acknowledged only after it
-    /// succeeded.
+    /// `commit` makes the file durable and visible. The last block is acknowledged only after
+    /// `commit` succeeded.
     pub fn for_server(
         file: BlockWriter<W>,
         commit: C,
@@ -70,8 +70,8 @@ impl<W: Write, C: FnOnce(W) -> io::Result<()>> Receiver<W, C> {
         receiver
     }
 
-    /// Makes a client's receiver. It begins with the RRQ in `request`, which DATA 1 answers, or an
-    /// OACK that grants some of the `requested` options.
+    /// Creates a client's receiver. It begins with the RRQ in `request`. The answer is DATA 1, or
+    /// an OACK that grants some of the `requested` options.
     pub fn for_client(
         file: BlockWriter<W>,
         commit: C,
@@ -124,7 +124,7 @@ impl<W: Write, C: FnOnce(W) -> io::Result<()>> Receiver<W, C> {
         Ok(Effect::SendNext)
     }
 
-    /// Writes the rest of the file, after the short block.
+    /// Writes the rest of the file after the short block.
     fn finish(&mut self) -> io::Result<()> {
         if let IncomingFile::Partial(file, commit) =
             std::mem::replace(&mut self.file, IncomingFile::Done)
@@ -134,14 +134,14 @@ impl<W: Write, C: FnOnce(W) -> io::Result<()>> Receiver<W, C> {
         Ok(())
     }
 
-    /// Takes a block that is not the next one: an old one, or one after a gap.
+    /// Handles a block other than the next one: an old one, or one after a gap.
     fn on_unexpected(&mut self, number: u16) -> Effect {
         let ahead = self.numbers.ahead(self.last, number).unwrap_or_default();
         if !(2..=u64::from(self.options.windowsize)).contains(&ahead) {
             return self.on_old(number);
         }
-        // One ACK tells the sender where to go on (RFC 7440 §4); the rest of the window gets no
-        // other.
+        // One ACK tells the sender where to continue (RFC 7440 §4). The rest of the window is not
+        // acknowledged.
         if std::mem::replace(&mut self.gap_reported, true) {
             return Effect::Ignored;
         }
@@ -149,15 +149,15 @@ impl<W: Write, C: FnOnce(W) -> io::Result<()>> Receiver<W, C> {
         Effect::Repeat(ack(self.numbers.on_wire(self.last)))
     }
 
-    /// Acknowledges a block again that was stored before, under its own number: its ACK was lost,
-    /// or it was sent twice. In a window of several blocks only the last one is acknowledged, and
-    /// only while the next window has not begun. A block that can't have been sent yet is ignored.
+    /// Acknowledges an old block again under its own number, because its ACK was lost or it was
+    /// sent twice. In a window of several blocks only the last one is acknowledged, and only while
+    /// the next window has not begun. A block that can't have been sent yet is ignored.
     fn on_old(&self, number: u16) -> Effect {
         let age = self.numbers.behind(self.last + 1, number).unwrap_or_default();
         let oldest = if self.options.windowsize > 1 { 1 } else { OLD_BLOCKS };
         let needs_ack = match self.file {
             IncomingFile::Partial(..) => self.unacked == 0,
-            IncomingFile::Whole(..) => false, // the last ACK has to wait
+            IncomingFile::Whole(..) => false, // the last ACK waits for the commit
             IncomingFile::Done => true,
         };
         if needs_ack && (1..=self.last.min(oldest)).contains(&age) {
@@ -172,7 +172,7 @@ impl<W: Write, C: FnOnce(W) -> io::Result<()>> Receiver<W, C> {
             return Err(Error::illegal("DATA expected"));
         };
         if self.last > 0 {
-            return Ok(Effect::Ignored); // it came late
+            return Ok(Effect::Ignored); // late duplicate
         }
         if self.granted {
             return Ok(Effect::Repeat(ack(0)));
@@ -196,13 +196,13 @@ impl<W: Write, C: FnOnce(W) -> io::Result<()>> Side for Receiver<W, C> {
         }
     }
 
-    /// Begins a new window: the ACK that is sent again is that of the last block in its order.
+    /// Begins a new window after the ACK of the last block in order, which is sent again.
     fn on_retransmit(&mut self) {
         self.unacked = 0;
         self.retransmissions += 1;
     }
 
-    /// Writes to the disk while the sender makes its next window ready.
+    /// Writes to the disk while the peer prepares its next window.
     fn work_ahead(&mut self) -> Result<bool, Error> {
         match &mut self.file {
             IncomingFile::Partial(file, _) => {

@@ -1,4 +1,4 @@
-//! recvmsg(2): a datagram, or several of one sender (UDP_GRO), and when it came.
+//! recvmsg(2): receives a datagram, or several from one sender (UDP_GRO), with the time of arrival.
 
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
@@ -11,17 +11,17 @@ use nix::sys::socket::{self, ControlMessageOwned, MsgFlags, SockaddrStorage};
 use nix::sys::time::TimeSpec;
 use sys::socket::to_std;
 
-/// What came with one system call.
+/// The datagrams received by one system call.
 pub(super) struct Received {
     pub(super) from: SocketAddr,
-    /// Bytes in all.
+    /// Bytes of all datagrams.
     pub(super) length: usize,
-    /// Bytes of each datagram; the last one may be shorter.
+    /// Bytes of each datagram. The last one may be shorter.
     pub(super) size: usize,
     pub(super) at: Arrival,
 }
 
-/// When a datagram came.
+/// When a datagram arrived.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Arrival {
     /// At this time.
@@ -30,7 +30,7 @@ pub(super) enum Arrival {
     After(Instant),
 }
 
-/// Receives with the kernel's time of arrival, where the socket's SO_TIMESTAMPNS is on.
+/// Receives with the kernel's time of arrival if SO_TIMESTAMPNS is set.
 pub(super) fn recvmsg(
     socket: &UdpSocket,
     buffer: &mut [u8],
@@ -57,7 +57,7 @@ pub(super) fn recvmsg(
     Ok(Received { from, length: message.bytes, size, at })
 }
 
-/// Receives one datagram without a time of arrival; the wait for it begins `now`.
+/// Receives one datagram without the kernel's time of arrival. The wait for it begins `now`.
 pub(super) fn recvfrom(
     socket: &UdpSocket,
     buffer: &mut [u8],

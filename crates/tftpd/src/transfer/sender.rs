@@ -1,11 +1,11 @@
 //! The side that has the file: the server of an RRQ, the client of a WRQ.
 //!
 //! Slide "Сценарий работы": send a block, wait for its ACK, send the next one. That is a window of
-//! one block, and the sender below with `windowsize` 1. With a larger window (RFC 7440) it sends
-//! several blocks, waits for the ACK of the last one, and sends the next several; an ACK of one in
-//! the middle says that what followed it was lost, and the next window begins after it.
+//! one block, `windowsize` 1. With a larger window (RFC 7440) the sender sends several blocks and
+//! waits for the ACK of the last one. An ACK of an earlier block means that the blocks after it
+//! were lost, so the next window begins after it.
 //!
-//! No socket and no clock: packets come in, and an [`Effect`] says what is to be done.
+//! It has no socket and no clock. It handles packets and returns an [`Effect`].
 
 use std::io::Read;
 
@@ -23,33 +23,33 @@ use crate::wire::requested_options::RequestedOptions;
 #[derive(Debug)]
 pub struct Sender<R> {
     phase: Phase<R>,
-    /// A client's: the options of its request.
+    /// Client only: the options of the request.
     requested: Option<RequestedOptions>,
     options: TransferOptions,
     numbers: BlockNumbers,
-    /// The last block that was acknowledged.
+    /// The last acknowledged block.
     acked: u64,
-    /// The last block that was sent: the end of the present window.
+    /// The last block sent, which is the end of the current window.
     sent: u64,
     /// Packets that were sent again.
     retransmissions: u64,
 }
 
-/// What is sent now.
+/// The packets being sent.
 #[derive(Debug)]
 enum Phase<R> {
     /// The request or the OACK, until it is answered.
     Opening { packet: Vec<u8>, file: Option<BlockReader<R>> },
-    /// The file.
+    /// The DATA packets.
     Data(Window<R>),
 }
 
 impl<R: Read> Sender<R> {
-    /// Makes a server's sender. It begins with the OACK where there is one, which ACK 0 answers
-    /// (RFC 2347), and otherwise with DATA 1, which is the answer to the RRQ.
+    /// Creates a server's sender. It answers the RRQ with the OACK, if there is one, which the
+    /// client answers with ACK 0 (RFC 2347), or with DATA 1.
     ///
     /// # Errors
-    /// [`Error::Denied`] when the file can't be read.
+    /// [`Error::Denied`] if the file can't be read.
     pub fn for_server(
         file: BlockReader<R>,
         options: TransferOptions,
@@ -65,7 +65,7 @@ impl<R: Read> Sender<R> {
         }
     }
 
-    /// Makes a client's sender. It begins with the WRQ in `request`, which ACK 0 answers, or an
+    /// Creates a client's sender. It begins with the WRQ in `request`. The answer is ACK 0, or an
     /// OACK that grants some of the `requested` options.
     pub fn for_client(
         file: BlockReader<R>,
@@ -86,7 +86,7 @@ impl<R: Read> Sender<R> {
         Sender { phase, requested, options, numbers, acked: 0, sent: 0, retransmissions: 0 }
     }
 
-    /// Makes the first window, after the opening was answered.
+    /// Fills the first window after the request or OACK was answered.
     fn begin(&mut self, options: TransferOptions) -> Result<(), Error> {
         let Phase::Opening { file, .. } = &mut self.phase else { return Ok(()) };
         let Some(file) = file.take() else { return Ok(()) };
@@ -96,7 +96,7 @@ impl<R: Read> Sender<R> {
         self.send_next()
     }
 
-    /// Makes the next window, which begins after the last acknowledged block.
+    /// Fills the next window, which begins after the last acknowledged block.
     fn send_next(&mut self) -> Result<(), Error> {
         let Phase::Data(window) = &mut self.phase else { return Ok(()) };
         window.release(self.acked);
@@ -107,9 +107,9 @@ impl<R: Read> Sender<R> {
         Ok(())
     }
 
-    /// Takes an ACK. Only that of a block of the present window moves the transfer. An older one is
-    /// a duplicate or came late: answering it with DATA would double every packet from here on (the
-    /// Sorcerer's Apprentice, RFC 1123 §4.2.3.1).
+    /// Handles an ACK. Only an ACK of a block in the current window advances the transfer. An older
+    /// one is late or a duplicate. Answering it with DATA would double every packet from then on
+    /// (Sorcerer's Apprentice Syndrome, RFC 1123 §4.2.3.1).
     fn ack(&mut self, number: u16) -> Result<Effect, Error> {
         match &self.phase {
             Phase::Opening { .. } if number != 0 => Ok(Effect::Ignored),
@@ -134,7 +134,7 @@ impl<R: Read> Sender<R> {
                 let agreed = requested.accept(list)?;
                 self.begin(agreed).map(|()| Effect::SendNext)
             }
-            (Phase::Data(_), Some(_)) => Ok(Effect::Ignored), // it came twice
+            (Phase::Data(_), Some(_)) => Ok(Effect::Ignored), // duplicate
             (_, None) => Err(Error::illegal("ACK expected")),
         }
     }
@@ -216,7 +216,7 @@ mod tests {
         sender.receive(Packet::Ack { block }).unwrap()
     }
 
-    /// The numbers of the blocks that are sent now.
+    /// Returns the numbers of the blocks being sent.
     fn sends(sender: &Sender<&[u8]>) -> Vec<u16> {
         let number = |packet| match Packet::parse(packet) {
             Ok(Packet::Data { block, .. }) => block,
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn one_block_one_ack_and_a_duplicate_old_or_future_ack_never_moves_the_transfer() {
+    fn only_the_ack_of_the_current_block_advances_the_transfer() {
         let file = [b'x'; 1200];
         let mut sender = answering(&file);
         assert_eq!(ack(&mut sender, 0), Effect::Ignored);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn one_ack_answers_a_window_and_one_more_ends_the_file() {
+    fn one_ack_per_window_advances_the_transfer_and_the_last_ends_it() {
         let file = [b'x'; 512 * 6 + 1];
         let mut sender = windows_of(4, &file);
         assert_eq!(sends(&sender), [1, 2, 3, 4]);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ack_inside_the_window_begins_the_next_one_after_it() {
+    fn after_an_ack_inside_the_window_the_next_window_begins_after_that_block() {
         let file = [b'x'; 512 * 9];
         let mut sender = windows_of(4, &file);
         assert_eq!(ack(&mut sender, 1), Effect::SendNext);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_sends_the_window_after_the_last_acknowledged_block() {
+    fn a_timeout_sends_the_blocks_after_the_last_acknowledged_one() {
         let file = [b'x'; 512 * 9];
         let mut sender = windows_of(4, &file);
         ack(&mut sender, 4);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn block_0_follows_block_65535_and_another_one_where_that_is_agreed() {
+    fn block_0_or_the_negotiated_rollover_follows_block_65535() {
         for (rollover, zeroth) in [(0, 0), (1, 1)] {
             let file = vec![7; 512 * 65537];
             let options = TransferOptions { rollover, ..TransferOptions::default() };

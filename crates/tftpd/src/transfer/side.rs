@@ -1,5 +1,5 @@
-//! The two sides of a transfer, without socket and clock: packets come in, and an [`Effect`] says
-//! what is to be done.
+//! The two sides of a transfer, without socket and clock. They handle packets and return an
+//! [`Effect`].
 
 use std::io;
 
@@ -8,50 +8,50 @@ use crate::error::Error;
 use crate::wire::options::TransferOptions;
 use crate::wire::packet::{HEADER, Packet};
 
-/// What a packet of the peer's has done.
+/// The effect of a packet from the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Nothing.
     Ignored,
-    /// The transfer went forward: send the next packets.
+    /// Progress: send the next packets.
     SendNext,
-    /// The transfer went forward, and more of the peer's window is to come.
+    /// Progress: wait for the rest of the peer's window.
     Accepted,
-    /// The peer needs this answer once more; no step forward.
+    /// No progress: send the peer this answer again.
     Repeat([u8; HEADER]),
     /// The last block was acknowledged.
     Complete,
-    /// All blocks have come: commit the file, then send the last ACK.
+    /// All blocks were received: commit the file, then send the last ACK.
     LastBlock,
 }
 
-/// How far a side has come.
+/// The stage of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The options were sent and not answered yet.
+    /// The options were sent, and the peer has not answered yet.
     Options,
-    /// Blocks travel.
+    /// Blocks are being transferred.
     Blocks,
-    /// Everything was sent, and only the last ACK is missing.
+    /// All blocks were sent, and only the last ACK is missing.
     LastAck,
 }
 
 /// The sender or the receiver of a file.
 pub trait Side {
-    /// Returns the packets that wait for an answer.
+    /// Returns the packets that await an answer.
     fn packets(&self) -> Packets<'_>;
 
-    /// Takes a packet of the peer's that is no ERROR.
+    /// Handles a packet from the peer other than an ERROR.
     ///
     /// # Errors
-    /// [`Error::Denied`] ends the transfer with an ERROR to the peer.
+    /// [`Error::Denied`] if the transfer must end with an ERROR to the peer.
     fn receive(&mut self, packet: Packet<'_>) -> Result<Effect, Error>;
 
-    /// Notes that the packets are sent again, because no answer came.
+    /// Records that the packets are sent again because no answer came.
     fn on_retransmit(&mut self);
 
-    /// Works ahead while the peer is busy with the packets that were just sent; true if that took
-    /// some time.
+    /// Reads or writes the file while the peer handles the packets just sent. Returns whether there
+    /// was work to do.
     ///
     /// # Errors
     /// As [`Side::receive`].
@@ -62,27 +62,27 @@ pub trait Side {
     /// Makes the file durable and visible, after [`Effect::LastBlock`].
     ///
     /// # Errors
-    /// Those of doing so.
+    /// The commit fails.
     fn commit(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Notes that another process has committed the file.
+    /// Records that another process has committed the file.
     fn on_committed(&mut self) {}
 
-    /// Returns how far this side has come.
+    /// Returns the stage of this side.
     fn stage(&self) -> Stage;
 
-    /// Returns what both ends have agreed upon so far.
+    /// Returns the options negotiated so far.
     fn options(&self) -> &TransferOptions;
 
-    /// Returns the bytes of the file that have travelled.
+    /// Returns the bytes of the file transferred so far.
     fn bytes(&self) -> u64;
 
-    /// Returns the DATA packets that have travelled, each counted once.
+    /// Returns the number of DATA packets transferred, without retransmissions.
     fn blocks(&self) -> u64;
 
-    /// Returns the packets that were sent again.
+    /// Returns the number of packets sent again.
     fn retransmissions(&self) -> u64;
 }
 

@@ -1,84 +1,83 @@
-//! When a packet is sent again, and when to give up: an adaptive time-out with exponential
-//! backoff, as RFC 1123 §4.2.3.2 requires, after TCP's (RFC 6298; Karn's rule).
+//! The retransmission timer: an adaptive timeout with exponential backoff, as RFC 1123 §4.2.3.2
+//! requires, modelled on TCP's (RFC 6298, Karn's algorithm).
 
 use std::time::{Duration, Instant};
 
-/// First time-out, before any round trip was measured (RFC 6298 §2.1).
+/// First timeout, before a round-rtt time was measured (RFC 6298 §2.1).
 const INITIAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// Shortest time-out as long as nothing was lost (RFC 6298 §2.4): a peer that answers late is
-/// writing to flash, or not scheduled.
+/// Shortest timeout while no packet was lost (RFC 6298 §2.4), because a peer that answers late may
+/// be writing to flash.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// Shortest time-out where packets are lost: there a second for each would take too long.
+/// Shortest timeout on a lossy network, where a second for each lost packet would take too long.
 const MIN_TIMEOUT_LOSSY: Duration = Duration::from_millis(200);
-/// Longest time-out, however often it was doubled (RFC 6298 §2.5).
+/// Longest timeout (RFC 6298 §2.5).
 const MAX_TIMEOUT: Duration = Duration::from_secs(8);
-/// Every measured time-out is a multiple of this, so that it rarely changes while a transfer runs
-/// smoothly and the socket's own time-out need not be set for every packet.
+/// Granularity of a measured timeout. It rarely changes then, and SO_RCVTIMEO need not be set for
+/// every packet.
 const GRANULARITY: Duration = Duration::from_millis(10);
-/// Shortest wait after the last send, whatever time-out was agreed upon: one of a hundredth of a
-/// second would end the transfer while the peer is only slow.
+/// Shortest wait after the last send. A negotiated timeout of 10 ms would end the transfer while
+/// the peer is only slow.
 const MIN_LAST_WAIT: Duration = Duration::from_secs(1);
-/// An answer within this fraction of the time-out belongs to the last send.
-const SOON: u32 = 8;
-/// Time that each block adds to the longest duration of a transfer: a block of 512 bytes, at 128
-/// bytes a second. So a slow peer that stays just within the idle limit does not keep a process for
-/// ever.
+/// Divisor of the timeout: an answer within that fraction of it belongs to the last send.
+const PROMPT_DIVISOR: u32 = 8;
+/// Time that each block adds to the longest duration of a transfer: 512 bytes at 128 bytes a
+/// second. So a slow peer that stays just within the idle limit does not occupy a process for ever.
 const TIME_PER_BLOCK: Duration = Duration::from_secs(4);
 
-/// How often and how long to try.
+/// Limits on retransmissions and on the duration of a transfer.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryLimits {
     /// Most retransmissions of one packet (`--retries`).
     pub retries: u32,
-    /// Most sends of the first packet, as long as no answer proves that the peer's address is not
+    /// Most sends of the first packet before an answer proves that the peer's address is not
     /// forged.
     pub unproven_sends: u32,
     /// Longest time without progress (`--timeout`).
     pub idle: Duration,
-    /// Longest time of the whole transfer (`--deadline`), to which each block adds four seconds.
-    pub whole: Duration,
+    /// Longest duration of the transfer (`--deadline`), plus four seconds for each block.
+    pub total: Duration,
 }
 
-/// What is to be done now.
+/// The next action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Nothing: wait.
+    /// Wait.
     Nothing,
     /// Send the packet again.
     Retransmit,
-    /// End the transfer: the peer is silent.
+    /// End the transfer, because the peer is silent.
     GiveUp,
 }
 
-/// The retransmission timer of one transfer. It reads no clock: every call is told the time.
+/// The retransmission timer of one transfer. It reads no clock; the caller passes the time.
 #[derive(Debug)]
 pub struct Timer {
     limits: RetryLimits,
-    /// Smoothed round trip and its variation, once one was measured.
+    /// SRTT and RTTVAR of RFC 6298, once a round-rtt time was measured.
     measured: Option<(Duration, Duration)>,
     timeout: Duration,
-    /// The time-out that both ends have agreed upon (RFC 2349), in place of the measured one.
+    /// The negotiated timeout (RFC 2349), in place of the measured one.
     interval: Option<Duration>,
-    /// Sends of the present packet.
+    /// Number of sends of the current packet.
     sends: u32,
-    /// When the present packet was sent last.
+    /// When the current packet was last sent.
     sent_at: Instant,
-    /// The next answer can belong to one packet only, so it is a measurement (Karn's rule).
+    /// The current packet was sent once, so its answer is a measurement (Karn's algorithm).
     is_measurable: bool,
-    /// Packets get lost: the answer came soon after a retransmission.
+    /// Packets are being lost, because an answer came soon after a retransmission.
     is_lossy: bool,
-    /// When the transfer last went forward.
+    /// When the transfer last made progress.
     progress_at: Instant,
-    /// When the transfer ends, done or not.
+    /// Deadline of the whole transfer.
     end: Instant,
-    /// The peer has answered: its address is not forged.
+    /// The peer has answered, so its address is not forged.
     peer_has_answered: bool,
-    /// The peer has repeated its request, so the first packet is wanted again soon.
+    /// The peer has repeated its request, so the first packet is due again soon.
     request_repeated: bool,
 }
 
 impl Timer {
-    /// Makes a timer whose first packet is sent `now`.
+    /// Creates a timer whose first packet is sent `now`.
     #[must_use]
     pub fn new(limits: RetryLimits, now: Instant) -> Timer {
         Timer {
@@ -91,115 +90,119 @@ impl Timer {
             is_measurable: true,
             is_lossy: false,
             progress_at: now,
-            end: now + limits.whole,
+            end: now + limits.total,
             peer_has_answered: false,
             request_repeated: false,
         }
     }
 
-    /// Sets the time-out that was agreed upon, if there is one: the option `timeout`. The idle
-    /// limit is then at least twice as long, for a peer that has answered.
+    /// Sets the negotiated timeout (the option `timeout`), if any. Once the peer has answered, the
+    /// idle limit is at least twice that timeout.
     pub fn set_interval(&mut self, interval: Option<Duration>) {
         self.interval = interval;
     }
 
-    /// Notes that the packets were answered, that `blocks` went forward, and that the next ones are
-    /// sent `now`.
+    /// Records that the packets were answered, that `blocks` were transferred, and that the next
+    /// packets are sent `now`.
     ///
-    /// An answer to a packet sent once is a measurement; one to a packet sent twice may belong
-    /// to either (Karn's rule) and is none. But the doubled time-out need not stay for it: if the
-    /// answer came long before it was over, packets were lost, and the network is no slower.
+    /// The answer to a packet sent once is a measurement. After a retransmission it is not, because
+    /// the answer may belong to either send (Karn's algorithm). But the doubled timeout is reduced
+    /// if the answer came long before it expired, because then packets were lost and the network is
+    /// not slower.
     pub fn on_answer(&mut self, blocks: u64, now: Instant) {
         self.on_blocks(blocks, now);
         self.is_measurable = true;
     }
 
-    /// Notes that `blocks` have come and nothing is sent, because more of the window are to come.
+    /// Records that `blocks` were received and nothing is sent, because the window is not complete.
     pub fn on_blocks(&mut self, blocks: u64, now: Instant) {
-        let trip = now.saturating_duration_since(self.sent_at);
+        let rtt = now.saturating_duration_since(self.sent_at);
         if self.is_measurable {
-            self.measure(trip);
+            self.measure(rtt);
         } else if self.sends > 1 {
-            self.reduce_backoff(trip);
+            self.reduce_backoff(rtt);
         }
         (self.sends, self.sent_at, self.is_measurable) = (1, now, false);
         (self.progress_at, self.peer_has_answered, self.request_repeated) = (now, true, false);
         self.end += TIME_PER_BLOCK * u32::try_from(blocks.max(1)).unwrap_or(u32::MAX);
     }
 
-    /// Notes that sending the packets took until `now`: a window may have to wait for the network.
+    /// Records that sending the packets took until `now`, because a window may have to wait for the
+    /// network.
     pub fn on_sent(&mut self, now: Instant) {
         self.sent_at = now;
     }
 
-    /// Notes that this process has not read its socket until `now`: a time-out that is over begins
-    /// again, and the next answer is no measurement.
+    /// Records that this process has not read its socket until `now`. An expired timeout begins
+    /// again, and the next answer is not a measurement.
     pub fn on_busy(&mut self, now: Instant) {
         if now >= self.deadline() {
             (self.sent_at, self.is_measurable) = (now, false);
         }
     }
 
-    /// Measures a round trip (RFC 6298 §2.2 and §2.3), with the bounds above.
-    fn measure(&mut self, trip: Duration) {
-        let (smooth, variation) = match self.measured {
-            None => (trip, trip / 2),
-            Some((smooth, variation)) => {
-                let off = smooth.abs_diff(trip);
-                (smooth * 7 / 8 + trip / 8, variation * 3 / 4 + off / 4)
+    /// Updates SRTT, RTTVAR and the timeout with a measured round-rtt time (RFC 6298 §2.2 and
+    /// §2.3).
+    fn measure(&mut self, rtt: Duration) {
+        let (srtt, rttvar) = match self.measured {
+            None => (rtt, rtt / 2),
+            Some((srtt, rttvar)) => {
+                let off = srtt.abs_diff(rtt);
+                (srtt * 7 / 8 + rtt / 8, rttvar * 3 / 4 + off / 4)
             }
         };
-        self.measured = Some((smooth, variation));
+        self.measured = Some((srtt, rttvar));
         self.timeout = self.base_timeout();
     }
 
-    /// Returns the measured time-out without any doubling, or the shortest.
+    /// Returns the measured timeout without backoff, or the shortest timeout if nothing was
+    /// measured.
     fn base_timeout(&self) -> Duration {
         let shortest = if self.is_lossy { MIN_TIMEOUT_LOSSY } else { MIN_TIMEOUT };
-        let measured = self.measured.map(|(smooth, variation)| smooth + variation * 4);
+        let measured = self.measured.map(|(srtt, rttvar)| srtt + rttvar * 4);
         let raw = measured.unwrap_or(shortest).clamp(shortest, MAX_TIMEOUT);
-        let grains = raw.as_millis().div_ceil(GRANULARITY.as_millis());
-        GRANULARITY * u32::try_from(grains).unwrap_or(u32::MAX)
+        let units = raw.as_millis().div_ceil(GRANULARITY.as_millis());
+        GRANULARITY * u32::try_from(units).unwrap_or(u32::MAX)
     }
 
-    /// Takes back a doubling after an answer that came `since` the last send and may belong to an
-    /// earlier one. If it came soon, it rather belongs to the last. If it did not, some packets are
-    /// sent once too often, until a time-out is long enough for one that is sent once.
-    fn reduce_backoff(&mut self, since: Duration) {
-        if since * SOON < self.timeout {
+    /// Reduces the backoff after an ambiguous answer, which came `since_send` after the last send
+    /// but may belong to an earlier one. If it came soon, it answers the last send, and the earlier
+    /// one was lost. Otherwise the backoff stays until a packet that was sent once is answered.
+    fn reduce_backoff(&mut self, since_send: Duration) {
+        if since_send * PROMPT_DIVISOR < self.timeout {
             self.is_lossy = true;
-            self.timeout = self.timeout.min((since * 4).max(self.base_timeout()));
+            self.timeout = self.timeout.min((since_send * 4).max(self.base_timeout()));
         }
     }
 
-    /// Notes that the packet is sent again `now`, because it is [`Due::Retransmit`].
+    /// Records that the packet is sent again `now`, after [`Due::Retransmit`].
     pub fn on_retransmit(&mut self, now: Instant) {
         self.timeout = (self.timeout * 2).min(MAX_TIMEOUT);
         self.sends += 1;
         (self.sent_at, self.is_measurable, self.request_repeated) = (now, false, false);
     }
 
-    /// Notes that the peer has repeated its request, and may not have got the first packet, which
-    /// then need not wait for the time-out. That is one of the few sends before the peer has
-    /// answered; and not at once, because the network may have doubled the request.
+    /// Records that the peer has repeated its request, so the first packet may be lost and is due
+    /// before its timeout. It counts against the sends before the peer has answered. It is not due
+    /// at once, because the network may have duplicated the request.
     pub fn on_repeated_request(&mut self) {
         self.request_repeated = !self.peer_has_answered && self.sends < self.max_sends();
     }
 
-    /// True once the peer has answered.
+    /// Returns whether the peer has answered.
     #[must_use]
     pub fn peer_has_answered(&self) -> bool {
         self.peer_has_answered
     }
 
-    /// Notes that the peer needed the same answer once more and got it `now`: it is alive, so the
-    /// time-out begins again. That is no step forward.
+    /// Records that the peer was sent the same answer again `now`. The timeout begins again because
+    /// the peer is alive, but that is no progress.
     pub fn on_duplicate(&mut self, now: Instant) {
         (self.sent_at, self.is_measurable) = (now, false);
         (self.peer_has_answered, self.request_repeated) = (true, false);
     }
 
-    /// Returns what is to be done `now`.
+    /// Returns the action due `now`.
     #[must_use]
     pub fn due(&self, now: Instant) -> Due {
         if now < self.deadline() {
@@ -211,13 +214,13 @@ impl Timer {
         Due::Retransmit
     }
 
-    /// Returns the most sends of the present packet.
+    /// Returns the limit on sends of the current packet.
     fn max_sends(&self) -> u32 {
         let sends = self.limits.retries.saturating_add(1);
         if self.peer_has_answered { sends } else { sends.min(self.limits.unproven_sends) }
     }
 
-    /// Returns when something will be due.
+    /// Returns when the next action is due.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         let wait = match self.interval.unwrap_or(self.timeout) {
@@ -228,13 +231,13 @@ impl Timer {
         (self.sent_at + wait).min(self.give_up_at())
     }
 
-    /// Returns the smoothed round trip, once one was measured.
+    /// Returns the smoothed round-rtt time, once one was measured.
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {
-        self.measured.map(|(smooth, _)| smooth)
+        self.measured.map(|(srtt, _)| srtt)
     }
 
-    /// Returns when the transfer ends for lack of progress, or because it lasted too long.
+    /// Returns when the transfer ends for lack of progress, or because it takes too long.
     fn give_up_at(&self) -> Instant {
         let interval = self.interval.filter(|_| self.peer_has_answered).unwrap_or_default();
         (self.progress_at + self.limits.idle.max(interval * 2)).min(self.end)

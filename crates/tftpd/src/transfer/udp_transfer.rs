@@ -13,33 +13,33 @@ use super::timer::RetryLimits;
 use super::{Step, Transfer};
 use crate::error::Error;
 
-/// Interval at which a transfer that was not answered yet checks for a repeated request: it is
+/// Interval between checks for a repeated request before the first answer. A repeated request is
 /// answered no sooner.
 const REQUEST_CHECK: Duration = Duration::from_millis(200);
-/// The same after the first answer, when only a restarted client repeats its request. As long as
-/// the usual time-out, so that the socket's need not be set again.
+/// The same after the first answer, when only a restarted client repeats its request. It equals the
+/// usual timeout, so SO_RCVTIMEO need not be set again.
 const LATE_REQUEST_CHECK: Duration = Duration::from_secs(1);
-/// Shortest wait for a datagram before a repeated request is answered: the first answer's ACK may
-/// be in the socket already.
+/// Shortest wait for a datagram before a repeated request is answered, because the ACK of the first
+/// answer may be in the socket already.
 const MIN_WAIT_BEFORE_REPEAT: Duration = Duration::from_millis(1);
 
-/// Returns when the request was last repeated, once for each time.
+/// Returns when the request was last repeated, and clears it.
 pub type RepeatedRequest<'a> = Box<dyn Fn() -> Option<SystemTime> + 'a>;
 
 /// A transfer and the channel to its peer.
 pub struct UdpTransfer<'a, S> {
-    /// Our side and its timer.
+    /// The local side and its timer.
     pub state: Transfer<S>,
-    /// The way to the other side.
+    /// The channel to the peer.
     pub channel: Channel<'a>,
     busy_poll: BusyPoll,
     repeated_request: Option<RepeatedRequest<'a>>,
-    /// When the last wait ended: with a datagram, or without.
+    /// When the last wait ended, with or without a datagram.
     received_at: Instant,
 }
 
 impl<'a, S: Side> UdpTransfer<'a, S> {
-    /// Makes a transfer that has yet to [`run`](UdpTransfer::run).
+    /// Creates a transfer, to be started by [`run`](UdpTransfer::run).
     pub fn new(side: S, channel: Channel<'a>, limits: RetryLimits) -> UdpTransfer<'a, S> {
         let now = Instant::now();
         UdpTransfer {
@@ -51,17 +51,17 @@ impl<'a, S: Side> UdpTransfer<'a, S> {
         }
     }
 
-    /// Sets what tells about repeated requests, which the parent receives.
+    /// Sets the source of repeated requests, which the parent receives.
     #[must_use]
     pub fn with_repeated_requests(self, repeated: RepeatedRequest<'a>) -> UdpTransfer<'a, S> {
         UdpTransfer { repeated_request: Some(repeated), ..self }
     }
 
-    /// Runs it to its end; the peer is told of a failure that is ours. After success the
-    /// receiving end should [`dally`](UdpTransfer::dally).
+    /// Runs the transfer to its end. Sends an ERROR to the peer if this end fails. After success
+    /// the receiving end should [`dally`](UdpTransfer::dally).
     ///
     /// # Errors
-    /// [`Error`] says why the file did not get across.
+    /// [`Error`] if the file was not transferred.
     pub fn run(&mut self) -> Result<(), Error> {
         let result = self.run_steps();
         if let Err(Error::Denied { code, reason }) = &result {
@@ -98,7 +98,8 @@ impl<'a, S: Side> UdpTransfer<'a, S> {
         if self.channel.next_in_batch() {
             return self.state.on_datagram(self.channel.datagram(), self.received_at);
         }
-        // For the packet that may be the last, after which the peer may send a new request.
+        // Timestamps are needed for the packet that may be the last, because the peer may send a
+        // new request after it.
         self.channel.set_timestamps(self.state.side.stage() != Stage::Blocks);
         let busy_poll = self.busy_poll.duration(self.state.round_trip());
         let deadline = self.deadline()?;
@@ -114,7 +115,7 @@ impl<'a, S: Side> UdpTransfer<'a, S> {
         }
     }
 
-    /// Returns until when to wait, after a check for a repeated request.
+    /// Checks for a repeated request. Returns until when to wait.
     fn deadline(&mut self) -> Result<Instant, Error> {
         let Some(repeated_request) = &self.repeated_request else {
             return Ok(self.state.deadline());
@@ -129,8 +130,8 @@ impl<'a, S: Side> UdpTransfer<'a, S> {
         Ok(self.state.deadline().clamp(now + MIN_WAIT_BEFORE_REPEAT, now + REQUEST_CHECK))
     }
 
-    /// Stays after the last ACK, to send it again if it was lost. Ends when the peer was quiet for
-    /// `wait`, or its port is closed.
+    /// Dallies after the last ACK, to send it again if it was lost. Ends when the peer was silent
+    /// for `wait` or its port is closed.
     pub fn dally(&mut self, wait: Duration) {
         self.state.dally(wait, Instant::now());
         self.repeated_request = None;

@@ -1,10 +1,10 @@
-//! The DATA packets of a sender that are not yet acknowledged.
+//! The unacknowledged DATA packets of a sender.
 //!
-//! They lie in a ring, each in a slot of its own, so that a window is one piece of memory, or two:
-//! the kernel takes it with one system call, and one read(2) fills many blocks. The ring has room
-//! for the next window too, or for 64 KiB, so that the file is read while the peer is busy with
-//! what it got; but not for large windows, where the page faults of fresh memory cost more than
-//! that gains.
+//! They lie in a ring, each in a slot of its own, so that a window is one or two pieces of memory.
+//! The kernel takes a piece with one system call, and one read(2) fills many blocks. The ring has
+//! room for the next window too, or for 64 KiB, so that the file is read while the peer handles the
+//! current window. Large windows are not read ahead, because the page faults of fresh memory cost
+//! more than that gains.
 
 use std::io::{self, IoSliceMut, Read};
 
@@ -14,12 +14,12 @@ use crate::wire::block_number::BlockNumbers;
 use crate::wire::options::TransferOptions;
 use crate::wire::packet::{HEADER, data_header};
 
-/// Least bytes of the ring, read from the file with one system call.
+/// Smallest ring in bytes, read from the file with one system call.
 const MIN_READ: usize = 64 * 1024;
-/// Largest window in bytes for which the ring has room twice.
+/// Largest window in bytes that is read ahead.
 const MAX_READ_AHEAD: usize = 1024 * 1024;
 
-/// A file on its way into packets.
+/// A file being cut into DATA packets.
 #[derive(Debug)]
 pub struct Window<R> {
     file: BlockReader<R>,
@@ -27,18 +27,18 @@ pub struct Window<R> {
     blksize: usize,
     /// The ring; empty until the first block is made.
     slots: Vec<u8>,
-    /// Slots of the ring.
+    /// Number of slots in the ring.
     capacity: u64,
-    /// The last block that has left the ring.
+    /// The last block released from the ring.
     released: u64,
     /// The last block in the ring.
     filled: u64,
-    /// Bytes of the block that ends the file, once that one is in the ring.
+    /// Bytes of the block that ends the file, once it is in the ring.
     short: Option<usize>,
 }
 
 impl<R: Read> Window<R> {
-    /// Makes an empty ring; nothing of `file` is read yet.
+    /// Creates an empty ring without reading from `file`.
     pub fn new(file: BlockReader<R>, options: &TransferOptions) -> Window<R> {
         let window = usize::from(options.windowsize);
         let capacity = match window * options.blksize {
@@ -59,16 +59,16 @@ impl<R: Read> Window<R> {
         }
     }
 
-    /// Fills the ring up to this block, for which it must have room; less, where the file ends
-    /// before. Returns the last block of them.
+    /// Fills the ring up to this block, for which it must have room, or to the end of the file.
+    /// Returns the last block filled.
     ///
     /// # Errors
-    /// Those of reading the file.
+    /// Reading the file fails.
     pub fn fill(&mut self, block: u64) -> io::Result<u64> {
         while self.filled < block && self.short.is_none() {
             let room = self.released + self.capacity - self.filled;
             if room == 0 {
-                break; // the file is longer than it said
+                break; // the file is longer than its announced size
             }
             let wanted = (block - self.filled).min(room);
             self.read_blocks(if self.file.reads_ahead() { room } else { wanted })?;
@@ -76,10 +76,10 @@ impl<R: Read> Window<R> {
         Ok(self.filled.min(block))
     }
 
-    /// Reads ahead, if at least half of the ring is free; true then.
+    /// Reads ahead if at least half of the ring is free. Returns whether it did.
     ///
     /// # Errors
-    /// Those of reading the file.
+    /// Reading the file fails.
     pub fn read_ahead(&mut self) -> io::Result<bool> {
         let room = self.released + self.capacity - self.filled;
         let is_worth_it = room > 0 && room * 2 >= self.capacity;
@@ -90,11 +90,11 @@ impl<R: Read> Window<R> {
         Ok(reads)
     }
 
-    /// Reads the next blocks, and writes their headers.
+    /// Reads the next blocks and writes their headers.
     fn read_blocks(&mut self, count: u64) -> io::Result<()> {
         let size = HEADER + self.blksize;
         if self.slots.is_empty() {
-            // calloc(3): no page is touched before it is needed.
+            // calloc(3), which touches no page before it is needed.
             self.slots = vec![0; size * as_size(self.capacity)];
         }
         let at = self.offset(self.filled + 1);
@@ -124,12 +124,12 @@ impl<R: Read> Window<R> {
         as_size((block - 1) % self.capacity) * (HEADER + self.blksize)
     }
 
-    /// Frees the slots of the blocks up to this one, which are acknowledged.
+    /// Releases the slots of the acknowledged blocks up to this one.
     pub fn release(&mut self, block: u64) {
         self.released = block.clamp(self.released, self.filled);
     }
 
-    /// Returns the packets from the first one in the ring to this block.
+    /// Returns the packets from the first in the ring up to this block.
     pub fn up_to(&self, block: u64) -> Packets<'_> {
         let size = HEADER + self.blksize;
         let block = block.min(self.filled);
@@ -144,7 +144,7 @@ impl<R: Read> Window<R> {
         Packets { size, pieces: [first, second] }
     }
 
-    /// True for the block that ends the file.
+    /// Returns whether this block ends the file.
     pub fn is_last(&self, block: u64) -> bool {
         self.short.is_some() && block == self.filled
     }
@@ -178,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn packets_lie_in_a_ring_in_their_order() {
+    fn packets_lie_in_the_ring_in_order() {
         for file in [
             BlockReader::new(&b"aabbccddeeff"[..], Mode::Octet),
             BlockReader::regular_file(b"aabbccddeeff", Mode::Octet),
         ] {
             let mut window = Window::new(file, &options(2, 4));
-            window.capacity = 5; // that the end of the ring is met
+            window.capacity = 5; // so that the packets wrap around
             assert_eq!(window.fill(3).unwrap(), 3);
             let expected = [b"\0\x03\0\x01aa", b"\0\x03\0\x02bb", b"\0\x03\0\x03cc"];
             assert_eq!(packets(&window, 3), expected);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_ahead_is_there_before_it_is_needed() {
+    fn blocks_are_read_ahead() {
         let file = [7; 100];
         let mut window =
             Window::new(BlockReader::regular_file(&file[..], Mode::Octet), &options(10, 2));
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_file_takes_little_memory_and_one_that_is_longer_than_it_said_comes_whole() {
+    fn memory_fits_the_announced_size_and_a_longer_file_is_still_sent_whole() {
         let text: Vec<u8> = (0..250).collect();
         for said in [0, 10, 249, 250, 251] {
             let file = BlockReader::regular_file(&text[..], Mode::Octet).with_size(Some(said));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_block_at_the_rings_end_is_cut_there() {
+    fn a_short_block_at_the_end_of_the_ring_ends_the_packets() {
         let mut window =
             Window::new(BlockReader::new(&b"aaabbbc"[..], Mode::Octet), &options(3, 2));
         window.fill(2).unwrap();

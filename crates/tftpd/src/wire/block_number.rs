@@ -1,20 +1,20 @@
-//! Block numbers: 64 bits here, 16 bits on the wire.
+//! Block numbers: 64 bits in memory, 16 bits on the wire.
 
-/// Converts block numbers. After 65535 comes 0, or 1 where both ends have agreed upon that (the
-/// option `rollover`).
+/// Converts block numbers. 65535 is followed by 0, or by 1 if the option `rollover` was negotiated
+/// so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockNumbers {
     skips_0: bool,
 }
 
 impl BlockNumbers {
-    /// Makes numbers that go on with `rollover` after 65535.
+    /// Creates numbers that continue with `rollover` after 65535.
     #[must_use]
     pub fn with_rollover(rollover: u16) -> BlockNumbers {
         BlockNumbers { skips_0: rollover == 1 }
     }
 
-    /// Returns how many different numbers there are.
+    /// Returns the number of distinct block numbers on the wire.
     fn modulus(self) -> u64 {
         if self.skips_0 { 65_535 } else { 65_536 }
     }
@@ -30,8 +30,8 @@ impl BlockNumbers {
         u16::try_from(number).unwrap_or_default()
     }
 
-    /// Returns how many blocks after `base` the next one with this number is: 0 for `base` itself.
-    /// `None` for number 0 where that is skipped.
+    /// Returns the distance from `base` to the next block with this number, 0 for `base` itself.
+    /// `None` for number 0 if that is skipped.
     #[must_use]
     pub fn ahead(self, base: u64, number: u16) -> Option<u64> {
         let (number, from) = (u64::from(number), u64::from(self.on_wire(base)));
@@ -42,7 +42,7 @@ impl BlockNumbers {
         }
     }
 
-    /// Returns how many blocks before `base` the last one with this number was: at least 1.
+    /// Returns the distance from `base` back to the last block with this number, at least 1.
     #[must_use]
     pub fn behind(self, base: u64, number: u16) -> Option<u64> {
         let ahead = self.ahead(base, number)?;
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_second_block_0_where_it_is_skipped() {
+    fn with_rollover_1_block_0_occurs_once() {
         let numbers = BlockNumbers::with_rollover(1);
         assert_eq!(numbers.ahead(0, 0), Some(0));
         assert_eq!((numbers.ahead(9, 0), numbers.behind(70_000, 0)), (None, None));

@@ -1,4 +1,4 @@
-//! The codes of ERROR packets.
+//! Codes of ERROR packets.
 
 /// An error code of RFC 1350's appendix or of RFC 2347.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,6 @@ pub enum ErrorCode {
     UnknownTransfer = 5,
     /// File already exists.
     Exists = 6,
-    /// Option negotiation failed (RFC 2347): the OACK grants what was not requested.
+    /// Option negotiation failed (RFC 2347): the OACK grants an option that was not requested.
     Options = 8,
 }

@@ -1,5 +1,4 @@
-//! What travels: packets, the options in them, block numbers. Bytes in, values out: no socket, no
-//! file, no clock.
+//! The wire format: packets, options, block numbers. No socket, no file, no clock.
 
 pub mod block_number;
 pub mod error_code;

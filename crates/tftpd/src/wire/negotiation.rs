@@ -1,8 +1,8 @@
-//! The server's side of a negotiation (RFC 2347): which of the requested options are granted.
+//! The server's side of option negotiation (RFC 2347).
 //!
-//! An option that the server does not know, that is no number or out of range is left out of the
-//! OACK. With nothing to grant there is no OACK, and the server answers as RFC 1350 says. An option
-//! that comes twice counts once.
+//! The OACK omits options that are unknown, not a number or out of range. If no option is granted
+//! there is no OACK, and the server answers as in RFC 1350. Of an option that occurs twice the
+//! first one counts.
 
 use super::option_list::{pairs, parse_number, push};
 use super::option_name::OptionName;
@@ -10,14 +10,14 @@ use super::options::{MAX_BLKSIZE, MAX_BLKSIZE2, MAX_WINDOW_BYTES, MIN_BLKSIZE, T
 use super::packet;
 use super::request::Direction;
 
-/// `timeout` in seconds (RFC 2349).
+/// Range of `timeout` in seconds (RFC 2349).
 const TIMEOUT: std::ops::RangeInclusive<u64> = 1..=255;
-/// `utimeout` in microseconds.
+/// Range of `utimeout` in microseconds.
 const UTIMEOUT: std::ops::RangeInclusive<u64> = 10_000..=255_000_000;
-/// Largest window unless `--max-windowsize` names another, in blocks.
+/// Default of `--max-windowsize`, in blocks.
 const DEFAULT_MAX_WINDOWSIZE: u16 = 64;
 
-/// The most that a server grants.
+/// The largest values that a server grants.
 #[derive(Clone, Copy, Debug)]
 pub struct MaxOptions {
     /// `--max-blksize`, in bytes.
@@ -38,25 +38,25 @@ impl Default for MaxOptions {
     }
 }
 
-/// What a server has granted.
+/// The options granted by a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
-    /// For the transfer.
+    /// The options for the transfer.
     pub options: TransferOptions,
-    /// The OACK's list; empty where there is nothing to grant and no OACK.
+    /// The list for the OACK, empty if nothing is granted.
     pub list: Vec<u8>,
 }
 
 impl Granted {
-    /// Returns the OACK packet, where there is one.
+    /// Returns the OACK packet, if there is one.
     #[must_use]
     pub fn oack(&self) -> Option<Vec<u8>> {
         (!self.list.is_empty()).then(|| packet::oack(&self.list))
     }
 }
 
-/// Grants what can be granted of the list in a request. `size` is the file's size as it will
-/// travel, where that is known before.
+/// Grants options from the list in a request. `size` is the file's size on the wire, if known in
+/// advance.
 #[must_use]
 pub fn grant(
     requested: &[u8],
@@ -73,7 +73,7 @@ pub fn grant(
             continue;
         }
         let answer = match name {
-            // curl takes a size of 0 for an error, and does without one.
+            // curl treats a size of 0 as an error, and works without tsize.
             OptionName::Tsize if direction == Direction::Read => size.filter(|size| *size > 0),
             OptionName::Tsize => Some(value),
             _ => reduce(name, value, max),
@@ -93,11 +93,11 @@ pub fn grant(
     Granted { options, list }
 }
 
-/// Returns what is granted of a requested value; `None` where it is out of range.
+/// Returns the granted value, or `None` if the requested one is out of range.
 fn reduce(name: OptionName, value: u64, max: MaxOptions) -> Option<u64> {
     let least = u64::from(MIN_BLKSIZE);
     match name {
-        // More than 32 bits is an error of the client's rather than a large size.
+        // A value of more than 32 bits is a client error rather than a large size.
         OptionName::Blksize | OptionName::Blksize2 if value > u32::MAX.into() => None,
         OptionName::Blksize => Some(value.min(max.blksize.into())).filter(|size| *size >= least),
         OptionName::Blksize2 => {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_of_blocks_have_a_least_and_a_most() {
+    fn block_sizes_have_a_minimum_and_a_maximum() {
         for same in ["8", "512", "1468", "65464"] {
             assert_eq!(answer(&format!("blksize {same}")), format!("blksize {same}"));
         }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_bounded_in_blocks_and_in_octets() {
+    fn windows_are_bounded_in_blocks_and_in_bytes() {
         let (words, options) = granted("windowsize 65535 blksize 65464", MaxOptions::default());
         assert_eq!(words, "windowsize 64 blksize 65464");
         assert_eq!(options.windowsize, 64);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_the_number_after_65535_are_taken_as_they_are_or_left_out() {
+    fn timeout_and_rollover_are_granted_as_requested_or_omitted() {
         for same in
             ["timeout 1", "timeout 255", "utimeout 10000", "utimeout 255000000", "rollover 1"]
         {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_left_out_and_nothing_is_added() {
+    fn unknown_options_are_omitted_and_none_is_added() {
         assert_eq!(answer("multicast x saveas y"), "");
         assert_eq!(answer("foo 1 BLKsize 1468 bar 2 TSIZE 0"), "BLKsize 1468 TSIZE 1300");
         assert_eq!(answer("blksize 9 blksize 10"), "blksize 9", "once");
@@ -212,21 +212,22 @@ mod tests {
     }
 
     #[test]
-    fn the_size_of_a_file_is_told_or_heard() {
+    fn tsize_is_answered_in_an_rrq_and_echoed_in_a_wrq() {
         assert_eq!(answer("tsize 0"), "tsize 1300");
         assert_eq!(answer("tsize x"), "");
         let unknown = grant(&list("tsize 0"), Direction::Read, MaxOptions::default(), None);
         assert_eq!(unknown.oack(), None);
         let empty = grant(&list("tsize 0"), Direction::Read, MaxOptions::default(), Some(0));
         assert_eq!(empty.oack(), None);
-        let heard = grant(&list("tsize 5000000000"), Direction::Write, MaxOptions::default(), None);
-        assert_eq!(heard.options.tsize, Some(5_000_000_000));
-        assert_eq!(heard.oack().unwrap(), b"\0\x06tsize\x005000000000\0");
+        let echoed =
+            grant(&list("tsize 5000000000"), Direction::Write, MaxOptions::default(), None);
+        assert_eq!(echoed.options.tsize, Some(5_000_000_000));
+        assert_eq!(echoed.oack().unwrap(), b"\0\x06tsize\x005000000000\0");
         assert_eq!((Mode::Octet.size_on_wire(9), Mode::Netascii.size_on_wire(9)), (Some(9), None));
     }
 
     #[test]
-    fn what_is_no_pair_of_strings_is_no_option() {
+    fn a_malformed_option_list_ends_at_the_first_incomplete_pair() {
         for (octets, read) in [
             (&b"\0\0\0\0"[..], ""),
             (b"junk", ""),

@@ -1,17 +1,16 @@
-//! The list of options in a request or an OACK: names and values in turn, each a string that ends
-//! with NUL (RFC 2347).
+//! The list of options in a request or an OACK: alternating names and values, each a NUL-terminated
+//! string (RFC 2347).
 
 use std::fmt;
 
-/// Splits off the string at the front, without its NUL. `None` if there is no NUL.
+/// Splits off the first string, without its NUL. Returns `None` if there is no NUL.
 pub(super) fn split_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().position(|&byte| byte == 0)?;
     let (text, rest) = bytes.split_at_checked(end)?;
     Some((text, rest.split_first()?.1))
 }
 
-/// Returns the pairs of name and value. Ends at the first byte that begins no pair of strings:
-/// padding, or a string that was cut off.
+/// Returns the pairs of name and value. Ends at padding or at a truncated string.
 pub(super) fn pairs(list: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = list;
     std::iter::from_fn(move || {
@@ -22,7 +21,7 @@ pub(super) fn pairs(list: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Reads a decimal number without sign or blanks.
+/// Parses a decimal number without sign or blanks.
 pub(super) fn parse_number(value: &[u8]) -> Option<u64> {
     let digits = value.iter().all(u8::is_ascii_digit);
     str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()

@@ -1,6 +1,6 @@
-//! The names of the options that both ends know.
+//! The names of the supported options.
 
-/// An option that both ends know.
+/// A supported option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OptionName {
     Blksize,
@@ -13,7 +13,7 @@ pub(super) enum OptionName {
 }
 
 impl OptionName {
-    /// All of them, in the order in which a request lists them.
+    /// All options, in the order of a request.
     pub(super) const ALL: [(&'static str, OptionName); 7] = [
         ("blksize", OptionName::Blksize),
         ("blksize2", OptionName::Blksize2),
@@ -24,14 +24,14 @@ impl OptionName {
         ("rollover", OptionName::Rollover),
     ];
 
-    /// Reads a name in upper or lower case (RFC 2347).
+    /// Parses a name, ignoring ASCII case (RFC 2347).
     pub(super) fn parse(name: &[u8]) -> Option<OptionName> {
         let matches = |(text, _): &&(&str, OptionName)| name.eq_ignore_ascii_case(text.as_bytes());
         OptionName::ALL.iter().find(matches).map(|(_, name)| *name)
     }
 
-    /// Returns the option that stands for a group of which only one may be granted: `blksize` and
-    /// `blksize2`, `timeout` and `utimeout`.
+    /// Returns the option that represents a group of alternatives, of which only one may be
+    /// granted: `blksize` and `blksize2`, `timeout` and `utimeout`.
     pub(super) fn group(self) -> OptionName {
         match self {
             OptionName::Blksize2 => OptionName::Blksize,

@@ -1,4 +1,4 @@
-//! What both ends have agreed upon for a transfer (RFC 2347).
+//! The negotiated options of a transfer (RFC 2347).
 //!
 //! | option | RFC | values | the answer |
 //! | --- | --- | --- | --- |
@@ -10,7 +10,7 @@
 //! | `windowsize` | 7440 | blocks to an ACK, 1 to 65535 | the same or less |
 //! | `rollover` | as tftp-hpa has it | the block's number after 65535, 0 or 1 | the same |
 //!
-//! Names are the same in upper and lower case.
+//! The case of names is ignored.
 
 use std::time::Duration;
 
@@ -19,29 +19,29 @@ use super::packet::DEFAULT_BLKSIZE;
 
 /// Smallest block size in bytes (RFC 2348).
 pub const MIN_BLKSIZE: u16 = 8;
-/// Largest block size in bytes (RFC 2348): with both headers, 65,496 octets of UDP and IP.
+/// Largest block size in bytes (RFC 2348).
 pub const MAX_BLKSIZE: u16 = 65_464;
 /// Largest block size that is a power of two, in bytes.
 pub const MAX_BLKSIZE2: u16 = 32_768;
-/// Largest window in bytes, whatever was requested: a sender holds one in memory, a receiver's
-/// socket should have room for one.
+/// Largest window in bytes, because a sender keeps a window in memory and a receiver's socket
+/// should have room for one.
 pub(super) const MAX_WINDOW_BYTES: usize = 16 << 20;
-/// Largest window in blocks: half of the block numbers so that old and new can be told
-/// apart.
+/// Largest window in blocks: half of the block numbers, so that old and new blocks can be
+/// distinguished.
 pub(super) const MAX_WINDOW_BLOCKS: u16 = 32_767;
-/// Bytes of a socket's buffer that a datagram costs beside its own, about.
+/// Approximate overhead of a datagram in a socket's buffer, in bytes.
 const DATAGRAM_OVERHEAD: usize = 512;
 
-/// What both ends have agreed upon. The default are the values of RFC 1350.
+/// The negotiated options. The default values are those of RFC 1350.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransferOptions {
     /// Block size in bytes.
     pub blksize: usize,
-    /// Blocks that are sent before an ACK is waited for. 1 is the lock step of RFC 1350.
+    /// Blocks sent before waiting for an ACK. 1 is the lock step of RFC 1350.
     pub windowsize: u16,
-    /// Time between two sends of one packet; `None`: it is measured.
+    /// Retransmission timeout; `None` if it is measured.
     pub timeout: Option<Duration>,
-    /// File size in bytes, where its sender knows it.
+    /// File size in bytes, if the sender knows it.
     pub tsize: Option<u64>,
     /// The number of the block after 65535: 0 or 1.
     pub rollover: u16,
@@ -72,21 +72,21 @@ impl TransferOptions {
         }
     }
 
-    /// Returns the receive buffer that a window needs, in bytes: a datagram costs the kernel more
-    /// than its own bytes, and up to twice as much.
+    /// Returns the size in bytes of the receive buffer that a window needs. A datagram takes more
+    /// memory in the kernel than its own bytes, up to twice as much.
     #[must_use]
     pub fn receive_buffer(&self) -> usize {
         usize::from(self.windowsize) * (self.blksize + DATAGRAM_OVERHEAD)
     }
 
-    /// Returns the largest window, in bytes of data, for which a receive buffer of this size has
-    /// room. The size is getsockopt(2)'s, which is twice that of setsockopt(2).
+    /// Returns the largest window, in bytes of data, that fits a receive buffer. Its size is as
+    /// getsockopt(2) returns it, twice the value given to setsockopt(2).
     #[must_use]
     pub fn window_in_buffer(&self, receive_buffer: usize) -> usize {
         receive_buffer / 2 / (self.blksize + DATAGRAM_OVERHEAD) * self.blksize
     }
 
-    /// Returns how many blocks a window of this many bytes may have: at least one.
+    /// Returns the number of blocks in a window of `bytes`, at least one.
     pub(super) fn blocks_in_window(&self, bytes: usize) -> u16 {
         let blocks = bytes.min(MAX_WINDOW_BYTES) / self.blksize.max(1);
         u16::try_from(blocks).unwrap_or(u16::MAX).clamp(1, MAX_WINDOW_BLOCKS)

@@ -7,10 +7,9 @@ use super::error_code::ErrorCode;
 use super::option_list;
 use super::request::{Direction, RRQ, Request, WRQ};
 
-/// Bytes of file data in a full DATA packet (RFC 1350 §2) unless another size was agreed upon. A
-/// shorter one ends the transfer.
+/// Default block size in bytes (RFC 1350 §2). A DATA packet with less data ends the transfer.
 pub const DEFAULT_BLKSIZE: usize = 512;
-/// Bytes of opcode and block number before the data of a DATA packet (RFC 1350 figure 5-2).
+/// Size in bytes of opcode and block number in a DATA packet (RFC 1350 figure 5-2).
 pub const HEADER: usize = 4;
 
 /// Opcodes (RFC 1350 §5, RFC 2347).
@@ -19,52 +18,52 @@ const ACK: u16 = 4;
 const ERROR: u16 = 5;
 const OACK: u16 = 6;
 
-/// One packet. Its slices borrow from the datagram that it was read from.
+/// A packet. Its slices borrow from the datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {
     /// RRQ or WRQ.
     Request(Request<'a>),
     /// A block of the file.
     Data {
-        /// The block's number; counts from 1 and goes on with 0 after 65535.
+        /// The block number, which counts from 1.
         block: u16,
-        /// The block: a full one, or less at the end.
+        /// The data, shorter than the block size at the end of the file.
         data: &'a [u8],
     },
     /// The acknowledgement of a block, or of a WRQ (block 0).
     Ack {
-        /// The block's number.
+        /// The block number.
         block: u16,
     },
-    /// The end of a transfer that failed.
+    /// The error that ends a transfer.
     Error {
         /// Usually an [`ErrorCode`].
         code: u16,
-        /// For humans; the NUL at its end is not required of the sender here.
+        /// The message for humans, without its NUL. A missing NUL is accepted.
         message: &'a [u8],
     },
     /// The options that the server grants (RFC 2347).
     Oack {
-        /// The list of them.
+        /// The list of options.
         options: &'a [u8],
     },
 }
 
-/// Why a datagram is no packet.
+/// Why a datagram is not a valid packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// A request (opcode 1 or 2) with something wrong in it: worth an ERROR 4 in answer.
+    /// A malformed request (opcode 1 or 2), which is answered with ERROR 4.
     Request(&'static str),
-    /// Not one of the six packets.
+    /// None of the six packets.
     Unknown,
 }
 
 impl<'a> Packet<'a> {
-    /// Reads a datagram. Bytes after the end of an ACK or an ERROR are ignored. An ERROR that is
-    /// cut off before its code still counts as one, because an ERROR is never answered.
+    /// Parses a datagram. Bytes after the end of an ACK or an ERROR are ignored. An ERROR truncated
+    /// before its code is still an ERROR, because an ERROR is never answered.
     ///
     /// # Errors
-    /// [`Malformed`] says what is wrong with it.
+    /// [`Malformed`] if the datagram is not a valid packet.
     pub fn parse(datagram: &'a [u8]) -> Result<Packet<'a>, Malformed> {
         let request = |direction, body| {
             let request = Request::parse(direction, datagram.len(), body);
@@ -88,25 +87,25 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Makes an ACK packet.
+/// Returns an ACK packet.
 #[must_use]
 pub fn ack(block: u16) -> [u8; HEADER] {
     header(ACK, block)
 }
 
-/// Makes the first four bytes of a DATA packet.
+/// Returns the header of a DATA packet.
 #[must_use]
 pub fn data_header(block: u16) -> [u8; HEADER] {
     header(DATA, block)
 }
 
-/// Makes an OACK packet of a list of options.
+/// Returns an OACK packet with a list of options.
 #[must_use]
 pub fn oack(list: &[u8]) -> Vec<u8> {
     [&OACK.to_be_bytes(), list].concat()
 }
 
-/// Makes an ERROR packet; the message is cut to what fits a packet of ordinary size.
+/// Returns an ERROR packet. The message is truncated to fit a packet of the default size.
 #[must_use]
 pub fn error(code: ErrorCode, message: &str) -> Vec<u8> {
     let message = message.as_bytes();
@@ -119,12 +118,12 @@ fn header(opcode: u16, number: u16) -> [u8; HEADER] {
     [a, b, c, d]
 }
 
-/// Splits off the number in the two bytes at the front.
+/// Splits off the first two bytes as a number.
 fn split_number(bytes: &[u8]) -> Option<(u16, &[u8])> {
     bytes.split_first_chunk().map(|(first, rest)| (u16::from_be_bytes(*first), rest))
 }
 
-/// Writes a line of a transcript: `RRQ "x" octet blksize=1468`, `OACK blksize=1468`,
+/// Formats a transcript line: `RRQ "x" octet blksize=1468`, `OACK blksize=1468`,
 /// `DATA 1 (512 octets)`, `ACK 1`, `ERROR 1 "File not found"`.
 impl fmt::Display for Packet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -143,13 +142,13 @@ impl fmt::Display for Packet<'_> {
     }
 }
 
-/// Returns the line of a transcript for any datagram.
+/// Returns the transcript line for any datagram.
 #[must_use]
 pub fn describe(datagram: &[u8]) -> String {
     match Packet::parse(datagram) {
         Ok(packet) => packet.to_string(),
         Err(Malformed::Request(reason)) => format!("bad request: {reason}"),
-        Err(Malformed::Unknown) => format!("no TFTP packet ({} octets)", datagram.len()),
+        Err(Malformed::Unknown) => format!("not a TFTP packet ({} octets)", datagram.len()),
     }
 }
 
@@ -159,7 +158,7 @@ mod tests {
     use crate::wire::request::{MAX_NAME, MAX_REQUEST, Mode};
 
     #[test]
-    fn a_request_is_read_in_its_parts() {
+    fn a_request_is_parsed() {
         let Ok(Packet::Request(request)) = Packet::parse(b"\0\x01a/b\0OcTeT\0tsize\x000\0") else {
             panic!("no request");
         };
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_requests_have_a_limit() {
+    fn names_and_requests_have_a_maximum_length() {
         let longest = Request::encode(Direction::Read, &[b'n'; MAX_NAME], Mode::Octet);
         assert!(Packet::parse(&longest).is_ok());
         let longer = Request::encode(Direction::Read, &[b'n'; MAX_NAME + 1], Mode::Octet);
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn data_ack_and_error_are_read() {
+    fn data_ack_and_error_are_parsed() {
         let empty = Packet::Data { block: 0x102, data: b"" };
         assert_eq!(Packet::parse(b"\0\x03\x01\x02"), Ok(empty));
         assert_eq!(Packet::parse(b"\0\x04\xff\xff"), Ok(Packet::Ack { block: 65535 }));
@@ -208,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_its_code_is_an_error() {
+    fn a_truncated_error_is_still_an_error() {
         for cut in [&b"\0\x05"[..], b"\0\x05\0"] {
             assert_eq!(Packet::parse(cut), Ok(Packet::Error { code: 0, message: b"" }));
         }
     }
 
     #[test]
-    fn what_is_written_can_be_read() {
+    fn written_packets_can_be_parsed() {
         assert_eq!(Packet::parse(&ack(7)), Ok(Packet::Ack { block: 7 }));
         let packet = error(ErrorCode::Exists, "File already exists");
         let read = Packet::Error { code: 6, message: b"File already exists" };
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn no_datagram_is_too_strange_to_be_read_and_shown() {
+    fn any_datagram_can_be_described_in_printable_characters() {
         let mut state = 1u32;
         for length in 0..600 {
             for opcode in 0..8 {
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn dialogue_lines_read_well_and_are_escaped() {
+    fn transcript_lines_are_escaped() {
         assert_eq!(describe(b"\0\x01x\0octet\0"), "RRQ \"x\" octet");
         assert_eq!(describe(b"\0\x02\x1b\n\xff\0NETASCII\0"), r#"WRQ "\x1b\n\xff" NETASCII"#);
         assert_eq!(describe(b"\0\x01x\0octet\0a\x001\0b"), r#"RRQ "x" octet a=1"#);
@@ -260,6 +259,6 @@ mod tests {
         assert_eq!(describe(&ack(65535)), "ACK 65535");
         assert_eq!(describe(b"\0\x05\0\x01a\"b\0"), r#"ERROR 1 "a\"b""#);
         assert_eq!(describe(b"\0\x02"), "bad request: no end of the file name");
-        assert_eq!(describe(b"\x16\x03"), "no TFTP packet (2 octets)");
+        assert_eq!(describe(b"\x16\x03"), "not a TFTP packet (2 octets)");
     }
 }

@@ -4,21 +4,21 @@ use std::fmt;
 
 use super::option_list::{self, split_string};
 
-/// Longest request that is read, in bytes. RFC 1350 gives no limit, RFC 2347 says 512 octets.
+/// Longest request accepted, in bytes. RFC 1350 has no limit, RFC 2347 says 512 octets.
 pub const MAX_REQUEST: usize = 512;
-/// Longest file name that is served, in bytes: NAME_MAX of Linux.
+/// Longest file name accepted, in bytes: NAME_MAX of Linux.
 pub const MAX_NAME: usize = 255;
 
 /// Opcodes (RFC 1350 §5).
 pub(super) const RRQ: u16 = 1;
 pub(super) const WRQ: u16 = 2;
 
-/// Which way the file goes, seen from the client.
+/// Direction of a transfer, from the client's view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// RRQ: the client reads a file of the server's.
+    /// RRQ: the client reads a file.
     Read,
-    /// WRQ: the client writes one.
+    /// WRQ: the client writes a file.
     Write,
 }
 
@@ -28,18 +28,17 @@ impl fmt::Display for Direction {
     }
 }
 
-/// How the file's bytes travel (RFC 1350 §1). `mail` is obsolete and not served (RFC 1123
-/// §4.2.2.1).
+/// Transfer mode (RFC 1350 §1). `mail` is obsolete and not supported (RFC 1123 §4.2.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// As they are.
+    /// Bytes are transferred unchanged.
     Octet,
-    /// As text: LF travels as CR LF, CR as CR NUL.
+    /// Text: LF is transferred as CR LF, CR as CR NUL.
     Netascii,
 }
 
 impl Mode {
-    /// Reads a request's mode, in any mixture of upper and lower case (RFC 1350 §5).
+    /// Parses a request's mode, ignoring ASCII case (RFC 1350 §5).
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Mode> {
         [Mode::Octet, Mode::Netascii]
@@ -47,7 +46,7 @@ impl Mode {
             .find(|mode| text.eq_ignore_ascii_case(mode.name().as_bytes()))
     }
 
-    /// Returns the string that stands for the mode in a request.
+    /// Returns the mode's name in a request.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -56,8 +55,8 @@ impl Mode {
         }
     }
 
-    /// Returns how many bytes of a file will travel. `None` in netascii, where that is known only
-    /// after the translation.
+    /// Returns the size on the wire of a file with `file_size` bytes. `None` in netascii, where it
+    /// is known only after encoding.
     #[must_use]
     pub fn size_on_wire(self, file_size: u64) -> Option<u64> {
         (self == Mode::Octet).then_some(file_size)
@@ -70,22 +69,22 @@ impl fmt::Display for Mode {
     }
 }
 
-/// RRQ or WRQ as it came: nothing is checked but the shape.
+/// An RRQ or WRQ as received. Only its format was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// RRQ or WRQ.
     pub direction: Direction,
-    /// The file's name, without its NUL; may be empty.
+    /// The file name without its NUL, possibly empty.
     pub name: &'a [u8],
     /// The mode, without its NUL, for [`Mode::parse`].
     pub mode: &'a [u8],
-    /// What follows the mode: options (RFC 2347) or padding.
+    /// The bytes after the mode: options (RFC 2347) or padding.
     pub options: &'a [u8],
 }
 
 impl Request<'_> {
-    /// Reads what follows the opcode in a datagram of `size` bytes. On failure returns what is
-    /// wrong.
+    /// Parses the bytes after the opcode in a datagram of `size` bytes. The error is a description
+    /// of the fault.
     pub(super) fn parse(
         direction: Direction,
         size: usize,
@@ -102,7 +101,7 @@ impl Request<'_> {
         Ok(Request { direction, name, mode, options })
     }
 
-    /// Makes the packet of a request without options; a list of them
+    /// Returns the packet of a request without options. A list of options
     /// ([`RequestedOptions::encode`](super::requested_options::RequestedOptions::encode)) may
     /// follow.
     #[must_use]
@@ -126,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modes_are_known_in_any_case_and_mail_is_not() {
+    fn the_case_of_a_mode_is_ignored_and_mail_is_unknown() {
         assert_eq!(Mode::parse(b"NetAscii"), Some(Mode::Netascii));
         for unknown in [&b"mail"[..], b"", b"octe", b"octets", b"binary"] {
             assert_eq!(Mode::parse(unknown), None);

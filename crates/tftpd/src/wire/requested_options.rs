@@ -1,33 +1,33 @@
-//! The client's side of a negotiation (RFC 2347): which options a request asks for, and whether the
-//! answer is acceptable.
+//! The client's side of option negotiation (RFC 2347).
 
 use super::option_list::{pairs, parse_number, push};
 use super::option_name::OptionName;
 use super::options::{MIN_BLKSIZE, TransferOptions};
 
-/// The options that a request asks for.
+/// The options in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestedOptions {
     /// Block size in bytes, 8 to 65464.
     pub blksize: Option<u16>,
     /// Block size in bytes, a power of two from 8 to 32768.
     pub blksize2: Option<u16>,
-    /// File size in bytes: 0 in an RRQ, to be told it; in a WRQ the size itself.
+    /// File size in bytes. 0 in an RRQ, which asks the server for the size.
     pub tsize: Option<u64>,
-    /// Seconds between two sends of one packet, 1 to 255.
+    /// Retransmission timeout in seconds, 1 to 255.
     pub timeout: Option<u8>,
     /// The same in microseconds, 10,000 to 255,000,000.
     pub utimeout: Option<u32>,
-    /// Blocks to an ACK.
+    /// Blocks per ACK.
     pub windowsize: Option<u16>,
-    /// The block's number after 65535: 0 or 1.
+    /// Block number after 65535: 0 or 1.
     pub rollover: Option<u16>,
 }
 
-/// An OACK that grants what was not requested (RFC 2347, "Negotiation Protocol"); worth an ERROR 8.
+/// An OACK that grants options that were not requested (RFC 2347, "Negotiation Protocol"). It is
+/// answered with ERROR 8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unacceptable {
-    /// What is wrong with it.
+    /// Why the OACK is unacceptable.
     pub reason: String,
 }
 
@@ -47,7 +47,7 @@ impl RequestedOptions {
         })
     }
 
-    /// Makes the list for the end of a request; empty when nothing is requested.
+    /// Returns the list for the end of a request, empty if nothing is requested.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut list = Vec::new();
@@ -59,10 +59,10 @@ impl RequestedOptions {
         list
     }
 
-    /// Returns what is agreed upon when this list came in an OACK.
+    /// Returns the negotiated options for the list in an OACK.
     ///
     /// # Errors
-    /// The server grants what was not requested, or more than was requested.
+    /// The server grants an option that was not requested, or a value that is not acceptable.
     pub fn accept(&self, list: &[u8]) -> Result<TransferOptions, Unacceptable> {
         let mut options = TransferOptions::default();
         let mut seen = Vec::new();
@@ -89,7 +89,7 @@ impl RequestedOptions {
     }
 }
 
-/// True where a server may grant `granted` of `requested`.
+/// Returns whether a server may grant `granted` for `requested`.
 fn may_grant(name: OptionName, requested: u64, granted: u64) -> bool {
     let is_size = (MIN_BLKSIZE.into()..=requested).contains(&granted);
     match name {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_agrees_to_what_it_asked_for_or_less() {
+    fn a_client_accepts_the_requested_values_or_less() {
         let requested = RequestedOptions {
             blksize: Some(1468),
             windowsize: Some(16),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_refuses_what_it_did_not_ask_for() {
+    fn a_client_refuses_options_it_did_not_request() {
         let requested = RequestedOptions {
             blksize: Some(1468),
             windowsize: Some(4),

@@ -1,15 +1,17 @@
-//! daemonise: a server leaves its terminal, step by step, as the Spanish slides tell: "La desconexion mata
-//! a todos los procesos hijos, a no ser que se desacople del proceso padre", and "Desvincular la terminal
-//! del servidor tambien significa eliminar esos descriptores" 0, 1 and 2.
+//! daemonise: a server leaves its terminal, step by step, as the Spanish slides tell: "La
+//! desconexion mata a todos los procesos hijos, a no ser que se desacople del proceso padre", and
+//! "Desvincular la terminal del servidor tambien significa eliminar esos descriptores" 0, 1 and 2.
 //!
-//! Run: `daemonise`. You see, from /proc, what each step changes: process, parent, group, session,
-//! terminal, umask, folder, descriptors. The daemon lives on, until `kill PID` or for ten minutes.
+//! Run: `daemonise`.
+//! You see, from /proc, what each step changes: process, parent, group, session, terminal, umask,
+//! folder, descriptors. The daemon lives on, until `kill PID` or for ten minutes.
 //! `daemonise undetached &` does none of it. Close the terminal, or run both in one that `hangup`
-//! makes: SIGHUP kills the undetached one, and the daemon never hears of it.
-//! `daemonise why-twice` shows what the second fork is for: the leader of a session who opens a
-//! terminal gets it, and with it the SIGHUP of a stranger's terminal.
+//! makes: SIGHUP kills the undetached one, and the daemon does not get it.
+//! `daemonise why-twice` shows what the second fork is for: a session leader that opens a terminal
+//! gets it as its controlling terminal, and with it the SIGHUP of a terminal it has nothing to do
+//! with.
 //! It is right, but prints to the terminal it leaves up to the last step; echod's `-d` (forknet's
-//! daemonize.rs) tells its starter that it serves, or why it does not.
+//! daemonize.rs) reports to the starting command that it serves, or why it does not.
 
 mod row;
 
@@ -33,8 +35,8 @@ use row::{HEADER, row};
 
 const USAGE: &str = "usage: daemonise [undetached|why-twice]";
 
-/// How long it lives if nobody ends it, in seconds.
-const LIFE: u32 = 600;
+/// Time in seconds after which it ends by itself.
+const LIFETIME: u32 = 600;
 
 fn main() -> ExitCode {
     unp::main(|| {
@@ -86,24 +88,24 @@ fn daemonise() -> Result {
     say(row("chdir /")?)?; //                       no file system is kept from being unmounted
 
     umask(Mode::empty());
-    say(row("umask 0")?)?; //                       the modes of files are the daemon's own affair
+    say(row("umask 0")?)?; //                       the daemon sets the modes of its files itself
 
     let mut terminal = File::from(copy_of_stdout()?);
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
         .map_err(err_sys("open /dev/null"))?;
     dup2_stdin(&null).and(dup2_stdout(&null)).and(dup2_stderr(&null)).map_err(err_sys("dup2"))?;
-    let told = writeln!(terminal, "{}", row("0, 1, 2 to null")?);
-    told.map_err(err_sys("standard output"))?; //   nothing is left that leads to a terminal
+    let written = writeln!(terminal, "{}", row("0, 1, 2 to null")?);
+    written.map_err(err_sys("standard output"))?; //   nothing is left that leads to a terminal
 
     drop((null, terminal, writer));
     serve()
 }
 
-/// A daemon's work, for want of a better: it waits for SIGTERM, ten minutes at most.
+/// Stands for a daemon's work: waits for SIGTERM, ten minutes at most.
 fn serve() -> Result {
     let end: SigSet = [Signal::SIGTERM, Signal::SIGALRM].into_iter().collect();
     end.thread_block().map_err(err_sys("sigprocmask error"))?;
-    alarm::set(LIFE);
+    alarm::set(LIFETIME);
     end.wait().map(drop).map_err(err_sys("sigwait error"))
 }
 
@@ -111,7 +113,7 @@ fn copy_of_stdout() -> Result<OwnedFd> {
     stdout().as_fd().try_clone_to_owned().map_err(err_sys("dup error"))
 }
 
-/// Opens a terminal that nobody has yet, once as the leader of a session and once as its child.
+/// Opens a new terminal, once as a session leader and once as its child.
 fn why_twice() -> Result {
     say(HEADER)?;
     in_a_child(|| {
@@ -132,7 +134,7 @@ fn in_a_child(life: impl FnOnce() -> Result) -> Result {
     }
 }
 
-/// As a daemon might that writes to the console, say, and does not think of O_NOCTTY.
+/// Opens a terminal without O_NOCTTY, as a daemon might that writes to the console.
 fn open_a_terminal(step: &str) -> Result {
     let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY).map_err(err_sys("openpt error"))?;
     grantpt(&master).and(unlockpt(&master)).map_err(err_sys("openpt error"))?;

@@ -1,4 +1,4 @@
-//! What /proc says of this process, in a line.
+//! One line about this process, from /proc.
 
 use std::fs::{read_link, read_to_string};
 
@@ -7,10 +7,11 @@ use unp::{Result, err_quit, err_sys};
 /// The names of the columns.
 pub(crate) const HEADER: &str = "STEP                PID    PPID    PGID     SID  TTY     UMASK  0, 1, 2                           CWD";
 
-/// This process after a step.
+/// Returns the line about this process after a step.
 pub(crate) fn row(step: &str) -> Result<String> {
     let stat = read_to_string("/proc/self/stat").map_err(err_sys("/proc/self/stat"))?;
-    // The name, in parentheses, may hold anything; behind it come state, parent, group, session, terminal.
+    // The name, in parentheses, may contain any byte. After it come state, parent, group, session,
+    // terminal.
     let fields = stat.rsplit_once(')').map_or("", |(_pid_and_name, fields)| fields);
     let mut fields = fields.split_whitespace().skip(1);
     let mut field = || fields.next().unwrap_or_default();
@@ -25,13 +26,13 @@ pub(crate) fn row(step: &str) -> Result<String> {
     Ok(format!("{step:<16}{ids}  {tty:<7} {umask:<6} {files:<34} {cwd}"))
 }
 
-/// What a link below /proc/self leads to.
+/// Returns the target of a link below /proc/self.
 fn file(name: &str) -> String {
     let file = read_link(format!("/proc/self/{name}"));
     file.map_or_else(|_| "-".to_owned(), |file| file.display().to_string())
 }
 
-/// The name of a terminal from its number, see tty(4), pts(4) and null where there is none: `-`.
+/// Returns the name of a terminal by its number (tty(4), pts(4)), `-` for none.
 fn terminal(number: u32) -> String {
     let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xf_ff00);
     match (major, minor) {

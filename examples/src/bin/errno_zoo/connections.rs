@@ -33,7 +33,7 @@ pub fn ealready() -> Attempt {
     }
 }
 
-/// The kernel would try for two minutes; TCP_USER_TIMEOUT (RFC 5482) makes it a second.
+/// The kernel would try for two minutes. TCP_USER_TIMEOUT (RFC 5482) reduces that to a second.
 pub fn etimedout() -> Attempt {
     let (silent, sockfd) = (silent()?, tcp()?);
     setsockopt(&sockfd, sockopt::TcpUserTimeout, &500)?;
@@ -46,7 +46,7 @@ pub fn econnrefused() -> Attempt {
     Ok(connect(sockfd.as_raw_fd(), &address))
 }
 
-/// "Connection Abort Before accept Returns" resets in this way too.
+/// Resets a connection as in "Connection Abort Before accept Returns".
 fn reset(connfd: OwnedFd) -> nix::Result<()> {
     let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
     setsockopt(&connfd, sockopt::Linger, &at_once)?;
@@ -60,8 +60,8 @@ pub fn econnreset() -> Attempt {
     Ok(receive(&sockfd))
 }
 
-/// "SIGPIPE Signal": the first write finds the RST, the second one nobody. MSG_NOSIGNAL leaves the
-/// signal away, and EPIPE stays.
+/// "SIGPIPE Signal": the first write gets the RST, the second one EPIPE. MSG_NOSIGNAL suppresses
+/// the signal.
 pub fn epipe() -> Attempt {
     let (sockfd, connfd) = connection()?;
     reset(connfd)?;
@@ -69,8 +69,8 @@ pub fn epipe() -> Attempt {
     Ok(send(sockfd.as_raw_fd(), b"second", MsgFlags::MSG_NOSIGNAL).map(drop))
 }
 
-/// SOCK_DESTROY, the request that `ss -K` makes: sock_diag(7). It needs CAP_NET_ADMIN, which we have
-/// in a namespace of our own.
+/// SOCK_DESTROY, the request that `ss -K` makes: sock_diag(7). It needs CAP_NET_ADMIN, which the
+/// program has in its own namespace.
 pub fn econnaborted() -> Attempt {
     let (sockfd, _connfd) = connection()?;
     let here: SockaddrIn = getsockname(sockfd.as_raw_fd())?;
@@ -102,7 +102,7 @@ pub fn eagain() -> Attempt {
     Ok(receive(&sockfd))
 }
 
-/// The slide's `signal` without SA_RESTART; with it recv(2) would go on waiting.
+/// The slide's `signal` without SA_RESTART, with which recv(2) would go on waiting.
 pub fn eintr() -> Attempt {
     let (sockfd, _connfd) = connection()?;
     signal(Signal::SIGALRM, SET_A_FLAG, Restart::No)?;

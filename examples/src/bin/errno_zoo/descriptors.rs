@@ -11,8 +11,7 @@ use nix::sys::socket::{
 
 use crate::tools::{Attempt, tcp, udp};
 
-/// The number of a descriptor that is closed; this program has one thread, so nobody else can have
-/// got it meanwhile.
+/// The number of a closed descriptor. This program has one thread, so the number was not reused.
 pub fn ebadf() -> Attempt {
     let sockfd = tcp()?;
     let number = sockfd.as_raw_fd();

@@ -8,7 +8,8 @@ use nix::sys::socket::{
 
 const DESTINATION_UNREACHABLE: u8 = 3;
 
-/// Tells `sender`, a UDP socket of this machine, that its datagram to `destination` came back.
+/// Sends the ICMP message about a datagram to `destination` to `sender`, a UDP socket of this
+/// machine.
 pub fn unreachable(code: u8, sender: SockaddrIn, destination: SockaddrIn) -> nix::Result<()> {
     let raw =
         socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Icmp)?;
@@ -20,16 +21,16 @@ pub fn unreachable(code: u8, sender: SockaddrIn, destination: SockaddrIn) -> nix
     sendto(raw.as_raw_fd(), &message, &router_to, MsgFlags::empty()).map(drop)
 }
 
-/// The head of the datagram that could not be delivered: IP header and eight octets, by which the
-/// sender's kernel finds the socket.
+/// Returns the head of the undeliverable datagram: IP header and eight bytes, by which the sender's
+/// kernel finds the socket.
 fn returned(sender: SockaddrIn, destination: SockaddrIn) -> Vec<u8> {
     const VERSION_4_FIVE_WORDS: u8 = 0x45;
-    const TTL: u8 = 63; // it was on the way
+    const TTL: u8 = 63; // one hop of 64
     const UDP: u8 = 17;
     let total: u16 = 20 + 8;
     let mut ip = vec![VERSION_4_FIVE_WORDS, 0];
     ip.extend(total.to_be_bytes());
-    ip.extend([0, 0, 0, 0, TTL, UDP, 0, 0]); // identification, fragment, checksum: nobody looks
+    ip.extend([0, 0, 0, 0, TTL, UDP, 0, 0]); // identification, fragment, checksum: not checked
     ip.extend(sender.ip().octets());
     ip.extend(destination.ip().octets());
     ip.extend(sender.port().to_be_bytes());

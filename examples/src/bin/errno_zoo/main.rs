@@ -2,14 +2,14 @@
 //! that fails with it, and a few that the notes and the other slides name.
 //!
 //! Run: `cargo run -p examples --bin errno_zoo`, or with some names: `errno_zoo ECONNRESET EPIPE`.
-//! You see symbol and number, what perror() says here, the slide's cause, and what was done.
-//! No result is written down anywhere: a row shows the errno that its call gave, and when that is
-//! another one than the row is about, it says so.
+//! You see symbol and number, the text of perror(), the slide's cause, and what was done.
+//! No result is hard-coded: a row shows the errno that its call gave, and reports when that is not
+//! the row's errno.
 //!
-//! What would disturb the machine, or needs one that is worse off than yours (ENETDOWN, EHOSTDOWN
-//! and the like), happens in a network namespace of the program's own. Root makes one; anybody else
-//! where the system allows user namespaces. Where neither is allowed those rows are left out and say
-//! why.
+//! Calls that would disturb the machine, or need a broken network (ENETDOWN, EHOSTDOWN and the
+//! like), are made in a network namespace of the program's own. Root can create one; other users
+//! can if the system allows user namespaces. If neither is allowed those rows are not tried and
+//! show the reason.
 //!
 //! Exit status: 0 when every row came out (or was shown to be gone from this kernel), 1 when a call
 //! gave another errno, 2 for a name that is no row, 3 when rows could not be tried.

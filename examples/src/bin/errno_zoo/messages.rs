@@ -12,10 +12,10 @@ use unp::netlink::{self, LOOPBACK};
 
 pub fn edestaddrreq() -> Attempt {
     let sockfd = udp()?;
-    Ok(send(sockfd.as_raw_fd(), b"to whom?", MsgFlags::empty()).map(drop))
+    Ok(send(sockfd.as_raw_fd(), b"hello", MsgFlags::empty()).map(drop))
 }
 
-/// An IPv4 packet has 65535 octets, 28 of them headers.
+/// An IPv4 packet has at most 65535 bytes, 28 of them headers.
 pub fn emsgsize() -> Attempt {
     let receiver = udp()?;
     bind(receiver.as_raw_fd(), &any_port())?;
@@ -28,8 +28,8 @@ pub fn emsgsize() -> Attempt {
     Ok(send(sockfd.as_raw_fd(), &longer, MsgFlags::empty()).map(drop))
 }
 
-/// A routing socket hears of every address that comes; we add more than its buffer has room for. What
-/// it has missed then, the kernel tells by ENOBUFS (netlink(7)).
+/// A routing socket receives a message for every new address. After more of them than its buffer
+/// holds, the kernel reports the loss by ENOBUFS (netlink(7)).
 pub fn enobufs() -> Attempt {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let news = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;

@@ -1,4 +1,4 @@
-//! Addresses that are wrong, taken, or not ours.
+//! Addresses that are wrong, in use, or not this machine's.
 
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::os::fd::AsRawFd;
@@ -7,11 +7,11 @@ use nix::sys::socket::{MsgFlags, SockaddrIn6, bind, connect, sendto};
 
 use crate::tools::{Attempt, at, bound, listener, tcp, udp};
 
-/// 127.255.255.255 is loopback's broadcast address, and broadcasting must be asked for.
+/// 127.255.255.255 is loopback's broadcast address, which needs SO_BROADCAST.
 pub fn eacces() -> Attempt {
     let sockfd = udp()?;
-    let everybody = at([127, 255, 255, 255], 9);
-    Ok(sendto(sockfd.as_raw_fd(), b"to all", &everybody, MsgFlags::empty()).map(drop))
+    let broadcast = at([127, 255, 255, 255], 9);
+    Ok(sendto(sockfd.as_raw_fd(), b"to all", &broadcast, MsgFlags::empty()).map(drop))
 }
 
 pub fn eaddrinuse() -> Attempt {
@@ -20,7 +20,7 @@ pub fn eaddrinuse() -> Attempt {
     Ok(bind(second.as_raw_fd(), &address))
 }
 
-/// 192.0.2.0/24 is for documentation (RFC 5737); no machine has an address of it.
+/// 192.0.2.0/24 is for documentation (RFC 5737), so no machine has an address in it.
 pub fn eaddrnotavail() -> Attempt {
     let sockfd = tcp()?;
     Ok(bind(sockfd.as_raw_fd(), &at([192, 0, 2, 1], 0)))

@@ -1,4 +1,4 @@
-//! A network of the program's own, with nothing in it but a loopback: unshare(2).
+//! A network namespace of the program's own with only a loopback interface: unshare(2).
 
 use std::fmt;
 use std::fs;
@@ -10,7 +10,7 @@ use nix::unistd::{getegid, geteuid};
 use crate::tools::text;
 use unp::netlink;
 
-/// Why there is none.
+/// Why the namespace could not be created.
 #[derive(Debug)]
 pub struct Refused {
     what: &'static str,
@@ -23,8 +23,8 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Leaves the machine's network for a new one and brings its loopback up. Root may; anybody else
-/// becomes root of a user namespace first, where the system allows that.
+/// Enters a new network namespace and brings its loopback up. A user other than root first becomes
+/// root of a user namespace, if the system allows that.
 pub fn enter() -> Result<(), Refused> {
     let leave = || step("unshare", unshare(CloneFlags::CLONE_NEWNET));
     if !geteuid().is_root() || leave().is_err() {
@@ -34,7 +34,7 @@ pub fn enter() -> Result<(), Refused> {
     step("bringing lo up", netlink::bring_up(netlink::LOOPBACK, true))
 }
 
-/// user_namespaces(7): our own user is 0 in there, and nobody else has a number.
+/// user_namespaces(7): this program's user becomes 0 in it, and no other user is mapped.
 fn become_root_of_a_user_namespace() -> Result<(), Refused> {
     let (uid, gid) = (geteuid(), getegid());
     step("unshare", unshare(CloneFlags::CLONE_NEWUSER))?;

@@ -1,4 +1,4 @@
-//! Networks and hosts that are down, away or not to be found, in the program's own namespace.
+//! Networks and hosts that are down or unreachable, in the program's own namespace.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -14,13 +14,13 @@ use crate::icmp;
 use crate::tools::{Attempt, any_port, at, connection, receive, tcp, udp};
 use unp::netlink::{LOOPBACK, add_address, add_cable, bring_up, destroy_connection};
 
-/// A packet socket names the interface itself, so no routing table can object first. An IP socket
-/// would find no route: ENETUNREACH.
+/// A packet socket names the interface itself and needs no route. An IP socket would find no route:
+/// ENETUNREACH.
 pub fn enetdown() -> Attempt {
     let sockfd = socket(AddressFamily::Packet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     add_cable("idle0", "idle1")?; // both ends are down
     let idle = link_address("idle0")?;
-    Ok(sendto(sockfd.as_raw_fd(), b"anybody?", &idle, MsgFlags::empty()).map(drop))
+    Ok(sendto(sockfd.as_raw_fd(), b"hello", &idle, MsgFlags::empty()).map(drop))
 }
 
 fn link_address(name: &str) -> nix::Result<LinkAddr> {
@@ -28,17 +28,17 @@ fn link_address(name: &str) -> nix::Result<LinkAddr> {
     interfaces.find_map(|one| one.address?.as_link_addr().copied()).ok_or(Errno::ENODEV)
 }
 
-/// 198.51.100.0/24 is for documentation (RFC 5737); here is no router who could know it either.
+/// 198.51.100.0/24 is for documentation (RFC 5737); the namespace has no route to it either.
 pub fn enetunreach() -> Attempt {
     let sockfd = tcp()?;
     Ok(connect(sockfd.as_raw_fd(), &at([198, 51, 100, 1], 9)))
 }
 
-/// A cable to ourselves: one end has an address and a network, the other only hears what is asked
-/// for. Nobody answers the ARP requests for 192.0.2.9.
+/// A virtual cable: one end has an address and a network, the other only receives. The ARP requests
+/// for 192.0.2.9 are not answered.
 pub fn ehostunreach() -> Attempt {
     add_cable("near", "far")?;
-    hasten("near");
+    shorten_arp_timeout("near");
     for (name, address) in [("near", Some([192, 0, 2, 1])), ("far", None)] {
         let interface = if_nametoindex(name)?;
         if let Some(address) = address {
@@ -50,13 +50,14 @@ pub fn ehostunreach() -> Attempt {
     Ok(connect(sockfd.as_raw_fd(), &at([192, 0, 2, 9], 9)))
 }
 
-/// Three ARP requests in 0.3 s and not in three. Where /proc/sys may not be written it takes longer.
-fn hasten(interface: &str) {
+/// Sends three ARP requests in 0.3 s and not in three. If /proc/sys is not writable it takes
+/// longer.
+fn shorten_arp_timeout(interface: &str) {
     let file = format!("/proc/sys/net/ipv4/neigh/{interface}/retrans_time_ms");
-    let _as_slow_as_ever = std::fs::write(file, "100");
+    let _ = std::fs::write(file, "100"); // best effort
 }
 
-/// Destination host unknown: Linux makes EHOSTDOWN of it, and of nothing else.
+/// Destination host unknown, the only cause of EHOSTDOWN on Linux.
 pub fn ehostdown() -> Attempt {
     unreachable(7)
 }
@@ -73,12 +74,12 @@ pub fn enetreset_by_icmp() -> Attempt {
     Ok(last)
 }
 
-/// A datagram to somebody who is silent, a router's regrets, and what recv(2) says of it.
+/// A datagram to a silent host, a router's ICMP message about it, and recv(2)'s error.
 fn unreachable(code: u8) -> Attempt {
     let (silent, sockfd) = (udp()?, udp()?);
     bind(silent.as_raw_fd(), &any_port())?;
     let destination: SockaddrIn = getsockname(silent.as_raw_fd())?;
-    // Without this the errors that may pass, such as "network unreachable", are not reported.
+    // Without this temporary errors such as "network unreachable" are not reported.
     setsockopt(&sockfd, sockopt::Ipv4RecvErr, &true)?;
     connect(sockfd.as_raw_fd(), &destination)?;
     send(sockfd.as_raw_fd(), b"hello", MsgFlags::empty())?;
@@ -86,7 +87,7 @@ fn unreachable(code: u8) -> Attempt {
     Ok(receive(&sockfd))
 }
 
-/// Loopback goes down under a connection that asks now and then whether the other side lives.
+/// Loopback goes down under a connection with keepalive probes.
 pub fn enetreset_by_keepalive() -> Attempt {
     let (sockfd, _connfd) = connection()?;
     keepalive(&sockfd)?;
@@ -96,8 +97,8 @@ pub fn enetreset_by_keepalive() -> Attempt {
     Ok(result)
 }
 
-/// Cut, connection lost on the other side (its RST goes nowhere), cable back: the other host has never
-/// heard of us.
+/// The network goes down, the other side loses the connection (its RST is lost), and the network
+/// comes back: the other host does not know the connection.
 pub fn enetreset_by_reboot() -> Attempt {
     let (sockfd, _connfd) = connection()?;
     let here: SockaddrIn = getsockname(sockfd.as_raw_fd())?;
@@ -110,7 +111,7 @@ pub fn enetreset_by_reboot() -> Attempt {
     Ok(receive(&sockfd))
 }
 
-/// A probe after a second of silence, and a second one for good measure.
+/// Sends a probe after a second of silence, and a second probe.
 fn keepalive(sockfd: &OwnedFd) -> nix::Result<()> {
     setsockopt(sockfd, sockopt::KeepAlive, &true)?;
     setsockopt(sockfd, sockopt::TcpKeepIdle, &1)?;

@@ -1,4 +1,4 @@
-//! What came of a row: its calls, what they gave, and the verdict.
+//! The outcome of a row: its calls, their results, and the verdict.
 
 use crate::namespace::Refused;
 use crate::rows::{Row, Way};
@@ -9,9 +9,9 @@ use crate::tools::text;
 pub enum Verdict {
     /// A system call failed with the errno, and none with another.
     Provoked,
-    /// This kernel does not give it, and the attempts show what it gives in its place.
+    /// This kernel does not give the errno, and the attempts show what it gives in its place.
     Gone,
-    /// The calls could not be made: no namespace, or the kernel lacks what leads there.
+    /// The calls could not be made, because there is no namespace or the kernel lacks a feature.
     NotTried,
     /// The call gave another errno, or succeeded.
     Another,
@@ -20,14 +20,14 @@ pub enum Verdict {
 /// A row after it was tried.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What to make of it.
+    /// The verdict on the row.
     pub verdict: Verdict,
-    /// One line for each way: what was done, and what came of it where that is no matter of course.
+    /// One line for each way: what was done, and its result if that is not the row's errno.
     pub done: Vec<String>,
 }
 
 impl Row {
-    /// Goes all the row's ways, one after the other.
+    /// Tries all ways of the row in turn.
     pub fn provoke(&self, private: Result<&(), &Refused>) -> Outcome {
         let tried: Vec<_> = self.ways.iter().map(|way| self.go(way, private)).collect();
         let has = |verdict| tried.iter().any(|(one, _)| *one == verdict);

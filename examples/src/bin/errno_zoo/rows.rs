@@ -7,34 +7,34 @@ use crate::{connections, descriptors, messages, names, network};
 
 /// A row of the table.
 pub struct Row {
-    /// The errno it is about.
+    /// The row's errno.
     pub errno: Errno,
     /// The slide's "posible causa".
     pub cause: &'static str,
-    /// Ways to it. All are gone.
+    /// Ways to provoke it. All are tried.
     pub ways: &'static [Way],
-    /// Why this kernel is not expected to give it.
+    /// Why this kernel is not expected to give the errno.
     pub gone: Option<&'static str>,
 }
 
-/// A way to an errno.
+/// A way to provoke an errno.
 pub struct Way {
-    /// What was done, for the table.
+    /// The description in the table.
     pub done: &'static str,
-    /// Does it.
+    /// The function that tries it.
     pub provoke: fn() -> Attempt,
-    /// True when it needs the program's own network namespace.
+    /// Whether it needs the program's own network namespace.
     pub private: bool,
 }
 
 impl Row {
-    /// True when this is the errno's symbol.
+    /// Returns whether `name` is the errno's symbol.
     pub fn is_called(&self, name: &str) -> bool {
         format!("{:?}", self.errno) == name
     }
 }
 
-/// A row with ways that anybody may go.
+/// Returns a row with ways that need no privilege.
 const fn row(errno: Errno, cause: &'static str, ways: &'static [Way]) -> Row {
     Row { errno, cause, ways, gone: None }
 }
@@ -43,7 +43,7 @@ const fn way(done: &'static str, provoke: fn() -> Attempt) -> Way {
     Way { done, provoke, private: false }
 }
 
-/// A way through the program's own network namespace.
+/// Returns a way that needs the program's own network namespace.
 const fn privately(done: &'static str, provoke: fn() -> Attempt) -> Way {
     Way { done, provoke, private: true }
 }
@@ -73,7 +73,7 @@ pub const ON_THE_SLIDE: &[Row] = &[
     row(
         Errno::EALREADY,
         "The socket does not block, and the last connect() is still under way.",
-        &[way("a second connect() while nobody answers the first", connections::ealready)],
+        &[way("a second connect() before the first is answered", connections::ealready)],
     ),
     row(
         Errno::EBADF,
@@ -91,7 +91,7 @@ pub const ON_THE_SLIDE: &[Row] = &[
     row(
         Errno::ECONNREFUSED,
         "The other machine refused the connection.",
-        &[way("connect() to a port that nobody listens on", connections::econnrefused)],
+        &[way("connect() to a port without a listener", connections::econnrefused)],
     ),
     row(
         Errno::ECONNRESET,
@@ -100,7 +100,7 @@ pub const ON_THE_SLIDE: &[Row] = &[
     ),
     row(
         Errno::EDESTADDRREQ,
-        "The socket needs to be told a destination.",
+        "The socket needs a destination address.",
         &[way("send() on an unconnected datagram socket", messages::edestaddrreq)],
     ),
     row(
@@ -122,7 +122,7 @@ pub const ON_THE_SLIDE: &[Row] = &[
     row(
         Errno::EINPROGRESS,
         "connect() has begun and does not wait; select() will say when it is done. No error.",
-        &[way("connect() on a non-blocking socket, nobody answers yet", connections::einprogress)],
+        &[way("connect() on a non-blocking socket, not answered yet", connections::einprogress)],
     ),
     row(
         Errno::EISCONN,
@@ -132,7 +132,7 @@ pub const ON_THE_SLIDE: &[Row] = &[
     row(
         Errno::EMSGSIZE,
         "The message is too long for a datagram.",
-        &[way("send() 65508 octets by UDP, one too many", messages::emsgsize)],
+        &[way("send() 65508 bytes by UDP, one over the limit", messages::emsgsize)],
     ),
     row(
         Errno::ENETDOWN,
@@ -199,7 +199,7 @@ pub const ON_THE_SLIDE: &[Row] = &[
 pub const BESIDE_IT: &[Row] = &[
     row(
         Errno::ETIMEDOUT,
-        "Nobody answers: a firewall that drops, a cable that was cut.",
+        "No answer: a firewall that drops packets, a cable that was cut.",
         &[way("connect() to a listener that drops SYNs, its queue full", connections::etimedout)],
     ),
     row(
@@ -219,7 +219,7 @@ pub const BESIDE_IT: &[Row] = &[
     ),
     row(
         Errno::EAGAIN,
-        "The cure for waiting for ever: a time-out on read.",
-        &[way("recv() with SO_RCVTIMEO of 0.1 s, nobody sends", connections::eagain)],
+        "The cure for waiting for ever: a timeout on read.",
+        &[way("recv() with SO_RCVTIMEO of 0.1 s, no data is sent", connections::eagain)],
     ),
 ];

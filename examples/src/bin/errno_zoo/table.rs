@@ -1,4 +1,4 @@
-//! The table, 100 columns wide: that is what a projector shows.
+//! The table, 100 columns wide because that fits on a projector.
 
 use std::io::{self, Write};
 
@@ -10,13 +10,13 @@ use crate::tools::text;
 /// Columns: symbol and number, perror(), the slide's cause, what was done. Two spaces between them.
 const WIDTHS: [usize; 4] = [15, 22, 27, 30];
 
-/// The titles.
+/// Prints the titles.
 pub fn head() {
     lines(&["errno", "perror()", "cause", "what was done"].map(|title| vec![title.to_owned()]));
     lines(&WIDTHS.map(|width| vec!["-".repeat(width)]));
 }
 
-/// One row.
+/// Prints one row.
 pub fn row(row: &Row, outcome: &Outcome) {
     let symbol = vec![format!("{:?}", row.errno), format!("{:>5}", row.errno as i32)];
     let done = outcome.done.iter().flat_map(|line| wrap(line, WIDTHS[3])).collect();
@@ -24,7 +24,7 @@ pub fn row(row: &Row, outcome: &Outcome) {
     say("");
 }
 
-/// The sum.
+/// Prints the counts.
 pub fn foot(verdicts: &[Verdict], refused: Option<&Refused>) {
     let count = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
     say(&format!(
@@ -40,7 +40,7 @@ pub fn foot(verdicts: &[Verdict], refused: Option<&Refused>) {
     }
 }
 
-/// Prints four cells beside each other.
+/// Prints four cells side by side.
 fn lines(cells: &[Vec<String>; 4]) {
     let height = cells.iter().map(Vec::len).max().unwrap_or_default();
     for at in 0..height {
@@ -52,7 +52,7 @@ fn lines(cells: &[Vec<String>; 4]) {
 }
 
 fn say(line: &str) {
-    let _nobody_reads = writeln!(io::stdout(), "{line}");
+    let _ = writeln!(io::stdout(), "{line}"); // best effort
 }
 
 /// Breaks a text at its spaces.

@@ -1,5 +1,5 @@
-//! Sockets in the states that the rows need. All on loopback; none waits for longer than five
-//! seconds.
+//! Sockets in the states that the rows need. All are on loopback, and none waits for longer than
+//! five seconds.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -11,8 +11,8 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 use unp::accept;
 
-/// What a way to an errno came to. Outside: a step on the way there failed, and the call that the row
-/// is about was never made. Inside: what that call gave.
+/// The result of a way. The outer error means that a step before the row's call failed. The inner
+/// result is that of the row's call.
 pub type Attempt = nix::Result<nix::Result<()>>;
 
 /// `inet_pton`, `htons`: an IPv4 address.
@@ -51,7 +51,7 @@ pub fn bound() -> nix::Result<(OwnedFd, SockaddrIn)> {
     Ok((fd, address))
 }
 
-/// A listener and where it is.
+/// A listener and its address.
 pub fn listener() -> nix::Result<(OwnedFd, SockaddrIn)> {
     let (fd, address) = bound()?;
     listen(&fd, Backlog::new(1)?)?;
@@ -68,14 +68,14 @@ pub fn connection() -> nix::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// An address that does not answer: a listener with a queue of one, which is full. Linux drops the
-/// SYNs of all who come after that. It is as silent as a firewall, and lasts while this lives.
+/// SYNs of further clients, like a firewall, while this value exists.
 pub struct Silent {
-    /// Where nobody answers.
+    /// The address that does not answer.
     pub address: SockaddrIn,
     _sockets: [OwnedFd; 2],
 }
 
-/// Makes one.
+/// Creates a silent address.
 pub fn silent() -> nix::Result<Silent> {
     let (listenfd, address) = bound()?;
     listen(&listenfd, Backlog::new(0)?)?;
@@ -84,12 +84,12 @@ pub fn silent() -> nix::Result<Silent> {
     Ok(Silent { address, _sockets: [listenfd, first] })
 }
 
-/// recv(2) of an octet.
+/// Receives one byte by recv(2).
 pub fn receive(fd: &OwnedFd) -> nix::Result<()> {
     recv(fd.as_raw_fd(), &mut [0], MsgFlags::empty()).map(drop)
 }
 
-/// What perror() prints for an errno: the C library's own words.
+/// Returns the C library's text for an errno, as perror() prints it.
 pub fn text(errno: Errno) -> String {
     unp::reason(&errno.into())
 }

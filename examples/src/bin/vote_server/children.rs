@@ -1,4 +1,4 @@
-//! Who serves, and their end.
+//! The children that serve clients.
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -11,31 +11,31 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use unp::Result;
 
-/// The children that have not been waited for.
+/// Children that have not been waited for.
 #[derive(Default)]
 pub struct Children(HashSet<Pid>);
 
 impl Children {
-    /// One more.
+    /// Adds a child.
     pub fn add(&mut self, pid: Pid) {
         self.0.insert(pid);
     }
 
-    /// How many.
+    /// Returns the number of children.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// waitpid for all that have ended, "Final (correct) Version of sig_chld Function".
+    /// Calls waitpid for all ended children, "Final (correct) Version of sig_chld Function".
     pub fn collect(&mut self) {
         while let Ok(Some(pid)) = waitpid(None, Some(WaitPidFlag::WNOHANG)).map(|s| s.pid()) {
             self.0.remove(&pid);
         }
     }
 
-    /// Waits until all have ended: by themselves within `grace`, by SIGKILL then. It cannot harm the
-    /// ledger (ledger.rs), and nobody was told that his vote counts before it did.
-    pub fn farewell(mut self, signals: &SignalFd, grace: Duration) -> Result {
+    /// Waits until all children have ended, after `grace` by SIGKILL. That cannot harm the ledger
+    /// (ledger.rs), because a vote is acknowledged only after it is on disk.
+    pub fn wait_for_all(mut self, signals: &SignalFd, grace: Duration) -> Result {
         let until = Instant::now() + grace;
         self.collect();
         while self.count() > 0 {

@@ -1,11 +1,11 @@
-//! What the commands come to.
+//! The operations of an election.
 
 use std::path::Path;
 
 use crate::ledger::{Ledger, NotCounted};
 use crate::roll::Roll;
 
-/// The files of one election, as they were when the server started, and its ledger.
+/// The files of one election, read when the server started, and its ledger.
 pub struct Election {
     roll: Roll,
     ledger: Ledger,
@@ -13,10 +13,10 @@ pub struct Election {
 
 /// Why a vote was refused.
 pub enum Refusal {
-    /// The name is not on the roll, or the secret is not his. The two are not told apart.
+    /// The name is not on the roll, or the secret is wrong. The reply does not distinguish the two.
     Voter,
     Candidate,
-    /// By the ledger.
+    /// The ledger refused the vote.
     Ledger(NotCounted),
 }
 
@@ -28,26 +28,26 @@ impl Election {
         Ok(Election { roll, ledger })
     }
 
-    /// How many may vote.
+    /// Returns the number of voters.
     pub fn voters(&self) -> usize {
         self.roll.voters()
     }
 
-    /// In the order of the file.
+    /// Returns the candidates in the order of the file.
     pub fn candidates(&self) -> &[Vec<u8>] {
         self.roll.candidates()
     }
 
-    /// One vote. When this returns Ok, it is on disk.
+    /// Counts one vote. When this returns Ok, it is on disk.
     pub fn vote(&mut self, voter: &[u8], secret: &[u8], candidate: &[u8]) -> Result<(), Refusal> {
-        if !self.roll.knows(voter, secret) {
+        if !self.roll.has_secret(voter, secret) {
             return Err(Refusal::Voter);
         }
         let candidate = self.roll.candidate(candidate).ok_or(Refusal::Candidate)?;
         self.ledger.vote(&self.roll, voter, candidate).map_err(Refusal::Ledger)
     }
 
-    /// How many votes each candidate has, in the order of the file. They are on disk.
+    /// Returns the number of votes of each candidate, in the order of the file. They are on disk.
     pub fn result(&mut self) -> Result<Vec<usize>, NotCounted> {
         self.ledger.result(&self.roll)
     }

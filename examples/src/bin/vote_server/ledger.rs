@@ -1,13 +1,14 @@
-//! The votes on disk: a file that only grows, `voter TAB candidate LF` a vote. The newline makes it one.
+//! The votes on disk: a file that only grows, with a line `voter TAB candidate LF` for each vote. A
+//! line without its newline is not a vote.
 //!
-//! A vote is counted under flock(2), in this order: read what others have added, refuse a second vote,
-//! write the line (O_APPEND), fsync; only then is the voter told. So what was acknowledged is on disk,
-//! and of two who vote at the same instant one reads the other's line.
-//! A process that is killed gives its lock back by the kernel's hand, and leaves at most a line without
-//! its newline, which nobody was told of: it is cut off by whoever writes next.
+//! A vote is counted under flock(2), in this order: read the lines added by other processes, refuse
+//! a second vote, write the line (O_APPEND), fsync, acknowledge. So an acknowledged vote is on
+//! disk, and of two votes at the same time one process reads the other's line. The kernel releases
+//! the lock of a killed process, which leaves at most a line without its newline. That vote was not
+//! acknowledged, and the next write truncates the line.
 //!
-//! Each operation opens the file for itself. A lock of flock(2) belongs to the open file, not to the
-//! process: children who inherited one from their parent would all hold it at once.
+//! Each operation opens the file itself, because a lock of flock(2) belongs to the open file, not
+//! to the process: children that inherited it from their parent would all hold the lock at once.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -20,28 +21,29 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::roll::Roll;
 
-/// What of the file is known here.
+/// The votes read from the file so far.
 pub struct Ledger {
     path: PathBuf,
-    /// Each voter's candidate, as far as the file was read.
+    /// Each voter's candidate.
     votes: HashMap<Vec<u8>, usize>,
-    /// That far, in octets: always the end of a line.
+    /// Bytes read so far, always up to the end of a line.
     read: u64,
 }
 
 /// Why a vote is not in the file, or the votes cannot be counted.
 #[derive(Debug)]
 pub enum NotCounted {
-    /// He has voted.
+    /// The voter has already voted.
     Already,
     /// A system call failed.
     System(io::Error),
-    /// A line, which is named, is none of ours. Not for clients: it tells how somebody voted.
+    /// A line of the file, given here, is invalid. It must not be sent to clients, because it shows
+    /// a voter's choice.
     Damaged(String),
 }
 
 impl Ledger {
-    /// Reads the ledger of an election, or makes an empty one, and makes sure that it is on disk.
+    /// Reads the ledger of an election, or creates an empty one, and fsyncs it.
     pub fn open(folder: &Path, roll: &Roll) -> Result<Ledger, String> {
         let path = folder.join("ledger");
         let mut ledger = Ledger { path, votes: HashMap::new(), read: 0 };
@@ -65,16 +67,16 @@ impl Ledger {
         let mut file = self.open_and_lock(FlockArg::LockExclusive)?;
         self.catch_up(&mut file, roll)?;
         if self.votes.contains_key(voter) {
-            file.sync_all()?; // who wrote it may have been killed before he could
+            file.sync_all()?; // its writer may have been killed before its fsync
             return Err(NotCounted::Already);
         }
         let line = [voter, b"\t", roll.name(candidate), b"\n"].concat();
         let added = file
-            .set_len(self.read) // without the half line that somebody may have left
+            .set_len(self.read) // truncates the incomplete line of a killed process
             .and_then(|()| file.write_all(&line))
             .and_then(|()| file.sync_all());
         if let Err(e) = added {
-            file.set_len(self.read)?; // no room: not a part of it stays
+            file.set_len(self.read)?; // disk full: removes the incomplete line
             return Err(e.into());
         }
         self.votes.insert(voter.to_owned(), candidate);
@@ -82,7 +84,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Votes for each candidate.
+    /// Returns the votes for each candidate.
     pub fn result(&mut self, roll: &Roll) -> Result<Vec<usize>, NotCounted> {
         let mut file = self.open_and_lock(FlockArg::LockShared)?;
         self.catch_up(&mut file, roll)?;
@@ -98,13 +100,13 @@ impl Ledger {
         lock(OpenOptions::new().read(true).append(true).open(&self.path)?, kind)
     }
 
-    /// Reads the lines that were added since, as far as they have their newline. A power failure may
-    /// also leave a last line that has its newline and zeros before it.
+    /// Reads the complete lines added since. A power failure may also leave a last line of zeros
+    /// with a newline, which is ignored.
     fn catch_up(&mut self, file: &mut File, roll: &Roll) -> Result<(), NotCounted> {
-        let mut news = Vec::new();
+        let mut added = Vec::new();
         file.seek(SeekFrom::Start(self.read))?;
-        let end = self.read + file.read_to_end(&mut news)? as u64;
-        for line in news.split_inclusive(|octet| *octet == b'\n') {
+        let end = self.read + file.read_to_end(&mut added)? as u64;
+        for line in added.split_inclusive(|byte| *byte == b'\n') {
             let Some(entry) = line.strip_suffix(b"\n") else { break };
             if entry.contains(&0) && self.read + line.len() as u64 == end {
                 break;
@@ -122,7 +124,7 @@ impl Ledger {
     }
 
     fn enter(&mut self, entry: &[u8], roll: &Roll) -> Result<(), &'static str> {
-        let mut fields = entry.splitn(2, |octet| *octet == b'\t');
+        let mut fields = entry.splitn(2, |byte| *byte == b'\t');
         let (voter, candidate) = (fields.next().unwrap_or_default(), fields.next());
         if !roll.has_voter(voter) {
             return Err("no such voter");
@@ -136,7 +138,7 @@ impl Ledger {
     }
 }
 
-/// flock(2): waits for its turn, as long as the session may last.
+/// Waits for flock(2). The session's alarm bounds the wait.
 fn lock(mut file: File, kind: FlockArg) -> io::Result<Flock<File>> {
     loop {
         match Flock::lock(file, kind) {

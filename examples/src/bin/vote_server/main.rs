@@ -1,16 +1,16 @@
 //! vote_server: the French slides' exercise "Programmer une application de vote client-serveur".
 //!
-//! Run: a folder with two files, `candidates` (a name a line) and `voters` (`name:secret` a line), then
-//! `vote_server FOLDER`, `vote_client 127.0.0.1 candidates`,
+//! Run: a folder with two files, `candidates` (a name a line) and `voters` (`name:secret` a line),
+//! then `vote_server FOLDER`, `vote_client 127.0.0.1 candidates`,
 //! `echo SECRET | vote_client 127.0.0.1 vote NAME CANDIDATE`, `vote_client 127.0.0.1 result`.
-//! You see a child for each client, and the votes in `FOLDER/ledger`: kill the server with SIGKILL when
-//! you like, start it again, and no vote that was acknowledged is missing or counted twice.
+//! You see a child for each client, and the votes in `FOLDER/ledger`: kill the server with SIGKILL
+//! when you like, start it again, and no vote that was acknowledged is missing or counted twice.
 //!
-//! A voter is a name and a secret. By the name alone anybody could use up somebody else's one vote.
-//! What this is not: a secret ballot. The ledger names voter and candidate, which is what lets us refuse
-//! the second vote, and secrets cross the network readable: keep it on loopback, or in a tunnel.
+//! A voter is a name and a secret. With the name alone another user could use up the voter's one
+//! vote. This is not a secret ballot: the ledger names voter and candidate, so that a second vote
+//! can be refused. Secrets cross the network in the clear: keep it on loopback, or in a tunnel.
 //!
-//! The protocol, a line of at most 512 octets at a time, ended by LF or CRLF; answers end with CRLF:
+//! The protocol has lines of at most 512 bytes, ended by LF or CRLF. Answers end with CRLF:
 //!
 //! ```text
 //! server  +OK vote, 3 voters
@@ -27,9 +27,10 @@
 //! ```
 //!
 //! Other refusals: `-ERR no such voter, or another secret` (the third one ends the connection),
-//! `-ERR no such candidate`, `-ERR not counted: REASON`, `-ERR unknown command`, `-ERR line too long`,
-//! `-ERR silent for too long`, `-ERR too many clients` (these three end the connection). A voter whose
-//! connection ends without an answer votes again: `+OK counted` or `-ERR voted already`, it is one vote.
+//! `-ERR no such candidate`, `-ERR not counted: REASON`, `-ERR unknown command`,
+//! `-ERR line too long`, `-ERR silent for too long`, `-ERR too many clients` (these three end the
+//! connection). A voter whose connection ends without an answer votes again: `+OK counted` or
+//! `-ERR voted already`, it is one vote.
 //!
 //! SIGTERM stops listening; clients have five seconds to finish. Exit status: 0, 1 when the server
 //! cannot start or go on, 2 for bad usage.
@@ -60,9 +61,9 @@ use unp::{
 use children::Children;
 use election::Election;
 
-/// Children at a time.
+/// Most children at a time.
 const MAX_CLIENTS: usize = 256;
-/// What they have to finish in, after SIGTERM.
+/// Time for the children to finish after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -71,12 +72,12 @@ fn main() -> ExitCode {
 
 fn vote_server() -> Result {
     let (servaddr, folder) = arguments()?;
-    // Blocked before anything else: they come by the descriptor, never in between.
+    // Blocked first, because they are read from the descriptor only.
     let mask = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT]);
     mask.thread_block().map_err(err_sys("sigprocmask error"))?;
     let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
     let signals = SignalFd::with_flags(&mask, flags).map_err(err_sys("signalfd error"))?;
-    // A ledger over `ulimit -f` is an error of write(2), and no death.
+    // With SIGXFSZ ignored, a ledger over `ulimit -f` is an error of write(2).
     signal(Signal::SIGXFSZ, SIG_IGN, Restart::No).map_err(err_sys("signal error"))?;
     let election = Election::open(folder.as_ref()).map_err(err_quit)?;
     let listenfd = tcp_listen(servaddr)?;
@@ -119,14 +120,14 @@ fn serve(listenfd: OwnedFd, signals: &SignalFd, election: Election) -> Result {
         while let Ok(Some(came)) = signals.read_signal() {
             if came.ssi_signo != Signal::SIGCHLD as u32 {
                 drop(listenfd); // from now on connections are refused
-                return children.farewell(signals, GRACE);
+                return children.wait_for_all(signals, GRACE);
             }
         }
         children.collect();
         let connfd = match accept(&listenfd) {
             Ok((connfd, _cliaddr)) => TcpStream::from(connfd),
             Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
-                std::thread::sleep(Duration::from_millis(100)); // until somebody goes
+                std::thread::sleep(Duration::from_millis(100)); // until a child ends
                 continue;
             }
             Err(_gone_again_or_none_there) => continue,

@@ -1,11 +1,11 @@
-//! Who may vote, and who may be voted for.
+//! The voters and the candidates.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
 /// Longest name and secret in bytes, so that a command fits into a line.
-const LONGEST: usize = 100;
+const MAX_WORD: usize = 100;
 
 /// Voters and candidates.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub struct Roll {
 }
 
 impl Roll {
-    /// Reads `candidates` and `voters`.
+    /// Reads the files `candidates` and `voters`.
     pub fn open(folder: &Path) -> Result<Roll, String> {
         let mut roll = Roll::default();
         for_each_line(&folder.join("candidates"), |line| roll.add_candidate(line))?;
@@ -24,7 +24,7 @@ impl Roll {
     }
 
     fn add_candidate(&mut self, line: &[u8]) -> Result<(), &'static str> {
-        if line.len() > LONGEST || line.iter().any(u8::is_ascii_control) || line == b"." {
+        if line.len() > MAX_WORD || line.iter().any(u8::is_ascii_control) || line == b"." {
             return Err("no name for a candidate");
         }
         if self.candidate(line).is_some() {
@@ -48,32 +48,32 @@ impl Roll {
         }
     }
 
-    /// A candidate's place in the file.
+    /// Returns a candidate's index in the file.
     pub fn candidate(&self, name: &[u8]) -> Option<usize> {
         self.candidates.iter().position(|candidate| candidate == name)
     }
 
-    /// A candidate's name.
+    /// Returns a candidate's name.
     pub fn name(&self, candidate: usize) -> &[u8] {
         self.candidates.get(candidate).map_or(b"", Vec::as_slice)
     }
 
-    /// The candidates, in the order of the file.
+    /// Returns the candidates in the order of the file.
     pub fn candidates(&self) -> &[Vec<u8>] {
         &self.candidates
     }
 
-    /// How many may vote.
+    /// Returns the number of voters.
     pub fn voters(&self) -> usize {
         self.secrets.len()
     }
 
-    /// True when this is the voter's secret.
-    pub fn knows(&self, voter: &[u8], secret: &[u8]) -> bool {
+    /// Returns whether this is the voter's secret.
+    pub fn has_secret(&self, voter: &[u8], secret: &[u8]) -> bool {
         self.secrets.get(voter).is_some_and(|right| same(right, secret))
     }
 
-    /// True for those who may vote.
+    /// Returns whether this is a voter.
     pub fn has_voter(&self, name: &[u8]) -> bool {
         self.secrets.contains_key(name)
     }
@@ -81,10 +81,10 @@ impl Roll {
 
 fn is_a_word(octets: &[u8]) -> bool {
     let printable = |octet: &u8| !octet.is_ascii_control() && *octet != b' ';
-    (1..=LONGEST).contains(&octets.len()) && octets.iter().all(printable)
+    (1..=MAX_WORD).contains(&octets.len()) && octets.iter().all(printable)
 }
 
-/// Compares to the end, so that the time tells nothing of where they begin to differ.
+/// Compares in a time that does not depend on where the two differ.
 fn same(one: &[u8], other: &[u8]) -> bool {
     let differences = one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
     one.len() == other.len() && differences == 0

@@ -10,44 +10,44 @@ use nix::unistd::alarm;
 use crate::election::{Election, Refusal};
 use crate::ledger::NotCounted;
 
-/// Longest silence of a client; a whole session may last four times as long.
+/// Longest silence of a client. A session may last four times as long.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest line in bytes, its newline included.
 const MAX_LINE: u64 = 512;
-/// Wrong secrets that end the connection.
+/// Number of wrong secrets that ends the connection.
 const MAX_WRONG: usize = 3;
 
-/// For those of a client that we hang up on.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Time to read and discard the client's data after the server's last line.
+const LINGER: Duration = Duration::from_secs(1);
 
-/// The child's whole life; its exit status.
+/// Serves one client in a child. Returns the exit status.
 pub fn serve(connfd: &TcpStream, election: Election) -> i32 {
-    let _as_it_was = SigSet::all().thread_unblock(); // the parent had blocked some
-    alarm::set(4 * TIMEOUT.as_secs() as u32); // SIGALRM ends who sends an octet now and then
+    let _ = SigSet::all().thread_unblock(); // the parent had blocked some
+    alarm::set(4 * TIMEOUT.as_secs() as u32); // SIGALRM bounds the session
     let timeouts = connfd
         .set_read_timeout(Some(TIMEOUT))
         .and_then(|()| connfd.set_write_timeout(Some(TIMEOUT)));
     match timeouts.and_then(|()| converse(BufReader::new(connfd), connfd, election)) {
         Ok(()) => {
-            hear_out(connfd);
+            drain(connfd);
             0
         }
         Err(_client_gone) => 1,
     }
 }
 
-/// Our FIN first, then what the client still says: close with unread octets sends RST, over which he
-/// could lose our last line.
-fn hear_out(connfd: &TcpStream) {
+/// Sends FIN, then reads and discards the client's data, because close with unread data sends RST
+/// and the client could lose the last line.
+fn drain(connfd: &TcpStream) {
     let _gone = connfd.shutdown(Shutdown::Write);
-    let _gone = connfd.set_read_timeout(Some(LAST_WORDS));
+    let _gone = connfd.set_read_timeout(Some(LINGER));
     let _enough = io::copy(&mut connfd.take(1 << 20), &mut io::sink());
 }
 
-/// The parent's word to a client who gets no child. It never waits.
+/// Refuses a client in the parent. Never waits.
 pub fn refuse(mut connfd: &TcpStream, why: &str) {
     let _gone_or_full = connfd.set_nonblocking(true);
-    let _gone_or_full = connfd.write(format!("-ERR {why}\r\n").as_bytes());
+    let _ = connfd.write(format!("-ERR {why}\r\n").as_bytes());
 }
 
 fn converse(mut input: impl BufRead, output: impl Write, election: Election) -> io::Result<()> {
@@ -64,17 +64,17 @@ fn converse(mut input: impl BufRead, output: impl Write, election: Election) -> 
             Err(e) => return Err(e),
         }
         let Some(command) = line.strip_suffix(b"\n") else {
-            // Half a line and the end of file is no command.
+            // A line cut off by the end of file is not a command.
             let too_long = line.len() as u64 == MAX_LINE;
             return if too_long { client.say("-ERR line too long") } else { Ok(()) };
         };
-        if client.obey(command.strip_suffix(b"\r").unwrap_or(command))? == Next::End {
+        if client.execute(command.strip_suffix(b"\r").unwrap_or(command))? == Next::End {
             return Ok(());
         }
     }
 }
 
-/// What comes after a command.
+/// The next step after a command.
 #[derive(PartialEq, Eq)]
 enum Next {
     Command,
@@ -88,7 +88,7 @@ struct Client<W> {
 }
 
 impl<W: Write> Client<W> {
-    fn obey(&mut self, line: &[u8]) -> io::Result<Next> {
+    fn execute(&mut self, line: &[u8]) -> io::Result<Next> {
         let (verb, rest) = word(line);
         match verb.to_ascii_uppercase().as_slice() {
             b"CANDIDATES" => self.candidates()?,
@@ -152,9 +152,9 @@ impl<W: Write> Client<W> {
         self.output.write_all(&reply)
     }
 
-    /// The whole of it is for the server's log alone.
+    /// The details go only to the server's log.
     fn not_counted(&mut self, why: &NotCounted) -> io::Result<()> {
-        let _nobody_reads = writeln!(io::stderr(), "vote_server: ledger: {why}");
+        let _ = writeln!(io::stderr(), "vote_server: ledger: {why}"); // best effort
         match why {
             NotCounted::Damaged(_) => self.say("-ERR not counted: the ledger is damaged"),
             why => self.say(&format!("-ERR not counted: {why}")),
@@ -166,7 +166,7 @@ impl<W: Write> Client<W> {
     }
 }
 
-/// The first word of a line, and the rest behind one space.
+/// Splits a line into its first word and the rest after one space.
 fn word(line: &[u8]) -> (&[u8], &[u8]) {
     let mut parts = line.splitn(2, |octet| *octet == b' ');
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())

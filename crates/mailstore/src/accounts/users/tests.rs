@@ -47,7 +47,7 @@ fn fields_at_the_end_may_be_missing() {
 }
 
 #[test]
-fn comments_and_blank_lines_are_no_users() {
+fn comments_and_blank_lines_are_skipped() {
     assert_eq!(names(b"# a:b\n\n  \t\na:b\n#\n"), ["a"]);
     assert_eq!(names(b""), Vec::<String>::new());
 }
@@ -72,7 +72,7 @@ fn a_line_over_the_limit_is_skipped_whole() {
 }
 
 #[test]
-fn the_first_of_two_lines_of_a_name_counts() {
+fn the_first_line_of_a_name_counts() {
     let (_f, users) = users(b"a:first\na:second\n");
     assert_eq!(users.find(b"a").unwrap().unwrap().password, b"first");
     assert!(users.has_user().unwrap());
@@ -80,7 +80,7 @@ fn the_first_of_two_lines_of_a_name_counts() {
 }
 
 #[test]
-fn a_missing_file_and_a_folder_are_errors_that_say_so() {
+fn a_missing_file_and_a_folder_are_reported() {
     let folder = TempDir::new();
     let path = folder.path().join("none");
     let error = Users::open(&path).unwrap_err().to_string();
@@ -90,7 +90,7 @@ fn a_missing_file_and_a_folder_are_errors_that_say_so() {
 }
 
 #[test]
-fn whether_there_is_anybody_and_anybody_with_a_secret_is_told() {
+fn has_user_and_has_secret_find_a_matching_line() {
     for (text, any, secret) in [
         ("", false, false),
         ("# a:b\nbad\n", false, false),
@@ -107,7 +107,7 @@ fn whether_there_is_anybody_and_anybody_with_a_secret_is_told() {
 }
 
 #[test]
-fn a_file_that_others_may_have_written_is_refused_and_none_is_waited_for() {
+fn a_file_that_others_may_write_is_refused_and_opening_never_blocks() {
     let folder = TempDir::new();
     let path = folder.file("users", "levy:{PLAIN}secret:1000:1000::/home/levy\n");
     let refused = |path: &std::path::Path, why: &str| {

@@ -2,23 +2,24 @@ use std::io;
 
 use super::*;
 
-/// A server that sends a script, at most `size` bytes a read, and records what it receives.
+/// A server that sends a script, at most `size` bytes per read, and records the commands it
+/// receives.
 pub(crate) struct Script {
-    says: io::Cursor<Vec<u8>>,
+    sends: io::Cursor<Vec<u8>>,
     size: usize,
-    pub(crate) heard: Vec<u8>,
+    pub(crate) received: Vec<u8>,
 }
 
 impl Read for Script {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = buf.len().min(self.size);
-        self.says.read(&mut buf[..count])
+        self.sends.read(&mut buf[..count])
     }
 }
 
 impl Write for Script {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.heard.write(buf)
+        self.received.write(buf)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -26,54 +27,58 @@ impl Write for Script {
     }
 }
 
-pub(crate) fn server(says: &[u8], size: usize) -> Script {
-    Script { says: io::Cursor::new(says.to_vec()), size, heard: Vec::new() }
+pub(crate) fn server(sends: &[u8], size: usize) -> Script {
+    Script { sends: io::Cursor::new(sends.to_vec()), size, received: Vec::new() }
 }
 
-pub(crate) fn connection(says: &[u8]) -> ServerConnection<Script> {
-    let says = [b"+OK hello\r\n", says].concat();
-    ServerConnection::start(server(&says, usize::MAX), "h:110".into(), false).unwrap()
+pub(crate) fn connection(sends: &[u8]) -> ServerConnection<Script> {
+    let sends = [b"+OK hello\r\n", sends].concat();
+    ServerConnection::start(server(&sends, usize::MAX), "h:110".into(), false).unwrap()
 }
 
 impl ServerConnection<Script> {
-    pub(crate) fn heard(&self) -> String {
-        String::from_utf8(self.reader.get_ref().heard.clone()).unwrap()
+    pub(crate) fn received(&self) -> String {
+        String::from_utf8(self.reader.get_ref().received.clone()).unwrap()
     }
 }
 
-fn message(says: &[u8], size: usize) -> Result<Vec<u8>> {
-    let says = [b"+OK\r\n+OK\r\n", says].concat();
-    let mut conn = ServerConnection::start(server(&says, size), "h:110".into(), false)?;
+fn message(sends: &[u8], size: usize) -> Result<Vec<u8>> {
+    let sends = [b"+OK\r\n+OK\r\n", sends].concat();
+    let mut conn = ServerConnection::start(server(&sends, size), "h:110".into(), false)?;
     conn.command("RETR 1")?;
     let mut whole = Vec::new();
     conn.message("RETR 1", |piece| {
         whole.extend_from_slice(piece);
         Ok(())
     })?;
-    assert!(conn.command("QUIT").is_err(), "nothing was left over");
+    assert!(conn.command("QUIT").is_err(), "no bytes were left");
     Ok(whole)
 }
 
 #[test]
-fn a_message_is_unstuffed_wherever_the_packets_are_cut() {
-    let says = b"Subject: x\r\n\r\n..\r\n...a\r\nb.\r\n.\r\n";
-    for size in 1..=says.len() {
-        assert_eq!(message(says, size).unwrap(), b"Subject: x\n\n.\n..a\nb.\n", "{size}");
+fn unstuffing_does_not_depend_on_how_the_input_is_split() {
+    let sends = b"Subject: x\r\n\r\n..\r\n...a\r\nb.\r\n.\r\n";
+    for size in 1..=sends.len() {
+        assert_eq!(message(sends, size).unwrap(), b"Subject: x\n\n.\n..a\nb.\n", "{size}");
     }
     assert_eq!(message(b".\r\n", 1).unwrap(), b"");
-    assert_eq!(message(b"a\n.\nb\r\n.\r\n", 1).unwrap(), b"a\n.\nb\n", "a bare LF ends nothing");
+    assert_eq!(
+        message(b"a\n.\nb\r\n.\r\n", 1).unwrap(),
+        b"a\n.\nb\n",
+        "a dot before a bare LF does not end the message"
+    );
 }
 
 #[test]
 fn a_message_without_its_end_is_an_error_and_not_a_short_message() {
-    for says in [&b""[..], b"half", b"all\r\n", b"all\r\n.", b"all\r\n.\n"] {
-        let error = message(says, 7).unwrap_err().to_string();
+    for sends in [&b""[..], b"half", b"all\r\n", b"all\r\n.", b"all\r\n.\n"] {
+        let error = message(sends, 7).unwrap_err().to_string();
         assert_eq!(error, "h:110: RETR 1: the server closed the connection");
     }
 }
 
 #[test]
-fn a_refusal_is_told_in_the_servers_words_and_escaped() {
+fn a_refusal_is_quoted_and_escaped() {
     let mut conn = connection(b"-ERR no\x1b[2Jmessage\r\n-ERR [AUTH] wrong\r\nHTTP/1.1 200\r\n");
     let error = conn.command("RETR 7").unwrap_err().to_string();
     assert_eq!(error, "h:110: RETR 7: -ERR no\\x1b[2Jmessage");
@@ -86,16 +91,16 @@ fn a_refusal_is_told_in_the_servers_words_and_escaped() {
 }
 
 #[test]
-fn a_status_is_a_whole_word() {
+fn the_status_must_be_a_complete_word() {
     assert_eq!(connection(b"+OK\r\n").command("NOOP").unwrap(), b"");
-    for says in ["+OKAY\r\n", "+ok\r\n", "-ERROR\r\n", "\r\n", " +OK\r\n"] {
-        let mut conn = connection(says.as_bytes());
-        assert!(conn.command("NOOP").is_err() && conn.is_broken(), "{says}");
+    for sends in ["+OKAY\r\n", "+ok\r\n", "-ERROR\r\n", "\r\n", " +OK\r\n"] {
+        let mut conn = connection(sends.as_bytes());
+        assert!(conn.command("NOOP").is_err() && conn.is_broken(), "{sends}");
     }
 }
 
 #[test]
-fn a_line_a_listing_and_a_message_have_limits() {
+fn lines_and_listings_have_limits() {
     let long = vec![b'x'; MAX_LINE + 1];
     assert!(connection(&[b"+OK ", &long[..], b"\r\n"].concat()).command("STAT").is_err());
     let mut endless = b"1 1\r\n".repeat(MAX_ROWS + 2);
@@ -108,9 +113,9 @@ fn a_line_a_listing_and_a_message_have_limits() {
 }
 
 #[test]
-fn a_name_cannot_smuggle_a_second_command() {
+fn a_line_end_in_a_name_is_refused() {
     let mut conn = connection(b"+OK\r\n");
     assert!(conn.command("USER x\r\nDELE 1").is_err());
     assert!(conn.command("USER x\nDELE 1").is_err());
-    assert_eq!(conn.heard(), "");
+    assert_eq!(conn.received(), "");
 }

@@ -17,19 +17,19 @@ fn the_session_of_the_slides() {
 }
 
 #[test]
-fn numbers_that_are_no_message_are_refused() {
+fn invalid_message_numbers_are_refused() {
     let home = Home::new(&[LETTER]);
     for word in ["0", "2", "-1", "+1", "1x", "x", "4294967297", "18446744073709551617", "1.0"] {
         for keyword in ["RETR", "DELE", "LIST", "UIDL"] {
-            let said = home.logged_in(&format!("{keyword} {word}\r\nSTAT\r\n"));
-            assert_eq!(signs(&said), "-+", "{keyword} {word}");
+            let output = home.logged_in(&format!("{keyword} {word}\r\nSTAT\r\n"));
+            assert_eq!(signs(&output), "-+", "{keyword} {word}");
         }
         assert!(home.logged_in(&format!("TOP {word} 0\r\n")).starts_with("-ERR"));
     }
 }
 
 #[test]
-fn a_wrong_argument_is_refused_and_the_session_lives() {
+fn a_wrong_argument_is_refused_and_the_session_continues() {
     let home = Home::new(&[LETTER]);
     for wrong in [
         "STAT x",
@@ -53,49 +53,50 @@ fn a_wrong_argument_is_refused_and_the_session_lives() {
         " STAT",
         "RETR  1",
     ] {
-        let said = home.logged_in(&format!("{wrong}\r\nSTAT\r\n"));
-        assert_eq!(signs(&said), "-+", "{wrong:?}: {said}");
+        let output = home.logged_in(&format!("{wrong}\r\nSTAT\r\n"));
+        assert_eq!(signs(&output), "-+", "{wrong:?}: {output}");
     }
-    let said = home.hear(&[b"STAT\r\nRETR 1\r\nUIDL\r\nTOP 1 1\r\nPASS x\r\nCAPA 1\r\nQUIT\r\n"]);
-    assert_eq!(signs(&said), "+------+");
+    let output =
+        home.replies(&[b"STAT\r\nRETR 1\r\nUIDL\r\nTOP 1 1\r\nPASS x\r\nCAPA 1\r\nQUIT\r\n"]);
+    assert_eq!(signs(&output), "+------+");
     let home = Home::new(&[LETTER]);
     home.logged_in("DELE 1\r\nQUIT 1\r\n");
-    assert_eq!(home.letters().len(), 1, "QUIT 1 is no UPDATE");
+    assert_eq!(home.letters().len(), 1, "QUIT 1 does not enter UPDATE");
 }
 
 #[test]
-fn a_line_of_255_octets_is_parsed_and_a_longer_one_is_refused_once() {
+fn a_line_of_255_bytes_is_parsed_and_a_longer_one_is_refused_once() {
     let home = Home::new(&[]);
     let pad = |length: usize| format!("USER {}\r\n", "x".repeat(length - 7));
-    assert_eq!(signs(&home.hear(&[pad(255).as_bytes()])), "++");
-    assert_eq!(signs(&home.hear(&[pad(256).as_bytes()])), "+-");
+    assert_eq!(signs(&home.replies(&[pad(255).as_bytes()])), "++");
+    assert_eq!(signs(&home.replies(&[pad(256).as_bytes()])), "+-");
     let mut long = vec![b'x'; 10_000];
     long.extend_from_slice(b"QUIT\r\nCAPA\r\n");
-    let said = home.hear(&[&long]);
-    assert_eq!(signs(&said)[..3], *"+-+", "{said}");
+    let output = home.replies(&[&long]);
+    assert_eq!(signs(&output)[..3], *"+-+", "{output}");
 }
 
 #[test]
-fn deleted_messages_are_left_out_without_renumbering_until_rset() {
+fn deleted_messages_are_omitted_without_renumbering_until_rset() {
     let home = Home::new(&[LETTER, LETTER, LETTER]);
-    let said = home.logged_in(
+    let output = home.logged_in(
         "DELE 2\r\nSTAT\r\nLIST\r\nUIDL\r\nLIST 2\r\nUIDL 2\r\nRETR 2\r\nTOP 2 0\r\nRSET\r\nSTAT\r\nLIST 2\r\n",
     );
     let expected = "+OK message 2 deleted\r\n+OK 2 44\r\n\
         +OK 2 messages (44 octets)\r\n1 22\r\n3 22\r\n.\r\n\
         +OK unique-id listing follows\r\n1 1.a.test\r\n3 3.a.test\r\n.\r\n";
-    assert!(said.starts_with(expected), "{said}");
-    assert_eq!(signs(&said[expected.len()..]), "----+++");
+    assert!(output.starts_with(expected), "{output}");
+    assert_eq!(signs(&output[expected.len()..]), "----+++");
     assert_eq!(home.letters().len(), 3);
 }
 
 #[test]
 fn an_empty_maildrop_lists_nothing() {
     let home = Home::new(&[]);
-    let said = home.logged_in("STAT\r\nLIST\r\nUIDL\r\nQUIT\r\n");
+    let output = home.logged_in("STAT\r\nLIST\r\nUIDL\r\nQUIT\r\n");
     let expected = "+OK 0 0\r\n+OK 0 messages (0 octets)\r\n.\r\n+OK unique-id listing follows\r\n.\r\n\
         +OK dewey.test POP3 server signing off (maildrop empty)\r\n";
-    assert_eq!(said, expected);
+    assert_eq!(output, expected);
     fs::remove_dir_all(home.maildir()).unwrap();
     assert_eq!(home.logged_in("STAT\r\nLIST\r\nUIDL\r\nQUIT\r\n"), expected);
 }
@@ -103,9 +104,9 @@ fn an_empty_maildrop_lists_nothing() {
 #[test]
 fn a_hundred_bad_commands_in_a_row_end_the_session() {
     let home = Home::new(&[]);
-    let said = home.hear(&["x\r\n".repeat(150).as_bytes()]);
-    assert_eq!(said.lines().count(), 101);
+    let output = home.replies(&["x\r\n".repeat(150).as_bytes()]);
+    assert_eq!(output.lines().count(), 101);
     let mixed = ["x\r\n".repeat(99), "CAPA\r\n".into(), "x\r\n".repeat(99), "QUIT\r\n".into()];
-    let said = home.hear(&[mixed.concat().as_bytes()]);
-    assert!(said.ends_with("signing off\r\n"), "{said}");
+    let output = home.replies(&[mixed.concat().as_bytes()]);
+    assert!(output.ends_with("signing off\r\n"), "{output}");
 }

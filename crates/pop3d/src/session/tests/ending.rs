@@ -3,10 +3,10 @@
 use super::*;
 
 #[test]
-fn without_quit_nothing_is_deleted_and_with_it_all_that_is_marked() {
+fn only_quit_deletes_the_marked_messages() {
     let home = Home::new(&[LETTER, LETTER, LETTER]);
-    let said = home.logged_in("DELE 1\r\nDELE 2\r\nQUI");
-    assert_eq!(signs(&said), "++");
+    let output = home.logged_in("DELE 1\r\nDELE 2\r\nQUI");
+    assert_eq!(signs(&output), "++");
     home.logged_in("DELE 1\r\nDELE 2\r\nQUIT");
     assert_eq!(home.letters().len(), 3);
     home.logged_in("DELE 1\r\nDELE 3\r\nQUIT\r\nDELE 2\r\n");
@@ -14,10 +14,10 @@ fn without_quit_nothing_is_deleted_and_with_it_all_that_is_marked() {
 }
 
 #[test]
-fn one_message_that_cannot_be_removed_is_one_err_and_the_rest_goes() {
+fn a_message_that_cannot_be_removed_is_an_err_and_the_others_are_removed() {
     let home = Home::new(&[LETTER, LETTER, LETTER]);
     let stuck = home.maildir().join("new/2.a.test");
-    // A folder in the place of the file cannot be unlinked, not even by root.
+    // A folder in place of the file cannot be unlinked, not even by root.
     let mut protocol = home.protocol(true);
     for line in [&b"USER mrose"[..], b"PASS tanstaaf", b"DELE 1", b"DELE 2", b"DELE 3"] {
         let outcome = home.line(&mut protocol, line);
@@ -30,7 +30,7 @@ fn one_message_that_cannot_be_removed_is_one_err_and_the_rest_goes() {
 }
 
 #[test]
-fn a_message_that_somebody_removed_is_an_err_and_mail_that_arrives_is_unseen() {
+fn a_message_removed_by_another_program_is_an_err_and_new_mail_is_not_listed() {
     let home = Home::new(&[LETTER, LETTER]);
     let mut protocol = home.protocol(true);
     for line in [&b"USER mrose"[..], b"PASS tanstaaf"] {
@@ -49,8 +49,8 @@ fn a_message_that_somebody_removed_is_an_err_and_mail_that_arrives_is_unseen() {
 }
 
 #[test]
-fn a_client_that_is_gone_before_it_has_the_message_keeps_it() {
-    /// Takes the first writes, then breaks.
+fn a_message_is_kept_if_the_client_disconnects_before_receiving_it() {
+    /// Accepts the first writes, then fails.
     struct Broken(Vec<u8>, u32);
     impl Read for Broken {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -74,7 +74,7 @@ fn a_client_that_is_gone_before_it_has_the_message_keeps_it() {
     let stream = Broken(all.clone(), 1);
     home.converse(stream, home.protocol(true)).unwrap();
     assert_eq!(home.letters().len(), 1);
-    // A client that has the message and only misses the last reply has had its UPDATE.
+    // If the client has the message and only the last reply is lost, UPDATE is complete.
     let stream = Broken(all, 2);
     assert!(home.converse(stream, home.protocol(true)).is_err());
     assert!(home.letters().is_empty());

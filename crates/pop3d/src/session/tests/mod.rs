@@ -55,7 +55,7 @@ impl Home {
         new_protocol(&self.config(), "test".into(), "dewey.test".into(), is_loopback)
     }
 
-    /// The outcome of a line, logins checked.
+    /// Returns the outcome of a line, after checking a login.
     fn line(&self, protocol: &mut Protocol, line: &[u8]) -> Outcome {
         match protocol.line(line) {
             Outcome::LogIn(credentials) => {
@@ -81,28 +81,29 @@ impl Home {
         Session::new(&config, size, stream, &mut transcript).run(protocol)
     }
 
-    /// What the server says when it hears these pieces and then an end of file.
-    fn hear(&self, pieces: &[&[u8]]) -> String {
-        self.hear_in_pieces(BUFFER, pieces).concat()
+    /// Returns the server's replies to `pieces` followed by an end of file.
+    fn replies(&self, pieces: &[&[u8]]) -> String {
+        self.writes(BUFFER, pieces).concat()
     }
 
-    /// The same, one string a write.
-    fn hear_in_pieces(&self, size: usize, pieces: &[&[u8]]) -> Vec<String> {
+    /// The same, with one string per write.
+    fn writes(&self, size: usize, pieces: &[&[u8]]) -> Vec<String> {
         let pieces = pieces.iter().map(|piece| piece.to_vec()).collect();
         let heard = Rc::new(RefCell::new(Vec::new()));
-        let stream = Stream { pieces, said: Rc::clone(&heard) };
+        let stream = Stream { pieces, output: Rc::clone(&heard) };
         self.converse_in_pieces(size, stream, self.protocol(true)).unwrap();
         let writes = heard.take();
         writes.into_iter().map(|write| String::from_utf8(write).unwrap()).collect()
     }
 
-    /// What the server says behind the replies to USER and PASS.
+    /// Returns the server's replies after those to USER and PASS.
     fn logged_in(&self, commands: &str) -> String {
-        let said = self.hear(&[format!("USER mrose\r\nPASS tanstaaf\r\n{commands}").as_bytes()]);
-        let mut lines = said.splitn(4, "\r\n");
+        let output =
+            self.replies(&[format!("USER mrose\r\nPASS tanstaaf\r\n{commands}").as_bytes()]);
+        let mut lines = output.splitn(4, "\r\n");
         for _ in 0..3 {
             let line = lines.next().unwrap();
-            assert!(line.starts_with("+OK"), "{said}");
+            assert!(line.starts_with("+OK"), "{output}");
         }
         lines.next().unwrap().to_owned()
     }
@@ -112,10 +113,10 @@ impl Home {
     }
 }
 
-/// Returns pieces, one a read, and keeps what is written.
+/// A stream in memory: returns one piece per read, and keeps the bytes written.
 struct Stream {
     pieces: Vec<Vec<u8>>,
-    said: Rc<RefCell<Vec<Vec<u8>>>>,
+    output: Rc<RefCell<Vec<Vec<u8>>>>,
 }
 
 impl Read for Stream {
@@ -135,7 +136,7 @@ impl Read for Stream {
 
 impl Write for Stream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.said.borrow_mut().push(buf.to_vec());
+        self.output.borrow_mut().push(buf.to_vec());
         Ok(buf.len())
     }
 
@@ -144,9 +145,9 @@ impl Write for Stream {
     }
 }
 
-/// `+` and `-` for the first octets of the lines.
-fn signs(said: &str) -> String {
-    said.lines().map(|line| line.get(..1).unwrap_or("_")).collect()
+/// Returns the first byte of each line, such as `+` and `-`.
+fn signs(output: &str) -> String {
+    output.lines().map(|line| line.get(..1).unwrap_or("_")).collect()
 }
 
 const LETTER: &str = "Subject: one\n\nbody\n";

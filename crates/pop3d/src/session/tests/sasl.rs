@@ -4,13 +4,13 @@ use super::*;
 
 /// base64 of `NUL mrose NUL tanstaaf`.
 const RIGHT: &str = "AG1yb3NlAHRhbnN0YWFm";
-/// The same with `wrong` for a password.
+/// The same with the password `wrong`.
 const WRONG: &str = "AG1yb3NlAHdyb25n";
 
 #[test]
 fn auth_alone_lists_the_mechanisms() {
-    let said = Home::new(&[]).hear(&[b"AUTH\r\n"]);
-    assert!(said.ends_with("+OK mechanisms follow\r\nPLAIN\r\n.\r\n"), "{said}");
+    let output = Home::new(&[]).replies(&[b"AUTH\r\n"]);
+    assert!(output.ends_with("+OK mechanisms follow\r\nPLAIN\r\n.\r\n"), "{output}");
 }
 
 #[test]
@@ -28,30 +28,30 @@ fn plain_logs_in_with_an_initial_response_or_after_a_challenge() {
         (format!("AUTH PLAIN {RIGHT}\r\nAUTH PLAIN {RIGHT}\r\nSTAT\r\n"), "+-+"),
         (format!("USER mrose\r\nAUTH PLAIN {WRONG}\r\nPASS tanstaaf\r\n"), "+--"),
     ] {
-        let said = home.hear(&[commands.as_bytes()]);
-        assert_eq!(signs(&said)[1..], *expected, "{commands:?}: {said}");
+        let output = home.replies(&[commands.as_bytes()]);
+        assert_eq!(signs(&output)[1..], *expected, "{commands:?}: {output}");
     }
 }
 
 #[test]
-fn a_response_may_be_longer_than_a_command_but_not_endless() {
+fn a_response_may_be_longer_than_a_command_up_to_its_limit() {
     let home = Home::new(&[]);
-    let asked = |length: usize| format!("AUTH PLAIN\r\n{}\r\nCAPA x\r\n", "A".repeat(length));
-    let long = home.hear(&[asked(1024).as_bytes()]);
+    let session = |length: usize| format!("AUTH PLAIN\r\n{}\r\nCAPA x\r\n", "A".repeat(length));
+    let long = home.replies(&[session(1024).as_bytes()]);
     assert!(long.contains("PLAIN is"), "{long}");
     assert_eq!(signs(&long), "++--");
-    let endless = home.hear(&[asked(10_000).as_bytes()]);
+    let endless = home.replies(&[session(10_000).as_bytes()]);
     assert!(endless.contains("too long"), "{endless}");
     assert_eq!(signs(&endless), "++--");
-    let initial = home.hear(&[format!("AUTH PLAIN {}\r\n", "A".repeat(300)).as_bytes()]);
+    let initial = home.replies(&[format!("AUTH PLAIN {}\r\n", "A".repeat(300)).as_bytes()]);
     assert!(initial.contains("255"), "{initial}");
 }
 
 #[test]
 fn failed_authentications_count_as_failed_logins() {
     let home = Home::new(&[]);
-    let said = home.hear(&[format!("AUTH PLAIN {WRONG}\r\n").repeat(9).as_bytes()]);
-    assert_eq!(signs(&said), "+-----");
+    let output = home.replies(&[format!("AUTH PLAIN {WRONG}\r\n").repeat(9).as_bytes()]);
+    assert_eq!(signs(&output), "+-----");
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use getopts::Options;
 
-/// What a process that was taken over may write in place of each number.
+/// Values that a compromised process may write in place of each number.
 const GARBAGE: [u64; 4] = [1, 0x4141_4141_4141_4141, i64::MAX as u64, u64::MAX];
-/// Numbers of the protocol's own in a slot.
+/// Protocol-specific numbers in a slot.
 const NUMBERS: usize = 6;
 
 fn tftp() -> Tftp<'static> {
@@ -17,7 +17,7 @@ fn tftp() -> Tftp<'static> {
     Tftp::new(config, Confinement::disabled(), 4).unwrap()
 }
 
-/// A moment some seconds ago, and later ones by the millisecond.
+/// Returns a fixed time some seconds ago, plus `millis`.
 fn at(millis: u64) -> SystemTime {
     static BEGIN: std::sync::OnceLock<SystemTime> = std::sync::OnceLock::new();
     let begin = *BEGIN.get_or_init(|| SystemTime::now() - Duration::from_secs(60));
@@ -34,7 +34,7 @@ fn request(name: &str, arrived: SystemTime) -> Datagram {
     Datagram { data, peer: peer(), local, arrived, listener: 0 }
 }
 
-/// A process that answers a request for `x` since the moment 0.
+/// Begins a process that answers a request for `x`, which arrived at time 0.
 fn begin(tftp: &mut Tftp<'_>) -> (Slot, SharedStatus) {
     let slot = Slot::unshared(Peer::Ip(peer()));
     let new = tftp.arrived(request("x", at(0))).unwrap();
@@ -43,24 +43,24 @@ fn begin(tftp: &mut Tftp<'_>) -> (Slot, SharedStatus) {
 }
 
 #[test]
-fn a_request_that_was_only_sent_again_is_told_to_its_process_and_never_answered() {
+fn a_repeated_request_is_passed_to_its_process_and_begins_no_transfer() {
     let mut tftp = tftp();
     let (slot, status) = begin(&mut tftp);
     assert_eq!(status.take_repeated(), None);
     assert!(tftp.arrived(request("x", at(10))).is_none());
     assert_eq!((status.take_repeated(), status.take_repeated()), (Some(at(10)), None));
-    assert!(tftp.arrived(request("y", at(11))).is_some(), "another one");
+    assert!(tftp.arrived(request("y", at(11))).is_some(), "a different request");
     status.set_done(at(20));
     assert!(tftp.arrived(request("x", at(19))).is_none());
     assert!(!tftp.has_ended(slot));
     assert!(tftp.due().is_none());
-    assert!(tftp.arrived(request("x", at(19))).is_none(), "it waited in the service's socket");
+    assert!(tftp.arrived(request("x", at(19))).is_none(), "it was queued in the server's socket");
     tftp.all_read();
     assert!(tftp.arrived(request("x", at(19))).is_some(), "nothing is remembered for ever");
 }
 
 #[test]
-fn a_request_that_came_after_the_end_is_a_new_one() {
+fn an_identical_request_after_the_end_is_a_new_one() {
     let mut tftp = tftp();
     let (slot, status) = begin(&mut tftp);
     assert!(
@@ -75,7 +75,7 @@ fn a_request_that_came_after_the_end_is_a_new_one() {
 }
 
 #[test]
-fn a_held_request_is_no_second_transfer_beside_a_later_one() {
+fn a_held_request_begins_no_second_transfer_beside_a_later_one() {
     let mut tftp = tftp();
     let (slot, status) = begin(&mut tftp);
     assert!(tftp.arrived(request("x", at(20))).is_none());
@@ -86,7 +86,7 @@ fn a_held_request_is_no_second_transfer_beside_a_later_one() {
     assert_eq!(status.take_repeated(), Some(at(20)));
 }
 
-/// As [`begin`], for a later request of the same bytes, in the same slot.
+/// As [`begin`], for a later identical request in the same slot.
 fn begin_again(tftp: &mut Tftp<'_>, slot: Slot, at: SystemTime) -> (Slot, SharedStatus) {
     (0..NUMBERS).for_each(|index| slot.counters().set_number(index, 0));
     let new = tftp.arrived(request("x", at)).unwrap();
@@ -101,11 +101,11 @@ fn a_process_that_ends_without_being_done_leaves_nothing() {
     assert!(tftp.arrived(request("x", at(10))).is_none());
     assert!(!tftp.has_ended(slot) && tftp.due().is_none());
     assert!(tftp.arrived(request("x", at(5))).is_some());
-    assert!(!tftp.has_ended(slot), "of which nothing is known");
+    assert!(!tftp.has_ended(slot), "an unknown slot");
 }
 
 #[test]
-fn a_process_that_dallies_gives_way_where_that_helps() {
+fn a_dallying_process_gives_way_if_that_frees_a_slot_or_port() {
     let mut tftp = tftp();
     let (slot, status) = begin(&mut tftp);
     let of = |address: &str| Peer::Ip(address.parse().unwrap());
@@ -129,7 +129,7 @@ fn a_process_that_dallies_gives_way_where_that_helps() {
 }
 
 #[test]
-fn what_a_process_says_of_the_future_counts_as_now_and_garbage_does_no_harm() {
+fn a_reported_time_in_the_future_counts_as_now_and_garbage_does_no_harm() {
     for (number, index) in GARBAGE.into_iter().flat_map(|n| (0..NUMBERS).map(move |i| (n, i))) {
         let mut tftp = tftp();
         let (slot, status) = begin(&mut tftp);
@@ -158,7 +158,7 @@ fn a_process_cannot_take_back_that_it_dallies() {
 }
 
 #[test]
-fn what_is_remembered_is_bounded() {
+fn remembered_requests_are_bounded() {
     let mut tftp = tftp();
     for _ in 0..3 * MAX_ANSWERED {
         let (slot, status) = begin(&mut tftp);

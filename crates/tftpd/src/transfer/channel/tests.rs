@@ -12,14 +12,14 @@ fn quiet<'a>() -> Trace<'a> {
     Box::new(|_, _| ())
 }
 
-/// Longer than any test waits.
+/// A timeout that no test reaches.
 const LONG: Duration = Duration::from_secs(10);
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }
 
-/// Our end, and a peer that knows it.
+/// Creates the local end and a connected peer.
 fn pair(ours: &UdpSocket) -> (Channel<'_>, UdpSocket) {
     let theirs = socket();
     let peer = theirs.local_addr().unwrap();
@@ -28,7 +28,7 @@ fn pair(ours: &UdpSocket) -> (Channel<'_>, UdpSocket) {
 }
 
 #[test]
-fn a_stranger_gets_error_5_and_the_peer_is_heard() {
+fn an_unknown_sender_gets_error_5_and_the_peers_datagram_is_received() {
     let ours = socket();
     let (mut channel, peer) = pair(&ours);
     let stranger = socket();
@@ -51,7 +51,7 @@ fn a_stranger_gets_error_5_and_the_peer_is_heard() {
 }
 
 #[test]
-fn a_client_takes_the_port_of_the_first_answer() {
+fn a_client_uses_the_port_of_the_first_answer() {
     let (service, first, second, ours) = (socket(), socket(), socket(), socket());
     let to = ours.local_addr().unwrap();
     let mut channel =
@@ -68,7 +68,7 @@ fn a_client_takes_the_port_of_the_first_answer() {
 }
 
 #[test]
-fn a_closed_port_of_the_peers_ends_the_transfer_at_once() {
+fn a_closed_port_of_the_peer_ends_the_transfer_at_once() {
     let ours = socket();
     let (mut channel, peer) = pair(&ours);
     drop(peer);
@@ -77,7 +77,7 @@ fn a_closed_port_of_the_peers_ends_the_transfer_at_once() {
 }
 
 #[test]
-fn a_closed_port_of_a_strangers_does_not_matter() {
+fn a_closed_port_of_an_unknown_sender_is_ignored() {
     let ours = socket();
     let (mut channel, peer) = pair(&ours);
     let ours = ours.local_addr().unwrap();
@@ -96,7 +96,7 @@ fn a_closed_port_of_a_strangers_does_not_matter() {
 }
 
 #[test]
-fn an_answer_that_is_there_already_is_not_looked_for_in_vain() {
+fn an_answer_already_received_by_the_kernel_needs_no_poll() {
     let ours = socket();
     let (mut channel, peer) = pair(&ours);
     peer.send(b"already").unwrap();
@@ -134,7 +134,7 @@ fn the_deadline_is_kept() {
 }
 
 #[test]
-fn news_from_the_way_to_a_known_peer_is_no_end_of_the_transfer() {
+fn icmp_errors_about_a_known_peer_do_not_end_the_transfer() {
     let ours = socket();
     let (channel, _peer) = pair(&ours);
     let service = "127.0.0.1:9".parse().unwrap();
@@ -143,7 +143,7 @@ fn news_from_the_way_to_a_known_peer_is_no_end_of_the_transfer() {
         Errno::EMSGSIZE, // a smaller MTU
         Errno::EHOSTUNREACH,
         Errno::EHOSTDOWN,
-        Errno::ENOPROTOOPT, // perhaps of an ERROR to a stranger
+        Errno::ENOPROTOOPT, // perhaps for an ERROR to an unknown sender
         Errno::EACCES,
         Errno::EPROTO,
     ] {

@@ -4,15 +4,15 @@ use crate::wire::request::Mode;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-type Kept = Rc<RefCell<Option<Vec<u8>>>>;
+type Committed = Rc<RefCell<Option<Vec<u8>>>>;
 
 fn windows_of(
     windowsize: u16,
-    kept: &Kept,
+    committed: &Committed,
 ) -> Receiver<Vec<u8>, impl FnOnce(Vec<u8>) -> io::Result<()> + use<>> {
-    let kept = kept.clone();
+    let committed = committed.clone();
     let commit = move |file| {
-        *kept.borrow_mut() = Some(file);
+        *committed.borrow_mut() = Some(file);
         Ok(())
     };
     let options = TransferOptions { windowsize, ..TransferOptions::default() };
@@ -24,8 +24,10 @@ fn windows_of(
     )
 }
 
-fn answering(kept: &Kept) -> Receiver<Vec<u8>, impl FnOnce(Vec<u8>) -> io::Result<()> + use<>> {
-    windows_of(1, kept)
+fn answering(
+    committed: &Committed,
+) -> Receiver<Vec<u8>, impl FnOnce(Vec<u8>) -> io::Result<()> + use<>> {
+    windows_of(1, committed)
 }
 
 fn data(receiver: &mut impl Side, block: u16, data: &[u8]) -> Effect {
@@ -37,35 +39,35 @@ fn sends(receiver: &impl Side) -> Vec<u8> {
 }
 
 #[test]
-fn a_short_block_ends_the_file_and_it_is_kept_before_its_ack() {
-    let kept = Kept::default();
-    let mut receiver = answering(&kept);
+fn a_short_block_ends_the_file_which_is_committed_before_the_ack() {
+    let committed = Committed::default();
+    let mut receiver = answering(&committed);
     assert_eq!(sends(&receiver), ack(0));
     assert_eq!(data(&mut receiver, 1, &[b'a'; 512]), Effect::SendNext);
     assert_eq!(sends(&receiver), ack(1));
     assert_eq!(data(&mut receiver, 2, b"end"), Effect::LastBlock);
-    assert!(kept.borrow().is_none());
-    assert_eq!(data(&mut receiver, 2, b"end"), Effect::Ignored, "no ACK before it is kept");
+    assert!(committed.borrow().is_none());
+    assert_eq!(data(&mut receiver, 2, b"end"), Effect::Ignored, "no ACK before the commit");
     receiver.commit().unwrap();
     assert_eq!(sends(&receiver), ack(2));
-    assert_eq!(kept.take().unwrap(), [&[b'a'; 512][..], b"end"].concat());
+    assert_eq!(committed.take().unwrap(), [&[b'a'; 512][..], b"end"].concat());
     assert_eq!((receiver.bytes(), receiver.blocks()), (515, 2));
 }
 
 #[test]
-fn an_empty_block_after_whole_ones_ends_the_file() {
-    let kept = Kept::default();
-    let mut receiver = answering(&kept);
+fn an_empty_block_after_full_ones_ends_the_file() {
+    let committed = Committed::default();
+    let mut receiver = answering(&committed);
     data(&mut receiver, 1, &[b'a'; 512]);
     assert_eq!(data(&mut receiver, 2, b""), Effect::LastBlock);
     receiver.commit().unwrap();
-    assert_eq!(kept.take().unwrap(), [b'a'; 512]);
+    assert_eq!(committed.take().unwrap(), [b'a'; 512]);
 }
 
 #[test]
 fn a_duplicate_block_is_acknowledged_again_and_written_once() {
-    let kept = Kept::default();
-    let mut receiver = answering(&kept);
+    let committed = Committed::default();
+    let mut receiver = answering(&committed);
     assert_eq!(data(&mut receiver, 0, &[b'x'; 512]), Effect::Ignored);
     data(&mut receiver, 1, &[b'a'; 512]);
     assert_eq!(data(&mut receiver, 1, &[b'a'; 512]), Effect::Repeat(ack(1)));
@@ -76,13 +78,13 @@ fn a_duplicate_block_is_acknowledged_again_and_written_once() {
     receiver.commit().unwrap();
     assert_eq!(data(&mut receiver, 3, b"c"), Effect::Repeat(ack(3)));
     assert_eq!(data(&mut receiver, 4, b"c"), Effect::Ignored);
-    assert_eq!(kept.take().unwrap(), [&[b'a'; 512][..], &[b'b'; 512], b"c"].concat());
+    assert_eq!(committed.take().unwrap(), [&[b'a'; 512][..], &[b'b'; 512], b"c"].concat());
 }
 
 #[test]
 fn the_last_block_of_a_window_is_acknowledged_and_a_short_one_at_once() {
-    let kept = Kept::default();
-    let mut receiver = windows_of(4, &kept);
+    let committed = Committed::default();
+    let mut receiver = windows_of(4, &committed);
     for block in [1, 2, 3] {
         assert_eq!(data(&mut receiver, block, &[1; 512]), Effect::Accepted);
     }
@@ -97,9 +99,9 @@ fn the_last_block_of_a_window_is_acknowledged_and_a_short_one_at_once() {
 }
 
 #[test]
-fn a_gap_is_told_once_and_the_window_begins_after_it() {
-    let kept = Kept::default();
-    let mut receiver = windows_of(4, &kept);
+fn a_gap_is_reported_once_and_the_window_begins_after_it() {
+    let committed = Committed::default();
+    let mut receiver = windows_of(4, &committed);
     assert_eq!(data(&mut receiver, 1, &[1; 512]), Effect::Accepted);
     assert_eq!(data(&mut receiver, 3, &[3; 512]), Effect::Repeat(ack(1)));
     assert_eq!(data(&mut receiver, 4, &[4; 512]), Effect::Ignored);
@@ -113,9 +115,9 @@ fn a_gap_is_told_once_and_the_window_begins_after_it() {
 }
 
 #[test]
-fn an_old_window_asks_for_one_ack_and_none_once_the_next_has_begun() {
-    let kept = Kept::default();
-    let mut receiver = windows_of(2, &kept);
+fn an_old_window_gets_one_ack_and_none_once_the_next_has_begun() {
+    let committed = Committed::default();
+    let mut receiver = windows_of(2, &committed);
     data(&mut receiver, 1, &[1; 512]);
     data(&mut receiver, 2, &[1; 512]);
     assert_eq!(data(&mut receiver, 1, &[1; 512]), Effect::Ignored);
@@ -127,9 +129,9 @@ fn an_old_window_asks_for_one_ack_and_none_once_the_next_has_begun() {
 }
 
 #[test]
-fn the_clock_acknowledges_the_last_block_in_its_order() {
-    let kept = Kept::default();
-    let mut receiver = windows_of(4, &kept);
+fn a_timeout_acknowledges_the_last_block_in_order_again() {
+    let committed = Committed::default();
+    let mut receiver = windows_of(4, &committed);
     data(&mut receiver, 1, &[1; 512]);
     data(&mut receiver, 2, &[1; 512]);
     receiver.on_retransmit();
@@ -141,7 +143,7 @@ fn the_clock_acknowledges_the_last_block_in_its_order() {
 }
 
 #[test]
-fn a_full_disk_shows_while_the_sender_is_busy() {
+fn a_full_disk_is_detected_while_the_sender_is_busy() {
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
     let file = BlockWriter::new(full(), Mode::Octet, SizeLimit::new(None));
     let options = TransferOptions { blksize: 65464, windowsize: 2, ..Default::default() };
@@ -154,8 +156,8 @@ fn a_full_disk_shows_while_the_sender_is_busy() {
 
 #[test]
 fn block_0_follows_block_65535() {
-    let kept = Kept::default();
-    let mut receiver = answering(&kept);
+    let committed = Committed::default();
+    let mut receiver = answering(&committed);
     let full = [7; 512];
     for block in 1..=65535 {
         assert_eq!(data(&mut receiver, block, &full), Effect::SendNext);
@@ -164,21 +166,21 @@ fn block_0_follows_block_65535() {
     assert_eq!(data(&mut receiver, 65535, &full), Effect::Repeat(ack(65535)));
     assert_eq!(data(&mut receiver, 1, b"e"), Effect::LastBlock);
     receiver.commit().unwrap();
-    assert_eq!(kept.take().unwrap().len(), 65536 * 512 + 1);
+    assert_eq!(committed.take().unwrap().len(), 65536 * 512 + 1);
 }
 
 #[test]
 fn data_larger_than_the_block_is_illegal() {
-    let kept = Kept::default();
-    let mut receiver = answering(&kept);
+    let committed = Committed::default();
+    let mut receiver = answering(&committed);
     let packet = Packet::Data { block: 1, data: &[0; 513] };
     let error = receiver.receive(packet).unwrap_err();
     assert_eq!(error.to_string(), "DATA larger than the block (ERROR 4)");
-    assert!(kept.borrow().is_none());
+    assert!(committed.borrow().is_none());
 }
 
 #[test]
-fn a_client_acknowledges_an_oack_with_0_and_a_doubled_one_again() {
+fn a_client_acknowledges_an_oack_with_ack_0_and_a_duplicate_again() {
     let requested =
         RequestedOptions { blksize: Some(8), tsize: Some(0), ..RequestedOptions::default() };
     let file = BlockWriter::new(Vec::new(), Mode::Octet, SizeLimit::new(None));
@@ -194,7 +196,7 @@ fn a_client_acknowledges_an_oack_with_0_and_a_doubled_one_again() {
 }
 
 #[test]
-fn a_client_refuses_options_that_it_did_not_ask_for() {
+fn a_client_refuses_options_it_did_not_request() {
     let file = BlockWriter::new(Vec::new(), Mode::Octet, SizeLimit::new(None));
     let mut receiver =
         Receiver::for_client(file, |_| Ok(()), b"RRQ".to_vec(), RequestedOptions::default());
@@ -203,7 +205,7 @@ fn a_client_refuses_options_that_it_did_not_ask_for() {
 }
 
 #[test]
-fn a_file_that_can_not_be_kept_gets_no_ack() {
+fn a_file_that_cannot_be_committed_gets_no_ack() {
     let full = |_| Err(io::Error::from_raw_os_error(nix::libc::ENOSPC));
     let file = BlockWriter::new(Vec::new(), Mode::Octet, SizeLimit::new(None));
     let mut receiver = Receiver::for_server(file, full, TransferOptions::default(), None);

@@ -4,15 +4,15 @@ const LIMITS: RetryLimits = RetryLimits {
     retries: 5,
     unproven_sends: 3,
     idle: Duration::from_secs(60),
-    whole: Duration::from_secs(60),
+    total: Duration::from_secs(60),
 };
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// Lets the timer run without an answer. Returns the times of all sends after the first, and of
-/// giving up, in milliseconds.
+/// Runs the timer without an answer. Returns the times in milliseconds of all sends after the
+/// first, and of giving up.
 fn silence(timer: &mut Timer, start: Instant) -> Vec<u128> {
     let mut times = Vec::new();
     loop {
@@ -27,35 +27,35 @@ fn silence(timer: &mut Timer, start: Instant) -> Vec<u128> {
 }
 
 #[test]
-fn an_address_that_never_answered_gets_three_packets() {
+fn an_address_that_never_answers_gets_three_packets() {
     let start = Instant::now();
     let mut timer = Timer::new(LIMITS, start);
     assert_eq!(silence(&mut timer, start), [1000, 3000, 7000]);
 }
 
 #[test]
-fn retries_are_bounded_with_backoff_up_to_a_longest() {
+fn retries_are_bounded_and_the_timeout_doubles_up_to_its_maximum() {
     let start = Instant::now();
     let mut timer = Timer::new(LIMITS, start);
     timer.on_answer(1, start + ms(1));
     let start = start + ms(1);
     assert_eq!(silence(&mut timer, start), [1000, 3000, 7000, 15000, 23000, 31000]);
     let forever = ms(999_000);
-    let patient = RetryLimits { retries: 8, unproven_sends: 9, idle: forever, whole: forever };
-    let mut timer = Timer::new(patient, start);
+    let generous = RetryLimits { retries: 8, unproven_sends: 9, idle: forever, total: forever };
+    let mut timer = Timer::new(generous, start);
     let times = silence(&mut timer, start);
     assert_eq!(times, [1000, 3000, 7000, 15000, 23000, 31000, 39000, 47000, 55000]);
 }
 
 #[test]
-fn the_idle_limit_ends_the_silence_even_between_two_sends() {
+fn the_idle_limit_ends_a_silent_transfer_even_between_two_sends() {
     let start = Instant::now();
     let mut timer = Timer::new(RetryLimits { idle: ms(2500), ..LIMITS }, start);
     assert_eq!(silence(&mut timer, start), [1000, 2500]);
 }
 
 #[test]
-fn the_time_out_follows_the_round_trip() {
+fn the_timeout_follows_the_round_trip_time() {
     let mut now = Instant::now();
     let mut timer = Timer::new(LIMITS, now);
     for _ in 0..50 {
@@ -72,7 +72,7 @@ fn the_time_out_follows_the_round_trip() {
 }
 
 #[test]
-fn the_time_out_is_a_second_at_least_until_something_was_lost() {
+fn the_timeout_is_a_second_at_least_until_a_packet_is_lost() {
     let mut now = Instant::now();
     let mut timer = Timer::new(LIMITS, now);
     timer.on_answer(1, now + ms(1));
@@ -88,7 +88,7 @@ fn the_time_out_is_a_second_at_least_until_something_was_lost() {
 }
 
 #[test]
-fn an_agreed_time_out_is_kept_and_not_doubled() {
+fn a_negotiated_timeout_is_kept_and_not_doubled() {
     let start = Instant::now();
     let mut timer = Timer::new(LIMITS, start);
     timer.set_interval(Some(ms(700)));
@@ -96,13 +96,13 @@ fn an_agreed_time_out_is_kept_and_not_doubled() {
     assert_eq!(silence(&mut timer, start), [700, 1400, 2100, 2800, 3500, 4500]);
     let mut timer = Timer::new(RetryLimits { idle: ms(30_000), ..LIMITS }, start);
     timer.set_interval(Some(ms(20_000)));
-    assert_eq!(silence(&mut timer, start), [20_000, 30_000], "nobody has answered yet");
+    assert_eq!(silence(&mut timer, start), [20_000, 30_000], "the peer has not answered yet");
     timer.on_answer(1, start);
     assert_eq!(silence(&mut timer, start), [20_000, 40_000]);
 }
 
 #[test]
-fn the_last_send_has_a_second_to_be_answered_at_least() {
+fn the_wait_after_the_last_send_is_a_second_at_least() {
     let start = Instant::now();
     let mut timer = Timer::new(LIMITS, start);
     timer.set_interval(Some(ms(10)));
@@ -114,7 +114,7 @@ fn the_last_send_has_a_second_to_be_answered_at_least() {
 }
 
 #[test]
-fn a_request_that_comes_again_is_answered_before_the_clock_would_but_three_times_at_most() {
+fn a_repeated_request_is_answered_before_the_timeout_and_three_times_at_most() {
     let start = Instant::now();
     let mut timer = Timer::new(LIMITS, start);
     timer.on_repeated_request();
@@ -135,11 +135,11 @@ fn a_request_that_comes_again_is_answered_before_the_clock_would_but_three_times
     timer.on_repeated_request();
     assert_eq!(timer.deadline(), start + MIN_TIMEOUT);
     timer.set_interval(Some(ms(5000)));
-    assert_eq!(timer.deadline(), start + ms(5000), "who has answered has got it");
+    assert_eq!(timer.deadline(), start + ms(5000), "a peer that has answered has the packet");
 }
 
 #[test]
-fn blocks_that_come_in_a_window_hold_the_time_out_off() {
+fn blocks_received_in_a_window_restart_the_timeout() {
     let start = Instant::now();
     let mut timer = Timer::new(LIMITS, start);
     timer.on_blocks(1, start + ms(500));
@@ -149,7 +149,7 @@ fn blocks_that_come_in_a_window_hold_the_time_out_off() {
 }
 
 #[test]
-fn a_time_out_that_nobody_could_hear_the_answer_in_begins_anew() {
+fn a_timeout_that_expired_while_the_socket_was_not_read_begins_again() {
     let start = Instant::now();
     let mut timer = Timer::new(LIMITS, start);
     timer.on_busy(start + ms(900));
@@ -162,23 +162,19 @@ fn a_time_out_that_nobody_could_hear_the_answer_in_begins_anew() {
 }
 
 #[test]
-fn an_answer_to_a_packet_sent_twice_is_no_measurement() {
+fn the_answer_to_a_packet_sent_twice_is_not_a_measurement() {
     let start = Instant::now();
     let mut timer = Timer::new(LIMITS, start);
     let now = timer.deadline();
     timer.on_retransmit(now);
     timer.on_answer(1, now + ms(1));
-    assert_eq!(
-        timer.deadline(),
-        now + ms(1) + MIN_TIMEOUT_LOSSY,
-        "and the doubled time-out is over"
-    );
+    assert_eq!(timer.deadline(), now + ms(1) + MIN_TIMEOUT_LOSSY, "and the backoff is reduced");
     timer.on_answer(1, now + ms(2));
     assert_eq!(timer.deadline(), now + ms(2) + MIN_TIMEOUT_LOSSY);
 }
 
 #[test]
-fn a_network_slower_than_the_first_time_out_is_learnt_from_a_few_packets() {
+fn a_round_trip_longer_than_the_first_timeout_is_learnt_from_a_few_packets() {
     for trip in [1010, 1500, 2900, 5000] {
         let mut now = Instant::now();
         let mut timer = Timer::new(LIMITS, now);
@@ -199,7 +195,7 @@ fn a_network_slower_than_the_first_time_out_is_learnt_from_a_few_packets() {
 }
 
 #[test]
-fn an_answer_after_a_repeated_packet_is_no_measurement() {
+fn an_answer_after_a_repeated_packet_is_not_a_measurement() {
     let start = Instant::now();
     let mut timer = Timer::new(LIMITS, start);
     timer.on_duplicate(start + ms(10));
@@ -208,7 +204,7 @@ fn an_answer_after_a_repeated_packet_is_no_measurement() {
 }
 
 #[test]
-fn a_peer_that_dawdles_within_the_idle_limit_does_not_stay_for_ever() {
+fn a_slow_peer_within_the_idle_limit_reaches_the_deadline() {
     let start = Instant::now();
     let pace = |wait: Duration| {
         let mut timer = Timer::new(LIMITS, start);
@@ -225,7 +221,7 @@ fn a_peer_that_dawdles_within_the_idle_limit_does_not_stay_for_ever() {
 }
 
 #[test]
-fn a_peer_that_only_repeats_itself_reaches_the_idle_limit() {
+fn a_peer_that_only_repeats_packets_reaches_the_idle_limit() {
     let start = Instant::now();
     let mut timer = Timer::new(RetryLimits { idle: ms(3000), ..LIMITS }, start);
     let mut now = start;
