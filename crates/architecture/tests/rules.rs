@@ -1,6 +1,8 @@
 //! The rules of docs/architecture.md, each held against the sources.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod cases;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -101,13 +101,12 @@ fn one_by_one<'r>(
 mod tests {
     use super::*;
     use std::net::UdpSocket;
-    use std::time::Duration;
 
     #[test]
     fn a_row_of_datagrams_arrives_as_datagrams_either_way() {
         let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
         let theirs = UdpSocket::bind("127.0.0.1:0").unwrap();
-        theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        theirs.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
         let to = theirs.local_addr().unwrap();
         let row: Vec<u8> = (0..150 * 100 + 7).map(|i| (i / 100) as u8).collect();
         for refused in [false, true] {
@@ -132,7 +131,7 @@ mod tests {
     fn what_is_too_long_to_go_together_goes_one_by_one() {
         let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
         let theirs = UdpSocket::bind("127.0.0.1:0").unwrap();
-        theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        theirs.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
         let to = theirs.local_addr().unwrap();
         let row = vec![1; 2 * 40_000 + 1];
         let sent = Bursts::default().send(&ours, &row, 40_000, to).unwrap();

@@ -36,7 +36,7 @@ pub use program::Program;
 pub use strace::injected;
 pub use takeover::{check_held, check_unknown, held_by, log_of_lines, start_as_nobody};
 pub use tempdir::{TempDir, names};
-pub use wait::{WATCHDOG, wait_until};
+pub use wait::{WATCHDOG, wait_until, within_once};
 
 /// True when root runs the test. For an ordinary user, who cannot judge what the test is about, a
 /// line that names it goes to standard error past the harness, which would keep it to itself.

@@ -32,6 +32,29 @@ fn stat(pid: i32) -> Option<(char, i32)> {
 /// /proc cannot be read.
 #[must_use]
 pub fn children(parent: i32) -> Vec<i32> {
+    let Some(mut found) = listed_children(parent) else { return found_children(parent) };
+    loop {
+        // One that ends meanwhile may hide another from the kernel's list.
+        match listed_children(parent) {
+            Some(again) if again != found => found = again,
+            _ => return found,
+        }
+    }
+}
+
+/// What /proc/PID/task/*/children tells, which not every kernel has.
+fn listed_children(parent: i32) -> Option<Vec<i32>> {
+    let mut all = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{parent}/task")).ok()? {
+        let list = std::fs::read_to_string(task.ok()?.path().join("children")).ok()?;
+        all.extend(list.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+    }
+    all.sort_unstable();
+    Some(all)
+}
+
+/// What all processes tell of their parents.
+fn found_children(parent: i32) -> Vec<i32> {
     let all = std::fs::read_dir("/proc").expect("/proc");
     let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|pid| stat(*pid).is_some_and(|(_, ppid)| ppid == parent)).collect()

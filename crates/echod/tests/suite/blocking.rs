@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 
-use crate::common::{ECHOD, talk};
+use crate::common::{ECHOD, early, talk};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -69,8 +69,10 @@ fn inetds_listener_blocks_again_when_the_server_of_any_model_has_ended() {
         assert!(!blocks(&socket), "{model}: a client that has gone is not waited for");
         stop(server);
         assert!(blocks(&socket), "{model}: after SIGTERM");
+        let mut client = early(addr);
         let mut server = inetd(&socket, &["-m", model, "-n", "3", "-t", "0.2"]);
-        drop(talk(addr));
+        client.expect("hello");
+        drop(client);
         assert!(wait_child(&mut server, "it was idle for too long").success());
         assert!(blocks(&socket), "{model}: after the idle limit");
         set_nonblocking(&socket);
@@ -135,10 +137,10 @@ fn sockets_for_datagrams_block_again_too() {
     let dir = TempDir::new();
     let path = dir.path().join("d");
     let socket = OwnedFd::from(UnixDatagram::bind(&path).unwrap());
-    let mut server = inetd(&socket, &["-t", "0.5"]);
     let client = UnixDatagram::bind(dir.path().join("client")).unwrap();
     client.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
-    client.send_to(b"hello", &path).unwrap();
+    client.send_to(b"hello", &path).unwrap(); // before an idle limit can be over
+    let mut server = inetd(&socket, &["-t", "0.5"]);
     assert_eq!(client.recv(&mut [0; 9]).unwrap(), 5);
     assert!(wait_child(&mut server, "it was idle for too long").success());
     assert!(blocks(&socket));

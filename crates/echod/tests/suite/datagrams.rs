@@ -288,7 +288,7 @@ fn case_27_under_inetd_wait_a_udp_socket_is_served_until_nobody_comes() {
     let at = socket.local_addr().unwrap();
     let asks = client(at);
     asks.send(b"before it was started").unwrap();
-    let mut command = command(ECHOD, &["-i", "-t", "0.5"]);
+    let mut command = command(ECHOD, &["-i", "-t", "3"]);
     let mut echod = command.stdin(OwnedFd::from(socket)).stderr(Stdio::null()).spawn().unwrap();
     let mut echo = [0; 64];
     assert_eq!(asks.recv(&mut echo).unwrap(), 21);

@@ -72,9 +72,10 @@ fn case_24_the_only_client_closes_and_is_served_again_at_once() {
             let mut peer = Peer::connect(daemon.addr());
             peer.try_send("hello\n").is_ok() && peer.line() == b"hello\n"
         };
-        // A machine that is busy otherwise may take longer than a server's moment; not every time.
-        let well = (0..3).any(|_| {
-            (0..250).all(is_served) || {
+        // A machine that is busy otherwise may take longer than a server's moment; not every time. A
+        // server that does not wait refuses most of these clients.
+        let well = (0..60).any(|_| {
+            (0..50).all(is_served) || {
                 thread::sleep(Duration::from_secs(1));
                 false
             }
@@ -145,17 +146,17 @@ fn case_27_inetds_socket_is_not_given_back_while_a_worker_has_a_client_or_had_on
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let mut command = Command::new(ECHOD);
-    command.args(["-i", "-m", "prefork", "-t", "0.5", "--grace", "0", "-qq"]);
+    command.args(["-i", "-m", "prefork", "-t", "3", "--grace", "0", "-qq"]);
     let mut server = command.stdin(OwnedFd::from(listener.try_clone().unwrap())).spawn().unwrap();
     let begin = Instant::now();
     thread::sleep(Duration::from_millis(300)); // the parent has looked, and there was nobody
     let mut peer = talk(addr);
-    while begin.elapsed() < Duration::from_millis(1500) {
+    while begin.elapsed() < Duration::from_secs(4) {
         peer.ask("still here", "still here");
         thread::sleep(Duration::from_millis(50));
     }
     drop(peer);
-    let until = begin + Duration::from_secs(3);
+    let until = Instant::now() + Duration::from_secs(4);
     while Instant::now() < until {
         drop(talk(addr)); // short ones
         assert!(server.try_wait().unwrap().is_none(), "it ended though it was used");

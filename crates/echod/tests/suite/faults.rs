@@ -31,7 +31,7 @@ fn with_unread_log(args: &[&str]) -> (Child, SocketAddr, PipeReader) {
 #[test]
 fn a_log_that_nobody_reads_stops_neither_the_server_nor_its_end() {
     for has_reader in [true, false] {
-        let (mut echod, addr, reader) = with_unread_log(&["-t", "0.2"]);
+        let (mut echod, addr, reader) = with_unread_log(&["-t", "3"]);
         let _full = has_reader.then_some(reader);
         let mut silent: Vec<_> = (0..3).map(|_| Peer::connect(addr)).collect();
         for _ in 0..60 {

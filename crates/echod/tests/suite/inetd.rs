@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
-use crate::common::{ECHOD, talk};
+use crate::common::{ECHOD, early, talk};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testkit::{children, command, file_of_descriptor, run, wait_child};
@@ -55,8 +55,10 @@ fn case_27_under_inetd_wait_the_passed_listener_is_served() {
 fn case_27_under_inetd_wait_the_server_ends_when_nobody_comes_for_the_idle_limit() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
+    let mut client = early(addr);
     let mut echod = inetd(&OwnedFd::from(listener), &["-i", "-t", "0.5"]);
-    drop(talk(addr));
+    client.expect("hello");
+    drop(client);
     assert_eq!(wait_child(&mut echod, "echod ends").code(), Some(0));
 }
 

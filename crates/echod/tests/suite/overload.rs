@@ -72,8 +72,9 @@ fn case_12_out_of_descriptors_a_client_is_answered_the_cpu_rests_and_service_com
         let spent = || all().into_iter().map(cpu_ticks).sum::<u64>();
         let (since, before) = (Instant::now(), spent());
         wait_until("a second is over", || since.elapsed() > Duration::from_secs(1));
-        let percent = spent() - before;
-        assert!(percent < 5, "{model}: {percent} % of a CPU while out of descriptors");
+        // Ticks are hundredths of a second.
+        let percent = (spent() - before) as f64 / since.elapsed().as_secs_f64();
+        assert!(percent < 5.0, "{model}: {percent} % of a CPU while out of descriptors");
         let warned = daemon.log().matches("Too many open files").count();
         assert!(warned <= all().len(), "{model}: {}", daemon.log());
         all().iter().for_each(|pid| prlimit(*pid, "--nofile=1024:"));
@@ -133,10 +134,12 @@ fn case_14_a_thousand_short_clients_are_all_served_under_any_model() {
 #[test]
 fn case_23_a_session_of_single_octets_ends_at_the_total_deadline() {
     each_model(&MODELS, |model| {
-        let daemon = echod_as(model, &["-t", "2", "--deadline", "0.5"]);
+        let daemon = echod_as(model, &["-t", "60", "--deadline", "0.5"]);
         let (mut peer, since) = (Peer::connect(daemon.addr()), Instant::now());
+        let mut answers = 0;
         while peer.try_send("x").is_ok() && peer.hears_octet() {
-            assert!(since.elapsed() < Duration::from_secs(5), "{model} serves for ever");
+            answers += 1;
+            assert!(answers < 20, "{model} serves for longer than twice the deadline");
             thread::sleep(Duration::from_millis(50)); // the client's own pace
         }
         assert!(since.elapsed() >= Duration::from_millis(450), "{model}: {:?}", since.elapsed());
@@ -147,13 +150,13 @@ fn case_23_a_session_of_single_octets_ends_at_the_total_deadline() {
 #[test]
 fn case_23_the_total_deadline_holds_though_it_is_shorter_than_the_idle_limit() {
     each_model(&MODELS, |model| {
-        let daemon = echod_as(model, &["-t", "60", "--deadline", "0.5"]);
-        let (mut silent, since) = (Peer::connect(daemon.addr()), Instant::now());
+        // The idle limit is longer than the watchdog.
+        let daemon = echod_as(model, &["-t", "3600", "--deadline", "0.5"]);
+        let mut silent = Peer::connect(daemon.addr());
         assert_eq!(silent.rest(), b"", "{model}");
-        assert!(since.elapsed() < Duration::from_secs(5), "{model}: {:?}", since.elapsed());
-        let (mut once, since) = (talk(daemon.addr()), Instant::now());
-        assert_eq!(once.rest(), b"", "{model}");
-        assert!(since.elapsed() < Duration::from_secs(5), "{model}: {:?}", since.elapsed());
+        let mut once = Peer::connect(daemon.addr());
+        let _may_be_too_late = once.try_send("hello\n");
+        assert!(once.is_closed(), "{model}");
     });
 }
 
@@ -245,23 +248,23 @@ fn case_24_a_full_address_leaves_another_alone() {
 fn case_24_an_address_that_comes_too_often_is_refused_until_its_time_is_over() {
     each_model(&MODELS, |model| {
         let comes_four_times = || {
-            let (daemon, since) = (echod_as(model, &["--rate", "2/1"]), Instant::now());
+            let (daemon, since) = (echod_as(model, &["--rate", "2/3"]), Instant::now());
             drop(talk(daemon.addr()));
             drop(talk(daemon.addr()));
             let refused = [(); 2].map(|()| is_refused_when_it_speaks(daemon.addr()));
             (daemon, since, refused)
         };
-        // Of a machine that takes a second for this nothing can be told: once more, then.
-        let in_time = |since: &Instant| since.elapsed() < Duration::from_secs(1);
-        let (daemon, since, refused) = (0..10)
+        // Of a machine that takes three seconds for this nothing can be told: once more, then.
+        let in_time = |since: &Instant| since.elapsed() < Duration::from_secs(3);
+        let (daemon, since, refused) = (0..20)
             .map(|_| comes_four_times())
             .find(|(_, since, _)| in_time(since))
-            .expect("four clients in a second");
+            .expect("four clients in three seconds");
         assert_eq!(refused, [true; 2], "{model}");
         hello(&mut connect_from(OTHER, daemon.addr()));
         drop(served(daemon.addr()));
-        assert!(since.elapsed() > Duration::from_millis(950), "{model}: {:?}", since.elapsed());
-        daemon.wait_log("refused: more than 2 connections of this address in 1 s");
+        assert!(since.elapsed() > Duration::from_millis(2950), "{model}: {:?}", since.elapsed());
+        daemon.wait_log("refused: more than 2 connections of this address in 3 s");
     });
 }
 

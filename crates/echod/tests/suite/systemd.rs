@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Output, Stdio};
 
-use crate::common::{ECHOD, talk};
+use crate::common::{ECHOD, early, talk};
 use nix::sys::signal::Signal;
 use testkit::{Daemon, Peer, TempDir, children, file_of_descriptor, wait_child};
 
@@ -184,8 +184,10 @@ fn with_inetd_a_passed_listener_is_given_back_when_nobody_comes() {
         let (tcp, addr) = listener();
         let keeper = tcp.try_clone().unwrap();
         let args = ["-i", "-t", "0.5", "-m", model];
+        let mut client = early(addr);
         let mut daemon = started(passing(PASS, vec![tcp.into()], &args));
-        drop(talk(addr));
+        client.expect("hello");
+        drop(client);
         assert_eq!(daemon.wait().code(), Some(0), "{model}");
         let _next = TcpStream::connect(addr).unwrap();
         assert!(keeper.accept().is_ok(), "{model}: the next client is systemd's again");

@@ -273,7 +273,7 @@ fn a_message_that_cannot_be_unlinked_is_one_err_and_the_rest_is_deleted() {
 
 #[test]
 fn a_silent_client_is_dropped_without_a_word_and_nothing_is_deleted() {
-    let server = TestServer::with(&[LETTER], &["-t", "0.3"], "");
+    let server = TestServer::with(&[LETTER], &["-t", "3"], "");
     let mut client = server.mrose();
     client.ask("DELE 1", "+OK");
     assert!(client.rest().is_empty());

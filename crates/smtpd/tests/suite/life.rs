@@ -114,7 +114,7 @@ fn case_17_a_letter_that_is_on_its_way_at_sigterm_still_arrives() {
 #[test]
 fn case_23_a_silent_client_is_told_421_4_4_2() {
     let fixture = Fixture::new();
-    let daemon = fixture.serve(&["-t", "0.2"]);
+    let daemon = fixture.serve(&["-t", "3"]);
     let mut peer = greeted(&daemon);
     peer.expect("421 4.4.2 red.test ");
     assert_eq!(peer.rest(), b"");
@@ -171,7 +171,7 @@ fn binary_junk_half_commands_and_dropped_connections_hurt_nobody() {
 #[test]
 fn a_client_that_reads_no_replies_and_goes_leaves_the_server_well() {
     let fixture = Fixture::new();
-    let daemon = fixture.serve(&["-t", "1"]);
+    let daemon = fixture.serve(&["-t", "3"]);
     let mut peer = greeted(&daemon);
     let noop = "NOOP\r\n".repeat(100_000);
     while peer.try_send(&noop).is_ok() {}

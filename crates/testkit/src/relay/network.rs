@@ -27,7 +27,7 @@ const TURN: usize = 64;
 /// How often the relay looks whether it is to end, in milliseconds.
 const TICK: u16 = 20;
 /// A client that was silent for so long is forgotten: longer than any peer waits to send again.
-const FORGOTTEN: Duration = Duration::from_secs(20);
+const FORGOTTEN: Duration = Duration::from_secs(120);
 /// Descriptors for some thousands of clients.
 const DESCRIPTORS: u64 = 16_384;
 /// Where a relay's ports begin.

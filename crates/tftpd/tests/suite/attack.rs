@@ -229,7 +229,7 @@ fn a_child_finds_neither_addresses_nor_process_ids_of_others_in_its_memory() {
     let from = |last: u8| {
         let ip = Ipv4Addr::new(127, 70 + last, 66, 50 + last);
         let socket = UdpSocket::bind((ip, 0)).unwrap();
-        reading(Udp { socket, peer: served.daemon.addr() })
+        reading(Udp::on(socket, served.daemon.addr()))
     };
     let victims = [1, 2, 3, 4].map(from);
     let others = [(); 4].map(|()| reading(served.peer()));

@@ -197,9 +197,9 @@ fn with_two_addresses() {
     bind.args(["--bind", hosts.to_str().unwrap(), "/etc/hosts"]);
     assert!(bind.status().unwrap().success());
     let host = format!("two.test:{port}");
-    let output = run(tftpc(&served.dir, &["-t", "2", &host, "get", "x", "-"]), b"");
+    let output = run(tftpc(&served.dir, &["-t", "4", &host, "get", "x", "-"]), b"");
     assert_eq!(output.stdout, b"hello", "{}", String::from_utf8_lossy(&output.stderr));
-    let output = run(tftpc(&served.dir, &["-t", "2", &host, "get", "none", "-"]), b"");
+    let output = run(tftpc(&served.dir, &["-t", "4", &host, "get", "none", "-"]), b"");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("127.0.0.1") && said.contains("(ERROR 1)"), "{said}");
     assert_eq!(output.status.code(), Some(1));

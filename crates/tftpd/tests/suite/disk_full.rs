@@ -4,6 +4,7 @@
 use std::process::Command;
 use std::thread;
 
+use crate::tftpc::waiting;
 use crate::udp::{Served, TFTPD, Udp, ack, data, noise, rrq, wrq};
 
 const LIMIT: u64 = 100 * 1024;
@@ -19,7 +20,7 @@ fn limited(program: &str) -> Command {
 #[test]
 fn a_full_disk_is_error_3_and_leaves_the_old_file_and_no_temporary() {
     let served = Served::spawn(limited(TFTPD), &["--create", "--overwrite"]);
-    let server = Udp::waiting();
+    let server = waiting();
     let mut command = limited(env!("CARGO_BIN_EXE_tftpc"));
     command.args([&server.addr().to_string(), "get", "x"]).current_dir(served.dir.path());
     let client = thread::spawn(move || testkit::run(command, b""));

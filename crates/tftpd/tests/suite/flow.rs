@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::udp::{
-    MOMENT, Served, Udp, ack, blocks, data, error, noise, oack, rrq, timed, with, wrq,
+    MOMENT, Served, Udp, ack, blocks, data, error, noise, oack, retransmissions, rrq, with, wrq,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,12 +16,6 @@ fn three_blocks() -> (Served, Vec<u8>) {
     (served, file)
 }
 
-/// What the log's line says: `N retransmissions`.
-fn retransmissions(line: &str) -> usize {
-    let (before, _) = line.split_once(" retransmissions").unwrap();
-    before.rsplit(' ').next().unwrap().parse().unwrap()
-}
-
 #[test]
 fn a_duplicate_ack_never_causes_a_duplicate_data() {
     let served = Served::with(&[]);
@@ -31,7 +25,7 @@ fn a_duplicate_ack_never_causes_a_duplicate_data() {
     peer.send(rrq(b"x", "octet"));
     let (mut next, mut seen, mut copies) = (1, Vec::new(), 0);
     while next <= 61 {
-        let packet = peer.recv();
+        let packet = peer.recv_all();
         copies += 1;
         if packet[..4] == data(next, b"")[..] {
             seen.extend_from_slice(&packet[4..]);
@@ -85,23 +79,19 @@ fn a_peer_that_takes_half_a_second_gets_nothing_twice_before_something_was_lost(
     let served = Served::writable();
     let file = noise(1300, 3);
     served.write("x", &file);
-    // Where the machine stood still for the rest of the second, packets may have been sent again.
-    assert!((0..5).any(|_| {
-        let (mut reader, mut writer) = reader_and_writer(&served, &file);
-        let (twice, took) = timed(|| {
-            reader.send(ack(1));
-            reader.expect_after(&data(1, &file[..512]), data(2, &file[512..1024]));
-            writer.send(data(1, &file[..512]));
-            writer.expect_after(&ack(0), ack(1));
-            let again = reader.recv_for(Duration::from_millis(500));
-            again.or_else(|| writer.recv_for(Duration::from_millis(1)))
-        });
-        reader.send(error(0, "enough"));
-        writer.send(error(0, "enough"));
-        let slow = took > Duration::from_millis(900);
-        assert!(twice.is_none() || slow, "{twice:?} after {took:?}");
-        !slow
-    }));
+    let (mut reader, mut writer) = reader_and_writer(&served, &file);
+    reader.send(ack(1));
+    reader.expect(data(2, &file[512..1024]));
+    writer.send(data(1, &file[..512]));
+    writer.expect(ack(1));
+    // What the kernel has noted tells, however late this test looks.
+    for peer in [&mut reader, &mut writer] {
+        let before = peer.came;
+        if peer.recv_for(Duration::from_millis(500)).is_some() {
+            let wait = peer.came - before;
+            assert!(wait > Duration::from_millis(900), "sent again after {wait:?}");
+        }
+    }
 }
 
 #[test]
@@ -115,11 +105,13 @@ fn a_lost_packet_is_sent_again_with_backoff() {
     peer.expect(&second);
     let mut waits = Vec::new();
     for _ in 0..3 {
-        let ((), wait) = timed(|| peer.expect(&second));
-        waits.push(wait);
+        let before = peer.came;
+        peer.expect(&second);
+        waits.push(peer.came - before);
     }
-    assert!(waits[0] >= Duration::from_millis(150), "{waits:?}");
-    assert!(waits[1] > waits[0] * 3 / 2 && waits[2] > waits[1] * 3 / 2, "{waits:?}");
+    // A second, doubled each time; a busy machine may be late, and never early.
+    let least = [900, 1800, 3600].map(Duration::from_millis);
+    assert!(waits.iter().zip(least).all(|(wait, least)| *wait >= least), "{waits:?}");
     peer.send(ack(2));
     peer.expect_after(&second, data(3, &file[1024..]));
     peer.send(ack(3));
@@ -168,21 +160,17 @@ fn silence_ends_the_transfer_at_the_time_limit() {
     let mut peer = served.peer();
     peer.send(rrq(b"x", "octet"));
     peer.recv();
-    let start = Instant::now();
     peer.send(ack(1));
-    served.wait_line("RRQ \"x\"", "failed: Connection timed out");
-    assert!(start.elapsed() < Duration::from_secs(5));
+    served.wait_line("RRQ \"x\"", "failed: Connection timed out"); // so many tries outlast the watchdog
 }
 
 #[test]
 fn the_deadline_ends_the_transfer_long_before_the_client_was_silent_for_too_long() {
-    let served = Served::with(&["--deadline", "0.5", "-t", "60"]);
+    let served = Served::with(&["--deadline", "0.5", "-t", "3600"]);
     served.write("x", noise(1025, 1));
     let peer = served.peer();
-    let start = Instant::now();
-    peer.send(rrq(b"x", "octet"));
+    peer.send(with(&rrq(b"x", "octet"), "timeout 255")); // a single one outlasts the watchdog
     served.wait_line("RRQ \"x\"", "failed: Connection timed out");
-    assert!(start.elapsed() < Duration::from_secs(4), "without it, three tries take seven");
 }
 
 #[test]
@@ -228,15 +216,12 @@ fn a_request_sent_again_is_answered_soon_but_three_times_at_most_and_never_after
     served.write("x", &file);
     for request in [rrq(b"x", "octet"), wrq(b"new", "octet")] {
         let mut peer = served.peer();
-        let (request, opening) = (with(&request, "timeout 25"), oack("timeout 25"));
-        let ((), took) = timed(|| {
-            for _ in 0..3 {
-                peer.peer = served.daemon.addr();
-                peer.send(&request);
-                peer.expect(&opening);
-            }
-        });
-        assert!(took < Duration::from_secs(20), "before the clock: {took:?}");
+        let (request, opening) = (with(&request, "timeout 255"), oack("timeout 255"));
+        for _ in 0..3 {
+            peer.peer = served.daemon.addr();
+            peer.send(&request);
+            peer.expect(&opening); // before the clock, which the watchdog does not wait for
+        }
         let ask_again = |peer: &mut Udp| {
             peer.socket.send_to(&request, served.daemon.addr()).unwrap();
             peer.expect_silence();
@@ -334,9 +319,8 @@ fn strangers_get_error_5_and_the_transfer_goes_on() {
     let mut port = Udp::new(peer.peer);
     port.send(ack(1));
     port.expect_error(5);
-    let mut address = Udp::waiting();
-    address.socket = std::net::UdpSocket::bind(("127.0.0.3", peer.addr().port())).unwrap();
-    address.peer = peer.peer;
+    let socket = std::net::UdpSocket::bind(("127.0.0.3", peer.addr().port())).unwrap();
+    let mut address = Udp::on(socket, peer.peer);
     for packet in [ack(1), data(1, b"x"), rrq(b"x", "octet"), b"junk".to_vec()] {
         address.send(packet);
         address.expect_error(5);
@@ -402,8 +386,8 @@ fn a_closed_port_of_the_clients_ends_the_transfer_at_once() {
     peer.recv();
     peer.send(ack(1)); // the answer meets a closed port
     drop(peer);
-    let ((), took) = timed(|| drop(served.wait_line("RRQ \"x\"", "failed: Connection refused")));
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    let line = served.wait_line("RRQ \"x\"", "failed: Connection refused");
+    assert_eq!(retransmissions(&line), 0, "at once: {line}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use testkit::{TempDir, command, wait_child};
 
 /// Starts tftpd as inetd does: with the socket, because a datagram has come.
 fn inetd(service: &UdpSocket, dir: &TempDir) -> Child {
-    let args = ["-i", "-t", "1", "-q", "--root", dir.path().to_str().unwrap()];
+    let args = ["-i", "-t", "3", "-q", "--root", dir.path().to_str().unwrap()];
     let mut command = command(env!("CARGO_BIN_EXE_tftpd"), &args);
     let socket = OwnedFd::from(service.try_clone().unwrap());
     command.stdin(Stdio::from(socket)).spawn().unwrap()

@@ -27,11 +27,11 @@ fn succeeds(served: &Served, output: &Output) {
 
 /// A file there and back through the weather, in one mode.
 fn there_and_back(weather: Weather, mode: &str, seed: u64) {
-    let served = Served::with(&["--create", "--retries", "20"]);
+    let served = Served::with(&["--create", "--retries", "20", "-t", "600"]);
     let file = noise(20_000, seed);
     fs::write(served.dir.path().join("f"), &file).unwrap();
     let relay = Relay::start(served.daemon.addr(), weather.script(seed));
-    let patient = ["--retries", "20", "-t", "60", "-m", mode];
+    let patient = ["--retries", "20", "-t", "600", "-m", mode];
     succeeds(&served, &tftpc(&served, &relay, &[&patient[..], &["put", "f", "up"]].concat()));
     assert_eq!(served.read("up"), file);
     succeeds(&served, &tftpc(&served, &relay, &[&patient[..], &["get", "up", "back"]].concat()));
@@ -145,7 +145,7 @@ const WINDOWS: Storm = Storm {
     wishes: |number| RequestedOptions {
         blksize: Some([1468, 512, 1024, 4096, 700][number % 5]),
         windowsize: Some([4, 3, 16, 2, 64, 8, 5][number % 7]),
-        utimeout: (number % 3 != 0).then_some(150_000),
+        utimeout: (number % 3 != 0).then_some(300_000),
         tsize: (number % 2 == 0).then_some(0),
         ..RequestedOptions::default()
     },

@@ -29,8 +29,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use testkit::{Daemon, TempDir, children, wait_title, wait_until};
-use udp::{Served, ack, blocks, data, noise, oack, rrq, timed, with, wrq};
+use testkit::{Daemon, TempDir, children, wait_title, wait_until, within_once};
+use udp::{Served, ack, blocks, data, noise, oack, retransmissions, rrq, timed, with, wrq};
 
 #[test]
 fn many_transfers_go_on_at_once_over_one_port_and_in_one_process() {
@@ -100,7 +100,7 @@ fn a_client_that_asks_for_something_else_from_the_same_port_has_given_up() {
 
 /// A server that was told to end while a peer reads.
 fn stopping() -> (Served, udp::Udp) {
-    let served = Served::with(&["--grace", "20"]);
+    let served = Served::with(&["--grace", "3600"]);
     served.write("x", noise(600, 1));
     let mut peer = served.peer();
     peer.send(rrq(b"x", "octet"));
@@ -120,9 +120,7 @@ fn sigterm_lets_transfers_end_and_takes_no_new_ones() {
     peer.expect_after(&data(1, &noise(600, 1)[..512]), data(2, &noise(600, 1)[512..]));
     peer.send(ack(2));
     let Served { daemon, dir: _dir } = served;
-    let (status, took) = timed(|| Daemon::stop(daemon));
-    assert_eq!(status.code(), Some(0));
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(daemon.stop().code(), Some(0));
 }
 
 #[test]
@@ -136,15 +134,17 @@ fn after_sigterm_a_client_that_asks_for_something_else_is_served_no_more() {
 
 #[test]
 fn sigterm_ends_transfers_after_the_grace() {
-    let served = Served::with(&["--grace", "0.2"]);
-    served.write("x", noise(600, 1));
-    let mut peer = served.peer();
-    peer.send(rrq(b"x", "octet"));
-    peer.recv();
-    let Served { daemon, dir: _dir } = served;
-    let (status, took) = timed(|| Daemon::stop(daemon));
-    assert_eq!(status.code(), Some(0));
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    within_once(Duration::from_secs(10), || {
+        let served = Served::with(&["--grace", "0.2"]);
+        served.write("x", noise(600, 1));
+        let mut peer = served.peer();
+        peer.send(with(&rrq(b"x", "octet"), "timeout 255"));
+        peer.recv();
+        let Served { daemon, dir: _dir } = served;
+        let (status, took) = timed(|| Daemon::stop(daemon));
+        assert_eq!(status.code(), Some(0));
+        took
+    });
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn under_inetd_it_serves_until_nobody_comes() {
     fs::write(dir.path().join("x"), noise(600, 1)).unwrap();
     let service = UdpSocket::bind("127.0.0.1:0").unwrap();
     let root = dir.path().to_str().unwrap();
-    let args = ["-i", "-t", "1", "-q", "--single-port", "--root", root];
+    let args = ["-i", "-t", "3", "-q", "--single-port", "--root", root];
     let mut command = testkit::command(env!("CARGO_BIN_EXE_tftpd"), &args);
     let mut peer = udp::Udp::new(service.local_addr().unwrap());
     peer.send(rrq(b"x", "octet"));
@@ -228,8 +228,8 @@ fn a_closed_port_ends_its_own_transfer_and_no_other() {
     }
     gone.send(ack(1)); // the answer meets a closed port
     drop(gone);
-    let ((), took) = timed(|| drop(served.wait_line("RRQ \"x\"", "failed: Connection refused")));
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    let line = served.wait_line("RRQ \"x\"", "failed: Connection refused");
+    assert_eq!(retransmissions(&line), 0, "at once: {line}");
     stays.send(ack(1));
     let file = noise(1100, 1);
     stays.expect_after(&data(1, &file[..512]), data(2, &file[512..1024]));

@@ -16,7 +16,7 @@ use tftpd::wire::requested_options::RequestedOptions;
 use crate::udp::{Served, noise};
 
 /// tftpd's options for so many clients.
-pub const PLENTY: [&str; 5] = ["--create", "-c", "2000", "--max-per-ip", "2000"];
+pub const PLENTY: [&str; 7] = ["--create", "-c", "2000", "--max-per-ip", "2000", "--retries", "20"];
 /// How many kinds of weather there are: the last one loses so many of 100 datagrams.
 const WEATHERS: u32 = 4;
 const WORST: u32 = 20;
@@ -25,8 +25,10 @@ const RESTLESS: Weather =
 /// What a client may say: nobody answers, the server's process is gone, or gone and its port
 /// another's.
 const CLEAR: [&str; 3] = ["timed out", "refused", "Unknown transfer ID"];
+/// Tries of a client: few of these would do, if the machine itself were never late.
+const RETRIES: u32 = 20;
 /// How long a client waits without progress.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(120);
 
 /// Transfers of all kinds, each of a file of its own.
 #[derive(Clone, Copy)]
@@ -99,7 +101,12 @@ impl Storm {
             local: local.to_str().unwrap().to_owned(),
             mode: Mode::Octet,
             options: (self.wishes)(number),
-            limits: RetryLimits { retries: 6, unproven_sends: 7, idle: IDLE, whole: IDLE },
+            limits: RetryLimits {
+                retries: RETRIES,
+                unproven_sends: RETRIES + 1,
+                idle: IDLE,
+                whole: IDLE,
+            },
             stream: None,
         };
         let outcome = job.run(service, Box::new(|_, _| ()), || ()).unwrap();

@@ -51,8 +51,13 @@ impl Client {
     }
 }
 
+/// A server that waits to be talked to.
+pub fn waiting() -> Udp {
+    Udp::new("127.0.0.1:0".parse().unwrap())
+}
+
 pub fn start() -> (Udp, TempDir) {
-    (Udp::waiting(), TempDir::new())
+    (waiting(), TempDir::new())
 }
 
 /// A server's transfer port, different from the one that was asked.

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use testkit::{TempDir, each_model, has_ended, names, root_can_judge, state, title, wait_until};
+use testkit::{
+    TempDir, each_model, has_ended, names, root_can_judge, state, title, wait_until, within_once,
+};
 
 use crate::attack::{datagram_helper, server, server_as};
 use crate::common::{signal, talk};
@@ -47,6 +49,12 @@ fn a_stopped_cleanup_helper_delays_the_end_by_ten_seconds_at_most_and_cleans_up_
     if !root_can_judge() {
         return;
     }
+    // As long again for what a machine that is busy takes.
+    within_once(2 * CLEANUP_WAIT, ended_with_a_stopped_helper);
+}
+
+/// How long the end took.
+fn ended_with_a_stopped_helper() -> Duration {
     let dir = TempDir::new();
     let path = |name: &str| dir.path().join(name).display().to_string();
     let (pid_file, socket) = (path("pid"), format!("unix:{}", path("sock")));
@@ -56,10 +64,10 @@ fn a_stopped_cleanup_helper_delays_the_end_by_ten_seconds_at_most_and_cleans_up_
     drop(talk(daemon.addr()));
     let since = Instant::now();
     assert_eq!(daemon.stop().code(), Some(0));
-    // As long again for a machine that is busy.
-    assert!(since.elapsed() < 2 * CLEANUP_WAIT, "{:?}", since.elapsed());
+    let took = since.elapsed();
     assert_eq!(names(dir.path()), ["pid", "sock"]);
     signal(helper, Signal::SIGCONT);
     wait_until("the files are gone", || names(dir.path()).is_empty());
     wait_until("the helper has ended", || has_ended(helper));
+    took
 }

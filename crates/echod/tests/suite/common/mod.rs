@@ -29,6 +29,14 @@ pub fn talk(addr: SocketAddr) -> Peer {
     peer
 }
 
+/// A client that comes and says `hello` before a superserver has started the server, whose idle limit
+/// may be short.
+pub fn early(addr: SocketAddr) -> Peer {
+    let mut peer = Peer::connect(addr);
+    peer.send("hello\n");
+    peer
+}
+
 /// A client that was served, if not at once, then as soon as there is a place.
 pub fn served(addr: SocketAddr) -> Peer {
     let mut found = None;
