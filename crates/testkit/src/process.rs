@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use crate::wait::{WATCHDOG, wait_until};
+use crate::wait::{WATCHDOG, holds_within, wait_until};
 
 /// The state letter of a process (`S` sleeping, `Z` zombie …), or `None` when there is none.
 #[must_use]
@@ -192,15 +191,11 @@ pub fn title(pid: i32) -> String {
 /// It shows another for longer than the watchdog allows.
 pub fn wait_title(pid: i32, expected: &str) {
     let mut shown = String::new();
-    let until = Instant::now() + WATCHDOG;
-    while Instant::now() < until {
+    let is_shown = holds_within(WATCHDOG, || {
         shown = title(pid);
-        if shown == expected {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    panic!("watchdog: process {pid} shows {shown:?}, not {expected:?}");
+        shown == expected
+    });
+    assert!(is_shown, "watchdog: process {pid} shows {shown:?}, not {expected:?}");
 }
 
 /// The one child of a process.

@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 /// Longest wait of a test before it has failed: against what hangs, not against what is slow.
 pub const WATCHDOG: Duration = Duration::from_secs(180);
 
+/// Pauses between two looks at a condition.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+
 /// Tries of [`within_once`].
 const TRIES: u32 = 20;
 
@@ -12,12 +16,23 @@ const TRIES: u32 = 20;
 ///
 /// # Panics
 /// It does not hold within [`WATCHDOG`].
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + WATCHDOG;
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(holds_within(WATCHDOG, condition), "watchdog: waited in vain until {what}");
+}
+
+/// Waits until `condition` holds, but no longer than `limit`. Looks at it every millisecond at first, and
+/// less often the longer it takes.
+pub(crate) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + limit;
+    let mut pause = FIRST_PAUSE;
     while !condition() {
-        assert!(Instant::now() < until, "watchdog: waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(2));
+        if Instant::now() > until {
+            return false;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 5 / 4).min(LONGEST_PAUSE);
     }
+    true
 }
 
 /// Fails unless `what` takes less than `limit` once in several tries. A busy machine makes some of them

@@ -127,15 +127,15 @@ fn a_file_shorter_than_the_server_announced_is_not_kept() {
     }
 }
 
-/// tftpc in the middle of a `get` of `x`.
-fn half_a_file(server: &mut Udp, dir: &TempDir) -> Child {
+/// tftpc in the middle of a `get` of `x`, and the port that it talks to: a closed one would end it.
+fn half_a_file(server: &mut Udp, dir: &TempDir) -> (Child, Udp) {
     let mut command = tftpc(dir, &[&server.addr().to_string(), "get", "x"]);
     let child = command.stderr(Stdio::null()).spawn().unwrap();
     server.expect(rrq(b"x", "octet"));
     let mut port = port_for(server);
     port.send(data(1, &[b'n'; 512]));
     port.expect(ack(1));
-    child
+    (child, port)
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_client_that_is_killed_or_interrupted_leaves_the_old_file_and_no_half_one() 
             fs::write(dir.path().join("x"), old).unwrap();
         }
         for signal in [Signal::SIGKILL, Signal::SIGINT, Signal::SIGTERM] {
-            let mut child = half_a_file(&mut server, &dir);
+            let (mut child, _port) = half_a_file(&mut server, &dir);
             kill(Pid::from_raw(child.id() as i32), signal).unwrap();
             let status = wait_child(&mut child, "tftpc ends");
             assert!(!status.success());
@@ -170,7 +170,7 @@ fn interrupted_without_proc() {
     assert!(mounted.success());
     let (mut server, dir) = start();
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let mut child = half_a_file(&mut server, &dir);
+        let (mut child, _port) = half_a_file(&mut server, &dir);
         let hidden = names(dir.path());
         assert!(hidden.len() == 1 && hidden[0].starts_with(".tftp-new."), "{hidden:?}");
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
