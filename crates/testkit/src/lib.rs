@@ -7,6 +7,7 @@
 
 mod bystander;
 mod daemon;
+mod log_times;
 mod manual;
 mod memory;
 mod namespaces;
@@ -22,6 +23,7 @@ mod wait;
 
 pub use bystander::{Bystander, NOBODY};
 pub use daemon::{Daemon, command, run, wait_child};
+pub use log_times::hasty_refusals;
 pub use manual::{check_help, check_page, check_usage};
 pub use memory::{Garbage, Image, Mapping, STACK, can_take_over, fill_shared_pages, mappings};
 pub use namespaces::in_namespaces;

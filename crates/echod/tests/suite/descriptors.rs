@@ -65,14 +65,14 @@ fn what_the_starter_left_open_is_closed_in_every_process_of_every_model() {
         if model == "prefork" {
             wait_idle(&daemon, 1);
         }
-        let mut pids = processes(&daemon);
         let expected = match model {
             "fork" => 3,    // parent, child, datagrams
             "prefork" => 4, // parent, two workers, datagrams
             "thread" => 1,
             _ => 2, // the server itself, datagrams
         };
-        assert_eq!(pids.len(), expected, "{model}: {pids:?}");
+        wait_until("all processes are there", || processes(&daemon).len() == expected);
+        let mut pids = processes(&daemon);
         pids.extend(geteuid().is_root().then(|| cleanup_helper(&socket).unwrap()));
         assert_eq!(holders(&pids, &file), [], "{model}");
     });

@@ -5,7 +5,7 @@ use std::fs::{self, File, Permissions};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 
-use crate::udp::{Served, Udp, ack, data, noise, rrq, wrq};
+use crate::udp::{Served, Udp, ack, data, noise, oack, rrq, with, wrq};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -35,9 +35,22 @@ fn served(args: &[&str]) -> Served {
     Served { daemon, dir }
 }
 
+/// A transfer with it waits for as long as a test may take.
+const PATIENT: &str = "timeout 255";
+
+fn request_to_read() -> Vec<u8> {
+    with(&rrq(b"x", "octet"), PATIENT)
+}
+
+fn request_to_write(name: &str) -> Vec<u8> {
+    with(&wrq(format!("sub/{name}").as_bytes(), "octet"), PATIENT)
+}
+
 /// Begins to read `x`.
 fn reading(mut peer: Udp) -> Udp {
-    peer.send(rrq(b"x", "octet"));
+    peer.send(request_to_read());
+    peer.expect(oack(PATIENT));
+    peer.send(ack(0));
     peer.expect(data(1, &noise(LENGTH, 1)[..512]));
     peer
 }
@@ -57,8 +70,8 @@ fn read_on(mut peer: Udp) {
 /// Begins to write a file.
 fn writing(served: &Served, name: &str) -> Udp {
     let mut peer = served.peer();
-    peer.send(wrq(format!("sub/{name}").as_bytes(), "octet"));
-    peer.expect(ack(0));
+    peer.send(request_to_write(name));
+    peer.expect(oack(PATIENT));
     peer
 }
 
@@ -114,8 +127,8 @@ fn round(served: &Served, garbage: Garbage) {
     }
     // The parent reads what they say: the same requests come again.
     let at = served.daemon.addr();
-    attacker.socket.send_to(&rrq(b"x", "octet"), at).unwrap();
-    uploader.socket.send_to(&wrq(b"sub/mine", "octet"), at).unwrap();
+    attacker.socket.send_to(&request_to_read(), at).unwrap();
+    uploader.socket.send_to(&request_to_write("mine"), at).unwrap();
     read_on(reading(served.peer()));
     table_is_logged(served);
     writer.put_blocks(&noise(LENGTH, 2));

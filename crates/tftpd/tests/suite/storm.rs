@@ -46,8 +46,10 @@ pub struct Storm {
 impl Storm {
     /// Each one ends with its file whole, or with an error that says why; few do.
     pub fn over(&self, served: &Served) {
-        for (number, size) in self.sizes.iter().enumerate() {
-            served.write(&format!("f{number}"), noise(*size, 1 + number as u64));
+        let files: Vec<Vec<u8>> =
+            self.sizes.iter().zip(1..).map(|(size, seed)| noise(*size, seed)).collect();
+        for (number, file) in files.iter().enumerate() {
+            served.write(&format!("f{number}"), file);
         }
         let weathers = (1..=WEATHERS).map(|n| Weather { lost: n * WORST / WEATHERS, ..RESTLESS });
         let mut scripts: Vec<_> = weathers.map(|weather| weather.script(5)).collect();
@@ -63,7 +65,7 @@ impl Storm {
                         if number >= self.transfers {
                             return;
                         }
-                        if let Err(said) = self.transfer(served, relay.addr(), number) {
+                        if let Err(said) = self.transfer(served, &files, relay.addr(), number) {
                             failures.lock().unwrap().push(said);
                         }
                     }
@@ -82,14 +84,20 @@ impl Storm {
 
     /// Gets or puts a file. Here tftpc is not run but called: a thousand processes at once would
     /// take most of the time.
-    fn transfer(&self, served: &Served, service: SocketAddr, number: usize) -> Result<(), String> {
-        let kind = number % self.sizes.len();
-        let file = noise(self.sizes[kind], 1 + kind as u64);
+    fn transfer(
+        &self,
+        served: &Served,
+        files: &[Vec<u8>],
+        service: SocketAddr,
+        number: usize,
+    ) -> Result<(), String> {
+        let kind = number % files.len();
+        let file = &files[kind];
         // Names of their own, because the weather hangs on the request.
         let (source, fetched) = (format!("g{number}"), format!("l{number}"));
         let uploaded = format!("p{number}");
         fs::hard_link(served.path(&format!("f{kind}")), served.path(&source)).unwrap();
-        let is_get = (number / self.sizes.len()).is_multiple_of(2);
+        let is_get = (number / files.len()).is_multiple_of(2);
         let direction = if is_get { Direction::Read } else { Direction::Write };
         let (remote, local, result) = match direction {
             Direction::Read => (&source, served.dir.path().join(&fetched), fetched.clone()),
@@ -112,11 +120,14 @@ impl Storm {
         let outcome = job.run(service, Box::new(|_, _| ()), || ()).unwrap();
         let there = fs::read(served.dir.path().join(result)).ok();
         let Err(failure) = outcome.result else {
-            assert!(there == Some(file), "transfer {number} ended well and its file is another");
+            assert!(
+                there.as_ref() == Some(file),
+                "transfer {number} ended well and its file is another"
+            );
             return Ok(());
         };
         // An upload whose last ACKs were all lost is there, and whole; a file of the client's is not.
-        let whole = there.is_none_or(|there| !is_get && there == file);
+        let whole = there.is_none_or(|there| !is_get && there == *file);
         assert!(whole, "transfer {number} left a half: {failure}");
         Err(format!("{number}: {failure}"))
     }

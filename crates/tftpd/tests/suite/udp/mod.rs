@@ -394,7 +394,12 @@ impl Served {
 /// Octets that look random and are always the same.
 pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut random = Random(seed | 1);
-    (0..length).map(|_| random.next() as u8).collect()
+    let mut octets = Vec::with_capacity(length + 4);
+    while octets.len() < length {
+        octets.extend_from_slice(&random.next().to_le_bytes());
+    }
+    octets.truncate(length);
+    octets
 }
 
 /// A small generator of pseudo-random numbers (xorshift64*).
