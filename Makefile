@@ -10,12 +10,13 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test check man fmt interop interop-tftp interop-pxe tools bench-fork bench-tftp install install-strip uninstall check-install clean
+.PHONY: help build demo test test-bare check man fmt interop interop-tftp interop-pxe tools bench-fork bench-tftp install install-strip uninstall check-install clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
 	@echo 'make demo     a letter, a file and five echo clients, shown and checked'
 	@echo 'make test     all tests; needs nothing but the Rust toolchain'
+	@echo 'make test-bare  the same in a bare Debian that debootstrap makes (as root)'
 	@echo 'make check    rustfmt, clippy and rustdoc, warnings are errors'
 	@echo 'make man      mandoc -T lint over the manual pages'
 	@echo 'make interop  the daemons against real third-party programs'
@@ -44,8 +45,13 @@ build-debug:
 demo: build
 	@BIN=$(BIN) scripts/demo
 
+# What is kept for the next build costs more here than it saves.
+test: export CARGO_INCREMENTAL = 0
 test:
 	$(CARGO) test --locked --workspace --no-fail-fast
+
+test-bare:
+	@scripts/bare-debian
 
 check:
 	$(CARGO) fmt --all --check

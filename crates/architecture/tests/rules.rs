@@ -3,6 +3,7 @@
 
 #[path = "rules/words.rs"]
 mod words;
+mod cases;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -20,13 +20,22 @@ pub const LF: u8 = b'\n';
 pub(crate) fn find(byte: u8, hay: &[u8]) -> Option<usize> {
     let mut rest = hay;
     let passed = rest.skip_until(byte).ok()?;
+    #[cfg(test)]
+    tests::EXAMINED.with(|count| count.set(count.get() + passed));
     let last = passed.checked_sub(1)?;
     (hay.get(last) == Some(&byte)).then_some(last)
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::Cell;
+
     use super::find;
+
+    thread_local! {
+        /// Bytes that [`find`] has looked at in this test.
+        pub static EXAMINED: Cell<usize> = const { Cell::new(0) };
+    }
 
     #[test]
     fn find_returns_the_first_index_or_none() {

@@ -102,13 +102,12 @@ fn send_each<'r>(
 mod tests {
     use super::*;
     use std::net::UdpSocket;
-    use std::time::Duration;
 
     #[test]
     fn datagrams_in_a_row_arrive_as_datagrams_with_and_without_segmentation() {
         let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
         let theirs = UdpSocket::bind("127.0.0.1:0").unwrap();
-        theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        theirs.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
         let to = theirs.local_addr().unwrap();
         let row: Vec<u8> = (0..150 * 100 + 7).map(|i| (i / 100) as u8).collect();
         for refused in [false, true] {
@@ -133,7 +132,7 @@ mod tests {
     fn datagrams_too_long_for_one_packet_are_sent_singly() {
         let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
         let theirs = UdpSocket::bind("127.0.0.1:0").unwrap();
-        theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        theirs.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
         let to = theirs.local_addr().unwrap();
         let row = vec![1; 2 * 40_000 + 1];
         let sent = Bursts::default().send(&ours, &row, 40_000, to).unwrap();

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use crate::peer::Peer;
 use crate::process::{children, title};
-use crate::wait::{WATCHDOG, wait_until};
+use crate::wait::{WATCHDOG, holds_within, wait_until};
 
 /// A daemon that was started on a free loopback port; killed when dropped.
 #[derive(Debug)]
@@ -215,18 +215,16 @@ pub fn wait_child(child: &mut Child, what: &str) -> ExitStatus {
 }
 
 fn wait_within(child: &mut Child, limit: Duration, what: &str) -> ExitStatus {
-    let until = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        if Instant::now() > until {
-            let _ended_just_now = child.kill();
-            let _status = child.wait();
-            panic!("watchdog: timeout waiting until {what}");
-        }
-        thread::sleep(Duration::from_millis(2));
+    let mut ended = None;
+    let is_over = holds_within(limit, || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    if !is_over {
+        let _ended_just_now = child.kill();
+        let _status = child.wait();
     }
+    ended.unwrap_or_else(|| panic!("watchdog: timeout waiting until {what}"))
 }
 
 /// Runs a program to its end with `stdin` as its standard input.

@@ -7,6 +7,7 @@
 
 mod bystander;
 mod daemon;
+mod log_times;
 mod manual;
 mod memory;
 mod namespaces;
@@ -22,6 +23,7 @@ mod wait;
 
 pub use bystander::{Bystander, NOBODY};
 pub use daemon::{Daemon, command, run, wait_child};
+pub use log_times::hasty_refusals;
 pub use manual::{check_help, check_page, check_usage};
 pub use memory::{Garbage, Image, Mapping, STACK, can_take_over, fill_shared_pages, mappings};
 pub use namespaces::in_namespaces;
@@ -36,7 +38,7 @@ pub use program::Program;
 pub use strace::injected;
 pub use takeover::{check_held, check_unknown, held_by, log_of_lines, start_as_nobody};
 pub use tempdir::{TempDir, names};
-pub use wait::{WATCHDOG, wait_until};
+pub use wait::{WATCHDOG, wait_until, within_once};
 
 /// True when root runs the test. For an ordinary user, who cannot judge what the test is about, a
 /// line that names it goes to standard error past the harness, which would keep it to itself.

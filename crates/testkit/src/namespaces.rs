@@ -8,8 +8,9 @@ use nix::unistd::geteuid;
 use crate::daemon::run;
 
 /// Runs another test of the same binary as root of namespaces of its own (`--net`, `--mount`: the
-/// options of unshare(1)). That test is `#[ignore]`d, so that it runs nowhere else. Where the system
-/// allows no such namespace, a line that says so goes to standard error past the harness.
+/// options of unshare(1)). Its name has its modules, the crate among them, as `concat!(module_path!(),
+/// "::name")` gives it. That test is `#[ignore]`d, so that it runs nowhere else. Where the system allows no
+/// such namespace, a line that says so goes to standard error past the harness.
 ///
 /// # Panics
 /// The test fails there.
@@ -29,6 +30,7 @@ pub fn in_namespaces(kinds: &[&str], test: &str) {
         let _nobody_reads = writeln!(std::io::stderr(), "NOT JUDGED, needs {kinds:?}: {test}");
         return;
     };
+    let (_program, test) = test.split_once("::").unwrap_or(("", test)); // as the harness lists it
     let mut command = unshare(way);
     command.arg(std::env::current_exe().expect("this test's own binary"));
     command.args(["--exact", test, "--ignored", "--nocapture"]);

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use crate::wait::{WATCHDOG, wait_until};
+use crate::wait::{WATCHDOG, holds_within, wait_until};
 
 /// The state letter of a process (`S` sleeping, `Z` zombie …), or `None` when there is none.
 #[must_use]
@@ -32,6 +31,29 @@ fn stat(pid: i32) -> Option<(char, i32)> {
 /// /proc cannot be read.
 #[must_use]
 pub fn children(parent: i32) -> Vec<i32> {
+    let Some(mut found) = listed_children(parent) else { return found_children(parent) };
+    loop {
+        // One that ends meanwhile may hide another from the kernel's list.
+        match listed_children(parent) {
+            Some(again) if again != found => found = again,
+            _ => return found,
+        }
+    }
+}
+
+/// What /proc/PID/task/*/children tells, which not every kernel has.
+fn listed_children(parent: i32) -> Option<Vec<i32>> {
+    let mut all = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{parent}/task")).ok()? {
+        let list = std::fs::read_to_string(task.ok()?.path().join("children")).ok()?;
+        all.extend(list.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+    }
+    all.sort_unstable();
+    Some(all)
+}
+
+/// What all processes tell of their parents.
+fn found_children(parent: i32) -> Vec<i32> {
     let all = std::fs::read_dir("/proc").expect("/proc");
     let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|pid| stat(*pid).is_some_and(|(_, ppid)| ppid == parent)).collect()
@@ -169,15 +191,11 @@ pub fn title(pid: i32) -> String {
 /// It shows another for longer than the watchdog allows.
 pub fn wait_title(pid: i32, expected: &str) {
     let mut shown = String::new();
-    let until = Instant::now() + WATCHDOG;
-    while Instant::now() < until {
+    let is_shown = holds_within(WATCHDOG, || {
         shown = title(pid);
-        if shown == expected {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    panic!("watchdog: process {pid} shows {shown:?}, not {expected:?}");
+        shown == expected
+    });
+    assert!(is_shown, "watchdog: process {pid} shows {shown:?}, not {expected:?}");
 }
 
 /// The one child of a process.

@@ -221,7 +221,7 @@ mod tests {
     fn notifier(watchdog: Option<Duration>) -> (Notifier, UnixDatagram) {
         let (ours, managers) = UnixDatagram::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        managers.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        managers.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
         let watchdog = watchdog.map(|beat| Watchdog { beat, next: Instant::now() });
         (Notifier { socket: Some(ours), watchdog, ..Notifier::default() }, managers)
     }

@@ -28,7 +28,7 @@ const TURN: usize = 64;
 const TICK: u16 = 20;
 /// Time without a packet after which a client is forgotten, longer than any peer's retransmission
 /// timeout.
-const FORGOTTEN: Duration = Duration::from_secs(20);
+const FORGOTTEN: Duration = Duration::from_secs(120);
 /// Descriptors for some thousands of clients.
 const DESCRIPTORS: u64 = 16_384;
 /// Where a relay's ports begin.

@@ -1,0 +1,16 @@
+//! pop3d and pop3c, tested from outside: the real programs on port 0.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod attack;
+mod client;
+mod common;
+mod endpoints;
+mod faults;
+mod framing;
+mod life;
+mod login;
+mod manual;
+mod owner;
+mod refusals;
+mod titles;
+mod transaction;

@@ -1,0 +1,118 @@
+//! A server with two users and an empty mailbox each.
+
+use std::path::{Path, PathBuf};
+
+use testkit::{Daemon, Peer, TempDir};
+
+pub const SMTPD: &str = env!("CARGO_BIN_EXE_smtpd");
+pub const LETTER: &str = "Subject: meeting\r\n\r\nLet's get together Monday at 1pm.\r\n";
+
+/// A users file with levy and bob, and their Maildirs.
+pub struct Fixture {
+    pub dir: TempDir,
+    pub users: PathBuf,
+}
+
+impl Fixture {
+    pub fn new() -> Fixture {
+        let dir = TempDir::new();
+        let home = dir.path().display().to_string();
+        let users = dir.file(
+            "users",
+            format!(
+                "# test users\nlevy:{{PLAIN}}x:::Levy Red,room 1:{home}/levy:\n\
+                 bob:{{PLAIN}}x::::{home}/bob:\n"
+            ),
+        );
+        Fixture { dir, users }
+    }
+
+    /// A server for `red.test`.
+    pub fn serve(&self, more: &[&str]) -> Daemon {
+        let users = self.users.display().to_string();
+        let mut args = vec!["--users", &users, "--hostname", "red.test"];
+        args.extend_from_slice(more);
+        Daemon::start(SMTPD, &args)
+    }
+
+    pub fn maildir(&self, user: &str) -> PathBuf {
+        self.dir.path().join(user).join("Maildir")
+    }
+
+    /// The letters that a user has got, in the order of their names.
+    pub fn letters(&self, user: &str) -> Vec<String> {
+        let mut paths = files(&self.maildir(user).join("new"));
+        paths.sort();
+        let read = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into();
+        paths.iter().map(read).collect()
+    }
+
+    /// The one letter that a user has got, below its trace header.
+    pub fn letter(&self, user: &str) -> String {
+        let letters = self.letters(user);
+        assert_eq!(letters.len(), 1, "{letters:?}");
+        below_trace(&letters[0])
+    }
+
+    /// What lies in a user's `tmp`.
+    pub fn drafts(&self, user: &str) -> Vec<PathBuf> {
+        files(&self.maildir(user).join("tmp"))
+    }
+
+    /// Nothing at all was delivered, to nobody, and nothing is left over.
+    pub fn assert_nothing(&self) {
+        for user in ["levy", "bob"] {
+            assert_eq!(self.letters(user), Vec::<String>::new(), "{user}");
+            testkit::wait_until("no draft is left over", || self.drafts(user).is_empty());
+        }
+    }
+}
+
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// The letter without `Return-Path:` and `Received:` of our own making.
+pub fn below_trace(letter: &str) -> String {
+    assert!(letter.starts_with("Return-Path: <"), "{letter}");
+    let received = letter.split_once('\n').unwrap().1;
+    assert!(received.starts_with("Received: from "), "{letter}");
+    let mut rest = received.split_once('\n').unwrap().1;
+    while rest.starts_with('\t') {
+        rest = rest.split_once('\n').unwrap().1;
+    }
+    rest.to_owned()
+}
+
+/// A client that was greeted.
+pub fn greeted(daemon: &Daemon) -> Peer {
+    let mut peer = Peer::connect(daemon.addr());
+    peer.expect("220 red.test ");
+    peer
+}
+
+/// A client that has said EHLO.
+pub fn introduced(daemon: &Daemon) -> Peer {
+    let mut peer = greeted(daemon);
+    peer.send("EHLO topaz.test\r\n");
+    while peer.expect("250")[3] == b'-' {}
+    peer
+}
+
+/// A client whose DATA was answered with 354: a letter from hedrick to levy.
+pub fn in_data(daemon: &Daemon) -> Peer {
+    let mut peer = introduced(daemon);
+    peer.ask("MAIL FROM:<hedrick@topaz.test>", "250 2.1.0 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 2.1.5 ");
+    peer.ask("DATA", "354 ");
+    peer
+}
+
+/// The server still does what it is for: a letter arrives.
+pub fn assert_alive(daemon: &Daemon) {
+    let mut peer = in_data(daemon);
+    peer.send("still alive\r\n.\r\n");
+    peer.expect("250 ");
+    peer.ask("QUIT", "221 ");
+}

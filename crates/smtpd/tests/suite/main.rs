@@ -1,0 +1,19 @@
+//! smtpd and smtpc, tested from outside: the real programs on port 0.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod addresses;
+mod attack;
+mod common;
+mod data;
+mod delivery;
+mod endpoints;
+mod jail;
+mod life;
+mod limits;
+mod manual;
+mod refusals;
+mod session;
+mod smtpc;
+mod smtpc_fake;
+mod titles;
+mod trace;

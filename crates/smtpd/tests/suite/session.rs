@@ -1,0 +1,341 @@
+//! What is said before and around a letter (RFC 5321 §4.1, §4.3.2).
+
+use crate::common::*;
+
+#[test]
+fn bare_ehlo_and_helo_are_501_and_helo_has_a_one_line_answer() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = greeted(&daemon);
+    peer.ask("EHLO", "501 5.5.4 ");
+    peer.ask("HELO", "501 5.5.4 ");
+    peer.ask("EHLO  ", "501 5.5.4 ");
+    peer.ask("HELO 195.161.101.33", "250 red.test ");
+    peer.ask("NOOP", "250 2.0.0 ");
+    for name in ["[127.0.0.1]", "[IPv6:::1]", "topaz", "My_PC.home", "vm.", "x-", "a+b.eml"] {
+        peer.ask(&format!("HELO {name}"), "250 ");
+    }
+    for name in
+        ["two words", "a..b", "[127.0.0.1", "-", ".", "a;b", "a(b)", "a@b", "x\u{e9}", "<a>"]
+    {
+        peer.ask(&format!("HELO {name}"), "501 ");
+    }
+}
+
+#[test]
+fn ehlo_lists_what_works_and_nothing_else() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&["--max-size", "1000000"]);
+    let mut peer = greeted(&daemon);
+    peer.ask("EHLO topaz.test", "250-red.test ");
+    for line in ["250-SIZE 1000000", "250-PIPELINING", "250-8BITMIME", "250-ENHANCEDSTATUSCODES"] {
+        peer.expect(&format!("{line}\r\n"));
+    }
+    peer.expect("250-VRFY\r\n");
+    peer.expect("250 HELP\r\n");
+}
+
+#[test]
+fn a_second_ehlo_works_as_rset_and_a_rejected_one_changes_nothing() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("EHLO", "501 ");
+    peer.ask("EHLO not a domain", "501 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+    peer.ask("HELO topaz.test", "250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "503 5.5.1 ");
+    peer.ask("DATA", "503 5.5.1 ");
+    fixture.assert_nothing();
+}
+
+#[test]
+fn noop_rset_vrfy_help_and_quit_need_no_ehlo_and_mail_does() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = greeted(&daemon);
+    peer.ask("NOOP", "250 ");
+    peer.ask("RSET", "250 ");
+    peer.ask("VRFY levy", "250 ");
+    peer.ask("HELP NOOP", "214 ");
+    peer.ask("MAIL FROM:<a@b.test>", "503 ");
+    peer.ask("RSET", "250 ");
+    peer.ask("MAIL FROM:<a@b.test>", "503 ");
+    peer.ask("QUIT", "221 2.0.0 ");
+    assert_eq!(peer.rest(), b"");
+}
+
+#[test]
+fn verbs_are_taken_in_any_case_and_with_spaces_behind() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = greeted(&daemon);
+    peer.ask("eHlO topaz.test  ", "250-");
+    while peer.expect("250")[3] == b'-' {}
+    peer.ask("mail  from:<A@b.test>   ", "250 ");
+    peer.ask("rcPT tO:<Levy@RED.test> ", "250 ");
+    peer.ask("data \t ", "354 ");
+    peer.send("x\r\n.\r\n");
+    peer.expect("250 ");
+    peer.ask("noop\t", "250 ");
+    peer.ask("quit ", "221 ");
+    assert_eq!(fixture.letter("levy"), "x\n");
+    assert!(fixture.letters("levy")[0].starts_with("Return-Path: <A@b.test>\n"));
+}
+
+#[test]
+fn unknown_verbs_are_500_known_ones_that_are_not_done_502_and_the_session_goes_on() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    for line in ["FOO", "", " NOOP", "MAILFROM:<a@b>", "NOOPS", "GET / HTTP/1.1", "\u{e9}\u{e8}"] {
+        peer.ask(line, "500 5.5.1 ");
+    }
+    for verb in ["EXPN staff", "SEND FROM:<a@b>", "SOML FROM:<a@b>", "SAML FROM:<a@b>", "TURN"] {
+        peer.ask(verb, "502 5.5.1 ");
+    }
+    for verb in ["STARTTLS", "AUTH PLAIN", "BDAT 3 LAST"] {
+        peer.ask(verb, "502 5.5.1 ");
+    }
+    peer.ask("NOOP", "250 ");
+}
+
+#[test]
+fn commands_out_of_order_are_503() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    peer.ask("RCPT TO:<levy@red.test>", "503 5.5.1 ");
+    peer.ask("DATA", "503 5.5.1 ");
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("MAIL FROM:<c@d.test>", "503 5.5.1 ");
+    peer.ask("DATA", "554 5.5.1 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+    peer.ask("MAIL FROM:<c@d.test>", "503 5.5.1 ");
+    peer.ask("DATA", "354 ");
+    peer.send("x\r\n.\r\n");
+    peer.expect("250 ");
+    peer.ask("RCPT TO:<bob@red.test>", "503 ");
+    peer.ask("DATA", "503 ");
+    assert!(fixture.letters("levy")[0].starts_with("Return-Path: <a@b.test>\n"));
+}
+
+#[test]
+fn arguments_where_none_belong_are_501_and_noop_takes_any() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+    for line in ["DATA x", "RSET x", "QUIT x", "VRFY", "MAIL", "RCPT"] {
+        peer.ask(line, "501 5.5.4 ");
+    }
+    peer.ask("NOOP x y z", "250 ");
+    peer.ask("DATA", "354 ");
+}
+
+#[test]
+fn vrfy_tells_full_names_and_keeps_the_transaction() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("VRFY levy", "250 2.1.5 Levy Red <levy@red.test>\r\n");
+    peer.ask("VRFY <levy@red.test>", "250 2.1.5 Levy Red <levy@red.test>\r\n");
+    peer.ask("VRFY bob@red.test", "250 2.1.5 <bob@red.test>\r\n");
+    peer.ask("VRFY nobody", "550 5.1.1 ");
+    peer.ask("VRFY levy@other.test", "550 5.7.1 ");
+    peer.ask("VRFY a b", "550 5.1.1 ");
+    peer.ask("VRFY a..b@red.test", "501 ");
+    peer.ask("VRFY a,b", "501 ");
+    peer.ask("VRFY <levy@red.test> b", "501 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+}
+
+#[test]
+fn vrfy_finds_full_names_and_tells_of_ambiguous_ones() {
+    let fixture = Fixture::new();
+    let line = |name: &str, full: &str| format!("{name}:x:::{full}:/nowhere:\n");
+    let mut users = line("o'brien", "Miles O'Brien") + &line("a b", "Two Words");
+    users += &line("fred", "Fred Smith");
+    users += &line("smith2", "Jane SMITH,room 2");
+    for n in 0..30 {
+        users += &line(&format!("u{n}"), "Legion");
+    }
+    std::fs::write(&fixture.users, users).unwrap();
+    let daemon = fixture.serve(&[]);
+    let mut peer = greeted(&daemon);
+    peer.ask("VRFY O'Brien", "250 2.1.5 Miles O'Brien <o'brien@red.test>\r\n");
+    peer.ask("VRFY Words", "250 2.1.5 Two Words <\"a b\"@red.test>\r\n");
+    peer.ask("VRFY Jane", "250 2.1.5 Jane SMITH <smith2@red.test>\r\n");
+    peer.ask("VRFY fred smith", "250 2.1.5 Fred Smith <fred@red.test>\r\n");
+    peer.ask("VRFY Fred", "250 2.1.5 Fred Smith <fred@red.test>\r\n");
+    peer.ask("VRFY Smith", "553-5.1.4 Ambiguous");
+    peer.expect("553-5.1.4 Fred Smith <fred@red.test>\r\n");
+    peer.expect("553 5.1.4 Jane SMITH <smith2@red.test>\r\n");
+    peer.ask("VRFY Legion", "553-");
+    for _ in 0..10 {
+        peer.expect("553-5.1.4 Legion <u");
+    }
+    peer.expect("553 5.1.4 and others\r\n");
+    peer.ask("VRFY Smi", "550 5.1.1 ");
+    peer.ask("VRFY Smith@red.test", "550 5.1.1 ");
+}
+
+#[test]
+fn vrfy_can_be_hidden_from_strangers_and_is_not_listed_then() {
+    let fixture = Fixture::new();
+    for (who, answer, listed) in [("none", "252 2.5.2 ", false), ("loopback", "250 ", true)] {
+        let daemon = fixture.serve(&["--vrfy", who]);
+        let mut peer = greeted(&daemon);
+        peer.send("EHLO topaz.test\r\nVRFY levy\r\nVRFY nobody\r\nQUIT\r\n");
+        let all = String::from_utf8(peer.rest()).unwrap();
+        assert_eq!(all.contains("250-VRFY\r\n"), listed, "{all}");
+        assert!(all.contains(&format!("250 HELP\r\n{answer}")), "{all}");
+    }
+}
+
+#[test]
+fn help_tells_the_commands_and_how_each_is_written() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = greeted(&daemon);
+    peer.ask("HELP", "214-2.0.0 ");
+    let verbs = String::from_utf8(peer.expect("214-2.0.0 ")).unwrap();
+    peer.expect("214 2.0.0 ");
+    for verb in verbs.trim_end().split(' ').skip(1) {
+        let line = peer.ask(&format!("HELP {}", verb.to_lowercase()), "214 2.0.0 ");
+        assert!(line[10..].starts_with(verb.as_bytes()), "{}", line.escape_ascii());
+    }
+    peer.ask("HELP EXPN", "504 ");
+    peer.ask("HELP FOO", "504 ");
+}
+
+#[test]
+fn too_many_bad_commands_end_the_session_with_421() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = greeted(&daemon);
+    peer.send("FOO\r\n".repeat(200));
+    let all = String::from_utf8(peer.rest()).unwrap();
+    assert_eq!(all.matches("500 ").count(), 49, "{all}");
+    assert!(all.ends_with("421 4.7.0 Too many bad commands, closing\r\n"), "{all}");
+    assert_alive(&daemon);
+}
+
+#[test]
+fn a_refused_mail_with_a_thousand_recipients_behind_it_does_not_end_the_session() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&["--max-size", "1000"]);
+    let mut peer = introduced(&daemon);
+    peer.send("MAIL FROM:<a@b.test> SIZE=2000\r\n");
+    peer.send("RCPT TO:<levy@red.test>\r\n".repeat(1000) + "DATA\r\nQUIT\r\n");
+    peer.expect("552 ");
+    for _ in 0..1001 {
+        peer.expect("503 ");
+    }
+    peer.expect("221 ");
+}
+
+#[test]
+fn pipelined_commands_are_answered_in_order() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = greeted(&daemon);
+    peer.send("EHLO t.test\r\n");
+    while peer.expect("250")[3] == b'-' {}
+    peer.send(
+        "RSET\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<no@red.test>\r\nRCPT TO:<levy@red.test>\r\n\
+         RCPT TO:<bob@red.test>\r\nDATA\r\n",
+    );
+    for reply in ["250 2.0.0", "250 2.1.0", "550 5.1.1", "250 2.1.5", "250 2.1.5", "354 "] {
+        peer.expect(reply);
+    }
+    peer.send("one\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<levy@red.test>\r\nDATA\r\n");
+    for reply in ["250 2.0.0", "250 2.1.0", "250 2.1.5", "354 "] {
+        peer.expect(reply);
+    }
+    peer.send("two\r\n.\r\nQUIT\r\n");
+    peer.expect("250 ");
+    peer.expect("221 ");
+    assert_eq!((fixture.letters("levy").len(), fixture.letters("bob").len()), (2, 1));
+}
+
+#[test]
+fn where_all_recipients_are_refused_data_is_too_and_nothing_is_stored() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    peer.send("MAIL FROM:<a@b.test>\r\nRCPT TO:<x@red.test>\r\nRCPT TO:<y@z.test>\r\nDATA\r\n");
+    for reply in ["250 ", "550 5.1.1 ", "550 5.7.1 ", "554 5.5.1 "] {
+        peer.expect(reply);
+    }
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+    peer.ask("QUIT", "221 ");
+    fixture.assert_nothing();
+}
+
+#[test]
+fn where_all_recipients_are_refused_for_now_data_is_too() {
+    let fixture = Fixture::new();
+    // A user without a home has no mailbox, for now.
+    let levy = std::fs::read_to_string(&fixture.users).unwrap();
+    std::fs::write(&fixture.users, levy + "homeless:x\n").unwrap();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("RCPT TO:<homeless@red.test>", "451 4.3.0 ");
+    peer.ask("DATA", "451 4.3.0 ");
+    peer.ask("RCPT TO:<x@red.test>", "550 5.1.1 ");
+    peer.ask("DATA", "554 5.5.1 ");
+    peer.ask("RSET", "250 ");
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("DATA", "554 5.5.1 ");
+    peer.ask("RCPT TO:<homeless@red.test>", "451 4.3.0 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+    peer.ask("DATA", "354 ");
+}
+
+#[test]
+fn a_client_that_guesses_names_is_sent_away_whichever_command_it_asks_with() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.send("VRFY x\r\nRCPT TO:<x@red.test>\r\n".repeat(600));
+    let all = String::from_utf8(peer.rest()).unwrap();
+    assert_eq!(all.matches("550 5.1.1 ").count(), 999);
+    assert!(all.ends_with("421 4.7.0 Too many unknown names, closing\r\n"), "{all}");
+}
+
+#[test]
+fn the_transcript_has_every_line_of_both_sides() {
+    let fixture = Fixture::new();
+    let file = fixture.dir.path().join("transcript");
+    let daemon = fixture.serve(&["--transcript", &file.display().to_string()]);
+    let mut peer = in_data(&daemon);
+    peer.send("Subject: x\r\n\r\n..dot\r\n.\r\n");
+    peer.expect("250 ");
+    peer.ask("auth PLAIN c2VjcmV0", "502 ");
+    peer.ask("QUIT", "221 ");
+    assert_eq!(peer.rest(), b"");
+    let text = std::fs::read_to_string(file).unwrap();
+    for line in [
+        "S: 220 red.test",
+        "C: EHLO topaz.test",
+        "S: 250 HELP",
+        "C: DATA",
+        "S: 354 ",
+        "C: Subject: x",
+        "C: ..dot",
+        "C: .\n",
+        "S: 250 2.0.0 Delivered",
+        "C: QUIT",
+        "S: 221 ",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(text.contains("C: auth PLAIN ***\n") && !text.contains("c2VjcmV0"), "{text}");
+    assert!(!daemon.log().contains("c2VjcmV0"), "a password is in the log");
+}

@@ -1,0 +1,105 @@
+//! `--chroot`, SIGHUP, limits.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::udp::{Served, Udp, ack, data, rrq};
+use nix::sys::signal::Signal;
+use testkit::{Daemon, TempDir, children, command, file_of_descriptor, injected, limit_of};
+use testkit::{root_can_judge, run, wait_until};
+
+const TFTPD: &str = env!("CARGO_BIN_EXE_tftpd");
+
+#[test]
+fn the_root_is_looked_for_inside_the_jail_even_through_links() {
+    if !root_can_judge() {
+        return;
+    }
+    let jail = TempDir::new();
+    fs::create_dir(jail.path().join("files")).unwrap();
+    jail.file("files/x", "hello");
+    symlink("/files", jail.path().join("link")).unwrap(); // there is no such folder outside
+    symlink("/etc", jail.path().join("out")).unwrap();
+    let chroot = jail.path().to_str().unwrap();
+    for root in ["/files", "files", "/link", "/../files"] {
+        let args = ["-u", "nobody", "--chroot", chroot, "--root", root];
+        let daemon = Daemon::start(TFTPD, &args);
+        let mut peer = Udp::new(daemon.addr());
+        peer.send(rrq(b"x", "octet"));
+        peer.expect(data(1, b"hello"));
+        peer.send(ack(1));
+        let held = (0..64).filter_map(|fd| file_of_descriptor(daemon.pid(), fd));
+        for folder in held.filter(|file| file.is_dir()) {
+            assert!(folder.starts_with(jail.path()), "{folder:?} is outside");
+        }
+    }
+    for (jail, root, complaint) in [
+        (chroot, "/out", "root /out: No such file"),
+        (chroot, "/nowhere", "root /nowhere: No such file"),
+        ("/no/jail", "/", "chroot /no/jail: No such file"),
+    ] {
+        let args = ["-u", "nobody", "-l", "127.0.0.1:0", "--chroot", jail, "--root", root];
+        let said = String::from_utf8(run(command(TFTPD, &args), b"").stderr).unwrap();
+        assert!(said.starts_with(&format!("tftpd: {complaint}")), "{said}");
+    }
+}
+
+#[test]
+fn case_18_sighup_keeps_the_socket_and_the_transfer_and_the_next_client_sees_the_new_file() {
+    let served = Served::with(&[]);
+    let socket = || (3..10).filter_map(|fd| file_of_descriptor(served.daemon.pid(), fd));
+    let before: Vec<_> = socket().collect();
+    served.write("x", "a".repeat(512));
+    let mut first = served.peer();
+    first.send(rrq(b"x", "octet"));
+    first.expect(data(1, &[b'a'; 512]));
+    served.daemon.signal(Signal::SIGHUP);
+    served.daemon.wait_log("SIGHUP");
+    assert_eq!(socket().collect::<Vec<_>>(), before);
+    served.write("y", "new");
+    let mut second = served.peer();
+    second.send(rrq(b"y", "octet"));
+    second.expect(data(1, b"new"));
+    second.send(ack(1));
+    first.send(ack(1));
+    first.expect(data(2, b""));
+    first.send(ack(2));
+}
+
+#[test]
+fn an_upload_cannot_grow_much_over_max_size_whatever_the_code_does() {
+    for (more, expected) in [(&["--max-size", "4096"][..], Some(4096 + (1 << 20))), (&[], None)] {
+        let served = Served::with(more);
+        served.write("x", "a".repeat(512));
+        let mut peer = served.peer();
+        peer.send(rrq(b"x", "octet"));
+        peer.expect(data(1, &[b'a'; 512]));
+        wait_until("there is a child", || !children(served.daemon.pid()).is_empty());
+        let child = children(served.daemon.pid())[0];
+        assert_eq!(limit_of(child, "Max file size"), [expected; 2]);
+        assert_eq!(limit_of(child, "Max core file size"), [Some(0); 2]);
+        assert!(limit_of(child, "Max address space")[1].unwrap() < 1 << 30);
+    }
+}
+
+/// What cannot be received keeps its socket readable: such a wait would return at once for ever.
+#[test]
+fn a_recvmsg_that_goes_on_failing_is_told_of_once_and_tried_again_now_and_then() {
+    // A single port asks for the socket's errors each time, too.
+    for (more, calls) in [(&[][..], 102), (&["--single-port"], 204)] {
+        let inject = format!("recvmsg:error=EACCES:when=1..{calls}");
+        let Some(mut strace) = injected("recvmsg", &[&inject]) else { return };
+        strace.arg(TFTPD);
+        let dir = TempDir::new();
+        dir.file("x", "hello");
+        let root = ["--root", dir.path().to_str().unwrap()];
+        let daemon = Daemon::spawn(strace, &[&root, more].concat());
+        let mut peer = Udp::new(daemon.addr());
+        peer.send(rrq(b"x", "octet"));
+        peer.expect(data(1, b"hello"));
+        peer.send(ack(1));
+        daemon.wait_log("recvmsg: works again");
+        assert_eq!(daemon.log().matches("goes on failing").count(), 1);
+        assert_eq!(daemon.stop().code(), Some(0));
+    }
+}
