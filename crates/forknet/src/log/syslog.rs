@@ -35,6 +35,16 @@ pub enum Facility {
     Daemon = 3,
 }
 
+impl Facility {
+    /// As syslog.conf(5) has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Facility::Mail => "mail",
+            Facility::Daemon => "daemon",
+        }
+    }
+}
+
 /// The severity of RFC 3164 §4.1.1: err, warning, info, debug.
 fn severity(level: Level) -> usize {
     match level {

@@ -1,5 +1,6 @@
 //! What a daemon does once before it serves: superservers, detaching, the pid file, privileges, limits.
 
+pub(crate) mod check;
 pub(crate) mod chroot;
 pub(crate) mod cleanup;
 pub(crate) mod daemonize;
