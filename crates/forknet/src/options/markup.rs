@@ -207,7 +207,7 @@ fn arguments(text: &str) -> String {
 /// A word in a macro's line: one that mdoc(7) would take for a macro or for punctuation is guarded.
 fn argument(word: &str) -> String {
     let is_name = word.len() == 2 && word.starts_with(|c: char| c.is_ascii_uppercase());
-    let is_mark = word.chars().all(|c| c.is_ascii_punctuation());
+    let is_mark = word.chars().all(|c| ".,:;()[]?!|".contains(c));
     let guard = if is_name || is_mark || word.ends_with(':') { "\\&" } else { "" };
     let word = escaped(word).replace('"', "\\(dq");
     if word.ends_with(':') && word.len() > 1 {
@@ -247,7 +247,7 @@ mod tests {
                 "in the clear\n.Cm ( PASS ,\n.Cm AUTH PLAIN ) :\n",
             ),
             ("One. Two.\n\nThree.", "One.\nTwo.\n.Pp\nThree.\n"),
-            ("`<>` is", ".Cm \\&<>\nis\n"),
+            ("`<>` is", ".Cm <>\nis\n"),
             (".x a\\b", "\\&.x a\\eb\n"),
         ] {
             assert_eq!(mdoc(text), source, "{text}");
