@@ -216,15 +216,19 @@ pub(crate) fn first_line(input: impl BufRead) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
+    fn config(args: [&str; 2]) -> Result<Config> {
+        Config::read(&forknet::parse("pop3d", "", OPTIONS.rows, args.map(Into::into).to_vec())?)
+    }
+
     #[test]
     fn a_wrong_value_is_named() {
-        assert_eq!(plaintext(None).unwrap(), Plaintext::Loopback);
-        assert!(plaintext(Some("yes")).unwrap_err().to_string().contains("'yes'"));
-        let mut options = Options::new();
-        declare(&mut options);
+        let defaults = config(["--mail", "~/Mail"]).unwrap();
+        assert_eq!(defaults.plaintext, Plaintext::Loopback);
+        assert_eq!(defaults.auth_delay, Duration::from_secs(1));
+        let error = config(["--plaintext", "yes"]).unwrap_err().to_string();
+        assert_eq!(error, "--plaintext 'yes': not never, loopback or always");
         for wrong in ["-1", "x", "NaN", "61", "1e9", ""] {
-            let matches = options.parse(["--auth-delay", wrong]).unwrap();
-            let error = Config::read(&matches).unwrap_err().to_string();
+            let error = config(["--auth-delay", wrong]).unwrap_err().to_string();
             let told = format!("--auth-delay '{wrong}': not a number of seconds from 0 to 60");
             assert_eq!(error, told);
         }

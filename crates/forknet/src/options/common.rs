@@ -246,7 +246,7 @@ const REST: [Row; 11] = [
             the end, however that comes. Where the user of `-u` could not do that, or `--chroot` \
             hides it, a small process that keeps the rights of the start does it: the caretaker, \
             which also removes the files of UNIX-domain sockets, and opens the file of \
-            `--transcript` again. A file that another user may have put there is refused: a \
+            `--transcript` again. A file that another user may have put there is not taken: a \
             symbolic link, one that is neither root's nor that of the user who starts the server, \
             one with several links, or one that others than its owner may write to.",
         ..Row::EMPTY

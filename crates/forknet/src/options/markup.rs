@@ -233,7 +233,7 @@ mod tests {
             ("as by `--over busy`.", "as by\n.Fl -over Cm busy .\n"),
             ("`-u root` insists", ".Fl u Cm root\ninsists\n"),
             ("say `unix:<path>` or `queue`;", "say\n.Cm unix:\\& Ns Ar path\nor\n.Cm queue ;\n"),
-            ("`[<v6>]:<port>`", ".Cm \\&[ Ns Ar v6 Ns Cm \\&]: Ns Ar port\n"),
+            ("`[<v6>]:<port>`", ".Cm \\&[ Ns Ar v6 Ns Cm ]:\\& Ns Ar port\n"),
             ("<n> clients", ".Ar n\nclients\n"),
             ("in <file>: who", "in\n.Ar file :\nwho\n"),
             ("see `/dev/log`,", "see\n.Pa /dev/log ,\n"),

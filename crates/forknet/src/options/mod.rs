@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use sys::signal;
 
 use crate::error::{Error, Result};
-use crate::log::{self, syslog::Facility};
+use crate::log;
 use crate::net::endpoint::Endpoint;
 use crate::net::transport::Transport;
 
@@ -23,6 +23,7 @@ mod markup;
 pub(crate) mod model;
 mod program;
 pub(crate) mod row;
+mod service;
 mod usage;
 pub(crate) mod values;
 
@@ -31,6 +32,7 @@ use limits::{Over, Rate};
 use model::Model;
 use program::Program;
 use row::{OwnOptions, Row};
+pub use service::{RootPolicy, Service};
 use values::{MAX_SECONDS, Values};
 
 /// Longest session unless `--deadline` says otherwise: this number of idle limits.
@@ -39,36 +41,6 @@ const DEADLINE: u32 = 4;
 /// The signals that a server hears while it waits, and nowhere else.
 pub(crate) const SIGNALS: [Signal; 5] =
     [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
-
-/// What a daemon tells about its protocol.
-#[derive(Debug)]
-pub struct Service {
-    /// The program's name, as it stands before its errors.
-    pub name: &'static str,
-    /// One line for `--help`.
-    pub about: &'static str,
-    /// The protocol's own port.
-    pub port: u16,
-    /// How long a client may be silent, unless `--timeout` says otherwise.
-    pub idle: Duration,
-    /// What happens when root starts the daemon without `--user`.
-    pub root: RootPolicy,
-    /// Under what `--syslog` logs.
-    pub facility: Facility,
-    /// Octets of address space that a process with one client may take.
-    pub memory: u64,
-    /// Where its clients come from.
-    pub transport: Transport,
-}
-
-/// What happens when root starts a daemon without saying `--user`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RootPolicy {
-    /// It serves as the user nobody.
-    Nobody,
-    /// It refuses and says why; `-u root` insists.
-    Refuse,
-}
 
 /// The value of every common option.
 #[derive(Clone, Debug)]
@@ -323,6 +295,7 @@ fn level(values: &Values) -> ::log::LevelFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::syslog::Facility;
 
     const SERVICE: Service = Service {
         name: "testd",

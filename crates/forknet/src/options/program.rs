@@ -2,7 +2,7 @@
 
 use crate::options::common;
 use crate::options::row::{OwnOptions, Preset, Row};
-use crate::options::{RootPolicy, Service};
+use crate::options::service::{RootPolicy, Service};
 
 /// What stands in a text for the words of the program's own.
 const OWN: &str = "{own}";
