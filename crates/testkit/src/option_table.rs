@@ -64,7 +64,8 @@ pub fn check_closed_output(binary: &str) {
         drop(reader); // as `head -1` ends when it has its line
         let mut command = Command::new(binary);
         command.arg(flag).stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
-        let output = command.spawn().and_then(|child| child.wait_with_output()).expect("it runs");
+        let output =
+            command.spawn().and_then(std::process::Child::wait_with_output).expect("it runs");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && said.is_empty(), "{flag}: {}: {said}", output.status);
     }
