@@ -79,7 +79,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             choices: &["never", "loopback", "always"],
             help: "who may send a password in the clear: never, loopback or always",
             manual: "Which clients may send a password in the clear (`PASS`, `AUTH PLAIN`): \
-                `never` any, `loopback` those on this machine, `always` every client.",
+                `never` none, `loopback` those on this machine, `always` every client.",
             ..Row::EMPTY
         },
         Row {

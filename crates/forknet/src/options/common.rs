@@ -198,6 +198,11 @@ const MAX_PER_IP: Row = Row {
     ..Row::EMPTY
 };
 const OVER: Row = Row { name: "over", value: "HOW", default: Value("busy"), ..Row::EMPTY };
+/// For a table of all daemons.
+pub(crate) const OVER_OF_ALL: Row = Row {
+    help: "clients over the limit: busy (say so), queue (let wait), for datagrams also silent",
+    ..OVER
+};
 const RATE: Row = Row { name: "rate", value: "N/S", default: Rule("any number"), ..Row::EMPTY };
 const TIMEOUT: Row = Row {
     name: "timeout",

@@ -100,7 +100,9 @@ fn table(program: &Program) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::row::{Preset, Row};
+    use crate::net::transport::Transport;
+    use crate::options::row::{OwnOptions, Preset, Row};
+    use crate::options::service::{RootPolicy, Service};
 
     const ROWS: &[Row] = &[Row {
         name: "over",
@@ -136,6 +138,32 @@ mod tests {
                 "\n.It Fl -over Ar how\nWhat it meets with.\nThe default is\n.Cm busy .\n"
             )
         );
+    }
+
+    #[test]
+    fn every_daemon_makes_the_same_table_of_what_all_have() {
+        let mark = "<!-- options: daemons -->\n<!-- end of options -->\n";
+        let of = |service: Service| {
+            fill(mark, &Program::daemon(&service, &OwnOptions { rows: ROWS, notes: &[] })).unwrap()
+        };
+        let service = |port, transport| Service {
+            name: "testd",
+            about: "A service.",
+            port,
+            idle: std::time::Duration::from_secs(port.into()),
+            root: RootPolicy::Nobody,
+            facility: crate::log::syslog::Facility::Daemon,
+            memory: 1 << 20,
+            transport,
+        };
+        let table = of(service(7, Transport::StreamAndDatagram));
+        assert!(
+            table.contains("| `-l, --listen ADDR` | ") && table.contains("| `*:PORT` |"),
+            "{table}"
+        );
+        assert!(table.contains("silent"), "{table}");
+        assert_eq!(of(service(110, Transport::Stream)), table);
+        assert_eq!(of(service(69, Transport::Datagram)), table);
     }
 
     #[test]

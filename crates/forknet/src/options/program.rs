@@ -1,5 +1,6 @@
 //! All options of one program, and the texts about them with the words of its service put in.
 
+use crate::net::transport::Transport;
 use crate::options::common;
 use crate::options::row::{OwnOptions, Preset, Row};
 use crate::options::service::{RootPolicy, Service};
@@ -53,11 +54,18 @@ impl Program {
 
     /// Every daemon, for a table of what they have in common.
     pub(crate) fn every_daemon(&self) -> Program {
-        let words = [("port", "PORT"), ("idle", "the protocol's"), ("root", "see the page")];
-        let forms = self.words.iter().find(|(name, _)| *name == "forms").cloned();
-        let words = words.map(|(name, text)| (name, text.to_owned())).into_iter().chain(forms);
-        let common = common::of_daemons(crate::net::transport::Transport::Stream);
-        Program { own: &[], common, words: words.collect(), notes: &[], ..self.clone() }
+        let words = [
+            ("port", "PORT"),
+            ("idle", "the protocol's"),
+            ("root", "see the page"),
+            ("forms", Transport::StreamAndDatagram.forms()),
+        ];
+        let words = words.map(|(name, text)| (name, text.to_owned())).to_vec();
+        let common = common::of_daemons(Transport::Stream).into_iter().map(|row| match row.name {
+            "over" => common::OVER_OF_ALL,
+            _ => row,
+        });
+        Program { own: &[], common: common.collect(), words, notes: &[], ..self.clone() }
     }
 
     /// All rows, in the order of `--help`.
