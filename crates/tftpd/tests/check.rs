@@ -26,7 +26,10 @@ fn the_root_and_the_map_are_opened() {
     );
     let (code, said) = checked(&["--root", &root, "--map", &wrong]);
     assert_eq!(code, Some(1));
-    assert!(said.starts_with("tftpd: map ") && said.contains("line 2: no such rule 'frob'"), "{said}");
+    assert!(
+        said.starts_with("tftpd: map ") && said.contains("line 2: no such rule 'frob'"),
+        "{said}"
+    );
 }
 
 /// A start only warns of it, because the folder may be opened for the user later.
