@@ -67,6 +67,28 @@ fn what_is_wrong_is_said_and_the_status_is_1_for_a_wrong_command_line_too() {
     }
 }
 
+/// Each of these system calls fails: a start needs them, and a check does not.
+#[test]
+fn no_socket_is_bound_and_no_process_is_forked() {
+    let dir = TempDir::new();
+    let pid = dir.path().join("pid").display().to_string();
+    let mut args = vec!["-l", "127.0.0.1:0", "--udp", "-d", "-p", &pid, "--grace", "0"];
+    if nix::unistd::geteuid().is_root() {
+        args.extend(["-u", "nobody"]); // a start would fork the caretaker
+    }
+    for call in ["bind", "listen", "clone,clone3"] {
+        let injection = format!("{call}:error=EPERM");
+        let ended = |args: &[&str]| {
+            let mut command = testkit::injected(call, &[&injection])?;
+            command.arg(DAEMON).args(args);
+            Some(run(command, b"").status.success())
+        };
+        assert_ne!(ended(&args), Some(true), "{call}: a start needs it");
+        assert_ne!(ended(&[&["--check"], &args[..]].concat()), Some(false), "{call}");
+        assert!(names(dir.path()).is_empty(), "{call}");
+    }
+}
+
 #[test]
 fn every_model_ends_at_once_and_listens_nowhere() {
     for model in testkit::MODELS {

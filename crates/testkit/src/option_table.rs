@@ -54,7 +54,7 @@ pub fn check_marks_of_guide() {
     }
 }
 
-/// `--help` and `--version` end without a word when nobody reads what they print.
+/// `--help` and `--version` end without a word when their reader has gone.
 ///
 /// # Panics
 /// They say something, or fail.

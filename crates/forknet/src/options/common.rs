@@ -38,7 +38,7 @@ pub(crate) fn of_daemons(transport: Transport) -> Vec<Row> {
     };
     let models = if is_datagram { &[][..] } else { &[MODEL, WORKERS] };
     let limits = if is_datagram { DATAGRAM_LIMITS } else { STREAM_LIMITS };
-    [&[addresses][..], models, &limits, &REST[..], &[HELP, VERSION]].concat()
+    [&[addresses][..], models, limits, REST, &[HELP, VERSION]].concat()
 }
 
 const LISTEN: Row = Row {
@@ -96,7 +96,7 @@ const WORKERS: Row = Row {
     ..Row::EMPTY
 };
 
-const STREAM_LIMITS: [Row; 8] = [
+const STREAM_LIMITS: &[Row] = &[
     MAX_CLIENTS,
     MAX_PER_IP,
     Row {
@@ -137,7 +137,7 @@ const STREAM_LIMITS: [Row; 8] = [
         ..INETD
     },
 ];
-const DATAGRAM_LIMITS: [Row; 8] = [
+const DATAGRAM_LIMITS: &[Row] = &[
     MAX_CLIENTS,
     Row {
         manual: "Serve at most <n> clients of one address at once; of IPv6, of one network of 64 \
@@ -229,7 +229,7 @@ const BACKLOG: Row = Row {
 };
 const INETD: Row = Row { name: "inetd", short: "i", excludes: "daemon", ..Row::EMPTY };
 
-const REST: [Row; 11] = [
+const REST: &[Row] = &[
     Row {
         name: "daemon",
         short: "d",

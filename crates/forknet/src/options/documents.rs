@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::options::program::Program;
 use crate::options::{completions, manual};
 
-/// The option that asks for it; it is in no table, because nobody but this project's makers needs it.
+/// The option that asks for it; it is in no table, because it is for this repository's own tools.
 const OPTION: &str = "--options";
 /// What ends a part of a document that is made.
 const END: &str = "end of options";
