@@ -6,7 +6,7 @@ use getopts::Options;
 /// An option of a program.
 ///
 /// `help` and `manual` are texts without the default, which is added to both. `manual` is in the markup of
-/// [`crate::options::markup`]: `` `--over busy` `` for what is typed, `<n>` for the value, `listen(2)` for
+/// `options/markup.rs`: `` `--over busy` `` for what is typed, `<n>` for the value, `listen(2)` for
 /// another page. A word in braces, such as `{port}`, is replaced by what the service says.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
