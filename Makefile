@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test test-bare check man fmt interop interop-tftp interop-pxe tools bench-fork bench-tftp install install-strip uninstall check-install clean
+.PHONY: help build demo test test-bare check man fmt options interop interop-tftp interop-pxe tools bench-fork bench-tftp install install-strip uninstall check-install clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -28,7 +28,8 @@ help:
 	@echo 'make bench-fork  our server designs beside C programs and superservers, into docs/bench'
 	@echo '              (seven minutes; QUICK=1: half a one, and nothing is written)'
 	@echo 'make bench-tftp  tftpd beside tftpd-hpa, atftpd and dnsmasq, into docs/bench'
-	@echo 'make install  programs, manual pages, deploy files, below $(PREFIX)'
+	@echo 'make options  manual pages, guide and completions from the rows of the options'
+	@echo 'make install  programs, manual pages, completions, deploy files, below $(PREFIX)'
 	@echo '              (PREFIX, DESTDIR, SBINDIR, BINDIR, DATADIR, MANDIR;'
 	@echo '              install-strip: without symbols; uninstall: what it made)'
 	@echo 'make check-install  tries both in an empty folder'
@@ -60,6 +61,10 @@ check:
 
 man:
 	@scripts/check-man
+
+options:
+	$(CARGO) build --locked -p echod -p pop3d -p smtpd -p tftpd
+	@BIN=$(dir $(BIN))debug scripts/options
 
 interop: build build-debug
 	BIN=$(BIN) scripts/interop/run

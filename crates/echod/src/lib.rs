@@ -1,6 +1,7 @@
 //! The echo protocol (RFC 862): what comes in goes out again.
 
 pub mod client;
+pub mod options;
 
 use std::io::{self, Read, Write};
 

@@ -7,10 +7,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use dg_echo::dg_echo;
+use echod::options::{OPTIONS, reaper};
 use echod::{lines, str_echo};
-use forknet::{
-    Client, Error, Facility, Model, Reaper, Result, RootPolicy, Server, Service, Transport,
-};
+use forknet::{Client, Facility, Result, RootPolicy, Server, Service, Transport};
 
 const SERVICE: Service = Service {
     name: "echod",
@@ -28,11 +27,11 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Vec<OsString>) -> Result<()> {
-    let line = forknet::command_line(&SERVICE, own_options, args)?;
-    let reaper = reaper(line.matches.opt_str("reap").as_deref(), line.server.model)?;
+    let line = forknet::command_line(&SERVICE, &OPTIONS, args)?;
+    let reaper = reaper(&line.values, line.server.model)?;
     let mut server = Server::new(&SERVICE, line.server)?;
     server.reap_with(reaper);
-    server.serve_datagrams_too(dg_echo, line.matches.opt_present("udp"));
+    server.serve_datagrams_too(dg_echo, line.values.is_given("udp"));
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u
@@ -48,23 +47,4 @@ fn session(client: &mut Client) -> std::io::Result<()> {
             lines(bytes).for_each(|line| transcript.server(line));
         }
     })
-}
-
-fn own_options(options: &mut getopts::Options) {
-    let help = "waitpid, wait or none: the slides' three reapers (default waitpid)";
-    options.optflag("", "udp", "serve datagrams too, on the same addresses and ports");
-    options.optopt("", "reap", help, "HOW");
-}
-
-/// Reads `--reap`. Prefork needs `waitpid`, because the parent replaces workers that end.
-fn reaper(text: Option<&str>, model: Model) -> Result<Reaper> {
-    match text {
-        None | Some("waitpid") => Ok(Reaper::Waitpid),
-        Some(how @ ("wait" | "none")) if model == Model::Prefork => {
-            Err(Error::Usage(format!("--reap '{how}': not with --model prefork")))
-        }
-        Some("wait") => Ok(Reaper::Wait),
-        Some("none") => Ok(Reaper::None),
-        Some(other) => Err(Error::Usage(format!("--reap '{other}': not waitpid, wait or none"))),
-    }
 }

@@ -8,7 +8,7 @@
 //! #     facility: forknet::Facility::Daemon, memory: 64 << 20,
 //! #     transport: forknet::Transport::Stream };
 //! # fn run(args: Vec<std::ffi::OsString>) -> forknet::Result<()> {
-//! let line = forknet::command_line(&SERVICE, |_own_options| (), args)?;
+//! let line = forknet::command_line(&SERVICE, &forknet::OwnOptions::NONE, args)?;
 //! let mut server = forknet::Server::new(&SERVICE, line.server)?;
 //! server.listen()?; //            socket, bind, listen
 //! server.detach()?; //            -d, -p
@@ -44,7 +44,8 @@ pub use net::transport::Transport;
 pub use net::unix_name::UnixName;
 pub use options::limits::{Over, Rate};
 pub use options::model::Model;
-pub use options::values::{number, seconds, seconds_within};
+pub use options::row::{OwnOptions, Preset, Row};
+pub use options::values::Values;
 pub use options::{CommandLine, RootPolicy, ServerOptions, Service, free_arguments, parse};
 pub use program::{command_line, main};
 pub use serve::datagram_helper::DatagramService;

@@ -4,10 +4,9 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use getopts::Options;
-
 use crate::error::{Error, Result, reason};
 use crate::log;
+use crate::options::row::OwnOptions;
 use crate::options::{self, CommandLine, Service};
 use crate::setup::systemd;
 
@@ -18,6 +17,8 @@ pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCo
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Answer(text)) => match writeln!(io::stdout(), "{text}") {
             Ok(()) => ExitCode::SUCCESS,
+            // `--help | head -1` has read what it wanted.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(error) => {
                 complain(&format!("{name}: standard output: {}", reason(&error)));
                 ExitCode::FAILURE
@@ -37,7 +38,7 @@ pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCo
     }
 }
 
-/// Parses the command line of a daemon and starts its log; `own` declares the daemon's own options.
+/// Parses the command line of a daemon, with the file of `--config`, and starts its log.
 /// With `--chroot` the current folder is `/` afterwards, so relative paths in the daemon's own
 /// options start at the new root.
 ///
@@ -49,7 +50,7 @@ pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCo
 /// and `--version`; a passed descriptor is not open.
 pub fn command_line(
     service: &Service,
-    own: impl FnOnce(&mut Options),
+    own: &OwnOptions,
     args: Vec<OsString>,
 ) -> Result<CommandLine> {
     let line = options::command_line(service, own, args)?;

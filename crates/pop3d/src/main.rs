@@ -24,12 +24,12 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Vec<OsString>) -> Result<()> {
-    let line = forknet::command_line(&SERVICE, options::declare, args)?;
-    if line.matches.opt_present("hash") {
+    let line = forknet::command_line(&SERVICE, &options::OPTIONS, args)?;
+    if line.values.is_given("hash") {
         line.serves_nobody()?;
         return Err(Error::Answer(options::hash()?));
     }
-    let config = Config::read(&line.matches)?;
+    let config = Config::read(&line.values)?;
     if line.server.chroot.is_none() {
         config.check()?;
     }

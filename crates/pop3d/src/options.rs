@@ -5,13 +5,10 @@ use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use forknet::{Error, Model, Result};
-use getopts::{Matches, Options};
+use forknet::{Error, Model, OwnOptions, Preset, Result, Row, Values};
 use mailstore::accounts::{Users, password};
 use mailstore::{MailPattern, SharedBy};
 
-/// Default of `--auth-delay`: time from a failed login to its reply.
-const AUTH_DELAY: Duration = Duration::from_secs(1);
 /// Largest `--auth-delay` in seconds, which bounds the time that a process waits.
 const MAX_AUTH_DELAY: f64 = 60.0;
 /// Longest password in bytes that fits after `PASS ` in a command line (RFC 2449 §4).
@@ -54,39 +51,97 @@ impl Plaintext {
     }
 }
 
-/// Declares the daemon's own options.
-pub fn declare(options: &mut Options) {
-    let fields = "name:password:uid:gid:gecos:home:shell";
-    let users = format!("users file, {fields} (default {})", Users::DEFAULT);
-    options.optopt("", "users", &users, "FILE");
-    let mail = format!("where mail lies; ~ home, %u name (default {})", MailPattern::DEFAULT);
-    options.optopt("", "mail", &mail, "PATTERN");
-    let plaintext = "who may say his password in the clear: never, loopback or always \
-                     (default loopback)";
-    options.optopt("", "plaintext", plaintext, "WHO");
-    let delay =
-        format!("seconds from a failed login to its reply (default {})", AUTH_DELAY.as_secs_f64());
-    options.optopt("", "auth-delay", &delay, "S");
-    options.optflag("", "hash", "read a password, print the field for the users file, and end");
-}
+/// Each option's row, and what the manual page adds to common ones.
+pub const OPTIONS: OwnOptions = OwnOptions {
+    rows: &[
+        Row {
+            name: "users",
+            value: "FILE",
+            default: Preset::Value(Users::DEFAULT),
+            help: "users file, name:password:uid:gid:gecos:home:shell",
+            manual: "The users and their passwords, in the format of forklore-users(5). It must be \
+                a regular file with one link, no symbolic link, that belongs to root or to the \
+                server's user and that only its owner may write to. Read again at each login.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "mail",
+            value: "PATTERN",
+            default: Preset::Value(MailPattern::DEFAULT),
+            help: "where mail lies; ~ home, %u name",
+            manual: "Where a user's Maildir is: '~' at the start is the home folder of the users \
+                file, '%u' the user's name, '%%' a percent sign.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "plaintext",
+            value: "WHO",
+            default: Preset::Value("loopback"),
+            choices: &["never", "loopback", "always"],
+            help: "who may send a password in the clear: never, loopback or always",
+            manual: "Which clients may send a password in the clear (`PASS`, `AUTH PLAIN`): \
+                `never` none, `loopback` those on this machine, `always` every client.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "auth-delay",
+            value: "S",
+            default: Preset::Value("1"),
+            help: "seconds from a failed login to its reply",
+            manual: "Send the reply to a failed login <s> seconds after the command, from 0 to 60, \
+                however long the check took.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "hash",
+            command_line_only: true,
+            help: "read a password, print the field for the users file, and end",
+            manual: "Read a password, print the field for the users file, and end. On a terminal \
+                the password is asked for twice; else it is the first line of standard input. The \
+                field is SHA-512 crypt with 50,000 rounds.",
+            ..Row::EMPTY
+        },
+    ],
+    notes: &[
+        ("max-clients", "One more hears \"-ERR [SYS/TEMP] too many clients, try again later\"."),
+        ("over", "it hears \"-ERR [SYS/TEMP] too many clients, try again later\""),
+        (
+            "chroot",
+            "The users file and the Maildirs are inside, and relative names among them count from \
+                <dir>.",
+        ),
+        (
+            "model",
+            "With `-u root`, `thread` and `iterative` open mailboxes of root's only: another \
+                owner's rights need a process of their own.",
+        ),
+        ("transcript", "Passwords and digests are masked."),
+        (
+            "user",
+            "With it, each session takes the rights of the mailbox's owner after the login, for \
+                good.",
+        ),
+    ],
+};
 
 impl Config {
     /// Reads the options.
     ///
     /// # Errors
-    /// [`Error::Usage`] with the name of the invalid option.
-    pub fn read(matches: &Matches) -> Result<Config> {
-        let users =
-            PathBuf::from(matches.opt_str("users").unwrap_or_else(|| Users::DEFAULT.to_owned()));
-        let mail = matches.opt_str("mail").unwrap_or_else(|| MailPattern::DEFAULT.to_owned());
-        let mail = MailPattern::parse(OsStr::new(&mail))
-            .map_err(|error| Error::Usage(format!("--mail {error}")))?;
-        let plaintext = plaintext(matches.opt_str("plaintext").as_deref())?;
-        let auth_delay = forknet::seconds_within(matches, "auth-delay", 0.0..=MAX_AUTH_DELAY)?;
-        let auth_delay = auth_delay.unwrap_or(AUTH_DELAY);
-        // Absolute, because a daemon changes to `/`.
-        let users = std::path::absolute(users).map_err(Error::io("--users"))?;
-        Ok(Config { users, mail, plaintext, auth_delay })
+    /// [`Error::Usage`] names the option that is wrong.
+    pub fn read(values: &Values) -> Result<Config> {
+        let plaintext = match values.choice("plaintext")? {
+            "never" => Plaintext::Never,
+            "always" => Plaintext::Always,
+            _ => Plaintext::Loopback,
+        };
+        let auth_delay = values.seconds_within("auth-delay", 0.0..=MAX_AUTH_DELAY)?;
+        Ok(Config {
+            users: values.path("users")?.unwrap_or_default(),
+            mail: mail(values)?,
+            plaintext,
+            auth_delay: auth_delay.unwrap_or_default(),
+        })
     }
 
     /// Checks that the users file can be read. Called at the start, so that a mistake is reported
@@ -111,15 +166,9 @@ pub fn shared_by(model: Model) -> SharedBy {
     }
 }
 
-fn plaintext(text: Option<&str>) -> Result<Plaintext> {
-    match text {
-        None | Some("loopback") => Ok(Plaintext::Loopback),
-        Some("never") => Ok(Plaintext::Never),
-        Some("always") => Ok(Plaintext::Always),
-        Some(other) => {
-            Err(Error::Usage(format!("--plaintext '{other}': not never, loopback or always")))
-        }
-    }
+fn mail(values: &Values) -> Result<MailPattern> {
+    let text = values.text("mail").unwrap_or_default();
+    MailPattern::parse(OsStr::new(&text)).map_err(|why| values.at("mail", &text, why))
 }
 
 /// `--hash`: returns the users file's field for a password from standard input. On a terminal,
@@ -168,17 +217,21 @@ pub(crate) fn first_line(input: impl BufRead) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
+    fn config(args: [&str; 2]) -> Result<Config> {
+        Config::read(&forknet::parse("pop3d", "", OPTIONS.rows, args.map(Into::into).to_vec())?)
+    }
+
     #[test]
-    fn an_invalid_value_is_named() {
-        assert_eq!(plaintext(None).unwrap(), Plaintext::Loopback);
-        assert!(plaintext(Some("yes")).unwrap_err().to_string().contains("'yes'"));
-        let mut options = Options::new();
-        declare(&mut options);
+    fn a_wrong_value_is_named() {
+        let defaults = config(["--mail", "~/Mail"]).unwrap();
+        assert_eq!(defaults.plaintext, Plaintext::Loopback);
+        assert_eq!(defaults.auth_delay, Duration::from_secs(1));
+        let error = config(["--plaintext", "yes"]).unwrap_err().to_string();
+        assert_eq!(error, "--plaintext 'yes': not never, loopback or always");
         for wrong in ["-1", "x", "NaN", "61", "1e9", ""] {
-            let matches = options.parse(["--auth-delay", wrong]).unwrap();
-            let error = Config::read(&matches).unwrap_err().to_string();
-            let expected = format!("--auth-delay '{wrong}': not a number of seconds from 0 to 60");
-            assert_eq!(error, expected);
+            let error = config(["--auth-delay", wrong]).unwrap_err().to_string();
+            let told = format!("--auth-delay '{wrong}': not a number of seconds from 0 to 60");
+            assert_eq!(error, told);
         }
     }
 

@@ -25,8 +25,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Vec<OsString>) -> forknet::Result<()> {
-    let line = forknet::command_line(&SERVICE, options::declare, args)?;
-    let config = Config::read(&line.matches)?;
+    let line = forknet::command_line(&SERVICE, &options::OPTIONS, args)?;
+    let config = Config::read(&line.values)?;
     if line.server.chroot.is_none() {
         config.check()?;
     }

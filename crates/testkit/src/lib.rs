@@ -12,6 +12,7 @@ mod manual;
 mod memory;
 mod namespaces;
 mod open_files;
+mod option_table;
 mod peer;
 mod process;
 mod program;
@@ -28,6 +29,9 @@ pub use manual::{check_help, check_page, check_usage};
 pub use memory::{Garbage, Image, Mapping, STACK, can_take_over, fill_shared_pages, mappings};
 pub use namespaces::in_namespaces;
 pub use open_files::{open_files, sockets_between};
+pub use option_table::{
+    check_closed_output, check_documents, check_marks_of_guide, completed, filled,
+};
 pub use peer::Peer;
 pub use process::{
     children, cpu_ticks, descriptors, descriptors_at_rest, file_of_descriptor, has_ended, limit_of,

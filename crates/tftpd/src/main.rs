@@ -28,8 +28,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Vec<OsString>) -> Result<()> {
-    let line = forknet::command_line(&SERVICE, options::declare, args)?;
-    let config = Config::new(&line.matches, line.server.chroot.as_deref())?;
+    let line = forknet::command_line(&SERVICE, &options::OPTIONS, args)?;
+    let config = Config::new(&line.values, line.server.chroot.as_deref())?;
     let max_clients = line.server.max_clients;
     let has_files = line.server.pid_file.is_some() || line.server.transcript.is_some();
     let mut server = Server::new(&SERVICE, line.server)?;
@@ -45,10 +45,10 @@ fn run(args: Vec<OsString>) -> Result<()> {
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u
     if let Err(errno) = config.root.check() {
-        log::warn!("root: {}: no file can be served", forknet::reason(&errno.into()));
+        server.warn(format!("root: {}: no file can be served", forknet::reason(&errno.into())))?;
     }
     if let Some(Err(error)) = config.map.as_ref().map(|map| map.check()) {
-        log::warn!("{error}: it cannot be read again on SIGHUP");
+        server.warn(format!("{error}: it cannot be read again on SIGHUP"))?;
     }
     // With --single-port the one process re-reads --map, removes the pid file and reopens the
     // transcript, all of which lie outside the root.

@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use getopts::{Matches, Options};
-
-use forknet::{Error, Result, number};
+use forknet::{Error, OwnOptions, Preset, Result, Row, Values};
 
 use crate::files::quota::Quota;
 use crate::files::root::Root;
@@ -14,10 +12,6 @@ use crate::transfer::port_range::PortRange;
 use crate::wire::negotiation::MaxOptions;
 use crate::wire::options::{MAX_BLKSIZE, MIN_BLKSIZE};
 
-/// Default of `--root`: the folder of Debian's TFTP servers.
-const DEFAULT_ROOT: &str = "/srv/tftp";
-/// Default of `--retries`.
-const DEFAULT_RETRIES: u32 = 6;
 /// Largest value of `--retries`.
 const MAX_RETRIES: u32 = 1000;
 
@@ -48,31 +42,139 @@ pub struct Config {
     pub map: Option<Rc<Map>>,
 }
 
-/// Adds tftpd's options to those of every daemon.
-pub fn declare(options: &mut Options) {
-    let root = format!("the folder that is served (default {DEFAULT_ROOT})");
-    options.optopt("", "root", &root, "DIR");
-    options.optflag("", "create", "clients may write new files");
-    options.optflag("", "overwrite", "clients may replace files that exist");
-    options.optflag("", "read-only", "refuse all writing, whatever else is said");
-    options.optopt("", "max-size", "the longest file that may be written", "BYTES");
-    options.optopt("", "quota", "what all files below the root may have together", "BYTES");
-    let blksize = format!("blocks of at most N octets (default {MAX_BLKSIZE})");
-    options.optopt("", "max-blksize", &blksize, "N");
-    let windowsize = MaxOptions::default().windowsize;
-    let windowsize = format!("windows of at most N blocks (default {windowsize})");
-    options.optopt("", "max-windowsize", &windowsize, "N");
-    options.optopt("", "map", "rules that turn the names asked for into files' names", "FILE");
-    options.optopt("", "port-range", "transfers have ports from A to B only", "A:B");
-    options.optflag("", "single-port", "one process and one port for all transfers");
-    declare_retries(options);
-}
+/// The row of `--retries`, which tftpc has too.
+pub const RETRIES: Row = Row {
+    name: "retries",
+    value: "N",
+    default: Preset::Value("6"),
+    help: "send a packet again at most N times",
+    manual: "Send a packet again at most <n> times, up to 1000.",
+    ..Row::EMPTY
+};
 
-/// Adds `--retries`, which tftpc has too.
-pub fn declare_retries(options: &mut Options) {
-    let retries = format!("send a packet again at most N times (default {DEFAULT_RETRIES})");
-    options.optopt("", "retries", &retries, "N");
-}
+/// Each option's row, and what the manual page adds to common ones.
+pub const OPTIONS: OwnOptions = OwnOptions {
+    rows: &[
+        Row {
+            name: "root",
+            value: "DIR",
+            default: Preset::Value("/srv/tftp"), // the folder of Debian's TFTP servers
+            help: "the folder that is served",
+            manual: "The folder whose files are served. It is opened once, at the start: another \
+                one that gets its name later is not seen.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "create",
+            help: "clients may write new files",
+            manual: "Clients may write files that do not exist.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "overwrite",
+            help: "clients may replace files that exist",
+            manual: "Clients may replace files that exist and that the server's user may write.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "read-only",
+            help: "refuse all writing, whatever else is said",
+            manual: "Refuse all writing, whatever `--create` and `--overwrite` say.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "max-size",
+            value: "BYTES",
+            help: "the longest file that may be written",
+            manual: "The longest file that may be written; a longer one ends with ERROR 3. There \
+                is no limit unless one is given.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "quota",
+            value: "BYTES",
+            help: "what all files below the root may have together",
+            manual: "What all files below the root may have together, those of hidden folders too; \
+                an upload for which that does not suffice ends with ERROR 3, at the latest when it \
+                is complete. A file counts as 512 bytes at least, holes count nothing, and a file \
+                that is replaced counts no more. All of them are counted for each upload, so give \
+                the root no folders with many other files. There is no quota unless one is given.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "max-blksize",
+            value: "N",
+            default: Preset::Value("65464"),
+            help: "blocks of at most N bytes",
+            manual: "Grant blocks of at most <n> bytes, from 8 to 65464: what fits the network \
+                without fragments is 1468 on Ethernet.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "max-windowsize",
+            value: "N",
+            default: Preset::Value("64"),
+            help: "windows of at most N blocks",
+            manual: "Grant windows of at most <n> blocks, from 1 to 65535. A window has at most 16 \
+                MiB, 32767 blocks, and when a client writes, what the socket's receive buffer \
+                holds.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "map",
+            value: "FILE",
+            help: "rules that turn the names asked for into files' names",
+            manual: "Turn the names that clients ask for into names of files by the rules in \
+                <file>, see {Sx MAP FILE}. It must be a regular file with one link, no symbolic \
+                link, that belongs to root or to the server's user and that only its owner may \
+                write to. Read at the start and again on SIGHUP; with `--chroot` it is inside, \
+                like the folder of `--root`. The names that come of it are resolved below the root \
+                as all others are.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "port-range",
+            value: "A:B",
+            help: "transfers have ports from A to B only",
+            manual: "Transfers have ports from <a> to <b> and no others, for a firewall that lets \
+                these pass: as many at once as there are ports, for each address that the server \
+                answers from. A process that only stays for a lost ACK gives its port up. One more \
+                client gets ERROR 0, \"No process or port for the transfer\", or no answer under \
+                `--over silent`.",
+            excludes: "single-port",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "single-port",
+            help: "one process and one port for all transfers",
+            manual: "Serve all transfers over the service's port and in one process, told apart by \
+                their clients' addresses and ports: for a container or a NAT that lets one port \
+                through. A process is forked only to put a complete upload safely on the disk, for \
+                as long as that takes. Windows have at most 256 KiB. A client that asks for \
+                something else from the same port gives up what it had begun; packets of no \
+                transfer meet with silence. Under `--over queue` clients are told as under `busy`. \
+                After SIGTERM the port is held until the last transfer has ended.",
+            excludes: "port-range",
+            ..Row::EMPTY
+        },
+        Row {
+            manual: "Send a packet again at most <n> times, up to 1000, and the first one twice, \
+                as long as the client has not proved its address by an answer.",
+            ..RETRIES
+        },
+    ],
+    notes: &[
+        (
+            "max-clients",
+            "One more gets ERROR 0, \"Too many transfers, try again later\". A process that only \
+                stays for a lost ACK does not count.",
+        ),
+        ("over", "it gets ERROR 0, \"Too many transfers, try again later\""),
+        ("deadline", "four seconds more for each block"),
+        ("chroot", "The folder of `--root` is inside."),
+        ("transcript", "A line is a packet, in words."),
+    ],
+};
 
 impl Config {
     /// Returns whether clients may write files.
@@ -85,20 +187,24 @@ impl Config {
     /// is relative to it.
     ///
     /// # Errors
-    /// A value is not a number, the root is not a folder, or a line of `--map` is not a rule.
-    pub fn new(matches: &Matches, chroot: Option<&Path>) -> Result<Config> {
-        let root = matches.opt_str("root").unwrap_or_else(|| DEFAULT_ROOT.to_owned());
-        let quota = number(matches, "quota", 0..=u64::MAX)?;
+    /// A value is no number; the root does not exist or is no folder; a line of `--map` is no rule.
+    pub fn new(values: &Values, chroot: Option<&Path>) -> Result<Config> {
+        let root = values.text("root").unwrap_or_default();
+        let quota = values.number_if_given("quota", 0..=u64::MAX)?;
         let mut config = Config {
-            create: matches.opt_present("create"),
-            overwrite: matches.opt_present("overwrite"),
-            read_only: matches.opt_present("read-only"),
-            max_size: number(matches, "max-size", 0..=u64::MAX)?,
-            retries: retries(matches)?,
-            max_options: max_options(matches)?,
-            port_range: port_range(matches)?,
-            single_port: matches.opt_present("single-port"),
-            map: map(matches, chroot)?,
+            create: values.is_given("create"),
+            overwrite: values.is_given("overwrite"),
+            read_only: values.is_given("read-only"),
+            max_size: values.number_if_given("max-size", 0..=u64::MAX)?,
+            retries: retries(values)?,
+            max_options: MaxOptions {
+                blksize: values.number("max-blksize", MIN_BLKSIZE..=MAX_BLKSIZE)?,
+                windowsize: values.number("max-windowsize", 1..=u16::MAX)?,
+                ..MaxOptions::default()
+            },
+            port_range: values.parsed("port-range")?,
+            single_port: values.is_given("single-port"),
+            map: map(values, chroot)?,
             quota: None,
             root: Root::open(Path::new(&root), chroot)?,
         };
@@ -110,41 +216,19 @@ impl Config {
     }
 }
 
-fn max_options(matches: &Matches) -> Result<MaxOptions> {
-    let max = MaxOptions::default();
-    let blksize = number(matches, "max-blksize", MIN_BLKSIZE..=MAX_BLKSIZE)?;
-    let windowsize = number(matches, "max-windowsize", 1..=u16::MAX)?;
-    Ok(MaxOptions {
-        blksize: blksize.unwrap_or(max.blksize),
-        windowsize: windowsize.unwrap_or(max.windowsize),
-        ..max
-    })
-}
-
-fn map(matches: &Matches, chroot: Option<&Path>) -> Result<Option<Rc<Map>>> {
+fn map(values: &Values, chroot: Option<&Path>) -> Result<Option<Rc<Map>>> {
     let open = |file: String| {
-        Map::open(Path::new(&file), chroot, matches.opt_str("u").as_deref()).map(Rc::new)
+        Map::open(Path::new(&file), chroot, values.text("user").as_deref()).map(Rc::new)
     };
-    matches.opt_str("map").map(open).transpose()
-}
-
-fn port_range(matches: &Matches) -> Result<Option<PortRange>> {
-    let parse = |text: String| {
-        text.parse().map_err(|why| Error::Usage(format!("--port-range '{text}': {why}")))
-    };
-    let port_range = matches.opt_str("port-range").map(parse).transpose()?;
-    if port_range.is_some() && matches.opt_present("single-port") {
-        return Err(Error::Usage("--port-range and --single-port: only one of them".into()));
-    }
-    Ok(port_range)
+    values.text("map").map(open).transpose()
 }
 
 /// Reads the value of `--retries`.
 ///
 /// # Errors
-/// [`forknet::Error::Usage`] unless it is a number of at most 1000.
-pub fn retries(matches: &Matches) -> Result<u32> {
-    Ok(number(matches, "retries", 0..=MAX_RETRIES)?.unwrap_or(DEFAULT_RETRIES))
+/// [`forknet::Error::Usage`]: it is no number, or one over 1000.
+pub fn retries(values: &Values) -> Result<u32> {
+    values.number("retries", 0..=MAX_RETRIES)
 }
 
 #[cfg(test)]
@@ -152,16 +236,15 @@ mod tests {
     use super::*;
 
     fn config(args: &[&str]) -> Result<Config> {
-        let mut options = Options::new();
-        declare(&mut options);
-        Config::new(&options.parse(args).unwrap(), None)
+        let args = args.iter().map(std::ffi::OsString::from).collect();
+        Config::new(&forknet::parse("tftpd", "", OPTIONS.rows, args)?, None)
     }
 
     #[test]
     fn uploads_are_refused_by_default() {
         let config = config(&["--root", "/"]).unwrap();
         assert!(!config.create && !config.overwrite && !config.read_only);
-        assert_eq!((config.max_size, config.retries), (None, DEFAULT_RETRIES));
+        assert_eq!((config.max_size, config.retries), (None, 6));
     }
 
     #[test]
@@ -178,7 +261,7 @@ mod tests {
             ["--port-range", "6:5"],
         ] {
             let error = config(&args).unwrap_err();
-            assert!(matches!(error, forknet::Error::Usage(_)));
+            assert!(matches!(error, Error::Usage(_)));
             assert!(error.to_string().contains(&format!("{} '{}'", args[0], args[1])), "{error}");
         }
     }

@@ -4,29 +4,43 @@ mod dg_cli;
 mod str_cli;
 
 use std::ffi::OsString;
-use std::time::Duration;
 
-use forknet::{Error, Result, UnixName};
+use forknet::{Error, Preset, Result, Row, UnixName, Values};
 
 const USAGE: &str = "Usage: echoc [OPTION]... HOST PORT\n       \
     echoc [OPTION]... unix:PATH | unix-dgram:PATH\n\
     Sends standard input to an echo server and prints what comes back: by TCP or a\n\
     UNIX-domain stream as it comes, by UDP or UNIX-domain datagrams line by line.\n\
     unix:@NAME is a name of the abstract namespace.";
-/// Longest wait for a connection, and for an echo that is due.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const OPTIONS: &[Row] = &[
+    Row {
+        name: "udp",
+        short: "u",
+        help: "send each line as a UDP datagram",
+        manual: "Send each line as a UDP datagram. An answer that is lost is not asked for again: \
+            {Nm} gives up after the time of `-t`.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "timeout",
+        short: "t",
+        value: "S",
+        default: Preset::Value("30"),
+        help: "seconds to wait for an answer",
+        manual: "Wait at most <s> seconds for the connection, and for an echo that is due. A \
+            fraction is allowed.",
+        ..Row::EMPTY
+    },
+];
 
 /// Runs the client.
 ///
 /// # Errors
 /// Bad usage, or some bytes did not come back.
 pub fn run(args: Vec<OsString>) -> Result<()> {
-    let mut options = getopts::Options::new();
-    options.optflag("u", "udp", "send each line as a UDP datagram");
-    options.optopt("t", "timeout", "seconds to wait for an answer (default 30)", "S");
-    let matches = forknet::parse("echoc", USAGE, &mut options, args)?;
-    let timeout = forknet::seconds(&matches, "timeout")?.unwrap_or(TIMEOUT);
-    match server(&matches)? {
+    let values = forknet::parse("echoc", USAGE, OPTIONS, args)?;
+    let timeout = values.seconds("timeout")?;
+    match server(&values)? {
         Server::Tcp(host, port) => {
             str_cli::str_cli(forknet::connect(host, port, timeout)?, timeout) // socket, connect
         }
@@ -47,9 +61,9 @@ enum Server<'a> {
     UnixDatagram(UnixName),
 }
 
-fn server(matches: &getopts::Matches) -> Result<Server<'_>> {
-    let host = matches.free.first().map_or("", String::as_str);
-    let udp = matches.opt_present("udp");
+fn server(values: &Values) -> Result<Server<'_>> {
+    let host = values.operands().first().map_or("", String::as_str);
+    let udp = values.is_given("udp");
     let named =
         |text| UnixName::parse(text).map_err(|why| Error::Usage(format!("'{host}': {why}")));
     let unix = match (host.strip_prefix("unix:"), host.strip_prefix("unix-dgram:")) {
@@ -61,10 +75,10 @@ fn server(matches: &getopts::Matches) -> Result<Server<'_>> {
         _ => None,
     };
     if let Some(unix) = unix {
-        return forknet::free_arguments(matches, &["HOST"]).map(|()| unix);
+        return forknet::free_arguments(values, &["HOST"]).map(|()| unix);
     }
-    forknet::free_arguments(matches, &["HOST", "PORT"])?;
-    let port = matches.free.get(1).map_or("", String::as_str);
+    forknet::free_arguments(values, &["HOST", "PORT"])?;
+    let port = values.operands().get(1).map_or("", String::as_str);
     let Some(number) = port.parse().ok().filter(|port| *port != 0) else {
         return Err(Error::Usage(format!("port '{port}': not a number from 1 to 65535")));
     };

@@ -35,6 +35,16 @@ pub enum Facility {
     Daemon = 3,
 }
 
+impl Facility {
+    /// Returns the name in syslog.conf(5).
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Facility::Mail => "mail",
+            Facility::Daemon => "daemon",
+        }
+    }
+}
+
 /// Returns the severity of RFC 3164 §4.1.1: err, warning, info, debug.
 fn severity(level: Level) -> usize {
     match level {

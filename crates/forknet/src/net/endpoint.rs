@@ -32,7 +32,7 @@ impl FromStr for Endpoint {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Endpoint> {
-        let bad = |why: &str| Error::Usage(format!("--listen '{}': {why}", text.escape_debug()));
+        let bad = |why: &str| Error::Usage(why.to_owned());
         if let Some(name) = text.strip_prefix("unix:") {
             return UnixName::parse(name).map(Endpoint::Unix).map_err(|why| bad(&why));
         }

@@ -37,7 +37,7 @@ impl Transport {
             }
             _ => return Ok(()),
         };
-        Err(Error::Usage(format!("--listen '{endpoint}': {why}")))
+        Err(Error::Usage(why.into()))
     }
 }
 

@@ -10,16 +10,17 @@ pub enum Over {
     Busy,
     /// It waits in the backlog until there is a place.
     Queue,
+    /// It gets no answer, so that it asks again; for datagrams.
+    Silent,
 }
 
-impl FromStr for Over {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> std::result::Result<Over, &'static str> {
-        match text {
-            "busy" => Ok(Over::Busy),
-            "queue" => Ok(Over::Queue),
-            _ => Err("not busy or queue"),
+impl Over {
+    /// By one of the words of the row.
+    pub(crate) fn named(word: &str) -> Over {
+        match word {
+            "queue" => Over::Queue,
+            "silent" => Over::Silent,
+            _ => Over::Busy,
         }
     }
 }

@@ -9,66 +9,38 @@ use nix::sys::signal::Signal;
 use sys::signal;
 
 use crate::error::{Error, Result};
-use crate::log::{self, syslog::Facility};
+use crate::log;
 use crate::net::endpoint::Endpoint;
 use crate::net::transport::Transport;
 
+mod common;
+mod completions;
+mod config_file;
+mod documents;
 pub(crate) mod limits;
+mod manual;
+mod markup;
 pub(crate) mod model;
-pub(crate) mod usage;
+mod program;
+pub(crate) mod row;
+mod service;
+mod usage;
 pub(crate) mod values;
 
+use config_file::Line;
 use limits::{Over, Rate};
 use model::Model;
-use values::{MAX_SECONDS, number, path, seconds, seconds_within, word};
+use program::Program;
+use row::{OwnOptions, Row};
+pub use service::{RootPolicy, Service};
+use values::{MAX_SECONDS, Values};
 
-/// Clients served at once unless `--max-clients` says otherwise.
-const MAX_CLIENTS: usize = 256;
-/// Clients of one address unless `--max-per-ip` says otherwise.
-const MAX_PER_IP: usize = 64;
-/// Prefork children unless `--workers` says otherwise.
-const WORKERS: usize = 8;
-/// The queue of listen(2) unless `--backlog` says otherwise. The slides' LISTENQ of 5 costs a
-/// client of a burst a second each time its SYN is dropped.
-const BACKLOG: i32 = 4096;
-/// Longest time that sessions may run on after SIGTERM, unless `--grace` says otherwise.
-const GRACE: Duration = Duration::from_secs(30);
 /// Longest session unless `--deadline` says otherwise: this number of idle limits.
 const DEADLINE: u32 = 4;
 
 /// The signals that a server hears while it waits, and nowhere else.
 pub(crate) const SIGNALS: [Signal; 5] =
     [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
-
-/// What a daemon tells about its protocol.
-#[derive(Debug)]
-pub struct Service {
-    /// The program's name, as it stands before its errors.
-    pub name: &'static str,
-    /// One line for `--help`.
-    pub about: &'static str,
-    /// The protocol's own port.
-    pub port: u16,
-    /// How long a client may be silent, unless `--timeout` says otherwise.
-    pub idle: Duration,
-    /// What happens when root starts the daemon without `--user`.
-    pub root: RootPolicy,
-    /// Under what `--syslog` logs.
-    pub facility: Facility,
-    /// Octets of address space that a process with one client may take.
-    pub memory: u64,
-    /// Where its clients come from.
-    pub transport: Transport,
-}
-
-/// What happens when root starts a daemon without saying `--user`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RootPolicy {
-    /// It serves as the user nobody.
-    Nobody,
-    /// It refuses and says why; `-u root` insists.
-    Refuse,
-}
 
 /// The value of every common option.
 #[derive(Clone, Debug)]
@@ -109,21 +81,23 @@ pub struct ServerOptions {
     pub transcript: Option<PathBuf>,
     /// Log to syslog(3) (`--syslog`).
     pub syslog: bool,
+    /// Read everything, say what is wrong, and serve nothing (`--check`).
+    pub check: bool,
 }
 
-/// A parsed command line: what is common, and getopts' matches for the daemon's own options.
+/// A parsed command line: what is common, and the values of the daemon's own options.
 #[derive(Debug)]
 pub struct CommandLine {
     /// The common options.
     pub server: ServerOptions,
     /// Everything, for the daemon's own options.
-    pub matches: Matches,
+    pub values: Values,
 }
 
 /// The part of [`crate::command_line`] that is about the command line itself.
 pub(crate) fn command_line(
     service: &Service,
-    own: impl FnOnce(&mut Options),
+    own: &OwnOptions,
     args: Vec<OsString>,
 ) -> Result<CommandLine> {
     // SIGTERM waits from here on, until the server can end in order.
@@ -135,25 +109,17 @@ pub(crate) fn command_line(
     line
 }
 
-fn parse_line(
-    service: &Service,
-    own: impl FnOnce(&mut Options),
-    args: Vec<OsString>,
-) -> Result<CommandLine> {
-    let mut options = Options::new();
-    own(&mut options);
-    declare(&mut options, service);
-    let usage = format!("Usage: {} [OPTION]...\n{}", service.name, service.about);
-    let matches = parse(service.name, &usage, &mut options, args)?;
-    free_arguments(&matches, &[])?;
-    let server = read(service, &matches)?;
+fn parse_line(service: &Service, own: &OwnOptions, args: Vec<OsString>) -> Result<CommandLine> {
+    let values = with_file(Program::daemon(service, own), args)?;
+    free_arguments(&values, &[])?;
+    let server = read(service, &values)?;
     let facility = server.syslog.then_some(service.facility);
-    log::start(service.name, level(&matches), server.inetd, facility)?;
+    log::start(service.name, level(&values), server.inetd, facility)?;
     if server.chroot.is_some() {
         // What the daemon's own options name is seen from the new root later.
         std::env::set_current_dir("/").map_err(Error::io("chdir /"))?;
     }
-    Ok(CommandLine { server, matches })
+    Ok(CommandLine { server, values })
 }
 
 impl CommandLine {
@@ -167,29 +133,88 @@ impl CommandLine {
     }
 }
 
-/// Parses a command line with `--help` and `--version` added: for the clients, and for
-/// [`crate::command_line`].
+/// Parses the command line of a client; `--help` and `--version` are added to its rows.
 ///
 /// # Errors
 /// As [`crate::command_line`].
 pub fn parse(
-    name: &str,
+    name: &'static str,
     usage: &str,
-    options: &mut Options,
+    rows: &'static [Row],
     args: Vec<OsString>,
-) -> Result<Matches> {
-    options.optflag("h", "help", "print this help");
-    options.optflag("V", "version", "print the version");
+) -> Result<Values> {
+    let program = Program::client(name, usage, rows);
+    documents::answer(&program, &args)?;
+    let matches = matches(&program, args)?;
+    finished(Values { program, matches, lines: Vec::new(), checks: false })
+}
+
+/// The command line of a daemon and the file that its `--config` names. Everything is judged as one command
+/// line, in which the lines of the file come first.
+fn with_file(program: Program, args: Vec<OsString>) -> Result<Values> {
+    documents::answer(&program, &args)?;
+    // Even where the command line cannot be read.
+    let checks = args.iter().any(|arg| arg == "--check");
+    let failed = |text: String| match checks {
+        true => Error::Refused(text),
+        false => Error::Usage(text),
+    };
+    let wrong = |error: Error| match error {
+        Error::Usage(text) => failed(text),
+        other => other,
+    };
+    let given = matches(&program, args.clone()).map_err(wrong)?;
+    let Some(file) = given.opt_str("config") else {
+        return finished(Values { program, matches: given, lines: Vec::new(), checks });
+    };
+    let mut lines = config_file::read(&file, &program).map_err(failed)?;
+    lines.retain(|line| holds(line, &program, &given));
+    let from_file = lines.iter().filter_map(|line| Some(line.argument(program.row(line.name)?)));
+    let all = from_file.map(OsString::from).chain(args).collect();
+    let matches = matches(&program, all).map_err(wrong)?;
+    finished(Values { program, matches, lines, checks })
+}
+
+/// Returns true unless the command line says otherwise than a line of the file.
+fn holds(line: &Line, program: &Program, given: &Matches) -> bool {
+    let Some(row) = program.row(line.name) else { return false };
+    let opposite = match row.name {
+        "quiet" => "verbose",
+        "verbose" => "quiet",
+        _ => row.excludes,
+    };
+    let is_given = |name: &str| program.row(name).is_some() && given.opt_present(name);
+    (row.repeats || !is_given(row.name)) && !is_given(opposite)
+}
+
+/// What the rows themselves say of values: one option excludes another.
+fn finished(values: Values) -> Result<Values> {
+    for row in values.program.rows().filter(|row| !row.excludes.is_empty()) {
+        if values.is_given(row.name) && values.is_given(row.excludes) {
+            return Err(
+                values.error(format!("--{} and --{}: only one of them", row.name, row.excludes))
+            );
+        }
+    }
+    Ok(values)
+}
+
+/// getopts' part.
+fn matches(program: &Program, args: Vec<OsString>) -> Result<Matches> {
+    let mut options = Options::new();
+    for row in program.rows() {
+        row.declare(&mut options, &program.help(row));
+    }
     options.parsing_style(ParsingStyle::FloatingFrees);
     if let Some(odd) = args.iter().find(|arg| arg.to_str().is_none()) {
         return Err(Error::Usage(format!("{odd:?}: not UTF-8")));
     }
     let matches = options.parse(args).map_err(|fail| Error::Usage(usage::complaint(&fail)))?;
     if matches.opt_present("help") {
-        return Err(Error::Answer(usage::help(options, usage)));
+        return Err(Error::Answer(usage::help(&options, &program.usage)));
     }
     if matches.opt_present("version") {
-        return Err(Error::Answer(version(name)));
+        return Err(Error::Answer(version(program.name)));
     }
     Ok(matches)
 }
@@ -204,105 +229,61 @@ fn version(name: &str) -> String {
 ///
 /// # Errors
 /// [`Error::Usage`] names the first one that is missing or too many.
-pub fn free_arguments(matches: &Matches, names: &[&str]) -> Result<()> {
-    if let Some(missing) = names.get(matches.free.len()).filter(|name| !name.starts_with('[')) {
-        return Err(Error::Usage(format!("{missing} is missing")));
+pub fn free_arguments(values: &Values, names: &[&str]) -> Result<()> {
+    let free = values.operands();
+    if let Some(missing) = names.get(free.len()).filter(|name| !name.starts_with('[')) {
+        return Err(values.error(format!("{missing} is missing")));
     }
-    match matches.free.get(names.len()) {
-        Some(extra) => Err(Error::Usage(format!("unexpected argument '{extra}'"))),
+    match free.get(names.len()) {
+        Some(extra) => Err(values.error(format!("unexpected argument '{extra}'"))),
         None => Ok(()),
     }
 }
 
-fn declare(options: &mut Options, service: &Service) {
-    let (forms, port) = (service.transport.forms(), service.port);
-    let listen = format!("{forms}; port 0 = any; repeatable (default *:{port})");
-    options.optmulti("l", "listen", &listen, "ADDR");
-    if service.transport != Transport::Datagram {
-        let model = "fork, prefork, thread or iterative (default fork)";
-        options.optopt("m", "model", model, "MODEL");
-        options.optopt("n", "workers", &format!("prefork children (default {WORKERS})"), "N");
-    }
-    declare_limits(options, service);
-    options.optopt("b", "backlog", &format!("queue of listen(2) (default {BACKLOG})"), "N");
-    options.optflag("i", "inetd", "serve standard input: a client, or a socket to wait on");
-    options.optflag("d", "daemon", "detach from the terminal");
-    options.optopt("p", "pid-file", "write the process id to FILE, locked", "FILE");
-    let root = match service.root {
-        RootPolicy::Nobody => "nobody",
-        RootPolicy::Refuse => "refuse; '-u root' insists",
-    };
-    let user = format!("become USER after bind (default as root: {root})");
-    options.optopt("u", "user", &user, "USER[:GROUP]");
-    options.optopt("", "chroot", "see nothing but DIR after bind; needs root", "DIR");
-    let grace = format!("seconds for sessions to end after SIGTERM (default {})", GRACE.as_secs());
-    options.optopt("", "grace", &grace, "S");
-    options.optopt("", "transcript", "append every dialogue line to FILE", "FILE");
-    options.optflag("", "syslog", "log to syslog(3) instead of standard error");
-    options.optflagmulti("v", "verbose", "log more; twice, still more");
-    options.optflagmulti("q", "quiet", "log warnings and errors only; twice, errors only");
-}
-
-fn declare_limits(options: &mut Options, service: &Service) {
-    options.optopt("c", "max-clients", &format!("clients at once (default {MAX_CLIENTS})"), "N");
-    let per_ip = format!("clients at once from one address (default {MAX_PER_IP})");
-    options.optopt("", "max-per-ip", &per_ip, "N");
-    let over = "busy (say so) or queue (let wait): clients over the limit (default busy)";
-    options.optopt("", "over", over, "HOW");
-    let rate = "connections an address may make in S seconds (default: any number)";
-    options.optopt("", "rate", rate, "N/S");
-    let idle = format!("idle limit of a client, seconds (default {})", service.idle.as_secs_f64());
-    options.optopt("t", "timeout", &idle, "S");
-    let deadline = format!("limit of a whole session, seconds (default {DEADLINE} times -t)");
-    options.optopt("", "deadline", &deadline, "S");
-}
-
-fn read(service: &Service, matches: &Matches) -> Result<ServerOptions> {
-    let listen = match matches.opt_strs("listen") {
-        none if none.is_empty() => vec![Endpoint::Any(service.port)],
-        some => some.iter().map(|text| text.parse()).collect::<Result<_>>()?,
-    };
-    listen.iter().try_for_each(|endpoint| service.transport.check(endpoint))?;
-    if matches.opt_present("inetd") && matches.opt_present("daemon") {
-        return Err(Error::Usage("--inetd and --daemon: one or the other".into()));
-    }
-    let model = match service.transport {
-        Transport::Stream | Transport::StreamAndDatagram => {
-            word(matches, "model")?.unwrap_or_default()
-        }
-        Transport::Datagram => Model::Fork,
-    };
-    let workers = match service.transport {
-        Transport::Stream | Transport::StreamAndDatagram => number(matches, "workers", 1..=10_000)?,
-        Transport::Datagram => None,
-    };
-    let timeout = seconds(matches, "timeout")?.unwrap_or(service.idle);
+fn read(service: &Service, values: &Values) -> Result<ServerOptions> {
+    let check = values.is_given("check");
+    let timeout = values.seconds("timeout")?;
+    let deadline = values.seconds_if_given("deadline")?;
+    let is_datagram = service.transport == Transport::Datagram;
     Ok(ServerOptions {
-        listen,
-        model,
-        workers: workers.unwrap_or(WORKERS),
-        max_clients: number(matches, "max-clients", 1..=1_000_000)?.unwrap_or(MAX_CLIENTS),
-        max_per_ip: number(matches, "max-per-ip", 1..=1_000_000)?.unwrap_or(MAX_PER_IP),
-        over: word(matches, "over")?.unwrap_or_default(),
-        rate: word(matches, "rate")?,
-        backlog: number(matches, "backlog", 1..=65_535)?.unwrap_or(BACKLOG),
-        inetd: matches.opt_present("inetd"),
-        daemon: matches.opt_present("daemon"),
-        pid_file: path(matches, "pid-file")?,
-        user: matches.opt_str("user"),
-        chroot: path(matches, "chroot")?,
+        listen: listen(service, values)?,
+        model: if is_datagram { Model::Fork } else { Model::named(values.choice("model")?) },
+        workers: if is_datagram { 0 } else { values.number("workers", 1..=10_000)? },
+        max_clients: values.number("max-clients", 1..=1_000_000)?,
+        max_per_ip: values.number("max-per-ip", 1..=1_000_000)?,
+        over: Over::named(values.choice("over")?),
+        rate: values.parsed::<Rate>("rate")?,
+        backlog: values.number("backlog", 1..=65_535)?,
+        inetd: values.is_given("inetd"),
+        daemon: values.is_given("daemon"),
+        pid_file: values.path("pid-file")?,
+        user: values.text("user"),
+        chroot: values.path("chroot")?,
         timeout,
-        deadline: seconds(matches, "deadline")?.unwrap_or(timeout.saturating_mul(DEADLINE)),
-        grace: seconds_within(matches, "grace", 0.0..=MAX_SECONDS)?.unwrap_or(GRACE),
-        transcript: path(matches, "transcript")?,
-        syslog: matches.opt_present("syslog"),
+        deadline: deadline.unwrap_or(timeout.saturating_mul(DEADLINE)),
+        grace: values.seconds_within("grace", 0.0..=MAX_SECONDS)?.unwrap_or_default(),
+        transcript: values.path("transcript")?,
+        syslog: values.is_given("syslog") && !check, // what is wrong is told on standard error
+        check,
     })
 }
 
+/// Where to listen; never empty.
+fn listen(service: &Service, values: &Values) -> Result<Vec<Endpoint>> {
+    let endpoints = values.texts("listen").into_iter().map(|text| {
+        let endpoint =
+            text.parse::<Endpoint>().map_err(|why| values.wrong("listen", &text, why))?;
+        let fits = service.transport.check(&endpoint);
+        fits.map(|()| endpoint).map_err(|why| values.wrong("listen", &text, why))
+    });
+    endpoints.collect()
+}
+
 /// `-q` lowers the level, `-v` raises it; info without either.
-fn level(matches: &Matches) -> ::log::LevelFilter {
+fn level(values: &Values) -> ::log::LevelFilter {
     use ::log::LevelFilter::{Debug, Error, Info, Trace, Warn};
-    match (matches.opt_count("quiet"), matches.opt_count("verbose")) {
+    match (values.count("quiet"), values.count("verbose")) {
+        (0, 0) if values.is_given("check") => Warn,
         (0, 0) => Info,
         (0, 1) => Debug,
         (0, _) => Trace,
@@ -314,6 +295,7 @@ fn level(matches: &Matches) -> ::log::LevelFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::syslog::Facility;
 
     const SERVICE: Service = Service {
         name: "testd",
@@ -327,12 +309,10 @@ mod tests {
     };
 
     fn options(args: &[&str]) -> Result<ServerOptions> {
-        let mut options = Options::new();
-        declare(&mut options, &SERVICE);
         let args = args.iter().map(OsString::from).collect();
-        let matches = parse("testd", "usage", &mut options, args)?;
-        free_arguments(&matches, &[])?;
-        read(&SERVICE, &matches)
+        let values = with_file(Program::daemon(&SERVICE, &OwnOptions::NONE), args)?;
+        free_arguments(&values, &[])?;
+        read(&SERVICE, &values)
     }
 
     fn complaint(args: &[&str]) -> String {

@@ -1,7 +1,5 @@
 //! The designs of a server.
 
-use std::str::FromStr;
-
 /// The design of a server for streams (`--model`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Model {
@@ -16,16 +14,14 @@ pub enum Model {
     Iterative,
 }
 
-impl FromStr for Model {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Model, &'static str> {
-        match text {
-            "fork" => Ok(Model::Fork),
-            "prefork" => Ok(Model::Prefork),
-            "thread" => Ok(Model::Thread),
-            "iterative" => Ok(Model::Iterative),
-            _ => Err("not fork, prefork, thread or iterative"),
+impl Model {
+    /// By one of the words of the row.
+    pub(crate) fn named(word: &str) -> Model {
+        match word {
+            "prefork" => Model::Prefork,
+            "thread" => Model::Thread,
+            "iterative" => Model::Iterative,
+            _ => Model::Fork,
         }
     }
 }

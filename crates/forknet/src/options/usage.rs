@@ -12,15 +12,21 @@ pub(crate) fn help(options: &Options, usage: &str) -> String {
 /// `--frob: no such option`, and the like.
 pub(crate) fn complaint(fail: &Fail) -> String {
     let (name, why) = match fail {
-        Fail::UnrecognizedOption(name) => (name, "no such option"),
-        Fail::ArgumentMissing(name) => (name, "its argument is missing"),
-        Fail::UnexpectedArgument(name) => (name, "takes no argument"),
-        Fail::OptionDuplicated(name) => (name, "given more than once"),
-        Fail::OptionMissing(name) => (name, "must be given"),
+        Fail::UnrecognizedOption(name) => (name, UNKNOWN),
+        Fail::ArgumentMissing(name) => (name, NO_VALUE),
+        Fail::UnexpectedArgument(name) => (name, IS_FLAG),
+        Fail::OptionDuplicated(name) => (name, TWICE),
+        Fail::OptionMissing(name) => (name, REQUIRED),
     };
     let dashes = if name.chars().count() == 1 { "-" } else { "--" };
     format!("{dashes}{}: {why}", name.escape_debug())
 }
+
+pub(crate) const UNKNOWN: &str = "no such option";
+pub(crate) const NO_VALUE: &str = "its argument is missing";
+pub(crate) const IS_FLAG: &str = "takes no argument";
+pub(crate) const TWICE: &str = "given more than once";
+pub(crate) const REQUIRED: &str = "must be given";
 
 #[cfg(test)]
 mod tests {

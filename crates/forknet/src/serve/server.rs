@@ -43,7 +43,7 @@ use crate::setup::rlimits::{self, Needs};
 use crate::setup::sd_notify::Notifier;
 use crate::setup::transcript_file::TranscriptFile;
 use crate::setup::ucspi::Ucspi;
-use crate::setup::{chroot, privdrop, systemd};
+use crate::setup::{check, chroot, privdrop, systemd};
 
 /// A server. Call its methods in the slides' order: listen, detach, drop privileges, serve.
 pub struct Server {
@@ -82,7 +82,10 @@ impl Server {
         let notifier = Notifier::from_environment();
         let ucspi = if options.inetd { Ucspi::from_environment() } else { Ucspi::default() };
         signals::ignore_file_size_signal()?;
-        let transcript = TranscriptFile::from_options(&options)?;
+        let transcript = match options.check {
+            true => check::files(&options).map(|()| None)?,
+            false => TranscriptFile::from_options(&options)?,
+        };
         Ok(Server {
             service,
             options,
@@ -140,12 +143,27 @@ impl Server {
         (self.datagrams, self.udp) = (Some(service), udp);
     }
 
+    /// Logs a warning, which under `--check` is a fault.
+    ///
+    /// # Errors
+    /// The warning, under `--check`.
+    pub fn warn(&self, text: String) -> Result<()> {
+        if self.options.check {
+            return Err(Error::Refused(text));
+        }
+        warn!("{text}");
+        Ok(())
+    }
+
     /// socket, bind, listen. Uses the sockets that systemd passed, or standard input under
     /// `--inetd`.
     ///
     /// # Errors
     /// `bind 0.0.0.0:110: Permission denied` and similar.
     pub fn listen(&mut self) -> Result<()> {
+        if self.options.check {
+            return Ok(());
+        }
         if let Some(sockets) = self.passed()? {
             let takes_any = self.datagrams.is_some();
             let sockets = if takes_any { sockets } else { sockets.no_datagrams()? };
@@ -196,6 +214,9 @@ impl Server {
     /// # Errors
     /// As [`Server::listen`].
     pub fn bind_datagram(&mut self) -> Result<()> {
+        if self.options.check {
+            return Ok(());
+        }
         if let Some(sockets) = self.passed()? {
             self.listeners = sockets.no_streams()?.datagrams;
         } else if self.options.inetd {
@@ -228,6 +249,9 @@ impl Server {
     /// # Errors
     /// fork failed, or the pid file belongs to another running server.
     pub fn detach(&mut self) -> Result<()> {
+        if self.options.check {
+            return Ok(());
+        }
         if self.options.daemon {
             let starter = daemonize::detach()?;
             self.listeners.iter_mut().chain(&mut self.helper_sockets).for_each(Listener::adopt);
@@ -245,7 +269,7 @@ impl Server {
     /// No such user, no permission, or root without `--user` where the service refuses that.
     pub fn drop_privileges(&mut self) -> Result<()> {
         let who = privdrop::target_user(self.options.user.as_deref(), self.service.root)?;
-        if who.loses_rights() || self.options.chroot.is_some() {
+        if !self.options.check && (who.loses_rights() || self.options.chroot.is_some()) {
             self.start_cleanup_helper()?;
         }
         if let Some(folder) = &self.options.chroot {
@@ -299,6 +323,9 @@ impl Server {
         mut self,
         session: impl Fn(&mut Client) -> io::Result<()> + Send + Sync,
     ) -> Result<()> {
+        if self.options.check {
+            return Ok(());
+        }
         self.limit();
         if let Some((conn, peer)) = self.client.take() {
             return self.serve_one(conn, peer, session);
@@ -320,6 +347,9 @@ impl Server {
     /// # Errors
     /// As [`Server::serve`].
     pub fn serve_datagrams(self, protocol: impl UdpProtocol) -> Result<()> {
+        if self.options.check {
+            return Ok(());
+        }
         self.limit();
         udp::serve(self.master(Layout::Paged)?, protocol)
     }
@@ -330,6 +360,9 @@ impl Server {
     /// # Errors
     /// As [`Server::serve`].
     pub fn serve_alone(self, work: impl FnOnce(&mut UdpLoop) -> Result<()>) -> Result<()> {
+        if self.options.check {
+            return Ok(());
+        }
         self.limit_to(0, true);
         let mut master = self.master(Layout::Packed)?;
         master.ready()?;

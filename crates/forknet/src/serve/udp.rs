@@ -242,6 +242,9 @@ fn serve_new(
         Ok(slot) => slot,
         Err(refusal) => {
             master.log_refusal(peer, refusal);
+            if master.options().over == Over::Silent {
+                return; // the client asks again by itself
+            }
             let replies = master.replies();
             let no_port = refusal == Refusal::NoPort;
             let words = if no_port { &replies.unavailable } else { &replies.busy };

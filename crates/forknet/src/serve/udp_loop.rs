@@ -26,6 +26,7 @@ use crate::log::transcript::Transcript;
 use crate::net::interrupt::POLL_INTERVAL;
 use crate::net::listener::Listener;
 use crate::net::peer::Peer;
+use crate::options::limits::Over;
 use crate::serve::limits::Refusal;
 use crate::serve::master::{Master, Numbers, Round};
 use crate::serve::scoreboard::Slot;
@@ -304,6 +305,9 @@ impl UdpLoop {
     /// Refuses a client, and logs why.
     pub fn refuse(&mut self, to: &Sender, why: Refusal) {
         self.master.log_refusal(Peer::Ip(to.peer), why);
+        if self.master.options().over == Over::Silent {
+            return; // the client asks again by itself
+        }
         let busy = self.master.replies().busy.clone();
         let _ = self.send(to, &busy, busy.len(), &mut Bursts::default()); // best effort
     }

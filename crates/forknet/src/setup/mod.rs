@@ -1,5 +1,6 @@
 //! The setup of a daemon: superservers, detaching, pid file, privileges, limits.
 
+pub(crate) mod check;
 pub(crate) mod chroot;
 pub(crate) mod cleanup;
 pub(crate) mod daemonize;

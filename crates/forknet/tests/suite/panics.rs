@@ -25,7 +25,7 @@ pub const SERVICE: Service = Service {
 
 /// The daemons' page, with a line on standard output that stays in its buffer.
 pub fn run(args: Vec<OsString>) -> Result<()> {
-    let line = forknet::command_line(&SERVICE, |_| (), args)?;
+    let line = forknet::command_line(&SERVICE, &forknet::OwnOptions::NONE, args)?;
     let mut server = Server::new(&SERVICE, line.server)?;
     server.listen()?;
     server.detach()?;

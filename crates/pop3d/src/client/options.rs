@@ -4,12 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use forknet::{Error, HostPort, Result};
+use forknet::{Error, HostPort, Preset, Result, Row};
 
 /// The port of POP3 (RFC 1939 §3).
 const PORT: u16 = 110;
-/// Default of `--timeout`: longest silence of the server.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 const USAGE: &str = "Usage: pop3c [OPTION]... HOST[:PORT] COMMAND
 Reads mail by POP3 (RFC 1939).
@@ -26,6 +24,68 @@ Commands:
 
 The password comes from --password-file, or is asked for on the terminal, or
 is the first line of standard input where that is no terminal.";
+
+const OPTIONS: &[Row] = &[
+    Row {
+        name: "user",
+        short: "u",
+        value: "USER",
+        default: Preset::Rule("the login name"),
+        help: "whose mail",
+        manual: "Whose mail.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "password-file",
+        value: "FILE",
+        help: "the password is the first line of FILE",
+        manual: "The password is the first line of <file>. A warning says so when others may read \
+            it.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "apop",
+        value: "WHEN",
+        default: Preset::Value("auto"),
+        choices: &["auto", "always", "never"],
+        help: "auto: where the server offers it; always; never",
+        manual: "Use `APOP` where the server offers it (`auto`), `always`, or `never`. With \
+            `always` there is no login without it.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "timeout",
+        short: "t",
+        value: "S",
+        default: Preset::Value("60"),
+        help: "seconds the server may be silent",
+        manual: "Wait at most <s> seconds for the connection, and for each word of the server. A \
+            fraction is allowed.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "delete",
+        excludes: "keep",
+        help: "fetch: remove from the server what is safely stored here",
+        manual: "With `fetch`: remove from the server what is safely stored here. Of messages that \
+            share one unique ID none is removed that was stored by an earlier run.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "keep",
+        excludes: "delete",
+        help: "fetch: leave all on the server (the default)",
+        manual: "With `fetch`: leave everything on the server. This is the default.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "verbose",
+        short: "v",
+        help: "show the dialogue, passwords masked",
+        manual: "Show the dialogue on standard error, passwords masked.",
+        ..Row::EMPTY
+    },
+];
 
 /// `--apop`: when APOP is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,36 +125,27 @@ pub(crate) struct Options {
 
 /// Parses the command line.
 pub(crate) fn parse(args: Vec<OsString>) -> Result<Options> {
-    let mut options = getopts::Options::new();
-    options.optopt("u", "user", "whose mail (default: the login name)", "USER");
-    options.optopt("", "password-file", "the password is the first line of FILE", "FILE");
-    let apop = "auto: where the server offers it; always; never (default auto)";
-    options.optopt("", "apop", apop, "WHEN");
-    let timeout = format!("seconds the server may be silent (default {})", TIMEOUT.as_secs());
-    options.optopt("t", "timeout", &timeout, "S");
-    options.optflag("", "delete", "fetch: remove from the server what is safely stored here");
-    options.optflag("", "keep", "fetch: leave all on the server (the default)");
-    options.optflag("v", "verbose", "show the dialogue, passwords masked");
-    let matches = forknet::parse("pop3c", USAGE, &mut options, args)?;
-    let mut words = matches.free.iter().map(String::as_str);
+    let values = forknet::parse("pop3c", USAGE, OPTIONS, args)?;
+    let mut words = values.operands().iter().map(String::as_str);
     let host = words.next().ok_or_else(|| usage("HOST is missing"))?;
     let server = HostPort::parse(host, PORT)?;
     let words: Vec<&str> = words.collect();
     let operation = operation(&words)?;
-    let delete = matches.opt_present("delete");
-    if delete && matches.opt_present("keep") {
-        return Err(usage("--delete and --keep exclude each other"));
-    }
+    let delete = values.is_given("delete");
     if delete && !matches!(operation, Operation::Fetch(_)) {
         return Err(usage("--delete goes with fetch"));
     }
     Ok(Options {
-        user: matches.opt_str("user").or_else(login_name).ok_or_else(|| usage("-u is missing"))?,
-        password_file: matches.opt_str("password-file").map(PathBuf::from),
+        user: values.text("user").or_else(login_name).ok_or_else(|| usage("-u is missing"))?,
+        password_file: values.text("password-file").map(PathBuf::from),
         server,
-        apop: when(matches.opt_str("apop").as_deref())?,
-        timeout: forknet::seconds(&matches, "timeout")?.unwrap_or(TIMEOUT),
-        verbose: matches.opt_present("verbose"),
+        apop: match values.choice("apop")? {
+            "always" => Apop::Always,
+            "never" => Apop::Never,
+            _ => Apop::Auto,
+        },
+        timeout: values.seconds("timeout")?,
+        verbose: values.is_given("verbose"),
         delete,
         operation,
     })
@@ -102,15 +153,6 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Options> {
 
 fn usage(text: impl Into<String>) -> Error {
     Error::Usage(text.into())
-}
-
-fn when(text: Option<&str>) -> Result<Apop> {
-    match text {
-        None | Some("auto") => Ok(Apop::Auto),
-        Some("always") => Ok(Apop::Always),
-        Some("never") => Ok(Apop::Never),
-        Some(other) => Err(usage(format!("--apop '{other}': not auto, always or never"))),
-    }
 }
 
 fn operation(words: &[&str]) -> Result<Operation> {

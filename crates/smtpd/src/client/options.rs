@@ -3,8 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use forknet::{Error, HostPort, Result};
-use getopts::Matches;
+use forknet::{Error, HostPort, Preset, Result, Row, Values};
 
 use crate::options::hostname::{is_domain, machine_name};
 use crate::protocol::address::{self, Path, is_literal};
@@ -18,6 +17,60 @@ Sends the letter on standard input to the addresses TO.
 The letter goes as it is; no header field is added. A name without a domain
 gets the name of --helo as its domain. Exit status: 0 when the server took the
 letter for every recipient, 1 when not, 2 for a wrong command line.";
+
+const OPTIONS: &[Row] = &[
+    Row {
+        name: "server",
+        short: "s",
+        value: "HOST[:PORT]",
+        default: Preset::Required,
+        help: "the server; port 25 unless told",
+        manual: "The server; its port is 25 unless one is given.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "from",
+        short: "f",
+        value: "FROM",
+        help: "the sender (default USER@HELO); '' is none",
+        manual: "The sender, in the envelope; an empty one or `<>` is none, as for reports. The \
+            default is <user>@<helo>: the name of the user who calls, and that of `--helo`.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "helo",
+        value: "NAME",
+        default: Preset::Rule("the machine's"),
+        help: "our name",
+        manual: "Our name, a domain or an address literal.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "hostname",
+        value: "NAME",
+        help: "the same as --helo",
+        manual: "The same as `--helo`.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "timeout",
+        short: "t",
+        value: "S",
+        help: "limit of every wait, seconds (default: as RFC 5321)",
+        manual: "The limit of every wait, in seconds; a fraction is allowed. The default is as RFC \
+            5321 has it: 5 minutes for the connection, the greeting and the envelope, 2 for \
+            `DATA`, 3 for each block of the letter, 10 for the answer to its end.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "verbose",
+        short: "v",
+        help: "show the dialogue on standard error",
+        manual: "Show the dialogue on standard error; a letter of more than 4096 bytes is only \
+            mentioned.",
+        ..Row::EMPTY
+    },
+];
 
 /// The port of SMTP (RFC 5321 §4.5.4.2).
 const PORT: u16 = 25;
@@ -48,36 +101,30 @@ impl Options {
     /// [`Error::Usage`] for an invalid command line. [`Error::Answer`] with the text of `--help`
     /// and `--version`.
     pub fn parse(args: Vec<OsString>) -> Result<Options> {
-        let mut options = getopts::Options::new();
-        options.optopt("s", "server", "the server; port 25 unless told", "HOST[:PORT]");
-        options.optopt("f", "from", "the sender (default USER@HELO); '' is none", "FROM");
-        options.optopt("", "helo", "our name (default: the machine's)", "NAME");
-        options.optopt("", "hostname", "the same as --helo", "NAME");
-        options.optopt("t", "timeout", "limit of every wait, seconds (default: as RFC 5321)", "S");
-        options.optflag("v", "verbose", "show the dialogue on standard error");
-        let matches = forknet::parse(NAME, USAGE, &mut options, args)?;
-        let Some(server) = matches.opt_str("server") else {
+        let values = forknet::parse(NAME, USAGE, OPTIONS, args)?;
+        let Some(server) = values.text("server") else {
             let text = "-s HOST[:PORT] is missing: asking the DNS for MX is not done yet";
             return Err(Error::Usage(text.into()));
         };
         let server = HostPort::parse(&server, PORT)?;
-        let helo = helo(&matches)?;
-        let from = match matches.opt_str("from") {
+        let helo = helo(&values)?;
+        let from = match values.text("from") {
             Some(from) => sender(&from, &helo)?,
             None => sender(&user_name(), &helo)?,
         };
-        let to = matches.free.iter().map(|to| mailbox(to, &helo)).collect::<Result<Vec<_>>>()?;
+        let to =
+            values.operands().iter().map(|to| mailbox(to, &helo)).collect::<Result<Vec<_>>>()?;
         if to.is_empty() {
             return Err(Error::Usage("TO is missing".into()));
         }
-        let timeout = forknet::seconds(&matches, "timeout")?;
-        let verbose = matches.opt_present("verbose");
+        let timeout = values.seconds_if_given("timeout")?;
+        let verbose = values.is_given("verbose");
         Ok(Options { server, helo, from, to, timeout, verbose })
     }
 }
 
-fn helo(matches: &Matches) -> Result<String> {
-    let given = matches.opt_str("helo").or_else(|| matches.opt_str("hostname"));
+fn helo(values: &Values) -> Result<String> {
+    let given = values.text("helo").or_else(|| values.text("hostname"));
     let Some(name) = given else { return Ok(machine_name()) };
     if is_domain(name.as_bytes()) || is_literal(name.as_bytes()) {
         return Ok(name);

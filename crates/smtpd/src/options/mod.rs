@@ -3,23 +3,14 @@
 pub mod hostname;
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use forknet::{Error, Model, Result, number};
-use getopts::{Matches, Options};
+use forknet::{Error, Model, OwnOptions, Preset, Result, Row, Values};
 use jiff::tz::TimeZone;
 use mailstore::accounts::Users;
 use mailstore::{MailPattern, SharedBy};
 
 use hostname::{is_domain, machine_name};
-
-/// Default of `--max-size`: largest letter in octets (RFC 1870 §3), 50 MiB.
-const MAX_SIZE: u64 = 50 << 20;
-/// Default of `--max-recipients`: recipients of one letter. RFC 5321 §4.5.3.1.8 demands at least
-/// 100, but an administrator may choose less.
-const MAX_RECIPIENTS: usize = 1000;
-/// Default of `--min-free`: bytes that must stay free on the disk.
-const MIN_FREE: u64 = 256 << 10;
 
 /// `--vrfy`: which clients may use VRFY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,57 +52,157 @@ pub struct Config {
     pub zone: TimeZone,
 }
 
-/// Declares the options.
-pub fn declare(options: &mut Options) {
-    let users = format!("users file, shaped like passwd(5) (default {})", Users::DEFAULT);
-    let mail = format!("where mail lies; ~ home, %u name (default {})", MailPattern::DEFAULT);
-    let size = format!("largest letter; 0 = no limit (default {MAX_SIZE})");
-    let recipients = format!("recipients of a letter (default {MAX_RECIPIENTS})");
-    let free = format!("refuse letters when the disk has less left (default {MIN_FREE})");
-    options.optopt("", "hostname", "our name (default: the machine's)", "NAME");
-    options.optmulti("", "domain", "a local domain; repeatable (default: --hostname)", "D");
-    options.optopt("", "users", &users, "FILE");
-    options.optopt("", "mail", &mail, "PATTERN");
-    options.optopt("", "max-size", &size, "BYTES");
-    options.optopt("", "max-recipients", &recipients, "N");
-    options.optopt("", "min-free", &free, "BYTES");
-    options.optopt("", "postmaster", "who is postmaster (default root, or the first user)", "USER");
-    options.optflag("", "accept-bare-lf", "take LF alone for a line end in letters");
-    options.optflag("", "strict-space", "refuse a space behind FROM: and TO:");
-    options.optopt("", "vrfy", "whom VRFY answers: all, loopback, none (default all)", "WHO");
-}
+/// Each option's row, and what the manual page adds to common ones.
+pub const OPTIONS: OwnOptions = OwnOptions {
+    rows: &[
+        Row {
+            name: "hostname",
+            value: "NAME",
+            default: Preset::Rule("the machine's"),
+            help: "our name",
+            manual: "Our name in the greeting and in \"Received:\".",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "domain",
+            value: "D",
+            default: Preset::Rule("the name of `--hostname`"),
+            repeats: true,
+            help: "a local domain; repeatable",
+            manual: "A domain whose mail is for the users of the users file; in any case of \
+                letters. May be given several times.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "users",
+            value: "FILE",
+            default: Preset::Value(Users::DEFAULT),
+            help: "users file, shaped like passwd(5)",
+            manual: "Who has a mailbox, in the format of forklore-users(5). It must be a regular \
+                file with one link, no symbolic link, that belongs to root or to the server's user \
+                and that only its owner may write to. Read again for each recipient.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "mail",
+            value: "PATTERN",
+            default: Preset::Value(MailPattern::DEFAULT),
+            help: "where mail lies; ~ home, %u name",
+            manual: "Where a user's Maildir is: '~' at the start is the home folder of the users \
+                file, '%u' the user's name, '%%' a percent sign. A Maildir that is not there is \
+                made.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "max-size",
+            value: "BYTES",
+            default: Preset::Value("52428800"), // 50 MiB; RFC 1870 §3
+            help: "largest letter; 0 = no limit",
+            manual: "The largest letter, counted with CRLF line ends and without dot-stuffing; 0 \
+                is no limit. A larger one is refused with 552, at `MAIL` if the client tells its \
+                size there.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "max-recipients",
+            value: "N",
+            default: Preset::Value("1000"), // RFC 5321 §4.5.3.1.8; an administrator may choose less
+            help: "recipients of a letter",
+            manual: "Recipients of one letter; those beyond hear 452, and the client may send the \
+                letter again to them. RFC 5321 wants at least 100.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "min-free",
+            value: "BYTES",
+            default: Preset::Value("262144"),
+            help: "refuse letters when the disk has less left",
+            manual: "Refuse letters for now, with 452, when the disk of the mailbox would have \
+                less left, or no inode.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "postmaster",
+            value: "USER",
+            help: "who is postmaster (default root, or the first user)",
+            manual: "Who gets the mail for 'postmaster', when no user has that name. The default \
+                is root, or the first user of the file where it has no root.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "accept-bare-lf",
+            help: "take LF alone for a line end in letters",
+            manual: "Take LF alone for a line end within a letter, for old clients. It is never \
+                part of the end of a letter. Otherwise a letter with a bare LF is refused with \
+                550, as one with a bare CR is in any case.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "strict-space",
+            help: "refuse a space behind FROM: and TO:",
+            manual: "Refuse a space behind `FROM:` and `TO:`, which RFC 5321 does not allow and \
+                many clients send.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "vrfy",
+            value: "WHO",
+            default: Preset::Value("all"),
+            choices: &["all", "loopback", "none"],
+            help: "whom VRFY answers: all, loopback, none",
+            manual: "Whose `VRFY` is answered: `all`, `loopback` for clients on this machine, \
+                `none`. The others hear 252.",
+            ..Row::EMPTY
+        },
+    ],
+    notes: &[
+        ("max-clients", "One more hears \"421 4.3.2\" and the reason."),
+        ("over", "it hears \"421 4.3.2\" and that there are too many clients"),
+        (
+            "chroot",
+            "The users file and the Maildirs are inside, and relative names among them count from \
+                <dir>. The time zone is read before.",
+        ),
+        (
+            "model",
+            "With `-u root`, `thread` delivers to mailboxes of root's only: another owner's rights \
+                need a process of their own.",
+        ),
+        ("transcript", "What follows the mechanism of an `AUTH` is masked."),
+        ("user", "With it, each delivery is done with the rights of the mailbox's owner."),
+    ],
+};
 
 impl Config {
     /// Reads the options, and the machine's time zone.
     ///
     /// # Errors
     /// [`Error::Usage`] names the option that is wrong.
-    pub fn read(matches: &Matches) -> Result<Config> {
-        let hostname = hostname(matches)?;
-        let domains = match matches.opt_strs("domain") {
+    pub fn read(values: &Values) -> Result<Config> {
+        let hostname = hostname(values)?;
+        let domains = match values.texts("domain") {
             none if none.is_empty() => vec![hostname.clone()],
             some => some,
         };
         for domain in &domains {
-            check_domain("domain", domain)?;
+            check_domain(values, "domain", domain)?;
         }
-        let users = matches.opt_str("users").unwrap_or_else(|| Users::DEFAULT.into());
-        // Absolute, because a daemon changes to `/`.
-        let users = std::path::absolute(Path::new(&users))
-            .map_err(|source| Error::Io { what: format!("users {users}"), source })?;
         Ok(Config {
             hostname,
             domains,
-            users,
-            mail: pattern(matches)?,
-            max_size: number(matches, "max-size", 0..=u64::MAX)?.unwrap_or(MAX_SIZE),
-            max_recipients: number(matches, "max-recipients", 1..=usize::MAX)?
-                .unwrap_or(MAX_RECIPIENTS),
-            min_free: number(matches, "min-free", 0..=u64::MAX)?.unwrap_or(MIN_FREE),
-            postmaster: matches.opt_str("postmaster"),
-            repair_bare_lf: matches.opt_present("accept-bare-lf"),
-            strict_space: matches.opt_present("strict-space"),
-            vrfy: vrfy(matches)?,
+            users: values.path("users")?.unwrap_or_default(),
+            mail: mail(values)?,
+            max_size: values.number("max-size", 0..=u64::MAX)?,
+            max_recipients: values.number("max-recipients", 1..=usize::MAX)?,
+            min_free: values.number("min-free", 0..=u64::MAX)?,
+            postmaster: values.text("postmaster"),
+            repair_bare_lf: values.is_given("accept-bare-lf"),
+            strict_space: values.is_given("strict-space"),
+            vrfy: match values.choice("vrfy")? {
+                "loopback" => Vrfy::Loopback,
+                "none" => Vrfy::None,
+                _ => Vrfy::All,
+            },
             zone: TimeZone::system(),
         })
     }
@@ -143,41 +234,32 @@ pub fn shared_by(model: Model) -> SharedBy {
     }
 }
 
-fn hostname(matches: &Matches) -> Result<String> {
-    let Some(name) = matches.opt_str("hostname") else { return Ok(machine_name()) };
-    check_domain("hostname", &name)?;
+fn hostname(values: &Values) -> Result<String> {
+    let Some(name) = values.text("hostname") else { return Ok(machine_name()) };
+    check_domain(values, "hostname", &name)?;
     Ok(name)
 }
 
-fn check_domain(option: &str, name: &str) -> Result<()> {
-    if is_domain(name.as_bytes()) {
-        return Ok(());
+fn check_domain(values: &Values, option: &str, name: &str) -> Result<()> {
+    match is_domain(name.as_bytes()) {
+        true => Ok(()),
+        false => Err(values.wrong(option, name, "not a domain")),
     }
-    Err(Error::Usage(format!("--{option} '{}': not a domain", name.escape_debug())))
 }
 
-fn pattern(matches: &Matches) -> Result<MailPattern> {
-    let text = matches.opt_str("mail").unwrap_or_else(|| MailPattern::DEFAULT.into());
-    MailPattern::parse(OsStr::new(&text)).map_err(|e| Error::Usage(format!("--mail {e}")))
-}
-
-fn vrfy(matches: &Matches) -> Result<Vrfy> {
-    match matches.opt_str("vrfy").as_deref() {
-        None | Some("all") => Ok(Vrfy::All),
-        Some("loopback") => Ok(Vrfy::Loopback),
-        Some("none") => Ok(Vrfy::None),
-        Some(other) => Err(Error::Usage(format!("--vrfy '{other}': not all, loopback or none"))),
-    }
+fn mail(values: &Values) -> Result<MailPattern> {
+    let text = values.text("mail").unwrap_or_default();
+    MailPattern::parse(OsStr::new(&text)).map_err(|why| values.at("mail", &text, why))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn read(args: &[&str]) -> Result<Config> {
-        let mut options = Options::new();
-        declare(&mut options);
-        let config = Config::read(&options.parse(args).unwrap())?;
+        let args = args.iter().map(std::ffi::OsString::from).collect();
+        let config = Config::read(&forknet::parse("smtpd", "", OPTIONS.rows, args)?)?;
         config.check().map(|()| config)
     }
 

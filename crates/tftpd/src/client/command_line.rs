@@ -2,16 +2,13 @@
 //! `tftp://` URL.
 
 use std::ffi::OsString;
-use std::time::Duration;
 
-use getopts::{Matches, Options};
-
-use forknet::{Error, HostPort, Result, number, seconds, seconds_within};
+use forknet::{Error, HostPort, Preset, Result, Row, Values};
 
 use super::job::Job;
 use super::local_file::STDIO;
 use super::url::Url;
-use crate::options::{declare_retries, retries};
+use crate::options::{RETRIES, retries};
 use crate::transfer::timer::RetryLimits;
 use crate::wire::options::{MAX_BLKSIZE, MAX_BLKSIZE2, MIN_BLKSIZE};
 use crate::wire::request::{Direction, MAX_NAME, MAX_REQUEST, Mode, Request};
@@ -19,8 +16,6 @@ use crate::wire::requested_options::RequestedOptions;
 
 /// Default port of the server (RFC 1350 §4).
 const DEFAULT_PORT: u16 = 69;
-/// Default of `--timeout`: longest time without progress.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Range of `--interval` in seconds: `utimeout` of tftp-hpa, `timeout` of RFC 2349.
 const INTERVAL: std::ops::RangeInclusive<f64> = 0.01..=255.0;
 const USAGE: &str = "Usage: tftpc [OPTION]... HOST[:PORT] get REMOTE [LOCAL]
@@ -29,6 +24,95 @@ const USAGE: &str = "Usage: tftpc [OPTION]... HOST[:PORT] get REMOTE [LOCAL]
        tftpc [OPTION]... put LOCAL tftp://HOST[:PORT]/[REMOTE][;mode=MODE]
 Fetches or sends a file by TFTP (RFC 1350). A LOCAL of - is standard output, or
 standard input.";
+
+const OPTIONS: &[Row] = &[
+    Row {
+        name: "mode",
+        short: "m",
+        value: "MODE",
+        default: Preset::Value("octet"),
+        choices: &["octet", "netascii"],
+        help: "octet or netascii",
+        manual: "`octet`, the file as it is, or `netascii`, text whose line ends are CRLF on the \
+            way.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "blksize",
+        short: "b",
+        value: "N",
+        excludes: "blksize2",
+        help: "ask for blocks of N bytes (512 unless granted)",
+        manual: "Ask for blocks of <n> bytes, 8 to 65464; larger ones are quicker. On Ethernet \
+            1468 is the most that needs no fragments. 512 unless granted.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "blksize2",
+        value: "N",
+        excludes: "blksize",
+        help: "ask for blocks of N bytes, a power of two",
+        manual: "The same for a power of two, 32768 at most, as tftp-hpa's server knows it.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "windowsize",
+        short: "w",
+        value: "N",
+        help: "ask for windows of N blocks (1 unless granted)",
+        manual: "Ask for windows of <n> blocks, up to 65535, of which only the last one is \
+            acknowledged. 1 unless granted. `get` asks for no more than a socket has room for, \
+            which on Linux {Va net.core.rmem_max} bounds for every user but root.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "interval",
+        value: "S",
+        help: "ask that packets are sent again after S seconds",
+        manual: "Ask that packets are sent again after <s> seconds: by the option 'timeout' for \
+            whole seconds, 255 at most, else by 'utimeout', which tftp-hpa's server knows. \
+            Otherwise each end measures the network and finds its own.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "rollover",
+        value: "N",
+        help: "ask that block N, 0 or 1, follows block 65535",
+        manual: "Ask that block <n>, 0 or 1, follows block 65535.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "tsize",
+        help: "ask for the file's size, or tell it",
+        manual: "Ask for the file's size, or tell it to the server, which may then refuse at once \
+            what is too large. A fetched file that turns out to be shorter is not kept.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "timeout",
+        short: "t",
+        value: "S",
+        default: Preset::Value("30"),
+        help: "give up after S seconds without progress",
+        manual: "Give up when nothing has gone forward for <s> seconds; a fraction is allowed.",
+        ..Row::EMPTY
+    },
+    RETRIES,
+    Row {
+        name: "verbose",
+        short: "v",
+        help: "show every packet",
+        manual: "Show every packet on standard error.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "quiet",
+        short: "q",
+        help: "no progress bar",
+        manual: "Show no bar.",
+        ..Row::EMPTY
+    },
+];
 
 /// A parsed command line.
 #[derive(Debug)]
@@ -49,70 +133,52 @@ pub struct CommandLine {
 /// [`Error::Usage`] for an invalid command line, [`Error::Answer`] with the text of `--help` and
 /// `--version`.
 pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
-    let mut options = declare();
-    let matches = forknet::parse("tftpc", USAGE, &mut options, args)?;
-    let (options, retries) = (requested_options(&matches)?, retries(&matches)?);
-    let idle = seconds(&matches, "timeout")?.unwrap_or(DEFAULT_TIMEOUT);
-    // The user chose the server's address, so it is not forged.
+    let values = forknet::parse("tftpc", USAGE, OPTIONS, args)?;
+    let (options, retries) = (requested_options(&values)?, retries(&values)?);
+    let idle = values.seconds("timeout")?;
+    // The server's address is the user's choice and not forged.
     let limits = RetryLimits { retries, unproven_sends: retries + 1, idle, total: idle };
-    let Operands { server, direction, remote, local, mode } = operands(&matches)?;
-    let mode = match (mode, matches.opt_str("mode")) {
-        (Some(_), Some(_)) => {
+    let Operands { server, direction, remote, local, mode } = operands(&values)?;
+    let mode = match (mode, values.is_given("mode")) {
+        (Some(_), true) => {
             return Err(Error::Usage("--mode and ;mode= exclude each other".into()));
         }
-        (mode, None) => mode.unwrap_or(Mode::Octet),
-        (None, Some(mode)) => Mode::parse(mode.as_bytes())
-            .ok_or_else(|| Error::Usage(format!("--mode '{mode}': not octet or netascii")))?,
+        (Some(mode), false) => mode,
+        (None, _) => mode_of(&values)?,
     };
     let request = Request::encode(direction, &remote, mode).len() + options.encode().len();
     if remote.len() > MAX_NAME || request > MAX_REQUEST {
         return Err(Error::Usage(format!("REMOTE is longer than {MAX_NAME} bytes")));
     }
     let job = Job { direction, remote, local, mode, options, limits, stream: None };
-    let [verbose, quiet] = ["verbose", "quiet"].map(|name| matches.opt_present(name));
+    let [verbose, quiet] = ["verbose", "quiet"].map(|name| values.is_given(name));
     Ok(CommandLine { server, job, verbose, quiet })
 }
 
-fn declare() -> Options {
-    let mut options = Options::new();
-    options.optopt("m", "mode", "octet (default) or netascii", "MODE");
-    options.optopt("b", "blksize", "ask for blocks of N octets (512 unless granted)", "N");
-    options.optopt("", "blksize2", "ask for blocks of N octets, a power of two", "N");
-    options.optopt("w", "windowsize", "ask for windows of N blocks (1 unless granted)", "N");
-    options.optopt("", "interval", "ask that packets are sent again after S seconds", "S");
-    options.optopt("", "rollover", "ask that block N, 0 or 1, follows block 65535", "N");
-    options.optflag("", "tsize", "ask for the file's size, or tell it");
-    let timeout =
-        format!("give up after S seconds without progress (default {})", DEFAULT_TIMEOUT.as_secs());
-    options.optopt("t", "timeout", &timeout, "S");
-    declare_retries(&mut options);
-    options.optflag("v", "verbose", "show every packet");
-    options.optflag("q", "quiet", "no progress bar");
-    options
-}
-
 /// Reads the options of RFC 2347 to ask for.
-fn requested_options(matches: &Matches) -> Result<RequestedOptions> {
-    let blksize = number(matches, "blksize", MIN_BLKSIZE..=MAX_BLKSIZE)?;
-    let blksize2 = number(matches, "blksize2", MIN_BLKSIZE..=MAX_BLKSIZE2)?;
+fn requested_options(values: &Values) -> Result<RequestedOptions> {
+    let blksize2 = values.number_if_given("blksize2", MIN_BLKSIZE..=MAX_BLKSIZE2)?;
     if let Some(size) = blksize2.filter(|size| !size.is_power_of_two()) {
-        return Err(Error::Usage(format!("--blksize2 '{size}': not a power of two")));
+        return Err(values.wrong("blksize2", &size.to_string(), "not a power of two"));
     }
-    if blksize.and(blksize2).is_some() {
-        return Err(Error::Usage("--blksize and --blksize2 exclude each other".into()));
-    }
-    let interval = seconds_within(matches, "interval", INTERVAL)?;
+    let interval = values.seconds_within("interval", INTERVAL)?;
     let seconds_only = interval.filter(|interval| interval.subsec_nanos() == 0);
     let micros = interval.filter(|_| seconds_only.is_none()).map(|interval| interval.as_micros());
     Ok(RequestedOptions {
-        blksize,
+        blksize: values.number_if_given("blksize", MIN_BLKSIZE..=MAX_BLKSIZE)?,
         blksize2,
-        windowsize: number(matches, "windowsize", 1..=u16::MAX)?,
-        rollover: number(matches, "rollover", 0..=1)?,
+        windowsize: values.number_if_given("windowsize", 1..=u16::MAX)?,
+        rollover: values.number_if_given("rollover", 0..=1)?,
         timeout: seconds_only.and_then(|seconds_only| u8::try_from(seconds_only.as_secs()).ok()),
         utimeout: micros.and_then(|micros| u32::try_from(micros).ok()),
-        tsize: matches.opt_present("tsize").then_some(0),
+        tsize: values.is_given("tsize").then_some(0),
     })
+}
+
+fn mode_of(values: &Values) -> Result<Mode> {
+    let text = values.text("mode").unwrap_or_default();
+    let mode = Mode::parse(text.as_bytes());
+    mode.ok_or_else(|| values.wrong("mode", &text, "not octet or netascii"))
 }
 
 /// The operands of the command line.
@@ -125,31 +191,31 @@ struct Operands {
     mode: Option<Mode>,
 }
 
-fn operands(matches: &Matches) -> Result<Operands> {
-    let words: Vec<&str> = matches.free.iter().map(String::as_str).collect();
+fn operands(values: &Values) -> Result<Operands> {
+    let words: Vec<&str> = values.operands().iter().map(String::as_str).collect();
     match *words.as_slice() {
         [url, ..] if Url::has_scheme(url) => {
-            forknet::free_arguments(matches, &["URL", "[LOCAL]"])?;
+            forknet::free_arguments(values, &["URL", "[LOCAL]"])?;
             get(Url::parse(url, DEFAULT_PORT)?, words.get(1).copied())
         }
         ["get", url, ..] if Url::has_scheme(url) => {
-            forknet::free_arguments(matches, &["get", "URL", "[LOCAL]"])?;
+            forknet::free_arguments(values, &["get", "URL", "[LOCAL]"])?;
             get(Url::parse(url, DEFAULT_PORT)?, words.get(2).copied())
         }
         ["put", local, url, ..] if Url::has_scheme(url) => {
-            forknet::free_arguments(matches, &["put", "LOCAL", "URL"])?;
+            forknet::free_arguments(values, &["put", "LOCAL", "URL"])?;
             let Url { server, file, mode } = Url::parse(url, DEFAULT_PORT)?;
             Ok(Operands { mode, ..put(server, local, Some(file))? })
         }
         [_, "put", ..] => {
-            forknet::free_arguments(matches, &["HOST", "get or put", "LOCAL", "[REMOTE]"])?;
+            forknet::free_arguments(values, &["HOST", "get or put", "LOCAL", "[REMOTE]"])?;
             let local = words.get(2).copied().unwrap_or_default();
             let remote = words.get(3).map(|remote| remote.as_bytes().to_vec());
             put(host(&words)?, local, remote)
         }
         [_, other, ..] if other != "get" => Err(Error::Usage(format!("'{other}': not get or put"))),
         _ => {
-            forknet::free_arguments(matches, &["HOST", "get or put", "REMOTE", "[LOCAL]"])?;
+            forknet::free_arguments(values, &["HOST", "get or put", "REMOTE", "[LOCAL]"])?;
             let file = words.get(2).map(|remote| remote.as_bytes().to_vec());
             let file = file.unwrap_or_default();
             get(Url { server: host(&words)?, file, mode: None }, words.get(3).copied())
@@ -300,7 +366,7 @@ mod tests {
             (&["--blksize2", "1000", "h", "get", "x"], "--blksize2 '1000': not a power of two"),
             (
                 &["-b", "512", "--blksize2", "512", "h", "get", "x"],
-                "--blksize and --blksize2 exclude each other",
+                "--blksize and --blksize2: only one of them",
             ),
             (&["-w", "0", "h", "get", "x"], "--windowsize '0': not a whole number from 1 to 65535"),
             (

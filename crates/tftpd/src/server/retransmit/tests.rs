@@ -2,18 +2,15 @@ use super::*;
 
 use std::time::Duration;
 
-use getopts::Options;
-
 /// Values that a compromised process may write in place of each number.
 const GARBAGE: [u64; 4] = [1, 0x4141_4141_4141_4141, i64::MAX as u64, u64::MAX];
 /// Protocol-specific numbers in a slot.
 const NUMBERS: usize = 6;
 
 fn tftp() -> Tftp<'static> {
-    let mut options = Options::new();
-    crate::options::declare(&mut options);
-    let matches = options.parse(["--root", "/"]).unwrap();
-    let config = Box::leak(Box::new(Config::new(&matches, None).unwrap()));
+    let args = ["--root", "/"].map(Into::into).to_vec();
+    let values = forknet::parse("tftpd", "", crate::options::OPTIONS.rows, args).unwrap();
+    let config = Box::leak(Box::new(Config::new(&values, None).unwrap()));
     Tftp::new(config, Confinement::disabled(), 4).unwrap()
 }
 
