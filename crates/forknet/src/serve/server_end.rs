@@ -13,7 +13,7 @@ use crate::serve::hangup_pipe::HangupPipe;
 /// Interrupts all sessions when the server ends.
 #[derive(Debug, Default)]
 pub(crate) struct ServerEnd {
-    /// Interrupts idle sessions when the server stops to accept; `None` does not.
+    /// Interrupts idle sessions when the server stops accepting; `None` does not.
     stopping: Option<HangupPipe>,
     /// Interrupts all sessions after the grace, in a server with threads, which nothing else can
     /// end.

@@ -74,7 +74,6 @@ pub(crate) struct Limited {
     pub(crate) rate: Option<Rate>,
 }
 
-/// A worker.
 #[derive(Debug)]
 pub(crate) struct Worker {
     listeners: Vec<Listener>,
@@ -188,7 +187,7 @@ impl Worker {
         must_end
     }
 
-    /// Makes the epoll(7). Each listener wakes one worker only (EPOLLEXCLUSIVE), without a
+    /// Makes the epoll(7) instance. Each listener wakes one worker only (EPOLLEXCLUSIVE), without a
     /// thundering herd.
     fn epoll(&self) -> nix::Result<Epoll> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
