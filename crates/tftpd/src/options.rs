@@ -16,9 +16,9 @@ use crate::wire::options::{MAX_BLKSIZE, MIN_BLKSIZE};
 
 /// Default of `--root`: the folder of Debian's TFTP servers.
 const DEFAULT_ROOT: &str = "/srv/tftp";
-/// Default of `--retries`.
+/// Default of `--retries`: most retransmissions of one packet.
 const DEFAULT_RETRIES: u32 = 6;
-/// Largest value of `--retries`.
+/// Largest value of `--retries`, in retransmissions.
 const MAX_RETRIES: u32 = 1000;
 
 /// The values of tftpd's own options.
