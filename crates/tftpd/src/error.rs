@@ -25,8 +25,7 @@ pub enum Error {
         /// The message, unescaped.
         message: Vec<u8>,
     },
-    /// The peer sent nothing within the limits of
-    /// [`RetryLimits`](crate::transfer::timer::RetryLimits).
+    /// The peer was silent beyond the limits of the transfer.
     TimedOut,
     /// The peer's port is closed (ICMP port unreachable).
     PortClosed,

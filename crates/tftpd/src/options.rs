@@ -12,7 +12,7 @@ use crate::transfer::port_range::PortRange;
 use crate::wire::negotiation::MaxOptions;
 use crate::wire::options::{MAX_BLKSIZE, MIN_BLKSIZE};
 
-/// Largest value of `--retries`.
+/// Largest value of `--retries`, in retransmissions.
 const MAX_RETRIES: u32 = 1000;
 
 /// The values of tftpd's own options.

@@ -117,7 +117,7 @@ fn arguments(syntax: Syntax, rest: Option<&[u8]>) -> Result<Args<'_>, &'static s
         return Err("one space separates arguments");
     }
     let too_few = "an argument is missing";
-    let too_many = "too too_many arguments";
+    let too_many = "too many arguments";
     match (syntax, args.first, args.second, words.next()) {
         (_, _, _, Some(_)) => Err(too_many),
         (Syntax::None | Syntax::Optional | Syntax::UpToTwo, None, _, _) => Ok(nothing),

@@ -23,8 +23,8 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// AF_INET6 of <sys/socket.h>.
 const AF_INET6: u8 = 10;
-/// States with a known hardware address: NUD_REACHABLE, NUD_STALE, NUD_DELAY, NUD_PROBE and
-/// NUD_PERMANENT (<linux/neighbour.h>).
+/// Flags of the states with a known hardware address: NUD_REACHABLE, NUD_STALE, NUD_DELAY,
+/// NUD_PROBE and NUD_PERMANENT (<linux/neighbour.h>).
 const KNOWN: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
 /// Attribute types NDA_DST and NDA_LLADDR (<linux/neighbour.h>).
 const ADDRESS: u16 = 1;
@@ -33,7 +33,7 @@ const HARDWARE: u16 = 2;
 const HEADER: usize = 16;
 const NEIGHBOUR: usize = 12;
 const ATTRIBUTE: usize = 4;
-/// A struct ndmsg that asks for IPv6 neighbours.
+/// Bytes of a struct ndmsg that asks for IPv6 neighbours.
 const NEIGHBOURS: [u8; NEIGHBOUR] = [AF_INET6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// Receive buffer in bytes; the kernel's dump messages are at most this long.
 const BUFFER: usize = 32 * 1024;

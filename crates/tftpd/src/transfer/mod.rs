@@ -154,7 +154,7 @@ impl<S: Side> Transfer<S> {
 
     /// Records that the request was repeated at `at`. Usually the first answer was lost, or the
     /// network has duplicated the request. But if the client had answered and was then silent for
-    /// [`RESTART_SILENCE`], it was restarted and its request is a new one.
+    /// `RESTART_SILENCE`, it was restarted and its request is a new one.
     ///
     /// # Errors
     /// [`Error::NewRequest`] if it is a new request.
