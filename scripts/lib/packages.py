@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import subprocess
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from lib.checks import Failure
 
@@ -20,22 +22,42 @@ class Missing(Failure):
         self.package = package
 
 
+class Package(NamedTuple):
+    """A line of the list; `command`, if there is one, succeeds once the programs work."""
+
+    name: str
+    programs: tuple[str, ...]
+    command: str
+
+
 @lru_cache(maxsize=None)
-def packages() -> dict[str, str]:
+def packages() -> dict[str, Package]:
     """The package of each program."""
-    rows = [line.split() for line in LIST.read_text(encoding="ascii").splitlines()
+    rows = [line.split(maxsplit=2) for line in LIST.read_text(encoding="ascii").splitlines()
             if line and not line.startswith("#")]
-    return {program: row[0] for row in rows for program in row[1].split(",")}
+    found = [Package(row[0], tuple(row[1].split(",")), "".join(row[2:])) for row in rows]
+    return {program: package for package in found for program in package.programs}
 
 
+def package_of(program: str) -> str:
+    """The Debian package that brings a program."""
+    return packages()[program].name if program in packages() else program
+
+
+@lru_cache(maxsize=None)
 def find(program: str) -> str | None:
-    """The path of a program, if it is installed."""
-    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{SBIN}")
+    """The path of a program, if it is installed and is the one that is meant."""
+    path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
+    command = packages()[program].command if program in packages() else ""
+    if command and subprocess.run(["sh", "-c", command], env={**os.environ, "PATH": path},
+                                  stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode:
+        return None
+    return shutil.which(program, path=path)
 
 
 def need(program: str) -> str:
     """The path of a program, which must be there."""
     path = find(program)
     if path is None:
-        raise Missing(program, packages().get(program, program))
+        raise Missing(program, package_of(program))
     return path

@@ -15,7 +15,7 @@ from lib import namespace, paths, sockets
 from lib.checks import Failure, check, wait_until
 from lib.daemon import Daemon
 from lib.folder import Folder
-from lib.packages import find, packages
+from lib.packages import find, package_of
 from lib.processes import living, state
 from lib.program import Program
 from lib.report import command
@@ -162,12 +162,12 @@ def present(usage: str, main: Callable[[Stage], int], needed: Sequence[str], pro
         missing = [program for program in needed if not find(program)]
         if missing:
             cannot(f"{', '.join(missing)}: not here (Debian: "
-                   f"{' '.join(sorted({packages().get(program, program) for program in missing}))})")
+                   f"{' '.join(sorted(set(map(package_of, missing))))})")
         sys.stdout.reconfigure(line_buffering=True)
         os.chdir(paths.REPOSITORY)
         for program in programs:
             if not os.access(built(program), os.X_OK):
-                cannot(f"{built(program)} is not built: cargo build -p examples")
+                cannot(f"{built(program)} is not built: make build build-debug")
         with stage() as opened:
             return main(opened)
 
