@@ -3,10 +3,10 @@
 import resource
 import statistics
 import subprocess
-import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from common import in_turn, say
 from lib import Failure, run, show, wait_until
 from lib.program import end, start
 from servers import Server, by_name
@@ -80,22 +80,12 @@ def processes(clients):
     return min(clients, 2)
 
 
-def in_turn(kinds, number):
-    """The servers of one round; each round begins with another."""
-    start = number * 5 % max(len(kinds), 1)
-    return kinds[start:] + kinds[:start]
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
 def rates(bench, plan, results):
     """Connections a second, and CPU time for each."""
     for number in range(plan.rounds):
         say(f"round {number + 1} of {plan.rounds}: connections a second")
         for clients in CONCURRENCY:
-            for kind in in_turn(plan.kinds, number):
+            for kind in in_turn(plan.kinds, number, 5):
                 with Server(bench, kind) as server:
                     made, seconds = load(bench, server.port, "rate", clients, plan.seconds, OCTETS,
                                          processes(clients))
@@ -112,7 +102,7 @@ def controls(bench, plan, results):
     kinds = [kind for kind in plan.kinds if kind.design in (*DESIGNS, "epoll")]
     for number in range(plan.rounds):
         say(f"round {number + 1} of {plan.rounds}: process control")
-        for kind in in_turn(kinds, number):
+        for kind in in_turn(kinds, number, 5):
             with Server(bench, kind) as server:
                 load(bench, server.port, "count", AT_ONCE, plan.connections, LONG, processes(AT_ONCE))
                 results.control[kind.name].append(server.cpu_seconds())
@@ -153,3 +143,6 @@ def raise_limits(clients):
     if hard != resource.RLIM_INFINITY and hard < clients + 100:
         raise Failure(f"{clients} clients need as many descriptors; ulimit -Hn is {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+PARTS = {"rates": rates, "control": controls, "memory": memory}

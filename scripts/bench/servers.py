@@ -1,13 +1,12 @@
 """The servers that are measured, and how each is started, watched and ended."""
 
 import os
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib import Failure, Program, need
 from lib.namespace import with_file
-from lib.sockets import free_port
+from lib.sockets import bound, free_port
 
 # More clients than any measurement has at once; ours would refuse the 65th of an address otherwise.
 MANY = 20_000
@@ -127,21 +126,12 @@ class Server(Program):
         self.kind, self.port = kind, free_port()
         super().__init__(kind.argv(bench, self.port), bench.new("log"), cwd=bench.dir, name=kind.name)
         try:
-            self.awaits(f"{kind.name} listens", self.listens)
+            self.awaits(f"{kind.name} listens", lambda: bound("tcp", self.port))
             if kind.design == "prefork":
                 self.awaits(f"{kind.name} has its workers", lambda: len(self.children()) == WORKERS)
         except BaseException:
             self.kill()
             raise
-
-    def listens(self):
-        """True when the port is in LISTEN, which is seen without a connection."""
-        try:
-            with open(f"/proc/{self.pid}/net/tcp", encoding="ascii") as table:
-                return any(line.split()[1].endswith(f":{self.port:04X}") and line.split()[3] == "0A"
-                           for line in table.readlines()[1:])
-        except OSError:  # it has just ended
-            return False
 
     def children(self):
         with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as children:
@@ -163,12 +153,10 @@ class Server(Program):
         return pss, tables
 
     def cpu_seconds(self):
-        """SIGTERM, once every client is gone; returns the CPU seconds of it and its children."""
+        """SIGTERM, once every client is gone."""
         if self.kind.design not in ("prefork", "iterative", "epoll"):
             self.awaits(f"{self.kind.name} has ended its clients", lambda: not self.clients(), 30)
-        self.signal(signal.SIGTERM)
-        self.ends(20)
-        return self.usage.ru_utime + self.usage.ru_stime
+        return super().cpu_seconds()
 
 
 def field(path, name):

@@ -100,3 +100,7 @@ class Hosts:
     def is_in(self, host: str, state: str, port: int) -> bool:
         """Whether a socket of the host is in this state."""
         return any(tcp.state == state for tcp in self.sockets(host, port))
+
+    def has_no_connection(self, host: str, port: int) -> bool:
+        """Whether the host has no socket there, or one that listens alone."""
+        return all(tcp.state == "LISTEN" for tcp in self.sockets(host, port))

@@ -156,6 +156,12 @@ class Program:
         finally:
             self.kill()
 
+    def cpu_seconds(self) -> float:
+        """Sends SIGTERM; returns the CPU seconds of it and of the children that it has waited for."""
+        self.signal(signal.SIGTERM)
+        self.ends(20)
+        return self.usage.ru_utime + self.usage.ru_stime
+
     def kill(self) -> None:
         """Kills it and all that it has started, also what has left its process group."""
         with self.waiting:

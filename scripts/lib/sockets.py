@@ -30,6 +30,13 @@ def bound_inodes(kind: str, port: int) -> list[str]:
     return listeners(kind, "sport", "=", f":{port}")
 
 
+def bound(kind: str, port: int) -> bool:
+    """Whether a TCP socket listens at a port, or a UDP socket has it; asked without a program."""
+    with open(f"/proc/self/net/{kind}", encoding="ascii") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return any(row[1].endswith(f":{port:04X}") and (kind == "udp" or row[3] == "0A") for row in rows)
+
+
 def listening(pid: int) -> list[str]:
     """The listening TCP sockets that a process has open, at any port."""
     all_of_them = set(listeners("tcp"))

@@ -12,7 +12,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
-from lib import checks, namespace, packages, paths, processes, report, sockets
+from lib import namespace, packages, paths, processes, report, sockets
 from lib.checks import Failure, Watchdog, at_once, same, show, wait_until
 from lib.daemon import Daemon
 from lib.dialogue import Dialogue
@@ -235,7 +235,9 @@ class Folders(Case):
             [found] = sockets.tcp(port)
             self.assertEqual((found.state, found.pid), ("LISTEN", str(os.getpid())))
             self.assertEqual(sockets.bound_inodes("tcp", port), sockets.listening(os.getpid()))
+            self.assertTrue(sockets.bound("tcp", port))
         self.assertEqual(sockets.tcp(port), [])
+        self.assertFalse(sockets.bound("tcp", port))
 
     def test_a_zombie_is_no_living_child(self) -> None:
         child = subprocess.Popen(["true"])
@@ -250,9 +252,6 @@ class Folders(Case):
                 stage.check("a miracle", lambda: False)
         self.assertEqual(caught.exception.code, 1)
         self.assertEqual(out.getvalue(), "   seen  nothing\n   NOT SEEN  a miracle\n")
-
-    def test_checks_look_often(self) -> None:
-        self.assertLess(checks.INTERVAL, 0.1)
 
 
 @unittest.skipUnless(namespace.allowed("net", "mount"), "namespaces are not allowed here")

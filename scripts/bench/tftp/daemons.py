@@ -1,10 +1,10 @@
 """The TFTP servers that are measured, and how each is started and ended."""
 
-import signal
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 from lib import Program, need
+from lib.sockets import bound
 
 # dnsmasq knows no other port, so everything happens in a network namespace where it is free.
 TFTP = 69
@@ -70,18 +70,7 @@ class Server(Program):
         super().__init__([*pin, program, *(kind.takes if uploads else ()), *words], log, cwd=root,
                          name=kind.name)
         try:
-            self.awaits(f"{kind.name} listens", self.listens)
+            self.awaits(f"{kind.name} listens", lambda: bound("udp", self.port))
         except BaseException:
             self.kill()
             raise
-
-    def listens(self):
-        """True when its UDP port is bound."""
-        with open("/proc/self/net/udp", encoding="ascii") as table:
-            return any(line.split()[1].endswith(f":{self.port:04X}") for line in table.readlines()[1:])
-
-    def cpu_seconds(self):
-        """SIGTERM; CPU seconds of it and of the children that it has collected."""
-        self.signal(signal.SIGTERM)
-        self.ends(20)
-        return self.usage.ru_utime + self.usage.ru_stime

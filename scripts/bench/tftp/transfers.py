@@ -2,10 +2,10 @@
 
 import statistics
 import subprocess
-import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from common import in_turn, say
 from daemons import Server
 from lib import Failure, need, run
 from lib.program import end, start
@@ -57,16 +57,6 @@ def middle(values):
     return statistics.median(values) if values else float("nan")
 
 
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def in_turn(kinds, number):
-    """The servers of one round; each round begins with another."""
-    start = number * 2 % max(len(kinds), 1)
-    return kinds[start:] + kinds[:start]
-
-
 def client(bench, program, *words, pinned=False):
     """Runs a client to its end; gives the numbers that it printed."""
     pin = [need("taskset"), "-c", "0"] if pinned else []
@@ -92,7 +82,7 @@ def large(bench, plan, results):
         say(f"round {number + 1} of {plan.rounds}: a large file")
         for block in BLOCKS:
             for window in WINDOWS:
-                for kind in in_turn(plan.kinds, number):
+                for kind in in_turn(plan.kinds, number, 2):
                     if window > 1 and not kind.windows:
                         continue
                     with Server(bench, kind) as server:
@@ -108,7 +98,7 @@ def pinned(bench, plan, results):
     for number in range(plan.rounds):
         say(f"round {number + 1} of {plan.rounds}: a large file, on one CPU")
         for block in BLOCKS:
-            for kind in in_turn(plan.kinds, number):
+            for kind in in_turn(plan.kinds, number, 2):
                 with Server(bench, kind, pinned=True) as server:
                     rate = fetch(bench, plan, server, server.port, block, 1, pinned=True)
                 results.pinned[kind.name, block].append(rate)
@@ -120,7 +110,7 @@ def small(bench, plan, results):
         say(f"round {number + 1} of {plan.rounds}: small files")
         for block in SMALL_BLOCKS:
             for clients in CLIENTS:
-                for kind in in_turn(plan.kinds, number):
+                for kind in in_turn(plan.kinds, number, 2):
                     with Server(bench, kind) as server:
                         files, seconds, _ = client(bench, "small", server.port, "small",
                                                    bench.root / "small", block, clients,
@@ -136,7 +126,7 @@ def delay(bench, plan, results):
         say(f"round {number + 1} of {min(plan.rounds, 3)}: a path with delay")
         for microseconds in DELAYS:
             for window in WINDOWS:
-                for kind in in_turn(plan.kinds, number):
+                for kind in in_turn(plan.kinds, number, 2):
                     if window > 1 and not kind.windows:
                         continue
                     with Server(bench, kind) as server, Path(bench, server, microseconds) as path:

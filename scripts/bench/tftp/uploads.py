@@ -11,9 +11,10 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from common import in_turn, say
 from daemons import Server
 from lib import Failure, check, wait_until
-from transfers import BLOCKS, WINDOWS, client, in_turn, say
+from transfers import BLOCKS, WINDOWS, client
 
 MEMORY, DISK = "memory", "disk"
 # What is sent to the folder on the disk: one size of blocks, the least and the largest window.
@@ -97,6 +98,6 @@ def upload(bench, plan, results):
             for number in range(plan.upload_rounds):
                 say(f"round {number + 1} of {plan.upload_rounds}: uploads, {where}")
                 for block, window in cells[where]:
-                    for kind in in_turn(kinds, number):
+                    for kind in in_turn(kinds, number, 2):
                         if window == 1 or kind.windows:
                             send(bench, plan, results, kind, where, root, block, window)
