@@ -11,7 +11,7 @@ from typing import Any
 
 from lib.checks import Failure, check, same, show, wait_until
 from lib.packages import need
-from lib.processes import descendants
+from lib.processes import descendants, state
 
 # Seconds that a program which is run to its end may take.
 RUN_LIMIT = 20
@@ -163,12 +163,16 @@ class Program:
         return self.usage.ru_utime + self.usage.ru_stime
 
     def kill(self) -> None:
-        """Kills it and all that it has started, also what has left its process group."""
+        """Kills it and all that it has started, also what has left its process group. Afterwards none of them
+        holds a port or a file any more."""
         with self.waiting:
-            if self.process.returncode is None:
-                for pid in descendants(self.pid):
-                    try:
-                        os.kill(pid, signal.SIGKILL)
-                    except ProcessLookupError:
-                        pass
+            if self.process.returncode is not None:
+                return
+            victims = descendants(self.pid)
+            for pid in victims:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
             end(self.process)
+        wait_until(f"the end of all of {self.name}", lambda: all(state(pid) in "ZX" for pid in victims))

@@ -68,7 +68,7 @@ class Report:
         """Tells the numbers; returns the exit code."""
         print(f"in {time.monotonic() - self.began:.1f} s")
         if self.packages:
-            print(f"missing (sudo scripts/interop/setup): apt install {' '.join(sorted(self.packages))}")
+            print(f"missing, and installed by sudo scripts/interop/setup: {' '.join(sorted(self.packages))}")
         judged = f", {self.not_judged} not judged" if self.not_judged else ""
         print(f"{self.passed} {self.verb}, {self.failed} failed{judged}", flush=True)
         return 1 if self.failed else 0
