@@ -138,9 +138,9 @@ class Superserver(Program):
 
     def calms_down(self, daemon, left=0):
         """Waits until no more daemons are left than these, and none of them is a zombie."""
-        wait_until(f"{left} {daemon} are left", lambda: len(self.daemons(daemon)) == left, 12)
+        wait_until(f"{left} {daemon} are left", lambda: len(self.daemons(daemon)) == left, 40)
         wait_until("there is no zombie",
-                   lambda: not any(state(pid) == "Z" for pid in descendants(self.pid)), 3)
+                   lambda: not any(state(pid) == "Z" for pid in descendants(self.pid)))
 
 
 # What is asked of whoever serves.

@@ -29,7 +29,7 @@ def seen(fixture):
         for path in (DEPLOY / "systemd").iterdir():
             (units / path.name).write_text(path.read_text())
         out = run([fixture.script("boot"), units, sbin(fixture), fixture.script("boot-trial"), result],
-                  fixture.env, fixture.dir, limit=28)
+                  fixture.env, fixture.dir, limit=100)
         fixture.boot = result.read_text() + out.text
     found = dict(line.split("=", 1) for line in fixture.boot.splitlines() if "=" in line)
     check(found.get("end") == "end", f"no end of the trial: {show(fixture.boot, 3000)}")

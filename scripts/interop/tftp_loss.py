@@ -26,7 +26,7 @@ def make(fixture, part):
     folder = fixture.folder("loss")
     folder.chmod(0o755)
     argv = [*unshare("net", "pid"), fixture.script("loss-trial"), fixture.programs, folder, part]
-    fixture.loss[part] = run(argv, fixture.env, fixture.dir, limit=28).text
+    fixture.loss[part] = run(argv, fixture.env, fixture.dir, limit=100).text
 
 
 def whole(fixture, part, *names):

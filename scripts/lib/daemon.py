@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lib.checks import Failure, check, same, show, wait_until
+from lib.checks import WAIT_LIMIT, Failure, check, same, show, wait_until
 from lib.packages import need
-from lib.program import START_LIMIT, Program, run
+from lib.program import START_LIMIT, STOP_LIMIT, Program, run
 
 READY = re.compile(r"listening on (\S+):(\d+)\b.*\n")
 
@@ -56,14 +56,14 @@ class Daemon(Program):
     def at_rest(self) -> None:
         """Waits until every client is served and nothing of them is left: no child, no zombie, no socket,
         no descriptor."""
-        def gone(what: str, found: Callable[[], list[str]], limit: float = 3.0) -> None:
+        def gone(what: str, found: Callable[[], list[str]], limit: float = WAIT_LIMIT) -> None:
             try:
                 wait_until(what, lambda: not found(), limit)
             except Failure:
                 left = found()
                 raise Failure(f"{self.name}: {len(left)} {what}: {show(repr(left))}") from None
 
-        gone("children still run", self.alive, 10)
+        gone("children still run", self.alive, STOP_LIMIT)
         gone("zombies", self.zombies)
         gone("sockets in CLOSE-WAIT", self.close_wait)
         gone("descriptors too many", lambda: self.descriptors()[self.descriptors_at_start:])

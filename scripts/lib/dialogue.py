@@ -11,7 +11,7 @@ from lib.checks import Failure, check, show
 from lib.program import end, start
 
 # Seconds that it may be silent where it has something to say.
-ANSWER_LIMIT = 10.0
+ANSWER_LIMIT = 30.0
 
 
 class Dialogue:

@@ -14,9 +14,9 @@ from lib.packages import need
 from lib.processes import descendants, state
 
 # Seconds that a program which is run to its end may take.
-RUN_LIMIT = 20
-# Seconds that a server may take to start, and to end after SIGTERM.
-START_LIMIT, STOP_LIMIT = 5.0, 10.0
+RUN_LIMIT = 60
+# Seconds that a server may take to start, and to end after SIGTERM: more than its --grace of 30.
+START_LIMIT, STOP_LIMIT = 20.0, 40.0
 
 
 class Output:
@@ -159,7 +159,7 @@ class Program:
     def cpu_seconds(self) -> float:
         """Sends SIGTERM; returns the CPU seconds of it and of the children that it has waited for."""
         self.signal(signal.SIGTERM)
-        self.ends(20)
+        self.ends()
         return self.usage.ru_utime + self.usage.ru_stime
 
     def kill(self) -> None:
