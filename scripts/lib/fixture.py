@@ -131,7 +131,7 @@ class Fixture(Folder):
 
     @property
     def tftp_root(self) -> Path:
-        """The folder that all tftpd serve; as root they are nobody, who must be able to write."""
+        """The folder that all tftpd serve; as root they become `nobody`, which must be able to write."""
         path = self.dir / "tftp"
         with self.lock:
             if not path.is_dir():

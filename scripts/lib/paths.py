@@ -30,8 +30,3 @@ def programs(*build: str) -> Path:
         return Path(os.environ["BIN"]).resolve()
     cargo_build("--release", *build)
     return target() / "release"
-
-
-def examples() -> Path:
-    """The folder of the slides' programs: $BIN, or Cargo's folder of debugging builds."""
-    return Path(os.environ["BIN"]).resolve() if "BIN" in os.environ else target() / "debug"
