@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test test-bare check man fmt options interop interop-tftp interop-pxe tools bench-fork bench-tftp install install-strip uninstall check-install clean
+.PHONY: help build demo test test-bare check man fmt options interop interop-tftp interop-pxe tools bench-fork bench-tftp install install-strip uninstall check-install check-scripts clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -19,6 +19,7 @@ help:
 	@echo 'make test-bare  the same in a bare Debian that debootstrap makes (as root)'
 	@echo 'make check    rustfmt, clippy and rustdoc, warnings are errors'
 	@echo 'make man      mandoc -T lint over the manual pages'
+	@echo 'make check-scripts  the library of the scripts'
 	@echo 'make interop  the daemons against real third-party programs'
 	@echo '              (scripts/interop/setup installs them, and mandoc, on Debian)'
 	@echo 'make interop-tftp  its last part: how tftpd, tftpd-hpa, atftpd and dnsmasq behave, a table'
@@ -43,7 +44,10 @@ build:
 build-debug:
 	$(CARGO) build --locked --workspace
 
-demo: build
+# Looks for what it needs before anything is built.
+demo:
+	@scripts/lib/need 'make demo' cargo cc libc.a python3 ps ss
+	@$(MAKE) build
 	@BIN=$(BIN) scripts/demo
 
 # What is kept for the next build costs more here than it saves.
@@ -66,6 +70,7 @@ options:
 	$(CARGO) build --locked -p echod -p pop3d -p smtpd -p tftpd
 	@BIN=$(dir $(BIN))debug scripts/options
 
+# A program of other people that is missing is told first, and its tests fail.
 interop: build build-debug
 	BIN=$(BIN) scripts/interop/run
 	BIN=$(BIN) scripts/interop/tftp_table/run
@@ -81,6 +86,10 @@ labs: build-debug check-labs
 
 lab-%: build-debug
 	@scripts/labs/run $*
+
+# The library of the scripts (scripts/lib).
+check-scripts:
+	@cd scripts && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest discover -q -s lib -t .
 
 # The labs' runner itself: a lab that does not tell the truth must fail.
 check-labs:

@@ -3,11 +3,12 @@
 import resource
 import statistics
 import subprocess
-import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from harness import Failure, end, show, wait_until
+from common import in_turn, say
+from lib import Failure, run, show, wait_until
+from lib.program import end, start
 from servers import Server, by_name
 
 CONCURRENCY = (1, 8, 64)
@@ -68,13 +69,9 @@ class Results:
         return statistics.median(self.control[name])
 
 
-def load(lab, port, *words):
+def load(bench, port, *words):
     """Runs the clients to their end; gives how many connections they made in how many seconds."""
-    argv = [str(word) for word in (lab.built / "load", port, *words)]
-    process = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    if process.returncode != 0:
-        raise Failure(f"clients: {show(process.stderr)}")
-    connections, seconds = process.stdout.split()
+    connections, seconds = run([bench.built / "load", port, *words], limit=60).good().stdout.split()
     return int(connections), float(seconds)
 
 
@@ -83,61 +80,49 @@ def processes(clients):
     return min(clients, 2)
 
 
-def in_turn(kinds, number):
-    """The servers of one round; each round begins with another."""
-    start = number * 5 % max(len(kinds), 1)
-    return kinds[start:] + kinds[:start]
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def rates(lab, plan, results):
+def rates(bench, plan, results):
     """Connections a second, and CPU time for each."""
     for number in range(plan.rounds):
         say(f"round {number + 1} of {plan.rounds}: connections a second")
         for clients in CONCURRENCY:
-            for kind in in_turn(plan.kinds, number):
-                with Server(lab, kind) as server:
-                    made, seconds = load(lab, server.port, "rate", clients, plan.seconds, OCTETS,
+            for kind in in_turn(plan.kinds, number, 5):
+                with Server(bench, kind) as server:
+                    made, seconds = load(bench, server.port, "rate", clients, plan.seconds, OCTETS,
                                          processes(clients))
-                    cpu = server.stop()
+                    cpu = server.cpu_seconds()
                 results.rates[kind.name, clients].append(made / seconds)
                 results.cpu[kind.name, clients].append(cpu / made)
         for name, (program, kib) in FLOORS.items():
-            out = subprocess.run([lab.built / program, str(plan.seconds), str(kib)],
-                                 capture_output=True, check=True, timeout=60)
+            out = run([bench.built / program, plan.seconds, kib], limit=60).good()
             results.floors[name].append(float(out.stdout))
 
 
-def controls(lab, plan, results):
+def controls(bench, plan, results):
     """CPU seconds of each design for the same work: Stevens' table of chapter 30."""
     kinds = [kind for kind in plan.kinds if kind.design in (*DESIGNS, "epoll")]
     for number in range(plan.rounds):
         say(f"round {number + 1} of {plan.rounds}: process control")
-        for kind in in_turn(kinds, number):
-            with Server(lab, kind) as server:
-                load(lab, server.port, "count", AT_ONCE, plan.connections, LONG, processes(AT_ONCE))
-                results.control[kind.name].append(server.stop())
+        for kind in in_turn(kinds, number, 5):
+            with Server(bench, kind) as server:
+                load(bench, server.port, "count", AT_ONCE, plan.connections, LONG, processes(AT_ONCE))
+                results.control[kind.name].append(server.cpu_seconds())
 
 
-def memory(lab, plan, results):
+def memory(bench, plan, results):
     """What an idle client takes, and that each of them is served when it speaks at last."""
     for held in plan.held:
         for name in plan.among(HOLDERS):
             say(f"{held} idle clients: {name}")
-            with Server(lab, by_name(name)) as server:
-                results.memory[name, held] = hold(lab, server, held)
-                server.stop()
+            with Server(bench, by_name(name)) as server:
+                results.memory[name, held] = hold(bench, server, held)
+                server.cpu_seconds()
 
 
-def hold(lab, server, held):
+def hold(bench, server, held):
     """KiB of PSS and of page tables a client, with so many held."""
     before = server.memory()
-    argv = [str(lab.built / "load"), str(server.port), "hold", str(held)]
-    clients = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, start_new_session=True)
+    pipe = subprocess.PIPE
+    clients = start([bench.built / "load", server.port, "hold", held], stdin=pipe, stdout=pipe, stderr=pipe)
     try:
         said = clients.stdout.readline()
         if said != b"held\n":
@@ -148,8 +133,7 @@ def hold(lab, server, held):
         if said != b"echoed\n":
             raise Failure(f"{held} clients of {server.kind.name}: {show(wrong)}")
     finally:
-        if clients.poll() is None:
-            end(clients)
+        end(clients)
     return tuple((with_them - without) / held for with_them, without in zip(after, before))
 
 
@@ -159,3 +143,6 @@ def raise_limits(clients):
     if hard != resource.RLIM_INFINITY and hard < clients + 100:
         raise Failure(f"{clients} clients need as many descriptors; ulimit -Hn is {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+PARTS = {"rates": rates, "control": controls, "memory": memory}

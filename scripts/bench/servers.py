@@ -1,14 +1,12 @@
 """The servers that are measured, and how each is started, watched and ended."""
 
 import os
-import signal
-import socket
-import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import Failure, end, need, show, wait_until
+from lib import Failure, Program, need
+from lib.namespace import with_file
+from lib.sockets import bound, free_port
 
 # More clients than any measurement has at once; ours would refuse the 65th of an address otherwise.
 MANY = 20_000
@@ -42,7 +40,7 @@ class Kind:
 
     name: str
     design: str
-    argv: object  # a function of the lab and the port
+    argv: object  # a function of the bench and the port
     peer: str = ""  # the C program of the same design
 
     @property
@@ -52,47 +50,46 @@ class Kind:
 
 def echod(model, *more):
     """Ours, with limits that the measurements do not reach; else as it comes."""
-    def argv(lab, port):
-        return [lab.programs / "echod", "-l", f"127.0.0.1:{port}", "-m", model, "-n", WORKERS,
+    def argv(bench, port):
+        return [bench.programs / "echod", "-l", f"127.0.0.1:{port}", "-m", model, "-n", WORKERS,
                 "-c", MANY, "--max-per-ip", MANY, "--grace", 1, *more]
     return argv
 
 
 def c(program):
     """One of the C programs in this folder."""
-    return lambda lab, port: [lab.built / program, port]
+    return lambda bench, port: [bench.built / program, port]
 
 
 def tcpserver(*program):
     """tcpserver in front of a program; without the questions it asks about each client."""
-    def argv(lab, port):
-        path = [word if os.sep not in word else lab.built / Path(word).name for word in program]
+    def argv(bench, port):
+        path = [word if os.sep not in word else bench.built / Path(word).name for word in program]
         return [need("tcpserver"), "-H", "-R", "-l0", "-c", MANY, "-b", 4096,
                 "127.0.0.1", port, *path]
     return argv
 
 
-def private(lab, file, path, argv):
+def private(bench, file, path, argv):
     """The same program with a file of its own in the place of one of the system's."""
-    if not lab.root:
+    if not bench.is_root:
         raise Failure("xinetd and openbsd-inetd are started as root only; "
                       "ONLY='^(echod|C|tcpserver)' leaves them out")
-    script = 'mount --bind "$0" "$1" && shift && exec "$@"'
-    return [need("unshare"), "-m", "/bin/sh", "-c", script, file, path, *argv]
+    return with_file(file, path, argv)
 
 
-def xinetd(lab, port):
+def xinetd(bench, port):
     """It asks for the name of each client; without DNS it is told at once that there is none."""
-    conf = lab.file("xinetd.conf", XINETD.format(port=port, user=lab.user))
+    conf = bench.file("xinetd.conf", XINETD.format(port=port, user=bench.user))
     argv = [need("xinetd"), "-dontfork", "-f", conf, "-pidfile", f"{conf}.pid"]
-    return private(lab, lab.file("nsswitch.conf", "hosts: files\n"), "/etc/nsswitch.conf", argv)
+    return private(bench, bench.file("nsswitch.conf", "hosts: files\n"), "/etc/nsswitch.conf", argv)
 
 
-def inetd(lab, port):
+def inetd(bench, port):
     """Its internal services go by name: it sees an /etc/services that gives echo this port."""
-    conf = lab.file("inetd.conf", f"127.0.0.1:echo stream tcp nowait {lab.user} internal\n")
+    conf = bench.file("inetd.conf", f"127.0.0.1:echo stream tcp nowait {bench.user} internal\n")
     argv = [need("openbsd-inetd"), "-i", "-q", 4096, "-R", 1_000_000, conf]
-    return private(lab, lab.file("services", f"echo {port}/tcp\n"), "/etc/services", argv)
+    return private(bench, bench.file("services", f"echo {port}/tcp\n"), "/etc/services", argv)
 
 
 def ours(model, peer):
@@ -122,46 +119,19 @@ def by_name(name):
     return next(kind for kind in KINDS if kind.name == name)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
+class Server(Program):
     """A running server; a context manager that ends it and everything it started."""
 
-    def __init__(self, lab, kind):
+    def __init__(self, bench, kind):
         self.kind, self.port = kind, free_port()
-        self.log = lab.dir / f"{lab.number()}.log"
-        argv = [str(word) for word in kind.argv(lab, self.port)]
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            cwd=lab.dir, start_new_session=True)
-        self.pid, self.usage = self.process.pid, None
+        super().__init__(kind.argv(bench, self.port), bench.new("log"), cwd=bench.dir, name=kind.name)
         try:
-            wait_until(f"{kind.name} listens", self.listens)
+            self.awaits(f"{kind.name} listens", lambda: bound("tcp", self.port))
             if kind.design == "prefork":
-                wait_until(f"{kind.name} has its workers", lambda: len(self.children()) == WORKERS)
+                self.awaits(f"{kind.name} has its workers", lambda: len(self.children()) == WORKERS)
         except BaseException:
-            end(self.process)
+            self.kill()
             raise
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.usage is None:
-            end(self.process)
-
-    def listens(self):
-        """True when the port is in LISTEN, which is seen without a connection."""
-        if self.process.poll() is not None:
-            text = self.log.read_text(errors="backslashreplace")
-            raise Failure(f"{self.kind.name} ended with {self.process.returncode}: {show(text)}")
-        with open(f"/proc/{self.pid}/net/tcp", encoding="ascii") as table:
-            return any(line.split()[1].endswith(f":{self.port:04X}") and line.split()[3] == "0A"
-                       for line in table.readlines()[1:])
 
     def children(self):
         with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as children:
@@ -182,20 +152,11 @@ class Server:
             tables += field(f"/proc/{pid}/status", "VmPTE:")
         return pss, tables
 
-    def stop(self):
-        """SIGTERM, once every client is gone; gives the CPU seconds of it and its children."""
+    def cpu_seconds(self):
+        """SIGTERM, once every client is gone."""
         if self.kind.design not in ("prefork", "iterative", "epoll"):
-            wait_until(f"{self.kind.name} has ended its clients", lambda: not self.clients(), 30)
-        self.process.send_signal(signal.SIGTERM)
-        limit = time.monotonic() + 20
-        while time.monotonic() < limit:
-            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
-            if pid:
-                self.usage = usage
-                self.process.returncode = os.waitstatus_to_exitcode(status)
-                return usage.ru_utime + usage.ru_stime
-            time.sleep(0.005)
-        raise Failure(f"{self.kind.name} does not end within 20 s of SIGTERM")
+            self.awaits(f"{self.kind.name} has ended its clients", lambda: not self.clients(), 30)
+        return super().cpu_seconds()
 
 
 def field(path, name):

@@ -2,26 +2,26 @@
 
 import re
 
-from harness import add, check
+from lib import add, check
 
-# Property of the lab, and the key of its daemon.
+# Property of the fixture, and the key of its daemon.
 DAEMONS = ["echod", "smtpd", "small_smtpd", "pop3d", "apop_pop3d", "mixed_pop3d", "tftpd",
            "keeping_tftpd", "closed_tftpd", "hasty_tftpd"]
 
 
-def at_rest(lab, which):
-    getattr(lab, which).at_rest()
+def at_rest(fixture, which):
+    getattr(fixture, which).at_rest()
 
 
-def calm_log(lab, which):
+def calm_log(fixture, which):
     """No child died of a signal, no panic; what a client does must never do that."""
-    bad = [line for line in getattr(lab, which).log().splitlines()
+    bad = [line for line in getattr(fixture, which).log().splitlines()
            if re.search(r"panicked|signal \d|core dumped", line)]
     check(not bad, "\n".join(bad[:5]))
 
 
-def ends(lab, which):
-    getattr(lab, which).stop()
+def ends(fixture, which):
+    getattr(fixture, which).stop()
 
 
 for name in DAEMONS:

@@ -15,12 +15,11 @@ import time
 from contextlib import contextmanager
 from functools import partial
 
-from daemon import Daemon
-from harness import Failure, add, at_once, check, need, same, show, wait_until
-from lab import DOMAIN, PASSWORD
+from lib import LOOPBACK, Failure, add, at_once, check, need, same, show, wait_until
+from lib.fixture import PASSWORD
+from lib.processes import cpu_seconds
 from letters import SENDER, SLIDES, below_trace, crlf, one
 
-HERE = "127.0.0.1"
 MODELS = ("fork", "prefork", "thread", "iterative")
 STREAMS = ("echod", "pop3d", "smtpd")
 # How each daemon says that there is no process, thread or descriptor for a client.
@@ -31,39 +30,21 @@ INTERRUPTIBLE = ("read,write,openat,fsync,fdatasync,recvfrom,sendto,recvmsg,send
                  "epoll_wait,epoll_pwait,accept4,wait4,waitid")
 
 
-def options(lab, program):
-    """What a daemon needs on its command line."""
-    if program == "tftpd":
-        with lab.lock:
-            lab.tftp_root.exists()
-        return ["--root", lab.tftp_root, "--create", "--overwrite"]
-    if program == "echod":
-        return []
-    own = ["--hostname", DOMAIN] if program == "smtpd" else []
-    return ["--users", lab.dir / "users", *own, *lab.as_root()]
-
-
 @contextmanager
-def running(lab, program, *args, inject=()):
+def running(fixture, program, *args, inject=()):
     """A daemon of ours, with errors injected; killed at the end unless the test has stopped it."""
-    before = []
+    below = []
     if inject:
         calls = ",".join(what.partition(":")[0] for what in inject)
-        before = [need("strace"), "-D", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null",
-                  "-e", f"trace={calls}"]
-        before += [word for what in inject for word in ("-e", f"inject={what}")]
-    log = lab.dir / f"{program}.{lab.number()}.log"
-    daemon = Daemon(str(lab.programs / program), [*options(lab, program), *args], log, lab.env,
-                    before)
-    try:
+        below = [need("strace"), "-D", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null",
+                 "-e", f"trace={calls}", *(word for what in inject for word in ("-e", f"inject={what}"))]
+    with fixture.start(program, *fixture.options(program), *args, before=below) as daemon:
         yield daemon
-    finally:
-        daemon.kill()
 
 
 def connect(port):
     """A client that has said something already, which nobody may need to read."""
-    sock = socket.create_connection((HERE, port), timeout=10)
+    sock = socket.create_connection((LOOPBACK, port), timeout=10)
     sock.sendall(b"NOOP\r\n")
     return sock
 
@@ -82,31 +63,22 @@ def echo(port):
         same(sock.recv(64), b"NOOP\r\n", "echo")
 
 
-def cpu(pids):
-    """Seconds of CPU that some processes have used."""
-    ticks = 0
-    for pid in pids:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-            ticks += sum(map(int, stat.read().rpartition(")")[2].split()[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
 def family(daemon):
     """The daemon's process and its children."""
     return [daemon.pid, *map(int, daemon.ps("pid"))]
 
 
-def each(function, lab, *args, of):
+def each(function, fixture, *args, of):
     """A call of the function for each of these last arguments, all at once."""
-    at_once([lambda last=last: function(lab, *args, last) for last in of])
+    at_once([lambda last=last: function(fixture, *args, last) for last in of])
 
 
 # Accept.
 
-def passing(lab, model, errno):
+def passing(fixture, model, errno):
     """Every other accept fails for a reason that is the connection's."""
     inject = [f"accept4:error={errno}:when=1+2"]
-    with running(lab, "echod", "-m", model, inject=inject) as echod:
+    with running(fixture, "echod", "-m", model, inject=inject) as echod:
         at_once([lambda: [echo(echod.port) for _ in range(5)] for _ in range(4)])
         echod.stop()
         wrong = [line for line in echod.log().splitlines() if "WARN" in line or "ERROR" in line]
@@ -118,13 +90,13 @@ def is_refusal(program, words):
     return words.startswith(UNAVAILABLE[program]) if UNAVAILABLE[program] else not words
 
 
-def told(lab, program, model, errno):
+def told(fixture, program, model, errno):
     """One accept finds no descriptor left: the next, with the reserve, can tell the client. (A
     worker also accepts when there is nobody.)"""
     inject = [f"accept4:error={errno}:when={'2..6' if model == 'prefork' else '1..1'}"]
 
     def answer(port):
-        with socket.create_connection((HERE, port), timeout=10) as sock:
+        with socket.create_connection((LOOPBACK, port), timeout=10) as sock:
             if program == "echod":
                 try:
                     sock.sendall(b"QUIT\r\n")
@@ -137,7 +109,7 @@ def told(lab, program, model, errno):
                 sock.sendall(b"QUIT\r\n")
             return words + rest(sock)
 
-    with running(lab, program, "-m", model, "-n", 1, inject=inject) as daemon:
+    with running(fixture, program, "-m", model, "-n", 1, inject=inject) as daemon:
         answers = []
 
         def works_again():
@@ -150,16 +122,16 @@ def told(lab, program, model, errno):
         daemon.stop()
 
 
-def resting(lab, model, errno):
+def resting(fixture, model, errno):
     """Not even the reserve helps for a while: it rests, and the client is served in the end."""
     inject = [f"accept4:error={errno}:when=1..8"]
-    with running(lab, "echod", "-m", model, "-n", 2, inject=inject) as echod:
+    with running(fixture, "echod", "-m", model, "-n", 2, inject=inject) as echod:
         wait_until("the workers", lambda: model != "prefork" or len(family(echod)) == 3)
-        before, begin = cpu(family(echod)), time.monotonic()
+        before, begin = cpu_seconds(family(echod)), time.monotonic()
         with connect(echod.port) as sock:
             same(sock.recv(64), b"NOOP\r\n", "echo")
             seconds = time.monotonic() - begin
-            used = cpu(family(echod)) - before
+            used = cpu_seconds(family(echod)) - before
         check(0.3 < seconds < 5, f"served after {seconds:.1f} s")
         check(used < 0.05 * seconds + 0.02, f"{used} s of CPU in {seconds:.1f} s")
         echod.stop()
@@ -167,37 +139,37 @@ def resting(lab, model, errno):
 
 # Processes and threads.
 
-def no_process(lab, program, model, errno):
+def no_process(fixture, program, model, errno):
     """No process or thread can be made: each client is told, by an end of file and no reset."""
     inject = [f"clone,clone3:error={errno}"]
     clients = 5 if model == "prefork" else 100
-    with running(lab, program, "-m", model, inject=inject) as daemon:
+    with running(fixture, program, "-m", model, inject=inject) as daemon:
         for _ in range(clients):
-            with socket.create_connection((HERE, daemon.port), timeout=10) as sock:
+            with socket.create_connection((LOOPBACK, daemon.port), timeout=10) as sock:
                 got = rest(sock)
             check(is_refusal(program, got), f"a client was told {show(got)}")
         daemon.at_rest()
         daemon.stop()
 
 
-def no_transfer(lab, errno):
+def no_transfer(fixture, errno):
     """The same for tftpd: error packets."""
-    with running(lab, "tftpd", inject=[f"clone,clone3:error={errno}"]) as tftpd:
+    with running(fixture, "tftpd", inject=[f"clone,clone3:error={errno}"]) as tftpd:
         for _ in range(100):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 sock.settimeout(10)
-                sock.sendto(b"\0\1file\0octet\0", (HERE, tftpd.port))
+                sock.sendto(b"\0\1file\0octet\0", (LOOPBACK, tftpd.port))
                 same(sock.recv(600)[:4], b"\0\5\0\0", "ERROR")
         tftpd.at_rest()
         tftpd.stop()
 
 
-def sometimes_no_process(lab, program, model):
+def sometimes_no_process(fixture, program, model):
     """Every other clone fails: whoever is not told so is served."""
     inject = ["clone,clone3:error=EAGAIN:when=1+2"]
-    with running(lab, program, "-m", model, "-n", 2, inject=inject) as daemon:
+    with running(fixture, program, "-m", model, "-n", 2, inject=inject) as daemon:
         def served():
-            with socket.create_connection((HERE, daemon.port), timeout=10) as sock:
+            with socket.create_connection((LOOPBACK, daemon.port), timeout=10) as sock:
                 if program == "echod":
                     try:
                         sock.sendall(b"QUIT\r\n")
@@ -212,17 +184,17 @@ def sometimes_no_process(lab, program, model):
 
 # Signals.
 
-def children_at_every_accept(lab, model):
+def children_at_every_accept(fixture, model):
     """SIGCHLD at every accept, from nobody."""
-    with running(lab, "echod", "-m", model, inject=["accept4:signal=SIGCHLD"]) as echod:
+    with running(fixture, "echod", "-m", model, inject=["accept4:signal=SIGCHLD"]) as echod:
         at_once([lambda: [echo(echod.port) for _ in range(25)] for _ in range(4)])
         wait_until("no zombies", lambda: not echod.zombies())
         echod.stop()
 
 
-def storm(lab, model):
+def storm(fixture, model):
     """SIGCHLD, SIGHUP and SIGUSR1 without a pause, to the parent and its children of no business."""
-    with running(lab, "echod", "-m", model) as echod:
+    with running(fixture, "echod", "-m", model) as echod:
         over = threading.Event()
 
         def blow():
@@ -242,7 +214,7 @@ def storm(lab, model):
         echod.stop()
 
 
-def any_instant(lab, program, model, rounds):
+def any_instant(fixture, program, model, rounds):
     """SIGTERM at random instants, with clients coming all the time."""
     seed = random.SystemRandom().randrange(2**32)
     dice = random.Random(seed)
@@ -253,10 +225,10 @@ def any_instant(lab, program, model, rounds):
             try:
                 if program == "tftpd":
                     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                        sock.sendto(b"\0\1missing\0octet\0", (HERE, port))
+                        sock.sendto(b"\0\1missing\0octet\0", (LOOPBACK, port))
                     time.sleep(0.001)
                 else:
-                    with socket.create_connection((HERE, port), timeout=5) as sock:
+                    with socket.create_connection((LOOPBACK, port), timeout=5) as sock:
                         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                         b"\1\0\0\0\0\0\0\0")
             except OSError:
@@ -264,7 +236,7 @@ def any_instant(lab, program, model, rounds):
 
     def share(instants):
         for instant in instants:
-            with running(lab, program, *args) as daemon:
+            with running(fixture, program, *args) as daemon:
                 over = threading.Event()
                 client = threading.Thread(target=knock, args=(daemon.port, over), daemon=True)
                 client.start()
@@ -283,21 +255,21 @@ def any_instant(lab, program, model, rounds):
 
 # Interrupted system calls; sessions that must be right all the same.
 
-def interrupted(lab, model):
+def interrupted(fixture, model):
     """EINTR from every call that may give it: echo, a delivery, and its way out."""
-    inject, box = [f"{INTERRUPTIBLE}:error=EINTR:when=3+5"], lab.mailbox()
-    with running(lab, "echod", "-m", model, inject=inject) as echod:
+    inject, box = [f"{INTERRUPTIBLE}:error=EINTR:when=3+5"], fixture.mailbox()
+    with running(fixture, "echod", "-m", model, inject=inject) as echod:
         data = os.urandom(300_000)
-        same(lab.run("nc", "-N", HERE, echod.port, stdin=data).good().stdout, data, "echo")
+        same(fixture.run("nc", "-N", LOOPBACK, echod.port, stdin=data).good().stdout, data, "echo")
         echod.stop()
-    with running(lab, "smtpd", "-m", model, inject=inject) as smtpd:
-        with smtplib.SMTP(HERE, smtpd.port, timeout=10) as client:
+    with running(fixture, "smtpd", "-m", model, inject=inject) as smtpd:
+        with smtplib.SMTP(LOOPBACK, smtpd.port, timeout=10) as client:
             client.sendmail(SENDER, [box.address], crlf(SLIDES))
         below_trace(one(box.letters()), SLIDES)
         same(box.unfinished(), [], "files in tmp")
         smtpd.stop()
-    with running(lab, "pop3d", "-m", model, inject=inject) as pop3d:
-        client = poplib.POP3(HERE, pop3d.port, timeout=10)
+    with running(fixture, "pop3d", "-m", model, inject=inject) as pop3d:
+        client = poplib.POP3(LOOPBACK, pop3d.port, timeout=10)
         client.user(box.address.partition("@")[0])
         client.pass_(PASSWORD)
         same(client.stat()[0], 1, "messages")
@@ -308,37 +280,37 @@ def interrupted(lab, model):
         pop3d.stop()
 
 
-def interrupted_transfers(lab):
+def interrupted_transfers(fixture):
     """EINTR for tftpd: a file comes, and goes, octet for octet."""
     data = os.urandom(50_000)
-    (lab.tftp_root / "interrupted").write_bytes(data)
-    (lab.tftp_root / "interrupted").chmod(0o644)
+    (fixture.tftp_root / "interrupted").write_bytes(data)
+    (fixture.tftp_root / "interrupted").chmod(0o644)
     inject = [f"{INTERRUPTIBLE}:error=EINTR:when=3+5"]
-    with running(lab, "tftpd", inject=inject) as tftpd:
-        folder, at = lab.folder("tftp"), f"{HERE}:{tftpd.port}"
-        lab.run("tftpc", at, "get", "interrupted", folder / "got").good()
+    with running(fixture, "tftpd", inject=inject) as tftpd:
+        folder, at = fixture.folder("tftp"), f"{LOOPBACK}:{tftpd.port}"
+        fixture.run("tftpc", at, "get", "interrupted", folder / "got").good()
         same((folder / "got").read_bytes(), data, "the file")
-        lab.run("tftpc", at, "put", folder / "got", "back").good()
-        same((lab.tftp_root / "back").read_bytes(), data, "the file that was sent")
+        fixture.run("tftpc", at, "put", folder / "got", "back").good()
+        same((fixture.tftp_root / "back").read_bytes(), data, "the file that was sent")
         tftpd.stop()
 
 
-def full_buffers(lab, model):
+def full_buffers(fixture, model):
     """EAGAIN from sendto: nothing is lost, and nobody spins."""
     inject = ["sendto:error=EAGAIN:when=1+2"]
-    with running(lab, "echod", "-m", model, inject=inject) as echod:
+    with running(fixture, "echod", "-m", model, inject=inject) as echod:
         data = os.urandom(300_000)
-        same(lab.run("nc", "-N", HERE, echod.port, stdin=data).good().stdout, data, "echo")
+        same(fixture.run("nc", "-N", LOOPBACK, echod.port, stdin=data).good().stdout, data, "echo")
         echod.stop()
 
 
 # Disks.
 
-def bad_disk(lab, what, codes):
+def bad_disk(fixture, what, codes):
     """A letter that cannot be made safe is refused for now, and not to be seen."""
-    box = lab.mailbox()
-    with running(lab, "smtpd", inject=[what]) as smtpd:
-        with smtplib.SMTP(HERE, smtpd.port, timeout=10) as client:
+    box = fixture.mailbox()
+    with running(fixture, "smtpd", inject=[what]) as smtpd:
+        with smtplib.SMTP(LOOPBACK, smtpd.port, timeout=10) as client:
             try:
                 client.sendmail(SENDER, [box.address], crlf(SLIDES))
             except smtplib.SMTPDataError as refusal:
@@ -350,13 +322,13 @@ def bad_disk(lab, what, codes):
         smtpd.stop()
 
 
-def bad_disk_of_tftpd(lab, what):
+def bad_disk_of_tftpd(fixture, what):
     """An upload that cannot be made safe has no last ACK, and is not to be seen."""
-    name = f"never.{lab.number()}"
-    with running(lab, "tftpd", inject=[what]) as tftpd:
-        put = lab.run("tftpc", f"{HERE}:{tftpd.port}", "put", lab.file("x", b"y" * 700), name)
+    name = f"never.{fixture.number()}"
+    with running(fixture, "tftpd", inject=[what]) as tftpd:
+        put = fixture.run("tftpc", f"{LOOPBACK}:{tftpd.port}", "put", fixture.file("x", b"y" * 700), name)
         put.bad()
-        check(not (lab.tftp_root / name).exists(), "the file is there")
+        check(not (fixture.tftp_root / name).exists(), "the file is there")
         tftpd.stop()
 
 

@@ -2,7 +2,8 @@
 
 import re
 
-from harness import Failure, check, same, show
+from lib import Failure, check, same, show
+from lib.mailbox import crlf
 
 SENDER = "hedrick@topaz.test"
 
@@ -44,12 +45,6 @@ def big(octets):
     lines = [b"%s%07d %s" % (b"." * (n % 7 == 0), n, b"0123456789abcdef" * 4) for n in range(1000)]
     block = b"\n".join(lines) + b"\n"
     return HEAD + b"\n" + block * (octets // len(block) + 1)
-
-
-def crlf(letter):
-    """As it travels: lines end in CRLF, the last one too."""
-    text = letter.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-    return text if not text or text.endswith(b"\r\n") else text + b"\r\n"
 
 
 TRACE = re.compile(rb"(?P<path>Return-Path: <[^\r\n]*>\r\n)?"

@@ -3,16 +3,16 @@
 import os
 import pwd
 
-from harness import add, same, test
+from lib import add, same, test
 from letters import ROUND, SLIDES, below_trace, one
 from pop3_clients import CLIENTS as FETCH
 from smtp_clients import CLIENTS as SEND
 
 
-def goes_round(lab, send, fetch):
-    box = lab.mailbox()
-    send(lab, [box.address], ROUND)
-    below_trace(one(fetch(lab, box)), ROUND)
+def goes_round(fixture, send, fetch):
+    box = fixture.mailbox()
+    send(fixture, [box.address], ROUND)
+    below_trace(one(fetch(fixture, box)), ROUND)
 
 
 for sender in SEND:
@@ -21,11 +21,11 @@ for sender in SEND:
 
 
 @test("round: letters from all SMTP clients lie in one maildrop, every POP3 client sees the same")
-def together(lab):
-    box = lab.mailbox()
+def together(fixture):
+    box = fixture.mailbox()
     for send in SEND.values():
-        send(lab, [box.address], SLIDES)
-    fetched = {name: plain(lab, box) for name, (plain, _) in FETCH.items()}
+        send(fixture, [box.address], SLIDES)
+    fetched = {name: plain(fixture, box) for name, (plain, _) in FETCH.items()}
     for name, letters in fetched.items():
         same(len(letters), len(SEND), f"letters for {name}")
         for letter in letters:
@@ -35,31 +35,31 @@ def together(lab):
 
 
 @test("round: with root's daemons a mailbox and its letters are its owner's, and stay his")
-def owner(lab):
-    box = lab.mailbox()
+def owner(fixture):
+    box = fixture.mailbox()
     want = os.getuid()
-    if lab.root:  # an ordinary user owns all his mailboxes anyway
+    if fixture.is_root:  # an ordinary user owns all his mailboxes anyway
         nobody = pwd.getpwnam("nobody")
         os.chown(box.home, nobody.pw_uid, nobody.pw_gid)
         want = nobody.pw_uid
-    SEND["smtpc"](lab, [box.address], SLIDES)
-    below_trace(one(FETCH["poplib"][0](lab, box)), SLIDES)
-    below_trace(one(FETCH["fetchmail"][0](lab, box)), SLIDES)
+    SEND["smtpc"](fixture, [box.address], SLIDES)
+    below_trace(one(FETCH["poplib"][0](fixture, box)), SLIDES)
+    below_trace(one(FETCH["fetchmail"][0](fixture, box)), SLIDES)
     owners = {path.stat().st_uid for path in [box.maildir, *box.maildir.rglob("*")]}
     same(owners, {want}, "owners of the Maildir and of what is in it")
 
 
 @test("round: a pop3d that has dropped root for the mailbox's owner hands the letter out")
-def unprivileged(lab):
-    box = lab.mailbox()
-    if lab.root:
+def unprivileged(fixture):
+    box = fixture.mailbox()
+    if fixture.is_root:
         nobody = pwd.getpwnam("nobody")
         os.chown(box.home, nobody.pw_uid, nobody.pw_gid)
-    SEND["smtpc"](lab, [box.address], SLIDES)
-    users = lab.file("users", (lab.dir / "users").read_bytes(), 0o644)
-    user = ["-u", "nobody"] if lab.root else []
-    pop3d = lab.daemon("pop3d-nobody", "pop3d", "--users", users, *user)
-    below_trace(one(FETCH["poplib"][0](lab, box, pop3d)), SLIDES)
+    SEND["smtpc"](fixture, [box.address], SLIDES)
+    users = fixture.file("users", (fixture.dir / "users").read_bytes(), 0o644)
+    user = ["-u", "nobody"] if fixture.is_root else []
+    pop3d = fixture.daemon("pop3d-nobody", "pop3d", "--users", users, *user)
+    below_trace(one(FETCH["poplib"][0](fixture, box, pop3d)), SLIDES)
     pop3d.at_rest()
     pop3d.stop()
-    del lab.daemons["pop3d-nobody"]
+    del fixture.daemons["pop3d-nobody"]

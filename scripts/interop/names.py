@@ -4,12 +4,9 @@ Our programs are linked statically, and a static program that lets glibc load su
 Each program here runs in a mount namespace of its own, where /etc/nsswitch.conf is the test's.
 """
 
-import subprocess
-from contextlib import contextmanager
+from lib import LOOPBACK, Daemon, check, run, same, test
+from lib.namespace import with_file
 
-from harness import check, end, need, run, same, start, test, wait_until
-
-HERE = "127.0.0.1"
 # The modules of libc6 itself (compat, hesiod) are on every Debian; the others are where they are.
 NSSWITCH = """passwd: compat systemd hesiod files
 group: compat systemd hesiod files
@@ -19,46 +16,25 @@ services: hesiod db files
 """
 
 
-def command(lab, *argv):
+def command(fixture, *argv):
     """The command that runs a program with that nsswitch.conf."""
-    file = lab.file("nsswitch.conf", NSSWITCH.encode())
-    rights = [] if lab.root else ["--map-root-user"]
-    script = f'mount --bind "{file}" /etc/nsswitch.conf && exec "$@"'
-    return [need("unshare"), "--mount", *rights, "sh", "-c", script, "sh", *map(str, argv)]
-
-
-@contextmanager
-def echod(lab, *args):
-    said = lab.folder("names") / "echod.log"
-    argv = command(lab, lab.programs / "echod", *args)
-    with open(said, "wb") as stderr:
-        process = start(argv, lab.env, "/", stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
-    process.said = said.read_text
-    try:
-        yield process
-    finally:
-        end(process)
-
-
-def port_of(server):
-    text = wait_until("echod listens", lambda: "listening on" in server.said() and server.said())
-    return int(text.split("listening on")[1].split()[0].rpartition(":")[2])
+    return with_file(fixture.file("nsswitch.conf", NSSWITCH), "/etc/nsswitch.conf", argv)
 
 
 @test("nsswitch: echod listens on a host's name and echoc finds it by name, whatever modules are named")
-def hosts(lab):
-    with echod(lab, "-u", "root", "-l", "localhost:0") as server:
-        port = port_of(server)
-        client = run(command(lab, lab.programs / "echoc", "localhost", port), lab.env, "/",
+def hosts(fixture):
+    argv = [fixture.programs / "echod", "-u", "root", "-l", "localhost:0"]
+    with Daemon(argv, fixture.new("log"), fixture.env, before=command(fixture)) as server:
+        client = run(command(fixture, fixture.programs / "echoc", "localhost", server.port), fixture.env, "/",
                      stdin=b"by name\n")
         same(client.code, 0, f"exit code; it said {client.stderr!r}")
         same(client.stdout, b"by name\n", "echo")
 
 
 @test("nsswitch: a user who is not there is told, and no crash, whatever modules are named")
-def users(lab):
+def users(fixture):
     for user in ("no-such-user", "4242:no-such-group"):
-        argv = command(lab, lab.programs / "echod", "-l", f"{HERE}:0", "-u", user)
-        ended = run(argv, lab.env, "/")
+        argv = command(fixture, fixture.programs / "echod", "-l", f"{LOOPBACK}:0", "-u", user)
+        ended = run(argv, fixture.env, "/")
         same(ended.code, 1, f"exit code of -u {user}; it said {ended.stderr!r}")
         check(b"no such" in ended.stderr, f"-u {user}: {ended.stderr!r}")

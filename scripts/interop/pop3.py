@@ -4,16 +4,16 @@ import poplib
 import re
 import socket
 
-from harness import Failure, check, same, show, test, wait_until
-from lab import PASSWORD
+from lib import LOOPBACK, Failure, check, same, show, test, wait_until
+from lib.fixture import PASSWORD
 from letters import HEAD, KINDS, SLIDES, crlf
-from pop3_clients import HERE, net_pop3
+from pop3_clients import net_pop3
 
 THREE = [SLIDES, KINDS["lines of dots"], HEAD + b"\none\ntwo\nthree\nfour\n"]
 
 
-def login(lab, box, daemon=None, password=PASSWORD, apop=False):
-    session = poplib.POP3(HERE, (daemon or lab.pop3d).port, timeout=10)
+def login(fixture, box, daemon=None, password=PASSWORD, apop=False):
+    session = poplib.POP3(LOOPBACK, (daemon or fixture.pop3d).port, timeout=10)
     if apop:
         session.apop(box.name, password)
     else:
@@ -33,9 +33,9 @@ def refused(call, *args):
 
 
 @test("poplib: STAT, LIST, UIDL, RETR agree: the octets of RETR are those that LIST told")
-def sizes(lab):
+def sizes(fixture):
     letters = [*KINDS.values(), SLIDES[:-1], crlf(SLIDES), b"", b"\n", b"no header"]
-    session = login(lab, lab.mailbox().lay(*letters))
+    session = login(fixture, fixture.mailbox().lay(*letters))
     count, octets = session.stat()
     same(count, len(letters), "messages of STAT")
     listing = [tuple(map(int, line.split())) for line in session.list()[1]]
@@ -54,8 +54,8 @@ def sizes(lab):
 
 
 @test("poplib: TOP gives the header, the blank line and so many lines of the body")
-def top(lab):
-    session = login(lab, lab.mailbox().lay(*THREE))
+def top(fixture):
+    session = login(fixture, fixture.mailbox().lay(*THREE))
     header = HEAD.splitlines() + [b""]
     same(session.top(3, 0)[1], header, "TOP 3 0")
     same(session.top(3, 2)[1], header + [b"one", b"two"], "TOP 3 2")
@@ -67,9 +67,9 @@ def top(lab):
 
 
 @test("poplib: DELE hides without renumbering, RSET brings all back, QUIT deletes")
-def dele(lab):
-    box = lab.mailbox().lay(*THREE)
-    session = login(lab, box)
+def dele(fixture):
+    box = fixture.mailbox().lay(*THREE)
+    session = login(fixture, box)
     session.dele(2)
     same(session.stat()[0], 2, "messages")
     same([line.split()[0] for line in session.list()[1]], [b"1", b"3"], "LIST")
@@ -85,22 +85,22 @@ def dele(lab):
 
 
 @test("poplib: a connection that ends without QUIT deletes nothing")
-def dropped(lab):
-    box = lab.mailbox().lay(*THREE)
-    session = login(lab, box)
+def dropped(fixture):
+    box = fixture.mailbox().lay(*THREE)
+    session = login(fixture, box)
     session.dele(1)
     session.dele(2)
     session.close()
-    wait_until("the child ends", lambda: not lab.pop3d.alive())
+    wait_until("the child ends", lambda: not fixture.pop3d.alive())
     same(len(box.letters()), 3, "letters")
-    session = login(lab, box)
+    session = login(fixture, box)
     same(session.stat()[0], 3, "messages")
     session.quit()
 
 
 @test("poplib: numbers that are none are refused and the session lives")
-def numbers(lab):
-    session = login(lab, lab.mailbox().lay(*THREE))
+def numbers(fixture):
+    session = login(fixture, fixture.mailbox().lay(*THREE))
     for number in (0, 4, -1, "1x", 2**32 + 1, "1 2", "", "99999999999999999999"):
         refused(session._shortcmd, f"RETR {number}")
         refused(session._shortcmd, f"DELE {number}")
@@ -111,9 +111,9 @@ def numbers(lab):
 
 
 @test("poplib: an over-long command is one -ERR, and its tail is not executed")
-def long_command(lab):
-    box = lab.mailbox().lay(*THREE)
-    session = login(lab, box)
+def long_command(fixture):
+    box = fixture.mailbox().lay(*THREE)
+    session = login(fixture, box)
     refused(session._shortcmd, "RETR " + "1" * 10_000 + " DELE 1")
     session.noop()
     same(session.stat()[0], 3, "messages")
@@ -121,9 +121,9 @@ def long_command(lab):
 
 
 @test("poplib: CAPA in both states: TOP UIDL USER SASL PIPELINING RESP-CODES, no STLS")
-def capa(lab):
-    session = poplib.POP3(HERE, lab.pop3d.port, timeout=10)
-    box = lab.mailbox().lay()
+def capa(fixture):
+    session = poplib.POP3(LOOPBACK, fixture.pop3d.port, timeout=10)
+    box = fixture.mailbox().lay()
     for _ in range(2):
         found = session.capa()
         for name in ("TOP", "UIDL", "USER", "SASL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE"):
@@ -139,15 +139,15 @@ def capa(lab):
 
 
 @test("poplib: ids of UIDL are the same in the next session, also when others were deleted")
-def uidl_stays(lab):
-    box = lab.mailbox().lay(SLIDES, SLIDES, SLIDES)
-    session = login(lab, box)
+def uidl_stays(fixture):
+    box = fixture.mailbox().lay(SLIDES, SLIDES, SLIDES)
+    session = login(fixture, box)
     first = [line.split()[1] for line in session.uidl()[1]]
     session.retr(1)
     session.dele(2)
     session.quit()
     box.lay(SLIDES)
-    session = login(lab, box)
+    session = login(fixture, box)
     second = [line.split()[1] for line in session.uidl()[1]]
     session.quit()
     same(second[:2], [first[0], first[2]], "ids that stay")
@@ -155,18 +155,18 @@ def uidl_stays(lab):
 
 
 @test("poplib: a second session of the same user is told [IN-USE]; after QUIT it gets in")
-def in_use(lab):
-    box = lab.mailbox().lay(SLIDES)
-    session = login(lab, box)
-    check(b"[IN-USE]" in refused(login, lab, box), "no [IN-USE]")
+def in_use(fixture):
+    box = fixture.mailbox().lay(SLIDES)
+    session = login(fixture, box)
+    check(b"[IN-USE]" in refused(login, fixture, box), "no [IN-USE]")
     session.quit()
-    login(lab, box).quit()
+    login(fixture, box).quit()
 
 
 @test("poplib: mail that arrives during the session stays unseen and is kept")
-def arrives(lab):
-    box = lab.mailbox().lay(SLIDES)
-    session = login(lab, box)
+def arrives(fixture):
+    box = fixture.mailbox().lay(SLIDES)
+    session = login(fixture, box)
     box.lay(SLIDES)
     same(session.stat()[0], 1, "messages")
     session.dele(1)
@@ -175,9 +175,9 @@ def arrives(lab):
 
 
 @test("poplib: a wrong password and an unknown user get the same refusal, and may try again")
-def wrong(lab):
-    box = lab.mailbox().lay(SLIDES)
-    session = poplib.POP3(HERE, lab.pop3d.port, timeout=10)
+def wrong(fixture):
+    box = fixture.mailbox().lay(SLIDES)
+    session = poplib.POP3(LOOPBACK, fixture.pop3d.port, timeout=10)
     answers = []
     for name in (box.name, "nobody-here"):
         session.user(name)
@@ -192,11 +192,11 @@ def wrong(lab):
 
 
 @test("poplib: a password with spaces, also at its end, and a colon-free 8-bit one work")
-def odd_passwords(lab):
+def odd_passwords(fixture):
     for password in (" two  spaces ", "-dash", "пароль", '"quoted" \\'):
-        box = lab.mailbox(password).lay(SLIDES)
-        for daemon in (lab.pop3d, lab.apop_pop3d):
-            session = poplib.POP3(HERE, daemon.port, timeout=10)
+        box = fixture.mailbox(password).lay(SLIDES)
+        for daemon in (fixture.pop3d, fixture.apop_pop3d):
+            session = poplib.POP3(LOOPBACK, daemon.port, timeout=10)
             session.encoding = "UTF-8"
             session.user(box.name)
             session.pass_(password)
@@ -205,34 +205,34 @@ def odd_passwords(lab):
 
 
 @test("poplib: APOP: right, wrong, and a timestamp that is new for each session")
-def apop(lab):
-    box = lab.mailbox().lay(SLIDES)
-    daemon = lab.apop_pop3d
+def apop(fixture):
+    box = fixture.mailbox().lay(SLIDES)
+    daemon = fixture.apop_pop3d
     stamps = set()
     for _ in range(5):
-        session = login(lab, box, daemon, apop=True)
+        session = login(fixture, box, daemon, apop=True)
         same(session.stat()[0], 1, "messages")
         stamps.add(re.search(rb"<[^ >]+@[^ >]+>", session.getwelcome()).group())
         session.quit()
     same(len(stamps), 5, "timestamps")
-    check(b"[AUTH]" in refused(login, lab, box, daemon, "wrong", True), "no [AUTH]")
-    refused(login, lab, box, daemon, PASSWORD + " ", True)
+    check(b"[AUTH]" in refused(login, fixture, box, daemon, "wrong", True), "no [AUTH]")
+    refused(login, fixture, box, daemon, PASSWORD + " ", True)
 
 
 @test("poplib: where no password is known in clear, no timestamp is offered and APOP is refused")
-def no_apop(lab):
-    box = lab.mailbox().lay(SLIDES)
-    session = poplib.POP3(HERE, lab.pop3d.port, timeout=10)
+def no_apop(fixture):
+    box = fixture.mailbox().lay(SLIDES)
+    session = poplib.POP3(LOOPBACK, fixture.pop3d.port, timeout=10)
     check(b"<" not in session.getwelcome(), f"greeting: {session.getwelcome()}")
     refused(session._shortcmd, f"APOP {box.name} {'0' * 32}")
     session.quit()
 
 
 @test("poplib: a maildrop of 3,000 messages: LIST, UIDL, the last one, delete them all")
-def many(lab):
+def many(fixture):
     letters = [b"Subject: %d\n\nbody\n" % number for number in range(3000)]
-    box = lab.mailbox().lay(*letters)
-    session = login(lab, box)
+    box = fixture.mailbox().lay(*letters)
+    session = login(fixture, box)
     same(len(session.list()[1]), 3000, "LIST")
     same(len(session.uidl()[1]), 3000, "UIDL")
     same(session.retr(3000)[1][0], b"Subject: 2999", "the last one")
@@ -244,9 +244,9 @@ def many(lab):
 
 
 @test("Python sockets: USER, PASS, STAT and QUIT in one packet: four replies in order")
-def one_packet(lab):
-    box = lab.mailbox().lay(SLIDES)
-    with socket.create_connection((HERE, lab.pop3d.port), timeout=10) as sock:
+def one_packet(fixture):
+    box = fixture.mailbox().lay(SLIDES)
+    with socket.create_connection((LOOPBACK, fixture.pop3d.port), timeout=10) as sock:
         sock.sendall(f"USER {box.name}\r\nPASS {PASSWORD}\r\nSTAT\r\nqUiT\r\n".encode())
         replies = sock.makefile("rb").read().splitlines()
     same(len(replies), 5, "replies")
@@ -255,9 +255,9 @@ def one_packet(lab):
 
 
 @test("nc: a dialogue by hand, with LF alone and in any case")
-def by_hand(lab):
-    box = lab.mailbox().lay(SLIDES)
-    with lab.dialogue("nc", HERE, lab.pop3d.port) as session:
+def by_hand(fixture):
+    box = fixture.mailbox().lay(SLIDES)
+    with fixture.dialogue("nc", LOOPBACK, fixture.pop3d.port) as session:
         session.line(b"+OK ")
         for line, reply in ((f"user {box.name}", b"+OK"), (f"Pass {PASSWORD}", b"+OK"),
                             ("stat", b"+OK 1 "), ("list", b"+OK")):
@@ -276,9 +276,9 @@ def by_hand(lab):
 # Net::POP3
 
 @test("Net::POP3: popstat, list, uidl, top, capabilities; what is not there is refused")
-def perl_asks(lab):
-    box = lab.mailbox().lay(*THREE)
-    out = net_pop3(lab, box, "login", "ask").good()
+def perl_asks(fixture):
+    box = fixture.mailbox().lay(*THREE)
+    out = net_pop3(fixture, box, "login", "ask").good()
     octets = [len(crlf(letter)) for letter in THREE]
     header = len(HEAD.splitlines()) + 1
     out.says(f"messages: 3\npopstat: 3 {sum(octets)}\n",
@@ -291,9 +291,9 @@ def perl_asks(lab):
 
 
 @test("Net::POP3: delete, reset, delete: only the last one counts")
-def perl_deletes(lab):
-    box = lab.mailbox().lay(*THREE)
-    out = net_pop3(lab, box, "login", "delete", 2).good()
+def perl_deletes(fixture):
+    box = fixture.mailbox().lay(*THREE)
+    out = net_pop3(fixture, box, "login", "delete", 2).good()
     total = sum(len(crlf(letter)) for letter in THREE)
     out.says(f"after delete: 2 {total - len(crlf(THREE[1]))}\n", f"after reset: 3 {total}\n",
              "deleted twice: no\n")
@@ -301,7 +301,7 @@ def perl_deletes(lab):
 
 
 @test("Net::POP3: a wrong password by login and by apop is refused")
-def perl_wrong(lab):
-    box = lab.mailbox().lay(SLIDES)
-    net_pop3(lab, box, "login", "ask", password="wrong").bad("login: ")
-    net_pop3(lab, box, "apop", "ask", password="wrong", daemon=lab.apop_pop3d).bad("apop: ")
+def perl_wrong(fixture):
+    box = fixture.mailbox().lay(SLIDES)
+    net_pop3(fixture, box, "login", "ask", password="wrong").bad("login: ")
+    net_pop3(fixture, box, "apop", "ask", password="wrong", daemon=fixture.apop_pop3d).bad("apop: ")

@@ -5,10 +5,9 @@ import smtplib
 import socket
 import time
 
-from harness import Failure, check, same, show, test, wait_until
+from lib import LOOPBACK, Failure, check, same, show, test, wait_until
 from letters import KINDS, SENDER, SLIDES, below_trace, big, crlf, one
 
-HERE = "127.0.0.1"
 
 
 def talk(session, *turns):
@@ -25,14 +24,14 @@ def open_letter(session, box, *more):
          (b"RCPT TO:<" + box.address.encode() + b">", b"250 "), *more, (b"DATA", b"354 "))
 
 
-def nc(lab):
-    return lab.dialogue("nc", HERE, lab.smtpd.port)
+def nc(fixture):
+    return fixture.dialogue("nc", LOOPBACK, fixture.smtpd.port)
 
 
 @test("nc: the dialogue of the slides: HELO, MAIL FROM, RCPT TO, DATA, the dot, QUIT")
-def slides(lab):
-    box = lab.mailbox()
-    with nc(lab) as session:
+def slides(fixture):
+    box = fixture.mailbox()
+    with nc(fixture) as session:
         check(b"red.test" in session.line(b"220 "), "the greeting does not name the server")
         talk(session, (b"HELO topaz.test", b"250 red.test"),
              (b"MAIL FROM:<hedrick@topaz.test>", b"250 "),
@@ -47,9 +46,9 @@ def slides(lab):
 
 
 @test("nc: commands in any case, ended by LF alone, and NOOP HELP RSET VRFY before HELO")
-def lenient(lab):
-    box = lab.mailbox()
-    with nc(lab) as session:
+def lenient(fixture):
+    box = fixture.mailbox()
+    with nc(fixture) as session:
         session.line(b"220 ")
         for line, reply in [("noop", b"250 "), ("Rset", b"250 "), (f"vrfy {box.name}", b"25"),
                             ("hElO topaz.test", b"250 "), ("mail from:<a@b.test>", b"250 "),
@@ -59,10 +58,10 @@ def lenient(lab):
 
 
 @test("nc: what is out of order or unknown is refused and the session lives")
-def order(lab):
-    box = lab.mailbox()
+def order(fixture):
+    box = fixture.mailbox()
     rcpt = b"RCPT TO:<" + box.address.encode() + b">"
-    with nc(lab) as session:
+    with nc(fixture) as session:
         session.line(b"220 ")
         talk(session, (b"EHLO", b"501 "), (b"FROB", b"500 "), (b"HELO topaz.test", b"250 "),
              (rcpt, b"503 "), (b"DATA", b"503 "), (b"MAIL FROM:<a@b.test>", b"250 "),
@@ -72,9 +71,9 @@ def order(lab):
 
 
 @test("nc: who is not here: 550 5.1.1; who is elsewhere: 550 5.7.1; postmaster and <> are taken")
-def recipients(lab):
-    lab.mailbox()
-    with nc(lab) as session:
+def recipients(fixture):
+    fixture.mailbox()
+    with nc(fixture) as session:
         session.line(b"220 ")
         talk(session, (b"HELO topaz.test", b"250 "), (b"MAIL FROM:<>", b"250 "),
              (b"RCPT TO:<nobody-here@red.test>", b"550 5.1.1 "),
@@ -84,10 +83,10 @@ def recipients(lab):
 
 
 @test("nc: LF . LF never ends a letter; a bare LF in it is refused with 550 5.6.11, nothing kept")
-def smuggling(lab):
-    box = lab.mailbox()
+def smuggling(fixture):
+    box = fixture.mailbox()
     for end in (b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r"):
-        with nc(lab) as session:
+        with nc(fixture) as session:
             open_letter(session, box)
             smuggled = b"MAIL FROM:<evil@b.test>\r\nRCPT TO:<" + box.address.encode() + b">\r\n"
             session.type(b"Subject: x\r\n\r\ntext" + end + smuggled + b"DATA\r\nforged\r\n.\r\n")
@@ -97,10 +96,10 @@ def smuggling(lab):
 
 
 @test("nc: all of a session in one go is answered in order (RFC 2920)")
-def pipelined(lab):
-    box = lab.mailbox()
+def pipelined(fixture):
+    box = fixture.mailbox()
     rcpt = f"RCPT TO:<{box.address}>\r\n"
-    with nc(lab) as session:
+    with nc(fixture) as session:
         session.line(b"220 ")
         session.type(b"EHLO topaz.test\r\n")
         while session.line(b"250")[3:4] == b"-":
@@ -116,35 +115,35 @@ def pipelined(lab):
 
 
 @test("nc -N: a connection that ends inside the letter leaves nothing")
-def dropped(lab):
-    box = lab.mailbox()
-    with nc(lab) as session:
+def dropped(fixture):
+    box = fixture.mailbox()
+    with nc(fixture) as session:
         open_letter(session, box)
         session.type(crlf(SLIDES) * 1000)
-    out = lab.run("nc", "-N", HERE, lab.smtpd.port,
-                  stdin=f"HELO t.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<{box.address}>\r\n"
+    out = fixture.run("nc", "-N", LOOPBACK, fixture.smtpd.port,
+                      stdin=f"HELO t.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<{box.address}>\r\n"
                         f"DATA\r\nhalf a letter\r\n.".encode())
     check("250 2.0.0" not in out.text, f"accepted: {out.text}")
-    wait_until("both children end", lambda: not lab.smtpd.alive())
+    wait_until("both children end", lambda: not fixture.smtpd.alive())
     same(box.letters() + box.unfinished(), [], "letters")
 
 
 @test("nc: SIGTERM to smtpd: an idle client is told 421, and the daemon ends with 0")
-def shutdown(lab):
-    smtpd = lab.mail_daemon("smtpd-421", "smtpd", "users")
-    with lab.dialogue("nc", HERE, smtpd.port) as session:
+def shutdown(fixture):
+    smtpd = fixture.daemon("smtpd-421", "smtpd", *fixture.options("smtpd"))
+    with fixture.dialogue("nc", LOOPBACK, smtpd.port) as session:
         session.line(b"220 ")
         talk(session, (b"HELO topaz.test", b"250 "))
-        smtpd.process.send_signal(signal.SIGTERM)
+        smtpd.signal(signal.SIGTERM)
         session.line(b"421 ")
         session.end_of_input()
         session.rest()
-    same(smtpd.process.wait(10), 0, "exit status of smtpd")
-    del lab.daemons["smtpd-421"]
+    same(smtpd.ends(), 0, "exit code of smtpd")
+    del fixture.daemons["smtpd-421"]
 
 
-def smtplib_session(lab, daemon=None):
-    return smtplib.SMTP(HERE, (daemon or lab.smtpd).port, "topaz.test", timeout=10)
+def smtplib_session(fixture, daemon=None):
+    return smtplib.SMTP(LOOPBACK, (daemon or fixture.smtpd).port, "topaz.test", timeout=10)
 
 
 def refused(kind, code, call, *args):
@@ -161,8 +160,8 @@ def refused(kind, code, call, *args):
 
 
 @test("smtplib: EHLO lists SIZE, PIPELINING, 8BITMIME and nothing that is not there")
-def features(lab):
-    with smtplib_session(lab) as session:
+def features(fixture):
+    with smtplib_session(fixture) as session:
         session.ehlo()
         same(session.esmtp_features.get("size"), str(50 * 2**20), "SIZE")
         for name in ("pipelining", "8bitmime", "enhancedstatuscodes"):
@@ -175,9 +174,9 @@ def features(lab):
 
 
 @test("smtplib: several recipients, one refused: the others get the letter, he is named")
-def one_refused(lab):
-    boxes = [lab.mailbox(), lab.mailbox()]
-    with smtplib_session(lab) as session:
+def one_refused(fixture):
+    boxes = [fixture.mailbox(), fixture.mailbox()]
+    with smtplib_session(fixture) as session:
         failed = session.sendmail(SENDER, [boxes[0].address, "nobody-here@red.test",
                                            boxes[1].address], crlf(SLIDES))
     same(list(failed), ["nobody-here@red.test"], "refused")
@@ -187,9 +186,9 @@ def one_refused(lab):
 
 
 @test("smtplib: all recipients refused: nothing is sent, and the session can be used again")
-def all_refused(lab):
-    box = lab.mailbox()
-    with smtplib_session(lab) as session:
+def all_refused(fixture):
+    box = fixture.mailbox()
+    with smtplib_session(fixture) as session:
         refused(smtplib.SMTPRecipientsRefused, 550, session.sendmail, SENDER,
                 ["nobody-here@red.test", "x@elsewhere.test"], crlf(SLIDES))
         same(session.sendmail(SENDER, [box.address], crlf(SLIDES)), {}, "refused")
@@ -197,9 +196,9 @@ def all_refused(lab):
 
 
 @test("smtplib: VRFY, NOOP, RSET, HELP, HELP MAIL, EHLO twice; QUIT is 221")
-def small_commands(lab):
-    box = lab.mailbox()
-    session = smtplib_session(lab)
+def small_commands(fixture):
+    box = fixture.mailbox()
+    session = smtplib_session(fixture)
     code, text = session.verify(box.name)
     check(code == 250 and box.address.encode() in text, f"VRFY: {code} {text}")
     check(b"Levy Number" in text, f"VRFY does not give the full name: {text}")
@@ -220,9 +219,9 @@ def small_commands(lab):
 
 
 @test("smtplib: a letter larger than --max-size is refused at MAIL where its size is told: 552")
-def too_large_told(lab):
-    box = lab.mailbox()
-    with smtplib_session(lab, lab.small_smtpd) as session:
+def too_large_told(fixture):
+    box = fixture.mailbox()
+    with smtplib_session(fixture, fixture.small_smtpd) as session:
         session.ehlo()
         same(session.esmtp_features["size"], "10000", "SIZE")
         refused(smtplib.SMTPSenderRefused, 552, session.sendmail, SENDER, [box.address],
@@ -232,9 +231,9 @@ def too_large_told(lab):
 
 
 @test("smtplib: where it is not told, the letter is read to its end: 552, nothing kept")
-def too_large_untold(lab):
-    box = lab.mailbox()
-    with smtplib_session(lab, lab.small_smtpd) as session:
+def too_large_untold(fixture):
+    box = fixture.mailbox()
+    with smtplib_session(fixture, fixture.small_smtpd) as session:
         session.helo()
         refused(smtplib.SMTPDataError, 552, session.sendmail, SENDER, [box.address],
                 crlf(big(3_000_000)))
@@ -243,19 +242,19 @@ def too_large_untold(lab):
 
 
 @test("smtplib: 100 recipients of one letter, each gets it")
-def hundred(lab):
-    boxes = [lab.mailbox() for _ in range(100)]
-    with smtplib_session(lab) as session:
+def hundred(fixture):
+    boxes = [fixture.mailbox() for _ in range(100)]
+    with smtplib_session(fixture) as session:
         session.sendmail(SENDER, [box.address for box in boxes], crlf(SLIDES))
     for box in boxes:
         below_trace(one(box.letters()), SLIDES)
 
 
 @test("smtplib: 50 letters in one session, all different, none lost")
-def fifty(lab):
-    box = lab.mailbox()
+def fifty(fixture):
+    box = fixture.mailbox()
     letters = [SLIDES + b"number %d\n" % number for number in range(50)]
-    with smtplib_session(lab) as session:
+    with smtplib_session(fixture) as session:
         for letter in letters:
             session.sendmail(SENDER, [box.address], crlf(letter))
     got = box.letters()
@@ -265,9 +264,9 @@ def fifty(lab):
 
 
 @test("smtplib: a reply is one segment, so that nobody waits for a delayed ACK")
-def quick(lab):
-    box = lab.mailbox()
-    with smtplib_session(lab) as session:
+def quick(fixture):
+    box = fixture.mailbox()
+    with smtplib_session(fixture) as session:
         session.ehlo()
         begin = time.monotonic()
         for _ in range(100):
@@ -279,9 +278,9 @@ def quick(lab):
 
 
 @test("smtplib: quoted local parts, domains in capitals, MAIL's parameters; what is malformed is not taken")
-def addresses(lab):
-    box = lab.mailbox()
-    with smtplib_session(lab) as session:
+def addresses(fixture):
+    box = fixture.mailbox()
+    with smtplib_session(fixture) as session:
         session.ehlo()
         same(session.docmd('MAIL FROM:<"a b"@topaz.test>')[0], 250, "a quoted sender")
         domain = box.address.split("@")[1].upper()
@@ -293,14 +292,14 @@ def addresses(lab):
 
 
 @test("Python sockets: the end of the letter cut at every octet is still the end")
-def cut(lab):
-    box = lab.mailbox()
+def cut(fixture):
+    box = fixture.mailbox()
     start = f"HELO t.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<{box.address}>\r\nDATA\r\n".encode()
     text = crlf(KINDS["lines of dots"])
     stuffed = (b"\r\n" + text).replace(b"\r\n.", b"\r\n..")[2:]
     tail = stuffed[-6:] + b".\r\nQUIT\r\n"
     for at in range(1, len(tail)):
-        with socket.create_connection((HERE, lab.smtpd.port), timeout=5) as sock:
+        with socket.create_connection((LOOPBACK, fixture.smtpd.port), timeout=5) as sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             replies = sock.makefile("rb")
             sock.sendall(start)

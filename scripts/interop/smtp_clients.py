@@ -1,62 +1,61 @@
 """Every SMTP client, with every kind of letter, into a Maildir.
 
-A client here is a function of the lab, the recipients' addresses and the letter (lines end in LF);
+A client here is a function of the fixture, the recipients' addresses and the letter (lines end in LF);
 it sends the letter from SENDER and fails unless the server took it for all of them.
 """
 
 import smtplib
 
-from harness import add, check, same
+from lib import LOOPBACK, add, check, same
 from letters import KINDS, NO_FINAL_NEWLINE, SENDER, big, below_trace, crlf, one
 
-HERE = "127.0.0.1"
 HELO = "topaz.test"
 
 
-def curl(lab, to, letter):
+def curl(fixture, to, letter):
     """curl sends a file as it is, and doubles the dots: the file has CRLF."""
     rcpt = [word for address in to for word in ("--mail-rcpt", address)]
-    url = f"smtp://{HERE}:{lab.smtpd.port}/{HELO}"
-    return lab.run("curl", "-sS", "--url", url, "--mail-from", SENDER, *rcpt,
-                   "-T", lab.file("letter", letter.replace(b"\n", b"\r\n"))).good()
+    url = f"smtp://{LOOPBACK}:{fixture.smtpd.port}/{HELO}"
+    return fixture.run("curl", "-sS", "--url", url, "--mail-from", SENDER, *rcpt,
+                       "-T", fixture.file("letter", letter.replace(b"\n", b"\r\n"))).good()
 
 
-def python(lab, to, letter):
+def python(fixture, to, letter):
     """smtplib leaves the lines of bytes as they are."""
-    with smtplib.SMTP(HERE, lab.smtpd.port, HELO, timeout=10) as session:
+    with smtplib.SMTP(LOOPBACK, fixture.smtpd.port, HELO, timeout=10) as session:
         refused = session.sendmail(SENDER, to, letter.replace(b"\n", b"\r\n"), ["BODY=8BITMIME"])
     same(refused, {}, "refused recipients")
 
 
-def perl(lab, to, letter):
-    return lab.run("perl", lab.script("net_smtp.pl"), HERE, lab.smtpd.port, "send", SENDER, *to,
-                   stdin=letter).good()
+def perl(fixture, to, letter):
+    return fixture.run("perl", fixture.script("net_smtp.pl"), LOOPBACK, fixture.smtpd.port, "send",
+                       SENDER, *to, stdin=letter).good()
 
 
-def msmtp(lab, to, letter):
+def msmtp(fixture, to, letter):
     """msmtp adds From and Date, and takes Bcc away, unless it is told not to."""
-    return lab.run("msmtp", f"--host={HERE}", f"--port={lab.smtpd.port}", f"--domain={HELO}",
-                   "--auth=off", "--tls=off", f"--from={SENDER}", "--timeout=10",
-                   "--set-from-header=off", "--set-date-header=off", "--remove-bcc-headers=off",
-                   "--", *to, stdin=letter).good()
+    return fixture.run("msmtp", f"--host={LOOPBACK}", f"--port={fixture.smtpd.port}", f"--domain={HELO}",
+                       "--auth=off", "--tls=off", f"--from={SENDER}", "--timeout=10",
+                       "--set-from-header=off", "--set-date-header=off", "--remove-bcc-headers=off",
+                       "--", *to, stdin=letter).good()
 
 
-def swaks(lab, to, letter, *more):
+def swaks(fixture, to, letter, *more):
     """swaks ends every letter with a line break and a dot of its own, and takes one such pair at
     its end away first: so it is given one, and sends what stands before."""
     text = letter + (b".\n" if letter.endswith(b"\n") else b"\n.\n")
-    return lab.run("swaks", "--server", HERE, "--port", lab.smtpd.port, "--helo", HELO,
-                   "--from", SENDER, "--to", ",".join(to), "--timeout", 10,
-                   "--data", f"@{lab.file('letter', text)}", "--suppress-data", *more).good()
+    return fixture.run("swaks", "--server", LOOPBACK, "--port", fixture.smtpd.port, "--helo", HELO,
+                       "--from", SENDER, "--to", ",".join(to), "--timeout", 10,
+                       "--data", f"@{fixture.file('letter', text)}", "--suppress-data", *more).good()
 
 
-def swaks_pipelining(lab, to, letter):
-    return swaks(lab, to, letter, "--pipeline")
+def swaks_pipelining(fixture, to, letter):
+    return swaks(fixture, to, letter, "--pipeline")
 
 
-def nc(lab, to, letter):
+def nc(fixture, to, letter):
     """As on the slides: somebody types at the port, and reads before he types on."""
-    with lab.dialogue("nc", HERE, lab.smtpd.port) as session:
+    with fixture.dialogue("nc", LOOPBACK, fixture.smtpd.port) as session:
         session.line(b"220 ")
         turns = [(f"HELO {HELO}", b"250 "), (f"MAIL FROM:<{SENDER}>", b"250 ")]
         turns += [(f"RCPT TO:<{address}>", b"250 ") for address in to] + [("DATA", b"354 ")]
@@ -74,9 +73,9 @@ def nc(lab, to, letter):
         same(session.rest(), b"", "after 221")
 
 
-def smtpc(lab, to, letter):
-    return lab.run("smtpc", "-s", f"{HERE}:{lab.smtpd.port}", "-f", SENDER, "--helo", HELO, *to,
-                   stdin=letter).good()
+def smtpc(fixture, to, letter):
+    return fixture.run("smtpc", "-s", f"{LOOPBACK}:{fixture.smtpd.port}", "-f", SENDER, "--helo", HELO, *to,
+                       stdin=letter).good()
 
 
 CLIENTS = {
@@ -91,9 +90,9 @@ CLIENTS = {
 }
 
 
-def arrives(lab, client, letter):
-    box = lab.mailbox()
-    client(lab, [box.address], letter)
+def arrives(fixture, client, letter):
+    box = fixture.mailbox()
+    client(fixture, [box.address], letter)
     trace = below_trace(one(box.letters()), letter)
     check(trace.startswith(f"Return-Path: <{SENDER}>\r\n"), f"Return-Path is wrong: {trace}")
     for word in (f"from {HELO} ", "[127.0.0.1]", " by red.test ", f" for <{box.address}>;"):
@@ -101,19 +100,19 @@ def arrives(lab, client, letter):
     same(box.unfinished(), [], "files in tmp")
 
 
-def arrives_at_three(lab, client, letter):
-    boxes = [lab.mailbox() for _ in range(3)]
-    client(lab, [box.address for box in boxes], letter)
+def arrives_at_three(fixture, client, letter):
+    boxes = [fixture.mailbox() for _ in range(3)]
+    client(fixture, [box.address for box in boxes], letter)
     for box in boxes:
         trace = below_trace(one(box.letters()), letter)
         for other in boxes:
             check(other.name not in trace, f"the trace tells of a recipient: {trace}")
 
 
-def arrives_repeatedly(lab, client, letter):
-    box = lab.mailbox()
+def arrives_repeatedly(fixture, client, letter):
+    box = fixture.mailbox()
     for _ in range(3):
-        client(lab, [box.address], letter)
+        client(fixture, [box.address], letter)
     same(len(box.letters()), 3, "letters")
     for got in box.letters():
         below_trace(got, letter)

@@ -4,29 +4,30 @@ import os
 import signal
 import socket
 
-from harness import add, at_once, check, same, show, test, wait_until
-from superserver import (HERE, Superserver, bound_inodes, callers, fetches, free_port, inetd_conf,
-                         inodes, installed, listening, real_work, run_script, transcript,
+from lib import LOOPBACK, add, at_once, check, need, same, show, test, wait_until
+from lib.processes import socket_inodes
+from lib.sockets import bound_inodes, free_port, listening
+from superserver import (Superserver, callers, fetches, inetd_conf, real_work, run_script, transcript,
                          xinetd_conf)
 
 SERVICES = {"echo": "echod", "pop3": "pop3d", "smtp": "smtpd"}
 
 
-def inetd(lab, service, mode, extra="", kind="tcp"):
+def inetd(fixture, service, mode, extra="", kind="tcp"):
     """openbsd-inetd with this one service."""
     port = free_port()
-    conf = lab.file("inetd.conf", inetd_conf(lab, service, mode, port, extra))
-    return Superserver(lab, [installed("openbsd-inetd"), "-i", conf], port, kind=kind)
+    conf = fixture.file("inetd.conf", inetd_conf(fixture, service, mode, port, extra))
+    return Superserver(fixture, [need("openbsd-inetd"), "-i", conf], port, kind=kind)
 
 
-def xinetd(lab, service, mode, extra="", kind="tcp"):
+def xinetd(fixture, service, mode, extra="", kind="tcp"):
     """xinetd with this one service."""
     port = free_port()
-    conf = lab.file("xinetd.conf", xinetd_conf(lab, service, mode, port, extra))
+    conf = fixture.file("xinetd.conf", xinetd_conf(fixture, service, mode, port, extra))
     folder = conf.parent
-    argv = [installed("xinetd"), "-dontfork", "-f", conf, "-pidfile", folder / "pid",
+    argv = [need("xinetd"), "-dontfork", "-f", conf, "-pidfile", folder / "pid",
             "-filelog", folder / "log"]
-    return Superserver(lab, argv, port, kind=kind)
+    return Superserver(fixture, argv, port, kind=kind)
 
 
 SUPERSERVERS = {"openbsd-inetd": inetd, "xinetd": xinetd}
@@ -39,41 +40,41 @@ def named(path, clients):
         check(f"{client.name}[" in said, f"no {client.name} in the transcript: {show(said)}")
 
 
-def serves_descriptor_0(lab, superserver, daemon, pids):
+def serves_descriptor_0(fixture, superserver, daemon, pids):
     """Each client has a process of its own, with the client's socket and nothing that listens."""
     same(len(pids), 3, f"processes of {daemon} for three clients")
     for pid in pids:
         same(listening(pid), [], f"listening sockets of {daemon} {pid}")
-    sockets = {inode for pid in pids for inode in inodes(pid)}
+    sockets = {inode for pid in pids for inode in socket_inodes(pid)}
     theirs = bound_inodes("tcp", superserver.port)
     check(not sockets & set(theirs), f"{daemon} has the listener of {superserver.name}")
     same(len(sockets), 3, "sockets that the three processes have together")
 
 
-def nowait(lab, which, service):
-    daemon, log = SERVICES[service], transcript(lab)
-    with SUPERSERVERS[which](lab, service, "nowait", f" --transcript {log}") as superserver:
-        real_work(lab, daemon, superserver.port)
+def nowait(fixture, which, service):
+    daemon, log = SERVICES[service], transcript(fixture)
+    with SUPERSERVERS[which](fixture, service, "nowait", f" --transcript {log}") as superserver:
+        real_work(fixture, daemon, superserver.port)
         superserver.calms_down(daemon)
         with callers(daemon, superserver.port) as clients:
             pids = superserver.daemons(daemon)
-            serves_descriptor_0(lab, superserver, daemon, pids)
+            serves_descriptor_0(fixture, superserver, daemon, pids)
         superserver.calms_down(daemon)
         named(log, clients)
 
 
-def wait_mode(lab, which, service):
-    daemon, log = SERVICES[service], transcript(lab)
-    with SUPERSERVERS[which](lab, service, "wait", f" --transcript {log}") as superserver:
-        real_work(lab, daemon, superserver.port)
+def wait_mode(fixture, which, service):
+    daemon, log = SERVICES[service], transcript(fixture)
+    with SUPERSERVERS[which](fixture, service, "wait", f" --transcript {log}") as superserver:
+        real_work(fixture, daemon, superserver.port)
         with callers(daemon, superserver.port) as clients:
             serves_the_listener(superserver, daemon, 3)
         superserver.calms_down(daemon, left=1)
         named(log, clients)
 
 
-def given_back(lab, which):
-    with SUPERSERVERS[which](lab, "echo", "wait") as superserver:
+def given_back(fixture, which):
+    with SUPERSERVERS[which](fixture, "echo", "wait") as superserver:
         with callers("echod", superserver.port, 1):
             serves_the_listener(superserver, "echod", 1)
         superserver.calms_down("echod")  # its --timeout after the last client
@@ -100,19 +101,19 @@ for name in SUPERSERVERS:
         name)
 
 
-def tftp(lab, which):
-    log = transcript(lab)
-    with SUPERSERVERS[which](lab, "tftp", "dgram", f" --transcript {log}", kind="udp") as superserver:
+def tftp(fixture, which):
+    log = transcript(fixture)
+    with SUPERSERVERS[which](fixture, "tftp", "dgram", f" --transcript {log}", kind="udp") as superserver:
         port = superserver.port
         for _ in range(2):
-            fetches(lab, port)
-        at_once([lambda: fetches(lab, port)] * 3)
+            fetches(fixture, port)
+        at_once([lambda: fetches(fixture, port)] * 3)
         servers = [pid for pid in superserver.daemons("tftpd")
-                   if set(inodes(pid)) & set(bound_inodes("udp", port))]
+                   if set(socket_inodes(pid)) & set(bound_inodes("udp", port))]
         same(len(servers), 1, "processes with the passed socket")
-        check(f"{HERE}:" in log.read_text(), "the transcript names the client")
+        check(f"{LOOPBACK}:" in log.read_text(), "the transcript names the client")
         superserver.calms_down("tftpd")
-        fetches(lab, port)  # inetd watches the socket again
+        fetches(fixture, port)  # inetd watches the socket again
 
 
 for name in SUPERSERVERS:
@@ -120,12 +121,12 @@ for name in SUPERSERVERS:
         "again", tftp, name)
 
 
-def echo_udp(lab, which):
-    with SUPERSERVERS[which](lab, "echo", "dgram", kind="udp") as superserver:
+def echo_udp(fixture, which):
+    with SUPERSERVERS[which](fixture, "echo", "dgram", kind="udp") as superserver:
         for words in (b"one", b"", b"three"):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 sock.settimeout(8)
-                sock.connect((HERE, superserver.port))
+                sock.connect((LOOPBACK, superserver.port))
                 sock.send(words)
                 same(sock.recv(100), words, "the datagram")
         check(superserver.daemons("echod"), "echod serves on")
@@ -137,19 +138,19 @@ for name in SUPERSERVERS:
         echo_udp, name)
 
 
-def tcpserver(lab, daemon, between):
-    port, log = free_port(), transcript(lab)
-    installed("tcpserver")
-    script = run_script(lab, daemon, port, f" --transcript {log}", between)
-    with Superserver(lab, ["/bin/sh", script], port) as superserver:
-        real_work(lab, daemon, port)
+def tcpserver(fixture, daemon, between):
+    port, log = free_port(), transcript(fixture)
+    need("tcpserver")
+    script = run_script(fixture, daemon, port, f" --transcript {log}", between)
+    with Superserver(fixture, ["/bin/sh", script], port) as superserver:
+        real_work(fixture, daemon, port)
         superserver.calms_down(daemon)
         with callers(daemon, port) as clients:
             pids = superserver.daemons(daemon)
             same(len(pids), 3, f"processes of {daemon}")
             same([listening(pid) for pid in pids], [[]] * 3, "their listening sockets")
             if not between:
-                serves_descriptor_0(lab, superserver, daemon, pids)
+                serves_descriptor_0(fixture, superserver, daemon, pids)
         superserver.calms_down(daemon)
         named(log, clients)
         for client in clients:
@@ -165,20 +166,20 @@ add("case 27: tcpserver, recordio: behind pipes TCPREMOTEIP still names the clie
 
 
 @test("case 27: tcpserver: another address of ours is named as what it is")
-def other_address(lab):
-    port, log = free_port(), transcript(lab)
-    script = run_script(lab, "echod", port, f" --transcript {log}")
-    with Superserver(lab, ["/bin/sh", script], port):
-        lab.run("nc", "-N", "-s", "127.0.0.9", HERE, port, stdin=b"hello\n").good()
+def other_address(fixture):
+    port, log = free_port(), transcript(fixture)
+    script = run_script(fixture, "echod", port, f" --transcript {log}")
+    with Superserver(fixture, ["/bin/sh", script], port):
+        fixture.run("nc", "-N", "-s", "127.0.0.9", LOOPBACK, port, stdin=b"hello\n").good()
         wait_until("the transcript names it", lambda: log.exists() and "127.0.0.9:" in log.read_text())
 
 
 @test("docs/deploy/ucspi/tftpd/run: tftpd itself, in the foreground, ended by SIGTERM")
-def tftpd_run(lab):
+def tftpd_run(fixture):
     port = free_port()
-    script = run_script(lab, "tftpd", port, f" -l {HERE}:{port}")
-    with Superserver(lab, ["/bin/sh", script], port, kind="udp") as tftpd:
-        fetches(lab, port)
+    script = run_script(fixture, "tftpd", port, f" -l {LOOPBACK}:{port}")
+    with Superserver(fixture, ["/bin/sh", script], port, kind="udp") as tftpd:
+        fetches(fixture, port)
         tftpd.calms_down("tftpd", left=1)
         os.kill(tftpd.pid, signal.SIGTERM)
-        same(tftpd.process.wait(5), 0, "exit status")
+        same(tftpd.ends(), 0, "exit code")

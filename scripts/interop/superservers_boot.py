@@ -4,12 +4,11 @@ It needs root and namespaces; where those are not to be had these tests are not 
 """
 
 import os
-import subprocess
 
-from harness import add, check, run, same, show
+from lib import add, check, run, same, show
+from lib.namespace import allowed
+from lib.paths import DAEMONS
 from superserver import DEPLOY, sbin
-
-FOUR = ("echod", "pop3d", "smtpd", "tftpd")
 
 
 def can_boot():
@@ -19,44 +18,43 @@ def can_boot():
     with open("/proc/mounts", encoding="utf-8") as mounts:
         if not any(line.split()[2] == "cgroup2" for line in mounts):
             return False
-    probe = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup", "--fork",
-             "sh", "-c", "mount --make-rprivate / && mount -t tmpfs tmpfs /mnt"]
-    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    return allowed("mount", "pid", "net", "uts", "ipc", "cgroup",
+                   script="mount --make-rprivate / && mount -t tmpfs tmpfs /mnt")
 
 
-def seen(lab):
+def seen(fixture):
     """What boot-trial has seen, by name; booted once."""
-    if not hasattr(lab, "boot"):
-        units, result = lab.folder("units"), lab.file("result", b"")
+    if not hasattr(fixture, "boot"):
+        units, result = fixture.folder("units"), fixture.file("result", b"")
         for path in (DEPLOY / "systemd").iterdir():
             (units / path.name).write_text(path.read_text())
-        out = run([lab.script("boot"), units, sbin(lab), lab.script("boot-trial"), result],
-                  lab.env, lab.dir, limit=28)
-        lab.boot = result.read_text() + out.text
-    found = dict(line.split("=", 1) for line in lab.boot.splitlines() if "=" in line)
-    check(found.get("end") == "end", f"no end of the trial: {show(lab.boot, 3000)}")
+        out = run([fixture.script("boot"), units, sbin(fixture), fixture.script("boot-trial"), result],
+                  fixture.env, fixture.dir, limit=100)
+        fixture.boot = result.read_text() + out.text
+    found = dict(line.split("=", 1) for line in fixture.boot.splitlines() if "=" in line)
+    check(found.get("end") == "end", f"no end of the trial: {show(fixture.boot, 3000)}")
     return found
 
 
-def works(lab, how, letters):
+def works(fixture, how, letters):
     """Echo, a letter delivered and counted, a file."""
-    found = seen(lab)
+    found = seen(fixture)
     wanted = {"echod": "hello", "smtpd": "", "pop3d": str(letters), "tftpd": "content"}
-    same({name: found.get(f"{how}.{name}") for name in FOUR}, wanted, f"work by {how}")
+    same({name: found.get(f"{how}.{name}") for name in DAEMONS}, wanted, f"work by {how}")
 
 
-def services(lab):
-    found = seen(lab)
-    for name in FOUR:
+def services(fixture):
+    found = seen(fixture)
+    for name in DAEMONS:
         same(found[f"service.{name}.state"], "active", f"{name} after READY=1")
         same(found[f"service.{name}.status"], "0 of 256 clients", f"status of {name}")
         uid = "root" if name in ("pop3d", "smtpd") else "other"
         same(found[f"service.{name}.uid"], uid, f"the user of {name}")
-    works(lab, "service", 1)
+    works(fixture, "service", 1)
 
 
-def stop(lab):
-    found = seen(lab)
+def stop(fixture):
+    found = seen(fixture)
     same(found["stop.session"], "two", "the session while the service stops")
     same(found["stop.state"], "deactivating", "the service meanwhile")
     same(found["stop.status"], "stopping, 1 client", "its status")
@@ -64,26 +62,26 @@ def stop(lab):
     same(found["stop.end"], "inactive success", "the end")
 
 
-def sockets(lab):
-    found = seen(lab)
+def sockets(fixture):
+    found = seen(fixture)
     same(found["socket.before"], "inactive inactive inactive inactive", "before the first client")
-    works(lab, "socket", 2)
+    works(fixture, "socket", 2)
     same(found["socket.after"], "active active active active", "after the first client")
 
 
-def restart(lab):
-    same(seen(lab)["restart.echoed"], "123456789", "echoes while the service was started anew")
-    same(seen(lab).get("restart.new"), "yes", "another process afterwards")
+def restart(fixture):
+    same(seen(fixture)["restart.echoed"], "123456789", "echoes while the service was started anew")
+    same(seen(fixture).get("restart.new"), "yes", "another process afterwards")
 
 
-def each(lab):
-    works(lab, "each", 3)
-    same(seen(lab)["each.left"], "0", "services left of those for a client each")
+def each(fixture):
+    works(fixture, "each", 3)
+    same(seen(fixture)["each.left"], "0", "services left of those for a client each")
 
 
-def watchdog(lab):
-    same(seen(lab)["watchdog.fed"], "0 active", "restarts of a service that is well")
-    same(seen(lab)["watchdog.starved"], "1", "restarts of one whose parent is stopped")
+def watchdog(fixture):
+    same(seen(fixture)["watchdog.fed"], "0 active", "restarts of a service that is well")
+    same(seen(fixture)["watchdog.starved"], "1", "restarts of one whose parent is stopped")
 
 
 if can_boot():

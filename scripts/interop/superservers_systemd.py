@@ -10,10 +10,11 @@ import signal
 import socket
 import time
 
-from harness import Failure, add, at_once, check, same, show, test, wait_until
-from superserver import (DEPLOY, HERE, Caller, Superserver, bound_inodes, callers, exec_start,
-                         fetches, fields, free_port, inodes, installed, listening, real_work, rewritten,
-                         state, transcript, unit)
+from lib import LOOPBACK, Failure, add, at_once, check, need, same, show, test, wait_until
+from lib.processes import fields, socket_inodes, state
+from lib.sockets import bound_inodes, free_port
+from superserver import (DEPLOY, Caller, Superserver, callers, exec_start, fetches, real_work, rewritten,
+                         transcript, unit)
 from superservers import named, serves_descriptor_0, serves_the_listener
 
 STREAMS = ["echod", "pop3d", "smtpd"]
@@ -23,8 +24,8 @@ UNITS = sorted(path.name for path in (DEPLOY / "systemd").iterdir())
 class Manager:
     """The service manager's end of NOTIFY_SOCKET."""
 
-    def __init__(self, lab):
-        folder = lab.folder("manager")
+    def __init__(self, fixture):
+        folder = fixture.folder("manager")
         folder.chmod(0o755)
         self.path = folder / "notify"
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -55,20 +56,20 @@ class Manager:
         raise Failure(f"the service manager does not hear {word}")
 
 
-def activate(lab, *words, port, kind="tcp", env=()):
+def activate(fixture, *words, port, kind="tcp", env=()):
     """systemd-socket-activate at a port."""
-    argv = [installed("systemd-socket-activate"), "-l", f"{HERE}:{port}"]
+    argv = [need("systemd-socket-activate"), "-l", f"{LOOPBACK}:{port}"]
     for variable in env:
         argv += ["-E", variable]
-    return Superserver(lab, [*argv, *words], port, kind=kind)
+    return Superserver(fixture, [*argv, *words], port, kind=kind)
 
 
-def accept_no(lab, daemon):
-    port, log = free_port(), transcript(lab)
-    with Manager(lab) as manager, activate(
-            lab, *exec_start(lab, f"{daemon}.service"), "--transcript", log, port=port,
+def accept_no(fixture, daemon):
+    port, log = free_port(), transcript(fixture)
+    with Manager(fixture) as manager, activate(
+            fixture, *exec_start(fixture, f"{daemon}.service"), "--transcript", log, port=port,
             env=[f"NOTIFY_SOCKET={manager.path}"]) as server:
-        real_work(lab, daemon, port)
+        real_work(fixture, daemon, port)
         same(manager.hears(), "READY=1", "the first message")
         with callers(daemon, port) as clients:
             serves_the_listener(server, daemon, 3)
@@ -76,18 +77,18 @@ def accept_no(lab, daemon):
         named(log, clients)
         os.kill(server.pid, signal.SIGTERM)
         manager.awaits("STOPPING=1")
-        same(server.process.wait(5), 0, "exit status")
+        same(server.ends(), 0, "exit code")
         same(bound_inodes("tcp", port), [], "listening sockets afterwards")
 
 
-def accept_yes(lab, daemon, unit_name, *how):
-    port, log = free_port(), transcript(lab)
-    words = [*how, *exec_start(lab, unit_name), "--transcript", log]
-    with activate(lab, "-a", *words, port=port) as server:
-        real_work(lab, daemon, port)
+def accept_yes(fixture, daemon, unit_name, *how):
+    port, log = free_port(), transcript(fixture)
+    words = [*how, *exec_start(fixture, unit_name), "--transcript", log]
+    with activate(fixture, "-a", *words, port=port) as server:
+        real_work(fixture, daemon, port)
         server.calms_down(daemon)
         with callers(daemon, port) as clients:
-            serves_descriptor_0(lab, server, daemon, server.daemons(daemon))
+            serves_descriptor_0(fixture, server, daemon, server.daemons(daemon))
         server.calms_down(daemon)
         named(log, clients)
 
@@ -102,25 +103,25 @@ add("case 27: systemd Accept=yes without StandardInput=socket: echod serves desc
 
 
 @test("case 27: systemd: tftpd serves the passed UDP socket")
-def udp(lab):
+def udp(fixture):
     port = free_port(socket.SOCK_DGRAM)
-    with activate(lab, "-d", *exec_start(lab, "tftpd.service"), port=port, kind="udp") as server:
+    with activate(fixture, "-d", *exec_start(fixture, "tftpd.service"), port=port, kind="udp") as server:
         for _ in range(2):
-            fetches(lab, port)
-        at_once([lambda: fetches(lab, port)] * 3)
-        check(set(inodes(server.pid)) & set(bound_inodes("udp", port)), "it is the passed socket")
+            fetches(fixture, port)
+        at_once([lambda: fetches(fixture, port)] * 3)
+        check(set(socket_inodes(server.pid)) & set(bound_inodes("udp", port)), "it is the passed socket")
         server.calms_down("tftpd", left=1)
         os.kill(server.pid, signal.SIGTERM)
-        same(server.process.wait(5), 0, "exit status")
+        same(server.ends(), 0, "exit code")
 
 
 @test("case 27: systemd: a wrong LISTEN_PID is ignored, -l is served")
-def wrong_pid(lab):
+def wrong_pid(fixture):
     port, own = free_port(), free_port()
     # The shell is the process that the socket was passed to; echod is its child.
-    words = ["/bin/sh", "-c", '"$0" "$@"; exit $?', *exec_start(lab, "echod.service"), "-l"]
-    with activate(lab, *words, f"{HERE}:{own}", port=port) as server:
-        with socket.create_connection((HERE, port)):
+    words = ["/bin/sh", "-c", '"$0" "$@"; exit $?', *exec_start(fixture, "echod.service"), "-l"]
+    with activate(fixture, *words, f"{LOOPBACK}:{own}", port=port) as server:
+        with socket.create_connection((LOOPBACK, port)):
             wait_until("echod listens by itself", lambda: bound_inodes("tcp", own))
             check("is not this process" in server.log(), f"no word of it: {show(server.log())}")
             with callers("echod", own):
@@ -128,19 +129,19 @@ def wrong_pid(lab):
         server.calms_down("echod", left=1)
 
 
-def service(lab, manager, daemon, port, **env):
+def service(fixture, manager, daemon, port, **env):
     """The daemon as a plain service."""
-    argv = [*exec_start(lab, f"{daemon}.service"), "-l", f"{HERE}:{port}"]
+    argv = [*exec_start(fixture, f"{daemon}.service"), "-l", f"{LOOPBACK}:{port}"]
     kind = "udp" if daemon == "tftpd" else "tcp"
     env = {"NOTIFY_SOCKET": str(manager.path), **env}
-    return Superserver(lab, argv, port, env=env, kind=kind)
+    return Superserver(fixture, argv, port, env=env, kind=kind)
 
 
-def ready(lab, daemon):
+def ready(fixture, daemon):
     """Type=notify: whoever connects when READY=1 comes finds somebody who listens."""
     port = free_port()
-    with Manager(lab) as manager:
-        server = service(lab, manager, daemon, port)
+    with Manager(fixture) as manager:
+        server = service(fixture, manager, daemon, port)
         try:
             same(manager.hears(), "READY=1", "the first message")
             Caller(daemon, port).says_goodbye()
@@ -150,9 +151,9 @@ def ready(lab, daemon):
             same(manager.hears(), "READY=1", "the message after it")
             os.kill(server.pid, signal.SIGTERM)
             manager.awaits("STOPPING=1")
-            same(server.process.wait(5), 0, "exit status")
+            same(server.ends(), 0, "exit code")
         finally:
-            server.__exit__()
+            server.kill()
 
 
 for name in STREAMS:
@@ -160,10 +161,10 @@ for name in STREAMS:
         "SIGTERM", ready, name)
 
 
-def watchdog(lab, daemon):
+def watchdog(fixture, daemon):
     """WATCHDOG=1 comes at half the interval, and not from a parent that is stopped."""
     port = free_port(socket.SOCK_DGRAM) if daemon == "tftpd" else free_port()
-    with Manager(lab) as manager, service(lab, manager, daemon, port, WATCHDOG_USEC="600000"):
+    with Manager(fixture) as manager, service(fixture, manager, daemon, port, WATCHDOG_USEC="600000"):
         while manager.hears(0.01):
             pass  # what has waited in the queue
         manager.awaits("WATCHDOG=1")
@@ -179,10 +180,10 @@ for name in [*STREAMS, "tftpd"]:
 
 
 @test("systemd: WATCHDOG=1 stops when the parent is stopped, and comes while sessions still end")
-def watchdog_stops(lab):
+def watchdog_stops(fixture):
     port = free_port()
-    with Manager(lab) as manager, service(lab, manager, "echod", port,
-                                          WATCHDOG_USEC="200000") as server:
+    with Manager(fixture) as manager, service(fixture, manager, "echod", port,
+                                              WATCHDOG_USEC="200000") as server:
         caller = Caller("echod", port)
         os.kill(server.pid, signal.SIGSTOP)
         wait_until("it is stopped", lambda: state(server.pid) == "T")
@@ -197,58 +198,58 @@ def watchdog_stops(lab):
         for _ in range(3):
             manager.awaits("WATCHDOG=1")
         caller.says_goodbye()
-        same(server.process.wait(5), 0, "exit status")
+        same(server.ends(), 0, "exit code")
 
 
 # The unit files themselves.
 
 @test("systemd-analyze verify: nothing to say against the unit files of docs/deploy")
-def verify(lab):
-    folder = lab.folder("units")
+def verify(fixture):
+    folder = fixture.folder("units")
     for name in UNITS:
         text = (DEPLOY / "systemd" / name).read_text()
-        (folder / name).write_text(rewritten(lab, text))
+        (folder / name).write_text(rewritten(fixture, text))
     paths = [folder / name for name in UNITS]
-    seen = lab.run(installed("systemd-analyze"), "verify", "--man=no", *paths).good()
+    seen = fixture.run(need("systemd-analyze"), "verify", "--man=no", *paths).good()
     theirs = [line for line in seen.text.splitlines() if re.match(r"(echo|pop3|smtp|tftp)d", line)]
     same(theirs, [], "complaints")
 
 
 @test("docs/deploy/systemd/tftpd.service: openat2 is left, which RestrictSUIDSGID= would take")
-def openat2(lab):
+def openat2(fixture):
     for setting in ("RestrictSUIDSGID", "DynamicUser"):  # the second brings the first along
         same(unit("tftpd.service").get(setting), None, f"{setting}=")
 
 
-def allowed_calls(lab, *groups):
+def allowed_calls(fixture, *groups):
     """The system calls of a filter, the groups within groups taken apart."""
-    seen = lab.run(installed("systemd-analyze"), "syscall-filter", *groups).good().text
+    seen = fixture.run(need("systemd-analyze"), "syscall-filter", *groups).good().text
     words = {line.strip() for line in seen.splitlines()
              if re.match(r" +[@\w]", line) and not line.strip().startswith("#")}
     inner = {word for word in words if word.startswith("@")}
-    return words - inner | (allowed_calls(lab, *sorted(inner)) if inner else set())
+    return words - inner | (allowed_calls(fixture, *sorted(inner)) if inner else set())
 
 
-def filtered(lab, daemon, *args):
+def filtered(fixture, daemon, *args):
     """Every system call of a life with clients is within SystemCallFilter."""
     port = free_port(socket.SOCK_DGRAM) if daemon == "tftpd" else free_port()
-    trace = transcript(lab)
-    argv = [installed("strace"), "-f", "-qq", "-o", trace,
-            *exec_start(lab, f"{daemon}.service"), "-l", f"{HERE}:{port}", *args]
-    with Manager(lab) as manager, Superserver(
-            lab, argv, port, env={"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "200000"},
+    trace = transcript(fixture)
+    argv = [need("strace"), "-f", "-qq", "-o", trace,
+            *exec_start(fixture, f"{daemon}.service"), "-l", f"{LOOPBACK}:{port}", *args]
+    with Manager(fixture) as manager, Superserver(
+            fixture, argv, port, env={"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "200000"},
             kind="udp" if daemon == "tftpd" else "tcp") as server:
-        fetches(lab, port) if daemon == "tftpd" else real_work(lab, daemon, port)
+        fetches(fixture, port) if daemon == "tftpd" else real_work(fixture, daemon, port)
         [parent] = [pid for pid in server.daemons(daemon) if int(fields(pid)[1]) == server.pid]
         os.kill(parent, signal.SIGHUP)
         manager.awaits("RELOADING=1")
         manager.awaits("WATCHDOG=1")
         os.kill(parent, signal.SIGTERM)
-        same(server.process.wait(8), 0, "exit status")
+        same(server.ends(), 0, "exit code")
     used = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(errors="replace"), re.MULTILINE))
     check({"accept4", "accept", "recvmsg"} & used, f"a strange trace: {used}")
     words = unit(f"{daemon}.service")["SystemCallFilter"].split()
-    allowed = allowed_calls(lab, *(word for word in words if word.startswith("@"))) | set(words)
+    allowed = allowed_calls(fixture, *(word for word in words if word.startswith("@"))) | set(words)
     same(sorted(used - allowed), [], "calls that the unit file forbids")
 
 
@@ -259,16 +260,16 @@ for name in ["prefork", "thread", "iterative"]:
         "echod", "-m", name)
 
 
-def bounded(lab, daemon):
+def bounded(fixture, daemon):
     """The daemon's work with no more of root's power than the unit file leaves."""
     port = free_port(socket.SOCK_DGRAM) if daemon == "tftpd" else free_port()
     capabilities = unit(f"{daemon}.service")["CapabilityBoundingSet"].lower().split()
     left = ",".join("+" + word.removeprefix("cap_") for word in capabilities)
-    argv = [installed("setpriv"), "--bounding-set", f"-all,{left}", "--no-new-privs",
-            *exec_start(lab, f"{daemon}.service"), "-l", f"{HERE}:{port}"]
+    argv = [need("setpriv"), "--bounding-set", f"-all,{left}", "--no-new-privs",
+            *exec_start(fixture, f"{daemon}.service"), "-l", f"{LOOPBACK}:{port}"]
     kind = "udp" if daemon == "tftpd" else "tcp"
-    with Superserver(lab, argv, port, kind=kind) as server:
-        fetches(lab, port) if daemon == "tftpd" else real_work(lab, daemon, port)
+    with Superserver(fixture, argv, port, kind=kind) as server:
+        fetches(fixture, port) if daemon == "tftpd" else real_work(fixture, daemon, port)
         server.calms_down(daemon, left=1)
 
 

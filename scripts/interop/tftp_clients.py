@@ -9,9 +9,8 @@ import random
 import sys
 from pathlib import Path
 
-from harness import add, check, same
+from lib import LOOPBACK, add, check, same
 
-HERE = "127.0.0.1"
 # Where scripts/interop/setup puts Python's modules that Debian has no package of.
 MODULES = "/usr/local/share/forklore-interop/python"
 PROGRAM = Path(__file__).resolve().with_name("tftpy_client.py")
@@ -25,49 +24,49 @@ class Curl:
 
     @staticmethod
     def url(port, remote, mode):
-        return f"tftp://{HERE}:{port}/{remote};mode={mode}"
+        return f"tftp://{LOOPBACK}:{port}/{remote};mode={mode}"
 
-    def get(self, lab, port, remote, local, mode="octet"):
-        return lab.run("curl", "-sS", "-o", local, self.url(port, remote, mode))
+    def get(self, fixture, port, remote, local, mode="octet"):
+        return fixture.run("curl", "-sS", "-o", local, self.url(port, remote, mode))
 
-    def put(self, lab, port, local, remote, mode="octet"):
-        return lab.run("curl", "-sS", "-T", local, self.url(port, remote, mode))
+    def put(self, fixture, port, local, remote, mode="octet"):
+        return fixture.run("curl", "-sS", "-T", local, self.url(port, remote, mode))
 
 
 class Atftp:
     modes = ("octet", "netascii")
 
-    def get(self, lab, port, remote, local, mode="octet", *more):
-        return lab.run("atftp", "--option", f"mode {mode}", *more, "-g", "-r", remote,
-                       "-l", local, HERE, port)
+    def get(self, fixture, port, remote, local, mode="octet", *more):
+        return fixture.run("atftp", "--option", f"mode {mode}", *more, "-g", "-r", remote,
+                           "-l", local, LOOPBACK, port)
 
-    def put(self, lab, port, local, remote, mode="octet", *more):
-        return lab.run("atftp", "--option", f"mode {mode}", *more, "-p", "-l", local,
-                       "-r", remote, HERE, port)
+    def put(self, fixture, port, local, remote, mode="octet", *more):
+        return fixture.run("atftp", "--option", f"mode {mode}", *more, "-p", "-l", local,
+                           "-r", remote, LOOPBACK, port)
 
 
 class TftpHpa:
     modes = ("octet", "netascii")
 
-    def get(self, lab, port, remote, local, mode="octet"):
-        return self.command(lab, port, mode, "get", remote, local)
+    def get(self, fixture, port, remote, local, mode="octet"):
+        return self.command(fixture, port, mode, "get", remote, local)
 
-    def put(self, lab, port, local, remote, mode="octet"):
-        return self.command(lab, port, mode, "put", local, remote)
+    def put(self, fixture, port, local, remote, mode="octet"):
+        return self.command(fixture, port, mode, "put", local, remote)
 
     @staticmethod
-    def command(lab, port, mode, *words):
-        return lab.run("tftp", "-m", mode, HERE, port, "-c", *words)
+    def command(fixture, port, mode, *words):
+        return fixture.run("tftp", "-m", mode, LOOPBACK, port, "-c", *words)
 
 
 class BusyBox:
     modes = ("octet",)
 
-    def get(self, lab, port, remote, local, mode="octet", *more):
-        return lab.run("busybox", "tftp", *more, "-g", "-r", remote, "-l", local, HERE, port)
+    def get(self, fixture, port, remote, local, mode="octet", *more):
+        return fixture.run("busybox", "tftp", *more, "-g", "-r", remote, "-l", local, LOOPBACK, port)
 
-    def put(self, lab, port, local, remote, mode="octet", *more):
-        return lab.run("busybox", "tftp", *more, "-p", "-l", local, "-r", remote, HERE, port)
+    def put(self, fixture, port, local, remote, mode="octet", *more):
+        return fixture.run("busybox", "tftp", *more, "-p", "-l", local, "-r", remote, LOOPBACK, port)
 
 
 class Tftpy:
@@ -75,26 +74,26 @@ class Tftpy:
 
     modes = ("octet",)
 
-    def get(self, lab, port, remote, local, mode="octet", *more):
-        return self.command(lab, "get", port, remote, local, *more)
+    def get(self, fixture, port, remote, local, mode="octet", *more):
+        return self.command(fixture, "get", port, remote, local, *more)
 
-    def put(self, lab, port, local, remote, mode="octet", *more):
-        return self.command(lab, "put", port, remote, local, *more)
+    def put(self, fixture, port, local, remote, mode="octet", *more):
+        return self.command(fixture, "put", port, remote, local, *more)
 
     @staticmethod
-    def command(lab, *words):
+    def command(fixture, *words):
         path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), MODULES]))
-        return lab.run(sys.executable, PROGRAM, *words, env={"PYTHONPATH": path})
+        return fixture.run(sys.executable, PROGRAM, *words, env={"PYTHONPATH": path})
 
 
 class Tftpc:
     modes = ("octet", "netascii")
 
-    def get(self, lab, port, remote, local, mode="octet"):
-        return lab.run("tftpc", "--mode", mode, f"{HERE}:{port}", "get", remote, local)
+    def get(self, fixture, port, remote, local, mode="octet"):
+        return fixture.run("tftpc", "--mode", mode, f"{LOOPBACK}:{port}", "get", remote, local)
 
-    def put(self, lab, port, local, remote, mode="octet"):
-        return lab.run("tftpc", "--mode", mode, f"{HERE}:{port}", "put", local, remote)
+    def put(self, fixture, port, local, remote, mode="octet"):
+        return fixture.run("tftpc", "--mode", mode, f"{LOOPBACK}:{port}", "put", local, remote)
 
 
 CLIENTS = {"curl": Curl(), "atftp": Atftp(), "tftp-hpa": TftpHpa(), "busybox tftp": BusyBox(),
@@ -111,15 +110,15 @@ def text(size):
     return (b"Let's get together Monday at 1pm.\n" * (size // 34 + 1))[:size]
 
 
-def fresh(lab, stem="file"):
+def fresh(fixture, stem="file"):
     """A name that is not there yet."""
-    return f"{stem}-{lab.number()}"
+    return f"{stem}-{fixture.number()}"
 
 
-def serve(lab, content, name=None):
+def serve(fixture, content, name=None):
     """Lays a file below the root; gives back its name."""
-    name = name or fresh(lab)
-    path = lab.tftp_root / name
+    name = name or fresh(fixture)
+    path = fixture.tftp_root / name
     path.write_bytes(content)
     path.chmod(0o644)
     return name
@@ -132,30 +131,30 @@ def no_error(output):
     return output
 
 
-def fetched(lab, client, remote, mode="octet", daemon=None):
+def fetched(fixture, client, remote, mode="octet", daemon=None):
     """The file as the client has stored it."""
-    local = lab.folder("get") / "local"
-    no_error(client.get(lab, (daemon or lab.tftpd).port, remote, local, mode))
+    local = fixture.folder("get") / "local"
+    no_error(client.get(fixture, (daemon or fixture.tftpd).port, remote, local, mode))
     check(local.exists(), "the client has stored no file")
     return local.read_bytes()
 
 
-def stored(lab, client, content, mode="octet"):
+def stored(fixture, client, content, mode="octet"):
     """Uploads a file; gives it back as it lies on the server."""
-    remote = fresh(lab, "upload")
-    local = lab.file("local", content)
-    no_error(client.put(lab, lab.tftpd.port, local, remote, mode))
-    path = lab.tftp_root / remote
+    remote = fresh(fixture, "upload")
+    local = fixture.file("local", content)
+    no_error(client.put(fixture, fixture.tftpd.port, local, remote, mode))
+    path = fixture.tftp_root / remote
     check(path.exists(), "the upload is not there")
     return path.read_bytes()
 
 
-def gets(lab, client, content, mode):
-    same(fetched(lab, client, serve(lab, content), mode), content, "file")
+def gets(fixture, client, content, mode):
+    same(fetched(fixture, client, serve(fixture, content), mode), content, "file")
 
 
-def puts(lab, client, content, mode):
-    same(stored(lab, client, content, mode), content, "file")
+def puts(fixture, client, content, mode):
+    same(stored(fixture, client, content, mode), content, "file")
 
 
 for who, client in CLIENTS.items():

@@ -5,10 +5,8 @@ import os
 import re
 from contextlib import contextmanager
 
-from daemon import Daemon
-from harness import add, check, need, same, wait_until
+from lib import LOOPBACK, add, check, need, same, wait_until
 
-HERE = "127.0.0.1"
 FILE = b"z" * 700  # two blocks
 CALLS = "fsync,linkat,renameat,renameat2,sendmsg,sendto,sendmmsg"
 # Everything from the file's own fsync on. An ACK is short enough to be seen whole: opcode 4, block 2.
@@ -16,24 +14,21 @@ LAST_ACK = r'send\w+\(.*"\\0\\4\\0\\2"'
 
 
 @contextmanager
-def traced(lab, *args, strace):
+def traced(fixture, *args, strace):
     """A daemon that takes uploads, with a root of its own, below strace."""
-    root = lab.folder("root")
+    root = fixture.folder("root")
     root.chmod(0o777)
-    before = [need("strace"), "-D", "-f", "-y", "-qq", "-o", root.parent / f"{root.name}.trace", *strace]
-    args = ["--root", root, "--create", "--overwrite", *args]
-    tftpd = Daemon(str(lab.programs / "tftpd"), args, root.parent / f"{root.name}.log", lab.env,
-                   list(map(str, before)))
-    try:
-        yield tftpd, root, root.parent / f"{root.name}.trace"
-    finally:
+    trace = root.parent / f"{root.name}.trace"
+    below = [need("strace"), "-D", "-f", "-y", "-qq", "-o", trace, *strace]
+    with fixture.start("tftpd", "--root", root, "--create", "--overwrite", *args, before=below) as tftpd:
+        yield tftpd, root, trace
         tftpd.stop()
 
 
-def put(lab, tftpd, name):
+def put(fixture, tftpd, name):
     """An upload: what came of it."""
-    local = lab.file("local", FILE)
-    return lab.run("tftpc", "--retries", 1, f"{HERE}:{tftpd.port}", "put", local, name)
+    local = fixture.file("local", FILE)
+    return fixture.run("tftpc", "--retries", 1, f"{LOOPBACK}:{tftpd.port}", "put", local, name)
 
 
 def old_file(root):
@@ -42,14 +37,14 @@ def old_file(root):
     (root / "old").chmod(0o666)
 
 
-def order(lab, *args):
+def order(fixture, *args):
     """fsync of the file, its name, fsync of the folder, and then the last ACK: for a new file and for one
     that is replaced."""
-    with traced(lab, *args, strace=["-e", f"trace={CALLS}"]) as (tftpd, root, trace):
+    with traced(fixture, *args, strace=["-e", f"trace={CALLS}"]) as (tftpd, root, trace):
         old_file(root)
         for name in ("new", "old"):
             told = len(re.findall(LAST_ACK, trace.read_text()))
-            put(lab, tftpd, name).good()
+            put(fixture, tftpd, name).good()
             same((root / name).read_bytes(), FILE, "the file")
             text = wait_until("the trace shows the last ACK",
                               lambda told=told: shown(trace.read_text(), told + 1))
@@ -77,25 +72,25 @@ def step(call, name, root):
     return "name" if is_last else None
 
 
-def killed(lab, call, left):
+def killed(fixture, call, left):
     """Killed at a call of its own that a replacement needs: the client hears of no success, and there is
     one whole file of that name."""
-    with traced(lab, strace=["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL"]) as (
+    with traced(fixture, strace=["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL"]) as (
             tftpd, root, _):
         old_file(root)
-        put(lab, tftpd, "old").bad()
+        put(fixture, tftpd, "old").bad()
         check((root / "old").read_bytes() in (b"old", FILE), "neither the old file nor the new one")
         names = [name for name in os.listdir(root) if not name.startswith(".tftp-new.")]
         same(names, ["old"], "names")
         check(len(os.listdir(root)) - 1 <= left, f"left: {os.listdir(root)}")
 
 
-def failing(lab, call):
+def failing(fixture, call):
     """A call that a replacement needs fails: an ERROR, the old file stays, nothing else is left."""
-    with traced(lab, strace=["-e", f"trace={call}", "-e", f"inject={call}:error=EIO"]) as (
+    with traced(fixture, strace=["-e", f"trace={call}", "-e", f"inject={call}:error=EIO"]) as (
             tftpd, root, _):
         old_file(root)
-        refused = put(lab, tftpd, "old").bad()
+        refused = put(fixture, tftpd, "old").bad()
         check("Input/output error" in refused.text, f"tftpc: {refused.text}")
         same((root / "old").read_bytes(), b"old", "the old file")
         same(os.listdir(root), ["old"], "names")

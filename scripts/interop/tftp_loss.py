@@ -1,52 +1,43 @@
-"""Files by TFTP between two hosts, over a cable that loses packets; see loss-trial.
+"""Files by TFTP between two hosts, over a wire that loses packets; see loss-trial.
 
 It needs network namespaces; where those are not to be had these tests are not there.
 """
 
-import os
-import subprocess
-
-from harness import add, at_once, check, need, run, same, show
+from lib import add, at_once, check, need, run, same, show
+from lib.namespace import allowed, unshare
 
 PARTS = ("lossy", "worse", "slow", "mac")
-# The words before a command that is to run as root of a network namespace of its own.
-OWN_NETWORK = ["unshare", "--net"] if os.geteuid() == 0 else \
-    ["unshare", "--user", "--map-root-user", "--net"]
 
 
-def can_unshare():
-    return subprocess.run([*OWN_NETWORK, "true"], capture_output=True, check=False).returncode == 0
-
-
-def seen(lab, part):
+def seen(fixture, part):
     """What this part of the trial has seen, by name; all parts are made once, at the same time."""
-    if not hasattr(lab, "loss"):
+    if not hasattr(fixture, "loss"):
         for program in ("ip", "tc", "iptables", "nsenter", "atftp", "tftp"):
             need(program)
-        lab.loss = {}
-        at_once([lambda name=name: make(lab, name) for name in PARTS])
-    text = lab.loss.get(part, "")
+        fixture.loss = {}
+        at_once([lambda name=name: make(fixture, name) for name in PARTS])
+    text = fixture.loss.get(part, "")
     found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     check("left" in found, f"no end of the trial: {show(text, 3000)}")
     return found
 
 
-def make(lab, part):
-    folder = lab.folder("loss")
+def make(fixture, part):
+    folder = fixture.folder("loss")
     folder.chmod(0o755)
-    argv = [*OWN_NETWORK, lab.script("loss-trial"), lab.programs, folder, part]
-    lab.loss[part] = run(argv, lab.env, lab.dir, limit=28).text
+    argv = [*unshare("net", "pid"), fixture.script("loss-trial"), fixture.programs, folder, part]
+    fixture.loss[part] = run(argv, fixture.env, fixture.dir, limit=100).text
 
 
-def whole(lab, part, *names):
-    found = seen(lab, part)
+def whole(fixture, part, *names):
+    found = seen(fixture, part)
     for name in names:
         same(found.get(name), "ok", name)
     check(int(found["lost"]) > 50, "hardly a packet was lost")
 
 
-def by_mac(lab):
-    found = seen(lab, "mac")
+def by_mac(fixture):
+    found = seen(fixture, "mac")
     same(found["own"], "of this machine", "the file in the folder of the machine")
     check("No such file" in found["other"], f"the file that is in no folder: {found['other']}")
     same(found["six"], "of this machine", "the same file by IPv6")
@@ -54,14 +45,14 @@ def by_mac(lab):
          "an upload into the folder of the machine")
 
 
-def afterwards(lab):
+def afterwards(fixture):
     for part in PARTS:
-        codes = seen(lab, part)["daemons"].strip("[]").split(", ")
+        codes = seen(fixture, part)["daemons"].strip("[]").split(", ")
         same(set(codes), {"0"}, "exit status of tftpd, with SIGTERM")
-        same(seen(lab, part)["left"], "[]", "temporary files below the root")
+        same(seen(fixture, part)["left"], "[]", "temporary files below the root")
 
 
-if can_unshare():
+if allowed("net", "pid"):
     ON_A_CABLE = "on a cable that loses 10 % of all packets"
     add(f"iptables, tftpc: {ON_A_CABLE}, files of every size come whole, both ways", whole, "lossy",
         "tftpc", "tftpc options")
@@ -75,4 +66,4 @@ if can_unshare():
     add("ip, tftpc: --map gives each machine its folder by its MAC address, also by IPv6", by_mac)
     add("iptables, tbf: no half file is left, and SIGTERM ends tftpd with 0", afterwards)
 else:
-    print("note: the tests over a cable that loses packets are not run: they need network namespaces")
+    print("note: the tests over a wire that loses packets are not run: they need network namespaces")

@@ -1,38 +1,27 @@
 """vote_server as strace sees it: what is on disk before a voter is told, and a disk that fails."""
 
-import os
-import re
-import signal
 import socket
 from contextlib import contextmanager
-from pathlib import Path
 
-from harness import check, end, need, same, start, test, wait_until
+from lib import LOOPBACK, Daemon, check, need, same, test, wait_until
+from lib.paths import target
 
 # The examples are no programs to install: they are built for debugging only.
-REPOSITORY = Path(__file__).resolve().parents[2]
-EXAMPLES = REPOSITORY / os.environ.get("CARGO_TARGET_DIR", "target") / "debug"
+EXAMPLES = target() / "debug"
 VOTERS = 8
-READY = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
 
 @contextmanager
-def election(lab, *strace):
+def election(fixture, *strace):
     """A server below strace: its folder, and a way to connect. SIGTERM must end it with 0."""
-    folder = lab.folder("vote")
+    folder = fixture.folder("vote")
     (folder / "candidates").write_text("Blanc\nNoir\n")
     (folder / "voters").write_text("".join(f"v{i}:s{i}\n" for i in range(VOTERS)))
-    argv = [need("strace"), "-D", "-f", "-y", "-qq", "-o", folder / "trace", *strace,
-            EXAMPLES / "vote_server", "127.0.0.1:0", folder]
-    with open(folder / "log", "wb") as log:
-        server = start(list(map(str, argv)), lab.env, folder, stderr=log)
-    try:
-        port = wait_until("vote_server listens", lambda: READY.search((folder / "log").read_text()))
-        yield folder, lambda: Voter(int(port.group(1)))
-        server.send_signal(signal.SIGTERM)
-        same(server.wait(10), 0, "exit status")
-    finally:
-        end(server)
+    below = [need("strace"), "-D", "-f", "-y", "-qq", "-o", folder / "trace", *strace]
+    with Daemon([EXAMPLES / "vote_server", f"{LOOPBACK}:0", folder], folder / "log", fixture.env,
+                before=below) as server:
+        yield folder, lambda: Voter(server.port)
+        server.stop()
 
 
 class Voter:
@@ -67,10 +56,10 @@ def whole(trace):
 
 
 @test("vote: a vote is written and fsynced before its voter is told")
-def in_order(lab):
+def in_order(fixture):
     """Every `+OK counted` has a write to the ledger and an fsync of it behind the last answer."""
     trace = ["-e", "trace=write,pwrite64,writev,fsync,fdatasync,sendto,sendmsg"]
-    with election(lab, *trace) as (folder, connect):
+    with election(fixture, *trace) as (folder, connect):
         for i in range(VOTERS):
             with connect() as voter:
                 same(voter.vote(i), b"+OK counted\r\n", "answer")
@@ -90,9 +79,9 @@ def in_order(lab):
 
 
 @test("vote: what could not be fsynced is not counted, and may be voted again")
-def failing_disk(lab):
+def failing_disk(fixture):
     """The parent has two fsyncs of its own; the third of a child fails."""
-    with election(lab, "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=3") as (folder, connect):
+    with election(fixture, "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=3") as (folder, connect):
         with connect() as voter:
             same(voter.vote(0), b"+OK counted\r\n", "answer")
             same(voter.vote(1), b"+OK counted\r\n", "answer")
@@ -103,10 +92,10 @@ def failing_disk(lab):
 
 
 @test("vote: a child that is killed between write and fsync told nobody, and the vote is one")
-def killed_between(lab):
+def killed_between(fixture):
     """Its voter votes again, whether it counted or not."""
     kill = ["-e", "trace=fsync", "-e", "inject=fsync:signal=KILL:when=3"]
-    with election(lab, *kill) as (folder, connect):
+    with election(fixture, *kill) as (folder, connect):
         with connect() as voter:
             same([voter.vote(i) for i in (0, 1)], 2 * [b"+OK counted\r\n"], "answers")
             same(voter.vote(2), b"", "answer")

@@ -2,13 +2,13 @@
 
 import statistics
 import subprocess
-import sys
-import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from common import in_turn, say
 from daemons import Server
-from harness import Failure, end, need, show
+from lib import Failure, need, run
+from lib.program import end, start
 
 BLOCKS = (512, 1468, 8192, 65464)
 WINDOWS = (1, 16, 64)
@@ -57,30 +57,17 @@ def middle(values):
     return statistics.median(values) if values else float("nan")
 
 
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def in_turn(kinds, number):
-    """The servers of one round; each round begins with another."""
-    start = number * 2 % max(len(kinds), 1)
-    return kinds[start:] + kinds[:start]
-
-
-def client(lab, program, *words, pinned=False):
+def client(bench, program, *words, pinned=False):
     """Runs a client to its end; gives the numbers that it printed."""
     pin = [need("taskset"), "-c", "0"] if pinned else []
-    argv = [str(word) for word in (*pin, lab.built / program, *words)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode != 0:
-        raise Failure(f"{program} {' '.join(argv[1:])}: {show(done.stderr)}")
+    done = run([*pin, bench.built / program, *words], limit=60).good()
     return [float(word) for word in done.stdout.split()]
 
 
-def fetch(lab, plan, server, port, block, window, pinned=False):
+def fetch(bench, plan, server, port, block, window, pinned=False):
     """The large file once; octets a second. What was asked must be granted."""
     octets, seconds, granted, granted_window, _ = client(
-        lab, "get", port, "large", lab.root / "large", block, window, plan.seconds, pinned=pinned)
+        bench, "get", port, "large", bench.root / "large", block, window, plan.seconds, pinned=pinned)
     # One process for all grants no window that would take more of its memory than this.
     least = min(window, (256 << 10) // block) if "--single-port" in server.kind.name else window
     if granted != block or not least <= granted_window <= window:
@@ -89,71 +76,70 @@ def fetch(lab, plan, server, port, block, window, pinned=False):
     return octets / seconds
 
 
-def large(lab, plan, results):
+def large(bench, plan, results):
     """64 MiB with each size of blocks and windows; beside it, what UDP can do."""
     for number in range(plan.rounds):
         say(f"round {number + 1} of {plan.rounds}: a large file")
         for block in BLOCKS:
             for window in WINDOWS:
-                for kind in in_turn(plan.kinds, number):
+                for kind in in_turn(plan.kinds, number, 2):
                     if window > 1 and not kind.windows:
                         continue
-                    with Server(lab, kind) as server:
-                        rate = fetch(lab, plan, server, server.port, block, window)
+                    with Server(bench, kind) as server:
+                        rate = fetch(bench, plan, server, server.port, block, window)
                     results.large[kind.name, block, window].append(rate)
             for segments in (1, max(1, min(64, 65507 // (block + 4)))):
-                rate, = client(lab, "ceiling", block + 4, segments, plan.seconds / 2)
+                rate, = client(bench, "ceiling", block + 4, segments, plan.seconds / 2)
                 results.ceiling[block, segments > 1].append(rate)
 
 
-def pinned(lab, plan, results):
+def pinned(bench, plan, results):
     """Lock step with both ends on one CPU: without wake-ups from one CPU to another."""
     for number in range(plan.rounds):
         say(f"round {number + 1} of {plan.rounds}: a large file, on one CPU")
         for block in BLOCKS:
-            for kind in in_turn(plan.kinds, number):
-                with Server(lab, kind, pinned=True) as server:
-                    rate = fetch(lab, plan, server, server.port, block, 1, pinned=True)
+            for kind in in_turn(plan.kinds, number, 2):
+                with Server(bench, kind, pinned=True) as server:
+                    rate = fetch(bench, plan, server, server.port, block, 1, pinned=True)
                 results.pinned[kind.name, block].append(rate)
 
 
-def small(lab, plan, results):
+def small(bench, plan, results):
     """Files of 4 KiB, one after the other and several at once."""
     for number in range(plan.rounds):
         say(f"round {number + 1} of {plan.rounds}: small files")
         for block in SMALL_BLOCKS:
             for clients in CLIENTS:
-                for kind in in_turn(plan.kinds, number):
-                    with Server(lab, kind) as server:
-                        files, seconds, _ = client(lab, "small", server.port, "small",
-                                                   lab.root / "small", block, clients,
+                for kind in in_turn(plan.kinds, number, 2):
+                    with Server(bench, kind) as server:
+                        files, seconds, _ = client(bench, "small", server.port, "small",
+                                                   bench.root / "small", block, clients,
                                                    plan.small_seconds)
-                        cpu = server.stop()
+                        cpu = server.cpu_seconds()
                     results.small[kind.name, block, clients].append(files / seconds)
                     results.cpu[kind.name, block, clients].append(cpu / max(files, 1))
 
 
-def delay(lab, plan, results):
+def delay(bench, plan, results):
     """The large file over a path that takes its time."""
     for number in range(min(plan.rounds, 3)):
         say(f"round {number + 1} of {min(plan.rounds, 3)}: a path with delay")
         for microseconds in DELAYS:
             for window in WINDOWS:
-                for kind in in_turn(plan.kinds, number):
+                for kind in in_turn(plan.kinds, number, 2):
                     if window > 1 and not kind.windows:
                         continue
-                    with Server(lab, kind) as server, Path(lab, server, microseconds) as path:
-                        rate = fetch(lab, plan, server, path.port, DELAYED_BLOCK, window)
+                    with Server(bench, kind) as server, Path(bench, server, microseconds) as path:
+                        rate = fetch(bench, plan, server, path.port, DELAYED_BLOCK, window)
                     results.delay[kind.name, microseconds, window].append(rate)
 
 
 class Path:
     """delay.c between a client and a server."""
 
-    def __init__(self, lab, server, microseconds):
-        self.process = subprocess.Popen(
-            [lab.built / "delay", str(server.port), str(microseconds)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True, start_new_session=True)
+    def __init__(self, bench, server, microseconds):
+        self.process = start([bench.built / "delay", server.port, microseconds], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE)
         self.port = int(self.process.stdout.readline())
 
     def __enter__(self):
@@ -161,10 +147,10 @@ class Path:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        limit = time.monotonic() + 5
-        while self.process.poll() is None and time.monotonic() < limit:
-            time.sleep(0.005)
-        end(self.process)
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            end(self.process)
 
 
 PARTS = {"large": large, "pinned": pinned, "small": small, "delay": delay}

@@ -11,9 +11,10 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from common import in_turn, say
 from daemons import Server
-from harness import Failure, check, wait_until
-from transfers import BLOCKS, WINDOWS, client, in_turn, say
+from lib import Failure, check, wait_until
+from transfers import BLOCKS, WINDOWS, client
 
 MEMORY, DISK = "memory", "disk"
 # What is sent to the folder on the disk: one size of blocks, the least and the largest window.
@@ -26,10 +27,10 @@ ROOM = {MEMORY: 4, DISK: 64}
 
 
 @contextmanager
-def folder(where, lab):
+def folder(where, bench):
     """A folder where everybody may make files."""
-    base = "/dev/shm" if where == MEMORY else lab.dir
-    check(shutil.disk_usage(base).free > ROOM[where] * len(lab.large), f"{base} has too little room")
+    base = "/dev/shm" if where == MEMORY else bench.dir
+    check(shutil.disk_usage(base).free > ROOM[where] * len(bench.large), f"{base} has too little room")
     path = Path(tempfile.mkdtemp(prefix="forklore-uploads.", dir=base))
     try:
         path.chmod(0o777)
@@ -55,28 +56,28 @@ def compare(file, original, size, name):
     check(file.read_bytes() == original[:size], f"{name} has another file than was sent")
 
 
-def write(lab, results, where, root):
+def write(bench, results, where, root):
     """The same without a network; and so the next file finds memory that was in use just now, as all others
     do: a virtual machine may have given away what was not."""
-    file = root / lab.fresh("write").name
+    file = root / bench.new("write").name
     fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     began = time.monotonic()
-    for at in range(0, len(lab.large), PIECE):
-        os.write(fd, lab.large[at:at + PIECE])
-    results.write[where,].append(len(lab.large) / (time.monotonic() - began))
+    for at in range(0, len(bench.large), PIECE):
+        os.write(fd, bench.large[at:at + PIECE])
+    results.write[where,].append(len(bench.large) / (time.monotonic() - began))
     os.close(fd)
     forget(file, where)
 
 
-def send(lab, plan, results, kind, where, root, block, window):
+def send(bench, plan, results, kind, where, root, block, window):
     """The large file once."""
-    write(lab, results, where, root)
-    file = root / lab.fresh("upload").name
-    with Server(lab, kind, uploads=root) as server:
+    write(bench, results, where, root)
+    file = root / bench.new("upload").name
+    with Server(bench, kind, uploads=root) as server:
         size, seconds, wait, granted, granted_window, _ = client(
-            lab, "put", server.port, file.name, lab.root / "large", block, window,
+            bench, "put", server.port, file.name, bench.root / "large", block, window,
             plan.upload_seconds)
-        compare(file, lab.large, int(size), kind.name)
+        compare(file, bench.large, int(size), kind.name)
     forget(file, where)
     if granted != block or granted_window > window:
         raise Failure(f"{kind.name} granted blksize {granted:.0f}, windowsize "
@@ -86,17 +87,17 @@ def send(lab, plan, results, kind, where, root, block, window):
     results.granted[kind.name, block, window].append(granted_window)
 
 
-def upload(lab, plan, results):
+def upload(bench, plan, results):
     """The large file, to each of the servers that take one."""
     kinds = [kind for kind in plan.kinds if kind.takes is not None]
     cells = {MEMORY: [(block, window) for block in BLOCKS for window in WINDOWS],
              DISK: [(DISK_BLOCK, window) for window in DISK_WINDOWS]}
-    lab.large = memoryview((lab.root / "large").read_bytes())
+    bench.large = memoryview((bench.root / "large").read_bytes())
     for where in (MEMORY, DISK):
-        with folder(where, lab) as root:
+        with folder(where, bench) as root:
             for number in range(plan.upload_rounds):
                 say(f"round {number + 1} of {plan.upload_rounds}: uploads, {where}")
                 for block, window in cells[where]:
-                    for kind in in_turn(kinds, number):
+                    for kind in in_turn(kinds, number, 2):
                         if window == 1 or kind.windows:
-                            send(lab, plan, results, kind, where, root, block, window)
+                            send(bench, plan, results, kind, where, root, block, window)

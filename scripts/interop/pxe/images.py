@@ -2,9 +2,8 @@
 
 import random
 import struct
-import subprocess
 
-from harness import check, need
+from lib import run
 
 WHOLE = "BOOTED BY TFTP"
 BROKEN = "THE IMAGE IS BROKEN"
@@ -25,9 +24,7 @@ def assemble(source, image, bits, address, *options):
     for argv in (["as", f"--{bits}", *options, "-I", image.parent, source, "-o", object_file],
                  ["ld", "-m", kind, "-e", address, f"-Ttext={address}", "--oformat", "binary",
                   object_file, "-o", image]):
-        done = subprocess.run([need(argv[0]), *map(str, argv[1:])], capture_output=True, check=False,
-                              text=True)
-        check(done.returncode == 0, f"{source.name}: {argv[0]}: {done.stderr}")
+        run(argv).good()
     return bytearray(image.read_bytes())
 
 

@@ -1,8 +1,8 @@
 """Our client against all servers: gets and puts with every set of options."""
 
 import os
-import subprocess
 
+from lib import run
 from wire import want
 
 SIZES = (0, 1, 511, 512, 513, 1024, 1469, 100_000, 1_048_576)
@@ -14,10 +14,8 @@ READ_ONLY = ("dnsmasq",)
 
 def tftpc(programs, server, *words):
     """Runs it to its end; it must end with 0."""
-    argv = [programs / "tftpc", "--timeout", "10", f"{server[0]}:{server[1]}", *words]
-    done = subprocess.run([str(word) for word in argv], capture_output=True, timeout=60,
-                          check=False, text=True)
-    want(done.returncode == 0, f"exit {done.returncode}: {done.stderr.strip()[-200:]}")
+    done = run([programs / "tftpc", "--timeout", "10", f"{server[0]}:{server[1]}", *words], limit=60)
+    want(done.code == 0, f"exit {done.code}: {done.text.strip()[-200:]}")
 
 
 def text(size):
@@ -31,28 +29,28 @@ def content(size, options):
 
 def get(options):
     """A get of each size."""
-    def run(lab, server):
+    def gets(folder, server):
         for size in SIZES:
             name = f"get.{os.urandom(6).hex()}"
             wanted = content(size, options)
-            (lab.root / name).write_bytes(wanted)
-            local = lab.fresh("got")
-            tftpc(lab.programs, server, *options, "get", name, local)
+            (folder.root / name).write_bytes(wanted)
+            local = folder.new("got")
+            tftpc(folder.programs, server, *options, "get", name, local)
             want(local.read_bytes() == wanted, f"{size} octets came otherwise")
-    return run
+    return gets
 
 
 def put(options):
     """A put of each size."""
-    def run(lab, server):
+    def puts(folder, server):
         for size in SIZES:
             name = f"put.{os.urandom(6).hex()}"
             wanted = content(size, options)
-            local = lab.fresh("put")
+            local = folder.new("put")
             local.write_bytes(wanted)
-            tftpc(lab.programs, server, *options, "put", local, name)
-            want((lab.root / name).read_bytes() == wanted, f"{size} octets came otherwise")
-    return run
+            tftpc(folder.programs, server, *options, "put", local, name)
+            want((folder.root / name).read_bytes() == wanted, f"{size} octets came otherwise")
+    return puts
 
 
 TRIALS = [(f"tftpc {verb.__name__} {' '.join(options)}".strip(), verb(options))

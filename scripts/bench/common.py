@@ -1,0 +1,53 @@
+"""What both benches share: how a run goes, and whose turn it is."""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lib import REPOSITORY, Failure
+
+
+def say(text: str) -> None:
+    """Tells how far it is; the page alone goes to standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def in_turn(kinds: Sequence, number: int, step: int) -> Sequence:
+    """The servers of one round; each round begins with another."""
+    start = number * step % max(len(kinds), 1)
+    return kinds[start:] + kinds[:start]
+
+
+def measure(words: list[str], name: str, plans: tuple[Any, Any], kinds: Sequence, results: Any,
+            make_bench: Callable, parts: dict[str, Callable], page: Any) -> int:
+    """Measures the parts that are asked for, all of them without words, on the servers that $ONLY names; by the
+    first plan, or, with $QUICK, by the second. Prints the page, or tables alone where something was left out;
+    a whole run that is not quick writes NAME.md and NAME.svg."""
+    if any(word not in parts for word in words):
+        raise Failure("WORD is one of " + ", ".join(parts))
+    quick, only = os.environ.get("QUICK", "") not in ("", "0"), os.environ.get("ONLY", "")
+    plan = replace(plans[quick], kinds=tuple(kind for kind in kinds if re.search(only, kind.name)))
+    began = time.monotonic()
+    with make_bench(plan) as bench:
+        for word, function in parts.items():
+            if not words or word in words:
+                function(bench, plan, results)
+    if words or only:
+        for word in words or parts:
+            print(page.PARTS[word](results, plan))
+    else:
+        text = page.page(results, plan)
+        print(text)
+        if not quick:
+            folder = Path(os.environ.get("OUT", REPOSITORY / "docs" / "bench"))
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{name}.md").write_text(text)
+            (folder / f"{name}.svg").write_text(page.chart(results))
+            say(f"written: {folder}/{name}.md, {name}.svg")
+    say(f"in {time.monotonic() - began:.0f} s")
+    return 0
