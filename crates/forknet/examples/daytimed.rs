@@ -1,4 +1,4 @@
-//! daytimed: the time of day for everybody who connects (RFC 867). A server of one's own: docs/course.md.
+//! daytimed: tells the time of day to each client (RFC 867). docs/course.md shows it as a server of one's own.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
