@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test check man fmt samples interop interop-tftp interop-pxe tools bench-fork bench-tftp install install-strip uninstall check-install clean
+.PHONY: help build demo test check man fmt interop interop-tftp interop-pxe tools bench-fork bench-tftp install install-strip uninstall check-install clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -77,6 +77,7 @@ check-labs:
 	@cd scripts/labs && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -q
 
 # What README, guide and course show; scripts/samples --update writes what comes now.
+.PHONY: samples
 samples: build-debug
 	$(CARGO) build --locked -p forknet --example daytimed
 	@scripts/samples --check
