@@ -24,6 +24,7 @@ help:
 	@echo '              (scripts/interop/setup installs them, and mandoc, on Debian)'
 	@echo 'make interop-tftp  its last part: how tftpd, tftpd-hpa, atftpd and dnsmasq behave, a table'
 	@echo 'make interop-pxe  real machines boot from tftpd, in qemu (as root)'
+	@echo 'make samples  the outputs in README.md and docs, made and compared; their links'
 	@echo 'make labs     the course of docs/labs: every step and every task; make lab-03: one of them'
 	@echo 'make tools    perf, gdb, uprobes and valgrind with the daemons; a dynamic build'
 	@echo 'make bench-fork  our server designs beside C programs and superservers, into docs/bench'
@@ -94,6 +95,12 @@ check-scripts:
 # The labs' runner itself: a lab that does not tell the truth must fail.
 check-labs:
 	@cd scripts/labs && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -q
+
+# What README, guide and course show; scripts/samples --update writes what comes now.
+.PHONY: samples
+samples: build-debug
+	$(CARGO) build --locked -p forknet --example daytimed
+	@scripts/samples --check
 
 tools: build
 	@BIN=$(BIN) scripts/tools
