@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use forknet::{Client, Facility, Result, RootPolicy, Server, Service, Transport};
+use forknet::{Client, Facility, OwnOptions, Result, RootPolicy, Server, Service, Transport};
 
 const SERVICE: Service = Service {
     name: "daytimed",
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Vec<OsString>) -> Result<()> {
-    let line = forknet::command_line(&SERVICE, |_own_options| (), args)?;
+    let line = forknet::command_line(&SERVICE, &OwnOptions::NONE, args)?;
     let mut server = Server::new(&SERVICE, line.server)?;
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
