@@ -1,9 +1,9 @@
 //! Checks the sources against the rules of docs/architecture.md.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod cases;
 #[path = "rules/words.rs"]
 mod words;
-mod cases;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

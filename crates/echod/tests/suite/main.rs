@@ -3,7 +3,9 @@
 
 mod attack;
 mod blocking;
+mod check;
 mod common;
+mod config_file;
 mod datagrams;
 mod deploy;
 mod descriptors;
@@ -23,6 +25,7 @@ mod life;
 mod life_of_models;
 mod manual;
 mod notify;
+mod option_table;
 mod overload;
 mod owned_files;
 mod privileges;

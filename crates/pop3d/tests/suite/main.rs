@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod attack;
+mod check;
 mod client;
 mod common;
 mod endpoints;
@@ -10,6 +11,7 @@ mod framing;
 mod life;
 mod login;
 mod manual;
+mod option_table;
 mod owner;
 mod refusals;
 mod titles;

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod attack;
+mod check;
 mod common;
 mod data;
 mod delivery;
@@ -11,6 +12,7 @@ mod jail;
 mod life;
 mod limits;
 mod manual;
+mod option_table;
 mod refusals;
 mod session;
 mod smtpc;

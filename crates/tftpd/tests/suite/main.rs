@@ -4,6 +4,7 @@
 
 mod attack;
 mod big;
+mod check;
 mod client;
 mod client_options;
 mod confined;
@@ -17,7 +18,9 @@ mod life;
 mod lossy;
 mod manual;
 mod map;
+mod option_table;
 mod options;
+mod over_silent;
 mod ports;
 mod requests;
 mod single_port;

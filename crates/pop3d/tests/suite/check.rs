@@ -1,5 +1,4 @@
 //! `--check` and `--config` with what pop3d alone reads: the users file.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use testkit::{TempDir, command, run};
 

@@ -1,5 +1,4 @@
 //! What the rows of the options make: manual pages, the guide's tables, completions.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use testkit::{check_closed_output, check_documents};
 

@@ -1,5 +1,4 @@
 //! `--check`: reads everything, says what is wrong, and changes nothing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::net::TcpListener;
 use std::process::Output;

@@ -1,18 +1,9 @@
 //! `--over silent`: a request over a limit gets no answer, and the client asks again.
-#![allow(
-    clippy::unwrap_used,
-    clippy::duplicate_mod,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
-mod udp;
 
 use std::time::{Duration, Instant};
 
+use crate::udp::{Served, ack, data, noise, rrq};
 use testkit::WATCHDOG;
-use udp::{Served, ack, data, noise, rrq};
 
 /// How soon the client asks again.
 const AGAIN: Duration = Duration::from_millis(50);

@@ -1,5 +1,4 @@
 //! `--check` and `--config` with what tftpd alone reads: the root, the map, the quota.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use testkit::{TempDir, command, run};
 

@@ -1,5 +1,4 @@
 //! `--check` and `--config` with what smtpd alone reads: domains, the users file, the postmaster.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use testkit::{TempDir, command, run};
 
