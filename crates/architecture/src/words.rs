@@ -18,7 +18,7 @@ pub fn in_comments(
     let mut wrong = Vec::new();
     for block in comment_blocks(&tokens(source)) {
         let (text, starts) = joined(&block);
-        let plain = without_quotations(&text);
+        let plain = without_quotations(&text, &['"', '`']);
         let strict = if text.contains("RFC") { &[][..] } else { unless_rfc };
         for (at, (phrase, better)) in
             phrases.iter().chain(strict).flat_map(|p| places(&plain, p.0).map(move |at| (at, p)))
@@ -30,13 +30,14 @@ pub fn in_comments(
     wrong
 }
 
-/// Finds these phrases in the strings of a source that have several words, without tests.
+/// Finds these phrases in the strings of a source that have several words, without tests, except in
+/// backquotes (names).
 #[must_use]
 pub fn in_strings(path: &str, source: &str, phrases: &[Phrase]) -> Vec<String> {
     let code = without_tests(&tokens(source));
     let strings = code.iter().filter(|token| token.kind == Kind::Text && token.text.contains(' '));
     let found = strings.flat_map(|string| {
-        let text = string.text.to_lowercase();
+        let text = without_quotations(&string.text.to_lowercase(), &['`']);
         let hits = phrases.iter().filter(move |phrase| places(&text, phrase.0).next().is_some());
         hits.map(move |(phrase, better)| (string, phrase, better))
     });
@@ -87,11 +88,11 @@ fn joined(block: &[&Token]) -> (String, Vec<(usize, usize)>) {
     (text, starts)
 }
 
-/// Blanks text between quotes or backquotes.
-fn without_quotations(text: &str) -> String {
+/// Blanks text between two of the same of these marks.
+fn without_quotations(text: &str, marks: &[char]) -> String {
     let mut open = None;
     let blank = |c: char| {
-        let is_mark = matches!(c, '"' | '`');
+        let is_mark = marks.contains(&c);
         match open {
             Some(mark) if mark == c => open = None,
             None if is_mark => open = Some(c),
@@ -146,8 +147,7 @@ mod tests {
 
     #[test]
     fn strings_of_several_words_and_names_of_functions_count() {
-        let source =
-            "fn a() { b(\"So many.\", \"heed\") }\n#[cfg(test)] fn so_many() { \"so many\" }";
+        let source = "fn a() { b(\"So many.\", \"heed\", \"a `so many`\") }\n#[cfg(test)] fn so_many() { \"so many\" }";
         let strings = in_strings("a.rs", source, &PHRASES);
         assert_eq!(strings, ["a.rs:1: 'so many' in \"So many.\": write the limit"]);
         let names = in_names("a.rs", source, &PHRASES);

@@ -42,7 +42,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
     ],
 };
 
-/// Reads `--reap`. Workers that have ended are replaced, so that the parent has to hear of their end.
+/// Reads `--reap`. Prefork needs `waitpid`, because the parent replaces workers that end.
 ///
 /// # Errors
 /// [`forknet::Error::Usage`]: another word, or one that does not go with the model.

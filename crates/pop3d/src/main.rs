@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 fn run(args: Vec<OsString>) -> Result<()> {
     let line = forknet::command_line(&SERVICE, &options::OPTIONS, args)?;
     if line.values.is_given("hash") {
-        line.serves_nobody()?;
+        line.is_no_server()?;
         return Err(Error::Answer(options::hash()?));
     }
     let config = Config::read(&line.values)?;

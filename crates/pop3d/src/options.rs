@@ -103,8 +103,8 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         },
     ],
     notes: &[
-        ("max-clients", "One more hears \"-ERR [SYS/TEMP] too many clients, try again later\"."),
-        ("over", "it hears \"-ERR [SYS/TEMP] too many clients, try again later\""),
+        ("max-clients", "One more gets \"-ERR [SYS/TEMP] too many clients, try again later\"."),
+        ("over", "it gets \"-ERR [SYS/TEMP] too many clients, try again later\""),
         (
             "chroot",
             "The users file and the Maildirs are inside, and relative names among them count from \

@@ -13,7 +13,7 @@ const PROGRAMS: [&str; 9] =
 /// tables of the guide where it has any, the completions for bash and zsh.
 ///
 /// # Panics
-/// They differ: `make options` makes them anew.
+/// They differ: run `make options`.
 pub fn check_documents(binary: &str, page: &str) {
     let (name, _) = page.split_once('.').expect("NAME.SECTION");
     let committed = |path: String| {
@@ -36,7 +36,7 @@ pub fn check_documents(binary: &str, page: &str) {
     }
 }
 
-/// A document with this program's parts made anew.
+/// Returns a document with this program's parts made again.
 #[must_use]
 pub fn filled(binary: &str, document: &str) -> String {
     asked(binary, "fill", document)

@@ -78,7 +78,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         },
         Row {
             name: "read-only",
-            help: "refuse all writing, whatever else is said",
+            help: "refuse all writing, in spite of other options",
             manual: "Refuse all writing, whatever `--create` and `--overwrite` say.",
             ..Row::EMPTY
         },
@@ -152,7 +152,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
                 through. A process is forked only to put a complete upload safely on the disk, for \
                 as long as that takes. Windows have at most 256 KiB. A client that asks for \
                 something else from the same port gives up what it had begun; packets of no \
-                transfer meet with silence. Under `--over queue` clients are told as under `busy`. \
+                transfer meet with silence. Under `--over queue` clients are refused as under `busy`. \
                 After SIGTERM the port is held until the last transfer has ended.",
             excludes: "port-range",
             ..Row::EMPTY

@@ -6,7 +6,7 @@
 //! You see what Linux does with a client that has gone before it was accepted: accept returns, with
 //! a connection and the client's address. The first read: ECONNRESET, and the second: the end of
 //! file. getpeername: ENOTCONN. The first write: EPIPE. (After `abortcli --fin` all is well, with 0
-//! octets.) The slide has other answers for other systems: BSD's kernel keeps such a connection to
+//! bytes.) The slide has other answers for other systems: BSD's kernel keeps such a connection to
 //! itself, SVR4 fails with EPROTO, POSIX with ECONNABORTED. A server that runs everywhere goes on
 //! after both, as tcpserv04 does.
 

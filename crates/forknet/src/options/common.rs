@@ -109,7 +109,7 @@ const STREAM_LIMITS: &[Row] = &[
     Row {
         help: "connections an address may make in S seconds",
         manual: "Serve at most <n> connections that one address makes within <s> seconds, counted \
-            from the first of them; those beyond are told so as by `--over busy`.",
+            from the first of them; those beyond are refused as by `--over busy`.",
         ..RATE
     },
     Row {
@@ -141,8 +141,8 @@ const DATAGRAM_LIMITS: &[Row] = &[
     MAX_CLIENTS,
     Row {
         manual: "Serve at most <n> clients of one address at once; of IPv6, of one network of 64 \
-            bits. One more is told so as by `--over busy`, or is left without an answer by `--over \
-            silent`; it never waits.",
+            bits. One more is refused as by `--over busy`, or gets no answer under `--over silent`; it \
+            never waits.",
         ..MAX_PER_IP
     },
     Row {
@@ -156,8 +156,8 @@ const DATAGRAM_LIMITS: &[Row] = &[
     Row {
         help: "requests an address may make in S seconds",
         manual: "Serve at most <n> requests that one address makes within <s> seconds, counted \
-            from the first of them; those beyond are told so as by `--over busy`, or are left \
-            without an answer by `--over silent`.",
+            from the first of them; those beyond are refused as by `--over busy`, or get no \
+            answer under `--over silent`.",
         ..RATE
     },
     Row { manual: "Give a transfer up when nothing has gone forward for <s> seconds.", ..TIMEOUT },
@@ -194,7 +194,7 @@ const MAX_PER_IP: Row = Row {
     default: Value("64"),
     help: "clients at once from one address",
     manual: "Serve at most <n> clients of one address at once; of IPv6, of one network of 64 bits. \
-        One more is told so as by `--over busy`, in any case.",
+        One more is refused as by `--over busy`, in any case.",
     ..Row::EMPTY
 };
 const OVER: Row = Row { name: "over", value: "HOW", default: Value("busy"), ..Row::EMPTY };
@@ -328,8 +328,8 @@ const REST: &[Row] = &[
         help: "log to syslog(3) instead of standard error",
         manual: "Log to syslog(3) under the facility `{facility}` instead of standard error; under \
             `-i` too. Lines of more than 1024 bytes are cut. While no program listens at \
-            `/dev/log` lines are lost, which is told on standard error at the start; a syslogd \
-            that stands still is waited for half a second, once.",
+            `/dev/log` lines are lost, with a warning on standard error at the start; the \
+            server waits for a stuck syslogd half a second, once.",
         ..Row::EMPTY
     },
     Row {

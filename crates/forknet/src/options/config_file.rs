@@ -33,7 +33,7 @@ impl Line {
     }
 }
 
-/// Reads a file: a regular one that nobody but root and the user who starts the server can have written.
+/// Reads a file: a regular one that only root and the user who starts the server can write.
 ///
 /// # Errors
 /// `--config 'FILE': why` where it cannot be read; `FILE:LINE: what is wrong`.
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_line() {
+    fn an_error_names_file_and_line() {
         for (text, said) in [
             (&b"udp\nfrob 1"[..], "f:2: frob: no such option"),
             (b"--udp", "f:1: --udp: no such option; names stand without dashes here"),

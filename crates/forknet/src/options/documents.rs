@@ -13,7 +13,7 @@ const OPTION: &str = "--options";
 const END: &str = "end of options";
 
 /// Answers `--options bash`, `--options zsh`, and `--options fill`, which copies a document from standard
-/// input to standard output with the parts made anew that stand between marks:
+/// input to standard output with the parts between marks made again:
 ///
 /// - `options: synopsis` and `options: manual` of a manual page,
 /// - `options: PROGRAM`, the table of a program's own options, and `options: daemons`, that of all
@@ -39,7 +39,7 @@ pub(crate) fn answer(program: &Program, args: &[std::ffi::OsString]) -> Result<(
     Err(Error::Answer(text.strip_suffix('\n').unwrap_or(&text).to_owned()))
 }
 
-/// A document with this program's parts made anew.
+/// Returns a document with this program's parts made again.
 fn fill(document: &str, program: &Program) -> Result<String> {
     let mut filled = String::new();
     let mut lines = document.split_inclusive('\n');
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_between_marks_is_made_anew_and_the_rest_stays() {
+    fn a_part_between_marks_is_replaced_and_the_rest_stays() {
         let document =
             "a\n<!-- options: x -->\nold\n<!-- end of options -->\nb\n<!-- options: y -->\nc";
         let filled = fill(document, &program()).unwrap();

@@ -5,7 +5,7 @@ use std::str::FromStr;
 /// What a client over the limit of clients meets with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Over {
-    /// It is told so, in the protocol's own words.
+    /// Refused with the protocol's own reply.
     #[default]
     Busy,
     /// It waits in the backlog until there is a place.

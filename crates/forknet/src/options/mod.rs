@@ -38,7 +38,7 @@ use values::{MAX_SECONDS, Values};
 /// Longest session unless `--deadline` says otherwise: this number of idle limits.
 const DEADLINE: u32 = 4;
 
-/// The signals that a server hears while it waits, and nowhere else.
+/// The signals that a server lets in while it waits, and nowhere else.
 pub(crate) const SIGNALS: [Signal; 5] =
     [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
 
@@ -73,7 +73,7 @@ pub struct ServerOptions {
     pub chroot: Option<PathBuf>,
     /// How long a client may be silent (`-t`).
     pub timeout: Duration,
-    /// How long a whole session may last (`--deadline`), and a second more for each 128 octets.
+    /// How long a whole session may last (`--deadline`), and a second more for each 128 bytes.
     pub deadline: Duration,
     /// How long sessions may run on after SIGTERM (`--grace`).
     pub grace: Duration,
@@ -128,7 +128,7 @@ impl CommandLine {
     ///
     /// # Errors
     /// As sigprocmask(2).
-    pub fn serves_nobody(&self) -> Result<()> {
+    pub fn is_no_server(&self) -> Result<()> {
         signal::unblock(&SIGNALS).map_err(Error::os("sigprocmask"))
     }
 }
@@ -263,7 +263,7 @@ fn read(service: &Service, values: &Values) -> Result<ServerOptions> {
         deadline: deadline.unwrap_or(timeout.saturating_mul(DEADLINE)),
         grace: values.seconds_within("grace", 0.0..=MAX_SECONDS)?.unwrap_or_default(),
         transcript: values.path("transcript")?,
-        syslog: values.is_given("syslog") && !check, // what is wrong is told on standard error
+        syslog: values.is_given("syslog") && !check, // faults go to standard error
         check,
     })
 }

@@ -120,7 +120,7 @@ impl Program {
 /// What a service's own words are in the texts of the common options.
 fn words(service: &Service) -> Vec<(&'static str, String)> {
     let (root, whom) = match service.root {
-        RootPolicy::Nobody => ("nobody", "becomes 'nobody'."),
+        RootPolicy::Nobody => ("nobody", "becomes `nobody`."),
         RootPolicy::Refuse => {
             ("refuse; '-u root' insists", "will refuse to serve: `-u root` insists.")
         }

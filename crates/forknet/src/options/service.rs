@@ -20,7 +20,7 @@ pub struct Service {
     pub root: RootPolicy,
     /// Under what `--syslog` logs.
     pub facility: Facility,
-    /// Octets of address space that a process with one client may take.
+    /// Bytes of address space that a process with one client may take.
     pub memory: u64,
     /// Where its clients come from.
     pub transport: Transport,
@@ -29,7 +29,7 @@ pub struct Service {
 /// What happens when root starts a daemon without saying `--user`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootPolicy {
-    /// It serves as the user nobody.
+    /// It serves as the user `nobody`.
     Nobody,
     /// It refuses and says why; `-u root` insists.
     Refuse,

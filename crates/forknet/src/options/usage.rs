@@ -1,4 +1,4 @@
-//! What a command line is told: its help, and what is wrong with it.
+//! Answers about the command line: its help, and its faults.
 
 use getopts::{Fail, Options};
 

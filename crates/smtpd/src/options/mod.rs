@@ -108,7 +108,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             value: "N",
             default: Preset::Value("1000"), // RFC 5321 §4.5.3.1.8; an administrator may choose less
             help: "recipients of a letter",
-            manual: "Recipients of one letter; those beyond hear 452, and the client may send the \
+            manual: "Recipients of one letter; those beyond get 452, and the client may send the \
                 letter again to them. RFC 5321 wants at least 100.",
             ..Row::EMPTY
         },
@@ -149,15 +149,15 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             value: "WHO",
             default: Preset::Value("all"),
             choices: &["all", "loopback", "none"],
-            help: "whom VRFY answers: all, loopback, none",
+            help: "clients that VRFY answers: all, loopback, none",
             manual: "Whose `VRFY` is answered: `all`, `loopback` for clients on this machine, \
-                `none`. The others hear 252.",
+                `none`. The others get 252.",
             ..Row::EMPTY
         },
     ],
     notes: &[
-        ("max-clients", "One more hears \"421 4.3.2\" and the reason."),
-        ("over", "it hears \"421 4.3.2\" and that there are too many clients"),
+        ("max-clients", "One more gets \"421 4.3.2\" and the reason."),
+        ("over", "it gets \"421 4.3.2\" and that there are too many clients"),
         (
             "chroot",
             "The users file and the Maildirs are inside, and relative names among them count from \
