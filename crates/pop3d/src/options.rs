@@ -12,7 +12,7 @@ use mailstore::{MailPattern, SharedBy};
 
 /// Default of `--auth-delay`: time from a failed login to its reply.
 const AUTH_DELAY: Duration = Duration::from_secs(1);
-/// Largest `--auth-delay` in seconds, which bounds the time that a process waits.
+/// Longest `--auth-delay`, in seconds, because the process waits for it.
 const MAX_AUTH_DELAY: f64 = 60.0;
 /// Longest password in bytes that fits after `PASS ` in a command line (RFC 2449 §4).
 const MAX_PASSWORD: u64 = 248;
@@ -74,7 +74,7 @@ impl Config {
     /// Reads the options.
     ///
     /// # Errors
-    /// [`Error::Usage`] with the name of the invalid option.
+    /// [`Error::Usage`] names the option that is wrong.
     pub fn read(matches: &Matches) -> Result<Config> {
         let users =
             PathBuf::from(matches.opt_str("users").unwrap_or_else(|| Users::DEFAULT.to_owned()));
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_invalid_value_is_named() {
+    fn a_wrong_value_is_named() {
         assert_eq!(plaintext(None).unwrap(), Plaintext::Loopback);
         assert!(plaintext(Some("yes")).unwrap_err().to_string().contains("'yes'"));
         let mut options = Options::new();
@@ -177,8 +177,8 @@ mod tests {
         for wrong in ["-1", "x", "NaN", "61", "1e9", ""] {
             let matches = options.parse(["--auth-delay", wrong]).unwrap();
             let error = Config::read(&matches).unwrap_err().to_string();
-            let expected = format!("--auth-delay '{wrong}': not a number of seconds from 0 to 60");
-            assert_eq!(error, expected);
+            let told = format!("--auth-delay '{wrong}': not a number of seconds from 0 to 60");
+            assert_eq!(error, told);
         }
     }
 

@@ -48,7 +48,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
         log::warn!("root: {}: no file can be served", forknet::reason(&errno.into()));
     }
     if let Some(Err(error)) = config.map.as_ref().map(|map| map.check()) {
-        log::warn!("{error}: it cannot be read again on SIGHUP");
+        log::warn!("{error}: SIGHUP will not help");
     }
     // With --single-port the one process re-reads --map, removes the pid file and reopens the
     // transcript, all of which lie outside the root.

@@ -14,11 +14,11 @@ use crate::transfer::port_range::PortRange;
 use crate::wire::negotiation::MaxOptions;
 use crate::wire::options::{MAX_BLKSIZE, MIN_BLKSIZE};
 
-/// Default of `--root`: the folder of Debian's TFTP servers.
+/// The root unless `--root` names another: the folder of Debian's TFTP servers.
 const DEFAULT_ROOT: &str = "/srv/tftp";
-/// Default of `--retries`: most retransmissions of one packet.
+/// Most retransmissions of one packet, unless `--retries` says otherwise.
 const DEFAULT_RETRIES: u32 = 6;
-/// Largest value of `--retries`, in retransmissions.
+/// Most retransmissions that `--retries` takes.
 const MAX_RETRIES: u32 = 1000;
 
 /// The values of tftpd's own options.
@@ -85,7 +85,7 @@ impl Config {
     /// is relative to it.
     ///
     /// # Errors
-    /// A value is not a number, the root is not a folder, or a line of `--map` is not a rule.
+    /// A value is no number; the root does not exist or is no folder; a line of `--map` is no rule.
     pub fn new(matches: &Matches, chroot: Option<&Path>) -> Result<Config> {
         let root = matches.opt_str("root").unwrap_or_else(|| DEFAULT_ROOT.to_owned());
         let quota = number(matches, "quota", 0..=u64::MAX)?;
@@ -142,7 +142,7 @@ fn port_range(matches: &Matches) -> Result<Option<PortRange>> {
 /// Reads the value of `--retries`.
 ///
 /// # Errors
-/// [`forknet::Error::Usage`] unless it is a number of at most 1000.
+/// [`forknet::Error::Usage`]: it is no number, or one over 1000.
 pub fn retries(matches: &Matches) -> Result<u32> {
     Ok(number(matches, "retries", 0..=MAX_RETRIES)?.unwrap_or(DEFAULT_RETRIES))
 }

@@ -19,7 +19,7 @@ use crate::wire::requested_options::RequestedOptions;
 
 /// Default port of the server (RFC 1350 §4).
 const DEFAULT_PORT: u16 = 69;
-/// Default of `--timeout`: longest time without progress.
+/// Longest time without progress, unless `--timeout` says otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Range of `--interval` in seconds: `utimeout` of tftp-hpa, `timeout` of RFC 2349.
 const INTERVAL: std::ops::RangeInclusive<f64> = 0.01..=255.0;
@@ -53,8 +53,8 @@ pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
     let matches = forknet::parse("tftpc", USAGE, &mut options, args)?;
     let (options, retries) = (requested_options(&matches)?, retries(&matches)?);
     let idle = seconds(&matches, "timeout")?.unwrap_or(DEFAULT_TIMEOUT);
-    // The user chose the server's address, so it is not forged.
-    let limits = RetryLimits { retries, unproven_sends: retries + 1, idle, total: idle };
+    // The server's address is the user's choice and not forged.
+    let limits = RetryLimits { retries, unproven_sends: retries + 1, idle, whole: idle };
     let Operands { server, direction, remote, local, mode } = operands(&matches)?;
     let mode = match (mode, matches.opt_str("mode")) {
         (Some(_), Some(_)) => {
@@ -102,14 +102,14 @@ fn requested_options(matches: &Matches) -> Result<RequestedOptions> {
         return Err(Error::Usage("--blksize and --blksize2 exclude each other".into()));
     }
     let interval = seconds_within(matches, "interval", INTERVAL)?;
-    let seconds_only = interval.filter(|interval| interval.subsec_nanos() == 0);
-    let micros = interval.filter(|_| seconds_only.is_none()).map(|interval| interval.as_micros());
+    let whole = interval.filter(|interval| interval.subsec_nanos() == 0);
+    let micros = interval.filter(|_| whole.is_none()).map(|interval| interval.as_micros());
     Ok(RequestedOptions {
         blksize,
         blksize2,
         windowsize: number(matches, "windowsize", 1..=u16::MAX)?,
         rollover: number(matches, "rollover", 0..=1)?,
-        timeout: seconds_only.and_then(|seconds_only| u8::try_from(seconds_only.as_secs()).ok()),
+        timeout: whole.and_then(|whole| u8::try_from(whole.as_secs()).ok()),
         utimeout: micros.and_then(|micros| u32::try_from(micros).ok()),
         tsize: matches.opt_present("tsize").then_some(0),
     })

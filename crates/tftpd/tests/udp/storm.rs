@@ -99,7 +99,7 @@ impl Storm {
             local: local.to_str().unwrap().to_owned(),
             mode: Mode::Octet,
             options: (self.wishes)(number),
-            limits: RetryLimits { retries: 6, unproven_sends: 7, idle: IDLE, total: IDLE },
+            limits: RetryLimits { retries: 6, unproven_sends: 7, idle: IDLE, whole: IDLE },
             stream: None,
         };
         let outcome = job.run(service, Box::new(|_, _| ()), || ()).unwrap();
