@@ -15,8 +15,8 @@ const DALLY_AFTER_LOSS: Duration = Duration::from_secs(12);
 
 /// Returns the limits of a transfer from `--retries`, `--timeout` and `--deadline`.
 #[must_use]
-pub fn retry_limits(retries: u32, idle: Duration, total: Duration) -> RetryLimits {
-    RetryLimits { retries, unproven_sends: UNPROVEN_SENDS, idle, total }
+pub fn retry_limits(retries: u32, idle: Duration, whole: Duration) -> RetryLimits {
+    RetryLimits { retries, unproven_sends: UNPROVEN_SENDS, idle, whole }
 }
 
 /// Returns how long to dally after an upload. `interval` is the negotiated timeout, if any.

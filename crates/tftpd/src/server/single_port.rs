@@ -44,8 +44,8 @@ struct TransferTable<'c> {
 /// # Errors
 /// ppoll(2) failed.
 pub fn serve(socket: &mut UdpLoop, config: &Config) -> forknet::Result<()> {
-    let (idle, total) = socket.timeouts();
-    let limits = retry_limits(config.retries, idle, total);
+    let (idle, whole) = socket.timeouts();
+    let limits = retry_limits(config.retries, idle, whole);
     let (entries, deadlines) = (HashMap::new(), BinaryHeap::new());
     let mut table = TransferTable { config, limits, entries, deadlines };
     let mut wait = EventWait::new();
@@ -200,7 +200,7 @@ impl TransferTable<'_> {
                 entry.answer(socket, &packet);
                 Ok(())
             }
-            Ok(Step::Commit) => entry.commit(socket, Instant::now() + self.limits.total),
+            Ok(Step::Commit) => entry.commit(socket, Instant::now() + self.limits.whole),
             Ok(Step::End) => return self.end(socket, peer, &Ok(())),
             Err(error) => Err(error),
         };

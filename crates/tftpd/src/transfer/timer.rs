@@ -35,7 +35,7 @@ pub struct RetryLimits {
     /// Longest time without progress (`--timeout`).
     pub idle: Duration,
     /// Longest duration of the transfer (`--deadline`), plus four seconds for each block.
-    pub total: Duration,
+    pub whole: Duration,
 }
 
 /// The next action.
@@ -90,7 +90,7 @@ impl Timer {
             is_measurable: true,
             is_lossy: false,
             progress_at: now,
-            end: now + limits.total,
+            end: now + limits.whole,
             peer_has_answered: false,
             request_repeated: false,
         }

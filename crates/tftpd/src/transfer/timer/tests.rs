@@ -4,7 +4,7 @@ const LIMITS: RetryLimits = RetryLimits {
     retries: 5,
     unproven_sends: 3,
     idle: Duration::from_secs(60),
-    total: Duration::from_secs(60),
+    whole: Duration::from_secs(60),
 };
 
 fn ms(n: u64) -> Duration {
@@ -41,7 +41,7 @@ fn retries_are_bounded_and_the_timeout_doubles_up_to_its_maximum() {
     let start = start + ms(1);
     assert_eq!(silence(&mut timer, start), [1000, 3000, 7000, 15000, 23000, 31000]);
     let forever = ms(999_000);
-    let generous = RetryLimits { retries: 8, unproven_sends: 9, idle: forever, total: forever };
+    let generous = RetryLimits { retries: 8, unproven_sends: 9, idle: forever, whole: forever };
     let mut timer = Timer::new(generous, start);
     let times = silence(&mut timer, start);
     assert_eq!(times, [1000, 3000, 7000, 15000, 23000, 31000, 39000, 47000, 55000]);
