@@ -43,7 +43,13 @@ impl Manager {
     /// The next message.
     fn hears(&self) -> io::Result<String> {
         let mut buffer = [0; 500];
-        let n = self.socket.recv(&mut buffer)?;
+        let n = loop {
+            match self.socket.recv(&mut buffer) {
+                // A wait with a limit ends so when this process was stopped meanwhile: signal(7).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => break received?,
+            }
+        };
         Ok(String::from_utf8(buffer[..n].to_vec()).unwrap())
     }
 

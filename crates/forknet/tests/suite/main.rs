@@ -29,13 +29,13 @@ fn main() -> ExitCode {
     match std::env::var(SERVE).as_deref() {
         Ok("panicd") => forknet::main(panics::SERVICE.name, panics::run),
         Ok("upperd") => forknet::main(udp::SERVICE.name, udp::run),
-        _ => harness(std::env::args().skip(1).collect()),
+        _ => harness(&std::env::args().skip(1).collect::<Vec<_>>()),
     }
 }
 
 /// Does what `cargo test` asks the usual harness for: `--list`, a part of a name, `--exact`; one test
 /// after the other.
-fn harness(args: Vec<String>) -> ExitCode {
+fn harness(args: &[String]) -> ExitCode {
     let has = |option: &str| args.iter().any(|arg| arg == option);
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let is_meant = |name: &str| {

@@ -28,7 +28,7 @@ const CLEAR: [&str; 3] = ["timed out", "refused", "Unknown transfer ID"];
 /// Tries of a client: few of these would do, if the machine itself were never late.
 const RETRIES: u32 = 20;
 /// How long a client waits without progress.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Transfers of all kinds, each of a file of its own.
 #[derive(Clone, Copy)]
