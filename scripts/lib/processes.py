@@ -57,6 +57,12 @@ def descendants(parent: int) -> list[int]:
     return found
 
 
+def group(leader: int) -> list[int]:
+    """Every process of a process group."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in pids if fields(pid)[2:3] == [str(leader)]]
+
+
 def cpu_seconds(pids: list[int]) -> float:
     """Seconds of CPU that some processes have used."""
     ticks = sum(sum(map(int, fields(pid)[11:13])) for pid in pids)

@@ -11,7 +11,7 @@ from typing import Any
 
 from lib.checks import Failure, check, same, show, wait_until
 from lib.packages import need
-from lib.processes import descendants, state
+from lib.processes import descendants, group, state
 
 # Seconds that a program which is run to its end may take.
 RUN_LIMIT = 60
@@ -88,7 +88,8 @@ class Program:
     def __init__(self, argv: Sequence[Any], log: Path | str, env: dict[str, str] | None = None,
                  cwd: Path | str = "/", name: str = "", **popen: Any) -> None:
         self.name = name or os.path.basename(str(argv[0]))
-        self.log_path, self.env, self.usage = Path(log), env, None
+        self.log_path, self.env = Path(log), env
+        self.usage = self.ended = None
         self.waiting = threading.Lock()  # a child is waited for once
         with open(log, "wb") as out:
             popen = {"stdin": subprocess.DEVNULL, **popen}
@@ -115,13 +116,14 @@ class Program:
         self.process.stdin.close()
 
     def code(self) -> int | None:
-        """Its exit code, a signal's negative; None while it runs. `usage` is what wait4(2) told."""
+        """Its exit code, a signal's negative; None while it runs. Until `kill` it stays a zombie, so that its id,
+        and that of its process group, is not given to another."""
         with self.waiting:
-            if self.process.returncode is None:
-                pid, status, usage = os.wait4(self.pid, os.WNOHANG)
-                if pid:
-                    self.process.returncode, self.usage = os.waitstatus_to_exitcode(status), usage
-            return self.process.returncode
+            if self.ended is None:
+                seen = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if seen:
+                    self.ended = seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
+            return self.ended
 
     def awaits(self, what: str, condition: Callable[[], Any], limit: float = START_LIMIT) -> Any:
         """Waits for a condition, and fails at once where the program ends before."""
@@ -141,7 +143,7 @@ class Program:
     def ends(self, limit: float = STOP_LIMIT) -> int:
         """Waits for its end, and returns its exit code."""
         wait_until(f"{self.name} ends", lambda: self.code() is not None, limit)
-        return self.process.returncode
+        return self.ended
 
     def signal(self, number: int) -> None:
         """Sends it a signal; it must be running."""
@@ -160,19 +162,22 @@ class Program:
         """Sends SIGTERM; returns the CPU seconds of it and of the children that it has waited for."""
         self.signal(signal.SIGTERM)
         self.ends()
+        self.kill()
         return self.usage.ru_utime + self.usage.ru_stime
 
     def kill(self) -> None:
-        """Kills it and all that it has started, also what has left its process group. Afterwards none of them
-        holds a port or a file any more."""
+        """Kills it and all that it has started: descendants, and who is left of its process group. Afterwards
+        none of them holds a port or a file any more; `usage` is what wait4(2) told."""
         with self.waiting:
             if self.process.returncode is not None:
                 return
-            victims = descendants(self.pid)
-            for pid in victims:
+            victims = {*descendants(self.pid), *group(self.pid)} - {self.pid}
+            for pid in (*victims, self.pid):
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-            end(self.process)
+            os.killpg(self.pid, signal.SIGKILL)  # who was forked meanwhile
+            _, status, self.usage = os.wait4(self.pid, 0)
+            self.ended = self.process.returncode = os.waitstatus_to_exitcode(status)
         wait_until(f"the end of all of {self.name}", lambda: all(state(pid) in "ZX" for pid in victims))

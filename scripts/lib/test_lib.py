@@ -131,6 +131,13 @@ class Programs(Case):
         self.assertIn(processes.state(child), "ZX", "a child in another session")
         server.kill()  # once more does nothing
 
+    def test_what_an_ended_program_has_left_is_killed(self) -> None:
+        with Program(["sh", "-c", "sleep 1000 & echo $!"], self.folder.new("log")) as program:
+            self.assertEqual(program.ends(), 0)
+            child = int(program.log())
+            self.assertNotIn(processes.state(child), "ZX")
+        self.assertIn(processes.state(child), "ZX")
+
     def test_what_ends_before_the_time_is_told_at_once_with_its_log(self) -> None:
         with self.fails("python.* ended with 2: no port"):
             Daemon(self.python("import sys\nsys.exit(print('no port') or 2)"), self.folder.new("log"), limit=50)
