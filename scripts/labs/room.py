@@ -80,7 +80,7 @@ def environment():
     return {"PATH": ":".join(dict.fromkeys(map(str, filter(None, folders)))), "HOME": "/home/student",
             "TERM": "dumb", "LC_ALL": "C.UTF-8", "TZ": "UTC0", "USER": "student", "FORKLORE": str(REPOSITORY),
             "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/tmp",
-            **{name: os.environ[name] for name in ("CARGO_TARGET_DIR",) if name in os.environ}}
+            **{name: os.environ[name] for name in ("CARGO_TARGET_DIR", "FORKLORE_LAB") if name in os.environ}}
 
 
 def hidden():

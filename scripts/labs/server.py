@@ -15,6 +15,7 @@ PATIENCE = 10.0  # seconds that a server may take for anything
 OUTPUT_KEPT, OUTPUT_READ = 16384, 1 << 20  # bytes of what a server prints
 LONGEST_ANSWER = 65536  # bytes
 CONTRACT = "docs/labs/README.md, \"What a program must do\""
+ASLEEP = 1.0  # seconds of sleep after which a process is taken to have done all that it does by itself
 BUSY = 0.5  # seconds of our own CPU time during which a server that has nothing to do is watched
 SHARE = 0.2  # of that, which it may take
 
@@ -205,6 +206,32 @@ class Client:
         except OSError:
             return False
         return self.everything(seconds) == (b"", "")
+
+
+def until_settled(condition, family, seconds=PATIENCE):
+    """Waits for a condition; false once all these processes (a function's) have slept for a while, and ran not once.
+
+    A process that has nothing left to do will not make it true, and one that is only slow will be waited for.
+    """
+    end, since, before = time.monotonic() + seconds, time.monotonic(), None
+    while not condition():
+        watched = family()
+        now = {pid: switches(pid) for pid in watched}
+        if now != before or any(state(pid)[0] in ("R", "D") for pid in watched):
+            before, since = now, time.monotonic()
+        if time.monotonic() > end or time.monotonic() - since > ASLEEP:
+            return condition()
+        time.sleep(0.02)
+    return True
+
+
+def switches(pid):
+    """How often a process was put to sleep, or made to wait for others; nothing if it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return [line for line in status.splitlines() if "ctxt_switches" in line]
 
 
 def stat(pid):

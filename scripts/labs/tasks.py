@@ -101,6 +101,7 @@ class Task:
             os.chmod(place, 0o755)
             copy = Path(place) / f"mine{Path(file).suffix}"
             take(file, copy)
+            shutil.copy(self.check, Path(place) / "check")
             try:
                 with Room(rooms.TASK, show_at=[(place, "/submission")]) as room:
                     return self._judge(room, Path("/submission") / copy.name)
@@ -116,7 +117,7 @@ class Task:
             if trouble:
                 return Verdict(False, trouble)
             more["SUBMISSION"] = json.dumps(command)
-        status, output = room.run([str(self.check), argument], DEADLINE, more)
+        status, output = room.run(["/submission/check", argument], DEADLINE, more)
         output = output.rstrip()
         if status is None:
             return Verdict(False, f"{output}\nnot yet: the check did not end within {DEADLINE:g} seconds".lstrip(),
