@@ -61,19 +61,24 @@ def child(setup, argv, environment):
         os._exit(127)
 
 
-def memory():
-    """Bytes of memory that are the room's own: (in all, of each process). Shared libraries do not count."""
-    each = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and entry != "1":
-            try:
-                with open(f"/proc/{entry}/status", encoding="utf-8", errors="replace") as status:
-                    words = dict(line.split(":", 1) for line in status if ":" in line)
-            except (OSError, ValueError):
-                continue
-            each[int(entry)] = 1024 * sum(int(words[name].split()[0]) for name in ("RssAnon", "RssShmem")
-                                          if name in words)
-    return sum(each.values()), each
+def kib(path, names):
+    """Sum of some lines of a file in /proc, in bytes; 0 if the process is gone."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            words = dict(line.split(":", 1) for line in file if ":" in line)
+        return 1024 * sum(int(words[name].split()[0]) for name in names if name in words)
+    except (OSError, ValueError):
+        return 0
+
+
+def memory(most):
+    """Bytes of memory of each process, libraries left out. Where that is too much in all, pages that several
+    share, as after fork, are divided among them, which takes longer to read."""
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and entry != "1"]
+    each = {pid: kib(f"/proc/{pid}/status", ("RssAnon", "RssShmem")) for pid in pids}
+    if sum(each.values()) > most:
+        each = {pid: kib(f"/proc/{pid}/smaps_rollup", ("Pss_Anon", "Pss_Shmem")) for pid in pids}
+    return each
 
 
 class Init:
@@ -138,9 +143,9 @@ class Init:
 
     def bound_memory(self):
         """Ends the largest process while all together have more than the room may have."""
-        everything, each = memory()
         most = self.config["memory"]
-        if everything <= most:
+        each = memory(most)
+        if sum(each.values()) <= most:
             return
         large = sorted(each, key=each.get, reverse=True)
         if each[large[0]] < most // 16:  # many small ones: all but the commands themselves

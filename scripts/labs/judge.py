@@ -54,7 +54,7 @@ def clip(text):
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
     lines = ["".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in line)
-             for line in text.rstrip("\n").split("\n")]
+             for line in text.replace("\r\n", "\n").rstrip("\n").split("\n")]
     lines = [line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "…" for line in lines]
     return lines if len(lines) <= MOST_LINES else lines[:MOST_LINES] + [f"… {len(lines) - MOST_LINES} lines more"]
 

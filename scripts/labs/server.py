@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ PATIENCE = 10.0  # seconds that a server may take for anything
 OUTPUT_KEPT, OUTPUT_READ = 16384, 1 << 20  # bytes of what a server prints
 LONGEST_ANSWER = 65536  # bytes
 CONTRACT = "docs/labs/README.md, \"What a program must do\""
-ASLEEP = 1.0  # seconds of sleep after which a process is taken to have done all that it does by itself
+ASLEEP = 2.0  # seconds of sleep after which a process is taken to have done all that it does by itself
 BUSY = 0.5  # seconds of our own CPU time during which a server that has nothing to do is watched
 SHARE = 0.2  # of that, which it may take
 
@@ -35,7 +36,7 @@ class Server:
             self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.pid = self.process.pid
         threading.Thread(target=self._read, daemon=True).start()
-        until(lambda: self._at() or self.process.poll() is not None, PATIENCE)
+        until_settled(lambda: self._at() or self.process.poll() is not None, self.family)
         until(lambda: self._at() or self.process.poll() is None, 0.2)  # its last words
         try:
             self.host, self.port = self._address(listening_ports() - ports)
@@ -105,7 +106,7 @@ class Server:
     def connect(self):
         """A client, who has a file for lines; refuses the server that cannot be reached."""
         try:
-            return Client(socket.create_connection((self.host, self.port), PATIENCE))
+            return Client(socket.create_connection((self.host, self.port), PATIENCE), self)
         except OSError as error:
             return refuse("a client cannot connect", f"{error.strerror or error}\n{self.ended()}".rstrip())
 
@@ -146,8 +147,8 @@ class Server:
 class Client:
     """A context manager: one connection."""
 
-    def __init__(self, connection):
-        self.connection = connection
+    def __init__(self, connection, server=None):
+        self.connection, self.server = connection, server
         self.lines = connection.makefile("rb")
 
     def __enter__(self):
@@ -161,6 +162,15 @@ class Client:
         self.lines.close()
         self.connection.close()
 
+    def _wait(self, seconds):
+        """Seconds that a read may take: few, if nothing has come and the server has gone to sleep."""
+        def come():
+            return select.select([self.connection], [], [], 0)[0]
+
+        if self.server is None or until_settled(come, self.server.family, seconds):
+            return max(0.05, seconds)
+        return 0.05  # what came before may lie in the buffer
+
     def echoes(self, text="hello", seconds=PATIENCE):
         """Whether a line comes back, in time."""
         return self.answer(text, seconds) == (text.encode() + b"\n", "")
@@ -170,9 +180,10 @@ class Client:
         self.connection.settimeout(seconds)
         try:
             self.connection.sendall(text.encode() + b"\n")
+            self.connection.settimeout(self._wait(seconds))
             line = self.lines.readline(LONGEST_ANSWER)
         except TimeoutError:
-            return b"", f"nothing came within {seconds:g} seconds"
+            return b"", "nothing came"
         except OSError as error:
             return b"", error.strerror or str(error)
         return line, "" if line.endswith(b"\n") else "the end of file came"
@@ -187,11 +198,11 @@ class Client:
         """All that comes until the end of file, and why that did not come."""
         came, end = b"", time.monotonic() + seconds
         while len(came) < LONGEST_ANSWER:
-            self.connection.settimeout(max(0.01, end - time.monotonic()))
+            self.connection.settimeout(self._wait(end - time.monotonic()))
             try:
                 more = self.lines.read1(4096)
             except TimeoutError:
-                return came, f"no end of file within {seconds:g} seconds: the connection is not closed"
+                return came, "no end of file came: the connection is not closed"
             except OSError as error:
                 return came, error.strerror or str(error)
             if not more:

@@ -162,14 +162,16 @@ def take(file, copy):
     except OSError as error:
         reason = "a symbolic link, not a file" if os.path.islink(file) else error.strerror
         raise Broken(f"{file}: {reason}") from None
-    with open(source, "rb") as data:
+    try:
         status = os.fstat(source)
         if not stat.S_ISREG(status.st_mode):
             raise Broken(f"{file}: not a regular file")
         if status.st_size > LARGEST:
             raise Broken(f"{file}: more than {LARGEST >> 20} MiB")
-        with open(copy, "wb") as target:
+        with open(copy, "wb") as target, open(source, "rb", closefd=False) as data:
             shutil.copyfileobj(data, target)
+    finally:
+        os.close(source)
     copy.chmod(0o755 if status.st_mode & 0o111 else 0o644)
 
 

@@ -81,7 +81,7 @@ class Attacks(unittest.TestCase):
 
     def test_it_does_not_see_the_solution_in_any_form(self):
         solution = REPOSITORY / "docs" / "labs" / "tasks" / "03-zombies" / "solution.rs"
-        word = "one signal, all children"
+        word = "one signal, " + "all children"
         self.assertIn(word, solution.read_text(encoding="utf-8"))
         seen = attack(f"""
             import os
@@ -224,7 +224,8 @@ class Attacks(unittest.TestCase):
 
     def test_endless_output_is_cut(self):
         seen = attack("while True:\n    print('x' * 1000)\n", CHECK.replace("head -c 4000 out", "wc -c <out"))
-        self.assertRegex(seen, r"status 153\n")  # SIGXFSZ
+        self.assertRegex(seen, r"status (153|120|1)\n")
+        self.assertLess(int(seen.split()[-1]), 65 << 20)
 
     def test_a_file_that_grows_is_cut(self):
         seen = attack("""
@@ -237,12 +238,15 @@ class Attacks(unittest.TestCase):
 
     def test_all_files_together_are_bounded(self):
         seen = attack("""
+            import os
             try:
                 for name in range(1000):
                     with open(f"/lab/{name}", "wb") as file:
                         for _ in range(32):
                             file.write(bytes(1 << 20))
             except OSError as error:
+                for old in range(name):
+                    os.unlink(f"/lab/{old}")
                 print(error.strerror, name)
             """)
         self.assertIn("No space left on device", seen)
