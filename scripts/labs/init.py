@@ -87,6 +87,7 @@ class Init:
     def __init__(self, channel, config):
         self.channel, self.config = channel, config
         self.commands = {}  # pid -> number of the request, and its output
+        self.shells = {}  # pid -> a pipe that is closed when the shell has ended, whoever still has its terminal
 
     def open(self, request, _fds):
         """A shell on a terminal of its own."""
@@ -102,8 +103,10 @@ class Init:
             self.channel.send(json.dumps({"error": f"no terminal: {error.strerror}"}).encode())
             return
         os.close(slave)
-        socket.send_fds(self.channel, [json.dumps({"opened": pid}).encode()], [master])
+        ended, self.shells[pid] = os.pipe()
+        socket.send_fds(self.channel, [json.dumps({"opened": pid}).encode()], [master, ended])
         os.close(master)
+        os.close(ended)
 
     def run(self, request, fds):
         """A command without a terminal, its output into a file."""
@@ -135,6 +138,8 @@ class Init:
                 return
             if pid == 0:
                 return
+            if pid in self.shells:
+                os.close(self.shells.pop(pid))
             if pid in self.commands:
                 number, output = self.commands.pop(pid)
                 os.close(output)

@@ -155,7 +155,7 @@ class Room:
     def _receive(self, seconds):
         self.channel.settimeout(max(seconds, 0.01))
         try:
-            packet, fds, _, _ = socket.recv_fds(self.channel, 65536, 1)
+            packet, fds, _, _ = socket.recv_fds(self.channel, 65536, 2)
         except ConnectionError:
             packet, fds = b"", []
         if not packet:
@@ -167,11 +167,11 @@ class Room:
         return answer, fds
 
     def open(self, **request):
-        """The master of a new terminal with a shell."""
+        """The master of a new terminal with a shell, and a descriptor that ends with that shell."""
         with self.lock:
             self._send({"open": self.terminals, **request})
             self.terminals += 1
-            return self._receive(30)[1][0]
+            return self._receive(30)[1]
 
     def run(self, argv, seconds, more=None):
         """Runs a program in the room: exit status (None: not ended in time), output."""

@@ -128,19 +128,21 @@ class Server:
             self.process.wait()
             refuse(f"{when}, the server has ended", f"{self.ended()}\n{self.said()}")
 
-    def must_be_quiet(self, when):
+    def must_be_quiet(self, when, last):
         """Notes the fault of a server that forks, or uses the processor, while there is nothing to do.
 
-        The measure is a loop of our own: on a busy machine both get less. A server that waits gets nothing.
+        `last` is last_pid() from before the last client closed. The measure of time is a loop of our own: on a
+        busy machine both get less. A server that waits gets nothing.
         """
-        forked, used, start = last_pid(), ticks(self.family()), time.process_time()
+        used, start = ticks(self.family()), time.process_time()
         while time.process_time() - start < BUSY:
             pass
-        forked, used = (last_pid() - forked) % pid_max(), ticks(self.family()) - used
+        used = max(ticks(self.family()) - used, 0)
+        forked = (last_pid() - last) % pid_max()
         ours = BUSY * os.sysconf("SC_CLK_TCK")
         if forked or used > ours * SHARE:
             fault(f"{when}, the server does not wait in accept",
-                  f"{forked} processes were forked, and {max(used, 0)} ticks of CPU time used while the check used "
+                  f"{forked} processes were forked, and {used} ticks of CPU time used while the check used "
                   f"{ours:.0f}\naccept that is interrupted by a signal returns -1 and EINTR: that is no client")
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import room as rooms
 from room import HERE, PROGRAMS, REPOSITORY, TASKS, Room, Trouble
-from tools import package_of
+from tools import missing, package_of
 
 DEADLINE = 180.0  # seconds that a check may take
 COMPILER_DEADLINE = 180.0  # seconds
@@ -83,7 +83,14 @@ class Task:
 
     def builds(self):
         """Programs of the workspace that the check starts."""
-        found = re.search(r"^# builds: (.*)$", self.check.read_text(encoding="utf-8"), re.MULTILINE)
+        return self._told("builds")
+
+    def tools(self):
+        """Other people's programs that the check starts."""
+        return self._told("tools")
+
+    def _told(self, word):
+        found = re.search(rf"^# {word}: (.*)$", self.check.read_text(encoding="utf-8"), re.MULTILINE)
         return found.group(1).split() if found else []
 
     def built(self, file):
@@ -97,6 +104,9 @@ class Task:
 
     def judge(self, file):
         """The verdict, or Broken. `file` is a source, a program or a text."""
+        absent = missing(self.tools())
+        if absent:
+            raise Broken(f"{', '.join(absent)} is not here")
         with tempfile.TemporaryDirectory(prefix="forklore-submission.") as place:
             os.chmod(place, 0o755)
             copy = Path(place) / f"mine{Path(file).suffix}"

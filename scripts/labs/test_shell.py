@@ -17,6 +17,13 @@ from room import HERE, REPOSITORY, hindrance
 LONGEST = 120.0  # seconds until something has to be seen
 
 
+def elsewhere(home):
+    """The environment of who lives there, but for the toolchain."""
+    return {"HOME": home, "TMPDIR": home,
+            "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(Path.home() / ".rustup")),
+            "CARGO_HOME": os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))}
+
+
 class Terminal:
     """A context manager: scripts/labs/shell on a terminal of its own."""
 
@@ -25,8 +32,7 @@ class Terminal:
 
     def __enter__(self):
         self.master, slave = pty.openpty()
-        rustup = os.environ.get("RUSTUP_HOME", str(Path.home() / ".rustup"))
-        environment = {**os.environ, "HOME": self.home, "TMPDIR": self.home, "TERM": "dumb", "RUSTUP_HOME": rustup}
+        environment = {**os.environ, **elsewhere(self.home), "TERM": "dumb"}
         environment.pop("SUDO_UID", None)
         self.process = subprocess.Popen(  # pylint: disable=consider-using-with
             [sys.executable, HERE / "shell", *self.arguments], stdin=slave, stdout=slave, stderr=slave,
@@ -80,7 +86,6 @@ class Shell(unittest.TestCase):
 
     def setUp(self):
         self.assertEqual(hindrance(), "", "these tests need namespaces")
-        tasks.prepare(tasks.find("01"), ".rs")
         place = tempfile.TemporaryDirectory()
         self.addCleanup(place.cleanup)
         os.chmod(place.name, 0o755)
@@ -141,7 +146,7 @@ class Shell(unittest.TestCase):
                 "tools.missing = lambda *_: ['telnet (Debian: inetutils-telnet)'];"
                 "runpy.run_path('shell', run_name='__main__')")
         done = subprocess.run([sys.executable, "-c", code], cwd=HERE, input="exit\n", capture_output=True, text=True,
-                              env={**os.environ, "HOME": self.home, "TMPDIR": self.home}, check=False)
+                              env={**os.environ, **elsewhere(self.home)}, check=False)
         self.assertIn("needs what is not here: telnet (Debian: inetutils-telnet)", done.stderr)
 
 

@@ -33,6 +33,10 @@ class Tasks(unittest.TestCase):
     def test_a_check_that_was_killed_has_not_accepted(self):
         self.assertIn("killed by signal 9", "".join(self.prove("echo accepted: fine; kill -9 $$")))
 
+    def test_a_check_whose_tools_are_missing_judges_nothing(self):
+        self.assertEqual(len(self.prove("# none\n# tools: no-such-tool\necho fine")), 2)
+        self.assertIn("no-such-tool", self.prove("# none\n# tools: no-such-tool\necho fine")[0])
+
     def test_starters_that_are_refused_for_other_faults(self):
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "99-test"

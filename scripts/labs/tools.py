@@ -9,12 +9,12 @@ PACKAGES = {
     "iptables": "iptables", "nc": "netcat-openbsd", "netstat": "net-tools", "od": "coreutils",
     "openbsd-inetd": "openbsd-inetd", "pgrep": "procps", "pkill": "procps", "ps": "procps", "python3": "python3",
     "rustc": "rustc, or https://rustup.rs", "script": "bsdutils", "socat": "socat", "ss": "iproute2",
-    "strace": "strace", "sysctl": "procps", "tcpdump": "tcpdump", "telnet": "inetutils-telnet",
+    "strace": "strace", "sysctl": "procps", "systemd-socket-activate": "systemd", "tcpdump": "tcpdump",
+    "telnet": "inetutils-telnet", "tftp": "tftp-hpa",
     "unshare": "util-linux", "nsenter": "util-linux", "xinetd": "xinetd",
 }
 # Not every PATH has these.
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-WORD = r"(?<![\w./-])({})(?![\w./-])"
 
 
 def package_of(tool):
