@@ -5,6 +5,7 @@ import subprocess
 import textwrap
 import tempfile
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import tasks
@@ -75,6 +76,14 @@ class Verdicts(unittest.TestCase):
         for words in seen:
             self.assertIn(words, verdict.why)
         return verdict
+
+    def all_refused(self, cases):
+        """Many at a time, for most of them sleep: tuples of what `refused` takes, and a dictionary of the rest."""
+        with ThreadPoolExecutor(4) as pool:
+            waiting = [(case, pool.submit(self.refused, *case, **more)) for *case, more in cases]
+        for case, verdict in waiting:
+            with self.subTest(case[0]):
+                verdict.result()
 
     def accepted(self, number, source, suffix=".py"):
         verdict = self.judged(number, source, suffix)
@@ -227,24 +236,20 @@ while True:
         self.assertTrue(verdict.why.startswith("not yet: 3 faults\n"))
 
     def test_a_server_that_closes_at_once(self):
-        for number, told in (("01", "gets no answer"), ("02", "gets no echo"), ("03", "gets no echo"),
-                             ("05", "not told the time")):
-            with self.subTest(number):
-                self.refused(number, LISTEN + "say()\nwhile True:\n    listener.accept()[0].close()\n", told)
+        code = LISTEN + "say()\nwhile True:\n    listener.accept()[0].close()\n"
+        self.all_refused([("01", code, "gets no answer", {}), ("02", code, "gets no echo", {}),
+                          ("03", code, "gets no echo", {}), ("05", code, "not told the time", {})])
 
     def test_a_server_that_sends_without_end(self):
         code = LISTEN + ("signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nsay()\nwhile True:\n    c, _ = listener.accept()\n"
                          "    if os.fork() == 0:\n        while True: c.sendall(b'x' * 65536)\n    c.close()\n")
-        for number, told in (("01", "no end"), ("02", "gets no echo"), ("03", "gets no echo"), ("05", "no end")):
-            with self.subTest(number):
-                self.refused(number, code, told)
+        self.all_refused([("01", code, "no end", {}), ("02", code, "gets no echo", {}),
+                          ("03", code, "gets no echo", {}), ("05", code, "no end", {})])
 
     # --- the contract -------------------------------------------------------------------------------
     def test_a_server_that_prints_nothing(self):
-        for number in ("01", "02", "03", "05"):
-            with self.subTest(number):
-                self.refused(number, LISTEN + "listener.accept()\n", "does not say 'listening on ADDR:PORT'",
-                             "What a program must do", "it listens on port")
+        self.all_refused([(number, LISTEN + "listener.accept()\n", "does not say 'listening on ADDR:PORT'",
+                           "What a program must do", "it listens on port", {}) for number in ("01", "02", "03", "05")])
 
     def test_a_line_that_is_not_flushed_is_guessed(self):
         self.refused("02", LISTEN + "print('listening on %s:%d' % listener.getsockname())\nlistener.accept()\n",
@@ -259,10 +264,8 @@ while True:
                      "listener.accept()\n", "does not listen where its argument says")
 
     def test_a_program_that_ends_at_once(self):
-        for number in ("01", "02", "03", "05"):
-            with self.subTest(number):
-                self.refused(number, "import sys\nprint('so long')\nsys.exit(3)\n", "ends in place of serving",
-                             "exit status 3", "so long")
+        self.all_refused([(number, "import sys\nprint('so long')\nsys.exit(3)\n", "ends in place of serving",
+                           "exit status 3", "so long", {}) for number in ("01", "02", "03", "05")])
         self.refused("02", "import os\nos.abort()\n", "killed by SIGABRT")
 
     def test_a_server_that_prints_without_end(self):
@@ -274,9 +277,8 @@ while True:
 
     # --- what is no program -------------------------------------------------------------------------
     def test_garbage_and_files_that_cannot_be_executed(self):
-        for number in ("01", "02", "03", "04", "05"):
-            with self.subTest(number):
-                self.refused(number, os.urandom(2000), "cannot be run", suffix=".bin", mode=0o755)
+        self.all_refused([(number, os.urandom(2000), "cannot be run", {"suffix": ".bin", "mode": 0o755})
+                          for number in ("01", "02", "03", "04", "05")])
         self.refused("02", b"#!/bin/sh\nexit 0\n", "cannot be run: Permission denied", suffix=".sh")
         self.refused("02", b"", "cannot be run", suffix="", mode=0o755)
         self.refused("02", b"#!/no/such/interpreter\n", "cannot be run", suffix="", mode=0o755)
@@ -301,22 +303,16 @@ while True:
                      "while True: print('so far: 0')\n", "not yet")
 
     def test_client_programs_that_do_nothing_right(self):
-        for number in ("06", "09", "13", "18"):
-            with self.subTest(number):
-                self.refused(number, "print('\\xff' * 3)\n")
-                self.refused(number, os.urandom(500), suffix=".bin", mode=0o755)
+        for source, more in (("print('\\xff' * 3)\n", {}), (os.urandom(500), {"suffix": ".bin", "mode": 0o755})):
+            self.all_refused([(number, source, more) for number in ("06", "09", "13", "15", "18")])
 
     def test_servers_of_later_labs_that_do_nothing_right(self):
-        for number in ("07", "08", "10", "14", "16"):
-            with self.subTest(number):
-                self.refused(number, "print('hello')\n")
-                self.refused(number, LISTEN + "say()\nwhile True:\n    listener.accept()[0].close()\n")
+        for source in ("print('hello')\n", LISTEN + "say()\nwhile True:\n    listener.accept()[0].close()\n"):
+            self.all_refused([(number, source, {}) for number in ("07", "08", "10", "14", "16")])
 
     def test_texts_of_any_bytes_are_judged(self):
-        for number in ("11", "12", "17"):
-            with self.subTest(number):
-                self.refused(number, bytes(range(256)), suffix=".txt")
-                self.refused(number, b"", suffix=".txt")
+        for source in (bytes(range(256)), b""):
+            self.all_refused([(number, source, {"suffix": ".txt"}) for number in ("11", "12", "17")])
 
     # --- the command --------------------------------------------------------------------------------
     def test_the_command_tells_what_it_cannot_judge(self):
