@@ -58,7 +58,7 @@ class Lab:
 
     path: Path
     title: str = ""
-    needs: set = field(default_factory=set)
+    tools: set = field(default_factory=set)  # other people's programs that it types
     fixed: set = field(default_factory=set)
     prompts: list = field(default_factory=list)
     watchdog: float = WATCHDOG
@@ -147,8 +147,8 @@ def _number(path, value, line):
 
 
 def _header(lab, word, value, line):
-    if word == "needs":
-        lab.needs |= set(value.split())
+    if word == "tools":
+        lab.tools |= set(value.split())
     elif word == "fixed":
         lab.fixed |= set(value.split())
     elif word == "prompt":

@@ -1,5 +1,6 @@
 """One run of a lab: types its steps, compares what comes, runs its checks."""
 
+import os
 import re
 import time
 from dataclasses import dataclass, field
@@ -84,7 +85,9 @@ class Session:
 
     def _terminal(self, name):
         if name not in self.terminals:
-            terminal = Terminal(name, self.room.open())
+            master, ended = self.room.open()
+            os.close(ended)
+            terminal = Terminal(name, master)
             self.terminals[name] = terminal
             if not terminal.until_ready(time.monotonic() + 20):
                 raise Failure(f"{self.lab.path.name}: the shell of terminal '{name}' does not start")

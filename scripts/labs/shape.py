@@ -1,5 +1,8 @@
 """What every lab of the course has: docs/labs/README.md, "How to write a lab"."""
 
+from lab import Check
+from tools import PACKAGES, typed
+
 PARTS = ("**Aim.**", "**Read.**", "## Questions", "<details>", "## Task")
 
 
@@ -18,6 +21,12 @@ def missing(lab, text, task, index):
         at = max(at, found)
     if not lab.steps():
         complaints.append("there is nothing to run in it")
+    needed = typed([step.typed for _, step in lab.steps() if step.kind == "command"]
+                   + [item.command for item in lab.items if isinstance(item, Check)])
+    if needed - lab.tools:
+        complaints.append(f"it types programs that '<!-- tools: -->' does not name: {' '.join(sorted(needed - lab.tools))}")
+    if lab.tools - set(PACKAGES):
+        complaints.append(f"scripts/labs/tools.py knows no package of: {' '.join(sorted(lab.tools - set(PACKAGES)))}")
     if task is None:
         complaints.append("it has no task in docs/labs/tasks")
     if f"]({lab.path.name})" not in index:

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import os
 import tempfile
 import unittest
+import unittest.mock
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -45,13 +47,41 @@ class Verdict(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertIn("1 of 2 labs hold; failed: 99-test", text)
 
-    def test_one_that_was_not_run_is_named(self):
-        status, text = self.verdict({}, {"not_run": "needs root"})
-        self.assertEqual(status, 0)
+    def test_one_that_was_not_run_is_named_and_fails_the_run(self):
+        status, text = self.verdict({}, {"not_run": "not here: telnet"})
+        self.assertEqual(status, 1)
         self.assertIn("not run: 99-test", text)
+        self.assertNotIn("failed", text)
+
+    def test_one_that_was_not_run_is_allowed_where_that_is_asked_for(self):
+        with unittest.mock.patch.dict(os.environ, NOT_RUN="allowed"):
+            self.assertEqual(self.verdict({}, {"not_run": "not here: telnet"})[0], 0)
+            self.assertEqual(self.verdict({"failures": ["why"]}, {"not_run": "not here: telnet"})[0], 1)
 
     def test_none_that_could_be_run_fails_the_run(self):
-        self.assertEqual(self.verdict({"not_run": "needs root"})[0], 1)
+        with unittest.mock.patch.dict(os.environ, NOT_RUN="allowed"):
+            self.assertEqual(self.verdict({"not_run": "not here: telnet"})[0], 1)
+
+
+class Hindrance(unittest.TestCase):
+    """What a lab needs and a machine lacks."""
+
+    def test_a_tool_that_is_missing_is_named_with_its_package_and_the_lab_is_not_run(self):
+        run = script()
+        with tempfile.TemporaryDirectory() as place:
+            path = Path(place) / "99-test.md"
+            path.write_text("# 99\n<!-- tools: telnet strace -->\n```console\n$ telnet\n```\n", encoding="utf-8")
+            with unittest.mock.patch.object(run.tools, "SYSTEM_FOLDERS", ()), \
+                    unittest.mock.patch.dict(os.environ, PATH=place):
+                row = run.run(path)
+        self.assertEqual(row.failures, [])
+        self.assertIn("telnet (Debian: inetutils-telnet)", row.not_run)
+        self.assertIn("strace (Debian: strace)", row.not_run)
+
+    def test_a_machine_without_namespaces_runs_no_lab(self):
+        run = script()
+        with unittest.mock.patch.object(run, "hindrance", lambda: "namespaces are not allowed here"):
+            self.assertIn("namespaces", run.run(sorted(run.LABS.glob("01-*.md"))[0]).not_run)
 
 
 class Write(unittest.TestCase):

@@ -48,6 +48,13 @@ class Shape(unittest.TestCase):
         self.assertEqual(len(self.complaints(WHOLE, task=None)), 1)
         self.assertEqual(len(self.complaints(WHOLE, index="")), 1)
 
+    def test_a_tool_that_is_typed_has_to_be_named(self):
+        self.assertEqual(len(self.complaints(WHOLE.replace("$ true", "$ cat x | telnet 127.0.0.1"))), 1)
+        self.assertEqual(len(self.complaints(WHOLE + "<!-- check: test $(ss -Htn | wc -l) = 1 -->\n")), 1)
+        named = WHOLE.replace("$ true", "$ telnet").replace("**Aim", "<!-- tools: telnet -->\n\n**Aim")
+        self.assertEqual(self.complaints(named), [])
+        self.assertEqual(len(self.complaints(named.replace("tools: telnet", "tools: telnet sometool"))), 1)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -30,6 +30,26 @@ class Tasks(unittest.TestCase):
     def test_a_check_that_refuses_everything(self):
         self.assertIn("refuses the solution", self.prove("echo no; exit 1")[0])
 
+    def test_a_check_that_was_killed_has_not_accepted(self):
+        self.assertIn("killed by signal 9", "".join(self.prove("echo accepted: fine; kill -9 $$")))
+
+    def test_a_check_whose_tools_are_missing_judges_nothing(self):
+        self.assertEqual(len(self.prove("# none\n# tools: no-such-tool\necho fine")), 2)
+        self.assertIn("no-such-tool", self.prove("# none\n# tools: no-such-tool\necho fine")[0])
+
+    def test_starters_that_are_refused_for_other_faults(self):
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "99-test"
+            folder.mkdir()
+            for name in ("starter", "solution"):
+                (folder / f"{name}.py").write_text(f"print('{name}')\n", encoding="ascii")
+                (folder / f"{name}.sh").write_text(f"#!/bin/sh\necho {name} sh\n", encoding="ascii")
+                (folder / f"{name}.sh").chmod(0o755)
+            (folder / "check").write_text("#!/bin/sh\nx=$($1)\necho not yet: $x\n"
+                                          "case $x in solution*) exit 0; esac; exit 1\n", encoding="ascii")
+            (folder / "check").chmod(0o755)
+            self.assertIn("have other faults", "".join(Task(folder).prove()))
+
     def test_a_check_that_breaks_down_refuses_nothing(self):
         self.assertEqual(len(self.prove("echo oh; exit 3")), 2)
         self.assertEqual(len(self.prove("exit 1")), 2)

@@ -1,0 +1,37 @@
+"""Task of lab 02: an echo server with a child for each client, in which nobody closes anything.
+
+After fork both processes have both descriptors. Let each close what is not its own.
+
+The check calls it with one argument, ADDR:PORT (port 0: any that is free), and waits for the line
+`listening on ADDR:PORT` with the port that it got. To a pipe, print keeps its text until the buffer is full:
+without flush=True the check would wait in vain.
+"""
+
+import os
+import socket
+import sys
+
+
+def str_echo(connection):
+    """Sends back what comes, until the end of file."""
+    while octets := connection.recv(4096):
+        connection.sendall(octets)
+
+
+def main():
+    """The main function of the slide."""
+    host, _, port = (sys.argv[1:] or ["127.0.0.1:9877"])[0].rpartition(":")
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind((host, int(port)))
+    listener.listen(1024)
+    print("listening on %s:%d" % listener.getsockname(), flush=True)
+    connections = []  # in Python a socket is closed unless somebody keeps it
+    while True:
+        connection, _ = listener.accept()
+        connections.append(connection)
+        if os.fork() == 0:
+            str_echo(connection)
+            os._exit(0)
+
+
+main()

@@ -1,0 +1,47 @@
+"""Task of lab 03, solved with the slides' handler: one signal, all children. Python itself calls accept again
+when a signal has interrupted it.
+
+The check calls it with one argument, ADDR:PORT (port 0: any that is free), and waits for the line
+`listening on ADDR:PORT` with the port that it got. To a pipe, print keeps its text until the buffer is full:
+without flush=True the check would wait in vain.
+"""
+
+import os
+import signal
+import socket
+import sys
+
+
+def str_echo(connection):
+    """Sends back what comes, until the end of file."""
+    while octets := connection.recv(4096):
+        connection.sendall(octets)
+
+
+def sig_chld(_signo, _frame):
+    """Waits for every child that has ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0] > 0:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def main():
+    """The main function of the slide."""
+    host, _, port = (sys.argv[1:] or ["127.0.0.1:9877"])[0].rpartition(":")
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind((host, int(port)))
+    listener.listen(1024)
+    signal.signal(signal.SIGCHLD, sig_chld)
+    print("listening on %s:%d" % listener.getsockname(), flush=True)
+    while True:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            str_echo(connection)
+            os._exit(0)
+        connection.close()
+
+
+main()

@@ -1,0 +1,67 @@
+/* Task of lab 05, solved: SO_REUSEADDR lets a server have a port where only connections in TIME_WAIT are
+ * left. It has to be set before bind, which is what would fail. (SO_REUSEPORT would let two listen.)
+ *
+ * The check calls it with one argument, ADDR:PORT (port 0: any that is free), and waits for the line
+ * `listening on ADDR:PORT` with the port that it got. To a pipe, printf keeps its text until the buffer is
+ * full: without fflush the check would wait in vain.
+ */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static void err_sys(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static struct sockaddr_in address(const char *text)
+{
+    struct sockaddr_in servaddr = { .sin_family = AF_INET };
+    char host[INET_ADDRSTRLEN];
+    unsigned short port;
+
+    if (sscanf(text, "%15[0-9.]:%hu", host, &port) != 2 || inet_pton(AF_INET, host, &servaddr.sin_addr) != 1) {
+        fprintf(stderr, "usage: server ADDR:PORT\n");
+        exit(2);
+    }
+    servaddr.sin_port = htons(port);
+    return servaddr;
+}
+
+static void listening(int listenfd)
+{
+    struct sockaddr_in at;
+    socklen_t len = sizeof at;
+
+    if (getsockname(listenfd, (struct sockaddr *)&at, &len) < 0)
+        err_sys("getsockname error");
+    printf("listening on %s:%d\n", inet_ntoa(at.sin_addr), ntohs(at.sin_port));
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    struct sockaddr_in servaddr = address(argc > 1 ? argv[1] : "127.0.0.1:9877");
+    int listenfd, connfd, on = 1;
+
+    if ((listenfd = socket(AF_INET, SOCK_STREAM, 0)) < 0)
+        err_sys("socket error");
+    if (setsockopt(listenfd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
+        err_sys("setsockopt error");
+    if (bind(listenfd, (struct sockaddr *)&servaddr, sizeof servaddr) < 0)
+        err_sys("bind error");
+    if (listen(listenfd, 1024) < 0)
+        err_sys("listen error");
+    listening(listenfd);
+    for ( ; ; ) {
+        if ((connfd = accept(listenfd, NULL, NULL)) < 0)
+            err_sys("accept error");
+        dprintf(connfd, "%ld\n", (long)time(NULL));
+        close(connfd); /* the first FIN is ours */
+    }
+}
