@@ -137,7 +137,7 @@ pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
     let (options, retries) = (requested_options(&values)?, retries(&values)?);
     let idle = values.seconds("timeout")?;
     // The server's address is the user's choice and not forged.
-    let limits = RetryLimits { retries, unproven_sends: retries + 1, idle, total: idle };
+    let limits = RetryLimits { retries, unproven_sends: retries + 1, idle, whole: idle };
     let Operands { server, direction, remote, local, mode } = operands(&values)?;
     let mode = match (mode, values.is_given("mode")) {
         (Some(_), true) => {

@@ -113,7 +113,7 @@ impl Storm {
                 retries: RETRIES,
                 unproven_sends: RETRIES + 1,
                 idle: IDLE,
-                total: IDLE,
+                whole: IDLE,
             },
             stream: None,
         };
