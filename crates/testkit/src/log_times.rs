@@ -12,7 +12,7 @@ fn time(line: &str) -> Option<u64> {
 }
 
 /// How many clients were refused for want of a place that was free within the time a server should have
-/// waited for it: less than [`PLACE_WAIT`] after the refusal the log has the end of the client before.
+/// waited for it: less than `PLACE_WAIT` after the refusal the log has the end of the client before.
 #[must_use]
 pub fn hasty_refusals(log: &str) -> usize {
     let mut refused = None;
