@@ -48,7 +48,7 @@ fn run_in(init: i32, script: &str) {
 fn orphans(init: i32) {
     let before = children(init);
     let script = format!("i=0; while [ $i -lt {ORPHANS} ]; do (true &); i=$((i+1)); done");
-    run_in(init, &format!("{script}; (sleep 60 >/dev/null 2>&1 &)"));
+    run_in(init, &format!("{script}; (sleep 3600 >/dev/null 2>&1 &)"));
     let mut last = Vec::new();
     wait_until("the last orphan is its child", || {
         last = children(init).into_iter().filter(|pid| !before.contains(pid)).collect();

@@ -24,7 +24,8 @@ fn come_and_go(daemon: &Daemon, clients: usize) {
 
 #[test]
 fn case_14_a_thousand_clients_at_concurrency_64_leave_no_zombie_no_descriptor_no_close_wait() {
-    let daemon = echod(&[]);
+    // Children that have not ended yet count too.
+    let daemon = echod(&["-c", "1000", "--max-per-ip", "1000"]);
     drop(talk(daemon.addr()));
     wait_until("the first client is reaped", || children(daemon.pid()).is_empty());
     let before = descriptors(daemon.pid());
