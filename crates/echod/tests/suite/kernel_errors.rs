@@ -5,7 +5,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
-use crate::common::{ECHOD, prlimit, talk};
+use crate::common::{ECHOD, prlimit, talk, wait_ends};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use testkit::{Daemon, MODELS, TempDir, WATCHDOG, each_model, injected, wait_child};
@@ -40,6 +40,7 @@ fn a_limit_of_open_files_that_is_lowered_too_far_and_raised_again_is_lived_throu
     each_model(&MODELS, |model| {
         let daemon = Daemon::spawn(Command::new(ECHOD), &["-m", model, "-n", "2"]);
         drop(talk(daemon.addr()));
+        wait_ends(&daemon, 1);
         prlimit(daemon.pid(), "--nofile=0:");
         daemon.signal(Signal::SIGUSR1); // it waits again
         daemon.wait_log(" of 256 clients");

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::process::Command;
 
 use crate::udp::{Served, ack, data, noise, oack, rrq, with, wrq};
+use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
 /// A little over 32 MiB: 65538 blocks.
@@ -63,12 +64,14 @@ fn a_file_over_4_gib_is_read_whole() {
     while count < BLOCKS {
         // The kernel tells the length of what it does not copy here.
         let fd = peer.socket.as_raw_fd();
-        let length = match count + 1 {
-            BLOCKS => recv(fd, &mut head, MsgFlags::MSG_TRUNC | MsgFlags::MSG_PEEK).unwrap(),
-            _ => recv(fd, &mut head, MsgFlags::MSG_TRUNC).unwrap(),
+        let is_last = count + 1 == BLOCKS;
+        let flags = if is_last { MsgFlags::MSG_PEEK } else { MsgFlags::empty() };
+        let length = match recv(fd, &mut head, MsgFlags::MSG_TRUNC | flags) {
+            Err(Errno::EINTR) => continue,
+            length => length.unwrap(),
         };
         if head[..] != data((count + 1) as u16, b"")[..] {
-            if count + 1 == BLOCKS {
+            if is_last {
                 peer.recv_all(); // that was only a look
             }
             continue; // sent again
