@@ -27,7 +27,7 @@ def measure(words: list[str], name: str, plans: tuple[Any, Any], kinds: Sequence
             make_bench: Callable, parts: dict[str, Callable], page: Any) -> int:
     """Measures the parts that are asked for, all of them without words, on the servers that $ONLY names; by the
     first plan, or, with $QUICK, by the second. Prints the page, or tables alone where something was left out;
-    a whole run that is not quick writes NAME.md and NAME.svg."""
+    a whole run that is not quick writes the page and its picture."""
     if any(word not in parts for word in words):
         raise Failure("WORD is one of " + ", ".join(parts))
     quick, only = os.environ.get("QUICK", "") not in ("", "0"), os.environ.get("ONLY", "")
