@@ -23,6 +23,7 @@ pub mod private_memory;
 pub mod proctitle;
 pub mod resolver;
 pub mod scm_rights;
+pub mod seccomp;
 pub mod shared_memory;
 pub mod sigaction;
 pub mod signal;

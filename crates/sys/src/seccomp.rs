@@ -1,0 +1,211 @@
+//! seccomp(2): a process gives up, for good, the system calls that it does not need.
+
+use std::collections::BTreeMap;
+
+use libc::{
+    SYS_brk, SYS_clock_gettime, SYS_clock_nanosleep, SYS_close, SYS_exit, SYS_exit_group,
+    SYS_fcntl, SYS_fdatasync, SYS_flock, SYS_fstat, SYS_fsync, SYS_ftruncate, SYS_futex,
+    SYS_getdents64, SYS_getpid, SYS_getrandom, SYS_gettid, SYS_linkat, SYS_lseek, SYS_madvise,
+    SYS_mkdirat, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_nanosleep, SYS_newfstatat,
+    SYS_openat, SYS_openat2, SYS_ppoll, SYS_pread64, SYS_pwrite64, SYS_read, SYS_readlinkat,
+    SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_renameat, SYS_renameat2, SYS_restart_syscall,
+    SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield, SYS_sendmsg, SYS_sendto, SYS_shutdown,
+    SYS_sigaltstack, SYS_statx, SYS_unlinkat, SYS_write, SYS_writev, c_long,
+};
+use nix::errno::Errno;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+/// What every process needs: memory that is not executable, the time, locks, its own signals, its end.
+const BASIC: &[c_long] = &[
+    SYS_brk,
+    SYS_munmap,
+    SYS_mremap,
+    SYS_madvise,
+    SYS_futex,
+    SYS_sched_yield,
+    SYS_getrandom,
+    SYS_clock_gettime,
+    SYS_clock_nanosleep,
+    SYS_nanosleep,
+    SYS_getpid,
+    SYS_gettid,
+    SYS_rt_sigprocmask,
+    SYS_rt_sigreturn,
+    SYS_sigaltstack,
+    SYS_restart_syscall,
+    SYS_exit,
+    SYS_exit_group,
+];
+/// What goes over descriptors that are open, sockets among them. None is made.
+const STREAMS: &[c_long] = &[
+    SYS_read,
+    SYS_readv,
+    SYS_write,
+    SYS_writev,
+    SYS_recvfrom,
+    SYS_recvmsg,
+    SYS_sendto,
+    SYS_sendmsg,
+    SYS_shutdown,
+    SYS_ppoll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    SYS_close,
+];
+/// Files and folders, by the descriptor of a folder.
+const FILES: &[c_long] = &[
+    SYS_openat,
+    SYS_openat2,
+    SYS_fstat,
+    SYS_newfstatat,
+    SYS_statx,
+    SYS_readlinkat,
+    SYS_getdents64,
+    SYS_lseek,
+    SYS_pread64,
+    SYS_pwrite64,
+    SYS_ftruncate,
+    SYS_fsync,
+    SYS_fdatasync,
+    SYS_flock,
+    SYS_mkdirat,
+    SYS_linkat,
+    SYS_renameat,
+    SYS_renameat2,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    SYS_unlinkat,
+];
+/// Commands of fcntl(2) that open no file and send no signal.
+const FCNTL: [i32; 4] = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL];
+/// Calls of which only those are allowed that map no memory as executable: the third argument says.
+const NOT_EXECUTABLE: [c_long; 2] = [SYS_mmap, SYS_mprotect];
+
+/// What a process may still do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// Talk over what it has open.
+    Streams,
+    /// That, and work with files and folders. Which ones is for Landlock to say.
+    StreamsAndFiles,
+}
+
+/// A set of calls. A process that enters it gets EPERM for every other call.
+#[derive(Debug)]
+pub struct Filter(BpfProgram);
+
+impl Filter {
+    /// Makes the filter, which costs more than to enter it: before fork(2), once for all children.
+    /// `None` for a machine whose calls seccompiler does not know.
+    ///
+    /// # Errors
+    /// EINVAL where it cannot be made.
+    pub fn new(allowed: Allowed) -> nix::Result<Option<Filter>> {
+        let Ok(machine) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(None) };
+        let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+        let files = if allowed == Allowed::StreamsAndFiles { FILES } else { &[] };
+        for call in BASIC.iter().chain(STREAMS).chain(files) {
+            rules.insert(*call, Vec::new());
+        }
+        for call in NOT_EXECUTABLE {
+            let executable = u64::from(libc::PROT_EXEC.cast_unsigned());
+            rules.insert(call, vec![rule(2, SeccompCmpOp::MaskedEq(executable), 0)?]);
+        }
+        let commands = FCNTL.into_iter();
+        let commands = commands.map(|it| rule(1, SeccompCmpOp::Eq, u64::from(it.cast_unsigned())));
+        rules.insert(SYS_fcntl, commands.collect::<nix::Result<_>>()?);
+        let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+        let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, machine);
+        let program = filter.and_then(BpfProgram::try_from).map_err(|_| Errno::EINVAL)?;
+        Ok(Some(Filter(program)))
+    }
+
+    /// This process goes in, and never comes out; its children will be inside too. It cannot gain
+    /// rights by execve(2) any more (PR_SET_NO_NEW_PRIVS).
+    ///
+    /// # Errors
+    /// What prctl(2) and seccomp(2) say: EINVAL from a kernel without filters.
+    pub fn enter(&self) -> nix::Result<()> {
+        seccompiler::apply_filter(&self.0).map_err(|error| match error {
+            seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => {
+                error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)
+            }
+            _ => Errno::EINVAL,
+        })
+    }
+}
+
+/// A call is allowed where the argument of this number compares so.
+fn rule(argument: u8, compare: SeccompCmpOp, value: u64) -> nix::Result<SeccompRule> {
+    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, compare, value);
+    condition.and_then(|it| SeccompRule::new(vec![it])).map_err(|_| Errno::EINVAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fork::{Fork, exit_now, fork_among_threads};
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+    use nix::sys::signal::kill;
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::getppid;
+    use std::num::NonZeroUsize;
+
+    /// Runs `life` inside; gives its exit code, which is the number of the first thing that is wrong.
+    fn inside(allowed: Allowed, life: impl FnOnce() -> i32) -> i32 {
+        let filter = Filter::new(allowed).unwrap().unwrap();
+        match fork_among_threads().unwrap() {
+            Fork::Child => exit_now(if filter.enter().is_ok() { life() } else { 99 }),
+            Fork::Parent(child) => match waitpid(child, None).unwrap() {
+                WaitStatus::Exited(_, code) => code,
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+
+    /// The number of the first that is false, counted from 1; 0 where all are true.
+    fn first_wrong(all: &[bool]) -> i32 {
+        all.iter().position(|it| !it).map_or(0, |index| i32::try_from(index + 1).unwrap())
+    }
+
+    fn opens() -> nix::Result<()> {
+        nix::fcntl::open("/", nix::fcntl::OFlag::O_RDONLY, nix::sys::stat::Mode::empty()).map(drop)
+    }
+
+    fn map(rights: ProtFlags) -> nix::Result<()> {
+        let page = NonZeroUsize::new(4096).unwrap();
+        // SAFETY: a new anonymous mapping overlaps nothing.
+        unsafe { mmap_anonymous(None, page, rights, MapFlags::MAP_PRIVATE) }.map(drop)
+    }
+
+    #[test]
+    fn a_process_inside_talks_and_makes_opens_signals_and_starts_nothing() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let wrong = inside(Allowed::Streams, || {
+            let (inet, stream) = (AddressFamily::Inet, SockType::Stream);
+            let name = c"/bin/true";
+            first_wrong(&[
+                nix::unistd::write(&writer, b"x") == Ok(1),
+                nix::unistd::read(&reader, &mut [0]) == Ok(1),
+                opens() == Err(Errno::EPERM),
+                socket(inet, stream, SockFlag::empty(), None).err() == Some(Errno::EPERM),
+                kill(getppid(), None) == Err(Errno::EPERM),
+                nix::unistd::execv::<&std::ffi::CStr>(name, &[]).err() == Some(Errno::EPERM),
+                map(ProtFlags::PROT_READ | ProtFlags::PROT_WRITE).is_ok(),
+                map(ProtFlags::PROT_READ | ProtFlags::PROT_EXEC) == Err(Errno::EPERM),
+                // SAFETY: it is refused; otherwise the child would end as its parent does.
+                Errno::result(unsafe { libc::fork() }) == Err(Errno::EPERM),
+            ])
+        });
+        assert_eq!(wrong, 0);
+    }
+
+    #[test]
+    fn files_are_there_for_those_who_may_have_them() {
+        assert_eq!(inside(Allowed::StreamsAndFiles, || first_wrong(&[opens().is_ok()])), 0);
+    }
+}
