@@ -27,12 +27,33 @@ pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
 /// # Errors
 /// As sendmsg(2); EPIPE where the other end is closed, without a SIGPIPE.
 pub fn send(socket: &impl AsFd, message: &[u8], with: Option<BorrowedFd<'_>>) -> nix::Result<()> {
+    send_with(socket, message, with, MsgFlags::empty())
+}
+
+/// As [`send`], but never waits: EAGAIN where there is no room.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_now(
+    socket: &impl AsFd,
+    message: &[u8],
+    with: Option<BorrowedFd<'_>>,
+) -> nix::Result<()> {
+    send_with(socket, message, with, MsgFlags::MSG_DONTWAIT)
+}
+
+fn send_with(
+    socket: &impl AsFd,
+    message: &[u8],
+    with: Option<BorrowedFd<'_>>,
+    flags: MsgFlags,
+) -> nix::Result<()> {
     let with: Vec<RawFd> = with.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&with)];
     let rights = if with.is_empty() { &[][..] } else { &rights };
     let (socket, message) = (socket.as_fd().as_raw_fd(), [IoSlice::new(message)]);
     loop {
-        match sendmsg::<UnixAddr>(socket, &message, rights, MsgFlags::MSG_NOSIGNAL, None) {
+        match sendmsg::<UnixAddr>(socket, &message, rights, flags | MsgFlags::MSG_NOSIGNAL, None) {
             Err(Errno::EINTR) => {}
             sent => return sent.map(drop),
         }

@@ -7,6 +7,7 @@ pub(crate) mod files;
 pub(crate) mod fork;
 pub(crate) mod hangup_pipe;
 pub(crate) mod iterative;
+pub(crate) mod keeper;
 pub(crate) mod limits;
 pub(crate) mod listeners;
 pub(crate) mod master;
