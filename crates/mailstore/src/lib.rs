@@ -11,6 +11,7 @@ pub mod accounts;
 mod durable_dir;
 mod error;
 mod file_name;
+mod folder;
 mod mail_pattern;
 mod maildir;
 mod maildrop;
@@ -20,6 +21,7 @@ mod wire_size;
 
 pub use durable_dir::durable_create_dir;
 pub use error::{Error, Result};
+pub use folder::{Folder, Walked};
 pub use mail_pattern::MailPattern;
 pub use maildir::{Draft, Maildir, Published, Synced};
 pub use maildrop::{Maildrop, Removal};

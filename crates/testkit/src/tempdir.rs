@@ -18,10 +18,19 @@ impl TempDir {
     #[must_use]
     #[allow(clippy::new_without_default)]
     pub fn new() -> TempDir {
+        TempDir::below(&std::env::temp_dir())
+    }
+
+    /// As [`TempDir::new`], below another folder.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    #[must_use]
+    pub fn below(folder: &Path) -> TempDir {
         use std::os::unix::fs::DirBuilderExt;
         loop {
             let name = format!("forklore-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
-            let path = std::env::temp_dir().join(name);
+            let path = folder.join(name);
             match std::fs::DirBuilder::new().mode(0o755).create(&path) {
                 Ok(()) => return TempDir(path),
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
