@@ -1,0 +1,25 @@
+//! TLS 1.2 and 1.3 by rustls, set up once for servers and clients.
+//!
+//! The process that talks to clients has no private key: it has [`Chains`], and asks another process, which
+//! has the [`Keys`], for each signature ([`Sign`]).
+
+// The order of the modules; each imports from its left only:
+//   error | pem | keys | chains tickets stream | server client
+
+mod chains;
+mod client;
+mod error;
+mod keys;
+mod pem;
+mod server;
+mod stream;
+mod tickets;
+
+pub use chains::{Chains, Sign};
+pub use client::Client;
+pub use error::{Error, Result};
+pub use keys::{Keys, LONGEST_SIGNATURE, SignatureRequest};
+pub use pem::Pair;
+pub use server::Server;
+pub use stream::Stream;
+pub use tickets::Tickets;
