@@ -48,7 +48,9 @@ mod tests {
         assert_eq!(base64(b"\0bob\0s3cret"), "AGJvYgBzM2NyZXQ=");
         assert_eq!(from_base64(b"AGJvYgBzM2NyZXQ=").unwrap().as_bytes(), b"\0bob\0s3cret");
         assert!(from_base64(b"").unwrap().is_empty());
-        for odd in ["AGJvYgBzM2NyZXQ", "=", "AGJv YgA=", "AGJvYgA=\n", "AGJvYgB=", "AB==AA==", "\u{e9}"] {
+        for odd in
+            ["AGJvYgBzM2NyZXQ", "=", "AGJv YgA=", "AGJvYgA=\n", "AGJvYgB=", "AB==AA==", "\u{e9}"]
+        {
             assert!(from_base64(odd.as_bytes()).is_none(), "{odd}");
         }
     }

@@ -94,10 +94,7 @@ mod tests {
     use super::*;
 
     fn names(case: &str, domain: &str) -> Names {
-        Names {
-            case: NameCase::parse(case).unwrap(),
-            domain: NameDomain::parse(domain).unwrap(),
-        }
+        Names { case: NameCase::parse(case).unwrap(), domain: NameDomain::parse(domain).unwrap() }
     }
 
     #[test]

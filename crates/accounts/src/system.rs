@@ -203,7 +203,6 @@ fn closed(line: &[u8], today: i64) -> Option<Closed> {
     (changed == 0 || is_over).then_some(Closed::PasswordExpired)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -138,7 +138,11 @@ impl UsersFile {
 }
 
 /// What is wrong with a line that can be read; `first` returns the line that has the name already.
-fn fault(entry: Entry<'_>, names: Names, first: impl FnOnce(&[u8]) -> Option<u64>) -> Option<String> {
+fn fault(
+    entry: Entry<'_>,
+    names: Names,
+    first: impl FnOnce(&[u8]) -> Option<u64>,
+) -> Option<String> {
     let Some(name) = names.canonical(entry.name) else {
         return Some("the name is empty or longer than 255 bytes".to_owned());
     };

@@ -1,7 +1,7 @@
 use super::*;
 use crate::account::Owner;
-use crate::password::Cost;
 use crate::names::{NameCase, NameDomain};
+use crate::password::Cost;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use testkit::TempDir;
@@ -138,7 +138,10 @@ fn accounts_of_the_system_need_an_open_line_in_shadow() {
     );
     let (_folder, accounts) = system(passwd, Some(&shadow));
     let account = login(&accounts, "Levy", "tanstaaf").unwrap();
-    assert_eq!((account.owner, account.home.as_path()), (Some(Owner { uid: 7, gid: 8 }), Path::new("/home/levy")));
+    assert_eq!(
+        (account.owner, account.home.as_path()),
+        (Some(Owner { uid: 7, gid: 8 }), Path::new("/home/levy"))
+    );
     for (name, given, why) in [
         ("levy", "wrong", Refusal::Wrong),
         ("root", "tanstaaf", Refusal::Closed(Closed::Root)),

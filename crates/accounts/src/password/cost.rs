@@ -195,7 +195,10 @@ impl Cost {
             Cost::ShaCrypt { is_sha512, salt, .. } => {
                 let rounds = u32::try_from(left).ok().filter(|left| *left >= MIN_SHA_ROUNDS / 2);
                 let rounds = rounds.map(|rounds| rounds.max(MIN_SHA_ROUNDS));
-                rounds.map(|rounds| Cost::ShaCrypt { is_sha512, rounds, salt }).into_iter().collect()
+                rounds
+                    .map(|rounds| Cost::ShaCrypt { is_sha512, rounds, salt })
+                    .into_iter()
+                    .collect()
             }
             Cost::Yescrypt { r, .. } => powers_of_two(left / u64::from(r.max(1)))
                 .map(|n| Cost::Yescrypt { n, r, p: 1 })

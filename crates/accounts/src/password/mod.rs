@@ -18,7 +18,9 @@ mod scram;
 
 pub use cost::{Cost, Dearest, Scheme};
 pub use hash::hash;
-pub use scram::{Keys, MAX_ROUNDS, ROUNDS_ON_THE_FLY, client_key, hmac, number, salted_password, sha256, xor};
+pub use scram::{
+    Keys, MAX_ROUNDS, ROUNDS_ON_THE_FLY, client_key, hmac, number, salted_password, sha256, xor,
+};
 
 use std::fmt;
 

@@ -71,9 +71,8 @@ fn the_cost_is_read_from_the_parameters() {
 #[test]
 fn parameters_out_of_bounds_are_refused_unread() {
     let hash = "nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
-    let argon2 = |m: u64, t: u64, p: u64| {
-        format!("$argon2id$v=19$m={m},t={t},p={p}$c29tZXNhbHQ${hash}")
-    };
+    let argon2 =
+        |m: u64, t: u64, p: u64| format!("$argon2id$v=19$m={m},t={t},p={p}$c29tZXNhbHQ${hash}");
     let yescrypt = |parameters| format!("$y${parameters}$saltsaltsaltsalt${hash}");
     let keys = SCRAM[0].split_once(',').unwrap().1;
     for (field, expected) in [
