@@ -4,7 +4,7 @@ use crate::account::Account;
 use crate::accounts::{Accounts, Found, Login, Refusal};
 use crate::challenge::{MD5, apop_digest, cram_md5_digest};
 use crate::error::{Error, Result};
-use crate::password::{Cost, Keys, Password, ROUNDS_ON_THE_FLY, Scheme, hmac};
+use crate::password::{Cost, Keys, MIN_ROUNDS, Password, Scheme, hmac};
 use crate::sasl::{Authority, Denial, auth_message, server_first};
 use crate::secret::{Secret, constant_time_eq, random};
 
@@ -149,7 +149,7 @@ impl Authority for Checker<'_> {
             let found = self.accounts.find(name)?;
             let keys = found.password.as_ref().ok().and_then(Password::scram);
             let (salt, iterations) = match keys {
-                Some(keys) => (keys.salt, keys.iterations),
+                Some(keys) => (keys.salt.clone(), keys.iterations),
                 None => (self.decoy.salt(&found.name), usual_iterations(&found)),
             };
             let nonce = crate::encoding::hex(&random::<NONCE>()?);
@@ -207,7 +207,7 @@ impl Scram {
 fn usual_iterations(found: &Found) -> u32 {
     match found.dearest.of(Scheme::Scram) {
         Some(Cost::Scram { iterations }) => iterations,
-        _ => ROUNDS_ON_THE_FLY,
+        _ => MIN_ROUNDS,
     }
 }
 

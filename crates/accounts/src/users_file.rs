@@ -149,7 +149,7 @@ fn fault(
     if let Some(first) = first(&name) {
         return Some(format!("the name is that of line {first}, which counts"));
     }
-    match Password::cost_of(entry.password) {
+    match Password::parse(entry.password) {
         Ok(_) | Err(Unusable::None) => None,
         Err(why) => Some(why.to_string()),
     }

@@ -3,13 +3,14 @@
 use std::hint::black_box;
 use std::str::FromStr;
 
-use argon2::{Algorithm, Argon2, PasswordHash, Version};
+use argon2::{Algorithm, Argon2, Version};
 use sha_crypt::{sha256_crypt, sha512_crypt};
 use yescrypt::Mode;
 
-use super::{Keys, Unusable, can_be_password};
+use super::form::{Unusable, can_be_password};
+use super::scram::Keys;
 
-/// Most memory of a hash, in KiB: 256 MiB.
+/// Most memory of a hash, in units of 1024 bytes: 256 MiB.
 const MAX_MEMORY_KIB: u32 = 256 * 1024;
 /// Most memory times passes of Argon2id, in KiB: some seconds.
 const MAX_ARGON2_WORK_KIB: u64 = 4 * 1024 * 1024;
@@ -267,15 +268,21 @@ fn of_yescrypt(text: &str) -> Result<Cost, Unusable> {
 
 /// `$argon2id$v=19$m=KiB,t=passes,p=lanes$salt$hash`
 fn of_argon2(text: &str) -> Result<Cost, Unusable> {
-    let hash = PasswordHash::new(text).map_err(|_| Unusable::Malformed)?;
-    let params = argon2::Params::try_from(&hash).map_err(|_| Unusable::Malformed)?;
-    if hash.salt.is_none() || hash.hash.is_none() {
-        return Err(Unusable::Malformed);
-    }
-    let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+    let fields: Vec<_> = text.split('$').skip(2).collect();
+    let [_version, parameters, _salt, _hash] = fields[..] else { return Err(Unusable::Malformed) };
+    let mut parameters = parameters.split(',');
+    let mut next = |name: &str| {
+        let digits = parameters.next().and_then(|parameter| parameter.strip_prefix(name));
+        digits.and_then(|digits| u32::from_str(digits).ok()).ok_or(Unusable::Malformed)
+    };
+    let (memory, passes, lanes) = (next("m=")?, next("t=")?, next("p=")?);
     let cost = Cost::Argon2id { memory, passes, lanes };
     let is_bounded = memory <= MAX_MEMORY_KIB && cost.work() <= MAX_ARGON2_WORK_KIB;
-    if is_bounded && lanes <= MAX_LANES_THREADS { Ok(cost) } else { Err(Unusable::TooDear) }
+    if !is_bounded || lanes > MAX_LANES_THREADS {
+        return Err(Unusable::TooDear);
+    }
+    argon2::Params::new(memory, passes, lanes, None).map_err(|_| Unusable::Malformed)?;
+    Ok(cost)
 }
 
 /// The dearest field of each scheme among all accounts.

@@ -5,7 +5,8 @@ use sha_crypt::{CustomizedPasswordHasher, ShaCrypt};
 use yescrypt::Yescrypt;
 
 use super::cost::Scheme;
-use super::{Keys, MAX_PASSWORD, PLAIN};
+use super::form::{MAX_PASSWORD, PLAIN};
+use super::scram::Keys;
 use crate::error::{Error, Result};
 use crate::secret::{Secret, random};
 

@@ -2,8 +2,9 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
+use zeroize::{Zeroize, Zeroizing};
 
-use super::Unusable;
+use super::form::Unusable;
 use crate::encoding::{base64, from_base64};
 use crate::prepared::prepared;
 use crate::secret::constant_time_eq;
@@ -12,9 +13,9 @@ use crate::secret::constant_time_eq;
 const KEY: usize = 32;
 /// Block of SHA-256 in bytes.
 const BLOCK: usize = 64;
-/// Fewest iterations (RFC 7677 §3), and the number where the keys are made from a `{PLAIN}` secret at
-/// the login.
-pub const ROUNDS_ON_THE_FLY: u32 = 4096;
+/// Fewest iterations, each a round of PBKDF2 (RFC 7677 §3); and as many where the keys are made of a
+/// `{PLAIN}` secret at the login.
+pub const MIN_ROUNDS: u32 = 4096;
 /// Most iterations: about a second. Each is a round of PBKDF2.
 pub const MAX_ROUNDS: u32 = 1_000_000;
 /// Longest salt in bytes.
@@ -42,6 +43,13 @@ pub struct Keys {
     pub server: [u8; KEY],
 }
 
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.stored.zeroize();
+        self.server.zeroize();
+    }
+}
+
 impl std::fmt::Debug for Keys {
     /// Omits the keys.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,9 +62,21 @@ impl Keys {
     #[must_use]
     pub fn derive(password: &[u8], salt: &[u8], iterations: u32) -> Keys {
         let salted = salted_password(password, salt, iterations);
-        let stored = sha256(&client_key(&salted));
+        let stored = sha256(&*client_key(&salted));
         let server = hmac(&salted, b"Server Key");
         Keys { iterations, salt: salt.to_vec(), stored, server }
+    }
+
+    /// Returns the iterations of a field of either form, without a look at its keys.
+    ///
+    /// # Errors
+    /// There are none, or too many or too few.
+    pub(super) fn iterations_of(field: &[u8]) -> Result<u32, Unusable> {
+        let rest = field.strip_prefix(DOVECOT).or(field.strip_prefix(RFC_5803));
+        let digits = rest.and_then(|rest| rest.split(|byte| b",:".contains(byte)).next());
+        let iterations = digits.and_then(number).ok_or(Unusable::Malformed)?;
+        let is_bounded = (MIN_ROUNDS..=MAX_ROUNDS).contains(&iterations);
+        if is_bounded { Ok(iterations) } else { Err(Unusable::TooDear) }
     }
 
     /// Reads a field of either form.
@@ -77,15 +97,13 @@ impl Keys {
             Some(part)
         };
         let [first, second, third] = *marks;
-        let iterations = before(first).and_then(number).ok_or(malformed)?;
+        let iterations = Keys::iterations_of(field)?;
+        before(first).ok_or(malformed)?;
         let salt = before(second).and_then(from_base64).ok_or(malformed)?;
         let stored = before(third).and_then(key).ok_or(malformed)?;
         let server = key(rest).ok_or(malformed)?;
         if salt.is_empty() || salt.as_bytes().len() > MAX_SALT {
             return Err(malformed);
-        }
-        if !(ROUNDS_ON_THE_FLY..=MAX_ROUNDS).contains(&iterations) {
-            return Err(Unusable::TooDear);
         }
         Ok(Keys { iterations, salt: salt.as_bytes().to_vec(), stored, server })
     }
@@ -116,17 +134,17 @@ impl Keys {
 
 /// `SaltedPassword := Hi(Normalize(password), salt, i)`
 #[must_use]
-pub fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> [u8; KEY] {
-    let mut salted = [0; KEY];
+pub fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> Zeroizing<[u8; KEY]> {
+    let mut salted = Zeroizing::new([0; KEY]);
     let password = prepared(password);
-    pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), salt, iterations, &mut salted);
+    pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), salt, iterations, &mut *salted);
     salted
 }
 
 /// `ClientKey := HMAC(SaltedPassword, "Client Key")`
 #[must_use]
-pub fn client_key(salted: &[u8; KEY]) -> [u8; KEY] {
-    hmac(salted, b"Client Key")
+pub fn client_key(salted: &[u8; KEY]) -> Zeroizing<[u8; KEY]> {
+    Zeroizing::new(hmac(salted, b"Client Key"))
 }
 
 /// HMAC-SHA-256 (RFC 2104 §2: a key shorter than a block is padded with zeros).

@@ -6,7 +6,7 @@ use super::binding::Bindings;
 use super::message::{ServerFirst, auth_message, escaped, key};
 use crate::challenge::cram_md5_digest;
 use crate::encoding::{base64, hex};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mechanism::{Mechanism, Mechanisms};
 use crate::password::{client_key, hmac, salted_password, sha256, xor};
 use crate::prepared::prepared;
@@ -85,8 +85,8 @@ impl Client {
     /// Begins an exchange.
     ///
     /// # Errors
-    /// [`crate::Error::Refused`] for an empty name or a NUL in name or password (RFC 4616 §2), and for
-    /// SCRAM-SHA-256-PLUS without a binding; [`crate::Error::Io`] when the system has no random numbers.
+    /// [`Error::Refused`] for an empty name or a NUL in name or password (RFC 4616 §2), and for
+    /// SCRAM-SHA-256-PLUS without a binding; [`Error::Io`] when the system has no random numbers.
     pub fn new(
         mechanism: Mechanism,
         name: &[u8],
@@ -104,7 +104,7 @@ impl Client {
         server: &Server,
         nonce: String,
     ) -> Result<Client> {
-        let refused = |why: &str| Err(crate::Error::Refused(why.to_owned()));
+        let refused = |why: &str| Err(Error::Refused(why.to_owned()));
         if name.is_empty() || name.contains(&0) || password.as_bytes().contains(&0) {
             return refused("the name is empty, or there is a NUL in name or password");
         }
@@ -200,7 +200,7 @@ impl Client {
             salted_password(self.password.as_bytes(), first.salt.as_bytes(), first.iterations);
         let client = client_key(&salted);
         let message = auth_message(&self.first_bare(), challenge, &without_proof);
-        let proof = base64(&xor(&client, &hmac(&sha256(&client), &message)));
+        let proof = base64(&xor(&client, &hmac(&sha256(&*client), &message)));
         self.state = State::ScramFinal(hmac(&hmac(&salted, b"Server Key"), &message));
         Ok(Secret::concat(&[&without_proof, b",p=", proof.as_bytes()]))
     }

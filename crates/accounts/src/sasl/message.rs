@@ -2,7 +2,7 @@
 
 use crate::encoding::{base64, from_base64};
 use crate::names::MAX_NAME;
-use crate::password::{MAX_ROUNDS, ROUNDS_ON_THE_FLY, number};
+use crate::password::{MAX_ROUNDS, MIN_ROUNDS, number};
 use crate::secret::Secret;
 
 /// Longest part of a nonce that one side chooses, in bytes.
@@ -117,7 +117,7 @@ impl<'a> ServerFirst<'a> {
         let salt = next(b"s=").filter(|salt| salt.len() <= MAX_SALT).and_then(from_base64);
         let salt = salt.filter(|salt| !salt.is_empty()).ok_or(malformed)?;
         let iterations = next(b"i=").and_then(number).ok_or(malformed)?;
-        if !(ROUNDS_ON_THE_FLY..=MAX_ROUNDS).contains(&iterations) {
+        if !(MIN_ROUNDS..=MAX_ROUNDS).contains(&iterations) {
             return Err("SCRAM: the server's iteration count is out of bounds");
         }
         Ok(ServerFirst { nonce, salt, iterations })
