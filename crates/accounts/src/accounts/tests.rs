@@ -2,8 +2,10 @@ use super::*;
 use crate::account::Owner;
 use crate::names::{NameCase, NameDomain};
 use crate::password::Cost;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use testkit::TempDir;
 
 /// `tanstaaf`, as `openssl passwd -6` writes it.
@@ -166,4 +168,76 @@ fn a_system_without_shadow_has_its_hashes_in_passwd() {
     let (_folder, accounts) = system(&format!("levy:{DEAR}:7:8:::\n"), None);
     assert!(login(&accounts, "levy", "tanstaaf").is_ok());
     assert_eq!(login(&accounts, "levy", "x").unwrap_err(), Refusal::Wrong);
+}
+
+/// What another user's field is, and what of it must stand nowhere.
+const OTHERS: [(&str, &[u8]); 5] = [
+    ("{PLAIN}canary-in-the-clear", b"canary-in-the-clear"),
+    (
+        "$6$saltsalt$JfDkfKepJJ8OUWRByLbPk38gXHsXisVEzfbhJNOdQONUSHJpsMS04wE7S46k63uzhSh1G0j2QJ1gqfWqZChQE.",
+        b"JfDkfKepJJ8OUWRByLbPk38g",
+    ),
+    (
+        "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+        b"nf65EOgLrQMR/uIPnA4rEsF5",
+    ),
+    (
+        "$y$j9T$hcAzOFbg1o0U5u5uYm3YV.$I1xFVHtrpdbsTX7O5NUsTtdTwqyQGBMy5O/Cbih46V5",
+        b"I1xFVHtrpdbsTX7O5NUsTtdT",
+    ),
+    (
+        "{SCRAM-SHA-256}4096,MDEyMzQ1Njc4OWFiY2RlZg==,ojYYB9+GKlblSnP+CUapIRVUh1cF3WAPPAemnwA2tsk=,e7JTbKXJsDl6SpkRj0Al8hUPpsPRiu8eMMVdqpN0Zdc=",
+        b"ojYYB9+GKlblSnP+CUapIRVU",
+    ),
+];
+/// Tells a copy of this test program which file to log in by.
+const FILE: &str = "ACCOUNTS_TEST_FILE";
+
+/// Logs in with the password from standard input, which it keeps, and waits.
+fn log_in_and_wait(path: &str) {
+    let mut password = String::new();
+    std::io::stdin().read_line(&mut password).unwrap();
+    let password = Secret::from(password.trim_end().as_bytes());
+    let users = UsersFile::open(Path::new(path)).unwrap();
+    let accounts = Accounts { source: Source::File(users), names: Names::default() };
+    assert!(matches!(accounts.log_in(b"levy", &password).unwrap(), Login::Accepted(_)));
+    println!("\nlogged in");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    assert!(!password.is_empty());
+}
+
+#[test]
+fn of_other_users_nothing_stays_in_memory() {
+    if let Ok(path) = std::env::var(FILE) {
+        return log_in_and_wait(&path);
+    }
+    let folder = TempDir::new();
+    let others: String = OTHERS
+        .iter()
+        .enumerate()
+        .map(|(n, (field, _))| format!("user{n}:{field}:7:8::/h:\n"))
+        .collect();
+    let path = file(&folder, "users", &format!("{others}levy:{{PLAIN}}levys own\n{others}"));
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "accounts::tests::of_other_users_nothing_stays_in_memory", "--nocapture"])
+        .env(FILE, &path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"levys own\n").unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.by_ref().map_while(std::io::Result::ok).any(|line| line == "logged in"));
+    let pid = i32::try_from(child.id()).unwrap();
+    if testkit::can_take_over(pid) {
+        let image = testkit::Image::of(pid);
+        assert!(!image.find(b"levys own").is_empty(), "it is looked for where it is");
+        for (_, canary) in OTHERS {
+            assert_eq!(image.find(canary), [], "{}", canary.escape_ascii());
+        }
+    }
+    drop(stdin);
+    assert!(lines.count() > 0, "its harness tells that the test has passed");
+    assert!(child.wait().unwrap().success());
 }

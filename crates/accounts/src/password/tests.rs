@@ -45,6 +45,15 @@ fn the_vector_of_the_argon2_reference_verifies() {
 }
 
 #[test]
+fn fields_of_dovecots_verify() {
+    // Made by doveadm pw.
+    let scram = b"{SCRAM-SHA-256}4096,WDdYz/QDiIqeO43BkSXlIA==,kdCrfEJUrSk+Tbxqm0hAS252hsARyiQEZnRv22GQJGg=,ccq2yCv8ch3CndGBYs/IwP0gSk6lohIN1eq8ZxDxYl8=";
+    assert!(verify(scram, b"pencil") && !verify(scram, b"pencils"));
+    let argon2id = b"$argon2id$v=19$m=65536,t=3,p=1$SIHaxOJ6OMCGfHavjMja2w$rEDtz9Ee1siSCW7sKbMg5aMdVm7cG+OR1IvHQCqnnGs";
+    assert!(verify(argon2id, b"tanstaaf") && !verify(argon2id, b"tanstaag"));
+}
+
+#[test]
 fn a_plain_secret_may_hold_spaces_and_any_byte() {
     assert!(verify(b"{PLAIN} a b ", b" a b "));
     assert!(!verify(b"{PLAIN} a b ", b" a b"));
