@@ -218,11 +218,12 @@ impl Accounts {
     }
 }
 
-/// Checks a password, and on a failure computes what the dearest fields of all would have taken.
+/// Checks a password, and on a failure computes what the dearest fields of all would have taken. The
+/// right password of a closed account is a failure too.
 fn check(found: &Found, given: &[u8]) -> bool {
     let own = found.password.as_ref().ok();
     let is_right = own.is_some_and(|password| password.verify(given));
-    if !is_right {
+    if !is_right || found.account.is_err() {
         found.dearest.spend(own.map(Password::cost), given);
     }
     is_right

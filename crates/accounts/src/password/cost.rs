@@ -53,7 +53,7 @@ impl Scheme {
         Scheme::Yescrypt,
         Scheme::Argon2id,
     ];
-    /// The names of the schemes that [`super::hash`] writes, for the help of `--scheme`.
+    /// The names of the schemes that [`super::hash()`] writes, for the help of `--scheme`.
     pub const NAMES: &str = "argon2id, sha512, yescrypt, scram or plain";
 
     /// Reads a name of [`Scheme::NAMES`].
