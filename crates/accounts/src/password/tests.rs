@@ -196,3 +196,52 @@ fn a_password_is_prepared_for_scram_alone() {
     assert!(keys.verify(two.as_bytes()));
     assert!(!verify(format!("{{PLAIN}}{one}").as_bytes(), two.as_bytes()));
 }
+
+#[test]
+fn no_field_makes_a_parser_or_a_check_panic() {
+    const LETTERS: &[u8] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let hash = "nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+    let mut seed = 1_u32;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) as usize % below
+    };
+    let mut checked = 0;
+    for _ in 0..20_000 {
+        // Parameters of yescrypt, whose decoder shifts and adds what it is given.
+        let length = random(7);
+        let mut parameters: Vec<u8> = (0..length).map(|_| LETTERS[random(64)]).collect();
+        if let Some(first) = parameters.first_mut().filter(|_| random(2) == 0) {
+            *first = b'j';
+        }
+        let parameters = String::from_utf8(parameters).unwrap();
+        let field = format!("$y${parameters}$saltsaltsaltsalt${hash}");
+        if let Ok(password) = Password::parse(field.as_bytes())
+            && password.cost().work() < 1 << 12
+        {
+            assert!(!password.verify(b"x"), "{field}");
+            password.cost().spend(b"x");
+            checked += 1;
+        }
+    }
+    assert!(checked > 100, "{checked} of the fields were checked");
+    for field in [
+        YESCRYPT[0],
+        SHA512_ROUNDS,
+        SHA256,
+        SCRAM[0],
+        SCRAM[1],
+        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+    ] {
+        for _ in 0..2_000 {
+            let mut field = field.as_bytes().to_vec();
+            let at = random(field.len());
+            match random(3) {
+                0 => field[at] = u8::try_from(random(256)).unwrap(),
+                1 => field.truncate(at),
+                _ => drop(field.remove(at)),
+            }
+            let _ = Password::parse(&field).map(|password| password.cost());
+        }
+    }
+}

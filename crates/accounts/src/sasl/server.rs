@@ -109,8 +109,8 @@ impl From<Denial> for Failure {
 
 /// An exchange that has begun.
 #[derive(Debug)]
-pub struct Exchange<'a> {
-    terms: &'a Terms,
+pub struct Exchange {
+    terms: Terms,
     mechanism: Mechanism,
     state: State,
 }
@@ -147,15 +147,15 @@ struct ScramFinal {
 
 type Outcome = Result<(State, Step), Failure>;
 
-impl<'a> Exchange<'a> {
+impl Exchange {
     /// Begins an exchange; `initial` is the decoded response that came with the command.
     pub fn start(
-        terms: &'a Terms,
+        terms: &Terms,
         mechanism: Mechanism,
         initial: Option<&Secret>,
         authority: &mut dyn Authority,
-    ) -> (Exchange<'a>, Step) {
-        let mut exchange = Exchange { terms, mechanism, state: State::Over };
+    ) -> (Exchange, Step) {
+        let mut exchange = Exchange { terms: terms.clone(), mechanism, state: State::Over };
         let is_offered = terms.offered.contains(mechanism);
         let has_binding = !terms.bindings.is_empty() || mechanism != Mechanism::ScramSha256Plus;
         if !is_offered || !has_binding {

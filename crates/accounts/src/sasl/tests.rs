@@ -2,6 +2,7 @@ use super::*;
 use crate::challenge::{MD5, cram_md5_digest};
 use crate::mechanism::{Mechanism, Mechanisms};
 use crate::password::Keys;
+use std::sync::LazyLock;
 
 /// Knows one user, and has a nonce of RFC 7677 §3.
 struct One {
@@ -15,9 +16,11 @@ const NAME: &[u8] = b"user";
 const PASSWORD: &[u8] = b"pencil";
 
 fn one() -> One {
-    let salt = from_base64(b"W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
-    let keys = Keys::derive(PASSWORD, salt.as_bytes(), 4096);
-    One { keys, first: Vec::new(), is_known: false, asked: Vec::new() }
+    static KEYS: LazyLock<Keys> = LazyLock::new(|| {
+        let salt = from_base64(b"W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        Keys::derive(PASSWORD, salt.as_bytes(), 4096)
+    });
+    One { keys: KEYS.clone(), first: Vec::new(), is_known: false, asked: Vec::new() }
 }
 
 impl Authority for One {
@@ -309,4 +312,43 @@ fn no_secret_is_shown_by_debug() {
     assert!(
         !text.contains("pencil") && !text.contains("112, 101, 110") && !text.contains("98, 105")
     );
+}
+
+#[test]
+fn no_message_makes_an_exchange_or_a_client_panic() {
+    let terms = terms(exporter(b"data"));
+    let mut seed = 1_u32;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) as usize % below
+    };
+    let mut change = |message: &[u8]| {
+        let mut message = message.to_vec();
+        for _ in 0..random(4) {
+            let at = random(message.len().max(1));
+            match random(3) {
+                0 => message.truncate(at),
+                1 => message.insert(at.min(message.len()), b",=\0 \xffnrpa"[random(9)]),
+                _ => drop(message.get_mut(at).map(|byte| *byte ^= 1 << random(8))),
+            }
+        }
+        Secret::new(message)
+    };
+    let (mut ends, mut goes_on) = (0, 0);
+    for _ in 0..100 {
+        for mechanism in Mechanism::ALL {
+            let (mut authority, mut client) = (one(), client(mechanism, NAME, PASSWORD, &terms));
+            let initial = client.initial().map(|response| change(response.as_bytes()));
+            let (mut exchange, mut step) =
+                Exchange::start(&terms, mechanism, initial.as_ref(), &mut authority);
+            while let Step::Challenge(challenge) = &step {
+                goes_on += 1;
+                let changed = change(challenge);
+                let response = client.respond(changed.as_bytes()).unwrap_or_default();
+                step = exchange.step(&change(response.as_bytes()), &mut authority);
+            }
+            ends += usize::from(matches!(step, Step::Failed(_)));
+        }
+    }
+    assert!(ends > 100 && goes_on > 100, "{ends} {goes_on}");
 }
