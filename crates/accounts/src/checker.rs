@@ -13,9 +13,8 @@ const NONCE: usize = 16;
 /// Salt of users without one, in bytes: what `--hash --scheme scram` writes.
 const SALT: usize = 16;
 
-/// What makes up SCRAM's salts for users who have none, stored or at all: the same for one name as long
-/// as the server runs, so that they cannot be told from those with one. After a restart they are
-/// others.
+/// Makes up SCRAM's salts for unknown users and for those without a stored one. A name has the same
+/// salt until the server ends, so that it looks like a stored one; after a restart it has another.
 #[derive(Clone, Debug)]
 pub struct Decoy(Secret);
 

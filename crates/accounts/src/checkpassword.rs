@@ -67,7 +67,7 @@ pub fn verdict(exit_code: i32) -> Verdict {
     }
 }
 
-/// Whom the program has logged in.
+/// The user that the program has logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The ids of the process: whose rights the session has.

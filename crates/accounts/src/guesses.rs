@@ -1,8 +1,8 @@
 //! Counts failed logins, per address and per name, and says how long an answer has to wait.
 //!
 //! Memory is bounded, and taken once: where there is no room, the entry whose last failure is longest
-//! ago is given up. Addresses and names are kept as hashes with a key of this process, so that nobody
-//! can choose names that fall together.
+//! ago is given up. Addresses and names are kept as hashes with a key of this process, so that no
+//! client can choose names that fall together.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

@@ -7,7 +7,7 @@ pub const MAX_PASSWORD: usize = 255;
 /// Marks a secret that is not hashed.
 pub(super) const PLAIN: &[u8] = b"{PLAIN}";
 
-/// Why nobody can log in by a field.
+/// Why a login by a field is not possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
     /// It holds no password: it is empty, or locked by `*`, `!` or `x`.

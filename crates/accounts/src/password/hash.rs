@@ -33,7 +33,7 @@ const SHA_SALT_BYTES: usize = 12;
 pub fn hash(scheme: Scheme, password: &[u8]) -> Result<Secret> {
     let salt = random::<SALT_BYTES>()?;
     if password.is_empty() {
-        return refused("an empty password lets nobody in");
+        return refused("an empty password is never right");
     }
     if password.len() > MAX_PASSWORD {
         return refused("the password is too long: it has more than 255 bytes");

@@ -29,8 +29,8 @@ pub(super) fn is_field(field: &[u8]) -> bool {
     field.starts_with(DOVECOT) || field.starts_with(RFC_5803)
 }
 
-/// What a server stores of a password. Whoever reads it cannot log in by it, but can play the server,
-/// and can try passwords.
+/// What a server stores of a password. It is not enough to log in, but it is enough to play the server
+/// and to try passwords against.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Keys {
     /// The iteration count `i`.

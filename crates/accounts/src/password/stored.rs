@@ -21,7 +21,7 @@ impl Password {
     /// Reads a field.
     ///
     /// # Errors
-    /// Why nobody can log in by it.
+    /// Why a login by it is not possible.
     pub fn parse(field: &[u8]) -> Result<Password, Unusable> {
         let cost = Password::cost_of(field)?;
         let text = || std::str::from_utf8(field).unwrap_or_default();
@@ -39,7 +39,7 @@ impl Password {
     /// are looked at for each login. Salt and hash are not looked at.
     ///
     /// # Errors
-    /// Why nobody can log in by it, but for a salt or hash that is malformed.
+    /// Why a login by it is not possible, but for a salt or hash that is malformed.
     pub fn cost_of(field: &[u8]) -> Result<Cost, Unusable> {
         if let Some(secret) = field.strip_prefix(PLAIN) {
             return if secret.is_empty() { Err(Unusable::None) } else { Ok(Cost::Plain) };

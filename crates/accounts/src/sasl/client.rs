@@ -40,7 +40,7 @@ pub fn choose(server: &Server, is_private: bool) -> Option<Mechanism> {
 pub enum ClientError {
     /// The server's message is malformed, or none is expected: what is wrong.
     Malformed(&'static str),
-    /// The server does not know the password: it is not who it says it is.
+    /// The server does not know the password: it is not the one it claims to be.
     FalseServer,
 }
 

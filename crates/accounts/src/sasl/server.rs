@@ -9,13 +9,13 @@ use crate::names::MAX_NAME;
 use crate::password::MAX_PASSWORD;
 use crate::secret::{Secret, constant_time_eq};
 
-/// Who knows the accounts: the keeper, whom the process that talks to the client asks. An exchange
+/// Answers for the accounts: the keeper, as the process that talks to the client sees it. An exchange
 /// asks at most two questions.
 pub trait Authority {
     /// Whether this is the user's password.
     ///
     /// # Errors
-    /// It is not, or nobody can tell at present.
+    /// It is not, or it cannot be checked at present.
     fn password(&mut self, name: &[u8], password: &Secret) -> Result<(), Denial>;
 
     /// Whether this is the digest over the challenge and the user's secret (RFC 2195).
@@ -32,7 +32,7 @@ pub trait Authority {
     /// The accounts cannot be read.
     fn scram_first(&mut self, name: &[u8], client_nonce: &[u8]) -> Result<Vec<u8>, Denial>;
 
-    /// Checks the proof of the user whom [`Authority::scram_first`] was asked about; returns the
+    /// Checks the proof of the user that [`Authority::scram_first`] was asked about; returns the
     /// signature by which the server proves itself.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ pub enum Step {
     Failed(Failure),
 }
 
-/// Who the client is, and how that was proved.
+/// The user that a client has proved to be, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The name as the client gave it.
@@ -269,7 +269,7 @@ impl Exchange {
     }
 
     /// Returns the data that the client's flag needs (RFC 5802 §6). A client that has a binding and thinks
-    /// we have none was told so by somebody else, if we offered -PLUS: then its list was forged.
+    /// we have none has seen a forged list of mechanisms, if we offered -PLUS.
     fn binding(&self, flag: &Flag<'_>) -> Result<&[u8], &'static str> {
         let is_bound = self.mechanism == Mechanism::ScramSha256Plus;
         let offers_plus = self.terms.offered.contains(Mechanism::ScramSha256Plus)
@@ -302,7 +302,7 @@ fn scram_final(known: ScramFinal, response: &[u8], authority: &mut dyn Authority
         return Err(Failure::Malformed("SCRAM: the nonce is another one"));
     }
     if !constant_time_eq(known.binding.as_bytes(), last.binding.as_bytes()) {
-        // Somebody stands between the client and us (RFC 5802 §6).
+        // There is a third party between the client and us (RFC 5802 §6).
         return Err(Failure::Rejected);
     }
     let signature =
