@@ -19,7 +19,23 @@ use architecture::{read, sources, workspace};
 
 /// The layers of each crate, from left to right: a file imports from its own layer and from those to
 /// the left of it. Modules that share a layer stand in one string.
-const LAYERS: [(&str, &[&str]); 4] = [
+const LAYERS: [(&str, &[&str]); 5] = [
+    (
+        "accounts",
+        &[
+            "error",
+            "secret",
+            "encoding names mechanism prepared lines",
+            "password",
+            "account",
+            "users_file system",
+            "accounts",
+            "challenge",
+            "sasl",
+            "checker",
+            "guesses checkpassword dovecot_auth",
+        ],
+    ),
     ("forknet", &["error text", "log", "net", "options", "setup", "serve", "program"]),
     ("pop3d", &["options", "protocol", "session", "client"]),
     ("smtpd", &["options", "protocol", "delivery", "session", "client"]),
@@ -27,11 +43,12 @@ const LAYERS: [(&str, &[&str]); 4] = [
 ];
 
 /// The packages of the workspace, and which of them each depends on. Tests may use [`FOR_TESTS`] too.
-const PACKAGES: [(&str, &[&str]); 13] = [
+const PACKAGES: [(&str, &[&str]); 14] = [
     ("crates/sys", &[]),
     ("crates/netascii", &[]),
     ("crates/forknet", &["sys"]),
     ("crates/mailstore", &["sys"]),
+    ("crates/accounts", &["sys"]),
     ("crates/unp", &["sys", "forknet"]),
     ("crates/echod", &["forknet"]),
     ("crates/pop3d", &["forknet", "netascii", "mailstore"]),
@@ -79,8 +96,8 @@ const PLAIN: [&str; 25] = [
 const HANDED_OVER: [&str; 2] = ["Client", "Request"];
 
 /// The crates whose numbers need a unit.
-const WITH_UNITS: [&str; 8] =
-    ["forknet", "sys", "tftpd", "pop3d", "smtpd", "mailstore", "netascii", "echod"];
+const WITH_UNITS: [&str; 9] =
+    ["forknet", "sys", "tftpd", "pop3d", "smtpd", "mailstore", "accounts", "netascii", "echod"];
 /// Words for units, in the singular: sizes and times, what is counted, and numbers that are names.
 const UNITS: [&str; 3] = [
     "bit byte octet page word line character column \
