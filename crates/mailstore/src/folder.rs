@@ -135,6 +135,20 @@ impl Folder {
         Ok(Folder { fd: fd.map_err(Error::io("open", &path))?, path })
     }
 
+    /// Opens this folder for reading: a walk's descriptor shows where it is, and no more.
+    ///
+    /// # Errors
+    /// [`Error::Io`] names it.
+    pub fn reopen(&self) -> Result<Folder> {
+        let fd = retry_eintr(|| openat(&self.fd, ".", FOLDER, Mode::empty()));
+        Ok(Folder { fd: fd.map_err(Error::io("open", &self.path))?, path: self.path.clone() })
+    }
+
+    /// Gives the descriptor away.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
     /// Makes a folder in this one where there is none, mode 0700, on the disk when this returns; opens it.
     ///
     /// # Errors

@@ -69,24 +69,37 @@ impl MailPattern {
     /// Returns the Maildir of this user.
     ///
     /// # Errors
+    /// As [`MailPattern::path`].
+    pub fn maildir(&self, user: &User) -> Result<PathBuf> {
+        self.path(&user.name, &user.home)
+    }
+
+    /// Returns whether mail lies in homes.
+    #[must_use]
+    pub fn needs_home(&self) -> bool {
+        self.home
+    }
+
+    /// Returns the Maildir of the user with this name and home.
+    ///
+    /// # Errors
     /// [`Error::Refused`] if the pattern needs a home and the user has no absolute one. Also if it
     /// needs the name, and the name is empty, starts with a dot or contains a slash, because it
     /// could leave the folder.
-    pub fn maildir(&self, user: &User) -> Result<PathBuf> {
-        let bad = |why: &str| {
-            Error::Refused(format!("the mail of '{}': {why}", user.name.escape_ascii()))
-        };
+    pub fn path(&self, name: &[u8], home: &Path) -> Result<PathBuf> {
+        let bad =
+            |why: &str| Error::Refused(format!("the mail of '{}': {why}", name.escape_ascii()));
         let mut path = Vec::new();
         if self.home {
-            if !user.home.is_absolute() {
+            if !home.is_absolute() {
                 return Err(bad("the users file tells no home, or not from /"));
             }
-            path.extend_from_slice(user.home.as_os_str().as_bytes());
+            path.extend_from_slice(home.as_os_str().as_bytes());
         }
         for part in &self.parts {
             match part {
                 Part::Text(text) => path.extend_from_slice(text),
-                Part::Name if is_file_name(&user.name) => path.extend_from_slice(&user.name),
+                Part::Name if is_file_name(name) => path.extend_from_slice(name),
                 Part::Name => return Err(bad("the name is not a file name")),
             }
         }

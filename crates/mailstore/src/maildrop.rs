@@ -19,13 +19,14 @@ use std::time::{Duration, Instant};
 
 use nix::dir::{Dir, Entry, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::file_name;
+use crate::folder::Folder;
 use crate::sweep::sweep;
 use crate::wire_size::WireSize;
 
@@ -134,23 +135,23 @@ pub struct Removal {
 }
 
 impl Maildrop {
-    /// Opens, locks and lists the maildrop of a Maildir. A Maildir that does not exist yet is an
-    /// empty maildrop. Letters are neither opened nor passed to stat(2).
+    /// Returns the maildrop of a Maildir that does not exist yet: it is empty. The path is for messages.
+    #[must_use]
+    pub fn none(path: &Path) -> Maildrop {
+        let (folder, letters, listed) = (None, Vec::new(), Instant::now());
+        Maildrop { path: path.to_owned(), folder, letters, listing: 0, listed }
+    }
+
+    /// Locks and lists the maildrop in a Maildir, which is never opened by its name again. Letters are
+    /// neither opened nor passed to stat(2).
     ///
     /// # Errors
     /// [`Error::InUse`] while another session has the lock, [`Error::Io`] if the maildrop cannot be
     /// read.
-    pub fn open(path: &Path) -> Result<Maildrop> {
-        let (folder, letters, listed) = (None, Vec::new(), Instant::now());
-        let mut drop = Maildrop { path: path.to_owned(), folder, letters, listing: 0, listed };
-        let folder = match retry_eintr(|| open(path, FOLDER, Mode::empty())) {
-            Ok(folder) => folder,
-            // A dangling link means a mistake or an unmounted disk, not a Maildir that does not
-            // exist yet.
-            Err(Errno::ENOENT) if !path.is_symlink() => return Ok(drop),
-            Err(errno) => return Err(Error::io("open", path)(errno)),
-        };
-        match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+    pub fn open(maildir: &Folder) -> Result<Maildrop> {
+        let path = maildir.path();
+        let mut drop = Maildrop::none(path);
+        match Flock::lock(maildir.reopen()?.into_fd(), FlockArg::LockExclusiveNonblock) {
             Ok(locked) => drop.folder = Some(locked),
             Err((_, Errno::EWOULDBLOCK)) => {
                 return Err(Error::InUse { what: path.display().to_string() });
@@ -276,8 +277,8 @@ impl Maildrop {
 
     /// Removes files of interrupted deliveries from `tmp`, if not touched for 36 hours.
     pub fn sweep(&self) {
-        if self.folder.is_some() {
-            let count = sweep(&self.path);
+        if let Some(folder) = &self.folder {
+            let count = sweep(&**folder);
             if count > 0 {
                 log::info!("{}: {count} leftovers in tmp removed", self.path.display());
             }

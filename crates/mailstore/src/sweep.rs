@@ -1,30 +1,45 @@
 //! Leftovers in `tmp`: letters whose delivery was interrupted by a crash or SIGKILL.
 
-use std::fs;
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::os::fd::AsFd;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::dir::Dir;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// Least age of a leftover. The Maildir specification allows a reader to remove files not accessed
 /// for 36 hours.
 const MIN_AGE: Duration = Duration::from_secs(36 * 60 * 60);
+/// open(2) flags for the folder.
+const FOLDER: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// Removes the leftovers of a Maildir and returns their number. Files that cannot be removed stay.
-pub(crate) fn sweep(maildir: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(maildir.join("tmp")) else { return 0 };
+pub(crate) fn sweep(maildir: &impl AsFd) -> usize {
+    let Ok(mut tmp) = Dir::openat(maildir, "tmp", FOLDER, Mode::empty()) else { return 0 };
+    let entries: Vec<_> = tmp.iter().flatten().map(|entry| entry.file_name().to_owned()).collect();
     let now = SystemTime::now();
-    let old = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age > MIN_AGE);
-    let leftovers = entries.flatten().filter(|entry| {
-        // `DirEntry::metadata` does not follow symbolic links.
-        let Ok(meta) = entry.metadata() else { return false };
-        let times = [meta.accessed(), meta.modified()];
-        meta.is_file() && times.into_iter().all(|time| time.is_ok_and(old))
+    let leftovers = entries.iter().filter(|name| {
+        let stat = fstatat(&tmp, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| is_leftover(&stat, now))
     });
-    leftovers.filter(|entry| fs::remove_file(entry.path()).is_ok()).count()
+    let remove = |name: &_| unlinkat(&tmp, name, UnlinkatFlags::NoRemoveDir).is_ok();
+    leftovers.filter(|name| remove(name.as_c_str())).count()
+}
+
+fn is_leftover(stat: &FileStat, now: SystemTime) -> bool {
+    let kind = SFlag::from_bits_truncate(stat.st_mode).intersection(SFlag::S_IFMT);
+    let is_old = |at: i64| {
+        let at = UNIX_EPOCH + Duration::from_secs(u64::try_from(at).unwrap_or_default());
+        now.duration_since(at).is_ok_and(|age| age > MIN_AGE)
+    };
+    kind == SFlag::S_IFREG && is_old(stat.st_atime) && is_old(stat.st_mtime)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{File, FileTimes};
+    use std::fs::{self, File, FileTimes};
 
     use super::*;
     use testkit::TempDir;
@@ -32,7 +47,8 @@ mod tests {
     #[test]
     fn only_files_not_touched_for_36_hours_are_removed() {
         let folder = TempDir::new();
-        assert_eq!(sweep(folder.path()), 0);
+        let open = File::open(folder.path()).unwrap();
+        assert_eq!(sweep(&open), 0);
         let tmp = folder.path().join("tmp");
         fs::create_dir_all(tmp.join("folder")).unwrap();
         let hours = |n: u64| SystemTime::now() - Duration::from_secs(n * 60 * 60);
@@ -43,7 +59,7 @@ mod tests {
             let times = FileTimes::new().set_accessed(hours(read)).set_modified(hours(written));
             file.set_times(times).unwrap();
         }
-        assert_eq!(sweep(folder.path()), 1);
+        assert_eq!(sweep(&open), 1);
         assert!(!tmp.join("old").exists());
         assert_eq!(fs::read_dir(&tmp).unwrap().count(), 4);
     }

@@ -1,12 +1,17 @@
 //! Delivery and reading at the same time, on one Maildir.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::path::Path;
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::thread;
 
-use mailstore::{Error, Maildir, Maildrop};
+use mailstore::{Error, Folder, Maildir, Maildrop};
 use testkit::TempDir;
+
+fn open(path: &Path) -> mailstore::Result<Maildrop> {
+    Maildrop::open(&Folder::walk(path, |_| Ok(()))?.folder)
+}
 
 #[test]
 fn a_reader_never_sees_a_part_of_a_letter_and_in_the_end_sees_all() {
@@ -30,7 +35,7 @@ fn a_reader_never_sees_a_part_of_a_letter_and_in_the_end_sees_all() {
     let writers: Vec<_> = (0..WRITERS).map(deliver).collect();
     loop {
         let done = writers.iter().all(thread::JoinHandle::is_finished);
-        let mut maildrop = Maildrop::open(folder.path()).unwrap();
+        let mut maildrop = open(folder.path()).unwrap();
         let mut ids = HashSet::new();
         for index in 0..maildrop.len() {
             assert!(ids.insert(maildrop.uid(index).unwrap()), "two letters with one id");
@@ -59,7 +64,7 @@ fn of_many_who_want_the_lock_at_once_one_has_it() {
             .map(|_| {
                 scope.spawn(move || {
                     start.wait();
-                    let maildrop = match Maildrop::open(path) {
+                    let maildrop = match open(path) {
                         Ok(maildrop) => Some(maildrop),
                         Err(Error::InUse { .. }) => None,
                         Err(error) => panic!("{error}"),

@@ -52,6 +52,14 @@ impl<R: Read> LineReader<R> {
         LineReader { inner, buf, start: 0, end: 0, skipping: false, skipped: 0 }
     }
 
+    /// Returns a reader of 8 KiB (more where there are more of them) that reads these bytes first.
+    pub fn with_unread(unread: &[u8], inner: R) -> LineReader<R> {
+        let mut reader = LineReader::with_capacity(BUFFER.max(unread.len()), inner);
+        reader.buf.iter_mut().zip(unread).for_each(|(to, from)| *to = *from);
+        reader.end = unread.len();
+        reader
+    }
+
     /// Reads the next line of at most `limit` bytes, its CRLF (or LF) counted.
     ///
     /// # Errors

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use forknet::{Error, Facility, Result, RootPolicy, Server, Service, Transport};
 use pop3d::options::{self, Config};
-use pop3d::session::pop3_session;
+use pop3d::session::{answer, pop3_session};
 
 const SERVICE: Service = Service {
     name: "pop3d",
     about: "Hands out the mail of Maildirs by POP3 (RFC 1939), one process per client.",
     port: 110,
     idle: Duration::from_secs(600), // RFC 1939 §3: ten minutes at least
-    root: RootPolicy::Refuse,
+    root: RootPolicy::Never,
     facility: Facility::Mail,
     memory: 512 << 20, // bytes
     transport: Transport::Stream,
@@ -29,11 +29,10 @@ fn run(args: Vec<OsString>) -> Result<()> {
         line.is_no_server()?;
         return Err(Error::Answer(options::hash()?));
     }
-    let config = Config::read(&line.values)?;
+    let mut config = Config::read(&line.values)?;
     if line.server.chroot.is_none() {
         config.check()?;
     }
-    options::shared_by(line.server.model).set_for_process();
     let mut server = Server::new(&SERVICE, line.server)?;
     server.refuse_with(
         "-ERR [SYS/TEMP] too many clients, try again later\r\n",
@@ -41,7 +40,8 @@ fn run(args: Vec<OsString>) -> Result<()> {
     );
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
+    let facts = server.keep(|| config.start(), |question| answer(&config, question))?; // passwords, mailboxes
+    config.set_facts(&facts);
     server.drop_privileges()?; //   -u
-    config.check()?;
     server.serve(|client| pop3_session(&config, client)) // accept, fork, reap
 }

@@ -5,9 +5,11 @@ use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use forknet::{Error, Model, OwnOptions, Preset, Result, Row, Values};
-use mailstore::accounts::{Users, password};
-use mailstore::{MailPattern, SharedBy};
+use forknet::{Error, OwnOptions, Preset, Result, Row, Values};
+use accounts::{Accounts, NameCase, NameDomain, Names, Owner, Source, UsersFile};
+use log::warn;
+use mailstore::MailPattern;
+use mailstore::accounts::password;
 
 /// Largest `--auth-delay` in seconds, which bounds the time that a process waits.
 const MAX_AUTH_DELAY: f64 = 60.0;
@@ -25,6 +27,14 @@ pub struct Config {
     pub plaintext: Plaintext,
     /// Time from a failed login to its reply.
     pub auth_delay: Duration,
+    /// Whose mailboxes are those of users without a uid.
+    pub mail_user: Option<Owner>,
+    /// How names are compared.
+    pub names: Names,
+    /// This machine's name in the greeting.
+    pub host: String,
+    /// Some user has a secret, as [`Config::start`] has found.
+    pub offers_apop: bool,
 }
 
 /// `--plaintext`: which clients may send passwords in the clear.
@@ -57,11 +67,13 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         Row {
             name: "users",
             value: "FILE",
-            default: Preset::Value(Users::DEFAULT),
+            default: Preset::Value(UsersFile::DEFAULT),
             help: "users file, name:password:uid:gid:gecos:home:shell",
             manual: "The users and their passwords, in the format of forklore-users(5). It must be \
                 a regular file with one link, no symbolic link, that belongs to root or to the \
-                server's user and that only its owner may write to. Read again at each login.",
+                user who starts the server, that only its owner may write to, and, with passwords \
+                in it, that not every user may read. Read again at each login. A session has the \
+                rights of the user id and group id in it, never those of root.",
             ..Row::EMPTY
         },
         Row {
@@ -71,6 +83,34 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             help: "where mail lies; ~ home, %u name",
             manual: "Where a user's Maildir is: '~' at the start is the home folder of the users \
                 file, '%u' the user's name, '%%' a percent sign.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "mail-user",
+            value: "U[:G]",
+            help: "whose mailboxes are those of users without a user id",
+            manual: "The user whose rights the sessions of users have that the users file gives no \
+                user id, never root. Without it such users cannot log in to a server of root's.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "names",
+            value: "HOW",
+            default: Preset::Value("lower"),
+            choices: &["lower", "as-is"],
+            help: "how names are compared: lower or as-is",
+            manual: "How names are compared: `lower` takes capitals as small letters, because \
+                telephones capitalise, `as-is` does not.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "names-domain",
+            value: "HOW",
+            default: Preset::Value("keep"),
+            choices: &["cut", "keep"],
+            help: "what becomes of the domain in a name: cut or keep",
+            manual: "What becomes of `@` and a domain in a name: `cut` takes them away, for mail \
+                programs that send the whole address, `keep` keeps them as a part of the name.",
             ..Row::EMPTY
         },
         Row {
@@ -110,16 +150,11 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             "The users file and the Maildirs are inside, and relative names among them count from \
                 <dir>.",
         ),
-        (
-            "model",
-            "With `-u root`, `thread` and `iterative` open mailboxes of root's only: another \
-                owner's rights need a process of their own.",
-        ),
         ("transcript", "Passwords and digests are masked."),
         (
             "user",
-            "With it, each session takes the rights of the mailbox's owner after the login, for \
-                good.",
+            "It is the user of the processes that talk to clients, in an empty folder as their root. \
+                After the login a session has a process with the rights of its own user, for good.",
         ),
     ],
 };
@@ -141,29 +176,72 @@ impl Config {
             mail: mail(values)?,
             plaintext,
             auth_delay: auth_delay.unwrap_or_default(),
+            mail_user: mail_user(values)?,
+            names: Names {
+                case: NameCase::parse(values.choice("names")?).unwrap_or_default(),
+                domain: NameDomain::parse(values.choice("names-domain")?).unwrap_or_default(),
+            },
+            host: host(),
+            offers_apop: false,
         })
     }
 
+    /// Opens the accounts.
+    ///
+    /// # Errors
+    /// `users FILE: reason`.
+    pub fn source(&self) -> accounts::Result<Source> {
+        UsersFile::open(&self.users).map(Source::File)
+    }
+
     /// Checks that the users file can be read. Called at the start, so that a mistake is reported
-    /// early, unless `--chroot` is yet to come; and again after the privileges are dropped, because
-    /// the server's user may not read what root can.
+    /// early, unless `--chroot` is yet to come.
     ///
     /// # Errors
     /// `users FILE: reason`.
     pub fn check(&self) -> Result<()> {
-        let readable = Users::open(&self.users).and_then(|users| users.has_user());
-        readable.map(|_| ()).map_err(|error| Error::Refused(error.to_string()))
+        self.source().map(drop).map_err(refused)
+    }
+
+    /// Looks at the accounts at the start, in the keeper: logs what is wrong with them, and returns what
+    /// those must know who cannot look themselves ([`Config::set_facts`]).
+    ///
+    /// # Errors
+    /// `users FILE: reason`.
+    pub fn start(&self) -> Result<Vec<u8>> {
+        let users = UsersFile::open(&self.users).map_err(refused)?;
+        users.check(self.names).map_err(refused)?.iter().for_each(|problem| warn!("{problem}"));
+        let accounts = Accounts { source: Source::File(users), names: self.names };
+        Ok(vec![u8::from(accounts.has_secret().map_err(refused)?)])
+    }
+
+    /// Takes what [`Config::start`] has returned.
+    pub fn set_facts(&mut self, facts: &[u8]) {
+        self.offers_apop = facts == [1];
     }
 }
 
-/// Returns how a model shares its processes, for the rights that sessions take.
-#[must_use]
-pub fn shared_by(model: Model) -> SharedBy {
-    match model {
-        Model::Fork | Model::Prefork => SharedBy::OneSession, // a worker that changed its user ends
-        Model::Iterative => SharedBy::Sequential,
-        Model::Thread => SharedBy::Concurrent,
+fn refused(error: accounts::Error) -> Error {
+    Error::Refused(error.to_string())
+}
+
+/// Returns the name of this machine for the greeting: letters, digits, dots and hyphens.
+fn host() -> String {
+    let name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+    let is_valid = |name: &String| {
+        let known = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
+        (1..=255).contains(&name.len()) && name.bytes().all(known) // RFC 1035 §2.3.4
+    };
+    name.ok().filter(is_valid).unwrap_or_else(|| "localhost".to_owned())
+}
+
+fn mail_user(values: &Values) -> Result<Option<Owner>> {
+    let Some(text) = values.text("mail-user") else { return Ok(None) };
+    let (uid, gid) = forknet::user_ids(&text)?;
+    if uid == 0 {
+        return Err(values.at("mail-user", &text, "no session has root's rights"));
     }
+    Ok(Some(Owner { uid, gid }))
 }
 
 fn mail(values: &Values) -> Result<MailPattern> {

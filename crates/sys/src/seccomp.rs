@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use libc::{
-    SYS_brk, SYS_clock_gettime, SYS_clock_nanosleep, SYS_close, SYS_exit, SYS_exit_group,
+    SYS_brk, SYS_clock_gettime, SYS_clone, SYS_clock_nanosleep, SYS_close, SYS_exit, SYS_exit_group,
     SYS_fcntl, SYS_fdatasync, SYS_flock, SYS_fstat, SYS_fsync, SYS_ftruncate, SYS_futex,
     SYS_getdents64, SYS_getpid, SYS_getrandom, SYS_gettid, SYS_linkat, SYS_lseek, SYS_madvise,
     SYS_mkdirat, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_nanosleep, SYS_newfstatat,
@@ -79,6 +79,39 @@ const FILES: &[c_long] = &[
     libc::SYS_rename,
     SYS_unlinkat,
 ];
+/// What a process does that accepts its clients itself, or is the parent of those that do: it makes no
+/// socket but pairs, which lead nowhere.
+const LISTENERS: &[c_long] = &[
+    libc::SYS_accept4,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_socketpair,
+    libc::SYS_pipe2,
+    libc::SYS_eventfd2,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    libc::SYS_setitimer,
+    libc::SYS_rt_sigaction,
+    libc::SYS_getppid,
+    libc::SYS_geteuid,
+    libc::SYS_getresuid,
+];
+/// What a new thread does. clone3(2) is answered with ENOSYS, so that libc makes threads by clone(2),
+/// whose flags a filter can see.
+const THREADS: &[c_long] = &[
+    libc::SYS_clone3,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_prctl,
+    libc::SYS_sched_getaffinity,
+];
 /// Commands of fcntl(2) that open no file and send no signal.
 const FCNTL: [i32; 4] = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL];
 /// Calls of which only those are allowed that map no memory as executable: the third argument says.
@@ -91,11 +124,15 @@ pub enum Allowed {
     Streams,
     /// That, and work with files and folders. Which ones is for Landlock to say.
     StreamsAndFiles,
+    /// Talk over what it has open, and accept(2) what comes to its listeners.
+    Listeners,
+    /// That, and start threads.
+    Threads,
 }
 
 /// A set of calls. A process that enters it gets EPERM for every other call.
 #[derive(Debug)]
-pub struct Filter(BpfProgram);
+pub struct Filter(Vec<BpfProgram>);
 
 impl Filter {
     /// Makes the filter, which costs more than to enter it: before fork(2), once for all children.
@@ -106,21 +143,48 @@ impl Filter {
     pub fn new(allowed: Allowed) -> nix::Result<Option<Filter>> {
         let Ok(machine) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(None) };
         let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-        let files = if allowed == Allowed::StreamsAndFiles { FILES } else { &[] };
-        for call in BASIC.iter().chain(STREAMS).chain(files) {
+        let more: &[&[c_long]] = match allowed {
+            Allowed::Streams => &[],
+            Allowed::StreamsAndFiles => &[FILES],
+            Allowed::Listeners => &[LISTENERS],
+            Allowed::Threads => &[LISTENERS, THREADS],
+        };
+        for call in BASIC.iter().chain(STREAMS).chain(more.iter().copied().flatten()) {
             rules.insert(*call, Vec::new());
         }
         for call in NOT_EXECUTABLE {
             let executable = u64::from(libc::PROT_EXEC.cast_unsigned());
             rules.insert(call, vec![rule(2, SeccompCmpOp::MaskedEq(executable), 0)?]);
         }
-        let commands = FCNTL.into_iter();
+        let duplicates = match allowed {
+            Allowed::Streams | Allowed::StreamsAndFiles => None,
+            Allowed::Listeners | Allowed::Threads => Some(libc::F_DUPFD_CLOEXEC),
+        };
+        let commands = FCNTL.into_iter().chain(duplicates);
         let commands = commands.map(|it| rule(1, SeccompCmpOp::Eq, u64::from(it.cast_unsigned())));
         rules.insert(SYS_fcntl, commands.collect::<nix::Result<_>>()?);
+        let program = |rules, otherwise, matches| {
+            let filter = SeccompFilter::new(rules, otherwise, matches, machine);
+            filter.and_then(BpfProgram::try_from).map_err(|_| Errno::EINVAL)
+        };
+        let mut programs = Vec::new();
+        if allowed == Allowed::Threads {
+            let thread = libc::CLONE_THREAD.cast_unsigned().into();
+            rules.insert(SYS_clone, vec![rule(0, SeccompCmpOp::MaskedEq(thread), thread)?]);
+            let unknown = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+            let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+            programs.push(program(clone3, SeccompAction::Allow, unknown)?);
+        }
         let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-        let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, machine);
-        let program = filter.and_then(BpfProgram::try_from).map_err(|_| Errno::EINVAL)?;
-        Ok(Some(Filter(program)))
+        programs.push(program(rules, refused, SeccompAction::Allow)?);
+        Ok(Some(Filter(programs)))
+    }
+
+    /// Whether this kernel has filters.
+    #[must_use]
+    pub fn is_supported() -> bool {
+        // SAFETY: plain numbers.
+        unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) >= 0 }
     }
 
     /// This process goes in, and never comes out; its children will be inside too. It cannot gain
@@ -129,7 +193,7 @@ impl Filter {
     /// # Errors
     /// What prctl(2) and seccomp(2) say: EINVAL from a kernel without filters.
     pub fn enter(&self) -> nix::Result<()> {
-        seccompiler::apply_filter(&self.0).map_err(|error| match error {
+        self.0.iter().try_for_each(|program| seccompiler::apply_filter(program)).map_err(|error| match error {
             seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => {
                 error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)
             }
@@ -199,6 +263,19 @@ mod tests {
                 map(ProtFlags::PROT_READ | ProtFlags::PROT_EXEC) == Err(Errno::EPERM),
                 // SAFETY: it is refused; otherwise the child would end as its parent does.
                 Errno::result(unsafe { libc::fork() }) == Err(Errno::EPERM),
+            ])
+        });
+        assert_eq!(wrong, 0);
+    }
+
+    #[test]
+    fn a_process_inside_may_start_threads_and_no_process() {
+        let wrong = inside(Allowed::Threads, || {
+            first_wrong(&[
+                std::thread::spawn(|| 7).join().is_ok_and(|seven| seven == 7),
+                // SAFETY: it is refused; otherwise the child would end as its parent does.
+                Errno::result(unsafe { libc::fork() }) == Err(Errno::EPERM),
+                opens() == Err(Errno::EPERM),
             ])
         });
         assert_eq!(wrong, 0);

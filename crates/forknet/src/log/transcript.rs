@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::error::reason;
@@ -48,6 +49,11 @@ impl Transcript {
     #[cold]
     pub fn set_peer(&mut self, peer: impl Display) {
         self.prefix = format!("{peer}[{}]", std::process::id());
+    }
+
+    /// Returns the file, for another process that goes on with the dialogue.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(|file| file.as_fd())
     }
 
     /// Returns true with `--transcript`; otherwise lines need not be prepared.

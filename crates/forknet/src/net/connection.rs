@@ -91,6 +91,60 @@ impl Connection {
         }
     }
 
+    /// Wraps what another process hands over: a socket, or two descriptors that are none. The client has
+    /// used this much time and these many bytes of his session already.
+    pub(crate) fn taken_over(
+        input: OwnedFd,
+        output: Option<OwnedFd>,
+        timeouts: Timeouts,
+        (used, bytes): (Duration, u64),
+    ) -> Connection {
+        let now = Instant::now();
+        let since = now.checked_sub(used).unwrap_or(now);
+        // SO_RCVTIMEO may be set; what another process says of it is not relied on.
+        let mut connection = Connection::new(input, timeouts, Duration::ZERO, since);
+        connection.session.count(bytes);
+        Connection { is_socket: output.is_none(), output, ..connection }
+    }
+
+    /// Returns the time and the bytes that the session has used.
+    pub(crate) fn used(&self) -> (Duration, u64) {
+        self.session.used()
+    }
+
+    /// Returns the input, and the output where that is another descriptor.
+    pub(crate) fn descriptors(&self) -> (BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
+        (self.input.as_fd(), self.output.as_ref().map(AsFd::as_fd))
+    }
+
+    /// Waits, for at most `limit`, until a descriptor other than the client's is readable.
+    ///
+    /// # Errors
+    /// What interrupts the session.
+    pub(crate) fn wait_beside(
+        &mut self,
+        other: BorrowedFd<'_>,
+        is_idle: bool,
+        limit: Duration,
+    ) -> io::Result<bool> {
+        let other = (other, PollFlags::POLLIN);
+        match &mut self.interrupts {
+            Some(interrupts) => interrupts.wait(other, is_idle, limit),
+            None => Ok(wait(other, [None, None], limit)? == Woken::Client),
+        }
+    }
+
+    /// Counts what another process has received and sent.
+    pub(crate) fn count_others(&self, received: u64, sent: u64) {
+        self.counters.received(usize::try_from(received).unwrap_or(usize::MAX));
+        self.counters.sent(usize::try_from(sent).unwrap_or(usize::MAX));
+    }
+
+    /// Leaves the end of the connection to another process.
+    pub(crate) fn leave_to_other(&mut self) {
+        self.has_ended = true;
+    }
+
     /// Wraps two descriptors that are no sockets, such as standard input and output.
     pub(crate) fn pipe(
         input: OwnedFd,

@@ -35,7 +35,12 @@ impl SessionClock {
     }
 
     pub(crate) fn count(&mut self, bytes: u64) {
-        self.bytes += bytes;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Returns the time and the bytes used so far.
+    pub(crate) fn used(&self) -> (Duration, u64) {
+        (self.since.elapsed(), self.bytes)
     }
 
     /// Returns the time left for the session.

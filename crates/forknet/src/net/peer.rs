@@ -15,6 +15,16 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// Reads what is displayed of a peer.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Peer> {
+        match std::str::from_utf8(text).ok()? {
+            "unix" => Some(Peer::Unix),
+            "stdin" => Some(Peer::Pipe),
+            address => address.parse().ok().map(Peer::Ip),
+        }
+    }
+
     /// Returns the address, if it has one.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {

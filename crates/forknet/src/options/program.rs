@@ -124,6 +124,7 @@ fn words(service: &Service) -> Vec<(&'static str, String)> {
         RootPolicy::Refuse => {
             ("refuse; '-u root' insists", "will refuse to serve: `-u root` insists.")
         }
+        RootPolicy::Never => ("refuse", "will refuse to serve; <user> is never root."),
     };
     vec![
         ("port", service.port.to_string()),

@@ -33,4 +33,6 @@ pub enum RootPolicy {
     Nobody,
     /// It refuses and says why; `-u root` insists.
     Refuse,
+    /// It refuses and says why; `-u` names an ordinary user.
+    Never,
 }

@@ -25,12 +25,15 @@ pub(crate) fn serve(
             return master.shut_down();
         }
         for listener in ready {
-            let Some(conn) = master.accept(listener)? else { continue }; // EINTR: back to for ( )
-            let Some(slot) = master.admit(&conn) else { continue }; //   over a limit: refused
+            let Some(mut conn) = master.accept(listener)? else { continue }; // EINTR: back to for ( )
+            let Some(slot) = master.admit(&mut conn)? else { continue }; //  over a limit: refused
             match fork(alone) {
                 Ok(Fork::Child) => child(|| {
                     master.close_listeners(); //        Close(listenfd)
-                    session::run(conn, slot, &serve) // str_echo(connfd), exit(0)
+                    match master.confine() {
+                        Ok(()) => session::run(conn, slot, &serve), // str_echo(connfd), exit(0)
+                        Err(errno) => master.cannot_confine(&conn, errno),
+                    }
                 }),
                 Ok(Fork::Parent(pid)) => master.children().add(pid, slot),
                 Err(errno) => master.cannot_serve(conn, slot, errno),

@@ -9,7 +9,7 @@ use log::info;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::net::interrupt::{Interrupts, shutting_down};
 use crate::net::listener::{Listener, stop_listening};
 use crate::net::peer::Peer;
@@ -26,6 +26,7 @@ pub(crate) fn serve(
     serve: impl Fn(&mut Client) -> io::Result<()>,
 ) -> Result<()> {
     master.ready()?;
+    master.confine().map_err(Error::os("confinement"))?;
     loop {
         master.start_helper_if_due(|| ());
         let ready = master.wait_for(&Round { accepting: true, ..Round::default() })?.listeners;
@@ -34,7 +35,7 @@ pub(crate) fn serve(
         }
         for listener in ready {
             let Some(mut conn) = master.accept(listener)? else { continue };
-            let Some(slot) = master.admit(&conn) else { continue };
+            let Some(slot) = master.admit(&mut conn)? else { continue };
             let helper = Arc::new(Mutex::new(master.take_helper()));
             conn.set_interrupts(Some(OwnSignals::new(&master, conn.peer(), &helper)));
             session::run(conn, slot, &serve); //                doit: str_echo(connfd), close(connfd)

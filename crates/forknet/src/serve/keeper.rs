@@ -1,36 +1,49 @@
 //! The keeper: a process that keeps the rights that the server gives up.
 //!
 //! The processes that talk to clients have no rights. Where a protocol needs some, for a password or a
-//! user's files, such a process asks the keeper, over a line of its own. The keeper looks at nothing that
-//! comes over a line: it reads one bounded message and forks (the slide again) a process that answers. That
-//! one may then become a user and serve what is his, for as long as the line lasts.
+//! user's files, such a process asks the keeper, over a line of its own. The keeper reads nothing that
+//! comes over a line: it forks (the slide again) a process that reads one bounded message and answers.
+//! So no secret is ever in the keeper's own memory, which all those processes inherit. An answering
+//! process may then become a user and serve what is his ([`crate::serve::handover`]).
 //!
 //! A line has one question at a time. The next one is read when the process that answered has ended.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use log::{debug, warn};
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::socket::{setsockopt, sockopt};
-use nix::sys::time::{TimeVal, TimeValLike};
+use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::{Pid, chdir, setpgid};
 use sys::fork::{Fork, OneTask, child, exit_now, fork};
 use sys::scm_rights::{self, receive, send_now};
 use sys::wait;
 
 use crate::error::{Error, Result, strerror};
+use crate::net::deadlines::Timeouts;
+use crate::serve::line::{LONGEST_MESSAGE, Line, Question};
 use crate::serve::reaper::Reaper;
 use crate::serve::session::EXIT_FAILED;
 use crate::serve::signals::{self, Signals};
 use crate::serve::title::Titles;
 
-/// Longest question and longest answer, in bytes: a SASL response has at most 12,288 octets (RFC 4954 §4).
-pub const LONGEST_MESSAGE: usize = 16 * 1024;
 /// The message with which the parent gives the keeper the other end of a line.
 const LINE: [u8; 1] = *b"l";
+/// First byte of the keeper's first message: it keeps; what follows is for the server.
+const READY: u8 = b'+';
+/// The same: it does not; what follows is why.
+const FAILED: u8 = b'-';
+/// Longest first message in bytes.
+const MAX_START: usize = 1024;
+
+/// What a keeper is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keeping {
+    pub(crate) titles: Titles,
+    /// Most lines at a time.
+    pub(crate) lines: usize,
+    /// The limits of the clients that answering processes take over.
+    pub(crate) timeouts: Timeouts,
+}
 
 /// The parent's way to its keeper, which ends when this is dropped and the last line with it.
 #[derive(Debug)]
@@ -38,95 +51,48 @@ pub(crate) struct Keeper {
     control: OwnedFd,
 }
 
-/// A line to the keeper, in the process that talks to a client.
-#[derive(Debug)]
-pub struct Line(OwnedFd);
-
-/// A question, in the process that was forked to answer it, with the keeper's rights.
-#[derive(Debug)]
-pub struct Question {
-    /// What was asked: bytes of a process that may have been taken over.
-    pub text: Vec<u8>,
-    /// Where the answer goes, and what follows it.
-    pub line: Line,
-    /// What `ps` shows of this process.
-    pub title: KeeperTitle,
-}
-
-/// The title of a process of the keeper's.
-#[derive(Clone, Copy, Debug)]
-pub struct KeeperTitle(Titles);
-
-impl KeeperTitle {
-    /// Shows `NAME: TEXT`.
-    pub fn set(&self, text: impl std::fmt::Display) {
-        self.0.show(text);
-    }
-}
-
-impl Line {
-    /// Sends a message, and a copy of a descriptor where there is one. Never waits.
-    ///
-    /// # Errors
-    /// The other end is closed, or does not read.
-    pub fn send(&self, message: &[u8], with: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        Ok(send_now(&self.0, message, with)?)
-    }
-
-    /// Receives a message, of at most [`LONGEST_MESSAGE`] bytes, and the descriptor that comes with it.
-    /// `None`: the other end is closed.
-    ///
-    /// # Errors
-    /// `TimedOut` when nothing came within the limit.
-    pub fn receive(&self, limit: Duration) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
-        let millis = limit.as_millis().clamp(1, i64::MAX as u128) as i64;
-        setsockopt(&self.0, sockopt::ReceiveTimeout, &TimeVal::milliseconds(millis))?;
-        let mut buffer = vec![0; LONGEST_MESSAGE];
-        match receive(&self.0, &mut buffer) {
-            Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(None),
-            Ok((length, with)) => {
-                buffer.truncate(length);
-                Ok(Some((buffer, with)))
-            }
-            Err(Errno::EAGAIN) => Err(Errno::ETIMEDOUT.into()),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-}
-
-impl AsFd for Line {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
 impl Keeper {
-    /// Forks the keeper, with the rights that this process has now. It lets go of all other descriptors of
-    /// this process by `let_go`, holds at most `lines` lines, and has each question answered by `answer`, in
-    /// a process of its own, whose exit code that gives.
+    /// Forks the keeper, with the rights that this process has now. `prepare` lets go there of all other
+    /// descriptors of this process, and returns up to [`MAX_START`] - 1 bytes for the server, which `spawn`
+    /// returns. Each question is answered by `answer`, in a process of its own, whose exit code that gives.
     ///
     /// # Errors
-    /// socketpair(2) or fork(2) failed.
+    /// socketpair(2) or fork(2) failed; an error of `prepare`.
     pub(crate) fn spawn(
-        titles: Titles,
-        lines: usize,
-        let_go: impl FnOnce(),
+        keeping: Keeping,
+        prepare: impl FnOnce() -> Result<Vec<u8>>,
         answer: impl Fn(Question) -> i32,
-    ) -> Result<Keeper> {
+    ) -> Result<(Keeper, Vec<u8>)> {
         let failed = |call: &str| Error::os(format!("keeper: {call}"));
         let (control, theirs) = scm_rights::pair().map_err(failed("socketpair"))?;
         let alone = OneTask::check().map_err(failed("fork"))?;
         match fork(alone).map_err(failed("fork"))? {
-            Fork::Parent(_) => Ok(Keeper { control }),
+            Fork::Parent(pid) => {
+                drop(theirs);
+                let _ended = wait::wait_for(pid); // ECHILD where the starter ignores SIGCHLD
+                let mut start = [0; MAX_START];
+                let length = receive(&control, &mut start).map_err(failed("recvmsg"))?.0;
+                match start.get(..length).and_then(<[u8]>::split_first) {
+                    Some((&READY, facts)) => Ok((Keeper { control }, facts.to_vec())),
+                    Some((_, why)) => Err(Error::Refused(String::from_utf8_lossy(why).into_owned())),
+                    None => Err(Error::Refused("the keeper has ended".into())),
+                }
+            }
             Fork::Child => child(|| {
                 drop(control);
                 match fork(alone) {
                     Ok(Fork::Parent(_)) => exit_now(0), // and so the keeper is init's child
                     Ok(Fork::Child) => {
-                        let_go();
-                        titles.show("keeper");
-                        let keeping = Keeping::new(titles, theirs, lines, alone);
-                        match keeping.and_then(|mut keeping| keeping.keep(&answer)) {
+                        keeping.titles.show("keeper");
+                        match prepare() {
+                            Ok(facts) => say(&theirs, READY, &facts),
+                            Err(error) => {
+                                say(&theirs, FAILED, error.to_string().as_bytes());
+                                return EXIT_FAILED;
+                            }
+                        }
+                        let lines = Lines::new(keeping, theirs, alone);
+                        match lines.and_then(|mut lines| lines.keep(&answer)) {
                             Ok(()) => 0,
                             Err(error) => {
                                 log::error!("keeper: {error}");
@@ -150,31 +116,38 @@ impl Keeper {
     pub(crate) fn line(&self) -> nix::Result<Line> {
         let (ours, theirs) = scm_rights::pair()?;
         send_now(&self.control, &LINE, Some(theirs.as_fd()))?;
-        Ok(Line(ours))
+        Ok(Line::new(ours))
     }
 }
 
-/// The keeper itself.
-struct Keeping {
-    titles: Titles,
+/// Sends the first message.
+fn say(control: &OwnedFd, kind: u8, text: &[u8]) {
+    let text = text.get(..MAX_START - 1).unwrap_or(text);
+    if let Err(errno) = send_now(control, &[&[kind], text].concat(), None) {
+        debug!("keeper: {}", strerror(errno)); // the server has ended
+    }
+}
+
+/// The keeper's side of all lines.
+struct Lines {
+    keeping: Keeping,
     /// `None` once the parent has ended.
     control: Option<OwnedFd>,
     /// Each with the process that answers its question.
     lines: Vec<(OwnedFd, Option<Pid>)>,
-    most: usize,
     alone: OneTask,
     signals: Signals,
 }
 
-impl Keeping {
+impl Lines {
     /// No signal ends the keeper: it ends when it is not needed any more. In a process group of its own, so
     /// that one to the server's group leaves it alone.
-    fn new(titles: Titles, control: OwnedFd, most: usize, alone: OneTask) -> Result<Keeping> {
+    fn new(keeping: Keeping, control: OwnedFd, alone: OneTask) -> Result<Lines> {
         setpgid(Pid::this(), Pid::this()).map_err(Error::os("setpgid"))?;
         chdir("/").map_err(Error::os("chdir /"))?;
         let signals = Signals::new(Reaper::Waitpid)?;
         signals.handle()?;
-        Ok(Keeping { titles, control: Some(control), lines: Vec::new(), most, alone, signals })
+        Ok(Lines { keeping, control: Some(control), lines: Vec::new(), alone, signals })
     }
 
     fn keep(&mut self, answer: &impl Fn(Question) -> i32) -> Result<()> {
@@ -224,23 +197,20 @@ impl Keeping {
     fn take_line(&mut self) {
         let Some(control) = &self.control else { return };
         match receive(control, &mut [0]) {
-            Ok((1.., Some(line))) if self.lines.len() < self.most => self.lines.push((line, None)),
+            Ok((1.., Some(line))) if self.lines.len() < self.keeping.lines => self.lines.push((line, None)),
             Ok((1.., _)) => warn!("keeper: too many lines"),
             Ok((0, _)) | Err(_) => self.control = None,
         }
     }
 
-    /// Reads the question of a line, and forks the process that answers it.
+    /// Forks the process that reads the question of a line and answers it.
     fn ask(&mut self, number: usize, answer: &impl Fn(Question) -> i32) {
         let Some((line, answering)) = self.lines.get_mut(number) else { return };
-        let mut text = vec![0; LONGEST_MESSAGE];
-        // What comes with a question is closed: only an answering process takes descriptors.
-        let length = receive(line, &mut text).map_or(0, |(length, _)| length);
-        if length == 0 {
-            self.lines.swap_remove(number);
+        let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        if !matches!(recv(line.as_raw_fd(), &mut [0], peek), Ok(1..)) {
+            self.lines.swap_remove(number); // its process has ended
             return;
         }
-        text.truncate(length);
         match fork(self.alone) {
             Ok(Fork::Parent(pid)) => *answering = Some(pid),
             Ok(Fork::Child) => child(|| {
@@ -250,7 +220,11 @@ impl Keeping {
                 if let Err(errno) = signals::restore() {
                     warn!("sigaction: {}", strerror(errno));
                 }
-                answer(Question { text, line: Line(line), title: KeeperTitle(self.titles) })
+                let mut text = vec![0; LONGEST_MESSAGE];
+                // What comes with a question is closed.
+                let length = receive(&line, &mut text).map_or(0, |(length, _)| length);
+                text.truncate(length);
+                answer(Question::new(text, Line::new(line), self.keeping))
             }),
             Err(errno) => {
                 warn!("keeper: fork: {}", strerror(errno));

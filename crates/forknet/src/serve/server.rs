@@ -25,6 +25,8 @@ use crate::net::peer::Peer;
 use crate::options::{RootPolicy, ServerOptions, Service, model::Model};
 use crate::serve::datagram_helper::{DatagramHelper, DatagramService};
 use crate::serve::files::Files;
+use crate::serve::keeper::{Keeper, Keeping};
+use crate::serve::line::Question;
 use crate::serve::master::{Master, Reread};
 use crate::serve::reaper::Reaper;
 use crate::serve::refusals::Replies;
@@ -36,6 +38,7 @@ use crate::serve::udp::{self, UdpProtocol};
 use crate::serve::udp_loop::UdpLoop;
 use crate::serve::{fork, iterative, prefork, thread};
 use crate::setup::cleanup::{Cleanup, Paths};
+use crate::setup::confinement::Confinement;
 use crate::setup::daemonize::{self, Starter};
 use crate::setup::inetd::{self, StandardInput};
 use crate::setup::pidfile::PidFile;
@@ -69,6 +72,7 @@ pub struct Server {
     /// The client of standard input as the variables of UCSPI give it.
     ucspi: Ucspi,
     cleanup: Option<Cleanup>,
+    keeper: Option<Keeper>,
 }
 
 impl Server {
@@ -107,6 +111,7 @@ impl Server {
             notifier,
             ucspi,
             cleanup: None,
+            keeper: None,
         })
     }
 
@@ -262,6 +267,55 @@ impl Server {
         Ok(())
     }
 
+    /// Starts the keeper, which keeps the rights of this moment and answers the questions that sessions
+    /// ask ([`Client::keeper`]); `answer` returns the exit code of the process that answers. With `--chroot`
+    /// it enters that folder. `start` runs in the keeper before it keeps anything, and what it returns is
+    /// returned here: up to 1,000 bytes for those who cannot look themselves. The processes that talk to clients then give up what they can.
+    ///
+    /// Call it after [`Server::detach`] and before [`Server::drop_privileges`].
+    ///
+    /// # Errors
+    /// As [`Server::drop_privileges`]; socketpair(2) or fork(2) failed; an error of `start`, as
+    /// [`Error::Refused`].
+    pub fn keep(
+        &mut self,
+        start: impl FnOnce() -> Result<Vec<u8>>,
+        answer: impl Fn(Question) -> i32,
+    ) -> Result<Vec<u8>> {
+        privdrop::target_user(self.options.user.as_deref(), self.service.root)?;
+        if self.options.check {
+            return Ok(Vec::new());
+        }
+        let (clients, memory) = (self.clients(), self.service.memory);
+        // More than there are clients: the keeper hears of the end of a session a little later.
+        let lines = usize::try_from(clients).unwrap_or(usize::MAX).saturating_mul(2).max(16);
+        let keeping = Keeping { titles: self.titles, lines, timeouts: self.timeouts() };
+        let folder = self.options.chroot.clone();
+        let (keeper, facts) = Keeper::spawn(
+            keeping,
+            || {
+                self.let_go();
+                folder.as_deref().map_or(Ok(()), chroot::enter)?;
+                let needs = Needs { clients, processes: clients, is_shared: false, memory, file: None };
+                rlimits::set(needs);
+                rlimits::set(Needs { is_shared: true, ..needs }); // a descriptor for each line
+                start()
+            },
+            answer,
+        )?;
+        self.keeper = Some(keeper);
+        Ok(facts)
+    }
+
+    /// Closes, in a process that serves no client, all descriptors but those of the log.
+    fn let_go(&mut self) {
+        self.listeners.clear();
+        self.helper_sockets.clear();
+        (self.client, self.transcript, self.starter, self.pid_file) = (None, None, None, None);
+        (self.cleanup, self.keeper) = (None, None);
+        self.notifier.close();
+    }
+
     /// Handles `--user` and `--chroot`: becomes that user for good, and enters that folder. Files
     /// that the server can then no longer remove are left to the cleanup helper.
     ///
@@ -269,11 +323,17 @@ impl Server {
     /// No such user, no permission, or root without `--user` where the service refuses that.
     pub fn drop_privileges(&mut self) -> Result<()> {
         let who = privdrop::target_user(self.options.user.as_deref(), self.service.root)?;
-        if !self.options.check && (who.loses_rights() || self.options.chroot.is_some()) {
+        if self.options.check {
+            return Ok(());
+        }
+        if who.loses_rights() || self.options.chroot.is_some() {
             self.start_cleanup_helper()?;
         }
         if let Some(folder) = &self.options.chroot {
             chroot::enter(folder)?;
+        }
+        if self.keeper.is_some() && geteuid().is_root() {
+            chroot::enter_nothing()?;
         }
         who.assume()?;
         if self.options.chroot.is_some() && geteuid().is_root() {
@@ -301,10 +361,7 @@ impl Server {
             return Ok(());
         }
         self.cleanup = Some(Cleanup::spawn(self.service.name, &paths, || {
-            self.listeners.clear();
-            self.helper_sockets.clear();
-            (self.client, self.transcript, self.starter, self.pid_file) = (None, None, None, None);
-            self.notifier.close();
+            self.let_go();
             close_syslog();
         })?);
         self.listeners
@@ -377,6 +434,9 @@ impl Server {
         let signals = Signals::new(self.reaper)?;
         let mut master = Master::new(self.options, self.listeners, signals, self.titles, layout)?;
         master.set_replies(self.replies);
+        if let Some(keeper) = self.keeper {
+            master.set_keeper(keeper)?;
+        }
         let (transcript, file) = self.transcript.unzip();
         file.into_iter().for_each(|file| master.settings().set_transcript(file));
         master.set_reread(self.reread);
@@ -434,7 +494,12 @@ impl Server {
         let timeouts = self.timeouts();
         let settings = Settings::new(SessionHost::Sequential, timeouts, self.titles);
         self.transcript.into_iter().for_each(|(_, file)| settings.set_transcript(file));
-        let conn = Conn::new(connection, peer, settings);
+        let mut conn = Conn::new(connection, peer, settings);
+        if let Some(keeper) = self.keeper.take() {
+            conn.set_line(Some(keeper.line().map_err(Error::os("keeper"))?));
+            drop(keeper);
+            Confinement::new(Model::Fork)?.enter().map_err(Error::os("confinement"))?;
+        }
         match session::run(conn, Slot::unshared(peer), &session) {
             EXIT_OK => Ok(()),
             _ => Err(Error::Refused(format!("client {peer} failed"))),

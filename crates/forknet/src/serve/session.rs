@@ -18,6 +18,7 @@ use crate::net::deadlines::Timeouts;
 use crate::net::interrupt::Interrupts;
 use crate::net::listener::Accepted;
 use crate::net::peer::Peer;
+use crate::serve::line::Line;
 use crate::serve::scoreboard::Slot;
 use crate::serve::title::{Title, Titles};
 
@@ -37,6 +38,10 @@ pub struct Client {
     pub transcript: Transcript,
     /// The process's title in `ps`, where it serves this client alone.
     pub title: Title,
+    /// The line to the keeper, of a server that has one ([`Server::keep`](crate::Server::keep)).
+    pub keeper: Option<Line>,
+    /// The exit code of the process that the client was handed over to.
+    pub(crate) outcome: Option<i32>,
 }
 
 /// What a session runs in.
@@ -100,6 +105,7 @@ pub(crate) struct Conn {
     connection: Connection,
     peer: Peer,
     settings: &'static Settings,
+    line: Option<Line>,
 }
 
 impl Conn {
@@ -112,11 +118,16 @@ impl Conn {
 
     /// Wraps a connection that a superserver has passed.
     pub(crate) fn new(connection: Connection, peer: Peer, settings: &'static Settings) -> Conn {
-        Conn { connection, peer, settings }
+        Conn { connection, peer, settings, line: None }
     }
 
     pub(crate) fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Sets the line to the keeper.
+    pub(crate) fn set_line(&mut self, line: Option<Line>) {
+        self.line = line;
     }
 
     /// Sets what interrupts the session's waits: the end of the server.
@@ -132,14 +143,15 @@ impl Conn {
 
 /// Runs the session of a client in this process; returns its exit code. A panic ends here.
 pub(crate) fn run(conn: Conn, slot: Slot, serve: &impl Fn(&mut Client) -> io::Result<()>) -> i32 {
-    let Conn { connection: mut conn, peer, settings } = conn;
+    let Conn { connection: mut conn, peer, settings, line } = conn;
     let (process, since) = (settings.process(), Instant::now());
     if let Some(process) = process {
         contract::client_start(peer, process);
     }
     conn.set_counters(slot.counters());
     let transcript = Transcript::new(settings.transcript(), peer);
-    let mut client = Client { conn, peer, transcript, title: settings.title(peer) };
+    let title = settings.title(peer);
+    let mut client = Client { conn, peer, transcript, title, keeper: line, outcome: None };
     let code = contain(|| run_service(&mut client, serve));
     if let Some(process) = process {
         let account = Account { bytes: slot.counters().bytes(), time: since.elapsed() };
@@ -149,13 +161,17 @@ pub(crate) fn run(conn: Conn, slot: Slot, serve: &impl Fn(&mut Client) -> io::Re
     code
 }
 
-fn run_service(client: &mut Client, serve: &impl Fn(&mut Client) -> io::Result<()>) -> i32 {
+/// Serves the client; returns the exit code.
+pub(crate) fn run_service(
+    client: &mut Client,
+    serve: impl FnOnce(&mut Client) -> io::Result<()>,
+) -> i32 {
     let answer = serve(client);
     if let Err(error) = &answer {
         contract::client_failed(client.peer, reason(error));
     }
     client.conn.linger();
-    if answer.is_ok() { EXIT_OK } else { EXIT_FAILED }
+    if answer.is_ok() { client.outcome.unwrap_or(EXIT_OK) } else { EXIT_FAILED }
 }
 
 /// Refuses a client with these words, without blocking. Drops what the client has sent already, so

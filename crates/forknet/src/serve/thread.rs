@@ -3,7 +3,7 @@
 use std::io;
 use std::thread::{self, Builder};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::serve::master::Master;
 use crate::serve::session::{self, Client};
 
@@ -18,6 +18,7 @@ pub(crate) fn serve(
 ) -> Result<()> {
     let (threads, waker) = (master.set_threads()?, master.make_waker()?);
     master.ready()?;
+    master.confine().map_err(Error::os("confinement"))?;
     let doit = |slot| {
         if let Some(conn) = threads.take(slot) {
             session::run(conn, slot, &serve); //            str_echo(connfd), close(connfd)
@@ -34,8 +35,8 @@ pub(crate) fn serve(
                 return master.shut_down();
             }
             for listener in ready {
-                let Some(conn) = master.accept(listener)? else { continue };
-                let Some(slot) = master.admit(&conn) else { continue };
+                let Some(mut conn) = master.accept(listener)? else { continue };
+                let Some(slot) = master.admit(&mut conn)? else { continue };
                 threads.add(slot, conn); // the thread takes it from there
                 let thread = Builder::new().stack_size(STACK); // pthread_create(&tid, NULL, &doit, connfd)
                 let created = thread.spawn_scoped(scope, move || doit(slot));

@@ -7,6 +7,8 @@ use sys::proctitle;
 
 use crate::net::listener::Listener;
 use crate::net::peer::Peer;
+use crate::serve::handover::send_title;
+use crate::serve::line::Line;
 
 /// Shortest time between two titles of the parent. Under load the count changes with every client,
 /// and each new title copies a page that the last child shares.
@@ -19,21 +21,35 @@ const VARIABLES: [&str; 5] = ["PATH", "TZ", "LANG", "RUST_LOG", "TERM"];
 /// The title of a process that serves one client: `NAME: PEER`, and what [`Title::set`] adds.
 ///
 /// In a process that serves several clients at once [`Title::set`] does nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct Title(Option<(Titles, Peer)>);
+#[derive(Clone, Debug)]
+pub struct Title(Shown);
+
+#[derive(Clone, Debug)]
+enum Shown {
+    Nothing,
+    Here(Titles, Peer),
+    /// By the process that has handed the client over.
+    ByFront(Line),
+}
 
 impl Title {
     /// Returns a title that shows nothing.
     #[must_use]
     pub const fn none() -> Title {
-        Title(None)
+        Title(Shown::Nothing)
+    }
+
+    pub(crate) fn of_front(line: Line) -> Title {
+        Title(Shown::ByFront(line))
     }
 
     /// Shows `NAME: PEER TEXT`, cut where the space ends. Control characters become `?`; pass a
     /// client's text through [`crate::in_title`] first to keep it readable.
     pub fn set(&self, text: impl Display) {
-        if let Some((titles, peer)) = self.0 {
-            titles.show(format_args!("{peer} {text}"));
+        match &self.0 {
+            Shown::Nothing => {}
+            Shown::Here(titles, peer) => titles.show(format_args!("{peer} {text}")),
+            Shown::ByFront(line) => send_title(line, &text.to_string()),
         }
     }
 }
@@ -57,7 +73,7 @@ impl Titles {
     /// Shows `NAME: PEER`, for a process that serves one client.
     pub(crate) fn client(self, peer: Peer) -> Title {
         self.show(peer);
-        Title(Some((self, peer)))
+        Title(Shown::Here(self, peer))
     }
 
     /// Shows `NAME: datagrams, *:7`.

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod chroot;
 pub(crate) mod cleanup;
+pub(crate) mod confinement;
 pub(crate) mod daemonize;
 pub(crate) mod held_file;
 pub(crate) mod inetd;

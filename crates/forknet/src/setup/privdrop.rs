@@ -39,13 +39,15 @@ pub(crate) fn target_user(user: Option<&str>, policy: RootPolicy) -> Result<Serv
         None if !geteuid().is_root() => return Ok(ServeAs::Same(None)),
         None if policy == RootPolicy::Nobody => identity("nobody")?,
         None => {
-            return Err(Error::Refused(
-                "refusing to serve as root: name the user to serve as with -u USER \
-                 ('-u root' insists)"
-                    .into(),
-            ));
+            let insists = if policy == RootPolicy::Never { "" } else { " ('-u root' insists)" };
+            let why = "refusing to serve as root: name the user to serve as with -u USER";
+            return Err(Error::Refused(format!("{why}{insists}")));
         }
     };
+    if who.uid.is_root() && policy == RootPolicy::Never {
+        let why = "refusing to serve as root: -u names the user of the processes that talk to clients";
+        return Err(Error::Refused(why.into()));
+    }
     if who.uid != geteuid() || user.is_some_and(|text| text.contains(':')) {
         return Ok(ServeAs::Another(who));
     }
@@ -56,6 +58,31 @@ pub(crate) fn target_user(user: Option<&str>, policy: RootPolicy) -> Result<Serv
 /// Returns the id of the user of `--user`; `None` if there is no such user.
 pub(crate) fn find_uid(user: &str) -> Option<Uid> {
     identity(user).ok().map(|identity| identity.uid)
+}
+
+/// Returns uid and gid of `USER` or `USER:GROUP`, by name or number.
+///
+/// # Errors
+/// There is no such user or group; passwd(5) cannot be read.
+pub fn user_ids(text: &str) -> Result<(u32, u32)> {
+    let Identity { uid, gid, .. } = identity(text)?;
+    Ok((uid.as_raw(), gid.as_raw()))
+}
+
+/// Becomes an ordinary user for good, with this group alone. A process that is no root's stays what it is,
+/// and gives up its capabilities.
+///
+/// # Errors
+/// The user is root; some right is left.
+pub fn become_user(uid: u32, gid: u32) -> Result<()> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    if !geteuid().is_root() {
+        return stay(None);
+    }
+    if uid.is_root() {
+        return Err(Error::Refused("user id 0: no session has root's rights".into()));
+    }
+    Identity { name: uid.to_string(), uid, gid, groups: Vec::new() }.assume()
 }
 
 impl ServeAs {

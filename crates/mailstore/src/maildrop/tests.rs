@@ -16,6 +16,12 @@ fn maildir() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
+/// Opens the maildrop at this path, as a session does.
+fn opened(path: &Path) -> Result<Maildrop> {
+    let walked = Folder::walk(path, |_| Ok(()))?;
+    if walked.missing.is_empty() { Maildrop::open(&walked.folder) } else { Ok(Maildrop::none(path)) }
+}
+
 fn uids(drop: &Maildrop) -> Vec<String> {
     (0..drop.len()).map(|i| String::from_utf8(drop.uid(i).unwrap()).unwrap()).collect()
 }
@@ -32,7 +38,7 @@ fn letters_of_new_and_cur_are_sorted_by_arrival() {
     for name in ["new/10.M5P1.h", "cur/9.M1P1.h:2,S", "cur/10.M40P1.h:2,", "new/100.a.h", "new/x"] {
         fs::write(path.join(name), "").unwrap();
     }
-    let drop = Maildrop::open(&path).unwrap();
+    let drop = opened(&path).unwrap();
     assert_eq!(uids(&drop), ["x", "9.M1P1.h", "10.M5P1.h", "10.M40P1.h", "100.a.h"]);
 }
 
@@ -42,7 +48,7 @@ fn sizes_come_from_the_name_or_are_counted() {
     fs::write(path.join("new/1.a.h,S=50,W=77"), "a\n").unwrap();
     fs::write(path.join("cur/2.a.h,S=4:2,S"), "a\nb\n").unwrap();
     fs::write(path.join("cur/3.a.h"), "a\r\nb").unwrap();
-    let mut drop = Maildrop::open(&path).unwrap();
+    let mut drop = opened(&path).unwrap();
     assert_eq!([0, 1, 2].map(|i| drop.known_size(i)), [Some(77), None, None]);
     assert_eq!([0, 1, 2].map(|i| drop.size(i).unwrap()), [77, 6, 6]);
     assert_eq!(drop.known_size(1), Some(6));
@@ -58,7 +64,7 @@ fn a_wrong_size_in_a_name_is_corrected_when_the_letter_is_read() {
     for name in names {
         fs::write(path.join("new").join(name), "a\nb\n").unwrap();
     }
-    let mut drop = Maildrop::open(&path).unwrap();
+    let mut drop = opened(&path).unwrap();
     let known = |drop: &Maildrop| [0, 1, 2, 3].map(|i| drop.known_size(i));
     assert_eq!(known(&drop), [None, Some(6), Some(99), Some(8)]);
     for index in 0..names.len() {
@@ -77,7 +83,7 @@ fn two_letters_with_one_name_keep_different_ids_when_they_move() {
     fs::write(path.join("cur/1.a:2,S"), "one\n").unwrap();
     fs::write(path.join("new/1.a"), "two\n").unwrap();
     fs::hard_link(path.join("new/1.a"), path.join("cur/1.a:2,")).unwrap();
-    let mut drop = Maildrop::open(&path).unwrap();
+    let mut drop = opened(&path).unwrap();
     let before = uids(&drop);
     assert_eq!(before.len(), 2);
     assert!(before[0] != before[1] && !before.contains(&"1.a".to_owned()), "{before:?}");
@@ -90,7 +96,7 @@ fn two_letters_with_one_name_keep_different_ids_when_they_move() {
     assert_eq!(drop.remove([two].into_iter()).removed, 1);
     assert_eq!(fs::read_to_string(path.join("cur/1.a:2,RS")).unwrap(), "one\n");
     std::mem::drop(drop);
-    assert_eq!(uids(&Maildrop::open(&path).unwrap()), ["1.a"]);
+    assert_eq!(uids(&opened(&path).unwrap()), ["1.a"]);
 }
 
 #[test]
@@ -99,7 +105,7 @@ fn letters_removed_by_another_program_do_not_cost_a_listing_each() {
     for number in 0..10 {
         fs::write(path.join(format!("new/{number}.a")), "").unwrap();
     }
-    let mut drop = Maildrop::open(&path).unwrap();
+    let mut drop = opened(&path).unwrap();
     for number in 0..9 {
         fs::remove_file(path.join(format!("new/{number}.a"))).unwrap();
     }
@@ -122,30 +128,28 @@ fn letters_removed_by_another_program_do_not_cost_a_listing_each() {
 #[test]
 fn the_lock_holds_under_every_name_of_the_maildrop() {
     let (folder, path) = maildir();
-    let link = folder.path().join("link");
-    symlink(&path, &link).unwrap();
-    let first = Maildrop::open(&path).unwrap();
-    for name in [&path, &link] {
-        assert!(matches!(Maildrop::open(name), Err(Error::InUse { .. })));
-    }
+    let other = folder.path().join("other");
+    let first = opened(&path).unwrap();
+    assert!(matches!(opened(&path), Err(Error::InUse { .. })));
+    fs::rename(&path, &other).unwrap();
+    assert!(matches!(opened(&other), Err(Error::InUse { .. })));
+    assert!(opened(&path).unwrap().is_empty(), "it is not there");
     drop(first);
-    let second = Maildrop::open(&link).unwrap();
-    assert!(matches!(Maildrop::open(&path), Err(Error::InUse { .. })));
-    drop(second);
-    Maildrop::open(&path).unwrap();
+    opened(&other).unwrap();
 }
 
 #[test]
-fn a_missing_maildir_is_empty_and_a_dangling_link_is_an_error() {
+fn a_missing_maildir_is_empty_and_a_link_is_an_error() {
     let folder = TempDir::new();
     let path = folder.path().join("home/Maildir");
-    assert!(Maildrop::open(&path).unwrap().is_empty());
-    assert!(Maildrop::open(&path).unwrap().read(0).is_err());
+    assert!(opened(&path).unwrap().is_empty());
+    assert!(opened(&path).unwrap().read(0).is_err());
     let link = folder.path().join("link");
     symlink(&path, &link).unwrap();
-    assert!(Maildrop::open(&link).is_err());
+    assert!(opened(&link).is_err());
     fs::create_dir_all(&path).unwrap();
-    assert!(Maildrop::open(&link).unwrap().is_empty(), "without new and cur");
+    assert!(opened(&link).is_err());
+    assert!(opened(&path).unwrap().is_empty(), "without new and cur");
 }
 
 #[test]
@@ -153,13 +157,13 @@ fn a_file_in_place_of_the_folder_is_a_permanent_error() {
     let folder = TempDir::new();
     let path = folder.path().join("Maildir");
     fs::write(&path, "").unwrap();
-    let error = Maildrop::open(&path).unwrap_err();
+    let error = opened(&path).unwrap_err();
     assert_eq!(error.to_string(), format!("open {}: Not a directory", path.display()));
     assert!(!error.is_temporary());
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     fs::write(path.join("cur"), "").unwrap();
-    assert!(Maildrop::open(&path).is_err());
+    assert!(opened(&path).is_err());
 }
 
 #[test]
@@ -171,7 +175,7 @@ fn only_regular_files_are_letters() {
     fs::create_dir(path.join("cur/3.folder")).unwrap();
     fs::write(path.join("cur/.hidden"), "").unwrap();
     fs::write(path.join("cur/4.letter"), "").unwrap();
-    let mut drop = Maildrop::open(&path).unwrap();
+    let mut drop = opened(&path).unwrap();
     assert_eq!(uids(&drop), ["4.letter"]);
     // A link or FIFO that replaces a letter later is not read either, and does not block.
     for make in [0, 1] {
@@ -190,7 +194,7 @@ fn a_letter_is_found_again_after_its_flags_changed_or_it_moved() {
     for n in 1..=3 {
         fs::write(path.join(format!("new/{n}.a.h")), format!("{n}")).unwrap();
     }
-    let mut drop = Maildrop::open(&path).unwrap();
+    let mut drop = opened(&path).unwrap();
     let before = uids(&drop);
     fs::rename(path.join("new/1.a.h"), path.join("cur/1.a.h:2,S")).unwrap();
     fs::rename(path.join("new/3.a.h"), path.join("cur/3.a.h:2,")).unwrap();
@@ -201,10 +205,10 @@ fn a_letter_is_found_again_after_its_flags_changed_or_it_moved() {
     assert_eq!(uids(&drop), before);
     fs::rename(path.join("cur/1.a.h:2,RS"), path.join("cur/1.a.h:2,FRS")).unwrap();
     assert_eq!(drop.remove([0, 2].into_iter()).removed, 2);
-    let left = Maildrop::open(&path);
+    let left = opened(&path);
     assert!(matches!(left, Err(Error::InUse { .. })));
     std::mem::drop(drop);
-    assert_eq!(uids(&Maildrop::open(&path).unwrap()), ["2.a.h", "2.b.h"]);
+    assert_eq!(uids(&opened(&path).unwrap()), ["2.a.h", "2.b.h"]);
 }
 
 #[test]
@@ -212,7 +216,7 @@ fn a_letter_removed_by_another_program_is_an_error_and_counts_as_removed() {
     let (_f, path) = maildir();
     fs::write(path.join("new/1.a"), "1").unwrap();
     fs::write(path.join("new/2.a"), "2").unwrap();
-    let mut drop = Maildrop::open(&path).unwrap();
+    let mut drop = opened(&path).unwrap();
     fs::remove_file(path.join("new/1.a")).unwrap();
     let error = drop.read(0).unwrap_err();
     assert!(error.to_string().ends_with("new/1.a: No such file or directory"), "{error}");
@@ -228,7 +232,7 @@ fn a_letter_that_cannot_be_removed_does_not_prevent_removing_the_others() {
     for name in ["new/1.a", "new/2.a", "new/3.a"] {
         fs::write(path.join(name), "").unwrap();
     }
-    let mut drop = Maildrop::open(&path).unwrap();
+    let mut drop = opened(&path).unwrap();
     fs::remove_file(path.join("new/2.a")).unwrap();
     fs::create_dir(path.join("new/2.a")).unwrap();
     let removal = drop.remove(0..3);
@@ -242,5 +246,5 @@ fn a_letter_seen_in_both_folders_is_one_letter() {
     let (_f, path) = maildir();
     fs::write(path.join("new/1.a"), "").unwrap();
     fs::hard_link(path.join("new/1.a"), path.join("cur/1.a:2,S")).unwrap();
-    assert_eq!(uids(&Maildrop::open(&path).unwrap()), ["1.a"]);
+    assert_eq!(uids(&opened(&path).unwrap()), ["1.a"]);
 }

@@ -13,8 +13,10 @@
 //!   APOP's secret. Here a user with a `{PLAIN}` secret has both if PASS is allowed, by default
 //!   only for connections within the machine.
 
+use accounts::Secret;
+
 use crate::protocol::command::{Args, Command, Syntax};
-use crate::protocol::credentials::{Credentials, Secret};
+use crate::protocol::credentials::{Credentials, Mechanism, Proof};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{Code, err, err_code, ok};
 use crate::protocol::sasl::{self, Plain};
@@ -85,8 +87,8 @@ impl Authorization {
         let Some(name) = self.user_before.take() else {
             return Outcome::BadCommand(err("PASS: USER comes right before"));
         };
-        let secret = Secret::Password(args.word().to_vec());
-        Outcome::LogIn(Credentials { mechanism: "PASS", name, secret })
+        let proof = Proof::Password(Secret::from(args.word()));
+        Outcome::LogIn(Credentials { mechanism: Mechanism::Pass, name, proof })
     }
 
     fn apop(&mut self, args: Args<'_>) -> Outcome {
@@ -94,8 +96,8 @@ impl Authorization {
             return Outcome::Reply(err_code(Code::Auth, "APOP is not offered here"));
         };
         let digest = args.second.unwrap_or_default().to_vec();
-        let (name, secret) = (args.word().to_vec(), Secret::Apop { timestamp, digest });
-        Outcome::LogIn(Credentials { mechanism: "APOP", name, secret })
+        let (name, proof) = (args.word().to_vec(), Proof::Apop { timestamp, digest });
+        Outcome::LogIn(Credentials { mechanism: Mechanism::Apop, name, proof })
     }
 
     /// AUTH (RFC 5034 §4). PLAIN sends the password in the clear, and is allowed if PASS is.
@@ -150,9 +152,9 @@ impl Authorization {
 fn auth_plain(response: &[u8]) -> Outcome {
     match sasl::plain(response) {
         Ok(Plain { name, password }) => Outcome::LogIn(Credentials {
-            mechanism: "AUTH PLAIN",
+            mechanism: Mechanism::Plain,
             name,
-            secret: Secret::Password(password),
+            proof: Proof::Password(password),
         }),
         Err(why) => Outcome::BadCommand(err(format_args!("AUTH: {why}"))),
     }

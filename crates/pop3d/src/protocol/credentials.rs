@@ -1,38 +1,67 @@
-//! Credentials of a login, and why it fails. The check is outside of the protocol, because it reads
-//! the users file and takes the rights of the maildrop's owner.
+//! Credentials of a login, and why it fails. The check is outside of the protocol, in a process that may
+//! read the accounts and has the rights of the mailbox's owner.
 
-use mailstore::Error;
+use accounts::Secret;
 
-/// The credentials of a login. They have no `Debug`, because they hold the password.
+/// The credentials of a login.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// `PASS`, `APOP` or `AUTH PLAIN`, for the log.
-    pub mechanism: &'static str,
-    /// The user's name.
+    /// How they came.
+    pub mechanism: Mechanism,
+    /// The user's name, as the client gave it.
     pub name: Vec<u8>,
-    /// The proof of the identity.
-    pub secret: Secret,
+    /// The proof that the client is the user.
+    pub proof: Proof,
+}
+
+/// How credentials come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    /// USER and PASS (RFC 1939 §7).
+    Pass,
+    /// APOP (RFC 1939 §7).
+    Apop,
+    /// AUTH PLAIN (RFC 5034, RFC 4616).
+    Plain,
+}
+
+impl Mechanism {
+    /// Returns the name for the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Mechanism::Pass => "PASS",
+            Mechanism::Apop => "APOP",
+            Mechanism::Plain => "AUTH PLAIN",
+        }
+    }
 }
 
 /// The proof that the client is the user.
-pub enum Secret {
+#[derive(Debug, PartialEq, Eq)]
+pub enum Proof {
     /// The password in the clear.
-    Password(Vec<u8>),
+    Password(Secret),
     /// The digest of APOP (RFC 1939 §7).
     Apop {
         /// The timestamp of the greeting.
         timestamp: String,
-        /// The digest over it and the shared secret.
+        /// The digest over it and the shared secret, as the client gave it.
         digest: Vec<u8>,
     },
 }
 
-/// Why a login failed.
-#[derive(Debug)]
-pub enum LoginError {
+/// Why a login failed, as far as the process knows that talks to the client. The reason is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
     /// There is no such user, or the password is wrong.
     Rejected,
-    /// The users file cannot be read.
-    Users(Error),
-    /// The user's maildrop cannot be opened.
-    Maildrop(Error),
+    /// It could not be checked.
+    NotChecked,
+    /// Another session has the maildrop.
+    InUse,
+    /// The maildrop cannot be opened now.
+    Temporary,
+    /// The maildrop cannot be opened until it is repaired.
+    Permanent,
 }

@@ -6,7 +6,7 @@
 //! [`Protocol::update`].
 
 // The order of the modules; each imports from its left only:
-//   reply apop sasl top mask credentials | outcome | command | authorization transaction |
+//   reply apop sasl top mask credentials | question outcome | command | authorization transaction |
 //   (this file)
 
 pub mod apop;
@@ -15,17 +15,18 @@ pub mod command;
 pub mod credentials;
 pub mod mask;
 pub mod outcome;
+pub mod question;
 pub mod reply;
 pub mod sasl;
 pub mod top;
 pub mod transaction;
 
-use log::{info, warn};
-use mailstore::{Error, Maildrop};
+use log::info;
+use mailstore::Maildrop;
 
 use authorization::{Authorization, MAX_FAILED_LOGINS};
 use command::{MAX_COMMAND, dispatch};
-use credentials::{Credentials, LoginError};
+use credentials::{Credentials, Denied};
 use mask::{STARS, masked};
 use outcome::{Column, Outcome};
 use reply::{Code, Reply, err, err_code, ok};
@@ -60,6 +61,20 @@ impl Protocol {
     pub fn new(peer: String, host: String, plaintext: bool, timestamp: Option<String>) -> Protocol {
         let state = State::Authorization(Authorization::new(plaintext, timestamp.clone()));
         Protocol { state, peer, host, timestamp, plaintext, bad_commands: 0 }
+    }
+
+    /// Begins a session in TRANSACTION, after the login of this user, whose name is printable, in another
+    /// process; returns the reply to that, too.
+    #[must_use]
+    pub fn logged_in(
+        (peer, host): (String, String),
+        plaintext: bool,
+        user: String,
+        maildrop: Maildrop,
+    ) -> (Protocol, Reply) {
+        let mut protocol = Protocol::new(peer, host, plaintext, None);
+        let reply = protocol.enter(Transaction::new(user, maildrop));
+        (protocol, reply)
     }
 
     /// Returns the greeting (RFC 1939 §4), with the timestamp if APOP is offered (RFC 1939 §7).
@@ -138,37 +153,24 @@ impl Protocol {
         Outcome::BadCommand(reply)
     }
 
-    /// Handles the result of an [`Outcome::LogIn`] and returns the reply.
-    pub fn login(
-        &mut self,
-        credentials: &Credentials,
-        result: Result<Maildrop, LoginError>,
-    ) -> Outcome {
-        let name = credentials.name.escape_ascii();
-        match result {
-            Ok(maildrop) => self.enter(Transaction::new(name.to_string(), maildrop)),
-            Err(LoginError::Rejected) => self.login_rejected(credentials),
-            Err(LoginError::Users(error)) => {
-                warn!("{}: login of '{name}': {error}", self.peer);
-                let why = "login is not possible now, try again later";
-                Outcome::Reply(err_code(Code::Temporary, why))
+    /// Handles the failure of an [`Outcome::LogIn`] and returns the reply.
+    pub fn denied(&mut self, credentials: &Credentials, denied: Denied) -> Outcome {
+        let cannot_open = "the maildrop cannot be opened";
+        Outcome::Reply(match denied {
+            Denied::Rejected => return self.login_rejected(credentials),
+            Denied::NotChecked => {
+                err_code(Code::Temporary, "login is not possible now, try again later")
             }
-            Err(LoginError::Maildrop(Error::InUse { what })) => {
-                info!("{}: login of '{name}': {what} is in use by another session", self.peer);
-                let why = "the maildrop is locked by another session";
-                Outcome::Reply(err_code(Code::InUse, why))
-            }
-            Err(LoginError::Maildrop(error)) => {
-                warn!("{}: login of '{name}': {error}", self.peer);
-                let code = Code::from_error(&error);
-                Outcome::Reply(err_code(code, "the maildrop cannot be opened"))
-            }
-        }
+            Denied::InUse => err_code(Code::InUse, "the maildrop is locked by another session"),
+            Denied::Temporary => err_code(Code::Temporary, cannot_open),
+            Denied::Permanent => err_code(Code::Permanent, cannot_open),
+        })
     }
 
     fn login_rejected(&mut self, credentials: &Credentials) -> Outcome {
         let Credentials { name, mechanism, .. } = credentials;
-        info!("{}: login of '{}' failed ({mechanism})", self.peer, name.escape_ascii());
+        let (name, mechanism) = (name.escape_ascii(), mechanism.name());
+        info!("{}: login of '{name}' failed ({mechanism})", self.peer);
         let outcome = match &mut self.state {
             State::Authorization(state) => state.login_failed(),
             State::Transaction(_) => Outcome::BadCommand(err("already logged in")),
@@ -180,11 +182,11 @@ impl Protocol {
     }
 
     /// Changes the state to TRANSACTION. No other function changes the state.
-    fn enter(&mut self, transaction: Transaction) -> Outcome {
+    fn enter(&mut self, transaction: Transaction) -> Reply {
         let summary = transaction.summary();
         info!("{}: {} logged in, {summary}", self.peer, transaction.user());
         self.state = State::Transaction(transaction);
-        Outcome::Reply(ok(format_args!("maildrop has {summary}")))
+        ok(format_args!("maildrop has {summary}"))
     }
 
     /// Calls `each` with every line of a listing.

@@ -17,7 +17,7 @@ pub enum Outcome {
     Capabilities,
     /// A reply followed by a message.
     Message(Reply, Message),
-    /// A login to be checked. Its result is passed to [`super::Protocol::login`].
+    /// A login to be checked. Its failure is passed to [`super::Protocol::denied`].
     LogIn(Credentials),
     /// QUIT. The replies before it must reach the client, then [`super::Protocol::update`] ends the
     /// session.

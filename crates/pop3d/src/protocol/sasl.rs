@@ -1,6 +1,6 @@
 //! SASL in POP3 (RFC 5034): the mechanism PLAIN (RFC 4616), in base64.
 
-use base64ct::{Base64, Encoding};
+use accounts::{Secret, from_base64};
 
 /// Longest response in bytes with its CRLF: three fields of 255 octets and two NULs (RFC 4616 §2),
 /// in base64.
@@ -12,7 +12,7 @@ pub struct Plain {
     /// The authentication identity.
     pub name: Vec<u8>,
     /// The password.
-    pub password: Vec<u8>,
+    pub password: Secret,
 }
 
 /// Parses a response of PLAIN: `[authzid] NUL authcid NUL passwd`. An authzid must equal the
@@ -22,14 +22,14 @@ pub struct Plain {
 /// The fault, as a text for the reply.
 pub fn plain(response: &[u8]) -> Result<Plain, &'static str> {
     let text = std::str::from_utf8(response).ok().filter(|text| *text != "=").unwrap_or_default();
-    let message = Base64::decode_vec(text).map_err(|_| "the response is not base64")?;
-    let mut fields = message.split(|&b| b == 0);
+    let message = from_base64(text.as_bytes()).ok_or("the response is not base64")?;
+    let mut fields = message.as_bytes().split(|&b| b == 0);
     match (fields.next(), fields.next(), fields.next(), fields.next()) {
         (Some(actor), Some(name @ [_, ..]), Some(password @ [_, ..]), None) => {
             if !actor.is_empty() && actor != name {
                 return Err("acting for another user is not allowed");
             }
-            Ok(Plain { name: name.to_vec(), password: password.to_vec() })
+            Ok(Plain { name: name.to_vec(), password: Secret::from(password) })
         }
         _ => Err("PLAIN is [authzid] NUL authcid NUL passwd"),
     }
@@ -43,7 +43,7 @@ mod tests {
     fn a_response_of_plain_is_parsed() {
         let bob = |response: &[u8]| {
             let Plain { name, password } = plain(response).unwrap();
-            (String::from_utf8(name).unwrap(), String::from_utf8(password).unwrap())
+            (String::from_utf8(name).unwrap(), String::from_utf8(password.as_bytes().to_vec()).unwrap())
         };
         assert_eq!(bob(b"AGJvYgBzM2NyZXQ="), ("bob".into(), "s3cret".into()));
         assert_eq!(bob(b"Ym9iAGJvYgBzM2NyZXQ="), ("bob".into(), "s3cret".into()));

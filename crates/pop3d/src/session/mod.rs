@@ -1,49 +1,29 @@
-//! The session of one client over any stream: reads lines and performs their outcomes.
+//! The session of one client, in two processes: lines in, replies out, the same in both.
+//!
+//! [`front`] talks to strangers: AUTHORIZATION. What it may is to ask. [`mailbox`] answers: it checks a
+//! login, becomes the user, and takes the client over for TRANSACTION and UPDATE.
 
-mod login;
+// The order of the modules; each imports from its left only: (this file) | front mailbox
+
+mod front;
+mod mailbox;
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::time::Instant;
 
-use forknet::{Client, Title, Transcript, in_title};
+use forknet::{Leftover, Title, Transcript, in_title};
 use netascii::dot_stuffing::Stuffer;
 use netascii::line::{Line, LineReader};
 
-use crate::options::Config;
 use crate::protocol::Protocol;
-use crate::protocol::credentials::{Credentials, LoginError};
+use crate::protocol::credentials::Credentials;
 use crate::protocol::outcome::{Message, Outcome};
 use crate::protocol::top::Top;
 
+pub use front::pop3_session;
+pub use mailbox::answer;
+
 /// Size in bytes of the buffer for replies, and of a read of a message.
 const BUFFER: usize = 64 * 1024;
-
-/// Serves one client until QUIT or the end of the connection. A client that disconnects without
-/// QUIT is not an error, and its deletions are discarded (RFC 1939 §6).
-///
-/// # Errors
-/// Errors of the stream, or of reading a message after its reply was sent.
-pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
-    let (peer, is_loopback) = (client.peer.to_string(), client.peer.is_loopback());
-    let protocol = new_protocol(config, peer, host(), is_loopback);
-    let session = Session::new(config, BUFFER, &mut client.conn, &mut client.transcript);
-    session.with_title(client.title).run(protocol)
-}
-
-fn new_protocol(config: &Config, peer: String, host: String, is_loopback: bool) -> Protocol {
-    let timestamp = login::apop_timestamp(&config.users, &host);
-    Protocol::new(peer, host, config.plaintext.allows(is_loopback), timestamp)
-}
-
-/// Returns the name of this machine for the greeting: letters, digits, dots and hyphens.
-fn host() -> String {
-    let name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
-    let is_valid = |name: &String| {
-        let known = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
-        (1..=255).contains(&name.len()) && name.bytes().all(known) // RFC 1035 §2.3.4
-    };
-    name.ok().filter(is_valid).unwrap_or_else(|| "localhost".to_owned())
-}
 
 fn is_disconnect(kind: ErrorKind) -> bool {
     matches!(
@@ -60,10 +40,11 @@ enum End {
     Closed,
     /// By the client, which closed its side.
     Eof,
+    /// Not yet: a login is to be checked.
+    LogIn(Credentials),
 }
 
 struct Session<'a, S> {
-    config: &'a Config,
     reader: LineReader<S>,
     /// Replies not sent yet.
     out: Vec<u8>,
@@ -74,15 +55,16 @@ struct Session<'a, S> {
 }
 
 impl<'a, S: Read + Write> Session<'a, S> {
-    /// Returns a session with buffers of `size` bytes and without a title.
+    /// Returns a session that goes on where another left off, with buffers of `size` bytes and without a
+    /// title.
     fn new(
-        config: &'a Config,
         size: usize,
-        stream: S,
+        (left, stream): (&Leftover, S),
         transcript: &'a mut Transcript,
     ) -> Session<'a, S> {
-        let (reader, out, piece) = (LineReader::new(stream), Vec::new(), vec![0; size]);
-        Session { config, reader, out, piece, transcript, title: Title::none() }
+        let reader = LineReader::with_unread(&left.unread, stream);
+        let (out, piece) = (left.unsent.clone(), vec![0; size]);
+        Session { reader, out, piece, transcript, title: Title::none() }
     }
 
     fn with_title(mut self, title: Title) -> Session<'a, S> {
@@ -90,13 +72,13 @@ impl<'a, S: Read + Write> Session<'a, S> {
         self
     }
 
-    /// Runs the whole session.
-    fn run(mut self, mut protocol: Protocol) -> io::Result<()> {
-        self.show(&protocol, "AUTHORIZATION");
-        let why = match self.converse(&mut protocol) {
+    /// Ends the whole session.
+    fn end(self, protocol: Protocol, end: io::Result<End>) -> io::Result<()> {
+        let why = match end {
             Ok(End::Quit) => return self.quit(protocol),
             Ok(End::Closed) => "was disconnected",
             Ok(End::Eof) => "went without QUIT",
+            Ok(End::LogIn(_)) => "logged in twice", // no command of TRANSACTION does
             Err(error) if error.kind() == ErrorKind::TimedOut => "was silent for too long",
             Err(error) if is_disconnect(error.kind()) => "lost the connection",
             Err(error) => {
@@ -129,8 +111,8 @@ impl<'a, S: Read + Write> Session<'a, S> {
         }
     }
 
+    /// Reads lines and performs their outcomes, up to the end of the session or a login.
     fn converse(&mut self, protocol: &mut Protocol) -> io::Result<End> {
-        self.queue(&protocol.greeting())?;
         loop {
             // Replies wait while complete commands are buffered, so that they are sent in one
             // write.
@@ -174,10 +156,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
                     protocol.sent(index, octets);
                 }
             }
-            Outcome::LogIn(credentials) => {
-                let outcome = self.log_in(protocol, &credentials)?;
-                return self.perform(protocol, outcome);
-            }
+            Outcome::LogIn(credentials) => return Ok(Some(End::LogIn(credentials))),
             Outcome::Close(reply) => {
                 self.queue(&reply)?;
                 self.flush()?;
@@ -191,26 +170,6 @@ impl<'a, S: Read + Write> Session<'a, S> {
             }
         }
         Ok(None)
-    }
-
-    /// Checks a login. The reply to a wrong password is sent at a fixed time after the command, so
-    /// that guessing is slow and the time does not reveal whether the user exists.
-    fn log_in(
-        &mut self,
-        protocol: &mut Protocol,
-        credentials: &Credentials,
-    ) -> io::Result<Outcome> {
-        let due = Instant::now() + self.config.auth_delay;
-        let result = login::log_in(self.config, credentials);
-        let is_rejected = matches!(result, Err(LoginError::Rejected));
-        let outcome = protocol.login(credentials, result);
-        if is_rejected {
-            self.flush()?;
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        } else if protocol.user().is_some() {
-            self.show(protocol, "TRANSACTION");
-        }
-        Ok(outcome)
     }
 
     /// Sends a message, dot-stuffed, and the final dot (RFC 1939 §3). Returns its size.

@@ -42,7 +42,7 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
         is_loopback: client.peer.is_loopback(),
     };
     let session = Session::new(config, address, &mut client.conn, &mut client.transcript);
-    session.with_title(client.title).run()
+    session.with_title(client.title.clone()).run()
 }
 
 struct Session<'a, S> {

@@ -3,14 +3,16 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result, reason};
+use nix::errno::Errno;
+
+use crate::error::{Error, Result, reason, strerror};
 use crate::net::peer::Peer;
 use crate::options::limits::Over;
 use crate::options::model::Model;
 use crate::serve::limits::Refusal;
 use crate::serve::master::Master;
 use crate::serve::scoreboard::Slot;
-use crate::serve::session::Conn;
+use crate::serve::session::{Conn, EXIT_FAILED};
 
 /// Interval of checks during the grace, because no signal reports that a prefork worker has become
 /// idle.
@@ -48,16 +50,45 @@ impl Master {
         }
     }
 
-    /// Acquires a slot for a client, or refuses a client over a limit.
-    pub(crate) fn admit(&mut self, conn: &Conn) -> Option<Slot> {
+    /// Acquires a slot for a client and a line to the keeper, or refuses a client over a limit.
+    ///
+    /// # Errors
+    /// The keeper has ended.
+    pub(crate) fn admit(&mut self, conn: &mut Conn) -> Result<Option<Slot>> {
         let peer = conn.peer();
-        match self.after_grace(|master| master.children.admit(peer)) {
-            Ok(slot) => Some(slot),
+        let slot = match self.after_grace(|master| master.children.admit(peer)) {
+            Ok(slot) => slot,
             Err(refusal) => {
                 self.refuse(conn, refusal);
-                None
+                return Ok(None);
+            }
+        };
+        match self.line()? {
+            Ok(line) => {
+                conn.set_line(line);
+                Ok(Some(slot))
+            }
+            Err(errno) => {
+                self.cannot_ask(conn, slot, errno);
+                Ok(None)
             }
         }
+    }
+
+    /// Refuses a client without a line to the keeper, and frees its slot.
+    #[cold]
+    fn cannot_ask(&mut self, conn: &Conn, slot: Slot, errno: Errno) {
+        self.log_refusal(conn.peer(), format_args!("keeper: {}", strerror(errno)));
+        self.children.release(slot);
+        conn.refuse(&self.refusals.replies().unavailable);
+    }
+
+    /// Refuses a client, in his process, which cannot give up its rights; returns the exit code.
+    #[cold]
+    pub(crate) fn cannot_confine(&self, conn: &Conn, errno: Errno) -> i32 {
+        log::error!("{}: confinement: {}", conn.peer(), strerror(errno));
+        conn.refuse(&self.refusals.replies().unavailable);
+        EXIT_FAILED
     }
 
     /// Refuses a client over a limit.

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
 use smallvec::SmallVec;
@@ -26,6 +27,8 @@ use crate::serve::announcer::Announcer;
 use crate::serve::children::{Children, EndedChild};
 use crate::serve::datagram_helper::DatagramHelper;
 use crate::serve::files::Files;
+use crate::serve::keeper::Keeper;
+use crate::serve::line::Line;
 use crate::serve::listeners::Listeners;
 use crate::serve::refusals::{Refusals, Replies};
 use crate::serve::server_end::ServerEnd;
@@ -35,6 +38,7 @@ use crate::serve::spare_fd::SpareFd;
 use crate::serve::threads::Threads;
 use crate::serve::title::Titles;
 use crate::serve::wakeup::{self, Waker, Wakeup};
+use crate::setup::confinement::Confinement;
 
 /// The callback of SIGHUP.
 pub(crate) type Reread = Box<dyn Fn()>;
@@ -53,6 +57,9 @@ pub(crate) struct Master {
     /// Wakes the parent up, from a thread or worker.
     wakeup: Option<Wakeup>,
     helper: Option<DatagramHelper>,
+    keeper: Option<Keeper>,
+    /// What processes that talk to clients enter, in a server with a keeper.
+    confinement: Option<Confinement>,
     reread: Option<Reread>,
     announcer: Announcer,
     /// Under inetd's `wait`, the last time with a client. `--timeout` after it the server ends, and
@@ -135,6 +142,8 @@ impl Master {
             server_end: ServerEnd::default(),
             wakeup: None,
             helper: None,
+            keeper: None,
+            confinement: None,
             reread: None,
             files: Files::default(),
             has_new_transcript: false,
@@ -151,6 +160,35 @@ impl Master {
 
     pub(crate) fn set_files(&mut self, files: Files) {
         self.files = files;
+    }
+
+    /// Sets the keeper, and makes what the processes enter that talk to clients.
+    ///
+    /// # Errors
+    /// landlock_create_ruleset(2) failed.
+    pub(crate) fn set_keeper(&mut self, keeper: Keeper) -> Result<()> {
+        self.confinement = Some(Confinement::new(self.options.model)?);
+        self.keeper = Some(keeper);
+        Ok(())
+    }
+
+    /// Makes a line to the keeper, if there is one.
+    ///
+    /// # Errors
+    /// The keeper has ended; the inner one is a lack of descriptors.
+    pub(crate) fn line(&self) -> Result<std::result::Result<Option<Line>, Errno>> {
+        match self.keeper.as_ref().map(Keeper::line).transpose() {
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(Error::Refused("the keeper has ended".into())),
+            line => Ok(line),
+        }
+    }
+
+    /// Gives up, in a process that talks to clients, what it does not need, in a server with a keeper.
+    ///
+    /// # Errors
+    /// One of the kernel's barriers cannot be put up.
+    pub(crate) fn confine(&mut self) -> nix::Result<()> {
+        self.confinement.take().map_or(Ok(()), |confinement| confinement.enter())
     }
 
     /// Sets the callback of SIGHUP.

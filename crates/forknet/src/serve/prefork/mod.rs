@@ -147,6 +147,10 @@ impl Pool {
                 Ok(pair) => pair.unzip(),
                 Err(errno) => return self.cannot_fork(master, None, errno),
             };
+            let line = match master.line()? {
+                Ok(line) => line,
+                Err(errno) => return self.cannot_fork(master, None, errno),
+            };
             let Some(slot) = master.children().admit_worker() else { return Ok(()) };
             match fork(self.alone) {
                 Ok(Fork::Child) => child(|| {
@@ -156,6 +160,11 @@ impl Pool {
                     let (max_per_ip, rate) = (options.max_per_ip, options.rate);
                     if let Some(asking) = asking {
                         worker.set_permit(asking, Limited { max_per_ip, rate });
+                    }
+                    worker.set_keeper(line);
+                    if let Err(errno) = master.confine() {
+                        warn!("confinement: {}", strerror(errno));
+                        return EXIT_FAILED;
                     }
                     let replies = master.replies();
                     worker.work((&replies.busy, &replies.unavailable), serve)

@@ -18,6 +18,7 @@ use crate::net::listener::{Listener, stop_listening};
 use crate::net::peer::Peer;
 use crate::options::limits::Rate;
 use crate::serve::limits::Refusal;
+use crate::serve::line::Line;
 use crate::serve::prefork::line::WorkerLine;
 use crate::serve::prefork::permit::{Answer, WorkerEnd};
 use crate::serve::scoreboard::Slot;
@@ -96,6 +97,7 @@ pub(crate) struct Worker {
     last: Option<Instant>,
     /// Idle sessions end when the server stops.
     ends_idle: bool,
+    keeper: Option<Line>,
 }
 
 impl Worker {
@@ -121,12 +123,18 @@ impl Worker {
             notifies_each: false,
             last: None,
             ends_idle,
+            keeper: None,
         }
     }
 
     /// Makes the worker ask the parent about each client.
     pub(crate) fn set_permit(&mut self, permit: WorkerEnd, limits: Limited) {
         self.permit = Some((permit, limits));
+    }
+
+    /// Sets the worker's line to the keeper.
+    pub(crate) fn set_keeper(&mut self, line: Option<Line>) {
+        self.keeper = line;
     }
 
     /// Makes the worker wake the parent up for its first client after a pause, or for every client.
@@ -161,6 +169,10 @@ impl Worker {
                 Ok(None) if waits_first || self.wait(&epoll) => {}
                 Ok(None) => return EXIT_OK,
                 Err(errno) => return self.listener_failed(errno),
+            }
+            // A process with a user's rights has the other end, and could hear the next client's question.
+            if self.keeper.as_ref().is_some_and(Line::is_taken) {
+                return EXIT_OK;
             }
             if is_root && getresuid().is_ok_and(|id| !(id.real.is_root() && id.effective.is_root()))
             {
@@ -255,6 +267,7 @@ impl Worker {
         serve: &impl Fn(&mut Client) -> io::Result<()>,
     ) {
         let peer = conn.peer();
+        conn.set_line(self.keeper.clone());
         if let Err(why) = self.admit(peer) {
             contract::client_refused(peer, why);
             return conn.refuse(busy);

@@ -64,7 +64,7 @@ fn apop_logs_in_with_the_digest_of_this_session_only() {
 #[test]
 fn apop_is_offered_only_if_a_user_has_a_secret() {
     let home = Home::new(&[]);
-    fs::write(home.users(), "mrose:$6$a$b\n").unwrap();
+    home.write_users("mrose:$6$a$b\n");
     let output = home.replies(&[b"APOP mrose c4c9334bac560ecc979e58001b3e22fb\r\n"]);
     assert!(!output.contains('<'));
     assert_eq!(signs(&output), "+-");

@@ -1,16 +1,22 @@
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use accounts::{Names, Owner};
 use mailstore::MailPattern;
+use nix::unistd::{getegid, geteuid};
 use testkit::{TempDir, names};
 
+use super::mailbox::{check, open};
 use super::*;
-use crate::options::Plaintext;
+use crate::options::{Config, Plaintext};
 use crate::protocol::apop;
+use crate::protocol::credentials::Denied;
+use mailstore::Maildrop;
 
 mod commands;
 mod ending;
@@ -27,11 +33,17 @@ impl Home {
         fs::create_dir_all(home.maildir().join("new")).unwrap();
         fs::create_dir_all(home.maildir().join("cur")).unwrap();
         let users = format!("mrose:{{PLAIN}}tanstaaf:::Rose:{}:\n", home.0.path().display());
-        fs::write(home.users(), users).unwrap();
+        home.write_users(&users);
         for (number, letter) in (1..).zip(letters) {
             fs::write(home.maildir().join(format!("new/{number}.a.test")), letter).unwrap();
         }
         home
+    }
+
+    /// Writes the users file, which others may not read.
+    fn write_users(&self, users: &str) {
+        fs::write(self.users(), users).unwrap();
+        fs::set_permissions(self.users(), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     fn users(&self) -> PathBuf {
@@ -48,20 +60,42 @@ impl Home {
             mail: MailPattern::parse(OsStr::new("~/Maildir")).unwrap(),
             plaintext: Plaintext::Loopback,
             auth_delay: Duration::ZERO,
+            mail_user: None,
+            names: Names::default(),
+            host: "dewey.test".into(),
+            offers_apop: false,
         }
     }
 
     fn protocol(&self, is_loopback: bool) -> Protocol {
-        new_protocol(&self.config(), "test".into(), "dewey.test".into(), is_loopback)
+        let mut config = self.config();
+        config.start().into_iter().for_each(|facts| config.set_facts(&facts));
+        front::new_protocol(&config, "test".into(), is_loopback)
+    }
+
+    /// Checks a login and opens the maildrop, as the process that answers does, but with the rights of
+    /// this one.
+    fn log_in(&self, credentials: &Credentials) -> Result<(String, Maildrop), Denied> {
+        let account = check(&self.config(), credentials);
+        let account =
+            account.map_err(|why| why.map_or(Denied::Rejected, |_| Denied::NotChecked))?;
+        let owner = Owner { uid: geteuid().as_raw(), gid: getegid().as_raw() };
+        let (_, maildrop) = open(&self.config(), &account, owner).map_err(|why| why.denied)?;
+        Ok((account.name.escape_ascii().to_string(), maildrop))
     }
 
     /// Returns the outcome of a line, after checking a login.
     fn line(&self, protocol: &mut Protocol, line: &[u8]) -> Outcome {
         match protocol.line(line) {
-            Outcome::LogIn(credentials) => {
-                let result = super::login::log_in(&self.config(), &credentials);
-                protocol.login(&credentials, result)
-            }
+            Outcome::LogIn(credentials) => match self.log_in(&credentials) {
+                Ok((name, maildrop)) => {
+                    let names = ("test".into(), "dewey.test".into());
+                    let (after, reply) = Protocol::logged_in(names, true, name, maildrop);
+                    *protocol = after;
+                    Outcome::Reply(reply)
+                }
+                Err(denied) => protocol.denied(&credentials, denied),
+            },
             other => other,
         }
     }
@@ -74,11 +108,21 @@ impl Home {
     fn converse_in_pieces(
         &self,
         size: usize,
-        stream: impl Read + Write,
+        mut stream: impl Read + Write,
         protocol: Protocol,
     ) -> io::Result<()> {
         let (config, mut transcript) = (self.config(), Transcript::none());
-        Session::new(&config, size, stream, &mut transcript).run(protocol)
+        let mut accepted = None;
+        let front = Session::new(size, (&Leftover::default(), &mut stream), &mut transcript);
+        let left = front.authorize(&config, protocol, |credentials| {
+            accepted = Some(self.log_in(credentials)?);
+            Ok(())
+        });
+        let Some((left, (name, maildrop))) = left?.zip(accepted) else { return Ok(()) };
+        let names = ("test".into(), "dewey.test".into());
+        let (protocol, reply) = Protocol::logged_in(names, true, name, maildrop);
+        let session = Session::new(size, (&left, &mut stream), &mut transcript);
+        session.transact(protocol, &reply)
     }
 
     /// Returns the server's replies to `pieces` followed by an end of file.

@@ -1,0 +1,76 @@
+//! What a process gives up that reads what strangers send, and one that serves a user's files.
+
+use std::os::fd::AsFd;
+
+use log::warn;
+use nix::sys::prctl::set_no_new_privs;
+use nix::sys::resource::{Resource, setrlimit};
+use sys::landlock::{Access, Landlock};
+use sys::seccomp::{Allowed, Filter};
+
+use crate::error::{Error, Result};
+use crate::options::model::Model;
+
+/// What a process of front enters, made once for all of them.
+#[derive(Debug)]
+pub(crate) struct Confinement {
+    /// Allows nothing; `None` on a kernel without Landlock.
+    landlock: Option<Landlock>,
+    /// `None` on a kernel without seccomp(2).
+    filter: Option<Filter>,
+    may_start_threads: bool,
+}
+
+impl Confinement {
+    /// Makes it, and says what the kernel does not have.
+    ///
+    /// # Errors
+    /// landlock_create_ruleset(2) failed.
+    pub(crate) fn new(model: Model) -> Result<Confinement> {
+        let allowed = match model {
+            Model::Fork => Allowed::Streams,
+            Model::Prefork | Model::Iterative => Allowed::Listeners,
+            Model::Thread => Allowed::Threads,
+        };
+        set_no_new_privs().map_err(Error::os("prctl"))?;
+        let landlock = Landlock::new().map_err(Error::os("landlock"))?;
+        let filter = filter(allowed)?;
+        if landlock.is_none() {
+            warn!("no landlock in this kernel: one barrier less around clients' processes");
+        }
+        if filter.is_none() {
+            warn!("no seccomp in this kernel: one barrier less around clients' processes");
+        }
+        Ok(Confinement { landlock, filter, may_start_threads: allowed == Allowed::Threads })
+    }
+
+    /// This process opens nothing any more, makes no socket, starts no process, signals none, for good.
+    pub(crate) fn enter(&self) -> nix::Result<()> {
+        if !self.may_start_threads {
+            setrlimit(Resource::RLIMIT_NPROC, 0, 0)?;
+        }
+        self.landlock.as_ref().map_or(Ok(()), Landlock::enter)?;
+        self.filter.as_ref().map_or(Ok(()), Filter::enter)
+    }
+}
+
+/// This process opens nothing any more but what is below this folder, makes no socket, starts no process,
+/// signals none, changes its rights no more, for good.
+///
+/// # Errors
+/// One of the kernel's barriers cannot be put up.
+pub fn confine_to(folder: Option<impl AsFd>) -> Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(Error::os("setrlimit"))?;
+    setrlimit(Resource::RLIMIT_NPROC, 0, 0).map_err(Error::os("setrlimit"))?;
+    set_no_new_privs().map_err(Error::os("prctl"))?;
+    if let Some(landlock) = Landlock::new().map_err(Error::os("landlock"))? {
+        let allowed = folder.map_or(Ok(()), |folder| landlock.allow(folder, Access::Write));
+        allowed.and_then(|()| landlock.enter()).map_err(Error::os("landlock"))?;
+    }
+    let filter = filter(Allowed::StreamsAndFiles)?;
+    filter.map_or(Ok(()), |filter| filter.enter()).map_err(Error::os("seccomp"))
+}
+
+fn filter(allowed: Allowed) -> Result<Option<Filter>> {
+    if Filter::is_supported() { Filter::new(allowed).map_err(Error::os("seccomp")) } else { Ok(None) }
+}

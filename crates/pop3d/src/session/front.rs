@@ -1,0 +1,116 @@
+//! Front: the process that talks to strangers, in AUTHORIZATION. It has no rights and no files; it asks.
+
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+use accounts::message_id;
+use forknet::{Answer, Client, Leftover, Line, Peer, in_title, reason};
+use log::warn;
+
+use super::{BUFFER, End, Session};
+use crate::options::Config;
+use crate::protocol::Protocol;
+use crate::protocol::credentials::{Credentials, Denied};
+use crate::protocol::question::{ACCEPTED, Question};
+
+/// Longest wait for an answer: dear hashes on a busy machine, and a maildrop on a slow disk.
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
+
+/// Most bytes of replies that another process sends, together with its own.
+const MAX_UNSENT: usize = 8 * 1024;
+
+/// Serves one client until QUIT or the end of the connection; after the login by handing him over. A
+/// client that disconnects without QUIT is not an error, and its deletions are discarded (RFC 1939 §6).
+///
+/// # Errors
+/// Errors of the stream; the process that has taken the client over has ended.
+pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
+    let (peer, line) = (client.peer, client.keeper.clone());
+    let protocol = new_protocol(config, peer.to_string(), peer.is_loopback());
+    let session = Session::new(BUFFER, (&Leftover::default(), &mut client.conn), &mut client.transcript);
+    let session = session.with_title(client.title.clone());
+    let left = session.authorize(config, protocol, |credentials| {
+        ask(line.as_ref(), peer, credentials)
+    });
+    match left? {
+        Some(left) => client.hand_over(&left),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn new_protocol(config: &Config, peer: String, is_loopback: bool) -> Protocol {
+    // A predictable timestamp is worse than no APOP.
+    let timestamp = config.offers_apop.then(|| message_id(&config.host).ok()).flatten();
+    Protocol::new(peer, config.host.clone(), config.plaintext.allows(is_loopback), timestamp)
+}
+
+/// Asks the keeper whether this is the user. If so, the process that has answered waits for the client.
+fn ask(line: Option<&Line>, peer: Peer, credentials: &Credentials) -> Result<(), Denied> {
+    let asked = line.zip(Question::encode(peer, credentials)).map(|(line, question)| {
+        line.ask(question.as_bytes(), ANSWER_WAIT)
+    });
+    let why = match asked {
+        Some(Ok(Answer::GoesOn(answer))) if answer == ACCEPTED => return Ok(()),
+        Some(Ok(Answer::Final(answer))) => match Denied::decode(&answer) {
+            Some(denied) => return Err(denied),
+            None => "an answer that is none".into(),
+        },
+        Some(Ok(Answer::GoesOn(_))) => "an answer that is none".into(),
+        Some(Err(error)) => reason(&error),
+        None => "no keeper".into(),
+    };
+    warn!("{peer}: login of '{}': keeper: {why}", credentials.name.escape_ascii());
+    Err(Denied::NotChecked)
+}
+
+impl<S: Read + Write> Session<'_, S> {
+    /// Runs AUTHORIZATION. Returns what is left after the login; `None` if the session has ended without
+    /// one.
+    pub(super) fn authorize(
+        mut self,
+        config: &Config,
+        mut protocol: Protocol,
+        mut log_in: impl FnMut(&Credentials) -> Result<(), Denied>,
+    ) -> io::Result<Option<Leftover>> {
+        self.show(&protocol, "AUTHORIZATION");
+        let mut end = self.queue(&protocol.greeting()).and_then(|()| self.converse(&mut protocol));
+        while let Ok(End::LogIn(credentials)) = end {
+            let due = Instant::now() + config.auth_delay;
+            match log_in(&credentials) {
+                Ok(()) => {
+                    let name = config.names.canonical(&credentials.name).unwrap_or_default();
+                    self.title.set(format_args!("{} TRANSACTION", in_title(&name)));
+                    if self.out.len() > MAX_UNSENT
+                        && let Err(error) = self.flush()
+                    {
+                        return self.end(protocol, Err(error)).map(|()| None);
+                    }
+                    let unread = self.reader.buffered().to_vec();
+                    return Ok(Some(Leftover { unread, unsent: self.out }));
+                }
+                Err(denied) => end = self.deny(&mut protocol, &credentials, denied, due),
+            }
+        }
+        self.end(protocol, end).map(|()| None)
+    }
+
+    /// Sends the reply to a failed login, and goes on. That to a wrong password is sent at a fixed time
+    /// after the command, so that guessing is slow and the time does not reveal whether the user exists.
+    fn deny(
+        &mut self,
+        protocol: &mut Protocol,
+        credentials: &Credentials,
+        denied: Denied,
+        due: Instant,
+    ) -> io::Result<End> {
+        let outcome = protocol.denied(credentials, denied);
+        if denied == Denied::Rejected {
+            self.flush()?;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        match self.perform(protocol, outcome)? {
+            Some(end) => Ok(end),
+            None => self.converse(protocol),
+        }
+    }
+}
