@@ -84,7 +84,7 @@ pub fn constant_time_eq(secret: &[u8], given: &[u8]) -> bool {
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     let failed = |source| Error::Io { what: "getrandom".to_owned(), source };
-    getrandom::fill(&mut bytes).map_err(|error| failed(error.into()))?;
+    sys::getrandom::fill(&mut bytes).map_err(|errno| failed(errno.into()))?;
     Ok(bytes)
 }
 

@@ -11,6 +11,7 @@ pub mod fork;
 mod generation;
 pub mod getaddrinfo;
 pub mod getnameinfo;
+pub mod getrandom;
 pub mod getservbyname;
 pub mod gso;
 pub mod landlock;
