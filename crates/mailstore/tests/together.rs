@@ -1,9 +1,9 @@
 //! Delivery and reading at the same time, on one Maildir.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::path::Path;
 use std::collections::HashSet;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::thread;
 
 use mailstore::{Error, Folder, Maildir, Maildrop};

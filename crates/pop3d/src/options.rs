@@ -5,8 +5,8 @@ use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use forknet::{Error, OwnOptions, Preset, Result, Row, Values};
 use accounts::{Accounts, NameCase, NameDomain, Names, Owner, Source, UsersFile};
+use forknet::{Error, OwnOptions, Preset, Result, Row, Values};
 use log::warn;
 use mailstore::MailPattern;
 use mailstore::accounts::password;

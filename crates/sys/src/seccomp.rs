@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use libc::{
-    SYS_brk, SYS_clock_gettime, SYS_clone, SYS_clock_nanosleep, SYS_close, SYS_exit, SYS_exit_group,
-    SYS_fcntl, SYS_fdatasync, SYS_flock, SYS_fstat, SYS_fsync, SYS_ftruncate, SYS_futex,
-    SYS_getdents64, SYS_getpid, SYS_getrandom, SYS_gettid, SYS_linkat, SYS_lseek, SYS_madvise,
-    SYS_mkdirat, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_nanosleep, SYS_newfstatat,
-    SYS_openat, SYS_openat2, SYS_ppoll, SYS_pread64, SYS_pwrite64, SYS_read, SYS_readlinkat,
-    SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_renameat, SYS_renameat2, SYS_restart_syscall,
-    SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield, SYS_sendmsg, SYS_sendto, SYS_shutdown,
-    SYS_sigaltstack, SYS_statx, SYS_unlinkat, SYS_write, SYS_writev, c_long,
+    SYS_brk, SYS_clock_gettime, SYS_clock_nanosleep, SYS_clone, SYS_close, SYS_exit,
+    SYS_exit_group, SYS_fcntl, SYS_fdatasync, SYS_flock, SYS_fstat, SYS_fsync, SYS_ftruncate,
+    SYS_futex, SYS_getdents64, SYS_getpid, SYS_getrandom, SYS_gettid, SYS_linkat, SYS_lseek,
+    SYS_madvise, SYS_mkdirat, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_nanosleep,
+    SYS_newfstatat, SYS_openat, SYS_openat2, SYS_ppoll, SYS_pread64, SYS_pwrite64, SYS_read,
+    SYS_readlinkat, SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_renameat, SYS_renameat2,
+    SYS_restart_syscall, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield, SYS_sendmsg,
+    SYS_sendto, SYS_shutdown, SYS_sigaltstack, SYS_statx, SYS_unlinkat, SYS_write, SYS_writev,
+    c_long,
 };
 use nix::errno::Errno;
 use seccompiler::{
@@ -193,11 +194,13 @@ impl Filter {
     /// # Errors
     /// What prctl(2) and seccomp(2) say: EINVAL from a kernel without filters.
     pub fn enter(&self) -> nix::Result<()> {
-        self.0.iter().try_for_each(|program| seccompiler::apply_filter(program)).map_err(|error| match error {
-            seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => {
-                error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)
+        self.0.iter().try_for_each(|program| seccompiler::apply_filter(program)).map_err(|error| {
+            match error {
+                seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => {
+                    error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)
+                }
+                _ => Errno::EINVAL,
             }
-            _ => Errno::EINVAL,
         })
     }
 }

@@ -183,7 +183,8 @@ impl Question {
             }
         };
         // A pipe cannot be told not to block, and a socket must be.
-        let is_socket = recv(input.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT) != Err(Errno::ENOTSOCK);
+        let is_socket =
+            recv(input.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT) != Err(Errno::ENOTSOCK);
         let output = if is_socket { None } else { Some(output.ok_or(Errno::EPROTO)?) };
         let used = (Duration::from_millis(used), bytes);
         let mut conn = Connection::taken_over(input, output, self.keeping.timeouts, used);

@@ -74,7 +74,9 @@ impl Keeper {
                 let length = receive(&control, &mut start).map_err(failed("recvmsg"))?.0;
                 match start.get(..length).and_then(<[u8]>::split_first) {
                     Some((&READY, facts)) => Ok((Keeper { control }, facts.to_vec())),
-                    Some((_, why)) => Err(Error::Refused(String::from_utf8_lossy(why).into_owned())),
+                    Some((_, why)) => {
+                        Err(Error::Refused(String::from_utf8_lossy(why).into_owned()))
+                    }
                     None => Err(Error::Refused("the keeper has ended".into())),
                 }
             }
@@ -197,7 +199,9 @@ impl Lines {
     fn take_line(&mut self) {
         let Some(control) = &self.control else { return };
         match receive(control, &mut [0]) {
-            Ok((1.., Some(line))) if self.lines.len() < self.keeping.lines => self.lines.push((line, None)),
+            Ok((1.., Some(line))) if self.lines.len() < self.keeping.lines => {
+                self.lines.push((line, None))
+            }
             Ok((1.., _)) => warn!("keeper: too many lines"),
             Ok((0, _)) | Err(_) => self.control = None,
         }

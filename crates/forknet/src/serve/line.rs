@@ -82,7 +82,10 @@ impl Line {
     ///
     /// # Errors
     /// `TimedOut` when nothing came within the limit.
-    pub(crate) fn receive(&self, limit: Duration) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
+    pub(crate) fn receive(
+        &self,
+        limit: Duration,
+    ) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
         let until = Instant::now() + limit;
         loop {
             let left = until.saturating_duration_since(Instant::now());

@@ -296,7 +296,8 @@ impl Server {
             || {
                 self.let_go();
                 folder.as_deref().map_or(Ok(()), chroot::enter)?;
-                let needs = Needs { clients, processes: clients, is_shared: false, memory, file: None };
+                let needs =
+                    Needs { clients, processes: clients, is_shared: false, memory, file: None };
                 rlimits::set(needs);
                 rlimits::set(Needs { is_shared: true, ..needs }); // a descriptor for each line
                 start()
@@ -329,11 +330,11 @@ impl Server {
         if who.loses_rights() || self.options.chroot.is_some() {
             self.start_cleanup_helper()?;
         }
-        if let Some(folder) = &self.options.chroot {
-            chroot::enter(folder)?;
-        }
-        if self.keeper.is_some() && geteuid().is_root() {
-            chroot::enter_nothing()?;
+        match &self.options.chroot {
+            // The keeper alone has something to do in the folder of --chroot.
+            _ if self.keeper.is_some() && geteuid().is_root() => chroot::enter_nothing()?,
+            Some(folder) => chroot::enter(folder)?,
+            None => {}
         }
         who.assume()?;
         if self.options.chroot.is_some() && geteuid().is_root() {

@@ -72,5 +72,9 @@ pub fn confine_to(folder: Option<impl AsFd>) -> Result<()> {
 }
 
 fn filter(allowed: Allowed) -> Result<Option<Filter>> {
-    if Filter::is_supported() { Filter::new(allowed).map_err(Error::os("seccomp")) } else { Ok(None) }
+    if Filter::is_supported() {
+        Filter::new(allowed).map_err(Error::os("seccomp"))
+    } else {
+        Ok(None)
+    }
 }

@@ -45,7 +45,8 @@ pub(crate) fn target_user(user: Option<&str>, policy: RootPolicy) -> Result<Serv
         }
     };
     if who.uid.is_root() && policy == RootPolicy::Never {
-        let why = "refusing to serve as root: -u names the user of the processes that talk to clients";
+        let why =
+            "refusing to serve as root: -u names the user of the processes that talk to clients";
         return Err(Error::Refused(why.into()));
     }
     if who.uid != geteuid() || user.is_some_and(|text| text.contains(':')) {

@@ -19,7 +19,11 @@ fn maildir() -> (TempDir, PathBuf) {
 /// Opens the maildrop at this path, as a session does.
 fn opened(path: &Path) -> Result<Maildrop> {
     let walked = Folder::walk(path, |_| Ok(()))?;
-    if walked.missing.is_empty() { Maildrop::open(&walked.folder) } else { Ok(Maildrop::none(path)) }
+    if walked.missing.is_empty() {
+        Maildrop::open(&walked.folder)
+    } else {
+        Ok(Maildrop::none(path))
+    }
 }
 
 fn uids(drop: &Maildrop) -> Vec<String> {

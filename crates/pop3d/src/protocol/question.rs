@@ -34,7 +34,8 @@ impl Question {
         };
         let peer = peer.to_string();
         let fields = [peer.as_bytes(), name, proof, digest];
-        let lengths: Vec<[u8; 2]> = fields.iter().map(|field| length(field)).collect::<Option<_>>()?;
+        let lengths: Vec<[u8; 2]> =
+            fields.iter().map(|field| length(field)).collect::<Option<_>>()?;
         let mut parts: Vec<&[u8]> = vec![code(*mechanism)];
         for (length, field) in lengths.iter().zip(fields) {
             parts.extend([&length[..], field]);

@@ -43,7 +43,10 @@ mod tests {
     fn a_response_of_plain_is_parsed() {
         let bob = |response: &[u8]| {
             let Plain { name, password } = plain(response).unwrap();
-            (String::from_utf8(name).unwrap(), String::from_utf8(password.as_bytes().to_vec()).unwrap())
+            (
+                String::from_utf8(name).unwrap(),
+                String::from_utf8(password.as_bytes().to_vec()).unwrap(),
+            )
         };
         assert_eq!(bob(b"AGJvYgBzM2NyZXQ="), ("bob".into(), "s3cret".into()));
         assert_eq!(bob(b"Ym9iAGJvYgBzM2NyZXQ="), ("bob".into(), "s3cret".into()));

@@ -27,11 +27,11 @@ const MAX_UNSENT: usize = 8 * 1024;
 pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
     let (peer, line) = (client.peer, client.keeper.clone());
     let protocol = new_protocol(config, peer.to_string(), peer.is_loopback());
-    let session = Session::new(BUFFER, (&Leftover::default(), &mut client.conn), &mut client.transcript);
+    let session =
+        Session::new(BUFFER, (&Leftover::default(), &mut client.conn), &mut client.transcript);
     let session = session.with_title(client.title.clone());
-    let left = session.authorize(config, protocol, |credentials| {
-        ask(line.as_ref(), peer, credentials)
-    });
+    let left =
+        session.authorize(config, protocol, |credentials| ask(line.as_ref(), peer, credentials));
     match left? {
         Some(left) => client.hand_over(&left),
         None => Ok(()),
@@ -46,9 +46,9 @@ pub(super) fn new_protocol(config: &Config, peer: String, is_loopback: bool) -> 
 
 /// Asks the keeper whether this is the user. If so, the process that has answered waits for the client.
 fn ask(line: Option<&Line>, peer: Peer, credentials: &Credentials) -> Result<(), Denied> {
-    let asked = line.zip(Question::encode(peer, credentials)).map(|(line, question)| {
-        line.ask(question.as_bytes(), ANSWER_WAIT)
-    });
+    let asked = line
+        .zip(Question::encode(peer, credentials))
+        .map(|(line, question)| line.ask(question.as_bytes(), ANSWER_WAIT));
     let why = match asked {
         Some(Ok(Answer::GoesOn(answer))) if answer == ACCEPTED => return Ok(()),
         Some(Ok(Answer::Final(answer))) => match Denied::decode(&answer) {
@@ -79,7 +79,8 @@ impl<S: Read + Write> Session<'_, S> {
             match log_in(&credentials) {
                 Ok(()) => {
                     let name = config.names.canonical(&credentials.name).unwrap_or_default();
-                    self.title.set(format_args!("{} TRANSACTION", in_title(&name)));
+                    let name = name.escape_ascii().to_string();
+                    self.title.set(format_args!("{} TRANSACTION", in_title(name.as_bytes())));
                     if self.out.len() > MAX_UNSENT
                         && let Err(error) = self.flush()
                     {

@@ -5,8 +5,9 @@ use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
+use accounts::password::Unusable;
 use accounts::sasl::{Authority, Denial};
-use accounts::{Account, Accounts, Checker, Decoy, Login, Owner, Secret, from_hex};
+use accounts::{Account, Accounts, Checker, Decoy, Login, Owner, Refusal, Secret, from_hex};
 use forknet::{Client, Leftover, become_user, confine_to, in_title};
 use log::{info, warn};
 use mailstore::{Error, Folder, Maildrop};
@@ -38,8 +39,8 @@ pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
         Err(denied) => return asked.answer(&denied.encode()),
     };
     drop(question);
-    asked.show(format_args!("mailbox of {}", in_title(&account.name)));
     let name = account.name.escape_ascii().to_string();
+    asked.show(format_args!("mailbox of {}", in_title(name.as_bytes())));
     asked.serve(ACCEPTED, |client, left| transaction(config, client, left, name, maildrop))
 }
 
@@ -48,8 +49,14 @@ fn log_in(config: &Config, question: &Question) -> Result<(Account, Maildrop), D
     let Question { peer, credentials } = question;
     let name = credentials.name.escape_ascii();
     let account = check(config, credentials).map_err(|why| match why {
-        None => Denied::Rejected,
-        Some(why) => {
+        Refused::Login(why) => {
+            let is_to_repair = matches!(why, Refusal::Field(why) if why != Unusable::None);
+            if is_to_repair || matches!(why, Refusal::Mechanism | Refusal::Closed(_)) {
+                warn!("{peer}: login of '{name}': {why}");
+            }
+            Denied::Rejected
+        }
+        Refused::NotChecked(why) => {
             warn!("{peer}: login of '{name}': {why}");
             Denied::NotChecked
         }
@@ -63,7 +70,7 @@ fn log_in(config: &Config, question: &Question) -> Result<(Account, Maildrop), D
     match opened {
         Ok(maildrop) => Ok((account, maildrop)),
         Err(Trouble { denied: Denied::InUse, why }) => {
-            info!("{peer}: login of '{name}': {why} by another session");
+            info!("{peer}: login of '{name}': {why}");
             Err(Denied::InUse)
         }
         Err(Trouble { denied, why }) => {
@@ -73,9 +80,18 @@ fn log_in(config: &Config, question: &Question) -> Result<(Account, Maildrop), D
     }
 }
 
-/// Checks a login against the accounts. The error is why it could not be checked; none for a wrong one.
-pub(super) fn check(config: &Config, credentials: &Credentials) -> Result<Account, Option<String>> {
-    let unreadable = |error: accounts::Error| Some(error.to_string());
+/// Why a login is not accepted.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// It is wrong.
+    Login(Refusal),
+    /// It could not be checked.
+    NotChecked(String),
+}
+
+/// Checks a login against the accounts.
+pub(super) fn check(config: &Config, credentials: &Credentials) -> Result<Account, Refused> {
+    let unreadable = |error: accounts::Error| Refused::NotChecked(error.to_string());
     let source = config.source().map_err(unreadable)?;
     let accounts = Accounts { source, names: config.names };
     let decoy = Decoy::new().map_err(unreadable)?; // for SCRAM, which is not offered
@@ -84,13 +100,14 @@ pub(super) fn check(config: &Config, credentials: &Credentials) -> Result<Accoun
     let proved: Result<(), Denial> = match proof {
         Proof::Password(password) => checker.password(name, password),
         Proof::Apop { timestamp, digest } => {
-            let digest = from_hex(digest).ok_or(None)?; // the same for every name
+            let digest = from_hex(digest).ok_or(Refused::Login(Refusal::Wrong))?; // the same for every name
             checker.apop(name, timestamp.as_bytes(), &digest)
         }
     };
     match (proved, checker.into_result().map_err(unreadable)?) {
         (Ok(()), Login::Accepted(account)) => Ok(account),
-        _ => Err(None),
+        (_, Login::Refused(why)) => Err(Refused::Login(why)),
+        (Err(_), Login::Accepted(_)) => Err(Refused::Login(Refusal::Wrong)),
     }
 }
 
@@ -114,7 +131,11 @@ impl From<Error> for Trouble {
             error if error.is_temporary() => Denied::Temporary,
             _ => Denied::Permanent,
         };
-        Trouble { denied, why: error.to_string() }
+        let why = match error {
+            Error::InUse { what } => format!("{what} is in use by another session"),
+            error => error.to_string(),
+        };
+        Trouble { denied, why }
     }
 }
 

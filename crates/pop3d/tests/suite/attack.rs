@@ -71,5 +71,5 @@ fn a_clients_process_holds_the_client_and_nothing_of_anybody_elses() {
         return;
     }
     let (_before, client) = (greeted(&daemon), greeted(&daemon));
-    check_held(&daemon, daemon.server_of(&client), Some(&client), &["client"]);
+    check_held(&daemon, daemon.server_of(&client), Some(&client), &["client", "own socket"]); // the line to the keeper
 }

@@ -1,19 +1,29 @@
 //! `--check` and `--config` with what pop3d alone reads: the users file.
 
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
+
 use testkit::{TempDir, command, run};
+
+use crate::common::{FRONT, users_file};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_pop3d");
 const LEVY: &str = "levy:{PLAIN}x:::Levy:/home/levy:\n";
 
 fn checked(args: &[&str]) -> (Option<i32>, String) {
-    let output = run(command(DAEMON, &[&["--check"], args].concat()), b"");
+    let output = run(command(DAEMON, &[&["--check", "-u", FRONT], args].concat()), b"");
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]
 fn the_users_file_is_read() {
     let dir = TempDir::new();
-    let users = dir.file("users", LEVY).display().to_string();
+    let file = dir.file("users", LEVY);
+    let users = file.display().to_string();
+    let why = "has passwords and is readable by every user (chmod 640)";
+    let refused = (Some(1), format!("pop3d: users {users}: {why}\n"));
+    assert_eq!(checked(&["--users", &users]), refused);
+    set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
     assert_eq!(checked(&["--users", &users]), (Some(0), String::new()));
     assert_eq!(
         checked(&["--users", "/no/file"]),
@@ -39,22 +49,31 @@ fn a_value_from_the_file_is_named_with_its_line() {
 }
 
 #[test]
-fn below_chroot_and_as_the_user_of_u_the_users_file_must_be_readable() {
+fn root_serves_no_stranger_as_root() {
     if !testkit::root_can_judge() {
         return;
     }
-    let jail = TempDir::new();
-    let folder = jail.path().display().to_string();
-    let args = ["--chroot", &folder, "--users", "/users", "-u", "65534"];
-    let (code, said) = checked(&args);
-    assert_eq!(
-        (code, said.as_str()),
-        (Some(1), "pop3d: users /users: No such file or directory\n")
+    let dir = TempDir::new();
+    let users = users_file(&dir, LEVY).display().to_string();
+    for args in [&["-u", "root"][..], &["-u", "0:65534"], &["-l", "127.0.0.1:0", "-u", "root"]] {
+        let mut command = std::process::Command::new(DAEMON);
+        command.args(["--users", &users]).args(args);
+        if !args.contains(&"-l") {
+            command.arg("--check");
+        }
+        let output = run(command, b"");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("refusing to serve as root: -u names the user"), "{said}");
+    }
+    let output = run(
+        {
+            let mut command = std::process::Command::new(DAEMON);
+            command.args(["--users", &users, "-l", "127.0.0.1:0"]);
+            command
+        },
+        b"",
     );
-    let users = jail.file("users", LEVY);
-    assert_eq!(checked(&args), (Some(0), String::new()));
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(&users, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let (code, said) = checked(&args);
-    assert_eq!((code, said.as_str()), (Some(1), "pop3d: users /users: Permission denied\n"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.ends_with("name the user to serve as with -u USER\n"), "{said}");
 }

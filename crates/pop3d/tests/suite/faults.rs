@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::common::{LETTER, POP3D, TestServer, text};
+use crate::common::{LETTER, POP3D, TestServer, as_root, text, users_file};
 use testkit::{
     Peer, TempDir, children, command, descriptors, names, peak_memory, run, wait_until, zombies,
 };
@@ -171,7 +171,7 @@ fn a_missing_users_file_is_said_at_the_start() {
 #[test]
 fn case_15_an_occupied_port_is_said_at_the_start() {
     let dir = TempDir::new();
-    let users = dir.file("users", "a:{PLAIN}x\n");
+    let users = users_file(&dir, "a:{PLAIN}x\n");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     let (code, _, error) = pop3d(&["--users", users.to_str().unwrap(), "-l", &addr]);
@@ -182,10 +182,11 @@ fn case_15_an_occupied_port_is_said_at_the_start() {
 #[test]
 fn case_27_under_inetd_the_one_client_is_standard_input() {
     let dir = TempDir::new();
-    let users = dir.file("users", format!("a:{{PLAIN}}x:::a:{}:\n", dir.path().display()));
+    let users = users_file(&dir, &format!("a:{{PLAIN}}x:::a:{}:\n", dir.path().display()));
     crate::common::make_maildir(&dir.path().join("Maildir"));
     dir.file("Maildir/new/1.a", LETTER);
-    let command = command(POP3D, &["-i", "-q", "--users", users.to_str().unwrap()]);
+    let mut command = std::process::Command::new(POP3D);
+    command.args(["-i", "-q", "--users", users.to_str().unwrap()]).args(as_root());
     let output = run(command, b"USER a\r\nPASS x\r\nSTAT\r\nDELE 1\r\nQUIT\r\n");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(signs(&output.stdout), "++++++");
@@ -234,6 +235,7 @@ fn hash_prints_a_field_that_logs_in() {
     assert_ne!(field, text(&hash(b"two words ").stdout), "the salt differs");
     let users = format!("a:{}:::a:HOME/a:\n", field.trim_end());
     let server = TestServer::with(&[], &["--auth-delay", "0"], &users);
+    std::fs::create_dir(server.path("a")).unwrap();
     let mut client = server.client();
     client.ask("USER a", "+OK");
     client.ask("PASS two words", "-ERR");
@@ -249,14 +251,13 @@ fn hash_prints_a_field_that_logs_in() {
 #[test]
 fn a_bad_line_of_the_users_file_is_logged_by_number_and_the_others_count() {
     let users = "nopassword\n:{PLAIN}hush:1\nx:{PLAIN}hush:one\n\n# comment\nb:{PLAIN}x\n";
-    let server = TestServer::with(&[], &["--mail", "/nonexistent/%u"], users);
+    let server = TestServer::with(&[], &["--mail", "/%u-has-no-mail"], users);
+    let file = server.path("users").display().to_string();
     let mut client = server.client();
     client.ask("USER b", "+OK");
     client.ask("PASS x", "+OK");
-    for line in
-        ["line 2 skipped: no password", "line 3 skipped: no name", "line 4 skipped: the user"]
-    {
-        server.daemon.wait_log(line);
+    for line in ["2: no password", "3: no name", "4: the user id is no number"] {
+        server.daemon.wait_log(&format!("users {file}:{line}"));
     }
     assert!(!server.daemon.log().contains("hush"));
 }

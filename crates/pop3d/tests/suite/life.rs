@@ -1,10 +1,11 @@
 //! `--chroot`, SIGHUP, limits.
 
-use std::os::unix::fs::chown;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
-use crate::common::{LETTER, POP3D, TestServer, make_maildir};
+use crate::common::{LETTER, POP3D, TestServer, make_maildir, users_file};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testkit::{
@@ -20,7 +21,7 @@ fn users_and_mail_are_looked_for_inside_the_jail() {
     let jail = TempDir::new();
     make_maildir(&jail.path().join("mrose/Maildir"));
     jail.file("mrose/Maildir/new/1.a.test", LETTER);
-    jail.file("users", "mrose:{PLAIN}tanstaaf:::Rose:/mrose:\n");
+    users_file(&jail, "mrose:{PLAIN}tanstaaf:65534:65534:Rose:/mrose:\n");
     for part in ["mrose", "mrose/Maildir", "mrose/Maildir/new", "mrose/Maildir/cur"] {
         chown(jail.path().join(part), Some(65_534), Some(65_534)).unwrap();
     }
@@ -72,7 +73,8 @@ fn add_levy(server: &TestServer) {
     let home = server.path("levy").display().to_string();
     make_maildir(&server.path("levy/Maildir"));
     let users = std::fs::read_to_string(server.path("users")).unwrap();
-    server.dir.file("users.new", format!("{users}levy:{{PLAIN}}x:::Levy:{home}:\n"));
+    let new = server.dir.file("users.new", format!("{users}levy:{{PLAIN}}x:::Levy:{home}:\n"));
+    std::fs::set_permissions(new, Permissions::from_mode(0o600)).unwrap();
     std::fs::rename(server.path("users.new"), server.path("users")).unwrap();
     server.daemon.signal(Signal::SIGHUP);
     server.daemon.wait_log("SIGHUP");

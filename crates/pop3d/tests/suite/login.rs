@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
-use crate::common::{HASH, LETTER, TestServer, make_maildir, text, until_dot};
+use crate::common::{
+    HASH, LETTER, TestServer, give, make_maildir, start, text, until_dot, users_file,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pop3d::protocol::apop;
@@ -14,6 +16,7 @@ use testkit::{Peer, children, wait_until, within_once};
 fn a_password_with_spaces_also_at_its_end_works() {
     let users = "a:{PLAIN} two  words ::::HOME/a:\n";
     let server = TestServer::with(&[], &["--auth-delay", "0"], users);
+    fs::create_dir(server.path("a")).unwrap();
     let mut client = server.client();
     client.ask("USER a", "+OK");
     client.ask("PASS  two  words", "-ERR [AUTH] ");
@@ -25,6 +28,7 @@ fn a_password_with_spaces_also_at_its_end_works() {
 fn a_hashed_password_works_and_a_locked_field_lets_nobody_in() {
     let users = format!("h:{HASH}:::h:HOME/h:\nl:*:::l:HOME/l:\ne::::e:HOME/e:\n");
     let server = TestServer::with(&[], &["--auth-delay", "0"], &users);
+    fs::create_dir(server.path("h")).unwrap();
     let mut client = server.client();
     for (name, password) in [("h", "wrong"), ("h", HASH), ("l", "*"), ("e", "x")] {
         client.ask(&format!("USER {name}"), "+OK");
@@ -45,10 +49,13 @@ fn the_log_tells_a_field_of_an_unknown_form_and_keeps_it_to_itself() {
         client.ask(&format!("USER {name}"), "+OK");
         client.ask(&format!("PASS {password}"), "-ERR [AUTH] ");
     }
-    server.daemon.wait_log("the password of 'y' is not a $6$, $5$ or $argon2id$ hash");
+    let users = server.path("users").display().to_string();
+    server.daemon.wait_log(&format!("users {users}:2: the password is no $6$, $5$, "));
+    server.daemon.wait_log(&format!("users {users}:3: the password's hash is malformed"));
+    server.daemon.wait_log("login of 'w': the password is no $6$, $5$, ");
+    server.daemon.wait_log("login of 'y': the password's hash is malformed");
     let log = server.daemon.log();
-    assert!(log.contains("the password of 'w' is not a "), "{log}");
-    assert!(!log.contains("the password of 'l'") && !log.contains("wordonly"), "{log}");
+    assert!(!log.contains("login of 'l': ") && !log.contains("wordonly"), "{log}");
 }
 
 #[test]
@@ -108,10 +115,10 @@ fn apop_takes_the_digest_over_this_sessions_timestamp() {
 
 #[test]
 fn without_a_plain_secret_apop_is_neither_offered_nor_taken() {
-    let server = TestServer::new(&[]);
-    let line = format!("mrose:{HASH}:::Rose:{}:\n", server.path("mrose").display());
-    fs::write(server.path("users"), line).unwrap();
-    let mut client = Peer::connect(server.daemon.addr());
+    let dir = testkit::TempDir::new();
+    let line = format!("mrose:{HASH}:::Rose:{}:\n", dir.path().display());
+    let daemon = start(&["--users", users_file(&dir, &line).to_str().unwrap()]);
+    let mut client = Peer::connect(daemon.addr());
     assert!(!text(&client.expect("+OK ")).contains('<'));
     client.ask("APOP mrose c4c9334bac560ecc979e58001b3e22fb", "-ERR [AUTH]");
     client.ask("USER mrose", "+OK");
@@ -135,11 +142,8 @@ fn plaintext_never_is_told_by_capa_and_by_user() {
 #[test]
 fn a_second_session_is_told_in_use_also_by_another_name_of_the_folder() {
     let server = TestServer::new(&[LETTER]);
-    symlink(server.maildir(), server.path("link")).unwrap();
     let users = fs::read_to_string(server.path("users")).unwrap();
-    let home = server.path("other");
-    fs::create_dir(&home).unwrap();
-    symlink(server.maildir(), home.join("Maildir")).unwrap();
+    let home = server.path("mrose/."); // the same folder
     let other = format!("{users}other:{{PLAIN}}x:::o:{}:\n", home.display());
     fs::write(server.path("users"), other).unwrap();
 
@@ -201,11 +205,12 @@ fn a_maildir_that_cannot_be_read_is_told_apart_and_logged_with_peer_and_reason()
     fs::write(server.path("f/Maildir"), "a file").unwrap();
     symlink(server.path("nowhere"), server.path("d/Maildir")).unwrap();
     fs::write(server.path("c/Maildir/cur"), "a file").unwrap();
+    give(&server.path("c/Maildir"));
     let mut client = server.client();
     let peer = client.stream().local_addr().unwrap();
     for (name, reason) in [
         ("f", "f/Maildir: Not a directory"),
-        ("d", "d/Maildir: No such file or directory"),
+        ("d", "d/Maildir: Too many levels of symbolic links"),
         ("c", "c/Maildir/cur: Not a directory"),
         ("r", "tells no home, or not from /"),
     ] {
@@ -223,14 +228,36 @@ fn a_maildir_that_cannot_be_read_is_told_apart_and_logged_with_peer_and_reason()
 
 #[test]
 fn a_maildir_that_does_not_exist_yet_is_an_empty_maildrop_and_is_not_made() {
-    let server = TestServer::with(&[], &[], "n:{PLAIN}x:::n:HOME/no/such:\n");
+    let server = TestServer::with(&[], &[], "n:{PLAIN}x:::n:HOME/n:\n");
+    fs::create_dir(server.path("n")).unwrap();
     let mut client = server.client();
     client.ask("USER n", "+OK");
     client.ask("PASS x", "+OK maildrop has 0 messages (0 octets)");
     client.ask("LIST", "+OK");
     assert!(until_dot(&mut client).is_empty());
     client.ask("QUIT", "+OK");
-    assert!(!server.path("no").exists());
+    assert!(testkit::names(&server.path("n")).is_empty());
+}
+
+#[test]
+fn a_home_that_is_not_there_is_a_temporary_failure_and_nothing_is_made() {
+    let users = "n:{PLAIN}x:::n:HOME/disk/n:\n";
+    for pattern in ["~/Maildir", "~"] {
+        let server = TestServer::with(&[], &["--mail", pattern], users);
+        let mut client = server.client();
+        for there in ["nothing", "disk"] {
+            if there == "disk" {
+                fs::create_dir(server.path("disk")).unwrap();
+            }
+            client.ask("USER n", "+OK");
+            client.ask("PASS x", "-ERR [SYS/TEMP] the maildrop cannot be opened");
+            let what = if there == "disk" { "disk/n" } else { "disk" };
+            let missing = server.path(what).display().to_string();
+            let told = format!("login of 'n': {missing}: No such file or directory");
+            server.daemon.wait_log(&told);
+        }
+        assert!(testkit::names(&server.path("disk")).is_empty());
+    }
 }
 
 #[test]

@@ -12,7 +12,6 @@ mod life;
 mod login;
 mod manual;
 mod option_table;
-mod owner;
 mod refusals;
 mod titles;
 mod transaction;

@@ -23,7 +23,7 @@ fn a_session_shows_its_state_and_its_user_once_that_is_proved() {
     peer.ask("DELE 1", "+OK");
     peer.ask("QUIT", "+OK");
     // The child stays for our end of the connection, as long as that is open.
-    assert_eq!(title(child), shown(&peer, "mrose UPDATE"));
+    wait_title(child, &shown(&peer, "mrose UPDATE"));
     let parent = format!("pop3d: parent, 0 of 256 clients, {}", server.daemon.addr());
     drop(peer);
     wait_title(server.daemon.pid(), &parent);

@@ -95,7 +95,7 @@ fn unique_ids_stay_through_flags_moves_aborted_sessions_and_a_restart() {
     let ids: Vec<&str> = before.iter().map(|row| row.split(' ').nth(1).unwrap()).collect();
     assert!(ids.iter().all(|id| (1..=70).contains(&id.len())));
     let users = server.path("users");
-    let again = testkit::Daemon::start(crate::common::POP3D, &["--users", users.to_str().unwrap()]);
+    let again = crate::common::start(&["--users", users.to_str().unwrap()]);
     let mut client = Peer::connect(again.addr());
     client.expect("+OK");
     client.ask("USER mrose", "+OK");

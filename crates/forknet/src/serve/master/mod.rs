@@ -178,7 +178,9 @@ impl Master {
     /// The keeper has ended; the inner one is a lack of descriptors.
     pub(crate) fn line(&self) -> Result<std::result::Result<Option<Line>, Errno>> {
         match self.keeper.as_ref().map(Keeper::line).transpose() {
-            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(Error::Refused("the keeper has ended".into())),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => {
+                Err(Error::Refused("the keeper has ended".into()))
+            }
             line => Ok(line),
         }
     }

@@ -11,7 +11,7 @@ use mailstore::MailPattern;
 use nix::unistd::{getegid, geteuid};
 use testkit::{TempDir, names};
 
-use super::mailbox::{check, open};
+use super::mailbox::{Refused, check, open};
 use super::*;
 use crate::options::{Config, Plaintext};
 use crate::protocol::apop;
@@ -77,8 +77,10 @@ impl Home {
     /// this one.
     fn log_in(&self, credentials: &Credentials) -> Result<(String, Maildrop), Denied> {
         let account = check(&self.config(), credentials);
-        let account =
-            account.map_err(|why| why.map_or(Denied::Rejected, |_| Denied::NotChecked))?;
+        let account = account.map_err(|why| match why {
+            Refused::Login(_) => Denied::Rejected,
+            Refused::NotChecked(_) => Denied::NotChecked,
+        })?;
         let owner = Owner { uid: geteuid().as_raw(), gid: getegid().as_raw() };
         let (_, maildrop) = open(&self.config(), &account, owner).map_err(|why| why.denied)?;
         Ok((account.name.escape_ascii().to_string(), maildrop))

@@ -1,9 +1,11 @@
 //! What the tests of the daemon share: a users file, a Maildir, a server, a client.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use nix::unistd::geteuid;
 use testkit::{Daemon, Peer, TempDir, names, run};
 
 pub const POP3D: &str = env!("CARGO_BIN_EXE_pop3d");
@@ -30,13 +32,13 @@ impl TestServer {
         let dir = TempDir::new();
         let home = dir.path().to_str().unwrap().to_owned();
         let line = format!("mrose:{{PLAIN}}tanstaaf:::Rose:{home}/mrose:\n{users}");
-        let file = dir.file("users", line.replace("HOME", &home));
+        let file = users_file(&dir, &line.replace("HOME", &home));
         make_maildir(&dir.path().join("mrose/Maildir"));
         for (number, letter) in (1..).zip(letters) {
             dir.file(&format!("mrose/Maildir/new/{number}.a.test"), letter);
         }
         let args = [&["--users", file.to_str().unwrap()], options].concat();
-        let daemon = Daemon::start(POP3D, &args);
+        let daemon = start(&args);
         TestServer { dir, daemon }
     }
 
@@ -88,9 +90,46 @@ impl TestServer {
     }
 }
 
+/// The user of mailboxes, where root runs the tests.
+pub const OWNER: u32 = 61_001;
+/// The user who talks to clients then.
+pub const FRONT: &str = "65534";
+
+/// Starts pop3d; where root runs the tests, with an ordinary user to talk to clients, and another one whose
+/// mailboxes are.
+pub fn start(args: &[&str]) -> Daemon {
+    Daemon::start(POP3D, &[args, &as_root().iter().map(|it| &**it).collect::<Vec<_>>()].concat())
+}
+
+/// The options that root needs, unless they are given.
+pub fn as_root() -> Vec<String> {
+    if !geteuid().is_root() {
+        return Vec::new();
+    }
+    ["-u", FRONT, "--mail-user", &OWNER.to_string()].map(str::to_owned).to_vec()
+}
+
+/// Makes a users file that others may not read, in a folder that the users of mailboxes can pass.
+pub fn users_file(dir: &TempDir, text: &str) -> PathBuf {
+    let path = dir.file("users", text);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    path
+}
+
+/// Makes a Maildir, which belongs to the user of mailboxes.
 pub fn make_maildir(path: &Path) {
     for part in ["cur", "new", "tmp"] {
         fs::create_dir_all(path.join(part)).unwrap();
+        give(&path.join(part));
+    }
+    give(path);
+}
+
+/// Gives a file or folder to the user of mailboxes, if root runs the tests.
+pub fn give(path: &Path) {
+    if geteuid().is_root() {
+        chown(path, Some(OWNER), Some(OWNER)).unwrap();
     }
 }
 
