@@ -32,6 +32,7 @@ use crate::log::stderr;
 use crate::log::transcript::Transcript;
 use crate::net::connection::Connection;
 use crate::net::counters::Counters;
+use crate::net::deadlines::Timeouts;
 use crate::net::interrupt::{Interrupts, Woken, shutting_down, wait};
 use crate::net::peer::Peer;
 use crate::serve::line::{Line, Question};
@@ -73,8 +74,7 @@ impl Client {
     ///
     /// # Errors
     /// That process has ended, or the server ends.
-    pub fn hand_over(&mut self, left: &Leftover) -> io::Result<()> {
-        let Some(line) = self.keeper.clone() else { return Err(Errno::ENOTCONN.into()) };
+    pub fn hand_over(&mut self, line: &Line, left: &Leftover) -> io::Result<()> {
         let (used, bytes) = self.conn.used();
         let mut facts = vec![CLIENT];
         facts.extend(u64::try_from(used.as_millis()).unwrap_or(u64::MAX).to_be_bytes());
@@ -91,7 +91,7 @@ impl Client {
             line.send(&[&[UNSENT], &left.unsent[..]].concat(), None)?;
         }
         line.send(&[&[GO], &left.unread[..]].concat(), None)?;
-        let served = self.await_end(&line);
+        let served = self.await_end(line);
         self.conn.leave_to_other();
         self.outcome = Some(served?);
         Ok(())
@@ -139,8 +139,9 @@ impl Question {
         answer: &[u8],
         session: impl FnOnce(&mut Client, &Leftover) -> io::Result<()>,
     ) -> i32 {
-        self.go_on(answer);
-        let (mut client, left) = match self.take_over() {
+        let timeouts = self.keeping.timeouts;
+        let line = self.go_on(answer);
+        let (mut client, left) = match take_over(&line, timeouts) {
             Ok(taken) => taken,
             Err(error) => {
                 debug!("no client came: {}", reason(&error)); // front has ended
@@ -155,45 +156,45 @@ impl Question {
         let mut end = vec![END, u8::try_from(code).unwrap_or(u8::MAX)];
         end.extend(received.to_be_bytes());
         end.extend(sent.to_be_bytes());
-        if let Err(error) = self.line.send(&end, None) {
+        if let Err(error) = line.send(&end, None) {
             debug!("end of a session: {}", reason(&error)); // front has ended
         }
         code
     }
+}
 
-    /// Receives the client and what comes with him.
-    fn take_over(&self) -> io::Result<(Client, Leftover)> {
-        let receive = || -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
-            Ok(self.line.receive(HANDOVER_WAIT)?.ok_or(Errno::EPIPE)?)
-        };
-        let (facts, input) = receive()?;
-        let input = input.ok_or(Errno::EPROTO)?;
-        let facts = facts.strip_prefix(&[CLIENT]).ok_or(Errno::EPROTO)?;
-        let (used, bytes) = two_numbers(facts).ok_or(Errno::EPROTO)?;
-        let peer = facts.get(16..).and_then(Peer::parse).ok_or(Errno::EPROTO)?;
-        let (mut output, mut transcript, mut unsent) = (None, None, Vec::new());
-        let unread = loop {
-            let (message, with) = receive()?;
-            match message.split_first() {
-                Some((&OUTPUT, _)) if output.is_none() => output = with,
-                Some((&TRANSCRIPT, _)) if transcript.is_none() => transcript = with,
-                Some((&UNSENT, replies)) if unsent.is_empty() => unsent = replies.to_vec(),
-                Some((&GO, unread)) => break unread.to_vec(),
-                _ => return Err(Errno::EPROTO.into()),
-            }
-        };
-        // A pipe cannot be told not to block, and a socket must be.
-        let is_socket =
-            recv(input.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT) != Err(Errno::ENOTSOCK);
-        let output = if is_socket { None } else { Some(output.ok_or(Errno::EPROTO)?) };
-        let used = (Duration::from_millis(used), bytes);
-        let mut conn = Connection::taken_over(input, output, self.keeping.timeouts, used);
-        conn.set_interrupts(Some(Box::new(FrontWatch::new(self.line.clone()))));
-        let transcript = Transcript::new(transcript.map(|file| Arc::new(file.into())), peer);
-        let title = Title::of_front(self.line.clone());
-        let client = Client { conn, peer, transcript, title, keeper: None, outcome: None };
-        Ok((client, Leftover { unread, unsent }))
-    }
+/// Receives the client and what comes with him.
+fn take_over(line: &Line, timeouts: Timeouts) -> io::Result<(Client, Leftover)> {
+    let receive = || -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+        Ok(line.receive(HANDOVER_WAIT)?.ok_or(Errno::EPIPE)?)
+    };
+    let (facts, input) = receive()?;
+    let input = input.ok_or(Errno::EPROTO)?;
+    let facts = facts.strip_prefix(&[CLIENT]).ok_or(Errno::EPROTO)?;
+    let (used, bytes) = two_numbers(facts).ok_or(Errno::EPROTO)?;
+    let peer = facts.get(16..).and_then(Peer::parse).ok_or(Errno::EPROTO)?;
+    let (mut output, mut transcript, mut unsent) = (None, None, Vec::new());
+    let unread = loop {
+        let (message, with) = receive()?;
+        match message.split_first() {
+            Some((&OUTPUT, _)) if output.is_none() => output = with,
+            Some((&TRANSCRIPT, _)) if transcript.is_none() => transcript = with,
+            Some((&UNSENT, replies)) if unsent.is_empty() => unsent = replies.to_vec(),
+            Some((&GO, unread)) => break unread.to_vec(),
+            _ => return Err(Errno::EPROTO.into()),
+        }
+    };
+    // A pipe cannot be told not to block, and a socket must be.
+    let is_socket =
+        recv(input.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT) != Err(Errno::ENOTSOCK);
+    let output = if is_socket { None } else { Some(output.ok_or(Errno::EPROTO)?) };
+    let used = (Duration::from_millis(used), bytes);
+    let mut conn = Connection::taken_over(input, output, timeouts, used);
+    conn.set_interrupts(Some(Box::new(FrontWatch::new(line.clone()))));
+    let transcript = Transcript::new(transcript.map(|file| Arc::new(file.into())), peer);
+    let title = Title::of_front(line.clone());
+    let client = Client { conn, peer, transcript, title, keeper: None, outcome: None };
+    Ok((client, Leftover { unread, unsent }))
 }
 
 /// Tells front what its title shows.

@@ -20,7 +20,7 @@ use sys::wait;
 
 use crate::error::{Error, Result, strerror};
 use crate::net::deadlines::Timeouts;
-use crate::serve::line::{LONGEST_MESSAGE, Line, Question};
+use crate::serve::line::{Line, Question};
 use crate::serve::reaper::Reaper;
 use crate::serve::session::EXIT_FAILED;
 use crate::serve::signals::{self, Signals};
@@ -224,11 +224,13 @@ impl Lines {
                 if let Err(errno) = signals::restore() {
                     warn!("sigaction: {}", strerror(errno));
                 }
-                let mut text = vec![0; LONGEST_MESSAGE];
-                // What comes with a question is closed.
-                let length = receive(&line, &mut text).map_or(0, |(length, _)| length);
-                text.truncate(length);
-                answer(Question::new(text, Line::new(line), self.keeping))
+                match Question::read(line, self.keeping) {
+                    Ok(question) => answer(question),
+                    Err(errno) => {
+                        warn!("keeper: a question: {}", strerror(errno));
+                        EXIT_FAILED
+                    }
+                }
             }),
             Err(errno) => {
                 warn!("keeper: fork: {}", strerror(errno));

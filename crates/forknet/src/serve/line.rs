@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
-use sys::scm_rights::{receive, send_now};
+use sys::scm_rights::{pair, receive, send_now};
 
+use crate::error::strerror;
 use crate::net::interrupt::{is_readable, poll_timeout};
 use crate::serve::keeper::Keeping;
 use crate::serve::session::EXIT_OK;
@@ -33,12 +34,12 @@ struct Ends {
 }
 
 /// An answer: bytes of a process of the keeper's.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Answer {
     /// The last word: another question may be asked.
     Final(Vec<u8>),
-    /// The process that answered waits at the line for what follows.
-    GoesOn(Vec<u8>),
+    /// The process that answered waits at another line, its own, for what follows.
+    GoesOn(Vec<u8>, Line),
 }
 
 impl Line {
@@ -56,13 +57,18 @@ impl Line {
             return Err(Errno::EBUSY.into());
         }
         self.send(question, None)?;
-        let Some((mut answer, _)) = self.receive(limit)? else { return Err(Errno::EPIPE.into()) };
+        let Some((mut answer, with)) = self.receive(limit)? else {
+            return Err(Errno::EPIPE.into());
+        };
         match answer.first() {
             Some(&FINAL) => {
                 self.0.is_taken.store(false, Relaxed);
                 Ok(Answer::Final(answer.split_off(1)))
             }
-            Some(&GOES_ON) => Ok(Answer::GoesOn(answer.split_off(1))),
+            Some(&GOES_ON) => {
+                let line = Line::new(with.ok_or(Errno::EPROTO)?);
+                Ok(Answer::GoesOn(answer.split_off(1), line))
+            }
             _ => Err(Errno::EPROTO.into()),
         }
     }
@@ -127,13 +133,21 @@ impl AsFd for Line {
 #[derive(Debug)]
 pub struct Question {
     text: Vec<u8>,
-    pub(crate) line: Line,
+    line: OwnedFd,
+    /// The two ends of a line of this process's own, for what follows an answer. The process that asked
+    /// sees its end when this one has ended; the keeper's line is never in a process of a user's, who
+    /// could read the next question there.
+    own: (OwnedFd, OwnedFd),
     pub(crate) keeping: Keeping,
 }
 
 impl Question {
-    pub(crate) fn new(text: Vec<u8>, line: Line, keeping: Keeping) -> Question {
-        Question { text, line, keeping }
+    /// Reads the question of a line. What comes with it is closed.
+    pub(crate) fn read(line: OwnedFd, keeping: Keeping) -> nix::Result<Question> {
+        let mut text = vec![0; LONGEST_MESSAGE];
+        let length = receive(&line, &mut text)?.0;
+        text.truncate(length);
+        Ok(Question { text, line, own: pair()?, keeping })
     }
 
     /// Returns what was asked, once: bytes of a process that may have been taken over.
@@ -150,19 +164,19 @@ impl Question {
     /// Gives the last word; returns the exit code of this process.
     #[must_use]
     pub fn answer(self, answer: &[u8]) -> i32 {
-        self.send(FINAL, answer);
+        self.send(FINAL, answer, None);
         EXIT_OK
     }
 
-    /// Answers, and goes on.
-    pub(crate) fn go_on(&self, answer: &[u8]) {
-        self.send(GOES_ON, answer);
+    /// Answers, and goes on at the line that this returns.
+    pub(crate) fn go_on(self, answer: &[u8]) -> Line {
+        self.send(GOES_ON, answer, Some(self.own.1.as_fd()));
+        Line::new(self.own.0)
     }
 
-    fn send(&self, kind: u8, answer: &[u8]) {
-        let message = [&[kind], answer].concat();
-        if let Err(error) = self.line.send(&message, None) {
-            log::debug!("answer: {}", crate::error::reason(&error)); // the asker has ended
+    fn send(&self, kind: u8, answer: &[u8], with: Option<BorrowedFd<'_>>) {
+        if let Err(errno) = send_now(&self.line, &[&[kind], answer].concat(), with) {
+            log::debug!("answer: {}", strerror(errno)); // the asker has ended
         }
     }
 }

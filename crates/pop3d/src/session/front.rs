@@ -33,7 +33,7 @@ pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
     let left =
         session.authorize(config, protocol, |credentials| ask(line.as_ref(), peer, credentials));
     match left? {
-        Some(left) => client.hand_over(&left),
+        Some((line, left)) => client.hand_over(&line, &left),
         None => Ok(()),
     }
 }
@@ -45,17 +45,17 @@ pub(super) fn new_protocol(config: &Config, peer: String, is_loopback: bool) -> 
 }
 
 /// Asks the keeper whether this is the user. If so, the process that has answered waits for the client.
-fn ask(line: Option<&Line>, peer: Peer, credentials: &Credentials) -> Result<(), Denied> {
+fn ask(line: Option<&Line>, peer: Peer, credentials: &Credentials) -> Result<Line, Denied> {
     let asked = line
         .zip(Question::encode(peer, credentials))
         .map(|(line, question)| line.ask(question.as_bytes(), ANSWER_WAIT));
     let why = match asked {
-        Some(Ok(Answer::GoesOn(answer))) if answer == ACCEPTED => return Ok(()),
+        Some(Ok(Answer::GoesOn(answer, line))) if answer == ACCEPTED => return Ok(line),
         Some(Ok(Answer::Final(answer))) => match Denied::decode(&answer) {
             Some(denied) => return Err(denied),
             None => "an answer that is none".into(),
         },
-        Some(Ok(Answer::GoesOn(_))) => "an answer that is none".into(),
+        Some(Ok(Answer::GoesOn(..))) => "an answer that is none".into(),
         Some(Err(error)) => reason(&error),
         None => "no keeper".into(),
     };
@@ -64,20 +64,20 @@ fn ask(line: Option<&Line>, peer: Peer, credentials: &Credentials) -> Result<(),
 }
 
 impl<S: Read + Write> Session<'_, S> {
-    /// Runs AUTHORIZATION. Returns what is left after the login; `None` if the session has ended without
+    /// Runs AUTHORIZATION. Returns what `log_in` has, and what is left after the login; `None` if the session has ended without
     /// one.
-    pub(super) fn authorize(
+    pub(super) fn authorize<T>(
         mut self,
         config: &Config,
         mut protocol: Protocol,
-        mut log_in: impl FnMut(&Credentials) -> Result<(), Denied>,
-    ) -> io::Result<Option<Leftover>> {
+        mut log_in: impl FnMut(&Credentials) -> Result<T, Denied>,
+    ) -> io::Result<Option<(T, Leftover)>> {
         self.show(&protocol, "AUTHORIZATION");
         let mut end = self.queue(&protocol.greeting()).and_then(|()| self.converse(&mut protocol));
         while let Ok(End::LogIn(credentials)) = end {
             let due = Instant::now() + config.auth_delay;
             match log_in(&credentials) {
-                Ok(()) => {
+                Ok(next) => {
                     let name = config.names.canonical(&credentials.name).unwrap_or_default();
                     let name = name.escape_ascii().to_string();
                     self.title.set(format_args!("{} TRANSACTION", in_title(name.as_bytes())));
@@ -87,7 +87,7 @@ impl<S: Read + Write> Session<'_, S> {
                         return self.end(protocol, Err(error)).map(|()| None);
                     }
                     let unread = self.reader.buffered().to_vec();
-                    return Ok(Some(Leftover { unread, unsent: self.out }));
+                    return Ok(Some((next, Leftover { unread, unsent: self.out })));
                 }
                 Err(denied) => end = self.deny(&mut protocol, &credentials, denied, due),
             }

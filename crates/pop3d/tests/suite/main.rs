@@ -13,5 +13,6 @@ mod login;
 mod manual;
 mod option_table;
 mod refusals;
+mod separation;
 mod titles;
 mod transaction;

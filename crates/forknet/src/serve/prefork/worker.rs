@@ -170,7 +170,7 @@ impl Worker {
                 Ok(None) => return EXIT_OK,
                 Err(errno) => return self.listener_failed(errno),
             }
-            // A process with a user's rights has the other end, and could hear the next client's question.
+            // It has read a password, of a client who has got in: nothing of it is left to the next one.
             if self.keeper.as_ref().is_some_and(Line::is_taken) {
                 return EXIT_OK;
             }

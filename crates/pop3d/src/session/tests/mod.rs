@@ -114,13 +114,9 @@ impl Home {
         protocol: Protocol,
     ) -> io::Result<()> {
         let (config, mut transcript) = (self.config(), Transcript::none());
-        let mut accepted = None;
         let front = Session::new(size, (&Leftover::default(), &mut stream), &mut transcript);
-        let left = front.authorize(&config, protocol, |credentials| {
-            accepted = Some(self.log_in(credentials)?);
-            Ok(())
-        });
-        let Some((left, (name, maildrop))) = left?.zip(accepted) else { return Ok(()) };
+        let left = front.authorize(&config, protocol, |credentials| self.log_in(credentials));
+        let Some(((name, maildrop), left)) = left? else { return Ok(()) };
         let names = ("test".into(), "dewey.test".into());
         let (protocol, reply) = Protocol::logged_in(names, true, name, maildrop);
         let session = Session::new(size, (&left, &mut stream), &mut transcript);
