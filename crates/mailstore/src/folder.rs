@@ -47,7 +47,7 @@ impl Folder {
     /// Walks an absolute path. `entered` is called with each folder on the way, `/` and the last one
     /// included, before anything in it is looked at; it may give up rights.
     ///
-    /// A symbolic link is followed where root made it and nobody but root can change the folders up to it;
+    /// A symbolic link is followed where root made it and only root can change the folders up to it;
     /// every other one is refused.
     ///
     /// # Errors
@@ -200,7 +200,7 @@ fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode).intersection(SFlag::S_IFMT)
 }
 
-/// True for a folder in which nobody but root can put a link.
+/// True for a folder in which only root can put a link.
 fn is_changed_by_root_alone(stat: &FileStat) -> bool {
     stat.st_uid == 0 && stat.st_mode & OTHERS_WRITE == 0
 }
@@ -247,7 +247,7 @@ mod tests {
         let dir = TempDir::new();
         std::fs::create_dir(dir.path().join("there")).unwrap();
         symlink("there", dir.path().join("link")).unwrap();
-        let error = walk(&dir.path().join("link")).unwrap_err(); // everybody may write to /tmp
+        let error = walk(&dir.path().join("link")).unwrap_err(); // all users may write to /tmp
         assert!(error.to_string().ends_with("link: Too many levels of symbolic links"), "{error}");
     }
 

@@ -92,7 +92,7 @@ impl Connection {
     }
 
     /// Wraps what another process hands over: a socket, or two descriptors that are none. The client has
-    /// used this much time and these many bytes of his session already.
+    /// used this much time and these many bytes of its session already.
     pub(crate) fn taken_over(
         input: OwnedFd,
         output: Option<OwnedFd>,

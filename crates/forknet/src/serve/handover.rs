@@ -1,5 +1,5 @@
-//! A client changes hands: from the process that has talked to him so far to the one that has answered the
-//! question about him, with the rights of his user.
+//! A client changes hands: from the process that has served it so far to the one that has answered the
+//! question about it, with the rights of its user.
 //!
 //! ```text
 //!  front                                     box
@@ -35,7 +35,8 @@ use crate::net::counters::Counters;
 use crate::net::deadlines::Timeouts;
 use crate::net::interrupt::{Interrupts, Woken, shutting_down, wait};
 use crate::net::peer::Peer;
-use crate::serve::line::{Line, Question};
+use crate::serve::line::{Line, MAX_TITLE, TITLE};
+use crate::serve::question::Question;
 use crate::serve::session::{Client, EXIT_FAILED, run_service};
 use crate::serve::title::Title;
 use crate::text::in_title;
@@ -47,14 +48,11 @@ const TRANSCRIPT: u8 = b't';
 const UNSENT: u8 = b'r';
 const GO: u8 = b'g';
 const STOP: u8 = b's';
-const TITLE: u8 = b'T';
 const END: u8 = b'e';
 /// Longest wait of box for the client, who is sent at once.
 const HANDOVER_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait of front without a look at the server's end.
 const FRONT_WAIT: Duration = Duration::from_secs(600);
-/// Longest title in bytes.
-const MAX_TITLE: usize = 256;
 /// Most bytes that box may claim to have moved: what a session could in years.
 const MAX_BYTES: u64 = 1 << 56;
 
@@ -69,7 +67,7 @@ pub struct Leftover {
 
 impl Client {
     /// Hands the client over to the process that has answered [`Answer::GoesOn`](crate::Answer::GoesOn),
-    /// with what is left of his dialogue, and waits until it has served him. The session of this
+    /// with what is left of the dialogue, and waits until that has served it. The session of this
     /// process then ends with that one's exit code, whatever it returns as success.
     ///
     /// # Errors
@@ -132,14 +130,14 @@ impl Client {
 }
 
 impl Question {
-    /// Answers, takes the client over, and serves him in this process. Returns its exit code.
+    /// Answers, takes the client over, and serves it in this process. Returns its exit code.
     #[must_use]
     pub fn serve(
         self,
         answer: &[u8],
         session: impl FnOnce(&mut Client, &Leftover) -> io::Result<()>,
     ) -> i32 {
-        let timeouts = self.keeping.timeouts;
+        let timeouts = self.timeouts();
         let line = self.go_on(answer);
         let (mut client, left) = match take_over(&line, timeouts) {
             Ok(taken) => taken,
@@ -163,7 +161,7 @@ impl Question {
     }
 }
 
-/// Receives the client and what comes with him.
+/// Receives the client and what comes with it.
 fn take_over(line: &Line, timeouts: Timeouts) -> io::Result<(Client, Leftover)> {
     let receive = || -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
         Ok(line.receive(HANDOVER_WAIT)?.ok_or(Errno::EPIPE)?)
@@ -184,7 +182,7 @@ fn take_over(line: &Line, timeouts: Timeouts) -> io::Result<(Client, Leftover)> 
             _ => return Err(Errno::EPROTO.into()),
         }
     };
-    // A pipe cannot be told not to block, and a socket must be.
+        // Output to a pipe may block, and that to a socket must not.
     let is_socket =
         recv(input.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT) != Err(Errno::ENOTSOCK);
     let output = if is_socket { None } else { Some(output.ok_or(Errno::EPROTO)?) };
@@ -195,12 +193,6 @@ fn take_over(line: &Line, timeouts: Timeouts) -> io::Result<(Client, Leftover)> 
     let title = Title::of_front(line.clone());
     let client = Client { conn, peer, transcript, title, keeper: None, outcome: None };
     Ok((client, Leftover { unread, unsent }))
-}
-
-/// Tells front what its title shows.
-pub(crate) fn send_title(line: &Line, text: &str) {
-    let text = text.as_bytes().get(..MAX_TITLE).unwrap_or(text.as_bytes());
-    let _ = line.send(&[&[TITLE], text].concat(), None); // the next wait sees that front has ended
 }
 
 fn two_numbers(bytes: &[u8]) -> Option<(u64, u64)> {

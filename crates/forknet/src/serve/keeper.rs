@@ -4,7 +4,7 @@
 //! user's files, such a process asks the keeper, over a line of its own. The keeper reads nothing that
 //! comes over a line: it forks (the slide again) a process that reads one bounded message and answers.
 //! So no secret is ever in the keeper's own memory, which all those processes inherit. An answering
-//! process may then become a user and serve what is his ([`crate::serve::handover`]).
+//! process may then become a user and serve a client ([`crate::serve::handover`]).
 //!
 //! A line has one question at a time. The next one is read when the process that answered has ended.
 
@@ -19,31 +19,20 @@ use sys::scm_rights::{self, receive, send_now};
 use sys::wait;
 
 use crate::error::{Error, Result, strerror};
-use crate::net::deadlines::Timeouts;
-use crate::serve::line::{Line, Question};
+use crate::serve::line::Line;
+use crate::serve::question::{Keeping, Question};
 use crate::serve::reaper::Reaper;
 use crate::serve::session::EXIT_FAILED;
 use crate::serve::signals::{self, Signals};
-use crate::serve::title::Titles;
 
 /// The message with which the parent gives the keeper the other end of a line.
 const LINE: [u8; 1] = *b"l";
 /// First byte of the keeper's first message: it keeps; what follows is for the server.
 const READY: u8 = b'+';
-/// The same: it does not; what follows is why.
+/// First byte of the keeper's first message, if it cannot keep; what follows is why.
 const FAILED: u8 = b'-';
 /// Longest first message in bytes.
 const MAX_START: usize = 1024;
-
-/// What a keeper is made of.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Keeping {
-    pub(crate) titles: Titles,
-    /// Most lines at a time.
-    pub(crate) lines: usize,
-    /// The limits of the clients that answering processes take over.
-    pub(crate) timeouts: Timeouts,
-}
 
 /// The parent's way to its keeper, which ends when this is dropped and the last line with it.
 #[derive(Debug)]
@@ -85,7 +74,7 @@ impl Keeper {
                 match fork(alone) {
                     Ok(Fork::Parent(_)) => exit_now(0), // and so the keeper is init's child
                     Ok(Fork::Child) => {
-                        keeping.titles.show("keeper");
+                        keeping.show("keeper");
                         match prepare() {
                             Ok(facts) => say(&theirs, READY, &facts),
                             Err(error) => {
@@ -195,11 +184,11 @@ impl Lines {
         Ok((fds.get(numbers.len()).is_some_and(is_ready), ready))
     }
 
-    /// Takes a line that the parent has made, or hears that the parent has ended.
+    /// Takes a line that the parent has made, or sees that the parent has ended.
     fn take_line(&mut self) {
         let Some(control) = &self.control else { return };
         match receive(control, &mut [0]) {
-            Ok((1.., Some(line))) if self.lines.len() < self.keeping.lines => {
+            Ok((1.., Some(line))) if self.lines.len() < self.keeping.lines() => {
                 self.lines.push((line, None))
             }
             Ok((1.., _)) => warn!("keeper: too many lines"),

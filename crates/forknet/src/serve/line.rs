@@ -1,4 +1,5 @@
-//! A line to the keeper: questions, answers, and what follows an answer.
+//! A line between two processes of a server: messages with descriptors; on that to the keeper, questions
+//! and their answers.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,19 +9,16 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
-use sys::scm_rights::{pair, receive, send_now};
+use sys::scm_rights::{receive, send_now};
 
-use crate::error::strerror;
 use crate::net::interrupt::{is_readable, poll_timeout};
-use crate::serve::keeper::Keeping;
-use crate::serve::session::EXIT_OK;
 
 /// Longest question and longest answer, in bytes: a SASL response has at most 12,288 octets (RFC 4954 §4).
 pub const LONGEST_MESSAGE: usize = 16 * 1024;
 /// First byte of an answer after which the answering process ends.
-const FINAL: u8 = b'.';
+pub(crate) const FINAL: u8 = b'.';
 /// First byte of an answer after which it goes on.
-const GOES_ON: u8 = b'+';
+pub(crate) const GOES_ON: u8 = b'+';
 
 /// A line to the keeper, in the process that talks to a client; its other end, in the process that answers.
 #[derive(Clone, Debug)]
@@ -118,65 +116,27 @@ impl Line {
         }
     }
 
+    /// Whether a message has come, or the end.
     pub(crate) fn is_readable(&self) -> bool {
         is_readable(self.as_fd())
+    }
+}
+
+/// First byte of the message with a title.
+pub(crate) const TITLE: u8 = b'T';
+/// Longest title in bytes.
+pub(crate) const MAX_TITLE: usize = 256;
+
+impl Line {
+    /// Sends what the title of the process at the other end is to show.
+    pub(crate) fn send_title(&self, text: &str) {
+        let text = text.as_bytes().get(..MAX_TITLE).unwrap_or(text.as_bytes());
+        let _ = self.send(&[&[TITLE], text].concat(), None); // the next wait sees the other end closed
     }
 }
 
 impl AsFd for Line {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.fd.as_fd()
-    }
-}
-
-/// A question, in the process that was forked to answer it, with the keeper's rights.
-#[derive(Debug)]
-pub struct Question {
-    text: Vec<u8>,
-    line: OwnedFd,
-    /// The two ends of a line of this process's own, for what follows an answer. The process that asked
-    /// sees its end when this one has ended; the keeper's line is never in a process of a user's, who
-    /// could read the next question there.
-    own: (OwnedFd, OwnedFd),
-    pub(crate) keeping: Keeping,
-}
-
-impl Question {
-    /// Reads the question of a line. What comes with it is closed.
-    pub(crate) fn read(line: OwnedFd, keeping: Keeping) -> nix::Result<Question> {
-        let mut text = vec![0; LONGEST_MESSAGE];
-        let length = receive(&line, &mut text)?.0;
-        text.truncate(length);
-        Ok(Question { text, line, own: pair()?, keeping })
-    }
-
-    /// Returns what was asked, once: bytes of a process that may have been taken over.
-    #[must_use]
-    pub fn take_text(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.text)
-    }
-
-    /// Shows `NAME: TEXT` as the title of this process.
-    pub fn show(&self, text: impl std::fmt::Display) {
-        self.keeping.titles.show(text);
-    }
-
-    /// Gives the last word; returns the exit code of this process.
-    #[must_use]
-    pub fn answer(self, answer: &[u8]) -> i32 {
-        self.send(FINAL, answer, None);
-        EXIT_OK
-    }
-
-    /// Answers, and goes on at the line that this returns.
-    pub(crate) fn go_on(self, answer: &[u8]) -> Line {
-        self.send(GOES_ON, answer, Some(self.own.1.as_fd()));
-        Line::new(self.own.0)
-    }
-
-    fn send(&self, kind: u8, answer: &[u8], with: Option<BorrowedFd<'_>>) {
-        if let Err(errno) = send_now(&self.line, &[&[kind], answer].concat(), with) {
-            log::debug!("answer: {}", strerror(errno)); // the asker has ended
-        }
     }
 }

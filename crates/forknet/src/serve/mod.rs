@@ -14,6 +14,7 @@ pub(crate) mod line;
 pub(crate) mod listeners;
 pub(crate) mod master;
 pub(crate) mod prefork;
+pub(crate) mod question;
 pub(crate) mod reaper;
 pub(crate) mod refusals;
 pub(crate) mod scoreboard;

@@ -1,5 +1,7 @@
 //! A server from its options to its last client.
 
+mod keep;
+
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -25,20 +27,17 @@ use crate::net::peer::Peer;
 use crate::options::{RootPolicy, ServerOptions, Service, model::Model};
 use crate::serve::datagram_helper::{DatagramHelper, DatagramService};
 use crate::serve::files::Files;
-use crate::serve::keeper::{Keeper, Keeping};
-use crate::serve::line::Question;
+use crate::serve::keeper::Keeper;
 use crate::serve::master::{Master, Reread};
 use crate::serve::reaper::Reaper;
 use crate::serve::refusals::Replies;
-use crate::serve::scoreboard::Slot;
-use crate::serve::session::{self, Client, Conn, EXIT_OK, SessionHost, Settings};
+use crate::serve::session::Client;
 use crate::serve::signals::{self, Signals};
 use crate::serve::title::Titles;
 use crate::serve::udp::{self, UdpProtocol};
 use crate::serve::udp_loop::UdpLoop;
 use crate::serve::{fork, iterative, prefork, thread};
 use crate::setup::cleanup::{Cleanup, Paths};
-use crate::setup::confinement::Confinement;
 use crate::setup::daemonize::{self, Starter};
 use crate::setup::inetd::{self, StandardInput};
 use crate::setup::pidfile::PidFile;
@@ -267,56 +266,6 @@ impl Server {
         Ok(())
     }
 
-    /// Starts the keeper, which keeps the rights of this moment and answers the questions that sessions
-    /// ask ([`Client::keeper`]); `answer` returns the exit code of the process that answers. With `--chroot`
-    /// it enters that folder. `start` runs in the keeper before it keeps anything, and what it returns is
-    /// returned here: up to 1,000 bytes for those who cannot look themselves. The processes that talk to clients then give up what they can.
-    ///
-    /// Call it after [`Server::detach`] and before [`Server::drop_privileges`].
-    ///
-    /// # Errors
-    /// As [`Server::drop_privileges`]; socketpair(2) or fork(2) failed; an error of `start`, as
-    /// [`Error::Refused`].
-    pub fn keep(
-        &mut self,
-        start: impl FnOnce() -> Result<Vec<u8>>,
-        answer: impl Fn(Question) -> i32,
-    ) -> Result<Vec<u8>> {
-        privdrop::target_user(self.options.user.as_deref(), self.service.root)?;
-        if self.options.check {
-            return Ok(Vec::new());
-        }
-        let (clients, memory) = (self.clients(), self.service.memory);
-        // More than there are clients: the keeper hears of the end of a session a little later.
-        let lines = usize::try_from(clients).unwrap_or(usize::MAX).saturating_mul(2).max(16);
-        let keeping = Keeping { titles: self.titles, lines, timeouts: self.timeouts() };
-        let folder = self.options.chroot.clone();
-        let (keeper, facts) = Keeper::spawn(
-            keeping,
-            || {
-                self.let_go();
-                folder.as_deref().map_or(Ok(()), chroot::enter)?;
-                let needs =
-                    Needs { clients, processes: clients, is_shared: false, memory, file: None };
-                rlimits::set(needs);
-                rlimits::set(Needs { is_shared: true, ..needs }); // a descriptor for each line
-                start()
-            },
-            answer,
-        )?;
-        self.keeper = Some(keeper);
-        Ok(facts)
-    }
-
-    /// Closes, in a process that serves no client, all descriptors but those of the log.
-    fn let_go(&mut self) {
-        self.listeners.clear();
-        self.helper_sockets.clear();
-        (self.client, self.transcript, self.starter, self.pid_file) = (None, None, None, None);
-        (self.cleanup, self.keeper) = (None, None);
-        self.notifier.close();
-    }
-
     /// Handles `--user` and `--chroot`: becomes that user for good, and enters that folder. Files
     /// that the server can then no longer remove are left to the cleanup helper.
     ///
@@ -324,10 +273,7 @@ impl Server {
     /// No such user, no permission, or root without `--user` where the service refuses that.
     pub fn drop_privileges(&mut self) -> Result<()> {
         let who = privdrop::target_user(self.options.user.as_deref(), self.service.root)?;
-        if self.options.check {
-            return Ok(());
-        }
-        if who.loses_rights() || self.options.chroot.is_some() {
+        if !self.options.check && (who.loses_rights() || self.options.chroot.is_some()) {
             self.start_cleanup_helper()?;
         }
         match &self.options.chroot {
@@ -481,30 +427,6 @@ impl Server {
             memory: self.service.memory,
             file: self.longest_file.filter(|_| may_be_cut),
         });
-    }
-
-    /// Serves the one client of inetd's `nowait`, where this process is the child already.
-    fn serve_one(
-        mut self,
-        connection: Connection,
-        peer: Peer,
-        session: impl Fn(&mut Client) -> io::Result<()>,
-    ) -> Result<()> {
-        signals::restore().map_err(Error::os("sigaction"))?;
-        self.notifier.ready(false);
-        let timeouts = self.timeouts();
-        let settings = Settings::new(SessionHost::Sequential, timeouts, self.titles);
-        self.transcript.into_iter().for_each(|(_, file)| settings.set_transcript(file));
-        let mut conn = Conn::new(connection, peer, settings);
-        if let Some(keeper) = self.keeper.take() {
-            conn.set_line(Some(keeper.line().map_err(Error::os("keeper"))?));
-            drop(keeper);
-            Confinement::new(Model::Fork)?.enter().map_err(Error::os("confinement"))?;
-        }
-        match session::run(conn, Slot::unshared(peer), &session) {
-            EXIT_OK => Ok(()),
-            _ => Err(Error::Refused(format!("client {peer} failed"))),
-        }
     }
 }
 

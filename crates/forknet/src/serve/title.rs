@@ -7,7 +7,6 @@ use sys::proctitle;
 
 use crate::net::listener::Listener;
 use crate::net::peer::Peer;
-use crate::serve::handover::send_title;
 use crate::serve::line::Line;
 
 /// Shortest time between two titles of the parent. Under load the count changes with every client,
@@ -49,7 +48,7 @@ impl Title {
         match &self.0 {
             Shown::Nothing => {}
             Shown::Here(titles, peer) => titles.show(format_args!("{peer} {text}")),
-            Shown::ByFront(line) => send_title(line, &text.to_string()),
+            Shown::ByFront(line) => line.send_title(&text.to_string()),
         }
     }
 }

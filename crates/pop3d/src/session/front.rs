@@ -7,11 +7,11 @@ use accounts::message_id;
 use forknet::{Answer, Client, Leftover, Line, Peer, in_title, reason};
 use log::warn;
 
-use super::{BUFFER, End, Session};
 use crate::options::Config;
 use crate::protocol::Protocol;
 use crate::protocol::credentials::{Credentials, Denied};
 use crate::protocol::question::{ACCEPTED, Question};
+use crate::session::dialogue::{BUFFER, End, Session};
 
 /// Longest wait for an answer: dear hashes on a busy machine, and a maildrop on a slow disk.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
@@ -19,7 +19,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(60);
 /// Most bytes of replies that another process sends, together with its own.
 const MAX_UNSENT: usize = 8 * 1024;
 
-/// Serves one client until QUIT or the end of the connection; after the login by handing him over. A
+/// Serves one client until QUIT or the end of the connection; after the login by handing it over. A
 /// client that disconnects without QUIT is not an error, and its deletions are discarded (RFC 1939 §6).
 ///
 /// # Errors

@@ -1,5 +1,5 @@
 //! The process that answers about a login, with the keeper's rights; after the right password the user's,
-//! for good, with nothing but his mailbox: TRANSACTION and UPDATE.
+//! for good, with nothing but that mailbox: TRANSACTION and UPDATE.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -13,11 +13,11 @@ use log::{info, warn};
 use mailstore::{Error, Folder, Maildrop};
 use nix::unistd::{getegid, geteuid};
 
-use super::{BUFFER, Session};
 use crate::options::Config;
 use crate::protocol::Protocol;
 use crate::protocol::credentials::{Credentials, Denied, Proof};
 use crate::protocol::question::{ACCEPTED, Question};
+use crate::session::dialogue::{BUFFER, Session};
 
 /// Longest wait for the lock of a maildrop, because a session may just be about to release it.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);

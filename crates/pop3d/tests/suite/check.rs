@@ -49,6 +49,27 @@ fn a_value_from_the_file_is_named_with_its_line() {
 }
 
 #[test]
+fn below_chroot_the_users_file_is_looked_for_and_root_reads_it() {
+    if !testkit::root_can_judge() {
+        return;
+    }
+    let jail = TempDir::new();
+    let folder = jail.path().display().to_string();
+    let args = ["--chroot", &folder, "--users", "/users"];
+    let (code, said) = checked(&args);
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(1), "pop3d: users /users: No such file or directory\n")
+    );
+    let users = users_file(&jail, LEVY);
+    assert_eq!(checked(&args), (Some(0), String::new()));
+    set_permissions(&users, Permissions::from_mode(0o644)).unwrap();
+    let (code, said) = checked(&args);
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("pop3d: users /users: has passwords and is readable"), "{said}");
+}
+
+#[test]
 fn root_serves_no_stranger_as_root() {
     if !testkit::root_can_judge() {
         return;

@@ -83,7 +83,7 @@ impl Master {
         conn.refuse(&self.refusals.replies().unavailable);
     }
 
-    /// Refuses a client, in his process, which cannot give up its rights; returns the exit code.
+    /// Refuses a client, in its process, which cannot give up rights; returns the exit code.
     #[cold]
     pub(crate) fn cannot_confine(&self, conn: &Conn, errno: Errno) -> i32 {
         log::error!("{}: confinement: {}", conn.peer(), strerror(errno));

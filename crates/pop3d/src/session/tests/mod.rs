@@ -11,12 +11,18 @@ use mailstore::MailPattern;
 use nix::unistd::{getegid, geteuid};
 use testkit::{TempDir, names};
 
+use super::dialogue::{BUFFER, Session};
+use super::front;
 use super::mailbox::{Refused, check, open};
-use super::*;
 use crate::options::{Config, Plaintext};
+use crate::protocol::Protocol;
 use crate::protocol::apop;
+use crate::protocol::credentials::Credentials;
 use crate::protocol::credentials::Denied;
+use crate::protocol::outcome::Outcome;
+use forknet::{Leftover, Transcript};
 use mailstore::Maildrop;
+use std::io::{self, ErrorKind, Read, Write};
 
 mod commands;
 mod ending;

@@ -1,0 +1,96 @@
+//! A question to the keeper, in the process that was forked to answer it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use sys::scm_rights::{pair, receive, send_now};
+
+use crate::error::strerror;
+use crate::net::deadlines::Timeouts;
+use crate::serve::line::{FINAL, GOES_ON, LONGEST_MESSAGE, Line};
+use crate::serve::title::Titles;
+
+/// Exit code of a process that has given the last word.
+const ENDED: i32 = 0;
+
+/// What the keeper and the processes that answer for it know of the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keeping {
+    titles: Titles,
+    /// Most lines at a time.
+    lines: usize,
+    /// The limits of the clients that answering processes take over.
+    timeouts: Timeouts,
+}
+
+impl Keeping {
+    pub(crate) fn new(titles: Titles, lines: usize, timeouts: Timeouts) -> Keeping {
+        Keeping { titles, lines, timeouts }
+    }
+
+    /// Returns the most lines at a time.
+    pub(crate) fn lines(&self) -> usize {
+        self.lines
+    }
+
+    /// Shows `NAME: TEXT`.
+    pub(crate) fn show(&self, text: impl std::fmt::Display) {
+        self.titles.show(text);
+    }
+}
+
+/// A question, in the process that was forked to answer it, with the keeper's rights.
+#[derive(Debug)]
+pub struct Question {
+    text: Vec<u8>,
+    line: OwnedFd,
+    /// The two ends of a line of this process's own, for what follows an answer. The process that asked
+    /// sees its end when this one has ended; the keeper's line is never in a process of a user's, who
+    /// could read the next question there.
+    own: (OwnedFd, OwnedFd),
+    keeping: Keeping,
+}
+
+impl Question {
+    /// Reads the question of a line. What comes with it is closed.
+    pub(crate) fn read(line: OwnedFd, keeping: Keeping) -> nix::Result<Question> {
+        let mut text = vec![0; LONGEST_MESSAGE];
+        let length = receive(&line, &mut text)?.0;
+        text.truncate(length);
+        Ok(Question { text, line, own: pair()?, keeping })
+    }
+
+    /// Returns what was asked, once: bytes of a process that may have been taken over.
+    #[must_use]
+    pub fn take_text(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.text)
+    }
+
+    /// Shows `NAME: TEXT` as the title of this process.
+    pub fn show(&self, text: impl std::fmt::Display) {
+        self.keeping.show(text);
+    }
+
+    /// Gives the last word; returns the exit code of this process.
+    #[must_use]
+    pub fn answer(self, answer: &[u8]) -> i32 {
+        self.send(FINAL, answer, None);
+        ENDED
+    }
+
+    /// Returns the limits of the clients that this process takes over.
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        self.keeping.timeouts
+    }
+
+    /// Answers, and goes on at the line that this returns.
+    pub(crate) fn go_on(self, answer: &[u8]) -> Line {
+        self.send(GOES_ON, answer, Some(self.own.1.as_fd()));
+        Line::new(self.own.0)
+    }
+
+    fn send(&self, kind: u8, answer: &[u8], with: Option<BorrowedFd<'_>>) {
+        if let Err(errno) = send_now(&self.line, &[&[kind], answer].concat(), with) {
+            log::debug!("answer: {}", strerror(errno)); // the asker has ended
+        }
+    }
+}

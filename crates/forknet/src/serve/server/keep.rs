@@ -1,0 +1,94 @@
+//! A server with a keeper; and one with a single client, which a superserver has accepted.
+
+use std::io;
+
+use crate::error::{Error, Result};
+use crate::net::connection::Connection;
+use crate::net::peer::Peer;
+use crate::options::model::Model;
+use crate::serve::keeper::Keeper;
+use crate::serve::question::{Keeping, Question};
+use crate::serve::scoreboard::Slot;
+use crate::serve::server::Server;
+use crate::serve::session::{self, Client, Conn, EXIT_OK, SessionHost, Settings};
+use crate::serve::signals;
+use crate::setup::confinement::Confinement;
+use crate::setup::rlimits::{self, Needs};
+use crate::setup::{chroot, privdrop};
+
+impl Server {
+    /// Starts the keeper, which keeps the rights of this moment and answers the questions that sessions
+    /// ask ([`Client::keeper`]); `answer` returns the exit code of the process that answers. With `--chroot`
+    /// it enters that folder. `start` runs in the keeper before it keeps anything, and what it returns is
+    /// returned here: up to 1,000 bytes for processes that cannot look themselves. Those that talk to clients then give up what they can.
+    ///
+    /// Call it after [`Server::detach`] and before [`Server::drop_privileges`].
+    ///
+    /// # Errors
+    /// As [`Server::drop_privileges`]; socketpair(2) or fork(2) failed; an error of `start`, as
+    /// [`Error::Refused`].
+    pub fn keep(
+        &mut self,
+        start: impl FnOnce() -> Result<Vec<u8>>,
+        answer: impl Fn(Question) -> i32,
+    ) -> Result<Vec<u8>> {
+        privdrop::target_user(self.options.user.as_deref(), self.service.root)?;
+        if self.options.check {
+            self.options.chroot.take().map_or(Ok(()), |folder| chroot::enter(&folder))?;
+            return start();
+        }
+        let (clients, memory) = (self.clients(), self.service.memory);
+        // More than there are clients: the keeper sees the end of a session a little later.
+        let lines = usize::try_from(clients).unwrap_or(usize::MAX).saturating_mul(2).max(16);
+        let keeping = Keeping::new(self.titles, lines, self.timeouts());
+        let folder = self.options.chroot.clone();
+        let (keeper, facts) = Keeper::spawn(
+            keeping,
+            || {
+                self.let_go();
+                folder.as_deref().map_or(Ok(()), chroot::enter)?;
+                let needs =
+                    Needs { clients, processes: clients, is_shared: false, memory, file: None };
+                rlimits::set(needs);
+                rlimits::set(Needs { is_shared: true, ..needs }); // a descriptor for each line
+                start()
+            },
+            answer,
+        )?;
+        self.keeper = Some(keeper);
+        Ok(facts)
+    }
+
+    /// Closes, in a process that serves no client, all descriptors but those of the log.
+    pub(super) fn let_go(&mut self) {
+        self.listeners.clear();
+        self.helper_sockets.clear();
+        (self.client, self.transcript, self.starter, self.pid_file) = (None, None, None, None);
+        (self.cleanup, self.keeper) = (None, None);
+        self.notifier.close();
+    }
+
+    /// Serves the one client of inetd's `nowait`, where this process is the child already.
+    pub(super) fn serve_one(
+        mut self,
+        connection: Connection,
+        peer: Peer,
+        session: impl Fn(&mut Client) -> io::Result<()>,
+    ) -> Result<()> {
+        signals::restore().map_err(Error::os("sigaction"))?;
+        self.notifier.ready(false);
+        let timeouts = self.timeouts();
+        let settings = Settings::new(SessionHost::Sequential, timeouts, self.titles);
+        self.transcript.into_iter().for_each(|(_, file)| settings.set_transcript(file));
+        let mut conn = Conn::new(connection, peer, settings);
+        if let Some(keeper) = self.keeper.take() {
+            conn.set_line(Some(keeper.line().map_err(Error::os("keeper"))?));
+            drop(keeper);
+            Confinement::new(Model::Fork)?.enter().map_err(Error::os("confinement"))?;
+        }
+        match session::run(conn, Slot::unshared(peer), &session) {
+            EXIT_OK => Ok(()),
+            _ => Err(Error::Refused(format!("client {peer} failed"))),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Lines in, replies out: what the two processes of a session have in common.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use forknet::{Leftover, Title, Transcript, in_title};
+use netascii::dot_stuffing::Stuffer;
+use netascii::line::{Line, LineReader};
+
+use crate::protocol::Protocol;
+use crate::protocol::credentials::Credentials;
+use crate::protocol::outcome::{Message, Outcome};
+use crate::protocol::top::Top;
+
+/// Size in bytes of the buffer for replies, and of a read of a message.
+pub(super) const BUFFER: usize = 64 * 1024;
+
+fn is_disconnect(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+    )
+}
+
+/// How the exchange of commands ended.
+pub(super) enum End {
+    /// By QUIT; UPDATE follows.
+    Quit,
+    /// By the server, after its last reply.
+    Closed,
+    /// By the client, which closed its side.
+    Eof,
+    /// Not yet: a login is to be checked.
+    LogIn(Credentials),
+}
+
+pub(super) struct Session<'a, S> {
+    pub(super) reader: LineReader<S>,
+    /// Replies not sent yet.
+    pub(super) out: Vec<u8>,
+    /// A piece of the message being sent.
+    piece: Vec<u8>,
+    transcript: &'a mut Transcript,
+    pub(super) title: Title,
+}
+
+impl<'a, S: Read + Write> Session<'a, S> {
+    /// Returns a session that goes on where another left off, with buffers of `size` bytes and without a
+    /// title.
+    pub(super) fn new(
+        size: usize,
+        (left, stream): (&Leftover, S),
+        transcript: &'a mut Transcript,
+    ) -> Session<'a, S> {
+        let reader = LineReader::with_unread(&left.unread, stream);
+        let (out, piece) = (left.unsent.clone(), vec![0; size]);
+        Session { reader, out, piece, transcript, title: Title::none() }
+    }
+
+    pub(super) fn with_title(mut self, title: Title) -> Session<'a, S> {
+        self.title = title;
+        self
+    }
+
+    /// Ends the whole session.
+    pub(super) fn end(self, protocol: Protocol, end: io::Result<End>) -> io::Result<()> {
+        let why = match end {
+            Ok(End::Quit) => return self.quit(protocol),
+            Ok(End::Closed) => "was disconnected",
+            Ok(End::Eof) => "went without QUIT",
+            Ok(End::LogIn(_)) => "logged in twice", // no command of TRANSACTION does
+            Err(error) if error.kind() == ErrorKind::TimedOut => "was silent for too long",
+            Err(error) if is_disconnect(error.kind()) => "lost the connection",
+            Err(error) => {
+                protocol.abandon("session broken off");
+                return Err(error);
+            }
+        };
+        protocol.abandon(why);
+        Ok(())
+    }
+
+    fn quit(mut self, protocol: Protocol) -> io::Result<()> {
+        if protocol.user().is_some() {
+            self.show(&protocol, "UPDATE");
+        }
+        let reply = protocol.update();
+        self.queue(&reply)?;
+        self.flush()
+    }
+
+    /// Shows the state in the process title. The name appears only after the login, because a name
+    /// sent before may be a password typed too early, and every user of the machine can read
+    /// titles.
+    pub(super) fn show(&self, protocol: &Protocol, state: &str) {
+        match protocol.user() {
+            Some(user) => {
+                self.title.set(format_args!("{} {state}", in_title(user.as_bytes())));
+            }
+            None => self.title.set(state),
+        }
+    }
+
+    /// Reads lines and performs their outcomes, up to the end of the session or a login.
+    pub(super) fn converse(&mut self, protocol: &mut Protocol) -> io::Result<End> {
+        loop {
+            // Replies wait while complete commands are buffered, so that they are sent in one
+            // write.
+            if !self.reader.buffered().contains(&b'\n') {
+                self.flush()?;
+            }
+            let outcome = match self.reader.read_line(protocol.max_line())? {
+                Line::Eof => return Ok(End::Eof),
+                Line::TooLong => {
+                    self.transcript.client(b"[a line that is too long]");
+                    protocol.line_too_long()
+                }
+                Line::Text(line) => {
+                    if self.transcript.is_on() {
+                        self.transcript.client(&protocol.masked(line));
+                    }
+                    protocol.line(line)
+                }
+            };
+            if let Some(end) = self.perform(protocol, outcome)? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Performs an outcome. Returns how the session ends, if it does.
+    pub(super) fn perform(
+        &mut self,
+        protocol: &mut Protocol,
+        outcome: Outcome,
+    ) -> io::Result<Option<End>> {
+        match outcome {
+            Outcome::Reply(reply) | Outcome::BadCommand(reply) => self.queue(&reply)?,
+            Outcome::Listing(reply, column) => {
+                self.queue(&reply)?;
+                protocol.listing(column, |row| self.queue(row))?;
+                self.queue(b".\r\n")?;
+            }
+            Outcome::Capabilities => self.queue(&protocol.capabilities())?,
+            Outcome::Message(reply, message) => {
+                self.queue(&reply)?;
+                let (index, whole) = (message.index, message.lines.is_none());
+                let octets = self.send(message)?;
+                if whole {
+                    protocol.sent(index, octets);
+                }
+            }
+            Outcome::LogIn(credentials) => return Ok(Some(End::LogIn(credentials))),
+            Outcome::Close(reply) => {
+                self.queue(&reply)?;
+                self.flush()?;
+                return Ok(Some(End::Closed));
+            }
+            Outcome::Quit => {
+                // A client that pipelines RETR, DELE and QUIT must have received the message, as
+                // far as TCP can report, before it is removed.
+                self.flush()?;
+                return Ok(Some(End::Quit));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends a message, dot-stuffed, and the final dot (RFC 1939 §3). Returns its size.
+    fn send(&mut self, message: Message) -> io::Result<u64> {
+        let Message { mut file, lines, .. } = message;
+        let mut stuffer = Stuffer::new();
+        let mut top = lines.map(Top::new);
+        loop {
+            let count = match file.read(&mut self.piece) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                // It is too late for -ERR, and a final dot would make the truncated message look
+                // complete.
+                Err(error) => return Err(error),
+            };
+            let piece = self.piece.get(..count).unwrap_or_default();
+            let taken = top.as_mut().map_or(count, |top| top.take(piece));
+            let start = self.out.len();
+            stuffer.feed(piece.get(..taken).unwrap_or_default(), &mut self.out);
+            self.queued(start)?;
+            if taken < count {
+                break;
+            }
+        }
+        let start = self.out.len();
+        stuffer.finish(&mut self.out);
+        self.queued(start)?;
+        Ok(stuffer.octets())
+    }
+
+    pub(super) fn queue(&mut self, reply: &[u8]) -> io::Result<()> {
+        let start = self.out.len();
+        self.out.extend_from_slice(reply);
+        self.queued(start)
+    }
+
+    /// Writes the bytes queued from `start` on to the transcript, and flushes a full buffer.
+    fn queued(&mut self, start: usize) -> io::Result<()> {
+        if self.transcript.is_on() {
+            let queued = self.out.get(start..).unwrap_or_default();
+            for line in queued.split_inclusive(|&b| b == b'\n') {
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
+                self.transcript.server(line.strip_suffix(b"\r").unwrap_or(line));
+            }
+        }
+        if self.out.len() >= self.piece.len() { self.flush() } else { Ok(()) }
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        if !self.out.is_empty() {
+            self.reader.get_mut().write_all(&self.out)?;
+            self.out.clear();
+        }
+        Ok(())
+    }
+}
