@@ -49,7 +49,7 @@ def rewritten(fixture, text, extra=""):
     text = text.replace("/etc/forklore/users", str(fixture.dir / "users"))
     text = text.replace("/srv/tftp", str(fixture.tftp_root))
     if not fixture.is_root:
-        text = text.replace(" -u root", "")
+        text = text.replace(" -u root", "").replace(" -u nobody", "")
     return re.sub(r"/usr/local/sbin/(\w+)(?=((?: \1)?(?: -i)?)( .*)?$)",
                   lambda found: str(sbin(fixture) / found[1]), text, flags=re.MULTILINE) + extra
 

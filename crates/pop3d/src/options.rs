@@ -200,7 +200,7 @@ impl Config {
     /// # Errors
     /// `users FILE: reason`.
     pub fn check(&self) -> Result<()> {
-        self.source().map(drop).map_err(refused)
+        self.source().map(drop).map_err(|error| refused(&error))
     }
 
     /// Looks at the accounts at the start, in the keeper: logs what is wrong with them, and returns what
@@ -209,10 +209,14 @@ impl Config {
     /// # Errors
     /// `users FILE: reason`.
     pub fn start(&self) -> Result<Vec<u8>> {
-        let users = UsersFile::open(&self.users).map_err(refused)?;
-        users.check(self.names).map_err(refused)?.iter().for_each(|problem| warn!("{problem}"));
+        let users = UsersFile::open(&self.users).map_err(|error| refused(&error))?;
+        users
+            .check(self.names)
+            .map_err(|error| refused(&error))?
+            .iter()
+            .for_each(|problem| warn!("{problem}"));
         let accounts = Accounts { source: Source::File(users), names: self.names };
-        Ok(vec![u8::from(accounts.has_secret().map_err(refused)?)])
+        Ok(vec![u8::from(accounts.has_secret().map_err(|error| refused(&error))?)])
     }
 
     /// Takes what [`Config::start`] has returned.
@@ -221,7 +225,7 @@ impl Config {
     }
 }
 
-fn refused(error: accounts::Error) -> Error {
+fn refused(error: &accounts::Error) -> Error {
     Error::Refused(error.to_string())
 }
 

@@ -182,7 +182,7 @@ fn take_over(line: &Line, timeouts: Timeouts) -> io::Result<(Client, Leftover)> 
             _ => return Err(Errno::EPROTO.into()),
         }
     };
-        // Output to a pipe may block, and that to a socket must not.
+    // A wait for a pipe's reader may block, and one for a socket must not.
     let is_socket =
         recv(input.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT) != Err(Errno::ENOTSOCK);
     let output = if is_socket { None } else { Some(output.ok_or(Errno::EPROTO)?) };

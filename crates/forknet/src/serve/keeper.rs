@@ -189,7 +189,7 @@ impl Lines {
         let Some(control) = &self.control else { return };
         match receive(control, &mut [0]) {
             Ok((1.., Some(line))) if self.lines.len() < self.keeping.lines() => {
-                self.lines.push((line, None))
+                self.lines.push((line, None));
             }
             Ok((1.., _)) => warn!("keeper: too many lines"),
             Ok((0, _)) | Err(_) => self.control = None,

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use sys::fd;
+
 use crate::error::{Error, Result};
 use crate::net::connection::Connection;
 use crate::net::peer::Peer;
@@ -46,6 +48,11 @@ impl Server {
             keeping,
             || {
                 self.let_go();
+                if self.options.inetd {
+                    let null = fd::null().map_err(Error::os("/dev/null"))?;
+                    // Standard input and output are the client.
+                    fd::replace_standard(&null, [true, true, false]).map_err(Error::os("dup2"))?;
+                }
                 folder.as_deref().map_or(Ok(()), chroot::enter)?;
                 let needs =
                     Needs { clients, processes: clients, is_shared: false, memory, file: None };
