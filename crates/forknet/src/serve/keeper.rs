@@ -22,7 +22,7 @@ use crate::error::{Error, Result, strerror};
 use crate::serve::line::Line;
 use crate::serve::question::{Keeping, Question};
 use crate::serve::reaper::Reaper;
-use crate::serve::session::EXIT_FAILED;
+use crate::serve::session::{EXIT_FAILED, EXIT_OK};
 use crate::serve::signals::{self, Signals};
 
 /// The message with which the parent gives the keeper the other end of a line.
@@ -143,13 +143,8 @@ impl Lines {
 
     fn keep(&mut self, answer: &impl Fn(Question) -> i32) -> Result<()> {
         while self.control.is_some() || !self.lines.is_empty() {
+            self.reap();
             let (is_control_ready, ready) = self.wait()?;
-            for ended in wait::collect() {
-                let answering = |(_, pid): &&mut (OwnedFd, Option<Pid>)| {
-                    pid.is_some_and(|pid| pid.as_raw() == ended.pid)
-                };
-                self.lines.iter_mut().find(answering).into_iter().for_each(|line| line.1 = None);
-            }
             // From the last one: the numbers of those before stay.
             for number in ready.into_iter().rev() {
                 self.ask(number, answer);
@@ -160,6 +155,20 @@ impl Lines {
         }
         debug!("keeper: the server has ended");
         Ok(())
+    }
+
+    /// Frees the lines whose questions are answered. One whose process has failed is closed, so that the
+    /// process that asked does not wait for an answer.
+    fn reap(&mut self) {
+        for ended in wait::collect() {
+            let is_its = |pid: &Option<Pid>| pid.is_some_and(|pid| pid.as_raw() == ended.pid);
+            let Some(number) = self.lines.iter().position(|(_, pid)| is_its(pid)) else { continue };
+            if ended.code() == Some(EXIT_OK) {
+                self.lines.iter_mut().skip(number).take(1).for_each(|line| line.1 = None);
+            } else {
+                self.lines.swap_remove(number);
+            }
+        }
     }
 
     /// Waits until the parent or a line is ready; gives the numbers of the lines.
