@@ -43,15 +43,16 @@ const LAYERS: [(&str, &[&str]); 5] = [
 ];
 
 /// The packages of the workspace, and which of them each depends on. Tests may use [`FOR_TESTS`] too.
-const PACKAGES: [(&str, &[&str]); 14] = [
+const PACKAGES: [(&str, &[&str]); 15] = [
     ("crates/sys", &[]),
     ("crates/netascii", &[]),
     ("crates/forknet", &["sys"]),
     ("crates/mailstore", &["sys"]),
     ("crates/accounts", &["sys"]),
+    ("crates/tls", &["sys"]),
     ("crates/unp", &["sys", "forknet"]),
     ("crates/echod", &["forknet"]),
-    ("crates/pop3d", &["forknet", "netascii", "mailstore"]),
+    ("crates/pop3d", &["forknet", "netascii", "mailstore", "accounts"]),
     ("crates/smtpd", &["forknet", "netascii", "mailstore"]),
     ("crates/tftpd", &["sys", "forknet", "netascii"]),
     ("crates/testkit", &[]),

@@ -1,6 +1,7 @@
 //! What a process gives up that reads what strangers send, and one that serves a user's files.
 
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 
 use log::warn;
 use nix::sys::prctl::set_no_new_privs;
@@ -10,6 +11,9 @@ use sys::seccomp::{Allowed, Filter};
 
 use crate::error::{Error, Result};
 use crate::options::model::Model;
+
+/// The filter of [`confine_to`].
+static FILES: OnceLock<Option<Filter>> = OnceLock::new();
 
 /// What a process of front enters, made once for all of them.
 #[derive(Debug)]
@@ -67,8 +71,20 @@ pub fn confine_to(folder: Option<impl AsFd>) -> Result<()> {
         let allowed = folder.map_or(Ok(()), |folder| landlock.allow(folder, Access::Write));
         allowed.and_then(|()| landlock.enter()).map_err(Error::os("landlock"))?;
     }
+    let filter = files_filter()?.as_ref();
+    filter.map_or(Ok(()), Filter::enter).map_err(Error::os("seccomp"))
+}
+
+/// Makes the filter of [`confine_to`], once for all children: that costs more than to fork one.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn files_filter() -> Result<&'static Option<Filter>> {
+    if let Some(made) = FILES.get() {
+        return Ok(made);
+    }
     let filter = filter(Allowed::StreamsAndFiles)?;
-    filter.map_or(Ok(()), |filter| filter.enter()).map_err(Error::os("seccomp"))
+    Ok(FILES.get_or_init(|| filter))
 }
 
 fn filter(allowed: Allowed) -> Result<Option<Filter>> {

@@ -14,7 +14,7 @@ use crate::serve::scoreboard::Slot;
 use crate::serve::server::Server;
 use crate::serve::session::{self, Client, Conn, EXIT_OK, SessionHost, Settings};
 use crate::serve::signals;
-use crate::setup::confinement::Confinement;
+use crate::setup::confinement::{Confinement, files_filter};
 use crate::setup::rlimits::{self, Needs};
 use crate::setup::{chroot, privdrop};
 
@@ -58,6 +58,7 @@ impl Server {
                     Needs { clients, processes: clients, is_shared: false, memory, file: None };
                 rlimits::set(needs);
                 rlimits::set(Needs { is_shared: true, ..needs }); // a descriptor for each line
+                files_filter()?;
                 start()
             },
             answer,
