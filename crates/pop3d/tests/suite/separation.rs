@@ -3,13 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{chown, symlink};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use crate::common::{FRONT, LETTER, OWNER, TestServer, give, make_maildir, until_dot};
+use crate::common::{
+    FRONT, LETTER, OWNER, POP3D, TestServer, as_root, give, make_maildir, until_dot, users_file,
+};
 use testkit::{
     Daemon, Image, MODELS, Peer, each_model, has_ended, open_files, root_can_judge,
     sockets_between, title, wait_until,
@@ -350,5 +354,29 @@ fn a_server_that_ends_leaves_no_keeper_and_no_mailbox() {
         let (keeper, mailbox) = (keeper_of(&server.daemon), mailbox_of(&server.daemon, &client));
         server.daemon.signal(Signal::SIGTERM);
         wait_until("all have ended", || has_ended(keeper) && has_ended(mailbox));
+    });
+}
+
+#[test]
+fn a_daemon_and_its_keeper_leave_the_command_that_started_them() {
+    let dir = testkit::TempDir::new();
+    let users =
+        users_file(&dir, &format!("mrose:{{PLAIN}}tanstaaf:::Rose:{}:\n", dir.path().display()));
+    let (pid_file, socket) = (dir.path().join("pid"), dir.path().join("pop3"));
+    let mut command = std::process::Command::new(POP3D);
+    command.arg("-d").arg("-p").arg(&pid_file).arg("--users").arg(users);
+    command.arg("-l").arg(format!("unix:{}", socket.display())).args(as_root());
+    let output = testkit::run(command, b""); // returns when the last copy of its pipes is closed
+    assert!(output.status.success(), "{output:?}");
+    let pid: i32 = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    let mut client = UnixStream::connect(&socket).unwrap();
+    client.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
+    let mut greeting = [0; 4];
+    client.read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"+OK ");
+    drop(client);
+    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    wait_until("it has ended and removed its files", || {
+        has_ended(pid) && !pid_file.exists() && !socket.exists()
     });
 }

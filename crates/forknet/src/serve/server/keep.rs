@@ -48,18 +48,20 @@ impl Server {
             keeping,
             || {
                 self.let_go();
-                if self.options.inetd {
-                    let null = fd::null().map_err(Error::os("/dev/null"))?;
-                    // Standard input and output are the client.
-                    fd::replace_standard(&null, [true, true, false]).map_err(Error::os("dup2"))?;
-                }
                 folder.as_deref().map_or(Ok(()), chroot::enter)?;
                 let needs =
                     Needs { clients, processes: clients, is_shared: false, memory, file: None };
                 rlimits::set(needs);
                 rlimits::set(Needs { is_shared: true, ..needs }); // a descriptor for each line
                 files_filter()?;
-                start()
+                let facts = start()?;
+                let (daemon, inetd) = (self.options.daemon, self.options.inetd);
+                if daemon || inetd {
+                    let null = fd::null().map_err(Error::os("/dev/null"))?;
+                    // Under inetd standard input and output are the client.
+                    fd::replace_standard(&null, [true, true, daemon]).map_err(Error::os("dup2"))?;
+                }
+                Ok(facts)
             },
             answer,
         )?;
