@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{chown, symlink};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -26,8 +28,12 @@ const CANARY: &str = "canary-that-sings-for-levy-alone";
 
 /// The processes that hold this client's connection.
 fn holders(daemon: &Daemon, client: &Peer) -> Vec<i32> {
+    holders_at(daemon.addr(), client)
+}
+
+fn holders_at(server: SocketAddr, client: &Peer) -> Vec<i32> {
     let peer = client.stream().local_addr().unwrap();
-    let sockets = sockets_between("tcp", daemon.addr(), Some(peer));
+    let sockets = sockets_between("tcp", server, Some(peer));
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let holds = |pid: &i32| {
@@ -379,4 +385,33 @@ fn a_daemon_and_its_keeper_leave_the_command_that_started_them() {
     wait_until("it has ended and removed its files", || {
         has_ended(pid) && !pid_file.exists() && !socket.exists()
     });
+}
+
+#[test]
+fn under_inetd_too_no_process_that_holds_the_client_has_rights() {
+    let dir = testkit::TempDir::new();
+    let line = format!("mrose:{{PLAIN}}tanstaaf:::Rose:{}:\n", dir.path().display());
+    let users = users_file(&dir, &line);
+    make_maildir(&dir.path().join("Maildir"));
+    let inetd = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = inetd.local_addr().unwrap();
+    let mut client = Peer::connect(address);
+    let accepted = OwnedFd::from(inetd.accept().unwrap().0);
+    let mut command = std::process::Command::new(POP3D);
+    command.args(["-i", "-q", "--users", users.to_str().unwrap()]).args(as_root());
+    command.stdin(accepted.try_clone().unwrap()).stdout(accepted);
+    let mut child = command.spawn().unwrap();
+    drop(command); // and the copies of the client's socket with it
+    client.expect("+OK ");
+    let all = holders_at(address, &client);
+    assert_eq!(all, [child.id() as i32]);
+    assert_eq!(rights_left(all[0]), "");
+    client.ask("USER mrose", "+OK");
+    client.ask("PASS tanstaaf", "+OK");
+    let all = holders_at(address, &client);
+    assert_eq!(all.len(), 2, "front and the mailbox's process");
+    assert_eq!(all.into_iter().map(rights_left).collect::<String>(), "");
+    client.ask("QUIT", "+OK");
+    drop(client);
+    assert!(testkit::wait_child(&mut child, "the session ends").success());
 }
