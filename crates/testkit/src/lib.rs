@@ -48,13 +48,19 @@ pub use wait::{WATCHDOG, wait_until, within_once};
 /// line that names it goes to standard error past the harness, which would keep it to itself.
 #[must_use]
 pub fn root_can_judge() -> bool {
-    use std::io::Write;
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        let _nobody_reads = writeln!(std::io::stderr(), "NOT JUDGED, needs root: {test}");
+        not_judged("needs root");
     }
     is_root
+}
+
+/// Says on standard error, past the harness, that this test cannot judge here, and why: a test that passes
+/// without having looked must not do so in silence.
+pub fn not_judged(why: impl std::fmt::Display) {
+    use std::io::Write;
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "NOT JUDGED, {why}: {test}"); // best effort
 }
 
 /// The server designs of the stream daemons (`--model`).

@@ -1,6 +1,5 @@
 //! System calls that fail as requested, by strace(1).
 
-use std::io::Write;
 use std::process::Command;
 
 /// A command that runs the program behind it with system calls that fail: `calls` are traced, and
@@ -15,7 +14,6 @@ pub fn injected(calls: &str, injections: &[&str]) -> Option<Command> {
     if tried.is_ok_and(|status| status.success()) {
         return Some(command);
     }
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let _ = writeln!(std::io::stderr(), "NOT JUDGED, needs strace: {test}");
+    crate::not_judged("needs strace");
     None
 }

@@ -161,7 +161,7 @@ fn silence_ends_the_transfer_at_the_time_limit() {
     peer.send(rrq(b"x", "octet"));
     peer.recv();
     peer.send(ack(1));
-    served.wait_line("RRQ \"x\"", "failed: Connection timed out"); // so many tries outlast the watchdog
+    served.wait_line("RRQ \"x\"", "failed: Connection timed out"); // the tries would outlast the watchdog
 }
 
 #[test]
