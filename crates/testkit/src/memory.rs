@@ -6,6 +6,8 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 
+use crate::judging::not_judged;
+
 /// The name of a process's stack.
 pub const STACK: &str = "[stack]";
 /// Bytes of a page on all machines that the tests know.
@@ -95,7 +97,7 @@ fn first_line(line: &str) -> Option<Mapping> {
 pub fn can_take_over(pid: i32) -> bool {
     let answer = memory(pid);
     if let Err(error) = &answer {
-        crate::not_judged(format_args!("needs the right to trace a process ({error})"));
+        not_judged(format_args!("needs the right to trace a process ({error})"));
     }
     answer.is_ok()
 }

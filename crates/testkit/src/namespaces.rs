@@ -6,6 +6,7 @@ use std::process::Command;
 use nix::unistd::geteuid;
 
 use crate::daemon::run;
+use crate::judging::not_judged;
 
 /// Runs another test of the same binary as root of namespaces of its own (`--net`, `--mount`: the
 /// options of unshare(1)). Its name has its modules, the crate among them, as `concat!(module_path!(),
@@ -27,7 +28,7 @@ pub fn in_namespaces(kinds: &[&str], test: &str) {
         unshare(way).arg("true").output().is_ok_and(|output| output.status.success())
     };
     let Some(way) = ways.iter().find(allowed) else {
-        crate::not_judged(format_args!("needs namespaces ({})", kinds.join(" ")));
+        not_judged(format_args!("needs namespaces ({})", kinds.join(" ")));
         return;
     };
     let (_program, test) = test.split_once("::").unwrap_or(("", test)); // as the harness lists it

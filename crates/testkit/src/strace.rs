@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use crate::judging::not_judged;
+
 /// A command that runs the program behind it with system calls that fail: `calls` are traced, and
 /// `injections` are as strace(1) takes them. The process that is started becomes the program. Where there
 /// is no strace, or it may not trace, a line that says so goes to standard error past the harness.
@@ -14,6 +16,6 @@ pub fn injected(calls: &str, injections: &[&str]) -> Option<Command> {
     if tried.is_ok_and(|status| status.success()) {
         return Some(command);
     }
-    crate::not_judged("needs strace");
+    not_judged("needs strace");
     None
 }
