@@ -51,8 +51,6 @@ demo:
 	@$(MAKE) build
 	@BIN=$(BIN) scripts/demo
 
-# What is kept for the next build costs more here than it saves.
-test: export CARGO_INCREMENTAL = 0
 test:
 	$(CARGO) test --locked --workspace --no-fail-fast
 

@@ -235,13 +235,14 @@ def note_externs(messages):
         if message.get("reason") == "build-script-executed":
             flags += [word for path in message["linked_paths"] for word in ("-L", path)]
         elif message.get("reason") == "compiler-artifact" and name in CRATES:
+            # One that a build script needs has fewer features, because the workspace asks for more.
             files = [path for path in message["filenames"] if path.endswith(".rlib")]
-            if files and message["profile"]["debuginfo"] not in (None, 0):  # not one for build scripts
-                found[name] = files[0]
+            if files and len(message["features"]) >= len(found.get(name, ("", ()))[1]):
+                found[name] = files[0], message["features"]
     missing = [name for name in CRATES if name not in found]
     if missing:
         raise Broken(f"cargo does not say where {', '.join(missing)} lies")
-    flags += [word for name in CRATES for word in ("--extern", f"{name}={found[name]}")]
+    flags += [word for name in CRATES for word in ("--extern", f"{name}={found[name][0]}")]
     new = externs_file().with_suffix(f".{os.getpid()}")
     new.write_text(json.dumps(flags), encoding="utf-8")
     new.replace(externs_file())

@@ -7,6 +7,7 @@
 
 mod bystander;
 mod daemon;
+mod judging;
 mod log_times;
 mod manual;
 mod memory;
@@ -24,6 +25,7 @@ mod wait;
 
 pub use bystander::{Bystander, NOBODY};
 pub use daemon::{Daemon, command, run, wait_child};
+pub use judging::{not_judged, root_can_judge};
 pub use log_times::hasty_refusals;
 pub use manual::{check_help, check_page, check_usage};
 pub use memory::{Garbage, Image, Mapping, STACK, can_take_over, fill_shared_pages, mappings};
@@ -43,19 +45,6 @@ pub use strace::injected;
 pub use takeover::{check_held, check_unknown, held_by, log_of_lines, start_as_nobody};
 pub use tempdir::{TempDir, names};
 pub use wait::{WATCHDOG, wait_until, within_once};
-
-/// True when root runs the test. For an ordinary user, who cannot judge what the test is about, a
-/// line that names it goes to standard error past the harness, which would keep it to itself.
-#[must_use]
-pub fn root_can_judge() -> bool {
-    use std::io::Write;
-    let is_root = nix::unistd::geteuid().is_root();
-    if !is_root {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        let _nobody_reads = writeln!(std::io::stderr(), "NOT JUDGED, needs root: {test}");
-    }
-    is_root
-}
 
 /// The server designs of the stream daemons (`--model`).
 pub const MODELS: [&str; 4] = ["fork", "prefork", "thread", "iterative"];

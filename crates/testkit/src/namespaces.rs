@@ -6,6 +6,7 @@ use std::process::Command;
 use nix::unistd::geteuid;
 
 use crate::daemon::run;
+use crate::judging::not_judged;
 
 /// Runs another test of the same binary as root of namespaces of its own (`--net`, `--mount`: the
 /// options of unshare(1)). Its name has its modules, the crate among them, as `concat!(module_path!(),
@@ -27,7 +28,7 @@ pub fn in_namespaces(kinds: &[&str], test: &str) {
         unshare(way).arg("true").output().is_ok_and(|output| output.status.success())
     };
     let Some(way) = ways.iter().find(allowed) else {
-        let _nobody_reads = writeln!(std::io::stderr(), "NOT JUDGED, needs {kinds:?}: {test}");
+        not_judged(format_args!("needs namespaces ({})", kinds.join(" ")));
         return;
     };
     let (_program, test) = test.split_once("::").unwrap_or(("", test)); // as the harness lists it
@@ -37,7 +38,7 @@ pub fn in_namespaces(kinds: &[&str], test: &str) {
     let output = run(command, b"");
     let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     for line in err.lines().filter(|line| line.starts_with("NOT JUDGED")) {
-        let _nobody_reads = writeln!(std::io::stderr(), "{line}");
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
     let passed = output.status.success() && out.contains("1 passed");
     assert!(passed, "in namespaces:\n{out}\n{err}");

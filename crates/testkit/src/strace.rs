@@ -1,7 +1,8 @@
 //! System calls that fail as requested, by strace(1).
 
-use std::io::Write;
 use std::process::Command;
+
+use crate::judging::not_judged;
 
 /// A command that runs the program behind it with system calls that fail: `calls` are traced, and
 /// `injections` are as strace(1) takes them. The process that is started becomes the program. Where there
@@ -15,7 +16,6 @@ pub fn injected(calls: &str, injections: &[&str]) -> Option<Command> {
     if tried.is_ok_and(|status| status.success()) {
         return Some(command);
     }
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let _ = writeln!(std::io::stderr(), "NOT JUDGED, needs strace: {test}");
+    not_judged("needs strace");
     None
 }

@@ -15,6 +15,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{SockFlag, SockType, SockaddrStorage, bind, listen, socket};
 use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, getpid, getppid};
 use unp::{
     Fork, LISTENQ, Result, accept, complain, err_sys, family, fork, listening, servaddr, str_echo,
 };
@@ -33,10 +34,10 @@ fn tcpserv() -> Result {
     listen(&listenfd, LISTENQ).map_err(err_sys("listen error"))?;
     let stop = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
     stop.thread_block().map_err(err_sys("sigprocmask error"))?;
-    let mut children = Vec::new();
+    let (mut children, parent) = (Vec::new(), getpid());
     for _ in 0..NCHILDREN {
         match fork().map_err(err_sys("fork error"))? {
-            Fork::Child => return child_main(&listenfd, &stop),
+            Fork::Child => return child_main(&listenfd, &stop, parent),
             Fork::Parent(pid) => children.push(pid),
         }
     }
@@ -49,8 +50,11 @@ fn tcpserv() -> Result {
     Ok(())
 }
 
-fn child_main(listenfd: &OwnedFd, stop: &SigSet) -> Result {
+fn child_main(listenfd: &OwnedFd, stop: &SigSet, parent: Pid) -> Result {
     set_pdeathsig(Signal::SIGTERM).map_err(err_sys("prctl error"))?; // not to outlive the parent
+    if getppid() != parent {
+        return Ok(()); // which was killed before the line above
+    }
     stop.thread_unblock().map_err(err_sys("sigprocmask error"))?;
     loop {
         match accept(listenfd) {

@@ -68,8 +68,7 @@ fn knows_nothing(pid: i32, what: &str) {
     match is_in_memory(pid, KEPT.as_bytes()) {
         Ok(is_found) => assert!(is_found, "{what}: what was to be found was not"),
         Err(error) => {
-            use std::io::Write;
-            let _ = writeln!(io::stderr(), "NOT JUDGED, /proc/{pid}/mem: {error}: {what}");
+            testkit::not_judged(format_args!("/proc/{pid}/mem of {what}: {error}"));
             return;
         }
     }

@@ -1,6 +1,5 @@
 //! Signals that the starter has blocked or ignores: no session inherits that, and the server hears its own.
 
-use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -30,7 +29,7 @@ fn bit(signal: Signal) -> u64 {
 fn started_with(option: &str) -> Option<Command> {
     let tried = Command::new("env").args([option, "true"]).stderr(Stdio::null()).status();
     if !tried.is_ok_and(|status| status.success()) {
-        let _ = writeln!(std::io::stderr(), "NOT JUDGED, needs env {option}");
+        testkit::not_judged(format_args!("needs env {option}"));
         return None;
     }
     let mut command = Command::new("env");

@@ -87,7 +87,7 @@ fn case_16_sigterm_at_random_instants_under_load_always_ends_the_server() {
             };
             let clients: Vec<_> = (0..4).map(load).collect();
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            thread::sleep(Duration::from_micros(u64::from(seed >> 17))); // 0 to 32 ms: the instant
+            thread::sleep(Duration::from_micros(u64::from(seed >> 19))); // 0 to 8 ms: the instant
             daemon.signal(Signal::SIGTERM);
             let status = daemon.wait();
             over.store(true, Relaxed);

@@ -161,7 +161,7 @@ fn silence_ends_the_transfer_at_the_time_limit() {
     peer.send(rrq(b"x", "octet"));
     peer.recv();
     peer.send(ack(1));
-    served.wait_line("RRQ \"x\"", "failed: Connection timed out"); // so many tries outlast the watchdog
+    served.wait_line("RRQ \"x\"", "failed: Connection timed out"); // the tries would outlast the watchdog
 }
 
 #[test]
@@ -380,14 +380,16 @@ fn what_delay_and_duplication_do_not_explain_is_illegal() {
 
 #[test]
 fn a_closed_port_of_the_clients_ends_the_transfer_at_once() {
-    let (served, _) = three_blocks();
-    let mut peer = served.peer();
-    peer.send(rrq(b"x", "octet"));
-    peer.recv();
-    peer.send(ack(1)); // the answer meets a closed port
-    drop(peer);
-    let line = served.wait_line("RRQ \"x\"", "failed: Connection refused");
-    assert_eq!(retransmissions(&line), 0, "at once: {line}");
+    let retransmitted = || {
+        let (served, _) = three_blocks();
+        let mut peer = served.peer();
+        peer.send(rrq(b"x", "octet"));
+        peer.recv();
+        peer.send(ack(1));
+        drop(peer); // an answer that comes before that meets an open port, and is sent again
+        retransmissions(&served.wait_line("RRQ \"x\"", "failed: Connection refused"))
+    };
+    assert!((0..20).any(|_| retransmitted() == 0), "never at once");
 }
 
 #[test]

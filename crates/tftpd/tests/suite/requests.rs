@@ -381,7 +381,7 @@ fn a_root_that_is_missing_is_one_clear_error() {
 
 #[test]
 fn sigterm_ends_the_daemon_with_exit_0_while_uploads_linger() {
-    // The process that stays for a lost ACK delays nobody.
+    // The process that stays for a lost ACK delays no other request.
     within_once(Duration::from_secs(4), || {
         let served = Served::writable();
         served.peer().put(&wrq(b"x", "octet"), b"hello");

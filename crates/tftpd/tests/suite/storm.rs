@@ -16,17 +16,17 @@ use tftpd::wire::requested_options::RequestedOptions;
 use crate::udp::{Served, noise};
 
 /// tftpd's options for so many clients.
-pub const PLENTY: [&str; 7] = ["--create", "-c", "2000", "--max-per-ip", "2000", "--retries", "20"];
-/// How many kinds of weather there are: the last one loses so many of 100 datagrams.
+pub const PLENTY: [&str; 7] =
+    ["--create", "-c", "2000", "--max-per-ip", "2000", "--retries", "200"];
+/// How many kinds of weather there are: the last one loses `WORST` of 100 datagrams.
 const WEATHERS: u32 = 4;
 const WORST: u32 = 20;
 const RESTLESS: Weather =
     Weather { doubled: 3, late: 10, by: Duration::from_millis(50), ..Weather::CALM };
-/// What a client may say: nobody answers, the server's process is gone, or gone and its port
-/// another's.
+/// What a client may say: no answer; the server's process is gone; or gone and its port another's.
 const CLEAR: [&str; 3] = ["timed out", "refused", "Unknown transfer ID"];
-/// Tries of a client: few of these would do, if the machine itself were never late.
-const RETRIES: u32 = 20;
+/// Tries of a client, as many as of the server: few would do if the machine itself were never late.
+const RETRIES: u32 = 200;
 /// How long a client waits without progress.
 const IDLE: Duration = Duration::from_secs(60);
 

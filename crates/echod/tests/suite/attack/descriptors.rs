@@ -15,8 +15,8 @@ use crate::common::{server_of, signal, talk, wait_idle};
 const WORKER: [&str; 7] =
     ["epoll", "eventfd", "listener", "listener", "pipe read", "pipe read", "pipe write"];
 
-/// A file of its own gives the server a cleanup helper, where it has become another user. Its line leads
-/// to nobody but the parent.
+/// A file of its own gives the server a cleanup helper, where it has become another user. Only the
+/// parent has the other end of its line.
 fn with_pid_file(model: &str, more: &[&str]) -> (TempDir, Daemon) {
     let dir = TempDir::new();
     let pid_file = dir.path().join("pid").display().to_string();
