@@ -39,7 +39,7 @@ pub fn answer(request: &mut Request, config: &Config) {
     let limits = retry_limits(config.retries, request.timeout, request.deadline);
     let channel = Channel::for_server(socket, *peer, trace);
     let (started_at, status) = (Instant::now(), SharedStatus::new(counters));
-    let child = Child { config, limits, started_at, status, title: *title };
+    let child = Child { config, limits, started_at, status, title: title.clone() };
     match ValidRequest::parse(config, data, *peer) {
         Ok(request) => child.serve(&request, channel),
         Err(error) => child.refuse(channel, &describe(data), &error),
