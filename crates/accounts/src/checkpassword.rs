@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_code_is_told() {
+    fn an_exit_code_has_a_meaning() {
         let codes = [0, 1, 2, 111, 100, -1].map(verdict);
         assert_eq!(codes[..2], [Verdict::Accepted, Verdict::Rejected]);
         assert!(codes[2..].iter().all(|verdict| *verdict == Verdict::Unavailable));

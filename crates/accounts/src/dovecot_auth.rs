@@ -133,7 +133,7 @@ pub enum Reply {
     Challenge(Vec<u8>),
 }
 
-/// Takes a line of the server, without its LF: the number of the request, and what is said of it.
+/// Takes a line of the server, without its LF: the number of the request, and its result.
 /// `None` for a line about something else, which is to be skipped, and for a malformed one.
 #[must_use]
 pub fn reply(line: &[u8]) -> Option<(u32, Reply)> {

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_ends_where_it_is_told_to() {
+    fn reading_ends_where_the_caller_breaks() {
         let folder = TempDir::new();
         let file = File::open(folder.file("file", "a\nb\nc\n")).unwrap();
         let mut last = 0;

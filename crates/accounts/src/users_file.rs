@@ -22,7 +22,7 @@ use crate::password::{Password, Unusable};
 
 /// Largest users file in bytes.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
-/// Faulty lines that are told of, in one check.
+/// Faulty lines that are named of, in one check.
 const MAX_PROBLEM_LINES: usize = 20;
 /// The mode bit that lets every user read.
 const READABLE_FLAG: u32 = 0o004;
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_with_file_and_line() {
+    fn a_fault_names_file_and_line() {
         let text = b"a:*\n\nroot:x:0:0\nA:*\nbad\nb:secret\nc:$6$\nd:!\n";
         let names = Names::default();
         assert_eq!(
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_faults_the_first_are_told_and_the_rest_are_counted() {
+    fn of_many_faults_the_first_are_named_and_the_rest_are_counted() {
         let problems = problems(&b"bad\n".repeat(50), Names::default());
         assert_eq!(problems.len(), MAX_PROBLEM_LINES + 1);
         assert_eq!(problems.last().unwrap(), ": 50 faulty lines");
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_everyone_may_read_is_refused_where_it_has_a_password() {
+    fn a_file_that_all_users_may_read_is_refused_where_it_has_a_password() {
         let folder = TempDir::new();
         for (text, is_refused) in [
             ("a:{PLAIN}x\n", true),

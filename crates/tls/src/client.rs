@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::pem::read_authorities;
 use crate::stream::Stream;
 
-/// Whom a client trusts.
+/// The authorities that a client trusts.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<ClientConfig>);
 

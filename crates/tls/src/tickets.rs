@@ -27,8 +27,8 @@ impl Tickets {
         Ok(tickets)
     }
 
-    /// Changes the keys when they are older than their lifetime, six hours. Tickets by the last ones are
-    /// taken for as long again. For the parent, from time to time.
+    /// Changes the keys when they are older than their lifetime, six hours. Tickets by the last ones stay
+    /// valid for six hours more. For the parent, from time to time.
     pub fn roll(&self) {
         let _ = self.0.encrypt(&[0; LONGER_THAN_ANY]); // makes new ones first, where their time has come
     }

@@ -118,7 +118,7 @@ fn parameters_out_of_bounds_are_refused_unread() {
 }
 
 #[test]
-fn a_field_that_is_no_password_lets_nobody_in() {
+fn a_field_that_is_no_password_admits_no_login() {
     let none: [&[u8]; 6] = [b"", b"*", b"!", b"!$6$a$b", b"x", b"{PLAIN}"];
     let unknown: [&[u8]; 5] = [b"secret", b"$1$a$b", b"$6", b"{plain}x", b"$6$\xff$a"];
     let malformed: [&[u8]; 9] = [

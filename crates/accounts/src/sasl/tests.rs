@@ -218,7 +218,7 @@ fn the_flag_tells_a_forged_list_of_mechanisms() {
     for flag in ["n", "y", "p=tls-server-end-point", "p=tls-unique", "p="] {
         assert!(!is_taken(&bound, plus, flag), "{flag}");
     }
-    // The client's own side: it was told of no -PLUS, though the server has it.
+    // The client's own side: the list it received has no -PLUS, though the server's has.
     let forged = Server { offered: bound.offered.without(plus), bindings: exporter(b"data") };
     let mut client = Client::new(scram, NAME, &Secret::from(PASSWORD), &forged).unwrap();
     let (step, is_trusted) = talk(&mut client, &bound, scram);
@@ -239,7 +239,7 @@ fn another_tls_connection_is_found_out() {
 }
 
 #[test]
-fn nobody_acts_for_another_and_a_keeper_that_is_gone_is_a_temporary_error() {
+fn no_user_acts_for_another_and_a_keeper_that_is_gone_is_a_temporary_error() {
     let terms = terms(Bindings::default());
     let first = |message: &str| {
         let message = Secret::from(message.as_bytes());
