@@ -19,7 +19,7 @@ use architecture::{read, sources, workspace};
 
 /// The layers of each crate, from left to right: a file imports from its own layer and from those to
 /// the left of it. Modules that share a layer stand in one string.
-const LAYERS: [(&str, &[&str]); 5] = [
+const LAYERS: [(&str, &[&str]); 6] = [
     (
         "accounts",
         &[
@@ -37,22 +37,24 @@ const LAYERS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("forknet", &["error text", "log", "net", "options", "setup", "serve", "program"]),
+    ("maild", &["rows credentials", "options", "question hash", "check rights", "mailbox"]),
     ("pop3d", &["options", "protocol", "session", "client"]),
     ("smtpd", &["options", "protocol", "delivery", "session", "client"]),
     ("tftpd", &["wire", "error", "files", "transfer", "map", "options", "server", "client"]),
 ];
 
 /// The packages of the workspace, and which of them each depends on. Tests may use [`FOR_TESTS`] too.
-const PACKAGES: [(&str, &[&str]); 15] = [
+const PACKAGES: [(&str, &[&str]); 16] = [
     ("crates/sys", &[]),
     ("crates/netascii", &[]),
     ("crates/forknet", &["sys"]),
     ("crates/mailstore", &["sys"]),
     ("crates/accounts", &["sys"]),
     ("crates/tls", &["sys"]),
+    ("crates/maild", &["forknet", "mailstore", "accounts"]),
     ("crates/unp", &["sys", "forknet"]),
     ("crates/echod", &["forknet"]),
-    ("crates/pop3d", &["forknet", "netascii", "mailstore", "accounts"]),
+    ("crates/pop3d", &["forknet", "netascii", "mailstore", "accounts", "maild"]),
     ("crates/smtpd", &["forknet", "netascii", "mailstore"]),
     ("crates/tftpd", &["sys", "forknet", "netascii"]),
     ("crates/testkit", &[]),
@@ -97,8 +99,18 @@ const PLAIN: [&str; 25] = [
 const HANDED_OVER: [&str; 2] = ["Client", "Request"];
 
 /// The crates whose numbers need a unit.
-const WITH_UNITS: [&str; 9] =
-    ["forknet", "sys", "tftpd", "pop3d", "smtpd", "mailstore", "accounts", "netascii", "echod"];
+const WITH_UNITS: [&str; 10] = [
+    "forknet",
+    "sys",
+    "tftpd",
+    "pop3d",
+    "smtpd",
+    "mailstore",
+    "accounts",
+    "maild",
+    "netascii",
+    "echod",
+];
 /// Words for units, in the singular: sizes and times, what is counted, and numbers that are names.
 const UNITS: [&str; 3] = [
     "bit byte octet page word line character column \

@@ -27,11 +27,11 @@ fn run(args: Vec<OsString>) -> Result<()> {
     let line = forknet::command_line(&SERVICE, &options::OPTIONS, args)?;
     if line.values.is_given("hash") {
         line.is_no_server()?;
-        return Err(Error::Answer(options::hash()?));
+        return Err(Error::Answer(maild::hash::hash()?));
     }
     let mut config = Config::read(&line.values)?;
     if line.server.chroot.is_none() {
-        config.check()?;
+        config.mail.check()?;
     }
     let mut server = Server::new(&SERVICE, line.server)?;
     server.refuse_with(

@@ -9,9 +9,10 @@ use forknet::{Connection, Error, Result};
 use nix::sys::socket::{SockaddrStorage, getpeername};
 use std::os::fd::AsRawFd;
 
+use maild::hash::first_line;
+
 use super::connection::ServerConnection;
 use super::options::{Apop, Options};
-use crate::options::first_line;
 use crate::protocol::apop;
 
 /// Reads the password from its file, the terminal, or standard input.
@@ -22,7 +23,7 @@ pub(crate) fn password(options: &Options) -> Result<Vec<u8>> {
             let prompt = format!("Password of {} at {}: ", options.user, options.server);
             rpassword::prompt_password(prompt).map_err(Error::io("terminal"))?.into_bytes()
         }
-        None => first_line(io::stdin().lock())?,
+        None => first_line(io::stdin().lock())?.as_bytes().to_vec(),
     };
     if password.is_empty() {
         return Err(Error::Refused("the password is empty".to_owned()));
@@ -39,7 +40,7 @@ fn from_file(path: &Path) -> Result<Vec<u8>> {
         // best effort
         let _ = writeln!(io::stderr(), "pop3c: {}: mode {mode:03o} lets others read it", what());
     }
-    first_line(BufReader::new(file))
+    Ok(first_line(BufReader::new(file))?.as_bytes().to_vec())
 }
 
 /// Returns whether the server is on this machine.

@@ -16,10 +16,10 @@
 use accounts::Secret;
 
 use crate::protocol::command::{Args, Command, Syntax};
-use crate::protocol::credentials::{Credentials, Mechanism, Proof};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::{Code, err, err_code, ok};
 use crate::protocol::sasl::{self, Plain};
+use maild::{Credentials, Mechanism, Proof};
 
 /// Failed logins that end the session.
 pub const MAX_FAILED_LOGINS: u32 = 5;

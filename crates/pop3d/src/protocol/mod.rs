@@ -6,27 +6,25 @@
 //! [`Protocol::update`].
 
 // The order of the modules; each imports from its left only:
-//   reply apop sasl top mask credentials | question outcome | command | authorization transaction |
+//   reply apop sasl top mask | outcome | command | authorization transaction |
 //   (this file)
 
 pub mod apop;
 pub mod authorization;
 pub mod command;
-pub mod credentials;
 pub mod mask;
 pub mod outcome;
-pub mod question;
 pub mod reply;
 pub mod sasl;
 pub mod top;
 pub mod transaction;
 
 use log::info;
+use maild::{Credentials, Denied};
 use mailstore::Maildrop;
 
 use authorization::{Authorization, MAX_FAILED_LOGINS};
 use command::{MAX_COMMAND, dispatch};
-use credentials::{Credentials, Denied};
 use mask::{STARS, masked};
 use outcome::{Column, Outcome};
 use reply::{Code, Reply, err, err_code, ok};

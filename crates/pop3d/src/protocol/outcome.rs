@@ -2,8 +2,8 @@
 
 use std::fs::File;
 
-use crate::protocol::credentials::Credentials;
 use crate::protocol::reply::Reply;
+use maild::Credentials;
 
 /// The outcome of a command.
 pub enum Outcome {

@@ -7,9 +7,9 @@ use netascii::dot_stuffing::Stuffer;
 use netascii::line::{Line, LineReader};
 
 use crate::protocol::Protocol;
-use crate::protocol::credentials::Credentials;
 use crate::protocol::outcome::{Message, Outcome};
 use crate::protocol::top::Top;
+use maild::Credentials;
 
 /// Size in bytes of the buffer for replies, and of a read of a message.
 pub(super) const BUFFER: usize = 64 * 1024;

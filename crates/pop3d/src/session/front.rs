@@ -9,9 +9,9 @@ use log::warn;
 
 use crate::options::Config;
 use crate::protocol::Protocol;
-use crate::protocol::credentials::{Credentials, Denied};
-use crate::protocol::question::{ACCEPTED, Question};
 use crate::session::dialogue::{BUFFER, End, Session};
+use maild::{ACCEPTED, LoginQuestion};
+use maild::{Credentials, Denied};
 
 /// Longest wait for an answer: dear hashes on a busy machine, and a maildrop on a slow disk.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
@@ -40,14 +40,14 @@ pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
 
 pub(super) fn new_protocol(config: &Config, peer: String, is_loopback: bool) -> Protocol {
     // A predictable timestamp is worse than no APOP.
-    let timestamp = config.offers_apop.then(|| message_id(&config.host).ok()).flatten();
-    Protocol::new(peer, config.host.clone(), config.plaintext.allows(is_loopback), timestamp)
+    let timestamp = config.offer.apop.then(|| message_id(&config.host).ok()).flatten();
+    Protocol::new(peer, config.host.clone(), config.mail.plaintext.allows(is_loopback), timestamp)
 }
 
 /// Asks the keeper whether this is the user. If so, the process that has answered waits for the client.
 fn ask(line: Option<&Line>, peer: Peer, credentials: &Credentials) -> Result<Line, Denied> {
     let asked = line
-        .zip(Question::encode(peer, credentials))
+        .zip(LoginQuestion::encode(peer, credentials))
         .map(|(line, question)| line.ask(question.as_bytes(), ANSWER_WAIT));
     let why = match asked {
         Some(Ok(Answer::GoesOn(answer, line))) if answer == ACCEPTED => return Ok(line),
@@ -75,10 +75,10 @@ impl<S: Read + Write> Session<'_, S> {
         self.show(&protocol, "AUTHORIZATION");
         let mut end = self.queue(&protocol.greeting()).and_then(|()| self.converse(&mut protocol));
         while let Ok(End::LogIn(credentials)) = end {
-            let due = Instant::now() + config.auth_delay;
+            let due = Instant::now() + config.mail.auth_delay;
             match log_in(&credentials) {
                 Ok(next) => {
-                    let name = config.names.canonical(&credentials.name).unwrap_or_default();
+                    let name = config.mail.names.canonical(&credentials.name).unwrap_or_default();
                     let name = name.escape_ascii().to_string();
                     self.title.set(format_args!("{} TRANSACTION", in_title(name.as_bytes())));
                     if self.out.len() > MAX_UNSENT

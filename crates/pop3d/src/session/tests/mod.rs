@@ -7,18 +7,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use accounts::{Names, Owner};
+use maild::{Credentials, Denied, MailOptions, Offer, Plaintext, Refused, Users, check};
 use mailstore::MailPattern;
 use nix::unistd::{getegid, geteuid};
 use testkit::{TempDir, names};
 
 use super::dialogue::{BUFFER, Session};
 use super::front;
-use super::mailbox::{Refused, check, open};
-use crate::options::{Config, Plaintext};
+use super::mailbox::open;
+use crate::options::Config;
 use crate::protocol::Protocol;
 use crate::protocol::apop;
-use crate::protocol::credentials::Credentials;
-use crate::protocol::credentials::Denied;
 use crate::protocol::outcome::Outcome;
 use forknet::{Leftover, Transcript};
 use mailstore::Maildrop;
@@ -61,16 +60,15 @@ impl Home {
     }
 
     fn config(&self) -> Config {
-        Config {
-            users: self.users(),
+        let mail = MailOptions {
+            users: Users::File(self.users()),
             mail: MailPattern::parse(OsStr::new("~/Maildir")).unwrap(),
-            plaintext: Plaintext::Loopback,
-            auth_delay: Duration::ZERO,
             mail_user: None,
             names: Names::default(),
-            host: "dewey.test".into(),
-            offers_apop: false,
-        }
+            plaintext: Plaintext::Loopback,
+            auth_delay: Duration::ZERO,
+        };
+        Config { mail, host: "dewey.test".into(), offer: Offer::default() }
     }
 
     fn protocol(&self, is_loopback: bool) -> Protocol {
@@ -82,7 +80,7 @@ impl Home {
     /// Checks a login and opens the maildrop, as the process that answers does, but with the rights of
     /// this one.
     fn log_in(&self, credentials: &Credentials) -> Result<(String, Maildrop), Denied> {
-        let account = check(&self.config(), credentials);
+        let account = check(&self.config().mail, credentials);
         let account = account.map_err(|why| match why {
             Refused::Login(_) => Denied::Rejected,
             Refused::NotChecked(_) => Denied::NotChecked,

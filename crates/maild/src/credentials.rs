@@ -1,5 +1,5 @@
-//! Credentials of a login, and why it fails. The check is outside of the protocol, in a process that may
-//! read the accounts and has the rights of the mailbox's owner.
+//! Credentials of a login, and why it fails. The check is in a process that may read
+//! the accounts.
 
 use accounts::Secret;
 

@@ -9,21 +9,21 @@
 use accounts::Secret;
 use forknet::Peer;
 
-use crate::protocol::credentials::{Credentials, Denied, Mechanism, Proof};
+use crate::credentials::{Credentials, Denied, Mechanism, Proof};
 
 /// Longest field in bytes: a response of AUTH PLAIN has at most 1,026 (RFC 4616 §2).
 const MAX_FIELD: usize = 1026;
 
 /// A login to be checked.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct LoginQuestion {
     /// The client's address, as it says: for the log.
     pub peer: Peer,
     /// The credentials.
     pub credentials: Credentials,
 }
 
-impl Question {
+impl LoginQuestion {
     /// Returns the record; `None` for credentials that are too long, which no command line holds.
     #[must_use]
     pub fn encode(peer: Peer, credentials: &Credentials) -> Option<Secret> {
@@ -45,7 +45,7 @@ impl Question {
 
     /// Reads a record; `None` for one that is malformed.
     #[must_use]
-    pub fn decode(record: &Secret) -> Option<Question> {
+    pub fn decode(record: &Secret) -> Option<LoginQuestion> {
         let (mechanism, rest) = record.as_bytes().split_first()?;
         let mechanism = MECHANISMS.into_iter().find(|it| code(*it) == [*mechanism])?;
         let (peer, rest) = field(rest)?;
@@ -66,7 +66,7 @@ impl Question {
             _ => return None,
         };
         let credentials = Credentials { mechanism, name: name.to_vec(), proof };
-        Some(Question { peer: Peer::parse(peer)?, credentials })
+        Some(LoginQuestion { peer: Peer::parse(peer)?, credentials })
     }
 }
 
@@ -140,8 +140,8 @@ mod tests {
             credentials(Mechanism::Apop, b"levy", apop),
         ] {
             for peer in [Peer::Unix, Peer::Pipe, Peer::Ip("[2001:db8::1]:65535".parse().unwrap())] {
-                let record = Question::encode(peer, &credentials).unwrap();
-                let question = Question::decode(&record).unwrap();
+                let record = LoginQuestion::encode(peer, &credentials).unwrap();
+                let question = LoginQuestion::decode(&record).unwrap();
                 assert_eq!((question.peer, &question.credentials), (peer, &credentials));
             }
         }
@@ -156,13 +156,13 @@ mod tests {
     #[test]
     fn what_is_too_long_or_malformed_is_refused() {
         let long = credentials(Mechanism::Pass, b"levy", password(&[7; MAX_FIELD + 1]));
-        assert!(Question::encode(Peer::Unix, &long).is_none());
+        assert!(LoginQuestion::encode(Peer::Unix, &long).is_none());
         let good = credentials(Mechanism::Pass, b"levy", password(b"x"));
-        let good = Question::encode(Peer::Unix, &good).unwrap();
+        let good = LoginQuestion::encode(Peer::Unix, &good).unwrap();
         assert_eq!(good.as_bytes(), b"p\0\x04unix\0\x04levy\0\x01x\0\0");
         for cut in 0..good.as_bytes().len() {
             let record = Secret::from(&good.as_bytes()[..cut]);
-            assert!(Question::decode(&record).is_none(), "{cut}");
+            assert!(LoginQuestion::decode(&record).is_none(), "{cut}");
         }
         for odd in [
             &b"p\0\x04unix\0\x04levy\0\x01x\0\0\0"[..],
@@ -172,7 +172,7 @@ mod tests {
             b"a\0\x04unix\0\x04levy\0\x01\xff\0\0",
             b"p\xff\xffunix\0\x04levy\0\x01x\0\0",
         ] {
-            assert!(Question::decode(&Secret::from(odd)).is_none(), "{}", odd.escape_ascii());
+            assert!(LoginQuestion::decode(&Secret::from(odd)).is_none(), "{}", odd.escape_ascii());
         }
     }
 }

@@ -1,0 +1,221 @@
+//! The options of accounts, read.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use accounts::{
+    Accounts, Mechanisms, NameCase, NameDomain, Names, Owner, Source, System, UsersFile,
+};
+use forknet::{Error, Result, Values};
+use log::warn;
+use mailstore::MailPattern;
+
+/// Largest `--auth-delay` in seconds, which bounds the time that a process waits.
+const MAX_AUTH_DELAY: f64 = 60.0;
+
+/// The values of the options in [`crate::rows`].
+#[derive(Debug, Clone)]
+pub struct MailOptions {
+    /// Where accounts come from.
+    pub users: Users,
+    /// The path of a user's mail.
+    pub mail: MailPattern,
+    /// Whose mailboxes are those of users without a uid.
+    pub mail_user: Option<Owner>,
+    /// How names are compared.
+    pub names: Names,
+    /// Which clients may send passwords in the clear.
+    pub plaintext: Plaintext,
+    /// Time from a failed login to its reply.
+    pub auth_delay: Duration,
+}
+
+/// Where accounts come from. They are opened again for each question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Users {
+    /// `--users FILE`.
+    File(PathBuf),
+    /// `--users system`.
+    System,
+}
+
+/// `--plaintext`: which clients may send passwords in the clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plaintext {
+    /// No client.
+    Never,
+    /// Clients on this machine.
+    Loopback,
+    /// Every client.
+    Always,
+}
+
+impl Plaintext {
+    /// Returns whether a client may send passwords in the clear. `is_loopback` means that it is on
+    /// this machine.
+    #[must_use]
+    pub fn allows(self, is_loopback: bool) -> bool {
+        match self {
+            Plaintext::Never => false,
+            Plaintext::Loopback => is_loopback,
+            Plaintext::Always => true,
+        }
+    }
+}
+
+/// What some user could log in by: what the processes that talk to clients know of the accounts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// SASL mechanisms.
+    pub mechanisms: Mechanisms,
+    /// Some user has a `{PLAIN}` secret, so that APOP is worth its timestamp.
+    pub apop: bool,
+}
+
+impl Offer {
+    /// Returns the text by which the keeper tells of it.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let apop = if self.apop { "APOP" } else { "" };
+        format!("{apop} {}", self.mechanisms).into_bytes()
+    }
+
+    /// Reads the text.
+    #[must_use]
+    pub fn decode(text: &[u8]) -> Offer {
+        Offer { mechanisms: Mechanisms::parse(text), apop: text.starts_with(b"APOP ") }
+    }
+}
+
+impl MailOptions {
+    /// Reads the options.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] names the option that is wrong.
+    pub fn read(values: &Values) -> Result<MailOptions> {
+        let auth_delay = values.seconds_within("auth-delay", 0.0..=MAX_AUTH_DELAY)?;
+        Ok(MailOptions {
+            users: users(values)?,
+            mail: mail(values)?,
+            mail_user: mail_user(values)?,
+            names: Names {
+                case: NameCase::parse(values.choice("names")?).unwrap_or_default(),
+                domain: NameDomain::parse(values.choice("names-domain")?).unwrap_or_default(),
+            },
+            plaintext: match values.choice("plaintext")? {
+                "never" => Plaintext::Never,
+                "always" => Plaintext::Always,
+                _ => Plaintext::Loopback,
+            },
+            auth_delay: auth_delay.unwrap_or_default(),
+        })
+    }
+
+    /// Opens the accounts.
+    ///
+    /// # Errors
+    /// `users FILE: reason`.
+    pub fn accounts(&self) -> accounts::Result<Accounts> {
+        let source = match &self.users {
+            Users::File(path) => Source::File(UsersFile::open(path)?),
+            Users::System => Source::System(System::open()?),
+        };
+        Ok(Accounts { source, names: self.names })
+    }
+
+    /// Checks that the accounts can be read. Called at the start, so that a mistake is reported
+    /// early, unless `--chroot` is yet to come.
+    ///
+    /// # Errors
+    /// `users FILE: reason`.
+    pub fn check(&self) -> Result<()> {
+        self.accounts().map(drop).map_err(|error| refused(&error))
+    }
+
+    /// Looks at the accounts at the start, in the keeper: logs what is wrong with them, and returns what
+    /// those must know who cannot look themselves.
+    ///
+    /// # Errors
+    /// `users FILE: reason`.
+    pub fn start(&self) -> Result<Offer> {
+        let accounts = self.accounts().map_err(|error| refused(&error))?;
+        if let Source::File(users) = &accounts.source {
+            let problems = users.check(self.names).map_err(|error| refused(&error))?;
+            problems.iter().for_each(|problem| warn!("{problem}"));
+        }
+        Ok(Offer {
+            mechanisms: accounts.mechanisms().map_err(|error| refused(&error))?,
+            apop: accounts.has_secret().map_err(|error| refused(&error))?,
+        })
+    }
+}
+
+fn refused(error: &accounts::Error) -> Error {
+    Error::Refused(error.to_string())
+}
+
+fn users(values: &Values) -> Result<Users> {
+    match values.text("users").as_deref() {
+        Some("system") => Ok(Users::System),
+        _ => Ok(Users::File(values.path("users")?.unwrap_or_default())),
+    }
+}
+
+fn mail_user(values: &Values) -> Result<Option<Owner>> {
+    let Some(text) = values.text("mail-user") else { return Ok(None) };
+    let (uid, gid) = forknet::user_ids(&text)?;
+    if uid == 0 {
+        return Err(values.at("mail-user", &text, "no session has root's rights"));
+    }
+    Ok(Some(Owner { uid, gid }))
+}
+
+fn mail(values: &Values) -> Result<MailPattern> {
+    let text = values.text("mail").unwrap_or_default();
+    MailPattern::parse(OsStr::new(&text)).map_err(|why| values.at("mail", &text, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows;
+
+    fn read(args: [&str; 2]) -> Result<MailOptions> {
+        const ROWS: &[forknet::Row] = &[
+            rows::USERS,
+            rows::MAIL,
+            rows::MAIL_USER,
+            rows::NAMES,
+            rows::NAMES_DOMAIN,
+            rows::PLAINTEXT,
+            rows::AUTH_DELAY,
+        ];
+        MailOptions::read(&forknet::parse("maild", "", ROWS, args.map(Into::into).to_vec())?)
+    }
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        let defaults = read(["--mail", "~/Mail"]).unwrap();
+        assert_eq!(defaults.plaintext, Plaintext::Loopback);
+        assert_eq!(defaults.auth_delay, Duration::from_secs(1));
+        assert_eq!(defaults.users, Users::File("/etc/forklore/users".into()));
+        assert_eq!(read(["--users", "system"]).unwrap().users, Users::System);
+        let error = read(["--plaintext", "yes"]).unwrap_err().to_string();
+        assert_eq!(error, "--plaintext 'yes': not never, loopback or always");
+        for wrong in ["-1", "x", "NaN", "61", "1e9", ""] {
+            let error = read(["--auth-delay", wrong]).unwrap_err().to_string();
+            let told = format!("--auth-delay '{wrong}': not a number of seconds from 0 to 60");
+            assert_eq!(error, told);
+        }
+    }
+
+    #[test]
+    fn an_offer_is_read_as_it_was_written() {
+        for (apop, mechanisms) in [(true, Mechanisms::all()), (false, Mechanisms::default())] {
+            let offer = Offer { mechanisms, apop };
+            assert_eq!(Offer::decode(&offer.encode()), offer);
+        }
+        assert_eq!(Offer::decode(b""), Offer::default());
+    }
+}

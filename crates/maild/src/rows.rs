@@ -1,0 +1,100 @@
+//! The rows of the options that pop3d and smtpd have in common. A daemon puts them into its own table, with
+//! other words where it needs them: `Row { manual: "…", ..rows::MAIL }`.
+
+use accounts::UsersFile;
+use forknet::{Preset, Row};
+use mailstore::MailPattern;
+
+/// `--users`.
+pub const USERS: Row = Row {
+    name: "users",
+    value: "FILE",
+    default: Preset::Value(UsersFile::DEFAULT),
+    help: "users file, shaped like passwd(5); or system: passwd(5) itself",
+    manual: "The users and their passwords, in the format of forklore-users(5). It must be \
+        a regular file with one link, no symbolic link, that belongs to root or to the \
+        user who starts the server, that only its owner may write to, and, with passwords \
+        in it, that not every user may read. Read again at each login. A session has the \
+        rights of the user id and group id in it, never those of root. `system` takes the \
+        accounts of passwd(5) and shadow(5), which only root can read.",
+    ..Row::EMPTY
+};
+
+/// `--mail`.
+pub const MAIL: Row = Row {
+    name: "mail",
+    value: "PATTERN",
+    default: Preset::Value(MailPattern::DEFAULT),
+    help: "where mail lies; ~ home, %u name",
+    manual: "Where a user's Maildir is: '~' at the start is the home folder of the users \
+        file, '%u' the user's name, '%%' a percent sign.{own}",
+    ..Row::EMPTY
+};
+
+/// `--mail-user`.
+pub const MAIL_USER: Row = Row {
+    name: "mail-user",
+    value: "U[:G]",
+    help: "whose mailboxes are those of users without a user id",
+    manual: "The user whose mailboxes are those of users that the accounts give no user id, never \
+        root. Without it such users have none on a server of root's.",
+    ..Row::EMPTY
+};
+
+/// `--names`.
+pub const NAMES: Row = Row {
+    name: "names",
+    value: "HOW",
+    default: Preset::Value("lower"),
+    choices: &["lower", "as-is"],
+    help: "how names are compared: lower or as-is",
+    manual: "How names are compared: `lower` takes capitals as small letters, because \
+        telephones capitalise, `as-is` does not.",
+    ..Row::EMPTY
+};
+
+/// `--names-domain`.
+pub const NAMES_DOMAIN: Row = Row {
+    name: "names-domain",
+    value: "HOW",
+    default: Preset::Value("keep"),
+    choices: &["cut", "keep"],
+    help: "what becomes of the domain in a name: cut or keep",
+    manual: "What becomes of `@` and a domain in a name: `cut` takes them away, for mail \
+        programs that send the whole address, `keep` keeps them as a part of the name.",
+    ..Row::EMPTY
+};
+
+/// `--plaintext`.
+pub const PLAINTEXT: Row = Row {
+    name: "plaintext",
+    value: "WHO",
+    default: Preset::Value("loopback"),
+    choices: &["never", "loopback", "always"],
+    help: "who may send a password in the clear: never, loopback or always",
+    manual: "Which clients may send a password in the clear: `never` none, `loopback` those on this \
+        machine, `always` every client.{own}",
+    ..Row::EMPTY
+};
+
+/// `--auth-delay`.
+pub const AUTH_DELAY: Row = Row {
+    name: "auth-delay",
+    value: "S",
+    default: Preset::Value("1"),
+    help: "seconds from a failed login to its reply",
+    manual: "Send the reply to a failed login <s> seconds after the command, from 0 to 60, \
+        however long the check took.",
+    ..Row::EMPTY
+};
+
+/// `--hash`.
+pub const HASH: Row = Row {
+    name: "hash",
+    command_line_only: true,
+    help: "read a password, print the field for the users file, and end",
+    manual: "Read a password, print the field for the users file, and end. On a terminal \
+        the password is asked for twice; else it is the first line of standard input. The \
+        field is SHA-512 crypt with 50,000 rounds.",
+    ..Row::EMPTY
+};
