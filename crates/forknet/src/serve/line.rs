@@ -19,6 +19,8 @@ pub const LONGEST_MESSAGE: usize = 16 * 1024;
 pub(crate) const FINAL: u8 = b'.';
 /// First byte of an answer after which it goes on.
 pub(crate) const GOES_ON: u8 = b'+';
+/// The message of a process that gives the line back, and answers over the one that comes with this.
+pub(crate) const MOVES: [u8; 1] = *b">";
 
 /// A line to the keeper, in the process that talks to a client; its other end, in the process that answers.
 #[derive(Clone, Debug)]
@@ -51,13 +53,51 @@ impl Line {
     /// `TimedOut` when no answer came within the limit; `BrokenPipe` when the keeper or the process that
     /// should answer has ended; `ResourceBusy` after one of these, or when the last answer goes on.
     pub fn ask(&self, question: &[u8], limit: Duration) -> io::Result<Answer> {
+        self.begin(question)?;
+        self.finish(limit)
+    }
+
+    /// Begins a question of several parts, of at most [`LONGEST_MESSAGE`] bytes each; this is the first.
+    ///
+    /// # Errors
+    /// As [`Line::ask`].
+    pub fn begin(&self, first: &[u8]) -> io::Result<()> {
         if self.0.is_taken.swap(true, Relaxed) {
             return Err(Errno::EBUSY.into());
         }
-        self.send(question, None)?;
+        self.send(first, None)
+    }
+
+    /// Sends another part of a question, and waits for room.
+    ///
+    /// # Errors
+    /// As [`Line::ask`].
+    pub fn add(&self, part: &[u8], limit: Duration) -> io::Result<()> {
+        let until = Instant::now() + limit;
+        loop {
+            match send_now(&self.0.fd, part, None) {
+                Err(Errno::EAGAIN) => self.wait_for(PollFlags::POLLOUT, until)?,
+                sent => return Ok(sent?),
+            }
+        }
+    }
+
+    /// Waits for the answer to a question that was begun.
+    ///
+    /// # Errors
+    /// As [`Line::ask`].
+    pub fn finish(&self, limit: Duration) -> io::Result<Answer> {
         let Some((mut answer, with)) = self.receive(limit)? else {
             return Err(Errno::EPIPE.into());
         };
+        if answer == MOVES {
+            // The keeper reads the next question when the process that is about to answer has ended.
+            let answer = Line::new(with.ok_or(Errno::EPROTO)?).finish(limit)?;
+            if matches!(answer, Answer::Final(_)) {
+                self.0.is_taken.store(false, Relaxed);
+            }
+            return Ok(answer);
+        }
         match answer.first() {
             Some(&FINAL) => {
                 self.0.is_taken.store(false, Relaxed);
@@ -90,14 +130,19 @@ impl Line {
         &self,
         limit: Duration,
     ) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
-        let until = Instant::now() + limit;
+        self.wait_for(PollFlags::POLLIN, Instant::now() + limit)?;
+        self.receive_ready()
+    }
+
+    /// Waits until poll(2) reports one of these events, or the other end is closed.
+    fn wait_for(&self, events: PollFlags, until: Instant) -> io::Result<()> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+            let mut fds = [PollFd::new(self.as_fd(), events)];
             match poll(&mut fds, poll_timeout(left)) {
                 Ok(0) if left.is_zero() => return Err(Errno::ETIMEDOUT.into()),
                 Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return self.receive_ready(),
+                Ok(_) => return Ok(()),
                 Err(errno) => return Err(errno.into()),
             }
         }

@@ -1,12 +1,14 @@
 //! A question to the keeper, in the process that was forked to answer it.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use sys::scm_rights::{pair, receive, send_now};
+use sys::scm_rights::{pair, receive};
 
-use crate::error::strerror;
+use crate::error::reason;
 use crate::net::deadlines::Timeouts;
-use crate::serve::line::{FINAL, GOES_ON, LONGEST_MESSAGE, Line};
+use crate::serve::line::{FINAL, GOES_ON, LONGEST_MESSAGE, Line, MOVES};
 use crate::serve::title::Titles;
 
 /// Exit code of a process that has given the last word.
@@ -42,7 +44,7 @@ impl Keeping {
 #[derive(Debug)]
 pub struct Question {
     text: Vec<u8>,
-    line: OwnedFd,
+    line: Line,
     /// The two ends of a line of this process's own, for what follows an answer. The process that asked
     /// sees its end when this one has ended; the keeper's line is never in a process of a user's, who
     /// could read the next question there.
@@ -56,13 +58,30 @@ impl Question {
         let mut text = vec![0; LONGEST_MESSAGE];
         let length = receive(&line, &mut text)?.0;
         text.truncate(length);
-        Ok(Question { text, line, own: pair()?, keeping })
+        Ok(Question { text, line: Line::new(line), own: pair()?, keeping })
     }
 
     /// Returns what was asked, once: bytes of a process that may have been taken over.
     #[must_use]
     pub fn take_text(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.text)
+    }
+
+    /// Receives another part of the question, of a process that may have been taken over; `None` when that
+    /// has ended.
+    ///
+    /// # Errors
+    /// `TimedOut` when nothing came within the limit.
+    pub fn next_part(&self, limit: Duration) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.line.receive(limit)?.map(|(part, _)| part))
+    }
+
+    /// Gives the keeper's line back, and goes on at a line of this process's own: before it becomes a
+    /// user's, who could read the next question at the keeper's.
+    #[must_use]
+    pub fn move_away(self) -> Moved {
+        send(&self.line, &MOVES, Some(self.own.1.as_fd()));
+        Moved { line: Line::new(self.own.0), keeping: self.keeping }
     }
 
     /// Shows `NAME: TEXT` as the title of this process.
@@ -73,7 +92,7 @@ impl Question {
     /// Gives the last word; returns the exit code of this process.
     #[must_use]
     pub fn answer(self, answer: &[u8]) -> i32 {
-        self.send(FINAL, answer, None);
+        send(&self.line, &[&[FINAL], answer].concat(), None);
         ENDED
     }
 
@@ -84,13 +103,34 @@ impl Question {
 
     /// Answers, and goes on at the line that this returns.
     pub(crate) fn go_on(self, answer: &[u8]) -> Line {
-        self.send(GOES_ON, answer, Some(self.own.1.as_fd()));
+        send(&self.line, &[&[GOES_ON], answer].concat(), Some(self.own.1.as_fd()));
         Line::new(self.own.0)
     }
+}
 
-    fn send(&self, kind: u8, answer: &[u8], with: Option<BorrowedFd<'_>>) {
-        if let Err(errno) = send_now(&self.line, &[&[kind], answer].concat(), with) {
-            log::debug!("answer: {}", strerror(errno)); // the asker has ended
-        }
+/// A question whose process has left the keeper's line ([`Question::move_away`]).
+#[derive(Debug)]
+pub struct Moved {
+    line: Line,
+    keeping: Keeping,
+}
+
+impl Moved {
+    /// Shows `NAME: TEXT` as the title of this process.
+    pub fn show(&self, text: impl std::fmt::Display) {
+        self.keeping.show(text);
+    }
+
+    /// Gives the last word; returns the exit code of this process.
+    #[must_use]
+    pub fn answer(self, answer: &[u8]) -> i32 {
+        send(&self.line, &[&[FINAL], answer].concat(), None);
+        ENDED
+    }
+}
+
+fn send(line: &Line, message: &[u8], with: Option<BorrowedFd<'_>>) {
+    if let Err(error) = line.send(message, with) {
+        log::debug!("answer: {}", reason(&error)); // the asker has ended
     }
 }

@@ -58,17 +58,22 @@ impl Confinement {
     }
 }
 
-/// This process opens nothing any more but what is below this folder, makes no socket, starts no process,
+/// This process opens nothing any more but what is below these folders, makes no socket, starts no process,
 /// signals none, changes its rights no more, for good.
+///
+/// With `moves` it can rename files from one of the folders to another, which the first version of Landlock
+/// forbids to all that it holds: there that barrier is left out.
 ///
 /// # Errors
 /// One of the kernel's barriers cannot be put up.
-pub fn confine_to(folder: Option<impl AsFd>) -> Result<()> {
+pub fn confine_to(folders: impl IntoIterator<Item = impl AsFd>, moves: bool) -> Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(Error::os("setrlimit"))?;
     setrlimit(Resource::RLIMIT_NPROC, 0, 0).map_err(Error::os("setrlimit"))?;
     set_no_new_privs().map_err(Error::os("prctl"))?;
-    if let Some(landlock) = Landlock::new().map_err(Error::os("landlock"))? {
-        let allowed = folder.map_or(Ok(()), |folder| landlock.allow(folder, Access::Write));
+    let landlock = Landlock::new().map_err(Error::os("landlock"))?;
+    if let Some(landlock) = landlock.filter(|landlock| !moves || landlock.version() >= 2) {
+        let mut folders = folders.into_iter();
+        let allowed = folders.try_for_each(|folder| landlock.allow(folder, Access::Write));
         allowed.and_then(|()| landlock.enter()).map_err(Error::os("landlock"))?;
     }
     let filter = files_filter()?.as_ref();

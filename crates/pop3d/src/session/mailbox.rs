@@ -44,7 +44,7 @@ fn log_in(config: &Config, question: &LoginQuestion) -> Result<(Account, Maildro
     let account = question.check(&config.mail)?;
     let opened = config.mail.become_owner(&account).and_then(|owner| {
         let (folder, maildrop) = open(config, &account, owner)?;
-        confine_to(folder).map_err(Trouble::temporary)?;
+        confine_to(folder, false).map_err(Trouble::temporary)?;
         Ok(maildrop)
     });
     let (peer, name) = (question.peer, account.name.escape_ascii());
