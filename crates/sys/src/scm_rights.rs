@@ -22,6 +22,14 @@ pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)
 }
 
+/// socketpair(2): makes two connected sockets of a stream, closed on exec.
+///
+/// # Errors
+/// As socketpair(2).
+pub fn stream_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+}
+
 /// Sends a message, and a copy of a descriptor if there is one.
 ///
 /// # Errors

@@ -1,18 +1,22 @@
 //! Reading and writing with a client: every wait has a deadline, and no write raises SIGPIPE.
 
+pub(crate) mod secured;
+
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
-use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
+use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
+use smallvec::SmallVec;
 
 use crate::log::stderr;
 use crate::net::counters::Counters;
 use crate::net::deadlines::{SessionClock, Timeouts, TurnClock};
-use crate::net::interrupt::{Interrupts, Woken, wait};
+use crate::net::interrupt::{Interrupts, Waited, Woken, wait};
+use crate::net::tls::Tls;
 
 /// Longest wait of an ended session for the client to close, so that unread input does not make the
 /// kernel reset the connection before the client has received the last reply.
@@ -42,6 +46,8 @@ pub struct Connection {
     /// The client has closed or reset the connection.
     has_ended: bool,
     interrupts: Option<Box<dyn Interrupts>>,
+    /// Between what is read and written and the client, where there is TLS.
+    tls: Option<Box<dyn Tls>>,
     /// Time of the last [`Interrupts::poll_now`].
     polled: Instant,
 }
@@ -87,6 +93,7 @@ impl Connection {
             counters: Counters::default(),
             has_ended: false,
             interrupts: None,
+            tls: None,
             polled: since,
         }
     }
@@ -117,20 +124,29 @@ impl Connection {
         (self.input.as_fd(), self.output.as_ref().map(AsFd::as_fd))
     }
 
-    /// Waits, for at most `limit`, until a descriptor other than the client's is readable.
+    /// Waits, for at most `limit`, until one of these descriptors is ready, or, for the events that are not
+    /// empty, the client.
     ///
     /// # Errors
     /// What interrupts the session.
     pub(crate) fn wait_beside(
         &mut self,
-        other: BorrowedFd<'_>,
+        (others, client): (&[Waited<'_>], PollFlags),
         is_idle: bool,
         limit: Duration,
     ) -> io::Result<bool> {
-        let other = (other, PollFlags::POLLIN);
+        let mut all: SmallVec<[Waited<'_>; 4]> = others.iter().copied().collect();
+        match &self.output {
+            Some(output) => all.extend([
+                (self.input.as_fd(), client & PollFlags::POLLIN),
+                (output.as_fd(), client & PollFlags::POLLOUT),
+            ]),
+            None => all.push((self.input.as_fd(), client)),
+        }
+        all.retain(|(_, events)| !events.is_empty());
         match &mut self.interrupts {
-            Some(interrupts) => interrupts.wait(other, is_idle, limit),
-            None => Ok(wait(other, [None, None], limit)? == Woken::Client),
+            Some(interrupts) => interrupts.wait(&all, is_idle, limit),
+            None => Ok(wait(&all, [None, None], limit)? == Woken::Client),
         }
     }
 
@@ -174,13 +190,15 @@ impl Connection {
     /// Half-closes: the peer reads end of file.
     ///
     /// # Errors
-    /// As shutdown(2).
+    /// As shutdown(2); those of sending that TLS ends.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
-        if self.is_socket {
-            shutdown(self.input.as_raw_fd(), Shutdown::Write)?;
+        if let Some(mut tls) = self.tls.take() {
+            tls.close();
+            let sent = self.send_records(&mut *tls);
+            self.tls = Some(tls);
+            sent?;
         }
-        self.output = None;
-        Ok(())
+        self.shutdown_below()
     }
 
     /// Returns the socket, for poll(2) with other descriptors.
@@ -193,7 +211,11 @@ impl Connection {
     /// client still sends, for [`LINGER`] at most. Closing with unread input would send a reset.
     #[inline(never)] // keeps its buffer out of the caller's frame
     pub(crate) fn linger(&mut self) {
-        if self.has_ended || !self.is_socket || self.shutdown_write().is_err() {
+        if self.has_ended {
+            return;
+        }
+        self.idle = self.idle.min(LINGER);
+        if self.shutdown_write().is_err() || !self.is_socket {
             return;
         }
         if self.interrupts.take().is_some_and(|interrupts| interrupts.must_end()) {
@@ -206,7 +228,7 @@ impl Connection {
         let mut thrown = 0;
         while thrown < LINGER_BYTES {
             self.idle = until.saturating_duration_since(Instant::now());
-            match self.read(&mut scrap) {
+            match self.read_below(&mut scrap) {
                 Ok(0) | Err(_) => return,
                 Ok(n) => thrown += n,
             }
@@ -229,10 +251,10 @@ impl Connection {
             }
             let writes = events == PollFlags::POLLOUT;
             let fd = self.output.as_ref().filter(|_| writes).unwrap_or(&self.input);
-            let client = (fd.as_fd(), events);
+            let client = [(fd.as_fd(), events)];
             let is_ready = match &mut self.interrupts {
-                Some(interrupts) => interrupts.wait(client, self.turn.is_idle(), left)?,
-                None => wait(client, [None, None], left)? == Woken::Client,
+                Some(interrupts) => interrupts.wait(&client, self.turn.is_idle(), left)?,
+                None => wait(&client, [None, None], left)? == Woken::Client,
             };
             if is_ready {
                 return Ok(());
@@ -277,6 +299,10 @@ impl Connection {
             return Ok(send(self.input.as_raw_fd(), buf, flags)?);
         }
         self.wait_for(PollFlags::POLLOUT)?;
+        self.write_pipe(buf)
+    }
+
+    fn write_pipe(&self, buf: &[u8]) -> io::Result<usize> {
         let out = self.output.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(nix::unistd::write(out, buf.get(..PIPE_BUF).unwrap_or(buf))?)
     }
@@ -287,8 +313,9 @@ impl Connection {
     }
 }
 
-impl Read for Connection {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+impl Connection {
+    /// Reads from the client, below TLS.
+    fn read_below(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.turn.start(true);
         loop {
             match self.try_read(buf) {
@@ -314,10 +341,9 @@ impl Read for Connection {
             }
         }
     }
-}
 
-impl Write for Connection {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+    /// Writes to the client, below TLS.
+    fn write_below(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.turn.start(false);
         loop {
             match self.try_write(buf) {
@@ -337,9 +363,30 @@ impl Write for Connection {
             }
         }
     }
+}
+
+impl Read for Connection {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let Some(mut tls) = self.tls.take() else { return self.read_below(buf) };
+        let answer = self.read_text(&mut *tls, buf);
+        self.tls = Some(tls);
+        answer
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let Some(mut tls) = self.tls.take() else { return self.write_below(buf) };
+        let answer = self.write_text(&mut *tls, buf);
+        self.tls = Some(tls);
+        answer
+    }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        let Some(mut tls) = self.tls.take() else { return Ok(()) };
+        let answer = self.send_records(&mut *tls);
+        self.tls = Some(tls);
+        answer
     }
 }
 

@@ -1,7 +1,7 @@
 //! Unit tests of [`super`].
 
 use super::*;
-use crate::net::interrupt::POLL_INTERVAL;
+use crate::net::interrupt::{POLL_INTERVAL, Waited};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -48,12 +48,7 @@ struct CountWaits {
 }
 
 impl Interrupts for CountWaits {
-    fn wait(
-        &mut self,
-        client: (BorrowedFd<'_>, PollFlags),
-        _is_idle: bool,
-        limit: Duration,
-    ) -> io::Result<bool> {
+    fn wait(&mut self, client: &[Waited<'_>], _is_idle: bool, limit: Duration) -> io::Result<bool> {
         self.waits.fetch_add(1, Relaxed);
         Ok(wait(client, [None, None], limit.min(POLL_INTERVAL))? == Woken::Client)
     }

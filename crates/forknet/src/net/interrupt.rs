@@ -11,20 +11,19 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 /// Interval of checks for an event that no descriptor and no signal announces.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
+/// A descriptor, and what it is waited for.
+pub(crate) type Waited<'a> = (BorrowedFd<'a>, PollFlags);
+
 /// What a session waits for besides its client, as each server design needs it.
 pub(crate) trait Interrupts: fmt::Debug + Send {
-    /// Waits until the client is ready, for at most `limit`. Returns false when the wait has ended
+    /// Waits until the client is ready, for at most `limit`; in a process between the client and another
+    /// one, until any of their descriptors is. Returns false when the wait has ended
     /// for another reason. `is_idle` is true while the client has sent nothing since the server's
     /// last reply.
     ///
     /// # Errors
     /// [`shutting_down`] when the session must end immediately.
-    fn wait(
-        &mut self,
-        client: (BorrowedFd<'_>, PollFlags),
-        is_idle: bool,
-        limit: Duration,
-    ) -> io::Result<bool>;
+    fn wait(&mut self, client: &[Waited<'_>], is_idle: bool, limit: Duration) -> io::Result<bool>;
 
     /// Checks for what ends a wait, in a session that reads and writes without waiting.
     ///
@@ -62,18 +61,19 @@ pub(crate) enum Woken {
 /// Most other descriptors of a wait.
 const MAX_OTHERS: usize = 2;
 
-/// poll(2) on the client and up to two other descriptors, for at most `limit`.
+/// poll(2) on the client's descriptors and up to two others, for at most `limit`.
 pub(crate) fn wait(
-    (client, events): (BorrowedFd<'_>, PollFlags),
+    client: &[Waited<'_>],
     others: [Option<BorrowedFd<'_>>; MAX_OTHERS],
     limit: Duration,
 ) -> io::Result<Woken> {
     let others = others.into_iter().flatten();
     let mut fds: Vec<_> = others.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-    fds.push(PollFd::new(client, events));
+    let first = fds.len();
+    fds.extend(client.iter().map(|(fd, events)| PollFd::new(*fd, *events)));
     match poll(&mut fds, poll_timeout(limit)) {
         Ok(0) | Err(Errno::EINTR) => Ok(Woken::Neither),
-        Ok(_) if fds.last().is_some_and(|fd| fd.any() != Some(false)) => Ok(Woken::Client),
+        Ok(_) if fds.iter().skip(first).any(|fd| fd.any() != Some(false)) => Ok(Woken::Client),
         Ok(_) => Ok(Woken::Other),
         Err(errno) => Err(errno.into()),
     }

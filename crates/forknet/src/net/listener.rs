@@ -32,6 +32,8 @@ pub(crate) struct Accepted {
     pub(crate) receive_timeout: Duration,
     /// Time of the accept, the start of its session.
     pub(crate) at: Instant,
+    /// The client begins with a TLS handshake.
+    pub(crate) is_tls: bool,
 }
 
 /// Options of listening sockets.
@@ -59,6 +61,8 @@ pub(crate) struct Listener {
     /// SO_RCVTIMEO of the listener, which its connections inherit together with TCP_NODELAY, so
     /// that no client costs a system call. Zero where they are not set.
     receive_timeout: Duration,
+    /// Clients begin with a TLS handshake (`--tls-listen`).
+    is_tls: bool,
     /// Belongs to the superserver, as with inetd's `wait`; never shut down here.
     is_inherited: bool,
     /// Restores the mode of an inherited socket that was blocking.
@@ -117,8 +121,13 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
 impl Listener {
     fn own(fd: OwnedFd, endpoint: Endpoint, kind: SockType) -> Listener {
         let receive_timeout = Duration::ZERO;
-        let (file, blocks, is_inherited) = (None, None, false);
-        Listener { file, fd, endpoint, kind, receive_timeout, is_inherited, blocks }
+        let (file, blocks, is_inherited, is_tls) = (None, None, false, false);
+        Listener { file, fd, endpoint, kind, receive_timeout, is_tls, is_inherited, blocks }
+    }
+
+    /// Makes it one whose clients begin with a TLS handshake.
+    pub(crate) fn with_tls(self) -> Listener {
+        Listener { is_tls: true, ..self }
     }
 
     /// Wraps a socket that a superserver has bound: inetd's `wait`, systemd's `Accept=no`.
@@ -137,13 +146,15 @@ impl Listener {
     pub(crate) fn accept(&self) -> nix::Result<Accepted> {
         let (conn, address) = accept(self)?;
         let receive_timeout = self.receive_timeout;
-        Ok(Accepted { conn, peer: Peer::from(address), receive_timeout, at: Instant::now() })
+        let (peer, at, is_tls) = (Peer::from(address), Instant::now(), self.is_tls);
+        Ok(Accepted { conn, peer, receive_timeout, at, is_tls })
     }
 
     /// Duplicates the descriptor, for a thread; this one still owns the file.
     pub(crate) fn duplicate(&self) -> std::io::Result<Listener> {
         let (fd, endpoint) = (self.fd.try_clone()?, self.endpoint.clone());
-        Ok(Listener { is_inherited: self.is_inherited, ..Listener::own(fd, endpoint, self.kind) })
+        let (is_inherited, is_tls) = (self.is_inherited, self.is_tls);
+        Ok(Listener { is_inherited, is_tls, ..Listener::own(fd, endpoint, self.kind) })
     }
 
     /// Duplicates the descriptor for shutdown(2); `None` for an inherited socket.
@@ -205,7 +216,8 @@ impl AsFd for Listener {
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.endpoint.fmt(f)
+        self.endpoint.fmt(f)?;
+        if self.is_tls { f.write_str(" (tls)") } else { Ok(()) }
     }
 }
 

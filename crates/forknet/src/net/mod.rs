@@ -13,5 +13,6 @@ pub(crate) mod interrupt;
 pub(crate) mod listen;
 pub(crate) mod listener;
 pub(crate) mod peer;
+pub(crate) mod tls;
 pub(crate) mod transport;
 pub(crate) mod unix_name;

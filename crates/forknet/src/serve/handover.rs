@@ -3,21 +3,25 @@
 //!
 //! ```text
 //!  front                                     box
-//!   | client, its descriptor ---------------> |   time and bytes used, peer
+//!   | client, its descriptor ---------------> |   time and bytes used, TLS or not, peer
 //!   | output, transcript, their descriptors > |   where there are any
 //!   | replies that were not sent -----------> |   where there are any
 //!   | go, what was read and not used -------> |
+//!   | <------------------------ stream        |   under TLS
 //!   |                                         |   serves the client
 //!   | <------------------------- title        |   what front's title shows
 //!   | stop ---------------------------------> |   the server ends: idle sessions do too
 //!   | <------------------------- end          |   exit code, bytes in and out
 //! ```
 //!
+//! A client under TLS stays with front, who is the TLS end for the whole session: box serves one end of a
+//! stream, whose other end it sends to front.
+//!
 //! Front stays, so that all that its parent knows of the client remains true. If either ends, so does
 //! the session.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,12 +37,14 @@ use crate::log::transcript::Transcript;
 use crate::net::connection::Connection;
 use crate::net::counters::Counters;
 use crate::net::deadlines::Timeouts;
-use crate::net::interrupt::{Interrupts, Woken, shutting_down, wait};
+use crate::net::interrupt::{Interrupts, Waited, Woken, shutting_down, wait};
 use crate::net::peer::Peer;
+use crate::net::tls::Tls;
 use crate::serve::line::{Line, MAX_TITLE, TITLE};
 use crate::serve::question::Question;
 use crate::serve::session::{Client, EXIT_FAILED, run_service};
 use crate::serve::title::Title;
+use crate::serve::tls_end::TlsEnd;
 use crate::text::in_title;
 
 /// First bytes of the messages.
@@ -48,6 +54,7 @@ const TRANSCRIPT: u8 = b't';
 const UNSENT: u8 = b'r';
 const GO: u8 = b'g';
 const STOP: u8 = b's';
+const STREAM: u8 = b'p';
 const END: u8 = b'e';
 /// Longest wait of box for the client, who is sent at once.
 const HANDOVER_WAIT: Duration = Duration::from_secs(10);
@@ -77,9 +84,13 @@ impl Client {
         let mut facts = vec![CLIENT];
         facts.extend(u64::try_from(used.as_millis()).unwrap_or(u64::MAX).to_be_bytes());
         facts.extend(bytes.to_be_bytes());
+        facts.push(u8::from(self.conn.is_under_tls()));
         facts.extend(self.peer.to_string().into_bytes());
-        let (input, output) = self.conn.descriptors();
-        line.send(&facts, Some(input))?;
+        let (input, output) = match self.conn.descriptors() {
+            _ if self.conn.is_under_tls() => (None, None),
+            (input, output) => (Some(input), output),
+        };
+        line.send(&facts, input)?;
         for (kind, with) in [(OUTPUT, output), (TRANSCRIPT, self.transcript.descriptor())] {
             if with.is_some() {
                 line.send(&[kind], with)?;
@@ -89,9 +100,14 @@ impl Client {
             line.send(&[&[UNSENT], &left.unsent[..]].concat(), None)?;
         }
         line.send(&[&[GO], &left.unread[..]].concat(), None)?;
-        let served = self.await_end(line);
-        self.conn.leave_to_other();
-        self.outcome = Some(served?);
+        self.outcome = Some(match self.conn.take_tls() {
+            Some(tls) => self.serve_as_tls_end(line, tls)?,
+            None => {
+                let served = self.await_end(line);
+                self.conn.leave_to_other();
+                served?
+            }
+        });
         Ok(())
     }
 
@@ -100,7 +116,8 @@ impl Client {
         let mut is_stopping = false;
         loop {
             stderr::flush();
-            match self.conn.wait_beside(line.as_fd(), !is_stopping, FRONT_WAIT) {
+            let line_alone = (&[(line.as_fd(), PollFlags::POLLIN)][..], PollFlags::empty());
+            match self.conn.wait_beside(line_alone, !is_stopping, FRONT_WAIT) {
                 Ok(false) => continue,
                 Ok(true) => {}
                 Err(error) if is_stopping => return Err(error),
@@ -110,23 +127,70 @@ impl Client {
                     continue;
                 }
             }
-            let gone = || io::Error::other("the process of the mailbox has ended");
-            let (message, _) = line.receive_ready()?.ok_or_else(gone)?;
-            match message.split_first() {
-                Some((&TITLE, text)) => {
-                    let text = text.get(..MAX_TITLE).unwrap_or(text);
-                    self.title.set(in_title(text));
-                }
-                Some((&END, end)) => {
-                    let (code, rest) = end.split_first().ok_or(Errno::EPROTO)?;
-                    let (received, sent) = two_numbers(rest).ok_or(Errno::EPROTO)?;
-                    self.conn.count_others(received.min(MAX_BYTES), sent.min(MAX_BYTES));
-                    return Ok(i32::from(*code));
-                }
-                _ => return Err(Errno::EPROTO.into()),
+            if let Some((code, received, sent)) = self.hear(line)? {
+                self.conn.count_others(received, sent);
+                return Ok(code);
             }
         }
     }
+
+    /// As [`Client::await_end`], and moves the client's text meanwhile.
+    fn serve_as_tls_end(&mut self, line: &Line, tls: Box<dyn Tls>) -> io::Result<i32> {
+        let (message, stream) = line.receive(HANDOVER_WAIT)?.ok_or_else(box_has_ended)?;
+        let stream = stream.filter(|_| message == [STREAM]).ok_or(Errno::EPROTO)?;
+        let mut end = TlsEnd::new(tls, stream);
+        let served = self.move_text(line, &mut end);
+        end.run(&mut self.conn); // what was sent before the end
+        self.conn.set_tls(end.into_tls());
+        self.conn.flush()?; // within the limits of writing
+        served
+    }
+
+    fn move_text(&mut self, line: &Line, end: &mut TlsEnd) -> io::Result<i32> {
+        let mut is_stopping = false;
+        loop {
+            stderr::flush();
+            let limit = if end.run(&mut self.conn) { Duration::ZERO } else { FRONT_WAIT };
+            let (at_stream, at_client) = end.events();
+            let stream = end.stream();
+            let others = [(line.as_fd(), PollFlags::POLLIN), (stream.as_fd(), at_stream)];
+            match self.conn.wait_beside((&others, at_client), !is_stopping, limit) {
+                Ok(_) => {}
+                Err(error) if is_stopping => return Err(error),
+                Err(_) => {
+                    is_stopping = true;
+                    line.send(&[STOP], None)?;
+                }
+            }
+            if line.is_readable()
+                && let Some((code, ..)) = self.hear(line)?
+            {
+                return Ok(code); // what the client has sent and got was counted here
+            }
+        }
+    }
+
+    /// Reads a message of box. Returns, at its end, its exit code and the bytes that it has received and sent.
+    fn hear(&mut self, line: &Line) -> io::Result<Option<(i32, u64, u64)>> {
+        let (message, _) = line.receive_ready()?.ok_or_else(box_has_ended)?;
+        match message.split_first() {
+            Some((&TITLE, text)) => {
+                let text = text.get(..MAX_TITLE).unwrap_or(text);
+                self.title.set(in_title(text));
+                Ok(None)
+            }
+            Some((&END, end)) => {
+                let (code, rest) = end.split_first().ok_or(Errno::EPROTO)?;
+                let (received, sent) = two_numbers(rest).ok_or(Errno::EPROTO)?;
+                Ok(Some((i32::from(*code), received.min(MAX_BYTES), sent.min(MAX_BYTES))))
+            }
+            _ => Err(Errno::EPROTO.into()),
+        }
+    }
+}
+
+fn box_has_ended() -> io::Error {
+    io::Error::other("the process of the mailbox has ended")
 }
 
 impl Question {
@@ -138,8 +202,8 @@ impl Question {
         session: impl FnOnce(&mut Client, &Leftover) -> io::Result<()>,
     ) -> i32 {
         let timeouts = self.timeouts();
-        let line = self.go_on(answer);
-        let (mut client, left) = match take_over(&line, timeouts) {
+        let (line, stream) = self.go_on(answer);
+        let (mut client, left) = match take_over(&line, stream, timeouts) {
             Ok(taken) => taken,
             Err(error) => {
                 debug!("no client came: {}", reason(&error)); // front has ended
@@ -162,15 +226,27 @@ impl Question {
 }
 
 /// Receives the client and what comes with it.
-fn take_over(line: &Line, timeouts: Timeouts) -> io::Result<(Client, Leftover)> {
+fn take_over(
+    line: &Line,
+    stream: Option<(OwnedFd, OwnedFd)>,
+    timeouts: Timeouts,
+) -> io::Result<(Client, Leftover)> {
     let receive = || -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
         Ok(line.receive(HANDOVER_WAIT)?.ok_or(Errno::EPIPE)?)
     };
     let (facts, input) = receive()?;
-    let input = input.ok_or(Errno::EPROTO)?;
     let facts = facts.strip_prefix(&[CLIENT]).ok_or(Errno::EPROTO)?;
     let (used, bytes) = two_numbers(facts).ok_or(Errno::EPROTO)?;
-    let peer = facts.get(16..).and_then(Peer::parse).ok_or(Errno::EPROTO)?;
+    let is_tls = facts.get(16) == Some(&1);
+    let peer = facts.get(17..).and_then(Peer::parse).ok_or(Errno::EPROTO)?;
+    let input = match (is_tls, stream) {
+        (false, _) => input.ok_or(Errno::EPROTO)?,
+        (true, Some((ours, theirs))) => {
+            line.send(&[STREAM], Some(theirs.as_fd()))?;
+            ours
+        }
+        (true, None) => return Err(Errno::EPROTO.into()),
+    };
     let (mut output, mut transcript, mut unsent) = (None, None, Vec::new());
     let unread = loop {
         let (message, with) = receive()?;
@@ -191,7 +267,8 @@ fn take_over(line: &Line, timeouts: Timeouts) -> io::Result<(Client, Leftover)> 
     conn.set_interrupts(Some(Box::new(FrontWatch::new(line.clone()))));
     let transcript = Transcript::new(transcript.map(|file| Arc::new(file.into())), peer);
     let title = Title::of_front(line.clone());
-    let client = Client { conn, peer, transcript, title, keeper: None, outcome: None };
+    let (keeper, signer, outcome) = (None, None, None);
+    let client = Client { conn, peer, transcript, title, keeper, signer, is_tls, outcome };
     Ok((client, Leftover { unread, unsent }))
 }
 
@@ -215,12 +292,7 @@ impl FrontWatch {
 }
 
 impl Interrupts for FrontWatch {
-    fn wait(
-        &mut self,
-        client: (BorrowedFd<'_>, PollFlags),
-        is_idle: bool,
-        limit: Duration,
-    ) -> io::Result<bool> {
+    fn wait(&mut self, client: &[Waited<'_>], is_idle: bool, limit: Duration) -> io::Result<bool> {
         if is_idle && self.is_stopping {
             return Err(shutting_down());
         }

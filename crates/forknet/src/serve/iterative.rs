@@ -1,16 +1,16 @@
 //! One client after the other in one process: the slides' iterative server.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::info;
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::PollFd;
 use nix::sys::time::TimeSpec;
 
 use crate::error::{Error, Result};
-use crate::net::interrupt::{Interrupts, shutting_down};
+use crate::net::interrupt::{Interrupts, Waited, shutting_down};
 use crate::net::listener::{Listener, stop_listening};
 use crate::net::peer::Peer;
 use crate::serve::datagram_helper::DatagramHelper;
@@ -108,19 +108,14 @@ impl OwnSignals {
 }
 
 impl Interrupts for OwnSignals {
-    fn wait(
-        &mut self,
-        (client, events): (BorrowedFd<'_>, PollFlags),
-        is_idle: bool,
-        limit: Duration,
-    ) -> io::Result<bool> {
+    fn wait(&mut self, client: &[Waited<'_>], is_idle: bool, limit: Duration) -> io::Result<bool> {
         if is_idle && self.ends_idle && self.ends_at.is_some() {
             return Err(shutting_down());
         }
         let left = |at: Instant| at.saturating_duration_since(Instant::now());
         let limit = self.ends_at.map_or(limit, |at| left(at).min(limit));
-        let mut client = [PollFd::new(client, events)];
-        let is_ready = self.signals.wait(&mut client, Some(TimeSpec::from(limit)));
+        let mut fds: Vec<_> = client.iter().map(|(fd, events)| PollFd::new(*fd, *events)).collect();
+        let is_ready = self.signals.wait(&mut fds, Some(TimeSpec::from(limit)));
         let is_ready = is_ready.map_err(io::Error::other)?;
         self.handle_signals().map(|()| is_ready)
     }

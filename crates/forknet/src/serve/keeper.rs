@@ -9,6 +9,7 @@
 //! A line has one question at a time. The next one is read when the process that answered has ended.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use log::{debug, warn};
 use nix::poll::{PollFd, PollFlags};
@@ -24,9 +25,12 @@ use crate::serve::question::{Keeping, Question};
 use crate::serve::reaper::Reaper;
 use crate::serve::session::{EXIT_FAILED, EXIT_OK};
 use crate::serve::signals::{self, Signals};
+use crate::serve::signer::{self, Identity};
 
 /// The message with which the parent gives the keeper the other end of a line.
 const LINE: [u8; 1] = *b"l";
+/// The message with which it asks for a signer.
+const SIGNER: [u8; 1] = *b"s";
 /// First byte of the keeper's first message: it keeps; what follows is for the server.
 const READY: u8 = b'+';
 /// First byte of the keeper's first message, if it cannot keep; what follows is why.
@@ -48,7 +52,7 @@ impl Keeper {
     /// # Errors
     /// socketpair(2) or fork(2) failed; an error of `prepare`.
     pub(crate) fn spawn(
-        keeping: Keeping,
+        (keeping, identity): (Keeping, Option<Arc<dyn Identity>>),
         prepare: impl FnOnce() -> Result<Vec<u8>>,
         answer: impl Fn(Question) -> i32,
     ) -> Result<(Keeper, Vec<u8>)> {
@@ -82,7 +86,7 @@ impl Keeper {
                                 return EXIT_FAILED;
                             }
                         }
-                        let lines = Lines::new(keeping, theirs, alone);
+                        let lines = Lines::new((keeping, identity), theirs, alone);
                         match lines.and_then(|mut lines| lines.keep(&answer)) {
                             Ok(()) => 0,
                             Err(error) => {
@@ -109,6 +113,16 @@ impl Keeper {
         send_now(&self.control, &LINE, Some(theirs.as_fd()))?;
         Ok(Line::new(ours))
     }
+
+    /// Asks for a signer, whose control this returns.
+    ///
+    /// # Errors
+    /// As [`Keeper::line`].
+    pub(crate) fn signer(&self) -> nix::Result<OwnedFd> {
+        let (ours, theirs) = scm_rights::pair()?;
+        send_now(&self.control, &SIGNER, Some(theirs.as_fd()))?;
+        Ok(ours)
+    }
 }
 
 /// Sends the first message.
@@ -122,6 +136,8 @@ fn say(control: &OwnedFd, kind: u8, text: &[u8]) {
 /// The keeper's side of all lines.
 struct Lines {
     keeping: Keeping,
+    /// What signers read.
+    identity: Option<Arc<dyn Identity>>,
     /// `None` once the parent has ended.
     control: Option<OwnedFd>,
     /// Each with the process that answers its question.
@@ -133,12 +149,17 @@ struct Lines {
 impl Lines {
     /// No signal ends the keeper: it ends when it is not needed any more. In a process group of its own, so
     /// that one to the server's group leaves it alone.
-    fn new(keeping: Keeping, control: OwnedFd, alone: OneTask) -> Result<Lines> {
+    fn new(
+        (keeping, identity): (Keeping, Option<Arc<dyn Identity>>),
+        control: OwnedFd,
+        alone: OneTask,
+    ) -> Result<Lines> {
         setpgid(Pid::this(), Pid::this()).map_err(Error::os("setpgid"))?;
         chdir("/").map_err(Error::os("chdir /"))?;
         let signals = Signals::new(Reaper::Waitpid)?;
         signals.handle()?;
-        Ok(Lines { keeping, control: Some(control), lines: Vec::new(), alone, signals })
+        let (control, lines) = (Some(control), Vec::new());
+        Ok(Lines { keeping, identity, control, lines, alone, signals })
     }
 
     fn keep(&mut self, answer: &impl Fn(Question) -> i32) -> Result<()> {
@@ -196,12 +217,28 @@ impl Lines {
     /// Takes a line that the parent has made, or sees that the parent has ended.
     fn take_line(&mut self) {
         let Some(control) = &self.control else { return };
-        match receive(control, &mut [0]) {
+        let mut kind = LINE;
+        match receive(control, &mut kind) {
+            Ok((1.., Some(control))) if kind == SIGNER => self.start_signer(control),
             Ok((1.., Some(line))) if self.lines.len() < self.keeping.lines() => {
                 self.lines.push((line, None));
             }
             Ok((1.., _)) => warn!("keeper: too many lines"),
             Ok((0, _)) | Err(_) => self.control = None,
+        }
+    }
+
+    /// Forks a signer. It lets no signal in, as the keeper.
+    fn start_signer(&mut self, control: OwnedFd) {
+        let Some(identity) = self.identity.clone() else { return };
+        match fork(self.alone) {
+            Ok(Fork::Parent(_)) => {}
+            Ok(Fork::Child) => child(|| {
+                self.lines.clear();
+                self.control = None;
+                signer::run(&*identity, control, self.keeping)
+            }),
+            Err(errno) => warn!("keeper: fork of a signer: {}", strerror(errno)),
         }
     }
 

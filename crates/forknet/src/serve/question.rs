@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use sys::scm_rights::{pair, receive};
+use sys::scm_rights::{pair, receive, stream_pair};
 
 use crate::error::reason;
 use crate::net::deadlines::Timeouts;
@@ -22,11 +22,18 @@ pub(crate) struct Keeping {
     lines: usize,
     /// The limits of the clients that answering processes take over.
     timeouts: Timeouts,
+    /// Some clients are under TLS.
+    offers_tls: bool,
 }
 
 impl Keeping {
-    pub(crate) fn new(titles: Titles, lines: usize, timeouts: Timeouts) -> Keeping {
-        Keeping { titles, lines, timeouts }
+    pub(crate) fn new(
+        titles: Titles,
+        lines: usize,
+        timeouts: Timeouts,
+        offers_tls: bool,
+    ) -> Keeping {
+        Keeping { titles, lines, timeouts, offers_tls }
     }
 
     /// Returns the most lines at a time.
@@ -49,6 +56,9 @@ pub struct Question {
     /// sees its end when this one has ended; the keeper's line is never in a process of a user's, who
     /// could read the next question there.
     own: (OwnedFd, OwnedFd),
+    /// The two ends of what a client under TLS is served by, made here because this process makes no
+    /// socket later.
+    stream: Option<(OwnedFd, OwnedFd)>,
     keeping: Keeping,
 }
 
@@ -58,7 +68,8 @@ impl Question {
         let mut text = vec![0; LONGEST_MESSAGE];
         let length = receive(&line, &mut text)?.0;
         text.truncate(length);
-        Ok(Question { text, line: Line::new(line), own: pair()?, keeping })
+        let stream = keeping.offers_tls.then(stream_pair).transpose()?;
+        Ok(Question { text, line: Line::new(line), own: pair()?, stream, keeping })
     }
 
     /// Returns what was asked, once: bytes of a process that may have been taken over.
@@ -101,10 +112,10 @@ impl Question {
         self.keeping.timeouts
     }
 
-    /// Answers, and goes on at the line that this returns.
-    pub(crate) fn go_on(self, answer: &[u8]) -> Line {
+    /// Answers, and goes on at the line that this returns; with it come the two ends for a client under TLS.
+    pub(crate) fn go_on(self, answer: &[u8]) -> (Line, Option<(OwnedFd, OwnedFd)>) {
         send(&self.line, &[&[GOES_ON], answer].concat(), Some(self.own.1.as_fd()));
-        Line::new(self.own.0)
+        (Line::new(self.own.0), self.stream)
     }
 }
 

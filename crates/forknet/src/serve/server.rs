@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::log::{close_syslog, connect_syslog};
 use crate::net::connection::Connection;
 use crate::net::deadlines::Timeouts;
+use crate::net::endpoint::Endpoint;
 use crate::net::interrupt::POLL_INTERVAL;
 use crate::net::listen;
 use crate::net::listener::{Listener, Queue};
@@ -33,6 +34,7 @@ use crate::serve::reaper::Reaper;
 use crate::serve::refusals::Replies;
 use crate::serve::session::Client;
 use crate::serve::signals::{self, Signals};
+use crate::serve::signer::{Identity, Signer};
 use crate::serve::title::Titles;
 use crate::serve::udp::{self, UdpProtocol};
 use crate::serve::udp_loop::UdpLoop;
@@ -72,6 +74,11 @@ pub struct Server {
     ucspi: Ucspi,
     cleanup: Option<Cleanup>,
     keeper: Option<Keeper>,
+    /// The identity under which the server offers TLS.
+    identity: Option<Arc<dyn Identity>>,
+    signer: Option<Signer>,
+    /// Where clients begin with a TLS handshake.
+    listen_tls: Vec<Endpoint>,
 }
 
 impl Server {
@@ -111,6 +118,9 @@ impl Server {
             ucspi,
             cleanup: None,
             keeper: None,
+            identity: None,
+            signer: None,
+            listen_tls: Vec::new(),
         })
     }
 
@@ -139,6 +149,12 @@ impl Server {
     /// Sets a callback of SIGHUP, to reread files that are not read for each client.
     pub fn on_hangup(&mut self, reread: impl Fn() + 'static) {
         self.reread = Some(Box::new(reread));
+    }
+
+    /// Offers TLS under this identity, and on these addresses from the first byte on. Its keys are read by
+    /// [`Server::keep`], with the rights of that moment, and again after SIGHUP.
+    pub fn offer_tls(&mut self, identity: Arc<dyn Identity>, listen: Vec<Endpoint>) {
+        (self.identity, self.listen_tls) = (Some(identity), listen);
     }
 
     /// Answers datagrams besides streams, in a separate process. `udp` adds a UDP socket to each
@@ -172,6 +188,9 @@ impl Server {
             let takes_any = self.datagrams.is_some();
             let sockets = if takes_any { sockets } else { sockets.no_datagrams()? };
             (self.listeners, self.client) = (sockets.listeners, sockets.client);
+            if self.client.is_none() {
+                self.listen_tls()?;
+            }
             return self.bind_helper(sockets.datagrams);
         }
         if self.options.inetd {
@@ -193,7 +212,17 @@ impl Server {
         let (listeners, datagrams) =
             listen::streams_and_datagrams(&self.options.listen, queue, self.udp)?;
         self.listeners = listeners;
+        self.listen_tls()?;
         self.bind_helper(datagrams)
+    }
+
+    /// socket, bind, listen for clients who begin with a TLS handshake.
+    fn listen_tls(&mut self) -> Result<()> {
+        let queue =
+            Queue { backlog: self.options.backlog, receive_timeout: self.receive_timeout() };
+        let (listeners, _) = listen::streams_and_datagrams(&self.listen_tls, queue, false)?;
+        self.listeners.extend(listeners.into_iter().map(Listener::with_tls));
+        Ok(())
     }
 
     /// Returns SO_RCVTIMEO for connections: a bit less than the idle limit, so that most reads need
@@ -382,7 +411,7 @@ impl Server {
         let mut master = Master::new(self.options, self.listeners, signals, self.titles, layout)?;
         master.set_replies(self.replies);
         if let Some(keeper) = self.keeper {
-            master.set_keeper(keeper)?;
+            master.set_keeper(keeper, self.signer)?;
         }
         let (transcript, file) = self.transcript.unzip();
         file.into_iter().for_each(|file| master.settings().set_transcript(file));

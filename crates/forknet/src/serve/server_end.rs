@@ -1,13 +1,11 @@
 //! The end of the server, for sessions in children and threads.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::poll::PollFlags;
-
-use crate::net::interrupt::{Interrupts, Woken, is_readable, shutting_down, wait};
+use crate::net::interrupt::{Interrupts, Waited, Woken, is_readable, shutting_down, wait};
 use crate::serve::hangup_pipe::HangupPipe;
 
 /// Interrupts all sessions when the server ends.
@@ -64,12 +62,7 @@ struct EndWatch {
 }
 
 impl Interrupts for EndWatch {
-    fn wait(
-        &mut self,
-        client: (BorrowedFd<'_>, PollFlags),
-        is_idle: bool,
-        limit: Duration,
-    ) -> io::Result<bool> {
+    fn wait(&mut self, client: &[Waited<'_>], is_idle: bool, limit: Duration) -> io::Result<bool> {
         let stopping = self.stopping.as_ref().filter(|_| is_idle).map(|fd| fd.as_fd());
         let ending = self.ending.as_ref().map(|fd| fd.as_fd());
         match wait(client, [stopping, ending], limit)? {

@@ -40,6 +40,10 @@ pub struct Client {
     pub title: Title,
     /// The line to the keeper, of a server that has one ([`Server::keep`](crate::Server::keep)).
     pub keeper: Option<Line>,
+    /// The line to the signer, of a server that offers TLS ([`Server::offer_tls`](crate::Server::offer_tls)).
+    pub signer: Option<Line>,
+    /// The client begins with a TLS handshake; after [`Client::hand_over`] it is under TLS.
+    pub is_tls: bool,
     /// The exit code of the process that the client was handed over to.
     pub(crate) outcome: Option<i32>,
 }
@@ -106,19 +110,21 @@ pub(crate) struct Conn {
     peer: Peer,
     settings: &'static Settings,
     line: Option<Line>,
+    signer: Option<Line>,
+    is_tls: bool,
 }
 
 impl Conn {
     /// Wraps an accepted connection.
     pub(crate) fn accepted(accepted: Accepted, settings: &'static Settings) -> Conn {
-        let Accepted { conn, peer, receive_timeout, at } = accepted;
+        let Accepted { conn, peer, receive_timeout, at, is_tls } = accepted;
         let connection = Connection::accepted(conn, settings.timeouts, receive_timeout, at);
-        Conn::new(connection, peer, settings)
+        Conn { is_tls, ..Conn::new(connection, peer, settings) }
     }
 
     /// Wraps a connection that a superserver has passed.
     pub(crate) fn new(connection: Connection, peer: Peer, settings: &'static Settings) -> Conn {
-        Conn { connection, peer, settings, line: None }
+        Conn { connection, peer, settings, line: None, signer: None, is_tls: false }
     }
 
     pub(crate) fn peer(&self) -> Peer {
@@ -130,20 +136,25 @@ impl Conn {
         self.line = line;
     }
 
+    /// Sets the line to the signer.
+    pub(crate) fn set_signer(&mut self, line: Option<Line>) {
+        self.signer = line;
+    }
+
     /// Sets what interrupts the session's waits: the end of the server.
     pub(crate) fn set_interrupts(&mut self, interrupts: Option<Box<dyn Interrupts>>) {
         self.connection.set_interrupts(interrupts);
     }
 
-    /// Refuses the client with these words, without blocking.
+    /// Refuses the client with these words, without blocking; one who awaits a handshake without words.
     pub(crate) fn refuse(&self, words: &[u8]) {
-        refuse(&self.connection.fd(), words);
+        refuse(&self.connection.fd(), if self.is_tls { b"" } else { words });
     }
 }
 
 /// Runs the session of a client in this process; returns its exit code. A panic ends here.
 pub(crate) fn run(conn: Conn, slot: Slot, serve: &impl Fn(&mut Client) -> io::Result<()>) -> i32 {
-    let Conn { connection: mut conn, peer, settings, line } = conn;
+    let Conn { connection: mut conn, peer, settings, line, signer, is_tls } = conn;
     let (process, since) = (settings.process(), Instant::now());
     if let Some(process) = process {
         contract::client_start(peer, process);
@@ -151,7 +162,8 @@ pub(crate) fn run(conn: Conn, slot: Slot, serve: &impl Fn(&mut Client) -> io::Re
     conn.set_counters(slot.counters());
     let transcript = Transcript::new(settings.transcript(), peer);
     let title = settings.title(peer);
-    let mut client = Client { conn, peer, transcript, title, keeper: line, outcome: None };
+    let (keeper, outcome) = (line, None);
+    let mut client = Client { conn, peer, transcript, title, keeper, signer, is_tls, outcome };
     let code = contain(|| run_service(&mut client, serve));
     if let Some(process) = process {
         let account = Account { bytes: slot.counters().bytes(), time: since.elapsed() };

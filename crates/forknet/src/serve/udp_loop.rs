@@ -163,7 +163,7 @@ impl UdpLoop {
         (self.readable, self.left) = (ready.listeners, ROUND);
         self.readable.reverse(); // the last is read first
         self.table_wanted |= ready.table_wanted;
-        if ready.new_transcript {
+        if ready.has_old_processes {
             self.transcript = self.master.transcript();
         }
         let ended = self.master.unrelated().into_iter();

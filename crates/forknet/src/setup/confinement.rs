@@ -67,9 +67,7 @@ impl Confinement {
 /// # Errors
 /// One of the kernel's barriers cannot be put up.
 pub fn confine_to(folders: impl IntoIterator<Item = impl AsFd>, moves: bool) -> Result<()> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(Error::os("setrlimit"))?;
-    setrlimit(Resource::RLIMIT_NPROC, 0, 0).map_err(Error::os("setrlimit"))?;
-    set_no_new_privs().map_err(Error::os("prctl"))?;
+    give_up_processes()?;
     let landlock = Landlock::new().map_err(Error::os("landlock"))?;
     if let Some(landlock) = landlock.filter(|landlock| !moves || landlock.version() >= 2) {
         let mut folders = folders.into_iter();
@@ -78,6 +76,25 @@ pub fn confine_to(folders: impl IntoIterator<Item = impl AsFd>, moves: bool) -> 
     }
     let filter = files_filter()?.as_ref();
     filter.map_or(Ok(()), Filter::enter).map_err(Error::os("seccomp"))
+}
+
+/// This process does nothing any more but talk over what it has open, for good.
+///
+/// # Errors
+/// As [`confine_to`].
+pub(crate) fn confine_to_nothing() -> Result<()> {
+    give_up_processes()?;
+    if let Some(landlock) = Landlock::new().map_err(Error::os("landlock"))? {
+        landlock.enter().map_err(Error::os("landlock"))?;
+    }
+    let filter = filter(Allowed::Streams)?;
+    filter.map_or(Ok(()), |filter| filter.enter()).map_err(Error::os("seccomp"))
+}
+
+fn give_up_processes() -> Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(Error::os("setrlimit"))?;
+    setrlimit(Resource::RLIMIT_NPROC, 0, 0).map_err(Error::os("setrlimit"))?;
+    set_no_new_privs().map_err(Error::os("prctl"))
 }
 
 /// Makes the filter of [`confine_to`], once for all children: that costs more than to fork one.

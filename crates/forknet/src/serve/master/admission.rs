@@ -63,9 +63,11 @@ impl Master {
                 return Ok(None);
             }
         };
-        match self.line()? {
-            Ok(line) => {
+        let lines = self.line()?.and_then(|line| Ok((line, self.signer_line()?)));
+        match lines {
+            Ok((line, signer)) => {
                 conn.set_line(line);
+                conn.set_signer(signer);
                 Ok(Some(slot))
             }
             Err(errno) => {
@@ -78,7 +80,7 @@ impl Master {
     /// Refuses a client without a line to the keeper, and frees its slot.
     #[cold]
     fn cannot_ask(&mut self, conn: &Conn, slot: Slot, errno: Errno) {
-        self.log_refusal(conn.peer(), format_args!("keeper: {}", strerror(errno)));
+        self.log_refusal(conn.peer(), format_args!("keeper or signer: {}", strerror(errno)));
         self.children.release(slot);
         conn.refuse(&self.refusals.replies().unavailable);
     }

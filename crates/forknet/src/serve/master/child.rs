@@ -24,7 +24,7 @@ impl Master {
         self.files = Files::default();
         self.announcer.close();
         self.wakeup = None;
-        self.keeper = None; // only the parent makes lines
+        (self.keeper, self.signer) = (None, None); // only the parent makes lines
         self.server_end = ServerEnd::default(); // its session has its own copies
     }
 

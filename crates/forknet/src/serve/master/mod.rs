@@ -34,6 +34,7 @@ use crate::serve::refusals::{Refusals, Replies};
 use crate::serve::server_end::ServerEnd;
 use crate::serve::session::{SessionHost, Settings};
 use crate::serve::signals::Signals;
+use crate::serve::signer::Signer;
 use crate::serve::spare_fd::SpareFd;
 use crate::serve::threads::Threads;
 use crate::serve::title::Titles;
@@ -58,6 +59,7 @@ pub(crate) struct Master {
     wakeup: Option<Wakeup>,
     helper: Option<DatagramHelper>,
     keeper: Option<Keeper>,
+    signer: Option<Signer>,
     /// What processes that talk to clients enter, in a server with a keeper.
     confinement: Option<Confinement>,
     reread: Option<Reread>,
@@ -66,8 +68,8 @@ pub(crate) struct Master {
     /// inetd watches the socket again.
     idle_since: Option<Instant>,
     files: Files,
-    /// The transcript was reopened, and the design has not replaced its processes yet.
-    has_new_transcript: bool,
+    /// The transcript was reopened, or TLS has other keys, and the design has not replaced its processes yet.
+    has_old_processes: bool,
     /// Ended children that the design has not taken yet.
     ended_children: Vec<EndedChild>,
     /// Ended children without a slot, for a design that uses them.
@@ -102,9 +104,9 @@ pub(crate) struct Ready {
     pub(crate) others: Numbers,
     /// SIGUSR1 came, for a design that logs its clients itself.
     pub(crate) table_wanted: bool,
-    /// SIGHUP came and the transcript was reopened, for a design whose processes outlive their
-    /// clients.
-    pub(crate) new_transcript: bool,
+    /// The transcript was reopened (SIGHUP), or TLS has other keys, for a design whose processes outlive
+    /// their clients.
+    pub(crate) has_old_processes: bool,
 }
 
 impl Master {
@@ -143,10 +145,11 @@ impl Master {
             wakeup: None,
             helper: None,
             keeper: None,
+            signer: None,
             confinement: None,
             reread: None,
             files: Files::default(),
-            has_new_transcript: false,
+            has_old_processes: false,
             ended_children: Vec::new(),
             unrelated: None,
             logs_ends: true,
@@ -162,13 +165,14 @@ impl Master {
         self.files = files;
     }
 
-    /// Sets the keeper, and makes what the processes enter that talk to clients.
+    /// Sets the keeper, and the signer where there is one, and makes what the processes enter that talk to
+    /// clients.
     ///
     /// # Errors
     /// landlock_create_ruleset(2) failed.
-    pub(crate) fn set_keeper(&mut self, keeper: Keeper) -> Result<()> {
+    pub(crate) fn set_keeper(&mut self, keeper: Keeper, signer: Option<Signer>) -> Result<()> {
         self.confinement = Some(Confinement::new(self.options.model)?);
-        self.keeper = Some(keeper);
+        (self.keeper, self.signer) = (Some(keeper), signer);
         Ok(())
     }
 
@@ -182,6 +186,19 @@ impl Master {
                 Err(Error::Refused("the keeper has ended".into()))
             }
             line => Ok(line),
+        }
+    }
+
+    /// Makes a line to the signer, if there is one. If it has ended, which it never should, another is made.
+    ///
+    /// # Errors
+    /// A lack of descriptors; EPIPE when there is no signer any more.
+    pub(crate) fn signer_line(&mut self) -> nix::Result<Option<Line>> {
+        match self.signer.as_ref().map(Signer::line).transpose() {
+            Err(Errno::EPIPE | Errno::ECONNRESET) if self.renew_signer() => {
+                self.signer.as_ref().map(Signer::line).transpose()
+            }
+            line => line,
         }
     }
 
@@ -322,7 +339,8 @@ impl Master {
         let mut ready = self.poll(round, others)?;
         self.listeners.rotate(&mut ready.listeners);
         ready.table_wanted = self.handle_signals(round.clients);
-        ready.new_transcript = std::mem::take(&mut self.has_new_transcript);
+        self.has_old_processes |= self.signer.as_mut().is_some_and(Signer::tick);
+        ready.has_old_processes = std::mem::take(&mut self.has_old_processes);
         if !ready.listeners.is_empty() || round.clients > 0 {
             self.reset_idle();
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use log::{info, warn};
 use sys::wait::Ended;
 
-use crate::error::reason;
+use crate::error::{Error, reason};
 use crate::serve::children::{EndedChild, log_client};
 use crate::serve::datagram_helper::DatagramHelper;
 use crate::serve::master::Master;
@@ -18,6 +18,7 @@ impl Master {
             info!("SIGHUP: new clients use the files as they are now");
             self.reread.iter().for_each(|reread| reread());
             self.reopen_transcript();
+            self.renew_signer();
             self.announcer.reloaded();
         }
         let is_wanted = self.signals.table_wanted();
@@ -33,10 +34,28 @@ impl Master {
             Some(Ok(file)) => {
                 self.settings.set_transcript(Arc::new(file));
                 self.helper.iter_mut().for_each(DatagramHelper::restart);
-                self.has_new_transcript = true;
+                self.has_old_processes = true;
             }
             Some(Err(error)) => warn!("{}: the old file goes on", reason(&error)),
             None => {}
+        }
+    }
+
+    /// Makes another signer, which reads the keys as they are now; if it cannot, the old one goes on. Returns
+    /// true if there is a new one.
+    pub(super) fn renew_signer(&mut self) -> bool {
+        let (Some(keeper), Some(signer)) = (&self.keeper, &mut self.signer) else { return false };
+        let control = keeper.signer().map_err(Error::os("signer"));
+        match control.and_then(|control| signer.renew(control)) {
+            Ok(()) => {
+                info!("TLS: new clients meet the certificates as they are now");
+                self.has_old_processes = true;
+                true
+            }
+            Err(error) => {
+                warn!("TLS: {error}: the old certificates and keys go on");
+                false
+            }
         }
     }
 

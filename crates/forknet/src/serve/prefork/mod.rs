@@ -56,7 +56,7 @@ pub(crate) fn serve(
         let parent_end: Vec<_> = parent_end.map(AsFd::as_fd).collect();
         let ready = master.wait_for_others(&round, &parent_end)?;
         pool.reap(&mut master);
-        if ready.new_transcript {
+        if ready.has_old_processes {
             pool.replace_workers();
         }
         if ready.table_wanted {
@@ -151,6 +151,10 @@ impl Pool {
                 Ok(line) => line,
                 Err(errno) => return self.cannot_fork(master, None, errno),
             };
+            let signer = match master.signer_line() {
+                Ok(signer) => signer,
+                Err(errno) => return self.cannot_fork(master, None, errno),
+            };
             let Some(slot) = master.children().admit_worker() else { return Ok(()) };
             match fork(self.alone) {
                 Ok(Fork::Child) => child(|| {
@@ -161,7 +165,7 @@ impl Pool {
                     if let Some(asking) = asking {
                         worker.set_permit(asking, Limited { max_per_ip, rate });
                     }
-                    worker.set_keeper(line);
+                    worker.set_lines(line, signer);
                     if let Err(errno) = master.confine() {
                         warn!("confinement: {}", strerror(errno));
                         return EXIT_FAILED;
@@ -228,7 +232,7 @@ impl Pool {
                 std::mem::replace(&mut pipes.generation, pipe).notify();
             }
             (Err(errno), _) => {
-                warn!("pipe: {}: the workers write to the old transcript", strerror(errno));
+                warn!("pipe: {}: the old workers go on", strerror(errno));
             }
             (Ok(_), None) => {}
         }

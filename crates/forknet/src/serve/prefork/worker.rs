@@ -1,7 +1,7 @@
 //! A prefork worker: waits, accepts, serves, and waits again.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,9 @@ use nix::unistd::{Pid, geteuid, getppid, getresuid};
 
 use crate::error::{reason, strerror};
 use crate::log::{contract, stderr};
-use crate::net::interrupt::{Interrupts, POLL_INTERVAL, Woken, is_readable, shutting_down, wait};
+use crate::net::interrupt::{
+    Interrupts, POLL_INTERVAL, Waited, Woken, is_readable, shutting_down, wait,
+};
 use crate::net::listener::{Listener, stop_listening};
 use crate::net::peer::Peer;
 use crate::options::limits::Rate;
@@ -59,8 +61,8 @@ impl Link {
     }
 
     fn server_ends_within(&self, limit: Duration) -> bool {
-        let client = (self.server.as_fd(), PollFlags::POLLIN);
-        wait(client, [None, None], limit).is_ok_and(|woken| woken == Woken::Client)
+        let server = (self.server.as_fd(), PollFlags::POLLIN);
+        wait(&[server], [None, None], limit).is_ok_and(|woken| woken == Woken::Client)
     }
 
     fn must_end(&self) -> bool {
@@ -98,6 +100,7 @@ pub(crate) struct Worker {
     /// Idle sessions end when the server stops.
     ends_idle: bool,
     keeper: Option<Line>,
+    signer: Option<Line>,
 }
 
 impl Worker {
@@ -124,6 +127,7 @@ impl Worker {
             last: None,
             ends_idle,
             keeper: None,
+            signer: None,
         }
     }
 
@@ -132,9 +136,9 @@ impl Worker {
         self.permit = Some((permit, limits));
     }
 
-    /// Sets the worker's line to the keeper.
-    pub(crate) fn set_keeper(&mut self, line: Option<Line>) {
-        self.keeper = line;
+    /// Sets the worker's lines to the keeper and to the signer.
+    pub(crate) fn set_lines(&mut self, keeper: Option<Line>, signer: Option<Line>) {
+        (self.keeper, self.signer) = (keeper, signer);
     }
 
     /// Makes the worker wake the parent up for its first client after a pause, or for every client.
@@ -268,6 +272,7 @@ impl Worker {
     ) {
         let peer = conn.peer();
         conn.set_line(self.keeper.clone());
+        conn.set_signer(self.signer.clone());
         if let Err(why) = self.admit(peer) {
             contract::client_refused(peer, why);
             return conn.refuse(busy);
@@ -321,12 +326,7 @@ struct ParentWatch {
 }
 
 impl Interrupts for ParentWatch {
-    fn wait(
-        &mut self,
-        client: (BorrowedFd<'_>, PollFlags),
-        is_idle: bool,
-        limit: Duration,
-    ) -> io::Result<bool> {
+    fn wait(&mut self, client: &[Waited<'_>], is_idle: bool, limit: Duration) -> io::Result<bool> {
         // After a SIGKILL of the parent, sessions continue.
         if self.has_ended && self.ends_idle && is_idle && getppid() == self.link.parent {
             return Err(shutting_down());

@@ -1,6 +1,7 @@
 //! A server with a keeper; and one with a single client, which a superserver has accepted.
 
 use std::io;
+use std::sync::Arc;
 
 use sys::fd;
 
@@ -14,6 +15,7 @@ use crate::serve::scoreboard::Slot;
 use crate::serve::server::Server;
 use crate::serve::session::{self, Client, Conn, EXIT_OK, SessionHost, Settings};
 use crate::serve::signals;
+use crate::serve::signer::Signer;
 use crate::setup::confinement::{Confinement, files_filter};
 use crate::setup::rlimits::{self, Needs};
 use crate::setup::{chroot, privdrop};
@@ -37,15 +39,16 @@ impl Server {
         privdrop::target_user(self.options.user.as_deref(), self.service.root)?;
         if self.options.check {
             self.options.chroot.take().map_or(Ok(()), |folder| chroot::enter(&folder))?;
+            self.identity.as_ref().map_or(Ok(()), |identity| identity.read().map(drop))?;
             return start();
         }
         let (clients, memory) = (self.clients(), self.service.memory);
         // More than there are clients: the keeper sees the end of a session a little later.
         let lines = usize::try_from(clients).unwrap_or(usize::MAX).saturating_mul(2).max(16);
-        let keeping = Keeping::new(self.titles, lines, self.timeouts());
+        let keeping = Keeping::new(self.titles, lines, self.timeouts(), self.identity.is_some());
         let folder = self.options.chroot.clone();
         let (keeper, facts) = Keeper::spawn(
-            keeping,
+            (keeping, self.identity.clone()),
             || {
                 self.let_go();
                 folder.as_deref().map_or(Ok(()), chroot::enter)?;
@@ -65,6 +68,10 @@ impl Server {
             },
             answer,
         )?;
+        if let Some(identity) = &self.identity {
+            let control = keeper.signer().map_err(Error::os("signer"))?;
+            self.signer = Some(Signer::new(Arc::clone(identity), control)?);
+        }
         self.keeper = Some(keeper);
         Ok(facts)
     }
@@ -74,7 +81,7 @@ impl Server {
         self.listeners.clear();
         self.helper_sockets.clear();
         (self.client, self.transcript, self.starter, self.pid_file) = (None, None, None, None);
-        (self.cleanup, self.keeper) = (None, None);
+        (self.cleanup, self.keeper, self.signer) = (None, None, None);
         self.notifier.close();
     }
 
@@ -93,6 +100,9 @@ impl Server {
         let mut conn = Conn::new(connection, peer, settings);
         if let Some(keeper) = self.keeper.take() {
             conn.set_line(Some(keeper.line().map_err(Error::os("keeper"))?));
+            if let Some(signer) = self.signer.take() {
+                conn.set_signer(Some(signer.line().map_err(Error::os("signer"))?));
+            }
             drop(keeper);
             Confinement::new(Model::Fork)?.enter().map_err(Error::os("confinement"))?;
         }
