@@ -38,6 +38,9 @@ fn run(args: Vec<OsString>) -> Result<()> {
         "-ERR [SYS/TEMP] too many clients, try again later\r\n",
         "-ERR [SYS/TEMP] no resources, try again later\r\n",
     );
+    if let Some(tls) = &config.tls {
+        server.offer_tls(tls.clone(), config.listen_tls.clone());
+    }
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
     let facts = server.keep(|| config.start(), |question| answer(&config, question))?; // passwords, mailboxes

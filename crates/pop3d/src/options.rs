@@ -1,7 +1,10 @@
 //! The daemon's own options.
 
-use forknet::{OwnOptions, Result, Values};
+use std::sync::Arc;
+
+use forknet::{Endpoint, OwnOptions, Result, Values};
 use maild::{MailOptions, Offer, rows};
+use tls::ServerIdentity;
 
 /// The values of the daemon's own options.
 #[derive(Debug, Clone)]
@@ -12,6 +15,10 @@ pub struct Config {
     pub host: String,
     /// What users could log in by, as [`Config::start`] has found.
     pub offer: Offer,
+    /// Who the server is under TLS, if it offers that.
+    pub tls: Option<Arc<ServerIdentity>>,
+    /// Where clients begin with TLS.
+    pub listen_tls: Vec<Endpoint>,
 }
 
 /// Each option's row, and what the manual page adds to common ones.
@@ -24,6 +31,9 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         rows::NAMES_DOMAIN,
         rows::PLAINTEXT,
         rows::AUTH_DELAY,
+        tls::rows::CERT,
+        tls::rows::KEY,
+        tls::rows::LISTEN,
         rows::HASH,
     ],
     notes: &[
@@ -31,7 +41,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         ("over", "it gets \"-ERR [SYS/TEMP] too many clients, try again later\""),
         (
             "chroot",
-            "The users file and the Maildirs are inside, and relative names among them count from \
+            "The users file, the Maildirs and the files of TLS are inside, and relative names among them count from \
                 <dir>.",
         ),
         ("transcript", "Passwords and digests are masked."),
@@ -50,7 +60,10 @@ impl Config {
     /// # Errors
     /// [`Error::Usage`] names the option that is wrong.
     pub fn read(values: &Values) -> Result<Config> {
-        Ok(Config { mail: MailOptions::read(values)?, host: host(), offer: Offer::default() })
+        let mail = MailOptions::read(values)?;
+        let (tls, listen_tls) = tls::from_options(values)?.unzip();
+        let listen_tls = listen_tls.unwrap_or_default();
+        Ok(Config { mail, host: host(), offer: Offer::default(), tls, listen_tls })
     }
 
     /// Looks at the accounts at the start, in the keeper; returns what those must know who cannot look

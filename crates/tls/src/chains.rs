@@ -20,6 +20,29 @@ struct PublicPart {
     algorithm: SignatureAlgorithm,
 }
 
+impl PublicPart {
+    /// Splits one off.
+    fn decode(bytes: &[u8]) -> Option<(PublicPart, &[u8])> {
+        let (&[algorithm, count], mut rest) = bytes.split_first_chunk()?;
+        let (mut schemes, mut chain) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (scheme, more) = rest.split_first_chunk()?;
+            schemes.push(SignatureScheme::from(u16::from_be_bytes(*scheme)));
+            rest = more;
+        }
+        let (&count, mut rest) = rest.split_first()?;
+        for _ in 0..count {
+            let (length, more) = rest.split_first_chunk()?;
+            let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+            let (certificate, more) = more.split_at_checked(length)?;
+            chain.push(CertificateDer::from(certificate.to_vec()));
+            rest = more;
+        }
+        let algorithm = SignatureAlgorithm::from(algorithm);
+        (!chain.is_empty()).then_some((PublicPart { chain, schemes, algorithm }, rest))
+    }
+}
+
 /// The chains of a server, and what its keys can do. No key is among it.
 #[derive(Clone, Debug)]
 pub struct Chains(Vec<PublicPart>);
@@ -41,6 +64,36 @@ impl Chains {
             algorithm: key.key.algorithm(),
         };
         Chains(keys.iter().map(public).collect())
+    }
+
+    /// As bytes, for the other processes: of each chain the algorithm, the schemes, the certificates, each list
+    /// with its length before it.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for part in &self.0 {
+            bytes.push(u8::from(part.algorithm));
+            bytes.push(u8::try_from(part.schemes.len()).unwrap_or(0));
+            part.schemes.iter().for_each(|scheme| bytes.extend(u16::from(*scheme).to_be_bytes()));
+            bytes.push(u8::try_from(part.chain.len()).unwrap_or(0));
+            for certificate in &part.chain {
+                bytes.extend(u32::try_from(certificate.len()).unwrap_or(0).to_be_bytes());
+                bytes.extend_from_slice(certificate);
+            }
+        }
+        bytes
+    }
+
+    /// What [`Chains::encode`] has made; `None` where it is malformed, or there is no chain.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Chains> {
+        let (mut parts, mut rest) = (Vec::new(), bytes);
+        while !rest.is_empty() {
+            let part;
+            (part, rest) = PublicPart::decode(rest)?;
+            parts.push(part);
+        }
+        (!parts.is_empty()).then_some(Chains(parts))
     }
 
     /// Chooses the chain by the name that the client asks for (SNI, RFC 6066 §3), where one of them has that

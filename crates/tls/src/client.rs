@@ -1,6 +1,5 @@
 //! The client's side.
 
-use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use crate::error::{Error, Result};
 use crate::pem::read_authorities;
-use crate::stream::Stream;
+use crate::session::Session;
 
 /// The authorities that a client trusts.
 #[derive(Clone, Debug)]
@@ -45,16 +44,14 @@ impl Client {
         Ok(Client(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
     }
 
-    /// Makes the handshake with a server, whose certificate must have this name, or this address.
+    /// Begins a session with a server, whose certificate must have this name, or this address.
     ///
     /// # Errors
-    /// Those of the stream; `InvalidInput` for a name that is none; `InvalidData` for a handshake that
-    /// fails, such as one with a certificate of an authority that is not trusted.
-    pub fn connect<S: Read + Write>(&self, name: &str, stream: S) -> io::Result<Stream<S>> {
-        let name = ServerName::try_from(name.to_owned())
-            .map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
-        let connection =
-            ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
-        Stream::handshake(connection.into(), stream)
+    /// The name is none.
+    pub fn session(&self, name: &str) -> Result<Session> {
+        let failed = |error: &dyn std::fmt::Display| Error::new(name, error);
+        let server = ServerName::try_from(name.to_owned()).map_err(|error| failed(&error))?;
+        let connection = ClientConnection::new(Arc::clone(&self.0), server);
+        connection.map(Session::new).map_err(|error| failed(&error))
     }
 }

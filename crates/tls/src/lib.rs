@@ -4,22 +4,25 @@
 //! has the [`Keys`], for each signature ([`Sign`]).
 
 // The order of the modules; each imports from its left only:
-//   error | pem | keys | chains tickets stream | server client
+//   rows error | pem | keys | chains tickets session | server client | identity
 
 mod chains;
 mod client;
 mod error;
+mod identity;
 mod keys;
 mod pem;
+pub mod rows;
 mod server;
-mod stream;
+mod session;
 mod tickets;
 
 pub use chains::{Chains, Sign};
 pub use client::Client;
 pub use error::{Error, Result};
+pub use identity::{ServerIdentity, from_options};
 pub use keys::{Keys, LONGEST_SIGNATURE, SignatureRequest};
 pub use pem::Pair;
 pub use server::Server;
-pub use stream::Stream;
+pub use session::{Agreed, Session};
 pub use tickets::Tickets;

@@ -1,6 +1,7 @@
 //! Files of certificates and keys, in PEM (RFC 7468).
 
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::{self, PemObject};
@@ -45,10 +46,21 @@ fn read_certificates(path: &Path, most: usize) -> Result<Vec<CertificateDer<'sta
 
 /// Reads a private key: PKCS #8, PKCS #1 (RSA) or SEC 1 (EC).
 pub(crate) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
+    check_rights(path)?;
     PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
         pem::Error::NoItemsFound => Error::file("key", path)("no private key in it"),
         error => Error::file("key", path)(reason(&error)),
     })
+}
+
+/// Refuses a key that is no secret: one that users other than its owner and group may read or write.
+fn check_rights(path: &Path) -> Result<()> {
+    let metadata = path.metadata().map_err(pem::Error::Io);
+    let mode = metadata.map_err(|error| Error::file("key", path)(reason(&error)))?.mode();
+    if mode & 0o006 == 0 {
+        return Ok(());
+    }
+    Err(Error::file("key", path)("other users may read or write it (chmod o-rw)"))
 }
 
 fn wrong(path: &Path, error: &pem::Error) -> Error {

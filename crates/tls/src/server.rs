@@ -1,13 +1,12 @@
 //! The server's side.
 
-use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use rustls::{ServerConfig, ServerConnection};
 
 use crate::chains::{Chains, Sign};
 use crate::error::{Error, Result};
-use crate::stream::Stream;
+use crate::session::Session;
 use crate::tickets::Tickets;
 
 /// What the sessions of a server have in common: chains, tickets, the versions 1.2 and 1.3.
@@ -31,13 +30,12 @@ impl Server {
         Ok(Server(Arc::new(config)))
     }
 
-    /// Makes the handshake with a client. What the client has said before, in the clear, must not be in
-    /// the stream any more.
+    /// Begins the session of a client.
     ///
     /// # Errors
-    /// Those of the stream; `InvalidData` for a handshake that fails.
-    pub fn accept<S: Read + Write>(&self, stream: S) -> io::Result<Stream<S>> {
-        let connection = ServerConnection::new(Arc::clone(&self.0)).map_err(io::Error::other)?;
-        Stream::handshake(connection.into(), stream)
+    /// rustls cannot do it with this configuration.
+    pub fn session(&self) -> Result<Session> {
+        let connection = ServerConnection::new(Arc::clone(&self.0));
+        connection.map(Session::new).map_err(|error| Error::new("TLS", error))
     }
 }

@@ -2,15 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use forknet::Tls;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use testkit::TempDir;
-use tls::{Chains, Client, Keys, Pair, Server, Sign, SignatureRequest, Tickets};
+use tls::{Chains, Client, Keys, Pair, Server, Session, Sign, SignatureRequest, Tickets};
 
 /// An authority, and a server's files of its making.
 struct Files {
@@ -38,6 +40,7 @@ impl Files {
         let pair = Pair { chain: path("crt"), key: path("key") };
         fs::write(&pair.chain, certificate.pem()).unwrap();
         fs::write(&pair.key, key.serialize_pem()).unwrap();
+        fs::set_permissions(&pair.key, fs::Permissions::from_mode(0o600)).unwrap();
         pair
     }
 }
@@ -56,10 +59,65 @@ impl Sign for Signer {
 
 fn server(pairs: &[Pair], tickets: &Tickets) -> (Server, Arc<Signer>) {
     let keys = Keys::read(pairs).unwrap();
-    let chains = Chains::of(&keys);
+    let chains = Chains::decode(&Chains::of(&keys).encode()).unwrap();
     let signer = Arc::new(Signer(keys, AtomicUsize::new(0)));
     let sign: Arc<dyn Sign> = signer.clone();
     (Server::new(&chains, &sign, tickets).unwrap(), signer)
+}
+
+/// A session over a socket.
+struct Over(Session, UnixStream);
+
+impl Over {
+    fn new(session: Session, stream: UnixStream) -> io::Result<Over> {
+        let mut this = Over(session, stream);
+        this.send()?;
+        while this.0.is_handshaking() {
+            if this.receive()? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            this.send()?;
+        }
+        Ok(this)
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        while self.0.wants_to_send() {
+            self.0.send(&mut self.1)?;
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> io::Result<usize> {
+        let received = self.0.receive(&mut self.1);
+        if received.is_err() {
+            self.send()?; // the alert
+        }
+        received
+    }
+
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        assert_eq!(self.0.write(text)?, text.len());
+        self.send()
+    }
+
+    /// Reads to the end, or as much as there is room for.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut length = 0;
+        while length < buffer.len() {
+            match self.0.read(&mut buffer[length..]) {
+                Ok(0) => break,
+                Ok(count) => length += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.receive()? == 0 {
+                        break;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(length)
+    }
 }
 
 /// A conversation: the client's last words back, whether it was a resumed session, and the channel
@@ -68,20 +126,21 @@ fn talk(server: &Server, client: &Client, name: &str) -> io::Result<(bool, [Opti
     let (ours, theirs) = UnixStream::pair().unwrap();
     let server = server.clone();
     let echo = std::thread::spawn(move || -> io::Result<Option<[u8; 32]>> {
-        let mut stream = server.accept(theirs)?;
+        let mut stream = Over::new(server.session().unwrap(), theirs)?;
         let mut line = [0; 5];
-        stream.read_exact(&mut line)?;
-        stream.write_all(&line)?;
-        stream.close()?;
-        Ok(stream.exporter())
+        stream.read(&mut line)?;
+        stream.write(&line)?;
+        stream.0.close();
+        stream.send()?;
+        Ok(stream.0.agreed().exporter)
     });
-    let mut stream = client.connect(name, ours)?;
-    stream.write_all(b"hello")?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    assert_eq!(text, "hello");
-    let bindings = [stream.exporter(), echo.join().unwrap()?];
-    Ok((stream.is_resumed(), bindings))
+    let mut stream = Over::new(client.session(name).unwrap(), ours)?;
+    stream.write(b"hello")?;
+    let mut text = [0; 100];
+    let length = stream.read(&mut text)?;
+    assert_eq!(&text[..length], b"hello");
+    let agreed = stream.0.agreed();
+    Ok((agreed.is_resumed, [agreed.exporter, echo.join().unwrap()?]))
 }
 
 #[test]
@@ -140,8 +199,31 @@ fn files_that_are_wrong_are_named() {
     assert_eq!(wrong(&missing, &one.key), expected);
     let expected = format!("key {}: not the key of {}", two.key.display(), one.chain.display());
     assert_eq!(wrong(&one.chain, &two.key), expected);
-    let expected = format!("key {}: no private key in it", one.chain.display());
-    assert_eq!(wrong(&one.chain, &one.chain), expected);
+    fs::write(&two.key, fs::read(&one.chain).unwrap()).unwrap();
+    let expected = format!("key {}: no private key in it", two.key.display());
+    assert_eq!(wrong(&one.chain, &two.key), expected);
+}
+
+#[test]
+fn a_key_that_other_users_may_read_is_refused() {
+    let files = Files::new();
+    let pair = files.pair("mail.test");
+    fs::set_permissions(&pair.key, fs::Permissions::from_mode(0o644)).unwrap();
+    let error = Keys::read(std::slice::from_ref(&pair)).unwrap_err().to_string();
+    let expected = "other users may read or write it (chmod o-rw)";
+    assert_eq!(error, format!("key {}: {expected}", pair.key.display()));
+}
+
+#[test]
+fn malformed_chains_are_none() {
+    let files = Files::new();
+    let pairs = [files.pair("one.test"), files.pair("two.test")];
+    let bytes = Chains::of(&Keys::read(&pairs).unwrap()).encode();
+    assert_eq!(Chains::decode(&bytes).unwrap().encode(), bytes);
+    let whole = Chains::decode(&bytes).is_some();
+    let cut = (0..bytes.len()).filter(|length| Chains::decode(&bytes[..*length]).is_some());
+    assert!(whole && cut.count() == 1, "the first chain alone is the only beginning that is whole");
+    assert!(Chains::decode(b"").is_none());
 }
 
 #[test]

@@ -127,7 +127,7 @@ impl Client {
                     continue;
                 }
             }
-            if let Some((code, received, sent)) = self.hear(line)? {
+            if let Some((code, received, sent)) = self.receive_from_box(line)? {
                 self.conn.count_others(received, sent);
                 return Ok(code);
             }
@@ -163,7 +163,7 @@ impl Client {
                 }
             }
             if line.is_readable()
-                && let Some((code, ..)) = self.hear(line)?
+                && let Some((code, ..)) = self.receive_from_box(line)?
             {
                 return Ok(code); // what the client has sent and got was counted here
             }
@@ -171,7 +171,7 @@ impl Client {
     }
 
     /// Reads a message of box. Returns, at its end, its exit code and the bytes that it has received and sent.
-    fn hear(&mut self, line: &Line) -> io::Result<Option<(i32, u64, u64)>> {
+    fn receive_from_box(&mut self, line: &Line) -> io::Result<Option<(i32, u64, u64)>> {
         let (message, _) = line.receive_ready()?.ok_or_else(box_has_ended)?;
         match message.split_first() {
             Some((&TITLE, text)) => {

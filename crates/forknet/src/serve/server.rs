@@ -23,7 +23,7 @@ use crate::net::deadlines::Timeouts;
 use crate::net::endpoint::Endpoint;
 use crate::net::interrupt::POLL_INTERVAL;
 use crate::net::listen;
-use crate::net::listener::{Listener, Queue};
+use crate::net::listener::Listener;
 use crate::net::peer::Peer;
 use crate::options::{RootPolicy, ServerOptions, Service, model::Model};
 use crate::serve::datagram_helper::{DatagramHelper, DatagramService};
@@ -151,12 +151,6 @@ impl Server {
         self.reread = Some(Box::new(reread));
     }
 
-    /// Offers TLS under this identity, and on these addresses from the first byte on. Its keys are read by
-    /// [`Server::keep`], with the rights of that moment, and again after SIGHUP.
-    pub fn offer_tls(&mut self, identity: Arc<dyn Identity>, listen: Vec<Endpoint>) {
-        (self.identity, self.listen_tls) = (Some(identity), listen);
-    }
-
     /// Answers datagrams besides streams, in a separate process. `udp` adds a UDP socket to each
     /// TCP socket, on the same port.
     pub fn serve_datagrams_too(&mut self, service: DatagramService, udp: bool) {
@@ -207,22 +201,11 @@ impl Server {
             }
             return Ok(());
         }
-        let queue =
-            Queue { backlog: self.options.backlog, receive_timeout: self.receive_timeout() };
         let (listeners, datagrams) =
-            listen::streams_and_datagrams(&self.options.listen, queue, self.udp)?;
+            listen::streams_and_datagrams(&self.options.listen, self.queue(), self.udp)?;
         self.listeners = listeners;
         self.listen_tls()?;
         self.bind_helper(datagrams)
-    }
-
-    /// socket, bind, listen for clients who begin with a TLS handshake.
-    fn listen_tls(&mut self) -> Result<()> {
-        let queue =
-            Queue { backlog: self.options.backlog, receive_timeout: self.receive_timeout() };
-        let (listeners, _) = listen::streams_and_datagrams(&self.listen_tls, queue, false)?;
-        self.listeners.extend(listeners.into_iter().map(Listener::with_tls));
-        Ok(())
     }
 
     /// Returns SO_RCVTIMEO for connections: a bit less than the idle limit, so that most reads need

@@ -30,9 +30,22 @@ pub const COMMANDS: &[Command<Authorization>] = &[
     Command::new("PASS", Syntax::Verbatim, Authorization::pass),
     Command::new("APOP", Syntax::Two, Authorization::apop),
     Command::new("AUTH", Syntax::UpToTwo, Authorization::auth),
+    Command::new("STLS", Syntax::None, |state, _| state.stls()),
     Command::new("CAPA", Syntax::None, |_, _| Outcome::Capabilities),
     Command::new("QUIT", Syntax::None, |_, _| Outcome::Quit),
 ];
+
+/// Whether STLS (RFC 2595 §4) can be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stls {
+    /// The server has no certificate.
+    #[default]
+    Never,
+    /// It can.
+    Offered,
+    /// The session is under TLS.
+    UnderTls,
+}
 
 /// A session before its login.
 pub struct Authorization {
@@ -48,6 +61,7 @@ pub struct Authorization {
     /// Whether the next line is the response to AUTH's challenge.
     awaits_response: bool,
     failed_logins: u32,
+    stls: Stls,
 }
 
 impl Authorization {
@@ -62,7 +76,36 @@ impl Authorization {
             user_before,
             awaits_response: false,
             failed_logins: 0,
+            stls: Stls::Never,
         }
+    }
+
+    /// Says whether STLS can be used.
+    #[must_use]
+    pub fn with_stls(self, stls: Stls) -> Authorization {
+        Authorization { stls, ..self }
+    }
+
+    /// Begins the state again, under TLS: what the client has said in the clear is forgotten, but that
+    /// logins have failed.
+    #[must_use]
+    pub fn secured(&self) -> Authorization {
+        let state = Authorization::new(true, self.timestamp.clone());
+        Authorization { failed_logins: self.failed_logins, stls: Stls::UnderTls, ..state }
+    }
+
+    fn stls(&mut self) -> Outcome {
+        match self.stls {
+            Stls::Offered => Outcome::StartTls(ok("begin TLS")),
+            Stls::UnderTls => Outcome::BadCommand(err("STLS: the session is under TLS already")),
+            Stls::Never => Outcome::Reply(err("STLS: the server has no certificate")),
+        }
+    }
+
+    /// Returns whether STLS can be used.
+    #[must_use]
+    pub fn offers_stls(&self) -> bool {
+        self.stls == Stls::Offered
     }
 
     /// Begins the next command. Drops the name of an earlier USER than the previous command.

@@ -23,7 +23,7 @@ use log::info;
 use maild::{Credentials, Denied};
 use mailstore::Maildrop;
 
-use authorization::{Authorization, MAX_FAILED_LOGINS};
+use authorization::{Authorization, MAX_FAILED_LOGINS, Stls};
 use command::{MAX_COMMAND, dispatch};
 use mask::{STARS, masked};
 use outcome::{Column, Outcome};
@@ -59,6 +59,25 @@ impl Protocol {
     pub fn new(peer: String, host: String, plaintext: bool, timestamp: Option<String>) -> Protocol {
         let state = State::Authorization(Authorization::new(plaintext, timestamp.clone()));
         Protocol { state, peer, host, timestamp, plaintext, bad_commands: 0 }
+    }
+
+    /// Says whether STLS can be used.
+    #[must_use]
+    pub fn with_stls(mut self, stls: Stls) -> Protocol {
+        if let State::Authorization(state) = self.state {
+            self.state = State::Authorization(state.with_stls(stls));
+        }
+        self
+    }
+
+    /// Goes on under TLS, after [`Outcome::StartTls`].
+    #[must_use]
+    pub fn secured(mut self) -> Protocol {
+        if let State::Authorization(state) = &self.state {
+            self.state = State::Authorization(state.secured());
+        }
+        self.plaintext = true;
+        self
     }
 
     /// Begins a session in TRANSACTION, after the login of this user, whose name is printable, in another
@@ -210,12 +229,15 @@ impl Protocol {
         }
     }
 
-    /// Returns the reply to CAPA (RFC 2449 §5, §6), the same in both states.
+    /// Returns the reply to CAPA (RFC 2449 §5, §6), the same in both states but for STLS.
     #[must_use]
     pub fn capabilities(&self) -> Vec<u8> {
         let mut list = String::from("+OK capability list follows\r\nTOP\r\nUIDL\r\n");
         if self.plaintext {
             list.push_str("USER\r\nSASL PLAIN\r\n");
+        }
+        if matches!(&self.state, State::Authorization(state) if state.offers_stls()) {
+            list.push_str("STLS\r\n");
         }
         list.push_str("RESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n");
         list.push_str("IMPLEMENTATION ");

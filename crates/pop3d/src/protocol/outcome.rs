@@ -19,6 +19,8 @@ pub enum Outcome {
     Message(Reply, Message),
     /// A login to be checked. Its failure is passed to [`super::Protocol::denied`].
     LogIn(Credentials),
+    /// STLS, with its reply, after which the handshake begins.
+    StartTls(Reply),
     /// QUIT. The replies before it must reach the client, then [`super::Protocol::update`] ends the
     /// session.
     Quit,

@@ -29,6 +29,8 @@ pub(super) enum End {
     Closed,
     /// By the client, which closed its side.
     Eof,
+    /// Not yet: TLS begins.
+    StartTls,
     /// Not yet: a login is to be checked.
     LogIn(Credentials),
 }
@@ -67,7 +69,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
             Ok(End::Quit) => return self.quit(protocol),
             Ok(End::Closed) => "was disconnected",
             Ok(End::Eof) => "went without QUIT",
-            Ok(End::LogIn(_)) => "logged in twice", // no command of TRANSACTION does
+            Ok(End::LogIn(_) | End::StartTls) => "logged in twice", // no command of TRANSACTION does
             Err(error) if error.kind() == ErrorKind::TimedOut => "was silent for too long",
             Err(error) if is_disconnect(error.kind()) => "lost the connection",
             Err(error) => {
@@ -148,6 +150,11 @@ impl<'a, S: Read + Write> Session<'a, S> {
                 if whole {
                     protocol.sent(index, octets);
                 }
+            }
+            Outcome::StartTls(reply) => {
+                self.queue(&reply)?;
+                self.flush()?;
+                return Ok(Some(End::StartTls));
             }
             Outcome::LogIn(credentials) => return Ok(Some(End::LogIn(credentials))),
             Outcome::Close(reply) => {

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use accounts::message_id;
 use forknet::{Answer, Client, Leftover, Line, Peer, in_title, reason};
-use log::warn;
+use log::{info, warn};
 
 use crate::options::Config;
 use crate::protocol::Protocol;
+use crate::protocol::authorization::Stls;
 use crate::session::dialogue::{BUFFER, End, Session};
 use maild::{ACCEPTED, LoginQuestion};
 use maild::{Credentials, Denied};
@@ -26,22 +27,63 @@ const MAX_UNSENT: usize = 8 * 1024;
 /// Errors of the stream; the process that has taken the client over has ended.
 pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
     let (peer, line) = (client.peer, client.keeper.clone());
-    let protocol = new_protocol(config, peer.to_string(), peer.is_loopback());
-    let session =
-        Session::new(BUFFER, (&Leftover::default(), &mut client.conn), &mut client.transcript);
-    let session = session.with_title(client.title.clone());
-    let left =
-        session.authorize(config, protocol, |credentials| ask(line.as_ref(), peer, credentials));
-    match left? {
-        Some((line, left)) => client.hand_over(&line, &left),
-        None => Ok(()),
+    if client.is_tls && !begin_tls(config, client) {
+        return Ok(());
     }
+    let mut protocol = new_protocol(config, peer.to_string(), peer.is_loopback());
+    if client.is_tls {
+        protocol = protocol.secured();
+    }
+    let mut greeting = protocol.greeting();
+    loop {
+        // Nothing that was read before a handshake and not used is taken over.
+        let nothing = Leftover::default();
+        let mut session =
+            Session::new(BUFFER, (&nothing, &mut client.conn), &mut client.transcript)
+                .with_title(client.title.clone());
+        session.queue(&greeting)?;
+        let ask = |credentials: &Credentials| ask(line.as_ref(), peer, credentials);
+        match session.authorize(config, protocol, ask)? {
+            Left::Nothing => return Ok(()),
+            Left::LoggedIn(line, left) => return client.hand_over(&line, &left),
+            Left::StartTls(before) => {
+                if !begin_tls(config, client) {
+                    return Ok(());
+                }
+                protocol = before.secured();
+                greeting.clear();
+            }
+        }
+    }
+}
+
+/// Makes the handshake. Returns false if it fails, which ends the session.
+fn begin_tls(config: &Config, client: &mut Client) -> bool {
+    client.title.set("TLS handshake");
+    let no_certificate = || io::Error::other("the server has no certificate");
+    let made = config.tls.as_ref().ok_or_else(no_certificate).and_then(|tls| tls.accept(client));
+    if let Err(error) = &made {
+        info!("{}: TLS handshake: {}", client.peer, reason(error));
+    }
+    made.is_ok()
+}
+
+/// What a session in AUTHORIZATION leaves.
+pub(super) enum Left<T> {
+    /// It has ended.
+    Nothing,
+    /// A login, and what is left to the process of the mailbox.
+    LoggedIn(T, Leftover),
+    /// TLS begins.
+    StartTls(Protocol),
 }
 
 pub(super) fn new_protocol(config: &Config, peer: String, is_loopback: bool) -> Protocol {
     // A predictable timestamp is worse than no APOP.
     let timestamp = config.offer.apop.then(|| message_id(&config.host).ok()).flatten();
-    Protocol::new(peer, config.host.clone(), config.mail.plaintext.allows(is_loopback), timestamp)
+    let plaintext = config.mail.plaintext.allows(is_loopback);
+    let stls = if config.tls.is_some() { Stls::Offered } else { Stls::Never };
+    Protocol::new(peer, config.host.clone(), plaintext, timestamp).with_stls(stls)
 }
 
 /// Asks the keeper whether this is the user. If so, the process that has answered waits for the client.
@@ -64,16 +106,15 @@ fn ask(line: Option<&Line>, peer: Peer, credentials: &Credentials) -> Result<Lin
 }
 
 impl<S: Read + Write> Session<'_, S> {
-    /// Runs AUTHORIZATION. Returns what `log_in` has, and what is left after the login; `None` if the session has ended without
-    /// one.
+    /// Runs AUTHORIZATION. Returns what `log_in` has, and what is left after the login.
     pub(super) fn authorize<T>(
         mut self,
         config: &Config,
         mut protocol: Protocol,
         mut log_in: impl FnMut(&Credentials) -> Result<T, Denied>,
-    ) -> io::Result<Option<(T, Leftover)>> {
+    ) -> io::Result<Left<T>> {
         self.show(&protocol, "AUTHORIZATION");
-        let mut end = self.queue(&protocol.greeting()).and_then(|()| self.converse(&mut protocol));
+        let mut end = self.converse(&mut protocol);
         while let Ok(End::LogIn(credentials)) = end {
             let due = Instant::now() + config.mail.auth_delay;
             match log_in(&credentials) {
@@ -84,15 +125,18 @@ impl<S: Read + Write> Session<'_, S> {
                     if self.out.len() > MAX_UNSENT
                         && let Err(error) = self.flush()
                     {
-                        return self.end(protocol, Err(error)).map(|()| None);
+                        return self.end(protocol, Err(error)).map(|()| Left::Nothing);
                     }
                     let unread = self.reader.buffered().to_vec();
-                    return Ok(Some((next, Leftover { unread, unsent: self.out })));
+                    return Ok(Left::LoggedIn(next, Leftover { unread, unsent: self.out }));
                 }
                 Err(denied) => end = self.deny(&mut protocol, &credentials, denied, due),
             }
         }
-        self.end(protocol, end).map(|()| None)
+        match end {
+            Ok(End::StartTls) => Ok(Left::StartTls(protocol)),
+            end => self.end(protocol, end).map(|()| Left::Nothing),
+        }
     }
 
     /// Sends the reply to a failed login, and goes on. That to a wrong password is sent at a fixed time

@@ -98,7 +98,7 @@ fn transaction(
     name: String,
     maildrop: Maildrop,
 ) -> io::Result<()> {
-    let plaintext = config.mail.plaintext.allows(client.peer.is_loopback());
+    let plaintext = client.is_tls || config.mail.plaintext.allows(client.peer.is_loopback());
     let names = (client.peer.to_string(), config.host.clone());
     let (protocol, reply) = Protocol::logged_in(names, plaintext, name, maildrop);
     let session = Session::new(BUFFER, (left, &mut client.conn), &mut client.transcript);

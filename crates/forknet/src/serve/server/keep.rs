@@ -1,4 +1,4 @@
-//! A server with a keeper; and one with a single client, which a superserver has accepted.
+//! A server with a keeper, and with TLS; and one with a single client, which a superserver has accepted.
 
 use std::io;
 use std::sync::Arc;
@@ -7,6 +7,9 @@ use sys::fd;
 
 use crate::error::{Error, Result};
 use crate::net::connection::Connection;
+use crate::net::endpoint::Endpoint;
+use crate::net::listen;
+use crate::net::listener::{Listener, Queue};
 use crate::net::peer::Peer;
 use crate::options::model::Model;
 use crate::serve::keeper::Keeper;
@@ -15,12 +18,30 @@ use crate::serve::scoreboard::Slot;
 use crate::serve::server::Server;
 use crate::serve::session::{self, Client, Conn, EXIT_OK, SessionHost, Settings};
 use crate::serve::signals;
-use crate::serve::signer::Signer;
+use crate::serve::signer::{Identity, Signer};
 use crate::setup::confinement::{Confinement, files_filter};
 use crate::setup::rlimits::{self, Needs};
 use crate::setup::{chroot, privdrop};
 
 impl Server {
+    /// Offers TLS under this identity, and on these addresses from the first byte on. Its keys are read by
+    /// [`Server::keep`], with the rights of that moment, and again after SIGHUP.
+    pub fn offer_tls(&mut self, identity: Arc<dyn Identity>, listen: Vec<Endpoint>) {
+        (self.identity, self.listen_tls) = (Some(identity), listen);
+    }
+
+    /// socket, bind, listen for clients who begin with a TLS handshake.
+    pub(super) fn listen_tls(&mut self) -> Result<()> {
+        let (listeners, _) = listen::streams_and_datagrams(&self.listen_tls, self.queue(), false)?;
+        self.listeners.extend(listeners.into_iter().map(Listener::with_tls));
+        Ok(())
+    }
+
+    /// Options of the listening sockets.
+    pub(super) fn queue(&self) -> Queue {
+        Queue { backlog: self.options.backlog, receive_timeout: self.receive_timeout() }
+    }
+
     /// Starts the keeper, which keeps the rights of this moment and answers the questions that sessions
     /// ask ([`Client::keeper`]); `answer` returns the exit code of the process that answers. With `--chroot`
     /// it enters that folder. `start` runs in the keeper before it keeps anything, and what it returns is

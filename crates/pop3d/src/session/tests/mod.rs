@@ -13,7 +13,7 @@ use nix::unistd::{getegid, geteuid};
 use testkit::{TempDir, names};
 
 use super::dialogue::{BUFFER, Session};
-use super::front;
+use super::front::{self, Left};
 use super::mailbox::open;
 use crate::options::Config;
 use crate::protocol::Protocol;
@@ -68,7 +68,13 @@ impl Home {
             plaintext: Plaintext::Loopback,
             auth_delay: Duration::ZERO,
         };
-        Config { mail, host: "dewey.test".into(), offer: Offer::default() }
+        Config {
+            mail,
+            host: "dewey.test".into(),
+            offer: Offer::default(),
+            tls: None,
+            listen_tls: Vec::new(),
+        }
     }
 
     fn protocol(&self, is_loopback: bool) -> Protocol {
@@ -118,9 +124,10 @@ impl Home {
         protocol: Protocol,
     ) -> io::Result<()> {
         let (config, mut transcript) = (self.config(), Transcript::none());
-        let front = Session::new(size, (&Leftover::default(), &mut stream), &mut transcript);
+        let mut front = Session::new(size, (&Leftover::default(), &mut stream), &mut transcript);
+        front.queue(&protocol.greeting())?;
         let left = front.authorize(&config, protocol, |credentials| self.log_in(credentials));
-        let Some(((name, maildrop), left)) = left? else { return Ok(()) };
+        let Left::LoggedIn((name, maildrop), left) = left? else { return Ok(()) };
         let names = ("test".into(), "dewey.test".into());
         let (protocol, reply) = Protocol::logged_in(names, true, name, maildrop);
         let session = Session::new(size, (&left, &mut stream), &mut transcript);
