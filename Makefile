@@ -1,4 +1,4 @@
-# forklore: make demo, make test, make check, make interop, make labs, make tools, make bench-fork, make install
+# forklore: make demo, make test, make check, make interop, make attacks, make labs, make tools, make bench-fork, make install
 CARGO   ?= cargo
 BIN     ?= target/release
 
@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test test-bare check man fmt options interop interop-tftp interop-pxe tools bench-fork bench-tftp install install-strip uninstall check-install check-scripts clean
+.PHONY: help build demo test test-bare check man fmt options interop interop-tftp interop-pxe attacks tools bench-fork bench-tftp install install-strip uninstall check-install check-scripts clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -24,6 +24,7 @@ help:
 	@echo '              (scripts/interop/setup installs them, and mandoc, on Debian)'
 	@echo 'make interop-tftp  its last part: how tftpd, tftpd-hpa, atftpd and dnsmasq behave, a table'
 	@echo 'make interop-pxe  real machines boot from tftpd, in qemu (as root)'
+	@echo 'make attacks  a local user and strangers attack the mail daemons (as root)'
 	@echo 'make samples  the outputs in README.md and docs, made and compared; their links'
 	@echo 'make labs     the course of docs/labs: every step and every task; make lab-03: one of them'
 	@echo 'make tools    perf, gdb, uprobes and valgrind with the daemons; a dynamic build'
@@ -79,6 +80,10 @@ interop-tftp: build
 
 interop-pxe: build
 	BIN=$(BIN) scripts/interop/pxe/run
+
+# What they try is in scripts/attacks; TRIES=N logins and deliveries in the races.
+attacks: build
+	@BIN=$(BIN) scripts/attacks/run
 
 labs: build-debug check-labs
 	@scripts/labs/run

@@ -1,9 +1,9 @@
 """The round: a letter in by every SMTP client, out by every POP3 client, and compared."""
 
 import os
-import pwd
 
 from lib import add, same, test
+from lib.mailbox import OWNER
 from letters import ROUND, SLIDES, below_trace, one
 from pop3_clients import CLIENTS as FETCH
 from smtp_clients import CLIENTS as SEND
@@ -37,11 +37,7 @@ def together(fixture):
 @test("round: with root's daemons a mailbox and its letters are its owner's, and stay his")
 def owner(fixture):
     box = fixture.mailbox()
-    want = os.getuid()
-    if fixture.is_root:  # an ordinary user owns all his mailboxes anyway
-        nobody = pwd.getpwnam("nobody")
-        os.chown(box.home, nobody.pw_uid, nobody.pw_gid)
-        want = nobody.pw_uid
+    want = OWNER if fixture.is_root else os.getuid()  # an ordinary user owns all his mailboxes anyway
     SEND["smtpc"](fixture, [box.address], SLIDES)
     below_trace(one(FETCH["poplib"][0](fixture, box)), SLIDES)
     below_trace(one(FETCH["fetchmail"][0](fixture, box)), SLIDES)
@@ -49,17 +45,15 @@ def owner(fixture):
     same(owners, {want}, "owners of the Maildir and of what is in it")
 
 
-@test("round: a pop3d that has dropped root for the mailbox's owner hands the letter out")
-def unprivileged(fixture):
+@test("round: a user whose line has no user id has the rights of --mail-user")
+def mail_user(fixture):
     box = fixture.mailbox()
-    if fixture.is_root:
-        nobody = pwd.getpwnam("nobody")
-        os.chown(box.home, nobody.pw_uid, nobody.pw_gid)
     SEND["smtpc"](fixture, [box.address], SLIDES)
-    users = fixture.file("users", (fixture.dir / "users").read_bytes(), 0o644)
-    user = ["-u", "nobody"] if fixture.is_root else []
-    pop3d = fixture.daemon("pop3d-nobody", "pop3d", "--users", users, *user)
+    lines = (fixture.dir / "users").read_text().replace(f":{OWNER}:{OWNER}:", ":::")
+    users = fixture.file("users", lines)
+    user = [*fixture.as_root(), "--mail-user", f"{OWNER}:{OWNER}"] if fixture.is_root else []
+    pop3d = fixture.daemon("pop3d-mail-user", "pop3d", "--users", users, *user)
     below_trace(one(FETCH["poplib"][0](fixture, box, pop3d)), SLIDES)
     pop3d.at_rest()
     pop3d.stop()
-    del fixture.daemons["pop3d-nobody"]
+    del fixture.daemons["pop3d-mail-user"]

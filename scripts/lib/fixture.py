@@ -8,7 +8,7 @@ from lib.checks import Failure, check
 from lib.daemon import Daemon
 from lib.dialogue import Dialogue
 from lib.folder import Folder
-from lib.mailbox import DOMAIN, Mailbox
+from lib.mailbox import DOMAIN, Mailbox, owner
 from lib.paths import LOOPBACK, SCRIPTS
 from lib.program import RUN_LIMIT, Output, run
 
@@ -26,9 +26,9 @@ class Fixture(Folder):
         self.env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8",
                     "HOME": str(self.folder("home")), "TMPDIR": str(self.folder("tmp")),
                     "TERM": "dumb"}
-        for name in ("users", "secrets"):
-            (self.dir / name).touch()
-        (self.dir / "mixed").write_text("known:{PLAIN}secret:::::\n")
+        for name in ("users", "secrets", "mixed"):
+            (self.dir / name).touch(mode=0o600)
+        self.append("mixed", "known:{PLAIN}secret:::::\n")
         self.hash: str | None = None
 
     def __exit__(self, *_: object) -> None:
@@ -87,8 +87,8 @@ class Fixture(Folder):
         return found
 
     def as_root(self) -> list[str]:
-        """The mail daemons refuse root unless it insists."""
-        return ["-u", "root"] if self.is_root else []
+        """The user of the mail daemons' processes that talk to clients: root must name one."""
+        return ["-u", "nobody"] if self.is_root else []
 
     def options(self, program: str, users: str = "users") -> list:
         """What a daemon needs on its command line: its users, or a root with permission to write."""
@@ -97,7 +97,8 @@ class Fixture(Folder):
         if program == "echod":
             return []
         own = ["--hostname", DOMAIN] if program == "smtpd" else []
-        return ["--users", self.dir / users, *own, *self.as_root()]
+        user = ["-u", "root"] if program == "smtpd" and self.is_root else self.as_root()
+        return ["--users", self.dir / users, *own, *user]
 
     @property
     def echod(self) -> Daemon:
@@ -165,7 +166,7 @@ class Fixture(Folder):
         """A new user; the daemons read their users file for every client."""
         number = self.number()
         box = Mailbox(f"levy{number}", self.folder("home"))
-        rest = f":::Levy Number {number}:{box.home}:\n"
+        rest = f":{owner()}:Levy Number {number}:{box.home}:\n"
         hashed = self.hashed(password)
         self.append("secrets", f"{box.name}:{{PLAIN}}{password}{rest}")
         self.append("users", f"{box.name}:{hashed}{rest}")
@@ -176,6 +177,7 @@ class Fixture(Folder):
         """Adds a line to a users file in one step, as an editor does: by rename."""
         path, new = self.dir / name, self.dir / f"{name}.new"
         with self.lock:
+            new.touch(mode=0o600)
             new.write_text(path.read_text() + line)
             new.rename(path)
 

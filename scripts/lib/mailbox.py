@@ -1,8 +1,23 @@
 """A user's Maildir, and letters as they travel."""
 
+import os
 from pathlib import Path
 
 DOMAIN = "red.test"
+# Uid and gid of the mailboxes' owner where root runs the scripts: of no user of this machine.
+OWNER = 4200
+
+
+def owner() -> str:
+    """The uid and gid fields of the users file: for an ordinary user the daemons need none."""
+    return f"{OWNER}:{OWNER}" if os.geteuid() == 0 else ":"
+
+
+def give(*paths: Path) -> None:
+    """Gives files and folders to the mailboxes' owner, where root runs the scripts."""
+    if os.geteuid() == 0:
+        for path in paths:
+            os.chown(path, OWNER, OWNER)
 
 
 def crlf(letter: bytes) -> bytes:
@@ -16,6 +31,7 @@ class Mailbox:
 
     def __init__(self, name: str, home: Path) -> None:
         self.name, self.home = name, home
+        give(home)
         self.address = f"{name}@{DOMAIN}"
         self.maildir = home / "Maildir"
         self.count = 0
@@ -24,10 +40,12 @@ class Mailbox:
         """Puts letters into `new` as any delivery agent does, lines ending in LF."""
         for folder in ("tmp", "new", "cur"):
             (self.maildir / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+            give(self.maildir, self.maildir / folder)
         for letter in letters:
             self.count += 1
             name = f"1700000000.M{self.count:06}P1Q{self.count}.interop"
             (self.maildir / "tmp" / name).write_bytes(letter)
+            give(self.maildir / "tmp" / name)
             (self.maildir / "tmp" / name).rename(self.maildir / "new" / name)
         return self
 
