@@ -19,6 +19,7 @@ import struct
 import sys
 
 ROOM_UID = 60900  # who root becomes; a number that neither Debian nor systemd gives to anybody
+ORDINARY_UID = 1000  # who a lab's ordinary user is in the room
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
@@ -75,9 +76,9 @@ def pivot_root(new, old):
     call("pivot_root", libc.pivot_root(new.encode(), old.encode()))
 
 
-def map_root_to(uid, gid):
-    """Makes the process root of its new user namespace, who is `uid` outside."""
-    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+def map_root_to(uid, gid, inside=0):
+    """Makes the process root of its new user namespace, or another user there, who is `uid` outside."""
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{inside} {uid} 1"), ("gid_map", f"{inside} {gid} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(text)
 
@@ -237,6 +238,12 @@ def enter(config):
     die_with_parent()
     mount("devpts", "/dev/pts", "devpts", MS_NOSUID, "newinstance,ptmxmode=0666,mode=0620")
     loopback_up()
+    if config["user"] == "ordinary":
+        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", "w", encoding="ascii") as file:
+            file.write("0")
+        unshare(CLONE_NEWUSER)
+        map_root_to(0, 0, ORDINARY_UID)
+        die_with_parent()
     limits(config)
 
 
@@ -259,7 +266,7 @@ def main():
     """Tries whether a room can be made: says why not and ends with 1, or ends with 0."""
     try:
         enter({"uid": ROOM_UID, "gid": ROOM_UID, "show": [], "show_at": [], "hide": [], "processes": 100,
-               "file_size": 1 << 20, "cpu": 60, "nested": False})
+               "file_size": 1 << 20, "cpu": 60, "nested": False, "user": "root"})
     except (Refused, OSError) as error:
         print(error, flush=True)
         sys.exit(1)

@@ -21,7 +21,7 @@ class Daemon:
     """A daemon on a free port of the loopback interface; a context manager."""
 
     def __init__(self, *command):
-        self.command = [command[0], "-l", "127.0.0.1:0", "-u", "root", *command[1:]]
+        self.command = [command[0], "-l", "127.0.0.1:0", *command[1:]]
 
     def __enter__(self):
         self.log = tempfile.TemporaryFile("w+b")  # pylint: disable=consider-using-with

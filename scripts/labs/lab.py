@@ -62,6 +62,7 @@ class Lab:
     fixed: set = field(default_factory=set)
     prompts: list = field(default_factory=list)
     watchdog: float = WATCHDOG
+    user: str = "root"  # who types it, in the room
     items: list = field(default_factory=list)
 
     @property
@@ -153,6 +154,10 @@ def _header(lab, word, value, line):
         lab.fixed |= set(value.split())
     elif word == "prompt":
         lab.prompts.append(value)
+    elif word == "user":
+        if value not in ("root", "ordinary"):
+            raise Unreadable(f"{lab.path}:{line}: a room's user is root or ordinary")
+        lab.user = value
     elif word == "watchdog":
         lab.watchdog = _number(lab.path, value, line)
     elif word:

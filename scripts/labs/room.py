@@ -94,8 +94,10 @@ def hidden():
 class Room:
     """A context manager: everything started in it ends with it."""
 
-    def __init__(self, limits=None, folder=None, bashrc=BASHRC, show_at=()):
-        """`folder`: one that stays, in place of an empty /lab; `show_at`: pairs (path, where it is seen)."""
+    def __init__(self, limits=None, folder=None, bashrc=BASHRC, show_at=(), user="root"):
+        """`folder`: one that stays, in place of an empty /lab; `show_at`: pairs (path, where it is seen);
+        `user`: root, or ordinary, who may have every port."""
+        self.user = user
         self.limits, self.folder, self.bashrc, self.show_at = limits or LAB, folder, bashrc, list(show_at)
         self.terminals = 0
         self.requests = 0
@@ -123,7 +125,7 @@ class Room:
         interpreter = os.path.realpath(sys.base_prefix)
         shown = [REPOSITORY, PROGRAMS, toolchain(), interpreter if interpreter != "/" else ""]
         uid, gid = ordinary()
-        return {**self.limits, "uid": uid, "gid": gid, "place": str(self.place),
+        return {**self.limits, "user": self.user, "uid": uid, "gid": gid, "place": str(self.place),
                 "folder": os.path.realpath(self.folder) if self.folder else "",
                 "show": [str(path) for path in shown if path],
                 "show_at": [[os.path.realpath(path), at] for path, at in self.show_at],

@@ -89,6 +89,10 @@ class Task:
         """Other people's programs that the check starts."""
         return self._told("tools")
 
+    def user(self):
+        """Who runs the check, in its room."""
+        return next(iter(self._told("user")), "root")
+
     def _told(self, word):
         found = re.search(rf"^# {word}: (.*)$", self.check.read_text(encoding="utf-8"), re.MULTILINE)
         return found.group(1).split() if found else []
@@ -113,7 +117,7 @@ class Task:
             take(file, copy)
             shutil.copy(self.check, Path(place) / "check")
             try:
-                with Room(rooms.TASK, show_at=[(place, "/submission")]) as room:
+                with Room(rooms.TASK, show_at=[(place, "/submission")], user=self.user()) as room:
                     return self._judge(room, Path("/submission") / copy.name)
             except Trouble as error:
                 raise Broken(str(error)) from None

@@ -12,7 +12,7 @@ def take(path, write):
     """Runs a lab to its end, whatever differs; prints its blocks, or writes them into the file."""
     try:
         lab = labs.read(path)
-        with Room() as room:
+        with Room(user=lab.user) as room:
             outcome = Session(lab, room, look=True).run()
     except (labs.Unreadable, Trouble) as error:
         print(error, file=sys.stderr)
