@@ -38,6 +38,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
         "-ERR [SYS/TEMP] too many clients, try again later\r\n",
         "-ERR [SYS/TEMP] no resources, try again later\r\n",
     );
+    server.refuse_proxy_with("-ERR [SYS/PERM] PROXY is not for you, or its header is wrong\r\n");
     if let Some(tls) = &config.tls {
         server.offer_tls(tls.clone(), config.listen_tls.clone());
     }

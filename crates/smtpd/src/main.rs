@@ -37,6 +37,9 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
         format!("421 4.3.2 {host} too many clients, try again later\r\n"),
         format!("421 4.3.2 {host} cannot serve now, try later\r\n"),
     );
+    server.refuse_proxy_with(format!(
+        "554 5.7.0 {host} PROXY is not for you, or its header is wrong\r\n"
+    ));
     server.end_idle_on_shutdown();
     server.limit_files(Some(config.max_size).filter(|size| *size > 0)); // 0 is no limit
 

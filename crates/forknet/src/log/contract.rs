@@ -33,6 +33,21 @@ pub(crate) fn client_end(
     }
 }
 
+/// Logs, for debugging, `client 127.0.0.1:52100 start: pid 4242` for a proxy that tells no client.
+pub(crate) fn proxy_start(peer: impl Display, process: impl Display) {
+    debug!("client {peer} start: {process}");
+}
+
+/// Logs the end of its session, for debugging too.
+pub(crate) fn proxy_end(
+    peer: impl Display,
+    process: impl Display,
+    how: impl Display,
+    account: Account,
+) {
+    debug!("client {peer} end: {process}, {how}, {account}");
+}
+
 /// Logs `client 127.0.0.1:52100 refused: 256 clients are served already`.
 pub(crate) fn client_refused(peer: impl Display, why: impl Display) {
     warn!("client {peer} refused: {why}");

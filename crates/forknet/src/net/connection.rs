@@ -1,5 +1,6 @@
 //! Reading and writing with a client: every wait has a deadline, and no write raises SIGPIPE.
 
+mod proxied;
 pub(crate) mod secured;
 
 use std::io::{self, Read, Write};
@@ -16,6 +17,7 @@ use crate::log::stderr;
 use crate::net::counters::Counters;
 use crate::net::deadlines::{SessionClock, Timeouts, TurnClock};
 use crate::net::interrupt::{Interrupts, Waited, Woken, wait};
+use crate::net::proxy_protocol::Guard;
 use crate::net::tls::Tls;
 
 /// Longest wait of an ended session for the client to close, so that unread input does not make the
@@ -50,6 +52,10 @@ pub struct Connection {
     tls: Option<Box<dyn Tls>>,
     /// Time of the last [`Interrupts::poll_now`].
     polled: Instant,
+    /// Looks at the first bytes of a client that is no proxy.
+    guard: Option<Guard>,
+    /// The client has said PROXY, and is no proxy.
+    says_proxy: bool,
 }
 
 impl Connection {
@@ -95,6 +101,8 @@ impl Connection {
             interrupts: None,
             tls: None,
             polled: since,
+            guard: None,
+            says_proxy: false,
         }
     }
 
@@ -323,6 +331,7 @@ impl Connection {
                     self.count(n);
                     self.counters.received(n);
                     self.has_ended |= n == 0 && !buf.is_empty();
+                    self.check_guard(buf.get(..n).unwrap_or_default())?;
                     return Ok(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {

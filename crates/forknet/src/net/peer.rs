@@ -8,6 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 pub enum Peer {
     /// A client on the network; an IPv4 address is never shown as `::ffff:1.2.3.4`.
     Ip(SocketAddr),
+    /// A client whose address a proxy has told ([`crate::Proxies`]).
+    Told(SocketAddr),
+    /// A proxy that has told no client's address, by its own: one that looks whether the server lives, or
+    /// that does not know its client. `None` over a UNIX-domain socket.
+    Proxy(Option<SocketAddr>),
     /// A client of a UNIX-domain socket.
     Unix,
     /// Standard input and output that are no socket, such as a terminal or pipes.
@@ -15,29 +20,59 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// Reads what is displayed of a peer.
+    /// Reads what [`Peer::record`] has made.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Peer> {
-        match std::str::from_utf8(text).ok()? {
-            "unix" => Some(Peer::Unix),
-            "stdin" => Some(Peer::Pipe),
-            address => address.parse().ok().map(Peer::Ip),
+        let text = std::str::from_utf8(text).ok()?;
+        match text.split_once(' ') {
+            Some(("told", address)) => address.parse().ok().map(Peer::Told),
+            Some(("proxy", "unix")) => Some(Peer::Proxy(None)),
+            Some(("proxy", address)) => address.parse().ok().map(|it| Peer::Proxy(Some(it))),
+            Some(_) => None,
+            None => match text {
+                "unix" => Some(Peer::Unix),
+                "stdin" => Some(Peer::Pipe),
+                address => address.parse().ok().map(Peer::Ip),
+            },
         }
     }
 
-    /// Returns the address, if it has one.
+    /// Returns what another process of the server reads with [`Peer::parse`]. Unlike what is displayed it
+    /// says whether there is a proxy.
+    #[must_use]
+    pub fn record(&self) -> String {
+        match self {
+            Peer::Told(_) => format!("told {self}"),
+            Peer::Proxy(_) => format!("proxy {self}"),
+            Peer::Ip(_) | Peer::Unix | Peer::Pipe => self.to_string(),
+        }
+    }
+
+    /// Returns the address, if it has one. That of [`Peer::Proxy`] is no client's.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
-            Peer::Ip(address) => Some(address.ip()),
+            Peer::Ip(address) | Peer::Told(address) => Some(address.ip()),
+            Peer::Proxy(address) => address.map(|address| address.ip()),
             Peer::Unix | Peer::Pipe => None,
         }
     }
 
-    /// Returns true when data for this peer does not leave the machine.
+    /// Returns true when data for this peer does not leave the machine. Never through a proxy, whatever
+    /// address it tells: it may have the data from anywhere, and hand them out anywhere.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.ip().is_none_or(|ip| ip.is_loopback())
+        match self {
+            Peer::Ip(address) => address.ip().is_loopback(),
+            Peer::Told(_) | Peer::Proxy(_) => false,
+            Peer::Unix | Peer::Pipe => true,
+        }
+    }
+
+    /// Returns true for a proxy that has told no client's address.
+    #[must_use]
+    pub fn is_proxy(&self) -> bool {
+        matches!(self, Peer::Proxy(_))
     }
 }
 
@@ -51,8 +86,8 @@ impl From<Option<SocketAddr>> for Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Peer::Ip(address) => address.fmt(f),
-            Peer::Unix => f.write_str("unix"),
+            Peer::Ip(address) | Peer::Told(address) | Peer::Proxy(Some(address)) => address.fmt(f),
+            Peer::Proxy(None) | Peer::Unix => f.write_str("unix"),
             Peer::Pipe => f.write_str("stdin"),
         }
     }
@@ -69,5 +104,24 @@ mod tests {
         let peer = Peer::from(sys::socket::to_std(&SockaddrStorage::from(mapped)));
         assert_eq!(peer.to_string(), "127.0.0.2:25");
         assert!(peer.is_loopback());
+    }
+
+    #[test]
+    fn a_client_behind_a_proxy_is_never_loopback_not_in_another_process_either() {
+        let address = "127.0.0.1:25".parse().unwrap();
+        for peer in [Peer::Told(address), Peer::Proxy(Some(address)), Peer::Proxy(None)] {
+            assert_eq!(Peer::parse(peer.record().as_bytes()), Some(peer));
+            assert!(!peer.is_loopback());
+        }
+        for peer in [Peer::Ip(address), Peer::Unix, Peer::Pipe] {
+            assert_eq!(Peer::parse(peer.record().as_bytes()), Some(peer));
+            assert!(peer.is_loopback());
+        }
+        assert_eq!(Peer::Told(address).to_string(), "127.0.0.1:25");
+        for odd in
+            ["told unix", "told", "proxy", "proxy stdin", "told told 1.2.3.4:5", " 1.2.3.4:5"]
+        {
+            assert_eq!(Peer::parse(odd.as_bytes()), None, "{odd}");
+        }
     }
 }

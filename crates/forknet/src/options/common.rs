@@ -113,6 +113,20 @@ const STREAM_LIMITS: &[Row] = &[
         ..RATE
     },
     Row {
+        name: "proxy-from",
+        value: "CIDR",
+        repeats: true,
+        default: Rule("nobody"),
+        help: "who must say PROXY (version 1 or 2) before the client speaks: networks, or unix",
+        manual: "Take the address of a client from the PROXY protocol (version 1 or 2) where the connection \
+            comes from a proxy such as haproxy(1) in this network: an address, `<address>/<bits>`, or \
+            `unix` for all clients of UNIX-domain sockets. Such a connection must begin with a header, \
+            within 10 seconds, and is refused otherwise; one from elsewhere that begins with one is refused \
+            too. Limits, permissions, log and ps(1) then go by the address of the header, which is \
+            never loopback. May be given several times. See forklore(7).",
+        ..Row::EMPTY
+    },
+    Row {
         manual: "End a session whose client says nothing, or takes nothing, for <s> seconds. One \
             that says something, but less than 128 bytes a second, is cut off too.",
         ..TIMEOUT

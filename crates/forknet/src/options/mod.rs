@@ -11,6 +11,7 @@ use sys::signal;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::net::endpoint::Endpoint;
+use crate::net::proxies::Proxies;
 use crate::net::transport::Transport;
 
 mod common;
@@ -59,6 +60,8 @@ pub struct ServerOptions {
     pub over: Over,
     /// How many connections one address may make in what time (`--rate`).
     pub rate: Option<Rate>,
+    /// Who may tell a client's address (`--proxy-from`).
+    pub proxy_from: Proxies,
     /// The queue of listen(2) (`-b`).
     pub backlog: i32,
     /// Serve standard input (`-i`).
@@ -253,6 +256,7 @@ fn read(service: &Service, values: &Values) -> Result<ServerOptions> {
         max_per_ip: values.number("max-per-ip", 1..=1_000_000)?,
         over: Over::named(values.choice("over")?),
         rate: values.parsed::<Rate>("rate")?,
+        proxy_from: if is_datagram { Proxies::default() } else { proxy_from(values)? },
         backlog: values.number("backlog", 1..=65_535)?,
         inetd: values.is_given("inetd"),
         daemon: values.is_given("daemon"),
@@ -277,6 +281,14 @@ fn listen(service: &Service, values: &Values) -> Result<Vec<Endpoint>> {
         fits.map(|()| endpoint).map_err(|why| values.wrong("listen", &text, why))
     });
     endpoints.collect()
+}
+
+fn proxy_from(values: &Values) -> Result<Proxies> {
+    let mut proxies = Proxies::default();
+    for text in values.texts("proxy-from") {
+        proxies.add(&text).map_err(|why| values.wrong("proxy-from", &text, why))?;
+    }
+    Ok(proxies)
 }
 
 /// `-q` lowers the level, `-v` raises it; info without either.
@@ -342,6 +354,7 @@ mod tests {
         assert!(complaint(&["-n", "0"]).contains("--workers '0'"));
         assert!(complaint(&["--over", "board"]).contains("--over 'board': not busy or queue"));
         assert!(complaint(&["--rate", "5"]).contains("--rate '5': not N/S"));
+        assert!(complaint(&["--proxy-from", "10.0.0.0/33"]).contains("--proxy-from '10.0.0.0/33'"));
         assert!(complaint(&["--frob"]).contains("frob"));
         assert!(complaint(&["-i", "-d"]).contains("--inetd and --daemon"));
         assert!(complaint(&["extra"]).contains("unexpected argument 'extra'"));

@@ -1,5 +1,6 @@
 //! The children: the process of each slot, and its age.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
@@ -16,10 +17,12 @@ use crate::log::contract::{self, Account, Process};
 use crate::net::interrupt::POLL_INTERVAL;
 use crate::net::peer::Peer;
 use crate::options::ServerOptions;
+use crate::serve::client_log;
+use crate::serve::exit_code::EXIT_OK;
 use crate::serve::limits::{Limits, Refusal};
+use crate::serve::permit::{self, Answer, ParentEnd, Question, WorkerEnd};
 use crate::serve::reaper::Reaper;
 use crate::serve::scoreboard::{Scoreboard, Slot};
-use crate::serve::session::EXIT_OK;
 
 /// A process and its slot, in memory that no child inherits.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,8 @@ pub(crate) struct Children {
     limits: Limits,
     max_clients: usize,
     reaper: Reaper,
+    /// By number of the slot, those that may ask about the client that a proxy tells them.
+    asking: Vec<(usize, ParentEnd)>,
 }
 
 /// A child that has ended.
@@ -65,6 +70,7 @@ impl Children {
             limits: Limits::new(clients, options.max_per_ip, options.rate)?,
             max_clients: clients,
             reaper,
+            asking: Vec::new(),
         })
     }
 
@@ -79,6 +85,78 @@ impl Children {
             answer => answer?,
         }
         self.board.take(Some(peer)).ok_or(Refusal::Full(self.max_clients))
+    }
+
+    /// Lets the process or thread of a slot ask, once, about the client that a proxy tells it.
+    ///
+    /// # Errors
+    /// EMFILE and the like.
+    pub(crate) fn let_ask(&mut self, slot: Slot) -> nix::Result<WorkerEnd> {
+        let (theirs, ours) = permit::pair()?;
+        self.asking.push((slot.number(), ours));
+        Ok(theirs)
+    }
+
+    /// Returns who asks now, by number of the slot, and the client that a proxy has told. One that says
+    /// something else may not ask any more.
+    pub(crate) fn told(&mut self) -> Vec<(usize, Peer)> {
+        let mut told = Vec::new();
+        self.asking.retain(|(number, end)| match end.question() {
+            Question::Nothing => true,
+            Question::May(address) => {
+                told.push((*number, Peer::Told(address)));
+                true
+            }
+            Question::Gone | Question::Malformed | Question::HungUp => false,
+        });
+        told
+    }
+
+    /// Answers one of them, which may not ask again.
+    pub(crate) fn answer_told(&mut self, number: usize, answer: Answer) {
+        let end = self.asking.iter().position(|(its, _)| *its == number);
+        if let Some(at) = end {
+            self.asking.swap_remove(at).1.answer(answer);
+        }
+    }
+
+    /// Answers none of them any more.
+    pub(crate) fn answer_none(&mut self) {
+        self.asking.clear();
+    }
+
+    /// Returns the descriptors on which questions come.
+    pub(crate) fn asking_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.asking.iter().map(|(_, end)| end.as_fd())
+    }
+
+    /// Counts the client that a proxy has told the process or thread of a slot, or returns the limit that
+    /// it would exceed. Logs the start of a process's session. Does nothing if it has ended.
+    pub(crate) fn admit_told(
+        &mut self,
+        number: usize,
+        peer: Peer,
+    ) -> std::result::Result<(), Refusal> {
+        if !self.asking.iter().any(|(its, _)| *its == number) {
+            return Ok(());
+        }
+        self.limits.admit(peer)?;
+        if let Some(child) = self.table.get(number).flatten() {
+            self.table.set(number, Some(Child { slot: child.slot.with_peer(peer), ..child }));
+            let pid = self.pids.get(number).unwrap_or_default();
+            client_log::start(peer, Process { pid, thread: None });
+        }
+        Ok(())
+    }
+
+    /// Counts the client that a proxy has told this process itself.
+    pub(crate) fn admit_own(&mut self, peer: Peer) -> std::result::Result<(), Refusal> {
+        self.limits.admit(peer)
+    }
+
+    /// Stops counting a client that a proxy has told.
+    pub(crate) fn release_told(&mut self, peer: Peer) {
+        self.limits.release(peer);
     }
 
     /// Acquires a slot for a prefork worker.
@@ -118,6 +196,9 @@ impl Children {
         if let Some(peer) = slot.peer() {
             self.limits.release(peer);
         }
+        if !self.asking.is_empty() {
+            self.asking.retain(|(number, _)| *number != slot.number());
+        }
         self.board.release(slot);
     }
 
@@ -129,7 +210,7 @@ impl Children {
     /// Adds a child that was forked for this slot.
     pub(crate) fn add(&mut self, pid: Pid, slot: Slot) {
         if let Some(peer) = slot.peer() {
-            contract::client_start(peer, Process { pid: pid.as_raw(), thread: None });
+            client_log::start(peer, Process { pid: pid.as_raw(), thread: None });
         }
         while self.table.len() <= slot.number() && self.table.push(None).is_some() {
             self.pids.push(0);
@@ -255,11 +336,16 @@ impl EndedChild {
     /// Logs the end of a process; as no warning if it `is_expected`, whatever its status.
     pub(crate) fn log(&self, is_expected: bool) {
         let process = Process { pid: self.ended.pid, thread: None };
-        let is_ok = is_expected || self.ended.code() == Some(EXIT_OK);
-        let account = Account { bytes: self.slot.counters().bytes(), time: self.age };
+        let (code, account) =
+            (self.ended.code(), Account { bytes: self.slot.counters().bytes(), time: self.age });
         match self.slot.peer() {
-            Some(peer) => contract::client_end(peer, process, self.ended, is_ok, account),
-            None => contract::worker_end(process, self.ended, is_ok),
+            Some(peer) => {
+                client_log::end(peer, process, self.ended, (code, is_expected), account);
+            }
+            None => {
+                let is_ok = is_expected || code == Some(EXIT_OK);
+                contract::worker_end(process, self.ended, is_ok);
+            }
         }
     }
 }

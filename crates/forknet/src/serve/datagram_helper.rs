@@ -22,7 +22,7 @@ use crate::log::transcript::Transcript;
 use crate::net::counters::Counters;
 use crate::net::datagrams::Datagrams;
 use crate::net::listener::Listener;
-use crate::serve::session::{EXIT_FAILED, EXIT_OK};
+use crate::serve::exit_code::{EXIT_FAILED, EXIT_OK};
 use crate::serve::title::Titles;
 
 /// Answers datagrams until [`Datagrams::recvfrom`] returns none.

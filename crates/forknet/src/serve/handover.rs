@@ -40,9 +40,10 @@ use crate::net::deadlines::Timeouts;
 use crate::net::interrupt::{Interrupts, Waited, Woken, shutting_down, wait};
 use crate::net::peer::Peer;
 use crate::net::tls::Tls;
+use crate::serve::exit_code::EXIT_FAILED;
 use crate::serve::line::{Line, MAX_TITLE, TITLE};
 use crate::serve::question::Question;
-use crate::serve::session::{Client, EXIT_FAILED, run_service};
+use crate::serve::session::{Client, run_service};
 use crate::serve::title::Title;
 use crate::serve::tls_end::TlsEnd;
 use crate::text::in_title;
@@ -85,7 +86,7 @@ impl Client {
         facts.extend(u64::try_from(used.as_millis()).unwrap_or(u64::MAX).to_be_bytes());
         facts.extend(bytes.to_be_bytes());
         facts.push(u8::from(self.conn.is_under_tls()));
-        facts.extend(self.peer.to_string().into_bytes());
+        facts.extend(self.peer.record().into_bytes());
         let (input, output) = match self.conn.descriptors() {
             _ if self.conn.is_under_tls() => (None, None),
             (input, output) => (Some(input), output),
@@ -212,7 +213,7 @@ impl Question {
         };
         let counters = Counters::unshared();
         client.conn.set_counters(counters);
-        let code = contain(|| run_service(&mut client, |client| session(client, &left)));
+        let code = contain(|| run_service(&mut client, &[], |client| session(client, &left)));
         stderr::flush();
         let (received, sent) = counters.bytes();
         let mut end = vec![END, u8::try_from(code).unwrap_or(u8::MAX)];

@@ -38,10 +38,12 @@ pub(crate) fn serve(
             let Some(slot) = master.admit(&mut conn)? else { continue };
             let helper = Arc::new(Mutex::new(master.take_helper()));
             conn.set_interrupts(Some(OwnSignals::new(&master, conn.peer(), &helper)));
-            session::run(conn, slot, &serve); //                doit: str_echo(connfd), close(connfd)
+            if let Some(slot) = master.admit_told(&mut conn, slot) {
+                session::run(conn, slot, &serve); //            doit: str_echo(connfd), close(connfd)
+                master.children().release(slot);
+            }
             master.set_helper(helper.lock().unwrap_or_else(PoisonError::into_inner).take());
             master.announcer().title_was_replaced(); // by the session's
-            master.children().release(slot);
             // A signal that came during the session does not end the next wait, and an inherited
             // listener, which was not shut down, does not either.
             if master.must_stop_with(1) {

@@ -20,10 +20,10 @@ use sys::scm_rights::{self, receive, send_now};
 use sys::wait;
 
 use crate::error::{Error, Result, strerror};
+use crate::serve::exit_code::{EXIT_FAILED, EXIT_OK};
 use crate::serve::line::Line;
 use crate::serve::question::{Keeping, Question};
 use crate::serve::reaper::Reaper;
-use crate::serve::session::{EXIT_FAILED, EXIT_OK};
 use crate::serve::signals::{self, Signals};
 use crate::serve::signer::{self, Identity};
 

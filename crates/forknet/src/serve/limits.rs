@@ -233,6 +233,9 @@ impl Limits {
 
 /// Returns the address or network that is limited as one.
 fn network(peer: Peer) -> Option<u128> {
+    if peer.is_proxy() {
+        return None; // its clients count
+    }
     match peer.ip()? {
         IpAddr::V4(v4) => Some(u128::from(v4.to_ipv6_mapped())),
         IpAddr::V6(v6) => {
@@ -279,6 +282,7 @@ mod tests {
         assert_eq!(limits.admit(one), Ok(()));
         for _ in 0..9 {
             assert_eq!(limits.admit(Peer::Unix), Ok(()));
+            assert_eq!(limits.admit(Peer::Proxy(Some("127.0.0.1:5".parse().unwrap()))), Ok(()));
         }
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Replies {
     pub(crate) busy: Vec<u8>,
     /// The reply without a process or descriptor.
     pub(crate) unavailable: Vec<u8>,
+    /// The reply to one that says PROXY and may not, or must and does not.
+    pub(crate) denied: Vec<u8>,
 }
 
 /// Refuses clients.

@@ -1,6 +1,7 @@
 //! A server from its options to its last client.
 
 mod keep;
+mod replies;
 
 use std::fmt;
 use std::fs::File;
@@ -122,12 +123,6 @@ impl Server {
             signer: None,
             listen_tls: Vec::new(),
         })
-    }
-
-    /// Sets the replies to clients over a limit (`busy`), and to clients without a process or
-    /// descriptor.
-    pub fn refuse_with(&mut self, busy: impl Into<Vec<u8>>, unavailable: impl Into<Vec<u8>>) {
-        self.replies = Replies { busy: busy.into(), unavailable: unavailable.into() };
     }
 
     /// Makes reads of idle clients fail with `ConnectionAborted` after SIGTERM, so that the session
@@ -391,8 +386,9 @@ impl Server {
     fn master(self, layout: Layout) -> Result<Master> {
         let idle = self.options.inetd.then_some(self.options.timeout);
         let signals = Signals::new(self.reaper)?;
-        let mut master = Master::new(self.options, self.listeners, signals, self.titles, layout)?;
-        master.set_replies(self.replies);
+        let listeners = self.listeners;
+        let mut master =
+            Master::new(self.options, listeners, signals, (self.titles, self.replies), layout)?;
         if let Some(keeper) = self.keeper {
             master.set_keeper(keeper, self.signer)?;
         }

@@ -10,7 +10,7 @@ use nix::unistd::{getpid, gettid};
 use std::os::fd::{AsFd, AsRawFd};
 use sys::fork::contain;
 
-use crate::error::{reason, strerror};
+use crate::error::strerror;
 use crate::log::contract::{self, Account, Process};
 use crate::log::transcript::Transcript;
 use crate::net::connection::Connection;
@@ -18,14 +18,14 @@ use crate::net::deadlines::Timeouts;
 use crate::net::interrupt::Interrupts;
 use crate::net::listener::Accepted;
 use crate::net::peer::Peer;
+use crate::net::proxies::Proxies;
+use crate::serve::client_log;
+use crate::serve::exit_code::{EXIT_FAILED, EXIT_OK};
 use crate::serve::line::Line;
+use crate::serve::permit::WorkerEnd;
+use crate::serve::refusals::Replies;
 use crate::serve::scoreboard::Slot;
 use crate::serve::title::{Title, Titles};
-
-/// Exit code of a process whose session succeeded.
-pub(crate) const EXIT_OK: i32 = 0;
-/// Exit code of a process whose session failed, such as a client that was silent too long.
-pub(crate) const EXIT_FAILED: i32 = 1;
 
 /// A client with its connection, transcript and title.
 #[derive(Debug)]
@@ -69,12 +69,20 @@ pub(crate) struct Settings {
     /// The file of `--transcript`, which SIGHUP may replace; not set without one, so that a child
     /// takes no lock, which would copy a page.
     transcript: OnceLock<Mutex<Arc<File>>>,
+    proxies: Proxies,
+    replies: Replies,
 }
 
 impl Settings {
     /// Makes settings that last as long as the process.
-    pub(crate) fn new(host: SessionHost, timeouts: Timeouts, titles: Titles) -> &'static Settings {
-        Box::leak(Box::new(Settings { host, timeouts, titles, transcript: OnceLock::new() }))
+    pub(crate) fn new(
+        host: SessionHost,
+        timeouts: Timeouts,
+        titles: Titles,
+        (proxies, replies): (Proxies, Replies),
+    ) -> &'static Settings {
+        let transcript = OnceLock::new();
+        Box::leak(Box::new(Settings { host, timeouts, titles, transcript, proxies, replies }))
     }
 
     /// Returns the file of `--transcript`.
@@ -112,6 +120,10 @@ pub(crate) struct Conn {
     line: Option<Line>,
     signer: Option<Line>,
     is_tls: bool,
+    /// It comes from a proxy, whose header was not read yet.
+    awaits_header: bool,
+    /// Where to ask the parent about the client that a proxy tells.
+    permit: Option<WorkerEnd>,
 }
 
 impl Conn {
@@ -123,8 +135,55 @@ impl Conn {
     }
 
     /// Wraps a connection that a superserver has passed.
-    pub(crate) fn new(connection: Connection, peer: Peer, settings: &'static Settings) -> Conn {
-        Conn { connection, peer, settings, line: None, signer: None, is_tls: false }
+    pub(crate) fn new(mut connection: Connection, peer: Peer, settings: &'static Settings) -> Conn {
+        let peer = settings.proxies.classify(peer);
+        // A protocol without a reply for it knows no such word, unless there are proxies.
+        let is_guarded = !settings.proxies.is_empty() || !settings.replies.denied.is_empty();
+        if is_guarded && !peer.is_proxy() {
+            connection.guard_against_proxy();
+        }
+        Conn {
+            connection,
+            peer,
+            settings,
+            line: None,
+            signer: None,
+            is_tls: false,
+            awaits_header: peer.is_proxy(),
+            permit: None,
+        }
+    }
+
+    /// Returns true when a proxy's header is still to be read.
+    pub(crate) fn awaits_header(&self) -> bool {
+        self.awaits_header
+    }
+
+    /// Sets where to ask the parent about the client that a proxy tells.
+    pub(crate) fn set_permit(&mut self, permit: WorkerEnd) {
+        self.permit = Some(permit);
+    }
+
+    /// Returns that, once.
+    pub(super) fn take_permit(&mut self) -> Option<WorkerEnd> {
+        self.permit.take()
+    }
+
+    /// Returns true when the header is still to be read, once.
+    pub(super) fn take_awaits_header(&mut self) -> bool {
+        std::mem::take(&mut self.awaits_header)
+    }
+
+    pub(super) fn set_peer(&mut self, peer: Peer) {
+        self.peer = peer;
+    }
+
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    pub(super) fn replies(&self) -> &'static Replies {
+        &self.settings.replies
     }
 
     pub(crate) fn peer(&self) -> Peer {
@@ -153,34 +212,47 @@ impl Conn {
 }
 
 /// Runs the session of a client in this process; returns its exit code. A panic ends here.
-pub(crate) fn run(conn: Conn, slot: Slot, serve: &impl Fn(&mut Client) -> io::Result<()>) -> i32 {
-    let Conn { connection: mut conn, peer, settings, line, signer, is_tls } = conn;
+pub(crate) fn run(
+    mut conn: Conn,
+    slot: Slot,
+    serve: &impl Fn(&mut Client) -> io::Result<()>,
+) -> i32 {
+    if let Err(code) = conn.read_proxy() {
+        return code;
+    }
+    let Conn { connection: mut conn, peer, settings, line, signer, is_tls, .. } = conn;
     let (process, since) = (settings.process(), Instant::now());
     if let Some(process) = process {
-        contract::client_start(peer, process);
+        client_log::start(peer, process);
     }
     conn.set_counters(slot.counters());
     let transcript = Transcript::new(settings.transcript(), peer);
     let title = settings.title(peer);
     let (keeper, outcome) = (line, None);
     let mut client = Client { conn, peer, transcript, title, keeper, signer, is_tls, outcome };
-    let code = contain(|| run_service(&mut client, serve));
+    let code = contain(|| run_service(&mut client, &settings.replies.denied, serve));
     if let Some(process) = process {
         let account = Account { bytes: slot.counters().bytes(), time: since.elapsed() };
         let how = format_args!("exit {code}");
-        contract::client_end(peer, process, how, code == EXIT_OK, account);
+        client_log::end(peer, process, how, (Some(code), false), account);
     }
     code
 }
 
-/// Serves the client; returns the exit code.
+/// Serves the client; returns the exit code. One that says PROXY, and may not, is `denied`.
 pub(crate) fn run_service(
     client: &mut Client,
+    denied: &[u8],
     serve: impl FnOnce(&mut Client) -> io::Result<()>,
 ) -> i32 {
     let answer = serve(client);
+    if client.conn.says_proxy() {
+        contract::client_refused(client.peer, "it says PROXY, and --proxy-from does not name it");
+        refuse(&client.conn.fd(), denied);
+        return EXIT_FAILED;
+    }
     if let Err(error) = &answer {
-        contract::client_failed(client.peer, reason(error));
+        client_log::failed(client.peer, error);
     }
     client.conn.linger();
     if answer.is_ok() { client.outcome.unwrap_or(EXIT_OK) } else { EXIT_FAILED }

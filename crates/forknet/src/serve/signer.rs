@@ -26,9 +26,9 @@ use sys::capability;
 use sys::scm_rights::{pair, receive, send_now};
 
 use crate::error::{Error, Result, strerror};
+use crate::serve::exit_code::{EXIT_FAILED, EXIT_OK};
 use crate::serve::line::{FINAL, LONGEST_MESSAGE, Line};
 use crate::serve::question::Keeping;
-use crate::serve::session::{EXIT_FAILED, EXIT_OK};
 use crate::setup::confinement::confine_to_nothing;
 
 /// First byte of a message with a piece of what all may know; more follow.

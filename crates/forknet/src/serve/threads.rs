@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use log::info;
 
+use crate::net::peer::Peer;
 use crate::serve::scoreboard::Slot;
 use crate::serve::session::Conn;
 
@@ -64,10 +65,19 @@ impl Threads {
         self.table().clients.remove(&slot.number())?.conn
     }
 
+    /// Sets the peer of a client, which a proxy has told its thread; its end releases that peer.
+    /// False when it has ended.
+    pub(crate) fn set_peer(&self, number: usize, peer: Peer) -> bool {
+        let mut table = self.table();
+        let entry = table.clients.get_mut(&number);
+        entry.map(|entry| entry.slot = entry.slot.with_peer(peer)).is_some()
+    }
+
     /// Notes the end of a session. Returns true when the main thread must be woken.
     pub(crate) fn end(&self, slot: Slot) -> bool {
         let mut table = self.table();
-        table.clients.remove(&slot.number());
+        // Its slot may have got another peer.
+        let slot = table.clients.remove(&slot.number()).map_or(slot, |entry| entry.slot);
         table.ended.push(slot);
         table.ended.len() == 1 && !table.is_watched
     }

@@ -21,10 +21,10 @@ use crate::net::counters::Counters;
 use crate::net::listener::Listener;
 use crate::net::peer::Peer;
 use crate::options::limits::Over;
+use crate::serve::exit_code::{EXIT_FAILED, EXIT_OK};
 use crate::serve::limits::Refusal;
 use crate::serve::master::{Master, Round};
 use crate::serve::scoreboard::Slot;
-use crate::serve::session::{EXIT_FAILED, EXIT_OK};
 use crate::serve::title::Title;
 
 /// Longest request, in bytes. It is longer than any valid one, so that a datagram cut here is still

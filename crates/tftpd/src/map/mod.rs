@@ -15,7 +15,6 @@
 mod context;
 mod mapped_name;
 mod neighbours;
-mod network;
 mod parse;
 mod rtnetlink;
 mod rules;

@@ -2,10 +2,10 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::network::Network;
 use super::rules::{Action, Rule};
 use super::template::Template;
 use crate::wire::request::Direction;
+use forknet::Network;
 
 /// Most rules in a file. The limit bounds the time per request, because each request passes through
 /// all rules.

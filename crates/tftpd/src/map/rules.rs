@@ -5,11 +5,11 @@ use regex::bytes::Regex;
 
 use super::context::RequestContext;
 use super::mapped_name::MappedName;
-use super::network::Network;
 use super::template::{Template, group_text};
 use crate::error::Error;
 use crate::wire::error_code::ErrorCode;
 use crate::wire::request::Direction;
+use forknet::Network;
 
 /// Longest name that a rule may produce, in bytes: PATH_MAX of Linux without the NUL.
 const MAX_PATH: usize = 4095;

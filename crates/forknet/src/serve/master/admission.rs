@@ -9,10 +9,12 @@ use crate::error::{Error, Result, reason, strerror};
 use crate::net::peer::Peer;
 use crate::options::limits::Over;
 use crate::options::model::Model;
+use crate::serve::exit_code::EXIT_FAILED;
 use crate::serve::limits::Refusal;
 use crate::serve::master::Master;
+use crate::serve::permit::Answer;
 use crate::serve::scoreboard::Slot;
-use crate::serve::session::{Conn, EXIT_FAILED};
+use crate::serve::session::Conn;
 
 /// Interval of checks during the grace, because no signal reports that a prefork worker has become
 /// idle.
@@ -63,7 +65,10 @@ impl Master {
                 return Ok(None);
             }
         };
-        let lines = self.line()?.and_then(|line| Ok((line, self.signer_line()?)));
+        let lines = self.line()?.and_then(|line| {
+            self.let_ask(conn, slot)?;
+            Ok((line, self.signer_line()?))
+        });
         match lines {
             Ok((line, signer)) => {
                 conn.set_line(line);
@@ -75,6 +80,52 @@ impl Master {
                 Ok(None)
             }
         }
+    }
+
+    /// Lets the process or thread that will serve a proxy's connection ask about the client.
+    fn let_ask(&mut self, conn: &mut Conn, slot: Slot) -> std::result::Result<(), Errno> {
+        if conn.awaits_header() && self.options.model != Model::Iterative {
+            conn.set_permit(self.children.let_ask(slot)?);
+        }
+        Ok(())
+    }
+
+    /// Answers those that ask about the client that a proxy has told them. Each may ask once.
+    pub(super) fn answer_told(&mut self) {
+        for (number, peer) in self.children.told() {
+            match self.after_grace(|master| master.children.admit_told(number, peer)) {
+                Ok(()) => {
+                    let threads = self.options.model == Model::Thread;
+                    if threads && !self.threads.set_peer(number, peer) {
+                        self.children.release_told(peer); // its thread has ended
+                    }
+                    self.children.answer_told(number, Answer::Yes);
+                }
+                Err(refusal) => {
+                    self.log_refusal(peer, refusal);
+                    let is_rate = matches!(refusal, Refusal::TooOften(_));
+                    let answer = if is_rate { Answer::TooOften } else { Answer::PerAddress };
+                    self.children.answer_told(number, answer);
+                }
+            }
+        }
+    }
+
+    /// Reads the header of a proxy in this process, which serves the client itself; counts the client, or
+    /// refuses it and frees its slot. Does nothing for other connections.
+    pub(crate) fn admit_told(&mut self, conn: &mut Conn, slot: Slot) -> Option<Slot> {
+        if !conn.awaits_header() {
+            return Some(slot);
+        }
+        self.announcer.titles().show(conn.peer());
+        if conn.read_proxy().is_ok() {
+            match self.children.admit_own(conn.peer()) {
+                Ok(()) => return Some(slot.with_peer(conn.peer())),
+                Err(refusal) => self.refuse(conn, refusal),
+            }
+        }
+        self.children.release(slot);
+        None
     }
 
     /// Refuses a client without a line to the keeper, and frees its slot.

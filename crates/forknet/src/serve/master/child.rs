@@ -24,6 +24,7 @@ impl Master {
         self.files = Files::default();
         self.announcer.close();
         self.wakeup = None;
+        self.children.answer_none(); // its parent answers
         (self.keeper, self.signer) = (None, None); // only the parent makes lines
         self.server_end = ServerEnd::default(); // its session has its own copies
     }

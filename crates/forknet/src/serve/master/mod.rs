@@ -118,7 +118,7 @@ impl Master {
         options: ServerOptions,
         listeners: Vec<Listener>,
         signals: Signals,
-        titles: Titles,
+        (titles, replies): (Titles, Replies),
         layout: Layout,
     ) -> Result<Master> {
         stderr::keep_private()?;
@@ -131,7 +131,12 @@ impl Master {
         };
         let timeouts = Timeouts { idle: options.timeout, deadline: options.deadline };
         Ok(Master {
-            settings: Settings::new(host, timeouts, titles),
+            settings: Settings::new(
+                host,
+                timeouts,
+                titles,
+                (options.proxy_from.clone(), replies.clone()),
+            ),
             idle_since: options.inetd.then(Instant::now),
             announcer: Announcer::new(titles, options.max_clients),
             options,
@@ -140,7 +145,7 @@ impl Master {
             children,
             threads: Arc::default(),
             spare_fd: SpareFd::new(),
-            refusals: Refusals::default(),
+            refusals: Refusals::new(replies),
             server_end: ServerEnd::default(),
             wakeup: None,
             helper: None,
@@ -155,10 +160,6 @@ impl Master {
             logs_ends: true,
             _collecting: stderr::collect(),
         })
-    }
-
-    pub(crate) fn set_replies(&mut self, replies: Replies) {
-        self.refusals = Refusals::new(replies);
     }
 
     pub(crate) fn set_files(&mut self, files: Files) {
@@ -338,6 +339,7 @@ impl Master {
     ) -> Result<Ready> {
         let mut ready = self.poll(round, others)?;
         self.listeners.rotate(&mut ready.listeners);
+        self.answer_told();
         ready.table_wanted = self.handle_signals(round.clients);
         self.has_old_processes |= self.signer.as_mut().is_some_and(Signer::tick);
         ready.has_old_processes = std::mem::take(&mut self.has_old_processes);
@@ -355,6 +357,7 @@ impl Master {
         let fds = self.listeners.fds().take(listeners);
         let fds = fds.chain(others.iter().copied());
         let fds = fds.chain(self.wakeup.as_ref().map(AsFd::as_fd));
+        let fds = fds.chain(self.children.asking_fds());
         let mut fds: SmallVec<[_; 8]> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let mut ready = Ready::default();
         if self.signals.wait(&mut fds, timeout)? {

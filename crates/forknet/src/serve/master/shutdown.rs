@@ -10,10 +10,10 @@ use crate::error::Result;
 use crate::log::stderr;
 use crate::net::interrupt::POLL_INTERVAL;
 use crate::serve::datagram_helper::DatagramHelper;
+use crate::serve::exit_code::EXIT_OK;
 use crate::serve::files::Files;
 use crate::serve::listeners::Listeners;
 use crate::serve::master::Master;
-use crate::serve::session::EXIT_OK;
 
 /// Time between SIGTERM to the children and SIGKILL.
 const TERM_TIMEOUT: Duration = Duration::from_secs(2);
@@ -86,6 +86,7 @@ impl Master {
             helper.stop();
         }
         self.listeners.close();
+        self.children.answer_none();
         self.files.listeners_closed();
     }
 

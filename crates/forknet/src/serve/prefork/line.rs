@@ -36,7 +36,7 @@ impl WorkerLine {
         self.0.reset_bytes();
         self.0.set_number(ACCEPTED, self.accepted().wrapping_add(1));
         self.0.set_number(SINCE, since_1970().as_nanos() as u64);
-        let Peer::Ip(address) = peer else {
+        let (Peer::Ip(address) | Peer::Told(address) | Peer::Proxy(Some(address))) = peer else {
             return self.0.set_number(CLIENT, ON_THIS_MACHINE);
         };
         let ip = match address {

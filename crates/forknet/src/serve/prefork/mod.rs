@@ -2,7 +2,6 @@
 //! The parent only replaces workers that end.
 
 mod line;
-mod permit;
 mod worker;
 
 use std::collections::HashMap;
@@ -17,16 +16,18 @@ use sys::fork::{Fork, OneTask, child, fork};
 
 use crate::error::{Error, Result, strerror};
 use crate::net::interrupt::POLL_INTERVAL;
+use crate::net::peer::Peer;
 use crate::options::limits::Over;
 use crate::serve::children::{EndedChild, log_client};
+use crate::serve::exit_code::EXIT_FAILED;
 use crate::serve::hangup_pipe::HangupPipe;
 use crate::serve::limits::Refusal;
 use crate::serve::master::{Master, Round};
+use crate::serve::permit::{self, Answer, ParentEnd, Question};
 use crate::serve::prefork::line::WorkerLine;
-use crate::serve::prefork::permit::{Answer, ParentEnd, Question};
 use crate::serve::prefork::worker::{Limited, Link, Worker};
 use crate::serve::scoreboard::Slot;
-use crate::serve::session::{Client, Conn, EXIT_FAILED};
+use crate::serve::session::{Client, Conn};
 use crate::serve::wakeup::Waker;
 
 /// Most clients that are refused before the parent tries to fork again.
@@ -281,9 +282,10 @@ impl Pool {
         for (slot, line) in self.workers.values_mut() {
             let Some(parent_end) = line else { continue };
             match parent_end.question() {
-                Question::Nothing => {}
+                Question::Nothing | Question::Malformed => {}
                 Question::Gone => master.children().release_from_worker(*slot),
-                Question::May(peer) => {
+                Question::May(address) => {
+                    let peer = Peer::Ip(address);
                     parent_end.answer(match master.children().admit_to_worker(*slot, peer) {
                         Ok(()) => Answer::Yes,
                         Err(Refusal::TooOften(_)) => Answer::TooOften,

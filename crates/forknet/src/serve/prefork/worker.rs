@@ -19,12 +19,13 @@ use crate::net::interrupt::{
 use crate::net::listener::{Listener, stop_listening};
 use crate::net::peer::Peer;
 use crate::options::limits::Rate;
+use crate::serve::exit_code::{EXIT_FAILED, EXIT_OK};
 use crate::serve::limits::Refusal;
 use crate::serve::line::Line;
+use crate::serve::permit::{Answer, WorkerEnd};
 use crate::serve::prefork::line::WorkerLine;
-use crate::serve::prefork::permit::{Answer, WorkerEnd};
 use crate::serve::scoreboard::Slot;
-use crate::serve::session::{self, Client, Conn, EXIT_FAILED, EXIT_OK, Settings};
+use crate::serve::session::{self, Client, Conn, Settings};
 use crate::serve::spare_fd::SpareFd;
 use crate::serve::title::Titles;
 use crate::serve::wakeup::Waker;
@@ -270,28 +271,45 @@ impl Worker {
         busy: &[u8],
         serve: &impl Fn(&mut Client) -> io::Result<()>,
     ) {
-        let peer = conn.peer();
         conn.set_line(self.keeper.clone());
         conn.set_signer(self.signer.clone());
-        if let Err(why) = self.admit(peer) {
-            contract::client_refused(peer, why);
-            return conn.refuse(busy);
-        }
-        self.line.begin(peer);
-        let was_long_ago = self.last.is_none_or(|last| last.elapsed() >= POLL_INTERVAL);
-        self.last = Some(Instant::now());
-        if was_long_ago || self.notifies_each {
-            self.waker.iter().for_each(Waker::notify);
-        }
         conn.set_interrupts(Some(Box::new(ParentWatch {
             link: self.link.clone(),
             listeners: Arc::clone(&self.own),
             ends_idle: self.ends_idle,
             has_ended: false,
         })));
+        if conn.awaits_header() {
+            self.begin(conn.peer()); // it is served already, though not counted
+            self.titles.show(conn.peer());
+            if conn.read_proxy().is_err() {
+                return self.end();
+            }
+        }
+        let peer = conn.peer();
+        if let Err(why) = self.admit(peer) {
+            contract::client_refused(peer, why);
+            conn.refuse(busy);
+            return self.end();
+        }
+        self.begin(peer);
         session::run(conn, self.slot.with_peer(peer), serve);
-        self.line.end();
         self.permit.iter().for_each(|(permit, _)| permit.client_gone());
+        self.end();
+    }
+
+    /// Notes the client for the parent.
+    fn begin(&mut self, peer: Peer) {
+        self.line.begin(peer);
+        let was_long_ago = self.last.is_none_or(|last| last.elapsed() >= POLL_INTERVAL);
+        self.last = Some(Instant::now());
+        if was_long_ago || self.notifies_each {
+            self.waker.iter().for_each(Waker::notify);
+        }
+    }
+
+    fn end(&self) {
+        self.line.end();
         self.titles.show("worker, idle");
     }
 

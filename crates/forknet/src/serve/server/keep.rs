@@ -12,11 +12,12 @@ use crate::net::listen;
 use crate::net::listener::{Listener, Queue};
 use crate::net::peer::Peer;
 use crate::options::model::Model;
+use crate::serve::exit_code::EXIT_OK;
 use crate::serve::keeper::Keeper;
 use crate::serve::question::{Keeping, Question};
 use crate::serve::scoreboard::Slot;
 use crate::serve::server::Server;
-use crate::serve::session::{self, Client, Conn, EXIT_OK, SessionHost, Settings};
+use crate::serve::session::{self, Client, Conn, SessionHost, Settings};
 use crate::serve::signals;
 use crate::serve::signer::{Identity, Signer};
 use crate::setup::confinement::{Confinement, files_filter};
@@ -116,7 +117,12 @@ impl Server {
         signals::restore().map_err(Error::os("sigaction"))?;
         self.notifier.ready(false);
         let timeouts = self.timeouts();
-        let settings = Settings::new(SessionHost::Sequential, timeouts, self.titles);
+        let settings = Settings::new(
+            SessionHost::Sequential,
+            timeouts,
+            self.titles,
+            (self.options.proxy_from, self.replies),
+        );
         self.transcript.into_iter().for_each(|(_, file)| settings.set_transcript(file));
         let mut conn = Conn::new(connection, peer, settings);
         if let Some(keeper) = self.keeper.take() {

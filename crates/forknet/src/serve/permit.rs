@@ -1,22 +1,24 @@
-//! Limits under prefork: workers accept clients, but only the parent counts them.
+//! Limits where another process than the parent knows the client: only the parent counts clients.
 //!
-//! Where a limit of one address can be reached, a worker asks its parent about each client, over
-//! its own socketpair. The parent counts one client at a time for a worker.
+//! A prefork worker accepts clients; where a limit of one address can be reached, it asks its parent about
+//! each, over its own socketpair. The parent counts one client at a time for a worker. Under the other designs
+//! a process or thread asks once, about the client that a proxy has told it ([`crate::serve::proxied`]).
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
 use crate::net::connection::set_receive_timeout;
 use crate::net::peer::Peer;
 
-/// Longest wait of a worker for its parent's answer.
+/// Longest wait of a worker or child for its parent's answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// Bytes of a question: the client's address, or zeros when it has gone.
-const QUESTION: usize = 16;
+/// Bytes of a question: the client's address and port, or zeros when it has gone.
+const QUESTION: usize = 18;
 
 /// The answer of the parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +43,13 @@ pub(crate) struct ParentEnd(OwnedFd);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
     /// May this client be served?
-    May(Peer),
+    May(SocketAddr),
     /// The client has gone.
     Gone,
-    /// No question, or a malformed one.
+    /// No question.
     Nothing,
+    /// Bytes that are none.
+    Malformed,
     /// The worker has closed its end.
     HungUp,
 }
@@ -64,12 +68,13 @@ impl WorkerEnd {
     /// # Errors
     /// The parent is gone, or does not answer.
     pub(crate) fn may_serve(&self, peer: Peer) -> io::Result<Answer> {
-        let Some(ip) = peer.ip() else { return Ok(Answer::Yes) };
-        let bits = match ip {
+        let (Peer::Ip(address) | Peer::Told(address)) = peer else { return Ok(Answer::Yes) };
+        let bits = match address.ip() {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
             IpAddr::V6(v6) => v6,
         };
-        send(self.0.as_raw_fd(), &bits.octets(), MsgFlags::MSG_NOSIGNAL)?;
+        let question = [&bits.octets()[..], &address.port().to_be_bytes()].concat();
+        send(self.0.as_raw_fd(), &question, MsgFlags::MSG_NOSIGNAL)?;
         let mut answer = [0];
         match (recv(self.0.as_raw_fd(), &mut answer, MsgFlags::empty())?, answer) {
             (1, [1]) => Ok(Answer::Yes),
@@ -91,12 +96,16 @@ impl ParentEnd {
         let mut bytes = [0; QUESTION];
         match recv(self.0.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
             Ok(QUESTION) if bytes == [0; QUESTION] => Question::Gone,
-            Ok(QUESTION) => {
-                let ip = Ipv6Addr::from(bytes).to_canonical();
-                Question::May(Peer::Ip(SocketAddr::new(ip, 0)))
-            }
+            Ok(QUESTION) => match (bytes.first_chunk::<16>(), bytes.last_chunk()) {
+                (Some(ip), Some(port)) => {
+                    let ip = Ipv6Addr::from(*ip).to_canonical();
+                    Question::May(SocketAddr::new(ip, u16::from_be_bytes(*port)))
+                }
+                _ => Question::Malformed,
+            },
             Ok(0) if self.has_hung_up() => Question::HungUp,
-            _ => Question::Nothing,
+            Err(Errno::EAGAIN | Errno::EINTR) => Question::Nothing,
+            _ => Question::Malformed,
         }
     }
 
@@ -130,14 +139,16 @@ mod tests {
         granting.answer(Answer::TooOften);
         let peer = Peer::Ip("192.0.2.1:7".parse().unwrap());
         assert_eq!(asking.may_serve(peer).unwrap(), Answer::TooOften);
-        let without_port = Peer::Ip("192.0.2.1:0".parse().unwrap());
-        assert_eq!(granting.question(), Question::May(without_port));
+        assert_eq!(granting.question(), Question::May("192.0.2.1:7".parse().unwrap()));
+        granting.answer(Answer::Yes);
+        let told = Peer::Told("[2001:db8::7]:65535".parse().unwrap());
+        assert_eq!(asking.may_serve(told).unwrap(), Answer::Yes);
+        assert_eq!(granting.question(), Question::May("[2001:db8::7]:65535".parse().unwrap()));
         asking.client_gone();
         assert_eq!(granting.question(), Question::Gone);
-        for odd in [&b""[..], b"x", &[7; 15], &[7; 17]] {
+        for odd in [&b""[..], b"x", &[7; 17]] {
             send(asking.0.as_raw_fd(), odd, MsgFlags::empty()).unwrap();
-            let question = granting.question();
-            assert!(matches!(question, Question::Nothing | Question::May(_)), "{question:?}");
+            assert_eq!(granting.question(), Question::Malformed);
         }
         drop(granting);
         assert!(asking.may_serve(peer).is_err());
@@ -148,7 +159,7 @@ mod tests {
         for how in [Shutdown::Write, Shutdown::Both] {
             let (asking, granting) = pair().unwrap();
             send(asking.0.as_raw_fd(), b"", MsgFlags::empty()).unwrap();
-            assert_eq!(granting.question(), Question::Nothing);
+            assert_eq!(granting.question(), Question::Malformed);
             shutdown(asking.0.as_raw_fd(), how).unwrap();
             assert_eq!(granting.question(), Question::HungUp);
         }

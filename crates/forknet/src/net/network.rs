@@ -4,13 +4,15 @@ use std::net::IpAddr;
 
 /// A network address and its prefix length in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Network {
+pub struct Network {
     address: IpAddr,
     bits: u32,
 }
 
 impl Network {
-    pub(super) fn parse(text: &str) -> Option<Network> {
+    /// Reads a network; `None` for what is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Network> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits.parse().ok()?)),
             None => (text, None),
@@ -21,7 +23,9 @@ impl Network {
         (bits <= most).then_some(Network { address, bits })
     }
 
-    pub(super) fn contains(&self, address: IpAddr) -> bool {
+    /// Returns true when the address is in the network. An IPv4 address is never in one of IPv6.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
         let differ = match (self.address, address) {
             (IpAddr::V4(one), IpAddr::V4(other)) => {
                 (one.to_bits() ^ other.to_bits()).checked_shr(32 - self.bits).map(u128::from)
