@@ -32,7 +32,7 @@ impl LoginQuestion {
             Proof::Password(password) => (password.as_bytes(), &[][..]),
             Proof::Apop { timestamp, digest } => (timestamp.as_bytes(), &digest[..]),
         };
-        let peer = peer.to_string();
+        let peer = peer.record();
         let fields = [peer.as_bytes(), name, proof, digest];
         let lengths: Vec<[u8; 2]> =
             fields.iter().map(|field| length(field)).collect::<Option<_>>()?;

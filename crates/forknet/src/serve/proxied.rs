@@ -37,7 +37,10 @@ impl Conn {
         }
         let proxy = self.peer();
         let why = match self.connection().read_proxy_header() {
-            Ok(Some(Header::Nothing)) => return Ok(()),
+            Ok(Some(Header::Nothing)) => {
+                drop(self.take_permit()); // there is nothing to ask
+                return Ok(());
+            }
             Ok(Some(Header::Client(address))) => {
                 self.set_peer(Peer::Told(address));
                 return self.ask_parent();

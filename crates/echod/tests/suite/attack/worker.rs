@@ -26,8 +26,8 @@ use crate::common::{connect_from, hello, served, server_of, signal, talk, wait_i
 const WORKERS: usize = 4;
 /// Another client's address.
 const VICTIM: Ipv4Addr = Ipv4Addr::new(127, 77, 66, 55);
-/// A question of a worker is an IPv6 address, in bytes.
-const QUESTION: usize = 16;
+/// A question of a worker is an IPv6 address and a port, in bytes.
+const QUESTION: usize = 18;
 /// A server that has only seen a few of these may have seen them by luck.
 const MANY: usize = 10_000;
 /// Pause between two more of them.
@@ -144,7 +144,9 @@ fn a_worker_that_floods_its_line_with_garbage_holds_nobody_up() {
 
 /// The address as a worker asks about it.
 fn question() -> [u8; QUESTION] {
-    VICTIM.to_ipv6_mapped().octets()
+    let mut question = [0; QUESTION];
+    question[..16].copy_from_slice(&VICTIM.to_ipv6_mapped().octets());
+    question
 }
 
 /// What the parent answers: yes, too many of the address, too often.
