@@ -48,7 +48,7 @@ def services(fixture):
     for name in DAEMONS:
         same(found[f"service.{name}.state"], "active", f"{name} after READY=1")
         same(found[f"service.{name}.status"], "0 of 256 clients", f"status of {name}")
-        uid = "root" if name in ("pop3d", "smtpd") else "other"
+        uid = "root" if name == "smtpd" else "other"
         same(found[f"service.{name}.uid"], uid, f"the user of {name}")
     works(fixture, "service", 1)
 
