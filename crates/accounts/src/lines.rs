@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 /// Longest line in bytes, its end not counted.
 pub const LINE_LIMIT: usize = 4096;
-/// Size of one read, in bytes.
-const CHUNK: usize = 64 * 1024;
+/// Size of one read, in bytes. Small, because each process that checks a login touches all of it.
+const CHUNK: usize = 8 * 1024;
 
 /// A line of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
-    recvmsg, sendmsg, socketpair,
+    recv, recvmsg, sendmsg, socketpair,
 };
 
 /// Most descriptors of one message (SCM_MAX_FD of the kernel).
@@ -94,6 +94,28 @@ pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Opt
     Ok((message.bytes, with.into_iter().next()))
 }
 
+/// As [`receive`], into a buffer as long as the message, but at most `longest` bytes. This process is the
+/// socket's only reader.
+///
+/// # Errors
+/// As [`receive`].
+pub fn receive_whole(
+    socket: &impl AsFd,
+    longest: usize,
+) -> nix::Result<(Vec<u8>, Option<OwnedFd>)> {
+    let length = loop {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
+        match recv(socket.as_fd().as_raw_fd(), &mut [], flags) {
+            Err(Errno::EINTR) => {}
+            length => break length?,
+        }
+    };
+    let mut buffer = vec![0; length.min(longest)];
+    let (length, with) = receive(socket, &mut buffer)?;
+    buffer.truncate(length);
+    Ok((buffer, with))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +139,16 @@ mod tests {
         let (length, with) = receive(&theirs, &mut buffer).unwrap();
         assert_eq!((&buffer[..length], with.is_none()), (&b"alone"[..], true));
         assert!(matches!(receive(&theirs, &mut buffer), Ok((0, None))));
+    }
+
+    #[test]
+    fn a_buffer_is_as_long_as_its_message_and_bounded() {
+        let (ours, theirs) = pair().unwrap();
+        send(&ours, b"short", None).unwrap();
+        send(&ours, &[7; 100], None).unwrap();
+        drop(ours);
+        let receive = || receive_whole(&theirs, 50).unwrap().0;
+        assert_eq!((receive(), receive(), receive()), (b"short".to_vec(), vec![7; 50], vec![]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! seccomp(2): a process gives up, for good, the system calls that it does not need.
 
-use std::collections::BTreeMap;
+mod program;
 
 use libc::{
     SYS_brk, SYS_clock_gettime, SYS_clock_nanosleep, SYS_clone, SYS_close, SYS_exit,
@@ -14,10 +14,9 @@ use libc::{
     c_long,
 };
 use nix::errno::Errno;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
-};
+use nix::sys::prctl::set_no_new_privs;
+
+use program::{MACHINE, Rule, Table, assemble};
 
 /// What every process needs: memory that is not executable, the time, locks, its own signals, its end.
 const BASIC: &[c_long] = &[
@@ -114,7 +113,16 @@ const THREADS: &[c_long] = &[
     libc::SYS_sched_getaffinity,
 ];
 /// Commands of fcntl(2) that open no file and send no signal.
-const FCNTL: [i32; 4] = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL];
+const FCNTL: &[u32] =
+    &[libc::F_GETFD as u32, libc::F_SETFD as u32, libc::F_GETFL as u32, libc::F_SETFL as u32];
+/// Those, and another descriptor of an open file.
+const FCNTL_DUP: &[u32] = &[
+    libc::F_GETFD as u32,
+    libc::F_SETFD as u32,
+    libc::F_GETFL as u32,
+    libc::F_SETFL as u32,
+    libc::F_DUPFD_CLOEXEC as u32,
+];
 /// Calls of which only those are allowed that map no memory as executable: the third argument says.
 const NOT_EXECUTABLE: [c_long; 2] = [SYS_mmap, SYS_mprotect];
 
@@ -131,54 +139,44 @@ pub enum Allowed {
     Threads,
 }
 
+/// Returns the table of a process that may do this.
+fn table(allowed: Allowed) -> nix::Result<Table> {
+    let more: &[&[c_long]] = match allowed {
+        Allowed::Streams => &[],
+        Allowed::StreamsAndFiles => &[FILES],
+        Allowed::Listeners => &[LISTENERS],
+        Allowed::Threads => &[LISTENERS, THREADS],
+    };
+    let calls = BASIC.iter().chain(STREAMS).chain(more.iter().copied().flatten());
+    let mut rules: Vec<(c_long, Rule)> = calls.map(|call| (*call, Rule::Allow)).collect();
+    let executable = libc::PROT_EXEC.cast_unsigned();
+    rules.extend(NOT_EXECUTABLE.map(|call| (call, Rule::Without { argument: 2, bit: executable })));
+    let commands = match allowed {
+        Allowed::Streams | Allowed::StreamsAndFiles => FCNTL,
+        Allowed::Listeners | Allowed::Threads => FCNTL_DUP,
+    };
+    rules.push((SYS_fcntl, Rule::OneOf { argument: 1, values: commands }));
+    if allowed == Allowed::Threads {
+        let thread = libc::CLONE_THREAD.cast_unsigned();
+        rules.push((SYS_clone, Rule::With { argument: 0, bit: thread }));
+        rules.push((libc::SYS_clone3, Rule::Unknown));
+    }
+    let number = |call: c_long| u32::try_from(call).map_err(|_| Errno::EINVAL);
+    rules.into_iter().map(|(call, rule)| Ok((number(call)?, rule))).collect()
+}
+
 /// A set of calls. A process that enters it gets EPERM for every other call.
 #[derive(Debug)]
-pub struct Filter(Vec<BpfProgram>);
+pub struct Filter(Vec<libc::sock_filter>);
 
 impl Filter {
-    /// Makes the filter, which costs more than to enter it: before fork(2), once for all children.
-    /// `None` for a machine whose calls seccompiler does not know.
+    /// Makes the filter. `None` for a machine whose calls this crate does not know.
     ///
     /// # Errors
     /// EINVAL where it cannot be made.
     pub fn new(allowed: Allowed) -> nix::Result<Option<Filter>> {
-        let Ok(machine) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(None) };
-        let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-        let more: &[&[c_long]] = match allowed {
-            Allowed::Streams => &[],
-            Allowed::StreamsAndFiles => &[FILES],
-            Allowed::Listeners => &[LISTENERS],
-            Allowed::Threads => &[LISTENERS, THREADS],
-        };
-        for call in BASIC.iter().chain(STREAMS).chain(more.iter().copied().flatten()) {
-            rules.insert(*call, Vec::new());
-        }
-        for call in NOT_EXECUTABLE {
-            let executable = u64::from(libc::PROT_EXEC.cast_unsigned());
-            rules.insert(call, vec![rule(2, SeccompCmpOp::MaskedEq(executable), 0)?]);
-        }
-        let duplicates = match allowed {
-            Allowed::Streams | Allowed::StreamsAndFiles => None,
-            Allowed::Listeners | Allowed::Threads => Some(libc::F_DUPFD_CLOEXEC),
-        };
-        let commands = FCNTL.into_iter().chain(duplicates);
-        let commands = commands.map(|it| rule(1, SeccompCmpOp::Eq, u64::from(it.cast_unsigned())));
-        rules.insert(SYS_fcntl, commands.collect::<nix::Result<_>>()?);
-        let program = |rules, otherwise, matches| {
-            let filter = SeccompFilter::new(rules, otherwise, matches, machine);
-            filter.and_then(BpfProgram::try_from).map_err(|_| Errno::EINVAL)
-        };
-        let mut programs = Vec::new();
-        if allowed == Allowed::Threads {
-            let thread = libc::CLONE_THREAD.cast_unsigned().into();
-            rules.insert(SYS_clone, vec![rule(0, SeccompCmpOp::MaskedEq(thread), thread)?]);
-            let unknown = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
-            let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-            programs.push(program(clone3, SeccompAction::Allow, unknown)?);
-        }
-        let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-        programs.push(program(rules, refused, SeccompAction::Allow)?);
-        Ok(Some(Filter(programs)))
+        let Some(machine) = MACHINE else { return Ok(None) };
+        assemble(machine, &table(allowed)?).map(|program| Some(Filter(program)))
     }
 
     /// Whether this kernel has filters.
@@ -194,21 +192,17 @@ impl Filter {
     /// # Errors
     /// What prctl(2) and seccomp(2) say: EINVAL from a kernel without filters.
     pub fn enter(&self) -> nix::Result<()> {
-        self.0.iter().try_for_each(|program| seccompiler::apply_filter(program)).map_err(|error| {
-            match error {
-                seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => {
-                    error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)
-                }
-                _ => Errno::EINVAL,
-            }
-        })
+        set_no_new_privs()?;
+        let program = libc::sock_fprog {
+            len: u16::try_from(self.0.len()).map_err(|_| Errno::EINVAL)?,
+            filter: self.0.as_ptr().cast_mut(),
+        };
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        // SAFETY: `program` names `len` instructions, which live until the call returns; the kernel reads
+        // them and writes nothing.
+        let entered = unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &raw const program) };
+        Errno::result(entered).map(drop)
     }
-}
-
-/// A call is allowed where the argument of this number compares so.
-fn rule(argument: u8, compare: SeccompCmpOp, value: u64) -> nix::Result<SeccompRule> {
-    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, compare, value);
-    condition.and_then(|it| SeccompRule::new(vec![it])).map_err(|_| Errno::EINVAL)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
-use sys::scm_rights::{receive, send_now};
+use sys::scm_rights::{receive_whole, send_now};
 
 use crate::net::interrupt::{is_readable, poll_timeout};
 
@@ -150,13 +150,10 @@ impl Line {
 
     /// As [`Line::receive`], of a line that poll(2) calls readable: this process is its only reader.
     pub(crate) fn receive_ready(&self) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
-        let mut buffer = vec![0; LONGEST_MESSAGE];
-        match receive(&self.0.fd, &mut buffer) {
-            Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(None),
-            Ok((length, with)) => {
-                buffer.truncate(length);
-                Ok(Some((buffer, with)))
-            }
+        match receive_whole(&self.0.fd, LONGEST_MESSAGE) {
+            Ok((message, _)) if message.is_empty() => Ok(None),
+            Err(Errno::ECONNRESET) => Ok(None),
+            Ok(received) => Ok(Some(received)),
             Err(errno) => Err(errno.into()),
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use sys::scm_rights::{pair, receive, stream_pair};
+use sys::scm_rights::{pair, receive_whole, stream_pair};
 
 use crate::error::reason;
 use crate::net::deadlines::Timeouts;
@@ -65,9 +65,7 @@ pub struct Question {
 impl Question {
     /// Reads the question of a line. What comes with it is closed.
     pub(crate) fn read(line: OwnedFd, keeping: Keeping) -> nix::Result<Question> {
-        let mut text = vec![0; LONGEST_MESSAGE];
-        let length = receive(&line, &mut text)?.0;
-        text.truncate(length);
+        let text = receive_whole(&line, LONGEST_MESSAGE)?.0;
         let stream = keeping.offers_tls.then(stream_pair).transpose()?;
         Ok(Question { text, line: Line::new(line), own: pair()?, stream, keeping })
     }

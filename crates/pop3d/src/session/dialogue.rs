@@ -39,7 +39,9 @@ pub(super) struct Session<'a, S> {
     pub(super) reader: LineReader<S>,
     /// Replies not sent yet.
     pub(super) out: Vec<u8>,
-    /// A piece of the message being sent.
+    /// Most bytes of replies that wait, and of a piece of a message.
+    size: usize,
+    /// A piece of the message being sent: empty before the first.
     piece: Vec<u8>,
     transcript: &'a mut Transcript,
     pub(super) title: Title,
@@ -54,8 +56,8 @@ impl<'a, S: Read + Write> Session<'a, S> {
         transcript: &'a mut Transcript,
     ) -> Session<'a, S> {
         let reader = LineReader::with_unread(&left.unread, stream);
-        let (out, piece) = (left.unsent.clone(), vec![0; size]);
-        Session { reader, out, piece, transcript, title: Title::none() }
+        let (out, piece) = (left.unsent.clone(), Vec::new());
+        Session { reader, out, size, piece, transcript, title: Title::none() }
     }
 
     pub(super) fn with_title(mut self, title: Title) -> Session<'a, S> {
@@ -177,6 +179,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
         let Message { mut file, lines, .. } = message;
         let mut stuffer = Stuffer::new();
         let mut top = lines.map(Top::new);
+        self.piece.resize(self.size, 0);
         loop {
             let count = match file.read(&mut self.piece) {
                 Ok(0) => break,
@@ -216,7 +219,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
                 self.transcript.server(line.strip_suffix(b"\r").unwrap_or(line));
             }
         }
-        if self.out.len() >= self.piece.len() { self.flush() } else { Ok(()) }
+        if self.out.len() >= self.size { self.flush() } else { Ok(()) }
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
