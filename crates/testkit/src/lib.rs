@@ -5,6 +5,7 @@
 //! hopes. A helper that fails panics: that is how a test says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod authority;
 mod bystander;
 mod daemon;
 mod judging;
@@ -23,6 +24,7 @@ mod takeover;
 mod tempdir;
 mod wait;
 
+pub use authority::{Authority, Pair, TLS_VERSIONS, TlsClient};
 pub use bystander::{Bystander, NOBODY};
 pub use daemon::{Daemon, command, run, wait_child};
 pub use judging::{not_judged, root_can_judge};

@@ -5,7 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
+use rustls::{ClientConnection, HandshakeKind};
 
+use crate::authority::TlsClient;
 use crate::wait::WATCHDOG;
 
 /// Time without a datagram that counts as silence.
@@ -16,6 +18,7 @@ const A_WHILE: Duration = Duration::from_millis(100);
 pub struct Peer {
     stream: TcpStream,
     buffer: Vec<u8>,
+    tls: Option<Box<ClientConnection>>,
 }
 
 impl Peer {
@@ -37,7 +40,34 @@ impl Peer {
         stream.set_read_timeout(Some(WATCHDOG)).unwrap();
         stream.set_write_timeout(Some(WATCHDOG)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Peer { stream, buffer: Vec::new() }
+        Peer { stream, buffer: Vec::new(), tls: None }
+    }
+
+    /// Makes the handshake with a server of this name; the dialogue goes on under TLS.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn start_tls(&mut self, client: &TlsClient, name: &str) -> io::Result<()> {
+        let mut tls = Box::new(client.session(name));
+        while tls.is_handshaking() {
+            tls.complete_io(&mut self.stream)?;
+        }
+        self.tls = Some(tls);
+        Ok(())
+    }
+
+    /// Whether the handshake has taken up an earlier session.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        let tls = self.tls.as_ref();
+        tls.and_then(|tls| tls.handshake_kind()) == Some(HandshakeKind::Resumed)
+    }
+
+    /// The certificate that the server has shown; empty without TLS, and where an earlier session goes on.
+    #[must_use]
+    pub fn certificate(&self) -> Vec<u8> {
+        let chain = self.tls.as_ref().and_then(|tls| tls.peer_certificates());
+        chain.and_then(<[_]>::first).map(|it| it.to_vec()).unwrap_or_default()
     }
 
     /// The socket itself.
@@ -59,7 +89,12 @@ impl Peer {
     /// # Errors
     /// It is gone.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(bytes.as_ref())
+        match &mut self.tls {
+            Some(tls) => {
+                rustls::Stream::new(&mut **tls, &mut self.stream).write_all(bytes.as_ref())
+            }
+            None => self.stream.write_all(bytes.as_ref()),
+        }
     }
 
     /// The next line, with its CRLF; an empty one at the end of file.
@@ -187,7 +222,11 @@ impl Peer {
     fn fill(&mut self) -> io::Result<usize> {
         let mut chunk = [0; 65536];
         let n = loop {
-            match self.stream.read(&mut chunk) {
+            let answer = match &mut self.tls {
+                Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).read(&mut chunk),
+                None => self.stream.read(&mut chunk),
+            };
+            match answer {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 n => break n?,
             }

@@ -10,39 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use forknet::Tls;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use testkit::TempDir;
+use testkit::Authority;
 use tls::{Chains, Client, Keys, Pair, Server, Session, Sign, SignatureRequest, Tickets};
 
-/// An authority, and a server's files of its making.
-struct Files {
-    dir: TempDir,
-    issuer: Issuer<'static, KeyPair>,
-    authority: PathBuf,
-}
-
-impl Files {
-    fn new() -> Files {
-        let dir = TempDir::new();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let authority = dir.path().join("ca.pem");
-        fs::write(&authority, params.self_signed(&key).unwrap().pem()).unwrap();
-        Files { dir, issuer: Issuer::new(params, key), authority }
-    }
-
-    fn pair(&self, name: &str) -> Pair {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let path = |end: &str| self.dir.path().join(format!("{name}.{end}"));
-        let pair = Pair { chain: path("crt"), key: path("key") };
-        fs::write(&pair.chain, certificate.pem()).unwrap();
-        fs::write(&pair.key, key.serialize_pem()).unwrap();
-        fs::set_permissions(&pair.key, fs::Permissions::from_mode(0o600)).unwrap();
-        pair
-    }
+fn pair(authority: &Authority, name: &str) -> Pair {
+    let files = authority.pair(name);
+    Pair { chain: files.certificate, key: files.key }
 }
 
 /// Keeps the keys, and counts what it signs.
@@ -145,9 +118,9 @@ fn talk(server: &Server, client: &Client, name: &str) -> io::Result<(bool, [Opti
 
 #[test]
 fn a_server_without_a_key_talks_and_both_ends_have_one_channel_binding() {
-    let files = Files::new();
-    let (server, signer) = server(&[files.pair("mail.test")], &Tickets::new().unwrap());
-    let client = Client::new(Some(&files.authority)).unwrap();
+    let files = Authority::new();
+    let (server, signer) = server(&[pair(&files, "mail.test")], &Tickets::new().unwrap());
+    let client = Client::new(Some(&files.file())).unwrap();
     let (is_resumed, [ours, theirs]) = talk(&server, &client, "mail.test").unwrap();
     assert!(!is_resumed && ours.is_some() && ours == theirs);
     assert_eq!(signer.1.load(SeqCst), 1);
@@ -155,11 +128,11 @@ fn a_server_without_a_key_talks_and_both_ends_have_one_channel_binding() {
 
 #[test]
 fn a_ticket_of_one_server_process_is_taken_by_another() {
-    let files = Files::new();
-    let (pair, tickets) = (files.pair("mail.test"), Tickets::new().unwrap());
+    let files = Authority::new();
+    let (pair, tickets) = (pair(&files, "mail.test"), Tickets::new().unwrap());
     let (first, _) = server(std::slice::from_ref(&pair), &tickets);
     let (second, signer) = server(&[pair], &tickets);
-    let client = Client::new(Some(&files.authority)).unwrap();
+    let client = Client::new(Some(&files.file())).unwrap();
     assert!(!talk(&first, &client, "mail.test").unwrap().0);
     assert!(talk(&second, &client, "mail.test").unwrap().0);
     assert_eq!(signer.1.load(SeqCst), 0, "a resumed session needs no signature");
@@ -167,10 +140,10 @@ fn a_ticket_of_one_server_process_is_taken_by_another() {
 
 #[test]
 fn the_name_that_a_client_asks_for_chooses_the_certificate() {
-    let files = Files::new();
-    let pairs = [files.pair("one.test"), files.pair("two.test")];
+    let files = Authority::new();
+    let pairs = [pair(&files, "one.test"), pair(&files, "two.test")];
     let (server, _) = server(&pairs, &Tickets::new().unwrap());
-    let client = Client::new(Some(&files.authority)).unwrap();
+    let client = Client::new(Some(&files.file())).unwrap();
     talk(&server, &client, "one.test").unwrap();
     talk(&server, &client, "two.test").unwrap();
     let error = talk(&server, &client, "three.test").unwrap_err();
@@ -179,22 +152,22 @@ fn the_name_that_a_client_asks_for_chooses_the_certificate() {
 
 #[test]
 fn a_certificate_of_another_authority_is_refused() {
-    let (files, others) = (Files::new(), Files::new());
-    let (server, _) = server(&[files.pair("mail.test")], &Tickets::new().unwrap());
-    let client = Client::new(Some(&others.authority)).unwrap();
+    let (files, others) = (Authority::new(), Authority::new());
+    let (server, _) = server(&[pair(&files, "mail.test")], &Tickets::new().unwrap());
+    let client = Client::new(Some(&others.file())).unwrap();
     let error = talk(&server, &client, "mail.test").unwrap_err();
     assert!(error.to_string().starts_with("invalid peer certificate: "), "{error}");
 }
 
 #[test]
 fn files_that_are_wrong_are_named() {
-    let files = Files::new();
-    let (one, two) = (files.pair("one.test"), files.pair("two.test"));
+    let files = Authority::new();
+    let (one, two) = (pair(&files, "one.test"), pair(&files, "two.test"));
     let wrong = |chain: &PathBuf, key: &PathBuf| {
         let pair = Pair { chain: chain.clone(), key: key.clone() };
         Keys::read(&[pair]).unwrap_err().to_string()
     };
-    let missing = files.dir.path().join("missing");
+    let missing = files.folder().join("missing");
     let expected = format!("certificate {}: No such file or directory", missing.display());
     assert_eq!(wrong(&missing, &one.key), expected);
     let expected = format!("key {}: not the key of {}", two.key.display(), one.chain.display());
@@ -206,8 +179,8 @@ fn files_that_are_wrong_are_named() {
 
 #[test]
 fn a_key_that_other_users_may_read_is_refused() {
-    let files = Files::new();
-    let pair = files.pair("mail.test");
+    let files = Authority::new();
+    let pair = pair(&files, "mail.test");
     fs::set_permissions(&pair.key, fs::Permissions::from_mode(0o644)).unwrap();
     let error = Keys::read(std::slice::from_ref(&pair)).unwrap_err().to_string();
     let expected = "other users may read or write it (chmod o-rw)";
@@ -216,8 +189,8 @@ fn a_key_that_other_users_may_read_is_refused() {
 
 #[test]
 fn malformed_chains_are_none() {
-    let files = Files::new();
-    let pairs = [files.pair("one.test"), files.pair("two.test")];
+    let files = Authority::new();
+    let pairs = [pair(&files, "one.test"), pair(&files, "two.test")];
     let bytes = Chains::of(&Keys::read(&pairs).unwrap()).encode();
     assert_eq!(Chains::decode(&bytes).unwrap().encode(), bytes);
     let whole = Chains::decode(&bytes).is_some();
@@ -228,8 +201,8 @@ fn malformed_chains_are_none() {
 
 #[test]
 fn nothing_but_a_handshake_is_signed() {
-    let files = Files::new();
-    let keys = Keys::read(&[files.pair("mail.test")]).unwrap();
+    let files = Authority::new();
+    let keys = Keys::read(&[pair(&files, "mail.test")]).unwrap();
     let scheme = rustls::SignatureScheme::ECDSA_NISTP256_SHA256;
     let signed = |key, message: &[u8]| {
         keys.sign(&SignatureRequest { key, scheme, message: message.to_vec() }).is_some()

@@ -15,4 +15,5 @@ mod option_table;
 mod refusals;
 mod separation;
 mod titles;
+mod tls;
 mod transaction;

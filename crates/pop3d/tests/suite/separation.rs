@@ -31,7 +31,7 @@ fn holders(daemon: &Daemon, client: &Peer) -> Vec<i32> {
     holders_at(daemon.addr(), client)
 }
 
-fn holders_at(server: SocketAddr, client: &Peer) -> Vec<i32> {
+pub fn holders_at(server: SocketAddr, client: &Peer) -> Vec<i32> {
     let peer = client.stream().local_addr().unwrap();
     let sockets = sockets_between("tcp", server, Some(peer));
     let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -45,14 +45,14 @@ fn holders_at(server: SocketAddr, client: &Peer) -> Vec<i32> {
 }
 
 /// The ids of a field of /proc/PID/status.
-fn ids_of(pid: i32, field: &str) -> Vec<String> {
+pub fn ids_of(pid: i32, field: &str) -> Vec<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.split_whitespace().map(str::to_owned).collect()
 }
 
 /// What a process has that it should not; empty for one that is as it should be.
-fn rights_left(pid: i32) -> String {
+pub fn rights_left(pid: i32) -> String {
     let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
         return String::new();
     };
