@@ -30,6 +30,7 @@ mod overload;
 mod owned_files;
 mod privileges;
 mod processes;
+mod proxy;
 mod reaping;
 mod remains;
 mod rlimits;

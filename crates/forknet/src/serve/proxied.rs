@@ -36,6 +36,7 @@ impl Conn {
             return Ok(());
         }
         let proxy = self.peer();
+        self.show_peer();
         let why = match self.connection().read_proxy_header() {
             Ok(Some(Header::Nothing)) => {
                 drop(self.take_permit()); // there is nothing to ask

@@ -174,6 +174,11 @@ impl Conn {
         std::mem::take(&mut self.awaits_header)
     }
 
+    /// Shows the peer in the process's title, where it serves this client alone.
+    pub(super) fn show_peer(&self) {
+        let _ = self.settings.title(self.peer);
+    }
+
     pub(super) fn set_peer(&mut self, peer: Peer) {
         self.peer = peer;
     }

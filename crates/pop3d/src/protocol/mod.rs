@@ -19,7 +19,7 @@ pub mod sasl;
 pub mod top;
 pub mod transaction;
 
-use log::info;
+use log::{debug, info};
 use maild::{Credentials, Denied};
 use mailstore::Maildrop;
 
@@ -50,6 +50,7 @@ pub struct Protocol {
     timestamp: Option<String>,
     plaintext: bool,
     bad_commands: u32,
+    is_check: bool,
 }
 
 impl Protocol {
@@ -58,7 +59,15 @@ impl Protocol {
     #[must_use]
     pub fn new(peer: String, host: String, plaintext: bool, timestamp: Option<String>) -> Protocol {
         let state = State::Authorization(Authorization::new(plaintext, timestamp.clone()));
-        Protocol { state, peer, host, timestamp, plaintext, bad_commands: 0 }
+        let (bad_commands, is_check) = (0, false);
+        Protocol { state, peer, host, timestamp, plaintext, bad_commands, is_check }
+    }
+
+    /// Says whether this is a proxy that looks whether the server lives, which ends without a log line.
+    #[must_use]
+    pub fn with_check(mut self, is_check: bool) -> Protocol {
+        self.is_check = is_check;
+        self
     }
 
     /// Says whether STLS can be used.
@@ -259,6 +268,7 @@ impl Protocol {
     /// Ends the session without QUIT: nothing is removed (RFC 1939 §6).
     pub fn abandon(self, why: &str) {
         match self.state {
+            State::Authorization(_) if self.is_check => debug!("{}: {why}", self.peer),
             State::Authorization(_) => info!("{}: {why}", self.peer),
             State::Transaction(state) => state.abandon(&self.peer, why),
         }

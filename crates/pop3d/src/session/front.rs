@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use accounts::message_id;
 use forknet::{Answer, Client, Leftover, Line, Peer, in_title, reason};
-use log::{info, warn};
+use log::warn;
 
 use crate::options::Config;
 use crate::protocol::Protocol;
@@ -30,7 +30,8 @@ pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
     if client.is_tls && !begin_tls(config, client) {
         return Ok(());
     }
-    let mut protocol = new_protocol(config, peer.to_string(), peer.is_loopback());
+    let protocol = new_protocol(config, peer.to_string(), peer.is_loopback());
+    let mut protocol = protocol.with_check(peer.is_proxy());
     if client.is_tls {
         protocol = protocol.secured();
     }
@@ -63,7 +64,8 @@ fn begin_tls(config: &Config, client: &mut Client) -> bool {
     let no_certificate = || io::Error::other("the server has no certificate");
     let made = config.tls.as_ref().ok_or_else(no_certificate).and_then(|tls| tls.accept(client));
     if let Err(error) = &made {
-        info!("{}: TLS handshake: {}", client.peer, reason(error));
+        let level = if client.peer.is_proxy() { log::Level::Debug } else { log::Level::Info };
+        log::log!(level, "{}: TLS handshake: {}", client.peer, reason(error));
     }
     made.is_ok()
 }

@@ -12,6 +12,7 @@ mod life;
 mod login;
 mod manual;
 mod option_table;
+mod proxy;
 mod refusals;
 mod separation;
 mod titles;

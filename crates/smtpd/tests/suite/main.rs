@@ -13,6 +13,7 @@ mod life;
 mod limits;
 mod manual;
 mod option_table;
+mod proxy;
 mod refusals;
 mod session;
 mod smtpc;

@@ -143,6 +143,7 @@ fn a_worker_shares_the_page_of_its_own_line_and_no_other() {
         return;
     }
     wait_idle(&daemon, 4);
+    datagram_helper(&daemon); // it has unmapped the others' lines by then
     let shared = |pid| -> Vec<Mapping> {
         mappings(pid).into_iter().filter(Mapping::is_shared_and_writable).collect()
     };

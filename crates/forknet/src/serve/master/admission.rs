@@ -117,7 +117,6 @@ impl Master {
         if !conn.awaits_header() {
             return Some(slot);
         }
-        self.announcer.titles().show(conn.peer());
         if conn.read_proxy().is_ok() {
             match self.children.admit_own(conn.peer()) {
                 Ok(()) => return Some(slot.with_peer(conn.peer())),

@@ -281,7 +281,6 @@ impl Worker {
         })));
         if conn.awaits_header() {
             self.begin(conn.peer()); // it is served already, though not counted
-            self.titles.show(conn.peer());
             if conn.read_proxy().is_err() {
                 return self.end();
             }
