@@ -49,7 +49,11 @@ class Jail:
     def daemon(self, name, *args):
         """One of ours with --syslog, at a port chosen here, because it tells its own to syslogd alone."""
         port = free_port()
-        daemon = self.start(self.fixture.programs / name, "--syslog", "-u", "root", *args,
+        before, user = [], ["-u", "root"]
+        if name == "pop3d":  # which takes no root; in an ordinary user's jail there is no other user but by nesting
+            user = self.fixture.as_root()
+            before = [] if user else [need("unshare"), "--map-user=1000", "--map-group=1000"]
+        daemon = self.start(*before, self.fixture.programs / name, "--syslog", *user, *args,
                             "-l", f"{LOOPBACK}:{port}")
         daemon.port = port
         return daemon

@@ -30,6 +30,12 @@ def bound_inodes(kind: str, port: int) -> list[str]:
     return listeners(kind, "sport", "=", f":{port}")
 
 
+def connected(port: int) -> list[str]:
+    """The inodes of TCP connections to a port, at its side."""
+    shown = run([need("ss"), "-Htne", "sport", "=", f":{port}"]).good()
+    return re.findall(r"\bino:(\d+)", shown.stdout.decode())
+
+
 def bound(kind: str, port: int) -> bool:
     """Whether a TCP socket listens at a port, or a UDP socket has it; asked without a program."""
     with open(f"/proc/self/net/{kind}", encoding="ascii") as table:

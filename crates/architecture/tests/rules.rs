@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod cases;
+#[path = "rules/dependencies.rs"]
+mod dependencies;
 #[path = "rules/words.rs"]
 mod words;
 

@@ -30,10 +30,7 @@ pub(crate) fn serve(
             match fork(alone) {
                 Ok(Fork::Child) => child(|| {
                     master.close_listeners(); //        Close(listenfd)
-                    match master.confine() {
-                        Ok(()) => session::run(conn, slot, &serve), // str_echo(connfd), exit(0)
-                        Err(errno) => master.cannot_confine(&conn, errno),
-                    }
+                    session::run(conn, slot, &serve) // str_echo(connfd), exit(0)
                 }),
                 Ok(Fork::Parent(pid)) => master.children().add(pid, slot),
                 Err(errno) => master.cannot_serve(conn, slot, errno),

@@ -9,7 +9,6 @@ use crate::error::{Error, Result, reason, strerror};
 use crate::net::peer::Peer;
 use crate::options::limits::Over;
 use crate::options::model::Model;
-use crate::serve::exit_code::EXIT_FAILED;
 use crate::serve::limits::Refusal;
 use crate::serve::master::Master;
 use crate::serve::permit::Answer;
@@ -133,14 +132,6 @@ impl Master {
         self.log_refusal(conn.peer(), format_args!("keeper or signer: {}", strerror(errno)));
         self.children.release(slot);
         conn.refuse(&self.refusals.replies().unavailable);
-    }
-
-    /// Refuses a client, in its process, which cannot give up rights; returns the exit code.
-    #[cold]
-    pub(crate) fn cannot_confine(&self, conn: &Conn, errno: Errno) -> i32 {
-        log::error!("{}: confinement: {}", conn.peer(), strerror(errno));
-        conn.refuse(&self.refusals.replies().unavailable);
-        EXIT_FAILED
     }
 
     /// Refuses a client over a limit.
