@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::client::Resumption;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::ServerName;
@@ -40,6 +40,8 @@ impl Authority {
     pub fn new() -> Authority {
         let dir = TempDir::new();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        let name = format!("authority of {}", dir.path().display());
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         fs::write(dir.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();

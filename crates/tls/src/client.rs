@@ -1,14 +1,16 @@
 //! The client's side.
 
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
+use forknet::Connection;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
 
 use crate::error::{Error, Result};
 use crate::pem::read_authorities;
-use crate::session::Session;
+use crate::session::{Agreed, Session};
 
 /// The authorities that a client trusts.
 #[derive(Clone, Debug)]
@@ -44,6 +46,19 @@ impl Client {
         Ok(Client(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
     }
 
+    /// Makes the handshake with a server, and puts the connection under TLS. `host` is the name, or address,
+    /// that its certificate must have.
+    ///
+    /// # Errors
+    /// `certificate of HOST: not trusted: …`, `TLS with HOST: …`.
+    pub fn start(&self, host: &str, conn: &mut Connection) -> Result<Agreed> {
+        let mut session = self.session(host)?;
+        conn.handshake(&mut session).map_err(|error| failed(host, &error))?;
+        let agreed = session.agreed();
+        conn.set_tls(Box::new(session));
+        Ok(agreed)
+    }
+
     /// Begins a session with a server, whose certificate must have this name, or this address.
     ///
     /// # Errors
@@ -54,4 +69,37 @@ impl Client {
         let connection = ClientConnection::new(Arc::clone(&self.0), server);
         connection.map(Session::new).map_err(|error| failed(&error))
     }
+}
+
+/// Says why a handshake with this host has failed.
+fn failed(host: &str, error: &io::Error) -> Error {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(tls) = tls else {
+        let why = match error.kind() {
+            ErrorKind::UnexpectedEof => "the server has closed the connection".into(),
+            _ => forknet::reason(error),
+        };
+        return Error::new(format!("TLS with {host}"), why);
+    };
+    let rustls::Error::InvalidCertificate(why) = tls else {
+        return Error::new(format!("TLS with {host}"), tls);
+    };
+    let what = format!("certificate of {host}");
+    let why = match why {
+        CertificateError::UnknownIssuer => {
+            "its authority is not known here (--ca-file names one)".into()
+        }
+        CertificateError::BadSignature => "its authority has not signed it".into(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it has expired".into()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet".into()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for other names".into()
+        }
+        other => other.to_string(),
+    };
+    Error::new(what, format!("not trusted: {why}"))
 }

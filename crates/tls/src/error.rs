@@ -29,3 +29,9 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<Error> for forknet::Error {
+    fn from(error: Error) -> forknet::Error {
+        forknet::Error::Refused(error.0)
+    }
+}

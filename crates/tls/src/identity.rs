@@ -10,7 +10,7 @@ use forknet::{Answer, Client, Endpoint, Identity, Line, Signatures, Values, reas
 use log::info;
 
 use crate::chains::{Chains, Sign};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keys::{Keys, SignatureRequest};
 use crate::pem::Pair;
 use crate::server;
@@ -61,12 +61,8 @@ pub fn from_options(
         return if is_wrong { Err(error()) } else { Ok(None) };
     }
     let pairs = chains.into_iter().zip(keys).map(|(chain, key)| Pair { chain, key });
-    let identity = ServerIdentity::new(pairs.collect()).map_err(|error| refused(&error))?;
+    let identity = ServerIdentity::new(pairs.collect())?;
     Ok(Some((Arc::new(identity), listen)))
-}
-
-fn refused(error: &Error) -> forknet::Error {
-    forknet::Error::Refused(error.to_string())
 }
 
 impl ServerIdentity {
@@ -104,7 +100,7 @@ impl ServerIdentity {
 
 impl Identity for ServerIdentity {
     fn read(&self) -> forknet::Result<(Signatures, Vec<u8>)> {
-        let keys = Keys::read(&self.pairs).map_err(|error| refused(&error))?;
+        let keys = Keys::read(&self.pairs)?;
         let public = Chains::of(&keys).encode();
         let sign = move |question: &[u8]| {
             let request = SignatureRequest::decode(question);

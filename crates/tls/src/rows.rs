@@ -1,4 +1,4 @@
-//! The rows of a server's options.
+//! The rows of options: a server's, and a client's.
 
 use forknet::Row;
 
@@ -35,5 +35,15 @@ pub const LISTEN: Row = Row {
     help: "listen for clients who begin with TLS; as -l",
     manual: "Listen on <addr>, in the forms of `-l`, for clients who begin with a TLS handshake. The log \
         tells each with `(tls)` behind it. May be given several times.",
+    ..Row::EMPTY
+};
+
+/// `--ca-file`.
+pub const CA_FILE: Row = Row {
+    name: "ca-file",
+    value: "FILE",
+    help: "trust the authorities in FILE, in PEM, instead of the system's",
+    manual: "Trust the authorities whose certificates are in <file>, in PEM, instead of those of the \
+        system.",
     ..Row::EMPTY
 };

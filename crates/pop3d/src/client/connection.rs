@@ -46,6 +46,11 @@ impl<S: Read + Write> ServerConnection<S> {
         &self.greeting
     }
 
+    /// Forgets the greeting.
+    pub(crate) fn forget_greeting(&mut self) {
+        self.greeting.clear();
+    }
+
     /// Returns whether the connection is unusable, because it is lost or a reply was not POP3.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
@@ -68,18 +73,55 @@ impl<S: Read + Write> ServerConnection<S> {
         self.reply(&String::from_utf8_lossy(shown))
     }
 
+    /// Sends a command of SASL or a response, and returns what the server answers with: its next challenge
+    /// in base64, or `None` once it has accepted the login. `shown` is what `-v` shows.
+    ///
+    /// # Errors
+    /// As [`ServerConnection::command`].
+    pub(crate) fn exchange(&mut self, line: &[u8], shown: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.send_shown(line, shown)?;
+        let line = self.line("AUTH")?.ok_or_else(|| self.closed("AUTH"))?;
+        match line.strip_prefix(b"+ ") {
+            Some(challenge) => Ok(Some(challenge.to_vec())),
+            None if line == b"+" => Ok(Some(Vec::new())),
+            None => self.judge("AUTH", &line).map(|_| None),
+        }
+    }
+
+    /// Returns the connection below, for TLS; nothing that was read before may be left.
+    ///
+    /// # Errors
+    /// Something is left, which an intruder may have put there.
+    pub(crate) fn before_tls(&mut self) -> Result<&mut S> {
+        if !self.reader.buffered().is_empty() {
+            self.broken = true;
+            let why = "the server sends more before TLS begins";
+            return Err(Error::Refused(format!("{}: {why}", self.server)));
+        }
+        Ok(self.reader.get_mut())
+    }
+
     fn send(&mut self, command: &[u8]) -> Result<()> {
+        self.send_shown(command, &masked(command))
+    }
+
+    fn send_shown(&mut self, command: &[u8], shown: &[u8]) -> Result<()> {
         if command.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return Err(Error::Refused("a name or password with a line end".to_owned()));
         }
-        self.trace('C', &masked(command));
+        self.trace('C', shown);
         let sent = self.reader.get_mut().write_all(&[command, b"\r\n"].concat());
         sent.map_err(|error| self.io_error(error))
     }
 
     fn reply(&mut self, about: &str) -> Result<Vec<u8>> {
         let line = self.line(about)?.ok_or_else(|| self.closed(about))?;
-        match split(&line) {
+        self.judge(about, &line)
+    }
+
+    /// Returns the text after `+OK`.
+    fn judge(&mut self, about: &str, line: &[u8]) -> Result<Vec<u8>> {
+        match split(line) {
             (b"+OK", text) => Ok(text.unwrap_or_default().to_vec()),
             (b"-ERR", _) => {
                 let said = line.escape_ascii();

@@ -5,6 +5,8 @@ use std::io::{self, BufReader, IsTerminal, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use accounts::sasl::{self, Bindings, Client};
+use accounts::{Mechanisms, Secret, base64};
 use forknet::{Connection, Error, Result};
 use nix::sys::socket::{SockaddrStorage, getpeername};
 use std::os::fd::AsRawFd;
@@ -14,6 +16,7 @@ use maild::hash::first_line;
 use super::connection::ServerConnection;
 use super::options::{Apop, Options};
 use crate::protocol::apop;
+use crate::protocol::command::MAX_COMMAND;
 
 /// Reads the password from its file, the terminal, or standard input.
 pub(crate) fn password(options: &Options) -> Result<Vec<u8>> {
@@ -53,13 +56,13 @@ pub(crate) fn is_loopback(conn: &Connection) -> bool {
 
 /// Logs in with APOP if the server offers it, otherwise with USER and PASS.
 ///
-/// After a refused APOP the password is sent in the clear only on this machine, because an attacker
+/// After a refused APOP the password is sent only on this machine or under TLS, because an attacker
 /// in the middle could forge the refusal.
 pub(crate) fn log_in<S: Read + Write>(
     conn: &mut ServerConnection<S>,
     options: &Options,
     password: &[u8],
-    is_loopback: bool,
+    is_private: bool,
 ) -> Result<()> {
     let stamp = apop::timestamp_in(conn.greeting());
     let stamp = stamp.map(|stamp| String::from_utf8_lossy(stamp).into_owned());
@@ -74,7 +77,7 @@ pub(crate) fn log_in<S: Read + Write>(
             match conn.command(format!("APOP {user} {digest}")) {
                 Ok(_) => return Ok(()),
                 Err(error) => {
-                    let retry = *when == Apop::Auto && is_loopback && is_auth(&error);
+                    let retry = *when == Apop::Auto && is_private && is_auth(&error);
                     if conn.is_broken() || !retry {
                         return Err(error);
                     }
@@ -84,6 +87,77 @@ pub(crate) fn log_in<S: Read + Write>(
     }
     conn.command(format!("USER {user}"))?;
     conn.command([b"PASS ", password].concat()).map(|_| ())
+}
+
+/// Logs in by SASL (RFC 5034), with the mechanism of `--sasl` or the strongest that the server offers.
+/// `is_private` is true where the password may be sent.
+pub(crate) fn authenticate<S: Read + Write>(
+    conn: &mut ServerConnection<S>,
+    options: &Options,
+    password: &[u8],
+    (bindings, is_private): (Bindings, bool),
+) -> Result<()> {
+    let refused = |why: String| Err(Error::Refused(format!("{}: {why}", options.server)));
+    let offered = offered(conn)?;
+    let server = sasl::Server { offered: offered.intersection(options.sasl), bindings };
+    let Some(mechanism) = sasl::choose(&server, is_private) else {
+        return refused(format!(
+            "no mechanism of --sasl can be used; the server offers '{offered}'"
+        ));
+    };
+    let server = sasl::Server { offered, ..server };
+    let secret = Secret::from(password);
+    let client = Client::new(mechanism, options.user.as_bytes(), &secret, &server);
+    let mut client = client.map_err(|error| Error::Refused(error.to_string()))?;
+    let mut initial = client.initial();
+    let command = format!("AUTH {mechanism}");
+    let in_one = initial.as_ref().map(|first| format!("{command} {}", in_base64(first)));
+    let mut challenge = match in_one.filter(|line| line.len() + 2 <= MAX_COMMAND) {
+        Some(line) => {
+            initial = None;
+            conn.exchange(line.as_bytes(), format!("{command} ********").as_bytes())?
+        }
+        None => conn.exchange(command.as_bytes(), command.as_bytes())?,
+    };
+    while let Some(text) = challenge {
+        let response = match (initial.take(), sasl::decode(&text)) {
+            (Some(first), _) => Ok(first),
+            (None, Some(text)) => {
+                client.respond(text.as_bytes()).map_err(|error| error.to_string())
+            }
+            (None, None) => Err("a challenge that is not base64".to_owned()),
+        };
+        match response {
+            Ok(response) => {
+                challenge = conn.exchange(base64(response.as_bytes()).as_bytes(), b"********")?;
+            }
+            Err(why) => {
+                let _ = conn.exchange(b"*", b"*"); // the server's reply changes nothing
+                return refused(format!("AUTH {mechanism}: {why}"));
+            }
+        }
+    }
+    client.finish().or_else(|error| refused(format!("AUTH {mechanism}: {error}")))
+}
+
+/// `=` is an empty response (RFC 5034 §4).
+fn in_base64(response: &Secret) -> String {
+    if response.as_bytes().is_empty() { "=".to_owned() } else { base64(response.as_bytes()) }
+}
+
+/// Reads the mechanisms of CAPA (RFC 5034 §3); a server without that offers none.
+fn offered<S: Read + Write>(conn: &mut ServerConnection<S>) -> Result<Mechanisms> {
+    match conn.command("CAPA") {
+        Ok(_) => {}
+        Err(error) if conn.is_broken() => return Err(error),
+        Err(_) => return Ok(Mechanisms::default()),
+    }
+    let rows = conn.listing("CAPA")?;
+    let sasl = rows.iter().find_map(|row| {
+        let (name, list) = row.split_at_checked(5)?;
+        name.eq_ignore_ascii_case(b"SASL ").then(|| Mechanisms::parse(list))
+    });
+    Ok(sasl.unwrap_or_default())
 }
 
 /// Returns whether a refusal is about the credentials, not about a lock or a failure of the server.

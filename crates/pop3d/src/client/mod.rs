@@ -1,14 +1,14 @@
 //! pop3c, a client of POP3 (RFC 1939 §3 to §7).
 //!
 //! ```text
-//! pop3c [-u USER] [--password-file F] HOST[:PORT] stat|list|uidl|get N|top N K|dele N|fetch DIR
+//! pop3c [-u USER] [--password-file F] [--stls|--tls] HOST[:PORT] stat|list|uidl|get N|top N K|dele N|fetch DIR
 //! ```
 //!
 //! The server is not trusted. Lines, listings and messages have limits. A message ends at its final
 //! dot and not at the size of LIST. All output is escaped except for the requested letter.
 
 // The order of the modules; each imports from its left only:
-//   options connection progress seen output | login fetch | (this file)
+//   options connection progress seen output | tls login fetch | (this file)
 
 mod connection;
 mod fetch;
@@ -17,6 +17,7 @@ mod options;
 mod output;
 mod progress;
 mod seen;
+mod tls;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Read, Write};
@@ -24,9 +25,10 @@ use std::io::{self, BufWriter, Read, Write};
 use forknet::{Error, Result};
 
 use connection::ServerConnection;
-use options::{Operation, Options};
+use options::{Operation, Options, Tls};
 use output::print;
 use progress::ProgressMeter;
+use tls::Security;
 
 /// Runs the program: logs in, performs the operation, sends QUIT.
 ///
@@ -35,11 +37,17 @@ use progress::ProgressMeter;
 pub fn run(args: Vec<OsString>) -> Result<()> {
     let options = options::parse(args)?;
     let password = login::password(&options)?;
+    let security = Security::new(&options)?;
     let server = &options.server;
     let conn = forknet::connect(&server.host, server.port, options.timeout)?;
     let is_loopback = login::is_loopback(&conn);
-    let mut conn = ServerConnection::start(conn, server.to_string(), options.verbose)?;
-    login::log_in(&mut conn, &options, &password, is_loopback)?;
+    let (mut conn, bindings) = security.start(conn)?;
+    let is_private = is_loopback || options.tls != Tls::Never;
+    if options.sasl.is_empty() {
+        login::log_in(&mut conn, &options, &password, is_private)?;
+    } else {
+        login::authenticate(&mut conn, &options, &password, (bindings, is_private))?;
+    }
     let done = perform(&mut conn, &options);
     match done {
         Err(error) if conn.is_broken() => Err(error),

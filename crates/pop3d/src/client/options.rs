@@ -4,10 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use forknet::{Error, HostPort, Preset, Result, Row};
+use accounts::{Mechanism, Mechanisms};
+use forknet::{Error, HostPort, Preset, Result, Row, Values};
 
 /// The port of POP3 (RFC 1939 §3).
 const PORT: u16 = 110;
+/// The port of POP3 under TLS from the first byte on (RFC 8314 §3.3).
+const TLS_PORT: u16 = 995;
 
 const USAGE: &str = "Usage: pop3c [OPTION]... HOST[:PORT] COMMAND
 Reads mail by POP3 (RFC 1939).
@@ -54,6 +57,33 @@ const OPTIONS: &[Row] = &[
         ..Row::EMPTY
     },
     Row {
+        name: "sasl",
+        value: "MECH",
+        help: "log in by this SASL mechanism; auto: the strongest of both sides",
+        manual: "Log in by `AUTH` with the mechanism <mech>: `PLAIN`, `LOGIN`, `CRAM-MD5`, \
+            `SCRAM-SHA-256` or `SCRAM-SHA-256-PLUS`, which needs TLS 1.3; `auto` takes the strongest that \
+            the server offers. One that sends the password is used only under TLS or on this machine. \
+            With SCRAM the server, too, proves that it knows the user.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "stls",
+        excludes: "tls",
+        help: "begin TLS by STLS, or give up",
+        manual: "Begin TLS by `STLS` (RFC 2595) before anything else is sent. If the server does not offer it, \
+            or its certificate is not trusted or for another name than <host>, that is the end.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "tls",
+        excludes: "stls",
+        help: "begin with TLS; port 995 unless told",
+        manual: "Begin with a TLS handshake, at port 995 unless <port> is given; certificates as with \
+            `--stls`.",
+        ..Row::EMPTY
+    },
+    tls::rows::CA_FILE,
+    Row {
         name: "timeout",
         short: "t",
         value: "S",
@@ -97,6 +127,17 @@ pub(crate) enum Apop {
     Never,
 }
 
+/// How TLS begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tls {
+    /// Not at all.
+    Never,
+    /// By STLS.
+    Stls,
+    /// With the first byte.
+    Implicit,
+}
+
 /// The command to perform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -116,6 +157,11 @@ pub(crate) struct Options {
     pub(crate) password_file: Option<PathBuf>,
     pub(crate) server: HostPort,
     pub(crate) apop: Apop,
+    /// The mechanisms that `--sasl` allows; empty without it.
+    pub(crate) sasl: Mechanisms,
+    pub(crate) tls: Tls,
+    /// The authorities that are trusted instead of the system's.
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) timeout: Duration,
     pub(crate) verbose: bool,
     /// Whether `fetch` removes from the server what it has stored.
@@ -128,7 +174,16 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Options> {
     let values = forknet::parse("pop3c", USAGE, OPTIONS, args)?;
     let mut words = values.operands().iter().map(String::as_str);
     let host = words.next().ok_or_else(|| usage("HOST is missing"))?;
-    let server = HostPort::parse(host, PORT)?;
+    let tls = match (values.is_given("stls"), values.is_given("tls")) {
+        (true, _) => Tls::Stls,
+        (_, true) => Tls::Implicit,
+        _ => Tls::Never,
+    };
+    let ca_file = values.path("ca-file")?;
+    if ca_file.is_some() && tls == Tls::Never {
+        return Err(usage("--ca-file goes with --stls or --tls"));
+    }
+    let server = HostPort::parse(host, if tls == Tls::Implicit { TLS_PORT } else { PORT })?;
     let words: Vec<&str> = words.collect();
     let operation = operation(&words)?;
     let delete = values.is_given("delete");
@@ -144,11 +199,25 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Options> {
             "never" => Apop::Never,
             _ => Apop::Auto,
         },
+        sasl: sasl(&values)?,
+        tls,
+        ca_file,
         timeout: values.seconds("timeout")?,
         verbose: values.is_given("verbose"),
         delete,
         operation,
     })
+}
+
+fn sasl(values: &Values) -> Result<Mechanisms> {
+    let Some(text) = values.text("sasl") else { return Ok(Mechanisms::default()) };
+    if text.eq_ignore_ascii_case("auto") {
+        return Ok(Mechanisms::all());
+    }
+    let mechanism = Mechanism::parse(text.as_bytes());
+    let why =
+        || values.wrong("sasl", &text, format_args!("not auto or one of {}", Mechanisms::all()));
+    mechanism.map(|one| [one].into_iter().collect()).ok_or_else(why)
 }
 
 fn usage(text: impl Into<String>) -> Error {
@@ -229,6 +298,9 @@ mod tests {
             &["[::1", "stat"],
             &["--apop", "maybe", "h", "stat"],
             &["--delete", "h", "stat"],
+            &["--stls", "--tls", "h", "stat"],
+            &["--ca-file", "f", "h", "stat"],
+            &["--sasl", "x", "h", "stat"],
             &["--delete", "--keep", "h", "fetch", "d"],
             &["--timeout", "0", "h", "stat"],
         ] {

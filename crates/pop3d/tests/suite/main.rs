@@ -4,6 +4,7 @@
 mod attack;
 mod check;
 mod client;
+mod client_tls;
 mod common;
 mod endpoints;
 mod faults;
