@@ -1,5 +1,7 @@
 //! The keeper's answers: an [`Authority`] that knows the accounts.
 
+use std::borrow::Borrow;
+
 use crate::account::Account;
 use crate::accounts::{Accounts, Found, Login, Refusal};
 use crate::challenge::{MD5, apop_digest, cram_md5_digest};
@@ -10,21 +12,37 @@ use crate::secret::{Secret, constant_time_eq, random};
 
 /// Random part of a nonce in bytes; in hexadecimal digits it is twice as long.
 const NONCE: usize = 16;
+/// The id of this machine (machine-id(5)), and its digits.
+const MACHINE_ID: &str = "/etc/machine-id";
+const MACHINE_ID_DIGITS: usize = 32;
+/// What the id is hashed with.
+const DECOY: &[u8; 32] = b"forklore: salts of unknown users";
 /// Salt of users without one, in bytes: what `--hash --scheme scram` writes.
 const SALT: usize = 16;
 
 /// Makes up SCRAM's salts for unknown users and for those without a stored one. A name has the same
-/// salt until the server ends, so that it looks like a stored one; after a restart it has another.
+/// salt each time, so that it looks like a stored one.
 #[derive(Clone, Debug)]
 pub struct Decoy(Secret);
 
 impl Decoy {
-    /// Makes one; for the start of the server.
+    /// Makes one; for the start of the server. It is the same after each start on a machine that has an id
+    /// of its own (machine-id(5)), which is hashed, so that it cannot be told from the salts.
     ///
     /// # Errors
     /// [`Error::Io`] when the system has no random numbers.
     pub fn new() -> Result<Decoy> {
-        Ok(Decoy(Secret::from(&random::<32>()?[..])))
+        let id = std::fs::read(MACHINE_ID).unwrap_or_default();
+        match Decoy::of_machine(&id) {
+            Some(decoy) => Ok(decoy),
+            None => Ok(Decoy(Secret::from(&random::<32>()?[..]))),
+        }
+    }
+
+    fn of_machine(id: &[u8]) -> Option<Decoy> {
+        let digits = id.get(..MACHINE_ID_DIGITS)?;
+        let is_id = digits.iter().all(u8::is_ascii_hexdigit);
+        is_id.then(|| Decoy(Secret::from(&hmac(DECOY, digits)[..])))
     }
 
     fn salt(&self, name: &[u8]) -> Vec<u8> {
@@ -37,9 +55,9 @@ impl Decoy {
 
 /// Checks one login. Of its answers only the account leaves the keeper's process.
 #[derive(Debug)]
-pub struct Checker<'a> {
-    accounts: &'a Accounts,
-    decoy: &'a Decoy,
+pub struct Checker<A> {
+    accounts: A,
+    decoy: Decoy,
     scram: Option<Scram>,
     result: Option<Result<Login>>,
 }
@@ -58,11 +76,11 @@ impl std::fmt::Debug for Scram {
     }
 }
 
-impl<'a> Checker<'a> {
-    /// Begins.
+impl<A: Borrow<Accounts>> Checker<A> {
+    /// Begins; `accounts` are owned or borrowed.
     #[must_use]
-    pub fn new(accounts: &'a Accounts, decoy: &'a Decoy) -> Checker<'a> {
-        Checker { accounts, decoy, scram: None, result: None }
+    pub fn new(accounts: A, decoy: &Decoy) -> Checker<A> {
+        Checker { accounts, decoy: decoy.clone(), scram: None, result: None }
     }
 
     /// Whether this is the digest over the timestamp and the user's secret (RFC 1939 §7).
@@ -112,7 +130,7 @@ impl<'a> Checker<'a> {
         name: &[u8],
         check: impl Fn(&[u8]) -> bool,
     ) -> std::result::Result<(), Denial> {
-        let result = self.accounts.find(name).map(|found| {
+        let result = self.accounts.borrow().find(name).map(|found| {
             let secret = found.password.as_ref().ok().and_then(Password::secret);
             let is_right = check(secret.unwrap_or(b"no secret")) && secret.is_some();
             let has_other = found.password.is_ok() && secret.is_none();
@@ -122,9 +140,9 @@ impl<'a> Checker<'a> {
     }
 }
 
-impl Authority for Checker<'_> {
+impl<A: Borrow<Accounts>> Authority for Checker<A> {
     fn password(&mut self, name: &[u8], password: &Secret) -> std::result::Result<(), Denial> {
-        let result = self.accounts.log_in(name, password);
+        let result = self.accounts.borrow().log_in(name, password);
         self.note(result)
     }
 
@@ -145,7 +163,7 @@ impl Authority for Checker<'_> {
         client_nonce: &[u8],
     ) -> std::result::Result<Vec<u8>, Denial> {
         let prepare = || {
-            let found = self.accounts.find(name)?;
+            let found = self.accounts.borrow().find(name)?;
             let keys = found.password.as_ref().ok().and_then(Password::scram);
             let (salt, iterations) = match keys {
                 Some(keys) => (keys.salt.clone(), keys.iterations),

@@ -1,66 +1,207 @@
 //! The check of a login, in the process that answers, with the keeper's rights.
 
+use std::time::Duration;
+
 use accounts::password::Unusable;
 use accounts::sasl::{Authority, Denial};
-use accounts::{Account, Checker, Decoy, Login, Refusal, from_hex};
-use log::warn;
+use accounts::{Account, Accounts, Checker, Login, Mechanism as Sasl, Refusal, Secret, from_hex};
+use forknet::{Peer, Question, reason};
+use log::{debug, warn};
 
-use crate::credentials::{Credentials, Denied, Proof};
+use crate::credentials::{Credentials, Denied, Mechanism, Proof};
 use crate::options::MailOptions;
 use crate::question::LoginQuestion;
 
-/// Why a login is not accepted.
+/// Longest wait for the next message of an exchange. The client may take its time, but this process has
+/// the keeper's rights.
+const NEXT_WAIT: Duration = Duration::from_secs(60);
+/// Exit code of a process that has answered.
+const ANSWERED: i32 = 0;
+
+/// A login that was proved.
 #[derive(Debug)]
-pub enum Refused {
-    /// It is wrong.
-    Login(Refusal),
-    /// It could not be checked.
-    NotChecked(String),
+pub struct Proved {
+    /// The client's address, as the process says that talks to it: for the log.
+    pub peer: Peer,
+    /// The user.
+    pub account: Account,
 }
 
-/// Checks a login against the accounts.
+/// Answers the questions about one login, up to its end. Returns who has logged in, and the question that
+/// is to be answered: by [`crate::accepted`], or why that cannot be.
 ///
 /// # Errors
-/// It is wrong, or the accounts cannot be read.
-pub fn check(options: &MailOptions, credentials: &Credentials) -> Result<Account, Refused> {
-    let unreadable = |error: accounts::Error| Refused::NotChecked(error.to_string());
-    let accounts = options.accounts().map_err(unreadable)?;
-    let decoy = Decoy::new().map_err(unreadable)?; // for SCRAM, which is not offered
-    let mut checker = Checker::new(&accounts, &decoy);
-    let Credentials { name, proof, .. } = credentials;
-    let proved: Result<(), Denial> = match proof {
-        Proof::Password(password) => checker.password(name, password),
-        Proof::Apop { timestamp, digest } => {
-            let digest = from_hex(digest).ok_or(Refused::Login(Refusal::Wrong))?; // the same for every name
-            checker.apop(name, timestamp.as_bytes(), &digest)
+/// The login was not accepted, which was answered; the exit code of this process.
+pub fn prove(options: &MailOptions, mut asked: Question) -> Result<(Question, Proved), i32> {
+    let mut answering = Answering::new(options);
+    loop {
+        let text = Secret::new(asked.take_text());
+        let said = answering.take(&text);
+        drop(text);
+        match said {
+            Said::Accepted(proved) => return Ok((asked, proved)),
+            Said::Denied(denied) => return Err(asked.answer(&denied.encode())),
+            Said::More(more) => {
+                if let Err(error) = asked.ask_back(&more, NEXT_WAIT) {
+                    debug!("a login was not finished: {}", reason(&error));
+                    return Err(ANSWERED);
+                }
+            }
         }
-    };
-    match (proved, checker.into_result().map_err(unreadable)?) {
-        (Ok(()), Login::Accepted(account)) => Ok(account),
-        (_, Login::Refused(why)) => Err(Refused::Login(why)),
-        (Err(_), Login::Accepted(_)) => Err(Refused::Login(Refusal::Wrong)),
     }
 }
 
-impl LoginQuestion {
-    /// Checks the login, and logs what the administrator has to repair.
-    ///
-    /// # Errors
-    /// [`Denied::Rejected`], [`Denied::NotChecked`].
-    pub fn check(&self, options: &MailOptions) -> Result<Account, Denied> {
-        let (peer, name) = (self.peer, self.credentials.name.escape_ascii());
-        check(options, &self.credentials).map_err(|why| match why {
-            Refused::Login(why) => {
+/// The questions about one login, in turn.
+#[derive(Debug)]
+pub struct Answering<'a> {
+    options: &'a MailOptions,
+    state: State,
+}
+
+/// What is to be said to a question.
+#[derive(Debug)]
+pub enum Said {
+    /// No.
+    Denied(Denied),
+    /// This, and then the next question is awaited.
+    More(Vec<u8>),
+    /// Yes, once the mailbox is open.
+    Accepted(Proved),
+}
+
+#[derive(Debug)]
+enum State {
+    Start,
+    /// Of SCRAM the first message was answered.
+    Scram {
+        attempt: Attempt,
+        checker: Box<Checker<Accounts>>,
+    },
+    /// The proof is right; the client is to see that ours is too.
+    Proved(Proved),
+}
+
+/// Who tries to log in, for the log.
+#[derive(Clone, Debug)]
+struct Attempt {
+    peer: Peer,
+    name: Vec<u8>,
+}
+
+impl<'a> Answering<'a> {
+    /// Begins.
+    #[must_use]
+    pub fn new(options: &'a MailOptions) -> Answering<'a> {
+        Answering { options, state: State::Start }
+    }
+
+    /// Takes a question. One that begins a login ends what was before it.
+    pub fn take(&mut self, record: &Secret) -> Said {
+        let state = std::mem::replace(&mut self.state, State::Start);
+        match (LoginQuestion::decode(record), state) {
+            (Some(LoginQuestion::Check(peer, credentials)), _) => self.check(peer, &credentials),
+            (Some(LoginQuestion::ScramFirst { peer, name, nonce, .. }), _) => {
+                self.scram_first(Attempt { peer, name }, &nonce)
+            }
+            (
+                Some(LoginQuestion::ScramFinal { first_bare, without_proof, proof }),
+                State::Scram { attempt, mut checker },
+            ) => {
+                let signature = checker.scram_final(&first_bare, &without_proof, &proof);
+                match (attempt.result(signature.map(drop), *checker), signature) {
+                    (Ok(account), Ok(signature)) => {
+                        self.state = State::Proved(Proved { peer: attempt.peer, account });
+                        Said::More(signature.to_vec())
+                    }
+                    (Err(denied), _) => Said::Denied(denied),
+                    (Ok(_), Err(_)) => Said::Denied(Denied::NotChecked),
+                }
+            }
+            (Some(LoginQuestion::Open), State::Proved(proved)) => Said::Accepted(proved),
+            (Some(_), _) => {
+                debug!("a question about a login out of turn, or too late");
+                Said::Denied(Denied::NotChecked)
+            }
+            (None, _) => {
+                warn!("a malformed question about a login");
+                Said::Denied(Denied::NotChecked)
+            }
+        }
+    }
+
+    fn check(&self, peer: Peer, credentials: &Credentials) -> Said {
+        let Credentials { name, proof, .. } = credentials;
+        let attempt = Attempt { peer, name: name.clone() };
+        let mut checker = match self.checker(&attempt) {
+            Ok(checker) => checker,
+            Err(denied) => return Said::Denied(denied),
+        };
+        let proved = match proof {
+            Proof::Password(password) => checker.password(name, password),
+            Proof::Digest { challenge, digest } => match from_hex(digest) {
+                None => Err(Denial::Rejected), // the same for every name
+                Some(digest) if credentials.mechanism == Mechanism::Auth(Sasl::CramMd5) => {
+                    checker.cram_md5(name, challenge, &digest)
+                }
+                Some(digest) => checker.apop(name, challenge, &digest),
+            },
+        };
+        match attempt.result(proved, checker) {
+            Ok(account) => Said::Accepted(Proved { peer, account }),
+            Err(denied) => Said::Denied(denied),
+        }
+    }
+
+    fn scram_first(&mut self, attempt: Attempt, nonce: &[u8]) -> Said {
+        let mut checker = match self.checker(&attempt) {
+            Ok(checker) => checker,
+            Err(denied) => return Said::Denied(denied),
+        };
+        match checker.scram_first(&attempt.name, nonce) {
+            Ok(message) => {
+                self.state = State::Scram { attempt, checker: Box::new(checker) };
+                Said::More(message)
+            }
+            Err(denial) => match attempt.result(Err(denial), checker) {
+                Err(denied) => Said::Denied(denied),
+                Ok(_) => Said::Denied(Denied::NotChecked),
+            },
+        }
+    }
+
+    fn checker(&self, attempt: &Attempt) -> Result<Checker<Accounts>, Denied> {
+        let checker = self.options.accounts().and_then(|accounts| {
+            let decoy = self.options.decoy()?;
+            Ok(Checker::new(accounts, &decoy))
+        });
+        checker.map_err(|error| attempt.not_checked(&error))
+    }
+}
+
+impl Attempt {
+    /// Returns the account, if the check has succeeded; logs what the administrator has to repair.
+    fn result(
+        &self,
+        proved: Result<(), Denial>,
+        checker: Checker<Accounts>,
+    ) -> Result<Account, Denied> {
+        match (proved, checker.into_result()) {
+            (Ok(()), Ok(Login::Accepted(account))) => Ok(account),
+            (_, Ok(Login::Refused(why))) => {
                 let is_to_repair = matches!(why, Refusal::Field(why) if why != Unusable::None);
                 if is_to_repair || matches!(why, Refusal::Mechanism | Refusal::Closed(_)) {
-                    warn!("{peer}: login of '{name}': {why}");
+                    let Attempt { peer, name } = self;
+                    warn!("{peer}: login of '{}': {why}", name.escape_ascii());
                 }
-                Denied::Rejected
+                Err(Denied::Rejected)
             }
-            Refused::NotChecked(why) => {
-                warn!("{peer}: login of '{name}': {why}");
-                Denied::NotChecked
-            }
-        })
+            (Err(_), Ok(Login::Accepted(_))) => Err(Denied::Rejected),
+            (_, Err(error)) => Err(self.not_checked(&error)),
+        }
+    }
+
+    fn not_checked(&self, why: &dyn std::fmt::Display) -> Denied {
+        warn!("{}: login of '{}': {why}", self.peer, self.name.escape_ascii());
+        Denied::NotChecked
     }
 }

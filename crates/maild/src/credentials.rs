@@ -1,5 +1,4 @@
-//! Credentials of a login, and why it fails. The check is in a process that may read
-//! the accounts.
+//! Credentials of a login, and why it fails. The check is in a process that may read the accounts.
 
 use accounts::Secret;
 
@@ -21,18 +20,16 @@ pub enum Mechanism {
     Pass,
     /// APOP (RFC 1939 §7).
     Apop,
-    /// AUTH PLAIN (RFC 5034, RFC 4616).
-    Plain,
+    /// AUTH (RFC 4954, RFC 5034).
+    Auth(accounts::Mechanism),
 }
 
-impl Mechanism {
-    /// Returns the name for the log.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+impl std::fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Mechanism::Pass => "PASS",
-            Mechanism::Apop => "APOP",
-            Mechanism::Plain => "AUTH PLAIN",
+            Mechanism::Pass => f.write_str("PASS"),
+            Mechanism::Apop => f.write_str("APOP"),
+            Mechanism::Auth(mechanism) => write!(f, "AUTH {mechanism}"),
         }
     }
 }
@@ -42,11 +39,11 @@ impl Mechanism {
 pub enum Proof {
     /// The password in the clear.
     Password(Secret),
-    /// The digest of APOP (RFC 1939 §7).
-    Apop {
-        /// The timestamp of the greeting.
-        timestamp: String,
-        /// The digest over it and the shared secret, as the client gave it.
+    /// The digest of APOP or CRAM-MD5 (RFC 1939 §7, RFC 2195).
+    Digest {
+        /// The timestamp of the greeting, or the challenge.
+        challenge: Vec<u8>,
+        /// The digest over it and the shared secret, as the client gave it: of MD5, in hexadecimal.
         digest: Vec<u8>,
     },
 }

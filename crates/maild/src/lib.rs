@@ -2,10 +2,11 @@
 //! client asks the keeper about a login, the check of them, and whose a mailbox is and where.
 
 // The order of the modules; each imports from its left only:
-//   rows credentials | options | question hash | check rights | mailbox
+//   rows credentials | options | question hash | check rights | mailbox front
 
 mod check;
 mod credentials;
+mod front;
 pub mod hash;
 mod mailbox;
 mod options;
@@ -13,9 +14,10 @@ mod question;
 mod rights;
 pub mod rows;
 
-pub use check::{Refused, check};
+pub use check::{Answering, Proved, Said, prove};
 pub use credentials::{Credentials, Denied, Mechanism, Proof};
+pub use front::{Accepted, Asker, Auth, AuthFailure, AuthStep, Keeper, Reply};
 pub use mailbox::Place;
 pub use options::{MailOptions, Offer, Plaintext, Users};
-pub use question::{ACCEPTED, LoginQuestion};
+pub use question::{LoginQuestion, accepted};
 pub use rights::Trouble;

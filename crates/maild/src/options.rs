@@ -2,10 +2,13 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use accounts::sasl::Bindings;
 use accounts::{
-    Accounts, Mechanisms, NameCase, NameDomain, Names, Owner, Source, System, UsersFile,
+    Accounts, Decoy, Mechanism, Mechanisms, NameCase, NameDomain, Names, Owner, Source, System,
+    UsersFile,
 };
 use forknet::{Error, Result, Values};
 use log::warn;
@@ -29,6 +32,15 @@ pub struct MailOptions {
     pub plaintext: Plaintext,
     /// Time from a failed login to its reply.
     pub auth_delay: Duration,
+    /// What [`MailOptions::start`] has found, in the keeper and those that it forks.
+    found: OnceLock<Found>,
+}
+
+/// What is known once the accounts were looked at.
+#[derive(Debug, Clone)]
+struct Found {
+    offer: Offer,
+    decoy: Decoy,
 }
 
 /// Where accounts come from. They are opened again for each question.
@@ -74,6 +86,19 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// Returns the mechanisms that a client can use. Those that send the password are offered where that is
+    /// allowed, whatever the accounts are, because users may be added while the server runs; the one with a
+    /// channel binding where the connection has one.
+    #[must_use]
+    pub fn for_client(&self, plaintext: bool, bindings: &Bindings) -> Mechanisms {
+        let is_usable = |mechanism: &Mechanism| match mechanism {
+            Mechanism::Plain | Mechanism::Login => plaintext,
+            Mechanism::ScramSha256Plus => !bindings.is_empty(),
+            _ => true,
+        };
+        self.mechanisms.union(Mechanisms::by_password()).iter().filter(is_usable).collect()
+    }
+
     /// Returns the text by which the keeper tells of it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -109,6 +134,7 @@ impl MailOptions {
                 _ => Plaintext::Loopback,
             },
             auth_delay: auth_delay.unwrap_or_default(),
+            found: OnceLock::new(),
         })
     }
 
@@ -144,10 +170,29 @@ impl MailOptions {
             let problems = users.check(self.names).map_err(|error| refused(&error))?;
             problems.iter().for_each(|problem| warn!("{problem}"));
         }
-        Ok(Offer {
+        let offer = Offer {
             mechanisms: accounts.mechanisms().map_err(|error| refused(&error))?,
             apop: accounts.has_secret().map_err(|error| refused(&error))?,
-        })
+        };
+        let decoy = Decoy::new().map_err(|error| refused(&error))?;
+        Ok(self.found.get_or_init(|| Found { offer, decoy }).offer)
+    }
+
+    /// Returns what [`MailOptions::start`] has found, in a process that the keeper has forked.
+    #[must_use]
+    pub fn offer(&self) -> Offer {
+        self.found.get().map(|found| found.offer).unwrap_or_default()
+    }
+
+    /// Whether the accounts are another program's, to which the exchanges of AUTH are passed on.
+    #[must_use]
+    pub fn is_relayed(&self) -> bool {
+        false
+    }
+
+    /// Returns what makes up salts.
+    pub(crate) fn decoy(&self) -> accounts::Result<Decoy> {
+        self.found.get().map_or_else(Decoy::new, |found| Ok(found.decoy.clone()))
     }
 }
 

@@ -2,82 +2,196 @@
 //! bytes. What is asked is read with the rights of root, so every byte of it is looked at.
 //!
 //! ```text
-//!  mechanism (1 byte) | length, peer | length, name | length, proof | length, digest of APOP
+//!  kind (1 byte) | length, field | length, field | …
 //! ```
-//! A length is two bytes, the high one first.
+//! A length is two bytes, the high one first. A login is one question, or several in turn, to which the same
+//! process answers:
+//!
+//! ```text
+//!  password, digest                    --> accepted, or why not
+//!  SCRAM: name, nonce                  --> more: the first message of the server
+//!  SCRAM: messages, proof              --> more: the signature of the server
+//!  open                                --> accepted, or why not
+//!  relayed: mechanism, response        --> more: a challenge
+//!  relayed: response                   --> accepted, or why not
+//! ```
 
-use accounts::Secret;
+use accounts::{Mechanism as Sasl, Secret};
 use forknet::Peer;
 
 use crate::credentials::{Credentials, Denied, Mechanism, Proof};
 
-/// Longest field in bytes: a response of AUTH PLAIN has at most 1,026 (RFC 4616 §2).
-const MAX_FIELD: usize = 1026;
+/// Longest field in bytes: a message of SASL with all that it may hold, decoded.
+const MAX_FIELD: usize = accounts::sasl::MAX_LINE;
 
-/// A login to be checked.
+/// A question about a login.
 #[derive(Debug, PartialEq, Eq)]
-pub struct LoginQuestion {
-    /// The client's address, as it says: for the log.
-    pub peer: Peer,
-    /// The credentials.
-    pub credentials: Credentials,
+pub enum LoginQuestion {
+    /// Whether these credentials are right. The peer is the client's address, as it says: for the log.
+    Check(Peer, Credentials),
+    /// The first message of SCRAM, by this mechanism.
+    ScramFirst {
+        /// The client's address.
+        peer: Peer,
+        /// With a channel binding or without.
+        mechanism: Sasl,
+        /// The user's name.
+        name: Vec<u8>,
+        /// The client's part of the nonce.
+        nonce: Vec<u8>,
+    },
+    /// The last message of SCRAM.
+    ScramFinal {
+        /// The client's first message, without its header.
+        first_bare: Vec<u8>,
+        /// The client's last message, without the proof.
+        without_proof: Vec<u8>,
+        /// The proof.
+        proof: [u8; 32],
+    },
+    /// The client has seen the signature: the login is to be accepted.
+    Open,
+    /// An exchange begins that another program has with the client.
+    Relay {
+        /// The client's address.
+        peer: Peer,
+        /// The mechanism.
+        mechanism: Sasl,
+        /// The response that came with the command.
+        initial: Option<Secret>,
+    },
+    /// The next response of that exchange.
+    RelayNext(Secret),
 }
 
+const PASS: u8 = b'p';
+const APOP: u8 = b'a';
+const AUTH: u8 = b's';
+const CRAM_MD5: u8 = b'c';
+const SCRAM_FIRST: u8 = b'f';
+const SCRAM_FINAL: u8 = b'F';
+const OPEN: u8 = b'o';
+const RELAY: u8 = b'r';
+const RELAY_NEXT: u8 = b'R';
+const KINDS: [u8; 9] =
+    [PASS, APOP, AUTH, CRAM_MD5, SCRAM_FIRST, SCRAM_FINAL, OPEN, RELAY, RELAY_NEXT];
+
 impl LoginQuestion {
-    /// Returns the record; `None` for credentials that are too long, which no command line holds.
+    /// Returns the record; `None` for what is too long, which no command line holds.
     #[must_use]
-    pub fn encode(peer: Peer, credentials: &Credentials) -> Option<Secret> {
-        let Credentials { mechanism, name, proof } = credentials;
-        let (proof, digest) = match proof {
-            Proof::Password(password) => (password.as_bytes(), &[][..]),
-            Proof::Apop { timestamp, digest } => (timestamp.as_bytes(), &digest[..]),
-        };
-        let peer = peer.record();
-        let fields = [peer.as_bytes(), name, proof, digest];
-        let lengths: Vec<[u8; 2]> =
-            fields.iter().map(|field| length(field)).collect::<Option<_>>()?;
-        let mut parts: Vec<&[u8]> = vec![code(*mechanism)];
-        for (length, field) in lengths.iter().zip(fields) {
-            parts.extend([&length[..], field]);
+    pub fn encode(&self) -> Option<Secret> {
+        match self {
+            LoginQuestion::Check(peer, credentials) => check(*peer, credentials),
+            LoginQuestion::ScramFirst { peer, mechanism, name, nonce } => {
+                let (peer, mechanism) = (peer.record(), mechanism.name().as_bytes());
+                record(SCRAM_FIRST, &[peer.as_bytes(), mechanism, name, nonce])
+            }
+            LoginQuestion::ScramFinal { first_bare, without_proof, proof } => {
+                record(SCRAM_FINAL, &[first_bare, without_proof, proof])
+            }
+            LoginQuestion::Open => record(OPEN, &[]),
+            LoginQuestion::Relay { peer, mechanism, initial } => {
+                let (peer, mechanism) = (peer.record(), mechanism.name().as_bytes());
+                let is_given = &[u8::from(initial.is_some())][..];
+                let initial = initial.as_ref().map_or(&[][..], Secret::as_bytes);
+                record(RELAY, &[peer.as_bytes(), mechanism, is_given, initial])
+            }
+            LoginQuestion::RelayNext(response) => record(RELAY_NEXT, &[response.as_bytes()]),
         }
-        Some(Secret::concat(&parts))
+    }
+
+    /// Whether this is the record of a question about a login, by its first byte: other questions to a
+    /// keeper begin with other bytes.
+    #[must_use]
+    pub fn is_one(record: &[u8]) -> bool {
+        record.first().is_some_and(|kind| KINDS.contains(kind))
     }
 
     /// Reads a record; `None` for one that is malformed.
     #[must_use]
     pub fn decode(record: &Secret) -> Option<LoginQuestion> {
-        let (mechanism, rest) = record.as_bytes().split_first()?;
-        let mechanism = MECHANISMS.into_iter().find(|it| code(*it) == [*mechanism])?;
-        let (peer, rest) = field(rest)?;
-        let (name, rest) = field(rest)?;
-        let (proof, rest) = field(rest)?;
-        let (digest, rest) = field(rest)?;
-        if !rest.is_empty() {
-            return None;
-        }
-        let proof = match mechanism {
-            Mechanism::Pass | Mechanism::Plain if digest.is_empty() => {
-                Proof::Password(Secret::from(proof))
+        let (kind, rest) = record.as_bytes().split_first()?;
+        let all = fields(rest)?;
+        let peer = || Peer::parse(all.first()?);
+        Some(match (*kind, all.as_slice()) {
+            (PASS, [_, name, password]) => {
+                LoginQuestion::Check(peer()?, by_password(Mechanism::Pass, name, password))
             }
-            Mechanism::Apop => Proof::Apop {
-                timestamp: String::from_utf8(proof.to_vec()).ok()?,
-                digest: digest.to_vec(),
+            (AUTH, [_, name, mechanism, password]) => {
+                let mechanism = Sasl::parse(mechanism).filter(|it| it.sends_password())?;
+                let mechanism = Mechanism::Auth(mechanism);
+                LoginQuestion::Check(peer()?, by_password(mechanism, name, password))
+            }
+            (APOP | CRAM_MD5, [_, name, challenge, digest]) => {
+                let is_apop = *kind == APOP;
+                let mechanism =
+                    if is_apop { Mechanism::Apop } else { Mechanism::Auth(Sasl::CramMd5) };
+                let (challenge, digest) = (challenge.to_vec(), digest.to_vec());
+                let proof = Proof::Digest { challenge, digest };
+                let name = name.to_vec();
+                LoginQuestion::Check(peer()?, Credentials { mechanism, name, proof })
+            }
+            (SCRAM_FIRST, [_, mechanism, name, nonce]) => LoginQuestion::ScramFirst {
+                peer: peer()?,
+                mechanism: Sasl::parse(mechanism).filter(|it| is_scram(*it))?,
+                name: name.to_vec(),
+                nonce: nonce.to_vec(),
             },
+            (SCRAM_FINAL, [first_bare, without_proof, proof]) => LoginQuestion::ScramFinal {
+                first_bare: first_bare.to_vec(),
+                without_proof: without_proof.to_vec(),
+                proof: (*proof).try_into().ok()?,
+            },
+            (OPEN, []) => LoginQuestion::Open,
+            (RELAY, [_, mechanism, is_given @ ([0] | [1]), initial]) => LoginQuestion::Relay {
+                peer: peer()?,
+                mechanism: Sasl::parse(mechanism)?,
+                initial: (*is_given == [1]).then(|| Secret::from(*initial)),
+            },
+            (RELAY_NEXT, [response]) => LoginQuestion::RelayNext(Secret::from(*response)),
             _ => return None,
-        };
-        let credentials = Credentials { mechanism, name: name.to_vec(), proof };
-        Some(LoginQuestion { peer: Peer::parse(peer)?, credentials })
+        })
     }
 }
 
-const MECHANISMS: [Mechanism; 3] = [Mechanism::Pass, Mechanism::Apop, Mechanism::Plain];
+fn is_scram(mechanism: Sasl) -> bool {
+    matches!(mechanism, Sasl::ScramSha256 | Sasl::ScramSha256Plus)
+}
 
-fn code(mechanism: Mechanism) -> &'static [u8] {
-    match mechanism {
-        Mechanism::Pass => b"p",
-        Mechanism::Apop => b"a",
-        Mechanism::Plain => b"s",
+fn by_password(mechanism: Mechanism, name: &[u8], password: &[u8]) -> Credentials {
+    let proof = Proof::Password(Secret::from(password));
+    Credentials { mechanism, name: name.to_vec(), proof }
+}
+
+fn check(peer: Peer, credentials: &Credentials) -> Option<Secret> {
+    let Credentials { mechanism, name, proof } = credentials;
+    let peer = peer.record();
+    let peer = peer.as_bytes();
+    match (mechanism, proof) {
+        (Mechanism::Pass, Proof::Password(password)) => {
+            record(PASS, &[peer, name, password.as_bytes()])
+        }
+        (Mechanism::Auth(mechanism), Proof::Password(password)) => {
+            record(AUTH, &[peer, name, mechanism.name().as_bytes(), password.as_bytes()])
+        }
+        (Mechanism::Apop, Proof::Digest { challenge, digest }) => {
+            record(APOP, &[peer, name, challenge, digest])
+        }
+        (Mechanism::Auth(Sasl::CramMd5), Proof::Digest { challenge, digest }) => {
+            record(CRAM_MD5, &[peer, name, challenge, digest])
+        }
+        _ => None,
     }
+}
+
+fn record(kind: u8, fields: &[&[u8]]) -> Option<Secret> {
+    let lengths: Vec<[u8; 2]> = fields.iter().map(|field| length(field)).collect::<Option<_>>()?;
+    let kind = [kind];
+    let mut parts: Vec<&[u8]> = vec![&kind];
+    for (length, field) in lengths.iter().zip(fields) {
+        parts.extend([&length[..], field]);
+    }
+    Some(Secret::concat(&parts))
 }
 
 fn length(field: &[u8]) -> Option<[u8; 2]> {
@@ -85,15 +199,35 @@ fn length(field: &[u8]) -> Option<[u8; 2]> {
     Some(length.to_be_bytes())
 }
 
-/// Splits a field off.
-fn field(record: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = record.split_first_chunk()?;
-    let length = usize::from(u16::from_be_bytes(*length));
-    rest.split_at_checked(length).filter(|_| length <= MAX_FIELD)
+/// Most fields of a record.
+const MAX_FIELDS: usize = 4;
+
+fn fields(mut record: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut fields = Vec::with_capacity(MAX_FIELDS);
+    while !record.is_empty() && fields.len() < MAX_FIELDS {
+        let (length, rest) = record.split_first_chunk()?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        let (field, rest) = rest.split_at_checked(length).filter(|_| length <= MAX_FIELD)?;
+        fields.push(field);
+        record = rest;
+    }
+    record.is_empty().then_some(fields)
 }
 
-/// What is answered when the login succeeds.
-pub const ACCEPTED: &[u8] = b"+";
+/// First byte of the answer to a login that is accepted; the user's name follows.
+const ACCEPTED: u8 = b'+';
+
+/// Returns the answer to a login that is accepted, of the user with this name in its canonical form.
+#[must_use]
+pub fn accepted(name: &[u8]) -> Vec<u8> {
+    [&[ACCEPTED], name].concat()
+}
+
+/// Reads the name of [`accepted`].
+pub(crate) fn accepted_name(answer: &[u8]) -> Option<&[u8]> {
+    let name = answer.strip_prefix(&[ACCEPTED])?;
+    (1..=accounts::MAX_NAME).contains(&name.len()).then_some(name)
+}
 
 const DENIALS: [(Denied, u8); 5] = [
     (Denied::Rejected, b'r'),
@@ -122,55 +256,77 @@ impl Denied {
 mod tests {
     use super::*;
 
-    fn credentials(mechanism: Mechanism, name: &[u8], proof: Proof) -> Credentials {
-        Credentials { mechanism, name: name.to_vec(), proof }
+    fn check(mechanism: Mechanism, name: &[u8], proof: Proof) -> LoginQuestion {
+        LoginQuestion::Check(Peer::Unix, Credentials { mechanism, name: name.to_vec(), proof })
     }
 
     fn password(bytes: &[u8]) -> Proof {
         Proof::Password(Secret::from(bytes))
     }
 
+    fn digest() -> Proof {
+        Proof::Digest { challenge: b"<1.2@h>".into(), digest: b"zz".to_vec() }
+    }
+
     #[test]
     fn what_is_encoded_is_decoded() {
-        let apop = Proof::Apop { timestamp: "<1.2@h>".into(), digest: b"zz".to_vec() };
-        for credentials in [
-            credentials(Mechanism::Pass, b"levy", password(b"two words ")),
-            credentials(Mechanism::Plain, b"\xff\0", password(&[7; MAX_FIELD])),
-            credentials(Mechanism::Pass, b"", password(b"")),
-            credentials(Mechanism::Apop, b"levy", apop),
+        let peer = Peer::Ip("[2001:db8::1]:65535".parse().unwrap());
+        let (name, nonce) = (b"levy".to_vec(), b"abc".to_vec());
+        for question in [
+            check(Mechanism::Pass, b"levy", password(b"two words ")),
+            check(Mechanism::Auth(Sasl::Plain), b"\xff\0", password(&[7; MAX_FIELD])),
+            check(Mechanism::Auth(Sasl::Login), b"", password(b"")),
+            check(Mechanism::Apop, b"levy", digest()),
+            check(Mechanism::Auth(Sasl::CramMd5), b"levy", digest()),
+            LoginQuestion::ScramFirst { peer, mechanism: Sasl::ScramSha256Plus, name, nonce },
+            LoginQuestion::ScramFinal {
+                first_bare: b"n=a".to_vec(),
+                without_proof: b"c=".to_vec(),
+                proof: [3; 32],
+            },
+            LoginQuestion::Open,
+            LoginQuestion::Relay { peer: Peer::Pipe, mechanism: Sasl::CramMd5, initial: None },
+            LoginQuestion::Relay { peer, mechanism: Sasl::Plain, initial: Some(Secret::default()) },
+            LoginQuestion::RelayNext(Secret::from(&b"x"[..])),
         ] {
-            for peer in [Peer::Unix, Peer::Pipe, Peer::Ip("[2001:db8::1]:65535".parse().unwrap())] {
-                let record = LoginQuestion::encode(peer, &credentials).unwrap();
-                let question = LoginQuestion::decode(&record).unwrap();
-                assert_eq!((question.peer, &question.credentials), (peer, &credentials));
-            }
+            let record = question.encode().unwrap();
+            assert_eq!(LoginQuestion::decode(&record), Some(question));
         }
         for denied in DENIALS.map(|(denied, _)| denied) {
             assert_eq!(Denied::decode(&denied.encode()), Some(denied));
         }
         assert_eq!(Denied::decode(b""), None);
         assert_eq!(Denied::decode(b"rr"), None);
-        assert_eq!(Denied::decode(ACCEPTED), None);
+        assert_eq!(Denied::decode(&accepted(b"x")), None);
+        assert_eq!(accepted_name(&accepted(b"levy")), Some(&b"levy"[..]));
+        for odd in [&b"+"[..], b"", b"r", &[b'+'; 300]] {
+            assert_eq!(accepted_name(odd), None);
+        }
     }
 
     #[test]
     fn what_is_too_long_or_malformed_is_refused() {
-        let long = credentials(Mechanism::Pass, b"levy", password(&[7; MAX_FIELD + 1]));
-        assert!(LoginQuestion::encode(Peer::Unix, &long).is_none());
-        let good = credentials(Mechanism::Pass, b"levy", password(b"x"));
-        let good = LoginQuestion::encode(Peer::Unix, &good).unwrap();
-        assert_eq!(good.as_bytes(), b"p\0\x04unix\0\x04levy\0\x01x\0\0");
+        let long = check(Mechanism::Pass, b"levy", password(&[7; MAX_FIELD + 1]));
+        assert!(long.encode().is_none());
+        assert!(check(Mechanism::Auth(Sasl::Plain), b"levy", digest()).encode().is_none());
+        let good = check(Mechanism::Pass, b"levy", password(b"x")).encode().unwrap();
+        assert_eq!(good.as_bytes(), b"p\0\x04unix\0\x04levy\0\x01x");
         for cut in 0..good.as_bytes().len() {
             let record = Secret::from(&good.as_bytes()[..cut]);
             assert!(LoginQuestion::decode(&record).is_none(), "{cut}");
         }
         for odd in [
-            &b"p\0\x04unix\0\x04levy\0\x01x\0\0\0"[..],
-            b"q\0\x04unix\0\x04levy\0\x01x\0\0",
-            b"p\0\x04unix\0\x04levy\0\x01x\0\x01y",
-            b"p\0\x04unux\0\x04levy\0\x01x\0\0",
-            b"a\0\x04unix\0\x04levy\0\x01\xff\0\0",
-            b"p\xff\xffunix\0\x04levy\0\x01x\0\0",
+            &b"p\0\x04unix\0\x04levy\0\x01x\0"[..],
+            b"p\0\x04unix\0\x04levy\0\x01x\0\0",
+            b"q\0\x04unix\0\x04levy\0\x01x",
+            b"s\0\x04unix\0\x04levy\0\x08CRAM-MD5\0\x01y",
+            b"p\0\x04unux\0\x04levy\0\x01x",
+            b"f\0\x04unix\0\x05PLAIN\0\x01a\0\x01b",
+            b"F\0\x01a\0\x01b\0\x01c",
+            b"o\0\0",
+            b"r\0\x04unix\0\x05PLAIN\0\x01\x02\0\0",
+            b"p\xff\xffunix\0\x04levy\0\x01x",
+            b"a\0\x04unix\0\x01a\0\x01b\0\x01c\0\x01d",
         ] {
             assert!(LoginQuestion::decode(&Secret::from(odd)).is_none(), "{}", odd.escape_ascii());
         }

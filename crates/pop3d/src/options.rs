@@ -45,7 +45,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
                 <dir>.",
         ),
         ("transcript", "Passwords and digests are masked."),
-        ("plaintext", " It is about `PASS` and `AUTH PLAIN`."),
+        ("plaintext", " It is about `PASS`, `AUTH PLAIN` and `AUTH LOGIN`."),
         (
             "user",
             "It is the user of the processes that talk to clients, in an empty folder as their root. \

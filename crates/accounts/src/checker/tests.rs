@@ -85,7 +85,8 @@ fn a_user_logs_in_by_what_the_field_allows() {
 #[test]
 fn an_unknown_users_challenge_is_like_a_known_ones_and_stays() {
     let (_folder, accounts) = all();
-    let (decoy, other) = (Decoy::new().unwrap(), Decoy::new().unwrap());
+    let id = |digit: &str| Decoy::of_machine(format!("{}\n", digit.repeat(32)).as_bytes()).unwrap();
+    let (decoy, other) = (id("a"), id("b"));
     let first = |name: &str, decoy: &Decoy| {
         let mut checker = Checker::new(&accounts, decoy);
         let first = checker.scram_first(name.as_bytes(), b"abc").unwrap();
@@ -106,6 +107,10 @@ fn an_unknown_users_challenge_is_like_a_known_ones_and_stays() {
         assert_ne!(first(name, &other).1, rest, "{name}");
     }
     assert_ne!(first("unknown", &decoy).1, first("unknowm", &decoy).1);
+    assert_eq!(first("unknown", &decoy).1, first("unknown", &id("a")).1, "after a restart");
+    for odd in ["", "uninitialized\n", "0123"] {
+        assert!(Decoy::of_machine(odd.as_bytes()).is_none());
+    }
 }
 
 #[test]

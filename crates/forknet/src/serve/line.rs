@@ -17,6 +17,8 @@ use crate::net::interrupt::{is_readable, poll_timeout};
 pub const LONGEST_MESSAGE: usize = 16 * 1024;
 /// First byte of an answer after which the answering process ends.
 pub(crate) const FINAL: u8 = b'.';
+/// First byte of an answer after which it waits for what the asker says to that.
+pub(crate) const MORE: u8 = b'?';
 /// First byte of an answer after which it goes on.
 pub(crate) const GOES_ON: u8 = b'+';
 /// The message of a process that gives the line back, and answers over the one that comes with this.
@@ -38,6 +40,8 @@ struct Ends {
 pub enum Answer {
     /// The last word: another question may be asked.
     Final(Vec<u8>),
+    /// The process that answered waits for the next question: it belongs to this one.
+    More(Vec<u8>),
     /// The process that answered waits at another line, its own, for what follows.
     GoesOn(Vec<u8>, Line),
 }
@@ -102,6 +106,10 @@ impl Line {
             Some(&FINAL) => {
                 self.0.is_taken.store(false, Relaxed);
                 Ok(Answer::Final(answer.split_off(1)))
+            }
+            Some(&MORE) => {
+                self.0.is_taken.store(false, Relaxed);
+                Ok(Answer::More(answer.split_off(1)))
             }
             Some(&GOES_ON) => {
                 let line = Line::new(with.ok_or(Errno::EPROTO)?);

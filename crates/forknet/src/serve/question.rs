@@ -4,11 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use sys::scm_rights::{pair, receive_whole, stream_pair};
 
 use crate::error::reason;
 use crate::net::deadlines::Timeouts;
-use crate::serve::line::{FINAL, GOES_ON, LONGEST_MESSAGE, Line, MOVES};
+use crate::serve::line::{FINAL, GOES_ON, LONGEST_MESSAGE, Line, MORE, MOVES};
 use crate::serve::title::Titles;
 
 /// Exit code of a process that has given the last word.
@@ -83,6 +84,16 @@ impl Question {
     /// `TimedOut` when nothing came within the limit.
     pub fn next_part(&self, limit: Duration) -> io::Result<Option<Vec<u8>>> {
         Ok(self.line.receive(limit)?.map(|(part, _)| part))
+    }
+
+    /// Answers, and waits for what the asker says to that, which [`Question::take_text`] returns then.
+    ///
+    /// # Errors
+    /// The asker has ended; `TimedOut` when nothing came within the limit.
+    pub fn ask_back(&mut self, answer: &[u8], limit: Duration) -> io::Result<()> {
+        self.line.send(&[&[MORE], answer].concat(), None)?;
+        self.text = self.next_part(limit)?.ok_or(Errno::EPIPE)?;
+        Ok(())
     }
 
     /// Gives the keeper's line back, and goes on at a line of this process's own: before it becomes a

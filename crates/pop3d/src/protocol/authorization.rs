@@ -6,20 +6,20 @@
 //! - APOP sends no password. It is offered (by the timestamp in the greeting) while the users file
 //!   has a user with a `{PLAIN}` secret, because checking the digest needs the secret. If all
 //!   passwords are hashed there is no timestamp, because clients that see one prefer APOP.
-//! - AUTH PLAIN is allowed if PASS is. Some clients use APOP whenever there is a timestamp, unless
-//!   AUTH is offered. With AUTH, users with hashed passwords can log in to a server that also has
-//!   users with `{PLAIN}` secrets.
+//! - AUTH offers the mechanisms that some user could use; PLAIN and LOGIN where PASS is allowed. Some
+//!   clients use APOP whenever there is a timestamp, unless AUTH is offered. With AUTH, users with hashed
+//!   passwords can log in to a server that also has users with `{PLAIN}` secrets.
 //! - RFC 1939 §13 recommends that a user have only one of PASS and APOP, because PASS reveals
 //!   APOP's secret. Here a user with a `{PLAIN}` secret has both if PASS is allowed, by default
 //!   only for connections within the machine.
 
-use accounts::Secret;
+use accounts::sasl::{decode, decode_initial};
+use accounts::{Mechanisms, Secret, base64};
+use maild::{Credentials, Mechanism, Proof};
 
 use crate::protocol::command::{Args, Command, Syntax};
-use crate::protocol::outcome::Outcome;
+use crate::protocol::outcome::{Attempt, Outcome};
 use crate::protocol::reply::{Code, err, err_code, ok};
-use crate::protocol::sasl::{self, Plain};
-use maild::{Credentials, Mechanism, Proof};
 
 /// Failed logins that end the session.
 pub const MAX_FAILED_LOGINS: u32 = 5;
@@ -47,12 +47,22 @@ pub enum Stls {
     UnderTls,
 }
 
+/// What a client is offered.
+#[derive(Debug, Clone, Default)]
+pub struct Offers {
+    /// Whether passwords in the clear are allowed.
+    pub plaintext: bool,
+    /// The timestamp of the greeting, if APOP is offered.
+    pub timestamp: Option<String>,
+    /// The mechanisms of AUTH.
+    pub mechanisms: Mechanisms,
+    /// STLS.
+    pub stls: Stls,
+}
+
 /// A session before its login.
 pub struct Authorization {
-    /// Whether passwords in the clear are allowed.
-    plaintext: bool,
-    /// The timestamp of the greeting, if APOP is offered.
-    timestamp: Option<String>,
+    offers: Offers,
     /// The user name, if the current command is USER.
     user_now: Option<Vec<u8>>,
     /// The user name, if the previous command was USER, because PASS is valid only right after it
@@ -61,41 +71,25 @@ pub struct Authorization {
     /// Whether the next line is the response to AUTH's challenge.
     awaits_response: bool,
     failed_logins: u32,
-    stls: Stls,
 }
 
 impl Authorization {
     /// Begins the state.
     #[must_use]
-    pub fn new(plaintext: bool, timestamp: Option<String>) -> Authorization {
+    pub fn new(offers: Offers) -> Authorization {
         let (user_now, user_before) = (None, None);
-        Authorization {
-            plaintext,
-            timestamp,
-            user_now,
-            user_before,
-            awaits_response: false,
-            failed_logins: 0,
-            stls: Stls::Never,
-        }
-    }
-
-    /// Says whether STLS can be used.
-    #[must_use]
-    pub fn with_stls(self, stls: Stls) -> Authorization {
-        Authorization { stls, ..self }
+        Authorization { offers, user_now, user_before, awaits_response: false, failed_logins: 0 }
     }
 
     /// Begins the state again, under TLS: what the client has said in the clear is forgotten, but that
     /// logins have failed.
     #[must_use]
-    pub fn secured(&self) -> Authorization {
-        let state = Authorization::new(true, self.timestamp.clone());
-        Authorization { failed_logins: self.failed_logins, stls: Stls::UnderTls, ..state }
+    pub fn secured(&self, offers: Offers) -> Authorization {
+        Authorization { failed_logins: self.failed_logins, ..Authorization::new(offers) }
     }
 
     fn stls(&mut self) -> Outcome {
-        match self.stls {
+        match self.offers.stls {
             Stls::Offered => Outcome::StartTls(ok("begin TLS")),
             Stls::UnderTls => Outcome::BadCommand(err("STLS: the session is under TLS already")),
             Stls::Never => Outcome::Reply(err("STLS: the server has no certificate")),
@@ -105,7 +99,7 @@ impl Authorization {
     /// Returns whether STLS can be used.
     #[must_use]
     pub fn offers_stls(&self) -> bool {
-        self.stls == Stls::Offered
+        self.offers.stls == Stls::Offered
     }
 
     /// Begins the next command. Drops the name of an earlier USER than the previous command.
@@ -114,7 +108,7 @@ impl Authorization {
     }
 
     fn user(&mut self, args: Args<'_>) -> Outcome {
-        if !self.plaintext {
+        if !self.offers.plaintext {
             return plaintext_refused();
         }
         // The same reply for every name, so that it does not reveal which users exist (RFC 1939
@@ -124,44 +118,42 @@ impl Authorization {
     }
 
     fn pass(&mut self, args: Args<'_>) -> Outcome {
-        if !self.plaintext {
+        if !self.offers.plaintext {
             return plaintext_refused();
         }
         let Some(name) = self.user_before.take() else {
             return Outcome::BadCommand(err("PASS: USER comes right before"));
         };
         let proof = Proof::Password(Secret::from(args.word()));
-        Outcome::LogIn(Credentials { mechanism: Mechanism::Pass, name, proof })
+        log_in(Mechanism::Pass, name, proof)
     }
 
     fn apop(&mut self, args: Args<'_>) -> Outcome {
-        let Some(timestamp) = self.timestamp.clone() else {
+        let Some(timestamp) = self.offers.timestamp.clone() else {
             return Outcome::Reply(err_code(Code::Auth, "APOP is not offered here"));
         };
         let digest = args.second.unwrap_or_default().to_vec();
-        let (name, proof) = (args.word().to_vec(), Proof::Apop { timestamp, digest });
-        Outcome::LogIn(Credentials { mechanism: Mechanism::Apop, name, proof })
+        let proof = Proof::Digest { challenge: timestamp.into_bytes(), digest };
+        log_in(Mechanism::Apop, args.word().to_vec(), proof)
     }
 
-    /// AUTH (RFC 5034 §4). PLAIN sends the password in the clear, and is allowed if PASS is.
-    /// Without an argument AUTH lists the mechanisms.
+    /// AUTH (RFC 5034 §4). Without an argument it lists the mechanisms.
     fn auth(&mut self, args: Args<'_>) -> Outcome {
-        let Some(mechanism) = args.first else {
-            let list = if self.plaintext { "PLAIN\r\n" } else { "" };
+        let Some(name) = args.first else {
+            let list = self.offers.mechanisms.iter().map(|it| format!("{it}\r\n"));
+            let list = list.collect::<String>();
             return Outcome::Reply(format!("+OK mechanisms follow\r\n{list}.\r\n").into_bytes());
         };
-        if !mechanism.eq_ignore_ascii_case(b"PLAIN") {
-            return Outcome::Reply(err("AUTH: no such mechanism here"));
-        }
-        if !self.plaintext {
+        let Some(mechanism) = accounts::Mechanism::parse(name) else {
+            return no_such_mechanism();
+        };
+        if mechanism.sends_password() && !self.offers.plaintext {
             return plaintext_refused();
         }
-        match args.second {
-            Some(response) => auth_plain(response),
-            None => {
-                self.awaits_response = true;
-                Outcome::Reply(b"+ \r\n".to_vec())
-            }
+        match args.second.map(decode_initial) {
+            None => Outcome::LogIn(Attempt::Auth(mechanism, None)),
+            Some(Some(response)) => Outcome::LogIn(Attempt::Auth(mechanism, Some(response))),
+            Some(None) => not_base64(),
         }
     }
 
@@ -171,13 +163,22 @@ impl Authorization {
         self.awaits_response
     }
 
+    /// Sends a challenge (RFC 5034 §4).
+    pub fn challenge(&mut self, challenge: &[u8]) -> Outcome {
+        self.awaits_response = true;
+        Outcome::Reply(format!("+ {}\r\n", base64(challenge)).into_bytes())
+    }
+
     /// Handles the response to AUTH's challenge. `*` cancels (RFC 5034 §4). `None` means a line
     /// over the limit.
     pub fn response(&mut self, line: Option<&[u8]>) -> Outcome {
         self.awaits_response = false;
         match line {
             Some(b"*") => Outcome::Reply(err("AUTH: cancelled")),
-            Some(line) => auth_plain(line),
+            Some(line) => match decode(line) {
+                Some(response) => Outcome::LogIn(Attempt::Response(response)),
+                None => not_base64(),
+            },
             None => Outcome::BadCommand(err("AUTH: the response is too long")),
         }
     }
@@ -192,15 +193,17 @@ impl Authorization {
     }
 }
 
-fn auth_plain(response: &[u8]) -> Outcome {
-    match sasl::plain(response) {
-        Ok(Plain { name, password }) => Outcome::LogIn(Credentials {
-            mechanism: Mechanism::Plain,
-            name,
-            proof: Proof::Password(password),
-        }),
-        Err(why) => Outcome::BadCommand(err(format_args!("AUTH: {why}"))),
-    }
+/// Returns the outcome of AUTH with a mechanism that is not offered.
+pub(super) fn no_such_mechanism() -> Outcome {
+    Outcome::Reply(err("AUTH: no such mechanism here"))
+}
+
+fn not_base64() -> Outcome {
+    Outcome::BadCommand(err("AUTH: the response is not base64"))
+}
+
+fn log_in(mechanism: Mechanism, name: Vec<u8>, proof: Proof) -> Outcome {
+    Outcome::LogIn(Attempt::By(Credentials { mechanism, name, proof }))
 }
 
 fn plaintext_refused() -> Outcome {

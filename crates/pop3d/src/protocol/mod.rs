@@ -6,7 +6,7 @@
 //! [`Protocol::update`].
 
 // The order of the modules; each imports from its left only:
-//   reply apop sasl top mask | outcome | command | authorization transaction |
+//   reply apop top mask | outcome | command | authorization transaction |
 //   (this file)
 
 pub mod apop;
@@ -15,20 +15,19 @@ pub mod command;
 pub mod mask;
 pub mod outcome;
 pub mod reply;
-pub mod sasl;
 pub mod top;
 pub mod transaction;
 
+use accounts::sasl::MAX_LINE as MAX_RESPONSE;
 use log::{debug, info};
-use maild::{Credentials, Denied};
+use maild::{AuthFailure, Denied, Mechanism};
 use mailstore::Maildrop;
 
-use authorization::{Authorization, MAX_FAILED_LOGINS, Stls};
+use authorization::{Authorization, MAX_FAILED_LOGINS, Offers, no_such_mechanism};
 use command::{MAX_COMMAND, dispatch};
 use mask::{STARS, masked};
 use outcome::{Column, Outcome};
 use reply::{Code, Reply, err, err_code, ok};
-use sasl::MAX_RESPONSE;
 use transaction::Transaction;
 
 /// Consecutive bad commands that end the session, because the client does not speak POP3.
@@ -47,20 +46,17 @@ pub struct Protocol {
     state: State,
     peer: String,
     host: String,
-    timestamp: Option<String>,
-    plaintext: bool,
+    offers: Offers,
     bad_commands: u32,
     is_check: bool,
 }
 
 impl Protocol {
-    /// Begins a session in AUTHORIZATION. `peer` is the client's name in the log. `plaintext`
-    /// allows passwords in the clear. APOP is offered if there is a `timestamp`.
+    /// Begins a session in AUTHORIZATION. `peer` is the client's name in the log.
     #[must_use]
-    pub fn new(peer: String, host: String, plaintext: bool, timestamp: Option<String>) -> Protocol {
-        let state = State::Authorization(Authorization::new(plaintext, timestamp.clone()));
-        let (bad_commands, is_check) = (0, false);
-        Protocol { state, peer, host, timestamp, plaintext, bad_commands, is_check }
+    pub fn new(peer: String, host: String, offers: Offers) -> Protocol {
+        let state = State::Authorization(Authorization::new(offers.clone()));
+        Protocol { state, peer, host, offers, bad_commands: 0, is_check: false }
     }
 
     /// Says whether this is a proxy that looks whether the server lives, which ends without a log line.
@@ -70,22 +66,13 @@ impl Protocol {
         self
     }
 
-    /// Says whether STLS can be used.
+    /// Goes on under TLS, after [`Outcome::StartTls`], with what is offered there.
     #[must_use]
-    pub fn with_stls(mut self, stls: Stls) -> Protocol {
-        if let State::Authorization(state) = self.state {
-            self.state = State::Authorization(state.with_stls(stls));
-        }
-        self
-    }
-
-    /// Goes on under TLS, after [`Outcome::StartTls`].
-    #[must_use]
-    pub fn secured(mut self) -> Protocol {
+    pub fn secured(mut self, offers: Offers) -> Protocol {
         if let State::Authorization(state) = &self.state {
-            self.state = State::Authorization(state.secured());
+            self.state = State::Authorization(state.secured(offers.clone()));
         }
-        self.plaintext = true;
+        self.offers = offers;
         self
     }
 
@@ -94,11 +81,11 @@ impl Protocol {
     #[must_use]
     pub fn logged_in(
         (peer, host): (String, String),
-        plaintext: bool,
+        offers: Offers,
         user: String,
         maildrop: Maildrop,
     ) -> (Protocol, Reply) {
-        let mut protocol = Protocol::new(peer, host, plaintext, None);
+        let mut protocol = Protocol::new(peer, host, offers);
         let reply = protocol.enter(Transaction::new(user, maildrop));
         (protocol, reply)
     }
@@ -106,7 +93,7 @@ impl Protocol {
     /// Returns the greeting (RFC 1939 §4), with the timestamp if APOP is offered (RFC 1939 §7).
     #[must_use]
     pub fn greeting(&self) -> Reply {
-        match &self.timestamp {
+        match &self.offers.timestamp {
             Some(stamp) => ok(format_args!("{} POP3 server ready {stamp}", self.host)),
             None => ok(format_args!("{} POP3 server ready", self.host)),
         }
@@ -179,11 +166,37 @@ impl Protocol {
         Outcome::BadCommand(reply)
     }
 
-    /// Handles the failure of an [`Outcome::LogIn`] and returns the reply.
-    pub fn denied(&mut self, credentials: &Credentials, denied: Denied) -> Outcome {
+    /// Returns what is offered.
+    #[must_use]
+    pub fn offers(&self) -> &Offers {
+        &self.offers
+    }
+
+    /// Sends a challenge of AUTH.
+    pub fn challenge(&mut self, challenge: &[u8]) -> Outcome {
+        match &mut self.state {
+            State::Authorization(state) => state.challenge(challenge),
+            State::Transaction(_) => already_logged_in(),
+        }
+    }
+
+    /// Handles the failure of AUTH and returns the reply; `last` is the name and how it came.
+    pub fn auth_failed(&mut self, last: (String, Mechanism), failure: AuthFailure) -> Outcome {
+        match failure {
+            AuthFailure::NotOffered => no_such_mechanism(),
+            AuthFailure::Malformed(why) => {
+                self.count_bad(Outcome::BadCommand(err(format_args!("AUTH: {why}"))))
+            }
+            AuthFailure::Denied(denied) => self.denied(last, denied),
+        }
+    }
+
+    /// Handles the failure of an [`Outcome::LogIn`] and returns the reply; `last` is the name, in printable
+    /// form, and how it came.
+    pub fn denied(&mut self, last: (String, Mechanism), denied: Denied) -> Outcome {
         let cannot_open = "the maildrop cannot be opened";
         Outcome::Reply(match denied {
-            Denied::Rejected => return self.login_rejected(credentials),
+            Denied::Rejected => return self.login_rejected(last),
             Denied::NotChecked => {
                 err_code(Code::Temporary, "login is not possible now, try again later")
             }
@@ -193,13 +206,11 @@ impl Protocol {
         })
     }
 
-    fn login_rejected(&mut self, credentials: &Credentials) -> Outcome {
-        let Credentials { name, mechanism, .. } = credentials;
-        let (name, mechanism) = (name.escape_ascii(), mechanism.name());
+    fn login_rejected(&mut self, (name, mechanism): (String, Mechanism)) -> Outcome {
         info!("{}: login of '{name}' failed ({mechanism})", self.peer);
         let outcome = match &mut self.state {
             State::Authorization(state) => state.login_failed(),
-            State::Transaction(_) => Outcome::BadCommand(err("already logged in")),
+            State::Transaction(_) => already_logged_in(),
         };
         if matches!(outcome, Outcome::Close(_)) {
             info!("{}: {MAX_FAILED_LOGINS} failed logins, session ended", self.peer);
@@ -242,8 +253,11 @@ impl Protocol {
     #[must_use]
     pub fn capabilities(&self) -> Vec<u8> {
         let mut list = String::from("+OK capability list follows\r\nTOP\r\nUIDL\r\n");
-        if self.plaintext {
-            list.push_str("USER\r\nSASL PLAIN\r\n");
+        if self.offers.plaintext {
+            list.push_str("USER\r\n");
+        }
+        if !self.offers.mechanisms.is_empty() {
+            list.push_str(&format!("SASL {}\r\n", self.offers.mechanisms));
         }
         if matches!(&self.state, State::Authorization(state) if state.offers_stls()) {
             list.push_str("STLS\r\n");
@@ -273,6 +287,10 @@ impl Protocol {
             State::Transaction(state) => state.abandon(&self.peer, why),
         }
     }
+}
+
+fn already_logged_in() -> Outcome {
+    Outcome::BadCommand(err("already logged in"))
 }
 
 fn too_long() -> Outcome {

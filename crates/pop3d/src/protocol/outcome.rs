@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use crate::protocol::reply::Reply;
+use accounts::{Mechanism, Secret};
 use maild::Credentials;
 
 /// The outcome of a command.
@@ -18,7 +19,7 @@ pub enum Outcome {
     /// A reply followed by a message.
     Message(Reply, Message),
     /// A login to be checked. Its failure is passed to [`super::Protocol::denied`].
-    LogIn(Credentials),
+    LogIn(Attempt),
     /// STLS, with its reply, after which the handshake begins.
     StartTls(Reply),
     /// QUIT. The replies before it must reach the client, then [`super::Protocol::update`] ends the
@@ -26,6 +27,17 @@ pub enum Outcome {
     Quit,
     /// The last reply of the session.
     Close(Reply),
+}
+
+/// An attempt to log in, or a step of one.
+#[derive(Debug)]
+pub enum Attempt {
+    /// By these credentials.
+    By(Credentials),
+    /// By AUTH with this mechanism, and the decoded response that came with it.
+    Auth(Mechanism, Option<Secret>),
+    /// The next response of the exchange.
+    Response(Secret),
 }
 
 /// The column of a listing.

@@ -7,9 +7,8 @@ use netascii::dot_stuffing::Stuffer;
 use netascii::line::{Line, LineReader};
 
 use crate::protocol::Protocol;
-use crate::protocol::outcome::{Message, Outcome};
+use crate::protocol::outcome::{Attempt, Message, Outcome};
 use crate::protocol::top::Top;
-use maild::Credentials;
 
 /// Size in bytes of the buffer for replies, and of a read of a message.
 pub(super) const BUFFER: usize = 64 * 1024;
@@ -32,7 +31,7 @@ pub(super) enum End {
     /// Not yet: TLS begins.
     StartTls,
     /// Not yet: a login is to be checked.
-    LogIn(Credentials),
+    LogIn(Attempt),
 }
 
 pub(super) struct Session<'a, S> {
@@ -158,7 +157,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
                 self.flush()?;
                 return Ok(Some(End::StartTls));
             }
-            Outcome::LogIn(credentials) => return Ok(Some(End::LogIn(credentials))),
+            Outcome::LogIn(attempt) => return Ok(Some(End::LogIn(attempt))),
             Outcome::Close(reply) => {
                 self.queue(&reply)?;
                 self.flush()?;

@@ -1,21 +1,18 @@
 //! Front: the process that talks to strangers, in AUTHORIZATION. It has no rights and no files; it asks.
 
 use std::io::{self, Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use accounts::message_id;
-use forknet::{Answer, Client, Leftover, Line, Peer, in_title, reason};
-use log::warn;
+use accounts::sasl::{Binding, Bindings, Terms};
+use forknet::{Client, Leftover, Peer, in_title, reason};
+use maild::{Accepted, Asker, Auth, AuthFailure, AuthStep, Denied, Keeper};
 
 use crate::options::Config;
 use crate::protocol::Protocol;
-use crate::protocol::authorization::Stls;
+use crate::protocol::authorization::{Offers, Stls};
+use crate::protocol::outcome::{Attempt, Outcome};
 use crate::session::dialogue::{BUFFER, End, Session};
-use maild::{ACCEPTED, LoginQuestion};
-use maild::{Credentials, Denied};
-
-/// Longest wait for an answer: dear hashes on a busy machine, and a maildrop on a slow disk.
-const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 /// Most bytes of replies that another process sends, together with its own.
 const MAX_UNSENT: usize = 8 * 1024;
@@ -26,15 +23,16 @@ const MAX_UNSENT: usize = 8 * 1024;
 /// # Errors
 /// Errors of the stream; the process that has taken the client over has ended.
 pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
-    let (peer, line) = (client.peer, client.keeper.clone());
-    if client.is_tls && !begin_tls(config, client) {
-        return Ok(());
-    }
-    let protocol = new_protocol(config, peer.to_string(), peer.is_loopback());
-    let mut protocol = protocol.with_check(peer.is_proxy());
+    let peer = client.peer;
+    let mut bindings = Bindings::default();
     if client.is_tls {
-        protocol = protocol.secured();
+        match begin_tls(config, client) {
+            Some(of_tls) => bindings = of_tls,
+            None => return Ok(()),
+        }
     }
+    let protocol = new_protocol(config, peer, client.is_tls, &bindings);
+    let mut protocol = protocol.with_check(peer.is_proxy());
     let mut greeting = protocol.greeting();
     loop {
         // Nothing that was read before a handshake and not used is taken over.
@@ -43,31 +41,39 @@ pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
             Session::new(BUFFER, (&nothing, &mut client.conn), &mut client.transcript)
                 .with_title(client.title.clone());
         session.queue(&greeting)?;
-        let ask = |credentials: &Credentials| ask(line.as_ref(), peer, credentials);
-        match session.authorize(config, protocol, ask)? {
+        let asker = Asker::new(client.keeper.clone(), peer);
+        let (offered, host) = (protocol.offers().mechanisms, config.host.clone());
+        let terms = Terms { offered, bindings, host };
+        match session.authorize(config, protocol, Logins::new(config, asker, terms))? {
             Left::Nothing => return Ok(()),
             Left::LoggedIn(line, left) => return client.hand_over(&line, &left),
             Left::StartTls(before) => {
-                if !begin_tls(config, client) {
-                    return Ok(());
-                }
-                protocol = before.secured();
+                let Some(of_tls) = begin_tls(config, client) else { return Ok(()) };
+                protocol = before.secured(offers(config, peer.is_loopback(), true, &of_tls));
+                bindings = of_tls;
                 greeting.clear();
             }
         }
     }
 }
 
-/// Makes the handshake. Returns false if it fails, which ends the session.
-fn begin_tls(config: &Config, client: &mut Client) -> bool {
+/// Makes the handshake; returns what a login can be bound to. `None` if it fails, which ends the session.
+fn begin_tls(config: &Config, client: &mut Client) -> Option<Bindings> {
     client.title.set("TLS handshake");
     let no_certificate = || io::Error::other("the server has no certificate");
     let made = config.tls.as_ref().ok_or_else(no_certificate).and_then(|tls| tls.accept(client));
-    if let Err(error) = &made {
-        let level = if client.peer.is_proxy() { log::Level::Debug } else { log::Level::Info };
-        log::log!(level, "{}: TLS handshake: {}", client.peer, reason(error));
+    match made {
+        Ok(agreed) => {
+            let exporter = agreed.exporter.unwrap_or_default();
+            let exporter = if agreed.exporter.is_some() { &exporter[..] } else { &[] };
+            Some(Bindings::default().with(Binding::Exporter, exporter))
+        }
+        Err(error) => {
+            let level = if client.peer.is_proxy() { log::Level::Debug } else { log::Level::Info };
+            log::log!(level, "{}: TLS handshake: {}", client.peer, reason(&error));
+            None
+        }
     }
-    made.is_ok()
 }
 
 /// What a session in AUTHORIZATION leaves.
@@ -80,50 +86,101 @@ pub(super) enum Left<T> {
     StartTls(Protocol),
 }
 
-pub(super) fn new_protocol(config: &Config, peer: String, is_loopback: bool) -> Protocol {
-    // A predictable timestamp is worse than no APOP.
-    let timestamp = config.offer.apop.then(|| message_id(&config.host).ok()).flatten();
-    let plaintext = config.mail.plaintext.allows(is_loopback);
-    let stls = if config.tls.is_some() { Stls::Offered } else { Stls::Never };
-    Protocol::new(peer, config.host.clone(), plaintext, timestamp).with_stls(stls)
+pub(super) fn new_protocol(
+    config: &Config,
+    peer: Peer,
+    is_tls: bool,
+    bindings: &Bindings,
+) -> Protocol {
+    let offers = offers(config, peer.is_loopback(), is_tls, bindings);
+    Protocol::new(peer.to_string(), config.host.clone(), offers)
 }
 
-/// Asks the keeper whether this is the user. If so, the process that has answered waits for the client.
-fn ask(line: Option<&Line>, peer: Peer, credentials: &Credentials) -> Result<Line, Denied> {
-    let asked = line
-        .zip(LoginQuestion::encode(peer, credentials))
-        .map(|(line, question)| line.ask(question.as_bytes(), ANSWER_WAIT));
-    let why = match asked {
-        Some(Ok(Answer::GoesOn(answer, line))) if answer == ACCEPTED => return Ok(line),
-        Some(Ok(Answer::Final(answer))) => match Denied::decode(&answer) {
-            Some(denied) => return Err(denied),
-            None => "an answer that is none".into(),
+/// Returns what a client is offered.
+fn offers(config: &Config, is_loopback: bool, is_tls: bool, bindings: &Bindings) -> Offers {
+    let plaintext = is_tls || config.mail.plaintext.allows(is_loopback);
+    Offers {
+        plaintext,
+        // A predictable timestamp is worse than no APOP.
+        timestamp: config.offer.apop.then(|| message_id(&config.host).ok()).flatten(),
+        mechanisms: config.offer.for_client(plaintext, bindings),
+        stls: match (is_tls, &config.tls) {
+            (true, _) => Stls::UnderTls,
+            (false, Some(_)) => Stls::Offered,
+            (false, None) => Stls::Never,
         },
-        Some(Ok(Answer::GoesOn(..))) => "an answer that is none".into(),
-        Some(Err(error)) => reason(&error),
-        None => "no keeper".into(),
-    };
-    warn!("{peer}: login of '{}': keeper: {why}", credentials.name.escape_ascii());
-    Err(Denied::NotChecked)
+    }
+}
+
+/// What an attempt to log in has led to.
+enum Turn<N> {
+    LoggedIn(Accepted<N>),
+    /// A reply; that to a wrong password waits.
+    Reply(Outcome, Option<Denied>),
+}
+
+/// The logins of one session.
+pub(super) struct Logins<'a, K: Keeper> {
+    asker: Asker<K>,
+    terms: Terms,
+    config: &'a Config,
+    /// The exchange of AUTH that has begun.
+    auth: Option<Auth>,
+}
+
+impl<'a, K: Keeper> Logins<'a, K> {
+    pub(super) fn new(config: &'a Config, asker: Asker<K>, terms: Terms) -> Logins<'a, K> {
+        Logins { asker, terms, config, auth: None }
+    }
+
+    fn attempt(&mut self, protocol: &mut Protocol, attempt: Attempt) -> Turn<K::Next> {
+        let step = match attempt {
+            Attempt::By(credentials) => match self.asker.log_in(credentials) {
+                Ok(accepted) => AuthStep::Accepted(accepted),
+                Err(denied) => AuthStep::Failed(AuthFailure::Denied(denied)),
+            },
+            Attempt::Auth(mechanism, initial) => {
+                let how = (&self.terms, self.config.mail.is_relayed());
+                let (auth, step) = Auth::start(how, mechanism, initial, &mut self.asker);
+                self.auth = Some(auth);
+                step
+            }
+            Attempt::Response(response) => match &mut self.auth {
+                Some(auth) => auth.step(response, &mut self.asker),
+                None => AuthStep::Failed(AuthFailure::NotOffered),
+            },
+        };
+        match step {
+            AuthStep::Accepted(accepted) => Turn::LoggedIn(accepted),
+            AuthStep::Challenge(challenge) => Turn::Reply(protocol.challenge(&challenge), None),
+            AuthStep::Failed(failure) => {
+                self.auth = None;
+                let denied = match failure {
+                    AuthFailure::Denied(denied) => Some(denied),
+                    _ => None,
+                };
+                Turn::Reply(protocol.auth_failed(self.asker.last(), failure), denied)
+            }
+        }
+    }
 }
 
 impl<S: Read + Write> Session<'_, S> {
-    /// Runs AUTHORIZATION. Returns what `log_in` has, and what is left after the login.
-    pub(super) fn authorize<T>(
+    /// Runs AUTHORIZATION.
+    pub(super) fn authorize<K: Keeper>(
         mut self,
         config: &Config,
         mut protocol: Protocol,
-        mut log_in: impl FnMut(&Credentials) -> Result<T, Denied>,
-    ) -> io::Result<Left<T>> {
+        mut logins: Logins<'_, K>,
+    ) -> io::Result<Left<K::Next>> {
         self.show(&protocol, "AUTHORIZATION");
         let mut end = self.converse(&mut protocol);
-        while let Ok(End::LogIn(credentials)) = end {
+        while let Ok(End::LogIn(attempt)) = end {
             let due = Instant::now() + config.mail.auth_delay;
-            match log_in(&credentials) {
-                Ok(next) => {
-                    let name = config.mail.names.canonical(&credentials.name).unwrap_or_default();
-                    let name = name.escape_ascii().to_string();
-                    self.title.set(format_args!("{} TRANSACTION", in_title(name.as_bytes())));
+            match logins.attempt(&mut protocol, attempt) {
+                Turn::LoggedIn(Accepted { name, next: Some(next) }) => {
+                    let user = name.escape_ascii().to_string();
+                    self.title.set(format_args!("{} TRANSACTION", in_title(user.as_bytes())));
                     if self.out.len() > MAX_UNSENT
                         && let Err(error) = self.flush()
                     {
@@ -132,7 +189,14 @@ impl<S: Read + Write> Session<'_, S> {
                     let unread = self.reader.buffered().to_vec();
                     return Ok(Left::LoggedIn(next, Leftover { unread, unsent: self.out }));
                 }
-                Err(denied) => end = self.deny(&mut protocol, &credentials, denied, due),
+                Turn::LoggedIn(Accepted { next: None, .. }) => {
+                    let reply = protocol.denied(logins.asker.last(), Denied::NotChecked);
+                    end = self.go_on(&mut protocol, reply, None);
+                }
+                Turn::Reply(reply, denied) => {
+                    let due = (denied == Some(Denied::Rejected)).then_some(due);
+                    end = self.go_on(&mut protocol, reply, due);
+                }
             }
         }
         match end {
@@ -141,21 +205,19 @@ impl<S: Read + Write> Session<'_, S> {
         }
     }
 
-    /// Sends the reply to a failed login, and goes on. That to a wrong password is sent at a fixed time
-    /// after the command, so that guessing is slow and the time does not reveal whether the user exists.
-    fn deny(
+    /// Sends a reply, and goes on. That to a wrong password is sent at a fixed time after the command, so
+    /// that guessing is slow and the time does not reveal whether the user exists.
+    fn go_on(
         &mut self,
         protocol: &mut Protocol,
-        credentials: &Credentials,
-        denied: Denied,
-        due: Instant,
+        reply: Outcome,
+        due: Option<Instant>,
     ) -> io::Result<End> {
-        let outcome = protocol.denied(credentials, denied);
-        if denied == Denied::Rejected {
+        if let Some(due) = due {
             self.flush()?;
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
         }
-        match self.perform(protocol, outcome)? {
+        match self.perform(protocol, reply)? {
             Some(end) => Ok(end),
             None => self.converse(protocol),
         }

@@ -4,14 +4,16 @@
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use accounts::{Account, Owner, Secret};
+use accounts::sasl::Bindings;
+use accounts::{Account, Owner};
 use forknet::{Client, Leftover, confine_to, in_title};
 use log::{info, warn};
-use maild::{ACCEPTED, Denied, LoginQuestion, Place, Trouble};
+use maild::{Denied, Place, Proved, Trouble, accepted};
 use mailstore::{Error, Folder, Maildrop};
 
 use crate::options::Config;
 use crate::protocol::Protocol;
+use crate::protocol::authorization::Offers;
 use crate::session::dialogue::{BUFFER, Session};
 
 /// Longest wait for the lock of a maildrop, because a session may just be about to release it.
@@ -21,44 +23,39 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// Answers a question about a login, in a process of its own; after the right password it serves the
 /// client. Returns the exit code.
-pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
+pub fn answer(config: &Config, asked: forknet::Question) -> i32 {
     asked.show("a login");
-    let text = Secret::new(asked.take_text());
-    let Some(question) = LoginQuestion::decode(&text) else {
-        warn!("a malformed question about a login");
-        return asked.answer(&Denied::NotChecked.encode());
+    let (asked, proved) = match maild::prove(&config.mail, asked) {
+        Ok(proved) => proved,
+        Err(code) => return code,
     };
-    drop(text);
-    let (account, maildrop) = match log_in(config, &question) {
-        Ok(accepted) => accepted,
+    let maildrop = match open_as_owner(config, &proved) {
+        Ok(maildrop) => maildrop,
         Err(denied) => return asked.answer(&denied.encode()),
     };
-    drop(question);
-    let name = account.name.escape_ascii().to_string();
-    asked.show(format_args!("mailbox of {}", in_title(name.as_bytes())));
-    asked.serve(ACCEPTED, |client, left| transaction(config, client, left, name, maildrop))
+    let name = proved.account.name;
+    let user = name.escape_ascii().to_string();
+    asked.show(format_args!("mailbox of {}", in_title(user.as_bytes())));
+    asked.serve(&accepted(&name), |client, left| transaction(config, client, left, user, maildrop))
 }
 
-/// Checks a login and opens the maildrop with its user's rights, for good.
-fn log_in(config: &Config, question: &LoginQuestion) -> Result<(Account, Maildrop), Denied> {
-    let account = question.check(&config.mail)?;
-    let opened = config.mail.become_owner(&account).and_then(|owner| {
-        let (folder, maildrop) = open(config, &account, owner)?;
+/// Opens the maildrop with its user's rights, for good.
+fn open_as_owner(config: &Config, proved: &Proved) -> Result<Maildrop, Denied> {
+    let Proved { peer, account } = proved;
+    let opened = config.mail.become_owner(account).and_then(|owner| {
+        let (folder, maildrop) = open(config, account, owner)?;
         confine_to(folder, false).map_err(Trouble::temporary)?;
         Ok(maildrop)
     });
-    let (peer, name) = (question.peer, account.name.escape_ascii());
-    match opened {
-        Ok(maildrop) => Ok((account, maildrop)),
-        Err(Trouble { denied: Denied::InUse, why }) => {
+    let name = account.name.escape_ascii();
+    opened.map_err(|Trouble { denied, why }| {
+        if denied == Denied::InUse {
             info!("{peer}: login of '{name}': {why}");
-            Err(Denied::InUse)
-        }
-        Err(Trouble { denied, why }) => {
+        } else {
             warn!("{peer}: login of '{name}': {why}");
-            Err(denied)
         }
-    }
+        denied
+    })
 }
 
 /// Opens the maildrop of an account, by its folder's descriptor; the folder is `None` where there is none
@@ -99,8 +96,10 @@ fn transaction(
     maildrop: Maildrop,
 ) -> io::Result<()> {
     let plaintext = client.is_tls || config.mail.plaintext.allows(client.peer.is_loopback());
+    let mechanisms = config.mail.offer().for_client(plaintext, &Bindings::default());
+    let offers = Offers { plaintext, mechanisms, ..Offers::default() };
     let names = (client.peer.to_string(), config.host.clone());
-    let (protocol, reply) = Protocol::logged_in(names, plaintext, name, maildrop);
+    let (protocol, reply) = Protocol::logged_in(names, offers, name, maildrop);
     let session = Session::new(BUFFER, (left, &mut client.conn), &mut client.transcript);
     session.with_title(client.title.clone()).transact(protocol, &reply)
 }

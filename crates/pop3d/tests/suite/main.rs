@@ -15,6 +15,7 @@ mod manual;
 mod option_table;
 mod proxy;
 mod refusals;
+mod sasl;
 mod separation;
 mod titles;
 mod tls;

@@ -1,27 +1,27 @@
 use std::cell::RefCell;
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
 
-use accounts::{Names, Owner};
-use maild::{Credentials, Denied, MailOptions, Offer, Plaintext, Refused, Users, check};
-use mailstore::MailPattern;
+use accounts::sasl::{Bindings, Terms};
+use accounts::{Owner, Secret};
+use forknet::{Leftover, Peer, Transcript};
+use maild::{Accepted, Answering, Asker, Keeper, Offer, Reply, Said, accepted};
+use mailstore::Maildrop;
 use nix::unistd::{getegid, geteuid};
 use testkit::{TempDir, names};
 
 use super::dialogue::{BUFFER, Session};
-use super::front::{self, Left};
+use super::front::{self, Left, Logins};
 use super::mailbox::open;
-use crate::options::Config;
+use crate::options::{Config, OPTIONS};
 use crate::protocol::Protocol;
 use crate::protocol::apop;
-use crate::protocol::outcome::Outcome;
-use forknet::{Leftover, Transcript};
-use mailstore::Maildrop;
-use std::io::{self, ErrorKind, Read, Write};
+use crate::protocol::authorization::Offers;
+use crate::protocol::outcome::{Attempt, Outcome};
 
 mod commands;
 mod ending;
@@ -60,53 +60,38 @@ impl Home {
     }
 
     fn config(&self) -> Config {
-        let mail = MailOptions {
-            users: Users::File(self.users()),
-            mail: MailPattern::parse(OsStr::new("~/Maildir")).unwrap(),
-            mail_user: None,
-            names: Names::default(),
-            plaintext: Plaintext::Loopback,
-            auth_delay: Duration::ZERO,
-        };
-        Config {
-            mail,
-            host: "dewey.test".into(),
-            offer: Offer::default(),
-            tls: None,
-            listen_tls: Vec::new(),
-        }
+        let users = self.users();
+        let args = ["--users", users.to_str().unwrap(), "--auth-delay", "0"];
+        let args = args.iter().map(OsString::from).collect();
+        let values = forknet::parse("pop3d", "", OPTIONS.rows, args).unwrap();
+        Config { host: "dewey.test".into(), ..Config::read(&values).unwrap() }
     }
 
     fn protocol(&self, is_loopback: bool) -> Protocol {
         let mut config = self.config();
         config.start().into_iter().for_each(|facts| config.set_facts(&facts));
-        front::new_protocol(&config, "test".into(), is_loopback)
+        let address = if is_loopback { "127.0.0.1:7" } else { "192.0.2.1:7" };
+        let peer = Peer::Ip(address.parse().unwrap());
+        front::new_protocol(&config, peer, false, &Bindings::default())
     }
 
-    /// Checks a login and opens the maildrop, as the process that answers does, but with the rights of
-    /// this one.
-    fn log_in(&self, credentials: &Credentials) -> Result<(String, Maildrop), Denied> {
-        let account = check(&self.config().mail, credentials);
-        let account = account.map_err(|why| match why {
-            Refused::Login(_) => Denied::Rejected,
-            Refused::NotChecked(_) => Denied::NotChecked,
-        })?;
-        let owner = Owner { uid: geteuid().as_raw(), gid: getegid().as_raw() };
-        let (_, maildrop) = open(&self.config(), &account, owner).map_err(|why| why.denied)?;
-        Ok((account.name.escape_ascii().to_string(), maildrop))
+    /// Asks a process that answers, which is this one, with the rights that it has.
+    fn asker(&self) -> Asker<ThisProcess> {
+        let config: &'static Config = Box::leak(Box::new(self.config()));
+        Asker::new(ThisProcess { config, answering: Answering::new(&config.mail) }, Peer::Pipe)
     }
 
     /// Returns the outcome of a line, after checking a login.
     fn line(&self, protocol: &mut Protocol, line: &[u8]) -> Outcome {
+        let mut asker = self.asker();
         match protocol.line(line) {
-            Outcome::LogIn(credentials) => match self.log_in(&credentials) {
-                Ok((name, maildrop)) => {
-                    let names = ("test".into(), "dewey.test".into());
-                    let (after, reply) = Protocol::logged_in(names, true, name, maildrop);
+            Outcome::LogIn(Attempt::By(credentials)) => match asker.log_in(credentials) {
+                Ok(Accepted { next, .. }) => {
+                    let (after, reply) = logged_in(next.unwrap());
                     *protocol = after;
                     Outcome::Reply(reply)
                 }
-                Err(denied) => protocol.denied(&credentials, denied),
+                Err(denied) => protocol.denied(asker.last(), denied),
             },
             other => other,
         }
@@ -126,10 +111,13 @@ impl Home {
         let (config, mut transcript) = (self.config(), Transcript::none());
         let mut front = Session::new(size, (&Leftover::default(), &mut stream), &mut transcript);
         front.queue(&protocol.greeting())?;
-        let left = front.authorize(&config, protocol, |credentials| self.log_in(credentials));
-        let Left::LoggedIn((name, maildrop), left) = left? else { return Ok(()) };
-        let names = ("test".into(), "dewey.test".into());
-        let (protocol, reply) = Protocol::logged_in(names, true, name, maildrop);
+        let (offered, host) = (protocol.offers().mechanisms, config.host.clone());
+        let terms = Terms { offered, bindings: Bindings::default(), host };
+        let logins = Logins::new(&config, self.asker(), terms);
+        let Left::LoggedIn(next, left) = front.authorize(&config, protocol, logins)? else {
+            return Ok(());
+        };
+        let (protocol, reply) = logged_in(next);
         let session = Session::new(size, (&left, &mut stream), &mut transcript);
         session.transact(protocol, &reply)
     }
@@ -163,6 +151,41 @@ impl Home {
 
     fn letters(&self) -> Vec<String> {
         names(&self.maildir().join("new"))
+    }
+}
+
+/// Begins TRANSACTION, with what AUTHORIZATION would have offered to a client of this machine.
+fn logged_in((name, maildrop, offer): (String, Maildrop, Offer)) -> (Protocol, Vec<u8>) {
+    let mechanisms = offer.for_client(true, &Bindings::default());
+    let offers = Offers { plaintext: true, mechanisms, ..Offers::default() };
+    let names = ("test".into(), "dewey.test".into());
+    Protocol::logged_in(names, offers, name, maildrop)
+}
+
+/// A keeper that is the process itself.
+struct ThisProcess {
+    config: &'static Config,
+    answering: Answering<'static>,
+}
+
+impl Keeper for ThisProcess {
+    type Next = (String, Maildrop, Offer);
+
+    fn ask(&mut self, question: &Secret) -> io::Result<Reply<Self::Next>> {
+        let account = match self.answering.take(question) {
+            Said::Denied(denied) => return Ok(Reply::Final(denied.encode())),
+            Said::More(message) => return Ok(Reply::More(message)),
+            Said::Accepted(proved) => proved.account,
+        };
+        let owner = Owner { uid: geteuid().as_raw(), gid: getegid().as_raw() };
+        Ok(match open(self.config, &account, owner) {
+            Ok((_, maildrop)) => {
+                let name = account.name.escape_ascii().to_string();
+                let offer = self.config.mail.start().unwrap();
+                Reply::GoesOn(accepted(&account.name), (name, maildrop, offer))
+            }
+            Err(why) => Reply::Final(why.denied.encode()),
+        })
     }
 }
 

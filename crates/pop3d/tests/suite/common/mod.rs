@@ -42,6 +42,16 @@ impl TestServer {
         TestServer { dir, daemon }
     }
 
+    /// With these lines of the users file alone.
+    pub fn alone(options: &[&str], users: &str) -> TestServer {
+        let dir = TempDir::new();
+        let home = dir.path().to_str().unwrap().to_owned();
+        let file = users_file(&dir, &users.replace("HOME", &home));
+        make_maildir(&dir.path().join("mrose/Maildir"));
+        let daemon = start(&[&["--users", file.to_str().unwrap()], options].concat());
+        TestServer { dir, daemon }
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
