@@ -12,10 +12,11 @@ use crate::secret::{Secret, constant_time_eq, random};
 
 /// Random part of a nonce in bytes; in hexadecimal digits it is twice as long.
 const NONCE: usize = 16;
-/// The id of this machine (machine-id(5)), and its digits.
+/// The id of this machine (machine-id(5)).
 const MACHINE_ID: &str = "/etc/machine-id";
-const MACHINE_ID_DIGITS: usize = 32;
-/// What the id is hashed with.
+/// Its length in hexadecimal characters.
+const MACHINE_ID_LENGTH: usize = 32;
+/// The bytes that the id is hashed with.
 const DECOY: &[u8; 32] = b"forklore: salts of unknown users";
 /// Salt of users without one, in bytes: what `--hash --scheme scram` writes.
 const SALT: usize = 16;
@@ -27,7 +28,7 @@ pub struct Decoy(Secret);
 
 impl Decoy {
     /// Makes one; for the start of the server. It is the same after each start on a machine that has an id
-    /// of its own (machine-id(5)), which is hashed, so that it cannot be told from the salts.
+    /// of its own (machine-id(5)), which is hashed, so that the salts do not show it.
     ///
     /// # Errors
     /// [`Error::Io`] when the system has no random numbers.
@@ -40,7 +41,7 @@ impl Decoy {
     }
 
     fn of_machine(id: &[u8]) -> Option<Decoy> {
-        let digits = id.get(..MACHINE_ID_DIGITS)?;
+        let digits = id.get(..MACHINE_ID_LENGTH)?;
         let is_id = digits.iter().all(u8::is_ascii_hexdigit);
         is_id.then(|| Decoy(Secret::from(&hmac(DECOY, digits)[..])))
     }

@@ -58,7 +58,7 @@ pub struct Answering<'a> {
     state: State,
 }
 
-/// What is to be said to a question.
+/// The answer to a question.
 #[derive(Debug)]
 pub enum Said {
     /// No.

@@ -105,7 +105,7 @@ impl<K: Keeper> Asker<K> {
         }
     }
 
-    /// Returns what is said before the next question, or `None` when the login is accepted.
+    /// Returns the answer after which the next question is awaited, or `None` when the login is accepted.
     fn ask(&mut self, question: &LoginQuestion) -> Result<Option<Vec<u8>>, Denied> {
         let Some(record) = question.encode() else {
             return Err(self.no_answer("a question that is too long"));

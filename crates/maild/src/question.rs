@@ -64,6 +64,7 @@ pub enum LoginQuestion {
     RelayNext(Secret),
 }
 
+/// First byte of a record.
 const PASS: u8 = b'p';
 const APOP: u8 = b'a';
 const AUTH: u8 = b's';
@@ -73,6 +74,7 @@ const SCRAM_FINAL: u8 = b'F';
 const OPEN: u8 = b'o';
 const RELAY: u8 = b'r';
 const RELAY_NEXT: u8 = b'R';
+/// The first bytes of records.
 const KINDS: [u8; 9] =
     [PASS, APOP, AUTH, CRAM_MD5, SCRAM_FIRST, SCRAM_FINAL, OPEN, RELAY, RELAY_NEXT];
 
@@ -199,7 +201,7 @@ fn length(field: &[u8]) -> Option<[u8; 2]> {
     Some(length.to_be_bytes())
 }
 
-/// Most fields of a record.
+/// Most fields that a record has, a number.
 const MAX_FIELDS: usize = 4;
 
 fn fields(mut record: &[u8]) -> Option<Vec<&[u8]>> {
