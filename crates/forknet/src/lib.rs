@@ -55,7 +55,7 @@ pub use serve::boxes::Boxes;
 pub use serve::datagram_helper::DatagramService;
 pub use serve::handover::Leftover;
 pub use serve::limits::Refusal;
-pub use serve::line::{Answer, Line};
+pub use serve::line::{Answer, LONGEST_MESSAGE, Line};
 pub use serve::question::{Moved, Question};
 pub use serve::reaper::Reaper;
 pub use serve::scoreboard::Slot;

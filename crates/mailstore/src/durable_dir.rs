@@ -50,7 +50,7 @@ pub(crate) fn retry_eintr<T>(call: impl Fn() -> nix::Result<T>) -> nix::Result<T
 }
 
 /// Fsyncs a folder, so that the names in it are durable.
-pub(crate) fn sync_dir(path: &Path) -> Result<()> {
+fn sync_dir(path: &Path) -> Result<()> {
     let synced = File::open(path).and_then(|folder| folder.sync_all());
     synced.map_err(Error::io("fsync", path))
 }

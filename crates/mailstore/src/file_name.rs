@@ -16,16 +16,28 @@ const MAX_UID: usize = 70;
 /// Number of names made by this process: the `Q` of a name.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
-/// Returns a unique name: the time in microseconds, the process id, a number within the process,
-/// and the host.
-pub(crate) fn unique() -> OsString {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let host = nix::unistd::gethostname().unwrap_or_else(|_| OsString::from("localhost"));
-    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let (seconds, micros, pid) = (now.as_secs(), now.subsec_micros(), std::process::id());
-    let mut name = format!("{seconds}.M{micros:06}P{pid}Q{number}.").into_bytes();
-    name.extend_from_slice(&escape_host(host.as_bytes()));
-    OsString::from_vec(name)
+/// Makes unique names. It asks for the host once, because a process with a filter cannot.
+#[derive(Debug, Clone)]
+pub(crate) struct NameMaker {
+    host: Vec<u8>,
+}
+
+impl NameMaker {
+    pub(crate) fn new() -> NameMaker {
+        let host = nix::unistd::gethostname().unwrap_or_else(|_| OsString::from("localhost"));
+        NameMaker { host: escape_host(host.as_bytes()) }
+    }
+
+    /// Returns a unique name: the time in microseconds, the process id, a number within the process,
+    /// and the host.
+    pub(crate) fn unique(&self) -> OsString {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let (seconds, micros, pid) = (now.as_secs(), now.subsec_micros(), std::process::id());
+        let mut name = format!("{seconds}.M{micros:06}P{pid}Q{number}.").into_bytes();
+        name.extend_from_slice(&self.host);
+        OsString::from_vec(name)
+    }
 }
 
 /// Escapes the host for a name: `/` as `\057` and `:` as `\072`, as in the Maildir specification,
@@ -114,7 +126,8 @@ mod tests {
 
     #[test]
     fn a_name_has_the_time_the_process_a_number_and_the_host() {
-        let (a, b) = (unique(), unique());
+        let names = NameMaker::new();
+        let (a, b) = (names.unique(), names.unique());
         assert_ne!(a, b);
         let text = a.into_string().unwrap();
         let pid = format!("P{}Q", std::process::id());

@@ -5,16 +5,20 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, openat, readlinkat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
-use nix::unistd::{Gid, Uid, fsync};
+use nix::sys::statvfs::fstatvfs;
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat};
 
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
+use crate::file_name::NameMaker;
 
 /// open(2) flags for a component, which may be a symbolic link: a descriptor of the link itself.
 const STEP: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -96,13 +100,27 @@ impl Folder {
         Ok(Walked { folder: at, missing: Vec::new() })
     }
 
+    /// Opens a folder by its path, and follows links in it: for a path of the user who runs this.
+    ///
+    /// # Errors
+    /// [`Error::Io`] names it.
+    pub fn open(path: &Path) -> Result<Folder> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = retry_eintr(|| openat(AT_FDCWD, path, flags, Mode::empty()));
+        Ok(Folder { fd: fd.map_err(Error::io("open", path))?, path: path.to_owned() })
+    }
+
     fn root() -> Result<Folder> {
         let path = PathBuf::from("/");
         let fd = retry_eintr(|| openat(AT_FDCWD, "/", STEP, Mode::empty()));
         Ok(Folder { fd: fd.map_err(Error::io("open", &path))?, path })
     }
 
-    fn is_roots_alone(&self) -> Result<bool> {
+    /// Returns whether only root can change what is in this folder.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub fn is_roots_alone(&self) -> Result<bool> {
         Ok(is_changed_by_root_alone(&self.stat()?))
     }
 
@@ -147,6 +165,57 @@ impl Folder {
     /// Gives the descriptor away.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.fd
+    }
+
+    /// Makes a folder in this one for its owner, where there is none, mode 0700, on the disk when this
+    /// returns. To give it away needs the rights of root; meanwhile it has another name, so that a
+    /// folder with this one is its owner's or was made by another program.
+    ///
+    /// # Errors
+    /// [`Error::Io`] names it; [`Error::Refused`] if users other than root can change this folder.
+    pub fn make_for(&self, name: &OsStr, uid: Uid, gid: Gid) -> Result<()> {
+        let path = self.path.join(name);
+        if !self.is_roots_alone()? {
+            let why = "not made in a folder that others than root may write to";
+            return Err(Error::Refused(format!("{}: {why}", path.display())));
+        }
+        let draft = NameMaker::new().unique();
+        let draft = [b".", draft.as_bytes()].concat();
+        let draft = OsStr::from_bytes(&draft);
+        mkdirat(&self.fd, draft, Mode::S_IRWXU).map_err(Error::io("mkdir", &path))?;
+        let given = self.enter(draft).and_then(|made| {
+            fchown(&made.fd, Some(uid), Some(gid)).map_err(Error::io("chown", &path))?;
+            made.sync()
+        });
+        let flags = RenameFlags::RENAME_NOREPLACE;
+        let renamed =
+            given.and_then(|()| match renameat2(&self.fd, draft, &self.fd, name, flags) {
+                Ok(()) => self.enter(OsStr::new("."))?.sync(),
+                Err(errno) => Err(Error::io("mkdir", &path)(errno)),
+            });
+        if let Err(error) = renamed {
+            let _ = unlinkat(&self.fd, draft, UnlinkatFlags::RemoveDir); // best effort
+            if error.kind() != Some(ErrorKind::AlreadyExists) {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes that are free for this process on the disk of this folder, 0 where it has no
+    /// inode left.
+    ///
+    /// # Errors
+    /// As fstatvfs(3).
+    #[allow(clippy::useless_conversion)] // the fields are u32 on 32-bit machines
+    pub fn free_bytes(&self) -> Result<u64> {
+        let stat = fstatvfs(&self.fd).map_err(Error::io("stat", &self.path))?;
+        // Some file systems do not count inodes.
+        if stat.files() != 0 && stat.files_available() == 0 {
+            return Ok(0);
+        }
+        let block = u64::from(stat.fragment_size());
+        Ok(u64::from(stat.blocks_available()).saturating_mul(block))
     }
 
     /// Makes a folder in this one where there is none, mode 0700, on the disk when this returns; opens it.
@@ -249,6 +318,27 @@ mod tests {
         symlink("there", dir.path().join("link")).unwrap();
         let error = walk(&dir.path().join("link")).unwrap_err(); // all users may write to /tmp
         assert!(error.to_string().ends_with("link: Too many levels of symbolic links"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_is_made_for_its_owner_in_a_folder_of_roots_alone() {
+        let Some(dir) = roots_own() else { return };
+        let parent = Folder::open(dir.path()).unwrap();
+        let make = |name: &str| {
+            parent.make_for(OsStr::new(name), Uid::from_raw(4242), Gid::from_raw(4243))
+        };
+        make("levy").unwrap();
+        make("levy").unwrap();
+        let made = parent.enter(OsStr::new("levy")).unwrap();
+        assert_eq!(made.owner().unwrap(), (Uid::from_raw(4242), Gid::from_raw(4243)));
+        assert_eq!(made.stat().unwrap().st_mode & 0o7777, 0o700);
+        for (owner, mode) in [(0, 0o777), (0, 0o1777), (0, 0o775), (4242, 0o755)] {
+            chown(dir.path(), Some(owner), None).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(dir.path(), mode).unwrap();
+            assert!(matches!(make("bob"), Err(Error::Refused(_))));
+        }
+        assert_eq!(testkit::names(dir.path()), ["levy"]);
     }
 
     #[test]

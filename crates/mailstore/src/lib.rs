@@ -5,7 +5,7 @@
 //! [`accounts`] and find their mail by [`MailPattern`].
 
 // The order of the modules; each imports from its left only:
-//   error | accounts | mail_pattern owner durable_dir file_name wire_size sweep | maildir | maildrop
+//   error | accounts | mail_pattern owner durable_dir file_name wire_size sweep | folder | maildir | maildrop
 
 pub mod accounts;
 mod durable_dir;

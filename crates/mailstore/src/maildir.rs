@@ -6,64 +6,91 @@
 //! the published ones if one fails. A letter dropped before it is published is removed.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
+use nix::sys::stat::{Mode, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
-use crate::durable_dir::{durable_create_dir, sync_dir};
+use crate::durable_dir::{durable_create_dir, retry_eintr};
 use crate::error::{Error, Result};
-use crate::file_name;
+use crate::file_name::{self, NameMaker};
+use crate::folder::Folder;
 use crate::wire_size::WireSize;
 
 /// Mode of new letters: only the owner has access.
-const FILE_MODE: u32 = 0o600;
+const FILE_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+/// open(2) flags for a new letter.
+const NEW_LETTER: OFlag = OFlag::O_WRONLY
+    .union(OFlag::O_CREAT)
+    .union(OFlag::O_EXCL)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+/// open(2) flags for a folder that is to be listed.
+const LISTED: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 /// Most attempts to find a free name. More than one is needed only after the clock was set back.
 const MAX_NAME_ATTEMPTS: usize = 8;
 
-/// A Maildir that letters are delivered to.
+/// A Maildir that letters are delivered to, by the descriptors of its folders: what its path leads to
+/// later makes no difference.
 #[derive(Debug, Clone)]
 pub struct Maildir {
-    path: PathBuf,
+    parts: Arc<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    folder: Folder,
+    tmp: Folder,
+    new: Folder,
+    names: NameMaker,
 }
 
 impl Maildir {
-    /// Opens an existing Maildir: a folder with `tmp`, `new` and `cur`.
-    ///
-    /// # Errors
-    /// [`Error::Io`] with the path of the part that is missing or not a folder.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Maildir> {
-        let path = path.into();
-        for part in ["tmp", "new", "cur"] {
-            let part = path.join(part);
-            let meta = fs::metadata(&part).map_err(Error::io("open", &part))?;
-            if !meta.is_dir() {
-                return Err(Error::io("open", &part)(Errno::ENOTDIR));
-            }
-        }
-        Ok(Maildir { path })
-    }
-
     /// Creates the missing folders of a Maildir and its parents, mode 0700, and fsyncs them. An
-    /// existing one is not an error.
+    /// existing one is not an error. For a path of the user who runs this: it is opened by name.
     ///
     /// # Errors
     /// [`Error::Io`] with the path of the folder that could not be created.
-    pub fn create(path: impl Into<PathBuf>) -> Result<Maildir> {
-        let path = path.into();
-        for part in ["tmp", "new", "cur"] {
-            durable_create_dir(&path.join(part))?;
-        }
-        Ok(Maildir { path })
+    pub fn create(path: impl AsRef<Path>) -> Result<Maildir> {
+        let path = path.as_ref();
+        durable_create_dir(path)?;
+        Maildir::make(Folder::open(path)?)
     }
 
-    /// Returns its path.
+    /// Opens the Maildir in this folder. Makes what is missing of `tmp`, `new` and `cur`, mode 0700, on
+    /// the disk when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path of the part that is no folder, or cannot be made.
+    pub fn make(folder: Folder) -> Result<Maildir> {
+        let part = |name: &str| match folder.enter(OsStr::new(name)) {
+            Err(error) if error.kind() == Some(io::ErrorKind::NotFound) => {
+                folder.make(OsStr::new(name))
+            }
+            opened => opened,
+        };
+        let (tmp, new, _cur) = (part("tmp")?, part("new")?, part("cur")?);
+        Ok(Maildir { parts: Arc::new(Parts { folder, tmp, new, names: NameMaker::new() }) })
+    }
+
+    /// Returns the path that it was opened by.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.parts.folder.path()
+    }
+
+    /// Returns its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
+        &self.parts.folder
     }
 
     /// Creates an empty letter in `tmp`, mode 0600. Readers see it when it is published.
@@ -71,19 +98,20 @@ impl Maildir {
     /// # Errors
     /// [`Error::Io`] with the path of the file that could not be created.
     pub fn draft(&self) -> Result<Draft> {
+        let tmp = &self.parts.tmp;
         for _ in 0..MAX_NAME_ATTEMPTS {
-            let base = file_name::unique();
-            let tmp = self.path.join("tmp").join(&base);
-            match OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&tmp) {
+            let base = self.parts.names.unique();
+            match retry_eintr(|| openat(tmp, base.as_os_str(), NEW_LETTER, FILE_MODE)) {
                 Ok(file) => {
-                    let unpublished = Unpublished { maildir: self.path.clone(), base, tmp };
-                    return Ok(Draft { file, bytes: 0, wire: WireSize::new(), unpublished });
+                    let unpublished = Unpublished { parts: Arc::clone(&self.parts), base };
+                    let (file, wire) = (File::from(file), WireSize::new());
+                    return Ok(Draft { file, bytes: 0, wire, unpublished });
                 }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Error::io("create", &tmp)(error)),
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(Error::io("create", &tmp.path().join(&base))(errno)),
             }
         }
-        Err(Error::io("create", &self.path.join("tmp"))(Errno::EEXIST))
+        Err(Error::io("create", tmp.path())(Errno::EEXIST))
     }
 
     /// Returns whether a letter that was published under this name still exists, read or unread.
@@ -91,40 +119,49 @@ impl Maildir {
     /// # Errors
     /// [`Error::Io`] if the folder cannot be read.
     pub fn contains(&self, name: &OsStr) -> Result<bool> {
-        let new = self.path.join("new").join(name);
-        match new.symlink_metadata() {
+        let new = &self.parts.new;
+        match fstatat(new, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Ok(find_in_cur(&self.path, name)?.is_some())
-            }
-            Err(error) => Err(Error::io("open", &new)(error)),
+            Err(Errno::ENOENT) => Ok(self.parts.find_in_cur(name)?.is_some()),
+            Err(errno) => Err(Error::io("open", &new.path().join(name))(errno)),
         }
     }
 }
 
-/// Finds a letter that a reader has moved to `cur`, with any flags.
-fn find_in_cur(maildir: &Path, name: &OsStr) -> Result<Option<PathBuf>> {
-    let cur = maildir.join("cur");
-    let entries = fs::read_dir(&cur).map_err(Error::io("open", &cur))?;
-    let has_name = |entry: &fs::DirEntry| {
-        file_name::base(entry.file_name().as_encoded_bytes()) == name.as_encoded_bytes()
-    };
-    Ok(entries.flatten().find(has_name).map(|entry| entry.path()))
+impl Parts {
+    /// Finds a letter that a reader has moved to `cur`, with any flags; returns its name there.
+    fn find_in_cur(&self, name: &OsStr) -> Result<Option<OsString>> {
+        let path = self.folder.path().join("cur");
+        let opened = retry_eintr(|| Dir::openat(&self.folder, "cur", LISTED, Mode::empty()));
+        let mut cur = opened.map_err(Error::io("open", &path))?;
+        let found = cur.iter().flatten().find_map(|entry| {
+            let entry = entry.file_name().to_bytes();
+            let is_it = file_name::base(entry) == name.as_bytes();
+            is_it.then(|| OsString::from_vec(entry.to_vec()))
+        });
+        Ok(found)
+    }
 }
 
 /// The file in `tmp`, removed on drop.
 #[derive(Debug)]
 struct Unpublished {
-    maildir: PathBuf,
+    parts: Arc<Parts>,
     base: OsString,
-    tmp: PathBuf,
+}
+
+impl Unpublished {
+    /// For messages.
+    fn path(&self) -> PathBuf {
+        self.parts.tmp.path().join(&self.base)
+    }
 }
 
 impl Drop for Unpublished {
     fn drop(&mut self) {
         // Fails if the letter was published by rename. A file that cannot be removed is swept after
         // 36 hours.
-        let _ = fs::remove_file(&self.tmp);
+        let _ = unlinkat(&self.parts.tmp, self.base.as_os_str(), UnlinkatFlags::NoRemoveDir);
     }
 }
 
@@ -144,8 +181,12 @@ impl Draft {
     /// # Errors
     /// [`Error::Io`] if fsync(2) fails; the file is then removed.
     pub fn sync(self) -> Result<Synced> {
-        self.file.sync_all().map_err(Error::io("fsync", &self.unpublished.tmp))?;
-        Ok(Synced { bytes: self.bytes, octets: self.wire.octets(), unpublished: self.unpublished })
+        let path = self.unpublished.path();
+        self.file.sync_all().map_err(Error::io("fsync", &path))?;
+        let stat = fstat(&self.file).map_err(Error::io("stat", &path))?;
+        let inode = (stat.st_dev, stat.st_ino);
+        let Draft { bytes, wire, unpublished, .. } = self;
+        Ok(Synced { bytes, octets: wire.octets(), inode, unpublished })
     }
 }
 
@@ -167,6 +208,8 @@ impl Write for Draft {
 pub struct Synced {
     bytes: u64,
     octets: u64,
+    /// Device and inode of the file that was synced.
+    inode: (u64, u64),
     unpublished: Unpublished,
 }
 
@@ -183,16 +226,6 @@ impl Synced {
         self.octets
     }
 
-    /// Opens the letter for reading, for a server that copies it to another mailbox with the rights
-    /// of each owner in turn.
-    ///
-    /// # Errors
-    /// [`Error::Io`] with the file's path.
-    pub fn open(&self) -> Result<File> {
-        let path = &self.unpublished.tmp;
-        File::open(path).map_err(Error::io("open", path))
-    }
-
     /// Returns the name under which it will be published.
     #[must_use]
     pub fn name(&self) -> OsString {
@@ -205,15 +238,15 @@ impl Synced {
     /// folder. After this the letter may be acknowledged.
     ///
     /// # Errors
-    /// [`Error::Io`]. The letter is then neither in `new` nor in `tmp`.
+    /// [`Error::Io`]. The letter is then neither in `new` nor in `tmp`. [`Error::Refused`] if another file
+    /// was put in the letter's place in `tmp`, which is not opened.
     pub fn publish(self) -> Result<Published> {
-        let name = self.name();
-        let Unpublished { maildir, tmp, .. } = &self.unpublished;
-        let folder = maildir.join("new");
-        let path = folder.join(&name);
-        rename_new(tmp, &path)?;
-        let published = Published { maildir: maildir.clone(), name, path };
-        match sync_dir(&folder) {
+        let parts = Arc::clone(&self.unpublished.parts);
+        let published = Published { name: self.name(), parts };
+        let (new, name) = (&published.parts.new, published.name.as_os_str());
+        rename_new(&self.unpublished, new, name)?;
+        let synced = self.check_place(new, name).and_then(|()| new.sync());
+        match synced {
             Ok(()) => Ok(published),
             Err(error) => {
                 // The letter may not be durable, so it must not be visible either.
@@ -222,33 +255,45 @@ impl Synced {
             }
         }
     }
+
+    /// Checks that the file with the letter's name is the one that was synced.
+    fn check_place(&self, new: &Folder, name: &OsStr) -> Result<()> {
+        let path = new.path().join(name);
+        let stat = fstatat(new, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        let stat = stat.map_err(Error::io("stat", &path))?;
+        if (stat.st_dev, stat.st_ino) == self.inode {
+            return Ok(());
+        }
+        let why = "another file was put in the letter's place";
+        Err(Error::Refused(format!("{}: {why}", self.unpublished.path().display())))
+    }
 }
 
 /// Renames without replacing. Uses link(2) if the file system lacks RENAME_NOREPLACE.
-fn rename_new(from: &Path, to: &Path) -> Result<()> {
-    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+fn rename_new(from: &Unpublished, new: &Folder, name: &OsStr) -> Result<()> {
+    let (tmp, base, path) = (&from.parts.tmp, from.base.as_os_str(), new.path().join(name));
+    match renameat2(tmp, base, new, name, RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => Ok(()),
         Err(Errno::EINVAL | Errno::ENOSYS) => {
             // The name in `tmp` is removed when the letter's `Unpublished` is dropped.
-            fs::hard_link(from, to).map_err(Error::io("link", to))
+            linkat(tmp, base, new, name, AtFlags::empty()).map_err(Error::io("link", &path))
         }
-        Err(errno) => Err(Error::io("rename", to)(errno)),
+        Err(errno) => Err(Error::io("rename", &path)(errno)),
     }
 }
 
 /// A delivered letter.
 #[derive(Debug)]
 pub struct Published {
-    maildir: PathBuf,
+    parts: Arc<Parts>,
     name: OsString,
-    path: PathBuf,
 }
 
 impl Published {
     /// Returns its path, valid until another program moves it.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn path(&self) -> PathBuf {
+        self.parts.new.path().join(&self.name)
     }
 
     /// Removes the letter, because its delivery failed for another recipient. Finds it even if a
@@ -257,14 +302,17 @@ impl Published {
     /// # Errors
     /// [`Error::Io`] if it exists and cannot be removed.
     pub fn retract(self) -> Result<()> {
-        match fs::remove_file(&self.path) {
-            Ok(()) => return sync_dir(&self.maildir.join("new")),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io("unlink", &self.path)(error)),
+        let new = &self.parts.new;
+        match unlinkat(new, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => return new.sync(),
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(Error::io("unlink", &self.path())(errno)),
         }
-        if let Some(path) = find_in_cur(&self.maildir, &self.name)? {
-            fs::remove_file(&path).map_err(Error::io("unlink", &path))?;
-            return sync_dir(&self.maildir.join("cur"));
+        if let Some(name) = self.parts.find_in_cur(&self.name)? {
+            let cur = self.parts.folder.enter(OsStr::new("cur"))?;
+            let removed = unlinkat(&cur, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+            removed.map_err(Error::io("unlink", &cur.path().join(name)))?;
+            return cur.sync();
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use forknet::{Facility, RootPolicy, Server, Service, Transport};
+use smtpd::delivery::answer::answer;
 use smtpd::options::{self, Config};
 use smtpd::session::smtp_session;
 
@@ -14,7 +15,7 @@ const SERVICE: Service = Service {
     about: "Takes letters by SMTP (RFC 5321) for local users, into their Maildirs.",
     port: 25,
     idle: Duration::from_secs(300), // RFC 5321 §4.5.3.2.7: five minutes at least
-    root: RootPolicy::Refuse,
+    root: RootPolicy::Never,
     facility: Facility::Mail,
     memory: 512 << 20, // bytes
     transport: Transport::Stream,
@@ -30,7 +31,6 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
     if line.server.chroot.is_none() {
         config.check()?;
     }
-    options::shared_by(line.server.model).set_for_process();
     let mut server = Server::new(&SERVICE, line.server)?;
     let host = &config.hostname;
     server.refuse_with(
@@ -45,7 +45,7 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
 
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
+    server.keep(|| config.start(), |question| answer(&config, question))?; // users, mailboxes
     server.drop_privileges()?; //   -u
-    config.check()?;
     server.serve(|client| smtp_session(&config, client)) // accept, fork, reap
 }

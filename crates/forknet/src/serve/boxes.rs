@@ -2,11 +2,14 @@
 //!
 //! Each has a line to the process that has forked it, and nothing of the others'.
 
+use std::fmt::Display;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use log::debug;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::Pid;
 use sys::fork::{Fork, OneTask, child, fork};
 use sys::scm_rights::pair;
@@ -31,12 +34,12 @@ impl Boxes {
         Boxes { question: Some(question), boxes: Vec::new() }
     }
 
-    /// Forks a process, which runs `life` with a line to this one and returns its exit code. Where this
-    /// process ends, or drops the line, that one reads its end.
+    /// Forks a process, which shows this title, runs `life` with a line to this one and returns its exit
+    /// code. When this process ends, that one reads the end of its line.
     ///
     /// # Errors
     /// As socketpair(2) and fork(2).
-    pub fn fork(&mut self, life: impl FnOnce(&Line) -> i32) -> io::Result<()> {
+    pub fn fork(&mut self, title: impl Display, life: impl FnOnce(&Line) -> i32) -> io::Result<()> {
         let (ours, theirs) = pair()?;
         match fork(OneTask::check()?)? {
             Fork::Parent(pid) => {
@@ -45,6 +48,7 @@ impl Boxes {
             }
             Fork::Child => child(|| {
                 drop(ours);
+                self.question.iter().for_each(|question| question.show(&title));
                 // Another user's process must neither read nor answer for this one.
                 (self.question, self.boxes) = (None, Vec::new());
                 life(&Line::new(theirs))
@@ -77,6 +81,14 @@ impl Boxes {
             }
         };
         self.boxes.iter().map(receive).collect()
+    }
+
+    /// Has all read the end of their lines, and waits until they have ended too, until `until`.
+    pub fn end(&mut self, until: Instant) {
+        for (_, line) in &self.boxes {
+            let _ = shutdown(line.as_fd().as_raw_fd(), Shutdown::Write); // ENOTCONN: it has ended
+        }
+        while self.receive(until).iter().any(Option::is_some) {}
     }
 
     /// Gives the last word on the question; returns the exit code of this process.

@@ -1,4 +1,5 @@
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use testkit::{TempDir, names};
 
@@ -59,7 +60,7 @@ fn a_published_letter_can_be_retracted_even_after_a_reader_moved_it() {
     let keep = letter(&maildir, b"x\n").publish().unwrap();
     for letter in [published.path(), keep.path()] {
         let name = letter.file_name().unwrap().to_str().unwrap();
-        fs::rename(letter, maildir.path().join("cur").join(format!("{name}:2,S"))).unwrap();
+        fs::rename(&letter, maildir.path().join("cur").join(format!("{name}:2,S"))).unwrap();
     }
     published.retract().unwrap();
     assert_eq!(files(&maildir, "cur").len(), 1);
@@ -82,33 +83,72 @@ fn publishing_never_overwrites_a_letter() {
 }
 
 #[test]
-fn create_creates_missing_folders_and_open_does_not() {
+fn create_creates_missing_folders() {
     let folder = TempDir::new();
     let path = folder.path().join("a/b/Maildir");
-    let error = Maildir::open(&path).unwrap_err().to_string();
-    assert_eq!(error, format!("open {}/tmp: No such file or directory", path.display()));
     Maildir::create(&path).unwrap();
     for part in ["", "tmp", "new", "cur"] {
         let mode = fs::metadata(path.join(part)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700, "{part}");
     }
     Maildir::create(&path).unwrap();
-    Maildir::open(&path).unwrap();
 }
 
 #[test]
-fn a_file_in_place_of_a_folder_is_an_error() {
+fn what_is_no_folder_in_place_of_a_folder_is_an_error_and_blocks_nothing() {
     let folder = TempDir::new();
     let path = folder.path().join("Maildir");
     fs::write(&path, "").unwrap();
-    for error in [Maildir::create(&path).unwrap_err(), Maildir::open(&path).unwrap_err()] {
-        assert!(error.to_string().ends_with(": Not a directory"), "{error}");
-    }
+    let error = Maildir::create(&path).unwrap_err();
+    assert!(error.to_string().ends_with(": Not a directory"), "{error}");
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    fs::write(path.join("new"), "").unwrap();
-    let error = Maildir::create(&path).unwrap_err();
-    assert!(error.to_string().ends_with("new: Not a directory"), "{error}");
+    for part in ["tmp", "new", "cur"] {
+        let part = path.join(part);
+        fs::write(&part, "").unwrap();
+        assert!(Maildir::create(&path).is_err());
+        fs::remove_file(&part).unwrap();
+        nix::unistd::mkfifo(&part, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(Maildir::create(&path).is_err());
+        fs::remove_file(&part).unwrap();
+        symlink(folder.path(), &part).unwrap();
+        assert!(Maildir::create(&path).is_err());
+        fs::remove_file(&part).unwrap();
+    }
+    Maildir::create(&path).unwrap();
+}
+
+#[test]
+fn another_file_in_place_of_a_draft_is_not_published_and_blocks_nothing() {
+    let (_f, maildir) = maildir();
+    for replace in [
+        |path: &Path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        |path: &Path| symlink("/etc/passwd", path).unwrap(),
+        |path: &Path| fs::write(path, "other").unwrap(),
+    ] {
+        let synced = letter(&maildir, b"mine\n");
+        let path = synced.unpublished.path();
+        let kept = fs::File::open(&path).unwrap(); // its inode is not used again
+        fs::remove_file(&path).unwrap();
+        replace(&path);
+        assert_eq!(kept.metadata().unwrap().nlink(), 0);
+        let error = synced.publish().unwrap_err().to_string();
+        assert!(error.ends_with("another file was put in the letter's place"), "{error}");
+        assert!(files(&maildir, "new").is_empty() && files(&maildir, "tmp").is_empty());
+    }
+}
+
+#[test]
+fn a_path_that_leads_elsewhere_later_makes_no_difference() {
+    let (folder, maildir) = maildir();
+    let synced = letter(&maildir, b"mine\n");
+    let (path, moved) = (folder.path().join("Maildir"), folder.path().join("moved"));
+    fs::rename(&path, &moved).unwrap();
+    symlink("/", &path).unwrap();
+    synced.publish().unwrap();
+    assert_eq!(names(&moved.join("new")).len(), 1);
+    letter(&maildir, b"x\n").publish().unwrap().retract().unwrap();
+    assert_eq!(names(&moved.join("new")).len(), 1);
 }
 
 #[test]

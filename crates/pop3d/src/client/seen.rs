@@ -193,8 +193,9 @@ mod tests {
         publish(&mut seen, b"recorded").retract().unwrap();
         seen.stored(b"recorded").unwrap();
         seen.storing(b"never", OsStr::new("1.a.h")).unwrap();
-        let name = read.path().file_name().unwrap().to_str().unwrap();
-        fs::rename(read.path(), folder.path().join(format!("cur/{name}:2,S"))).unwrap();
+        let path = read.path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        fs::rename(&path, folder.path().join(format!("cur/{name}:2,S"))).unwrap();
         // The process is killed here, in the middle of a line.
         seen.journal.as_mut().unwrap().write_all(b"ha").unwrap();
         let mut again = Seen::load(&maildir, "a").unwrap();

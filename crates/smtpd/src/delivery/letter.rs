@@ -5,10 +5,9 @@ use std::io::{self, BufRead, ErrorKind, Read};
 use netascii::dot_stuffing::{LineEnding, Unstuffer};
 use netascii::line::LineReader;
 
-use crate::delivery::error::Error;
 use crate::delivery::header::HeaderFilter;
-use crate::delivery::local::LocalDelivery;
 use crate::options::Config;
+use crate::protocol::lookup::{Delivery, Refusal};
 use crate::protocol::reply::Reply;
 
 /// Number of `Received:` fields that indicates a mail loop (RFC 5321 §6.3).
@@ -16,33 +15,17 @@ const MAX_RECEIVED: usize = 100;
 /// After a refusal the rest of the letter is read, but no more than `--max-size` plus this, in
 /// bytes.
 const MAX_OVERRUN: u64 = 64 << 20;
-/// Size of a write to the disk, in bytes.
+/// Bytes of the letter that this process holds.
 const CHUNK: usize = 64 * 1024;
 
-/// Why a letter was refused.
-#[derive(Debug)]
-pub struct Refusal {
-    /// The reply to the client.
-    pub reply: Reply,
-    /// The reason for the log.
-    pub reason: String,
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Refusal {
-        Refusal { reply: error.reply(), reason: error.to_string() }
-    }
-}
-
 /// Receives one letter.
-#[derive(Debug)]
 pub struct LetterReceiver<'a> {
     config: &'a Config,
     unstuffer: Unstuffer,
     header: HeaderFilter,
     /// `None` once the letter is to be refused. The rest is read nevertheless.
-    delivery: Option<LocalDelivery<'a>>,
-    failure: Option<Error>,
+    delivery: Option<Box<dyn Delivery + 'a>>,
+    failure: Option<Refusal>,
     /// The size received when the refusal was decided, in octets (RFC 1870 §3).
     refused_at: Option<u64>,
     pending: Vec<u8>,
@@ -51,7 +34,11 @@ pub struct LetterReceiver<'a> {
 impl<'a> LetterReceiver<'a> {
     /// Creates a receiver, and writes the letter's trace lines.
     #[must_use]
-    pub fn new(config: &'a Config, delivery: LocalDelivery<'a>, trace: &str) -> LetterReceiver<'a> {
+    pub fn new(
+        config: &'a Config,
+        delivery: Box<dyn Delivery + 'a>,
+        trace: &str,
+    ) -> LetterReceiver<'a> {
         let unstuffer = if config.repair_bare_lf {
             Unstuffer::accepting_bare_lf(LineEnding::Lf)
         } else {
@@ -125,8 +112,8 @@ impl<'a> LetterReceiver<'a> {
 
     fn write(&mut self) {
         let Some(delivery) = &mut self.delivery else { return };
-        if let Err(error) = delivery.write(&self.pending) {
-            self.failure = Some(error);
+        if let Err(refusal) = delivery.write(&self.pending) {
+            self.failure = Some(refusal);
             self.delivery = None;
         }
         self.pending.clear();
@@ -139,9 +126,13 @@ impl<'a> LetterReceiver<'a> {
             return Err(refusal);
         }
         match (self.failure, self.delivery) {
-            (Some(error), _) => Err(error)?,
-            (None, Some(delivery)) => delivery.deliver()?,
-            (None, None) => Err(Error::no_recipient())?,
+            (Some(refusal), _) => return Err(refusal),
+            (None, Some(delivery)) => delivery.finish()?,
+            (None, None) => {
+                let text = "The letter could not be stored, try again later";
+                let reply = Reply::new(451, "4.3.0", text);
+                return Err(Refusal { reply, reason: "no delivery".into() });
+            }
         }
         Ok(self.unstuffer.octets())
     }

@@ -1,12 +1,16 @@
-//! Delivery of a letter: recipients, trace lines, and the Maildirs.
+//! Delivery of a letter: its text and trace lines in the process that talks to the client; users,
+//! mailboxes and Maildirs in those that the keeper forks.
 
 // The order of the modules; each imports from its left only:
-//   error header space trace | local | letter recipient
+//   header trace text mailbox users | store | deliver | answer keeper letter
 
-pub mod error;
+pub mod answer;
+mod deliver;
 pub mod header;
+pub mod keeper;
 pub mod letter;
-pub mod local;
-pub mod recipient;
-mod space;
+mod mailbox;
+pub mod store;
+pub mod text;
 pub mod trace;
+pub mod users;

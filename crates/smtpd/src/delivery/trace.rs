@@ -49,13 +49,14 @@ pub fn received(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::address;
     use crate::protocol::envelope::Recipient;
 
     fn envelope(addresses: &[&str]) -> Envelope {
         let mut envelope = Envelope::default();
         for address in addresses {
-            let maildir = format!("/mail/{address}").into();
-            envelope.add(Recipient { user: "u".into(), address: (*address).into(), maildir });
+            let name = address::without_brackets(address.as_bytes()).unwrap().name().unwrap();
+            envelope.add(Recipient { address: (*address).into(), name });
         }
         envelope
     }

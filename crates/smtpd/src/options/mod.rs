@@ -2,13 +2,11 @@
 
 pub mod hostname;
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use forknet::{Error, Model, OwnOptions, Preset, Result, Row, Values};
+use forknet::{Error, OwnOptions, Preset, Result, Row, Values};
 use jiff::tz::TimeZone;
-use mailstore::accounts::Users;
-use mailstore::{MailPattern, SharedBy};
+use maild::{MailOptions, rows};
 
 use hostname::{is_domain, machine_name};
 
@@ -30,10 +28,10 @@ pub struct Config {
     pub hostname: String,
     /// The local domains.
     pub domains: Vec<String>,
-    /// The users file.
-    pub users: PathBuf,
-    /// The path of a user's mail.
-    pub mail: MailPattern,
+    /// Accounts and their mail.
+    pub mail: MailOptions,
+    /// The folder of letters that are too long for memory.
+    pub spool: PathBuf,
     /// Largest letter in octets, as RFC 1870 counts them; 0 is no limit.
     pub max_size: u64,
     /// Most recipients of one letter.
@@ -74,23 +72,27 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             ..Row::EMPTY
         },
         Row {
-            name: "users",
-            value: "FILE",
-            default: Preset::Value(Users::DEFAULT),
-            help: "users file, shaped like passwd(5)",
-            manual: "Who has a mailbox, in the format of forklore-users(5). It must be a regular \
-                file with one link, no symbolic link, that belongs to root or to the server's user \
-                and that only its owner may write to. Read again for each recipient.",
-            ..Row::EMPTY
+            manual: "Who has a mailbox, in the format of forklore-users(5). It must be a regular file \
+                with one link, no symbolic link, that belongs to root or to the user who starts the \
+                server, that only its owner may write to, and, with passwords in it, that not every \
+                user may read. Read again for each recipient, by the keeper's processes. A letter is \
+                stored with the rights of the user id and group id in it, never those of root. \
+                `system` takes the accounts of passwd(5).",
+            ..rows::USERS
         },
+        rows::MAIL,
+        rows::MAIL_USER,
+        rows::NAMES,
+        rows::NAMES_DOMAIN,
+        rows::PLAINTEXT,
+        rows::AUTH_DELAY,
         Row {
-            name: "mail",
-            value: "PATTERN",
-            default: Preset::Value(MailPattern::DEFAULT),
-            help: "where mail lies; ~ home, %u name",
-            manual: "Where a user's Maildir is: '~' at the start is the home folder of the users \
-                file, '%u' the user's name, '%%' a percent sign. A Maildir that is not there is \
-                made.",
+            name: "spool",
+            value: "DIR",
+            default: Preset::Value("/var/tmp"),
+            help: "where letters over 256 KiB wait for their end",
+            manual: "The folder for letters over 256 KiB while they are received; shorter ones stay in \
+                memory. The files have no names and go with the process that has them.",
             ..Row::EMPTY
         },
         Row {
@@ -147,7 +149,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         Row {
             name: "vrfy",
             value: "WHO",
-            default: Preset::Value("all"),
+            default: Preset::Value("loopback"),
             choices: &["all", "loopback", "none"],
             help: "clients that VRFY answers: all, loopback, none",
             manual: "Whose `VRFY` is answered: `all`, `loopback` for clients on this machine, \
@@ -164,12 +166,18 @@ pub const OPTIONS: OwnOptions = OwnOptions {
                 <dir>. The time zone is read before.",
         ),
         (
-            "model",
-            "With `-u root`, `thread` delivers to mailboxes of root's only: another owner's rights \
-                need a process of their own.",
+            "mail",
+            " A Maildir that is not there is made, in a folder of its user's or, for its user, in one that \
+                only root can change; nothing is made on the way to it: where the home or the folder \
+                of mailboxes is not there, letters are refused for now.",
         ),
+        ("plaintext", " It is about `AUTH PLAIN` and `AUTH LOGIN`."),
         ("transcript", "What follows the mechanism of an `AUTH` is masked."),
-        ("user", "With it, each delivery is done with the rights of the mailbox's owner."),
+        (
+            "user",
+            "It is the user of the processes that talk to clients, in an empty folder as their root. A \
+                letter is stored by a process with the rights of its recipient, for good.",
+        ),
     ],
 };
 
@@ -190,8 +198,8 @@ impl Config {
         Ok(Config {
             hostname,
             domains,
-            users: values.path("users")?.unwrap_or_default(),
-            mail: mail(values)?,
+            mail: MailOptions::read(values)?,
+            spool: values.path("spool")?.unwrap_or_default(),
             max_size: values.number("max-size", 0..=u64::MAX)?,
             max_recipients: values.number("max-recipients", 1..=usize::MAX)?,
             min_free: values.number("min-free", 0..=u64::MAX)?,
@@ -199,38 +207,41 @@ impl Config {
             repair_bare_lf: values.is_given("accept-bare-lf"),
             strict_space: values.is_given("strict-space"),
             vrfy: match values.choice("vrfy")? {
-                "loopback" => Vrfy::Loopback,
+                "all" => Vrfy::All,
                 "none" => Vrfy::None,
-                _ => Vrfy::All,
+                _ => Vrfy::Loopback,
             },
             zone: TimeZone::system(),
         })
     }
 
-    /// Checks that the users file can be read, and has the user of `--postmaster`. Called at the
-    /// start, so that a mistake is reported early, unless `--chroot` is yet to come; and again
-    /// after the privileges are dropped, because the server's user may not read what root can.
+    /// Checks that the accounts can be read, and have the user of `--postmaster`. Called at the
+    /// start, so that a mistake is reported early, unless `--chroot` is yet to come.
     ///
     /// # Errors
     /// `users FILE: reason`, or `--postmaster` names an unknown user.
     pub fn check(&self) -> Result<()> {
-        let refused = |error: mailstore::Error| Error::Refused(error.to_string());
-        let users = Users::open(&self.users).map_err(refused)?;
+        let refused = |error: accounts::Error| Error::Refused(error.to_string());
+        let accounts = self.mail.accounts().map_err(refused)?;
         let Some(name) = &self.postmaster else { return Ok(()) };
-        match users.find(name.as_bytes()).map_err(refused)? {
+        match accounts.account(name.as_bytes()).map_err(refused)? {
             Some(_) => Ok(()),
             None => Err(Error::Refused(format!("--postmaster '{name}': no such user"))),
         }
     }
-}
 
-/// Returns how a model shares its processes, for the rights that deliveries take.
-#[must_use]
-pub fn shared_by(model: Model) -> SharedBy {
-    match model {
-        Model::Fork | Model::Prefork => SharedBy::OneSession,
-        Model::Iterative => SharedBy::Sequential,
-        Model::Thread => SharedBy::Concurrent,
+    /// Looks at the accounts and the spool at the start, in the keeper, and logs what is wrong with them.
+    ///
+    /// # Errors
+    /// As [`Config::check`].
+    pub fn start(&self) -> Result<Vec<u8>> {
+        self.mail.start()?;
+        self.check()?;
+        if let Err(error) = self.spool.read_dir() {
+            let (spool, why) = (self.spool.display(), forknet::reason(&error));
+            log::warn!("spool {spool}: {why}: letters over 256 KiB will be refused for now");
+        }
+        Ok(Vec::new())
     }
 }
 
@@ -247,15 +258,9 @@ fn check_domain(values: &Values, option: &str, name: &str) -> Result<()> {
     }
 }
 
-fn mail(values: &Values) -> Result<MailPattern> {
-    let text = values.text("mail").unwrap_or_default();
-    MailPattern::parse(OsStr::new(&text)).map_err(|why| values.at("mail", &text, why))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn read(args: &[&str]) -> Result<Config> {
         let args = args.iter().map(std::ffi::OsString::from).collect();
@@ -280,7 +285,9 @@ mod tests {
     #[test]
     fn the_users_file_is_that_of_all_daemons_unless_told_otherwise() {
         match read(&[]) {
-            Ok(config) => assert_eq!(config.users, Path::new("/etc/forklore/users")),
+            Ok(config) => {
+                assert_eq!(config.mail.users, maild::Users::File("/etc/forklore/users".into()));
+            }
             Err(error) => {
                 let text = error.to_string();
                 assert!(text.starts_with("users /etc/forklore/users: "), "{text}");

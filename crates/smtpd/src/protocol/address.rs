@@ -30,6 +30,29 @@ pub struct Mailbox {
     pub text: String,
 }
 
+/// Who a path names: a user is looked for by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// The local part, unquoted.
+    pub local: Vec<u8>,
+    /// The domain or address literal; empty for a name without one.
+    pub domain: Vec<u8>,
+}
+
+impl Path {
+    /// Returns whom it names; `None` for `<>`.
+    #[must_use]
+    pub fn name(&self) -> Option<Name> {
+        match self {
+            Path::Null => None,
+            Path::Name(name) => Some(Name { local: name.clone(), domain: Vec::new() }),
+            Path::Mailbox(Mailbox { local, domain, .. }) => {
+                Some(Name { local: local.clone(), domain: domain.clone() })
+            }
+        }
+    }
+}
+
 /// Why a text is not an address, for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadAddress(pub &'static str);

@@ -1,7 +1,8 @@
 //! The client's name and the envelope, which are sent before the letter.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+
+use crate::protocol::address::Name;
 
 /// The client's HELO or EHLO.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,12 +27,10 @@ pub struct ClientAddress {
 /// A user who receives the letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
-    /// The name in the users file, printable, for the log.
-    pub user: String,
     /// The address of the RCPT command.
     pub address: String,
-    /// The user's Maildir.
-    pub maildir: PathBuf,
+    /// The name in it, by which the user is found again.
+    pub name: Name,
 }
 
 /// The transaction in progress, from MAIL on.
@@ -41,7 +40,7 @@ pub struct Envelope {
     pub sender: String,
     /// The size that `SIZE=` declared, in octets (RFC 1870); 0 without it.
     pub size: u64,
-    /// The recipients, each user once even if several RCPT commands name the user.
+    /// The recipients, each name once. Several names may be one user, who gets the letter once.
     pub recipients: Vec<Recipient>,
     /// Number of accepted RCPT commands.
     pub accepted: usize,
@@ -52,10 +51,10 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Adds a recipient, once for each Maildir.
+    /// Adds a recipient, once for each name.
     pub fn add(&mut self, recipient: Recipient) {
         self.accepted += 1;
-        if self.recipients.iter().all(|known| known.maildir != recipient.maildir) {
+        if self.recipients.iter().all(|known| known.name != recipient.name) {
             self.recipients.push(recipient);
         }
     }

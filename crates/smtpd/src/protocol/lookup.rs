@@ -1,5 +1,5 @@
-//! Lookups of this machine's users. They are implemented outside of the protocol, because they need
-//! the users file and the disk.
+//! What a session asks about users, and where its letters go. It is implemented outside of the protocol,
+//! because it needs the keeper.
 
 use crate::protocol::address::Path;
 use crate::protocol::envelope::Recipient;
@@ -14,30 +14,57 @@ pub struct LocalUser {
     pub full_name: Vec<u8>,
 }
 
-/// Looks up users and the free space for their mail.
-pub trait UserLookup {
+/// The users and their mailboxes, as the process sees them that talks to a client.
+pub trait Mailboxes {
     /// Finds the user of an address (VRFY).
     ///
     /// # Errors
     /// The reply to the client: 501, 550 or 451.
     fn find(&self, path: &Path) -> Result<LocalUser, Reply>;
 
-    /// Finds up to `max` users whose full name is `name` or has it as one of its words, ignoring
-    /// case (VRFY).
+    /// Finds users whose full name is `name` or has it as one of its words, ignoring case (VRFY): up to
+    /// one more than [`crate::protocol::question::MAX_LISTED`].
     ///
     /// # Errors
     /// The reply to the client: 451.
-    fn find_by_full_name(&self, name: &[u8], max: usize) -> Result<Vec<LocalUser>, Reply>;
+    fn find_by_full_name(&self, name: &[u8]) -> Result<Vec<LocalUser>, Reply>;
 
-    /// Finds the recipient of an address (RCPT).
+    /// Finds the recipient of an address, whose disk has room for `bytes` (RCPT).
     ///
     /// # Errors
-    /// The reply to the client: 501, 550 or 451.
-    fn recipient(&self, path: &Path) -> Result<Recipient, Reply>;
+    /// The reply to the client: 501, 550, 451 or 452.
+    fn recipient(&self, path: &Path, bytes: u64) -> Result<Recipient, Reply>;
 
-    /// Returns whether the disk has room for `bytes` before there is a recipient (MAIL).
-    fn has_room(&self, bytes: u64) -> bool;
+    /// Checks that the disk has room for `bytes` before there is a recipient (MAIL).
+    ///
+    /// # Errors
+    /// The reply to the client: 451 or 452.
+    fn check_room(&self, bytes: u64) -> Result<(), Reply>;
 
-    /// Returns whether the disk of a recipient has room for `bytes` (RCPT).
-    fn has_room_for(&self, recipient: &Recipient, bytes: u64) -> bool;
+    /// Begins the delivery of a letter to these recipients; `id` is its name in the log.
+    fn letter<'a>(&'a self, id: &'a str, recipients: &'a [Recipient]) -> Box<dyn Delivery + 'a>;
+}
+
+/// The delivery of one letter. Dropped before [`Delivery::finish`], it leaves nothing.
+pub trait Delivery {
+    /// Adds a piece of the letter, whose lines end in LF.
+    ///
+    /// # Errors
+    /// The letter cannot be delivered.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal>;
+
+    /// Delivers the complete letter to all recipients or to none; when this returns, it is safe.
+    ///
+    /// # Errors
+    /// It was delivered to none.
+    fn finish(self: Box<Self>) -> Result<(), Refusal>;
+}
+
+/// Why a letter was refused.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The reply to the client.
+    pub reply: Reply,
+    /// The reason for the log.
+    pub reason: String,
 }

@@ -5,7 +5,7 @@
 //! return an [`Outcome`], which [`Protocol`] applies.
 
 // The order of the modules; each imports from its left only:
-//   reply address | params envelope | lookup outcome | state | hello transaction verify |
+//   reply address | params envelope | lookup outcome | question | state | hello transaction verify |
 //   commands mask | (this file)
 
 pub mod address;
@@ -16,13 +16,14 @@ pub mod lookup;
 pub mod mask;
 pub mod outcome;
 pub mod params;
+pub mod question;
 pub mod reply;
 pub mod state;
 mod transaction;
 mod verify;
 
 use envelope::{ClientAddress, Envelope, Hello};
-use lookup::UserLookup;
+use lookup::Mailboxes;
 use outcome::{Action, Outcome};
 use reply::Reply;
 use state::{Context, State};
@@ -52,7 +53,7 @@ impl<'a> Protocol<'a> {
     #[must_use]
     pub fn new(
         config: &'a Config,
-        users: Box<dyn UserLookup + 'a>,
+        users: &'a dyn Mailboxes,
         client: ClientAddress,
     ) -> Protocol<'a> {
         let context = Context {

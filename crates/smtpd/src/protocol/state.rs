@@ -2,7 +2,7 @@
 
 use crate::options::{Config, Vrfy};
 use crate::protocol::envelope::{ClientAddress, Envelope, Hello};
-use crate::protocol::lookup::UserLookup;
+use crate::protocol::lookup::Mailboxes;
 use crate::protocol::reply::Reply;
 
 /// The state of a session (RFC 5321 §4.1.4).
@@ -36,7 +36,7 @@ impl State {
 /// The context of a handler: the session's data, read-only.
 pub(super) struct Context<'a> {
     pub(super) config: &'a Config,
-    pub(super) users: Box<dyn UserLookup + 'a>,
+    pub(super) users: &'a dyn Mailboxes,
     pub(super) client: ClientAddress,
     pub(super) state: State,
     pub(super) hello: Hello,

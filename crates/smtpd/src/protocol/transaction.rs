@@ -25,10 +25,7 @@ fn sender(context: &Context<'_>, argument: &[u8]) -> Result<Envelope, Reply> {
         return Err(Reply::new(552, "5.3.4", "The letter is too large"));
     }
     let needed = size.saturating_add(config.min_free);
-    if !context.users.has_room(needed) {
-        log::warn!("disk low: less than {needed} bytes free for mail");
-        return Err(no_room());
-    }
+    context.users.check_room(needed)?;
     let sender = match path {
         Path::Null => String::new(),
         Path::Mailbox(mailbox) => mailbox.text,
@@ -86,9 +83,8 @@ fn recipient(context: &Context<'_>, argument: &[u8]) -> Result<Recipient, Reply>
     if context.envelope.accepted >= context.config.max_recipients {
         return Err(Reply::new(452, "4.5.3", "Too many recipients"));
     }
-    let recipient = context.users.recipient(&path)?;
     let needed = context.envelope.size.saturating_add(context.config.min_free);
-    if context.users.has_room_for(&recipient, needed) { Ok(recipient) } else { Err(no_room()) }
+    context.users.recipient(&path, needed)
 }
 
 /// DATA (RFC 5321 §4.1.1.4). If all recipients were refused, so is the letter (RFC 2920 §3.1). It
@@ -108,8 +104,4 @@ pub(super) fn data(context: &Context<'_>, _: &[u8]) -> Outcome {
 /// RSET (RFC 5321 §4.1.1.5).
 pub(super) fn rset(_: &Context<'_>, _: &[u8]) -> Outcome {
     Outcome::Reset(Reply::new(250, "2.0.0", "Forgotten"))
-}
-
-fn no_room() -> Reply {
-    Reply::new(452, "4.3.1", "Not enough room on the disk, try again later")
 }

@@ -4,11 +4,9 @@ use crate::options::Config;
 use crate::protocol::address::{self, Path};
 use crate::protocol::lookup::LocalUser;
 use crate::protocol::outcome::Outcome;
+use crate::protocol::question::MAX_LISTED;
 use crate::protocol::reply::Reply;
 use crate::protocol::state::Context;
-
-/// Most users listed in a reply to an ambiguous name.
-const MAX_LISTED: usize = 10;
 
 /// VRFY (RFC 5321 §4.1.1.6). It changes only the count of unknown names.
 pub(super) fn vrfy(context: &Context<'_>, argument: &[u8]) -> Outcome {
@@ -49,7 +47,7 @@ fn parse(argument: &[u8]) -> Result<Path, Reply> {
 }
 
 fn by_full_name(context: &Context<'_>, name: &[u8]) -> Reply {
-    let found = match context.users.find_by_full_name(name, MAX_LISTED + 1) {
+    let found = match context.users.find_by_full_name(name) {
         Ok(found) => found,
         Err(reply) => return reply,
     };

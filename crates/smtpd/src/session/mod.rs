@@ -8,12 +8,12 @@ use forknet::{Client, Title, Transcript, in_title};
 use jiff::{Timestamp, Zoned};
 use netascii::line::{Line, LineReader};
 
-use crate::delivery::letter::{LetterReceiver, Refusal};
-use crate::delivery::local::LocalDelivery;
-use crate::delivery::recipient::UsersFile;
+use crate::delivery::keeper::Keeper;
+use crate::delivery::letter::LetterReceiver;
 use crate::delivery::trace;
 use crate::options::Config;
 use crate::protocol::envelope::{ClientAddress, Recipient};
+use crate::protocol::lookup::{Mailboxes, Refusal};
 use crate::protocol::mask::masked;
 use crate::protocol::outcome::Action;
 use crate::protocol::reply::Reply;
@@ -41,12 +41,14 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
         ip: client.peer.ip(),
         is_loopback: client.peer.is_loopback(),
     };
-    let session = Session::new(config, address, &mut client.conn, &mut client.transcript);
+    let keeper = Keeper::new(config, client.keeper.clone(), client.peer);
+    let session = Session::new(config, &keeper, address, &mut client.conn, &mut client.transcript);
     session.with_title(client.title.clone()).run()
 }
 
 struct Session<'a, S> {
     config: &'a Config,
+    mailboxes: &'a dyn Mailboxes,
     reader: LineReader<S>,
     /// Replies not sent yet.
     out: Vec<u8>,
@@ -59,13 +61,22 @@ impl<'a, S: Read + Write> Session<'a, S> {
     /// Returns a session without a title.
     fn new(
         config: &'a Config,
+        mailboxes: &'a dyn Mailboxes,
         client: ClientAddress,
         stream: S,
         transcript: &'a mut Transcript,
     ) -> Session<'a, S> {
         let reader = LineReader::with_capacity(READ_BUFFER, stream);
-        let protocol = Protocol::new(config, Box::new(UsersFile::new(config)), client);
-        Session { config, reader, out: Vec::new(), protocol, transcript, title: Title::none() }
+        let protocol = Protocol::new(config, mailboxes, client);
+        Session {
+            config,
+            mailboxes,
+            reader,
+            out: Vec::new(),
+            protocol,
+            transcript,
+            title: Title::none(),
+        }
     }
 
     fn with_title(mut self, title: Title) -> Session<'a, S> {
@@ -176,10 +187,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
     fn receive(&mut self, id: &str, now: &Zoned) -> io::Result<Result<u64, Refusal>> {
         let (client, hello) = (self.protocol.client(), self.protocol.hello());
         let envelope = self.protocol.envelope();
-        let delivery = match LocalDelivery::create(&envelope.recipients) {
-            Ok(delivery) => delivery,
-            Err(error) => return Ok(Err(error.into())),
-        };
+        let delivery = self.mailboxes.letter(id, &envelope.recipients);
         let trace = trace::return_path(&envelope.sender)
             + &trace::received(&self.config.hostname, client, hello, envelope, id, now);
         let letter = LetterReceiver::new(self.config, delivery, &trace);

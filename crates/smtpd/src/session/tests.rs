@@ -1,9 +1,57 @@
 use super::*;
-use mailstore::MailPattern;
-use std::ffi::OsStr;
+use mailstore::{Draft, Maildir};
 use std::path::Path;
 
-use crate::options::Vrfy;
+use crate::delivery::keeper::recipient;
+use crate::options::{OPTIONS, Vrfy};
+use crate::protocol::address;
+use crate::protocol::envelope::Recipient;
+use crate::protocol::lookup::{Delivery, LocalUser};
+
+/// Mailboxes without a keeper: each of the users levy and bob has one in this folder.
+struct Direct<'a>(&'a Path);
+
+struct Letters(Vec<Draft>);
+
+impl Mailboxes for Direct<'_> {
+    fn find(&self, _: &address::Path) -> Result<LocalUser, Reply> {
+        Err(Reply::new(550, "5.1.1", "No such user here"))
+    }
+
+    fn find_by_full_name(&self, _: &[u8]) -> Result<Vec<LocalUser>, Reply> {
+        Ok(Vec::new())
+    }
+
+    fn recipient(&self, path: &address::Path, _: u64) -> Result<Recipient, Reply> {
+        let name = path.name().unwrap();
+        assert!([&b"levy"[..], b"bob"].contains(&&name.local[..]));
+        Ok(recipient(&config(), path, name))
+    }
+
+    fn check_room(&self, _: u64) -> Result<(), Reply> {
+        Ok(())
+    }
+
+    fn letter<'a>(&'a self, _: &'a str, to: &'a [Recipient]) -> Box<dyn Delivery + 'a> {
+        let draft = |one: &Recipient| {
+            let name = String::from_utf8(one.name.local.clone()).unwrap();
+            Maildir::create(self.0.join(name).join("Maildir")).unwrap().draft().unwrap()
+        };
+        Box::new(Letters(to.iter().map(draft).collect()))
+    }
+}
+
+impl Delivery for Letters {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.0.iter_mut().for_each(|draft| draft.write_all(bytes).unwrap());
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Refusal> {
+        self.0.into_iter().for_each(|draft| drop(draft.sync().unwrap().publish().unwrap()));
+        Ok(())
+    }
+}
 
 /// A client in memory: returns one piece per read, and keeps every write.
 struct Script {
@@ -39,32 +87,26 @@ impl Write for &mut Script {
     }
 }
 
-fn config(dir: &Path) -> Config {
-    let users = dir.join("users");
-    let line = |name: &str| format!("{name}:x::::{}/{name}:\n", dir.display());
-    std::fs::write(&users, line("levy") + &line("bob")).unwrap();
+fn config() -> Config {
+    let values = forknet::parse("smtpd", "", OPTIONS.rows, Vec::new()).unwrap();
     Config {
         hostname: "red.test".into(),
         domains: vec!["red.test".into()],
-        users,
-        mail: MailPattern::parse(OsStr::new("~/Maildir")).unwrap(),
         max_size: 1 << 20,
-        max_recipients: 100,
         min_free: 0,
-        postmaster: None,
-        repair_bare_lf: false,
-        strict_space: false,
         vrfy: Vrfy::All,
         zone: jiff::tz::TimeZone::UTC,
+        ..Config::read(&values).unwrap()
     }
 }
 
 /// Runs a session that reads `pieces`. Returns its writes and its result.
 fn converse(dir: &Path, pieces: &[&[u8]], end: Option<ErrorKind>) -> (Vec<String>, io::Result<()>) {
-    converse_as(&config(dir), pieces, end)
+    converse_as(dir, &config(), pieces, end)
 }
 
 fn converse_as(
+    dir: &Path,
     config: &Config,
     pieces: &[&[u8]],
     end: Option<ErrorKind>,
@@ -72,7 +114,8 @@ fn converse_as(
     let pieces = pieces.iter().filter(|p| !p.is_empty()).map(|p| p.to_vec()).collect();
     let mut script = Script { pieces, end, written: Vec::new() };
     let client = ClientAddress { name: "test".into(), ip: None, is_loopback: true };
-    let ended = Session::new(config, client, &mut script, &mut Transcript::none()).run();
+    let ended =
+        Session::new(config, &Direct(dir), client, &mut script, &mut Transcript::none()).run();
     let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).unwrap();
     (script.written.iter().map(text).collect(), ended)
 }
@@ -171,12 +214,12 @@ fn a_line_or_letter_without_an_end_ends_the_session() {
 #[test]
 fn a_refused_letter_without_an_end_ends_the_session_even_without_max_size() {
     let dir = testkit::TempDir::new();
-    let config = Config { max_size: 0, ..config(dir.path()) };
+    let config = Config { max_size: 0, ..config() };
     let piece = [b'x'; 32 * 1024];
     // The bare CR makes the letter refused from its start.
     let mut pieces = vec![ENVELOPE.as_bytes(), b"\rx"];
     pieces.extend(std::iter::repeat_n(&piece[..], 3000));
-    let (written, ended) = converse_as(&config, &pieces, Some(ErrorKind::NotConnected));
+    let (written, ended) = converse_as(dir.path(), &config, &pieces, Some(ErrorKind::NotConnected));
     assert!(ended.is_ok(), "{ended:?}");
     assert!(written.last().unwrap().starts_with("421 4.7.0 "), "{written:?}");
 }

@@ -1,13 +1,21 @@
 //! A server with two users and an empty mailbox each.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
 use testkit::{Daemon, Peer, TempDir};
 
 pub const SMTPD: &str = env!("CARGO_BIN_EXE_smtpd");
 pub const LETTER: &str = "Subject: meeting\r\n\r\nLet's get together Monday at 1pm.\r\n";
 
-/// A users file with levy and bob, and their Maildirs.
+/// The user of mailboxes, where root runs the tests.
+pub const OWNER: u32 = 61_001;
+/// The user who talks to clients then.
+pub const FRONT: &str = "65534";
+
+/// A users file with levy and bob, and their homes.
 pub struct Fixture {
     pub dir: TempDir,
     pub users: PathBuf,
@@ -15,15 +23,19 @@ pub struct Fixture {
 
 impl Fixture {
     pub fn new() -> Fixture {
+        Fixture::with("")
+    }
+
+    /// With more lines of the users file; `HOME` in them is the test's folder.
+    pub fn with(users: &str) -> Fixture {
         let dir = TempDir::new();
         let home = dir.path().display().to_string();
-        let users = dir.file(
-            "users",
-            format!(
-                "# test users\nlevy:{{PLAIN}}x:::Levy Red,room 1:{home}/levy:\n\
-                 bob:{{PLAIN}}x::::{home}/bob:\n"
-            ),
-        );
+        let lines =
+            "# test users\nlevy:{PLAIN}x:::Levy Red,room 1:HOME/levy:\nbob:{PLAIN}x::::HOME/bob:\n";
+        let users = users_file(&dir, &format!("{lines}{users}").replace("HOME", &home));
+        for user in ["levy", "bob"] {
+            make_home(&dir.path().join(user), OWNER);
+        }
         Fixture { dir, users }
     }
 
@@ -32,7 +44,7 @@ impl Fixture {
         let users = self.users.display().to_string();
         let mut args = vec!["--users", &users, "--hostname", "red.test"];
         args.extend_from_slice(more);
-        Daemon::start(SMTPD, &args)
+        start(&args)
     }
 
     pub fn maildir(&self, user: &str) -> PathBuf {
@@ -66,6 +78,45 @@ impl Fixture {
             testkit::wait_until("no draft is left over", || self.drafts(user).is_empty());
         }
     }
+}
+
+/// Starts smtpd; where root runs the tests, with an ordinary user to talk to clients, and another one whose
+/// mailboxes are.
+pub fn start(args: &[&str]) -> Daemon {
+    Daemon::start(SMTPD, &[args, &as_root().iter().map(|it| &**it).collect::<Vec<_>>()].concat())
+}
+
+/// The options that root needs.
+pub fn as_root() -> Vec<String> {
+    if !geteuid().is_root() {
+        return Vec::new();
+    }
+    ["-u", FRONT, "--mail-user", &OWNER.to_string()].map(str::to_owned).to_vec()
+}
+
+/// Makes a users file that others may not read, in a folder that the users of mailboxes can pass.
+pub fn users_file(dir: &TempDir, text: &str) -> PathBuf {
+    let path = dir.file("users", text);
+    set_mode(&path, 0o600);
+    set_mode(dir.path(), 0o711);
+    path
+}
+
+/// Makes a folder that belongs to this user, if root runs the tests.
+pub fn make_home(path: &Path, owner: u32) {
+    fs::create_dir(path).unwrap();
+    give(path, owner);
+}
+
+/// Gives a file or folder away, if root runs the tests.
+pub fn give(path: &Path, owner: u32) {
+    if geteuid().is_root() {
+        chown(path, Some(owner), Some(owner)).unwrap();
+    }
+}
+
+pub fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 pub fn files(folder: &Path) -> Vec<PathBuf> {

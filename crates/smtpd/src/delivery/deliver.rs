@@ -1,0 +1,288 @@
+//! The process that delivers a letter, forked by the keeper, with its rights: it takes the letter from the
+//! one that talks to the client, finds the recipients again by their names, and forks a process for each
+//! of their users, which has that user's rights alone and stores the letter.
+//!
+//! ```text
+//!  this process                             the process of each user
+//!   |                                        |  opens the mailboxes, writes, fsyncs
+//!   | <------------------ written, or why not|
+//!   | publish -----------------------------> |  renames, fsyncs the folder
+//!   | <---------------- published, or why not|
+//!   | keep (or the end: take it back) -----> |
+//! ```
+//! Where all recipients are one user's, this process becomes that user itself.
+
+use std::time::{Duration, Instant};
+
+use accounts::{Account, Owner};
+use forknet::{Boxes, Line, become_user, confine_to, in_title, reason};
+
+use crate::delivery::mailbox;
+use crate::delivery::store::{self, Failure, verdict};
+use crate::delivery::text::{Incoming, Text};
+use crate::delivery::users::{Users, unreadable};
+use crate::options::Config;
+use crate::protocol::address::Name;
+use crate::protocol::question::{ABORT, END, RECIPIENTS, TEXT, Verdict, decode_names};
+
+/// Longest wait for a piece of a letter, which ends with the process that sends it.
+const PIECE_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest wait for all mailboxes to be written: the client waits ten minutes (RFC 5321 §4.5.3.2.6).
+const WRITE_WAIT: Duration = Duration::from_secs(120);
+/// Longest wait for the letter to be made visible in all of them.
+const PUBLISH_WAIT: Duration = Duration::from_secs(60);
+/// Longest wait until those that have it take a refused letter back.
+const RETRACT_WAIT: Duration = Duration::from_secs(30);
+/// Bytes that the text may have beyond `--max-size`: the trace lines.
+const MAX_TRACE: u64 = 64 * 1024;
+/// Most mailboxes of one process, because each holds three descriptors.
+const MAX_MAILBOXES: usize = 100;
+/// Exit code of a process that did not answer: the keeper closes the line.
+const FAILED: i32 = 1;
+
+/// Messages between the processes.
+const DONE: &[u8] = b"+";
+const PUBLISH: &[u8] = b"p";
+const KEEP: &[u8] = b"k";
+
+/// Takes a letter, delivers it, and answers; returns the exit code. `letter` names it in the log.
+pub(super) fn deliver(config: &Config, asked: forknet::Question, letter: &str) -> i32 {
+    asked.show("a letter");
+    let received = match receive(config, &asked) {
+        Ok(Some(received)) => received,
+        Ok(None) => return asked.answer(&Verdict::Unusable.encode()),
+        Err(why) => {
+            log::debug!("{letter}: {why}");
+            return FAILED;
+        }
+    };
+    let (names, text) = received;
+    let groups = text.map_err(|failure| (failure.verdict, failure.why));
+    let groups = groups.and_then(|text| Ok((group(config, &names)?, text)));
+    match groups {
+        Ok((groups, text)) => match groups.as_slice() {
+            [(owner, accounts)] => deliver_alone(config, asked, letter, *owner, accounts, &text),
+            groups => deliver_apart(config, asked, letter, groups, &text),
+        },
+        Err((verdict, why)) => {
+            log::error!("{letter}: {why}");
+            asked.answer(&verdict.encode())
+        }
+    }
+}
+
+type Received = (Vec<Name>, Result<Text, Failure>);
+
+/// Receives the names and the text to their end; `None` if the letter is not to be delivered.
+///
+/// # Errors
+/// What came is malformed, or the process that sends it has ended.
+fn receive(config: &Config, asked: &forknet::Question) -> Result<Option<Received>, String> {
+    let most = if config.max_size == 0 { u64::MAX } else { config.max_size + MAX_TRACE };
+    let (mut names, mut text, mut failure) = (Vec::new(), Incoming::new(&config.spool), None);
+    loop {
+        let part = asked.next_part(PIECE_WAIT).map_err(|error| reason(&error))?;
+        let part = part.ok_or("the session has ended")?;
+        match part.split_first() {
+            Some((&TEXT, piece)) if text.length() + piece.len() as u64 <= most => {
+                if failure.is_none()
+                    && let Err(error) = text.write(piece)
+                {
+                    let why = format!("spool {}: {}", config.spool.display(), reason(&error));
+                    failure = Some(Failure { verdict: verdict(Some(&error)), why });
+                }
+            }
+            Some((&RECIPIENTS, record)) => {
+                names.extend(decode_names(record).ok_or("malformed names")?);
+                if names.len() > config.max_recipients {
+                    return Err("too many recipients".into());
+                }
+            }
+            _ if part == END => break,
+            _ if part == ABORT => return Ok(None),
+            _ => return Err("a malformed piece".into()),
+        }
+    }
+    Ok(Some((names, failure.map_or(Ok(text.finish()), Err))))
+}
+
+type Group = (Owner, Vec<Account>);
+
+/// Finds the recipients, each mailbox once, and whose mailboxes they are.
+///
+/// # Errors
+/// One of them is no user any more, or has no mailbox; the accounts cannot be read.
+fn group(config: &Config, names: &[Name]) -> Result<Vec<Group>, (Verdict, String)> {
+    let read = |error: &accounts::Error| (unreadable(error), "users cannot be read".to_owned());
+    let users = Users::open(config).map_err(|error| read(&error))?;
+    let mut seen = std::collections::HashSet::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for name in names {
+        let local = name.local.escape_ascii();
+        let account = users.find(name).map_err(|error| read(&error))?.map_err(|verdict| {
+            let verdict = if verdict == Verdict::Unreadable { verdict } else { Verdict::Unusable };
+            (verdict, format!("recipient '{local}': no such user any more"))
+        })?;
+        let failed = |why: &dyn std::fmt::Display| {
+            (Verdict::Unusable, format!("mailbox of '{local}': {why}"))
+        };
+        let path = config.mail.mail.path(&account.name, &account.home);
+        if !seen.insert(path.map_err(|why| failed(&why))?) {
+            continue;
+        }
+        let owner = config.mail.owner(&account).map_err(|trouble| failed(&trouble.why))?;
+        let is_its =
+            |(known, accounts): &&mut Group| *known == owner && accounts.len() < MAX_MAILBOXES;
+        match groups.iter_mut().find(is_its) {
+            Some((_, accounts)) => accounts.push(account),
+            None => groups.push((owner, vec![account])),
+        }
+    }
+    if groups.is_empty() {
+        return Err((Verdict::Unusable, "a letter without a recipient".into()));
+    }
+    Ok(groups)
+}
+
+/// Delivers with one user's rights, for good.
+fn deliver_alone(
+    config: &Config,
+    asked: forknet::Question,
+    letter: &str,
+    owner: Owner,
+    accounts: &[Account],
+    text: &Text,
+) -> i32 {
+    make_folders(config, letter, &[(owner, accounts.to_vec())]);
+    let asked = asked.move_away();
+    asked.show(title(accounts));
+    let stored = enter(config, owner, accounts)
+        .and_then(|mailboxes| store::write(&mailboxes, text))
+        .and_then(store::publish);
+    let verdict = match stored {
+        Ok(_) => Verdict::Accepted,
+        Err(Failure { verdict, why }) => {
+            log::warn!("{letter}: {why}");
+            verdict
+        }
+    };
+    asked.answer(&verdict.encode())
+}
+
+/// Delivers with a process for each group of mailboxes.
+fn deliver_apart(
+    config: &Config,
+    asked: forknet::Question,
+    letter: &str,
+    groups: &[Group],
+    text: &Text,
+) -> i32 {
+    make_folders(config, letter, groups);
+    let mut boxes = Boxes::new(asked);
+    for (owner, accounts) in groups {
+        let life = |line: &Line| {
+            run_box(config, letter, line, (*owner, accounts), text);
+            0
+        };
+        if let Err(error) = boxes.fork(title(accounts), life) {
+            log::warn!("{letter}: fork: {}", reason(&error));
+            return boxes.answer(&Verdict::Unusable.encode());
+        }
+    }
+    for (order, wait) in [(None, WRITE_WAIT), (Some(PUBLISH), PUBLISH_WAIT)] {
+        order.into_iter().for_each(|order| boxes.send(order));
+        let answers = boxes.receive(Instant::now() + wait);
+        if let Some(verdict) = worst(letter, groups, &answers) {
+            boxes.end(Instant::now() + RETRACT_WAIT);
+            return boxes.answer(&verdict.encode());
+        }
+    }
+    boxes.send(KEEP);
+    boxes.answer(&Verdict::Accepted.encode())
+}
+
+/// Returns the answer for the first that has failed; `None` if none has.
+fn worst(letter: &str, groups: &[Group], answers: &[Option<Vec<u8>>]) -> Option<Verdict> {
+    let failed = |(group, answer): (&Group, &Option<Vec<u8>>)| match answer.as_deref() {
+        Some(DONE) => None,
+        Some(answer) => Verdict::decode(answer).or(Some(Verdict::Unusable)),
+        None => {
+            log::warn!("{letter}: the process of the {} has ended or is late", title(&group.1));
+            Some(Verdict::Unusable)
+        }
+    };
+    let verdicts: Vec<Verdict> = groups.iter().zip(answers).filter_map(failed).collect();
+    verdicts.first().copied()
+}
+
+/// The life of a process of [`deliver_apart`].
+fn run_box(
+    config: &Config,
+    letter: &str,
+    line: &Line,
+    (owner, accounts): (Owner, &[Account]),
+    text: &Text,
+) {
+    let tell = |failure: Failure| {
+        log::warn!("{letter}: {}", failure.why);
+        let _ = line.send_message(&failure.verdict.encode()); // else its end is read
+    };
+    let is_told = |wanted: &[u8], wait| matches!(line.receive_message(wait), Ok(Some(order)) if order == wanted);
+    let written =
+        enter(config, owner, accounts).and_then(|mailboxes| store::write(&mailboxes, text));
+    let letters = match written {
+        Ok(letters) => letters,
+        Err(failure) => return tell(failure),
+    };
+    if line.send_message(DONE).is_err() || !is_told(PUBLISH, WRITE_WAIT) {
+        return;
+    }
+    let published = match store::publish(letters) {
+        Ok(published) => published,
+        Err(failure) => return tell(failure),
+    };
+    if line.send_message(DONE).is_err() || !is_told(KEEP, PUBLISH_WAIT * 2) {
+        store::retract(published);
+    }
+}
+
+/// Becomes the user for good, opens the mailboxes, and gives up all but them.
+fn enter<'a>(
+    config: &Config,
+    owner: Owner,
+    accounts: &'a [Account],
+) -> Result<Vec<(&'a Account, mailstore::Maildir)>, Failure> {
+    let failed = |error: forknet::Error| Failure {
+        verdict: Verdict::Unusable,
+        why: format!("{}: {error}", title(accounts)),
+    };
+    become_user(owner.uid, owner.gid).map_err(failed)?;
+    let mailboxes = store::open(&config.mail, accounts, owner)?;
+    confine_to(mailboxes.iter().map(|(_, maildir)| maildir.folder()), true).map_err(failed)?;
+    Ok(mailboxes)
+}
+
+/// Makes, with the rights of root, the mailboxes that their users cannot make.
+fn make_folders(config: &Config, letter: &str, groups: &[Group]) {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    for (owner, account) in
+        groups.iter().flat_map(|(owner, all)| all.iter().map(move |it| (owner, it)))
+    {
+        if let Err(trouble) = mailbox::make_for(&config.mail, account, *owner) {
+            log::debug!("{letter}: {}", trouble.why); // the user's process meets it too
+        }
+    }
+}
+
+/// Returns what `ps` shows.
+fn title(accounts: &[Account]) -> String {
+    match accounts {
+        [one] => {
+            let name = one.name.escape_ascii().to_string();
+            format!("mailbox of {}", in_title(name.as_bytes()))
+        }
+        several => format!("mailboxes of {} users", several.len()),
+    }
+}

@@ -1,0 +1,225 @@
+//! Users and mailboxes as the process sees them that talks to a client: it has no files, and asks the
+//! keeper.
+
+use std::time::Duration;
+
+use forknet::{Answer, LONGEST_MESSAGE, Line, Peer, reason};
+
+use crate::delivery::users::is_configured;
+use crate::options::Config;
+use crate::protocol::address::{self, Name, Path};
+use crate::protocol::envelope::Recipient;
+use crate::protocol::lookup::{Delivery, LocalUser, Mailboxes, Refusal};
+use crate::protocol::question::{
+    ABORT, END, Question, RECIPIENTS, TEXT, Verdict, add_field, decode_users,
+};
+use crate::protocol::reply::Reply;
+
+/// Longest wait for an answer about a user: a long users file on a busy machine.
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
+/// Longest wait until a letter is safe: the client waits ten minutes (RFC 5321 §4.5.3.2.6).
+const DELIVERY_WAIT: Duration = Duration::from_secs(300);
+/// Longest wait until the process that receives a letter takes the next piece.
+const PIECE_WAIT: Duration = Duration::from_secs(60);
+/// Longest wait until that process forgets a letter.
+const ABORT_WAIT: Duration = Duration::from_secs(5);
+
+/// Asks the keeper.
+#[derive(Debug)]
+pub struct Keeper<'a> {
+    config: &'a Config,
+    line: Option<Line>,
+    peer: Peer,
+}
+
+impl<'a> Keeper<'a> {
+    /// Asks over this line, for this client.
+    #[must_use]
+    pub fn new(config: &'a Config, line: Option<Line>, peer: Peer) -> Keeper<'a> {
+        Keeper { config, line, peer }
+    }
+
+    /// Asks a question; an answer is a verdict or users.
+    fn ask(&self, question: &Question) -> Result<Vec<u8>, Verdict> {
+        let record = question.encode(self.peer).ok_or(Verdict::Unknown)?;
+        let why = match self.line.as_ref().map(|line| line.ask(&record, ANSWER_WAIT)) {
+            Some(Ok(Answer::Final(answer))) => return Ok(answer),
+            Some(Ok(Answer::GoesOn(..))) => "an answer that is none".into(),
+            Some(Err(error)) => reason(&error),
+            None => "no keeper".into(),
+        };
+        log::error!("{}: keeper: {why}", self.peer);
+        Err(Verdict::Unusable)
+    }
+
+    fn verdict(&self, question: &Question) -> Verdict {
+        match self.ask(question) {
+            Ok(answer) => Verdict::decode(&answer).unwrap_or(Verdict::Unusable),
+            Err(verdict) => verdict,
+        }
+    }
+
+    fn users(&self, question: &Question) -> Result<Vec<LocalUser>, Reply> {
+        let answer = self.ask(question).map_err(Verdict::reply)?;
+        let verdict = || Verdict::decode(&answer).unwrap_or(Verdict::Unusable);
+        decode_users(&answer).ok_or_else(|| verdict().reply())
+    }
+
+    /// Returns whom a path names, if that may be a user of ours.
+    fn name(&self, path: &Path) -> Result<Name, Reply> {
+        let needed = || Reply::new(501, "5.1.3", "A recipient needs a name");
+        let name = path.name().ok_or_else(needed)?;
+        let is_ours = name.domain.is_empty() // a literal may be an address of this host
+            || name.domain.starts_with(b"[")
+            || is_configured(self.config, &name.domain);
+        if is_ours { Ok(name) } else { Err(Verdict::Elsewhere.reply()) }
+    }
+}
+
+impl Mailboxes for Keeper<'_> {
+    fn find(&self, path: &Path) -> Result<LocalUser, Reply> {
+        let found = self.users(&Question::User { name: self.name(path)? })?;
+        found.into_iter().next().ok_or_else(|| Verdict::Unknown.reply())
+    }
+
+    fn find_by_full_name(&self, name: &[u8]) -> Result<Vec<LocalUser>, Reply> {
+        self.users(&Question::FullName { text: name.to_vec() })
+    }
+
+    fn recipient(&self, path: &Path, bytes: u64) -> Result<Recipient, Reply> {
+        let name = self.name(path)?;
+        let question = Question::Recipient { name: name.clone(), bytes };
+        match self.verdict(&question) {
+            Verdict::Accepted => Ok(recipient(self.config, path, name)),
+            verdict => Err(verdict.reply()),
+        }
+    }
+
+    fn check_room(&self, bytes: u64) -> Result<(), Reply> {
+        match self.verdict(&Question::Room { bytes }) {
+            Verdict::NoRoom => Err(Verdict::NoRoom.reply()),
+            _ => Ok(()), // each recipient is asked about
+        }
+    }
+
+    fn letter<'a>(&'a self, id: &'a str, recipients: &'a [Recipient]) -> Box<dyn Delivery + 'a> {
+        Box::new(Letter { keeper: self, id, recipients, state: State::NotBegun })
+    }
+}
+
+/// Returns a recipient whose user was found.
+#[must_use]
+pub fn recipient(config: &Config, path: &Path, name: Name) -> Recipient {
+    let address = match path {
+        Path::Mailbox(mailbox) => mailbox.text.clone(),
+        _ => format!("{}@{}", address::local_part(&name.local), config.hostname),
+    };
+    Recipient { address, name }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    NotBegun,
+    Begun,
+    Ended,
+}
+
+/// A letter on its way to the process that delivers it, which the keeper forks for the first piece.
+struct Letter<'a> {
+    keeper: &'a Keeper<'a>,
+    id: &'a str,
+    recipients: &'a [Recipient],
+    state: State,
+}
+
+impl Letter<'_> {
+    fn line(&self) -> Result<&Line, Refusal> {
+        self.keeper.line.as_ref().ok_or_else(|| refusal(Verdict::Unusable, "no keeper".into()))
+    }
+
+    /// Sends the names.
+    fn begin(&mut self) -> Result<(), Refusal> {
+        if self.state != State::NotBegun {
+            return Ok(());
+        }
+        let question = Question::Letter { id: self.id.as_bytes().to_vec() };
+        let too_long = || refusal(Verdict::Unusable, "a name that is too long".into());
+        let record = question.encode(self.keeper.peer).ok_or_else(too_long)?;
+        self.state = State::Begun;
+        self.line()?.begin(&record).map_err(|error| lost(&error))?;
+        let mut names = vec![RECIPIENTS];
+        for Recipient { name, .. } in self.recipients {
+            let mut fields = Vec::new();
+            let added = add_field(&mut fields, &name.local);
+            added.and_then(|()| add_field(&mut fields, &name.domain)).ok_or_else(too_long)?;
+            if names.len() + fields.len() > LONGEST_MESSAGE {
+                self.add(&names)?;
+                names.truncate(1);
+            }
+            names.extend(fields);
+        }
+        self.add(&names)
+    }
+
+    fn add(&self, part: &[u8]) -> Result<(), Refusal> {
+        self.line()?.add(part, PIECE_WAIT).map_err(|error| lost(&error))
+    }
+}
+
+impl Delivery for Letter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.begin()?;
+        let mut part = Vec::new();
+        for piece in bytes.chunks(LONGEST_MESSAGE - 1) {
+            part.clear();
+            part.push(TEXT);
+            part.extend_from_slice(piece);
+            self.add(&part)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), Refusal> {
+        self.begin()?;
+        self.add(END)?;
+        self.state = State::Ended;
+        match self.line()?.finish(DELIVERY_WAIT) {
+            Ok(Answer::Final(answer)) => match Verdict::decode(&answer) {
+                Some(Verdict::Accepted) => Ok(()),
+                verdict => {
+                    let verdict = verdict.unwrap_or(Verdict::Unusable);
+                    Err(refusal(verdict, "not stored".into()))
+                }
+            },
+            Ok(Answer::GoesOn(..)) => {
+                Err(refusal(Verdict::Unusable, "keeper: an answer that is none".into()))
+            }
+            Err(error) => Err(lost(&error)),
+        }
+    }
+}
+
+impl Drop for Letter<'_> {
+    /// Has a letter forgotten that was begun and not ended, so that the next one can follow.
+    fn drop(&mut self) {
+        if let (State::Begun, Some(line)) = (self.state, &self.keeper.line)
+            && let Err(error) = line.add(ABORT, ABORT_WAIT).and_then(|()| line.finish(ABORT_WAIT))
+        {
+            log::debug!("{}: keeper: {}", self.keeper.peer, reason(&error));
+        }
+    }
+}
+
+fn lost(error: &std::io::Error) -> Refusal {
+    refusal(Verdict::Unusable, format!("keeper: {}", reason(error)))
+}
+
+/// Returns the refusal of a letter, which is temporary.
+#[must_use]
+pub fn refusal(verdict: Verdict, reason: String) -> Refusal {
+    let reply = match verdict {
+        Verdict::NoRoom => Reply::new(452, "4.3.1", "No room for the letter, try again later"),
+        _ => Reply::new(451, "4.3.0", "The letter could not be stored, try again later"),
+    };
+    Refusal { reply, reason }
+}

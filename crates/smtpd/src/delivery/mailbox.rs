@@ -1,0 +1,72 @@
+//! The mailbox of a user: whether it can take letters, and its Maildir, which is made where it may be.
+//!
+//! Nothing is made on the way to a mailbox: a home or a spool that is not there may be a disk that is not
+//! mounted. The last folder of `--mail` is made in a folder of the user's own, with the user's rights; or
+//! by root, for the user, in one that nobody but root can change.
+
+use accounts::{Account, Owner};
+use maild::{MailOptions, Place, Trouble};
+use mailstore::{Folder, Maildir};
+use nix::unistd::{Gid, Uid, geteuid};
+
+/// Becomes the owner of a mailbox for good, and checks that it is there or can be made; returns the bytes
+/// that are free on its disk.
+///
+/// # Errors
+/// It cannot take letters now.
+pub fn check(options: &MailOptions, account: &Account) -> Result<u64, Trouble> {
+    let is_root = geteuid().is_root();
+    let owner = options.become_owner(account)?;
+    let folder = match options.find_mailbox(account, owner)? {
+        Place::There(folder) => folder,
+        Place::Missing { parent, .. } if is_root && parent.is_roots_alone()? => parent,
+        Place::Missing { parent, path, .. } => {
+            must_belong(&parent, owner, &path)?;
+            parent
+        }
+    };
+    Ok(folder.free_bytes()?)
+}
+
+/// Makes the folder of a mailbox where that needs the rights of root, which this process has. It looks
+/// for nothing in homes, where each user makes what is missing.
+///
+/// # Errors
+/// Those that the user's own process will meet too.
+pub fn make_for(options: &MailOptions, account: &Account, owner: Owner) -> Result<(), Trouble> {
+    if options.mail.needs_home() {
+        return Ok(());
+    }
+    match options.find_mailbox(account, owner)? {
+        Place::Missing { parent, name, .. } if parent.is_roots_alone()? => {
+            Ok(parent.make_for(&name, Uid::from_raw(owner.uid), Gid::from_raw(owner.gid))?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Opens the Maildir of an account with the rights of its owner, and makes what is missing of it.
+///
+/// # Errors
+/// It cannot take letters now.
+pub fn open(options: &MailOptions, account: &Account, owner: Owner) -> Result<Maildir, Trouble> {
+    let folder = match options.find_mailbox(account, owner)? {
+        Place::There(folder) => folder,
+        Place::Missing { parent, name, path } => {
+            must_belong(&parent, owner, &path)?;
+            parent.make(&name)?
+        }
+    };
+    Ok(Maildir::make(folder)?)
+}
+
+/// Checks that a folder is the owner's own, before something is made in it.
+fn must_belong(folder: &Folder, owner: Owner, path: &std::path::Path) -> Result<(), Trouble> {
+    let uid = folder.owner()?.0.as_raw();
+    if uid == owner.uid {
+        return Ok(());
+    }
+    let (path, folder) = (path.display(), folder.path().display());
+    let why = format!("{path}: is not there, and {folder} belongs to uid {uid}, not {}", owner.uid);
+    Err(Trouble::temporary(why))
+}

@@ -1,0 +1,157 @@
+//! The text of a letter between the process that hears it and those that store it: in memory while it is
+//! short, then in a file without a name in the folder of `--spool`.
+//!
+//! Neither can be changed by a process that stores it: memory is each one's own after fork(2), and the
+//! descriptor of the file is for reading only.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use accounts::{hex, random};
+use nix::libc::O_NOFOLLOW;
+
+/// Longest text that stays in memory, in bytes. Clients at once times this is what letters may take.
+const MAX_IN_MEMORY: usize = 256 * 1024;
+/// Mode of the file.
+const FILE_MODE: u32 = 0o600;
+/// Size of a read of the file, in bytes.
+const CHUNK: usize = 64 * 1024;
+/// Random bytes of the file's name, which it has for a moment.
+const NAME_BYTES: usize = 16;
+
+/// A text that is being received.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    spool: &'a Path,
+    memory: Vec<u8>,
+    /// For writing, and for reading.
+    file: Option<(File, File)>,
+    length: u64,
+}
+
+impl<'a> Incoming<'a> {
+    /// Begins with nothing.
+    #[must_use]
+    pub fn new(spool: &'a Path) -> Incoming<'a> {
+        Incoming { spool, memory: Vec::new(), file: None, length: 0 }
+    }
+
+    /// Adds a piece.
+    ///
+    /// # Errors
+    /// The file cannot be made or written.
+    pub fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.length += piece.len() as u64;
+        if self.file.is_none() {
+            self.memory.extend_from_slice(piece);
+            if self.memory.len() <= MAX_IN_MEMORY {
+                return Ok(());
+            }
+            let (mut file, reader) = unnamed(self.spool)?;
+            file.write_all(&self.memory)?;
+            (self.memory, self.file) = (Vec::new(), Some((file, reader)));
+            return Ok(());
+        }
+        self.file.iter_mut().try_for_each(|(file, _)| file.write_all(piece))
+    }
+
+    /// Returns its length in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Ends the text, which can only be read from now on.
+    #[must_use]
+    pub fn finish(self) -> Text {
+        match self.file {
+            None => Text::Memory(self.memory),
+            Some((_, file)) => Text::File(file, self.length),
+        }
+    }
+}
+
+/// A text that was received.
+#[derive(Debug)]
+pub enum Text {
+    /// In memory.
+    Memory(Vec<u8>),
+    /// In a file, and its length in bytes.
+    File(File, u64),
+}
+
+impl Text {
+    /// Writes it. Uses no offset that other processes share.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn copy_to(&self, out: &mut impl Write) -> io::Result<()> {
+        let (file, length) = match self {
+            Text::Memory(text) => return out.write_all(text),
+            Text::File(file, length) => (file, *length),
+        };
+        let mut chunk = vec![0; CHUNK];
+        let mut offset = 0;
+        while offset < length {
+            match file.read_at(&mut chunk, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => {
+                    out.write_all(chunk.get(..read).unwrap_or_default())?;
+                    offset += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a file without a name; returns it for writing and for reading.
+fn unnamed(folder: &Path) -> io::Result<(File, File)> {
+    let name: [u8; NAME_BYTES] = random().map_err(|error| io::Error::other(error.to_string()))?;
+    let path = folder.join(format!("smtpd.{}", hex(&name)));
+    let mut options = OpenOptions::new();
+    let writer = options.write(true).create_new(true).mode(FILE_MODE).open(&path)?;
+    let reader = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(&path);
+    fs::remove_file(&path)?;
+    let (reader, inode) = (reader?, |file: &File| file.metadata().map(|it| (it.dev(), it.ino())));
+    if inode(&reader)? != inode(&writer)? {
+        return Err(io::Error::other("another file was put in its place"));
+    }
+    Ok((writer, reader))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_comes_out_as_it_went_in_short_or_long_and_leaves_no_name() {
+        let dir = testkit::TempDir::new();
+        let piece: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+        for pieces in [0_u64, 1, 26, 27, 100] {
+            let mut text = Incoming::new(dir.path());
+            for _ in 0..pieces {
+                text.write(&piece).unwrap();
+            }
+            assert_eq!(text.length(), pieces * 10_000);
+            let text = text.finish();
+            assert_eq!(matches!(text, Text::File(..)), pieces > 26);
+            for _ in 0..2 {
+                let mut out = Vec::new();
+                text.copy_to(&mut out).unwrap();
+                assert_eq!(out, piece.repeat(pieces as usize));
+            }
+            if let Text::File(mut file, _) = text {
+                assert!(file.write_all(b"x").is_err(), "for reading only");
+            }
+            assert_eq!(testkit::names(dir.path()).len(), 0);
+        }
+        let mut text = Incoming::new(Path::new("/no/such/folder"));
+        assert!(text.write(&piece).is_ok());
+        assert!(text.write(&piece.repeat(30)).is_err());
+    }
+}

@@ -1,0 +1,283 @@
+//! What the process that talks to the client asks the keeper, and what it is answered: bounded records of
+//! bytes. What is asked is read with the rights of root, so every byte of it is looked at.
+//!
+//! ```text
+//!  kind (1 byte) | length, field | length, field | …
+//! ```
+//! A length is two bytes, the high one first; a number is a field of eight bytes.
+//!
+//! Of a letter, names of recipients and pieces of the text follow as further records, and then its end.
+
+use forknet::Peer;
+
+use crate::protocol::address::Name;
+use crate::protocol::lookup::LocalUser;
+use crate::protocol::reply::Reply;
+
+/// Most users listed in a reply to an ambiguous name.
+pub const MAX_LISTED: usize = 10;
+/// Longest field in bytes: longer than a command line (RFC 5321 §4.5.3.1.4).
+const MAX_FIELD: usize = 1024;
+/// Longest full name in bytes that is answered.
+const MAX_FULL_NAME: usize = 512;
+
+/// A question to the keeper.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Question {
+    /// MAIL: is there room for this many bytes?
+    Room {
+        /// The bytes.
+        bytes: u64,
+    },
+    /// RCPT: is this a user, with room for this many bytes?
+    Recipient {
+        /// Who it is.
+        name: Name,
+        /// The bytes.
+        bytes: u64,
+    },
+    /// VRFY: who is this?
+    User {
+        /// Who it is.
+        name: Name,
+    },
+    /// VRFY: who has this full name, or a word of it?
+    FullName {
+        /// The full name.
+        text: Vec<u8>,
+    },
+    /// DATA: a letter, whose records follow.
+    Letter {
+        /// Its number in the log.
+        id: Vec<u8>,
+    },
+}
+
+impl Question {
+    /// Returns the record, with the client's address for the log; `None` where a field is too long.
+    #[must_use]
+    pub fn encode(&self, peer: Peer) -> Option<Vec<u8>> {
+        let (kind, bytes, fields): (_, _, [&[u8]; 2]) = match self {
+            Question::Room { bytes } => (b'm', *bytes, [b"", b""]),
+            Question::Recipient { name, bytes } => (b'r', *bytes, [&name.local, &name.domain]),
+            Question::User { name } => (b'v', 0, [&name.local, &name.domain]),
+            Question::FullName { text } => (b'f', 0, [text, b""]),
+            Question::Letter { id } => (b'd', 0, [id, b""]),
+        };
+        let mut record = vec![kind];
+        for it in [peer.to_string().as_bytes(), &bytes.to_be_bytes()].into_iter().chain(fields) {
+            add_field(&mut record, it)?;
+        }
+        Some(record)
+    }
+
+    /// Reads a record; `None` for one that is malformed.
+    #[must_use]
+    pub fn decode(record: &[u8]) -> Option<(Peer, Question)> {
+        let (kind, rest) = record.split_first()?;
+        let [peer, bytes, one, two] = fields(rest)?.try_into().ok()?;
+        let bytes = u64::from_be_bytes(bytes.try_into().ok()?);
+        let name = || Name { local: one.to_vec(), domain: two.to_vec() };
+        let question = match kind {
+            b'm' => Question::Room { bytes },
+            b'r' => Question::Recipient { name: name(), bytes },
+            b'v' => Question::User { name: name() },
+            b'f' => Question::FullName { text: one.to_vec() },
+            b'd' => Question::Letter { id: one.to_vec() },
+            _ => return None,
+        };
+        Some((Peer::parse(peer)?, question))
+    }
+}
+
+/// First byte of a record with recipients: fields, a local part and a domain in turn.
+pub const RECIPIENTS: u8 = b'r';
+/// First byte of a record with a piece of the text, its rest.
+pub const TEXT: u8 = b't';
+/// The record at the end of a letter.
+pub const END: &[u8] = b"e";
+/// The record in place of the rest of a letter that is not to be delivered.
+pub const ABORT: &[u8] = b"a";
+
+/// What is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Yes; of a letter: it is safe.
+    Accepted,
+    /// No such user.
+    Unknown,
+    /// Not a domain of ours.
+    Elsewhere,
+    /// The mailbox or the letter cannot be stored now. The log has the reason.
+    Unusable,
+    /// The list of users cannot be read now.
+    Unreadable,
+    /// The disk is full.
+    NoRoom,
+}
+
+const VERDICTS: [(Verdict, u8); 6] = [
+    (Verdict::Accepted, b'+'),
+    (Verdict::Unknown, b'u'),
+    (Verdict::Elsewhere, b'd'),
+    (Verdict::Unusable, b't'),
+    (Verdict::Unreadable, b'l'),
+    (Verdict::NoRoom, b'n'),
+];
+
+impl Verdict {
+    /// Returns the answer.
+    #[must_use]
+    pub fn encode(self) -> Vec<u8> {
+        VERDICTS.iter().filter(|(verdict, _)| *verdict == self).map(|(_, code)| *code).collect()
+    }
+
+    /// Reads an answer.
+    #[must_use]
+    pub fn decode(answer: &[u8]) -> Option<Verdict> {
+        let code = VERDICTS.iter().find(|(_, code)| [*code] == answer);
+        code.map(|(verdict, _)| *verdict)
+    }
+
+    /// Returns the reply to RCPT, VRFY or MAIL.
+    #[must_use]
+    pub fn reply(self) -> Reply {
+        match self {
+            Verdict::Accepted => Reply::new(250, "2.1.5", "Recipient accepted"),
+            Verdict::Unknown => Reply::new(550, "5.1.1", "No such user here"),
+            Verdict::Elsewhere => {
+                Reply::new(550, "5.7.1", "Not a domain of ours, and no relaying here")
+            }
+            Verdict::Unusable => {
+                let text = "The mailbox cannot be used now, try again later";
+                Reply::new(451, "4.3.0", text)
+            }
+            Verdict::Unreadable => {
+                let text = "The list of users cannot be read now, try again later";
+                Reply::new(451, "4.3.0", text)
+            }
+            Verdict::NoRoom => {
+                Reply::new(452, "4.3.1", "Not enough room on the disk, try again later")
+            }
+        }
+    }
+}
+
+/// First byte of an answer with users.
+const USERS: u8 = b'U';
+
+/// Returns the answer with these users.
+#[must_use]
+pub fn encode_users(users: &[LocalUser]) -> Vec<u8> {
+    let mut answer = vec![USERS];
+    for user in users {
+        let full_name = user.full_name.get(..MAX_FULL_NAME).unwrap_or(&user.full_name);
+        let before = answer.len();
+        let added = add_field(&mut answer, &user.name);
+        if added.and_then(|()| add_field(&mut answer, full_name)).is_none() {
+            answer.truncate(before); // a name that no command line holds
+        }
+    }
+    answer
+}
+
+/// Reads an answer with users.
+#[must_use]
+pub fn decode_users(answer: &[u8]) -> Option<Vec<LocalUser>> {
+    let fields = fields(answer.strip_prefix(&[USERS])?)?;
+    let pairs = fields.chunks(2).map(|pair| match pair {
+        [name, full] => Some(LocalUser { name: name.to_vec(), full_name: full.to_vec() }),
+        _ => None,
+    });
+    pairs.collect()
+}
+
+/// Reads the names in a record that begins with [`RECIPIENTS`], which is left out.
+#[must_use]
+pub fn decode_names(record: &[u8]) -> Option<Vec<Name>> {
+    let fields = fields(record)?;
+    let pairs = fields.chunks(2).map(|pair| match pair {
+        [local, domain] => Some(Name { local: local.to_vec(), domain: domain.to_vec() }),
+        _ => None,
+    });
+    pairs.collect()
+}
+
+/// Adds a field to a record; `None` for one that is too long.
+pub fn add_field(record: &mut Vec<u8>, field: &[u8]) -> Option<()> {
+    let length = u16::try_from(field.len()).ok().filter(|_| field.len() <= MAX_FIELD)?;
+    record.extend(length.to_be_bytes());
+    record.extend(field);
+    Some(())
+}
+
+/// Splits a record into its fields.
+fn fields(mut record: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut all = Vec::new();
+    while !record.is_empty() {
+        let (length, rest) = record.split_first_chunk()?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        let (field, rest) = rest.split_at_checked(length).filter(|_| length <= MAX_FIELD)?;
+        all.push(field);
+        record = rest;
+    }
+    Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(local: &[u8], domain: &[u8]) -> Name {
+        Name { local: local.to_vec(), domain: domain.to_vec() }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for question in [
+            Question::Room { bytes: u64::MAX },
+            Question::Recipient { name: name(b"levy", b"[127.0.0.1]"), bytes: 7 },
+            Question::User { name: name(b"\xff\0", b"") },
+            Question::FullName { text: b"Fred Smith".to_vec() },
+            Question::Letter { id: vec![b'7'; MAX_FIELD] },
+        ] {
+            for peer in [Peer::Unix, Peer::Pipe, Peer::Ip("[2001:db8::1]:65535".parse().unwrap())] {
+                let record = question.encode(peer).unwrap();
+                let (from, decoded) = Question::decode(&record).unwrap();
+                assert_eq!((from, &decoded), (peer, &question));
+            }
+        }
+        for (verdict, _) in VERDICTS {
+            assert_eq!(Verdict::decode(&verdict.encode()), Some(verdict));
+        }
+        let user =
+            |name: &[u8], full: &[u8]| LocalUser { name: name.into(), full_name: full.into() };
+        let users = [user(b"levy", b"Levy Red"), user(b"bob", b"")];
+        assert_eq!(decode_users(&encode_users(&users)).unwrap(), users);
+        assert_eq!(decode_users(&encode_users(&[])), Some(vec![]));
+        assert_eq!(decode_users(b"+"), None);
+    }
+
+    #[test]
+    fn what_is_too_long_or_malformed_is_refused() {
+        let long = Question::User { name: name(&[b'x'; MAX_FIELD + 1], b"") };
+        assert!(long.encode(Peer::Unix).is_none());
+        let question = Question::Recipient { name: name(b"levy", b""), bytes: 1 };
+        let good = question.encode(Peer::Unix).unwrap();
+        assert_eq!(good, b"r\0\x04unix\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0");
+        for cut in 0..good.len() {
+            assert!(Question::decode(&good[..cut]).is_none(), "{cut}");
+        }
+        for odd in [
+            &b"x\0\x04unix\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0"[..],
+            b"r\0\x04unux\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0",
+            b"r\0\x04unix\0\x07\0\0\0\0\0\0\x01\0\x04levy\0\0",
+            b"r\0\x04unix\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0\0\0",
+            b"r\xff\xffunix",
+        ] {
+            assert!(Question::decode(odd).is_none(), "{}", odd.escape_ascii());
+        }
+        assert!(decode_names(b"\0\x01a\0\0\0\x01b").is_none());
+        assert_eq!(decode_names(b"\0\x01a\0\0").unwrap(), [name(b"a", b"")]);
+    }
+}
