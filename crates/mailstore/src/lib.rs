@@ -1,13 +1,12 @@
-//! Maildir, the POP3 maildrop and its lock; users and passwords.
+//! Maildir, the POP3 maildrop and its lock.
 //!
 //! The SMTP server stores a letter in a [`Maildir`] ([`Draft`], [`Synced`], [`Published`]). The
-//! POP3 server lists, reads and removes the letters of a [`Maildrop`]. Both look up users in
-//! [`accounts`] and find their mail by [`MailPattern`].
+//! POP3 server lists, reads and removes the letters of a [`Maildrop`]. Both find a user's mail by
+//! [`MailPattern`], and work in it by the descriptor of a [`Folder`].
 
 // The order of the modules; each imports from its left only:
-//   error | accounts | mail_pattern owner durable_dir file_name wire_size sweep | folder | maildir | maildrop
+//   error | mail_pattern durable_dir file_name wire_size sweep | folder | maildir | maildrop
 
-pub mod accounts;
 mod durable_dir;
 mod error;
 mod file_name;
@@ -15,7 +14,6 @@ mod folder;
 mod mail_pattern;
 mod maildir;
 mod maildrop;
-mod owner;
 mod sweep;
 mod wire_size;
 
@@ -25,5 +23,4 @@ pub use folder::{Folder, Walked};
 pub use mail_pattern::MailPattern;
 pub use maildir::{Draft, Maildir, Published, Synced};
 pub use maildrop::{Maildrop, Removal};
-pub use owner::{AsOwner, SharedBy};
 pub use wire_size::WireSize;

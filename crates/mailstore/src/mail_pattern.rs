@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::accounts::User;
 use crate::error::{Error, Result};
 
 /// A path with placeholders: `~` at its start is the user's home, `%u` the user's name, `%%` a
@@ -66,14 +65,6 @@ impl MailPattern {
         Ok(MailPattern { home, parts })
     }
 
-    /// Returns the Maildir of this user.
-    ///
-    /// # Errors
-    /// As [`MailPattern::path`].
-    pub fn maildir(&self, user: &User) -> Result<PathBuf> {
-        self.path(&user.name, &user.home)
-    }
-
     /// Returns whether mail lies in homes.
     #[must_use]
     pub fn needs_home(&self) -> bool {
@@ -115,20 +106,8 @@ fn is_file_name(name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn user(name: &str, home: &str) -> User {
-        User {
-            name: name.into(),
-            password: Vec::new(),
-            uid: None,
-            gid: None,
-            gecos: Vec::new(),
-            home: home.into(),
-            shell: Vec::new(),
-        }
-    }
-
     fn maildir(pattern: &str, name: &str, home: &str) -> Result<PathBuf> {
-        MailPattern::parse(OsStr::new(pattern))?.maildir(&user(name, home))
+        MailPattern::parse(OsStr::new(pattern))?.path(name.as_bytes(), Path::new(home))
     }
 
     #[test]

@@ -61,8 +61,8 @@ fn recipient(
     asked.answer(&verdict.encode())
 }
 
-/// Answers whether there is room for this many bytes in the mailbox of the first user. Where that cannot
-/// be told, there is, because each recipient's is looked at later.
+/// Answers whether there is room for this many bytes in the mailbox of the first user. Where that is
+/// not known, there is, because each recipient's is looked at later.
 fn room(config: &Config, asked: forknet::Question, peer: Peer, bytes: u64) -> i32 {
     asked.show("room for mail");
     let first = match Users::open(config).and_then(|users| users.first()) {

@@ -65,7 +65,7 @@ impl<'a> Keeper<'a> {
         decode_users(&answer).ok_or_else(|| verdict().reply())
     }
 
-    /// Returns whom a path names, if that may be a user of ours.
+    /// Returns the name in a path, if that may be a user of ours.
     fn name(&self, path: &Path) -> Result<Name, Reply> {
         let needed = || Reply::new(501, "5.1.3", "A recipient needs a name");
         let name = path.name().ok_or_else(needed)?;

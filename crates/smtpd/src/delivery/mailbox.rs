@@ -2,7 +2,7 @@
 //!
 //! Nothing is made on the way to a mailbox: a home or a spool that is not there may be a disk that is not
 //! mounted. The last folder of `--mail` is made in a folder of the user's own, with the user's rights; or
-//! by root, for the user, in one that nobody but root can change.
+//! by root, for the user, in one that only root can change.
 
 use accounts::{Account, Owner};
 use maild::{MailOptions, Place, Trouble};

@@ -1,4 +1,4 @@
-//! The text of a letter between the process that hears it and those that store it: in memory while it is
+//! The text of a letter between the process that receives it and those that store it: in memory while it is
 //! short, then in a file without a name in the folder of `--spool`.
 //!
 //! Neither can be changed by a process that stores it: memory is each one's own after fork(2), and the

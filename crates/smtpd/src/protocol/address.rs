@@ -40,7 +40,7 @@ pub struct Name {
 }
 
 impl Path {
-    /// Returns whom it names; `None` for `<>`.
+    /// Returns the name in it; `None` for `<>`.
     #[must_use]
     pub fn name(&self) -> Option<Name> {
         match self {

@@ -64,16 +64,21 @@ fn shared_pages_full_of_garbage_harm_no_other_client() {
     });
 }
 
-/// What tells an idle session that the server stops is the reading end of a pipe: with more of it, one
+/// The socket is the line to the keeper. What tells an idle session that the server stops is the reading end of a pipe: with more of it, one
 /// client's process could tell all others.
 #[test]
-fn a_clients_process_holds_the_client_and_one_end_of_a_pipe() {
+fn a_clients_process_holds_the_client_its_line_and_one_end_of_a_pipe() {
     let (_dir, daemon) = server("fork");
     if !can_take_over(daemon.pid()) {
         return;
     }
     let (_before, mut client) = (greeted(&daemon), greeted(&daemon));
-    check_held(&daemon, daemon.server_of(&client), Some(&client), &["client", "pipe read"]);
+    check_held(
+        &daemon,
+        daemon.server_of(&client),
+        Some(&client),
+        &["client", "own socket", "pipe read"],
+    );
     daemon.signal(Signal::SIGTERM);
     client.expect("421 "); // and it is told
 }

@@ -1,11 +1,10 @@
 //! `--check` and `--config` with what smtpd alone reads: domains, the users file, the postmaster.
 
+use crate::common::{SMTPD, with_root};
 use testkit::{TempDir, command, run};
 
-const DAEMON: &str = env!("CARGO_BIN_EXE_smtpd");
-
 fn checked(args: &[&str]) -> (Option<i32>, String) {
-    let output = run(command(DAEMON, &[&["--check"], args].concat()), b"");
+    let output = run(command(SMTPD, &with_root(&[&["--check"], args].concat())), b"");
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 

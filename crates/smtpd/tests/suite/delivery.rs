@@ -2,7 +2,7 @@
 
 use crate::common::*;
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use testkit::{Daemon, Peer};
@@ -28,21 +28,26 @@ fn a_missing_maildir_is_made_for_its_owner_alone() {
     assert_eq!(letter.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }
 
+/// Puts a file where a folder should be.
+fn break_mailbox(fixture: &Fixture, user: &str) {
+    let path = fixture.dir.file(&format!("{user}/Maildir"), "no folder");
+    give(&path, OWNER);
+}
+
 #[test]
 fn a_mailbox_that_cannot_be_used_is_4xx_and_the_log_says_why() {
     let fixture = Fixture::new();
-    // A file where the folder should be stops root as well.
-    std::fs::create_dir(fixture.dir.path().join("levy")).unwrap();
-    fixture.dir.file("levy/Maildir", "no folder");
     let daemon = fixture.serve(&[]);
-    let mut peer = introduced(&daemon);
-    peer.ask("MAIL FROM:<a@b.test>", "250 ");
-    peer.ask("RCPT TO:<levy@red.test>", "250 ");
-    peer.ask("DATA", "451 4.3.0 ");
+    let mut peer = in_data(&daemon);
+    break_mailbox(&fixture, "levy");
+    peer.send("x\r\n.\r\n");
+    peer.expect("451 4.3.0 ");
+    daemon.wait_log("mailbox of 'levy': open ");
     daemon.wait_log("Not a directory");
     daemon.wait_log("letter refused id=");
     peer.ask("RCPT TO:<levy@red.test>", "503 ");
     peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "451 4.3.0 ");
     peer.ask("RCPT TO:<bob@red.test>", "250 ");
     peer.ask("DATA", "354 ");
     peer.send("x\r\n.\r\n");
@@ -53,73 +58,124 @@ fn a_mailbox_that_cannot_be_used_is_4xx_and_the_log_says_why() {
 #[test]
 fn one_mailbox_that_cannot_be_used_keeps_the_letter_from_all() {
     for broken in ["levy", "bob"] {
-        let fixture = Fixture::new();
-        std::fs::create_dir(fixture.dir.path().join(broken)).unwrap();
-        fixture.dir.file(&format!("{broken}/Maildir"), "no folder");
+        let fixture = Fixture::two_users();
         let daemon = fixture.serve(&[]);
         let mut peer = to_both(&daemon);
-        peer.send("DATA\r\n");
-        if peer.line().starts_with(b"354 ") {
-            peer.send("x\r\n.\r\n");
-            peer.expect("451 4.3.0 ");
-        }
+        peer.ask("DATA", "354 ");
+        break_mailbox(&fixture, broken);
+        peer.send("x\r\n.\r\n");
+        peer.expect("451 4.3.0 ");
         fixture.assert_nothing();
     }
 }
 
 #[test]
 fn a_letter_that_cannot_be_published_to_the_last_is_taken_back_from_the_first() {
-    let fixture = Fixture::new();
-    let daemon = fixture.serve(&[]);
-    let mut peer = to_both(&daemon);
-    peer.ask("DATA", "354 ");
-    // bob's letter can be written to his tmp, and not be renamed into his new.
-    let new = fixture.maildir("bob").join("new");
-    std::fs::create_dir_all(fixture.maildir("bob").join("tmp")).unwrap();
-    std::fs::create_dir_all(fixture.maildir("bob").join("cur")).unwrap();
-    symlink("/proc", new).unwrap();
-    peer.send("x\r\n.\r\n");
-    peer.expect("451 4.3.0 ");
-    assert_eq!(files(&fixture.maildir("levy").join("new")), Vec::<std::path::PathBuf>::new());
-    assert_eq!(fixture.drafts("levy"), Vec::<std::path::PathBuf>::new());
-    assert_eq!(fixture.drafts("bob"), Vec::<std::path::PathBuf>::new());
+    for fixture in [Fixture::new(), Fixture::two_users()] {
+        let daemon = fixture.serve(&[]);
+        let mut peer = to_both(&daemon);
+        peer.send("DATA\r\nx\r\n.\r\n");
+        peer.expect("354 ");
+        peer.expect("250 ");
+        let mut peer = to_both(&daemon);
+        peer.ask("DATA", "354 ");
+        // bob's letter can be written to his tmp, and not be renamed into his new.
+        let new = fixture.maildir("bob").join("new");
+        std::fs::remove_dir_all(&new).unwrap();
+        std::fs::create_dir(&new).unwrap();
+        if testkit::root_can_judge() {
+            std::os::unix::fs::chown(&new, Some(0), Some(0)).unwrap();
+        } else {
+            set_mode(&new, 0o500);
+        }
+        peer.send("x\r\n.\r\n");
+        peer.expect("451 4.3.0 ");
+        daemon.wait_log("Permission denied");
+        assert_eq!(fixture.letters("levy").len(), 1);
+        assert_eq!(fixture.drafts("levy"), Vec::<std::path::PathBuf>::new());
+        assert_eq!(fixture.drafts("bob"), Vec::<std::path::PathBuf>::new());
+        set_mode(&new, 0o755);
+    }
 }
 
 #[test]
 fn a_full_disk_is_452_and_leaves_nothing() {
     let fixture = Fixture::new();
-    // The limit of a file's size stands for the full disk.
-    let mut command = Command::new("/bin/sh");
-    let users = fixture.users.display().to_string();
-    command.args(["-c", "ulimit -f 100; exec \"$@\"", "sh", SMTPD]);
-    let daemon = Daemon::spawn(command, &["--users", &users, "--hostname", "red.test"]);
-    let mut peer = in_data(&daemon);
-    peer.send(format!("{}\r\n", "x".repeat(998)).repeat(1000) + ".\r\n");
-    peer.expect("452 4.3.1 ");
-    peer.ask("NOOP", "250 ");
-    fixture.assert_nothing();
-    daemon.wait_log("File too large");
-    assert_alive(&daemon);
-}
-
-#[test]
-fn a_mail_pattern_says_where_letters_go() {
-    let fixture = Fixture::new();
-    let pattern = format!("{}/spool/%u/mail", fixture.dir.path().display());
-    let daemon = fixture.serve(&["--mail", &pattern]);
-    assert_alive(&daemon);
-    assert_eq!(files(&fixture.dir.path().join("spool/levy/mail/new")).len(), 1);
-}
-
-#[test]
-fn run_by_root_the_letter_belongs_to_the_owner_of_the_mailbox() {
-    if !testkit::root_can_judge() {
-        return; // An ordinary user cannot give files away; his own are his anyway.
+    let spool = fixture.dir.path().join("spool");
+    std::fs::create_dir(&spool).unwrap();
+    let spool = spool.display().to_string();
+    // The limit of a file's size stands for the full disk: of the mailbox, and of the spool.
+    for kib in [100, 600] {
+        let mut command = Command::new("/bin/sh");
+        let users = fixture.users.display().to_string();
+        let limited = format!("ulimit -f {}; exec \"$@\"", kib * 2); // sh counts in halves of KiB
+        command.args(["-c", &limited, "sh", SMTPD]);
+        let args = ["--users", &users, "--hostname", "red.test", "--spool", &spool];
+        let daemon = Daemon::spawn(command, &with_root(&args));
+        let mut peer = in_data(&daemon);
+        let lines = if kib == 100 { 200 } else { 1000 };
+        peer.send(format!("{}\r\n", "x".repeat(998)).repeat(lines) + ".\r\n");
+        peer.expect("452 4.3.1 ");
+        peer.ask("NOOP", "250 ");
+        fixture.assert_nothing();
+        daemon.wait_log("File too large");
+        assert_alive(&daemon);
+        assert_eq!(fixture.letters("levy").len(), 1);
+        std::fs::remove_dir_all(fixture.maildir("levy")).unwrap();
     }
+}
+
+#[test]
+fn a_mail_pattern_says_where_letters_go_and_only_its_last_folder_is_made() {
     let fixture = Fixture::new();
-    let home = fixture.dir.path().join("levy");
-    std::fs::create_dir(&home).unwrap();
-    std::os::unix::fs::chown(&home, Some(12345), Some(12346)).unwrap();
+    let spool = fixture.dir.path().join("spool");
+    let pattern = format!("{}/%u", spool.display());
+    let daemon = fixture.serve(&["--mail", &pattern]);
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "451 4.3.0 ");
+    daemon.wait_log("spool: No such file or directory");
+    assert!(!spool.exists());
+    std::fs::create_dir(&spool).unwrap();
+    assert_alive(&daemon);
+    assert_eq!(files(&spool.join("levy/new")).len(), 1);
+    let meta = spool.join("levy").metadata().unwrap();
+    assert_eq!(meta.permissions().mode() & 0o7777, 0o700);
+    if testkit::root_can_judge() {
+        assert_eq!((meta.uid(), meta.gid()), (OWNER, OWNER));
+    }
+    assert_eq!(testkit::names(&spool), ["levy"]);
+}
+
+#[test]
+fn a_letter_over_the_size_for_memory_goes_through_the_spool_and_leaves_nothing_there() {
+    let fixture = Fixture::two_users();
+    let spool = fixture.dir.path().join("spool");
+    std::fs::create_dir(&spool).unwrap();
+    let daemon = fixture.serve(&["--spool", spool.to_str().unwrap()]);
+    let letter = format!("{}\r\n", "x".repeat(98)).repeat(20_000);
+    let mut peer = to_both(&daemon);
+    peer.ask("DATA", "354 ");
+    peer.send(format!("{letter}.\r\n"));
+    peer.expect("250 ");
+    for user in ["levy", "bob"] {
+        assert_eq!(fixture.letter(user), letter.replace("\r\n", "\n"));
+    }
+    assert_eq!(testkit::names(&spool).len(), 0);
+    std::fs::remove_dir(&spool).unwrap();
+    let mut peer = in_data(&daemon);
+    peer.send(format!("{letter}.\r\n"));
+    peer.expect("451 4.3.0 ");
+    daemon.wait_log("spool: No such file or directory");
+    assert_alive(&daemon);
+}
+
+#[test]
+fn run_by_root_the_letter_belongs_to_the_user_of_the_users_file() {
+    if !testkit::root_can_judge() {
+        return; // An ordinary user cannot give files away; an ordinary user's are its own anyway.
+    }
+    let fixture = Fixture::two_users();
     let daemon = fixture.serve(&[]);
     let mut peer = to_both(&daemon);
     peer.ask("DATA", "354 ");
@@ -129,57 +185,8 @@ fn run_by_root_the_letter_belongs_to_the_owner_of_the_mailbox() {
         let meta = path.metadata().unwrap();
         (meta.uid(), meta.gid())
     };
-    assert_eq!(owner(&fixture.maildir("levy")), (12345, 12346));
-    assert_eq!(owner(&files(&fixture.maildir("levy").join("new"))[0]), (12345, 12346));
-    assert_eq!(owner(&files(&fixture.maildir("bob").join("new"))[0]), (0, 0));
-    // A link that the user makes leads to nothing that he could not reach himself.
-    std::fs::remove_dir_all(fixture.maildir("levy").join("tmp")).unwrap();
-    let target = fixture.dir.path().join("root-only");
-    std::fs::create_dir(&target).unwrap();
-    symlink(&target, fixture.maildir("levy").join("tmp")).unwrap();
-    let mut peer = introduced(&daemon);
-    peer.ask("MAIL FROM:<a@b.test>", "250 ");
-    peer.ask("RCPT TO:<levy@red.test>", "250 ");
-    peer.ask("DATA", "451 4.3.0 ");
-    daemon.wait_log("Permission denied");
-}
-
-#[test]
-fn run_by_root_a_link_in_the_place_of_a_draft_tells_the_others_nothing() {
-    if !testkit::root_can_judge() {
-        return; // An ordinary user's server reads nothing that he could not read himself.
+    for (user, id) in [("levy", LEVY), ("bob", BOB)] {
+        assert_eq!(owner(&fixture.maildir(user)), (id, id));
+        assert_eq!(owner(&files(&fixture.maildir(user).join("new"))[0]), (id, id));
     }
-    let fixture = Fixture::new();
-    for (user, id) in [("levy", 12345), ("bob", 12346)] {
-        let home = fixture.dir.path().join(user);
-        std::fs::create_dir(&home).unwrap();
-        std::os::unix::fs::chown(&home, Some(id), Some(id)).unwrap();
-    }
-    let secret = fixture.dir.file("secret", "root's alone".repeat(100));
-    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let daemon = fixture.serve(&[]);
-    let mut peer = to_both(&daemon);
-    peer.ask("DATA", "354 ");
-    let draft = fixture.drafts("levy").remove(0);
-    std::fs::remove_file(&draft).unwrap();
-    symlink(&secret, &draft).unwrap();
-    peer.send("x\r\n.\r\n");
-    peer.expect("451 4.3.0 ");
-    daemon.wait_log("Permission denied");
-    assert_eq!((fixture.letters("levy").len(), fixture.letters("bob").len()), (0, 0));
-    assert_eq!(fixture.drafts("bob").len(), 0);
-}
-
-#[test]
-fn a_draft_that_was_cut_short_meanwhile_is_no_letter_for_the_others() {
-    let fixture = Fixture::new();
-    let daemon = fixture.serve(&[]);
-    let mut peer = to_both(&daemon);
-    peer.ask("DATA", "354 ");
-    let draft = fixture.drafts("levy").remove(0);
-    std::fs::remove_file(&draft).unwrap();
-    std::fs::write(&draft, "short").unwrap();
-    peer.send("x\r\n.\r\n");
-    peer.expect("451 4.3.0 ");
-    fixture.assert_nothing();
 }

@@ -1,9 +1,8 @@
 //! `--chroot`, SIGHUP, limits.
 
-use std::os::unix::fs::chown;
 use std::process::Command;
 
-use crate::common::{Fixture, SMTPD, in_data, introduced};
+use crate::common::{Fixture, OWNER, SMTPD, in_data, introduced, make_home, set_mode, users_file};
 use nix::sys::signal::Signal;
 use testkit::{Daemon, TempDir, children, limit_of, names, root_can_judge};
 
@@ -22,9 +21,8 @@ fn letters_arrive_inside_the_jail_with_the_time_zone_from_outside() {
         return;
     }
     let (jail, outside) = (TempDir::new(), TempDir::new());
-    jail.file("users", "levy:{PLAIN}x:::Levy:/levy:\n");
-    std::fs::create_dir(jail.path().join("levy")).unwrap();
-    chown(jail.path().join("levy"), Some(65_534), Some(65_534)).unwrap();
+    users_file(&jail, &format!("levy:{{PLAIN}}x:{OWNER}:{OWNER}:Levy:/levy:\n"));
+    make_home(&jail.path().join("levy"), OWNER);
     let mut smtpd = Command::new(SMTPD);
     smtpd.env("TZ", zone(&outside));
     let root = jail.path().to_str().unwrap();
@@ -47,7 +45,9 @@ fn case_18_after_sighup_a_new_user_gets_mail_and_the_others_session_goes_on() {
     first.ask("MAIL FROM:<hedrick@topaz.test>", "250 ");
     let users = std::fs::read_to_string(&fixture.users).unwrap();
     let home = fixture.dir.path().join("mrose").display().to_string();
-    fixture.dir.file("users.new", format!("{users}mrose:{{PLAIN}}x::::{home}:\n"));
+    make_home(&fixture.dir.path().join("mrose"), OWNER);
+    let new = fixture.dir.file("users.new", format!("{users}mrose:{{PLAIN}}x::::{home}:\n"));
+    set_mode(&new, 0o600);
     std::fs::rename(fixture.dir.path().join("users.new"), &fixture.users).unwrap();
     daemon.signal(Signal::SIGHUP);
     daemon.wait_log("SIGHUP");

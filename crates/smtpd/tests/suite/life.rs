@@ -2,8 +2,6 @@
 
 use crate::common::*;
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
@@ -26,19 +24,17 @@ fn a_missing_users_file_is_told_at_the_start() {
 }
 
 #[test]
-fn a_users_file_that_the_servers_user_may_not_read_is_told_at_the_start() {
-    if !testkit::root_can_judge() {
-        return; // Only root can become somebody else.
-    }
+fn a_users_file_with_passwords_that_every_user_may_read_is_told_at_the_start() {
     let fixture = Fixture::new();
-    std::fs::set_permissions(&fixture.users, Permissions::from_mode(0o600)).unwrap();
+    set_mode(&fixture.users, 0o644);
     let users = fixture.users.display().to_string();
     let mut command = Command::new(SMTPD);
-    command.args(["-l", "127.0.0.1:0", "-u", "nobody", "-q", "--users", &users]);
+    command.args(["-l", "127.0.0.1:0", "-q", "--users", &users]).args(as_root());
     let output = run(command, b"");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(text, format!("smtpd: users {users}: Permission denied\n"));
+    let why = "has passwords and is readable by every user (chmod 640)";
+    assert_eq!(text, format!("smtpd: users {users}: {why}\n"));
 }
 
 #[test]
@@ -52,8 +48,8 @@ fn a_users_file_that_vanishes_later_is_451_and_logged() {
     peer.ask("VRFY levy", "451 4.3.0 ");
     daemon.wait_log("users");
     daemon.wait_log("No such file or directory");
-    std::fs::write(&fixture.users, format!("levy:x::::{}:\n", fixture.dir.path().display()))
-        .unwrap();
+    let home = fixture.dir.path().display();
+    users_file(&fixture.dir, &format!("levy:x::::{home}/levy:\n"));
     peer.ask("RCPT TO:<levy@red.test>", "250 ");
 }
 
@@ -68,16 +64,24 @@ fn case_15_an_occupied_port_is_told_and_exit_1() {
 }
 
 #[test]
-fn root_must_insist() {
+fn root_must_name_an_ordinary_user() {
     if !testkit::root_can_judge() {
         return; // Only root is asked to.
     }
     let fixture = Fixture::new();
-    let mut command = Command::new(SMTPD);
-    command.args(["-l", "127.0.0.1:0", "--users", &fixture.users.display().to_string()]);
-    let output = run(command, b"");
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("-u"), "{output:?}");
+    for user in [&[][..], &["-u", "root"]] {
+        let mut command = Command::new(SMTPD);
+        command.args(["-l", "127.0.0.1:0", "--users", &fixture.users.display().to_string()]);
+        let output = run(
+            {
+                command.args(user);
+                command
+            },
+            b"",
+        );
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("-u"), "{output:?}");
+    }
 }
 
 #[test]
@@ -182,8 +186,10 @@ fn a_client_that_reads_no_replies_and_goes_leaves_the_server_well() {
 fn case_27_inetd_serves_standard_input() {
     let fixture = Fixture::new();
     let users = fixture.users.display().to_string();
+    let args = ["-i", "--hostname", "red.test", "--users", &users];
+    let inetd = command(SMTPD, &with_root(&args));
     let output = run(
-        command(SMTPD, &["-i", "--hostname", "red.test", "--users", &users]),
+        inetd,
         b"EHLO a.test\r\nMAIL FROM:<>\r\nRCPT TO:<bob@red.test>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n",
     );
     assert!(output.status.success(), "{output:?}");

@@ -80,6 +80,9 @@ fn a_hundred_different_users_get_the_letter_each() {
     let home = fixture.dir.path().display();
     let users: String = (0..100).map(|n| format!("u{n}:x::::{home}/u{n}:\n")).collect();
     std::fs::write(&fixture.users, users).unwrap();
+    for n in 0..100 {
+        make_home(&fixture.dir.path().join(format!("u{n}")), OWNER);
+    }
     let daemon = fixture.serve(&[]);
     let mut peer = introduced(&daemon);
     peer.ask("MAIL FROM:<a@b.test>", "250 ");

@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use crate::common::{Fixture, LETTER, SMTPD};
+use crate::common::{Fixture, LETTER, SMTPD, with_root};
 use testkit::{Daemon, Peer, only_child, title, wait_title};
 
 /// What the child shows that serves this client.
@@ -57,7 +57,7 @@ fn the_environment_is_as_before_where_a_title_stands_in_its_place() {
     let users = fixture.users.display().to_string();
     let mut zoned = Command::new(SMTPD);
     zoned.env_clear().env("TZ", "<+0530>-5:30").arg0("s");
-    let daemon = Daemon::spawn(zoned, &["--users", &users, "--hostname", "red.test"]);
+    let daemon = Daemon::spawn(zoned, &with_root(&["--users", &users, "--hostname", "red.test"]));
     let mut peer = Peer::connect(daemon.addr());
     peer.expect("220 ");
     let name = format!("{}.test", "a".repeat(60));

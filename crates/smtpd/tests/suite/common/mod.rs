@@ -12,6 +12,9 @@ pub const LETTER: &str = "Subject: meeting\r\n\r\nLet's get together Monday at 1
 
 /// The user of mailboxes, where root runs the tests.
 pub const OWNER: u32 = 61_001;
+/// Users with mailboxes of their own.
+pub const LEVY: u32 = 61_003;
+pub const BOB: u32 = 61_004;
 /// The user who talks to clients then.
 pub const FRONT: &str = "65534";
 
@@ -24,6 +27,22 @@ pub struct Fixture {
 impl Fixture {
     pub fn new() -> Fixture {
         Fixture::with("")
+    }
+
+    /// With a user id for each, where root runs the tests.
+    pub fn two_users() -> Fixture {
+        let fixture = Fixture::new();
+        if geteuid().is_root() {
+            let users = fs::read_to_string(&fixture.users).unwrap();
+            let users =
+                users.replace("levy:{PLAIN}x:::", &format!("levy:{{PLAIN}}x:{LEVY}:{LEVY}:"));
+            let users = users.replace("bob:{PLAIN}x:::", &format!("bob:{{PLAIN}}x:{BOB}:{BOB}:"));
+            fs::write(&fixture.users, users).unwrap();
+            for (user, id) in [("levy", LEVY), ("bob", BOB)] {
+                give(&fixture.dir.path().join(user), id);
+            }
+        }
+        fixture
     }
 
     /// With more lines of the users file; `HOME` in them is the test's folder.
@@ -83,7 +102,12 @@ impl Fixture {
 /// Starts smtpd; where root runs the tests, with an ordinary user to talk to clients, and another one whose
 /// mailboxes are.
 pub fn start(args: &[&str]) -> Daemon {
-    Daemon::start(SMTPD, &[args, &as_root().iter().map(|it| &**it).collect::<Vec<_>>()].concat())
+    Daemon::start(SMTPD, &with_root(args))
+}
+
+/// These options, and those that root needs.
+pub fn with_root(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).chain(as_root()).collect()
 }
 
 /// The options that root needs.
