@@ -44,7 +44,7 @@ impl<'a> Keeper<'a> {
         let record = question.encode(self.peer).ok_or(Verdict::Unknown)?;
         let why = match self.line.as_ref().map(|line| line.ask(&record, ANSWER_WAIT)) {
             Some(Ok(Answer::Final(answer))) => return Ok(answer),
-            Some(Ok(Answer::GoesOn(..))) => "an answer that is none".into(),
+            Some(Ok(_)) => "an answer that is none".into(),
             Some(Err(error)) => reason(&error),
             None => "no keeper".into(),
         };
@@ -191,9 +191,7 @@ impl Delivery for Letter<'_> {
                     Err(refusal(verdict, "not stored".into()))
                 }
             },
-            Ok(Answer::GoesOn(..)) => {
-                Err(refusal(Verdict::Unusable, "keeper: an answer that is none".into()))
-            }
+            Ok(_) => Err(refusal(Verdict::Unusable, "keeper: an answer that is none".into())),
             Err(error) => Err(lost(&error)),
         }
     }
