@@ -49,7 +49,10 @@ pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
             Left::LoggedIn(line, left) => return client.hand_over(&line, &left),
             Left::StartTls(before) => {
                 let Some(of_tls) = begin_tls(config, client) else { return Ok(()) };
-                protocol = before.secured(offers(config, peer.is_loopback(), true, &of_tls));
+                let offers = offers(config, peer.is_loopback(), true, &of_tls);
+                // No other greeting is sent, and APOP goes by the one that was.
+                let timestamp = before.offers().timestamp.clone();
+                protocol = before.secured(Offers { timestamp, ..offers });
                 bindings = of_tls;
                 greeting.clear();
             }

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::thread;
 
-use testkit::{Authority, Peer, run};
+use testkit::{Authority, Peer, TLS_VERSIONS, run};
 
 use crate::common::{LETTER, POP3C, TestServer, text};
 
@@ -62,6 +62,44 @@ fn a_letter_is_read_under_tls_from_the_first_byte_or_by_stls() {
             assert_eq!((output.status.code(), &text(&output.stdout)[..]), (Some(0), LETTER));
         }
     }
+}
+
+#[test]
+fn every_mechanism_logs_in_under_tls_and_one_is_bound_to_it() {
+    let site = Site::new();
+    let [tls, clear] = site.addresses();
+    for how in [["--tls", &tls], ["--stls", &clear]] {
+        for mechanism in ["plain", "login", "cram-md5", "scram-sha-256", "scram-sha-256-plus"] {
+            let ca_file = site.ca_file();
+            let args = ["-v", "--sasl", mechanism, "--ca-file", &ca_file, how[0], how[1], "stat"];
+            let output = pop3c(&args);
+            let dialogue = text(&output.stderr);
+            assert_eq!(text(&output.stdout), "1 message, 22 octets\n", "{dialogue}");
+            let name = mechanism.to_uppercase();
+            assert!(dialogue.contains(&format!("C: AUTH {name}")), "{dialogue}");
+            assert!(
+                !dialogue.contains("tanstaaf") && !dialogue.contains("dGFuc3RhYWY"),
+                "{dialogue}"
+            );
+        }
+    }
+    let output =
+        pop3c(&["-v", "--sasl", "auto", "--ca-file", &site.ca_file(), "--tls", &tls, "stat"]);
+    let dialogue = text(&output.stderr);
+    assert!(dialogue.contains("C: AUTH SCRAM-SHA-256-PLUS ********"), "{dialogue}");
+}
+
+#[test]
+fn apop_after_stls_goes_by_the_timestamp_of_the_greeting() {
+    let site = Site::new();
+    let [_, clear] = site.addresses();
+    let mut peer = Peer::connect(clear.parse().unwrap());
+    let greeting = text(&peer.line());
+    let stamp = &greeting[greeting.find('<').unwrap()..=greeting.find('>').unwrap()];
+    let digest = accounts::apop_digest(stamp.as_bytes(), b"tanstaaf");
+    peer.ask("STLS", "+OK");
+    peer.start_tls(&site.authority.client(&TLS_VERSIONS), "127.0.0.1").unwrap();
+    peer.ask(&format!("APOP mrose {}", accounts::hex(&digest)), "+OK");
 }
 
 #[test]
