@@ -190,6 +190,11 @@ impl Connection {
         self.interrupts = interrupts;
     }
 
+    /// Returns the idle limit.
+    pub(crate) fn idle(&self) -> Duration {
+        self.idle
+    }
+
     /// Changes the idle limit.
     pub fn set_idle(&mut self, idle: Duration) {
         self.idle = idle;

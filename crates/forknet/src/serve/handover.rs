@@ -10,6 +10,8 @@
 //!   | <------------------------ stream        |   under TLS
 //!   |                                         |   serves the client
 //!   | <------------------------- title        |   what front's title shows
+//!   | ? ------------------------------------> |   from time to time, or when the client has hung up
+//!   | <----------------------------- ?        |   box is there
 //!   | stop ---------------------------------> |   the server ends: idle sessions do too
 //!   | <------------------------- end          |   exit code, bytes in and out
 //! ```
@@ -40,8 +42,9 @@ use crate::net::deadlines::Timeouts;
 use crate::net::interrupt::{Interrupts, Waited, Woken, shutting_down, wait};
 use crate::net::peer::Peer;
 use crate::net::tls::Tls;
+use crate::serve::box_watch::BoxWatch;
 use crate::serve::exit_code::EXIT_FAILED;
-use crate::serve::line::{Line, MAX_TITLE, TITLE};
+use crate::serve::line::{Line, MAX_TITLE, PING, TITLE};
 use crate::serve::question::Question;
 use crate::serve::session::{Client, run_service};
 use crate::serve::title::Title;
@@ -59,8 +62,6 @@ const STREAM: u8 = b'p';
 const END: u8 = b'e';
 /// Longest wait of box for the client, who is sent at once.
 const HANDOVER_WAIT: Duration = Duration::from_secs(10);
-/// Longest wait of front without a look at the server's end.
-const FRONT_WAIT: Duration = Duration::from_secs(600);
 /// Most bytes that box may claim to have moved: what a session could in years.
 const MAX_BYTES: u64 = 1 << 56;
 
@@ -115,12 +116,12 @@ impl Client {
     /// Waits for the end of the session; returns its exit code.
     fn await_end(&mut self, line: &Line) -> io::Result<i32> {
         let mut is_stopping = false;
+        let mut watch = BoxWatch::new(self.conn.idle());
         loop {
             stderr::flush();
-            let line_alone = (&[(line.as_fd(), PollFlags::POLLIN)][..], PollFlags::empty());
-            match self.conn.wait_beside(line_alone, !is_stopping, FRONT_WAIT) {
-                Ok(false) => continue,
-                Ok(true) => {}
+            let waited = (&[(line.as_fd(), PollFlags::POLLIN)][..], watch.events());
+            match self.conn.wait_beside(waited, !is_stopping, watch.limit()) {
+                Ok(_) => {}
                 Err(error) if is_stopping => return Err(error),
                 Err(_) => {
                     is_stopping = true;
@@ -128,10 +129,14 @@ impl Client {
                     continue;
                 }
             }
-            if let Some((code, received, sent)) = self.receive_from_box(line)? {
-                self.conn.count_others(received, sent);
-                return Ok(code);
+            if line.is_readable() {
+                watch.heard();
+                if let Some((code, received, sent)) = self.receive_from_box(line)? {
+                    self.conn.count_others(received, sent);
+                    return Ok(code);
+                }
             }
+            watch.check(line, self.conn.fd()).map_err(box_is_silent)?;
         }
     }
 
@@ -149,9 +154,10 @@ impl Client {
 
     fn move_text(&mut self, line: &Line, end: &mut TlsEnd) -> io::Result<i32> {
         let mut is_stopping = false;
+        let mut watch = BoxWatch::new(self.conn.idle());
         loop {
             stderr::flush();
-            let limit = if end.run(&mut self.conn) { Duration::ZERO } else { FRONT_WAIT };
+            let limit = if end.run(&mut self.conn) { Duration::ZERO } else { watch.limit() };
             let (at_stream, at_client) = end.events();
             let stream = end.stream();
             let others = [(line.as_fd(), PollFlags::POLLIN), (stream.as_fd(), at_stream)];
@@ -163,11 +169,13 @@ impl Client {
                     line.send(&[STOP], None)?;
                 }
             }
-            if line.is_readable()
-                && let Some((code, ..)) = self.receive_from_box(line)?
-            {
-                return Ok(code); // what the client has sent and got was counted here
+            if line.is_readable() {
+                watch.heard();
+                if let Some((code, ..)) = self.receive_from_box(line)? {
+                    return Ok(code); // what the client has sent and got was counted here
+                }
             }
+            watch.check(line, self.conn.fd()).map_err(box_is_silent)?;
         }
     }
 
@@ -175,6 +183,7 @@ impl Client {
     fn receive_from_box(&mut self, line: &Line) -> io::Result<Option<(i32, u64, u64)>> {
         let (message, _) = line.receive_ready()?.ok_or_else(box_has_ended)?;
         match message.split_first() {
+            Some((&PING, [])) => Ok(None),
             Some((&TITLE, text)) => {
                 let text = text.get(..MAX_TITLE).unwrap_or(text);
                 self.title.set(in_title(text));
@@ -187,6 +196,13 @@ impl Client {
             }
             _ => Err(Errno::EPROTO.into()),
         }
+    }
+}
+
+fn box_is_silent(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut => io::Error::other("the process of the mailbox does not answer"),
+        _ => error,
     }
 }
 
@@ -308,6 +324,7 @@ impl Interrupts for FrontWatch {
         if self.has_ended || self.line.is_readable() {
             match self.line.receive_ready()? {
                 Some((message, _)) if message == [STOP] => self.is_stopping = true,
+                Some((message, _)) if message == [PING] => self.line.send(&[PING], None)?,
                 _ => {
                     self.has_ended = true;
                     return Err(shutting_down());

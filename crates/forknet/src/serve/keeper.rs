@@ -6,14 +6,18 @@
 //! So no secret is ever in the keeper's own memory, which all those processes inherit. An answering
 //! process may then become a user and serve a client ([`crate::serve::handover`]).
 //!
-//! A line has one question at a time. The next one is read when the process that answered has ended.
+//! A line has one question at a time. The next one is read when the process that answered has ended. If the
+//! one that asked ends before, the one that answers ends too, or is killed a little later.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use log::{debug, warn};
 use nix::poll::{PollFd, PollFlags};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{Pid, chdir, setpgid};
 use sys::fork::{Fork, OneTask, child, exit_now, fork};
 use sys::scm_rights::{self, receive, send_now};
@@ -133,6 +137,14 @@ fn say(control: &OwnedFd, kind: u8, text: &[u8]) {
     }
 }
 
+/// A line, with the process that answers its question.
+struct Asker {
+    line: OwnedFd,
+    answering: Option<Pid>,
+    /// When the process that asked was seen to have ended.
+    gone: Option<Instant>,
+}
+
 /// The keeper's side of all lines.
 struct Lines {
     keeping: Keeping,
@@ -140,8 +152,7 @@ struct Lines {
     identity: Option<Arc<dyn Identity>>,
     /// `None` once the parent has ended.
     control: Option<OwnedFd>,
-    /// Each with the process that answers its question.
-    lines: Vec<(OwnedFd, Option<Pid>)>,
+    lines: Vec<Asker>,
     alone: OneTask,
     signals: Signals,
 }
@@ -165,6 +176,7 @@ impl Lines {
     fn keep(&mut self, answer: &impl Fn(Question) -> i32) -> Result<()> {
         while self.control.is_some() || !self.lines.is_empty() {
             self.reap();
+            self.end_orphans();
             let (is_control_ready, ready) = self.wait()?;
             // From the last one: the numbers of those before stay.
             for number in ready.into_iter().rev() {
@@ -182,36 +194,63 @@ impl Lines {
     /// process that asked does not wait for an answer.
     fn reap(&mut self) {
         for ended in wait::collect() {
-            let is_its = |pid: &Option<Pid>| pid.is_some_and(|pid| pid.as_raw() == ended.pid);
-            let Some(number) = self.lines.iter().position(|(_, pid)| is_its(pid)) else { continue };
+            let is_its = |it: &Asker| it.answering.is_some_and(|pid| pid.as_raw() == ended.pid);
+            let Some(number) = self.lines.iter().position(is_its) else { continue };
             if ended.code() == Some(EXIT_OK) {
-                self.lines.iter_mut().skip(number).take(1).for_each(|line| line.1 = None);
+                self.lines.iter_mut().skip(number).take(1).for_each(|it| it.answering = None);
             } else {
                 self.lines.swap_remove(number);
             }
         }
     }
 
-    /// Waits until the parent or a line is ready; gives the numbers of the lines.
-    fn wait(&self) -> Result<(bool, Vec<usize>)> {
-        let is_free = |line: &(usize, &(OwnedFd, Option<Pid>))| line.1.1.is_none();
-        let (numbers, lines): (Vec<usize>, Vec<BorrowedFd<'_>>) = self
-            .lines
-            .iter()
-            .enumerate()
-            .filter(is_free)
-            .map(|(n, line)| (n, line.0.as_fd()))
-            .unzip();
-        let control = self.control.iter().map(AsFd::as_fd);
-        let mut fds: Vec<_> =
-            lines.into_iter().chain(control).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        if !self.signals.wait(&mut fds, None)? {
+    /// Kills the processes that have not ended though those that asked have: a user can stop his for ever.
+    /// None of them has been reaped: that happens during [`Lines::wait`], and was taken note of since.
+    fn end_orphans(&mut self) {
+        let limit = self.keeping.orphan_limit();
+        for asker in &mut self.lines {
+            if let (Some(pid), Some(gone)) = (asker.answering, asker.gone)
+                && gone.elapsed() >= limit
+            {
+                warn!("keeper: process {pid} has no client any more, and does not end: killed");
+                if let Err(errno) = kill(pid, Signal::SIGKILL) {
+                    warn!("keeper: kill {pid}: {}", strerror(errno));
+                }
+                asker.gone = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Waits until the parent or a line is ready; gives the numbers of the lines with a question.
+    fn wait(&mut self) -> Result<(bool, Vec<usize>)> {
+        // While its question is answered, of a line only the end is waited for.
+        let events = |it: &Asker| match it.answering {
+            Some(_) => PollFlags::empty(), // POLLHUP comes without asking
+            None => PollFlags::POLLIN,
+        };
+        let waited = self.lines.iter().enumerate().filter(|(_, it)| it.gone.is_none());
+        let (numbers, lines): (Vec<usize>, Vec<PollFd<'_>>) =
+            waited.map(|(n, it)| (n, PollFd::new(it.line.as_fd(), events(it)))).unzip();
+        let control = self.control.iter().map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN));
+        let mut fds: Vec<_> = lines.into_iter().chain(control).collect();
+        let limit = self.keeping.orphan_limit();
+        let due = self.lines.iter().filter_map(|it| it.gone);
+        let due = due.map(|gone| limit.saturating_sub(gone.elapsed())).min();
+        if !self.signals.wait(&mut fds, due.map(TimeSpec::from))? {
             return Ok((false, Vec::new()));
         }
         let is_ready = |fd: &PollFd<'_>| fd.any() != Some(false);
+        let is_control_ready = fds.get(numbers.len()).is_some_and(is_ready);
         let ready = numbers.iter().zip(&fds).filter(|(_, fd)| is_ready(fd)).map(|(n, _)| *n);
-        let ready = ready.collect();
-        Ok((fds.get(numbers.len()).is_some_and(is_ready), ready))
+        let ready: Vec<usize> = ready.collect();
+        let (mut asked, now) = (Vec::new(), Instant::now());
+        for number in ready {
+            match self.lines.get_mut(number) {
+                Some(Asker { answering: Some(_), gone, .. }) => *gone = Some(now),
+                _ => asked.push(number),
+            }
+        }
+        Ok((is_control_ready, asked))
     }
 
     /// Takes a line that the parent has made, or sees that the parent has ended.
@@ -221,7 +260,7 @@ impl Lines {
         match receive(control, &mut kind) {
             Ok((1.., Some(control))) if kind == SIGNER => self.start_signer(control),
             Ok((1.., Some(line))) if self.lines.len() < self.keeping.lines() => {
-                self.lines.push((line, None));
+                self.lines.push(Asker { line, answering: None, gone: None });
             }
             Ok((1.., _)) => warn!("keeper: too many lines"),
             Ok((0, _)) | Err(_) => self.control = None,
@@ -244,7 +283,7 @@ impl Lines {
 
     /// Forks the process that reads the question of a line and answers it.
     fn ask(&mut self, number: usize, answer: &impl Fn(Question) -> i32) {
-        let Some((line, answering)) = self.lines.get_mut(number) else { return };
+        let Some(Asker { line, answering, .. }) = self.lines.get_mut(number) else { return };
         let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         if !matches!(recv(line.as_raw_fd(), &mut [0], peek), Ok(1..)) {
             self.lines.swap_remove(number); // its process has ended
@@ -253,7 +292,7 @@ impl Lines {
         match fork(self.alone) {
             Ok(Fork::Parent(pid)) => *answering = Some(pid),
             Ok(Fork::Child) => child(|| {
-                let (line, _) = self.lines.swap_remove(number);
+                let Asker { line, .. } = self.lines.swap_remove(number);
                 self.lines.clear();
                 self.control = None;
                 if let Err(errno) = signals::restore() {

@@ -172,6 +172,8 @@ impl Line {
     }
 }
 
+/// The message of front that asks whether box is there, and box's answer.
+pub(crate) const PING: u8 = b'?';
 /// First byte of the message with a title.
 pub(crate) const TITLE: u8 = b'T';
 /// Longest title in bytes.

@@ -1,6 +1,7 @@
 //! Serving: the parent, its children, and one server design a file.
 
 pub(crate) mod announcer;
+pub(crate) mod box_watch;
 pub(crate) mod boxes;
 pub(crate) mod children;
 pub(crate) mod client_log;

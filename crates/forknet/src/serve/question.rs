@@ -15,6 +15,9 @@ use crate::serve::title::Titles;
 /// Exit code of a process that has given the last word.
 const ENDED: i32 = 0;
 
+/// Longest time that a process goes on when the one that asked has ended: a slow disk finishes.
+const ORPHAN_LIMIT: Duration = Duration::from_secs(60);
+
 /// What the keeper and the processes that answer for it know of the server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keeping {
@@ -40,6 +43,11 @@ impl Keeping {
     /// Returns the most lines at a time.
     pub(crate) fn lines(&self) -> usize {
         self.lines
+    }
+
+    /// Returns how long a process may go on when the one that asked has ended.
+    pub(crate) fn orphan_limit(&self) -> Duration {
+        self.timeouts.idle.min(ORPHAN_LIMIT)
     }
 
     /// Shows `NAME: TEXT`.

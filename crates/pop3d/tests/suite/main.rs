@@ -17,6 +17,7 @@ mod proxy;
 mod refusals;
 mod sasl;
 mod separation;
+mod stopped;
 mod titles;
 mod tls;
 mod transaction;

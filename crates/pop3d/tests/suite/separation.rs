@@ -27,7 +27,7 @@ const MALLORY: u32 = 61_002;
 const CANARY: &str = "canary-that-sings-for-levy-alone";
 
 /// The processes that hold this client's connection.
-fn holders(daemon: &Daemon, client: &Peer) -> Vec<i32> {
+pub(crate) fn holders(daemon: &Daemon, client: &Peer) -> Vec<i32> {
     holders_at(daemon.addr(), client)
 }
 
@@ -83,7 +83,7 @@ pub fn rights_left(pid: i32) -> String {
 
 /// Waits until no process that holds the client has a right too many: the parent holds him until it has
 /// forked. Returns them.
-fn check_holders(daemon: &Daemon, client: &Peer, state: &str) -> Vec<i32> {
+pub(crate) fn check_holders(daemon: &Daemon, client: &Peer, state: &str) -> Vec<i32> {
     let mut left = String::new();
     let mut all = Vec::new();
     let waiting = std::panic::AssertUnwindSafe(|| {
@@ -99,7 +99,7 @@ fn check_holders(daemon: &Daemon, client: &Peer, state: &str) -> Vec<i32> {
 }
 
 /// The process with the rights of the client's user.
-fn mailbox_of(daemon: &Daemon, client: &Peer) -> i32 {
+pub(crate) fn mailbox_of(daemon: &Daemon, client: &Peer) -> i32 {
     let mut found = None;
     wait_until("the client has a process of the mailbox", || {
         let all = holders(daemon, client);
@@ -272,7 +272,7 @@ fn a_session_has_the_user_id_of_the_users_file_and_never_roots() {
 }
 
 /// The keeper of a server: it logs to the same place.
-fn keeper_of(daemon: &Daemon) -> i32 {
+pub(crate) fn keeper_of(daemon: &Daemon) -> i32 {
     let log = open_files(daemon.pid())[&2].clone();
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
