@@ -196,10 +196,11 @@ impl Lines {
         for ended in wait::collect() {
             let is_its = |it: &Asker| it.answering.is_some_and(|pid| pid.as_raw() == ended.pid);
             let Some(number) = self.lines.iter().position(is_its) else { continue };
-            if ended.code() == Some(EXIT_OK) {
-                self.lines.iter_mut().skip(number).take(1).for_each(|it| it.answering = None);
-            } else {
-                self.lines.swap_remove(number);
+            match self.lines.get_mut(number) {
+                Some(it) if ended.code() == Some(EXIT_OK) && it.gone.is_none() => {
+                    it.answering = None;
+                }
+                _ => drop(self.lines.swap_remove(number)),
             }
         }
     }
