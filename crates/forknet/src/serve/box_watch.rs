@@ -65,7 +65,7 @@ impl BoxWatch {
     }
 
     /// Takes a message of box: it is there.
-    pub(crate) fn heard(&mut self) {
+    pub(crate) fn answered(&mut self) {
         (self.is_asked, self.since) = (false, Instant::now());
     }
 }

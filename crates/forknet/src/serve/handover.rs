@@ -130,7 +130,7 @@ impl Client {
                 }
             }
             if line.is_readable() {
-                watch.heard();
+                watch.answered();
                 if let Some((code, received, sent)) = self.receive_from_box(line)? {
                     self.conn.count_others(received, sent);
                     return Ok(code);
@@ -170,7 +170,7 @@ impl Client {
                 }
             }
             if line.is_readable() {
-                watch.heard();
+                watch.answered();
                 if let Some((code, ..)) = self.receive_from_box(line)? {
                     return Ok(code); // what the client has sent and got was counted here
                 }

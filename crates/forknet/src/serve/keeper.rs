@@ -205,7 +205,7 @@ impl Lines {
         }
     }
 
-    /// Kills the processes that have not ended though those that asked have: a user can stop his for ever.
+    /// Kills the processes that have not ended though those that asked have: a user can stop such a process for ever.
     /// None of them has been reaped: that happens during [`Lines::wait`], and was taken note of since.
     fn end_orphans(&mut self) {
         let limit = self.keeping.orphan_limit();
@@ -213,7 +213,7 @@ impl Lines {
             if let (Some(pid), Some(gone)) = (asker.answering, asker.gone)
                 && gone.elapsed() >= limit
             {
-                warn!("keeper: process {pid} has no client any more, and does not end: killed");
+                warn!("keeper: process {pid} does not end though its asker has: killed");
                 if let Err(errno) = kill(pid, Signal::SIGKILL) {
                     warn!("keeper: kill {pid}: {}", strerror(errno));
                 }

@@ -48,6 +48,6 @@ fn a_process_of_a_mailbox_whose_front_is_killed_while_it_is_stopped_is_ended() {
         kill(Pid::from_raw(front), Signal::SIGKILL).unwrap();
     }
     wait_until("the stopped process is ended", || has_ended(mailbox));
-    server.daemon.wait_log(&format!("process {mailbox} has no client any more"));
+    server.daemon.wait_log(&format!("process {mailbox} does not end though its asker has"));
     server.mrose().ask("STAT", "+OK 1 22");
 }
