@@ -26,7 +26,6 @@ use crate::serve::permit::WorkerEnd;
 use crate::serve::refusals::Replies;
 use crate::serve::scoreboard::Slot;
 use crate::serve::title::{Title, Titles};
-use crate::setup::confinement::Confinement;
 
 /// A client with its connection, transcript and title.
 #[derive(Debug)]
@@ -72,8 +71,6 @@ pub(crate) struct Settings {
     transcript: OnceLock<Mutex<Arc<File>>>,
     proxies: Proxies,
     replies: Replies,
-    /// What a child enters before it serves, in a server with a keeper.
-    confinement: OnceLock<Confinement>,
 }
 
 impl Settings {
@@ -84,10 +81,8 @@ impl Settings {
         titles: Titles,
         (proxies, replies): (Proxies, Replies),
     ) -> &'static Settings {
-        let (transcript, confinement) = (OnceLock::new(), OnceLock::new());
-        let settings =
-            Settings { host, timeouts, titles, transcript, proxies, replies, confinement };
-        Box::leak(Box::new(settings))
+        let transcript = OnceLock::new();
+        Box::leak(Box::new(Settings { host, timeouts, titles, transcript, proxies, replies }))
     }
 
     /// Returns the file of `--transcript`.
@@ -100,11 +95,6 @@ impl Settings {
     pub(crate) fn set_transcript(&self, file: Arc<File>) {
         let transcript = self.transcript.get_or_init(|| Mutex::new(Arc::clone(&file)));
         *transcript.lock().unwrap_or_else(PoisonError::into_inner) = file;
-    }
-
-    /// Sets what each child enters before it serves.
-    pub(crate) fn set_confinement(&self, confinement: Confinement) {
-        let _ = self.confinement.set(confinement); // set once, before the first client
     }
 
     fn title(&self, peer: Peer) -> Title {
@@ -232,11 +222,6 @@ pub(crate) fn run(
     slot: Slot,
     serve: &impl Fn(&mut Client) -> io::Result<()>,
 ) -> i32 {
-    if let Some(Err(errno)) = conn.settings.confinement.get().map(Confinement::enter) {
-        log::error!("{}: confinement: {}", conn.peer, strerror(errno));
-        conn.refuse(&conn.settings.replies.unavailable);
-        return EXIT_FAILED;
-    }
     if let Err(code) = conn.read_proxy() {
         return code;
     }

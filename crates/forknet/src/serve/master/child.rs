@@ -1,11 +1,14 @@
 //! What a child closes of its parent's; the start of the child that answers datagrams.
 
 use log::warn;
+use sys::fork::exit_now;
 
 use crate::error::strerror;
+use crate::log::stderr;
 use crate::net::listener::Listener;
 use crate::options::model::Model;
 use crate::serve::datagram_helper::DatagramHelper;
+use crate::serve::exit_code::EXIT_FAILED;
 use crate::serve::files::Files;
 use crate::serve::master::Master;
 use crate::serve::server_end::ServerEnd;
@@ -13,7 +16,8 @@ use crate::serve::signals;
 
 impl Master {
     /// Restores the default signals and closes the parent's descriptors except the transcript's. A
-    /// child calls it first.
+    /// child calls it first. One that serves a client of a server with a keeper then goes behind its
+    /// barriers; where it cannot, it ends and serves nothing.
     pub(crate) fn close_listeners(&mut self) {
         if let Err(errno) = signals::restore() {
             warn!("sigaction: {}", strerror(errno));
@@ -27,6 +31,13 @@ impl Master {
         self.children.answer_none(); // its parent answers
         (self.keeper, self.signer) = (None, None); // only the parent makes lines
         self.server_end = ServerEnd::default(); // its session has its own copies
+        if self.options.model == Model::Fork
+            && let Err(errno) = self.confine()
+        {
+            log::error!("confinement: {}", strerror(errno));
+            stderr::flush();
+            exit_now(EXIT_FAILED);
+        }
     }
 
     /// As [`Master::close_listeners`], but returns the listeners, for a prefork worker.

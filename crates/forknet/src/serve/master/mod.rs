@@ -172,11 +172,7 @@ impl Master {
     /// # Errors
     /// landlock_create_ruleset(2) failed.
     pub(crate) fn set_keeper(&mut self, keeper: Keeper, signer: Option<Signer>) -> Result<()> {
-        let confinement = Confinement::new(self.options.model)?;
-        match self.options.model {
-            Model::Fork => self.settings.set_confinement(confinement),
-            _ => self.confinement = Some(confinement),
-        }
+        self.confinement = Some(Confinement::new(self.options.model)?);
         (self.keeper, self.signer) = (Some(keeper), signer);
         Ok(())
     }
@@ -207,8 +203,7 @@ impl Master {
         }
     }
 
-    /// Gives up, in a process that serves one client after the other, what it does not need, in a server
-    /// with a keeper.
+    /// Gives up, in a process that talks to clients, what it does not need, in a server with a keeper.
     ///
     /// # Errors
     /// One of the kernel's barriers cannot be put up.
