@@ -49,7 +49,7 @@ def rewritten(fixture, text, extra=""):
     text = text.replace("/etc/forklore/users", str(fixture.dir / "users"))
     text = text.replace("/srv/tftp", str(fixture.tftp_root))
     if not fixture.is_root:
-        text = re.sub(r" -u (root|nobody|_forklore)\b", "", text)
+        text = re.sub(r" -u (nobody|_forklore)\b", "", text)
     text = text.replace(" -u _forklore", " -u nobody")  # a user that each machine has
     return re.sub(r"/usr/local/sbin/(\w+)(?=((?: \1)?(?: -i)?)( .*)?$)",
                   lambda found: str(sbin(fixture) / found[1]), text, flags=re.MULTILINE) + extra

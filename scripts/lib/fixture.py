@@ -97,8 +97,7 @@ class Fixture(Folder):
         if program == "echod":
             return []
         own = ["--hostname", DOMAIN] if program == "smtpd" else []
-        user = ["-u", "root"] if program == "smtpd" and self.is_root else self.as_root()
-        return ["--users", self.dir / users, *own, *user]
+        return ["--users", self.dir / users, *own, *self.as_root()]
 
     @property
     def echod(self) -> Daemon:
