@@ -83,7 +83,7 @@ def fifos(site):
             client.send(b".\r\n")
         time.sleep(PATIENCE)
         for client in clients:
-            client.sock.close()
+            client.close()
         try:
             wait_until("a letter to rose is delivered", lambda: to_rose(smtpd.port))
         except Failure as failure:

@@ -120,6 +120,10 @@ class Client:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Hangs up."""
         self.file.close()
         self.sock.close()
 
