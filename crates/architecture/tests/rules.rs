@@ -58,7 +58,7 @@ const PACKAGES: [(&str, &[&str]); 16] = [
     ("crates/unp", &["sys", "forknet"]),
     ("crates/echod", &["forknet"]),
     ("crates/pop3d", &["forknet", "netascii", "mailstore", "accounts", "tls", "maild"]),
-    ("crates/smtpd", &["forknet", "netascii", "mailstore", "accounts", "maild"]),
+    ("crates/smtpd", &["forknet", "netascii", "mailstore", "accounts", "tls", "maild"]),
     ("crates/tftpd", &["sys", "forknet", "netascii"]),
     ("crates/testkit", &[]),
     ("crates/architecture", &[]),

@@ -43,6 +43,9 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
     server.end_idle_on_shutdown();
     server.limit_files(Some(config.max_size).filter(|size| *size > 0)); // 0 is no limit
 
+    if let Some(tls) = &config.tls {
+        server.offer_tls(tls.clone(), config.listen_tls.clone());
+    }
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
     server.keep(|| config.start(), |question| answer(&config, question))?; // users, mailboxes

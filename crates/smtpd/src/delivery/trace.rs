@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use jiff::Zoned;
 
 use crate::protocol::address::format_ip_literal;
-use crate::protocol::envelope::{ClientAddress, Envelope, Hello};
+use crate::protocol::envelope::{ClientAddress, Envelope, Hello, StartTls};
 
 /// Returns a letter's id for the log and the `Received:` line: time, process id and number, an atom
 /// of RFC 5322 §3.2.3.
@@ -37,7 +37,11 @@ pub fn received(
         Some(ip) => format!("{} ({})", hello.name, format_ip_literal(ip)),
         None => hello.name.clone(),
     };
-    let with = if hello.extended { "ESMTP" } else { "SMTP" };
+    let with = match (hello.extended, client.tls) {
+        (true, StartTls::UnderTls) => "ESMTPS", // RFC 3848
+        (true, _) => "ESMTP",
+        (false, _) => "SMTP",
+    };
     let only = match envelope.recipients.as_slice() {
         [one] if envelope.accepted == 1 => format!("\n\tfor <{}>", one.address),
         _ => String::new(),
@@ -63,7 +67,8 @@ mod tests {
 
     fn line(envelope: &Envelope, ip: Option<&str>, extended: bool) -> String {
         let ip = ip.map(|ip| ip.parse().unwrap());
-        let client = ClientAddress { name: "peer".into(), ip, is_loopback: true };
+        let client =
+            ClientAddress { name: "peer".into(), ip, is_loopback: true, tls: StartTls::Never };
         let hello = Hello { name: "topaz.test".into(), extended };
         let now: Zoned = "2026-11-02T09:05:07+02:00[+02:00]".parse().unwrap();
         received("red.test", &client, &hello, envelope, "1-2-3", &now)

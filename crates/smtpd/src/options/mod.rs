@@ -3,10 +3,12 @@
 pub mod hostname;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use forknet::{Error, OwnOptions, Preset, Result, Row, Values};
+use forknet::{Endpoint, Error, OwnOptions, Preset, Result, Row, Values};
 use jiff::tz::TimeZone;
 use maild::{MailOptions, rows};
+use tls::ServerIdentity;
 
 use hostname::{is_domain, machine_name};
 
@@ -46,6 +48,10 @@ pub struct Config {
     pub strict_space: bool,
     /// Which clients may use VRFY.
     pub vrfy: Vrfy,
+    /// Who the server is under TLS, if it offers that.
+    pub tls: Option<Arc<ServerIdentity>>,
+    /// Where clients begin with TLS.
+    pub listen_tls: Vec<Endpoint>,
     /// The time zone of `Received:`, read at the start because `--chroot` hides it later.
     pub zone: TimeZone,
 }
@@ -86,6 +92,9 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         rows::NAMES_DOMAIN,
         rows::PLAINTEXT,
         rows::AUTH_DELAY,
+        tls::rows::CERT,
+        tls::rows::KEY,
+        tls::rows::LISTEN,
         Row {
             name: "spool",
             value: "DIR",
@@ -162,7 +171,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         ("over", "it gets \"421 4.3.2\" and that there are too many clients"),
         (
             "chroot",
-            "The users file and the Maildirs are inside, and relative names among them count from \
+            "The users file, the Maildirs and the files of TLS are inside, and relative names among them count from \
                 <dir>. The time zone is read before.",
         ),
         (
@@ -195,6 +204,7 @@ impl Config {
         for domain in &domains {
             check_domain(values, "domain", domain)?;
         }
+        let (tls, listen_tls) = tls::from_options(values)?.unzip();
         Ok(Config {
             hostname,
             domains,
@@ -211,6 +221,8 @@ impl Config {
                 "none" => Vrfy::None,
                 _ => Vrfy::Loopback,
             },
+            tls,
+            listen_tls: listen_tls.unwrap_or_default(),
             zone: TimeZone::system(),
         })
     }

@@ -30,6 +30,7 @@ pub(super) struct Command {
 
 const ANY: &[State] = &[State::Start, State::Ready, State::Mail, State::Rcpt];
 const READY: &[State] = &[State::Ready];
+const NO_TRANSACTION: &[State] = &[State::Start, State::Ready];
 const TRANSACTION: &[State] = &[State::Mail, State::Rcpt];
 
 const MAIL_USAGE: &str = "MAIL FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME]";
@@ -40,6 +41,7 @@ const COMMANDS: &[Command] = &[
     command("MAIL", READY, Needed, MAIL_USAGE, transaction::mail),
     command("RCPT", TRANSACTION, Needed, "RCPT TO:<address>", transaction::rcpt),
     command("DATA", TRANSACTION, Nothing, "DATA", transaction::data),
+    command("STARTTLS", NO_TRANSACTION, Nothing, "STARTTLS", hello::starttls),
     command("RSET", ANY, Nothing, "RSET", transaction::rset),
     command("VRFY", ANY, Needed, "VRFY name", verify::vrfy),
     command("NOOP", ANY, Optional, "NOOP [anything]", noop),
@@ -50,7 +52,6 @@ const COMMANDS: &[Command] = &[
     not_implemented("SOML"),
     not_implemented("SAML"),
     not_implemented("TURN"),
-    not_implemented("STARTTLS"),
     not_implemented("AUTH"),
     not_implemented("BDAT"),
 ];

@@ -22,6 +22,22 @@ pub struct ClientAddress {
     pub ip: Option<IpAddr>,
     /// Whether the client is on this machine.
     pub is_loopback: bool,
+    /// STARTTLS, and whether the session is under TLS.
+    pub tls: StartTls,
+}
+
+/// STARTTLS (RFC 3207).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StartTls {
+    /// The server has no certificate.
+    #[default]
+    Never,
+    /// It has one, and cannot sign for it now.
+    Unavailable,
+    /// The client may use it.
+    Offered,
+    /// The session is under TLS.
+    UnderTls,
 }
 
 /// A user who receives the letter.

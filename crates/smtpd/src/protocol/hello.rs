@@ -1,7 +1,7 @@
 //! HELO and EHLO (RFC 5321 §4.1.1.1).
 
 use crate::protocol::address::{format_ip_literal, is_hello_name, is_literal};
-use crate::protocol::envelope::Hello;
+use crate::protocol::envelope::{Hello, StartTls};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::Reply;
 use crate::protocol::state::Context;
@@ -18,6 +18,16 @@ pub(super) fn ehlo(context: &Context<'_>, argument: &[u8]) -> Outcome {
         Ok((hello, reply)) => Outcome::Hello(hello, add_extensions(context, reply)),
         Err(refusal) => Outcome::Reply(refusal),
     }
+}
+
+/// STARTTLS (RFC 3207 §4).
+pub(super) fn starttls(context: &Context<'_>, _: &[u8]) -> Outcome {
+    Outcome::Reply(match context.client.tls {
+        StartTls::Offered => return Outcome::StartTls(Reply::new(220, "2.0.0", "Begin TLS")),
+        StartTls::Unavailable => Reply::new(454, "4.7.0", "TLS is not available now"),
+        StartTls::UnderTls => Reply::new(503, "5.5.1", "The session is under TLS already"),
+        StartTls::Never => Reply::new(502, "5.5.1", "The server has no certificate"),
+    })
 }
 
 /// Checks the name and returns the greeting. The name is not compared with the client's address
@@ -42,5 +52,7 @@ fn add_extensions(context: &Context<'_>, reply: Reply) -> Reply {
         .and("8BITMIME")
         .and("ENHANCEDSTATUSCODES");
     let reply = if context.may_verify() { reply.and("VRFY") } else { reply };
+    let offers_tls = matches!(context.client.tls, StartTls::Offered | StartTls::Unavailable);
+    let reply = if offers_tls { reply.and("STARTTLS") } else { reply };
     reply.and("HELP")
 }

@@ -22,7 +22,7 @@ pub mod state;
 mod transaction;
 mod verify;
 
-use envelope::{ClientAddress, Envelope, Hello};
+use envelope::{ClientAddress, Envelope, Hello, StartTls};
 use lookup::Mailboxes;
 use outcome::{Action, Outcome};
 use reply::Reply;
@@ -66,6 +66,16 @@ impl<'a> Protocol<'a> {
             letters: 0,
         };
         Protocol { context, bad_commands: 0, unknown_names: 0 }
+    }
+
+    /// Goes on under TLS, after [`Action::StartTls`]: what the client has said in the clear is forgotten
+    /// (RFC 3207 §4.2), but what it has done wrong.
+    #[must_use]
+    pub fn secured(mut self) -> Protocol<'a> {
+        (self.context.hello, self.context.envelope) = (Hello::default(), Envelope::default());
+        self.context.client.tls = StartTls::UnderTls;
+        self.enter(State::Start);
+        self
     }
 
     /// Returns the greeting.
@@ -177,6 +187,7 @@ impl<'a> Protocol<'a> {
                 self.enter(State::Data);
                 Action::Letter
             }
+            Outcome::StartTls(reply) => Action::StartTls(reply),
             Outcome::Close(reply) => Action::Close(reply),
         }
     }

@@ -23,6 +23,8 @@ pub enum Outcome {
     Reset(Reply),
     /// DATA was accepted: the letter follows.
     Data,
+    /// STARTTLS was accepted.
+    StartTls(Reply),
     /// The last reply of the session.
     Close(Reply),
 }
@@ -34,6 +36,8 @@ pub enum Action {
     Reply(Reply),
     /// Receive the letter. The envelope is complete.
     Letter,
+    /// Send a reply, and begin the handshake.
+    StartTls(Reply),
     /// Send a reply and end the session.
     Close(Reply),
 }

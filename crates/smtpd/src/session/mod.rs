@@ -12,7 +12,7 @@ use crate::delivery::keeper::Keeper;
 use crate::delivery::letter::LetterReceiver;
 use crate::delivery::trace;
 use crate::options::Config;
-use crate::protocol::envelope::{ClientAddress, Recipient};
+use crate::protocol::envelope::{ClientAddress, Recipient, StartTls};
 use crate::protocol::lookup::{Mailboxes, Refusal};
 use crate::protocol::mask::masked;
 use crate::protocol::outcome::Action;
@@ -36,67 +36,100 @@ const MAX_LOGGED_RECIPIENTS: usize = 10;
 /// Errors of the stream's `read` and `write`. A timeout and the server's shutdown are not errors,
 /// because the client gets a reply 421.
 pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
+    if client.is_tls && !begin_tls(config, client) {
+        return Ok(());
+    }
     let address = ClientAddress {
         name: client.peer.to_string(),
         ip: client.peer.ip(),
         is_loopback: client.peer.is_loopback(),
+        tls: match (client.is_tls, &config.tls, &client.signer) {
+            (true, ..) => StartTls::UnderTls,
+            (false, Some(_), Some(_)) => StartTls::Offered,
+            (false, Some(_), None) => StartTls::Unavailable,
+            (false, None, _) => StartTls::Never,
+        },
     };
     let keeper = Keeper::new(config, client.keeper.clone(), client.peer);
-    let session = Session::new(config, &keeper, address, &mut client.conn, &mut client.transcript);
-    session.with_title(client.title.clone()).run()
+    let mut protocol = Protocol::new(config, &keeper, address);
+    let mut greeting = Some(protocol.greeting());
+    loop {
+        let stream = (&mut client.conn, &mut client.transcript);
+        let mut session =
+            Session::new(config, &keeper, protocol, stream).with_title(client.title.clone());
+        if let Some(greeting) = greeting.take() {
+            session.queue(&greeting);
+        }
+        // Nothing that was read before a handshake and not used is taken over.
+        match session.run()? {
+            Some(before) if begin_tls(config, client) => protocol = before.secured(),
+            _ => return Ok(()),
+        }
+    }
 }
 
-struct Session<'a, S> {
+/// Makes the handshake. Returns false if it fails, which ends the session.
+fn begin_tls(config: &Config, client: &mut Client) -> bool {
+    client.title.set("TLS handshake");
+    let no_certificate = || io::Error::other("the server has no certificate");
+    let made = config.tls.as_ref().ok_or_else(no_certificate).and_then(|tls| tls.accept(client));
+    if let Err(error) = &made {
+        let level = if client.peer.is_proxy() { log::Level::Debug } else { log::Level::Info };
+        log::log!(level, "{}: TLS handshake: {}", client.peer, forknet::reason(error));
+    }
+    made.is_ok()
+}
+
+/// How the exchange of commands ended.
+enum End {
+    /// By either side.
+    Closed,
+    /// Not yet: TLS begins.
+    StartTls,
+}
+
+struct Session<'a, 't, S> {
     config: &'a Config,
     mailboxes: &'a dyn Mailboxes,
     reader: LineReader<S>,
     /// Replies not sent yet.
     out: Vec<u8>,
     protocol: Protocol<'a>,
-    transcript: &'a mut Transcript,
+    transcript: &'t mut Transcript,
     title: Title,
 }
 
-impl<'a, S: Read + Write> Session<'a, S> {
+impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
     /// Returns a session without a title.
     fn new(
         config: &'a Config,
         mailboxes: &'a dyn Mailboxes,
-        client: ClientAddress,
-        stream: S,
-        transcript: &'a mut Transcript,
-    ) -> Session<'a, S> {
+        protocol: Protocol<'a>,
+        (stream, transcript): (S, &'t mut Transcript),
+    ) -> Session<'a, 't, S> {
         let reader = LineReader::with_capacity(READ_BUFFER, stream);
-        let protocol = Protocol::new(config, mailboxes, client);
-        Session {
-            config,
-            mailboxes,
-            reader,
-            out: Vec::new(),
-            protocol,
-            transcript,
-            title: Title::none(),
-        }
+        let (out, title) = (Vec::new(), Title::none());
+        Session { config, mailboxes, reader, out, protocol, transcript, title }
     }
 
-    fn with_title(mut self, title: Title) -> Session<'a, S> {
+    fn with_title(mut self, title: Title) -> Session<'a, 't, S> {
         self.title = title;
         self
     }
 
-    /// Runs the whole session.
-    fn run(mut self) -> io::Result<()> {
+    /// Runs the session to its end, or until TLS begins, for which it returns the protocol.
+    fn run(mut self) -> io::Result<Option<Protocol<'a>>> {
         self.show_state();
-        self.queue(&self.protocol.greeting());
         let ended = self.converse();
         let farewell = match ended.as_ref().map_err(io::Error::kind) {
-            Ok(()) => None,
+            Ok(End::Closed) => None,
+            Ok(End::StartTls) => return self.flush().map(|()| Some(self.protocol)),
             Err(ErrorKind::TimedOut) => Some(("4.4.2", "idle too long")),
             Err(ErrorKind::ConnectionAborted) => Some(("4.3.2", "shutting down")),
             Err(ErrorKind::InvalidData) => Some(("4.7.0", "line or letter without an end")),
             // The client has closed the connection within a letter, which was logged.
-            Err(ErrorKind::UnexpectedEof) => return Ok(()),
-            Err(_) => return ended,
+            Err(ErrorKind::UnexpectedEof) => return Ok(None),
+            Err(_) => return ended.map(|_| None),
         };
         if let Some((status, why)) = farewell {
             let text = format!("{} closes the connection: {why}", self.config.hostname);
@@ -104,7 +137,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
             log::info!("{}: {}", self.client(), reply.lines().collect::<String>());
             self.queue(&reply);
         }
-        self.flush()
+        self.flush().map(|()| None)
     }
 
     fn client(&self) -> &str {
@@ -125,15 +158,15 @@ impl<'a, S: Read + Write> Session<'a, S> {
         }
     }
 
-    /// Runs commands until QUIT, the end of the stream, or the last bad command.
-    fn converse(&mut self) -> io::Result<()> {
+    /// Runs commands until QUIT, the end of the stream, the last bad command, or STARTTLS.
+    fn converse(&mut self) -> io::Result<End> {
         loop {
             if self.out.len() > MAX_BUFFERED || !self.reader.buffered().contains(&b'\n') {
                 self.flush()?;
             }
             // The protocol checks the limit of each verb. A truncated line is never executed.
             let (line, action) = match self.reader.read_line(MAX_LINE)? {
-                Line::Eof => return Ok(()),
+                Line::Eof => return Ok(End::Closed),
                 Line::TooLong => (b"[line too long]".to_vec(), self.protocol.line_too_long()),
                 Line::Text(line) => (line.to_vec(), self.protocol.line(line)),
             };
@@ -143,9 +176,13 @@ impl<'a, S: Read + Write> Session<'a, S> {
             match action {
                 Action::Reply(reply) => self.answer(&line, &reply),
                 Action::Letter => self.letter()?,
+                Action::StartTls(reply) => {
+                    self.answer(&line, &reply);
+                    return Ok(End::StartTls);
+                }
                 Action::Close(reply) => {
                     self.answer(&line, &reply);
-                    return Ok(());
+                    return Ok(End::Closed);
                 }
             }
         }

@@ -113,9 +113,14 @@ fn converse_as(
 ) -> (Vec<String>, io::Result<()>) {
     let pieces = pieces.iter().filter(|p| !p.is_empty()).map(|p| p.to_vec()).collect();
     let mut script = Script { pieces, end, written: Vec::new() };
-    let client = ClientAddress { name: "test".into(), ip: None, is_loopback: true };
-    let ended =
-        Session::new(config, &Direct(dir), client, &mut script, &mut Transcript::none()).run();
+    let tls = StartTls::Never;
+    let client = ClientAddress { name: "test".into(), ip: None, is_loopback: true, tls };
+    let (mailboxes, mut transcript) = (Direct(dir), Transcript::none());
+    let protocol = Protocol::new(config, &mailboxes, client);
+    let stream = (&mut script, &mut transcript);
+    let mut session = Session::new(config, &mailboxes, protocol, stream);
+    session.queue(&session.protocol.greeting());
+    let ended = session.run().map(drop);
     let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).unwrap();
     (script.written.iter().map(text).collect(), ended)
 }

@@ -19,4 +19,5 @@ mod session;
 mod smtpc;
 mod smtpc_fake;
 mod titles;
+mod tls;
 mod trace;
