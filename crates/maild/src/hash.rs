@@ -4,16 +4,23 @@ use std::io::{self, BufRead, IsTerminal};
 
 use accounts::Secret;
 use accounts::password::{self, MAX_PASSWORD, Scheme};
-use forknet::{Error, Result};
+use forknet::{Error, Result, Values};
 
 /// Returns the users file's field for a password from standard input. On a terminal, prompts for it
 /// twice.
 ///
 /// # Errors
 /// [`Error::Refused`] if the password is empty, too long or has a NUL, or the two differ.
-pub fn hash() -> Result<String> {
+pub fn hash(values: &Values) -> Result<String> {
+    let scheme = match values.choice("scheme")? {
+        "argon2id" => Scheme::Argon2id,
+        "yescrypt" => Scheme::Yescrypt,
+        "scram" => Scheme::Scram,
+        "plain" => Scheme::Plain,
+        _ => Scheme::Sha512,
+    };
     let given = if io::stdin().is_terminal() { ask()? } else { first_line(io::stdin().lock())? };
-    let field = password::hash(Scheme::Sha512, given.as_bytes());
+    let field = password::hash(scheme, given.as_bytes());
     let field = field.map_err(|error| Error::Refused(error.to_string()))?;
     Ok(String::from_utf8_lossy(field.as_bytes()).into_owned())
 }

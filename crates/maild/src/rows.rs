@@ -94,7 +94,20 @@ pub const HASH: Row = Row {
     command_line_only: true,
     help: "read a password, print the field for the users file, and end",
     manual: "Read a password, print the field for the users file, and end. On a terminal \
-        the password is asked for twice; else it is the first line of standard input. The \
-        field is SHA-512 crypt with 50,000 rounds.",
+        the password is asked for twice; else it is the first line of standard input.",
+    ..Row::EMPTY
+};
+
+/// `--scheme`.
+pub const SCHEME: Row = Row {
+    name: "scheme",
+    value: "SCHEME",
+    default: Preset::Value("sha512"),
+    choices: &["argon2id", "sha512", "yescrypt", "scram", "plain"],
+    command_line_only: true,
+    help: "what --hash writes: argon2id, sha512, yescrypt, scram or plain",
+    manual: "What `--hash` writes: `sha512`, SHA-512 crypt with 50,000 rounds; `argon2id` and `yescrypt`, \
+        which take 19 and 16 MiB for each login; `scram`, the keys for `AUTH SCRAM-SHA-256`, by which \
+        passwords work too; `plain`, the password itself, which `APOP` and `AUTH CRAM-MD5` need.",
     ..Row::EMPTY
 };

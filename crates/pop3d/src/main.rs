@@ -27,7 +27,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
     let line = forknet::command_line(&SERVICE, &options::OPTIONS, args)?;
     if line.values.is_given("hash") {
         line.is_no_server()?;
-        return Err(Error::Answer(maild::hash::hash()?));
+        return Err(Error::Answer(maild::hash::hash(&line.values)?));
     }
     let mut config = Config::read(&line.values)?;
     if line.server.chroot.is_none() {

@@ -35,6 +35,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         tls::rows::KEY,
         tls::rows::LISTEN,
         rows::HASH,
+        rows::SCHEME,
     ],
     notes: &[
         ("max-clients", "One more gets \"-ERR [SYS/TEMP] too many clients, try again later\"."),

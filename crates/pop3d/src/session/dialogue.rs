@@ -44,6 +44,8 @@ pub(super) struct Session<'a, S> {
     piece: Vec<u8>,
     transcript: &'a mut Transcript,
     pub(super) title: Title,
+    /// A line that begins with `+ ` is a challenge of AUTH.
+    pub(super) has_challenges: bool,
 }
 
 impl<'a, S: Read + Write> Session<'a, S> {
@@ -56,7 +58,8 @@ impl<'a, S: Read + Write> Session<'a, S> {
     ) -> Session<'a, S> {
         let reader = LineReader::with_unread(&left.unread, stream);
         let (out, piece) = (left.unsent.clone(), Vec::new());
-        Session { reader, out, size, piece, transcript, title: Title::none() }
+        let (title, has_challenges) = (Title::none(), false);
+        Session { reader, out, size, piece, transcript, title, has_challenges }
     }
 
     pub(super) fn with_title(mut self, title: Title) -> Session<'a, S> {
@@ -215,7 +218,10 @@ impl<'a, S: Read + Write> Session<'a, S> {
             let queued = self.out.get(start..).unwrap_or_default();
             for line in queued.split_inclusive(|&b| b == b'\n') {
                 let line = line.strip_suffix(b"\n").unwrap_or(line);
-                self.transcript.server(line.strip_suffix(b"\r").unwrap_or(line));
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                // By what the server proves itself, passwords can be tried.
+                let is_challenge = self.has_challenges && line.starts_with(b"+ ") && line != b"+ ";
+                self.transcript.server(if is_challenge { b"+ ********" } else { line });
             }
         }
         if self.out.len() >= self.size { self.flush() } else { Ok(()) }

@@ -176,6 +176,7 @@ impl<S: Read + Write> Session<'_, S> {
         mut protocol: Protocol,
         mut logins: Logins<'_, K>,
     ) -> io::Result<Left<K::Next>> {
+        self.has_challenges = true;
         self.show(&protocol, "AUTHORIZATION");
         let mut end = self.converse(&mut protocol);
         while let Ok(End::LogIn(attempt)) = end {

@@ -249,6 +249,39 @@ fn hash_prints_a_field_that_logs_in() {
 }
 
 #[test]
+fn each_scheme_of_hash_writes_a_field_that_logs_in() {
+    let field = |scheme: &str| {
+        let output = run(command(POP3D, &["--hash", "--scheme", scheme]), b"tanstaaf\n");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).trim_end().to_owned()
+    };
+    for (scheme, start) in [
+        ("argon2id", "$argon2id$v=19$"),
+        ("sha512", "$6$rounds=50000$"),
+        ("yescrypt", "$y$j9T$"),
+        ("scram", "{SCRAM-SHA-256}15000,"),
+        ("plain", "{PLAIN}tanstaaf"),
+    ] {
+        let field = field(scheme);
+        assert!(field.starts_with(start), "{field}");
+        let users = format!("a:{field}:::a:HOME/a:\n");
+        let server = TestServer::alone(&["--auth-delay", "0"], &users);
+        std::fs::create_dir(server.path("a")).unwrap();
+        let mut client = server.client();
+        client.ask("USER a", "+OK");
+        client.ask("PASS wrong", "-ERR [AUTH]");
+        client.ask("USER a", "+OK");
+        client.ask("PASS tanstaaf", "+OK");
+    }
+    let output = run(command(POP3D, &["--hash", "--scheme", "md5"]), b"x\n");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr)
+            .contains("--scheme 'md5': not argon2id, sha512, yescrypt, scram or plain")
+    );
+}
+
+#[test]
 fn a_bad_line_of_the_users_file_is_logged_by_number_and_the_others_count() {
     let users = "nopassword\n:{PLAIN}hush:1\nx:{PLAIN}hush:one\n\n# comment\nb:{PLAIN}x\n";
     let server = TestServer::with(&[], &["--mail", "/%u-has-no-mail"], users);

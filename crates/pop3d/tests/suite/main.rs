@@ -12,6 +12,7 @@ mod framing;
 mod life;
 mod login;
 mod manual;
+mod masking;
 mod option_table;
 mod proxy;
 mod refusals;
