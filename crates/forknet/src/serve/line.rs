@@ -158,7 +158,12 @@ impl Line {
 
     /// As [`Line::receive`], of a line that poll(2) calls readable: this process is its only reader.
     pub(crate) fn receive_ready(&self) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
-        match receive_whole(&self.0.fd, LONGEST_MESSAGE) {
+        // Where the other end was closed with a message unread, ECONNRESET comes once, before what it has sent.
+        let received = match receive_whole(&self.0.fd, LONGEST_MESSAGE) {
+            Err(Errno::ECONNRESET) => receive_whole(&self.0.fd, LONGEST_MESSAGE),
+            received => received,
+        };
+        match received {
             Ok((message, _)) if message.is_empty() => Ok(None),
             Err(Errno::ECONNRESET) => Ok(None),
             Ok(received) => Ok(Some(received)),
@@ -190,5 +195,23 @@ impl Line {
 impl AsFd for Line {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sys::scm_rights::pair;
+
+    #[test]
+    fn the_last_word_is_heard_of_an_end_that_has_left_a_message_unread() {
+        let (ours, theirs) = pair().unwrap();
+        let (ours, theirs) = (Line::new(ours), Line::new(theirs));
+        theirs.send(b"the last word", None).unwrap();
+        ours.send(b"too late", None).unwrap();
+        drop(theirs);
+        let heard = ours.receive_ready().unwrap().map(|(message, _)| message);
+        assert_eq!(heard.as_deref(), Some(&b"the last word"[..]));
+        assert!(ours.receive_ready().unwrap().is_none());
     }
 }
