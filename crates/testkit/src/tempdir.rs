@@ -4,6 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+use nix::unistd::{AccessFlags, access};
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A fresh folder, mode 0755, removed with all that is in it when dropped.
@@ -21,16 +24,31 @@ impl TempDir {
         TempDir::below(&std::env::temp_dir())
     }
 
+    /// Makes the folder in memory where the system has a file system there (shm_overview(7)): for a test
+    /// that reads and writes much, and not for one about a disk.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    #[must_use]
+    pub fn in_memory() -> TempDir {
+        let memory = Path::new("/dev/shm");
+        let is_memory = statfs(memory).is_ok_and(|fs| fs.filesystem_type() == TMPFS_MAGIC);
+        if is_memory && access(memory, AccessFlags::W_OK).is_ok() {
+            return TempDir::below(memory);
+        }
+        TempDir::new()
+    }
+
     /// As [`TempDir::new`], below another folder.
     ///
     /// # Panics
     /// It cannot be made.
     #[must_use]
-    pub fn below(folder: &Path) -> TempDir {
+    pub fn below(parent: &Path) -> TempDir {
         use std::os::unix::fs::DirBuilderExt;
         loop {
             let name = format!("forklore-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
-            let path = folder.join(name);
+            let path = parent.join(name);
             match std::fs::DirBuilder::new().mode(0o755).create(&path) {
                 Ok(()) => return TempDir(path),
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}

@@ -51,7 +51,7 @@ fn the_client_gets_and_puts_files_over_32_mib() {
 fn a_file_over_4_gib_is_read_whole() {
     const SIZE: u64 = (4 << 30) + 1_000;
     const BLOCKS: u64 = SIZE / 65_464 + 1; // 65609
-    let served = Served::with(&[]);
+    let served = Served::in_memory(&[]);
     let file = fs::File::create(served.path("big")).unwrap();
     file.set_len(SIZE - 3).unwrap(); // all hole
     file.write_all_at(b"end", SIZE - 3).unwrap();

@@ -153,16 +153,16 @@ const WINDOWS: Storm = Storm {
 
 #[test]
 fn of_thousands_of_transfers_with_up_to_a_fifth_of_all_packets_lost_each_ends_whole_or_says_why() {
-    LOCK_STEP.over(&Served::with(&PLENTY));
+    LOCK_STEP.over(&Served::in_memory(&PLENTY));
 }
 
 #[test]
 fn of_thousands_of_transfers_with_windows_each_ends_whole_or_says_why() {
-    WINDOWS.over(&Served::with(&PLENTY));
+    WINDOWS.over(&Served::in_memory(&PLENTY));
 }
 
 #[test]
 fn of_hundreds_of_transfers_over_one_port_each_ends_whole_or_says_why() {
     let one_port = [&["--single-port"], &PLENTY[..]].concat();
-    Storm { transfers: 500, at_once: 100, ..WINDOWS }.over(&Served::with(&one_port));
+    Storm { transfers: 500, at_once: 100, ..WINDOWS }.over(&Served::in_memory(&one_port));
 }

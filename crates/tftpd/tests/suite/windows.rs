@@ -241,7 +241,7 @@ const LOST: [usize; 3] = [65_534, 65_536, 65_537];
 
 #[test]
 fn a_loss_where_the_numbers_wrap_is_mended_under_either_rollover() {
-    let served = Served::writable();
+    let served = Served::in_memory(&["--create", "--overwrite"]);
     let file = noise(65_599 * 8 + 3, 7);
     served.write("x", &file);
     for rollover in [0, 1] {

@@ -305,9 +305,17 @@ impl Served {
         Served::spawn(Command::new(TFTPD), args)
     }
 
+    /// The same with its files in memory, where a hole of a file costs nothing to read.
+    pub fn in_memory(args: &[&str]) -> Served {
+        Served::in_folder(TempDir::in_memory(), Command::new(TFTPD), args)
+    }
+
     /// The same by a command that the test has prepared.
     pub fn spawn(command: Command, args: &[&str]) -> Served {
-        let dir = TempDir::new();
+        Served::in_folder(TempDir::new(), command, args)
+    }
+
+    fn in_folder(dir: TempDir, command: Command, args: &[&str]) -> Served {
         let root = dir.path().join("root");
         fs::create_dir(&root).unwrap();
         let single: &[&str] = if is_single() { &["--single-port"] } else { &[] };
