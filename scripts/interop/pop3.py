@@ -128,7 +128,7 @@ def capa(fixture):
         found = session.capa()
         for name in ("TOP", "UIDL", "USER", "SASL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE"):
             check(name in found, f"{name} is missing: {found}")
-        same(found["SASL"], ["PLAIN"], "mechanisms")
+        same(found["SASL"], ["PLAIN", "LOGIN"], "mechanisms")
         for name in ("STLS", "UTF8"):
             check(name not in found, f"{name} is listed: {found}")
         if "IMPLEMENTATION" in found:

@@ -67,7 +67,8 @@ def curl_auth_plain(fixture):
 @test("curl: a user with a hashed password gets in where another's is known and APOP is offered")
 def curl_mixed(fixture):
     box = fixture.mailbox().lay(SLIDES)
-    out = curl(fixture, box, "1", "-v", daemon=fixture.mixed_pop3d).good()
+    # By itself curl takes the strongest that is offered, here one that this user has no secret for.
+    out = curl(fixture, box, "1", "-v", "--login-options", "AUTH=PLAIN", daemon=fixture.mixed_pop3d).good()
     same(out.stdout, crlf(SLIDES), "the letter")
     check(re.search(r"< \+OK .* <[^ ]+@[^ ]+>", out.text), f"no timestamp: {out.text}")
 

@@ -2,9 +2,10 @@
 //! client asks the keeper about a login, the check of them, and whose a mailbox is and where.
 
 // The order of the modules; each imports from its left only:
-//   rows credentials | options | question hash | check rights | mailbox front
+//   rows credentials | options | question hash | check rights client | mailbox front
 
 mod check;
+pub mod client;
 mod credentials;
 mod front;
 pub mod hash;

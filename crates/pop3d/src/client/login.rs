@@ -1,16 +1,11 @@
 //! Reads the password and logs in.
 
-use std::fs::File;
-use std::io::{self, BufReader, IsTerminal, Read, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::io::{self, IsTerminal, Read, Write};
 
-use accounts::sasl::{self, Bindings, Client};
-use accounts::{Mechanisms, Secret, base64};
-use forknet::{Connection, Error, Result};
-use nix::sys::socket::{SockaddrStorage, getpeername};
-use std::os::fd::AsRawFd;
-
+use accounts::sasl::Bindings;
+use accounts::{Mechanisms, Secret};
+use forknet::{Error, Result};
+use maild::client::{SaslLogin, ask_password, not_empty, password_in};
 use maild::hash::first_line;
 
 use super::connection::ServerConnection;
@@ -19,39 +14,12 @@ use crate::protocol::apop;
 use crate::protocol::command::MAX_COMMAND;
 
 /// Reads the password from its file, the terminal, or standard input.
-pub(crate) fn password(options: &Options) -> Result<Vec<u8>> {
-    let password = match &options.password_file {
-        Some(path) => from_file(path)?,
-        None if io::stdin().is_terminal() => {
-            let prompt = format!("Password of {} at {}: ", options.user, options.server);
-            rpassword::prompt_password(prompt).map_err(Error::io("terminal"))?.into_bytes()
-        }
-        None => first_line(io::stdin().lock())?.as_bytes().to_vec(),
-    };
-    if password.is_empty() {
-        return Err(Error::Refused("the password is empty".to_owned()));
+pub(crate) fn password(options: &Options) -> Result<Secret> {
+    match &options.password_file {
+        Some(path) => password_in(path, "pop3c"),
+        None if io::stdin().is_terminal() => ask_password(&options.user, &options.server),
+        None => not_empty(first_line(io::stdin().lock())?),
     }
-    Ok(password)
-}
-
-fn from_file(path: &Path) -> Result<Vec<u8>> {
-    let what = || format!("password file {}", path.display());
-    let file = File::open(path).map_err(Error::io(what()))?;
-    let mode = file.metadata().map_err(Error::io(what()))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        let mode = mode & 0o777;
-        // best effort
-        let _ = writeln!(io::stderr(), "pop3c: {}: mode {mode:03o} lets others read it", what());
-    }
-    Ok(first_line(BufReader::new(file))?.as_bytes().to_vec())
-}
-
-/// Returns whether the server is on this machine.
-pub(crate) fn is_loopback(conn: &Connection) -> bool {
-    let Ok(peer) = getpeername::<SockaddrStorage>(conn.fd().as_raw_fd()) else { return false };
-    let v4 = peer.as_sockaddr_in().is_some_and(|address| address.ip().is_loopback());
-    let v6 = peer.as_sockaddr_in6().is_some_and(|address| address.ip().is_loopback());
-    v4 || v6
 }
 
 /// Logs in with APOP if the server offers it, otherwise with USER and PASS.
@@ -61,7 +29,7 @@ pub(crate) fn is_loopback(conn: &Connection) -> bool {
 pub(crate) fn log_in<S: Read + Write>(
     conn: &mut ServerConnection<S>,
     options: &Options,
-    password: &[u8],
+    password: &Secret,
     is_private: bool,
 ) -> Result<()> {
     let stamp = apop::timestamp_in(conn.greeting());
@@ -73,7 +41,7 @@ pub(crate) fn log_in<S: Read + Write>(
         }
         (Apop::Never, _) | (Apop::Auto, None) => {}
         (Apop::Always | Apop::Auto, Some(stamp)) => {
-            let digest = apop::digest(&stamp, password);
+            let digest = apop::digest(&stamp, password.as_bytes());
             match conn.command(format!("APOP {user} {digest}")) {
                 Ok(_) => return Ok(()),
                 Err(error) => {
@@ -86,7 +54,7 @@ pub(crate) fn log_in<S: Read + Write>(
         }
     }
     conn.command(format!("USER {user}"))?;
-    conn.command([b"PASS ", password].concat()).map(|_| ())
+    conn.command([b"PASS ", password.as_bytes()].concat()).map(|_| ())
 }
 
 /// Logs in by SASL (RFC 5034), with the mechanism of `--sasl` or the strongest that the server offers.
@@ -94,55 +62,18 @@ pub(crate) fn log_in<S: Read + Write>(
 pub(crate) fn authenticate<S: Read + Write>(
     conn: &mut ServerConnection<S>,
     options: &Options,
-    password: &[u8],
+    password: &Secret,
     (bindings, is_private): (Bindings, bool),
 ) -> Result<()> {
-    let refused = |why: String| Err(Error::Refused(format!("{}: {why}", options.server)));
     let offered = offered(conn)?;
-    let server = sasl::Server { offered: offered.intersection(options.sasl), bindings };
-    let Some(mechanism) = sasl::choose(&server, is_private) else {
-        return refused(format!(
-            "no mechanism of --sasl can be used; the server offers '{offered}'"
-        ));
-    };
-    let server = sasl::Server { offered, ..server };
-    let secret = Secret::from(password);
-    let client = Client::new(mechanism, options.user.as_bytes(), &secret, &server);
-    let mut client = client.map_err(|error| Error::Refused(error.to_string()))?;
-    let mut initial = client.initial();
-    let command = format!("AUTH {mechanism}");
-    let in_one = initial.as_ref().map(|first| format!("{command} {}", in_base64(first)));
-    let mut challenge = match in_one.filter(|line| line.len() + 2 <= MAX_COMMAND) {
-        Some(line) => {
-            initial = None;
-            conn.exchange(line.as_bytes(), format!("{command} ********").as_bytes())?
+    let (user, allowed, max_line) = (&options.user[..], options.sasl, MAX_COMMAND);
+    let login = SaslLogin { user, password, allowed, offered, bindings, is_private, max_line };
+    login.run(|line, shown| conn.exchange(line, shown)).map_err(|error| match error {
+        Error::Refused(why) if !why.starts_with(&options.server.to_string()) => {
+            Error::Refused(format!("{}: {why}", options.server))
         }
-        None => conn.exchange(command.as_bytes(), command.as_bytes())?,
-    };
-    while let Some(text) = challenge {
-        let response = match (initial.take(), sasl::decode(&text)) {
-            (Some(first), _) => Ok(first),
-            (None, Some(text)) => {
-                client.respond(text.as_bytes()).map_err(|error| error.to_string())
-            }
-            (None, None) => Err("a challenge that is not base64".to_owned()),
-        };
-        match response {
-            Ok(response) => {
-                challenge = conn.exchange(base64(response.as_bytes()).as_bytes(), b"********")?;
-            }
-            Err(why) => {
-                let _ = conn.exchange(b"*", b"*"); // the server's reply changes nothing
-                return refused(format!("AUTH {mechanism}: {why}"));
-            }
-        }
-    }
-    client.finish().or_else(|error| refused(format!("AUTH {mechanism}: {error}")))
-}
-
-/// `=` is an empty response (RFC 5034 §4).
-fn in_base64(response: &Secret) -> String {
-    if response.as_bytes().is_empty() { "=".to_owned() } else { base64(response.as_bytes()) }
+        error => error,
+    })
 }
 
 /// Reads the mechanisms of CAPA (RFC 5034 §3); a server without that offers none.
@@ -181,7 +112,7 @@ mod tests {
         let options = options::parse(args.iter().map(OsString::from).collect()).unwrap();
         let script = server(sends.as_bytes(), usize::MAX);
         let mut conn = ServerConnection::start(script, "h:110".into(), false).unwrap();
-        let done = log_in(&mut conn, &options, b"tanstaaf", local).is_ok();
+        let done = log_in(&mut conn, &options, &Secret::from(&b"tanstaaf"[..]), local).is_ok();
         (done, conn.received())
     }
 

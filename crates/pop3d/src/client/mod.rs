@@ -40,7 +40,7 @@ pub fn run(args: Vec<OsString>) -> Result<()> {
     let security = Security::new(&options)?;
     let server = &options.server;
     let conn = forknet::connect(&server.host, server.port, options.timeout)?;
-    let is_loopback = login::is_loopback(&conn);
+    let is_loopback = maild::client::is_loopback(&conn);
     let (mut conn, bindings) = security.start(conn)?;
     let is_private = is_loopback || options.tls != Tls::Never;
     if options.sasl.is_empty() {

@@ -4,10 +4,12 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
 
-use forknet::{Connection, Error, Result, printable};
+use accounts::sasl::{Binding, Bindings};
+use forknet::{Connection, Error, HostPort, Result, printable};
+use maild::client::is_loopback;
 use netascii::line::{Line, LineReader};
 
-use super::options::Options;
+use super::options::{Options, Tls};
 
 /// Longest line of a reply, in bytes. RFC 5321 §4.5.3.1.5 has 512; some servers send more.
 const MAX_REPLY_LINE: usize = 4096;
@@ -72,26 +74,89 @@ impl fmt::Display for ServerReply {
 #[derive(Debug)]
 pub struct ServerConnection {
     reader: LineReader<Connection>,
-    server: String,
+    server: HostPort,
+    tls: Option<tls::Client>,
+    bindings: Bindings,
+    /// A handshake has failed.
+    is_unusable: bool,
     timeout: Option<Duration>,
     verbose: bool,
 }
 
 impl ServerConnection {
-    /// Connects to the server.
+    /// Connects to the server; with `--tls` it makes the handshake.
     ///
     /// # Errors
-    /// Errors of [`forknet::connect`].
+    /// Errors of [`forknet::connect`]; the server's certificate is not trusted.
     pub fn connect(options: &Options) -> Result<ServerConnection> {
+        let tls = match options.tls {
+            Tls::Never => None,
+            Tls::ByCommand | Tls::Implicit => Some(tls::Client::new(options.ca_file.as_deref())?),
+        };
         let limit = options.timeout.unwrap_or(COMMAND_TIMEOUT);
-        let server = &options.server;
+        let server = options.server.clone();
         let connection = forknet::connect(&server.host, server.port, limit)?;
-        Ok(ServerConnection {
-            reader: LineReader::new(connection),
-            server: server.to_string(),
-            timeout: options.timeout,
-            verbose: options.verbose,
-        })
+        let (reader, bindings) = (LineReader::new(connection), Bindings::default());
+        let (timeout, verbose) = (options.timeout, options.verbose);
+        let is_unusable = false;
+        let mut conn =
+            ServerConnection { reader, server, tls, bindings, is_unusable, timeout, verbose };
+        if options.tls == Tls::Implicit {
+            conn.begin_tls()?;
+        }
+        Ok(conn)
+    }
+
+    /// Makes the handshake. Nothing that was read before may be left.
+    ///
+    /// # Errors
+    /// Something is left, which an intruder may have put there; the server's certificate is not trusted.
+    pub fn begin_tls(&mut self) -> Result<()> {
+        self.is_unusable = true; // until it succeeds
+        if !self.reader.buffered().is_empty() {
+            return Err(self.error("the server sends more before TLS begins"));
+        }
+        let Some(client) = &self.tls else { return Ok(()) };
+        let agreed = client.start(&self.server.host, self.reader.get_mut())?;
+        let exporter = agreed.exporter.as_ref().map(<[u8; 32]>::as_slice);
+        let bindings = Bindings::default();
+        self.bindings = bindings.with(Binding::Exporter, exporter.unwrap_or_default());
+        self.is_unusable = false;
+        Ok(())
+    }
+
+    /// Returns true after a handshake that has failed.
+    #[must_use]
+    pub fn is_unusable(&self) -> bool {
+        self.is_unusable
+    }
+
+    /// Returns what a login can be bound by.
+    #[must_use]
+    pub fn bindings(&self) -> Bindings {
+        self.bindings.clone()
+    }
+
+    /// Returns whether the password may be sent: under TLS, or on this machine.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        let conn = self.reader.get_ref();
+        conn.is_under_tls() || is_loopback(conn)
+    }
+
+    /// Sends a command of AUTH or a response, of which `-v` shows `shown`; returns the server's next challenge
+    /// in base64, or `None` once it has accepted the login (RFC 4954 §4).
+    ///
+    /// # Errors
+    /// The connection fails, or the server refuses.
+    pub fn exchange(&mut self, line: &[u8], shown: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.show('C', shown);
+        self.send(&[line, b"\r\n"].concat())?;
+        let reply = self.reply()?;
+        if reply.is_intermediate() {
+            return Ok(Some(reply.lines().next().unwrap_or_default().as_bytes().to_vec()));
+        }
+        if reply.is_success() { Ok(None) } else { Err(self.refused("AUTH", &reply)) }
     }
 
     /// Sets the timeout of the following waits, unless the user has set `--timeout`.
@@ -195,7 +260,7 @@ impl ServerConnection {
     }
 
     fn io_error(&self, source: io::Error) -> Error {
-        Error::Io { what: self.server.clone(), source }
+        Error::Io { what: self.server.to_string(), source }
     }
 }
 

@@ -15,6 +15,7 @@ mod transaction;
 use std::ffi::OsString;
 
 use forknet::{Error, Result};
+use maild::client::{ask_password, password_in};
 
 use connection::ServerConnection;
 use letter_file::LetterFile;
@@ -30,8 +31,13 @@ pub use options::NAME;
 pub fn run(args: Vec<OsString>) -> Result<()> {
     let options = Options::parse(args)?;
     let mut letter = LetterFile::from_stdin()?;
+    let password = options.login.as_ref().map(|login| match &login.password_file {
+        Some(path) => password_in(path, NAME),
+        None => ask_password(&login.user, &options.server),
+    });
+    let password = password.transpose()?;
     let mut conn = ServerConnection::connect(&options)?;
-    let refused = transaction::send(&mut conn, &options, &mut letter)?;
+    let refused = transaction::send(&mut conn, &options, password.as_ref(), &mut letter)?;
     if refused == 0 {
         return Ok(());
     }

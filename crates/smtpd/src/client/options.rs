@@ -1,8 +1,10 @@
 //! smtpc's command line.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use accounts::{Mechanism, Mechanisms};
 use forknet::{Error, HostPort, Preset, Result, Row, Values};
 
 use crate::options::hostname::{is_domain, machine_name};
@@ -53,6 +55,49 @@ const OPTIONS: &[Row] = &[
         ..Row::EMPTY
     },
     Row {
+        name: "starttls",
+        excludes: "tls",
+        help: "begin TLS by STARTTLS, or give up",
+        manual: "Begin TLS by `STARTTLS` (RFC 3207). If the server does not offer it, or its certificate is \
+            not trusted or for another name than that of `-s`, nothing is sent.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "tls",
+        excludes: "starttls",
+        help: "begin with TLS; port 465 unless told",
+        manual: "Begin with a TLS handshake, at port 465 unless one is given; certificates as with \
+            `--starttls`.",
+        ..Row::EMPTY
+    },
+    tls::rows::CA_FILE,
+    Row {
+        name: "user",
+        short: "u",
+        value: "USER",
+        help: "log in as USER before the letter is sent",
+        manual: "Log in as <user> before the letter is sent. If that fails, nothing is sent.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "password-file",
+        value: "FILE",
+        help: "the password of -u is the first line of FILE",
+        manual: "The password of `-u` is the first line of <file>; without it the terminal is asked. A \
+            warning says so when others may read the file.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "sasl",
+        value: "MECH",
+        default: Preset::Value("auto"),
+        help: "the SASL mechanism of -u; auto: the strongest of both sides",
+        manual: "The mechanism of `-u`: `PLAIN`, `LOGIN`, `CRAM-MD5`, `SCRAM-SHA-256` or \
+            `SCRAM-SHA-256-PLUS`, which needs TLS 1.3; `auto` takes the strongest that the server offers. \
+            One that sends the password is used only under TLS or on this machine.",
+        ..Row::EMPTY
+    },
+    Row {
         name: "timeout",
         short: "t",
         value: "S",
@@ -74,6 +119,30 @@ const OPTIONS: &[Row] = &[
 
 /// The port of SMTP (RFC 5321 §4.5.4.2).
 const PORT: u16 = 25;
+/// The port of submission under TLS from the first byte on (RFC 8314 §3.3).
+const TLS_PORT: u16 = 465;
+
+/// How TLS begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// Not at all.
+    Never,
+    /// By STARTTLS.
+    ByCommand,
+    /// With the first byte.
+    Implicit,
+}
+
+/// A login before the letter (`-u`).
+#[derive(Debug)]
+pub struct Login {
+    /// The user's name.
+    pub user: String,
+    /// Where the password is; the terminal without it.
+    pub password_file: Option<PathBuf>,
+    /// The mechanisms of `--sasl`.
+    pub sasl: Mechanisms,
+}
 /// Longest address without its brackets, in bytes (RFC 5321 §4.5.3.1.3).
 const MAX_ADDRESS: usize = 254;
 
@@ -88,6 +157,12 @@ pub struct Options {
     pub from: String,
     /// The recipients without brackets, at least one.
     pub to: Vec<String>,
+    /// How TLS begins.
+    pub tls: Tls,
+    /// The authorities that are trusted instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The login, if there is one.
+    pub login: Option<Login>,
     /// Timeout of every wait, in place of the timeouts of RFC 5321 §4.5.3.2.
     pub timeout: Option<Duration>,
     /// Whether to show commands and replies.
@@ -106,7 +181,18 @@ impl Options {
             let text = "-s HOST[:PORT] is missing: asking the DNS for MX is not done yet";
             return Err(Error::Usage(text.into()));
         };
-        let server = HostPort::parse(&server, PORT)?;
+        let tls = match (values.is_given("starttls"), values.is_given("tls")) {
+            (true, _) => Tls::ByCommand,
+            (_, true) => Tls::Implicit,
+            _ => Tls::Never,
+        };
+        let ca_file = values.path("ca-file")?;
+        if ca_file.is_some() && tls == Tls::Never {
+            return Err(Error::Usage("--ca-file goes with --starttls or --tls".into()));
+        }
+        let port = if tls == Tls::Implicit { TLS_PORT } else { PORT };
+        let server = HostPort::parse(&server, port)?;
+        let login = login(&values)?;
         let helo = helo(&values)?;
         let from = match values.text("from") {
             Some(from) => sender(&from, &helo)?,
@@ -119,8 +205,29 @@ impl Options {
         }
         let timeout = values.seconds_if_given("timeout")?;
         let verbose = values.is_given("verbose");
-        Ok(Options { server, helo, from, to, timeout, verbose })
+        Ok(Options { server, helo, from, to, tls, ca_file, login, timeout, verbose })
     }
+}
+
+fn login(values: &Values) -> Result<Option<Login>> {
+    let password_file = values.path("password-file")?;
+    let Some(user) = values.text("user") else {
+        if password_file.is_some() || values.is_given("sasl") {
+            return Err(Error::Usage("--password-file and --sasl go with -u".into()));
+        }
+        return Ok(None);
+    };
+    let text = values.text("sasl").unwrap_or_default();
+    let sasl = if text.eq_ignore_ascii_case("auto") {
+        Mechanisms::all()
+    } else {
+        let mechanism = Mechanism::parse(text.as_bytes());
+        let why = || {
+            values.wrong("sasl", &text, format_args!("not auto or one of {}", Mechanisms::all()))
+        };
+        mechanism.map(|one| [one].into_iter().collect()).ok_or_else(why)?
+    };
+    Ok(Some(Login { user, password_file, sasl }))
 }
 
 fn helo(values: &Values) -> Result<String> {

@@ -2,17 +2,21 @@
 
 use std::io::{IsTerminal, Write};
 
+use accounts::{Mechanisms, Secret};
 use forknet::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
+use maild::client::SaslLogin;
 use netascii::dot_stuffing::Stuffer;
 
 use super::connection::{self, ServerConnection, ServerReply};
 use super::letter_file::LetterFile;
-use super::options::{NAME, Options};
+use super::options::{NAME, Options, Tls};
 
 /// Most commands sent in one write to a server that offers PIPELINING. Their replies must fit into
 /// the socket buffers, because otherwise both sides would wait for each other (RFC 2920 §3.1).
 const MAX_PIPELINED: usize = 100;
+/// Longest line of AUTH with a response in it, in bytes (RFC 5321 §4.5.3.1.4).
+const MAX_AUTH_LINE: usize = 512;
 /// Largest letter that `-v` shows, in bytes.
 const MAX_SHOWN: u64 = 4096;
 /// Smallest letter with a progress bar, in bytes.
@@ -23,6 +27,9 @@ const MIN_PROGRESS: u64 = 1 << 20;
 struct Extensions {
     pipelining: bool,
     eight_bit: bool,
+    starttls: bool,
+    /// The mechanisms of AUTH.
+    auth: Mechanisms,
     /// SIZE is offered. The number is the server's limit, if it has one.
     size: Option<Option<u64>>,
 }
@@ -35,15 +42,16 @@ struct Extensions {
 pub fn send(
     conn: &mut ServerConnection,
     options: &Options,
+    password: Option<&Secret>,
     letter: &mut LetterFile,
 ) -> Result<usize> {
-    let sent = greet(conn, options).and_then(|extensions| {
+    let sent = greet(conn, options, password).and_then(|extensions| {
         let mail = mail(conn, options, extensions, letter)?;
         let refused = envelope(conn, options, extensions, mail)?;
         data(conn, letter)?;
         Ok(refused)
     });
-    if !matches!(sent, Err(Error::Io { .. })) {
+    if !matches!(sent, Err(Error::Io { .. })) && !conn.is_unusable() {
         quit(conn);
     }
     sent
@@ -55,13 +63,47 @@ fn quit(conn: &mut ServerConnection) {
     let _ = conn.commands(&["QUIT".into()]).and_then(|()| conn.reply());
 }
 
-/// Reads the greeting and sends EHLO, or HELO to a server that refuses EHLO (RFC 5321 §3.2).
-fn greet(conn: &mut ServerConnection, options: &Options) -> Result<Extensions> {
+/// Reads the greeting, begins TLS and logs in, as the options say. Returns what the server offers then.
+fn greet(
+    conn: &mut ServerConnection,
+    options: &Options,
+    password: Option<&Secret>,
+) -> Result<Extensions> {
     conn.set_timeout(connection::COMMAND_TIMEOUT);
     let greeting = conn.reply()?;
     if !greeting.is_success() {
         return Err(conn.refused("the server does not serve", &greeting));
     }
+    let mut extensions = hello(conn, options)?;
+    if options.tls == Tls::ByCommand {
+        if !extensions.starttls {
+            return Err(conn.error("STARTTLS is not offered"));
+        }
+        conn.commands(&["STARTTLS".into()])?;
+        let reply = conn.reply()?;
+        if !reply.is_success() {
+            return Err(conn.refused("STARTTLS", &reply));
+        }
+        conn.begin_tls()?;
+        extensions = hello(conn, options)?; // RFC 3207 §4.2: what was offered in the clear proves nothing
+    }
+    if let (Some(login), Some(password)) = (&options.login, password) {
+        let login = SaslLogin {
+            user: &login.user,
+            password,
+            allowed: login.sasl,
+            offered: extensions.auth,
+            bindings: conn.bindings(),
+            is_private: conn.is_private(),
+            max_line: MAX_AUTH_LINE,
+        };
+        login.run(|line, shown| conn.exchange(line, shown))?;
+    }
+    Ok(extensions)
+}
+
+/// Sends EHLO, or HELO to a server that refuses EHLO (RFC 5321 §3.2).
+fn hello(conn: &mut ServerConnection, options: &Options) -> Result<Extensions> {
     conn.commands(&[format!("EHLO {}", options.helo)])?;
     let hello = conn.reply()?;
     if hello.is_success() {
@@ -82,6 +124,11 @@ fn extensions(hello: &ServerReply) -> Extensions {
         match words.next().unwrap_or_default().to_ascii_uppercase().as_str() {
             "PIPELINING" => extensions.pipelining = true,
             "8BITMIME" => extensions.eight_bit = true,
+            "STARTTLS" => extensions.starttls = true,
+            "AUTH" => {
+                let names = words.clone().collect::<Vec<_>>().join(" ");
+                extensions.auth = Mechanisms::parse(names.as_bytes());
+            }
             "SIZE" => {
                 let limit = words.next().and_then(|limit| limit.parse().ok());
                 extensions.size = Some(limit.filter(|limit| *limit > 0));

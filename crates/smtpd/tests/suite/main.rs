@@ -18,6 +18,7 @@ mod refusals;
 mod session;
 mod smtpc;
 mod smtpc_fake;
+mod smtpc_tls;
 mod titles;
 mod tls;
 mod trace;
