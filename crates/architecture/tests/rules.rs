@@ -39,7 +39,17 @@ const LAYERS: [(&str, &[&str]); 7] = [
         ],
     ),
     ("forknet", &["error text", "log", "net", "options", "setup", "serve", "program"]),
-    ("maild", &["rows credentials", "options", "question hash", "check rights client", "mailbox front"]),
+    (
+        "maild",
+        &[
+            "rows credentials",
+            "auth_socket check_program",
+            "options",
+            "question hash",
+            "check rights client",
+            "mailbox front",
+        ],
+    ),
     ("tls", &["rows error", "pem", "keys", "chains tickets session", "server client", "identity"]),
     ("pop3d", &["options", "protocol", "session", "client"]),
     ("smtpd", &["options", "protocol", "delivery", "session", "client"]),

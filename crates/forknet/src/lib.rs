@@ -54,6 +54,7 @@ pub use program::{command_line, main};
 pub use serve::boxes::Boxes;
 pub use serve::datagram_helper::DatagramService;
 pub use serve::handover::Leftover;
+pub use serve::helper_program::{Ended, run_program};
 pub use serve::limits::Refusal;
 pub use serve::line::{Answer, LONGEST_MESSAGE, Line};
 pub use serve::question::{Moved, Question};

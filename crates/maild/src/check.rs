@@ -1,15 +1,18 @@
 //! The check of a login, in the process that answers, with the keeper's rights.
 
+use std::io;
 use std::time::Duration;
 
+use accounts::dovecot_auth::Reply;
 use accounts::password::Unusable;
 use accounts::sasl::{Authority, Denial};
 use accounts::{Account, Accounts, Checker, Login, Mechanism as Sasl, Refusal, Secret, from_hex};
 use forknet::{Peer, Question, reason};
 use log::{debug, warn};
 
+use crate::auth_socket::{AuthServer, AuthSocket};
 use crate::credentials::{Credentials, Denied, Mechanism, Proof};
-use crate::options::MailOptions;
+use crate::options::{MailOptions, Users};
 use crate::question::LoginQuestion;
 
 /// Longest wait for the next message of an exchange. The client may take its time, but this process has
@@ -77,6 +80,11 @@ enum State {
         attempt: Attempt,
         checker: Box<Checker<Accounts>>,
     },
+    /// Another program has the exchange.
+    Relayed {
+        attempt: Attempt,
+        server: Box<AuthServer>,
+    },
     /// The proof is right; the client is to see that ours is too.
     Proved(Proved),
 }
@@ -117,6 +125,19 @@ impl<'a> Answering<'a> {
                     (Ok(_), Err(_)) => Said::Denied(Denied::NotChecked),
                 }
             }
+            (Some(LoginQuestion::Relay { peer, mechanism, initial }), _) => {
+                let attempt = Attempt { peer, name: Vec::new() };
+                let Users::Socket(socket) = &self.options.users else {
+                    return Said::Denied(Denied::NotChecked);
+                };
+                let begun = socket.begin(peer, mechanism, initial.as_ref());
+                let begun = begun.map(|(server, said)| (Some(Box::new(server)), said));
+                self.relayed(attempt, begun)
+            }
+            (Some(LoginQuestion::RelayNext(response)), State::Relayed { attempt, mut server }) => {
+                let said = server.respond(&response);
+                self.relayed(attempt, said.map(|said| (Some(server), said)))
+            }
             (Some(LoginQuestion::Open), State::Proved(proved)) => Said::Accepted(proved),
             (Some(_), _) => {
                 debug!("a question about a login out of turn, or too late");
@@ -129,9 +150,71 @@ impl<'a> Answering<'a> {
         }
     }
 
-    fn check(&self, peer: Peer, credentials: &Credentials) -> Said {
+    /// What another program has said.
+    fn relayed(
+        &mut self,
+        attempt: Attempt,
+        said: io::Result<(Option<Box<AuthServer>>, Reply)>,
+    ) -> Said {
+        let peer = attempt.peer;
+        match said {
+            Ok((Some(server), Reply::Challenge(challenge))) => {
+                self.state = State::Relayed { attempt, server };
+                Said::More(challenge)
+            }
+            Ok((None, Reply::Challenge(_))) => Said::Denied(attempt.not_checked(&"a challenge")),
+            Ok((_, Reply::Accepted { name })) => {
+                match AuthSocket::account(self.options.names, &name) {
+                    Some(account) => Said::Accepted(Proved { peer, account }),
+                    None => Said::Denied(attempt.not_checked(&"auth socket: not a name")),
+                }
+            }
+            Ok((_, Reply::Rejected)) => Said::Denied(Denied::Rejected),
+            Ok((_, Reply::Unavailable)) => {
+                let why = "auth socket: a temporary error of the server";
+                Said::Denied(attempt.not_checked(&why))
+            }
+            Err(error) => match &self.options.users {
+                Users::Socket(socket) => Said::Denied(attempt.not_checked(&socket.failed(&error))),
+                _ => Said::Denied(Denied::NotChecked),
+            },
+        }
+    }
+
+    /// Checks a password where the users are another program's; `None` where they are not.
+    fn by_program(&mut self, attempt: &Attempt, proof: &Proof) -> Option<Said> {
+        let (options, peer) = (self.options, attempt.peer);
+        if !matches!(options.users, Users::Program(_) | Users::Socket(_)) {
+            return None;
+        }
+        let Proof::Password(password) = proof else {
+            return Some(Said::Denied(Denied::Rejected)); // no digest is offered
+        };
+        Some(match &options.users {
+            Users::Program(program) => {
+                match program.log_in(options.names, &attempt.name, password) {
+                    Ok(account) => Said::Accepted(Proved { peer, account }),
+                    Err((Denied::Rejected, _)) => Said::Denied(Denied::Rejected),
+                    Err((_, why)) => Said::Denied(attempt.not_checked(&why)),
+                }
+            }
+            Users::Socket(socket) => match options.names.canonical(&attempt.name) {
+                Some(name) => {
+                    let said = socket.password(peer, &name, password);
+                    self.relayed(attempt.clone(), said.map(|said| (None, said)))
+                }
+                None => Said::Denied(Denied::Rejected),
+            },
+            _ => return None,
+        })
+    }
+
+    fn check(&mut self, peer: Peer, credentials: &Credentials) -> Said {
         let Credentials { name, proof, .. } = credentials;
         let attempt = Attempt { peer, name: name.clone() };
+        if let Some(said) = self.by_program(&attempt, proof) {
+            return said;
+        }
         let mut checker = match self.checker(&attempt) {
             Ok(checker) => checker,
             Err(denied) => return Said::Denied(denied),

@@ -2,9 +2,12 @@
 //! client asks the keeper about a login, the check of them, and whose a mailbox is and where.
 
 // The order of the modules; each imports from its left only:
-//   rows credentials | options | question hash | check rights client | mailbox front
+//   rows credentials | auth_socket check_program | options | question hash | check rights client |
+//   mailbox front
 
+mod auth_socket;
 mod check;
+mod check_program;
 pub mod client;
 mod credentials;
 mod front;
@@ -16,6 +19,7 @@ mod rights;
 pub mod rows;
 
 pub use check::{Answering, Proved, Said, prove};
+pub use check_program::{is_report, report};
 pub use credentials::{Credentials, Denied, Mechanism, Proof};
 pub use front::{Accepted, Asker, Auth, AuthFailure, AuthStep, Keeper, Reply};
 pub use mailbox::Place;

@@ -14,6 +14,9 @@ use forknet::{Error, Result, Values};
 use log::warn;
 use mailstore::MailPattern;
 
+use crate::auth_socket::AuthSocket;
+use crate::check_program::CheckProgram;
+
 /// Largest `--auth-delay` in seconds, which bounds the time that a process waits.
 const MAX_AUTH_DELAY: f64 = 60.0;
 
@@ -50,6 +53,10 @@ pub enum Users {
     File(PathBuf),
     /// `--users system`.
     System,
+    /// `--checkpassword`: the program with its arguments, and ours, which it runs.
+    Program(CheckProgram),
+    /// `--auth-socket`.
+    Socket(AuthSocket),
 }
 
 /// `--plaintext`: which clients may send passwords in the clear.
@@ -146,6 +153,10 @@ impl MailOptions {
         let source = match &self.users {
             Users::File(path) => Source::File(UsersFile::open(path)?),
             Users::System => Source::System(System::open()?),
+            Users::Program(_) | Users::Socket(_) => {
+                let why = "users of --checkpassword and --auth-socket cannot be listed";
+                return Err(accounts::Error::Refused(why.to_owned()));
+            }
         };
         Ok(Accounts { source, names: self.names })
     }
@@ -156,7 +167,11 @@ impl MailOptions {
     /// # Errors
     /// `users FILE: reason`.
     pub fn check(&self) -> Result<()> {
-        self.accounts().map(drop).map_err(|error| refused(&error))
+        match &self.users {
+            Users::Program(program) => program.check(),
+            Users::Socket(_) => Ok(()), // its server may start later
+            _ => self.accounts().map(drop).map_err(|error| refused(&error)),
+        }
     }
 
     /// Looks at the accounts at the start, in the keeper: logs what is wrong with them, and returns what
@@ -165,17 +180,28 @@ impl MailOptions {
     /// # Errors
     /// `users FILE: reason`.
     pub fn start(&self) -> Result<Offer> {
+        let decoy = Decoy::new().map_err(|error| refused(&error))?;
+        let offer = match &self.users {
+            Users::Program(program) => {
+                program.check()?;
+                Offer { mechanisms: Mechanisms::by_password(), apop: false }
+            }
+            Users::Socket(socket) => Offer { mechanisms: socket.mechanisms(), apop: false },
+            _ => self.offer_of_accounts()?,
+        };
+        Ok(self.found.get_or_init(|| Found { offer, decoy }).offer)
+    }
+
+    fn offer_of_accounts(&self) -> Result<Offer> {
         let accounts = self.accounts().map_err(|error| refused(&error))?;
         if let Source::File(users) = &accounts.source {
             let problems = users.check(self.names).map_err(|error| refused(&error))?;
             problems.iter().for_each(|problem| warn!("{problem}"));
         }
-        let offer = Offer {
+        Ok(Offer {
             mechanisms: accounts.mechanisms().map_err(|error| refused(&error))?,
             apop: accounts.has_secret().map_err(|error| refused(&error))?,
-        };
-        let decoy = Decoy::new().map_err(|error| refused(&error))?;
-        Ok(self.found.get_or_init(|| Found { offer, decoy }).offer)
+        })
     }
 
     /// Returns what [`MailOptions::start`] has found, in a process that the keeper has forked.
@@ -187,7 +213,7 @@ impl MailOptions {
     /// Whether the accounts are another program's, to which the exchanges of AUTH are passed on.
     #[must_use]
     pub fn is_relayed(&self) -> bool {
-        false
+        matches!(self.users, Users::Socket(_))
     }
 
     /// Returns what makes up salts.
@@ -201,6 +227,18 @@ fn refused(error: &accounts::Error) -> Error {
 }
 
 fn users(values: &Values) -> Result<Users> {
+    let given = |name| values.knows(name).then(|| values.text(name)).flatten();
+    if let Some(text) = given("checkpassword") {
+        let program = CheckProgram::parse(&text);
+        return program
+            .map(Users::Program)
+            .map_err(|why| values.wrong("checkpassword", &text, why));
+    }
+    if let Some(text) = given("auth-socket") {
+        let path = values.path("auth-socket")?.unwrap_or_default();
+        let socket = AuthSocket::new(&path, values.program());
+        return socket.map(Users::Socket).map_err(|why| values.wrong("auth-socket", &text, why));
+    }
     match values.text("users").as_deref() {
         Some("system") => Ok(Users::System),
         _ => Ok(Users::File(values.path("users")?.unwrap_or_default())),

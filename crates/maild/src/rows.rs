@@ -9,6 +9,7 @@ use mailstore::MailPattern;
 pub const USERS: Row = Row {
     name: "users",
     value: "FILE",
+    excludes: "checkpassword",
     default: Preset::Value(UsersFile::DEFAULT),
     help: "users file, shaped like passwd(5); or system: passwd(5) itself",
     manual: "The users and their passwords, in the format of forklore-users(5). It must be \
@@ -17,6 +18,32 @@ pub const USERS: Row = Row {
         in it, that not every user may read. Read again at each login. A session has the \
         rights of the user id and group id in it, never those of root. `system` takes the \
         accounts of passwd(5) and shadow(5), which only root can read.",
+    ..Row::EMPTY
+};
+
+/// `--checkpassword`.
+pub const CHECKPASSWORD: Row = Row {
+    name: "checkpassword",
+    value: "PROGRAM",
+    excludes: "auth-socket",
+    help: "a program of checkpassword's interface that knows the users",
+    manual: "Ask a program about passwords, by the interface of checkpassword: it is started for each login, with \
+        its own arguments behind its absolute path, if there are any, reads name, password and a timestamp \
+        from descriptor 3, each ended by a NUL, and runs what is behind its arguments as the user, with `USER` and \
+        `HOME` set; that is this program again, which reports the user that it runs as. Exit code 0 accepts, 1 refuses, \
+        any other is a temporary error, as is an answer that takes longer than 30 seconds. A user id 0 is refused.",
+    ..Row::EMPTY
+};
+
+/// `--auth-socket`.
+pub const AUTH_SOCKET: Row = Row {
+    name: "auth-socket",
+    value: "PATH",
+    excludes: "users",
+    help: "the socket of a server of Dovecot's auth protocol that knows the users",
+    manual: "Ask a server of Dovecot's auth protocol, version 1, over its UNIX-domain socket: so users come from \
+        PAM, LDAP or SQL. Mechanisms of `AUTH` that send no password are passed on. The mailboxes belong to \
+        `--mail-user` and lie where `--mail` says.",
     ..Row::EMPTY
 };
 

@@ -25,6 +25,8 @@ pub struct Config {
 pub const OPTIONS: OwnOptions = OwnOptions {
     rows: &[
         rows::USERS,
+        rows::CHECKPASSWORD,
+        rows::AUTH_SOCKET,
         rows::MAIL,
         rows::MAIL_USER,
         rows::NAMES,

@@ -38,6 +38,31 @@ pub fn replace_standard(by: &OwnedFd, [input, output, error]: [bool; 3]) -> nix:
     if input { dup2_stdin(by) } else { Ok(()) }
 }
 
+/// Makes a number a copy of this descriptor that stays open across exec(2). For a process that is about to
+/// run another program: what had the number before is closed.
+///
+/// # Errors
+/// As dup2(2).
+pub fn place(fd: &impl AsFd, number: RawFd) -> nix::Result<()> {
+    let fd = fd.as_fd();
+    if fd.as_raw_fd() == number {
+        return fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).map(drop);
+    }
+    // SAFETY: plain numbers, the first of an open descriptor. Who owned the second one in this process would
+    // find another file there, and nothing worse; the caller runs another program.
+    Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), number) }).map(drop)
+}
+
+/// Copies a descriptor to the lowest free number above this one, closed on exec.
+///
+/// # Errors
+/// As fcntl(2).
+pub fn copy_above(fd: &impl AsFd, number: RawFd) -> nix::Result<OwnedFd> {
+    let copy = fcntl(fd.as_fd(), FcntlArg::F_DUPFD_CLOEXEC(number.saturating_add(1)))?;
+    // SAFETY: the kernel has just made this descriptor, so nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// Returns true when two descriptors refer to the same file or socket.
 pub fn same_file(a: impl AsFd, b: impl AsFd) -> bool {
     let file = |fd: BorrowedFd<'_>| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));

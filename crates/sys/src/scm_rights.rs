@@ -7,7 +7,7 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
-    recv, recvmsg, sendmsg, socketpair,
+    UnixCredentials, recv, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
 };
 
 /// Most descriptors of one message (SCM_MAX_FD of the kernel).
@@ -116,6 +116,40 @@ pub fn receive_whole(
     Ok((buffer, with))
 }
 
+/// A process that has sent a message, as the kernel says (SCM_CREDENTIALS).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The user id.
+    pub uid: u32,
+    /// The group id.
+    pub gid: u32,
+}
+
+/// Has the kernel say who sends messages to this socket ([`receive_from`]).
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn tell_senders(socket: &impl AsFd) -> nix::Result<()> {
+    setsockopt(socket, sockopt::PassCred, &true)
+}
+
+/// Receives a message, cut to the length of `buffer`, without waiting; returns its length and who has sent
+/// it. A length of 0 is the end of file.
+///
+/// # Errors
+/// As recvmsg(2); EAGAIN where there is none.
+pub fn receive_from(socket: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<Sender>)> {
+    let mut space = cmsg_space!(UnixCredentials);
+    let (socket, mut buffer) = (socket.as_fd().as_raw_fd(), [IoSliceMut::new(buffer)]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<UnixAddr>(socket, &mut buffer, Some(&mut space), flags)?;
+    let sender = message.cmsgs()?.find_map(|control| match control {
+        ControlMessageOwned::ScmCredentials(ids) => Some(Sender { uid: ids.uid(), gid: ids.gid() }),
+        _ => None,
+    });
+    Ok((message.bytes, sender))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +183,19 @@ mod tests {
         drop(ours);
         let receive = || receive_whole(&theirs, 50).unwrap().0;
         assert_eq!((receive(), receive(), receive()), (b"short".to_vec(), vec![7; 50], vec![]));
+    }
+
+    #[test]
+    fn the_kernel_says_who_has_sent_a_message() {
+        let (ours, theirs) = pair().unwrap();
+        tell_senders(&ours).unwrap();
+        send(&theirs, b"x", None).unwrap();
+        let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        let mut buffer = [0; 5];
+        assert_eq!(receive_from(&ours, &mut buffer), Ok((1, Some(Sender { uid, gid }))));
+        assert_eq!(receive_from(&ours, &mut buffer), Err(Errno::EAGAIN));
+        drop(theirs);
+        assert_eq!(receive_from(&ours, &mut buffer).unwrap().0, 0);
     }
 
     #[test]

@@ -192,7 +192,7 @@ fn holds(line: &Line, program: &Program, given: &Matches) -> bool {
 
 /// What the rows themselves say of values: one option excludes another.
 fn finished(values: Values) -> Result<Values> {
-    for row in values.program.rows().filter(|row| !row.excludes.is_empty()) {
+    for row in values.program.rows().filter(|row| values.knows(row.excludes)) {
         if values.is_given(row.name) && values.is_given(row.excludes) {
             return Err(
                 values.error(format!("--{} and --{}: only one of them", row.name, row.excludes))

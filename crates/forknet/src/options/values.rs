@@ -29,6 +29,18 @@ pub struct Values {
 }
 
 impl Values {
+    /// The name of the program.
+    #[must_use]
+    pub fn program(&self) -> &'static str {
+        self.program.name
+    }
+
+    /// Whether the program has an option of this name.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.program.row(name).is_some()
+    }
+
     /// True where a flag, or an option with a value, is given.
     #[must_use]
     pub fn is_given(&self, name: &str) -> bool {

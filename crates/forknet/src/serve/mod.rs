@@ -11,6 +11,7 @@ pub(crate) mod files;
 pub(crate) mod fork;
 pub(crate) mod handover;
 pub(crate) mod hangup_pipe;
+pub(crate) mod helper_program;
 pub(crate) mod iterative;
 pub(crate) mod keeper;
 pub(crate) mod limits;

@@ -18,6 +18,7 @@ mod proxy;
 mod refusals;
 mod sasl;
 mod separation;
+mod sources;
 mod stopped;
 mod titles;
 mod tls;
