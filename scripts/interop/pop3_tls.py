@@ -17,22 +17,33 @@ WAYS = ("stls", "tls")
 
 
 def certificate(fixture):
-    """A certificate that signs itself, and its key, for this machine; made once."""
+    """A certificate for this machine, its key, and the authority that has signed it; made once."""
     folder = fixture.dir / "tls"
+    names = [folder / name for name in ("cert.pem", "key.pem", "authority.pem")]
     with fixture.lock:
-        if not folder.is_dir():
-            folder.mkdir()
-            fixture.run(need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                        "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-                        f"subjectAltName=DNS:localhost,IP:{LOOPBACK}", "-keyout", folder / "key.pem",
-                        "-out", folder / "cert.pem").good()
-            (folder / "key.pem").chmod(0o600)
-    return folder / "cert.pem", folder / "key.pem"
+        if folder.is_dir():
+            return names
+        folder.mkdir()
+
+        def openssl(*words):
+            fixture.run(need("openssl"), *words, cwd=folder).good()
+
+        new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+        (folder / "names").write_text(f"subjectAltName=DNS:localhost,IP:{LOOPBACK}\nbasicConstraints=CA:FALSE\n")
+        openssl("req", "-x509", *new, "-days", "2", "-subj", "/CN=authority", "-keyout", "authority.key",
+                "-out", "authority.pem")
+        openssl("req", *new, "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "request.pem")
+        openssl("x509", "-req", "-in", "request.pem", "-CA", "authority.pem", "-CAkey", "authority.key",
+                "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", "cert.pem")
+        names[1].chmod(0o600)
+    return names
 
 
 def pop3d(fixture):
     """A pop3d that takes passwords under TLS alone, and its port for those who begin with TLS."""
-    cert, key = certificate(fixture)
+    cert, key, _ = certificate(fixture)
+    if "pop3d-tls" not in fixture.daemons:
+        fixture.mailbox()  # what a user could log in by is looked at when the daemon starts
     daemon = fixture.daemon("pop3d-tls", "pop3d", *fixture.options("pop3d", "secrets"), "--plaintext", "never",
                             "--tls-cert", cert, "--tls-key", key, "--tls-listen", f"{LOOPBACK}:0")
     found = re.search(r"listening on \S+:(\d+) \(tls\)", daemon.log())
@@ -49,7 +60,7 @@ def by_curl(fixture, way, mechanism):
     box = box_of(fixture)
     at = f"pop3s://localhost:{tls}" if way == "tls" else f"pop3://localhost:{daemon.port}"
     for number, letter in enumerate(THREE, 1):
-        out = fixture.run("curl", "-sS", "--ssl-reqd", "--cacert", certificate(fixture)[0], "-4", "-v", "-u",
+        out = fixture.run("curl", "-sS", "--ssl-reqd", "--cacert", certificate(fixture)[2], "-4", "-v", "-u",
                           f"{box.name}:{PASSWORD}", "--login-options", f"AUTH={mechanism}", f"{at}/{number}").good()
         same(out.stdout, crlf(letter), f"letter {number}")
         out.says(f"> AUTH {mechanism}")
@@ -61,7 +72,7 @@ def by_openssl(fixture, way):
     how = ["-connect", f"{LOOPBACK}:{tls}"] if way == "tls" else \
         ["-connect", f"{LOOPBACK}:{daemon.port}", "-starttls", "pop3"]
     for version in ("-tls1_2", "-tls1_3"):
-        out = fixture.run(need("openssl"), "s_client", *how, version, "-CAfile", certificate(fixture)[0],
+        out = fixture.run(need("openssl"), "s_client", *how, version, "-CAfile", certificate(fixture)[2],
                           "-verify_return_error", "-verify_ip", LOOPBACK, "-quiet", "-crlf",
                           stdin=f"USER {box.name}\nPASS {PASSWORD}\nSTAT\nQUIT\n".encode()).good()
         out.says(f"+OK {len(THREE)} ")
@@ -75,7 +86,7 @@ def by_fetchmail(fixture, way):
     config = (f"set invisible\nset no bouncemail\nset postmaster root\n"
               f"poll localhost service {port} protocol pop3 timeout 10 no dns uidl\n"
               f"user \"{box.name}\" password \"{PASSWORD}\" {option} sslproto \"TLS1.2+\" sslcertck "
-              f"sslcertfile \"{certificate(fixture)[0]}\" no rewrite "
+              f"sslcertfile \"{certificate(fixture)[2]}\" no rewrite "
               f"mda \"{fixture.script('mda')} {folder}\" fetchall keep\n")
     fixture.run("fetchmail", "--fetchmailrc", fixture.file("fetchmailrc", config, 0o700), "--idfile", home / "ids",
                 "--pidfile", home / "pid", "--nodetach", "--nosyslog",
@@ -88,7 +99,7 @@ def by_mpop(fixture, way, mechanism):
     box = box_of(fixture)
     folder = fixture.folder("mda")
     config = (f"account default\nhost localhost\nport {tls if way == 'tls' else daemon.port}\ntls on\n"
-              f"tls_starttls {'off' if way == 'tls' else 'on'}\ntls_trust_file {certificate(fixture)[0]}\n"
+              f"tls_starttls {'off' if way == 'tls' else 'on'}\ntls_trust_file {certificate(fixture)[2]}\n"
               f"auth {mechanism}\nuser {box.name}\npassword {PASSWORD}\ndelivery mda {fixture.script('mda')} {folder}\n"
               f"uidls_file {fixture.folder('mpop') / 'ids'}\nreceived_header off\ntimeout 10\n")
     fixture.run("mpop", "-C", fixture.file("mpoprc", config), "--keep=on").good()
@@ -108,7 +119,7 @@ for how in WAYS:
 def plaintext(fixture):
     daemon, _ = pop3d(fixture)
     box = box_of(fixture)
-    context = ssl.create_default_context(cafile=certificate(fixture)[0])
+    context = ssl.create_default_context(cafile=certificate(fixture)[2])
     session = poplib.POP3("localhost", daemon.port, timeout=10)
     check("USER" not in session.capa(), "USER is offered without TLS")
     session.stls(context)
