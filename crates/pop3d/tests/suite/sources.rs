@@ -56,7 +56,7 @@ impl Site {
         dir.file("levy/Maildir/new/1.a", LETTER);
         let log = dir.path().join("log").display().to_string();
         let text = PROGRAM.replace("@LOG", &log).replace("@HOME", home.to_str().unwrap());
-        let program = dir.file("check", &text.replace("@UID", &uid.to_string()));
+        let program = dir.file("check", text.replace("@UID", &uid.to_string()));
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let program = format!("{} -x two", program.display());
         let args = [&["--checkpassword", &program, "--auth-delay", "0"], options].concat();
