@@ -249,7 +249,7 @@ fn mail_user(values: &Values) -> Result<Option<Owner>> {
     let Some(text) = values.text("mail-user") else { return Ok(None) };
     let (uid, gid) = forknet::user_ids(&text)?;
     if uid == 0 {
-        return Err(values.at("mail-user", &text, "no session has root's rights"));
+        return Err(values.wrong("mail-user", &text, "no session has root's rights"));
     }
     Ok(Some(Owner { uid, gid }))
 }
