@@ -174,9 +174,13 @@ impl Lines {
     }
 
     fn keep(&mut self, answer: &impl Fn(Question) -> i32) -> Result<()> {
-        while self.control.is_some() || !self.lines.is_empty() {
+        loop {
             self.reap();
             self.end_orphans();
+            if self.control.is_none() && self.lines.is_empty() {
+                debug!("keeper: the server has ended");
+                return Ok(());
+            }
             let (is_control_ready, ready) = self.wait()?;
             // From the last one: the numbers of those before stay.
             for number in ready.into_iter().rev() {
@@ -186,8 +190,6 @@ impl Lines {
                 self.take_line();
             }
         }
-        debug!("keeper: the server has ended");
-        Ok(())
     }
 
     /// Frees the lines whose questions are answered. One whose process has failed is closed, so that the
