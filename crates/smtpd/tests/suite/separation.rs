@@ -262,8 +262,9 @@ fn what_was_acknowledged_survives_the_death_of_any_process() {
             let mut client = introduced(&daemon);
             let text = "y".repeat(998) + "\r\n";
             client.send("MAIL FROM:<a@b.test>\r\nRCPT TO:<levy@red.test>\r\nRCPT TO:<bob@red.test>\r\nDATA\r\n");
-            for reply in ["250 ", "250 ", "250 ", "354 "] {
-                client.expect(reply);
+            let replies: Vec<Vec<u8>> = (0..4).map(|_| client.line()).collect();
+            if !replies[3].starts_with(b"354 ") {
+                continue; // a worker's line went with a process that had just answered: temporary
             }
             client
                 .send(format!("Subject: {model}-{round}\r\n\r\n{}.\r\n", text.repeat(random(400))));
