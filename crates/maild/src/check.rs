@@ -36,9 +36,23 @@ pub struct Proved {
 /// # Errors
 /// The login was not accepted, which was answered; the exit code of this process.
 pub fn prove(options: &MailOptions, mut asked: Question) -> Result<(Question, Proved), i32> {
+    let first = Secret::new(asked.take_text());
+    prove_from(options, asked, first)
+}
+
+/// As [`prove`], where the first question was taken already.
+///
+/// # Errors
+/// As [`prove`].
+pub fn prove_from(
+    options: &MailOptions,
+    mut asked: Question,
+    first: Secret,
+) -> Result<(Question, Proved), i32> {
     let mut answering = Answering::new(options);
+    let mut first = Some(first);
     loop {
-        let text = Secret::new(asked.take_text());
+        let text = first.take().unwrap_or_else(|| Secret::new(asked.take_text()));
         let said = answering.take(&text);
         drop(text);
         match said {

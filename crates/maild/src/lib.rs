@@ -18,7 +18,7 @@ mod question;
 mod rights;
 pub mod rows;
 
-pub use check::{Answering, Proved, Said, prove};
+pub use check::{Answering, Proved, Said, prove, prove_from};
 pub use check_program::{is_report, report};
 pub use credentials::{Credentials, Denied, Mechanism, Proof};
 pub use front::{Accepted, Asker, Auth, AuthFailure, AuthStep, Keeper, Reply};

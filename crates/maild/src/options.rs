@@ -106,6 +106,12 @@ impl Offer {
         self.mechanisms.union(Mechanisms::by_password()).iter().filter(is_usable).collect()
     }
 
+    /// As [`Offer::for_client`], without those that send the password where no user has one.
+    #[must_use]
+    pub fn usable(&self, plaintext: bool, bindings: &Bindings) -> Mechanisms {
+        self.mechanisms.intersection(self.for_client(plaintext, bindings))
+    }
+
     /// Returns the text by which the keeper tells of it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -69,11 +69,11 @@ const PASS: u8 = b'p';
 const APOP: u8 = b'a';
 const AUTH: u8 = b's';
 const CRAM_MD5: u8 = b'c';
-const SCRAM_FIRST: u8 = b'f';
-const SCRAM_FINAL: u8 = b'F';
+const SCRAM_FIRST: u8 = b'u';
+const SCRAM_FINAL: u8 = b'U';
 const OPEN: u8 = b'o';
-const RELAY: u8 = b'r';
-const RELAY_NEXT: u8 = b'R';
+const RELAY: u8 = b'x';
+const RELAY_NEXT: u8 = b'X';
 /// The first bytes of records.
 const KINDS: [u8; 9] =
     [PASS, APOP, AUTH, CRAM_MD5, SCRAM_FIRST, SCRAM_FINAL, OPEN, RELAY, RELAY_NEXT];
@@ -323,10 +323,10 @@ mod tests {
             b"q\0\x04unix\0\x04levy\0\x01x",
             b"s\0\x04unix\0\x04levy\0\x08CRAM-MD5\0\x01y",
             b"p\0\x04unux\0\x04levy\0\x01x",
-            b"f\0\x04unix\0\x05PLAIN\0\x01a\0\x01b",
-            b"F\0\x01a\0\x01b\0\x01c",
+            b"u\0\x04unix\0\x05PLAIN\0\x01a\0\x01b",
+            b"U\0\x01a\0\x01b\0\x01c",
             b"o\0\0",
-            b"r\0\x04unix\0\x05PLAIN\0\x01\x02\0\0",
+            b"x\0\x04unix\0\x05PLAIN\0\x01\x02\0\0",
             b"p\xff\xffunix\0\x04levy\0\x01x",
             b"a\0\x04unix\0\x01a\0\x01b\0\x01c\0\x01d",
         ] {

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 
 fn run(args: Vec<OsString>) -> forknet::Result<()> {
     let line = forknet::command_line(&SERVICE, &options::OPTIONS, args)?;
-    let config = Config::read(&line.values)?;
+    let mut config = Config::read(&line.values)?;
     if line.server.chroot.is_none() {
         config.check()?;
     }
@@ -48,7 +48,8 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
     }
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
-    server.keep(|| config.start(), |question| answer(&config, question))?; // users, mailboxes
+    let facts = server.keep(|| config.start(), |question| answer(&config, question))?; // users, mailboxes
+    config.set_facts(&facts);
     server.drop_privileges()?; //   -u
     server.serve(|client| smtp_session(&config, client)) // accept, fork, reap
 }

@@ -1,8 +1,9 @@
 //! The processes that answer a session's questions, forked by the keeper, with its rights. What they read
 //! of a user's they read as that user.
 
+use accounts::Secret;
 use forknet::Peer;
-use maild::Trouble;
+use maild::{LoginQuestion, Trouble, accepted};
 
 use crate::delivery::deliver::deliver;
 use crate::delivery::mailbox;
@@ -17,6 +18,9 @@ const FAILED: i32 = 1;
 /// Answers a question, in a process of its own; returns the exit code.
 pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
     let text = asked.take_text();
+    if LoginQuestion::is_one(&text) {
+        return log_in(config, asked, Secret::new(text));
+    }
     let Some((peer, question)) = Question::decode(&text) else {
         log::warn!("a malformed question");
         return FAILED;
@@ -30,6 +34,15 @@ pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
             let id = id.escape_ascii().to_string();
             deliver(config, asked, &format!("{peer}: letter {id}"))
         }
+    }
+}
+
+/// Answers whether a login is right.
+fn log_in(config: &Config, asked: forknet::Question, text: Secret) -> i32 {
+    asked.show("a login");
+    match maild::prove_from(&config.mail, asked, text) {
+        Ok((asked, proved)) => asked.answer(&accepted(&proved.account.name)),
+        Err(code) => code,
     }
 }
 

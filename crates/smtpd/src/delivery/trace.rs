@@ -37,10 +37,13 @@ pub fn received(
         Some(ip) => format!("{} ({})", hello.name, format_ip_literal(ip)),
         None => hello.name.clone(),
     };
-    let with = match (hello.extended, client.tls) {
-        (true, StartTls::UnderTls) => "ESMTPS", // RFC 3848
-        (true, _) => "ESMTP",
-        (false, _) => "SMTP",
+    let is_tls = client.tls == StartTls::UnderTls;
+    let with = match (hello.extended, is_tls, client.user.is_some()) {
+        (true, true, true) => "ESMTPSA", // RFC 3848
+        (true, true, false) => "ESMTPS",
+        (true, false, true) => "ESMTPA",
+        (true, false, false) => "ESMTP",
+        (false, _, _) => "SMTP",
     };
     let only = match envelope.recipients.as_slice() {
         [one] if envelope.accepted == 1 => format!("\n\tfor <{}>", one.address),
@@ -67,8 +70,12 @@ mod tests {
 
     fn line(envelope: &Envelope, ip: Option<&str>, extended: bool) -> String {
         let ip = ip.map(|ip| ip.parse().unwrap());
-        let client =
-            ClientAddress { name: "peer".into(), ip, is_loopback: true, tls: StartTls::Never };
+        let client = ClientAddress {
+            name: "peer".into(),
+            ip,
+            is_loopback: true,
+            ..ClientAddress::default()
+        };
         let hello = Hello { name: "topaz.test".into(), extended };
         let now: Zoned = "2026-11-02T09:05:07+02:00[+02:00]".parse().unwrap();
         received("red.test", &client, &hello, envelope, "1-2-3", &now)

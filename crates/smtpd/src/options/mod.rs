@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use forknet::{Endpoint, Error, OwnOptions, Preset, Result, Row, Values};
 use jiff::tz::TimeZone;
-use maild::{MailOptions, rows};
+use maild::{MailOptions, Offer, rows};
 use tls::ServerIdentity;
 
 use hostname::{is_domain, machine_name};
@@ -32,6 +32,8 @@ pub struct Config {
     pub domains: Vec<String>,
     /// Accounts and their mail.
     pub mail: MailOptions,
+    /// What users could log in by, as [`Config::start`] has found.
+    pub offer: Offer,
     /// The folder of letters that are too long for memory.
     pub spool: PathBuf,
     /// Largest letter in octets, as RFC 1870 counts them; 0 is no limit.
@@ -209,6 +211,7 @@ impl Config {
             hostname,
             domains,
             mail: MailOptions::read(values)?,
+            offer: Offer::default(),
             spool: values.path("spool")?.unwrap_or_default(),
             max_size: values.number("max-size", 0..=u64::MAX)?,
             max_recipients: values.number("max-recipients", 1..=usize::MAX)?,
@@ -247,13 +250,18 @@ impl Config {
     /// # Errors
     /// As [`Config::check`].
     pub fn start(&self) -> Result<Vec<u8>> {
-        self.mail.start()?;
+        let offer = self.mail.start()?;
         self.check()?;
         if let Err(error) = self.spool.read_dir() {
             let (spool, why) = (self.spool.display(), forknet::reason(&error));
             log::warn!("spool {spool}: {why}: letters over 256 KiB will be refused for now");
         }
-        Ok(Vec::new())
+        Ok(offer.encode())
+    }
+
+    /// Takes what [`Config::start`] has returned.
+    pub fn set_facts(&mut self, facts: &[u8]) {
+        self.offer = Offer::decode(facts);
     }
 }
 

@@ -5,7 +5,7 @@ use Argument::{Needed, Nothing, Optional};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::Reply;
 use crate::protocol::state::{Context, State};
-use crate::protocol::{hello, transaction, verify};
+use crate::protocol::{auth, hello, transaction, verify};
 
 /// Whether a command takes an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,7 @@ const COMMANDS: &[Command] = &[
     command("RCPT", TRANSACTION, Needed, "RCPT TO:<address>", transaction::rcpt),
     command("DATA", TRANSACTION, Nothing, "DATA", transaction::data),
     command("STARTTLS", NO_TRANSACTION, Nothing, "STARTTLS", hello::starttls),
+    command("AUTH", READY, Needed, "AUTH mechanism [response]", auth::auth),
     command("RSET", ANY, Nothing, "RSET", transaction::rset),
     command("VRFY", ANY, Needed, "VRFY name", verify::vrfy),
     command("NOOP", ANY, Optional, "NOOP [anything]", noop),
@@ -52,7 +53,6 @@ const COMMANDS: &[Command] = &[
     not_implemented("SOML"),
     not_implemented("SAML"),
     not_implemented("TURN"),
-    not_implemented("AUTH"),
     not_implemented("BDAT"),
 ];
 

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use accounts::Mechanisms;
+
 use crate::protocol::address::Name;
 
 /// The client's HELO or EHLO.
@@ -14,7 +16,7 @@ pub struct Hello {
 }
 
 /// The client's address.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ClientAddress {
     /// The address for logs, such as `127.0.0.1:52100`.
     pub name: String,
@@ -24,6 +26,10 @@ pub struct ClientAddress {
     pub is_loopback: bool,
     /// STARTTLS, and whether the session is under TLS.
     pub tls: StartTls,
+    /// The mechanisms of AUTH that can be used.
+    pub mechanisms: Mechanisms,
+    /// The user who has logged in, in printable form.
+    pub user: Option<String>,
 }
 
 /// STARTTLS (RFC 3207).

@@ -54,5 +54,10 @@ fn add_extensions(context: &Context<'_>, reply: Reply) -> Reply {
     let reply = if context.may_verify() { reply.and("VRFY") } else { reply };
     let offers_tls = matches!(context.client.tls, StartTls::Offered | StartTls::Unavailable);
     let reply = if offers_tls { reply.and("STARTTLS") } else { reply };
+    let may_log_in = context.client.user.is_none() && !context.client.mechanisms.is_empty();
+    let reply = match may_log_in {
+        true => reply.and(format!("AUTH {}", context.client.mechanisms)),
+        false => reply,
+    };
     reply.and("HELP")
 }

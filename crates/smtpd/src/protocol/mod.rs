@@ -5,10 +5,11 @@
 //! return an [`Outcome`], which [`Protocol`] applies.
 
 // The order of the modules; each imports from its left only:
-//   reply address | params envelope | lookup outcome | question | state | hello transaction verify |
+//   reply address | params envelope | lookup outcome | question | state | auth hello transaction verify |
 //   commands mask | (this file)
 
 pub mod address;
+pub mod auth;
 mod commands;
 pub mod envelope;
 mod hello;
@@ -22,6 +23,7 @@ pub mod state;
 mod transaction;
 mod verify;
 
+use accounts::Mechanisms;
 use envelope::{ClientAddress, Envelope, Hello, StartTls};
 use lookup::Mailboxes;
 use outcome::{Action, Outcome};
@@ -40,6 +42,12 @@ pub const MAX_LINE: usize = MAX_COMMAND + MAX_MAIL_EXTRA;
 const MAX_BAD_COMMANDS: u32 = 50;
 /// Unknown names in RCPT and VRFY that end the session, because the client is guessing.
 const MAX_UNKNOWN_NAMES: u32 = 1000;
+
+/// Whether a line begins with a command that is known.
+#[must_use]
+pub fn is_command(line: &[u8]) -> bool {
+    commands::find(line).is_some()
+}
 
 /// The protocol of one session.
 pub struct Protocol<'a> {
@@ -68,12 +76,18 @@ impl<'a> Protocol<'a> {
         Protocol { context, bad_commands: 0, unknown_names: 0 }
     }
 
-    /// Goes on under TLS, after [`Action::StartTls`]: what the client has said in the clear is forgotten
+    /// Notes the user who has logged in, in printable form.
+    pub fn logged_in(&mut self, user: String) {
+        self.context.client.user = Some(user);
+    }
+
+    /// Goes on under TLS, after [`Action::StartTls`], with these mechanisms of AUTH: what the client has said in the clear is forgotten
     /// (RFC 3207 §4.2), but what it has done wrong.
     #[must_use]
-    pub fn secured(mut self) -> Protocol<'a> {
+    pub fn secured(mut self, mechanisms: Mechanisms) -> Protocol<'a> {
         (self.context.hello, self.context.envelope) = (Hello::default(), Envelope::default());
         self.context.client.tls = StartTls::UnderTls;
+        (self.context.client.mechanisms, self.context.client.user) = (mechanisms, None);
         self.enter(State::Start);
         self
     }
@@ -187,6 +201,7 @@ impl<'a> Protocol<'a> {
                 self.enter(State::Data);
                 Action::Letter
             }
+            Outcome::Auth(mechanism, initial) => Action::Auth(mechanism, initial),
             Outcome::StartTls(reply) => Action::StartTls(reply),
             Outcome::Close(reply) => Action::Close(reply),
         }

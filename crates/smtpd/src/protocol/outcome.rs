@@ -1,6 +1,8 @@
 //! The outcome of a command: handlers return an [`Outcome`]. The protocol applies it and returns an
 //! [`Action`] for the session.
 
+use accounts::{Mechanism, Secret};
+
 use crate::protocol::envelope::{Envelope, Hello, Recipient};
 use crate::protocol::reply::Reply;
 
@@ -23,6 +25,8 @@ pub enum Outcome {
     Reset(Reply),
     /// DATA was accepted: the letter follows.
     Data,
+    /// AUTH begins, with the decoded response that came with it.
+    Auth(Mechanism, Option<Secret>),
     /// STARTTLS was accepted.
     StartTls(Reply),
     /// The last reply of the session.
@@ -36,6 +40,8 @@ pub enum Action {
     Reply(Reply),
     /// Receive the letter. The envelope is complete.
     Letter,
+    /// Run the exchange of AUTH.
+    Auth(Mechanism, Option<Secret>),
     /// Send a reply, and begin the handshake.
     StartTls(Reply),
     /// Send a reply and end the session.

@@ -9,6 +9,8 @@ pub struct MailParams {
     pub size: Option<u64>,
     /// `BODY=`: whether the letter may have bytes over 127 (RFC 6152 §2).
     pub eight_bit: Option<bool>,
+    /// `AUTH=` was given.
+    pub has_auth: Option<bool>,
 }
 
 /// Parses MAIL's parameters.
@@ -21,6 +23,8 @@ pub fn mail(input: &[u8]) -> Result<MailParams, Reply> {
         let (key, value) = key_value(word)?;
         let again = match key.to_ascii_uppercase().as_slice() {
             b"SIZE" => params.size.replace(size(value)?).is_some(),
+            // Who has sent the letter first (RFC 4954 §5): we trust no client about that.
+            b"AUTH" => params.has_auth.replace(value.is_some()).is_some(),
             b"BODY" => params.eight_bit.replace(body(value)?).is_some(),
             _ => return Err(unknown(key)),
         };
@@ -98,7 +102,7 @@ mod tests {
     #[test]
     fn the_case_of_size_and_body_is_ignored() {
         let params = mail(b" size=1000  BODY=8bitmime ").unwrap();
-        assert_eq!(params, MailParams { size: Some(1000), eight_bit: Some(true) });
+        assert_eq!(params, MailParams { size: Some(1000), eight_bit: Some(true), has_auth: None });
         assert_eq!(mail(b" BODY=7BIT").unwrap().eight_bit, Some(false));
         assert_eq!(mail(b" SIZE=0").unwrap().size, Some(0));
         assert_eq!(mail(b" SIZE=99999999999999999999").unwrap().size, Some(u64::MAX));
@@ -126,7 +130,8 @@ mod tests {
         ] {
             assert_eq!(code(bad), 501, "{bad:?}");
         }
-        for unknown in ["AUTH=<>", "RET=FULL", "SMTPUTF8", "X-Y=z"] {
+        assert_eq!(code("AUTH=<>"), 250);
+        for unknown in ["RET=FULL", "SMTPUTF8", "X-Y=z"] {
             assert_eq!(code(unknown), 555, "{unknown}");
         }
         assert_eq!(rcpt(b" NOTIFY=NEVER").unwrap_err().code(), 555);

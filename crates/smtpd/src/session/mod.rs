@@ -1,9 +1,11 @@
 //! The session of one client over any stream: reads lines and performs their actions.
 
+mod auth;
 mod letter_lines;
 
 use std::io::{self, ErrorKind, Read, Write};
 
+use accounts::sasl::{Binding, Bindings, Terms};
 use forknet::{Client, Title, Transcript, in_title};
 use jiff::{Timestamp, Zoned};
 use netascii::line::{Line, LineReader};
@@ -14,11 +16,12 @@ use crate::delivery::trace;
 use crate::options::Config;
 use crate::protocol::envelope::{ClientAddress, Recipient, StartTls};
 use crate::protocol::lookup::{Mailboxes, Refusal};
-use crate::protocol::mask::masked;
+use crate::protocol::mask::{STARS, has_auth, masked};
 use crate::protocol::outcome::Action;
 use crate::protocol::reply::Reply;
 use crate::protocol::state::State;
-use crate::protocol::{MAX_LINE, Protocol};
+use crate::protocol::{MAX_LINE, Protocol, is_command};
+use auth::Logins;
 use letter_lines::LetterLines;
 
 /// Size of the read buffer in bytes.
@@ -36,9 +39,18 @@ const MAX_LOGGED_RECIPIENTS: usize = 10;
 /// Errors of the stream's `read` and `write`. A timeout and the server's shutdown are not errors,
 /// because the client gets a reply 421.
 pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
-    if client.is_tls && !begin_tls(config, client) {
-        return Ok(());
+    let mut bindings = Bindings::default();
+    if client.is_tls {
+        match begin_tls(config, client) {
+            Some(of_tls) => bindings = of_tls,
+            None => return Ok(()),
+        }
     }
+    let (peer, line) = (client.peer, client.keeper.clone());
+    let mechanisms = |is_tls: bool, bindings: &Bindings| {
+        let plaintext = is_tls || config.mail.plaintext.allows(peer.is_loopback());
+        config.offer.usable(plaintext, bindings)
+    };
     let address = ClientAddress {
         name: client.peer.to_string(),
         ip: client.peer.ip(),
@@ -49,35 +61,51 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
             (false, Some(_), None) => StartTls::Unavailable,
             (false, None, _) => StartTls::Never,
         },
+        mechanisms: mechanisms(client.is_tls, &bindings),
+        user: None,
     };
     let keeper = Keeper::new(config, client.keeper.clone(), client.peer);
     let mut protocol = Protocol::new(config, &keeper, address);
     let mut greeting = Some(protocol.greeting());
+    let mut failed = 0;
     loop {
+        let (offered, host) = (protocol.client().mechanisms, config.hostname.clone());
+        let terms = Terms { offered, bindings: bindings.clone(), host };
+        let logins = Logins { line: line.clone(), peer, terms, failed };
         let stream = (&mut client.conn, &mut client.transcript);
-        let mut session =
-            Session::new(config, &keeper, protocol, stream).with_title(client.title.clone());
+        let mut session = Session::new(config, &keeper, protocol, stream, logins)
+            .with_title(client.title.clone());
         if let Some(greeting) = greeting.take() {
             session.queue(&greeting);
         }
         // Nothing that was read before a handshake and not used is taken over.
         match session.run()? {
-            Some(before) if begin_tls(config, client) => protocol = before.secured(),
-            _ => return Ok(()),
+            Some((before, failed_logins)) => {
+                let Some(of_tls) = begin_tls(config, client) else { return Ok(()) };
+                (bindings, failed) = (of_tls, failed_logins);
+                protocol = before.secured(mechanisms(true, &bindings));
+            }
+            None => return Ok(()),
         }
     }
 }
 
-/// Makes the handshake. Returns false if it fails, which ends the session.
-fn begin_tls(config: &Config, client: &mut Client) -> bool {
+/// Makes the handshake; returns what a login can be bound to. `None` if it fails, which ends the session.
+fn begin_tls(config: &Config, client: &mut Client) -> Option<Bindings> {
     client.title.set("TLS handshake");
     let no_certificate = || io::Error::other("the server has no certificate");
     let made = config.tls.as_ref().ok_or_else(no_certificate).and_then(|tls| tls.accept(client));
-    if let Err(error) = &made {
-        let level = if client.peer.is_proxy() { log::Level::Debug } else { log::Level::Info };
-        log::log!(level, "{}: TLS handshake: {}", client.peer, forknet::reason(error));
+    match made {
+        Ok(agreed) => {
+            let exporter = agreed.exporter.map(|it| it.to_vec()).unwrap_or_default();
+            Some(Bindings::default().with(Binding::Exporter, &exporter))
+        }
+        Err(error) => {
+            let level = if client.peer.is_proxy() { log::Level::Debug } else { log::Level::Info };
+            log::log!(level, "{}: TLS handshake: {}", client.peer, forknet::reason(&error));
+            None
+        }
     }
-    made.is_ok()
 }
 
 /// How the exchange of commands ended.
@@ -97,6 +125,9 @@ struct Session<'a, 't, S> {
     protocol: Protocol<'a>,
     transcript: &'t mut Transcript,
     title: Title,
+    logins: Logins,
+    /// AUTH was seen: a line that is no command may be a response.
+    has_auth: bool,
 }
 
 impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
@@ -106,10 +137,12 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
         mailboxes: &'a dyn Mailboxes,
         protocol: Protocol<'a>,
         (stream, transcript): (S, &'t mut Transcript),
+        logins: Logins,
     ) -> Session<'a, 't, S> {
         let reader = LineReader::with_capacity(READ_BUFFER, stream);
         let (out, title) = (Vec::new(), Title::none());
-        Session { config, mailboxes, reader, out, protocol, transcript, title }
+        let has_auth = false;
+        Session { config, mailboxes, reader, out, protocol, transcript, title, logins, has_auth }
     }
 
     fn with_title(mut self, title: Title) -> Session<'a, 't, S> {
@@ -118,12 +151,15 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
     }
 
     /// Runs the session to its end, or until TLS begins, for which it returns the protocol.
-    fn run(mut self) -> io::Result<Option<Protocol<'a>>> {
+    fn run(mut self) -> io::Result<Option<(Protocol<'a>, u32)>> {
         self.show_state();
         let ended = self.converse();
         let farewell = match ended.as_ref().map_err(io::Error::kind) {
             Ok(End::Closed) => None,
-            Ok(End::StartTls) => return self.flush().map(|()| Some(self.protocol)),
+            Ok(End::StartTls) => {
+                self.flush()?;
+                return Ok(Some((self.protocol, self.logins.failed)));
+            }
             Err(ErrorKind::TimedOut) => Some(("4.4.2", "idle too long")),
             Err(ErrorKind::ConnectionAborted) => Some(("4.3.2", "shutting down")),
             Err(ErrorKind::InvalidData) => Some(("4.7.0", "line or letter without an end")),
@@ -171,11 +207,16 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
                 Line::Text(line) => (line.to_vec(), self.protocol.line(line)),
             };
             self.show_state();
-            let line = masked(line);
+            let line = self.masked(line);
             self.transcript.client(&line);
             match action {
                 Action::Reply(reply) => self.answer(&line, &reply),
                 Action::Letter => self.letter()?,
+                Action::Auth(mechanism, initial) => {
+                    if let Some(end) = self.auth(mechanism, initial)? {
+                        return Ok(end);
+                    }
+                }
                 Action::StartTls(reply) => {
                     self.answer(&line, &reply);
                     return Ok(End::StartTls);
@@ -186,6 +227,12 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
                 }
             }
         }
+    }
+
+    /// Masks what may be a secret, for the transcript and the log.
+    fn masked(&mut self, line: Vec<u8>) -> Vec<u8> {
+        self.has_auth |= has_auth(&line);
+        if self.has_auth && !is_command(&line) { STARS.to_vec() } else { masked(line) }
     }
 
     /// Sends the reply to a command, and logs a refusal.

@@ -114,11 +114,14 @@ fn converse_as(
     let pieces = pieces.iter().filter(|p| !p.is_empty()).map(|p| p.to_vec()).collect();
     let mut script = Script { pieces, end, written: Vec::new() };
     let tls = StartTls::Never;
-    let client = ClientAddress { name: "test".into(), ip: None, is_loopback: true, tls };
+    let client =
+        ClientAddress { name: "test".into(), is_loopback: true, tls, ..ClientAddress::default() };
     let (mailboxes, mut transcript) = (Direct(dir), Transcript::none());
+    let logins =
+        Logins { line: None, peer: forknet::Peer::Pipe, terms: Terms::default(), failed: 0 };
     let protocol = Protocol::new(config, &mailboxes, client);
     let stream = (&mut script, &mut transcript);
-    let mut session = Session::new(config, &mailboxes, protocol, stream);
+    let mut session = Session::new(config, &mailboxes, protocol, stream, logins);
     session.queue(&session.protocol.greeting());
     let ended = session.run().map(drop);
     let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).unwrap();

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod attack;
+mod auth;
 mod check;
 mod common;
 mod data;
