@@ -1,16 +1,14 @@
-//! The exchange of AUTH (RFC 4954 §4): lines between the client and the keeper.
+//! The exchange of AUTH (RFC 4954 §4) between the client's lines and the keeper.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::time::{Duration, Instant};
 
-use accounts::sasl::{MAX_LINE, Terms, decode};
-use accounts::{Mechanism, Secret, base64};
-use forknet::{Line as KeeperLine, Peer};
+use accounts::sasl::Terms;
+use accounts::{Mechanism, Secret};
+use forknet::{Line, Peer};
 use maild::{Asker, Auth, AuthFailure, AuthStep, Denied};
-use netascii::line::Line;
 
-use super::{End, Session};
-use crate::protocol::auth::{failure, not_base64};
+use crate::protocol::auth::failure;
 use crate::protocol::reply::Reply;
 
 /// Failed logins that end the session.
@@ -19,85 +17,80 @@ const MAX_FAILED_LOGINS: u32 = 5;
 /// What the logins of a session need.
 #[derive(Debug)]
 pub(super) struct Logins {
-    pub(super) line: Option<KeeperLine>,
+    pub(super) line: Option<Line>,
     pub(super) peer: Peer,
     pub(super) terms: Terms,
+    /// The accounts are another program's.
+    pub(super) is_relayed: bool,
+    /// Time from a failed login to its reply.
+    pub(super) delay: Duration,
     pub(super) failed: u32,
 }
 
-impl<S: Read + Write> Session<'_, '_, S> {
-    /// Runs the exchange; returns how the session ends, if it does.
-    pub(super) fn auth(
+/// The lines of the client.
+pub(super) trait Responses {
+    /// Sends a challenge and reads the response; `None` where there is none, which was answered.
+    fn response(&mut self, challenge: &[u8]) -> io::Result<Option<Secret>>;
+}
+
+/// How an exchange has ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// This user, in printable form, is logged in.
+    LoggedIn(String),
+    /// Without a login, and without a reply that is still to be sent.
+    Answered,
+    /// By this reply; after a wrong proof it is sent at this time, so that guessing is slow and the time does not
+    /// reveal whether the user exists. The last one allowed ends the session.
+    Failed { reply: Reply, due: Option<Instant>, is_last: bool },
+}
+
+impl Logins {
+    /// Runs an exchange.
+    pub(super) fn run(
         &mut self,
-        mechanism: Mechanism,
-        initial: Option<Secret>,
-    ) -> io::Result<Option<End>> {
-        let mut due = Instant::now() + self.config.mail.auth_delay;
-        let mut asker = Asker::new(self.logins.line.clone(), self.logins.peer);
-        let how = (&self.logins.terms, self.config.mail.is_relayed());
+        (mechanism, initial): (Mechanism, Option<Secret>),
+        client: &mut dyn Responses,
+    ) -> io::Result<Ended> {
+        let mut due = Instant::now() + self.delay;
+        let mut asker = Asker::new(self.line.clone(), self.peer);
+        let how = (&self.terms, self.is_relayed);
         let (mut auth, mut step) = Auth::start(how, mechanism, initial, &mut asker);
         loop {
-            let failed = match step {
+            let why = match step {
                 AuthStep::Accepted(accepted) => {
                     let user = accepted.name.escape_ascii().to_string();
-                    log::info!("{}: {user} logged in (AUTH {mechanism})", self.client());
-                    self.protocol.logged_in(user);
-                    self.queue(&Reply::new(235, "2.7.0", "Logged in"));
-                    return Ok(None);
+                    log::info!("{}: {user} logged in (AUTH {mechanism})", self.peer);
+                    return Ok(Ended::LoggedIn(user));
                 }
                 AuthStep::Failed(why) => why,
                 AuthStep::Challenge(challenge) => {
-                    let Some(response) = self.response(&challenge)? else { return Ok(None) };
-                    due = Instant::now() + self.config.mail.auth_delay;
+                    let Some(response) = client.response(&challenge)? else {
+                        return Ok(Ended::Answered);
+                    };
+                    due = Instant::now() + self.delay;
                     step = auth.step(response, &mut asker);
                     continue;
                 }
             };
-            if failed == AuthFailure::Denied(Denied::Rejected) {
-                let (name, how) = asker.last();
-                log::info!("{}: login of '{name}' failed ({how})", self.client());
-                return self.rejected(due);
+            if why != AuthFailure::Denied(Denied::Rejected) {
+                return Ok(Ended::Failed { reply: failure(why), due: None, is_last: false });
             }
-            self.queue(&failure(failed));
-            return Ok(None);
+            let (name, how) = asker.last();
+            log::info!("{}: login of '{name}' failed ({how})", self.peer);
+            return Ok(self.rejected(due));
         }
     }
 
-    /// Sends the reply to a wrong login at a fixed time after the command, so that guessing is slow and the
-    /// time does not reveal whether the user exists. The last one allowed ends the session.
-    fn rejected(&mut self, due: Instant) -> io::Result<Option<End>> {
-        self.flush()?;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()).max(Duration::ZERO));
-        self.logins.failed += 1;
-        if self.logins.failed >= MAX_FAILED_LOGINS {
-            log::info!("{}: {MAX_FAILED_LOGINS} failed logins, session ended", self.client());
-            self.queue(&Reply::new(421, "4.7.0", "Too many failed logins, closing"));
-            return Ok(Some(End::Closed));
-        }
-        self.queue(&failure(AuthFailure::Denied(Denied::Rejected)));
-        Ok(None)
-    }
-
-    /// Sends a challenge and reads the response; `None` where there is none, which was answered.
-    fn response(&mut self, challenge: &[u8]) -> io::Result<Option<Secret>> {
-        self.out.extend_from_slice(format!("334 {}\r\n", base64(challenge)).as_bytes());
-        self.transcript.server(b"334 ***");
-        self.flush()?;
-        let (line, response) = match self.reader.read_line(MAX_LINE)? {
-            Line::Eof => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Line::TooLong => {
-                (&b"***"[..], Err(Reply::new(500, "5.5.6", "The response is too long")))
-            }
-            Line::Text(b"*") => (&b"*"[..], Err(Reply::new(501, "5.5.2", "AUTH cancelled"))),
-            Line::Text(line) => (&b"***"[..], decode(line).ok_or_else(not_base64)),
+    fn rejected(&mut self, due: Instant) -> Ended {
+        self.failed += 1;
+        let is_last = self.failed >= MAX_FAILED_LOGINS;
+        let reply = if is_last {
+            log::info!("{}: {MAX_FAILED_LOGINS} failed logins, session ended", self.peer);
+            Reply::new(421, "4.7.0", "Too many failed logins, closing")
+        } else {
+            failure(AuthFailure::Denied(Denied::Rejected))
         };
-        self.transcript.client(line);
-        match response {
-            Ok(response) => Ok(Some(response)),
-            Err(reply) => {
-                self.queue(&reply);
-                Ok(None)
-            }
-        }
+        Ended::Failed { reply, due: Some(due), is_last }
     }
 }

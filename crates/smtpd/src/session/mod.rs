@@ -4,8 +4,10 @@ mod auth;
 mod letter_lines;
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::time::Instant;
 
-use accounts::sasl::{Binding, Bindings, Terms};
+use accounts::sasl::{Binding, Bindings, MAX_LINE as MAX_RESPONSE, Terms, decode};
+use accounts::{Mechanism, Secret, base64};
 use forknet::{Client, Title, Transcript, in_title};
 use jiff::{Timestamp, Zoned};
 use netascii::line::{Line, LineReader};
@@ -14,6 +16,7 @@ use crate::delivery::keeper::Keeper;
 use crate::delivery::letter::LetterReceiver;
 use crate::delivery::trace;
 use crate::options::Config;
+use crate::protocol::auth::not_base64;
 use crate::protocol::envelope::{ClientAddress, Recipient, StartTls};
 use crate::protocol::lookup::{Mailboxes, Refusal};
 use crate::protocol::mask::{STARS, has_auth, masked};
@@ -21,7 +24,7 @@ use crate::protocol::outcome::Action;
 use crate::protocol::reply::Reply;
 use crate::protocol::state::State;
 use crate::protocol::{MAX_LINE, Protocol, is_command};
-use auth::Logins;
+use auth::{Ended, Logins, Responses};
 use letter_lines::LetterLines;
 
 /// Size of the read buffer in bytes.
@@ -71,7 +74,8 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
     loop {
         let (offered, host) = (protocol.client().mechanisms, config.hostname.clone());
         let terms = Terms { offered, bindings: bindings.clone(), host };
-        let logins = Logins { line: line.clone(), peer, terms, failed };
+        let (is_relayed, delay) = (config.mail.is_relayed(), config.mail.auth_delay);
+        let logins = Logins { line: line.clone(), peer, terms, is_relayed, delay, failed };
         let stream = (&mut client.conn, &mut client.transcript);
         let mut session = Session::new(config, &keeper, protocol, stream, logins)
             .with_title(client.title.clone());
@@ -213,8 +217,8 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
                 Action::Reply(reply) => self.answer(&line, &reply),
                 Action::Letter => self.letter()?,
                 Action::Auth(mechanism, initial) => {
-                    if let Some(end) = self.auth(mechanism, initial)? {
-                        return Ok(end);
+                    if self.auth((mechanism, initial))? {
+                        return Ok(End::Closed);
                     }
                 }
                 Action::StartTls(reply) => {
@@ -243,6 +247,27 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
             log::info!("{}: refused \"{line}\": {text}", self.client());
         }
         self.queue(reply);
+    }
+
+    /// Runs AUTH. Returns true if the session ends.
+    fn auth(&mut self, how: (Mechanism, Option<Secret>)) -> io::Result<bool> {
+        let (reader, out) = (&mut self.reader, &mut self.out);
+        let mut client = AuthLines { reader, out, transcript: self.transcript };
+        match self.logins.run(how, &mut client)? {
+            Ended::Answered => {}
+            Ended::LoggedIn(user) => {
+                self.protocol.logged_in(user);
+                self.queue(&Reply::new(235, "2.7.0", "Logged in"));
+            }
+            Ended::Failed { reply, due, is_last } => {
+                self.flush()?;
+                let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+                std::thread::sleep(left.unwrap_or_default());
+                self.queue(&reply);
+                return Ok(is_last);
+            }
+        }
+        Ok(false)
     }
 
     /// Receives the letter and sends the reply.
@@ -308,6 +333,35 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
 
     fn flush(&mut self) -> io::Result<()> {
         flush(&mut self.out, &mut self.reader)
+    }
+}
+
+/// The lines of AUTH's exchange.
+struct AuthLines<'r, S> {
+    reader: &'r mut LineReader<S>,
+    out: &'r mut Vec<u8>,
+    transcript: &'r mut Transcript,
+}
+
+impl<S: Read + Write> Responses for AuthLines<'_, S> {
+    fn response(&mut self, challenge: &[u8]) -> io::Result<Option<Secret>> {
+        self.out.extend_from_slice(format!("334 {}\r\n", base64(challenge)).as_bytes());
+        self.transcript.server(b"334 ***");
+        flush(self.out, self.reader)?;
+        let (line, response) = match self.reader.read_line(MAX_RESPONSE)? {
+            Line::Eof => return Err(ErrorKind::UnexpectedEof.into()),
+            Line::TooLong => (STARS, Err(Reply::new(500, "5.5.6", "The response is too long"))),
+            Line::Text(b"*") => (&b"*"[..], Err(Reply::new(501, "5.5.2", "AUTH cancelled"))),
+            Line::Text(line) => (STARS, decode(line).ok_or_else(not_base64)),
+        };
+        self.transcript.client(line);
+        Ok(match response {
+            Ok(response) => Some(response),
+            Err(reply) => {
+                queue(self.out, self.transcript, &reply);
+                None
+            }
+        })
     }
 }
 

@@ -117,8 +117,14 @@ fn converse_as(
     let client =
         ClientAddress { name: "test".into(), is_loopback: true, tls, ..ClientAddress::default() };
     let (mailboxes, mut transcript) = (Direct(dir), Transcript::none());
-    let logins =
-        Logins { line: None, peer: forknet::Peer::Pipe, terms: Terms::default(), failed: 0 };
+    let logins = Logins {
+        line: None,
+        peer: forknet::Peer::Pipe,
+        terms: Terms::default(),
+        is_relayed: false,
+        delay: std::time::Duration::ZERO,
+        failed: 0,
+    };
     let protocol = Protocol::new(config, &mailboxes, client);
     let stream = (&mut script, &mut transcript);
     let mut session = Session::new(config, &mailboxes, protocol, stream, logins);
