@@ -1,7 +1,9 @@
-//! The processes that answer a session's questions, forked by the keeper, with its rights. What they read
-//! of a user's they read as that user.
+//! The processes that answer a session's questions, forked by the keeper, with its rights. Of users' folders
+//! they see where they are, whose, and how much room is left; they open none of them.
 
-use accounts::Secret;
+use std::time::Duration;
+
+use accounts::{Account, Secret};
 use forknet::Peer;
 use maild::{LoginQuestion, Trouble, accepted};
 
@@ -15,24 +17,39 @@ use crate::protocol::question::{Question, Verdict, encode_users};
 /// Exit code of a process that did not answer: the keeper closes the line.
 const FAILED: i32 = 1;
 
-/// Answers a question, in a process of its own; returns the exit code.
+/// Longest wait for the next question of a session, which ends with the process that asks.
+const QUESTION_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Answers a session's questions, in a process of its own, up to a letter or a login, which are its last;
+/// returns the exit code. So a letter costs one process, and not one for each of its commands.
 pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
-    let text = asked.take_text();
-    if LoginQuestion::is_one(&text) {
-        return log_in(config, asked, Secret::new(text));
-    }
-    let Some((peer, question)) = Question::decode(&text) else {
-        log::warn!("a malformed question");
-        return FAILED;
-    };
-    match question {
-        Question::Room { bytes } => room(config, asked, peer, bytes),
-        Question::Recipient { name, bytes } => recipient(config, asked, peer, &name, bytes),
-        Question::User { name } => asked.answer(&user(config, &name)),
-        Question::FullName { text } => asked.answer(&full_name(config, &text)),
-        Question::Letter { id } => {
-            let id = id.escape_ascii().to_string();
-            deliver(config, asked, &format!("{peer}: letter {id}"))
+    loop {
+        let text = asked.take_text();
+        if LoginQuestion::is_one(&text) {
+            return log_in(config, asked, Secret::new(text));
+        }
+        let Some((peer, question)) = Question::decode(&text) else {
+            log::warn!("a malformed question");
+            return FAILED;
+        };
+        asked.show("questions of a session");
+        let answer = match question {
+            Question::Room { bytes } => room(config, peer, bytes).encode(),
+            Question::Recipient { name, bytes } => match recipient(config, &name, bytes) {
+                Ok(verdict) => verdict.encode(),
+                Err(account) => return ask_as_owner(config, asked, peer, &account, bytes),
+            },
+            Question::User { name } => user(config, &name),
+            Question::FullName { text } => full_name(config, &text),
+            Question::Letter { id } => {
+                let id = id.escape_ascii().to_string();
+                return deliver(config, asked, &format!("{peer}: letter {id}"));
+            }
+            Question::Done => return asked.answer(&Verdict::Accepted.encode()),
+        };
+        if let Err(error) = asked.ask_back(&answer, QUESTION_WAIT) {
+            log::debug!("{peer}: the session has ended: {}", forknet::reason(&error));
+            return FAILED;
         }
     }
 }
@@ -46,52 +63,67 @@ fn log_in(config: &Config, asked: forknet::Question, text: Secret) -> i32 {
     }
 }
 
-/// Answers whether a user can receive a letter of this many bytes.
-fn recipient(
-    config: &Config,
-    asked: forknet::Question,
-    peer: Peer,
-    name: &Name,
-    bytes: u64,
-) -> i32 {
-    asked.show("a recipient");
+/// Returns whether a user can receive a letter of this many bytes.
+///
+/// # Errors
+/// The mailbox looks as if it could not be used: its owner is to be asked, whose rights may differ.
+fn recipient(config: &Config, name: &Name, bytes: u64) -> Result<Verdict, Account> {
     let found = Users::open(config).and_then(|users| users.find(name));
     let account = match found {
         Ok(Ok(account)) => account,
-        Ok(Err(verdict)) => return asked.answer(&verdict.encode()),
-        Err(error) => return asked.answer(&unreadable(&error).encode()),
+        Ok(Err(verdict)) => return Ok(verdict),
+        Err(error) => return Ok(unreadable(&error)),
     };
-    let asked = asked.move_away();
-    let verdict = match mailbox::check(&config.mail, &account) {
+    let owner = config.mail.owner(&account);
+    match owner.and_then(|owner| mailbox::free_bytes(&config.mail, &account, owner, is_root())) {
+        Ok(free) if free >= bytes => Ok(Verdict::Accepted),
+        Ok(_) => Ok(Verdict::NoRoom),
+        Err(_) => Err(account),
+    }
+}
+
+/// Becomes the owner of a mailbox, for good, and answers whether it can be used.
+fn ask_as_owner(
+    config: &Config,
+    asked: forknet::Question,
+    peer: Peer,
+    account: &Account,
+    bytes: u64,
+) -> i32 {
+    let (asked, is_root) = (asked.move_away(), is_root());
+    let owner = config.mail.become_owner(account);
+    let free = owner.and_then(|owner| mailbox::free_bytes(&config.mail, account, owner, is_root));
+    let verdict = match free {
         Ok(free) if free >= bytes => Verdict::Accepted,
         Ok(_) => Verdict::NoRoom,
         Err(Trouble { why, .. }) => {
-            let name = account.name.escape_ascii();
-            log::warn!("{peer}: mailbox of '{name}': {why}");
+            log::warn!("{peer}: mailbox of '{}': {why}", account.name.escape_ascii());
             Verdict::Unusable
         }
     };
     asked.answer(&verdict.encode())
 }
 
-/// Answers whether there is room for this many bytes in the mailbox of the first user. Where that is
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Returns whether there is room for this many bytes in the mailbox of the first user. Where that is
 /// not known, there is, because each recipient's is looked at later.
-fn room(config: &Config, asked: forknet::Question, peer: Peer, bytes: u64) -> i32 {
-    asked.show("room for mail");
+fn room(config: &Config, peer: Peer, bytes: u64) -> Verdict {
     let first = match Users::open(config).and_then(|users| users.first()) {
         Ok(Some(account)) => account,
-        Ok(None) => return asked.answer(&Verdict::Accepted.encode()),
-        Err(error) => return asked.answer(&unreadable(&error).encode()),
+        Ok(None) => return Verdict::Accepted,
+        Err(error) => return unreadable(&error),
     };
-    let asked = asked.move_away();
-    let free = mailbox::check(&config.mail, &first);
-    let verdict = if free.is_ok_and(|free| free < bytes) {
-        log::warn!("{peer}: disk low: less than {bytes} bytes free for mail");
-        Verdict::NoRoom
-    } else {
-        Verdict::Accepted
-    };
-    asked.answer(&verdict.encode())
+    let owner = config.mail.owner(&first);
+    match owner.and_then(|owner| mailbox::free_bytes(&config.mail, &first, owner, is_root())) {
+        Ok(free) if free < bytes => {
+            log::warn!("{peer}: disk low: less than {bytes} bytes free for mail");
+            Verdict::NoRoom
+        }
+        _ => Verdict::Accepted,
+    }
 }
 
 /// Returns the answer about a user for VRFY.

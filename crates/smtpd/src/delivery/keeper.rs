@@ -1,6 +1,7 @@
 //! Users and mailboxes as the process sees them that talks to a client: it has no files, and asks the
 //! keeper.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use forknet::{Answer, LONGEST_MESSAGE, Line, Peer, reason};
@@ -30,20 +31,29 @@ pub struct Keeper<'a> {
     config: &'a Config,
     line: Option<Line>,
     peer: Peer,
+    /// The process that has answered waits for the next question.
+    has_process: Cell<bool>,
 }
 
 impl<'a> Keeper<'a> {
     /// Asks over this line, for this client.
     #[must_use]
     pub fn new(config: &'a Config, line: Option<Line>, peer: Peer) -> Keeper<'a> {
-        Keeper { config, line, peer }
+        Keeper { config, line, peer, has_process: Cell::new(false) }
     }
 
     /// Asks a question; an answer is a verdict or users.
     fn ask(&self, question: &Question) -> Result<Vec<u8>, Verdict> {
         let record = question.encode(self.peer).ok_or(Verdict::Unknown)?;
         let why = match self.line.as_ref().map(|line| line.ask(&record, ANSWER_WAIT)) {
-            Some(Ok(Answer::Final(answer))) => return Ok(answer),
+            Some(Ok(Answer::Final(answer))) => {
+                self.has_process.set(false);
+                return Ok(answer);
+            }
+            Some(Ok(Answer::More(answer))) => {
+                self.has_process.set(true);
+                return Ok(answer);
+            }
             Some(Ok(_)) => "an answer that is none".into(),
             Some(Err(error)) => reason(&error),
             None => "no keeper".into(),
@@ -73,6 +83,18 @@ impl<'a> Keeper<'a> {
             || name.domain.starts_with(b"[")
             || is_configured(self.config, &name.domain);
         if is_ours { Ok(name) } else { Err(Verdict::Elsewhere.reply()) }
+    }
+}
+
+impl Drop for Keeper<'_> {
+    /// Ends the process that waits for another question, so that the next session has its own.
+    fn drop(&mut self) {
+        let done = Question::Done.encode(self.peer).filter(|_| self.has_process.get());
+        if let (Some(line), Some(done)) = (&self.line, done)
+            && let Err(error) = line.ask(&done, ABORT_WAIT)
+        {
+            log::debug!("{}: keeper: {}", self.peer, reason(&error));
+        }
     }
 }
 
@@ -146,6 +168,7 @@ impl Letter<'_> {
         let too_long = || refusal(Verdict::Unusable, "a name that is too long".into());
         let record = question.encode(self.keeper.peer).ok_or_else(too_long)?;
         self.state = State::Begun;
+        self.keeper.has_process.set(false);
         self.line()?.begin(&record).map_err(|error| lost(&error))?;
         let mut names = vec![RECIPIENTS];
         for Recipient { name, .. } in self.recipients {

@@ -7,19 +7,22 @@
 use accounts::{Account, Owner};
 use maild::{MailOptions, Place, Trouble};
 use mailstore::{Folder, Maildir};
-use nix::unistd::{Gid, Uid, geteuid};
+use nix::unistd::{Gid, Uid};
 
-/// Becomes the owner of a mailbox for good, and checks that it is there or can be made; returns the bytes
-/// that are free on its disk.
+/// Checks that a mailbox is there or can be made, where root can make it or only its owner; returns the
+/// bytes that are free on its disk.
 ///
 /// # Errors
 /// It cannot take letters now.
-pub fn check(options: &MailOptions, account: &Account) -> Result<u64, Trouble> {
-    let is_root = geteuid().is_root();
-    let owner = options.become_owner(account)?;
+pub fn free_bytes(
+    options: &MailOptions,
+    account: &Account,
+    owner: Owner,
+    root_makes: bool,
+) -> Result<u64, Trouble> {
     let folder = match options.find_mailbox(account, owner)? {
         Place::There(folder) => folder,
-        Place::Missing { parent, .. } if is_root && parent.is_roots_alone()? => parent,
+        Place::Missing { parent, .. } if root_makes && parent.is_roots_alone()? => parent,
         Place::Missing { parent, path, .. } => {
             must_belong(&parent, owner, &path)?;
             parent

@@ -51,6 +51,8 @@ pub enum Question {
         /// Its number in the log.
         id: Vec<u8>,
     },
+    /// The session has no more questions for the process that has answered.
+    Done,
 }
 
 impl Question {
@@ -63,6 +65,7 @@ impl Question {
             Question::User { name } => (b'v', 0, [&name.local, &name.domain]),
             Question::FullName { text } => (b'f', 0, [text, b""]),
             Question::Letter { id } => (b'd', 0, [id, b""]),
+            Question::Done => (b'q', 0, [b"", b""]),
         };
         let mut record = vec![kind];
         for it in [peer.to_string().as_bytes(), &bytes.to_be_bytes()].into_iter().chain(fields) {
@@ -84,6 +87,7 @@ impl Question {
             b'v' => Question::User { name: name() },
             b'f' => Question::FullName { text: one.to_vec() },
             b'd' => Question::Letter { id: one.to_vec() },
+            b'q' => Question::Done,
             _ => return None,
         };
         Some((Peer::parse(peer)?, question))
@@ -240,6 +244,7 @@ mod tests {
             Question::User { name: name(b"\xff\0", b"") },
             Question::FullName { text: b"Fred Smith".to_vec() },
             Question::Letter { id: vec![b'7'; MAX_FIELD] },
+            Question::Done,
         ] {
             for peer in [Peer::Unix, Peer::Pipe, Peer::Ip("[2001:db8::1]:65535".parse().unwrap())] {
                 let record = question.encode(peer).unwrap();
