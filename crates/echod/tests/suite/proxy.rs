@@ -93,7 +93,10 @@ fn a_header_may_come_in_two_pieces_cut_anywhere_and_nothing_behind_it_is_lost() 
             let mut peer = Peer::connect(daemon.addr());
             let (one, other) = header.split_at(cut);
             peer.send(one);
-            wait_until("the first piece was read", || unread(&peer) == 0);
+            // /proc/net/tcp takes long where there are many connections.
+            if [1, 8, 16, header.len() - 1].contains(&cut) {
+                wait_until("the first piece was read", || unread(&peer) == 0);
+            }
             peer.send([other, b"hello\n"].concat());
             peer.expect("hello\n");
             peer.shutdown_write();
@@ -203,6 +206,12 @@ fn health_checks_are_served_and_leave_no_line_but_for_debugging() {
                 peer.send([header, b"hello\n"].concat());
                 peer.expect("hello\n");
             }
+            // A check of version 1 has the proxy's own address.
+            let mut peer = Peer::connect(daemon.addr());
+            let own = peer.stream().local_addr().unwrap().to_string();
+            peer.send([&text(&own)[..], b"hello\n"].concat());
+            peer.expect("hello\n");
+            drop(peer);
             drop(Peer::connect(daemon.addr()));
             Peer::connect(daemon.addr()).reset();
             let mut peer = Peer::connect(daemon.addr());

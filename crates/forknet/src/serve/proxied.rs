@@ -29,8 +29,7 @@ impl Conn {
     /// does nothing for other connections, or a second time.
     ///
     /// # Errors
-    /// The exit code, where the connection ends here: there is no header; or the
-    /// address is over a limit.
+    /// The exit code, where the connection ends here: there is no header, or the address is over a limit.
     pub(crate) fn read_proxy(&mut self) -> Result<(), i32> {
         if !self.take_awaits_header() {
             return Ok(());
@@ -38,13 +37,14 @@ impl Conn {
         let proxy = self.peer();
         self.show_peer();
         let why = match self.connection().read_proxy_header() {
-            Ok(Some(Header::Nothing)) => {
-                drop(self.take_permit()); // there is nothing to ask
-                return Ok(());
-            }
-            Ok(Some(Header::Client(address))) => {
+            // A proxy of version 1 that checks whether the server lives tells its own address (§2.1).
+            Ok(Some(Header::Client(address))) if proxy != Peer::Proxy(Some(address)) => {
                 self.set_peer(Peer::Told(address));
                 return self.ask_parent();
+            }
+            Ok(Some(Header::Nothing | Header::Client(_))) => {
+                drop(self.take_permit()); // there is nothing to ask
+                return Ok(());
             }
             Ok(None) => None,
             Err(error) if is_quiet(error.kind()) => None,
