@@ -5,7 +5,7 @@
 //! [`MailPattern`], and work in it by the descriptor of a [`Folder`].
 
 // The order of the modules; each imports from its left only:
-//   error | mail_pattern durable_dir file_name wire_size sweep | folder | maildir | maildrop
+//   error | mail_pattern durable_dir file_name wire_size sweep | folder network_lock | maildir | maildrop
 
 mod durable_dir;
 mod error;
@@ -14,6 +14,7 @@ mod folder;
 mod mail_pattern;
 mod maildir;
 mod maildrop;
+mod network_lock;
 mod sweep;
 mod wire_size;
 

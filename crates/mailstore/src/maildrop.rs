@@ -2,7 +2,8 @@
 //! began, numbered in the order of their arrival, under an exclusive lock.
 //!
 //! The lock is flock(2) on the Maildir folder itself. It leaves no file behind, it is the same
-//! under every name of the folder, and the kernel releases it when the process ends.
+//! under every name of the folder, and the kernel releases it when the process ends. On a file system of
+//! the network there is a second one, which other machines see ([`crate::network_lock`]).
 //!
 //! Other programs may change the folder during the session. They deliver letters, which this
 //! session does not see. They move letters from `new` to `cur` and change flags, so a letter is
@@ -27,6 +28,7 @@ use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::file_name;
 use crate::folder::Folder;
+use crate::network_lock;
 use crate::sweep::sweep;
 use crate::wire_size::WireSize;
 
@@ -119,6 +121,8 @@ pub struct Maildrop {
     path: PathBuf,
     /// The locked Maildir folder, `None` if there is no Maildir yet.
     folder: Option<Flock<OwnedFd>>,
+    /// The lock for other machines, where the folder is on a file system of the network.
+    network_lock: Option<OwnedFd>,
     letters: Vec<Letter>,
     /// Number and time of the last listing.
     listing: u32,
@@ -138,8 +142,8 @@ impl Maildrop {
     /// Returns the maildrop of a Maildir that does not exist yet: it is empty. The path is for messages.
     #[must_use]
     pub fn none(path: &Path) -> Maildrop {
-        let (folder, letters, listed) = (None, Vec::new(), Instant::now());
-        Maildrop { path: path.to_owned(), folder, letters, listing: 0, listed }
+        let (folder, network_lock, letters, listed) = (None, None, Vec::new(), Instant::now());
+        Maildrop { path: path.to_owned(), folder, network_lock, letters, listing: 0, listed }
     }
 
     /// Locks and lists the maildrop in a Maildir, which is never opened by its name again. Letters are
@@ -152,7 +156,10 @@ impl Maildrop {
         let path = maildir.path();
         let mut drop = Maildrop::none(path);
         match Flock::lock(maildir.reopen()?.into_fd(), FlockArg::LockExclusiveNonblock) {
-            Ok(locked) => drop.folder = Some(locked),
+            Ok(locked) => {
+                drop.network_lock = network_lock::lock_if_remote(&*locked, path)?;
+                drop.folder = Some(locked);
+            }
             Err((_, Errno::EWOULDBLOCK)) => {
                 return Err(Error::InUse { what: path.display().to_string() });
             }
