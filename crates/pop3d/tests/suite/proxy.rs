@@ -1,6 +1,6 @@
 //! Clients behind a proxy (`--proxy-from`): the test is the proxy, on this machine.
 
-use testkit::{MODELS, Peer, each_model, title, wait_until};
+use testkit::{Authority, MODELS, Peer, TLS_VERSIONS, each_model, title, wait_until};
 
 use crate::common::{LETTER, TestServer};
 
@@ -114,4 +114,55 @@ fn a_proxy_that_says_no_header_gets_an_error_and_no_greeting() {
     peer.expect("-ERR [SYS/PERM] PROXY ");
     assert_eq!(peer.rest(), b"");
     server.daemon.wait_log(" refused: no PROXY header");
+}
+
+#[test]
+fn the_header_comes_before_tls_and_tls_lets_the_client_log_in() {
+    each_model(&MODELS, |model| {
+        let authority = Authority::new();
+        let pair = authority.pair("mail.test").options();
+        let tls: Vec<&str> = pair.iter().map(String::as_str).collect();
+        let server = behind(model, &[&tls[..], &["--tls-listen", "127.0.0.1:0"]].concat());
+        let listening = server.daemon.listening();
+        let at = listening.iter().find_map(|at| at.strip_suffix(" (tls)")).unwrap();
+        let client = authority.client(&TLS_VERSIONS);
+        let header = b"PROXY TCP4 203.0.113.7 192.0.2.1 5210 995\r\n";
+        let log_in = |mut peer: Peer| {
+            peer.ask("USER mrose", "+OK");
+            peer.ask("PASS tanstaaf", "+OK");
+            peer.ask("QUIT", "+OK");
+        };
+        let mut implicit = Peer::connect(at.parse().unwrap());
+        implicit.send(header);
+        implicit.start_tls(&client, "mail.test").unwrap();
+        implicit.expect("+OK ");
+        log_in(implicit);
+        let mut stls = client_for(&server, header);
+        stls.ask("STLS", "+OK");
+        stls.start_tls(&client, "mail.test").unwrap();
+        log_in(stls);
+        let mut check = Peer::connect(at.parse().unwrap());
+        check.send(LOCAL);
+        check.shutdown_write();
+        check.rest();
+        server.daemon.wait_log("203.0.113.7:5210: mrose logged in");
+        let log = server.daemon.log();
+        let of_checks = log.lines().filter(|line| line.contains(" 127.0.0.1:"));
+        assert!(of_checks.clone().all(|line| line.contains("listening on ")), "{log}");
+    });
+}
+
+#[test]
+fn one_who_says_proxy_where_tls_begins_at_once_and_is_none_is_refused() {
+    let authority = Authority::new();
+    let pair = authority.pair("mail.test").options();
+    let tls: Vec<&str> = pair.iter().map(String::as_str).collect();
+    let server = TestServer::with(&[], &[&tls[..], &["--tls-listen", "127.0.0.1:0"]].concat(), "");
+    let listening = server.daemon.listening();
+    let at = listening.iter().find_map(|at| at.strip_suffix(" (tls)")).unwrap();
+    let mut peer = Peer::connect(at.parse().unwrap());
+    peer.send(LOCAL);
+    peer.expect("-ERR [SYS/PERM] PROXY ");
+    assert_eq!(peer.rest(), b"");
+    server.daemon.wait_log(" refused: it says PROXY, and --proxy-from does not name it");
 }

@@ -68,7 +68,7 @@ impl Question {
             Question::Done => (b'q', 0, [b"", b""]),
         };
         let mut record = vec![kind];
-        for it in [peer.to_string().as_bytes(), &bytes.to_be_bytes()].into_iter().chain(fields) {
+        for it in [peer.record().as_bytes(), &bytes.to_be_bytes()].into_iter().chain(fields) {
             add_field(&mut record, it)?;
         }
         Some(record)
