@@ -125,6 +125,11 @@ impl Listener {
         Listener { file, fd, endpoint, kind, receive_timeout, is_tls, is_inherited, blocks }
     }
 
+    /// Returns what a refused client is sent: nothing where it awaits a handshake.
+    pub(crate) fn refusal<'w>(&self, words: &'w [u8]) -> &'w [u8] {
+        if self.is_tls { b"" } else { words }
+    }
+
     /// Makes it one whose clients begin with a TLS handshake.
     pub(crate) fn with_tls(self) -> Listener {
         Listener { is_tls: true, ..self }

@@ -62,6 +62,8 @@ const STREAM: u8 = b'p';
 const END: u8 = b'e';
 /// Longest wait of box for the client, who is sent at once.
 const HANDOVER_WAIT: Duration = Duration::from_secs(10);
+/// Longest wait of front for a client to take what is left, once box has ended.
+const LAST_WAIT: Duration = Duration::from_secs(10);
 /// Most bytes that box may claim to have moved: what a session could in years.
 const MAX_BYTES: u64 = 1 << 56;
 
@@ -148,7 +150,8 @@ impl Client {
         let served = self.move_text(line, &mut end);
         end.run(&mut self.conn); // what was sent before the end
         self.conn.set_tls(end.into_tls());
-        self.conn.flush()?; // within the limits of writing
+        self.conn.set_idle(LAST_WAIT);
+        let _ = self.conn.flush(); // the client may be gone
         served
     }
 

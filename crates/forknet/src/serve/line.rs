@@ -204,7 +204,7 @@ mod tests {
     use sys::scm_rights::pair;
 
     #[test]
-    fn the_last_word_is_heard_of_an_end_that_has_left_a_message_unread() {
+    fn the_last_word_is_received_from_an_end_that_has_left_a_message_unread() {
         let (ours, theirs) = pair().unwrap();
         let (ours, theirs) = (Line::new(ours), Line::new(theirs));
         theirs.send(b"the last word", None).unwrap();

@@ -1,7 +1,8 @@
 //! TLS, implicit and by STLS (RFC 2595): who has what, and that nothing said before counts after it.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -281,6 +282,46 @@ fn if_a_process_of_a_session_under_tls_is_killed_the_session_ends_and_nothing_is
         wait_until("both have ended", || has_ended(front) && has_ended(mailbox));
         assert_eq!(site.server.letters().len(), 1);
     }
+}
+
+#[test]
+fn a_signer_that_is_killed_is_replaced() {
+    each_model(&MODELS, |model| {
+        let site = Site::new(&[LETTER], &["-m", model, "-n", "1"]);
+        let signer = site.signer();
+        kill(Pid::from_raw(signer), Signal::SIGKILL).unwrap();
+        wait_until("it has ended", || has_ended(signer));
+        // A worker that has been forked before finds its line closed, and makes room for another.
+        wait_until("another signs", || {
+            let mut peer = Peer::connect(site.tls_addr());
+            peer.start_tls(&site.authority.client(&TLS_VERSIONS), "mail.test").is_ok()
+        });
+        assert_ne!(site.signer(), signer);
+    });
+}
+
+#[test]
+fn under_inetd_too_stls_leads_to_a_session_under_tls() {
+    let authority = Authority::new();
+    let options = authority.pair("mail.test").options();
+    let server = TestServer::new(&[LETTER]); // for its users and mailbox
+    let inetd = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = Peer::connect(inetd.local_addr().unwrap());
+    let accepted = OwnedFd::from(inetd.accept().unwrap().0);
+    let mut command = std::process::Command::new(POP3D);
+    command.args(["-i", "-q", "--users"]).arg(server.path("users")).args(options).args(as_root());
+    command.stdin(accepted.try_clone().unwrap()).stdout(accepted);
+    let mut child = command.spawn().unwrap();
+    drop(command); // and the copies of the client's socket with it
+    client.expect("+OK ");
+    client.ask("STLS", "+OK");
+    client.start_tls(&authority.client(&TLS_VERSIONS), "mail.test").unwrap();
+    client.ask("USER mrose", "+OK");
+    client.ask("PASS tanstaaf", "+OK maildrop has 1 message");
+    client.ask("QUIT", "+OK");
+    assert!(client.is_closed());
+    drop(client);
+    assert!(testkit::wait_child(&mut child, "the session ends").success());
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Master {
                 Ok(Some(conn))
             }
             Err(errno) => {
-                let words = &self.refusals.replies().unavailable;
+                let words = listener.refusal(&self.refusals.replies().unavailable);
                 let tolerated = self.spare_fd.accept_failed(listener, words, errno);
                 tolerated.map_err(Error::os(format!("accept {listener}")))?;
                 Ok(None)

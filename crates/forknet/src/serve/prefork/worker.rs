@@ -175,8 +175,9 @@ impl Worker {
                 Ok(None) => return EXIT_OK,
                 Err(errno) => return self.listener_failed(errno),
             }
-            // It has read a password, of a client who has got in: nothing of it is left to the next one.
-            if self.keeper.as_ref().is_some_and(Line::is_taken) {
+            // It has read a password, of a client who has got in: nothing of it is left to the next one. Or a
+            // line is of no use any more.
+            if [&self.keeper, &self.signer].into_iter().flatten().any(Line::is_taken) {
                 return EXIT_OK;
             }
             if is_root && getresuid().is_ok_and(|id| !(id.real.is_root() && id.effective.is_root()))
@@ -231,7 +232,10 @@ impl Worker {
                     return Ok(Some(Conn::accepted(accepted, self.settings)));
                 }
                 Err(Errno::EAGAIN) => {}
-                Err(errno) => self.spare_fd.accept_failed(listener, unavailable, errno)?,
+                Err(errno) => {
+                    let words = listener.refusal(unavailable);
+                    self.spare_fd.accept_failed(listener, words, errno)?;
+                }
             }
         }
         if let Some(rest) = self.spare_fd.pause_left() {
