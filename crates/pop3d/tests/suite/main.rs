@@ -22,4 +22,5 @@ mod sources;
 mod stopped;
 mod titles;
 mod tls;
+mod tls_processes;
 mod transaction;

@@ -4,25 +4,23 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, geteuid};
+use nix::sys::signal::Signal;
 use testkit::{
-    Authority, CONCURRENT, Image, MODELS, Pair, Peer, TLS_VERSIONS, TlsClient, children, command,
-    each_model, has_ended, run, status_field, title, wait_until,
+    Authority, CONCURRENT, MODELS, Peer, TLS_VERSIONS, TlsClient, children, command, each_model,
+    has_ended, run, title, wait_until,
 };
 
 use crate::common::{LETTER, POP3D, TestServer, as_root, text, until_dot};
-use crate::separation::{holders_at, rights_left};
 
 /// A server with TLS, and who trusts it.
-struct Site {
-    authority: Authority,
-    server: TestServer,
-    client: TlsClient,
+pub struct Site {
+    pub authority: Authority,
+    pub server: TestServer,
+    pub client: TlsClient,
 }
 
 impl Site {
-    fn new(letters: &[&str], options: &[&str]) -> Site {
+    pub fn new(letters: &[&str], options: &[&str]) -> Site {
         let authority = Authority::new();
         let pair = authority.pair("mail.test").options();
         let mut all: Vec<&str> = pair.iter().map(String::as_str).collect();
@@ -34,21 +32,21 @@ impl Site {
     }
 
     /// Where clients begin with a handshake.
-    fn tls_addr(&self) -> SocketAddr {
+    pub fn tls_addr(&self) -> SocketAddr {
         let all = self.server.daemon.listening();
         let tls = all.iter().find_map(|at| at.strip_suffix(" (tls)"));
         tls.expect("a listener of TLS").parse().unwrap()
     }
 
     /// A client who has begun with a handshake, before the greeting.
-    fn implicit(&self, client: &TlsClient) -> Peer {
+    pub fn implicit(&self, client: &TlsClient) -> Peer {
         let mut peer = Peer::connect(self.tls_addr());
         peer.start_tls(client, "mail.test").unwrap();
         peer
     }
 
     /// A client under TLS by STLS.
-    fn stls(&self, client: &TlsClient) -> Peer {
+    pub fn stls(&self, client: &TlsClient) -> Peer {
         let mut peer = self.server.client();
         peer.ask("STLS", "+OK begin TLS");
         peer.start_tls(client, "mail.test").unwrap();
@@ -56,7 +54,7 @@ impl Site {
     }
 
     /// A client under TLS that has logged in.
-    fn mrose(&self) -> Peer {
+    pub fn mrose(&self) -> Peer {
         let mut peer = self.stls(&self.client);
         peer.ask("USER mrose", "+OK");
         peer.ask("PASS tanstaaf", "+OK");
@@ -64,7 +62,7 @@ impl Site {
     }
 
     /// The processes of this title.
-    fn processes(&self, shown: &str) -> Vec<i32> {
+    pub fn processes(&self, shown: &str) -> Vec<i32> {
         let log = fs::read_link(format!("/proc/{}/fd/2", self.server.daemon.pid())).unwrap();
         let processes = fs::read_dir("/proc").unwrap().flatten();
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -73,7 +71,7 @@ impl Site {
         pids.filter(|pid| title(*pid) == shown).filter(is_ours).collect()
     }
 
-    fn signer(&self) -> i32 {
+    pub fn signer(&self) -> i32 {
         // Its descriptors are for root's eyes only, but its parent is the keeper.
         let keeper = self.processes("pop3d: keeper").pop().expect("a keeper");
         let signer = children(keeper).into_iter().find(|pid| title(*pid) == "pop3d: signer");
@@ -210,97 +208,6 @@ fn a_ticket_that_one_process_has_given_is_taken_by_another() {
 }
 
 #[test]
-fn the_private_key_is_in_the_memory_of_the_signer_alone() {
-    each_model(&MODELS, |model| {
-        let site = Site::new(&[LETTER], &["-m", model, "-n", "2"]);
-        if !testkit::can_take_over(site.server.daemon.pid()) {
-            return;
-        }
-        let peer = site.mrose();
-        let path = |name: &str| site.authority.folder().join(name);
-        let pair = Pair { certificate: path("mail.test.crt"), key: path("mail.test.key") };
-        let secrets = pair.secrets();
-        let has_key = |pid: i32| {
-            let image = Image::of(pid);
-            secrets.iter().any(|secret| !image.find(secret).is_empty())
-        };
-        let signer = site.signer();
-        if geteuid().is_root() {
-            assert!(has_key(signer), "what is looked for can be found");
-        } else {
-            let memory = fs::File::open(format!("/proc/{signer}/mem"));
-            assert!(memory.is_err(), "another process of the same user looks at it");
-        }
-        let keeper = site.processes("pop3d: keeper");
-        let mailbox = site.processes("pop3d: mailbox of mrose");
-        assert_eq!((keeper.len(), mailbox.len()), (1, 1));
-        let fronts = children(site.server.daemon.pid());
-        for pid in keeper.into_iter().chain(mailbox).chain(fronts).chain([site.server.daemon.pid()])
-        {
-            assert!(!has_key(pid), "{model}: {}", title(pid));
-        }
-        drop(peer);
-    });
-}
-
-#[test]
-fn signer_and_the_processes_of_a_client_under_tls_have_no_rights_to_lose() {
-    each_model(&MODELS, |model| {
-        let site = Site::new(&[LETTER], &["-m", model, "-n", "2"]);
-        let peer = site.mrose();
-        let holders = holders_at(site.server.daemon.addr(), &peer);
-        assert_eq!(
-            holders.len(),
-            1,
-            "the mailbox's process has an end of a stream, not the client"
-        );
-        let mailbox = site.processes("pop3d: mailbox of mrose");
-        for pid in holders.into_iter().chain(mailbox) {
-            assert_eq!(rights_left(pid), "");
-        }
-        let signer = site.signer();
-        for (field, wanted) in [("NoNewPrivs:", "1"), ("Seccomp:", "2")] {
-            assert_eq!(status_field(signer, field), wanted, "{field}");
-        }
-        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
-            assert!(status_field(signer, set).chars().all(|digit| digit == '0'), "{set}");
-        }
-    });
-}
-
-#[test]
-fn if_a_process_of_a_session_under_tls_is_killed_the_session_ends_and_nothing_is_removed() {
-    let site = Site::new(&[LETTER], &[]);
-    for kills_front in [true, false] {
-        let mut peer = site.mrose();
-        peer.ask("DELE 1", "+OK");
-        let mailbox = site.processes("pop3d: mailbox of mrose").pop().unwrap();
-        let front = site.server.daemon.server_of(&peer);
-        let killed = if kills_front { front } else { mailbox };
-        kill(Pid::from_raw(killed), Signal::SIGKILL).unwrap();
-        let _cut = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| peer.is_closed()));
-        wait_until("both have ended", || has_ended(front) && has_ended(mailbox));
-        assert_eq!(site.server.letters().len(), 1);
-    }
-}
-
-#[test]
-fn a_signer_that_is_killed_is_replaced() {
-    each_model(&MODELS, |model| {
-        let site = Site::new(&[LETTER], &["-m", model, "-n", "1"]);
-        let signer = site.signer();
-        kill(Pid::from_raw(signer), Signal::SIGKILL).unwrap();
-        wait_until("it has ended", || has_ended(signer));
-        // A worker that has been forked before finds its line closed, and makes room for another.
-        wait_until("another signs", || {
-            let mut peer = Peer::connect(site.tls_addr());
-            peer.start_tls(&site.authority.client(&TLS_VERSIONS), "mail.test").is_ok()
-        });
-        assert_ne!(site.signer(), signer);
-    });
-}
-
-#[test]
 fn under_inetd_too_stls_leads_to_a_session_under_tls() {
     let authority = Authority::new();
     let options = authority.pair("mail.test").options();
@@ -412,25 +319,6 @@ fn a_client_too_many_who_begins_with_a_handshake_hears_nothing_in_the_clear() {
     first.expect("+OK ");
     assert_eq!(Peer::connect(site.tls_addr()).rest(), b"");
     first.ask("QUIT", "+OK");
-}
-
-#[test]
-fn idle_sessions_under_tls_end_with_the_server() {
-    each_model(&MODELS, |model| {
-        let site = Site::new(&[LETTER], &["-m", model, "--grace", "0.1"]);
-        let mut peer = site.mrose();
-        peer.ask("NOOP", "+OK");
-        let others = ["pop3d: keeper", "pop3d: mailbox of mrose"];
-        let others = others.iter().flat_map(|it| site.processes(it));
-        let pids: Vec<i32> = others.chain([site.signer()]).collect();
-        assert_eq!(pids.len(), 3);
-        let Site { server, .. } = site;
-        let _dir = server.dir;
-        assert!(server.daemon.stop().success());
-        for pid in pids {
-            wait_until("all processes have ended", || has_ended(pid));
-        }
-    });
 }
 
 #[test]
