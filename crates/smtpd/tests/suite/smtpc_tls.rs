@@ -64,6 +64,28 @@ fn a_letter_is_sent_under_tls_from_the_first_byte_or_by_starttls() {
 }
 
 #[test]
+fn a_user_logs_in_under_tls_by_every_mechanism_and_the_trace_says_so() {
+    let site = Site::new();
+    let [tls, clear] = site.addresses();
+    let password = site.authority.folder().join("password");
+    std::fs::write(&password, "x\n").unwrap();
+    let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&password, owner).unwrap();
+    let (ca_file, password) = (ca_file(&site.authority), password.to_str().unwrap());
+    let mechanisms = ["plain", "login", "cram-md5", "scram-sha-256", "scram-sha-256-plus"];
+    for how in [["--tls", "-s", &tls], ["--starttls", "-s", &clear]] {
+        for mechanism in mechanisms {
+            let login = ["-u", "levy", "--password-file", password, "--sasl", mechanism];
+            let (code, why) = smtpc(&[&["--ca-file", &ca_file], &how[..], &login].concat());
+            assert_eq!((code, &why[..]), (Some(0), ""), "{mechanism}");
+        }
+    }
+    let letters = site.fixture.letters("levy");
+    assert_eq!(letters.len(), 2 * mechanisms.len());
+    assert!(letters.iter().all(|letter| letter.contains(" with ESMTPSA id ")), "{letters:?}");
+}
+
+#[test]
 fn without_a_trusted_certificate_for_the_name_nothing_is_sent() {
     let site = Site::new();
     let [tls, clear] = site.addresses();
