@@ -25,9 +25,9 @@ STREAMS = ("echod", "pop3d", "smtpd")
 # How each daemon says that there is no process, thread or descriptor for a client.
 UNAVAILABLE = {"echod": b"", "pop3d": b"-ERR [SYS/TEMP] ", "smtpd": b"421 4.3.2 "}
 # Calls of the daemons that a signal may interrupt on Linux. (close(2) is none: there the descriptor
-# would be gone, and an injected error keeps it.)
+# would be gone, and an injected error keeps it. wait4(2) and waitid(2) are called with WNOHANG alone.)
 INTERRUPTIBLE = ("read,write,openat,fsync,fdatasync,recvfrom,sendto,recvmsg,sendmsg,poll,ppoll,"
-                 "epoll_wait,epoll_pwait,accept4,wait4,waitid")
+                 "epoll_wait,epoll_pwait,accept4")
 
 
 @contextmanager
@@ -313,7 +313,7 @@ def full_buffers(fixture, model):
 
 def bad_disk(fixture, what, codes):
     """A letter that cannot be made safe is refused for now, and not to be seen."""
-    box = fixture.mailbox()
+    box = fixture.mailbox().lay()
     with running(fixture, "smtpd", inject=[what]) as smtpd:
         with smtplib.SMTP(LOOPBACK, smtpd.port, timeout=10) as client:
             try:

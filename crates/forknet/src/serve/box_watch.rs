@@ -58,7 +58,11 @@ impl BoxWatch {
             return Err(Errno::ETIMEDOUT.into());
         }
         if !self.is_asked && (is_due || hangs_up) {
-            line.send(&[PING], None)?;
+            match line.send(&[PING], None) {
+                // What it said before its end is still to be read.
+                Err(error) if has_ended(&error) => {}
+                sent => sent?,
+            }
             (self.is_asked, self.since) = (true, Instant::now());
         }
         Ok(())
@@ -68,6 +72,11 @@ impl BoxWatch {
     pub(crate) fn answered(&mut self) {
         (self.is_asked, self.since) = (false, Instant::now());
     }
+}
+
+/// Whether the other end of a line is closed.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Whether the client has closed its side, or the connection is gone.

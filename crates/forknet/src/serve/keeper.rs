@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use log::{debug, warn};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, recv};
@@ -288,9 +289,13 @@ impl Lines {
     fn ask(&mut self, number: usize, answer: &impl Fn(Question) -> i32) {
         let Some(Asker { line, answering, .. }) = self.lines.get_mut(number) else { return };
         let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        if !matches!(recv(line.as_raw_fd(), &mut [0], peek), Ok(1..)) {
-            self.lines.swap_remove(number); // its process has ended
-            return;
+        match recv(line.as_raw_fd(), &mut [0], peek) {
+            Ok(1..) => {}
+            Err(Errno::EINTR | Errno::EAGAIN) => return, // poll(2) tells again
+            _ => {
+                self.lines.swap_remove(number); // its process has ended
+                return;
+            }
         }
         match fork(self.alone) {
             Ok(Fork::Parent(pid)) => *answering = Some(pid),
