@@ -304,20 +304,23 @@ fn what_is_no_network_is_refused_at_the_start() {
     assert!(said.contains("--proxy-from 'haproxy.test': not a network"), "{said}");
 }
 
-/// A child's end of its line to the parent, which alone has no socket of the same number.
+/// A child's end of its line to the parent, which alone has no socket of the same number once it has closed its
+/// copy.
 fn line(daemon: &Daemon, child: i32, client: &Peer) -> Option<OwnedFd> {
-    let parents = open_files(daemon.pid());
-    let connection =
-        testkit::sockets_between("tcp", daemon.addr(), Some(client.stream().local_addr().unwrap()));
-    let files = open_files(child).into_iter().filter(|(_, file)| {
-        let is_shared = parents.values().any(|its| its == file);
-        file.starts_with("socket:") && !is_shared && !connection.contains(file)
+    let client = client.stream().local_addr().unwrap();
+    let connection = testkit::sockets_between("tcp", daemon.addr(), Some(client));
+    let mut found = Vec::new();
+    wait_until("the parent has closed what is the child's", || {
+        let parents = open_files(daemon.pid());
+        let is_own = |file: &String| {
+            let is_parents = parents.values().any(|its| its == file);
+            file.starts_with("socket:") && !is_parents && !connection.contains(file)
+        };
+        let own = open_files(child).into_iter().filter(|(_, file)| is_own(file));
+        found = own.map(|(fd, _)| fd).collect();
+        found.len() == 1
     });
-    let found: Vec<i32> = files.map(|(fd, _)| fd).collect();
-    match found.as_slice() {
-        [fd] => sys::pidfd::descriptor_of(Pid::from_raw(child), *fd).ok(),
-        other => panic!("{other:?}"),
-    }
+    sys::pidfd::descriptor_of(Pid::from_raw(child), found[0]).ok()
 }
 
 /// A child that is taken over before its proxy has said anything counts one client of another address, which
