@@ -12,7 +12,7 @@ use accounts::{base64, from_base64};
 use nix::unistd::geteuid;
 use testkit::{Daemon, Peer, TempDir, command, run};
 
-use crate::common::{LETTER, OWNER, POP3D, make_maildir, start, until_dot};
+use crate::common::{LETTER, OWNER, POP3D, make_maildir, start, until_dot, users_file};
 
 /// A program of checkpassword's interface: it knows levy, his password and where his home is. With other
 /// passwords it does what they say.
@@ -102,6 +102,44 @@ fn a_program_of_checkpasswords_interface_says_who_may_log_in() {
     let asked = fs::read_to_string(site.dir.path().join("log")).unwrap();
     assert!(asked.ends_with("levy -x two\n"), "its own arguments, and a small name: {asked}");
     assert!(!site.daemon.log().contains("tanstaaf"));
+}
+
+#[test]
+fn names_are_compared_as_the_options_say_with_each_source() {
+    let (lower, exact) = (["levy", "LEVY", "Levy"], ["levy"]);
+    for (options, right, wrong) in [
+        (&[][..], &lower[..], &["levy@red.test"][..]),
+        (&["--names", "as-is"], &exact, &["LEVY", "Levy"]),
+        (
+            &["--names-domain", "cut"],
+            &["levy@red.test", "Levy@RED.test", "levy"],
+            &["lev@red.test"],
+        ),
+        (&["--names", "as-is", "--names-domain", "cut"], &["levy@red.test"], &["Levy@red.test"]),
+    ] {
+        let by_program = Site::with_program(OWNER, options);
+        let dir = TempDir::new();
+        make_maildir(&dir.path().join("levy/Maildir"));
+        let home = dir.path().join("levy").display().to_string();
+        let users = users_file(&dir, &format!("levy:{{PLAIN}}tanstaaf:::l:{home}:\n"));
+        let args = [&["--users", users.to_str().unwrap(), "--auth-delay", "0"], options].concat();
+        let by_file = start(&args);
+        for address in [by_program.daemon.addr(), by_file.addr()] {
+            let client = || {
+                let mut peer = Peer::connect(address);
+                peer.expect("+OK ");
+                peer
+            };
+            for name in wrong {
+                log_in(&mut client(), name, "tanstaaf", "-ERR [AUTH] ");
+            }
+            for name in right {
+                let mut peer = client();
+                log_in(&mut peer, name, "tanstaaf", "+OK ");
+                peer.ask("QUIT", "+OK");
+            }
+        }
+    }
 }
 
 #[test]
