@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,6 +20,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const REPORT: &str = "report-login";
 /// Exit code of a temporary error.
 const TEMPORARY: u8 = 111;
+/// The mode bits that let other users write.
+const OTHERS_WRITE_FLAGS: u32 = 0o022;
 /// The mode bits of a file that can be run.
 const EXECUTABLE_FLAGS: u32 = 0o111;
 
@@ -54,6 +56,11 @@ impl CheckProgram {
     pub(crate) fn check(&self) -> Result<()> {
         let what = || format!("checkpassword {}", self.path.display());
         let metadata = std::fs::metadata(&self.path).map_err(Error::io(what()))?;
+        let is_ours = [0, geteuid().as_raw()].contains(&metadata.uid());
+        if !is_ours || metadata.permissions().mode() & OTHERS_WRITE_FLAGS != 0 {
+            let why = "users other than root may change it";
+            return Err(Error::Refused(format!("{}: {why}", what())));
+        }
         let can_run = metadata.is_file() && metadata.permissions().mode() & EXECUTABLE_FLAGS != 0;
         if can_run { Ok(()) } else { Err(Error::Refused(format!("{}: cannot be run", what()))) }
     }

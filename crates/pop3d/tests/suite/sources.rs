@@ -184,6 +184,15 @@ fn options_that_cannot_stand_together_are_named() {
     let (code, text) = fails(&["--checkpassword", "/no/program", "--check", "-u", "65534"]);
     assert_eq!(code, Some(1));
     assert!(text.contains("checkpassword /no/program: No such file or directory"), "{text}");
+    let dir = TempDir::new();
+    let program = dir.file("check", "#!/bin/sh\n");
+    for (mode, why) in [(0o775, "users other than root may change it"), (0o644, "cannot be run")] {
+        fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
+        let (code, text) =
+            fails(&["--checkpassword", program.to_str().unwrap(), "--check", "-u", "65534"]);
+        assert_eq!(code, Some(1));
+        assert!(text.ends_with(&format!("check: {why}\n")), "{text}");
+    }
 }
 
 /// A server of Dovecot's auth protocol; notes the lines that it has heard.
