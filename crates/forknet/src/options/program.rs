@@ -121,9 +121,6 @@ impl Program {
 fn words(service: &Service) -> Vec<(&'static str, String)> {
     let (root, whom) = match service.root {
         RootPolicy::Nobody => ("nobody", "becomes `nobody`."),
-        RootPolicy::Refuse => {
-            ("refuse; '-u root' insists", "will refuse to serve: `-u root` insists.")
-        }
         RootPolicy::Never => ("refuse", "will refuse to serve; <user> is never root."),
     };
     vec![

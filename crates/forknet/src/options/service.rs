@@ -31,8 +31,6 @@ pub struct Service {
 pub enum RootPolicy {
     /// It serves as the user `nobody`.
     Nobody,
-    /// It refuses and says why; `-u root` insists.
-    Refuse,
     /// It refuses and says why; `-u` names an ordinary user.
     Never,
 }

@@ -26,7 +26,7 @@ use crate::net::interrupt::POLL_INTERVAL;
 use crate::net::listen;
 use crate::net::listener::Listener;
 use crate::net::peer::Peer;
-use crate::options::{RootPolicy, ServerOptions, Service, model::Model};
+use crate::options::{ServerOptions, Service, model::Model};
 use crate::serve::datagram_helper::{DatagramHelper, DatagramService};
 use crate::serve::files::Files;
 use crate::serve::keeper::Keeper;
@@ -292,10 +292,6 @@ impl Server {
         who.assume()?;
         if self.options.chroot.is_some() && geteuid().is_root() {
             warn!("--chroot is no jail for root, who can leave it: name a user with -u USER");
-        }
-        let is_shared = matches!(self.options.model, Model::Thread | Model::Iterative);
-        if is_shared && self.service.root == RootPolicy::Refuse && geteuid().is_root() {
-            warn!("this --model cannot become each client's user: only root's files are served");
         }
         Ok(())
     }

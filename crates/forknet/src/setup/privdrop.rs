@@ -39,9 +39,8 @@ pub(crate) fn target_user(user: Option<&str>, policy: RootPolicy) -> Result<Serv
         None if !geteuid().is_root() => return Ok(ServeAs::Same(None)),
         None if policy == RootPolicy::Nobody => identity("nobody")?,
         None => {
-            let insists = if policy == RootPolicy::Never { "" } else { " ('-u root' insists)" };
             let why = "refusing to serve as root: name the user to serve as with -u USER";
-            return Err(Error::Refused(format!("{why}{insists}")));
+            return Err(Error::Refused(why.into()));
         }
     };
     if who.uid.is_root() && policy == RootPolicy::Never {
