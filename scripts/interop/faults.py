@@ -313,7 +313,7 @@ def full_buffers(fixture, model):
 
 def bad_disk(fixture, what, codes):
     """A letter that cannot be made safe is refused for now, and not to be seen."""
-    box = fixture.mailbox().lay()
+    box = fixture.mailbox()
     with running(fixture, "smtpd", inject=[what]) as smtpd:
         with smtplib.SMTP(LOOPBACK, smtpd.port, timeout=10) as client:
             try:

@@ -12,6 +12,8 @@ use crate::options::MailOptions;
 pub struct Trouble {
     /// The answer to the process that asked.
     pub denied: Denied,
+    /// There is no room on the disk.
+    pub is_full: bool,
     /// The reason, for the log.
     pub why: String,
 }
@@ -20,12 +22,13 @@ impl Trouble {
     /// Returns a trouble that may pass.
     #[must_use]
     pub fn temporary(why: impl std::fmt::Display) -> Trouble {
-        Trouble { denied: Denied::Temporary, why: why.to_string() }
+        Trouble { denied: Denied::Temporary, is_full: false, why: why.to_string() }
     }
 }
 
 impl From<mailstore::Error> for Trouble {
     fn from(error: mailstore::Error) -> Trouble {
+        let is_full = error.is_full();
         let denied = match &error {
             mailstore::Error::InUse { .. } => Denied::InUse,
             error if error.is_temporary() => Denied::Temporary,
@@ -35,7 +38,7 @@ impl From<mailstore::Error> for Trouble {
             mailstore::Error::InUse { what } => format!("{what} is in use by another session"),
             error => error.to_string(),
         };
-        Trouble { denied, why }
+        Trouble { denied, is_full, why }
     }
 }
 
@@ -51,6 +54,7 @@ impl MailOptions {
         }
         account.owner.or(self.mail_user).filter(|owner| owner.uid != 0).ok_or_else(|| Trouble {
             denied: Denied::Permanent,
+            is_full: false,
             why: "no user id in the users file, and no --mail-user".into(),
         })
     }

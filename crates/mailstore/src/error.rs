@@ -44,6 +44,12 @@ impl Error {
         }
     }
 
+    /// Returns whether there is no room: the disk is full, or a quota or limit is reached.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if is_full(source))
+    }
+
     /// Returns whether a later attempt may succeed without a repair. True for a full disk, a lack
     /// of descriptors or memory, and an I/O error. False for a missing permission or a file in
     /// place of a folder. RFC 3206 §4 and §5 make the same distinction for the client.
@@ -78,6 +84,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Returns whether there is no room, as [`Error::is_full`].
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG))
+}
+
 /// Formats an I/O error as strerror(3) does, without Rust's `(os error 28)`.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
@@ -92,7 +105,7 @@ mod tests {
     fn an_error_is_displayed_as_operation_and_reason() {
         let error = Error::io("open", Path::new("/m"))(Errno::ENOSPC);
         assert_eq!(error.to_string(), "open /m: No space left on device");
-        assert!(error.is_temporary());
+        assert!(error.is_temporary() && error.is_full());
         let error = Error::io("open", Path::new("/m"))(Errno::ELOOP);
         assert_eq!(error.to_string(), "open /m: Too many levels of symbolic links");
         assert!(!Error::io("open", Path::new("/m"))(Errno::ENOTDIR).is_temporary());

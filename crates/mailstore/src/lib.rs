@@ -19,7 +19,7 @@ mod sweep;
 mod wire_size;
 
 pub use durable_dir::durable_create_dir;
-pub use error::{Error, Result};
+pub use error::{Error, Result, is_full};
 pub use folder::{Folder, Walked};
 pub use mail_pattern::MailPattern;
 pub use maildir::{Draft, Maildir, Published, Synced};

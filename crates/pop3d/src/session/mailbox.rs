@@ -48,7 +48,7 @@ fn open_as_owner(config: &Config, proved: &Proved) -> Result<Maildrop, Denied> {
         Ok(maildrop)
     });
     let name = account.name.escape_ascii();
-    opened.map_err(|Trouble { denied, why }| {
+    opened.map_err(|Trouble { denied, why, .. }| {
         if denied == Denied::InUse {
             info!("{peer}: login of '{name}': {why}");
         } else {

@@ -89,7 +89,7 @@ fn receive(config: &Config, asked: &forknet::Question) -> Result<Option<Received
                     && let Err(error) = text.write(piece)
                 {
                     let why = format!("spool {}: {}", config.spool.display(), reason(&error));
-                    failure = Some(Failure { verdict: verdict(Some(&error)), why });
+                    failure = Some(Failure { verdict: verdict(mailstore::is_full(&error)), why });
                 }
             }
             Some((&RECIPIENTS, record)) => {

@@ -1,12 +1,9 @@
 //! Stores a letter in the mailboxes of one user, with that user's rights: first safe in all, then visible
 //! in all.
 
-use std::io;
-
 use accounts::{Account, Owner};
 use maild::{MailOptions, Trouble};
 use mailstore::{Draft, Maildir, Published, Synced};
-use nix::errno::Errno;
 
 use crate::delivery::mailbox;
 use crate::delivery::text::Text;
@@ -23,29 +20,22 @@ pub struct Failure {
 
 impl Failure {
     fn of(account: &Account, error: &mailstore::Error) -> Failure {
-        let source = match error {
-            mailstore::Error::Io { source, .. } => Some(source),
-            _ => None,
-        };
         let why = format!("mailbox of '{}': {error}", account.name.escape_ascii());
-        Failure { verdict: verdict(source), why }
+        Failure { verdict: verdict(error.is_full()), why }
     }
 
     /// Returns the failure of a user's mailbox.
     #[must_use]
     pub fn of_mailbox(account: &Account, trouble: &Trouble) -> Failure {
         let why = format!("mailbox of '{}': {}", account.name.escape_ascii(), trouble.why);
-        Failure { verdict: Verdict::Unusable, why }
+        Failure { verdict: verdict(trouble.is_full), why }
     }
 }
 
-/// Returns the answer for an error of write(2): whether the disk is full (RFC 5321 §4.2.3).
+/// Returns the answer for what could not be stored: whether the disk is full (RFC 5321 §4.2.3).
 #[must_use]
-pub fn verdict(error: Option<&io::Error>) -> Verdict {
-    match error.and_then(io::Error::raw_os_error).map(Errno::from_raw) {
-        Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG) => Verdict::NoRoom,
-        _ => Verdict::Unusable,
-    }
+pub fn verdict(is_full: bool) -> Verdict {
+    if is_full { Verdict::NoRoom } else { Verdict::Unusable }
 }
 
 /// Opens the mailboxes of one owner, by descriptor.
