@@ -112,6 +112,36 @@ const THREADS: &[c_long] = &[
     libc::SYS_prctl,
     libc::SYS_sched_getaffinity,
 ];
+/// What the parent of processes that talk to clients does besides: it starts and ends them, and they give
+/// their rights up; it reaches the log and the service manager; it removes its own files. It starts no program
+/// and takes no other user's rights.
+const PARENT: &[c_long] = &[
+    SYS_clone,
+    libc::SYS_kill,
+    libc::SYS_tgkill,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_prlimit64,
+    libc::SYS_seccomp,
+    libc::SYS_landlock_restrict_self,
+    libc::SYS_socket,
+    libc::SYS_connect,
+    libc::SYS_dup3,
+    libc::SYS_close_range,
+    libc::SYS_getuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_getresgid,
+    libc::SYS_umask,
+    libc::SYS_uname,
+    libc::SYS_fchmod,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_dup2,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
+];
 /// Commands of fcntl(2) that open no file and send no signal.
 const FCNTL: &[u32] =
     &[libc::F_GETFD as u32, libc::F_SETFD as u32, libc::F_GETFL as u32, libc::F_SETFL as u32];
@@ -137,6 +167,8 @@ pub enum Allowed {
     Listeners,
     /// That, and start threads.
     Threads,
+    /// Accept clients, start processes for them, and wait for those; work with files.
+    Parent,
 }
 
 /// Returns the table of a process that may do this.
@@ -146,6 +178,7 @@ fn table(allowed: Allowed) -> nix::Result<Table> {
         Allowed::StreamsAndFiles => &[FILES],
         Allowed::Listeners => &[LISTENERS],
         Allowed::Threads => &[LISTENERS, THREADS],
+        Allowed::Parent => &[LISTENERS, THREADS, FILES, PARENT],
     };
     let calls = BASIC.iter().chain(STREAMS).chain(more.iter().copied().flatten());
     let mut rules: Vec<(c_long, Rule)> = calls.map(|call| (*call, Rule::Allow)).collect();
@@ -154,8 +187,13 @@ fn table(allowed: Allowed) -> nix::Result<Table> {
     let commands = match allowed {
         Allowed::Streams | Allowed::StreamsAndFiles => FCNTL,
         Allowed::Listeners | Allowed::Threads => FCNTL_DUP,
+        Allowed::Parent => &[],
     };
     rules.push((SYS_fcntl, Rule::OneOf { argument: 1, values: commands }));
+    if allowed == Allowed::Parent {
+        rules.push((SYS_fcntl, Rule::Allow)); // the lock of the pid file
+        rules.push((libc::SYS_clone3, Rule::Unknown));
+    }
     if allowed == Allowed::Threads {
         let thread = libc::CLONE_THREAD.cast_unsigned();
         rules.push((SYS_clone, Rule::With { argument: 0, bit: thread }));

@@ -8,6 +8,8 @@
 mod authority;
 mod bystander;
 mod daemon;
+#[cfg(target_arch = "x86_64")]
+mod injected;
 mod judging;
 mod log_times;
 mod manual;
@@ -27,6 +29,8 @@ mod wait;
 pub use authority::{Authority, Pair, TLS_VERSIONS, TlsClient};
 pub use bystander::{Bystander, NOBODY};
 pub use daemon::{Daemon, command, run, wait_child};
+#[cfg(target_arch = "x86_64")]
+pub use injected::Injected;
 pub use judging::{not_judged, root_can_judge};
 pub use log_times::hasty_refusals;
 pub use manual::{check_help, check_page, check_usage};

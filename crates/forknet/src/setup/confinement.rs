@@ -38,14 +38,15 @@ impl Confinement {
         };
         set_no_new_privs().map_err(Error::os("prctl"))?;
         let landlock = Landlock::new().map_err(Error::os("landlock"))?;
-        let filter = filter(allowed)?;
+        let filter = filter_of(allowed)?;
         if landlock.is_none() {
             warn!("no landlock in this kernel: one barrier less around clients' processes");
         }
         if filter.is_none() {
             warn!("no seccomp in this kernel: one barrier less around clients' processes");
         }
-        Ok(Confinement { landlock, filter, may_start_threads: allowed == Allowed::Threads })
+        let may_start_threads = allowed == Allowed::Threads;
+        Ok(Confinement { landlock, filter, may_start_threads })
     }
 
     /// This process opens nothing any more, makes no socket, starts no process, signals none, for good.
@@ -56,6 +57,19 @@ impl Confinement {
         self.landlock.as_ref().map_or(Ok(()), Landlock::enter)?;
         self.filter.as_ref().map_or(Ok(()), Filter::enter)
     }
+}
+
+/// The parent of processes that talk to clients starts no program any more and takes no other rights, for good;
+/// they neither. Where it talks to clients itself, it enters its own [`Confinement`].
+///
+/// # Errors
+/// seccomp(2) failed.
+pub(crate) fn confine_parent(model: Model) -> Result<()> {
+    let filter = match model {
+        Model::Fork | Model::Prefork => filter_of(Allowed::Parent)?,
+        Model::Thread | Model::Iterative => None,
+    };
+    filter.map_or(Ok(()), |filter| filter.enter()).map_err(Error::os("seccomp"))
 }
 
 /// This process opens nothing any more but what is below these folders, makes no socket, starts no process,
@@ -87,7 +101,7 @@ pub(crate) fn confine_to_nothing() -> Result<()> {
     if let Some(landlock) = Landlock::new().map_err(Error::os("landlock"))? {
         landlock.enter().map_err(Error::os("landlock"))?;
     }
-    let filter = filter(Allowed::Streams)?;
+    let filter = filter_of(Allowed::Streams)?;
     filter.map_or(Ok(()), |filter| filter.enter()).map_err(Error::os("seccomp"))
 }
 
@@ -97,7 +111,7 @@ fn give_up_processes() -> Result<()> {
     set_no_new_privs().map_err(Error::os("prctl"))
 }
 
-/// Makes the filter of [`confine_to`], once for all children: that costs more than to fork one.
+/// Makes the filter of [`confine_to`], once for all children.
 ///
 /// # Errors
 /// It cannot be made.
@@ -105,11 +119,11 @@ pub(crate) fn files_filter() -> Result<&'static Option<Filter>> {
     if let Some(made) = FILES.get() {
         return Ok(made);
     }
-    let filter = filter(Allowed::StreamsAndFiles)?;
+    let filter = filter_of(Allowed::StreamsAndFiles)?;
     Ok(FILES.get_or_init(|| filter))
 }
 
-fn filter(allowed: Allowed) -> Result<Option<Filter>> {
+fn filter_of(allowed: Allowed) -> Result<Option<Filter>> {
     if Filter::is_supported() {
         Filter::new(allowed).map_err(Error::os("seccomp"))
     } else {

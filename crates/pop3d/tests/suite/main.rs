@@ -9,6 +9,8 @@ mod common;
 mod endpoints;
 mod faults;
 mod framing;
+#[cfg(target_arch = "x86_64")] // the numbers and registers of its calls
+mod injected;
 mod life;
 mod login;
 mod manual;

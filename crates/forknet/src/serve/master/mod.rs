@@ -39,7 +39,7 @@ use crate::serve::spare_fd::SpareFd;
 use crate::serve::threads::Threads;
 use crate::serve::title::Titles;
 use crate::serve::wakeup::{self, Waker, Wakeup};
-use crate::setup::confinement::Confinement;
+use crate::setup::confinement::{Confinement, confine_parent};
 
 /// The callback of SIGHUP.
 pub(crate) type Reread = Box<dyn Fn()>;
@@ -251,12 +251,16 @@ impl Master {
         &mut self.announcer
     }
 
-    /// Reports that the server serves, to the log, the service manager and the starting command.
-    /// Call it after the last step that can fail.
+    /// Reports that the server serves, to the log, the service manager and the starting command, once the
+    /// parent has given up what it does not need either, in a server with a keeper. Call it after the last
+    /// step that can fail.
     ///
     /// # Errors
-    /// There is no starting command any more.
+    /// There is no starting command any more; seccomp(2) failed.
     pub(crate) fn ready(&mut self) -> Result<()> {
+        if self.keeper.is_some() {
+            confine_parent(self.options.model)?;
+        }
         self.announcer.ready(self.listeners.as_slice(), self.helper.as_ref())
     }
 

@@ -9,8 +9,13 @@ const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
 const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 /// Most instructions for a call: the kernel runs each program for about a thousand numbers.
 const MAX_STEPS: usize = 20;
-const ALL: [Allowed; 4] =
-    [Allowed::Streams, Allowed::StreamsAndFiles, Allowed::Listeners, Allowed::Threads];
+const ALL: [Allowed; 5] = [
+    Allowed::Streams,
+    Allowed::StreamsAndFiles,
+    Allowed::Listeners,
+    Allowed::Threads,
+    Allowed::Parent,
+];
 
 /// Runs a program; returns its verdict.
 fn run(program: &[sock_filter], machine: u32, number: u32, arguments: [u64; 6]) -> u32 {
