@@ -61,7 +61,7 @@ impl Config {
     /// Reads the options.
     ///
     /// # Errors
-    /// [`Error::Usage`] names the option that is wrong.
+    /// [`forknet::Error::Usage`] names the option that is wrong.
     pub fn read(values: &Values) -> Result<Config> {
         let mail = MailOptions::read(values)?;
         let (tls, listen_tls) = tls::from_options(values)?.unzip();

@@ -67,7 +67,7 @@ const LAST_WAIT: Duration = Duration::from_secs(10);
 /// Most bytes that box may claim to have moved: what a session could in years.
 const MAX_BYTES: u64 = 1 << 56;
 
-/// What one process leaves to the next: of each at most [`LONGEST_MESSAGE`] - 1 bytes.
+/// What one process leaves to the next: of each at most what fits into a message of a line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Leftover {
     /// What was read of the client and not used.
