@@ -34,6 +34,8 @@ pub struct LineReader<R> {
     /// The unread bytes are `buf[start..end]`.
     start: usize,
     end: usize,
+    /// What is behind this was never read into, or is wiped.
+    used: usize,
     /// Within a line over the limit, skipping to its end.
     skipping: bool,
     /// Bytes of that line skipped so far.
@@ -49,14 +51,14 @@ impl<R: Read> LineReader<R> {
     /// Returns a reader with an empty buffer of `size` bytes.
     pub fn with_capacity(size: usize, inner: R) -> LineReader<R> {
         let buf = vec![0; size.max(1)];
-        LineReader { inner, buf, start: 0, end: 0, skipping: false, skipped: 0 }
+        LineReader { inner, buf, start: 0, end: 0, used: 0, skipping: false, skipped: 0 }
     }
 
     /// Returns a reader of 8 KiB (more where there are more of them) that reads these bytes first.
     pub fn with_unread(unread: &[u8], inner: R) -> LineReader<R> {
         let mut reader = LineReader::with_capacity(BUFFER.max(unread.len()), inner);
         reader.buf.iter_mut().zip(unread).for_each(|(to, from)| *to = *from);
-        reader.end = unread.len();
+        (reader.end, reader.used) = (unread.len(), unread.len());
         reader
     }
 
@@ -135,15 +137,38 @@ impl<R: Read> LineReader<R> {
             self.end -= self.start;
             self.start = 0;
         }
+        self.wipe(self.end);
         if self.end == self.buf.len() {
             // Only a line of less than `limit` bytes can fill it up.
             let size = self.buf.len().saturating_mul(2).min(limit.max(BUFFER));
-            self.buf.resize(size.max(self.end + 1), 0);
+            let mut larger = vec![0; size.max(self.end + 1)];
+            larger.iter_mut().zip(self.buffered()).for_each(|(to, from)| *to = *from);
+            let end = self.end;
+            self.wipe(0);
+            (self.buf, self.used) = (larger, end);
         }
         let room = self.buf.get_mut(self.end..).unwrap_or_default();
         let count = read_retrying(&mut self.inner, room)?;
         self.end += count;
+        self.used = self.used.max(self.end);
         Ok(count)
+    }
+
+    /// Overwrites what was read, from `start` of the buffer on: it may be a password, and this process may
+    /// serve others later.
+    fn wipe(&mut self, start: usize) {
+        let used = self.buf.get_mut(start..self.used).unwrap_or_default();
+        used.fill(0);
+        std::hint::black_box(used); // so that the compiler does not leave it out
+        self.used = self.used.min(start);
+    }
+}
+
+impl<R> Drop for LineReader<R> {
+    fn drop(&mut self) {
+        let used = self.buf.get_mut(..self.used).unwrap_or_default();
+        used.fill(0);
+        std::hint::black_box(used);
     }
 }
 
@@ -233,6 +258,16 @@ mod tests {
                 Line::Eof => return seen,
             }
         }
+    }
+
+    #[test]
+    fn a_line_is_wiped_before_the_next_read() {
+        let pieces = vec![Some(b"PASS tanstaaf\r\nNO".to_vec()), None, Some(b"OP\r\n".to_vec())];
+        let mut reader = LineReader::new(Pieces(pieces));
+        assert_eq!(reader.read_line(100).unwrap(), Line::Text(b"PASS tanstaaf"));
+        assert!(reader.read_line(100).is_err());
+        assert!(reader.buf.starts_with(b"NO\0") && !reader.buf.contains(&b't'));
+        assert_eq!(reader.read_line(100).unwrap(), Line::Text(b"NOOP"));
     }
 
     #[test]
