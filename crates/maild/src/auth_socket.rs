@@ -30,7 +30,10 @@ pub struct AuthSocket {
 #[derive(Debug)]
 pub(crate) struct AuthServer {
     lines: BufReader<Connection>,
+    /// What it offers.
     mechanisms: Mechanisms,
+    /// That of the login.
+    mechanism: Mechanism,
 }
 
 impl AuthSocket {
@@ -42,6 +45,10 @@ impl AuthSocket {
     /// Returns the server's mechanisms; those that send the password where it does not answer.
     pub(crate) fn mechanisms(&self) -> Mechanisms {
         match self.connect() {
+            // Passwords are checked by its PLAIN, however they come.
+            Ok(server) if server.mechanisms.contains(Mechanism::Plain) => {
+                server.mechanisms.union(Mechanisms::by_password())
+            }
             Ok(server) => server.mechanisms,
             Err(error) => {
                 warn!("{}", self.failed(&error));
@@ -53,8 +60,11 @@ impl AuthSocket {
     /// Connects, and reads the greeting.
     pub(crate) fn connect(&self) -> io::Result<AuthServer> {
         let connection = connect_unix(&self.name, WAIT).map_err(io::Error::other)?;
-        let mut server =
-            AuthServer { lines: BufReader::new(connection), mechanisms: Mechanisms::default() };
+        let mut server = AuthServer {
+            lines: BufReader::new(connection),
+            mechanisms: Mechanisms::default(),
+            mechanism: Mechanism::Plain,
+        };
         server.send(&hello(std::process::id()))?;
         let until = Instant::now() + LIMIT;
         let mut greeting = Greeting::default();
@@ -83,6 +93,7 @@ impl AuthSocket {
         let service = self.service;
         let request = Request { id: ID, mechanism, service, remote, local, is_secured, response };
         server.send(request.encode().as_bytes())?;
+        server.mechanism = mechanism;
         let said = server.reply()?;
         Ok((server, said))
     }
@@ -107,6 +118,11 @@ impl AuthSocket {
 }
 
 impl AuthServer {
+    /// Returns the mechanism of the login.
+    pub(crate) fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
     /// Answers a challenge.
     pub(crate) fn respond(&mut self, response: &Secret) -> io::Result<Reply> {
         self.send(respond(ID, response).as_bytes())?;

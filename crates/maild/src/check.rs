@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use accounts::dovecot_auth::Reply;
 use accounts::password::Unusable;
-use accounts::sasl::{Authority, Denial};
+use accounts::sasl::{Authority, Denial, claimed_name};
 use accounts::{Account, Accounts, Checker, Login, Mechanism as Sasl, Refusal, Secret, from_hex};
 use forknet::{Peer, Question, reason};
 use log::{debug, warn};
 
 use crate::auth_socket::{AuthServer, AuthSocket};
 use crate::credentials::{Credentials, Denied, Mechanism, Proof};
-use crate::options::{MailOptions, Users};
+use crate::options::{Logins, MailOptions};
 use crate::question::LoginQuestion;
 
 /// Longest wait for the next message of an exchange. The client may take its time, but this process has
@@ -140,15 +140,20 @@ impl<'a> Answering<'a> {
                 }
             }
             (Some(LoginQuestion::Relay { peer, mechanism, initial }), _) => {
-                let attempt = Attempt { peer, name: Vec::new() };
-                let Users::Socket(socket) = &self.options.users else {
+                let mut attempt = Attempt { peer, name: Vec::new() };
+                initial.iter().for_each(|it| attempt.note_claim(mechanism, it));
+                let Logins::Socket(socket) = &self.options.logins else {
                     return Said::Denied(Denied::NotChecked);
                 };
                 let begun = socket.begin(peer, mechanism, initial.as_ref());
                 let begun = begun.map(|(server, said)| (Some(Box::new(server)), said));
                 self.relayed(attempt, begun)
             }
-            (Some(LoginQuestion::RelayNext(response)), State::Relayed { attempt, mut server }) => {
+            (
+                Some(LoginQuestion::RelayNext(response)),
+                State::Relayed { mut attempt, mut server },
+            ) => {
+                attempt.note_claim(server.mechanism(), &response);
                 let said = server.respond(&response);
                 self.relayed(attempt, said.map(|said| (Some(server), said)))
             }
@@ -188,8 +193,8 @@ impl<'a> Answering<'a> {
                 let why = "auth socket: a temporary error of the server";
                 Said::Denied(attempt.not_checked(&why))
             }
-            Err(error) => match &self.options.users {
-                Users::Socket(socket) => Said::Denied(attempt.not_checked(&socket.failed(&error))),
+            Err(error) => match &self.options.logins {
+                Logins::Socket(socket) => Said::Denied(attempt.not_checked(&socket.failed(&error))),
                 _ => Said::Denied(Denied::NotChecked),
             },
         }
@@ -198,21 +203,21 @@ impl<'a> Answering<'a> {
     /// Checks a password where the users are another program's; `None` where they are not.
     fn by_program(&mut self, attempt: &Attempt, proof: &Proof) -> Option<Said> {
         let (options, peer) = (self.options, attempt.peer);
-        if !matches!(options.users, Users::Program(_) | Users::Socket(_)) {
+        if !matches!(options.logins, Logins::Program(_) | Logins::Socket(_)) {
             return None;
         }
         let Proof::Password(password) = proof else {
             return Some(Said::Denied(Denied::Rejected)); // no digest is offered
         };
-        Some(match &options.users {
-            Users::Program(program) => {
+        Some(match &options.logins {
+            Logins::Program(program) => {
                 match program.log_in(options.names, &attempt.name, password) {
                     Ok(account) => Said::Accepted(Proved { peer, account }),
                     Err((Denied::Rejected, _)) => Said::Denied(Denied::Rejected),
                     Err((_, why)) => Said::Denied(attempt.not_checked(&why)),
                 }
             }
-            Users::Socket(socket) => match options.names.canonical(&attempt.name) {
+            Logins::Socket(socket) => match options.names.canonical(&attempt.name) {
                 Some(name) => {
                     let said = socket.password(peer, &name, password);
                     self.relayed(attempt.clone(), said.map(|said| (None, said)))
@@ -276,6 +281,13 @@ impl<'a> Answering<'a> {
 }
 
 impl Attempt {
+    /// Notes the name that the first message claims which shows one.
+    fn note_claim(&mut self, mechanism: Sasl, message: &Secret) {
+        if self.name.is_empty() {
+            self.name = claimed_name(mechanism, message.as_bytes()).unwrap_or_default();
+        }
+    }
+
     /// Returns the account, if the check has succeeded; logs what the administrator has to repair.
     fn result(
         &self,

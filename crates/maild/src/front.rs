@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use accounts::sasl::{Authority, Denial, Exchange, Failure, Step, Terms};
+use accounts::sasl::{Authority, Denial, Exchange, Failure, Step, Terms, claimed_name};
 use accounts::{Mechanism as Sasl, Secret, hex};
 use forknet::{Answer, Line, Peer, reason};
 use log::warn;
@@ -123,6 +123,13 @@ impl<K: Keeper> Asker<K> {
             }
             (None, Some(denied)) => Err(denied),
             (None, None) => Err(self.no_answer("an answer that is none")),
+        }
+    }
+
+    /// Notes the name that a message claims which is passed on.
+    fn note_claim(&mut self, mechanism: Sasl, message: &Secret) {
+        if self.last.0.is_empty() {
+            self.last.0 = claimed_name(mechanism, message.as_bytes()).unwrap_or_default();
         }
     }
 
@@ -248,6 +255,9 @@ impl Auth {
             return (auth, AuthStep::Failed(AuthFailure::NotOffered));
         }
         asker.last = (Vec::new(), Mechanism::Auth(mechanism));
+        if let Some(initial) = &initial {
+            asker.note_claim(mechanism, initial);
+        }
         let question = LoginQuestion::Relay { peer: asker.peer, mechanism, initial };
         (auth, relayed(&question, asker))
     }
@@ -260,7 +270,10 @@ impl Auth {
                 let step = exchange.step(&response, &mut authority);
                 after(step, asker)
             }
-            None => relayed(&LoginQuestion::RelayNext(response), asker),
+            None => {
+                asker.note_claim(self.mechanism, &response);
+                relayed(&LoginQuestion::RelayNext(response), asker)
+            }
         }
     }
 }

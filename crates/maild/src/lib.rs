@@ -23,6 +23,6 @@ pub use check_program::{is_report, report};
 pub use credentials::{Credentials, Denied, Mechanism, Proof};
 pub use front::{Accepted, Asker, Auth, AuthFailure, AuthStep, Keeper, Reply};
 pub use mailbox::Place;
-pub use options::{MailOptions, Offer, Plaintext, Users};
+pub use options::{Logins, MailOptions, Offer, Plaintext, Users};
 pub use question::{LoginQuestion, accepted};
 pub use rights::Trouble;

@@ -23,8 +23,10 @@ const MAX_AUTH_DELAY: f64 = 60.0;
 /// The values of the options in [`crate::rows`].
 #[derive(Debug, Clone)]
 pub struct MailOptions {
-    /// Where accounts come from.
+    /// Who has a mailbox.
     pub users: Users,
+    /// Who may log in.
+    pub logins: Logins,
     /// The path of a user's mail.
     pub mail: MailPattern,
     /// Whose mailboxes are those of users without a uid.
@@ -53,6 +55,13 @@ pub enum Users {
     File(PathBuf),
     /// `--users system`.
     System,
+}
+
+/// Who may log in, where that is not the accounts' matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Logins {
+    /// The users, by the passwords of their accounts.
+    Users,
     /// `--checkpassword`: the program with its arguments, and ours, which it runs.
     Program(CheckProgram),
     /// `--auth-socket`.
@@ -135,6 +144,7 @@ impl MailOptions {
         let auth_delay = values.seconds_within("auth-delay", 0.0..=MAX_AUTH_DELAY)?;
         Ok(MailOptions {
             users: users(values)?,
+            logins: logins(values)?,
             mail: mail(values)?,
             mail_user: mail_user(values)?,
             names: Names {
@@ -151,7 +161,7 @@ impl MailOptions {
         })
     }
 
-    /// Opens the accounts.
+    /// Opens the accounts of `--users`.
     ///
     /// # Errors
     /// `users FILE: reason`.
@@ -159,24 +169,20 @@ impl MailOptions {
         let source = match &self.users {
             Users::File(path) => Source::File(UsersFile::open(path)?),
             Users::System => Source::System(System::open()?),
-            Users::Program(_) | Users::Socket(_) => {
-                let why = "users of --checkpassword and --auth-socket cannot be listed";
-                return Err(accounts::Error::Refused(why.to_owned()));
-            }
         };
         Ok(Accounts { source, names: self.names })
     }
 
-    /// Checks that the accounts can be read. Called at the start, so that a mistake is reported
+    /// Checks that it can be known who may log in. Called at the start, so that a mistake is reported
     /// early, unless `--chroot` is yet to come.
     ///
     /// # Errors
     /// `users FILE: reason`.
     pub fn check(&self) -> Result<()> {
-        match &self.users {
-            Users::Program(program) => program.check(),
-            Users::Socket(_) => Ok(()), // its server may start later
-            _ => self.accounts().map(drop).map_err(|error| refused(&error)),
+        match &self.logins {
+            Logins::Program(program) => program.check(),
+            Logins::Socket(_) => Ok(()), // its server may start later
+            Logins::Users => self.accounts().map(drop).map_err(|error| refused(&error)),
         }
     }
 
@@ -187,23 +193,36 @@ impl MailOptions {
     /// `users FILE: reason`.
     pub fn start(&self) -> Result<Offer> {
         let decoy = Decoy::new().map_err(|error| refused(&error))?;
-        let offer = match &self.users {
-            Users::Program(program) => {
+        let offer = match &self.logins {
+            Logins::Program(program) => {
                 program.check()?;
                 Offer { mechanisms: Mechanisms::by_password(), apop: false }
             }
-            Users::Socket(socket) => Offer { mechanisms: socket.mechanisms(), apop: false },
-            _ => self.offer_of_accounts()?,
+            Logins::Socket(socket) => Offer { mechanisms: socket.mechanisms(), apop: false },
+            Logins::Users => self.offer_of_accounts()?,
         };
         Ok(self.found.get_or_init(|| Found { offer, decoy }).offer)
     }
 
-    fn offer_of_accounts(&self) -> Result<Offer> {
+    /// Logs what is wrong with the accounts.
+    ///
+    /// # Errors
+    /// `users FILE: reason`.
+    pub fn warn_of_accounts(&self) -> Result<()> {
+        self.looked_through().map(drop)
+    }
+
+    fn looked_through(&self) -> Result<Accounts> {
         let accounts = self.accounts().map_err(|error| refused(&error))?;
         if let Source::File(users) = &accounts.source {
             let problems = users.check(self.names).map_err(|error| refused(&error))?;
             problems.iter().for_each(|problem| warn!("{problem}"));
         }
+        Ok(accounts)
+    }
+
+    fn offer_of_accounts(&self) -> Result<Offer> {
+        let accounts = self.looked_through()?;
         Ok(Offer {
             mechanisms: accounts.mechanisms().map_err(|error| refused(&error))?,
             apop: accounts.has_secret().map_err(|error| refused(&error))?,
@@ -216,10 +235,10 @@ impl MailOptions {
         self.found.get().map(|found| found.offer).unwrap_or_default()
     }
 
-    /// Whether the accounts are another program's, to which the exchanges of AUTH are passed on.
+    /// Whether logins are another program's matter, to which the exchanges of AUTH are passed on.
     #[must_use]
     pub fn is_relayed(&self) -> bool {
-        matches!(self.users, Users::Socket(_))
+        matches!(self.logins, Logins::Socket(_))
     }
 
     /// Returns what makes up salts.
@@ -232,19 +251,23 @@ fn refused(error: &accounts::Error) -> Error {
     Error::Refused(error.to_string())
 }
 
-fn users(values: &Values) -> Result<Users> {
+fn logins(values: &Values) -> Result<Logins> {
     let given = |name| values.knows(name).then(|| values.text(name)).flatten();
     if let Some(text) = given("checkpassword") {
         let program = CheckProgram::parse(&text);
         return program
-            .map(Users::Program)
+            .map(Logins::Program)
             .map_err(|why| values.wrong("checkpassword", &text, why));
     }
     if let Some(text) = given("auth-socket") {
         let path = values.path("auth-socket")?.unwrap_or_default();
         let socket = AuthSocket::new(&path, values.program());
-        return socket.map(Users::Socket).map_err(|why| values.wrong("auth-socket", &text, why));
+        return socket.map(Logins::Socket).map_err(|why| values.wrong("auth-socket", &text, why));
     }
+    Ok(Logins::Users)
+}
+
+fn users(values: &Values) -> Result<Users> {
     match values.text("users").as_deref() {
         Some("system") => Ok(Users::System),
         _ => Ok(Users::File(values.path("users")?.unwrap_or_default())),
@@ -288,6 +311,7 @@ mod tests {
         let defaults = read(["--mail", "~/Mail"]).unwrap();
         assert_eq!(defaults.plaintext, Plaintext::Loopback);
         assert_eq!(defaults.auth_delay, Duration::from_secs(1));
+        assert_eq!(defaults.logins, Logins::Users);
         assert_eq!(defaults.users, Users::File("/etc/forklore/users".into()));
         assert_eq!(read(["--users", "system"]).unwrap().users, Users::System);
         let error = read(["--plaintext", "yes"]).unwrap_err().to_string();

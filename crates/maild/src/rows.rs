@@ -31,7 +31,7 @@ pub const CHECKPASSWORD: Row = Row {
         its own arguments behind its absolute path, if there are any, reads name, password and a timestamp \
         from descriptor 3, each ended by a NUL, and runs what is behind its arguments as the user, with `USER` and \
         `HOME` set; that is this program again, which reports the user that it runs as. Exit code 0 accepts, 1 refuses, \
-        any other is a temporary error, as is an answer that takes longer than 30 seconds. A user id 0 is refused.",
+        any other is a temporary error, as is an answer that takes longer than 30 seconds. A user id 0 is refused.{own}",
     ..Row::EMPTY
 };
 
@@ -42,8 +42,7 @@ pub const AUTH_SOCKET: Row = Row {
     excludes: "users",
     help: "the socket of a server of Dovecot's auth protocol that knows the users",
     manual: "Ask a server of Dovecot's auth protocol, version 1, over its UNIX-domain socket: so users come from \
-        PAM, LDAP or SQL. Mechanisms of `AUTH` that send no password are passed on. The mailboxes belong to \
-        `--mail-user` and lie where `--mail` says.",
+        PAM, LDAP or SQL. Mechanisms of `AUTH` that send no password are passed on.{own}",
     ..Row::EMPTY
 };
 

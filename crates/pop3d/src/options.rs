@@ -47,6 +47,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             "The users file, the Maildirs and the files of TLS are inside, and relative names among them count from \
                 <dir>.",
         ),
+        ("auth-socket", " The mailboxes belong to `--mail-user` and lie where `--mail` says."),
         ("transcript", "Passwords and digests are masked."),
         ("plaintext", " It is about `PASS`, `AUTH PLAIN` and `AUTH LOGIN`."),
         (

@@ -22,6 +22,9 @@ const SERVICE: Service = Service {
 };
 
 fn main() -> ExitCode {
+    if maild::is_report() {
+        return maild::report(); // we are run as the user by --checkpassword
+    }
     forknet::main(SERVICE.name, run) // prints one error, maps it to 0, 1, 2
 }
 

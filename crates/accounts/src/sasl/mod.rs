@@ -22,7 +22,7 @@ mod server;
 pub use binding::{Binding, Bindings};
 pub use client::{Client, ClientError, Server, choose};
 pub(crate) use message::{auth_message, server_first};
-pub use server::{Authority, Denial, Exchange, Failure, Identity, Step, Terms};
+pub use server::{Authority, Denial, Exchange, Failure, Identity, Step, Terms, claimed_name};
 
 use crate::encoding::from_base64;
 use crate::secret::Secret;

@@ -145,6 +145,27 @@ struct ScramFinal {
     binding: Secret,
 }
 
+/// Returns the name that a client's message claims, where another program has the exchange: for the log, as
+/// nothing proves it. `None` where the message shows none.
+#[must_use]
+pub fn claimed_name(mechanism: Mechanism, message: &[u8]) -> Option<Vec<u8>> {
+    let name = match mechanism {
+        Mechanism::CramMd5 => name_and_digest(message).0.to_vec(),
+        Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => {
+            ClientFirst::parse(message).ok()?.name
+        }
+        Mechanism::Plain => message.split(|&byte| byte == 0).nth(1)?.to_vec(),
+        Mechanism::Login => return None, // the name's message looks as the password's
+    };
+    (1..=MAX_NAME).contains(&name.len()).then_some(name)
+}
+
+/// Takes CRAM-MD5's response apart; the digest still has its space.
+fn name_and_digest(response: &[u8]) -> (&[u8], &[u8]) {
+    let space = response.iter().rposition(|&byte| byte == b' ').unwrap_or(0);
+    response.split_at_checked(space).unwrap_or_default()
+}
+
 type Outcome = Result<(State, Step), Failure>;
 
 impl Exchange {
@@ -239,8 +260,7 @@ impl Exchange {
 
     /// `name SP digest` (RFC 2195 §2); a name may have spaces.
     fn cram_md5(&self, challenge: &str, response: &[u8], authority: &mut dyn Authority) -> Outcome {
-        let space = response.iter().rposition(|&byte| byte == b' ').unwrap_or(0);
-        let (name, digest) = response.split_at_checked(space).unwrap_or_default();
+        let (name, digest) = name_and_digest(response);
         let digest = digest.strip_prefix(b" ").and_then(from_hex);
         let (Some(digest), 1..=MAX_NAME) = (digest, name.len()) else {
             return Err(Failure::Malformed("CRAM-MD5 is a name, a space and a digest"));

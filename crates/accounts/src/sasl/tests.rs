@@ -352,3 +352,16 @@ fn no_message_makes_an_exchange_or_a_client_panic() {
     }
     assert!(ends > 100 && goes_on > 100, "{ends} {goes_on}");
 }
+
+#[test]
+fn the_name_that_a_message_claims_is_found_where_it_shows_one() {
+    let name = |mechanism, message: &[u8]| claimed_name(mechanism, message);
+    assert_eq!(name(Mechanism::CramMd5, b"a b 0123"), Some(b"a b".to_vec()));
+    assert_eq!(name(Mechanism::CramMd5, b"ab"), None);
+    assert_eq!(name(Mechanism::CramMd5, &[b'a'; 300]), None);
+    assert_eq!(name(Mechanism::CramMd5, &[&[b'a'; 300][..], b" 0"].concat()), None);
+    assert_eq!(name(Mechanism::ScramSha256, b"n,,n=a=2Cb,r=x"), Some(b"a,b".to_vec()));
+    assert_eq!(name(Mechanism::ScramSha256, b"c=biws,r=x,p=AAAA"), None);
+    assert_eq!(name(Mechanism::Plain, b"\0levy\0secret"), Some(b"levy".to_vec()));
+    assert_eq!(name(Mechanism::Login, b"secret"), None);
+}

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout)] // it is a harness, and a server's output is what is looked at
 
 mod panics;
+mod programs;
 mod udp;
 
 use std::panic::catch_unwind;
@@ -14,7 +15,16 @@ use forknet::Service;
 /// With a service's name in it, the program is that server.
 const SERVE: &str = "FORKNET_TEST_SERVER";
 
-const TESTS: [(&str, fn()); 2] = [
+/// Those that fork in this process come first: those with servers leave threads.
+const TESTS: [(&str, fn()); 4] = [
+    (
+        "programs::a_program_that_does_not_end_within_its_limit_is_killed_with_its_children",
+        programs::a_program_that_does_not_end_within_its_limit_is_killed_with_its_children,
+    ),
+    (
+        "programs::a_program_that_ends_within_its_limit_has_its_exit_code",
+        programs::a_program_that_ends_within_its_limit_has_its_exit_code,
+    ),
     (
         "panics::case_06_a_session_that_panics_ends_alone_and_nothing_is_written_twice",
         panics::case_06_a_session_that_panics_ends_alone_and_nothing_is_written_twice,

@@ -1,46 +1,13 @@
 //! Users who are another program's: `--checkpassword`, `--auth-socket`.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::thread;
 
-use accounts::{base64, from_base64};
+use accounts::base64;
 use nix::unistd::geteuid;
-use testkit::{Daemon, Peer, TempDir, command, run};
+use testkit::{AuthServer, Daemon, Peer, TempDir, checkpassword, command, run};
 
 use crate::common::{LETTER, OWNER, POP3D, make_maildir, start, until_dot, users_file};
-
-/// A program of checkpassword's interface: it knows levy, his password and where his home is. With other
-/// passwords it does what they say.
-const PROGRAM: &str = r#"#!/usr/bin/env python3
-import os, sys
-data = os.read(3, 512).split(b"\0")
-name, password = data[0], data[1]
-open("@LOG", "a").write(name.decode() + " " + " ".join(sys.argv[1:-2]) + "\n")
-if password == b"exit2":
-    sys.exit(2)
-if password == b"temporary":
-    sys.exit(111)
-if password == b"killed":
-    os.kill(os.getpid(), 9)
-if password == b"liar":
-    sys.exit(0)
-if password == b"forged":
-    os.write(1, b"1\0" + b"1\0levy\0@HOME\0")
-    sys.exit(0)
-if name != b"levy" or password != b"tanstaaf":
-    sys.exit(1)
-os.close(3)
-if os.getuid() == 0 and @UID:
-    os.setgroups([])
-    os.setgid(@UID)
-    os.setuid(@UID)
-os.execve(sys.argv[-2], sys.argv[-2:], {"USER": "levy", "HOME": "@HOME"})
-"#;
 
 struct Site {
     dir: TempDir,
@@ -54,11 +21,7 @@ impl Site {
         let home = dir.path().join("levy");
         make_maildir(&home.join("Maildir"));
         dir.file("levy/Maildir/new/1.a", LETTER);
-        let log = dir.path().join("log").display().to_string();
-        let text = PROGRAM.replace("@LOG", &log).replace("@HOME", home.to_str().unwrap());
-        let program = dir.file("check", text.replace("@UID", &uid.to_string()));
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let program = format!("{} -x two", program.display());
+        let program = checkpassword(&dir, uid, &home);
         let args = [&["--checkpassword", &program, "--auth-delay", "0"], options].concat();
         let daemon = start(&args);
         Site { dir, daemon }
@@ -195,61 +158,6 @@ fn options_that_cannot_stand_together_are_named() {
     }
 }
 
-/// A server of Dovecot's auth protocol; notes the lines that it has heard.
-struct AuthServer {
-    path: PathBuf,
-    heard: Arc<Mutex<Vec<String>>>,
-}
-
-impl AuthServer {
-    fn start(dir: &TempDir) -> AuthServer {
-        let path = dir.path().join("auth");
-        let listener = UnixListener::bind(&path).unwrap();
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let notes = Arc::clone(&heard);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let notes = Arc::clone(&notes);
-                thread::spawn(move || serve(stream.unwrap(), &notes));
-            }
-        });
-        AuthServer { path, heard }
-    }
-}
-
-fn serve(mut stream: UnixStream, notes: &Mutex<Vec<String>>) {
-    let greeting = "VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nMECH\tCRAM-MD5\nSPID\t1\nCUID\t1\nCOOKIE\tx\nDONE\n";
-    if stream.write_all(greeting.as_bytes()).is_err() {
-        return;
-    }
-    for line in BufReader::new(stream.try_clone().unwrap()).lines() {
-        let Ok(line) = line else { return };
-        notes.lock().unwrap().push(line.clone());
-        let fields: Vec<&str> = line.split('\t').collect();
-        let answer = match fields.as_slice() {
-            ["AUTH", _, "CRAM-MD5", ..] => format!("CONT\t1\t{}\n", base64(b"<1@dovecot>")),
-            ["CONT", _, response] => {
-                let response = from_base64(response.as_bytes()).unwrap();
-                let is_right = response.as_bytes() == b"levy 0123456789abcdef0123456789abcdef";
-                if is_right { "OK\t1\tuser=Levy\n".into() } else { "FAIL\t1\tuser=levy\n".into() }
-            }
-            ["AUTH", _, "PLAIN", .., response] => {
-                let response = from_base64(response.strip_prefix("resp=").unwrap().as_bytes());
-                match response.unwrap().as_bytes() {
-                    b"\0levy\0tanstaaf" => "OK\t1\tuser=levy\n".into(),
-                    b"\0levy\0down" => "FAIL\t1\tuser=levy\ttemp\n".into(),
-                    b"\0levy\0gone" => return,
-                    _ => "FAIL\t1\tuser=levy\n".to_owned(),
-                }
-            }
-            _ => continue,
-        };
-        if stream.write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
 #[test]
 fn an_auth_server_says_who_may_log_in_and_has_other_exchanges_itself() {
     let dir = TempDir::new();
@@ -258,7 +166,7 @@ fn an_auth_server_says_who_may_log_in_and_has_other_exchanges_itself() {
     make_maildir(&dir.path().join("mail/levy"));
     dir.file("mail/levy/new/1.a", LETTER);
     let mail = format!("{}/mail/%u", dir.path().display());
-    let socket = server.path.to_str().unwrap();
+    let socket = server.path().to_str().unwrap();
     let daemon = start(&["--auth-socket", socket, "--mail", &mail, "--auth-delay", "0"]);
     let client = || {
         let mut peer = Peer::connect(daemon.addr());
@@ -267,7 +175,7 @@ fn an_auth_server_says_who_may_log_in_and_has_other_exchanges_itself() {
     };
     let mut peer = client();
     peer.ask("CAPA", "+OK");
-    assert!(until_dot(&mut peer).contains(&"SASL CRAM-MD5 PLAIN LOGIN".to_owned()));
+    assert!(until_dot(&mut peer).contains(&"SASL SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN".to_owned()));
     log_in(&mut peer, "levy", "wrong", "-ERR [AUTH] wrong user name or password");
     log_in(&mut peer, "levy", "down", "-ERR [SYS/TEMP] ");
     daemon.wait_log("login of 'levy': auth socket: a temporary error of the server");
@@ -283,11 +191,57 @@ fn an_auth_server_says_who_may_log_in_and_has_other_exchanges_itself() {
         peer.ask(&base64(format!("levy {}", digest.repeat(2)).as_bytes()), expected);
     }
     peer.ask("STAT", "+OK 1 22");
-    let heard = server.heard.lock().unwrap().clone();
+    daemon.wait_log("login of 'levy' failed (AUTH CRAM-MD5)");
+    let initial = base64(b"n,,n=le=2Cvy\x01,r=x");
+    client().ask(&format!("AUTH SCRAM-SHA-256 {initial}"), "-ERR [AUTH]");
+    daemon.wait_log(r"login of 'le,vy\x01' failed (AUTH SCRAM-SHA-256)");
+    let heard = server.heard();
     let request = heard.iter().find(|line| line.starts_with("AUTH\t1\tPLAIN\t")).unwrap();
     assert!(
         request.starts_with("AUTH\t1\tPLAIN\tservice=pop3\tnologin\trip=127.0.0.1\tsecured\tresp=")
     );
+}
+
+#[test]
+fn names_are_compared_as_the_options_say_with_an_auth_server_too() {
+    for (options, name, accepted) in [
+        (&[][..], "LEVY", true),
+        (&[], "levy@red.test", false),
+        (&["--names", "as-is"], "Levy", false),
+        (&["--names-domain", "cut"], "LEVY@red.test", true),
+        (&["--names-domain", "cut"], "lev@red.test", false),
+    ] {
+        let dir = TempDir::new();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        let server = AuthServer::start(&dir);
+        make_maildir(&dir.path().join("mail/levy"));
+        let mail = format!("{}/mail/%u", dir.path().display());
+        let socket = server.path().to_str().unwrap();
+        let args = [&["--auth-socket", socket, "--mail", &mail, "--auth-delay", "0"], options];
+        let daemon = start(&args.concat());
+        let mut peer = Peer::connect(daemon.addr());
+        peer.expect("+OK ");
+        log_in(&mut peer, name, "tanstaaf", if accepted { "+OK " } else { "-ERR [AUTH] " });
+    }
+}
+
+#[test]
+fn the_name_that_an_auth_server_tells_is_compared_as_the_options_say() {
+    for (options, name) in [(&["--names-domain", "cut"][..], "levy"), (&[], "levy@red.test")] {
+        let dir = TempDir::new();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        let server = AuthServer::start(&dir);
+        make_maildir(&dir.path().join("mail").join(name));
+        let mail = format!("{}/mail/%u", dir.path().display());
+        let socket = server.path().to_str().unwrap();
+        let args = [&["--auth-socket", socket, "--mail", &mail, "--auth-delay", "0"], options];
+        let daemon = start(&args.concat());
+        let mut peer = Peer::connect(daemon.addr());
+        peer.expect("+OK ");
+        peer.ask("AUTH CRAM-MD5", "+ ");
+        let response = base64(b"Levy@RED.test 0123456789abcdef0123456789abcdef");
+        peer.ask(&response, "+OK maildrop has 0 ");
+    }
 }
 
 #[test]

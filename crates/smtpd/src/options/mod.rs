@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use forknet::{Endpoint, Error, OwnOptions, Preset, Result, Row, Values};
 use jiff::tz::TimeZone;
-use maild::{MailOptions, Offer, rows};
+use maild::{Logins, MailOptions, Offer, rows};
 use tls::ServerIdentity;
 
 use hostname::{is_domain, machine_name};
@@ -85,9 +85,13 @@ pub const OPTIONS: OwnOptions = OwnOptions {
                 server, that only its owner may write to, and, with passwords in it, that not every \
                 user may read. Read again for each recipient, by the keeper's processes. A letter is \
                 stored with the rights of the user id and group id in it, never those of root. \
-                `system` takes the accounts of passwd(5).",
+                `system` takes the accounts of passwd(5). It is needed beside `--checkpassword` and \
+                `--auth-socket` too.",
+            excludes: "",
             ..rows::USERS
         },
+        rows::CHECKPASSWORD,
+        Row { excludes: "checkpassword", ..rows::AUTH_SOCKET },
         rows::MAIL,
         rows::MAIL_USER,
         rows::NAMES,
@@ -182,6 +186,14 @@ pub const OPTIONS: OwnOptions = OwnOptions {
                 only root can change; nothing is made on the way to it: where the home or the folder \
                 of mailboxes is not there, letters are refused for now.",
         ),
+        (
+            "checkpassword",
+            " The program decides about `AUTH` alone: who has a mailbox says `--users`.",
+        ),
+        (
+            "auth-socket",
+            " The server decides about `AUTH` alone: who has a mailbox says `--users`.",
+        ),
         ("plaintext", " It is about `AUTH PLAIN` and `AUTH LOGIN`."),
         ("transcript", "What follows the mechanism of an `AUTH` is masked."),
         (
@@ -230,13 +242,15 @@ impl Config {
         })
     }
 
-    /// Checks that the accounts can be read, and have the user of `--postmaster`. Called at the
+    /// Checks that the accounts can be read, and have the user of `--postmaster`, and that it can be known
+    /// who may log in. Called at the
     /// start, so that a mistake is reported early, unless `--chroot` is yet to come.
     ///
     /// # Errors
-    /// `users FILE: reason`, or `--postmaster` names an unknown user.
+    /// `users FILE: reason`, `checkpassword PATH: reason`, or `--postmaster` names an unknown user.
     pub fn check(&self) -> Result<()> {
         let refused = |error: accounts::Error| Error::Refused(error.to_string());
+        self.mail.check()?;
         let accounts = self.mail.accounts().map_err(refused)?;
         let Some(name) = &self.postmaster else { return Ok(()) };
         match accounts.account(name.as_bytes()).map_err(refused)? {
@@ -251,6 +265,9 @@ impl Config {
     /// As [`Config::check`].
     pub fn start(&self) -> Result<Vec<u8>> {
         let offer = self.mail.start()?;
+        if self.mail.logins != Logins::Users {
+            self.mail.warn_of_accounts()?;
+        }
         self.check()?;
         if let Err(error) = self.spool.read_dir() {
             let (spool, why) = (self.spool.display(), forknet::reason(&error));

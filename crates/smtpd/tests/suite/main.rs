@@ -22,6 +22,7 @@ mod session;
 mod smtpc;
 mod smtpc_fake;
 mod smtpc_tls;
+mod sources;
 mod titles;
 mod tls;
 mod trace;

@@ -42,7 +42,23 @@ fn a_client_behind_a_proxy_on_this_machine_may_not_do_what_loopback_may() {
         peer.ask("HELO client.test", "250");
         let reply = peer.ask("VRFY levy", "");
         assert!(!reply.starts_with(b"250"), "{}", reply.escape_ascii());
+        peer.send("EHLO client.test\r\n");
+        loop {
+            let line = String::from_utf8(peer.line()).unwrap();
+            assert!(!line.contains("PLAIN") && !line.contains("LOGIN"), "{line}");
+            if line.starts_with("250 ") {
+                break;
+            }
+        }
+        peer.ask("AUTH PLAIN AGxldnkAeA==", "504 5.5.4 "); // right, but not to be sent in the clear
     }
+    let direct = fixture.serve(&["--vrfy", "loopback"]);
+    let mut peer = Peer::connect(direct.addr());
+    peer.expect("220 ");
+    peer.send("EHLO client.test\r\n");
+    while peer.line().starts_with(b"250-") {}
+    peer.ask("VRFY levy", "250");
+    peer.ask("AUTH PLAIN AGxldnkAeA==", "235 2.7.0 ");
 }
 
 #[test]
