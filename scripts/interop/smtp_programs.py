@@ -147,9 +147,10 @@ def msmtp(fixture, *words, stdin=b"", daemon=None):
                        stdin=stdin)
 
 
-@test("msmtp --serverinfo: names the server, SIZE and PIPELINING, and no TLS")
+@test("msmtp --serverinfo: names the server, SIZE, PIPELINING, the mechanisms of AUTH, and no TLS")
 def msmtp_info(fixture):
-    out = msmtp(fixture, "--serverinfo").good().says("red.test ESMTP", "50.00 MiB", "SIZE", "PIPELINING")
+    out = msmtp(fixture, "--serverinfo").good().says("red.test ESMTP", "50.00 MiB", "SIZE", "PIPELINING",
+                                               "AUTH", "PLAIN")
     check("STARTTLS" not in out.text, f"it says STARTTLS: {out.text}")
 
 

@@ -63,6 +63,12 @@ def group(leader: int) -> list[int]:
     return [pid for pid in pids if fields(pid)[2:3] == [str(leader)]]
 
 
+def session(leader: int) -> list[int]:
+    """Every process of a session, among them those with process groups of their own and other parents."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in pids if fields(pid)[3:4] == [str(leader)]]
+
+
 def cpu_seconds(pids: list[int]) -> float:
     """Seconds of CPU that some processes have used."""
     ticks = sum(sum(map(int, fields(pid)[11:13])) for pid in pids)

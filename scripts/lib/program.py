@@ -11,7 +11,7 @@ from typing import Any
 
 from lib.checks import Failure, check, same, show, wait_until
 from lib.packages import need
-from lib.processes import descendants, group, state
+from lib.processes import descendants, group, session, state
 
 # Seconds that a program which is run to its end may take.
 RUN_LIMIT = 60
@@ -166,12 +166,13 @@ class Program:
         return self.usage.ru_utime + self.usage.ru_stime
 
     def kill(self) -> None:
-        """Kills it and all that it has started: descendants, and who is left of its process group. Afterwards
-        none of them holds a port or a file any more; `usage` is what wait4(2) told."""
+        """Kills it and all that it has started: descendants, and who is left of its process group and of its
+        session, as a daemon's keeper and signer, which wait for a tracer that is gone. Afterwards none of them
+        holds a port or a file any more; `usage` is what wait4(2) told."""
         with self.waiting:
             if self.process.returncode is not None:
                 return
-            victims = {*descendants(self.pid), *group(self.pid)} - {self.pid}
+            victims = {*descendants(self.pid), *group(self.pid), *session(self.pid)} - {self.pid}
             for pid in (*victims, self.pid):
                 try:
                     os.kill(pid, signal.SIGKILL)

@@ -138,6 +138,30 @@ class Programs(Case):
             self.assertNotIn(processes.state(child), "ZX")
         self.assertIn(processes.state(child), "ZX")
 
+    def test_a_keeper_of_another_parent_and_group_is_killed(self) -> None:
+        lines = """\
+            import os, signal
+            if os.fork() == 0:
+                os.setpgid(0, 0)
+                if os.fork() == 0:
+                    os.setpgid(0, 0)
+                    print(os.getpid(), flush=True)
+                    signal.pause()
+                os._exit(0)
+            os.wait()
+            signal.pause()
+            """
+        argv = self.python("\n".join(line[12:] for line in lines.splitlines()))
+        for is_running in (True, False):
+            with Program(argv, self.folder.new("log")) as program:
+                keeper = int(program.awaits("the keeper's line", program.log))
+                self.assertNotIn(keeper, [*processes.descendants(program.pid), *processes.group(program.pid)])
+                if not is_running:
+                    program.signal(signal.SIGTERM)
+                    self.assertEqual(program.ends(), -signal.SIGTERM)
+                self.assertNotIn(processes.state(keeper), "ZX")
+            self.assertIn(processes.state(keeper), "ZX")
+
     def test_what_ends_before_the_time_is_told_at_once_with_its_log(self) -> None:
         with self.fails("python.* ended with 2: no port"):
             Daemon(self.python("import sys\nsys.exit(print('no port') or 2)"), self.folder.new("log"), limit=50)
