@@ -37,15 +37,8 @@ pub struct MailOptions {
     pub plaintext: Plaintext,
     /// Time from a failed login to its reply.
     pub auth_delay: Duration,
-    /// What [`MailOptions::start`] has found, in the keeper and those that it forks.
-    found: OnceLock<Found>,
-}
-
-/// What is known once the accounts were looked at.
-#[derive(Debug, Clone)]
-struct Found {
-    offer: Offer,
-    decoy: Decoy,
+    /// What makes up salts, since [`MailOptions::start`], in the keeper and those that it forks.
+    decoy: OnceLock<Decoy>,
 }
 
 /// Where accounts come from. They are opened again for each question.
@@ -157,7 +150,7 @@ impl MailOptions {
                 _ => Plaintext::Loopback,
             },
             auth_delay: auth_delay.unwrap_or_default(),
-            found: OnceLock::new(),
+            decoy: OnceLock::new(),
         })
     }
 
@@ -186,22 +179,24 @@ impl MailOptions {
         }
     }
 
-    /// Looks at the accounts at the start, in the keeper: logs what is wrong with them, and returns what
+    /// Looks at the accounts at the start, in the keeper, and again after SIGHUP: logs what is wrong with them, and returns what
     /// those must know who cannot look themselves.
     ///
     /// # Errors
     /// `users FILE: reason`.
     pub fn start(&self) -> Result<Offer> {
-        let decoy = Decoy::new().map_err(|error| refused(&error))?;
-        let offer = match &self.logins {
+        if self.decoy.get().is_none() {
+            let decoy = Decoy::new().map_err(|error| refused(&error))?;
+            self.decoy.get_or_init(|| decoy);
+        }
+        Ok(match &self.logins {
             Logins::Program(program) => {
                 program.check()?;
                 Offer { mechanisms: Mechanisms::by_password(), apop: false }
             }
             Logins::Socket(socket) => Offer { mechanisms: socket.mechanisms(), apop: false },
             Logins::Users => self.offer_of_accounts()?,
-        };
-        Ok(self.found.get_or_init(|| Found { offer, decoy }).offer)
+        })
     }
 
     /// Logs what is wrong with the accounts.
@@ -229,12 +224,6 @@ impl MailOptions {
         })
     }
 
-    /// Returns what [`MailOptions::start`] has found, in a process that the keeper has forked.
-    #[must_use]
-    pub fn offer(&self) -> Offer {
-        self.found.get().map(|found| found.offer).unwrap_or_default()
-    }
-
     /// Whether logins are another program's matter, to which the exchanges of AUTH are passed on.
     #[must_use]
     pub fn is_relayed(&self) -> bool {
@@ -243,7 +232,7 @@ impl MailOptions {
 
     /// Returns what makes up salts.
     pub(crate) fn decoy(&self) -> accounts::Result<Decoy> {
-        self.found.get().map_or_else(Decoy::new, |found| Ok(found.decoy.clone()))
+        self.decoy.get().map_or_else(Decoy::new, |decoy| Ok(decoy.clone()))
     }
 }
 

@@ -15,7 +15,7 @@ pub const USERS: Row = Row {
     manual: "The users and their passwords, in the format of forklore-users(5). It must be \
         a regular file with one link, no symbolic link, that belongs to root or to the \
         user who starts the server, that only its owner may write to, and, with passwords \
-        in it, that not every user may read. Read again at each login; which mechanisms are offered is decided at the start. A session has the \
+        in it, that not every user may read. Read again at each login; which mechanisms are offered is found out at the start and at SIGHUP. A session has the \
         rights of the user id and group id in it, never those of root. `system` takes the \
         accounts of passwd(5) and shadow(5), which only root can read.",
     ..Row::EMPTY

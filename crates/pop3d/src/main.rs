@@ -32,7 +32,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
         line.is_no_server()?;
         return Err(Error::Answer(maild::hash::hash(&line.values)?));
     }
-    let mut config = Config::read(&line.values)?;
+    let config = Config::read(&line.values)?;
     if line.server.chroot.is_none() {
         config.mail.check()?;
     }
@@ -47,8 +47,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
     }
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
-    let facts = server.keep(|| config.start(), |question| answer(&config, question))?; // passwords, mailboxes
-    config.set_facts(&facts);
+    server.keep(|| config.start(), |question| answer(&config, question))?; // passwords, mailboxes
     server.drop_privileges()?; //   -u
     server.serve(|client| pop3_session(&config, client)) // accept, fork, reap
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use forknet::{Endpoint, OwnOptions, Result, Values};
-use maild::{MailOptions, Offer, rows};
+use maild::{MailOptions, rows};
 use tls::ServerIdentity;
 
 /// The values of the daemon's own options.
@@ -13,8 +13,6 @@ pub struct Config {
     pub mail: MailOptions,
     /// This machine's name in the greeting.
     pub host: String,
-    /// What users could log in by, as [`Config::start`] has found.
-    pub offer: Offer,
     /// Who the server is under TLS, if it offers that.
     pub tls: Option<Arc<ServerIdentity>>,
     /// Where clients begin with TLS.
@@ -67,21 +65,16 @@ impl Config {
         let mail = MailOptions::read(values)?;
         let (tls, listen_tls) = tls::from_options(values)?.unzip();
         let listen_tls = listen_tls.unwrap_or_default();
-        Ok(Config { mail, host: host(), offer: Offer::default(), tls, listen_tls })
+        Ok(Config { mail, host: host(), tls, listen_tls })
     }
 
-    /// Looks at the accounts at the start, in the keeper; returns what those must know who cannot look
-    /// themselves ([`Config::set_facts`]).
+    /// Looks at the accounts, with the keeper's rights; returns an [`maild::Offer`] for those who cannot look
+    /// themselves.
     ///
     /// # Errors
     /// `users FILE: reason`.
     pub fn start(&self) -> Result<Vec<u8>> {
         Ok(self.mail.start()?.encode())
-    }
-
-    /// Takes what [`Config::start`] has returned.
-    pub fn set_facts(&mut self, facts: &[u8]) {
-        self.offer = Offer::decode(facts);
     }
 }
 

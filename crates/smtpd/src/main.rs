@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 
 fn run(args: Vec<OsString>) -> forknet::Result<()> {
     let line = forknet::command_line(&SERVICE, &options::OPTIONS, args)?;
-    let mut config = Config::read(&line.values)?;
+    let config = Config::read(&line.values)?;
     if line.server.chroot.is_none() {
         config.check()?;
     }
@@ -51,8 +51,7 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
     }
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
-    let facts = server.keep(|| config.start(), |question| answer(&config, question))?; // users, mailboxes
-    config.set_facts(&facts);
+    server.keep(|| config.start(), |question| answer(&config, question))?; // users, mailboxes
     server.drop_privileges()?; //   -u
     server.serve(|client| smtp_session(&config, client)) // accept, fork, reap
 }

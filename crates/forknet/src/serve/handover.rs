@@ -66,6 +66,8 @@ const HANDOVER_WAIT: Duration = Duration::from_secs(10);
 const LAST_WAIT: Duration = Duration::from_secs(10);
 /// Most bytes that box may claim to have moved: what a session could in years.
 const MAX_BYTES: u64 = 1 << 56;
+/// Most bytes of [`Client::facts`].
+const MAX_FACTS: usize = 1024;
 
 /// What one process leaves to the next: of each at most what fits into a message of a line.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -89,6 +91,9 @@ impl Client {
         facts.extend(u64::try_from(used.as_millis()).unwrap_or(u64::MAX).to_be_bytes());
         facts.extend(bytes.to_be_bytes());
         facts.push(u8::from(self.conn.is_under_tls()));
+        let told = self.facts.get(..MAX_FACTS).unwrap_or(&self.facts);
+        facts.extend(u16::try_from(told.len()).unwrap_or_default().to_be_bytes());
+        facts.extend(told);
         facts.extend(self.peer.record().into_bytes());
         let (input, output) = match self.conn.descriptors() {
             _ if self.conn.is_under_tls() => (None, None),
@@ -258,7 +263,8 @@ fn take_over(
     let facts = facts.strip_prefix(&[CLIENT]).ok_or(Errno::EPROTO)?;
     let (used, bytes) = two_numbers(facts).ok_or(Errno::EPROTO)?;
     let is_tls = facts.get(16) == Some(&1);
-    let peer = facts.get(17..).and_then(Peer::parse).ok_or(Errno::EPROTO)?;
+    let (told, peer) = facts.get(17..).and_then(told_and_rest).ok_or(Errno::EPROTO)?;
+    let peer = Peer::parse(peer).ok_or(Errno::EPROTO)?;
     let input = match (is_tls, stream) {
         (false, _) => input.ok_or(Errno::EPROTO)?,
         (true, Some((ours, theirs))) => {
@@ -287,9 +293,16 @@ fn take_over(
     conn.set_interrupts(Some(Box::new(FrontWatch::new(line.clone()))));
     let transcript = Transcript::new(transcript.map(|file| Arc::new(file.into())), peer);
     let title = Title::of_front(line.clone());
-    let (keeper, signer, outcome) = (None, None, None);
-    let client = Client { conn, peer, transcript, title, keeper, signer, is_tls, outcome };
+    let (keeper, signer, outcome, facts) = (None, None, None, told.into());
+    let client = Client { conn, peer, transcript, title, keeper, facts, signer, is_tls, outcome };
     Ok((client, Leftover { unread, unsent }))
+}
+
+/// What the keeper has found for sessions, as front has it, behind its length; and the rest.
+fn told_and_rest(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    rest.split_at_checked(length).filter(|_| length <= MAX_FACTS)
 }
 
 fn two_numbers(bytes: &[u8]) -> Option<(u64, u64)> {

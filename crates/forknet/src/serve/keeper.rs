@@ -11,11 +11,11 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, recv};
 use nix::sys::time::TimeSpec;
@@ -25,6 +25,7 @@ use sys::scm_rights::{self, receive, send_now};
 use sys::wait;
 
 use crate::error::{Error, Result, strerror};
+use crate::net::interrupt::poll_timeout;
 use crate::serve::exit_code::{EXIT_FAILED, EXIT_OK};
 use crate::serve::line::Line;
 use crate::serve::question::{Keeping, Question};
@@ -36,12 +37,16 @@ use crate::serve::signer::{self, Identity};
 const LINE: [u8; 1] = *b"l";
 /// The message with which it asks for a signer.
 const SIGNER: [u8; 1] = *b"s";
+/// The message with which it asks again for what the keeper's first message said.
+const FACTS: [u8; 1] = *b"f";
 /// First byte of the keeper's first message: it keeps; what follows is for the server.
 const READY: u8 = b'+';
 /// First byte of the keeper's first message, if it cannot keep; what follows is why.
 const FAILED: u8 = b'-';
 /// Longest first message in bytes.
 const MAX_START: usize = 1024;
+/// Longest wait of the parent, at SIGHUP, for a second look: meanwhile it takes no client.
+const FACTS_WAIT: Duration = Duration::from_secs(5);
 
 /// The parent's way to its keeper, which ends when this is dropped and the last line with it.
 #[derive(Debug)]
@@ -51,14 +56,15 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Forks the keeper, with the rights that this process has now. `prepare` lets go there of all other
-    /// descriptors of this process, and returns up to [`MAX_START`] - 1 bytes for the server, which `spawn`
-    /// returns. Each question is answered by `answer`, in a process of its own, whose exit code that gives.
+    /// descriptors of this process. `look` returns up to [`MAX_START`] - 1 bytes for the server, which `spawn`
+    /// returns, and [`Keeper::facts`] later. Each question is answered by `answer`, in a process of its own, whose exit code that gives.
     ///
     /// # Errors
     /// socketpair(2) or fork(2) failed; an error of `prepare`.
     pub(crate) fn spawn(
         (keeping, identity): (Keeping, Option<Arc<dyn Identity>>),
-        prepare: impl FnOnce() -> Result<Vec<u8>>,
+        prepare: impl FnOnce(&dyn Fn() -> Result<Vec<u8>>) -> Result<Vec<u8>>,
+        look: &dyn Fn() -> Result<Vec<u8>>,
         answer: impl Fn(Question) -> i32,
     ) -> Result<(Keeper, Vec<u8>)> {
         let failed = |call: &str| Error::os(format!("keeper: {call}"));
@@ -68,15 +74,8 @@ impl Keeper {
             Fork::Parent(pid) => {
                 drop(theirs);
                 let _ended = wait::wait_for(pid); // ECHILD where the starter ignores SIGCHLD
-                let mut start = [0; MAX_START];
-                let length = receive(&control, &mut start).map_err(failed("recvmsg"))?.0;
-                match start.get(..length).and_then(<[u8]>::split_first) {
-                    Some((&READY, facts)) => Ok((Keeper { control }, facts.to_vec())),
-                    Some((_, why)) => {
-                        Err(Error::Refused(String::from_utf8_lossy(why).into_owned()))
-                    }
-                    None => Err(Error::Refused("the keeper has ended".into())),
-                }
+                let facts = first_message(&control)?;
+                Ok((Keeper { control }, facts))
             }
             Fork::Child => child(|| {
                 drop(control);
@@ -84,7 +83,7 @@ impl Keeper {
                     Ok(Fork::Parent(_)) => exit_now(0), // and so the keeper is init's child
                     Ok(Fork::Child) => {
                         keeping.show("keeper");
-                        match prepare() {
+                        match prepare(look) {
                             Ok(facts) => say(&theirs, READY, &facts),
                             Err(error) => {
                                 say(&theirs, FAILED, error.to_string().as_bytes());
@@ -92,7 +91,7 @@ impl Keeper {
                             }
                         }
                         let lines = Lines::new((keeping, identity), theirs, alone);
-                        match lines.and_then(|mut lines| lines.keep(&answer)) {
+                        match lines.and_then(|mut lines| lines.keep(&answer, look)) {
                             Ok(()) => 0,
                             Err(error) => {
                                 log::error!("keeper: {error}");
@@ -127,6 +126,42 @@ impl Keeper {
         let (ours, theirs) = scm_rights::pair()?;
         send_now(&self.control, &SIGNER, Some(theirs.as_fd()))?;
         Ok(ours)
+    }
+
+    /// Has a process of the keeper's look again; returns what it has found.
+    ///
+    /// # Errors
+    /// As [`Keeper::line`]; those of `look`; no answer came in time.
+    pub(crate) fn facts(&self) -> Result<Vec<u8>> {
+        let failed = |call: &str| Error::os(format!("keeper: {call}"));
+        let (ours, theirs) = scm_rights::pair().map_err(failed("socketpair"))?;
+        let sent = send_now(&self.control, &FACTS, Some(theirs.as_fd()));
+        sent.map_err(failed("sendmsg"))?;
+        drop(theirs);
+        let until = Instant::now() + FACTS_WAIT;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(ours.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, poll_timeout(left)) {
+                Ok(0) => return Err(Error::Refused("keeper: no answer in time".into())),
+                Err(Errno::EINTR) => {}
+                ready => {
+                    ready.map_err(failed("poll"))?;
+                    return first_message(&ours);
+                }
+            }
+        }
+    }
+}
+
+/// Receives the first message.
+fn first_message(control: &OwnedFd) -> Result<Vec<u8>> {
+    let mut start = [0; MAX_START];
+    let length = receive(control, &mut start).map_err(Error::os("keeper: recvmsg"))?.0;
+    match start.get(..length).and_then(<[u8]>::split_first) {
+        Some((&READY, facts)) => Ok(facts.to_vec()),
+        Some((_, why)) => Err(Error::Refused(String::from_utf8_lossy(why).into_owned())),
+        None => Err(Error::Refused("the keeper has ended".into())),
     }
 }
 
@@ -174,7 +209,11 @@ impl Lines {
         Ok(Lines { keeping, identity, control, lines, alone, signals })
     }
 
-    fn keep(&mut self, answer: &impl Fn(Question) -> i32) -> Result<()> {
+    fn keep(
+        &mut self,
+        answer: &impl Fn(Question) -> i32,
+        look: &dyn Fn() -> Result<Vec<u8>>,
+    ) -> Result<()> {
         loop {
             self.reap();
             self.end_orphans();
@@ -188,7 +227,7 @@ impl Lines {
                 self.ask(number, answer);
             }
             if is_control_ready {
-                self.take_line();
+                self.take_line(look);
             }
         }
     }
@@ -258,11 +297,12 @@ impl Lines {
     }
 
     /// Takes a line that the parent has made, or sees that the parent has ended.
-    fn take_line(&mut self) {
+    fn take_line(&mut self, look: &dyn Fn() -> Result<Vec<u8>>) {
         let Some(control) = &self.control else { return };
         let mut kind = LINE;
         match receive(control, &mut kind) {
             Ok((1.., Some(control))) if kind == SIGNER => self.start_signer(control),
+            Ok((1.., Some(asker))) if kind == FACTS => self.look_again(&asker, look),
             Ok((1.., Some(line))) if self.lines.len() < self.keeping.lines() => {
                 self.lines.push(Asker { line, answering: None, gone: None });
             }
@@ -282,6 +322,27 @@ impl Lines {
                 signer::run(&*identity, control, self.keeping)
             }),
             Err(errno) => warn!("keeper: fork of a signer: {}", strerror(errno)),
+        }
+    }
+
+    /// Forks a process that looks again, and says what it has found.
+    fn look_again(&mut self, asker: &OwnedFd, look: &dyn Fn() -> Result<Vec<u8>>) {
+        match fork(self.alone) {
+            Ok(Fork::Parent(_)) => {}
+            Ok(Fork::Child) => child(|| {
+                self.lines.clear();
+                self.control = None;
+                if let Err(errno) = signals::restore() {
+                    warn!("sigaction: {}", strerror(errno));
+                }
+                self.keeping.show("SIGHUP");
+                match look() {
+                    Ok(facts) => say(asker, READY, &facts),
+                    Err(error) => say(asker, FAILED, error.to_string().as_bytes()),
+                }
+                EXIT_OK
+            }),
+            Err(errno) => warn!("keeper: fork: {}", strerror(errno)), // the asker finds it closed
         }
     }
 

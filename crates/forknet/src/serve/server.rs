@@ -75,6 +75,8 @@ pub struct Server {
     ucspi: Ucspi,
     cleanup: Option<Cleanup>,
     keeper: Option<Keeper>,
+    /// What the keeper has found at the start.
+    facts: Vec<u8>,
     /// The identity under which the server offers TLS.
     identity: Option<Arc<dyn Identity>>,
     signer: Option<Signer>,
@@ -119,6 +121,7 @@ impl Server {
             ucspi,
             cleanup: None,
             keeper: None,
+            facts: Vec::new(),
             identity: None,
             signer: None,
             listen_tls: Vec::new(),
@@ -387,6 +390,7 @@ impl Server {
             Master::new(self.options, listeners, signals, (self.titles, self.replies), layout)?;
         if let Some(keeper) = self.keeper {
             master.set_keeper(keeper, self.signer)?;
+            master.settings().set_facts(&self.facts);
         }
         let (transcript, file) = self.transcript.unzip();
         file.into_iter().for_each(|file| master.settings().set_transcript(file));

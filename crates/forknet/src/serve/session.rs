@@ -40,6 +40,8 @@ pub struct Client {
     pub title: Title,
     /// The line to the keeper, of a server that has one ([`Server::keep`](crate::Server::keep)).
     pub keeper: Option<Line>,
+    /// What the keeper has found for sessions, at the start or after SIGHUP.
+    pub facts: Arc<[u8]>,
     /// The line to the signer, of a server that offers TLS ([`Server::offer_tls`](crate::Server::offer_tls)).
     pub signer: Option<Line>,
     /// The client begins with a TLS handshake; after [`Client::hand_over`] it is under TLS.
@@ -69,6 +71,8 @@ pub(crate) struct Settings {
     /// The file of `--transcript`, which SIGHUP may replace; not set without one, so that a child
     /// takes no lock, which would copy a page.
     transcript: OnceLock<Mutex<Arc<File>>>,
+    /// What the keeper has found, as `transcript`.
+    facts: OnceLock<Mutex<Arc<[u8]>>>,
     proxies: Proxies,
     replies: Replies,
 }
@@ -81,8 +85,9 @@ impl Settings {
         titles: Titles,
         (proxies, replies): (Proxies, Replies),
     ) -> &'static Settings {
-        let transcript = OnceLock::new();
-        Box::leak(Box::new(Settings { host, timeouts, titles, transcript, proxies, replies }))
+        let (transcript, facts) = (OnceLock::new(), OnceLock::new());
+        let settings = Settings { host, timeouts, titles, transcript, facts, proxies, replies };
+        Box::leak(Box::new(settings))
     }
 
     /// Returns the file of `--transcript`.
@@ -95,6 +100,18 @@ impl Settings {
     pub(crate) fn set_transcript(&self, file: Arc<File>) {
         let transcript = self.transcript.get_or_init(|| Mutex::new(Arc::clone(&file)));
         *transcript.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    }
+
+    /// Returns what the keeper has found.
+    pub(crate) fn facts(&self) -> Arc<[u8]> {
+        let Some(facts) = self.facts.get() else { return Arc::default() };
+        Arc::clone(&facts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sets what the keeper has found, for sessions from now on.
+    pub(crate) fn set_facts(&self, found: &[u8]) {
+        let facts = self.facts.get_or_init(|| Mutex::new(Arc::default()));
+        *facts.lock().unwrap_or_else(PoisonError::into_inner) = found.into();
     }
 
     fn title(&self, peer: Peer) -> Title {
@@ -233,8 +250,9 @@ pub(crate) fn run(
     conn.set_counters(slot.counters());
     let transcript = Transcript::new(settings.transcript(), peer);
     let title = settings.title(peer);
-    let (keeper, outcome) = (line, None);
-    let mut client = Client { conn, peer, transcript, title, keeper, signer, is_tls, outcome };
+    let (keeper, facts, outcome) = (line, settings.facts(), None);
+    let mut client =
+        Client { conn, peer, transcript, title, keeper, facts, signer, is_tls, outcome };
     let code = contain(|| run_service(&mut client, &settings.replies.denied, serve));
     if let Some(process) = process {
         let account = Account { bytes: slot.counters().bytes(), time: since.elapsed() };

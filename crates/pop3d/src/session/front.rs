@@ -6,7 +6,7 @@ use std::time::Instant;
 use accounts::message_id;
 use accounts::sasl::{Binding, Bindings, Terms};
 use forknet::{Client, Leftover, Peer, in_title, reason};
-use maild::{Accepted, Asker, Auth, AuthFailure, AuthStep, Denied, Keeper};
+use maild::{Accepted, Asker, Auth, AuthFailure, AuthStep, Denied, Keeper, Offer};
 
 use crate::options::Config;
 use crate::protocol::Protocol;
@@ -31,7 +31,8 @@ pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
             None => return Ok(()),
         }
     }
-    let protocol = new_protocol(config, peer, client.is_tls, &bindings);
+    let known = (config, Offer::decode(&client.facts));
+    let protocol = new_protocol(known, peer, client.is_tls, &bindings);
     let mut protocol = protocol.with_check(peer.is_proxy());
     let mut greeting = protocol.greeting();
     loop {
@@ -49,7 +50,7 @@ pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
             Left::LoggedIn(line, left) => return client.hand_over(&line, &left),
             Left::StartTls(before) => {
                 let Some(of_tls) = begin_tls(config, client) else { return Ok(()) };
-                let offers = offers(config, peer.is_loopback(), true, &of_tls);
+                let offers = offers(known, peer.is_loopback(), true, &of_tls);
                 // No other greeting is sent, and APOP goes by the one that was.
                 let timestamp = before.offers().timestamp.clone();
                 protocol = before.secured(Offers { timestamp, ..offers });
@@ -90,23 +91,28 @@ pub(super) enum Left<T> {
 }
 
 pub(super) fn new_protocol(
-    config: &Config,
+    (config, offer): (&Config, Offer),
     peer: Peer,
     is_tls: bool,
     bindings: &Bindings,
 ) -> Protocol {
-    let offers = offers(config, peer.is_loopback(), is_tls, bindings);
+    let offers = offers((config, offer), peer.is_loopback(), is_tls, bindings);
     Protocol::new(peer.to_string(), config.host.clone(), offers)
 }
 
-/// Returns what a client is offered.
-fn offers(config: &Config, is_loopback: bool, is_tls: bool, bindings: &Bindings) -> Offers {
+/// Returns what a client is offered, where users could log in by `offer`.
+fn offers(
+    (config, offer): (&Config, Offer),
+    is_loopback: bool,
+    is_tls: bool,
+    bindings: &Bindings,
+) -> Offers {
     let plaintext = is_tls || config.mail.plaintext.allows(is_loopback);
     Offers {
         plaintext,
         // A predictable timestamp is worse than no APOP.
-        timestamp: config.offer.apop.then(|| message_id(&config.host).ok()).flatten(),
-        mechanisms: config.offer.for_client(plaintext, bindings),
+        timestamp: offer.apop.then(|| message_id(&config.host).ok()).flatten(),
+        mechanisms: offer.for_client(plaintext, bindings),
         stls: match (is_tls, &config.tls) {
             (true, _) => Stls::UnderTls,
             (false, Some(_)) => Stls::Offered,

@@ -8,7 +8,7 @@ use accounts::sasl::Bindings;
 use accounts::{Account, Owner};
 use forknet::{Client, Leftover, confine_to, in_title};
 use log::{info, warn};
-use maild::{Denied, Place, Proved, Trouble, accepted};
+use maild::{Denied, Offer, Place, Proved, Trouble, accepted};
 use mailstore::{Error, Folder, Maildrop};
 
 use crate::options::Config;
@@ -96,7 +96,7 @@ fn transaction(
     maildrop: Maildrop,
 ) -> io::Result<()> {
     let plaintext = client.is_tls || config.mail.plaintext.allows(client.peer.is_loopback());
-    let mechanisms = config.mail.offer().for_client(plaintext, &Bindings::default());
+    let mechanisms = Offer::decode(&client.facts).for_client(plaintext, &Bindings::default());
     let offers = Offers { plaintext, mechanisms, ..Offers::default() };
     let names = (client.peer.to_string(), config.host.clone());
     let (protocol, reply) = Protocol::logged_in(names, offers, name, maildrop);

@@ -1,9 +1,13 @@
 //! AUTH (RFC 5034) over the wire, with each mechanism.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use accounts::password::Keys;
 use accounts::sasl::{Client, Server};
 use accounts::{Mechanism, Secret, base64, from_base64};
-use testkit::Peer;
+use nix::sys::signal::Signal;
+use testkit::{MODELS, Peer, each_model, wait_until};
 
 use crate::common::{HASH, LETTER, TestServer, text, until_dot};
 
@@ -214,4 +218,36 @@ fn a_maildrop_in_use_is_told_by_each_mechanism() {
         let reply = log_in(&mut server.client(), mechanism, "mrose", "tanstaaf", false);
         assert!(reply.starts_with("-ERR [IN-USE] "), "{mechanism}: {reply}");
     }
+}
+
+/// The mechanisms that CAPA lists.
+fn listed(peer: &mut Peer) -> Vec<String> {
+    peer.ask("CAPA", "+OK");
+    let mechanisms = until_dot(peer).into_iter().filter(|line| line.starts_with("SASL "));
+    mechanisms.collect()
+}
+
+#[test]
+fn what_is_offered_follows_the_users_file_at_sighup() {
+    each_model(&MODELS, |model| {
+        let users = format!("mrose:{HASH}:::Rose:HOME/mrose:\n");
+        let server = TestServer::alone(&["-m", model, "-n", "2"], &users);
+        let clear = server.path("users");
+        let home = server.dir.path().display().to_string();
+        assert_eq!(listed(&mut server.client()), ["SASL PLAIN LOGIN"]);
+        let field = "{PLAIN}tanstaaf";
+        fs::write(&clear, users.replace(HASH, field).replace("HOME", &home)).unwrap();
+        assert_eq!(listed(&mut server.client()), ["SASL PLAIN LOGIN"], "not before SIGHUP");
+        server.daemon.signal(Signal::SIGHUP);
+        let all = ["SASL SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN"];
+        wait_until("new clients are offered all", || listed(&mut server.client()) == all);
+        let mut peer = server.mrose();
+        assert_eq!(listed(&mut peer), all, "in TRANSACTION the same");
+        peer.ask("QUIT", "+OK");
+
+        fs::set_permissions(&clear, fs::Permissions::from_mode(0o666)).unwrap();
+        server.daemon.signal(Signal::SIGHUP);
+        server.daemon.wait_log(": new clients are offered the same as before");
+        assert_eq!(listed(&mut server.client()), all);
+    });
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use forknet::{Endpoint, Error, OwnOptions, Preset, Result, Row, Values};
 use jiff::tz::TimeZone;
-use maild::{Logins, MailOptions, Offer, rows};
+use maild::{Logins, MailOptions, rows};
 use tls::ServerIdentity;
 
 use hostname::{is_domain, machine_name};
@@ -32,8 +32,6 @@ pub struct Config {
     pub domains: Vec<String>,
     /// Accounts and their mail.
     pub mail: MailOptions,
-    /// What users could log in by, as [`Config::start`] has found.
-    pub offer: Offer,
     /// The folder of letters that are too long for memory.
     pub spool: PathBuf,
     /// Largest letter in octets, as RFC 1870 counts them; 0 is no limit.
@@ -83,7 +81,8 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             manual: "Who has a mailbox, in the format of forklore-users(5). It must be a regular file \
                 with one link, no symbolic link, that belongs to root or to the user who starts the \
                 server, that only its owner may write to, and, with passwords in it, that not every \
-                user may read. Read again for each recipient, by the keeper's processes. A letter is \
+                user may read. Read again for each recipient and login, by the keeper's processes; which mechanisms are offered is \
+                found out at the start and at SIGHUP. A letter is \
                 stored with the rights of the user id and group id in it, never those of root. \
                 `system` takes the accounts of passwd(5). It is needed beside `--checkpassword` and \
                 `--auth-socket` too.",
@@ -223,7 +222,6 @@ impl Config {
             hostname,
             domains,
             mail: MailOptions::read(values)?,
-            offer: Offer::default(),
             spool: values.path("spool")?.unwrap_or_default(),
             max_size: values.number("max-size", 0..=u64::MAX)?,
             max_recipients: values.number("max-recipients", 1..=usize::MAX)?,
@@ -259,7 +257,8 @@ impl Config {
         }
     }
 
-    /// Looks at the accounts and the spool at the start, in the keeper, and logs what is wrong with them.
+    /// Looks at the accounts and the spool, with the keeper's rights, and logs what is wrong with them; returns a
+    /// [`maild::Offer`] for those who cannot look themselves.
     ///
     /// # Errors
     /// As [`Config::check`].
@@ -274,11 +273,6 @@ impl Config {
             log::warn!("spool {spool}: {why}: letters over 256 KiB will be refused for now");
         }
         Ok(offer.encode())
-    }
-
-    /// Takes what [`Config::start`] has returned.
-    pub fn set_facts(&mut self, facts: &[u8]) {
-        self.offer = Offer::decode(facts);
     }
 }
 

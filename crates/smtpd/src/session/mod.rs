@@ -10,6 +10,7 @@ use accounts::sasl::{Binding, Bindings, MAX_LINE as MAX_RESPONSE, Terms, decode}
 use accounts::{Mechanism, Secret, base64};
 use forknet::{Client, Title, Transcript, in_title};
 use jiff::{Timestamp, Zoned};
+use maild::Offer;
 use netascii::line::{Line, LineReader};
 
 use crate::delivery::keeper::Keeper;
@@ -50,9 +51,10 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
         }
     }
     let (peer, line) = (client.peer, client.keeper.clone());
+    let offer = Offer::decode(&client.facts);
     let mechanisms = |is_tls: bool, bindings: &Bindings| {
         let plaintext = is_tls || config.mail.plaintext.allows(peer.is_loopback());
-        config.offer.usable(plaintext, bindings)
+        offer.usable(plaintext, bindings)
     };
     let address = ClientAddress {
         name: client.peer.to_string(),

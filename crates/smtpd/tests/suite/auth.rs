@@ -4,7 +4,8 @@ use std::fs;
 
 use accounts::sasl::{Client, Server};
 use accounts::{Mechanism, Secret, base64, from_base64};
-use testkit::Peer;
+use nix::sys::signal::Signal;
+use testkit::{MODELS, Peer, each_model, wait_until};
 
 use crate::common::{Fixture, LETTER};
 
@@ -150,4 +151,25 @@ fn no_response_is_in_the_transcript_or_in_the_log() {
         assert!(!written.contains(secret), "{form:?}\n{written}");
     }
     assert!(fs::read_to_string(&file).unwrap().contains("C: AUTH PLAIN ***"));
+}
+
+#[test]
+fn what_is_offered_follows_the_users_file_at_sighup() {
+    each_model(&MODELS, |model| {
+        let fixture = Fixture::new();
+        let with = fs::read_to_string(&fixture.users).unwrap();
+        fs::write(&fixture.users, with.replace("{PLAIN}x", "*")).unwrap();
+        let daemon = fixture.serve(&["-m", model, "-n", "2"]);
+        let is_offered = || {
+            let mut peer = Peer::connect(daemon.addr());
+            peer.expect("220 ");
+            peer.send("EHLO topaz.test\r\nQUIT\r\n");
+            String::from_utf8(peer.rest()).unwrap().contains("AUTH SCRAM-SHA-256 CRAM-MD5 ")
+        };
+        fs::write(&fixture.users, &with).unwrap();
+        assert!(!is_offered(), "not before SIGHUP");
+        daemon.signal(Signal::SIGHUP);
+        wait_until("new clients are offered AUTH", is_offered);
+        assert!(log_in(&mut introduced(&daemon), Mechanism::CramMd5, "x").starts_with("235 "));
+    });
 }

@@ -68,7 +68,7 @@ pub(crate) struct Master {
     /// inetd watches the socket again.
     idle_since: Option<Instant>,
     files: Files,
-    /// The transcript was reopened, or TLS has other keys, and the design has not replaced its processes yet.
+    /// The transcript was reopened, TLS has other keys, or the keeper has found something else, and the design has not replaced its processes yet.
     has_old_processes: bool,
     /// Ended children that the design has not taken yet.
     ended_children: Vec<EndedChild>,

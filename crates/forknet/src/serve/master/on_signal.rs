@@ -19,6 +19,7 @@ impl Master {
             self.reread.iter().for_each(|reread| reread());
             self.reopen_transcript();
             self.renew_signer();
+            self.renew_facts();
             self.announcer.reloaded();
         }
         let is_wanted = self.signals.table_wanted();
@@ -56,6 +57,19 @@ impl Master {
                 warn!("TLS: {error}: the old certificates and keys go on");
                 false
             }
+        }
+    }
+
+    /// Has the keeper find out again what sessions must know; if it cannot, what it found before goes on.
+    fn renew_facts(&mut self) {
+        let Some(keeper) = &self.keeper else { return };
+        match keeper.facts() {
+            Ok(facts) if facts[..] == *self.settings.facts() => {}
+            Ok(facts) => {
+                self.settings.set_facts(&facts);
+                self.has_old_processes = true;
+            }
+            Err(error) => warn!("{error}: new clients are offered the same as before"),
         }
     }
 

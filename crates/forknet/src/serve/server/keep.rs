@@ -45,24 +45,25 @@ impl Server {
 
     /// Starts the keeper, which keeps the rights of this moment and answers the questions that sessions
     /// ask ([`Client::keeper`]); `answer` returns the exit code of the process that answers. With `--chroot`
-    /// it enters that folder. `start` runs in the keeper before it keeps anything, and what it returns is
-    /// returned here: up to 1,000 bytes for processes that cannot look themselves. Those that talk to clients then give up what they can.
+    /// it enters that folder. `look` runs in the keeper before it keeps anything, and after SIGHUP in a process
+    /// of its own; what it returns is [`Client::facts`] from then on: up to 1,000 bytes for processes that cannot
+    /// look themselves. Those that talk to clients then give up what they can.
     ///
     /// Call it after [`Server::detach`] and before [`Server::drop_privileges`].
     ///
     /// # Errors
-    /// As [`Server::drop_privileges`]; socketpair(2) or fork(2) failed; an error of `start`, as
+    /// As [`Server::drop_privileges`]; socketpair(2) or fork(2) failed; an error of `look`, as
     /// [`Error::Refused`].
     pub fn keep(
         &mut self,
-        start: impl FnOnce() -> Result<Vec<u8>>,
+        look: impl Fn() -> Result<Vec<u8>>,
         answer: impl Fn(Question) -> i32,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<()> {
         privdrop::target_user(self.options.user.as_deref(), self.service.root)?;
         if self.options.check {
             self.options.chroot.take().map_or(Ok(()), |folder| chroot::enter(&folder))?;
             self.identity.as_ref().map_or(Ok(()), |identity| identity.read().map(drop))?;
-            return start();
+            return look().map(drop);
         }
         let (clients, memory) = (self.clients(), self.service.memory);
         // More than there are clients: the keeper sees the end of a session a little later.
@@ -71,7 +72,7 @@ impl Server {
         let folder = self.options.chroot.clone();
         let (keeper, facts) = Keeper::spawn(
             (keeping, self.identity.clone()),
-            || {
+            |look| {
                 self.let_go();
                 folder.as_deref().map_or(Ok(()), chroot::enter)?;
                 let needs =
@@ -79,7 +80,7 @@ impl Server {
                 rlimits::set(needs);
                 rlimits::set(Needs { is_shared: true, ..needs }); // a descriptor for each line
                 files_filter()?;
-                let facts = start()?;
+                let facts = look()?;
                 let (daemon, inetd) = (self.options.daemon, self.options.inetd);
                 if daemon || inetd {
                     let null = fd::null().map_err(Error::os("/dev/null"))?;
@@ -88,14 +89,15 @@ impl Server {
                 }
                 Ok(facts)
             },
+            &look,
             answer,
         )?;
         if let Some(identity) = &self.identity {
             let control = keeper.signer().map_err(Error::os("signer"))?;
             self.signer = Some(Signer::new(Arc::clone(identity), control)?);
         }
-        self.keeper = Some(keeper);
-        Ok(facts)
+        (self.keeper, self.facts) = (Some(keeper), facts);
+        Ok(())
     }
 
     /// Closes, in a process that serves no client, all descriptors but those of the log.
@@ -126,6 +128,7 @@ impl Server {
         self.transcript.into_iter().for_each(|(_, file)| settings.set_transcript(file));
         let mut conn = Conn::new(connection, peer, settings);
         if let Some(keeper) = self.keeper.take() {
+            settings.set_facts(&self.facts);
             conn.set_line(Some(keeper.line().map_err(Error::os("keeper"))?));
             if let Some(signer) = self.signer.take() {
                 conn.set_signer(Some(signer.line().map_err(Error::os("signer"))?));

@@ -68,11 +68,11 @@ impl Home {
     }
 
     fn protocol(&self, is_loopback: bool) -> Protocol {
-        let mut config = self.config();
-        config.start().into_iter().for_each(|facts| config.set_facts(&facts));
+        let config = self.config();
+        let offer = config.start().map(|facts| Offer::decode(&facts)).unwrap_or_default();
         let address = if is_loopback { "127.0.0.1:7" } else { "192.0.2.1:7" };
         let peer = Peer::Ip(address.parse().unwrap());
-        front::new_protocol(&config, peer, false, &Bindings::default())
+        front::new_protocol((&config, offer), peer, false, &Bindings::default())
     }
 
     /// Asks a process that answers, which is this one, with the rights that it has.
