@@ -67,4 +67,8 @@ class Daemon(Program):
         gone("zombies", self.zombies)
         gone("sockets in CLOSE-WAIT", self.close_wait)
         gone("descriptors too many", lambda: self.descriptors()[self.descriptors_at_start:])
-        same(len(self.descriptors()), self.descriptors_at_start, "descriptors of the parent")
+        try:
+            wait_until("as many descriptors of the parent as at the start",
+                       lambda: len(self.descriptors()) == self.descriptors_at_start)
+        except Failure:
+            same(len(self.descriptors()), self.descriptors_at_start, "descriptors of the parent")
