@@ -338,7 +338,9 @@ fn if_front_or_the_mailboxs_process_is_killed_the_session_ends_and_nothing_is_re
 fn without_its_keeper_a_server_ends_with_the_next_client_and_sessions_go_on() {
     let mut server = TestServer::new(&[LETTER]);
     let mut client = server.mrose();
-    end(keeper_of(&server.daemon));
+    let keeper = keeper_of(&server.daemon);
+    end(keeper);
+    wait_until("the keeper has ended", || has_ended(keeper)); // before that it takes a line
     client.ask("STAT", "+OK 1 22");
     let next = Peer::connect(server.daemon.addr());
     server.daemon.wait_log("the keeper has ended");
