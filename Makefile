@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test test-bare check man fmt options interop interop-tftp interop-pxe attacks tools bench-fork bench-tftp bench-tls install install-strip uninstall check-install check-scripts clean
+.PHONY: help build demo test test-bare check man fmt options interop interop-tftp interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 install install-strip uninstall check-install check-scripts clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -32,6 +32,7 @@ help:
 	@echo '              (seven minutes; QUICK=1: half a one, and nothing is written)'
 	@echo 'make bench-tftp  tftpd beside tftpd-hpa, atftpd and dnsmasq, into docs/bench'
 	@echo 'make bench-tls  TLS handshakes and idle sessions of pop3d beside Dovecot, into docs/bench'
+	@echo 'make bench-pop3  POP3 sessions of pop3d beside Dovecot and popa3d, into docs/bench (as root)'
 	@echo 'make options  manual pages, guide and completions from the rows of the options'
 	@echo 'make install  programs, manual pages, completions, deploy files, below $(PREFIX)'
 	@echo '              (PREFIX, DESTDIR, SBINDIR, BINDIR, DATADIR, MANDIR;'
@@ -117,6 +118,9 @@ bench-tftp:
 
 bench-tls:
 	@scripts/bench/tls/run
+
+bench-pop3:
+	@scripts/bench/pop3/run
 
 # Cargo is called only where a program is missing, so that root needs no toolchain.
 install uninstall: export BIN := $(BIN)
