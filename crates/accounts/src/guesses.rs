@@ -1,5 +1,9 @@
 //! Counts failed logins, per address and per name, and says how long an answer has to wait.
 //!
+//! The table is the keeper's. A process that it forks to check a login looks into the copy that it has
+//! inherited ([`Guesses::turn`]), and sends back which two hashes have failed ([`Guesses::failure`]): the
+//! keeper reads no name and no address.
+//!
 //! Memory is bounded, and taken once: where there is no room, the entry whose last failure is longest
 //! ago is given up. Addresses and names are kept as hashes with a key of this process, so that no
 //! client can choose names that fall together.
@@ -28,7 +32,9 @@ struct Entry {
     failures: [u64; BURST_FAILURES],
 }
 
-const EMPTY: Entry = Entry { key: 0, failures: [0; BURST_FAILURES] };
+/// The key, a hash of 64 bits, of what does not count.
+const NO_KEY: u64 = 0;
+const EMPTY: Entry = Entry { key: NO_KEY, failures: [0; BURST_FAILURES] };
 
 impl Entry {
     fn last(&self) -> u64 {
@@ -41,6 +47,12 @@ impl Entry {
         let is_full = oldest != 0;
         let end = oldest.saturating_add(window());
         if is_full { end.saturating_sub(now) } else { 0 }
+    }
+
+    /// Whether one of the failures still counts.
+    fn has_failed(&self, now: u64) -> bool {
+        let last = self.last();
+        last != 0 && last.saturating_add(window()) > now
     }
 
     /// Puts a failure in the place of the oldest.
@@ -64,18 +76,26 @@ impl Table {
         Table(vec![[EMPTY; WAYS_ADDRESSES]; SETS_ADDRESSES])
     }
 
-    fn set(&mut self, key: u64) -> Option<&mut [Entry; WAYS_ADDRESSES]> {
-        let at = usize::try_from(key % self.0.len() as u64).ok()?;
-        self.0.get_mut(at)
+    /// Where the entry of this key is, or would be.
+    fn set(&self, key: u64) -> Option<usize> {
+        usize::try_from(key % self.0.len() as u64).ok()
     }
 
-    fn wait(&mut self, key: u64, now: u64) -> u64 {
-        let set = self.set(key).into_iter().flatten();
-        set.filter(|entry| entry.key == key).map(|entry| entry.wait(now)).max().unwrap_or(0)
+    fn find(&self, key: u64) -> Option<&Entry> {
+        let set = self.0.get(self.set(key)?)?;
+        set.iter().find(|entry| key != NO_KEY && entry.key == key)
+    }
+
+    fn wait(&self, key: u64, now: u64) -> Option<Duration> {
+        let wait = self.find(key)?.wait(now);
+        (wait > 0).then(|| Duration::from_millis(wait))
     }
 
     fn add(&mut self, key: u64, now: u64) {
-        let Some(set) = self.set(key) else { return };
+        let Some(set) = self.set(key).and_then(|at| self.0.get_mut(at)) else { return };
+        if key == NO_KEY {
+            return;
+        }
         let known = set.iter_mut().find(|entry| entry.key == key);
         match known {
             Some(entry) => entry.add(now),
@@ -89,7 +109,23 @@ impl Table {
     }
 }
 
-/// The failures of a server's clients. About 0.7 MiB, for the parent's or keeper's own memory.
+/// When a login may be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// At once.
+    Now,
+    /// After a wait: too many have failed under this name, and none from this address. So the owner of a name
+    /// that others guess at gets in, slowly.
+    Later(Duration),
+    /// Not before this time has passed: too many have failed from this address, or under this name and some
+    /// of those from this address.
+    NotYet(Duration),
+}
+
+/// Bytes of [`Guesses::failure`].
+pub const FAILURE_BYTES: usize = 16;
+
+/// The failures of a server's clients. About 0.7 MiB, for the keeper's own memory.
 pub struct Guesses {
     start: Instant,
     hasher: RandomState,
@@ -111,28 +147,46 @@ impl Guesses {
         Guesses { start: now, hasher: RandomState::new(), addresses, names }
     }
 
-    /// Returns how long an answer has to wait, without a look at the password: until fewer than ten
-    /// failures of this address (IPv4: /32, IPv6: /64), and of this name, lie within the last minute.
-    /// `name` is in its canonical form. A client without an address, by a UNIX-domain socket, counts by
-    /// its name alone.
+    /// Returns when a login may be checked: at once while fewer than ten failures of this address (IPv4: /32,
+    /// IPv6: /64), and of this name, lie within the last minute. `name` is in its canonical form. What is `None` counts as
+    /// nothing.
     #[must_use]
-    pub fn wait(&mut self, now: Instant, address: Option<IpAddr>, name: &[u8]) -> Option<Duration> {
+    pub fn turn(&self, now: Instant, address: Option<IpAddr>, name: Option<&[u8]>) -> Turn {
         let now = self.milliseconds(now);
-        let by_name = self.names.wait(self.hasher.hash_one(name), now);
-        let address = address.map(|address| self.hasher.hash_one(network(address)));
-        let by_address = address.map_or(0, |key| self.addresses.wait(key, now));
-        let longest = by_name.max(by_address);
-        (longest > 0).then(|| Duration::from_millis(longest))
+        let (address, name) = self.keys(address, name);
+        let of_address = self.addresses.wait(address, now);
+        let of_name = self.names.wait(name, now);
+        let has_failed = || self.addresses.find(address).is_some_and(|entry| entry.has_failed(now));
+        match (of_address, of_name) {
+            (None, None) => Turn::Now,
+            (None, Some(wait)) if !has_failed() => Turn::Later(wait),
+            (one, other) => Turn::NotYet(one.max(other).unwrap_or_default()),
+        }
+    }
+
+    /// Returns what [`Guesses::failed`] counts, of an address and a name as for [`Guesses::turn`]: their
+    /// hashes.
+    #[must_use]
+    pub fn failure(&self, address: Option<IpAddr>, name: Option<&[u8]>) -> [u8; FAILURE_BYTES] {
+        let (address, name) = self.keys(address, name);
+        ((u128::from(address) << u64::BITS) | u128::from(name)).to_be_bytes()
     }
 
     /// Counts a failed login. A successful one takes nothing back: otherwise the owner of one account could
     /// guess at another's for ever.
-    pub fn failed(&mut self, now: Instant, address: Option<IpAddr>, name: &[u8]) {
+    pub fn failed(&mut self, now: Instant, failure: [u8; FAILURE_BYTES]) {
         let now = self.milliseconds(now);
-        self.names.add(self.hasher.hash_one(name), now);
-        if let Some(address) = address {
-            self.addresses.add(self.hasher.hash_one(network(address)), now);
-        }
+        let [address @ .., _, _, _, _, _, _, _, _] = failure;
+        let [_, _, _, _, _, _, _, _, name @ ..] = failure;
+        self.addresses.add(u64::from_be_bytes(address), now);
+        self.names.add(u64::from_be_bytes(name), now);
+    }
+
+    fn keys(&self, address: Option<IpAddr>, name: Option<&[u8]>) -> (u64, u64) {
+        let address = address.map(|address| self.hasher.hash_one(network(address)));
+        let name = name.map(|name| self.hasher.hash_one(name));
+        let key = |hash: Option<u64>| hash.map_or(NO_KEY, |hash| hash.max(NO_KEY + 1));
+        (key(address), key(name))
     }
 
     fn milliseconds(&self, now: Instant) -> u64 {
@@ -160,6 +214,19 @@ mod tests {
         Some(text.parse().unwrap())
     }
 
+    impl Guesses {
+        fn wait(&self, now: Instant, address: Option<IpAddr>, name: &[u8]) -> Option<Duration> {
+            match self.turn(now, address, Some(name)) {
+                Turn::Now => None,
+                Turn::Later(wait) | Turn::NotYet(wait) => Some(wait),
+            }
+        }
+
+        fn fail(&mut self, now: Instant, address: Option<IpAddr>, name: &[u8]) {
+            self.failed(now, self.failure(address, Some(name)));
+        }
+    }
+
     fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
     }
@@ -171,7 +238,7 @@ mod tests {
         let address = ip("192.0.2.1");
         for n in 0..10 {
             assert_eq!(guesses.wait(start + seconds(n), address, b"levy"), None, "{n}");
-            guesses.failed(start + seconds(n), address, b"levy");
+            guesses.fail(start + seconds(n), address, b"levy");
         }
         // Ten failures at 0 to 9 s: until the first is a minute old.
         let now = start + seconds(10);
@@ -185,9 +252,41 @@ mod tests {
         }
         assert_eq!(guesses.wait(now, ip("192.0.2.2"), b"mrose"), None);
         assert_eq!(guesses.wait(start + seconds(60), address, b"levy"), None);
-        guesses.failed(start + seconds(60), address, b"levy");
+        guesses.fail(start + seconds(60), address, b"levy");
         assert_eq!(guesses.wait(start + seconds(60), address, b"levy"), Some(seconds(1)));
         assert_eq!(guesses.wait(start + seconds(121), address, b"levy"), None);
+    }
+
+    #[test]
+    fn the_owner_of_a_name_that_others_guess_at_waits_and_who_has_failed_is_not_checked() {
+        let now = Instant::now();
+        let mut guesses = Guesses::new(now);
+        for n in 0..10 {
+            guesses.fail(now, ip(&format!("192.0.2.{n}")), b"levy");
+        }
+        let turn = |address, name| guesses.turn(now + seconds(1), address, name);
+        let (guesser, other) = (ip("192.0.2.3"), ip("192.0.2.77"));
+        assert_eq!(turn(guesser, Some(b"levy")), Turn::NotYet(seconds(59)));
+        assert_eq!(turn(guesser, Some(b"mrose")), Turn::Now);
+        assert_eq!(turn(other, Some(b"levy")), Turn::Later(seconds(59)));
+        assert_eq!(turn(None, Some(b"levy")), Turn::Later(seconds(59)));
+        assert_eq!(turn(other, None), Turn::Now);
+        for _ in 0..9 {
+            guesses.failed(now, guesses.failure(guesser, None));
+        }
+        let turn = |address, name| guesses.turn(now + seconds(1), address, name);
+        assert_eq!(turn(guesser, Some(b"mrose")), Turn::NotYet(seconds(59)));
+        assert_eq!(turn(guesser, None), Turn::NotYet(seconds(59)));
+        assert_eq!(turn(None, None), Turn::Now);
+    }
+
+    #[test]
+    fn what_is_not_known_counts_as_nothing() {
+        let now = Instant::now();
+        let mut guesses = Guesses::new(now);
+        (0..20).for_each(|_| guesses.failed(now, guesses.failure(None, None)));
+        assert_eq!(guesses.failure(None, None), [0; FAILURE_BYTES]);
+        assert_eq!(guesses.turn(now, None, None), Turn::Now);
     }
 
     #[test]
@@ -197,7 +296,7 @@ mod tests {
         for n in 0..1000 {
             let now = start + seconds(7 * n);
             assert_eq!(guesses.wait(now, ip("192.0.2.1"), b"levy"), None);
-            guesses.failed(now, ip("192.0.2.1"), b"levy");
+            guesses.fail(now, ip("192.0.2.1"), b"levy");
         }
     }
 
@@ -206,13 +305,13 @@ mod tests {
         let now = Instant::now();
         let mut guesses = Guesses::new(now);
         for n in 0..10 {
-            guesses.failed(now, ip(&format!("2001:db8::{n}")), format!("user{n}").as_bytes());
-            guesses.failed(now, ip(&format!("::ffff:192.0.2.{n}")), format!("user{n}").as_bytes());
+            guesses.fail(now, ip(&format!("2001:db8::{n}")), format!("user{n}").as_bytes());
+            guesses.fail(now, ip(&format!("::ffff:192.0.2.{n}")), format!("user{n}").as_bytes());
         }
         assert!(guesses.wait(now, ip("2001:db8::ffff:1"), b"x").is_some());
         assert!(guesses.wait(now, ip("2001:db8:0:1::1"), b"x").is_none());
         assert!(guesses.wait(now, ip("192.0.2.1"), b"x").is_none());
-        (0..9).for_each(|_| guesses.failed(now, ip("::ffff:192.0.2.1"), b"y"));
+        (0..9).for_each(|_| guesses.fail(now, ip("::ffff:192.0.2.1"), b"y"));
         assert!(guesses.wait(now, ip("192.0.2.1"), b"x").is_some());
     }
 
@@ -224,11 +323,11 @@ mod tests {
         let before = size(&guesses);
         for n in 0..20_000_u32 {
             let address = Some(IpAddr::from(n.to_be_bytes()));
-            guesses.failed(start, address, &n.to_be_bytes());
+            guesses.fail(start, address, &n.to_be_bytes());
         }
         assert_eq!(size(&guesses), before);
         let now = start + seconds(1);
-        (0..10).for_each(|_| guesses.failed(now, None, b"levy"));
+        (0..10).for_each(|_| guesses.fail(now, None, b"levy"));
         assert_eq!(guesses.wait(now, None, b"levy"), Some(seconds(60)));
     }
 
@@ -236,7 +335,7 @@ mod tests {
     fn a_clock_that_stands_before_the_start_does_no_harm() {
         let now = Instant::now();
         let mut guesses = Guesses::new(now + seconds(100));
-        (0..20).for_each(|_| guesses.failed(now, None, b"levy"));
+        (0..20).for_each(|_| guesses.fail(now, None, b"levy"));
         assert!(guesses.wait(now, None, b"levy").is_some());
     }
 }

@@ -39,7 +39,7 @@ pub use challenge::{apop_digest, cram_md5_digest, message_id, message_id_in};
 pub use checker::{Checker, Decoy};
 pub use encoding::{base64, from_base64, from_hex, hex};
 pub use error::{Error, Result};
-pub use guesses::Guesses;
+pub use guesses::{FAILURE_BYTES, Guesses, Turn};
 pub use mechanism::{Mechanism, Mechanisms};
 pub use names::{MAX_NAME, NameCase, NameDomain, Names};
 pub use secret::{Secret, constant_time_eq, random};

@@ -45,7 +45,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
             "rows credentials",
             "auth_socket check_program",
             "options",
-            "question hash",
+            "question hash guessing",
             "check rights client",
             "mailbox front",
         ],

@@ -57,6 +57,7 @@ pub use serve::handover::Leftover;
 pub use serve::helper_program::{Ended, run_program};
 pub use serve::limits::Refusal;
 pub use serve::line::{Answer, LONGEST_MESSAGE, Line};
+pub use serve::notes::MAX_NOTE;
 pub use serve::question::{Moved, Question};
 pub use serve::reaper::Reaper;
 pub use serve::scoreboard::Slot;

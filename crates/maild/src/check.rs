@@ -50,14 +50,26 @@ pub fn prove_from(
     first: Secret,
 ) -> Result<(Question, Proved), i32> {
     let mut answering = Answering::new(options);
-    let mut first = Some(first);
+    let (mut first, mut guesser) = (Some(first), None);
     loop {
         let text = first.take().unwrap_or_else(|| Secret::new(asked.take_text()));
-        let said = answering.take(&text);
+        let question = LoginQuestion::decode(&text);
         drop(text);
-        match said {
-            Said::Accepted(proved) => return Ok((asked, proved)),
-            Said::Denied(denied) => return Err(asked.answer(&denied.encode())),
+        if let Some((peer, name)) = question.as_ref().and_then(LoginQuestion::begins) {
+            let who = guesser.insert(options.guesser(peer, name));
+            asked = options.await_turn(asked, who)?;
+        }
+        match answering.answer(question) {
+            Said::Accepted(proved) => {
+                asked.end_notes();
+                return Ok((asked, proved));
+            }
+            Said::Denied(denied) => {
+                if let (Denied::Rejected, Some(who)) = (denied, &guesser) {
+                    options.note_failure(&asked, who);
+                }
+                return Err(asked.answer(&denied.encode()));
+            }
             Said::More(more) => {
                 if let Err(error) = asked.ask_back(&more, NEXT_WAIT) {
                     debug!("a login was not finished: {}", reason(&error));
@@ -119,8 +131,13 @@ impl<'a> Answering<'a> {
 
     /// Takes a question. One that begins a login ends what was before it.
     pub fn take(&mut self, record: &Secret) -> Said {
+        self.answer(LoginQuestion::decode(record))
+    }
+
+    /// As [`Answering::take`]; `None` is a question that is malformed.
+    fn answer(&mut self, question: Option<LoginQuestion>) -> Said {
         let state = std::mem::replace(&mut self.state, State::Start);
-        match (LoginQuestion::decode(record), state) {
+        match (question, state) {
             (Some(LoginQuestion::Check(peer, credentials)), _) => self.check(peer, &credentials),
             (Some(LoginQuestion::ScramFirst { peer, name, nonce, .. }), _) => {
                 self.scram_first(Attempt { peer, name }, &nonce)

@@ -2,7 +2,7 @@
 //! client asks the keeper about a login, the check of them, and whose a mailbox is and where.
 
 // The order of the modules; each imports from its left only:
-//   rows credentials | auth_socket check_program | options | question hash | check rights client |
+//   rows credentials | auth_socket check_program | options | question hash guessing | check rights client |
 //   mailbox front
 
 mod auth_socket;
@@ -11,6 +11,7 @@ mod check_program;
 pub mod client;
 mod credentials;
 mod front;
+mod guessing;
 pub mod hash;
 mod mailbox;
 mod options;

@@ -2,13 +2,13 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use accounts::sasl::Bindings;
 use accounts::{
-    Accounts, Decoy, Mechanism, Mechanisms, NameCase, NameDomain, Names, Owner, Source, System,
-    UsersFile,
+    Accounts, Decoy, Guesses, Mechanism, Mechanisms, NameCase, NameDomain, Names, Owner, Source,
+    System, UsersFile,
 };
 use forknet::{Error, Result, Values};
 use log::warn;
@@ -39,6 +39,8 @@ pub struct MailOptions {
     pub auth_delay: Duration,
     /// What makes up salts, since [`MailOptions::start`], in the keeper and those that it forks.
     decoy: OnceLock<Decoy>,
+    /// The failures of logins: the keeper's own; the processes that it forks have a copy.
+    guesses: OnceLock<Arc<Mutex<Guesses>>>,
 }
 
 /// Where accounts come from. They are opened again for each question.
@@ -151,6 +153,7 @@ impl MailOptions {
             },
             auth_delay: auth_delay.unwrap_or_default(),
             decoy: OnceLock::new(),
+            guesses: OnceLock::new(),
         })
     }
 
@@ -189,6 +192,7 @@ impl MailOptions {
             let decoy = Decoy::new().map_err(|error| refused(&error))?;
             self.decoy.get_or_init(|| decoy);
         }
+        self.guesses.get_or_init(|| Arc::new(Mutex::new(Guesses::new(Instant::now()))));
         Ok(match &self.logins {
             Logins::Program(program) => {
                 program.check()?;
@@ -228,6 +232,11 @@ impl MailOptions {
     #[must_use]
     pub fn is_relayed(&self) -> bool {
         matches!(self.logins, Logins::Socket(_))
+    }
+
+    /// Returns the failures of logins; `None` in a process that is neither the keeper nor forked by it.
+    pub(crate) fn guesses(&self) -> Option<&Mutex<Guesses>> {
+        self.guesses.get().map(|guesses| &**guesses)
     }
 
     /// Returns what makes up salts.

@@ -109,6 +109,17 @@ impl LoginQuestion {
         record.first().is_some_and(|kind| KINDS.contains(kind))
     }
 
+    /// Returns the client and the name whose login begins with this question, if one does; no name where
+    /// another program receives it first.
+    pub(crate) fn begins(&self) -> Option<(Peer, Option<&[u8]>)> {
+        match self {
+            LoginQuestion::Check(peer, credentials) => Some((*peer, Some(&credentials.name))),
+            LoginQuestion::ScramFirst { peer, name, .. } => Some((*peer, Some(name))),
+            LoginQuestion::Relay { peer, .. } => Some((*peer, None)),
+            _ => None,
+        }
+    }
+
     /// Reads a record; `None` for one that is malformed.
     #[must_use]
     pub fn decode(record: &Secret) -> Option<LoginQuestion> {

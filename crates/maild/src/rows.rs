@@ -110,7 +110,11 @@ pub const AUTH_DELAY: Row = Row {
     default: Preset::Value("1"),
     help: "seconds from a failed login to its reply",
     manual: "Send the reply to a failed login <s> seconds after the command, from 0 to 60, \
-        however long the check took.",
+        however long the check took. After ten failures within a minute from one address (of IPv6: from \
+        one network of 64 bits) its logins are not checked, and get a temporary error after up to ten \
+        seconds. After ten under one name a login of that name is checked after up to ten seconds, \
+        and not at all from an address that has failed itself. Clients on this machine, and those of a proxy that \
+        tells no address, count by the name alone.",
     ..Row::EMPTY
 };
 

@@ -47,7 +47,11 @@ fn run(args: Vec<OsString>) -> Result<()> {
     }
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
-    server.keep(|| config.start(), |question| answer(&config, question))?; // passwords, mailboxes
+    server.keep(
+        || config.start(), // passwords, mailboxes
+        |question| answer(&config, question),
+        |note| config.mail.noted(note), // failed logins
+    )?;
     server.drop_privileges()?; //   -u
     server.serve(|client| pop3_session(&config, client)) // accept, fork, reap
 }

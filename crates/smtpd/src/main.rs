@@ -51,7 +51,11 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
     }
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
-    server.keep(|| config.start(), |question| answer(&config, question))?; // users, mailboxes
+    server.keep(
+        || config.start(), // users, mailboxes
+        |question| answer(&config, question),
+        |note| config.mail.noted(note), // failed logins
+    )?;
     server.drop_privileges()?; //   -u
     server.serve(|client| smtp_session(&config, client)) // accept, fork, reap
 }

@@ -44,9 +44,9 @@ pub use option_table::{
 };
 pub use peer::Peer;
 pub use process::{
-    children, cpu_ticks, descriptors, descriptors_at_rest, file_of_descriptor, has_ended, limit_of,
-    only_child, peak_memory, signal_mask, sockets_in, sockets_of, state, status_field, tasks,
-    title, wait_title, zombies,
+    children, cpu_ticks, cpu_ticks_of_children, descriptors, descriptors_at_rest,
+    file_of_descriptor, has_ended, limit_of, only_child, peak_memory, signal_mask, sockets_in,
+    sockets_of, state, status_field, tasks, title, wait_title, zombies,
 };
 pub use program::Program;
 pub use strace::injected;

@@ -143,6 +143,18 @@ pub fn cpu_ticks(pid: i32) -> u64 {
     ticks.map(|t| t.parse::<u64>().expect("a number")).sum()
 }
 
+/// CPU time of the children of a process that have ended and were waited for, in clock ticks.
+///
+/// # Panics
+/// The process is gone.
+#[must_use]
+pub fn cpu_ticks_of_children(pid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a live process");
+    let fields = stat.rsplit_once(')').expect("a name").1;
+    let ticks = fields.split_whitespace().skip(13).take(2);
+    ticks.map(|t| t.parse::<u64>().expect("a number")).sum()
+}
+
 /// The sockets of a process, each once however many descriptors it has for it, by inode.
 #[must_use]
 pub fn sockets_of(pid: i32) -> BTreeSet<String> {

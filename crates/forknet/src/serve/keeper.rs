@@ -3,7 +3,8 @@
 //! The processes that talk to clients have no rights. Where a protocol needs some, for a password or a
 //! user's files, such a process asks the keeper, over a line of its own. The keeper reads nothing that
 //! comes over a line: it forks (the slide again) a process that reads one bounded message and answers.
-//! So no secret is ever in the keeper's own memory, which all those processes inherit. An answering
+//! So no secret is ever in the keeper's own memory, which all those processes inherit. What it learns of them
+//! are short notes ([`crate::serve::notes`]): those forked later have that in their memory too. An answering
 //! process may then become a user and serve a client ([`crate::serve::handover`]).
 //!
 //! A line has one question at a time. The next one is read when the process that answered has ended. If the
@@ -28,6 +29,7 @@ use crate::error::{Error, Result, strerror};
 use crate::net::interrupt::poll_timeout;
 use crate::serve::exit_code::{EXIT_FAILED, EXIT_OK};
 use crate::serve::line::Line;
+use crate::serve::notes::Notes;
 use crate::serve::question::{Keeping, Question};
 use crate::serve::reaper::Reaper;
 use crate::serve::signals::{self, Signals};
@@ -58,6 +60,7 @@ impl Keeper {
     /// Forks the keeper, with the rights that this process has now. `prepare` lets go there of all other
     /// descriptors of this process. `look` returns up to [`MAX_START`] - 1 bytes for the server, which `spawn`
     /// returns, and [`Keeper::facts`] later. Each question is answered by `answer`, in a process of its own, whose exit code that gives.
+    /// `noted` takes the notes of those processes, in the keeper.
     ///
     /// # Errors
     /// socketpair(2) or fork(2) failed; an error of `prepare`.
@@ -66,6 +69,7 @@ impl Keeper {
         prepare: impl FnOnce(&dyn Fn() -> Result<Vec<u8>>) -> Result<Vec<u8>>,
         look: &dyn Fn() -> Result<Vec<u8>>,
         answer: impl Fn(Question) -> i32,
+        mut noted: impl FnMut(&[u8]),
     ) -> Result<(Keeper, Vec<u8>)> {
         let failed = |call: &str| Error::os(format!("keeper: {call}"));
         let (control, theirs) = scm_rights::pair().map_err(failed("socketpair"))?;
@@ -91,7 +95,7 @@ impl Keeper {
                             }
                         }
                         let lines = Lines::new((keeping, identity), theirs, alone);
-                        match lines.and_then(|mut lines| lines.keep(&answer, look)) {
+                        match lines.and_then(|mut lines| lines.keep(&answer, look, &mut noted)) {
                             Ok(()) => 0,
                             Err(error) => {
                                 log::error!("keeper: {error}");
@@ -189,6 +193,8 @@ struct Lines {
     /// `None` once the parent has ended.
     control: Option<OwnedFd>,
     lines: Vec<Asker>,
+    /// `None` in the processes that are forked here.
+    notes: Option<Notes>,
     alone: OneTask,
     signals: Signals,
 }
@@ -205,14 +211,16 @@ impl Lines {
         chdir("/").map_err(Error::os("chdir /"))?;
         let signals = Signals::new(Reaper::Waitpid)?;
         signals.handle()?;
+        let notes = Some(Notes::new().map_err(Error::os("socketpair"))?);
         let (control, lines) = (Some(control), Vec::new());
-        Ok(Lines { keeping, identity, control, lines, alone, signals })
+        Ok(Lines { keeping, identity, control, lines, notes, alone, signals })
     }
 
     fn keep(
         &mut self,
         answer: &impl Fn(Question) -> i32,
         look: &dyn Fn() -> Result<Vec<u8>>,
+        noted: &mut impl FnMut(&[u8]),
     ) -> Result<()> {
         loop {
             self.reap();
@@ -222,6 +230,8 @@ impl Lines {
                 return Ok(());
             }
             let (is_control_ready, ready) = self.wait()?;
+            // Nothing waits for notes: after each a process ends.
+            self.notes.iter().for_each(|notes| notes.read(noted));
             // From the last one: the numbers of those before stay.
             for number in ready.into_iter().rev() {
                 self.ask(number, answer);
@@ -318,7 +328,7 @@ impl Lines {
             Ok(Fork::Parent(_)) => {}
             Ok(Fork::Child) => child(|| {
                 self.lines.clear();
-                self.control = None;
+                (self.control, self.notes) = (None, None);
                 signer::run(&*identity, control, self.keeping)
             }),
             Err(errno) => warn!("keeper: fork of a signer: {}", strerror(errno)),
@@ -331,7 +341,7 @@ impl Lines {
             Ok(Fork::Parent(_)) => {}
             Ok(Fork::Child) => child(|| {
                 self.lines.clear();
-                self.control = None;
+                (self.control, self.notes) = (None, None);
                 if let Err(errno) = signals::restore() {
                     warn!("sigaction: {}", strerror(errno));
                 }
@@ -367,7 +377,8 @@ impl Lines {
                 if let Err(errno) = signals::restore() {
                     warn!("sigaction: {}", strerror(errno));
                 }
-                match Question::read(line, self.keeping) {
+                let notes = self.notes.take().map(Notes::into_line);
+                match Question::read(line, notes, self.keeping) {
                     Ok(question) => answer(question),
                     Err(errno) => {
                         warn!("keeper: a question: {}", strerror(errno));

@@ -143,7 +143,7 @@ impl Line {
     }
 
     /// Waits until poll(2) reports one of these events, or the other end is closed.
-    fn wait_for(&self, events: PollFlags, until: Instant) -> io::Result<()> {
+    pub(crate) fn wait_for(&self, events: PollFlags, until: Instant) -> io::Result<()> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let mut fds = [PollFd::new(self.as_fd(), events)];

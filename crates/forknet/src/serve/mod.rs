@@ -18,6 +18,7 @@ pub(crate) mod limits;
 pub(crate) mod line;
 pub(crate) mod listeners;
 pub(crate) mod master;
+pub(crate) mod notes;
 pub(crate) mod permit;
 pub(crate) mod prefork;
 mod proxied;

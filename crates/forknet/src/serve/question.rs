@@ -2,14 +2,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::PollFlags;
 use sys::scm_rights::{pair, receive_whole, stream_pair};
 
 use crate::error::reason;
 use crate::net::deadlines::Timeouts;
 use crate::serve::line::{FINAL, GOES_ON, LONGEST_MESSAGE, Line, MORE, MOVES};
+use crate::serve::notes::NotesLine;
 use crate::serve::title::Titles;
 
 /// Exit code of a process that has given the last word.
@@ -68,15 +70,21 @@ pub struct Question {
     /// The two ends of what a client under TLS is served by, made here because this process makes no
     /// socket later.
     stream: Option<(OwnedFd, OwnedFd)>,
+    /// The way of notes to the keeper, until [`Question::end_notes`].
+    notes: Option<NotesLine>,
     keeping: Keeping,
 }
 
 impl Question {
     /// Reads the question of a line. What comes with it is closed.
-    pub(crate) fn read(line: OwnedFd, keeping: Keeping) -> nix::Result<Question> {
+    pub(crate) fn read(
+        line: OwnedFd,
+        notes: Option<NotesLine>,
+        keeping: Keeping,
+    ) -> nix::Result<Question> {
         let text = receive_whole(&line, LONGEST_MESSAGE)?.0;
         let stream = keeping.offers_tls.then(stream_pair).transpose()?;
-        Ok(Question { text, line: Line::new(line), own: pair()?, stream, keeping })
+        Ok(Question { text, line: Line::new(line), own: pair()?, stream, notes, keeping })
     }
 
     /// Returns what was asked, once: bytes of a process that may have been taken over.
@@ -102,6 +110,32 @@ impl Question {
         self.line.send(&[&[MORE], answer].concat(), None)?;
         self.text = self.next_part(limit)?.ok_or(Errno::EPIPE)?;
         Ok(())
+    }
+
+    /// Leaves a note of at most [`MAX_NOTE`](crate::MAX_NOTE) bytes for the keeper, before the answer.
+    ///
+    /// # Errors
+    /// `TimedOut` when there is no room within five seconds; the note is too long; EPIPE after
+    /// [`Question::end_notes`] or when the keeper has ended.
+    pub fn note(&self, note: &[u8]) -> io::Result<()> {
+        self.notes.as_ref().ok_or(Errno::EPIPE)?.send(note)
+    }
+
+    /// Closes the way of notes: before this process becomes a user's.
+    pub fn end_notes(&mut self) {
+        self.notes = None;
+    }
+
+    /// Waits, unless the one that asked ends.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn pause(&self, time: Duration) -> io::Result<()> {
+        match self.line.wait_for(PollFlags::empty(), Instant::now() + time) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => Err(Errno::EPIPE.into()), // POLLHUP
+        }
     }
 
     /// Gives the keeper's line back, and goes on at a line of this process's own: before it becomes a

@@ -9,6 +9,7 @@ mod common;
 mod endpoints;
 mod faults;
 mod framing;
+mod guessing;
 #[cfg(target_arch = "x86_64")] // the numbers and registers of its calls
 mod injected;
 mod life;

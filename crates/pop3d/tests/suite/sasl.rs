@@ -31,7 +31,7 @@ fn challenge(line: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Logs in; returns the last reply.
-fn log_in(
+pub(crate) fn log_in(
     peer: &mut Peer,
     mechanism: Mechanism,
     name: &str,

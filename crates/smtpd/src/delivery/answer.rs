@@ -23,11 +23,17 @@ const QUESTION_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Answers a session's questions, in a process of its own, up to a letter or a login, which are its last;
 /// returns the exit code. So a letter costs one process, and not one for each of its commands.
 pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
+    let mut is_first = true;
     loop {
         let text = asked.take_text();
         if LoginQuestion::is_one(&text) {
+            if !is_first {
+                log::warn!("a login in a process that does not know the latest failures");
+                return FAILED;
+            }
             return log_in(config, asked, Secret::new(text));
         }
+        is_first = false;
         let Some((peer, question)) = Question::decode(&text) else {
             log::warn!("a malformed question");
             return FAILED;

@@ -87,18 +87,23 @@ impl<'a> Keeper<'a> {
 }
 
 impl Drop for Keeper<'_> {
-    /// Ends the process that waits for another question, so that the next session has its own.
+    /// The next session has a process of its own.
     fn drop(&mut self) {
+        self.end_questions();
+    }
+}
+
+impl Mailboxes for Keeper<'_> {
+    fn end_questions(&self) {
         let done = Question::Done.encode(self.peer).filter(|_| self.has_process.get());
         if let (Some(line), Some(done)) = (&self.line, done)
             && let Err(error) = line.ask(&done, ABORT_WAIT)
         {
             log::debug!("{}: keeper: {}", self.peer, reason(&error));
         }
+        self.has_process.set(false);
     }
-}
 
-impl Mailboxes for Keeper<'_> {
     fn find(&self, path: &Path) -> Result<LocalUser, Reply> {
         let found = self.users(&Question::User { name: self.name(path)? })?;
         found.into_iter().next().ok_or_else(|| Verdict::Unknown.reply())

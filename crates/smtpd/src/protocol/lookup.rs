@@ -41,6 +41,10 @@ pub trait Mailboxes {
     /// The reply to the client: 451 or 452.
     fn check_room(&self, bytes: u64) -> Result<(), Reply>;
 
+    /// Ends the process that waits for the next question, so that what is asked then is answered by one that
+    /// knows the failed logins of this moment.
+    fn end_questions(&self) {}
+
     /// Begins the delivery of a letter to these recipients; `id` is its name in the log.
     fn letter<'a>(&'a self, id: &'a str, recipients: &'a [Recipient]) -> Box<dyn Delivery + 'a>;
 }

@@ -253,6 +253,7 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
 
     /// Runs AUTH. Returns true if the session ends.
     fn auth(&mut self, how: (Mechanism, Option<Secret>)) -> io::Result<bool> {
+        self.mailboxes.end_questions();
         let (reader, out) = (&mut self.reader, &mut self.out);
         let mut client = AuthLines { reader, out, transcript: self.transcript };
         match self.logins.run(how, &mut client)? {

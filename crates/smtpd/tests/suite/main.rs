@@ -9,6 +9,7 @@ mod common;
 mod data;
 mod delivery;
 mod endpoints;
+mod guessing;
 mod jail;
 mod life;
 mod limits;

@@ -47,7 +47,8 @@ impl Server {
     /// ask ([`Client::keeper`]); `answer` returns the exit code of the process that answers. With `--chroot`
     /// it enters that folder. `look` runs in the keeper before it keeps anything, and after SIGHUP in a process
     /// of its own; what it returns is [`Client::facts`] from then on: up to 1,000 bytes for processes that cannot
-    /// look themselves. Those that talk to clients then give up what they can.
+    /// look themselves. `noted` runs in the keeper with each note that a process that answers leaves
+    /// ([`Question::note`](crate::Question::note)), so that those forked later know of it. Those that talk to clients then give up what they can.
     ///
     /// Call it after [`Server::detach`] and before [`Server::drop_privileges`].
     ///
@@ -58,6 +59,7 @@ impl Server {
         &mut self,
         look: impl Fn() -> Result<Vec<u8>>,
         answer: impl Fn(Question) -> i32,
+        noted: impl FnMut(&[u8]),
     ) -> Result<()> {
         privdrop::target_user(self.options.user.as_deref(), self.service.root)?;
         if self.options.check {
@@ -91,6 +93,7 @@ impl Server {
             },
             &look,
             answer,
+            noted,
         )?;
         if let Some(identity) = &self.identity {
             let control = keeper.signer().map_err(Error::os("signer"))?;
