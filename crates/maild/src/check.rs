@@ -50,13 +50,18 @@ pub fn prove_from(
     first: Secret,
 ) -> Result<(Question, Proved), i32> {
     let mut answering = Answering::new(options);
-    let (mut first, mut guesser) = (Some(first), None);
+    let (mut first, mut guesser, mut unnamed) = (Some(first), None, None);
     loop {
         let text = first.take().unwrap_or_else(|| Secret::new(asked.take_text()));
         let question = LoginQuestion::decode(&text);
         drop(text);
-        if let Some((peer, name)) = question.as_ref().and_then(LoginQuestion::begins) {
-            let who = guesser.insert(options.guesser(peer, name));
+        let begins = |it: &LoginQuestion| it.begins().or_else(|| it.claims(&unnamed));
+        if let Some((peer, name)) = question.as_ref().and_then(begins) {
+            unnamed = match (&question, &name) {
+                (Some(LoginQuestion::Relay { mechanism, .. }), None) => Some((peer, *mechanism)),
+                _ => None,
+            };
+            let who = guesser.insert(options.guesser(peer, name.as_deref()));
             asked = options.await_turn(asked, who)?;
         }
         match answering.answer(question) {

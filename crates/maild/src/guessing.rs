@@ -35,7 +35,7 @@ pub(crate) struct Guesser {
 }
 
 impl MailOptions {
-    /// Returns who tries to log in. `name` is `None` where another program receives it first.
+    /// Returns who tries to log in. `name` is `None` where it is not known yet.
     ///
     /// Clients on this machine have no address that counts: a webmail program may be all users. Nor has a
     /// proxy that tells none.

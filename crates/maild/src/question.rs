@@ -16,6 +16,7 @@
 //!  relayed: response                   --> accepted, or why not
 //! ```
 
+use accounts::sasl::claimed_name;
 use accounts::{Mechanism as Sasl, Secret};
 use forknet::Peer;
 
@@ -110,14 +111,28 @@ impl LoginQuestion {
     }
 
     /// Returns the client and the name whose login begins with this question, if one does; no name where
-    /// another program receives it first.
-    pub(crate) fn begins(&self) -> Option<(Peer, Option<&[u8]>)> {
+    /// a later message of an exchange with another program shows it.
+    pub(crate) fn begins(&self) -> Option<(Peer, Option<Vec<u8>>)> {
         match self {
-            LoginQuestion::Check(peer, credentials) => Some((*peer, Some(&credentials.name))),
-            LoginQuestion::ScramFirst { peer, name, .. } => Some((*peer, Some(name))),
-            LoginQuestion::Relay { peer, .. } => Some((*peer, None)),
+            LoginQuestion::Check(peer, credentials) => {
+                Some((*peer, Some(credentials.name.clone())))
+            }
+            LoginQuestion::ScramFirst { peer, name, .. } => Some((*peer, Some(name.clone()))),
+            LoginQuestion::Relay { peer, mechanism, initial } => {
+                let claimed = |message: &Secret| claimed_name(*mechanism, message.as_bytes());
+                Some((*peer, initial.as_ref().and_then(claimed)))
+            }
             _ => None,
         }
+    }
+
+    /// Returns the client and the name that this response shows, in an exchange with another program that
+    /// `began` and has shown none.
+    pub(crate) fn claims(&self, began: &Option<(Peer, Sasl)>) -> Option<(Peer, Option<Vec<u8>>)> {
+        let (LoginQuestion::RelayNext(response), Some((peer, mechanism))) = (self, began) else {
+            return None;
+        };
+        Some((*peer, Some(claimed_name(*mechanism, response.as_bytes())?)))
     }
 
     /// Reads a record; `None` for one that is malformed.
