@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use forknet::{Endpoint, OwnOptions, Result, Values};
-use maild::{MailOptions, rows};
+use maild::{Logins, MailOptions, rows};
+use nix::unistd::geteuid;
 use tls::ServerIdentity;
 
 /// The values of the daemon's own options.
@@ -63,6 +64,11 @@ impl Config {
     /// [`forknet::Error::Usage`] names the option that is wrong.
     pub fn read(values: &Values) -> Result<Config> {
         let mail = MailOptions::read(values)?;
+        let has_owner = mail.mail_user.is_some() || !geteuid().is_root();
+        if matches!(mail.logins, Logins::Socket(_)) && !has_owner {
+            let why = "--auth-socket: as root it needs --mail-user, whose the mailboxes are";
+            return Err(forknet::Error::Usage(why.to_owned()));
+        }
         let (tls, listen_tls) = tls::from_options(values)?.unzip();
         let listen_tls = listen_tls.unwrap_or_default();
         Ok(Config { mail, host: host(), tls, listen_tls })

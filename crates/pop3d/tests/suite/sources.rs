@@ -144,6 +144,11 @@ fn options_that_cannot_stand_together_are_named() {
         assert_eq!(code, Some(2), "{text}");
         assert!(text.contains(said), "{text}");
     }
+    if geteuid().is_root() {
+        let (code, text) = fails(&["--auth-socket", "/s", "--check", "-u", "65534"]);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("--auth-socket: as root it needs --mail-user"), "{text}");
+    }
     let (code, text) = fails(&["--checkpassword", "/no/program", "--check", "-u", "65534"]);
     assert_eq!(code, Some(1));
     assert!(text.contains("checkpassword /no/program: No such file or directory"), "{text}");
