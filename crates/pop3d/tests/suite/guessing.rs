@@ -20,7 +20,7 @@ fn server(model: &str) -> TestServer {
 
 /// A line of the users file with a hash of many rounds.
 fn dear(name: &str) -> String {
-    let hash = HASH.replace("$6$", "$6$rounds=100000$");
+    let hash = HASH.replace("$6$", "$6$rounds=200000$");
     format!("{name}:{hash}:::L:HOME/{name}:\n")
 }
 
@@ -81,8 +81,8 @@ fn after_ten_failures_of_an_address_nothing_is_computed_for_it_and_others_log_in
             peer.expect("-ERR [SYS/TEMP] login is not possible now");
             peer.ask("NOOP", "-ERR"); // still in AUTHORIZATION
         }
-        let refused = ticks(&server) - before;
-        assert!(refused * 4 <= checked, "{model}: {checked} ticks for ten checks, then {refused}");
+        let refused = ticks(&server) - before; // and the one who got in
+        assert!(refused * 2 <= checked, "{model}: {checked} ticks for ten checks, then {refused}");
         assert_eq!(lines(&server, CHECKED_LATER), 0);
     });
 }
@@ -191,7 +191,7 @@ fn a_failure_costs_the_same_for_a_cheap_hash_a_dear_one_and_an_unknown_name() {
     });
     cost.sort_unstable();
     let ((least, _), (most, _)) = (cost[0], cost[3]);
-    // A check of bob's hash alone would cost a twentieth of levy's.
+    // A check of bob's hash alone would cost a fortieth of levy's.
     assert!(most <= least.max(1) * 3, "{cost:?}");
     assert!(least >= 5, "{cost:?}: too cheap to tell");
 }

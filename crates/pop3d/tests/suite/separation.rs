@@ -297,8 +297,9 @@ pub(crate) fn keeper_of(daemon: &Daemon) -> i32 {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let mut keepers = pids.filter(|pid| {
-        let to = fs::read_link(format!("/proc/{pid}/fd/2")).unwrap_or_default();
-        title(*pid) == "pop3d: keeper" && log.starts_with(&*to.to_string_lossy())
+        // Another user's cannot be read, and is not ours.
+        let to = fs::read_link(format!("/proc/{pid}/fd/2"));
+        title(*pid) == "pop3d: keeper" && to.is_ok_and(|to| log.starts_with(&*to.to_string_lossy()))
     });
     keepers.next().expect("a keeper")
 }
