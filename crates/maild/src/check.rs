@@ -180,6 +180,7 @@ impl<'a> Answering<'a> {
                 self.relayed(attempt, said.map(|said| (Some(server), said)))
             }
             (Some(LoginQuestion::Open), State::Proved(proved)) => Said::Accepted(proved),
+            (Some(LoginQuestion::Cancel), _) => Said::Denied(Denied::NotChecked),
             (Some(_), _) => {
                 debug!("a question about a login out of turn, or too late");
                 Said::Denied(Denied::NotChecked)

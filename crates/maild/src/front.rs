@@ -69,13 +69,16 @@ pub struct Asker<K: Keeper> {
     last: (Vec<u8>, Mechanism),
     accepted: Option<Accepted<K::Next>>,
     denied: Denied,
+    /// The process that has answered waits for the next question of an exchange.
+    is_awaited: bool,
 }
 
 impl<K: Keeper> Asker<K> {
     /// For the client of this address.
     pub fn new(keeper: K, peer: Peer) -> Asker<K> {
         let last = (Vec::new(), Mechanism::Pass);
-        Asker { keeper, peer, last, accepted: None, denied: Denied::NotChecked }
+        let (accepted, denied) = (None, Denied::NotChecked);
+        Asker { keeper, peer, last, accepted, denied, is_awaited: false }
     }
 
     /// Asks whether credentials are right.
@@ -85,6 +88,14 @@ impl<K: Keeper> Asker<K> {
     pub fn log_in(&mut self, credentials: Credentials) -> Result<Accepted<K::Next>, Denied> {
         self.check(credentials)?;
         self.accepted.take().ok_or(Denied::NotChecked)
+    }
+
+    /// Ends an exchange that the client does not go on with, so that what is asked next over the same line, about
+    /// something else, finds a process of its own.
+    pub fn cancel(&mut self) {
+        if self.is_awaited {
+            let _denied = self.ask(&LoginQuestion::Cancel); // as it should be
+        }
     }
 
     /// Returns the name that was asked about last, in printable form, and how it came.
@@ -110,7 +121,9 @@ impl<K: Keeper> Asker<K> {
         let Some(record) = question.encode() else {
             return Err(self.no_answer("a question that is too long"));
         };
-        let (answer, next) = match self.keeper.ask(&record) {
+        let answer = self.keeper.ask(&record);
+        self.is_awaited = matches!(answer, Ok(Reply::More(_)));
+        let (answer, next) = match answer {
             Ok(Reply::More(message)) => return Ok(Some(message)),
             Ok(Reply::Final(answer)) => (answer, None),
             Ok(Reply::GoesOn(answer, next)) => (answer, Some(next)),

@@ -52,6 +52,8 @@ pub enum LoginQuestion {
     },
     /// The client has seen the signature: the login is to be accepted.
     Open,
+    /// The client has cancelled the exchange.
+    Cancel,
     /// An exchange begins that another program has with the client.
     Relay {
         /// The client's address.
@@ -73,11 +75,12 @@ const CRAM_MD5: u8 = b'c';
 const SCRAM_FIRST: u8 = b'u';
 const SCRAM_FINAL: u8 = b'U';
 const OPEN: u8 = b'o';
+const CANCEL: u8 = b'*';
 const RELAY: u8 = b'x';
 const RELAY_NEXT: u8 = b'X';
 /// The first bytes of records.
-const KINDS: [u8; 9] =
-    [PASS, APOP, AUTH, CRAM_MD5, SCRAM_FIRST, SCRAM_FINAL, OPEN, RELAY, RELAY_NEXT];
+const KINDS: [u8; 10] =
+    [PASS, APOP, AUTH, CRAM_MD5, SCRAM_FIRST, SCRAM_FINAL, OPEN, CANCEL, RELAY, RELAY_NEXT];
 
 impl LoginQuestion {
     /// Returns the record; `None` for what is too long, which no command line holds.
@@ -93,6 +96,7 @@ impl LoginQuestion {
                 record(SCRAM_FINAL, &[first_bare, without_proof, proof])
             }
             LoginQuestion::Open => record(OPEN, &[]),
+            LoginQuestion::Cancel => record(CANCEL, &[]),
             LoginQuestion::Relay { peer, mechanism, initial } => {
                 let (peer, mechanism) = (peer.record(), mechanism.name().as_bytes());
                 let is_given = &[u8::from(initial.is_some())][..];
@@ -171,6 +175,7 @@ impl LoginQuestion {
                 proof: (*proof).try_into().ok()?,
             },
             (OPEN, []) => LoginQuestion::Open,
+            (CANCEL, []) => LoginQuestion::Cancel,
             (RELAY, [_, mechanism, is_given @ ([0] | [1]), initial]) => LoginQuestion::Relay {
                 peer: peer()?,
                 mechanism: Sasl::parse(mechanism)?,
@@ -313,6 +318,7 @@ mod tests {
                 proof: [3; 32],
             },
             LoginQuestion::Open,
+            LoginQuestion::Cancel,
             LoginQuestion::Relay { peer: Peer::Pipe, mechanism: Sasl::CramMd5, initial: None },
             LoginQuestion::Relay { peer, mechanism: Sasl::Plain, initial: Some(Secret::default()) },
             LoginQuestion::RelayNext(Secret::from(&b"x"[..])),

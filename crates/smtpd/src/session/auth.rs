@@ -65,14 +65,17 @@ impl Logins {
                 }
                 AuthStep::Failed(why) => why,
                 AuthStep::Challenge(challenge) => {
-                    let Some(response) = client.response(&challenge)? else {
-                        return Ok(Ended::Answered);
+                    let response = client.response(&challenge);
+                    let Ok(Some(response)) = response else {
+                        asker.cancel();
+                        return response.map(|_| Ended::Answered);
                     };
                     due = Instant::now() + self.delay;
                     step = auth.step(response, &mut asker);
                     continue;
                 }
             };
+            asker.cancel(); // where the client's message was malformed
             if why != AuthFailure::Denied(Denied::Rejected) {
                 return Ok(Ended::Failed { reply: failure(why), due: None, is_last: false });
             }

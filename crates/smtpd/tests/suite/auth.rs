@@ -95,6 +95,30 @@ fn what_is_wrong_with_auth_has_its_own_reply() {
 }
 
 #[test]
+fn an_exchange_that_is_not_finished_leaves_nothing_in_the_way_of_a_letter() {
+    each_model(&MODELS, |model| {
+        let fixture = Fixture::new();
+        let daemon = fixture.serve(&["-m", model, "-n", "1", "--auth-delay", "0"]);
+        let first = format!("AUTH SCRAM-SHA-256 {}", base64(b"n,,n=levy,r=abcdefgh"));
+        for (next, reply) in [("*", "501 5.5.2 "), ("?", "501 5.5.2 "), ("AAAA", "501 5.5.2 ")] {
+            let mut peer = introduced(&daemon);
+            peer.ask(&first, "334 ");
+            peer.ask(next, reply);
+            peer.ask("MAIL FROM:<a@b.test>", "250 ");
+            peer.ask("RCPT TO:<bob@red.test>", "250 ");
+        }
+        let mut gone = introduced(&daemon);
+        gone.ask(&first, "334 ");
+        drop(gone);
+        let mut peer = introduced(&daemon);
+        peer.ask("MAIL FROM:<a@b.test>", "250 ");
+        peer.ask("RCPT TO:<bob@red.test>", "250 ");
+        drop(peer);
+        assert!(!daemon.log().contains("malformed question"), "{model}: {}", daemon.log());
+    });
+}
+
+#[test]
 fn passwords_are_not_taken_where_plaintext_is_not_allowed() {
     let fixture = Fixture::new();
     let daemon = fixture.serve(&["--plaintext", "never"]);
