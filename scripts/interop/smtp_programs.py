@@ -4,6 +4,7 @@ import email
 import re
 
 from lib import LOOPBACK, add, check, same, test
+from lib.fixture import PASSWORD
 from letters import SENDER, SLIDES, below_trace, big, crlf, one
 from smtp_clients import HELO
 
@@ -263,12 +264,20 @@ def swaks_unknown(fixture):
     same(swaks(fixture, "a@elsewhere.test").says("<** 550 5.7.1").code, 24, "exit status of swaks")
 
 
-@test("swaks --auth: not advertised, and swaks says so")
-def swaks_no_auth(fixture):
-    box = fixture.mailbox()
-    out = swaks(fixture, box.address, "--auth", "PLAIN", "--auth-user", "a", "--auth-password", "b")
-    out.bad("Host did not advertise authentication")
-    same(box.letters(), [], "letters")
+@test("swaks --auth: not advertised without plaintext, and swaks says so; else by the password")
+def swaks_auth(fixture):
+    box = fixture.mailbox()  # without users who could log in, AUTH is not listed
+    plain = ["--auth", "PLAIN", "--auth-user", box.name, "--auth-password"]
+    with fixture.start("smtpd", *fixture.options("smtpd"), "--plaintext", "never") as smtpd:
+        out = swaks(fixture, box.address, *plain, PASSWORD, daemon=smtpd)
+        check(out.code != 0, f"a password in the clear: {out.text}")
+        check("AUTH PLAIN" not in out.text, f"AUTH PLAIN is listed or was said: {out.text}")
+    with fixture.start("smtpd", *fixture.options("smtpd")) as smtpd:
+        out = swaks(fixture, box.address, *plain, "wrong", daemon=smtpd)
+        out.bad("535 5.7.8", "No authentication type succeeded")
+        same(box.letters(), [], "letters")
+        swaks(fixture, box.address, *plain, PASSWORD, daemon=smtpd).good().says("235 2.7.0")
+    same(len(box.letters()), 1, "letters")
 
 
 @test("swaks --xclient: not advertised, and swaks leaves in good order")
