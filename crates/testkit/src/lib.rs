@@ -8,6 +8,7 @@
 mod authority;
 mod bystander;
 mod daemon;
+mod holders;
 #[cfg(target_arch = "x86_64")]
 mod injected;
 mod judging;
@@ -30,6 +31,7 @@ mod wait;
 pub use authority::{Authority, Pair, TLS_VERSIONS, TlsClient};
 pub use bystander::{Bystander, NOBODY};
 pub use daemon::{Daemon, command, run, wait_child};
+pub use holders::{holders, processes, rights_left};
 #[cfg(target_arch = "x86_64")]
 pub use injected::Injected;
 pub use judging::{not_judged, root_can_judge};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use forknet::{Answer, Client, Endpoint, Identity, Line, Signatures, Values, reason};
-use log::info;
+use log::{Level, info};
 
 use crate::chains::{Chains, Sign};
 use crate::error::Result;
@@ -74,12 +74,24 @@ impl ServerIdentity {
         Ok(ServerIdentity { pairs, tickets: Tickets::new()?, known: Mutex::new(None) })
     }
 
-    /// Makes the handshake with a client, whose dialogue goes on under TLS. What it has sent in the clear
-    /// before must have been read, and is forgotten by the caller.
-    ///
+    /// Makes the handshake with a client, whose dialogue goes on under TLS; returns `None` if that fails, which
+    /// is logged and ends the session. What the client has sent in the clear before must have been read, and is
+    /// forgotten by the caller.
+    #[must_use]
+    pub fn begin(&self, client: &mut Client) -> Option<Agreed> {
+        client.title.set("TLS handshake");
+        let made = self.accept(client);
+        if let Err(error) = &made {
+            // A proxy's own checks end here too.
+            let level = if client.peer.is_proxy() { Level::Debug } else { Level::Info };
+            log::log!(level, "{}: TLS handshake: {}", client.peer, reason(error));
+        }
+        made.ok()
+    }
+
     /// # Errors
     /// Those of the connection; `InvalidData` for a handshake that fails.
-    pub fn accept(&self, client: &mut Client) -> io::Result<Agreed> {
+    fn accept(&self, client: &mut Client) -> io::Result<Agreed> {
         let no_signer = || io::Error::other("no signer");
         let signer: Arc<dyn Sign> =
             Arc::new(RemoteSigner(client.signer.clone().ok_or_else(no_signer)?));

@@ -360,7 +360,7 @@ fn a_child_that_is_taken_over_counts_one_client_of_anothers_address_until_it_end
     assert_eq!(connect_from(victim, daemon.addr()).rest(), b"", "and took none away");
 }
 
-/// Garbage on that line ends it, and holds nobody up.
+/// Garbage on that line ends it, and holds up no other client.
 #[test]
 fn a_child_that_writes_garbage_to_its_parent_is_not_heard_any_more() {
     let daemon = testkit::start_as_nobody(ECHOD, &["--proxy-from", "127.0.0.1", "--grace", "1"]);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use accounts::message_id;
 use accounts::sasl::{Binding, Bindings, Terms};
-use forknet::{Client, Leftover, Peer, in_title, reason};
+use forknet::{Client, Leftover, Peer, in_title};
 use maild::{Accepted, Asker, Auth, AuthFailure, AuthStep, Denied, Keeper, Offer};
 
 use crate::options::Config;
@@ -63,21 +63,9 @@ pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
 
 /// Makes the handshake; returns what a login can be bound to. `None` if it fails, which ends the session.
 fn begin_tls(config: &Config, client: &mut Client) -> Option<Bindings> {
-    client.title.set("TLS handshake");
-    let no_certificate = || io::Error::other("the server has no certificate");
-    let made = config.tls.as_ref().ok_or_else(no_certificate).and_then(|tls| tls.accept(client));
-    match made {
-        Ok(agreed) => {
-            let exporter = agreed.exporter.unwrap_or_default();
-            let exporter = if agreed.exporter.is_some() { &exporter[..] } else { &[] };
-            Some(Bindings::default().with(Binding::Exporter, exporter))
-        }
-        Err(error) => {
-            let level = if client.peer.is_proxy() { log::Level::Debug } else { log::Level::Info };
-            log::log!(level, "{}: TLS handshake: {}", client.peer, reason(&error));
-            None
-        }
-    }
+    let agreed = config.tls.as_ref()?.begin(client)?;
+    let exporter = agreed.exporter.as_ref().map_or(&[][..], |it| &it[..]);
+    Some(Bindings::default().with(Binding::Exporter, exporter))
 }
 
 /// What a session in AUTHORIZATION leaves.

@@ -4,10 +4,10 @@ use std::fs;
 
 use nix::errno::Errno;
 use nix::libc;
-use testkit::{Injected, MODELS, each_model, root_can_judge};
+use testkit::{Injected, MODELS, each_model, holders, root_can_judge};
 
 use crate::common::{LETTER, TestServer};
-use crate::separation::{holders, keeper_of, mailbox_of};
+use crate::separation::{keeper_of, mailbox_of};
 
 /// Relative to no descriptor.
 const AT_FDCWD: u64 = libc::AT_FDCWD as u64;
@@ -165,7 +165,7 @@ fn a_parent_that_is_taken_over_takes_no_rights_and_starts_no_program() {
         let client = server.client();
         let keeper = u64::try_from(keeper_of(&server.daemon)).unwrap();
         let parent = server.daemon.pid();
-        assert!(!holders(&server.daemon, &client).contains(&parent));
+        assert!(!holders(server.daemon.addr(), &client).contains(&parent));
         {
             let mut injected = Injected::attach(parent);
             let path = injected.text("/bin/true");

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{chown, symlink};
 use std::os::unix::net::UnixStream;
@@ -17,32 +17,14 @@ use crate::common::{
     FRONT, LETTER, OWNER, POP3D, TestServer, as_root, give, make_maildir, until_dot, users_file,
 };
 use testkit::{
-    Daemon, Image, MODELS, Peer, each_model, has_ended, open_files, root_can_judge,
-    sockets_between, title, wait_until,
+    Daemon, Image, MODELS, Peer, each_model, has_ended, holders, open_files, rights_left,
+    root_can_judge, title, wait_until,
 };
 
 /// Another user of mailboxes.
 const MALLORY: u32 = 61_002;
-/// A password that is nobody's business but its owner's.
+/// A password that only its owner may know.
 const CANARY: &str = "canary-that-sings-for-levy-alone";
-
-/// The processes that hold this client's connection.
-pub(crate) fn holders(daemon: &Daemon, client: &Peer) -> Vec<i32> {
-    holders_at(daemon.addr(), client)
-}
-
-pub fn holders_at(server: SocketAddr, client: &Peer) -> Vec<i32> {
-    let peer = client.stream().local_addr().unwrap();
-    let sockets = sockets_between("tcp", server, Some(peer));
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let holds = |pid: &i32| {
-        let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-        let links = open.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
-        links.filter_map(|link| link.to_str().map(str::to_owned)).any(|it| sockets.contains(&it))
-    };
-    pids.filter(holds).collect()
-}
 
 /// The ids of a field of /proc/PID/status.
 pub fn ids_of(pid: i32, field: &str) -> Vec<String> {
@@ -51,42 +33,12 @@ pub fn ids_of(pid: i32, field: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-/// What a process has that it should not; empty for one that is as it should be.
-pub fn rights_left(pid: i32) -> String {
-    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
-        return String::new();
-    };
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        line.trim().to_owned()
-    };
-    let mut left = Vec::new();
-    if geteuid().is_root() {
-        let ids = field("Uid:") + " " + &field("Gid:");
-        if ids.split_whitespace().any(|id| id == "0") {
-            left.push(format!("ids {ids}"));
-        }
-    }
-    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
-        if field(set).chars().any(|digit| digit != '0') {
-            left.push(format!("{set} {}", field(set)));
-        }
-    }
-    for (name, wanted) in [("NoNewPrivs:", "1"), ("Seccomp:", "2")] {
-        if field(name) != wanted {
-            left.push(format!("{name} {}", field(name)));
-        }
-    }
-    let shown = title(pid);
-    if left.is_empty() { String::new() } else { format!("{pid} ({shown}): {left:?}") }
-}
-
 /// Checks that no process that holds the client has a right too many, the parent that has just accepted it
 /// neither. Returns them.
 fn check_holders(daemon: &Daemon, client: &Peer, state: &str) -> Vec<i32> {
     let mut all = Vec::new();
     wait_until("a process holds the client", || {
-        all = holders(daemon, client);
+        all = holders(daemon.addr(), client);
         !all.is_empty()
     });
     let left: String = all.iter().map(|pid| rights_left(*pid)).collect();
@@ -103,7 +55,7 @@ fn during_many_logins_no_process_that_holds_a_client_has_rights_to_lose() {
             let mut client = server.client();
             client.send("USER mrose\r\nPASS tanstaaf\r\nSTAT\r\nQUIT\r\n");
             for _ in 0..5 {
-                let all = holders(&server.daemon, &client);
+                let all = holders(server.daemon.addr(), &client);
                 let left: String = all.iter().map(|pid| rights_left(*pid)).collect();
                 assert!(left.is_empty(), "{model}: {left}");
                 seen += all.len();
@@ -122,7 +74,7 @@ fn during_many_logins_no_process_that_holds_a_client_has_rights_to_lose() {
 pub(crate) fn mailbox_of(daemon: &Daemon, client: &Peer) -> i32 {
     let mut found = None;
     wait_until("the client has a process of the mailbox", || {
-        let all = holders(daemon, client);
+        let all = holders(daemon.addr(), client);
         found = all.into_iter().find(|pid| title(*pid).starts_with("pop3d: mailbox of "));
         found.is_some()
     });
@@ -183,7 +135,7 @@ fn a_password_of_another_user_is_in_no_process_of_a_session() {
         client.ask("PASS wrong", "-ERR [AUTH]");
         client.ask("USER mrose", "+OK");
         client.ask("PASS tanstaaf", "+OK");
-        let all = holders(&server.daemon, &client);
+        let all = holders(server.daemon.addr(), &client);
         assert_eq!(all.len(), 2);
         let shared = ["thread", "iterative"].contains(&model);
         for pid in all {
@@ -426,12 +378,12 @@ fn under_inetd_too_no_process_that_holds_the_client_has_rights() {
     let mut child = command.spawn().unwrap();
     drop(command); // and the copies of the client's socket with it
     client.expect("+OK ");
-    let all = holders_at(address, &client);
+    let all = holders(address, &client);
     assert_eq!(all, [child.id() as i32]);
     assert_eq!(rights_left(all[0]), "");
     client.ask("USER mrose", "+OK");
     client.ask("PASS tanstaaf", "+OK");
-    let all = holders_at(address, &client);
+    let all = holders(address, &client);
     assert_eq!(all.len(), 2, "front and the mailbox's process");
     assert_eq!(all.into_iter().map(rights_left).collect::<String>(), "");
     client.ask("QUIT", "+OK");

@@ -2,16 +2,16 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use testkit::{MODELS, Peer, each_model, has_ended, wait_until};
+use testkit::{MODELS, Peer, each_model, has_ended, holders, wait_until};
 
 use crate::common::{LETTER, TestServer};
-use crate::separation::{holders, mailbox_of};
+use crate::separation::mailbox_of;
 
 /// Stops the client's process of the mailbox; returns it, and the others that hold the client.
 fn stop_mailbox(server: &TestServer, client: &Peer) -> (i32, Vec<i32>) {
     let mailbox = mailbox_of(&server.daemon, client);
     kill(Pid::from_raw(mailbox), Signal::SIGSTOP).unwrap();
-    let others = holders(&server.daemon, client).into_iter().filter(|pid| *pid != mailbox);
+    let others = holders(server.daemon.addr(), client).into_iter().filter(|pid| *pid != mailbox);
     (mailbox, others.collect())
 }
 

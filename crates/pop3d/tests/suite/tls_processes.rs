@@ -5,12 +5,11 @@ use std::fs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use testkit::{
-    Image, MODELS, Pair, Peer, TLS_VERSIONS, children, each_model, has_ended, status_field, title,
-    wait_until,
+    Image, MODELS, Pair, Peer, TLS_VERSIONS, children, each_model, has_ended, holders, rights_left,
+    status_field, title, wait_until,
 };
 
 use crate::common::LETTER;
-use crate::separation::{holders_at, rights_left};
 use crate::tls::Site;
 
 #[test]
@@ -52,7 +51,7 @@ fn signer_and_the_processes_of_a_client_under_tls_have_no_rights_to_lose() {
     each_model(&MODELS, |model| {
         let site = Site::new(&[LETTER], &["-m", model, "-n", "2"]);
         let peer = site.mrose();
-        let holders = holders_at(site.server.daemon.addr(), &peer);
+        let holders = holders(site.server.daemon.addr(), &peer);
         assert_eq!(
             holders.len(),
             1,

@@ -98,20 +98,9 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
 
 /// Makes the handshake; returns what a login can be bound to. `None` if it fails, which ends the session.
 fn begin_tls(config: &Config, client: &mut Client) -> Option<Bindings> {
-    client.title.set("TLS handshake");
-    let no_certificate = || io::Error::other("the server has no certificate");
-    let made = config.tls.as_ref().ok_or_else(no_certificate).and_then(|tls| tls.accept(client));
-    match made {
-        Ok(agreed) => {
-            let exporter = agreed.exporter.map(|it| it.to_vec()).unwrap_or_default();
-            Some(Bindings::default().with(Binding::Exporter, &exporter))
-        }
-        Err(error) => {
-            let level = if client.peer.is_proxy() { log::Level::Debug } else { log::Level::Info };
-            log::log!(level, "{}: TLS handshake: {}", client.peer, forknet::reason(&error));
-            None
-        }
-    }
+    let agreed = config.tls.as_ref()?.begin(client)?;
+    let exporter = agreed.exporter.as_ref().map_or(&[][..], |it| &it[..]);
+    Some(Bindings::default().with(Binding::Exporter, exporter))
 }
 
 /// How the exchange of commands ended.

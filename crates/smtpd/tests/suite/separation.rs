@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
@@ -16,75 +16,23 @@ use crate::common::{
     BOB, FRONT, Fixture, LETTER, LEVY, SMTPD, assert_alive, greeted, in_data, introduced, with_root,
 };
 use testkit::{
-    Daemon, Image, MODELS, Peer, children, each_model, has_ended, open_files, root_can_judge,
-    sockets_between, title, wait_until,
+    Daemon, Image, MODELS, Peer, children, each_model, has_ended, holders, open_files, processes,
+    rights_left, root_can_judge, title, wait_until,
 };
 
 /// A password that only its owner may know.
 const CANARY: &str = "canary-that-sings-for-levy-alone";
 
-/// All processes.
-fn processes() -> impl Iterator<Item = i32> {
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
-/// The processes that hold this client's connection.
-fn holders(server: SocketAddr, client: &Peer) -> Vec<i32> {
-    let peer = client.stream().local_addr().unwrap();
-    let sockets = sockets_between("tcp", server, Some(peer));
-    let holds = |pid: &i32| {
-        let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-        let links = open.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
-        links.filter_map(|link| link.to_str().map(str::to_owned)).any(|it| sockets.contains(&it))
-    };
-    processes().filter(holds).collect()
-}
-
-/// What a process has that it should not; empty for one that is as it should be.
-fn rights_left(pid: i32) -> String {
-    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
-        return String::new();
-    };
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        line.trim().to_owned()
-    };
-    let mut left = Vec::new();
-    if geteuid().is_root() {
-        let ids = field("Uid:") + " " + &field("Gid:");
-        if ids.split_whitespace().any(|id| id == "0") {
-            left.push(format!("ids {ids}"));
-        }
-    }
-    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
-        if field(set).chars().any(|digit| digit != '0') {
-            left.push(format!("{set} {}", field(set)));
-        }
-    }
-    for (name, wanted) in [("NoNewPrivs:", "1"), ("Seccomp:", "2")] {
-        if field(name) != wanted {
-            left.push(format!("{name} {}", field(name)));
-        }
-    }
-    let shown = title(pid);
-    if left.is_empty() { String::new() } else { format!("{pid} ({shown}): {left:?}") }
-}
-
-/// Waits until one process alone holds the client, with no right too many: the parent holds it too until
-/// it has forked.
+/// Waits until one process alone holds the client: the parent holds it too until it has forked. Neither has a
+/// right too many at any time.
 fn check_holder(daemon: &Daemon, client: &Peer, state: &str) -> i32 {
-    let mut left = String::new();
     let mut all = Vec::new();
-    let waiting = std::panic::AssertUnwindSafe(|| {
-        wait_until("the client's process has no rights", || {
-            all = holders(daemon.addr(), client);
-            left = all.iter().map(|pid| rights_left(*pid)).collect();
-            !all.is_empty() && left.is_empty()
-        });
+    wait_until("one process alone holds the client", || {
+        all = holders(daemon.addr(), client);
+        let left: String = all.iter().map(|pid| rights_left(*pid)).collect();
+        assert!(left.is_empty(), "{state}: {left}");
+        all.len() == 1
     });
-    let is_right = std::panic::catch_unwind(waiting).is_ok();
-    assert!(is_right, "{state}: {left}");
     all[0]
 }
 

@@ -1,5 +1,6 @@
 //! A connection under TLS.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -158,10 +159,7 @@ impl Write for Records<'_> {
 
     /// Sends several records by one call, so that they go in one packet.
     fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
-        match records {
-            [one] => self.write(one),
-            all => self.write(&joined(all)),
-        }
+        self.write(&joined(records))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -184,10 +182,7 @@ impl Write for RecordsNow<'_> {
     }
 
     fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
-        match records {
-            [one] => self.write(one),
-            all => self.write(&joined(all)),
-        }
+        self.write(&joined(records))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -195,12 +190,15 @@ impl Write for RecordsNow<'_> {
     }
 }
 
-/// Up to [`MAX_SENT`] bytes of these records.
-fn joined(records: &[IoSlice<'_>]) -> Vec<u8> {
+/// Up to [`MAX_SENT`] bytes of several records, or a single one.
+fn joined<'a>(records: &'a [IoSlice<'_>]) -> Cow<'a, [u8]> {
+    if let [one] = records {
+        return Cow::Borrowed(one);
+    }
     let mut bytes = Vec::new();
     for record in records {
         let room = MAX_SENT - bytes.len();
         bytes.extend_from_slice(record.get(..room).unwrap_or(record));
     }
-    bytes
+    Cow::Owned(bytes)
 }
