@@ -23,5 +23,5 @@ pub use error::{Error, Result, is_full};
 pub use folder::{Folder, Walked};
 pub use mail_pattern::MailPattern;
 pub use maildir::{Draft, Maildir, Published, Synced};
-pub use maildrop::{Maildrop, Removal};
+pub use maildrop::{LetterText, Maildrop, Removal};
 pub use wire_size::WireSize;

@@ -1,10 +1,9 @@
 //! The outcome of a command, returned by handlers and performed by the session.
 
-use std::fs::File;
-
 use crate::protocol::reply::Reply;
 use accounts::{Mechanism, Secret};
 use maild::Credentials;
+use mailstore::LetterText;
 
 /// The outcome of a command.
 pub enum Outcome {
@@ -53,8 +52,8 @@ pub enum Column {
 pub struct Message {
     /// The index, from 0.
     pub index: usize,
-    /// The open file.
-    pub file: File,
+    /// Its text.
+    pub text: LetterText,
     /// Lines of the body requested by TOP, `None` for the whole message.
     pub lines: Option<u64>,
 }

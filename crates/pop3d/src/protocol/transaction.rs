@@ -156,7 +156,7 @@ impl Transaction {
     /// Opens a message before the reply, because the reply can then still be -ERR.
     fn open(&mut self, index: usize, lines: Option<u64>) -> Outcome {
         match self.maildrop.read(index) {
-            Ok(file) => {
+            Ok(text) => {
                 let reply = match lines {
                     Some(_) => ok("top of message follows"),
                     None => {
@@ -166,7 +166,7 @@ impl Transaction {
                         ok(format_args!("{octets} octets"))
                     }
                 };
-                Outcome::Message(reply, Message { index, file, lines })
+                Outcome::Message(reply, Message { index, text, lines })
             }
             Err(error) => {
                 warn!("{}: message {}: {error}", self.user, index + 1);

@@ -178,12 +178,12 @@ impl<'a, S: Read + Write> Session<'a, S> {
 
     /// Sends a message, dot-stuffed, and the final dot (RFC 1939 §3). Returns its size.
     fn send(&mut self, message: Message) -> io::Result<u64> {
-        let Message { mut file, lines, .. } = message;
+        let Message { mut text, lines, .. } = message;
         let mut stuffer = Stuffer::new();
         let mut top = lines.map(Top::new);
         self.piece.resize(self.size, 0);
         loop {
-            let count = match file.read(&mut self.piece) {
+            let count = match text.read(&mut self.piece) {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,

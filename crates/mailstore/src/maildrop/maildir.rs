@@ -1,5 +1,4 @@
-//! The POP3 maildrop (RFC 1939 §4, §5): the letters of a Maildir as they were when the session
-//! began, numbered in the order of their arrival, under an exclusive lock.
+//! The maildrop of a Maildir.
 //!
 //! The lock is flock(2) on the Maildir folder itself. It leaves no file behind, it is the same
 //! under every name of the folder, and the kernel releases it when the process ends. On a file system of
@@ -28,6 +27,7 @@ use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::file_name;
 use crate::folder::Folder;
+use crate::maildrop::removal::Removal;
 use crate::network_lock;
 use crate::sweep::sweep;
 use crate::wire_size::WireSize;
@@ -95,7 +95,7 @@ impl Letter {
     }
 
     /// Orders letters by arrival, then by name. Letters are equal if they share a name (see
-    /// [`Maildrop::uid`]).
+    /// [`MaildirDrop::uid`]).
     fn compare(&self, other: &Letter) -> Ordering {
         self.arrival.cmp(&other.arrival).then_with(|| self.base().cmp(other.base()))
     }
@@ -115,9 +115,9 @@ impl Letter {
     }
 }
 
-/// A locked maildrop. Letters are numbered from 0. Dropping it releases the lock.
+/// A locked Maildir. Letters are numbered from 0. Dropping it releases the lock.
 #[derive(Debug)]
-pub struct Maildrop {
+pub(crate) struct MaildirDrop {
     path: PathBuf,
     /// The locked Maildir folder, `None` if there is no Maildir yet.
     folder: Option<Flock<OwnedFd>>,
@@ -129,21 +129,11 @@ pub struct Maildrop {
     listed: Instant,
 }
 
-/// The result of [`Maildrop::remove`].
-#[derive(Debug, Default)]
-pub struct Removal {
-    /// Number of letters removed, by this or another program.
-    pub removed: usize,
-    /// The errors of the letters that could not be removed.
-    pub failed: Vec<Error>,
-}
-
-impl Maildrop {
+impl MaildirDrop {
     /// Returns the maildrop of a Maildir that does not exist yet: it is empty. The path is for messages.
-    #[must_use]
-    pub fn none(path: &Path) -> Maildrop {
+    pub(crate) fn none(path: &Path) -> MaildirDrop {
         let (folder, network_lock, letters, listed) = (None, None, Vec::new(), Instant::now());
-        Maildrop { path: path.to_owned(), folder, network_lock, letters, listing: 0, listed }
+        MaildirDrop { path: path.to_owned(), folder, network_lock, letters, listing: 0, listed }
     }
 
     /// Locks and lists the maildrop in a Maildir, which is never opened by its name again. Letters are
@@ -152,9 +142,9 @@ impl Maildrop {
     /// # Errors
     /// [`Error::InUse`] while another session has the lock, [`Error::Io`] if the maildrop cannot be
     /// read.
-    pub fn open(maildir: &Folder) -> Result<Maildrop> {
+    pub(crate) fn open(maildir: &Folder) -> Result<MaildirDrop> {
         let path = maildir.path();
-        let mut drop = Maildrop::none(path);
+        let mut drop = MaildirDrop::none(path);
         match Flock::lock(maildir.reopen()?.into_fd(), FlockArg::LockExclusiveNonblock) {
             Ok(locked) => {
                 drop.network_lock = network_lock::lock_if_remote(&*locked, path)?;
@@ -177,15 +167,8 @@ impl Maildrop {
     }
 
     /// Returns the number of letters.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.letters.len()
-    }
-
-    /// Returns whether it has no letters.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.letters.is_empty()
     }
 
     /// Returns the unique id of a letter (RFC 1939 §7, UIDL): 1 to 70 characters from 0x21 to
@@ -193,8 +176,7 @@ impl Maildrop {
     ///
     /// Two letters with the same name before the flags, which no correct program creates, have
     /// different ids while both exist, because a client that confused them would lose mail.
-    #[must_use]
-    pub fn uid(&self, index: usize) -> Option<Vec<u8>> {
+    pub(crate) fn uid(&self, index: usize) -> Option<Vec<u8>> {
         let letter = self.letters.get(index)?;
         let neighbours = [index.checked_sub(1), index.checked_add(1)].into_iter().flatten();
         let mut neighbours = neighbours.filter_map(|index| self.letters.get(index));
@@ -204,20 +186,19 @@ impl Maildrop {
 
     /// Returns the size of a letter with CRLF line ends (RFC 1939 §11), if it is known without
     /// reading the letter.
-    #[must_use]
-    pub fn known_size(&self, index: usize) -> Option<u64> {
+    pub(crate) fn known_size(&self, index: usize) -> Option<u64> {
         self.letters.get(index).and_then(|letter| letter.octets)
     }
 
     /// Returns the size of a letter with CRLF line ends, from its name (`W=`) or counted once.
     ///
     /// A name is trusted until it is proved wrong, because a stat(2) of every file would cost more
-    /// than everything else. [`Maildrop::read`] and [`Maildrop::correct_size`] correct a wrong
+    /// than everything else. [`MaildirDrop::read`] and [`MaildirDrop::correct_size`] correct a wrong
     /// size.
     ///
     /// # Errors
     /// [`Error::Io`] if the letter must be read and cannot be.
-    pub fn size(&mut self, index: usize) -> Result<u64> {
+    pub(crate) fn size(&mut self, index: usize) -> Result<u64> {
         if let Some(octets) = self.known_size(index) {
             return Ok(octets);
         }
@@ -231,7 +212,7 @@ impl Maildrop {
 
     /// Records the size of a letter that was read to its end. Returns whether it differs from the
     /// known size.
-    pub fn correct_size(&mut self, index: usize, octets: u64) -> bool {
+    pub(crate) fn correct_size(&mut self, index: usize, octets: u64) -> bool {
         let Some(letter) = self.letters.get_mut(index) else { return false };
         letter.octets.replace(octets).is_some_and(|known| known != octets)
     }
@@ -241,7 +222,7 @@ impl Maildrop {
     ///
     /// # Errors
     /// [`Error::Io`], `No such file or directory` if another program removed it.
-    pub fn read(&mut self, index: usize) -> Result<File> {
+    pub(crate) fn read(&mut self, index: usize) -> Result<File> {
         let opened = match self.open_letter(index) {
             Err(Errno::ENOENT) if !self.is_gone(index) && self.find_again()? => {
                 self.open_letter(index)
@@ -256,7 +237,7 @@ impl Maildrop {
     }
 
     /// Removes as many of the letters as possible. A letter that is gone already counts as removed.
-    pub fn remove(&mut self, indices: impl Iterator<Item = usize>) -> Removal {
+    pub(crate) fn remove(&mut self, indices: impl Iterator<Item = usize>) -> Removal {
         let mut removal = Removal::default();
         let mut missing = Vec::new();
         for index in indices {
@@ -283,7 +264,7 @@ impl Maildrop {
     }
 
     /// Removes files of interrupted deliveries from `tmp`, if not touched for 36 hours.
-    pub fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         if let Some(folder) = &self.folder {
             let count = sweep(&**folder);
             if count > 0 {

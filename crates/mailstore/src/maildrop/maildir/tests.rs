@@ -17,20 +17,20 @@ fn maildir() -> (TempDir, PathBuf) {
 }
 
 /// Opens the maildrop at this path, as a session does.
-fn opened(path: &Path) -> Result<Maildrop> {
+fn opened(path: &Path) -> Result<MaildirDrop> {
     let walked = Folder::walk(path, |_| Ok(()))?;
     if walked.missing.is_empty() {
-        Maildrop::open(&walked.folder)
+        MaildirDrop::open(&walked.folder)
     } else {
-        Ok(Maildrop::none(path))
+        Ok(MaildirDrop::none(path))
     }
 }
 
-fn uids(drop: &Maildrop) -> Vec<String> {
+fn uids(drop: &MaildirDrop) -> Vec<String> {
     (0..drop.len()).map(|i| String::from_utf8(drop.uid(i).unwrap()).unwrap()).collect()
 }
 
-fn text(drop: &mut Maildrop, index: usize) -> String {
+fn text(drop: &mut MaildirDrop, index: usize) -> String {
     let mut text = String::new();
     drop.read(index).unwrap().read_to_string(&mut text).unwrap();
     text
@@ -69,7 +69,7 @@ fn a_wrong_size_in_a_name_is_corrected_when_the_letter_is_read() {
         fs::write(path.join("new").join(name), "a\nb\n").unwrap();
     }
     let mut drop = opened(&path).unwrap();
-    let known = |drop: &Maildrop| [0, 1, 2, 3].map(|i| drop.known_size(i));
+    let known = |drop: &MaildirDrop| [0, 1, 2, 3].map(|i| drop.known_size(i));
     assert_eq!(known(&drop), [None, Some(6), Some(99), Some(8)]);
     for index in 0..names.len() {
         drop.read(index).unwrap();
@@ -137,7 +137,7 @@ fn the_lock_holds_under_every_name_of_the_maildrop() {
     assert!(matches!(opened(&path), Err(Error::InUse { .. })));
     fs::rename(&path, &other).unwrap();
     assert!(matches!(opened(&other), Err(Error::InUse { .. })));
-    assert!(opened(&path).unwrap().is_empty(), "it is not there");
+    assert!(opened(&path).unwrap().len() == 0, "it is not there");
     drop(first);
     opened(&other).unwrap();
 }
@@ -146,14 +146,14 @@ fn the_lock_holds_under_every_name_of_the_maildrop() {
 fn a_missing_maildir_is_empty_and_a_link_is_an_error() {
     let folder = TempDir::new();
     let path = folder.path().join("home/Maildir");
-    assert!(opened(&path).unwrap().is_empty());
+    assert!(opened(&path).unwrap().len() == 0);
     assert!(opened(&path).unwrap().read(0).is_err());
     let link = folder.path().join("link");
     symlink(&path, &link).unwrap();
     assert!(opened(&link).is_err());
     fs::create_dir_all(&path).unwrap();
     assert!(opened(&link).is_err());
-    assert!(opened(&path).unwrap().is_empty(), "without new and cur");
+    assert!(opened(&path).unwrap().len() == 0, "without new and cur");
 }
 
 #[test]

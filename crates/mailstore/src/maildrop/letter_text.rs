@@ -1,0 +1,30 @@
+//! The text of a letter, read piece by piece.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+/// The text of a letter, which is read from its beginning to its end. Line ends are those of the disk.
+#[derive(Debug)]
+pub struct LetterText {
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// A file that is the letter.
+    File(File),
+}
+
+impl From<File> for LetterText {
+    fn from(file: File) -> LetterText {
+        LetterText { source: Source::File(file) }
+    }
+}
+
+impl Read for LetterText {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match &mut self.source {
+            Source::File(file) => file.read(into),
+        }
+    }
+}

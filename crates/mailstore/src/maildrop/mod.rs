@@ -1,0 +1,123 @@
+//! The POP3 maildrop (RFC 1939 §4, §5): the letters of a mailbox as they were when the session began,
+//! numbered in the order of their arrival, under an exclusive lock.
+//!
+//! There is a file for each kind of mailbox. What a session asks for is the same: how many letters, their
+//! sizes and ids, the text of one, and at the end the removal of some.
+
+// The order of the modules; each imports from its left only: letter_text removal | maildir | (this file)
+
+mod letter_text;
+mod maildir;
+mod removal;
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::folder::Folder;
+use maildir::MaildirDrop;
+
+pub use letter_text::LetterText;
+pub use removal::Removal;
+
+/// A locked maildrop. Letters are numbered from 0. Dropping it releases the lock.
+#[derive(Debug)]
+pub struct Maildrop {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Maildir(MaildirDrop),
+}
+
+impl Maildrop {
+    /// Returns the maildrop of a Maildir that does not exist yet: it is empty. The path is for messages.
+    #[must_use]
+    pub fn none(path: &Path) -> Maildrop {
+        Maildrop { kind: Kind::Maildir(MaildirDrop::none(path)) }
+    }
+
+    /// Locks and lists the maildrop in a Maildir, which is never opened by its name again. Letters are
+    /// neither opened nor passed to stat(2).
+    ///
+    /// # Errors
+    /// [`crate::Error::InUse`] while another session has the lock, [`crate::Error::Io`] if the maildrop cannot be
+    /// read.
+    pub fn open(maildir: &Folder) -> Result<Maildrop> {
+        Ok(Maildrop { kind: Kind::Maildir(MaildirDrop::open(maildir)?) })
+    }
+
+    /// Returns the number of letters.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.kind {
+            Kind::Maildir(drop) => drop.len(),
+        }
+    }
+
+    /// Returns whether it has no letters.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the unique id of a letter (RFC 1939 §7, UIDL): 1 to 70 characters from 0x21 to
+    /// 0x7E, the same in every session and with any flags.
+    #[must_use]
+    pub fn uid(&self, index: usize) -> Option<Vec<u8>> {
+        match &self.kind {
+            Kind::Maildir(drop) => drop.uid(index),
+        }
+    }
+
+    /// Returns the size of a letter with CRLF line ends (RFC 1939 §11), if it is known without
+    /// reading the letter.
+    #[must_use]
+    pub fn known_size(&self, index: usize) -> Option<u64> {
+        match &self.kind {
+            Kind::Maildir(drop) => drop.known_size(index),
+        }
+    }
+
+    /// Returns the size of a letter with CRLF line ends, counted if it is not known.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] if the letter must be read and cannot be.
+    pub fn size(&mut self, index: usize) -> Result<u64> {
+        match &mut self.kind {
+            Kind::Maildir(drop) => drop.size(index),
+        }
+    }
+
+    /// Records the size of a letter that was read to its end. Returns whether it differs from the
+    /// known size.
+    pub fn correct_size(&mut self, index: usize, octets: u64) -> bool {
+        match &mut self.kind {
+            Kind::Maildir(drop) => drop.correct_size(index, octets),
+        }
+    }
+
+    /// Opens a letter for reading.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`], `No such file or directory` if another program removed it.
+    pub fn read(&mut self, index: usize) -> Result<LetterText> {
+        match &mut self.kind {
+            Kind::Maildir(drop) => drop.read(index).map(LetterText::from),
+        }
+    }
+
+    /// Removes as many of the letters as possible. A letter that is gone already counts as removed.
+    pub fn remove(&mut self, indices: impl Iterator<Item = usize>) -> Removal {
+        match &mut self.kind {
+            Kind::Maildir(drop) => drop.remove(indices),
+        }
+    }
+
+    /// Removes what interrupted deliveries have left.
+    pub fn sweep(&self) {
+        match &self.kind {
+            Kind::Maildir(drop) => drop.sweep(),
+        }
+    }
+}
