@@ -12,10 +12,18 @@ use crate::setup::systemd;
 
 /// Runs a program: prints its error, if any, and returns the exit code: 0, 1, or 2 for bad usage.
 pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCode {
+    main_with_codes(name, |args| run(args).map_err(|error| (code_of(&error), error)))
+}
+
+/// As [`main`], for a program with exit codes of its own, one beside each error.
+pub fn main_with_codes(
+    name: &str,
+    run: impl FnOnce(Vec<OsString>) -> std::result::Result<(), (u8, Error)>,
+) -> ExitCode {
     sys::stack_overflow::restore();
     match run(std::env::args_os().skip(1).collect()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Error::Answer(text)) => match writeln!(io::stdout(), "{text}") {
+        Err((_, Error::Answer(text))) => match writeln!(io::stdout(), "{text}") {
             Ok(()) => ExitCode::SUCCESS,
             // `--help | head -1` has read what it wanted.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -24,18 +32,22 @@ pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCo
                 ExitCode::FAILURE
             }
         },
-        Err(Error::Usage(text)) => {
+        Err((code, Error::Usage(text))) => {
             complain(&format!("{name}: {text}\nTry '{name} --help' for more."));
-            ExitCode::from(2)
+            ExitCode::from(code)
         }
-        Err(error) => {
+        Err((code, error)) => {
             if log::uses_syslog() {
                 ::log::error!("{error}");
             }
             complain(&format!("{name}: {error}"));
-            ExitCode::FAILURE
+            ExitCode::from(code)
         }
     }
+}
+
+fn code_of(error: &Error) -> u8 {
+    if matches!(error, Error::Usage(_)) { 2 } else { 1 }
 }
 
 /// Parses the command line of a daemon, with the file of `--config`, and starts its log.

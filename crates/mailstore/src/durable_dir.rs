@@ -55,7 +55,8 @@ fn sync_dir(path: &Path) -> Result<()> {
     synced.map_err(Error::io("fsync", path))
 }
 
-fn sync_parent(path: &Path) -> Result<()> {
+/// Fsyncs the folder that a file is in.
+pub(crate) fn sync_parent(path: &Path) -> Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
         _ => sync_dir(Path::new(".")),

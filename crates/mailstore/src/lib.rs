@@ -2,10 +2,10 @@
 //!
 //! The SMTP server stores a letter in a [`Maildir`] ([`Draft`], [`Synced`], [`Published`]). The
 //! POP3 server lists, reads and removes the letters of a [`Maildrop`]. Both find a user's mail by
-//! [`MailPattern`], and work in it by the descriptor of a [`Folder`].
+//! [`MailPattern`], and work in it by the descriptor of a [`Folder`]. The POP3 client appends to an mbox.
 
 // The order of the modules; each imports from its left only:
-//   error | mail_pattern durable_dir file_name wire_size sweep | folder network_lock | maildir | maildrop
+//   error | mail_pattern durable_dir file_name wire_size sweep | folder network_lock mbox_append | maildir | maildrop
 
 mod durable_dir;
 mod error;
@@ -14,6 +14,7 @@ mod folder;
 mod mail_pattern;
 mod maildir;
 mod maildrop;
+mod mbox_append;
 mod network_lock;
 mod sweep;
 mod wire_size;
@@ -24,4 +25,5 @@ pub use folder::{Folder, Walked};
 pub use mail_pattern::MailPattern;
 pub use maildir::{Draft, Maildir, Published, Synced};
 pub use maildrop::{LetterText, Maildrop, Removal};
+pub use mbox_append::append_to_mbox;
 pub use wire_size::WireSize;

@@ -241,15 +241,48 @@ impl Synced {
     /// [`Error::Io`]. The letter is then neither in `new` nor in `tmp`. [`Error::Refused`] if another file
     /// was put in the letter's place in `tmp`, which is not opened.
     pub fn publish(self) -> Result<Published> {
+        let published = self.rename()?;
+        match published.parts.new.sync() {
+            Ok(()) => Ok(published),
+            Err(error) => {
+                // The letter may not be durable, so it must not be visible either.
+                let _ = published.retract(); // best effort
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes several letters of one Maildir visible, all or none, with one fsync of the folder.
+    ///
+    /// # Errors
+    /// As [`Synced::publish`].
+    pub fn publish_all(letters: Vec<Synced>) -> Result<Vec<Published>> {
+        let mut published: Vec<Published> = Vec::new();
+        let renamed = letters.into_iter().try_for_each(|letter| {
+            published.push(letter.rename()?);
+            Ok(())
+        });
+        let folder = published.first().map(|letter| Arc::clone(&letter.parts));
+        match renamed.and_then(|()| folder.map_or(Ok(()), |parts| parts.new.sync())) {
+            Ok(()) => Ok(published),
+            Err(error) => {
+                for letter in published {
+                    let _ = letter.retract(); // best effort, as above
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Renames the letter into `new`, whose fsync is left to the caller.
+    fn rename(self) -> Result<Published> {
         let parts = Arc::clone(&self.unpublished.parts);
         let published = Published { name: self.name(), parts };
         let (new, name) = (&published.parts.new, published.name.as_os_str());
         rename_new(&self.unpublished, new, name)?;
-        let synced = self.check_place(new, name).and_then(|()| new.sync());
-        match synced {
+        match self.check_place(new, name) {
             Ok(()) => Ok(published),
             Err(error) => {
-                // The letter may not be durable, so it must not be visible either.
                 let _ = published.retract(); // best effort
                 Err(error)
             }

@@ -21,6 +21,8 @@ use crate::wait;
 pub enum Action {
     /// Counts.
     Count(&'static AtomicUsize),
+    /// Counts the first, and ends the process at the second with exit code 128 and the signal's number.
+    CountOrEnd(&'static AtomicUsize),
     /// Sets a flag.
     Set(&'static AtomicBool),
     /// For SIGCHLD: waits for every child that has ended, [`wait::reaper`].
@@ -40,6 +42,14 @@ pub fn handle(signal: Signal, action: Action) -> std::io::Result<()> {
         Action::Count(count) => unsafe {
             register(number, move || {
                 count.fetch_add(1, Relaxed);
+            })
+        },
+        // SAFETY: as above; _exit(2) is on the list of signal-safety(7).
+        Action::CountOrEnd(count) => unsafe {
+            register(number, move || {
+                if count.fetch_add(1, Relaxed) > 0 {
+                    libc::_exit(128 + number);
+                }
             })
         },
         // SAFETY: as above.

@@ -21,6 +21,7 @@ use crate::net::connection::Connection;
 use crate::net::counters::Counters;
 use crate::net::deadlines::Timeouts;
 use crate::net::interrupt::poll_timeout;
+use crate::net::stop;
 use crate::net::unix_name::UnixName;
 
 /// Connects to the first address of `host` that answers within `timeout`, which also limits each
@@ -89,6 +90,7 @@ fn finish(fd: &OwnedFd, timeout: Duration) -> nix::Result<()> {
         let left = until.saturating_duration_since(Instant::now());
         match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)], poll_timeout(left)) {
             Ok(0) => return Err(Errno::ETIMEDOUT),
+            Err(Errno::EINTR) if stop::is_wanted() => return Err(Errno::EINTR),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
             Ok(_) => break,

@@ -13,9 +13,9 @@ use crate::options::usage::{IS_FLAG, NO_VALUE, TWICE, UNKNOWN};
 /// Longest file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// An option in the file.
+/// An option in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Line {
+pub struct Line {
     pub(crate) name: &'static str,
     /// Empty for a flag.
     pub(crate) value: String,
@@ -24,6 +24,20 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// Reads `name value`, as on the command line without the dashes; `place` is where it stands.
+    ///
+    /// # Errors
+    /// What is wrong with it, without the place.
+    pub fn parse(rows: &[Row], text: &str, place: &str) -> Result<Line, String> {
+        parse_line(text, place, |name| rows.iter().find(|row| row.name == name))
+    }
+
+    /// Returns the name of the option.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// As it would stand on the command line.
     pub(crate) fn argument(&self, row: &Row) -> String {
         match row.is_flag() {
@@ -59,28 +73,40 @@ fn parse(bytes: &[u8], file: &str, program: &Program) -> Result<Vec<Line>, Strin
         if text.is_empty() || text.starts_with('#') {
             continue;
         }
-        let (name, value) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-        let value = value.trim_start();
-        let said = name.escape_debug();
-        let Some(row) = program.row(name) else {
-            let known = program.row(name.trim_start_matches('-')).is_some();
-            let hint = if known { "; names stand without dashes here" } else { "" };
-            return Err(wrong(format!("{said}: {UNKNOWN}{hint}")));
-        };
-        let is_twice = !row.repeats && lines.iter().any(|line| line.name == row.name);
-        let why = match (row.command_line_only, row.is_flag(), value.is_empty()) {
-            (true, ..) => "for the command line only",
-            (_, true, false) => IS_FLAG,
-            (_, false, true) => NO_VALUE,
-            _ if is_twice => TWICE,
-            _ => {
-                lines.push(Line { name: row.name, value: value.to_owned(), place });
-                continue;
-            }
-        };
-        return Err(wrong(format!("{said}: {why}")));
+        let line = parse_line(text, &place, |name| program.row(name)).map_err(wrong)?;
+        let repeats = program.row(line.name).is_some_and(|row| row.repeats);
+        if !repeats && lines.iter().any(|before| before.name == line.name) {
+            return Err(wrong(format!("{}: {TWICE}", line.name)));
+        }
+        lines.push(line);
     }
     Ok(lines)
+}
+
+/// Reads one line that is neither empty nor a comment. `row` looks an option up.
+fn parse_line<'a>(
+    text: &str,
+    place: &str,
+    row: impl Fn(&str) -> Option<&'a Row>,
+) -> Result<Line, String> {
+    let (name, value) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let value = value.trim_start();
+    let said = name.escape_debug();
+    let Some(found) = row(name) else {
+        let known = row(name.trim_start_matches('-')).is_some();
+        let hint = if known { "; names stand without dashes here" } else { "" };
+        return Err(format!("{said}: {UNKNOWN}{hint}"));
+    };
+    let why = match (found.command_line_only, found.is_flag(), value.is_empty()) {
+        (true, ..) => "for the command line only",
+        (_, true, false) => IS_FLAG,
+        (_, false, true) => NO_VALUE,
+        _ => {
+            let (value, place) = (value.to_owned(), place.to_owned());
+            return Ok(Line { name: found.name, value, place });
+        }
+    };
+    Err(format!("{said}: {why}"))
 }
 
 #[cfg(test)]

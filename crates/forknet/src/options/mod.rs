@@ -16,7 +16,7 @@ use crate::net::transport::Transport;
 
 mod common;
 mod completions;
-mod config_file;
+pub(crate) mod config_file;
 mod documents;
 pub(crate) mod limits;
 mod manual;
@@ -146,10 +146,24 @@ pub fn parse(
     rows: &'static [Row],
     args: Vec<OsString>,
 ) -> Result<Values> {
+    parse_with_lines(name, usage, rows, args, Vec::new())
+}
+
+/// As [`parse`], with the lines of a file, over which the command line wins.
+///
+/// # Errors
+/// As [`crate::command_line`].
+pub fn parse_with_lines(
+    name: &'static str,
+    usage: &str,
+    rows: &'static [Row],
+    args: Vec<OsString>,
+    lines: Vec<Line>,
+) -> Result<Values> {
     let program = Program::client(name, usage, rows);
     documents::answer(&program, &args)?;
-    let matches = matches(&program, args)?;
-    finished(Values { program, matches, lines: Vec::new(), checks: false })
+    let given = matches(&program, args.clone())?;
+    with_lines(program, args, (given, lines), false)
 }
 
 /// The command line of a daemon and the file that its `--config` names. Everything is judged as one command
@@ -170,11 +184,21 @@ fn with_file(program: Program, args: Vec<OsString>) -> Result<Values> {
     let Some(file) = given.opt_str("config") else {
         return finished(Values { program, matches: given, lines: Vec::new(), checks });
     };
-    let mut lines = config_file::read(&file, &program).map_err(failed)?;
+    let lines = config_file::read(&file, &program).map_err(failed)?;
+    with_lines(program, args, (given, lines), checks).map_err(wrong)
+}
+
+/// Judges the lines of a file and a command line, of which `given` is known, as one command line.
+fn with_lines(
+    program: Program,
+    args: Vec<OsString>,
+    (given, mut lines): (Matches, Vec<Line>),
+    checks: bool,
+) -> Result<Values> {
     lines.retain(|line| holds(line, &program, &given));
     let from_file = lines.iter().filter_map(|line| Some(line.argument(program.row(line.name)?)));
     let all = from_file.map(OsString::from).chain(args).collect();
-    let matches = matches(&program, all).map_err(wrong)?;
+    let matches = matches(&program, all)?;
     finished(Values { program, matches, lines, checks })
 }
 
