@@ -11,7 +11,7 @@ use crate::protocol::outcome::{Attempt, Message, Outcome};
 use crate::protocol::top::Top;
 
 /// Size in bytes of the buffer for replies, and of a read of a message.
-pub(super) const BUFFER: usize = 64 * 1024;
+pub const BUFFER: usize = 64 * 1024;
 
 fn is_disconnect(kind: ErrorKind) -> bool {
     matches!(
@@ -21,7 +21,7 @@ fn is_disconnect(kind: ErrorKind) -> bool {
 }
 
 /// How the exchange of commands ended.
-pub(super) enum End {
+pub enum End {
     /// By QUIT; UPDATE follows.
     Quit,
     /// By the server, after its last reply.
@@ -34,7 +34,8 @@ pub(super) enum End {
     LogIn(Attempt),
 }
 
-pub(super) struct Session<'a, S> {
+/// A session over a stream, in front or in the process of the mailbox.
+pub struct Session<'a, S> {
     pub(super) reader: LineReader<S>,
     /// Replies not sent yet.
     pub(super) out: Vec<u8>,
@@ -51,7 +52,7 @@ pub(super) struct Session<'a, S> {
 impl<'a, S: Read + Write> Session<'a, S> {
     /// Returns a session that goes on where another left off, with buffers of `size` bytes and without a
     /// title.
-    pub(super) fn new(
+    pub fn new(
         size: usize,
         (left, stream): (&Leftover, S),
         transcript: &'a mut Transcript,

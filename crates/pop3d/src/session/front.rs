@@ -69,7 +69,7 @@ fn begin_tls(config: &Config, client: &mut Client) -> Option<Bindings> {
 }
 
 /// What a session in AUTHORIZATION leaves.
-pub(super) enum Left<T> {
+pub enum Left<T> {
     /// It has ended.
     Nothing,
     /// A login, and what is left to the process of the mailbox.
@@ -78,7 +78,8 @@ pub(super) enum Left<T> {
     StartTls(Protocol),
 }
 
-pub(super) fn new_protocol(
+/// Begins AUTHORIZATION: what is offered to this client, where users could log in by `offer`.
+pub fn new_protocol(
     (config, offer): (&Config, Offer),
     peer: Peer,
     is_tls: bool,
@@ -117,7 +118,7 @@ enum Turn<N> {
 }
 
 /// The logins of one session.
-pub(super) struct Logins<'a, K: Keeper> {
+pub struct Logins<'a, K: Keeper> {
     asker: Asker<K>,
     terms: Terms,
     config: &'a Config,
@@ -126,7 +127,8 @@ pub(super) struct Logins<'a, K: Keeper> {
 }
 
 impl<'a, K: Keeper> Logins<'a, K> {
-    pub(super) fn new(config: &'a Config, asker: Asker<K>, terms: Terms) -> Logins<'a, K> {
+    /// For a client that may use what `terms` offer.
+    pub fn new(config: &'a Config, asker: Asker<K>, terms: Terms) -> Logins<'a, K> {
         Logins { asker, terms, config, auth: None }
     }
 
@@ -164,7 +166,10 @@ impl<'a, K: Keeper> Logins<'a, K> {
 
 impl<S: Read + Write> Session<'_, S> {
     /// Runs AUTHORIZATION.
-    pub(super) fn authorize<K: Keeper>(
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn authorize<K: Keeper>(
         mut self,
         config: &Config,
         mut protocol: Protocol,

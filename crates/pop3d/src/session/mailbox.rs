@@ -106,7 +106,10 @@ fn transaction(
 
 impl<S: Read + Write> Session<'_, S> {
     /// Runs TRANSACTION and UPDATE; `reply` is that to the login.
-    pub(super) fn transact(mut self, mut protocol: Protocol, reply: &[u8]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn transact(mut self, mut protocol: Protocol, reply: &[u8]) -> io::Result<()> {
         let end = self.queue(reply).and_then(|()| self.converse(&mut protocol));
         self.end(protocol, end)
     }

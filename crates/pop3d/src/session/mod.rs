@@ -5,9 +5,9 @@
 
 // The order of the modules; each imports from its left only: dialogue | front mailbox
 
-mod dialogue;
-mod front;
-mod mailbox;
+pub mod dialogue;
+pub mod front;
+pub mod mailbox;
 
 pub use front::pop3_session;
 pub use mailbox::answer;
