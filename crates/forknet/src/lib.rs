@@ -42,6 +42,7 @@ pub use net::host_port::HostPort;
 pub use net::network::Network;
 pub use net::peer::Peer;
 pub use net::proxies::Proxies;
+pub use net::proxy_protocol;
 pub use net::stop::Stop;
 pub use net::tls::Tls;
 pub use net::transport::Transport;
@@ -56,6 +57,7 @@ pub use options::{CommandLine, RootPolicy, ServerOptions, Service, free_argument
 pub use program::{command_line, main, main_with_codes};
 pub use serve::boxes::Boxes;
 pub use serve::datagram_helper::DatagramService;
+pub use serve::handed_client::HandedClient;
 pub use serve::handover::Leftover;
 pub use serve::helper_program::{Ended, run_program};
 pub use serve::limits::Refusal;

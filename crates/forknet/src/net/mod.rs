@@ -15,7 +15,7 @@ pub(crate) mod listener;
 pub(crate) mod network;
 pub(crate) mod peer;
 pub(crate) mod proxies;
-pub(crate) mod proxy_protocol;
+pub mod proxy_protocol;
 pub(crate) mod stop;
 pub(crate) mod tls;
 pub(crate) mod transport;

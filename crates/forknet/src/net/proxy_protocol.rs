@@ -31,7 +31,7 @@ const CRC32C: u8 = 0x03;
 
 /// What a header tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Header {
+pub enum Header {
     /// The client's address; an IPv4 address is never one of IPv6 that holds it.
     Client(SocketAddr),
     /// No address: LOCAL is the proxy itself, for a health check; UNKNOWN and UNSPEC are a client whose
@@ -54,7 +54,7 @@ type Malformed = &'static str;
 ///
 /// # Errors
 /// `InvalidData`: it is no header, with the reason; `UnexpectedEof`; those of the stream.
-pub(crate) fn read(input: &mut impl Read) -> io::Result<Option<Header>> {
+pub fn read(input: &mut impl Read) -> io::Result<Option<Header>> {
     let mut header = Vec::with_capacity(MAX_TEXT);
     loop {
         let parsed = parse(&header);
@@ -237,29 +237,38 @@ fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
 
 /// Sees whether the first bytes of a client are a header, however they are cut.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Guard {
+pub struct Guard {
     seen: usize,
     /// What was seen is how version 1, or 2, begins.
     may_be: [bool; 2],
 }
 
+impl Default for Guard {
+    fn default() -> Guard {
+        Guard::new()
+    }
+}
+
 /// What a [`Guard`] sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub enum Seen {
     /// The beginning of a header, or too little to know.
     Undecided,
+    /// A header begins.
     Header,
     /// Something else.
     NoHeader,
 }
 
 impl Guard {
-    pub(crate) fn new() -> Guard {
+    /// Returns one that has seen nothing.
+    #[must_use]
+    pub fn new() -> Guard {
         Guard { seen: 0, may_be: [true; 2] }
     }
 
     /// Looks at the next bytes.
-    pub(crate) fn see(&mut self, bytes: &[u8]) -> Seen {
+    pub fn see(&mut self, bytes: &[u8]) -> Seen {
         let beginnings: [&[u8]; 2] = [WORD, SIGNATURE];
         for byte in bytes {
             for (beginning, may_be) in beginnings.iter().zip(&mut self.may_be) {

@@ -40,10 +40,10 @@ use crate::net::connection::Connection;
 use crate::net::counters::Counters;
 use crate::net::deadlines::Timeouts;
 use crate::net::interrupt::{Interrupts, Waited, Woken, shutting_down, wait};
-use crate::net::peer::Peer;
 use crate::net::tls::Tls;
 use crate::serve::box_watch::BoxWatch;
 use crate::serve::exit_code::EXIT_FAILED;
+use crate::serve::handed_client::{HandedClient, two_numbers};
 use crate::serve::line::{Line, MAX_TITLE, PING, TITLE};
 use crate::serve::question::Question;
 use crate::serve::session::{Client, run_service};
@@ -52,7 +52,6 @@ use crate::serve::tls_end::TlsEnd;
 use crate::text::in_title;
 
 /// First bytes of the messages.
-const CLIENT: u8 = b'c';
 const OUTPUT: u8 = b'o';
 const TRANSCRIPT: u8 = b't';
 const UNSENT: u8 = b'r';
@@ -66,8 +65,6 @@ const HANDOVER_WAIT: Duration = Duration::from_secs(10);
 const LAST_WAIT: Duration = Duration::from_secs(10);
 /// Most bytes that box may claim to have moved: what a session could in years.
 const MAX_BYTES: u64 = 1 << 56;
-/// Most bytes of [`Client::facts`].
-const MAX_FACTS: usize = 1024;
 
 /// What one process leaves to the next: of each at most what fits into a message of a line.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -86,20 +83,13 @@ impl Client {
     /// # Errors
     /// That process has ended, or the server ends.
     pub fn hand_over(&mut self, line: &Line, left: &Leftover) -> io::Result<()> {
-        let (used, bytes) = self.conn.used();
-        let mut facts = vec![CLIENT];
-        facts.extend(u64::try_from(used.as_millis()).unwrap_or(u64::MAX).to_be_bytes());
-        facts.extend(bytes.to_be_bytes());
-        facts.push(u8::from(self.conn.is_under_tls()));
-        let told = self.facts.get(..MAX_FACTS).unwrap_or(&self.facts);
-        facts.extend(u16::try_from(told.len()).unwrap_or_default().to_be_bytes());
-        facts.extend(told);
-        facts.extend(self.peer.record().into_bytes());
+        let (used, is_tls) = (self.conn.used(), self.conn.is_under_tls());
+        let client = HandedClient { used, is_tls, facts: self.facts.to_vec(), peer: self.peer };
         let (input, output) = match self.conn.descriptors() {
             _ if self.conn.is_under_tls() => (None, None),
             (input, output) => (Some(input), output),
         };
-        line.send(&facts, input)?;
+        line.send(&client.encode(), input)?;
         for (kind, with) in [(OUTPUT, output), (TRANSCRIPT, self.transcript.descriptor())] {
             if with.is_some() {
                 line.send(&[kind], with)?;
@@ -259,12 +249,9 @@ fn take_over(
     let receive = || -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
         Ok(line.receive(HANDOVER_WAIT)?.ok_or(Errno::EPIPE)?)
     };
-    let (facts, input) = receive()?;
-    let facts = facts.strip_prefix(&[CLIENT]).ok_or(Errno::EPROTO)?;
-    let (used, bytes) = two_numbers(facts).ok_or(Errno::EPROTO)?;
-    let is_tls = facts.get(16) == Some(&1);
-    let (told, peer) = facts.get(17..).and_then(told_and_rest).ok_or(Errno::EPROTO)?;
-    let peer = Peer::parse(peer).ok_or(Errno::EPROTO)?;
+    let (client, input) = receive()?;
+    let HandedClient { used, is_tls, facts, peer } =
+        HandedClient::decode(&client).ok_or(Errno::EPROTO)?;
     let input = match (is_tls, stream) {
         (false, _) => input.ok_or(Errno::EPROTO)?,
         (true, Some((ours, theirs))) => {
@@ -288,26 +275,13 @@ fn take_over(
     let is_socket =
         recv(input.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT) != Err(Errno::ENOTSOCK);
     let output = if is_socket { None } else { Some(output.ok_or(Errno::EPROTO)?) };
-    let used = (Duration::from_millis(used), bytes);
     let mut conn = Connection::taken_over(input, output, timeouts, used);
     conn.set_interrupts(Some(Box::new(FrontWatch::new(line.clone()))));
     let transcript = Transcript::new(transcript.map(|file| Arc::new(file.into())), peer);
     let title = Title::of_front(line.clone());
-    let (keeper, signer, outcome, facts) = (None, None, None, told.into());
+    let (keeper, signer, outcome, facts) = (None, None, None, facts.into());
     let client = Client { conn, peer, transcript, title, keeper, facts, signer, is_tls, outcome };
     Ok((client, Leftover { unread, unsent }))
-}
-
-/// What the keeper has found for sessions, as front has it, behind its length; and the rest.
-fn told_and_rest(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    let length = usize::from(u16::from_be_bytes(*length));
-    rest.split_at_checked(length).filter(|_| length <= MAX_FACTS)
-}
-
-fn two_numbers(bytes: &[u8]) -> Option<(u64, u64)> {
-    let (one, rest) = bytes.split_first_chunk()?;
-    Some((u64::from_be_bytes(*one), u64::from_be_bytes(*rest.first_chunk()?)))
 }
 
 /// Watches front, in box: when it has ended, so has the session.

@@ -9,6 +9,7 @@ pub(crate) mod datagram_helper;
 pub(crate) mod exit_code;
 pub(crate) mod files;
 pub(crate) mod fork;
+pub(crate) mod handed_client;
 pub(crate) mod handover;
 pub(crate) mod hangup_pipe;
 pub(crate) mod helper_program;
