@@ -1,0 +1,98 @@
+"""The POP3 servers that are measured, how each is started, and what of it is in memory."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from dovecot import config
+from lib import LOOPBACK, Program, namespace, need, processes
+from lib.sockets import bound, free_port
+
+# Uids of the mailboxes' owner, and of popa3d's own user.
+OWNER, POPA3D_USER = 61_100, 61_099
+PASSWORD = "tanstaaf"
+# Sessions at the same time, at most.
+MOST = 64
+
+# popa3d sees an /etc, a /var/mail and a /var/lib of its own.
+IN_ITS_PLACES = """\
+mount --bind "$0/etc" /etc && mount --bind "$0/mail" /var/mail &&
+mount -t tmpfs none /var/lib && mkdir /var/lib/popa3d && exec "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A server: its name in the tables, and its command line for a site, a port, and one for TLS."""
+
+    name: str
+    argv: object
+    has_tls: bool = True
+    mail: str = "Maildir"
+
+    @property
+    def ours(self):
+        return self.name.startswith("pop3d")
+
+
+def pop3d(*more):
+    """Ours, as it comes, with a worker for each of eight clients where it has workers, and with limits that the
+    measurements do not reach."""
+    def argv(site, port, tls):
+        cert, key = site.pair
+        return [site.programs / "pop3d", "-l", f"{LOOPBACK}:{port}", "--tls-listen", f"{LOOPBACK}:{tls}",
+                "--tls-cert", cert, "--tls-key", key, "-u", "nobody", "--users", site.users, "-n", 8,
+                "--max-per-ip", 1000, "--grace", 1, *more]
+    return argv
+
+
+def dovecot(count, avail):
+    """Dovecot, each of whose processes serves one client, or any number."""
+    return lambda site, port, tls: [need("dovecot"), "-F", "-c", config(
+        site.folder("dovecot"), site.readable_users, port, count, avail, tls, site.pair)]
+
+
+def popa3d(site, port, _tls):
+    """popa3d under tcpserver: its own daemon takes 500 clients in 10 s, and no more."""
+    return [*namespace.unshare("mount"), "sh", "-c", IN_ITS_PLACES, site.system, need("tcpserver"), "-H", "-R", "-l0",
+            "-c", 1000, "-b", 4096, LOOPBACK, port, need("popa3d")]
+
+
+OURS, PREFORK = "pop3d", "pop3d -m prefork"
+ISOLATED, REUSED = "Dovecot, service_count = 1 (its default)", "Dovecot, service_count = 0"
+POPA3D = "popa3d under tcpserver"
+KINDS = [Kind(OURS, pop3d()), Kind(PREFORK, pop3d("-m", "prefork")),
+         Kind(ISOLATED, dovecot(1, 0)), Kind(REUSED, dovecot(0, 2)), Kind(POPA3D, popa3d, has_tls=False, mail="mbox")]
+
+
+class Server(Program):
+    """A running server with its two ports; a context manager. `before` are words that start it."""
+
+    def __init__(self, site, kind, before=()):
+        self.port, self.tls = free_port(), free_port()
+        argv = [*before, *kind.argv(site, self.port, self.tls)]
+        super().__init__(argv, site.new("log"), name=kind.name)
+        try:
+            self.awaits(f"{kind.name} listens", lambda: bound("tcp", self.port)
+                        and (not kind.has_tls or bound("tcp", self.tls)))
+        except BaseException:
+            self.kill()
+            raise
+
+    def pss(self):
+        """KiB of PSS of all its processes: its descendants, and those that write to the same log."""
+        def logs_there(pid):
+            try:
+                return os.readlink(f"/proc/{pid}/fd/2") == str(self.log_path)
+            except OSError:
+                return False
+        pids = {int(name) for name in os.listdir("/proc") if name.isdigit() and logs_there(name)}
+        total = 0
+        for pid in pids.union([self.pid], processes.descendants(self.pid)):
+            try:
+                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            except OSError:
+                continue
+            total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1])
+        return total
