@@ -134,12 +134,14 @@ impl Parts {
         let path = self.folder.path().join("cur");
         let opened = retry_eintr(|| Dir::openat(&self.folder, "cur", LISTED, Mode::empty()));
         let mut cur = opened.map_err(Error::io("open", &path))?;
-        let found = cur.iter().flatten().find_map(|entry| {
+        for entry in cur.iter() {
+            let entry = entry.map_err(Error::io("read", &path))?;
             let entry = entry.file_name().to_bytes();
-            let is_it = file_name::base(entry) == name.as_bytes();
-            is_it.then(|| OsString::from_vec(entry.to_vec()))
-        });
-        Ok(found)
+            if file_name::base(entry) == name.as_bytes() {
+                return Ok(Some(OsString::from_vec(entry.to_vec())));
+            }
+        }
+        Ok(None)
     }
 }
 

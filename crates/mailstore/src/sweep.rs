@@ -18,7 +18,9 @@ const FOLDER: OFlag =
 /// Removes the leftovers of a Maildir and returns their number. Files that cannot be removed stay.
 pub(crate) fn sweep(maildir: &impl AsFd) -> usize {
     let Ok(mut tmp) = Dir::openat(maildir, "tmp", FOLDER, Mode::empty()) else { return 0 };
-    let entries: Vec<_> = tmp.iter().flatten().map(|entry| entry.file_name().to_owned()).collect();
+    // Up to the first error, because a disk that fails does so at every further call.
+    let entries = tmp.iter().map_while(Result::ok);
+    let entries: Vec<_> = entries.map(|entry| entry.file_name().to_owned()).collect();
     let now = SystemTime::now();
     let leftovers = entries.iter().filter(|name| {
         let stat = fstatat(&tmp, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
