@@ -21,7 +21,7 @@ use nix::dir::{Dir, Entry, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
@@ -236,8 +236,31 @@ impl MaildirDrop {
         Ok(file)
     }
 
-    /// Removes as many of the letters as possible. A letter that is gone already counts as removed.
+    /// Removes as many of the letters as possible, and waits until that is on the disk. A letter that is gone
+    /// already counts as removed.
     pub(crate) fn remove(&mut self, indices: impl Iterator<Item = usize>) -> Removal {
+        let mut removal = self.unlink_all(indices);
+        if removal.removed > 0 {
+            removal.failed.extend(self.sync().err());
+        }
+        removal
+    }
+
+    /// Fsyncs both folders. A letter that another program removed may have been in either.
+    fn sync(&self) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        for subdir in Subdir::BOTH {
+            let path = self.path.join(subdir.name());
+            match retry_eintr(|| openat(&**folder, subdir.name(), FOLDER, Mode::empty())) {
+                Ok(dir) => retry_eintr(|| fsync(&dir)).map_err(Error::io("fsync", &path))?,
+                Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(Error::io("open", &path)(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn unlink_all(&mut self, indices: impl Iterator<Item = usize>) -> Removal {
         let mut removal = Removal::default();
         let mut missing = Vec::new();
         for index in indices {

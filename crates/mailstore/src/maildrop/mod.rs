@@ -107,7 +107,8 @@ impl Maildrop {
         }
     }
 
-    /// Removes as many of the letters as possible. A letter that is gone already counts as removed.
+    /// Removes as many of the letters as possible, and waits until that is on the disk. A letter that is gone
+    /// already counts as removed.
     pub fn remove(&mut self, indices: impl Iterator<Item = usize>) -> Removal {
         match &mut self.kind {
             Kind::Maildir(drop) => drop.remove(indices),
