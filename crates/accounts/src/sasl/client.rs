@@ -79,6 +79,8 @@ enum State {
     ScramFinal([u8; 32]),
     /// The reply to the command.
     Over,
+    /// Nothing: the exchange was cancelled.
+    Failed,
 }
 
 impl Client {
@@ -142,6 +144,14 @@ impl Client {
     /// # Errors
     /// The exchange is to be cancelled.
     pub fn respond(&mut self, challenge: &[u8]) -> std::result::Result<Secret, ClientError> {
+        let response = self.respond_to(challenge);
+        if response.is_err() {
+            self.state = State::Failed; // whatever the server says next is not believed
+        }
+        response
+    }
+
+    fn respond_to(&mut self, challenge: &[u8]) -> std::result::Result<Secret, ClientError> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::First => Ok(self.first(challenge)),
             State::LoginPassword => Ok(self.password.clone()),
@@ -151,14 +161,17 @@ impl Client {
                 let is_right = signature.is_some_and(|given| constant_time_eq(&expected, &given));
                 if is_right { Ok(Secret::default()) } else { Err(ClientError::FalseServer) }
             }
-            State::Over => Err(ClientError::Malformed("a challenge where none is expected")),
+            State::Over | State::Failed => {
+                Err(ClientError::Malformed("a challenge where none is expected"))
+            }
         }
     }
 
     /// Takes the server's word that the login was successful.
     ///
     /// # Errors
-    /// [`ClientError::FalseServer`] if a server of SCRAM has not proved itself before.
+    /// [`ClientError::FalseServer`] if a server of SCRAM has not proved itself before, and after an exchange that
+    /// was to be cancelled.
     pub fn finish(&self) -> std::result::Result<(), ClientError> {
         if self.state == State::Over { Ok(()) } else { Err(ClientError::FalseServer) }
     }

@@ -261,10 +261,14 @@ fn a_client_leaves_a_server_that_does_not_know_it() {
         let first = server_first([nonce, b"x"], b"salt", 4096);
         assert!(client.respond(&first).is_ok());
         assert_eq!(client.respond(challenge.as_bytes()), Err(ClientError::FalseServer));
+        // Nor is its word that the login was successful believed, or one more challenge.
+        assert_eq!(client.finish(), Err(ClientError::FalseServer));
+        assert!(client.respond(b"").is_err() && client.finish().is_err());
     }
     for other in [&b"r=other,s=c2FsdA==,i=4096"[..], b"", b"x"] {
         let mut client = client(Mechanism::ScramSha256, NAME, PASSWORD, &terms);
         assert!(client.initial().is_some() && client.respond(other).is_err());
+        assert_eq!(client.finish(), Err(ClientError::FalseServer));
     }
     let password = Secret::from(PASSWORD);
     for name in [&b""[..], b"a\0b"] {
