@@ -12,7 +12,7 @@
 
 // The order of the modules; each imports from its left only:
 //   error | secret | encoding names mechanism prepared lines | password | account | users_file system |
-//   accounts | challenge | sasl | checker | guesses checkpassword dovecot_auth
+//   accounts | challenge | sasl | checker | guesses login_times checkpassword dovecot_auth
 
 mod account;
 mod accounts;
@@ -24,6 +24,7 @@ mod encoding;
 mod error;
 mod guesses;
 mod lines;
+mod login_times;
 mod mechanism;
 mod names;
 pub mod password;
@@ -40,6 +41,7 @@ pub use checker::{Checker, Decoy};
 pub use encoding::{base64, from_base64, from_hex, hex};
 pub use error::{Error, Result};
 pub use guesses::{FAILURE_BYTES, Guesses, Turn};
+pub use login_times::{LOGIN_BYTES, LoginTimes};
 pub use mechanism::{Mechanism, Mechanisms};
 pub use names::{MAX_NAME, NameCase, NameDomain, Names};
 pub use secret::{Secret, constant_time_eq, random};

@@ -39,6 +39,7 @@ pub use net::counters::Counters;
 pub use net::datagrams::Datagrams;
 pub use net::endpoint::Endpoint;
 pub use net::host_port::HostPort;
+pub use net::interrupt::is_shutdown;
 pub use net::network::Network;
 pub use net::peer::Peer;
 pub use net::proxies::Proxies;

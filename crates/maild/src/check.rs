@@ -28,6 +28,8 @@ pub struct Proved {
     pub peer: Peer,
     /// The user.
     pub account: Account,
+    /// How the login was proved.
+    pub mechanism: Mechanism,
 }
 
 /// Answers the questions about one login, up to its end. Returns who has logged in, and the question that
@@ -66,8 +68,8 @@ pub fn prove_from(
         }
         match answering.answer(question) {
             Said::Accepted(proved) => {
-                asked.end_notes();
-                return Ok((asked, proved));
+                let who = (proved.peer, &proved.account.name[..]);
+                return Ok((options.admit(asked, who)?, proved));
             }
             Said::Denied(denied) => {
                 if let (Denied::Rejected, Some(who)) = (denied, &guesser) {
@@ -120,11 +122,12 @@ enum State {
     Proved(Proved),
 }
 
-/// Who tries to log in, for the log.
+/// Who tries to log in, and how, for the log.
 #[derive(Clone, Debug)]
 struct Attempt {
     peer: Peer,
     name: Vec<u8>,
+    mechanism: Mechanism,
 }
 
 impl<'a> Answering<'a> {
@@ -144,8 +147,8 @@ impl<'a> Answering<'a> {
         let state = std::mem::replace(&mut self.state, State::Start);
         match (question, state) {
             (Some(LoginQuestion::Check(peer, credentials)), _) => self.check(peer, &credentials),
-            (Some(LoginQuestion::ScramFirst { peer, name, nonce, .. }), _) => {
-                self.scram_first(Attempt { peer, name }, &nonce)
+            (Some(LoginQuestion::ScramFirst { peer, name, nonce, mechanism }), _) => {
+                self.scram_first(Attempt::new(peer, name, mechanism), &nonce)
             }
             (
                 Some(LoginQuestion::ScramFinal { first_bare, without_proof, proof }),
@@ -154,7 +157,7 @@ impl<'a> Answering<'a> {
                 let signature = checker.scram_final(&first_bare, &without_proof, &proof);
                 match (attempt.result(signature.map(drop), *checker), signature) {
                     (Ok(account), Ok(signature)) => {
-                        self.state = State::Proved(Proved { peer: attempt.peer, account });
+                        self.state = State::Proved(attempt.proved(account));
                         Said::More(signature.to_vec())
                     }
                     (Err(denied), _) => Said::Denied(denied),
@@ -162,7 +165,7 @@ impl<'a> Answering<'a> {
                 }
             }
             (Some(LoginQuestion::Relay { peer, mechanism, initial }), _) => {
-                let mut attempt = Attempt { peer, name: Vec::new() };
+                let mut attempt = Attempt::new(peer, Vec::new(), mechanism);
                 initial.iter().for_each(|it| attempt.note_claim(mechanism, it));
                 let Logins::Socket(socket) = &self.options.logins else {
                     return Said::Denied(Denied::NotChecked);
@@ -198,7 +201,6 @@ impl<'a> Answering<'a> {
         attempt: Attempt,
         said: io::Result<(Option<Box<AuthServer>>, Reply)>,
     ) -> Said {
-        let peer = attempt.peer;
         match said {
             Ok((Some(server), Reply::Challenge(challenge))) => {
                 self.state = State::Relayed { attempt, server };
@@ -207,7 +209,7 @@ impl<'a> Answering<'a> {
             Ok((None, Reply::Challenge(_))) => Said::Denied(attempt.not_checked(&"a challenge")),
             Ok((_, Reply::Accepted { name })) => {
                 match AuthSocket::account(self.options.names, &name) {
-                    Some(account) => Said::Accepted(Proved { peer, account }),
+                    Some(account) => Said::Accepted(attempt.proved(account)),
                     None => Said::Denied(attempt.not_checked(&"auth socket: not a name")),
                 }
             }
@@ -235,7 +237,7 @@ impl<'a> Answering<'a> {
         Some(match &options.logins {
             Logins::Program(program) => {
                 match program.log_in(options.names, &attempt.name, password) {
-                    Ok(account) => Said::Accepted(Proved { peer, account }),
+                    Ok(account) => Said::Accepted(attempt.proved(account)),
                     Err((Denied::Rejected, _)) => Said::Denied(Denied::Rejected),
                     Err((_, why)) => Said::Denied(attempt.not_checked(&why)),
                 }
@@ -252,8 +254,8 @@ impl<'a> Answering<'a> {
     }
 
     fn check(&mut self, peer: Peer, credentials: &Credentials) -> Said {
-        let Credentials { name, proof, .. } = credentials;
-        let attempt = Attempt { peer, name: name.clone() };
+        let Credentials { name, proof, mechanism } = credentials;
+        let attempt = Attempt { peer, name: name.clone(), mechanism: *mechanism };
         if let Some(said) = self.by_program(&attempt, proof) {
             return said;
         }
@@ -272,7 +274,7 @@ impl<'a> Answering<'a> {
             },
         };
         match attempt.result(proved, checker) {
-            Ok(account) => Said::Accepted(Proved { peer, account }),
+            Ok(account) => Said::Accepted(attempt.proved(account)),
             Err(denied) => Said::Denied(denied),
         }
     }
@@ -304,6 +306,14 @@ impl<'a> Answering<'a> {
 }
 
 impl Attempt {
+    fn new(peer: Peer, name: Vec<u8>, mechanism: Sasl) -> Attempt {
+        Attempt { peer, name, mechanism: Mechanism::Auth(mechanism) }
+    }
+
+    fn proved(&self, account: Account) -> Proved {
+        Proved { peer: self.peer, account, mechanism: self.mechanism }
+    }
+
     /// Notes the name that the first message claims which shows one.
     fn note_claim(&mut self, mechanism: Sasl, message: &Secret) {
         if self.name.is_empty() {
@@ -322,7 +332,7 @@ impl Attempt {
             (_, Ok(Login::Refused(why))) => {
                 let is_to_repair = matches!(why, Refusal::Field(why) if why != Unusable::None);
                 if is_to_repair || matches!(why, Refusal::Mechanism | Refusal::Closed(_)) {
-                    let Attempt { peer, name } = self;
+                    let Attempt { peer, name, .. } = self;
                     warn!("{peer}: login of '{}': {why}", name.escape_ascii());
                 }
                 Err(Denied::Rejected)

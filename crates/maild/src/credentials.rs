@@ -55,6 +55,8 @@ pub enum Denied {
     Rejected,
     /// It could not be checked.
     NotChecked,
+    /// The user has logged in only a moment ago (`--login-delay`).
+    TooSoon,
     /// Another session has the maildrop.
     InUse,
     /// The maildrop cannot be opened now.

@@ -84,8 +84,11 @@ impl MailOptions {
         }
     }
 
-    /// Counts a failure that a process has noted; in the keeper.
+    /// Takes what a process has noted, a failure or a login; in the keeper.
     pub fn noted(&self, note: &[u8]) {
+        if let Ok(login) = note.try_into() {
+            return self.noted_login(login);
+        }
         match (self.guesses(), note.try_into()) {
             (Some(guesses), Ok(failure)) => {
                 let mut guesses = guesses.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,8 +2,8 @@
 //! client asks the keeper about a login, the check of them, and whose a mailbox is and where.
 
 // The order of the modules; each imports from its left only:
-//   rows credentials | auth_socket check_program | options | question hash guessing | check rights client |
-//   mailbox front
+//   rows credentials | auth_socket check_program | options | question hash guessing login_delay |
+//   check rights client | mailbox front
 
 mod auth_socket;
 mod check;
@@ -13,6 +13,7 @@ mod credentials;
 mod front;
 mod guessing;
 pub mod hash;
+mod login_delay;
 mod mailbox;
 mod options;
 mod question;

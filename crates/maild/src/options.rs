@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use accounts::sasl::Bindings;
 use accounts::{
-    Accounts, Decoy, Guesses, Mechanism, Mechanisms, NameCase, NameDomain, Names, Owner, Source,
-    System, UsersFile,
+    Accounts, Decoy, Guesses, LoginTimes, Mechanism, Mechanisms, NameCase, NameDomain, Names,
+    Owner, Source, System, UsersFile,
 };
 use forknet::{Error, Result, Values};
 use log::warn;
@@ -19,6 +19,8 @@ use crate::check_program::CheckProgram;
 
 /// Largest `--auth-delay` in seconds, which bounds the time that a process waits.
 const MAX_AUTH_DELAY: f64 = 60.0;
+/// Largest `--login-delay` in seconds: a day.
+const MAX_LOGIN_DELAY: f64 = 86_400.0;
 
 /// The values of the options in [`crate::rows`].
 #[derive(Debug, Clone)]
@@ -37,10 +39,14 @@ pub struct MailOptions {
     pub plaintext: Plaintext,
     /// Time from a failed login to its reply.
     pub auth_delay: Duration,
+    /// Shortest time from a login of a user to the next one, zero without a limit.
+    pub login_delay: Duration,
     /// What makes up salts, since [`MailOptions::start`], in the keeper and those that it forks.
     decoy: OnceLock<Decoy>,
     /// The failures of logins: the keeper's own; the processes that it forks have a copy.
     guesses: OnceLock<Arc<Mutex<Guesses>>>,
+    /// The last logins, where they are limited, as `guesses`.
+    login_times: OnceLock<Arc<Mutex<LoginTimes>>>,
 }
 
 /// Where accounts come from. They are opened again for each question.
@@ -152,8 +158,10 @@ impl MailOptions {
                 _ => Plaintext::Loopback,
             },
             auth_delay: auth_delay.unwrap_or_default(),
+            login_delay: login_delay(values)?,
             decoy: OnceLock::new(),
             guesses: OnceLock::new(),
+            login_times: OnceLock::new(),
         })
     }
 
@@ -193,6 +201,9 @@ impl MailOptions {
             self.decoy.get_or_init(|| decoy);
         }
         self.guesses.get_or_init(|| Arc::new(Mutex::new(Guesses::new(Instant::now()))));
+        if !self.login_delay.is_zero() {
+            self.login_times.get_or_init(|| Arc::new(Mutex::new(LoginTimes::new(Instant::now()))));
+        }
         Ok(match &self.logins {
             Logins::Program(program) => {
                 program.check()?;
@@ -239,6 +250,11 @@ impl MailOptions {
         self.guesses.get().map(|guesses| &**guesses)
     }
 
+    /// Returns the last logins, where they are limited, as [`MailOptions::guesses`].
+    pub(crate) fn login_times(&self) -> Option<&Mutex<LoginTimes>> {
+        self.login_times.get().map(|times| &**times)
+    }
+
     /// Returns what makes up salts.
     pub(crate) fn decoy(&self) -> accounts::Result<Decoy> {
         self.decoy.get().map_or_else(Decoy::new, |decoy| Ok(decoy.clone()))
@@ -263,6 +279,15 @@ fn logins(values: &Values) -> Result<Logins> {
         return socket.map(Logins::Socket).map_err(|why| values.wrong("auth-socket", &text, why));
     }
     Ok(Logins::Users)
+}
+
+/// Reads `--login-delay`, which not every daemon has.
+fn login_delay(values: &Values) -> Result<Duration> {
+    if !values.knows("login-delay") {
+        return Ok(Duration::ZERO);
+    }
+    let delay = values.seconds_within("login-delay", 0.0..=MAX_LOGIN_DELAY)?;
+    Ok(delay.unwrap_or_default())
 }
 
 fn users(values: &Values) -> Result<Users> {

@@ -262,9 +262,10 @@ pub(crate) fn accepted_name(answer: &[u8]) -> Option<&[u8]> {
     (1..=accounts::MAX_NAME).contains(&name.len()).then_some(name)
 }
 
-const DENIALS: [(Denied, u8); 5] = [
+const DENIALS: [(Denied, u8); 6] = [
     (Denied::Rejected, b'r'),
     (Denied::NotChecked, b'n'),
+    (Denied::TooSoon, b'd'),
     (Denied::InUse, b'i'),
     (Denied::Temporary, b't'),
     (Denied::Permanent, b'p'),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forknet::{Endpoint, OwnOptions, Result, Values};
+use forknet::{Endpoint, OwnOptions, Preset, Result, Row, Values};
 use maild::{Logins, MailOptions, rows};
 use nix::unistd::geteuid;
 use tls::ServerIdentity;
@@ -18,7 +18,28 @@ pub struct Config {
     pub tls: Option<Arc<ServerIdentity>>,
     /// Where clients begin with TLS.
     pub listen_tls: Vec<Endpoint>,
+    /// Whether LAST is offered.
+    pub last: bool,
 }
+
+/// `--login-delay`.
+const LOGIN_DELAY: Row = Row {
+    name: "login-delay",
+    value: "S",
+    default: Preset::Value("0"),
+    help: "seconds from a user's login to the next one; 0: no limit",
+    manual: "Let a user log in once in <s> seconds, from 0, which is no limit, to 86400. A login with the right password that         comes earlier gets \"-ERR [LOGIN-DELAY]\", and `CAPA` lists `LOGIN-DELAY` with the seconds. The time         counts from the last login that opened the mailbox; the server forgets it when it ends, and under `-i` it knows of none.",
+    ..Row::EMPTY
+};
+
+/// `--last`.
+const LAST: Row = Row {
+    name: "last",
+    help: "offer LAST, for clients older than 1994",
+    manual: "Offer the command `LAST` (RFC 1460), which RFC 1725 took away: it tells the highest number of a message that \
+        `RETR` or `DELE` had in this session; `RSET` sets it to 0.",
+    ..Row::EMPTY
+};
 
 /// Each option's row, and what the manual page adds to common ones.
 pub const OPTIONS: OwnOptions = OwnOptions {
@@ -32,6 +53,8 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         rows::NAMES_DOMAIN,
         rows::PLAINTEXT,
         rows::AUTH_DELAY,
+        LOGIN_DELAY,
+        LAST,
         tls::rows::CERT,
         tls::rows::KEY,
         tls::rows::LISTEN,
@@ -71,7 +94,15 @@ impl Config {
         }
         let (tls, listen_tls) = tls::from_options(values)?.unzip();
         let listen_tls = listen_tls.unwrap_or_default();
-        Ok(Config { mail, host: host(), tls, listen_tls })
+        Ok(Config { mail, host: host(), tls, listen_tls, last: values.is_given("last") })
+    }
+
+    /// Returns the seconds of `--login-delay`, rounded up; `None` without a limit.
+    #[must_use]
+    pub fn login_delay(&self) -> Option<u64> {
+        let delay = self.mail.login_delay;
+        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+        (seconds > 0).then_some(seconds)
     }
 
     /// Looks at the accounts, with the keeper's rights; returns an [`maild::Offer`] for those who cannot look

@@ -127,6 +127,12 @@ impl Connection {
         self.session.used()
     }
 
+    /// Returns when the session began.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.session.since()
+    }
+
     /// Returns the input, and the output where that is another descriptor.
     pub(crate) fn descriptors(&self) -> (BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
         (self.input.as_fd(), self.output.as_ref().map(AsFd::as_fd))

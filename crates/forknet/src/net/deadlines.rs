@@ -43,6 +43,11 @@ impl SessionClock {
         (self.since.elapsed(), self.bytes)
     }
 
+    /// Returns when the session began.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
     /// Returns the time left for the session.
     pub(crate) fn left(&self) -> Duration {
         let whole = self.deadline.saturating_add(Duration::from_secs(self.bytes / MIN_RATE));

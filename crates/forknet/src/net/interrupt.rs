@@ -47,6 +47,12 @@ pub(crate) fn shutting_down() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "shutting down")
 }
 
+/// Returns whether this is the error of a session that ends because the server does.
+#[must_use]
+pub fn is_shutdown(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionAborted && error.get_ref().is_some()
+}
+
 /// Why a wait has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
+use sys::fork::{Fork, OneTask, child, fork};
 use sys::scm_rights::{pair, receive_whole, stream_pair};
 
 use crate::error::reason;
 use crate::net::deadlines::Timeouts;
+use crate::serve::kept_note::{self, KeptNote};
 use crate::serve::line::{FINAL, GOES_ON, LONGEST_MESSAGE, Line, MORE, MOVES};
 use crate::serve::notes::NotesLine;
 use crate::serve::title::Titles;
@@ -72,6 +74,8 @@ pub struct Question {
     stream: Option<(OwnedFd, OwnedFd)>,
     /// The way of notes to the keeper, until [`Question::end_notes`].
     notes: Option<NotesLine>,
+    /// A note that is kept for later.
+    kept_note: Option<KeptNote>,
     keeping: Keeping,
 }
 
@@ -84,7 +88,8 @@ impl Question {
     ) -> nix::Result<Question> {
         let text = receive_whole(&line, LONGEST_MESSAGE)?.0;
         let stream = keeping.offers_tls.then(stream_pair).transpose()?;
-        Ok(Question { text, line: Line::new(line), own: pair()?, stream, notes, keeping })
+        let (line, own, kept_note) = (Line::new(line), pair()?, None);
+        Ok(Question { text, line, own, stream, notes, kept_note, keeping })
     }
 
     /// Returns what was asked, once: bytes of a process that may have been taken over.
@@ -124,6 +129,35 @@ impl Question {
     /// Closes the way of notes: before this process becomes a user's.
     pub fn end_notes(&mut self) {
         self.notes = None;
+    }
+
+    /// Has a process of its own keep a note, for [`Question::send_kept_note`], and closes the way of notes here: for
+    /// what is known only once this process has become a user's, who must not write notes.
+    ///
+    /// # Errors
+    /// pipe(2) or fork(2) failed.
+    pub fn keep_note(mut self, note: &[u8]) -> io::Result<Question> {
+        let (order, start) = io::pipe()?;
+        match fork(OneTask::check()?)? {
+            Fork::Child => child(move || {
+                let Question { line, own, stream, notes, .. } = self;
+                drop((line, own, stream, start)); // what others see the end of
+                kept_note::keep(notes, order, note)
+            }),
+            Fork::Parent(process) => {
+                self.notes = None;
+                self.kept_note = Some(KeptNote::new(start, process));
+                Ok(self)
+            }
+        }
+    }
+
+    /// Has the note sent that is kept, if there is one, and waits until the keeper can read it.
+    ///
+    /// # Errors
+    /// The process that keeps it has ended.
+    pub fn send_kept_note(&mut self) -> io::Result<()> {
+        self.kept_note.take().map_or(Ok(()), KeptNote::send)
     }
 
     /// Waits, unless the one that asked ends.

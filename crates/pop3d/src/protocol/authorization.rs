@@ -1,4 +1,5 @@
-//! The AUTHORIZATION state (RFC 1939 §4, §7): USER and PASS, APOP, AUTH (RFC 5034), CAPA, QUIT.
+//! The AUTHORIZATION state (RFC 1939 §4, §7): USER and PASS, APOP, AUTH (RFC 5034), STLS,
+//! UTF8 and LANG (RFC 6856), CAPA, QUIT.
 //!
 //! Which logins are allowed:
 //! - USER and PASS send the password in the clear, so they are allowed only as `--plaintext`
@@ -18,6 +19,7 @@ use accounts::{Mechanisms, Secret, base64};
 use maild::{Credentials, Mechanism, Proof};
 
 use crate::protocol::command::{Args, Command, Syntax};
+use crate::protocol::language::lang;
 use crate::protocol::outcome::{Attempt, Outcome};
 use crate::protocol::reply::{Code, err, err_code, ok};
 
@@ -31,6 +33,8 @@ pub const COMMANDS: &[Command<Authorization>] = &[
     Command::new("APOP", Syntax::Two, Authorization::apop),
     Command::new("AUTH", Syntax::UpToTwo, Authorization::auth),
     Command::new("STLS", Syntax::None, |state, _| state.stls()),
+    Command::new("UTF8", Syntax::None, |state, _| state.utf8()),
+    Command::new("LANG", Syntax::Optional, |_, args| lang(args)),
     Command::new("CAPA", Syntax::None, |_, _| Outcome::Capabilities),
     Command::new("QUIT", Syntax::None, |_, _| Outcome::Quit),
 ];
@@ -58,6 +62,10 @@ pub struct Offers {
     pub mechanisms: Mechanisms,
     /// STLS.
     pub stls: Stls,
+    /// Seconds from a login of a user to the next one (`--login-delay`), if they are limited.
+    pub login_delay: Option<u64>,
+    /// Whether LAST is offered (`--last`).
+    pub last: bool,
 }
 
 /// A session before its login.
@@ -71,14 +79,22 @@ pub struct Authorization {
     /// Whether the next line is the response to AUTH's challenge.
     awaits_response: bool,
     failed_logins: u32,
+    /// Whether the client has said UTF8.
+    is_utf8: bool,
 }
 
 impl Authorization {
     /// Begins the state.
     #[must_use]
     pub fn new(offers: Offers) -> Authorization {
-        let (user_now, user_before) = (None, None);
-        Authorization { offers, user_now, user_before, awaits_response: false, failed_logins: 0 }
+        Authorization {
+            offers,
+            user_now: None,
+            user_before: None,
+            awaits_response: false,
+            failed_logins: 0,
+            is_utf8: false,
+        }
     }
 
     /// Begins the state again, under TLS: what the client has said in the clear is forgotten, but that
@@ -88,8 +104,10 @@ impl Authorization {
         Authorization { failed_logins: self.failed_logins, ..Authorization::new(offers) }
     }
 
+    /// After UTF8 a client must not say STLS (RFC 6856 §2.1).
     fn stls(&mut self) -> Outcome {
         match self.offers.stls {
+            Stls::Offered if self.is_utf8 => Outcome::BadCommand(err("STLS: it comes before UTF8")),
             Stls::Offered => Outcome::StartTls(ok("begin TLS")),
             Stls::UnderTls => Outcome::BadCommand(err("STLS: the session is under TLS already")),
             Stls::Never => Outcome::Reply(err("STLS: the server has no certificate")),
@@ -99,7 +117,19 @@ impl Authorization {
     /// Returns whether STLS can be used.
     #[must_use]
     pub fn offers_stls(&self) -> bool {
-        self.offers.stls == Stls::Offered
+        self.offers.stls == Stls::Offered && !self.is_utf8
+    }
+
+    /// UTF8 (RFC 6856 §2.1). It is for the whole session.
+    fn utf8(&mut self) -> Outcome {
+        self.is_utf8 = true;
+        Outcome::Reply(ok("UTF-8 from now on"))
+    }
+
+    /// Returns whether the client has said UTF8.
+    #[must_use]
+    pub fn is_utf8(&self) -> bool {
+        self.is_utf8
     }
 
     /// Begins the next command. Drops the name of an earlier USER than the previous command.
@@ -130,7 +160,7 @@ impl Authorization {
 
     fn apop(&mut self, args: Args<'_>) -> Outcome {
         let Some(timestamp) = self.offers.timestamp.clone() else {
-            return Outcome::Reply(err_code(Code::Auth, "APOP is not offered here"));
+            return Outcome::Reply(err("APOP is not offered here"));
         };
         let digest = args.second.unwrap_or_default().to_vec();
         let proof = Proof::Digest { challenge: timestamp.into_bytes(), digest };
@@ -206,6 +236,7 @@ fn log_in(mechanism: Mechanism, name: Vec<u8>, proof: Proof) -> Outcome {
     Outcome::LogIn(Attempt::By(Credentials { mechanism, name, proof }))
 }
 
+/// Without a response code: other credentials would not help, so it is not `[AUTH]`.
 fn plaintext_refused() -> Outcome {
-    Outcome::Reply(err_code(Code::Auth, "plaintext login is not allowed from here"))
+    Outcome::Reply(err("plaintext login is not allowed from here"))
 }

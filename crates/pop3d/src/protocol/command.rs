@@ -98,7 +98,8 @@ pub fn split(line: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Parses the arguments. Ignores spaces at the end of a line, except in a password.
+/// Parses the arguments. RFC 1939 §3 has one space between them; more, and those at the end of a line, are
+/// taken too, except in a password, where each space counts.
 fn arguments(syntax: Syntax, rest: Option<&[u8]>) -> Result<Args<'_>, &'static str> {
     let nothing = Args { first: None, second: None };
     if syntax == Syntax::Verbatim {
@@ -106,16 +107,11 @@ fn arguments(syntax: Syntax, rest: Option<&[u8]>) -> Result<Args<'_>, &'static s
         return Ok(Args { first: Some(text), second: None });
     }
     let rest = rest.unwrap_or_default();
-    let end = rest.iter().rposition(|&b| b != b' ').map_or(0, |last| last + 1);
-    let rest = rest.get(..end).unwrap_or_default();
     if rest.iter().any(u8::is_ascii_control) {
         return Err("a control character has no place here");
     }
-    let mut words = rest.split(|&b| b == b' ').filter(|_| !rest.is_empty());
+    let mut words = rest.split(|&b| b == b' ').filter(|word| !word.is_empty());
     let args = Args { first: words.next(), second: words.next() };
-    if args.first.is_some_and(<[u8]>::is_empty) || args.second.is_some_and(<[u8]>::is_empty) {
-        return Err("one space separates arguments");
-    }
     let too_few = "an argument is missing";
     let too_many = "too many arguments";
     match (syntax, args.first, args.second, words.next()) {
@@ -162,7 +158,7 @@ mod tests {
             (Syntax::Optional, None, ""),
             (Syntax::Optional, Some("1"), "1"),
             (Syntax::Optional, Some("1 "), "1"),
-            (Syntax::Optional, Some(" 1"), "!"),
+            (Syntax::Optional, Some("  1  "), "1"),
             (Syntax::Optional, Some("1 2"), "!"),
             (Syntax::One, None, "!"),
             (Syntax::One, Some(""), "!"),
@@ -171,7 +167,8 @@ mod tests {
             (Syntax::One, Some("a\tb"), "!"),
             (Syntax::Two, Some("a"), "!"),
             (Syntax::Two, Some("a b"), "a|b"),
-            (Syntax::Two, Some("a  b"), "!"),
+            (Syntax::Two, Some("  a   b "), "a|b"),
+            (Syntax::Two, Some("a\tb"), "!"),
             (Syntax::Two, Some("a b c"), "!"),
             (Syntax::Verbatim, None, "!"),
             (Syntax::Verbatim, Some(""), "!"),

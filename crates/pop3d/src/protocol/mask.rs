@@ -13,7 +13,7 @@ pub const STARS: &[u8] = b"********";
 /// Commands whose arguments are numbers.
 const WITH_NUMBERS: [&str; 6] = ["LIST", "RETR", "DELE", "TOP", "UIDL", "STAT"];
 /// Commands without arguments.
-const ALONE: [&str; 5] = ["NOOP", "RSET", "QUIT", "CAPA", "STLS"];
+const ALONE: [&str; 8] = ["NOOP", "RSET", "QUIT", "CAPA", "STLS", "UTF8", "LANG", "LAST"];
 /// Commands whose first argument is shown: a name, or a mechanism.
 const WITH_NAME: [&str; 3] = ["USER", "APOP", "AUTH"];
 
@@ -34,7 +34,8 @@ pub fn masked(line: &[u8]) -> Vec<u8> {
         return line.to_vec();
     }
     if is_one_of(&WITH_NAME) {
-        let (name, secret) = split(rest);
+        let start = rest.iter().position(|byte| *byte != b' ').unwrap_or(rest.len());
+        let (name, secret) = split(rest.get(start..).unwrap_or_default());
         let is_name = match is_one_of(&["AUTH"]) {
             true => Mechanism::parse(name).is_some(), // else it may be a response
             false => !name.is_empty() && !name.iter().any(u8::is_ascii_control),
@@ -68,10 +69,16 @@ mod tests {
             ("PASSx", "********"),
             ("APOP bob 0123", "APOP bob ********"),
             ("APOP bob", "APOP bob"),
-            ("apop  bob 0123 4", "apop ********"),
+            ("apop  bob 0123 4", "apop bob ********"),
             ("APOP bob\t0123", "APOP ********"),
             ("AUTH PLAIN AGJvYgB4", "AUTH PLAIN ********"),
-            ("AUTH  PLAIN AGJvYgB4", "AUTH ********"),
+            ("AUTH  PLAIN  AGJvYgB4", "AUTH PLAIN ********"),
+            ("USER   bob", "USER   bob"),
+            ("USER \t bob", "USER ********"),
+            ("USER  ", "USER ********"),
+            ("UTF8", "UTF8"),
+            ("LANG x", "LANG ********"),
+            ("last", "last"),
             ("AUTH PLAIN\0AGJvYgB4", "AUTH ********"),
             ("auth", "auth"),
             ("AUTH AGJvYgB4", "AUTH ********"),

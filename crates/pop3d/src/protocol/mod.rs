@@ -6,15 +6,18 @@
 //! [`Protocol::update`].
 
 // The order of the modules; each imports from its left only:
-//   reply apop top mask | outcome | command | authorization transaction |
+//   reply apop top mask end_line surrogate | outcome | command | language | authorization transaction |
 //   (this file)
 
 pub mod apop;
 pub mod authorization;
 pub mod command;
+pub mod end_line;
+mod language;
 pub mod mask;
 pub mod outcome;
 pub mod reply;
+mod surrogate;
 pub mod top;
 pub mod transaction;
 
@@ -25,10 +28,11 @@ use mailstore::Maildrop;
 
 use authorization::{Authorization, MAX_FAILED_LOGINS, Offers, no_such_mechanism};
 use command::{MAX_COMMAND, dispatch};
+use end_line::Login;
 use mask::{STARS, masked};
-use outcome::{Column, Outcome};
+use outcome::{Column, Message, Outcome};
 use reply::{Code, Reply, err, err_code, ok};
-use transaction::Transaction;
+use transaction::{Header, Transaction};
 
 /// Consecutive bad commands that end the session, because the client does not speak POP3.
 const MAX_BAD_COMMANDS: u32 = 100;
@@ -76,17 +80,17 @@ impl Protocol {
         self
     }
 
-    /// Begins a session in TRANSACTION, after the login of this user, whose name is printable, in another
-    /// process; returns the reply to that, too.
+    /// Begins a session in TRANSACTION, after a login in another process; returns the reply to that, too.
     #[must_use]
     pub fn logged_in(
         (peer, host): (String, String),
         offers: Offers,
-        user: String,
+        login: Login,
         maildrop: Maildrop,
     ) -> (Protocol, Reply) {
+        let offers_last = offers.last;
         let mut protocol = Protocol::new(peer, host, offers);
-        let reply = protocol.enter(Transaction::new(user, maildrop));
+        let reply = protocol.enter(Transaction::new(login, maildrop, offers_last));
         (protocol, reply)
     }
 
@@ -166,6 +170,12 @@ impl Protocol {
         Outcome::BadCommand(reply)
     }
 
+    /// Returns whether the client has said UTF8 before the login.
+    #[must_use]
+    pub fn is_utf8(&self) -> bool {
+        matches!(&self.state, State::Authorization(state) if state.is_utf8())
+    }
+
     /// Returns what is offered.
     #[must_use]
     pub fn offers(&self) -> &Offers {
@@ -199,6 +209,9 @@ impl Protocol {
             Denied::Rejected => return self.login_rejected(last),
             Denied::NotChecked => {
                 err_code(Code::Temporary, "login is not possible now, try again later")
+            }
+            Denied::TooSoon => {
+                err_code(Code::LoginDelay, "the last login is too short a time ago, try later")
             }
             Denied::InUse => err_code(Code::InUse, "the maildrop is locked by another session"),
             Denied::Temporary => err_code(Code::Temporary, cannot_open),
@@ -241,6 +254,39 @@ impl Protocol {
         }
     }
 
+    /// Begins to send a message whose text begins with `start`, all of it if `is_whole`. Returns the reply, and
+    /// the header that is sent in place of the first bytes.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn begin_message(
+        &mut self,
+        message: &Message,
+        start: &[u8],
+        is_whole: bool,
+    ) -> Result<(Reply, Option<Header>), Reply> {
+        match &mut self.state {
+            State::Transaction(state) => state.begin_message(message, (start, is_whole)),
+            State::Authorization(_) => Err(err("not logged in")),
+        }
+    }
+
+    /// Returns the refusal of a message whose text cannot be read.
+    pub fn cannot_read(&mut self, index: usize, error: std::io::Error) -> Reply {
+        let error = mailstore::Error::Io { what: "read".to_owned(), source: error };
+        match &self.state {
+            State::Transaction(state) => state.cannot_read(index, &error),
+            State::Authorization(_) => err("not logged in"),
+        }
+    }
+
+    /// Counts the bytes of a message, with CRLF line ends and without dot-stuffing, that were sent for TOP or RETR.
+    pub fn count_sent(&mut self, is_top: bool, octets: u64) {
+        if let State::Transaction(state) = &mut self.state {
+            state.count_sent(is_top, octets);
+        }
+    }
+
     /// Records that a message was sent to its end, and its size with CRLF line ends and without
     /// dot-stuffing.
     pub fn sent(&mut self, index: usize, octets: u64) {
@@ -249,23 +295,25 @@ impl Protocol {
         }
     }
 
-    /// Returns the reply to CAPA (RFC 2449 §5, §6), the same in both states but for STLS.
+    /// Returns the reply to CAPA (RFC 2449 §5, §6), the same in both states but for STLS, which is listed
+    /// while it can be used. Commands that are not allowed to this client are left out.
     #[must_use]
     pub fn capabilities(&self) -> Vec<u8> {
+        let Offers { plaintext, mechanisms, login_delay, .. } = &self.offers;
+        let offers_stls = matches!(&self.state, State::Authorization(state) if state.offers_stls());
+        let optional = [
+            plaintext.then(|| "USER".to_owned()),
+            (!mechanisms.is_empty()).then(|| format!("SASL {mechanisms}")),
+            offers_stls.then(|| "STLS".to_owned()),
+            login_delay.map(|seconds| format!("LOGIN-DELAY {seconds}")),
+        ];
+        let always = ["RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "UTF8", "LANG", "EXPIRE NEVER"];
         let mut list = String::from("+OK capability list follows\r\nTOP\r\nUIDL\r\n");
-        if self.offers.plaintext {
-            list.push_str("USER\r\n");
+        for capability in optional.iter().flatten().map(String::as_str).chain(always) {
+            list.push_str(capability);
+            list.push_str("\r\n");
         }
-        if !self.offers.mechanisms.is_empty() {
-            list.push_str(&format!("SASL {}\r\n", self.offers.mechanisms));
-        }
-        if matches!(&self.state, State::Authorization(state) if state.offers_stls()) {
-            list.push_str("STLS\r\n");
-        }
-        list.push_str("RESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n");
-        list.push_str("IMPLEMENTATION ");
-        list.push_str(IMPLEMENTATION);
-        list.push_str("\r\n.\r\n");
+        list.push_str(&format!("IMPLEMENTATION {IMPLEMENTATION}\r\n.\r\n"));
         list.into_bytes()
     }
 

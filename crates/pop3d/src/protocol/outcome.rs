@@ -15,8 +15,8 @@ pub enum Outcome {
     Listing(Reply, Column),
     /// The list of capabilities.
     Capabilities,
-    /// A reply followed by a message.
-    Message(Reply, Message),
+    /// A message, with the reply of [`super::Protocol::begin_message`] before it.
+    Message(Message),
     /// A login to be checked. Its failure is passed to [`super::Protocol::denied`].
     LogIn(Attempt),
     /// STLS, with its reply, after which the handshake begins.

@@ -9,10 +9,14 @@ pub type Reply = Vec<u8>;
 /// A response code, the machine-readable part of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
-    /// The credentials or the mechanism were refused (RFC 3206 §4).
+    /// The credentials are wrong (RFC 3206 §4).
     Auth,
     /// The maildrop is locked by another session (RFC 2449 §8.1.2).
     InUse,
+    /// The user has logged in only a moment ago (RFC 2449 §8.1.1).
+    LoginDelay,
+    /// The message holds UTF-8, which the client has not asked for (RFC 6856 §5).
+    Utf8,
     /// A temporary failure (RFC 3206 §5).
     Temporary,
     /// A failure that the administrator must repair (RFC 3206 §5).
@@ -30,6 +34,8 @@ impl Code {
         match self {
             Code::Auth => "[AUTH]",
             Code::InUse => "[IN-USE]",
+            Code::LoginDelay => "[LOGIN-DELAY]",
+            Code::Utf8 => "[UTF8]",
             Code::Temporary => "[SYS/TEMP]",
             Code::Permanent => "[SYS/PERM]",
         }

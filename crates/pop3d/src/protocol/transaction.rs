@@ -1,13 +1,17 @@
 //! The TRANSACTION state (RFC 1939 §5, §7) and the UPDATE state that ends it (§6).
 
+use std::collections::BTreeMap;
 use std::io;
 
-use log::{info, warn};
-use mailstore::Maildrop;
+use log::warn;
+use mailstore::{Maildrop, WireSize};
 
 use crate::protocol::command::{Args, Command, Syntax, number};
+use crate::protocol::end_line::{self, Done, Login, Sum};
+use crate::protocol::language::lang;
 use crate::protocol::outcome::{Column, Message, Outcome};
 use crate::protocol::reply::{Code, Reply, err, err_code, messages, ok};
+use crate::protocol::surrogate::Surrogate;
 
 /// The commands of this state.
 pub const COMMANDS: &[Command<Transaction>] = &[
@@ -19,44 +23,64 @@ pub const COMMANDS: &[Command<Transaction>] = &[
     Command::new("RSET", Syntax::None, |state, _| state.rset()),
     Command::new("TOP", Syntax::Two, Transaction::top),
     Command::new("UIDL", Syntax::Optional, |s, args| s.list(args, Column::Uid)),
+    Command::new("LAST", Syntax::None, |state, _| state.last()),
+    Command::new("LANG", Syntax::Optional, |_, args| lang(args)),
     Command::new("CAPA", Syntax::None, |_, _| Outcome::Capabilities),
     Command::new("QUIT", Syntax::None, |_, _| Outcome::Quit),
 ];
 
+/// A header in place of the first bytes of a message, as many as the number says.
+pub(crate) type Header = (usize, Vec<u8>);
+
 /// A session with a locked maildrop.
 pub struct Transaction {
-    user: String,
+    login: Login,
     maildrop: Maildrop,
     deleted: Vec<bool>,
-    retrieved: u64,
-    octets: u64,
+    retr: Sum,
+    top: Sum,
+    /// The sizes of messages that were sent with another header than the stored one ([`Surrogate`]).
+    surrogates: BTreeMap<usize, u64>,
+    /// The highest number that RETR or DELE had; `None` where LAST is not offered.
+    last: Option<usize>,
 }
 
 impl Transaction {
-    /// Begins the state, with no message marked as deleted. `user` is printable.
+    /// Begins the state, with no message marked as deleted.
     #[must_use]
-    pub fn new(user: String, maildrop: Maildrop) -> Transaction {
+    pub fn new(login: Login, maildrop: Maildrop, offers_last: bool) -> Transaction {
         let deleted = vec![false; maildrop.len()];
-        Transaction { user, maildrop, deleted, retrieved: 0, octets: 0 }
+        let (retr, top, last) = (Sum::ZERO, Sum::ZERO, offers_last.then_some(0));
+        let surrogates = BTreeMap::new();
+        Transaction { login, maildrop, deleted, retr, top, surrogates, last }
     }
 
-    /// Returns the user's name.
+    /// Returns the user's name, printable.
     #[must_use]
     pub fn user(&self) -> &str {
-        &self.user
+        &self.login.user
     }
 
     /// Returns `2 messages (320 octets)`, without the size if messages would have to be read for
     /// it.
     #[must_use]
     pub fn summary(&self) -> String {
-        let mut sizes = self.present().map(|index| self.maildrop.known_size(index));
-        let count = messages(self.present().count());
-        let sum = |sum: u64, size: Option<u64>| Some(sum.saturating_add(size?));
-        match sizes.try_fold(0, sum) {
+        let left = self.left();
+        let count = messages(left.messages());
+        match left.octets() {
             Some(octets) => format!("{count} ({octets} octets)"),
             None => count,
         }
+    }
+
+    /// Sums up the messages not marked as deleted.
+    fn left(&self) -> Sum {
+        self.present().map(|index| self.known_size(index)).collect()
+    }
+
+    /// Returns the size with which a message is sent, if it need not be read for that.
+    fn known_size(&self, index: usize) -> Option<u64> {
+        self.surrogates.get(&index).copied().or_else(|| self.maildrop.known_size(index))
     }
 
     /// Iterates over the messages not marked as deleted.
@@ -66,8 +90,11 @@ impl Transaction {
 
     /// Returns the size of a message, 0 if it must be read and cannot be.
     fn size(&mut self, index: usize) -> u64 {
+        if let Some(octets) = self.surrogates.get(&index) {
+            return *octets;
+        }
         self.maildrop.size(index).unwrap_or_else(|error| {
-            warn!("{}: message {}: {error}", self.user, index + 1);
+            warn!("{}: message {}: {error}", self.login.user, index + 1);
             0
         })
     }
@@ -156,41 +183,93 @@ impl Transaction {
     /// Opens a message before the reply, because the reply can then still be -ERR.
     fn open(&mut self, index: usize, lines: Option<u64>) -> Outcome {
         match self.maildrop.read(index) {
-            Ok(text) => {
-                let reply = match lines {
-                    Some(_) => ok("top of message follows"),
-                    None => {
-                        let octets = self.size(index);
-                        self.retrieved += 1;
-                        self.octets = self.octets.saturating_add(octets);
-                        ok(format_args!("{octets} octets"))
-                    }
-                };
-                Outcome::Message(reply, Message { index, text, lines })
+            Ok(text) => Outcome::Message(Message { index, text, lines }),
+            Err(error) => Outcome::Reply(self.cannot_read(index, &error)),
+        }
+    }
+
+    /// Returns the refusal of a message that cannot be read.
+    pub(crate) fn cannot_read(&self, index: usize, error: &mailstore::Error) -> Reply {
+        let number = index + 1;
+        warn!("{}: message {number}: {error}", self.login.user);
+        match error.kind() {
+            Some(io::ErrorKind::NotFound) => {
+                err(format_args!("message {number} is gone: another program removed it"))
             }
-            Err(error) => {
-                warn!("{}: message {}: {error}", self.user, index + 1);
-                let number = index + 1;
-                Outcome::Reply(match error.kind() {
-                    Some(io::ErrorKind::NotFound) => {
-                        err(format_args!("message {number} is gone: another program removed it"))
-                    }
-                    _ => {
-                        let why = format_args!("message {number} cannot be read");
-                        err_code(Code::from_error(&error), why)
-                    }
-                })
+            _ => {
+                let why = format_args!("message {number} cannot be read");
+                err_code(Code::from_error(error), why)
             }
         }
     }
 
+    /// Begins to send a message whose text begins with `start`, all of it if `is_whole`. Returns the reply, and
+    /// the header that is sent in place of the first bytes.
+    ///
+    /// # Errors
+    /// The refusal of a message that needs UTF8 and cannot be had without.
+    pub(crate) fn begin_message(
+        &mut self,
+        message: &Message,
+        (start, is_whole): (&[u8], bool),
+    ) -> Result<(Reply, Option<Header>), Reply> {
+        let Message { index, lines, .. } = message;
+        let surrogate = match self.login.is_utf8 {
+            true => Surrogate::Needless,
+            false => Surrogate::of(start, is_whole),
+        };
+        let header = match surrogate {
+            Surrogate::Needless => None,
+            Surrogate::Header(used, text) => Some((used, text)),
+            Surrogate::TooLong => {
+                let why = "the header is too long to be sent without UTF8";
+                return Err(err_code(Code::Utf8, why));
+            }
+        };
+        if lines.is_some() {
+            self.top.count_message();
+            return Ok((ok("top of message follows"), header));
+        }
+        self.retr.count_message();
+        self.access(*index);
+        let mut octets = self.size(*index);
+        if let Some((used, text)) = &header
+            && !self.surrogates.contains_key(index)
+        {
+            let stored = start.get(..*used).unwrap_or_default();
+            octets = octets.saturating_sub(wire_size(stored)).saturating_add(wire_size(text));
+            self.surrogates.insert(*index, octets);
+        }
+        Ok((ok(format_args!("{octets} octets")), header))
+    }
+
+    /// LAST (RFC 1460 §5), which RFC 1725 has taken away and some clients still ask for.
+    fn last(&mut self) -> Outcome {
+        match self.last {
+            Some(number) => Outcome::Reply(ok(number)),
+            None => Outcome::BadCommand(err("unknown command")),
+        }
+    }
+
+    fn access(&mut self, index: usize) {
+        self.last = self.last.map(|last| last.max(index + 1));
+    }
+
+    /// Counts the bytes of a message that were sent, also when the connection was lost meanwhile.
+    pub(crate) fn count_sent(&mut self, is_top: bool, octets: u64) {
+        if is_top { self.top.count_octets(octets) } else { self.retr.count_octets(octets) }
+    }
+
     /// Records the size of a message that was sent to its end. LIST and STAT use it from then on.
     pub(crate) fn sent(&mut self, index: usize, octets: u64) {
+        if self.surrogates.contains_key(&index) {
+            return; // the stored letter has another size
+        }
         if self.maildrop.correct_size(index, octets) {
             let number = index + 1;
             warn!(
                 "{}: message {number}: wrong size in its file name, actual size {octets}",
-                self.user
+                self.login.user
             );
         }
     }
@@ -201,6 +280,7 @@ impl Transaction {
                 if let Some(mark) = self.deleted.get_mut(index) {
                     *mark = true;
                 }
+                self.access(index);
                 ok(format_args!("message {} deleted", index + 1))
             }
             Err(refusal) => refusal,
@@ -209,6 +289,7 @@ impl Transaction {
 
     fn rset(&mut self) -> Outcome {
         self.deleted.fill(false);
+        self.last = self.last.map(|_| 0);
         Outcome::Reply(ok(format_args!("maildrop has {}", self.summary())))
     }
 
@@ -230,11 +311,20 @@ impl Transaction {
     pub(crate) fn update(mut self, peer: &str, host: &str) -> Reply {
         let left = self.present().count();
         let marked = self.deleted.iter().enumerate().filter(|(_, deleted)| **deleted);
-        let removal = self.maildrop.remove(marked.map(|(index, _)| index));
+        let marked: Vec<usize> = marked.map(|(index, _)| index).collect();
+        let dele: Sum = marked.iter().map(|&index| self.known_size(index)).collect();
+        let removal = self.maildrop.remove(marked.into_iter());
         for error in &removal.failed {
-            warn!("{peer}: {}: {error}", self.user);
+            warn!("{peer}: {}: {error}", self.login.user);
         }
-        self.log_end(peer, "logged out", removal.removed);
+        match removal.failed.len() {
+            0 => self.log_end(peer, "logged out", (dele, self.left())),
+            failed => {
+                let (dele, left) =
+                    (Sum::of_messages(removal.removed), Sum::of_messages(left + failed));
+                self.log_end(peer, &format!("logged out, {failed} not removed"), (dele, left));
+            }
+        }
         self.maildrop.sweep();
         drop(self.maildrop); // releases the lock before the client can connect again
         if let Some(error) = removal.failed.first() {
@@ -245,16 +335,22 @@ impl Transaction {
     }
 
     /// Ends the session without QUIT. No message is removed.
-    pub(crate) fn abandon(self, peer: &str, why: &str) {
-        self.log_end(peer, why, 0);
+    pub(crate) fn abandon(mut self, peer: &str, how: &str) {
+        self.deleted.fill(false);
+        self.log_end(peer, how, (Sum::ZERO, self.left()));
     }
 
-    fn log_end(&self, peer: &str, what: &str, deleted: usize) {
-        info!(
-            "{peer}: {} {what}: {} retrieved ({} octets), {deleted} deleted",
-            self.user, self.retrieved, self.octets
-        );
+    fn log_end(&self, peer: &str, how: &str, (dele, left): (Sum, Sum)) {
+        let done = Done { retr: self.retr, top: self.top, dele, left };
+        end_line::log(peer, &self.login, how, &done);
     }
+}
+
+/// Returns the size of a part of a letter, which ends with a line, with CRLF line ends.
+fn wire_size(part: &[u8]) -> u64 {
+    let mut size = WireSize::new();
+    size.feed(part);
+    size.octets()
 }
 
 /// Parses a number of lines. One of more than 64 bits counts as the largest number.

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
-use forknet::{Leftover, Title, Transcript, in_title};
+use forknet::{Leftover, Title, Transcript, in_title, is_shutdown, reason};
 use netascii::dot_stuffing::Stuffer;
 use netascii::line::{Line, LineReader};
 
@@ -76,9 +76,10 @@ impl<'a, S: Read + Write> Session<'a, S> {
             Ok(End::Eof) => "went without QUIT",
             Ok(End::LogIn(_) | End::StartTls) => "logged in twice", // no command of TRANSACTION does
             Err(error) if error.kind() == ErrorKind::TimedOut => "was silent for too long",
+            Err(error) if is_shutdown(&error) => "was ended with the server",
             Err(error) if is_disconnect(error.kind()) => "lost the connection",
             Err(error) => {
-                protocol.abandon("session broken off");
+                protocol.abandon(&format!("session broken off, {}", reason(&error)));
                 return Err(error);
             }
         };
@@ -148,14 +149,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
                 self.queue(b".\r\n")?;
             }
             Outcome::Capabilities => self.queue(&protocol.capabilities())?,
-            Outcome::Message(reply, message) => {
-                self.queue(&reply)?;
-                let (index, whole) = (message.index, message.lines.is_none());
-                let octets = self.send(message)?;
-                if whole {
-                    protocol.sent(index, octets);
-                }
-            }
+            Outcome::Message(message) => self.send(protocol, message)?,
             Outcome::StartTls(reply) => {
                 self.queue(&reply)?;
                 self.flush()?;
@@ -177,34 +171,66 @@ impl<'a, S: Read + Write> Session<'a, S> {
         Ok(None)
     }
 
-    /// Sends a message, dot-stuffed, and the final dot (RFC 1939 §3). Returns its size.
-    fn send(&mut self, message: Message) -> io::Result<u64> {
-        let Message { mut text, lines, .. } = message;
-        let mut stuffer = Stuffer::new();
-        let mut top = lines.map(Top::new);
+    /// Sends the reply and a message, dot-stuffed, and the final dot (RFC 1939 §3). The first piece is read before
+    /// the reply, which can then still be -ERR.
+    fn send(&mut self, protocol: &mut Protocol, mut message: Message) -> io::Result<()> {
         self.piece.resize(self.size, 0);
-        loop {
-            let count = match text.read(&mut self.piece) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                // It is too late for -ERR, and a final dot would make the truncated message look
-                // complete.
-                Err(error) => return Err(error),
-            };
-            let piece = self.piece.get(..count).unwrap_or_default();
-            let taken = top.as_mut().map_or(count, |top| top.take(piece));
+        let count = match read_piece(&mut message.text, &mut self.piece) {
+            Ok(count) => count,
+            Err(error) => {
+                let reply = protocol.cannot_read(message.index, error);
+                return self.queue(&reply);
+            }
+        };
+        let start = self.piece.get(..count).unwrap_or_default();
+        let (reply, header) = match protocol.begin_message(&message, start, count < self.size) {
+            Ok(begun) => begun,
+            Err(refusal) => return self.queue(&refusal),
+        };
+        self.queue(&reply)?;
+        let mut stuffer = Stuffer::new();
+        let sent = self.send_text(&mut message, (count, header), &mut stuffer);
+        protocol.count_sent(message.lines.is_some(), stuffer.octets());
+        sent?;
+        if message.lines.is_none() {
+            protocol.sent(message.index, stuffer.octets());
+        }
+        Ok(())
+    }
+
+    /// Sends the text, of which a piece of `count` bytes was read. The header that stands in place of its first bytes comes
+    /// before.
+    fn send_text(
+        &mut self,
+        message: &mut Message,
+        (mut count, header): (usize, Option<(usize, Vec<u8>)>),
+        stuffer: &mut Stuffer,
+    ) -> io::Result<()> {
+        let mut top = message.lines.map(Top::new);
+        let mut is_cut = false;
+        let mut from = 0;
+        if let Some((used, header)) = header {
             let start = self.out.len();
-            stuffer.feed(piece.get(..taken).unwrap_or_default(), &mut self.out);
+            is_cut = stuff(&header, &mut top, stuffer, &mut self.out);
             self.queued(start)?;
-            if taken < count {
+            from = used;
+        }
+        while !is_cut {
+            let piece = self.piece.get(from..count).unwrap_or_default();
+            let start = self.out.len();
+            is_cut = stuff(piece, &mut top, stuffer, &mut self.out);
+            self.queued(start)?;
+            if count < self.size {
                 break;
+            }
+            if !is_cut {
+                // Now it is too late for -ERR, and a final dot would make the truncated message look complete.
+                (count, from) = (read_piece(&mut message.text, &mut self.piece)?, 0);
             }
         }
         let start = self.out.len();
         stuffer.finish(&mut self.out);
-        self.queued(start)?;
-        Ok(stuffer.octets())
+        self.queued(start)
     }
 
     pub(super) fn queue(&mut self, reply: &[u8]) -> io::Result<()> {
@@ -235,4 +261,25 @@ impl<'a, S: Read + Write> Session<'a, S> {
         }
         Ok(())
     }
+}
+
+/// Fills a piece with text; it is not full where the text ends.
+fn read_piece(text: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
+    let mut count = 0;
+    while let Some(room @ [_, ..]) = piece.get_mut(count..) {
+        match text.read(room) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
+/// Stuffs a piece, as far as TOP wants it. Returns whether that is not all of it.
+fn stuff(piece: &[u8], top: &mut Option<Top>, stuffer: &mut Stuffer, out: &mut Vec<u8>) -> bool {
+    let taken = top.as_mut().map_or(piece.len(), |top| top.take(piece));
+    stuffer.feed(piece.get(..taken).unwrap_or_default(), out);
+    taken < piece.len()
 }

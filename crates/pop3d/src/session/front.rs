@@ -13,6 +13,7 @@ use crate::protocol::Protocol;
 use crate::protocol::authorization::{Offers, Stls};
 use crate::protocol::outcome::{Attempt, Outcome};
 use crate::session::dialogue::{BUFFER, End, Session};
+use crate::session::told::Told;
 
 /// Most bytes of replies that another process sends, together with its own.
 const MAX_UNSENT: usize = 8 * 1024;
@@ -24,10 +25,10 @@ const MAX_UNSENT: usize = 8 * 1024;
 /// Errors of the stream; the process that has taken the client over has ended.
 pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
     let peer = client.peer;
-    let mut bindings = Bindings::default();
+    let (mut bindings, mut tls) = (Bindings::default(), String::new());
     if client.is_tls {
         match begin_tls(config, client) {
-            Some(of_tls) => bindings = of_tls,
+            Some(of_tls) => (bindings, tls) = of_tls,
             None => return Ok(()),
         }
     }
@@ -47,35 +48,39 @@ pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
         let terms = Terms { offered, bindings, host };
         match session.authorize(config, protocol, Logins::new(config, asker, terms))? {
             Left::Nothing => return Ok(()),
-            Left::LoggedIn(line, left) => return client.hand_over(&line, &left),
+            Left::LoggedIn(line, left, is_utf8) => {
+                client.facts = Told::new(offered, is_utf8, &tls).encode().into();
+                return client.hand_over(&line, &left);
+            }
             Left::StartTls(before) => {
                 let Some(of_tls) = begin_tls(config, client) else { return Ok(()) };
-                let offers = offers(known, peer.is_loopback(), true, &of_tls);
+                (bindings, tls) = of_tls;
+                let offers = offers(known, peer.is_loopback(), true, &bindings);
                 // No other greeting is sent, and APOP goes by the one that was.
                 let timestamp = before.offers().timestamp.clone();
                 protocol = before.secured(Offers { timestamp, ..offers });
-                bindings = of_tls;
                 greeting.clear();
             }
         }
     }
 }
 
-/// Makes the handshake; returns what a login can be bound to. `None` if it fails, which ends the session.
-fn begin_tls(config: &Config, client: &mut Client) -> Option<Bindings> {
+/// Makes the handshake; returns what a login can be bound to, and what was agreed on. `None` if it fails, which
+/// ends the session.
+fn begin_tls(config: &Config, client: &mut Client) -> Option<(Bindings, String)> {
     let agreed = config.tls.as_ref()?.begin(client)?;
     let exporter = agreed.exporter.as_ref().map_or(&[][..], |it| &it[..]);
-    Some(Bindings::default().with(Binding::Exporter, exporter))
+    Some((Bindings::default().with(Binding::Exporter, exporter), agreed.description))
 }
 
 /// What a session in AUTHORIZATION leaves.
 pub enum Left<T> {
     /// It has ended.
     Nothing,
-    /// A login, and what is left to the process of the mailbox.
-    LoggedIn(T, Leftover),
+    /// A login, what is left to the process of the mailbox, and whether the client has said UTF8.
+    LoggedIn(T, Leftover, bool),
     /// TLS begins.
-    StartTls(Protocol),
+    StartTls(Box<Protocol>),
 }
 
 /// Begins AUTHORIZATION: what is offered to this client, where users could log in by `offer`.
@@ -107,6 +112,8 @@ fn offers(
             (false, Some(_)) => Stls::Offered,
             (false, None) => Stls::Never,
         },
+        login_delay: config.login_delay(),
+        last: config.last,
     }
 }
 
@@ -190,7 +197,8 @@ impl<S: Read + Write> Session<'_, S> {
                         return self.end(protocol, Err(error)).map(|()| Left::Nothing);
                     }
                     let unread = self.reader.buffered().to_vec();
-                    return Ok(Left::LoggedIn(next, Leftover { unread, unsent: self.out }));
+                    let left = Leftover { unread, unsent: self.out };
+                    return Ok(Left::LoggedIn(next, left, protocol.is_utf8()));
                 }
                 Turn::LoggedIn(Accepted { next: None, .. }) => {
                     let reply = protocol.denied(logins.asker.last(), Denied::NotChecked);
@@ -203,7 +211,7 @@ impl<S: Read + Write> Session<'_, S> {
             }
         }
         match end {
-            Ok(End::StartTls) => Ok(Left::StartTls(protocol)),
+            Ok(End::StartTls) => Ok(Left::StartTls(Box::new(protocol))),
             end => self.end(protocol, end).map(|()| Left::Nothing),
         }
     }

@@ -4,17 +4,18 @@
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use accounts::sasl::Bindings;
 use accounts::{Account, Owner};
-use forknet::{Client, Leftover, confine_to, in_title};
+use forknet::{Client, Leftover, confine_to, in_title, reason};
 use log::{info, warn};
-use maild::{Denied, Offer, Place, Proved, Trouble, accepted};
+use maild::{Denied, Mechanism, Place, Proved, Trouble, accepted};
 use mailstore::{Error, Folder, Maildrop};
 
 use crate::options::Config;
 use crate::protocol::Protocol;
 use crate::protocol::authorization::Offers;
+use crate::protocol::end_line::Login;
 use crate::session::dialogue::{BUFFER, Session};
+use crate::session::told::Told;
 
 /// Longest wait for the lock of a maildrop, because a session may just be about to release it.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
@@ -25,25 +26,31 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// client. Returns the exit code.
 pub fn answer(config: &Config, asked: forknet::Question) -> i32 {
     asked.show("a login");
-    let (asked, proved) = match maild::prove(&config.mail, asked) {
+    let (mut asked, proved) = match maild::prove(&config.mail, asked) {
         Ok(proved) => proved,
         Err(code) => return code,
     };
-    let maildrop = match open_as_owner(config, &proved) {
+    let maildrop = match open_as_owner(config, &mut asked, &proved) {
         Ok(maildrop) => maildrop,
         Err(denied) => return asked.answer(&denied.encode()),
     };
-    let name = proved.account.name;
+    let Proved { account: Account { name, .. }, mechanism, .. } = proved;
     let user = name.escape_ascii().to_string();
     asked.show(format_args!("mailbox of {}", in_title(user.as_bytes())));
-    asked.serve(&accepted(&name), |client, left| transaction(config, client, left, user, maildrop))
+    let who = (user, mechanism);
+    asked.serve(&accepted(&name), |client, left| transaction(config, client, left, who, maildrop))
 }
 
 /// Opens the maildrop with its user's rights, for good.
-fn open_as_owner(config: &Config, proved: &Proved) -> Result<Maildrop, Denied> {
-    let Proved { peer, account } = proved;
+fn open_as_owner(
+    config: &Config,
+    asked: &mut forknet::Question,
+    proved: &Proved,
+) -> Result<Maildrop, Denied> {
+    let Proved { peer, account, .. } = proved;
     let opened = config.mail.become_owner(account).and_then(|owner| {
         let (folder, maildrop) = open(config, account, owner)?;
+        asked.send_kept_note().map_err(|error| Trouble::temporary(reason(&error)))?; // --login-delay
         confine_to(folder, false).map_err(Trouble::temporary)?;
         Ok(maildrop)
     });
@@ -92,14 +99,21 @@ fn transaction(
     config: &Config,
     client: &mut Client,
     left: &Leftover,
-    name: String,
+    (user, mechanism): (String, Mechanism),
     maildrop: Maildrop,
 ) -> io::Result<()> {
+    let Told { mechanisms, is_utf8, tls } = Told::decode(&client.facts);
     let plaintext = client.is_tls || config.mail.plaintext.allows(client.peer.is_loopback());
-    let mechanisms = Offer::decode(&client.facts).for_client(plaintext, &Bindings::default());
-    let offers = Offers { plaintext, mechanisms, ..Offers::default() };
+    let offers = Offers {
+        plaintext,
+        mechanisms,
+        login_delay: config.login_delay(),
+        last: config.last,
+        ..Offers::default()
+    };
+    let login = Login { user, mechanism, tls, is_utf8, since: client.conn.since() };
     let names = (client.peer.to_string(), config.host.clone());
-    let (protocol, reply) = Protocol::logged_in(names, offers, name, maildrop);
+    let (protocol, reply) = Protocol::logged_in(names, offers, login, maildrop);
     let session = Session::new(BUFFER, (left, &mut client.conn), &mut client.transcript);
     session.with_title(client.title.clone()).transact(protocol, &reply)
 }

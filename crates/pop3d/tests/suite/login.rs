@@ -120,7 +120,7 @@ fn without_a_plain_secret_apop_is_neither_offered_nor_taken() {
     let daemon = start(&["--users", users_file(&dir, &line).to_str().unwrap()]);
     let mut client = Peer::connect(daemon.addr());
     assert!(!text(&client.expect("+OK ")).contains('<'));
-    client.ask("APOP mrose c4c9334bac560ecc979e58001b3e22fb", "-ERR [AUTH]");
+    client.ask("APOP mrose c4c9334bac560ecc979e58001b3e22fb", "-ERR APOP is not offered here");
     client.ask("USER mrose", "+OK");
     client.ask("PASS tanstaaf", "+OK");
 }
@@ -131,8 +131,8 @@ fn plaintext_never_is_told_by_capa_and_by_user() {
     let mut client = server.client();
     client.ask("CAPA", "+OK");
     assert!(!until_dot(&mut client).contains(&"USER".to_owned()));
-    client.ask("USER mrose", "-ERR [AUTH]");
-    client.ask("PASS tanstaaf", "-ERR [AUTH]");
+    client.ask("USER mrose", "-ERR plaintext login");
+    client.ask("PASS tanstaaf", "-ERR plaintext login");
     let server = TestServer::with(&[], &["--plaintext", "always"], "");
     let mut client = server.mrose();
     client.ask("CAPA", "+OK");

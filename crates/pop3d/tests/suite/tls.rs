@@ -167,7 +167,7 @@ fn stls_is_offered_where_it_can_be_used_and_passwords_where_they_may_be_sent() {
     let mut peer = site.server.client();
     let clear = capabilities(&mut peer);
     assert!(clear.contains(&"STLS".into()) && !clear.contains(&"USER".into()), "{clear:?}");
-    peer.ask("USER mrose", "-ERR [AUTH]");
+    peer.ask("USER mrose", "-ERR plaintext login");
     peer.ask("STLS now", "-ERR");
     peer.ask("STLS", "+OK");
     peer.start_tls(&site.client, "mail.test").unwrap();

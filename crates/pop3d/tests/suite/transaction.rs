@@ -251,7 +251,9 @@ fn the_reply_to_quit_comes_after_the_deletions() {
     assert!(server.letters().is_empty());
     assert!(reply.ends_with("(maildrop empty)\r\n"), "{reply}");
     assert!(client.rest().is_empty());
-    server.daemon.wait_log("mrose logged out: 0 retrieved (0 octets), 50 deleted");
+    server
+        .daemon
+        .wait_log("mrose logged out: tls=none auth=PASS retr=0/0 top=0/0 dele=50/? left=0/0, ");
 }
 
 #[test]

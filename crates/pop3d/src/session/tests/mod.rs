@@ -5,11 +5,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Instant;
 
 use accounts::sasl::{Bindings, Terms};
 use accounts::{Owner, Secret};
 use forknet::{Leftover, Peer, Transcript};
-use maild::{Accepted, Answering, Asker, Keeper, Offer, Reply, Said, accepted};
+use maild::{Accepted, Answering, Asker, Keeper, Mechanism, Offer, Reply, Said, accepted};
 use mailstore::Maildrop;
 use nix::unistd::{getegid, geteuid};
 use testkit::{TempDir, names};
@@ -21,6 +22,7 @@ use crate::options::{Config, OPTIONS};
 use crate::protocol::Protocol;
 use crate::protocol::apop;
 use crate::protocol::authorization::Offers;
+use crate::protocol::end_line::Login;
 use crate::protocol::outcome::{Attempt, Outcome};
 
 mod commands;
@@ -87,7 +89,7 @@ impl Home {
         match protocol.line(line) {
             Outcome::LogIn(Attempt::By(credentials)) => match asker.log_in(credentials) {
                 Ok(Accepted { next, .. }) => {
-                    let (after, reply) = logged_in(next.unwrap());
+                    let (after, reply) = logged_in(next.unwrap(), false);
                     *protocol = after;
                     Outcome::Reply(reply)
                 }
@@ -114,10 +116,11 @@ impl Home {
         let (offered, host) = (protocol.offers().mechanisms, config.host.clone());
         let terms = Terms { offered, bindings: Bindings::default(), host };
         let logins = Logins::new(&config, self.asker(), terms);
-        let Left::LoggedIn(next, left) = front.authorize(&config, protocol, logins)? else {
+        let Left::LoggedIn(next, left, is_utf8) = front.authorize(&config, protocol, logins)?
+        else {
             return Ok(());
         };
-        let (protocol, reply) = logged_in(next);
+        let (protocol, reply) = logged_in(next, is_utf8);
         let session = Session::new(size, (&left, &mut stream), &mut transcript);
         session.transact(protocol, &reply)
     }
@@ -155,11 +158,16 @@ impl Home {
 }
 
 /// Begins TRANSACTION, with what AUTHORIZATION would have offered to a client of this machine.
-fn logged_in((name, maildrop, offer): (String, Maildrop, Offer)) -> (Protocol, Vec<u8>) {
+fn logged_in(
+    (user, maildrop, offer): (String, Maildrop, Offer),
+    is_utf8: bool,
+) -> (Protocol, Vec<u8>) {
     let mechanisms = offer.for_client(true, &Bindings::default());
     let offers = Offers { plaintext: true, mechanisms, ..Offers::default() };
     let names = ("test".into(), "dewey.test".into());
-    Protocol::logged_in(names, offers, name, maildrop)
+    let (mechanism, tls, since) = (Mechanism::Pass, "none", Instant::now());
+    let login = Login { user, mechanism, tls, is_utf8, since };
+    Protocol::logged_in(names, offers, login, maildrop)
 }
 
 /// A keeper that is the process itself.
