@@ -10,12 +10,13 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test test-bare check man fmt options interop interop-tftp interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 install install-strip uninstall check-install check-scripts clean
+.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 install install-strip uninstall check-install check-scripts clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
 	@echo 'make demo     a letter, a file and five echo clients, shown and checked'
 	@echo 'make test     all tests; needs nothing but the Rust toolchain'
+	@echo 'make test-long  the same, and what is tried at random ten times as often (TIMES=N)'
 	@echo 'make test-bare  the same in a bare Debian that debootstrap makes (as root)'
 	@echo 'make check    rustfmt, clippy and rustdoc, warnings are errors'
 	@echo 'make man      mandoc -T lint over the manual pages'
@@ -57,6 +58,10 @@ demo:
 
 test:
 	$(CARGO) test --locked --workspace --no-fail-fast
+
+# What is tried at random is tried ten times as often.
+test-long:
+	FORKLORE_TIMES=$(or $(TIMES),10) $(CARGO) test --locked --workspace --no-fail-fast
 
 test-bare:
 	@scripts/bare-debian

@@ -7,10 +7,21 @@ pub const WATCHDOG: Duration = Duration::from_secs(180);
 
 /// Pauses between two looks at a condition.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Tries of [`within_once`].
 const TRIES: u32 = 20;
+
+/// Returns how often a test repeats what it tries at random: `times`, or that many times the number in the
+/// environment's FORKLORE_TIMES, which `make test-long` sets.
+///
+/// # Panics
+/// FORKLORE_TIMES is not a number.
+#[must_use]
+pub fn repetitions(times: usize) -> usize {
+    let factor = std::env::var("FORKLORE_TIMES").unwrap_or_else(|_| "1".into());
+    times * factor.parse::<usize>().expect("FORKLORE_TIMES: not a number")
+}
 
 /// Waits until `condition` holds.
 ///

@@ -6,8 +6,8 @@ use crate::common::{ECHOD, signal, talk};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use testkit::{
-    Daemon, MODELS, TempDir, children, each_model, names, only_child, root_can_judge, status_field,
-    title, wait_until,
+    Daemon, MODELS, TempDir, children, each_model, names, only_child, repetitions, root_can_judge,
+    status_field, title, wait_until,
 };
 
 /// Orphans at a time: more than the reaper's table has places.
@@ -71,7 +71,7 @@ fn orphans_are_reaped_and_forgotten_under_any_model() {
         drop(talk(daemon.addr()));
         orphans(init);
         let (before, descriptors) = (memory(init), testkit::descriptors_at_rest(init));
-        for _ in 0..5 {
+        for _ in 0..repetitions(2) {
             orphans(init);
         }
         let after = memory(init);

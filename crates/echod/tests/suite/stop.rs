@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use crate::common::{ECHOD, echod_as, hello, server_of, signal, talk, wait_refused};
 use nix::sys::signal::Signal;
 use testkit::{
-    MODELS, Peer, TempDir, children, command, each_model, has_ended, run, sockets_of, state, tasks,
-    wait_until, within_once,
+    MODELS, Peer, TempDir, children, command, each_model, has_ended, repetitions, run, sockets_of,
+    state, tasks, wait_until, within_once,
 };
 
 #[test]
@@ -74,7 +74,7 @@ fn case_16_sigterm_at_random_instants_under_load_always_ends_the_server() {
     let mut seed = Instant::now().elapsed().subsec_nanos() ^ std::process::id() ^ 0x5eed;
     println!("seed {seed}");
     each_model(&MODELS, |model| {
-        for round in 0..50 {
+        for round in 0..repetitions(16) {
             let mut daemon = echod_as(model, &["--grace", "0.05"]);
             let (addr, over) = (daemon.addr(), Arc::new(AtomicBool::new(false)));
             let load = |_| {
