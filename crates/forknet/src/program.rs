@@ -12,17 +12,21 @@ use crate::setup::systemd;
 
 /// Runs a program: prints its error, if any, and returns the exit code: 0, 1, or 2 for bad usage.
 pub fn main(name: &str, run: impl FnOnce(Vec<OsString>) -> Result<()>) -> ExitCode {
-    main_with_codes(name, |args| run(args).map_err(|error| (code_of(&error), error)))
+    main_with_codes(name, |args| match run(args) {
+        Ok(()) => Ok(0),
+        Err(error) => Err((code_of(&error), error)),
+    })
 }
 
-/// As [`main`], for a program with exit codes of its own, one beside each error.
+/// As [`main`], for a program with exit codes of its own: one beside an error, or one that is returned once
+/// the program has printed everything itself.
 pub fn main_with_codes(
     name: &str,
-    run: impl FnOnce(Vec<OsString>) -> std::result::Result<(), (u8, Error)>,
+    run: impl FnOnce(Vec<OsString>) -> std::result::Result<u8, (u8, Error)>,
 ) -> ExitCode {
     sys::stack_overflow::restore();
     match run(std::env::args_os().skip(1).collect()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err((_, Error::Answer(text))) => match writeln!(io::stdout(), "{text}") {
             Ok(()) => ExitCode::SUCCESS,
             // `--help | head -1` has read what it wanted.

@@ -40,6 +40,8 @@ pub struct LineReader<R> {
     skipping: bool,
     /// Bytes of that line skipped so far.
     skipped: usize,
+    /// The last line of [`Line::Text`] had no CR before its LF.
+    bare_lf: bool,
 }
 
 impl<R: Read> LineReader<R> {
@@ -51,7 +53,8 @@ impl<R: Read> LineReader<R> {
     /// Returns a reader with an empty buffer of `size` bytes.
     pub fn with_capacity(size: usize, inner: R) -> LineReader<R> {
         let buf = vec![0; size.max(1)];
-        LineReader { inner, buf, start: 0, end: 0, used: 0, skipping: false, skipped: 0 }
+        let (skipping, skipped, bare_lf) = (false, 0, false);
+        LineReader { inner, buf, start: 0, end: 0, used: 0, skipping, skipped, bare_lf }
     }
 
     /// Returns a reader of 8 KiB (more where there are more of them) that reads these bytes first.
@@ -81,7 +84,9 @@ impl<R: Read> LineReader<R> {
                 Some(length) => {
                     let start = self.start;
                     self.consume(length);
-                    return Ok(Line::Text(text(self.buf.get(start..start + length))));
+                    let line = self.buf.get(start..start + length);
+                    self.bare_lf = !line.is_some_and(|line| line.ends_with(&[CR, LF]));
+                    return Ok(Line::Text(text(line)));
                 }
                 None if self.skipping || unread.len() >= limit => {
                     self.skip(unread.len())?;
@@ -95,6 +100,12 @@ impl<R: Read> LineReader<R> {
                 return Ok(Line::Eof);
             }
         }
+    }
+
+    /// Returns whether the last line ended in LF alone.
+    #[must_use]
+    pub fn ended_in_bare_lf(&self) -> bool {
+        self.bare_lf
     }
 
     /// Returns the input that was read but not consumed. While there is some, a server may keep

@@ -37,7 +37,7 @@ pub use injected::Injected;
 pub use judging::{not_judged, root_can_judge};
 pub use log_times::hasty_refusals;
 pub use logins::{AuthServer, checkpassword};
-pub use manual::{check_help, check_page, check_usage};
+pub use manual::{check_help, check_page, check_usage, check_usage_code};
 pub use memory::{Garbage, Image, Mapping, STACK, can_take_over, fill_shared_pages, mappings};
 pub use namespaces::in_namespaces;
 pub use open_files::{open_files, sockets_between};

@@ -79,12 +79,20 @@ pub fn check_help(binary: &str) {
 /// # Panics
 /// It does not.
 pub fn check_usage(binary: &str, args: &[&str], named: &str) {
+    check_usage_code(binary, args, named, 2);
+}
+
+/// As [`check_usage`], for a program whose exit code is another.
+///
+/// # Panics
+/// As [`check_usage`].
+pub fn check_usage_code(binary: &str, args: &[&str], named: &str, code: i32) {
     let mut command = Command::new(binary);
     command.args(args);
     let output = run(command, b"");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let name = file_name(binary);
-    assert_eq!(output.status.code(), Some(2), "{name} {args:?}: {said}");
+    assert_eq!(output.status.code(), Some(code), "{name} {args:?}: {said}");
     assert!(output.stdout.is_empty(), "{name} {args:?}");
     let lines: Vec<&str> = said.lines().collect();
     let [what, more] = lines.as_slice() else { panic!("{name} {args:?}: not two lines: {said}") };

@@ -1,7 +1,7 @@
 //! SIGINT and SIGTERM of a client that ends what it has begun.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -13,6 +13,8 @@ use crate::net::interrupt::{Interrupts, POLL_INTERVAL, Waited, Woken, wait};
 
 /// Number of SIGINTs and SIGTERMs.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// The handlers are registered: twice would count each signal twice.
+static IS_CAUGHT: AtomicBool = AtomicBool::new(false);
 
 /// The wish of the user that the program ends.
 #[derive(Clone, Copy, Debug)]
@@ -27,15 +29,24 @@ impl Stop {
     /// # Errors
     /// As sigaction(2).
     pub fn catch(grace: Duration) -> Result<Stop> {
-        let caught = [Signal::SIGINT, Signal::SIGTERM]
-            .into_iter()
-            .try_for_each(|signal| handle(signal, Action::CountOrEnd(&COUNT)));
-        caught.map(|()| Stop { grace }).map_err(Error::io("sigaction"))
+        if !IS_CAUGHT.swap(true, Relaxed) {
+            [Signal::SIGINT, Signal::SIGTERM]
+                .into_iter()
+                .try_for_each(|signal| handle(signal, Action::CountOrEnd(&COUNT)))
+                .map_err(Error::io("sigaction"))?;
+        }
+        Ok(Stop { grace })
     }
 
     /// Returns whether a signal has come.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
+        is_wanted()
+    }
+
+    /// As [`Stop::is_wanted`]; false where none is caught.
+    #[must_use]
+    pub fn is_wanted_by_now() -> bool {
         is_wanted()
     }
 

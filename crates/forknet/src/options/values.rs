@@ -47,6 +47,12 @@ impl Values {
         self.matches.opt_present(name)
     }
 
+    /// True where an option is given, and not by a line of a file.
+    #[must_use]
+    pub fn is_on_command_line(&self, name: &str) -> bool {
+        self.is_given(name) && !self.lines.iter().any(|line| line.name == name)
+    }
+
     /// How many times an option is given.
     #[must_use]
     pub fn count(&self, name: &str) -> usize {

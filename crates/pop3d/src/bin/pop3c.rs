@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    forknet::main("pop3c", pop3d::client::run)
+    pop3d::client::main()
 }

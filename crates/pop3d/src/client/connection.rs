@@ -3,11 +3,12 @@
 
 use std::io::{BufRead, Read, Write};
 
-use forknet::{Error, Result};
+use forknet::{Error, printable};
 use netascii::dot_stuffing::{LineEnding, Unstuffer};
 use netascii::line::{Line, LineReader};
 
-use crate::protocol::command::split;
+use super::bare_lf::BareLfUnstuffer;
+use super::status::{Asked, Failure, Result, Status, of_refusal};
 use crate::protocol::mask::masked;
 
 /// Longest line of a reply or a listing, in bytes. RFC 1939 §3 allows 512; some servers send more.
@@ -37,7 +38,7 @@ impl<S: Read + Write> ServerConnection<S> {
     pub(crate) fn start(stream: S, server: String, verbose: bool) -> Result<ServerConnection<S>> {
         let (reader, greeting) = (LineReader::with_capacity(BUFFER, stream), Vec::new());
         let mut conn = ServerConnection { reader, server, verbose, greeting, broken: false };
-        conn.greeting = conn.reply("greeting")?;
+        conn.greeting = conn.reply("greeting", Asked::Greeting)?;
         Ok(conn)
     }
 
@@ -64,13 +65,26 @@ impl<S: Read + Write> ServerConnection<S> {
     /// Sends a command and returns the text after `+OK`.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the server's text after `-ERR`.
+    /// [`Failure`] with the server's text after `-ERR`.
     pub(crate) fn command(&mut self, command: impl AsRef<[u8]>) -> Result<Vec<u8>> {
         let command = command.as_ref();
         self.send(command)?;
-        let (keyword, _) = split(command);
+        let keyword = split(command).0;
         let shown = if matches!(keyword, b"PASS" | b"APOP") { keyword } else { command };
-        self.reply(&String::from_utf8_lossy(shown))
+        let is_login = matches!(keyword, b"USER" | b"PASS" | b"APOP");
+        let asked = if is_login { Asked::Login } else { Asked::Other };
+        self.reply(&String::from_utf8_lossy(shown), asked)
+    }
+
+    /// Sends commands in one write, whose replies are read later. They must be few: while a server waits
+    /// for room to answer it reads nothing.
+    pub(crate) fn send_all(&mut self, commands: &[String]) -> Result<()> {
+        for command in commands {
+            self.trace('C', command.as_bytes());
+        }
+        let lines: String = commands.iter().flat_map(|command| [command, "\r\n"]).collect();
+        let sent = self.reader.get_mut().write_all(lines.as_bytes());
+        sent.map_err(|error| self.io_error(error))
     }
 
     /// Sends a command of SASL or a response, and returns what the server answers with: its next challenge
@@ -84,7 +98,7 @@ impl<S: Read + Write> ServerConnection<S> {
         match line.strip_prefix(b"+ ") {
             Some(challenge) => Ok(Some(challenge.to_vec())),
             None if line == b"+" => Ok(Some(Vec::new())),
-            None => self.judge("AUTH", &line).map(|_| None),
+            None => self.judge("AUTH", &line, Asked::Login).map(|_| None),
         }
     }
 
@@ -94,9 +108,7 @@ impl<S: Read + Write> ServerConnection<S> {
     /// Something is left, which an intruder may have put there.
     pub(crate) fn before_tls(&mut self) -> Result<&mut S> {
         if !self.reader.buffered().is_empty() {
-            self.broken = true;
-            let why = "the server sends more before TLS begins";
-            return Err(Error::Refused(format!("{}: {why}", self.server)));
+            return Err(self.failed("STLS", "the server sends more before TLS begins"));
         }
         Ok(self.reader.get_mut())
     }
@@ -107,28 +119,33 @@ impl<S: Read + Write> ServerConnection<S> {
 
     fn send_shown(&mut self, command: &[u8], shown: &[u8]) -> Result<()> {
         if command.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
-            return Err(Error::Refused("a name or password with a line end".to_owned()));
+            return Err(Failure::new(Status::Usage, "a name or password with a line end"));
         }
         self.trace('C', shown);
         let sent = self.reader.get_mut().write_all(&[command, b"\r\n"].concat());
         sent.map_err(|error| self.io_error(error))
     }
 
-    fn reply(&mut self, about: &str) -> Result<Vec<u8>> {
+    /// Reads a reply. Returns the text after `+OK`.
+    ///
+    /// # Errors
+    /// As [`ServerConnection::command`].
+    pub(crate) fn reply(&mut self, about: &str, asked: Asked) -> Result<Vec<u8>> {
         let line = self.line(about)?.ok_or_else(|| self.closed(about))?;
-        self.judge(about, &line)
+        self.judge(about, &line, asked)
     }
 
-    /// Returns the text after `+OK`.
-    fn judge(&mut self, about: &str, line: &[u8]) -> Result<Vec<u8>> {
-        match split(line) {
-            (b"+OK", text) => Ok(text.unwrap_or_default().to_vec()),
-            (b"-ERR", _) => {
-                let said = line.escape_ascii();
-                Err(Error::Refused(format!("{}: {about}: {said}", self.server)))
-            }
-            _ => Err(self.bad_reply(about)),
+    /// Returns the text after `+OK`. Small letters are taken too, though RFC 1939 §3 wants capitals.
+    fn judge(&mut self, about: &str, line: &[u8], asked: Asked) -> Result<Vec<u8>> {
+        let (word, text) = split(line);
+        if word.eq_ignore_ascii_case(b"+OK") {
+            return Ok(text.to_vec());
         }
+        if word.eq_ignore_ascii_case(b"-ERR") {
+            let why = format!("{}: {about}: {}", self.server, printable(line));
+            return Err(Failure::refusal(of_refusal(text, asked), why));
+        }
+        Err(self.bad_reply(about))
     }
 
     /// Reads a listing up to its final dot. Returns the rows, unstuffed.
@@ -150,30 +167,33 @@ impl<S: Read + Write> ServerConnection<S> {
     }
 
     /// Reads a message up to its final dot. Calls `each` with its pieces, unstuffed, with lines
-    /// that end in LF.
+    /// that end in LF. Returns its size with CRLF line ends.
     pub(crate) fn message(
         &mut self,
         about: &str,
         mut each: impl FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let mut unstuffer = Unstuffer::new(LineEnding::Lf);
+    ) -> Result<u64> {
+        let mut decoder = match self.reader.ended_in_bare_lf() {
+            true => Decoder::BareLf(BareLfUnstuffer::default()),
+            false => Decoder::Strict(Unstuffer::new(LineEnding::Lf)),
+        };
         let mut piece = Vec::new();
-        while !unstuffer.is_done() {
+        while !decoder.is_done() {
             piece.clear();
             let taken = match self.reader.fill_buf() {
                 Ok([]) => return Err(self.closed(about)),
-                Ok(input) => unstuffer.feed(input, &mut piece),
+                Ok(input) => decoder.feed(input, &mut piece),
                 Err(error) => return Err(self.io_error(error)),
             };
             self.reader.consume(taken);
-            if unstuffer.octets() > MAX_MESSAGE {
+            if decoder.octets() > MAX_MESSAGE {
                 return Err(self.over_limit(about));
             }
             // After a failure the rest of the message is still unread.
             each(&piece).inspect_err(|_| self.broken = true)?;
         }
-        self.trace('S', format!("[a message of {} octets]", unstuffer.octets()).as_bytes());
-        Ok(())
+        self.trace('S', format!("[a message of {} octets]", decoder.octets()).as_bytes());
+        Ok(decoder.octets())
     }
 
     fn line(&mut self, about: &str) -> Result<Option<Vec<u8>>> {
@@ -187,32 +207,75 @@ impl<S: Read + Write> ServerConnection<S> {
         Ok(Some(line))
     }
 
-    /// Returns the error for a reply that is not POP3.
-    pub(crate) fn bad_reply(&mut self, about: &str) -> Error {
-        self.broken = true;
-        Error::Refused(format!("{}: {about}: the reply is no POP3", self.server))
+    /// Returns the failure for a reply that is not POP3.
+    pub(crate) fn bad_reply(&mut self, about: &str) -> Failure {
+        self.failed(about, "the reply is no POP3")
     }
 
-    fn over_limit(&mut self, about: &str) -> Error {
-        self.broken = true;
-        Error::Refused(format!("{}: {about}: the reply exceeds the limit", self.server))
+    fn over_limit(&mut self, about: &str) -> Failure {
+        self.failed(about, "the reply exceeds the limit")
     }
 
-    fn closed(&mut self, about: &str) -> Error {
+    fn failed(&mut self, about: &str, why: &str) -> Failure {
         self.broken = true;
-        Error::Refused(format!("{}: {about}: the server closed the connection", self.server))
+        Failure::new(Status::Protocol, format!("{}: {about}: {why}", self.server))
     }
 
-    fn io_error(&mut self, error: std::io::Error) -> Error {
+    fn closed(&mut self, about: &str) -> Failure {
         self.broken = true;
-        Error::io(self.server.clone())(error)
+        let why = format!("{}: {about}: the server closed the connection", self.server);
+        Failure::new(Status::Temporary, why)
+    }
+
+    fn io_error(&mut self, error: std::io::Error) -> Failure {
+        self.broken = true;
+        let is_protocol = error.kind() == std::io::ErrorKind::InvalidData;
+        let status = if is_protocol { Status::Protocol } else { Status::Temporary };
+        Failure::because(status)(Error::io(self.server.clone())(error))
     }
 
     fn trace(&self, sender: char, line: &[u8]) {
         if self.verbose {
-            let _ = writeln!(std::io::stderr(), "{sender}: {}", line.escape_ascii()); // best effort
+            let _ = writeln!(std::io::stderr(), "{sender}: {}", printable(line)); // best effort
         }
     }
+}
+
+/// The decoder of a message.
+enum Decoder {
+    Strict(Unstuffer),
+    /// The server's replies end in LF alone.
+    BareLf(BareLfUnstuffer),
+}
+
+impl Decoder {
+    fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) -> usize {
+        match self {
+            Decoder::Strict(it) => it.feed(input, out),
+            Decoder::BareLf(it) => it.feed(input, out),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match self {
+            Decoder::Strict(it) => it.is_done(),
+            Decoder::BareLf(it) => it.is_done(),
+        }
+    }
+
+    fn octets(&self) -> u64 {
+        match self {
+            Decoder::Strict(it) => it.octets(),
+            Decoder::BareLf(it) => it.octets(),
+        }
+    }
+}
+
+/// Splits a line into its first word and the text behind the blank.
+fn split(line: &[u8]) -> (&[u8], &[u8]) {
+    let at = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
+    let (word, rest) = line.split_at_checked(at).unwrap_or((line, &[]));
+    (word, rest.strip_prefix(b" ").unwrap_or(rest))
 }
 
 /// Parses the size in `+OK 120 octets`, which is used for the progress bar only.

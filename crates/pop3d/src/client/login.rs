@@ -1,26 +1,17 @@
-//! Reads the password and logs in.
+//! Logs in.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{Read, Write};
 
+use accounts::Secret;
 use accounts::sasl::Bindings;
-use accounts::{Mechanisms, Secret};
-use forknet::{Error, Result};
-use maild::client::{SaslLogin, ask_password, not_empty, password_in};
-use maild::hash::first_line;
+use maild::client::SaslLogin;
 
+use super::capabilities::Capabilities;
 use super::connection::ServerConnection;
 use super::options::{Apop, Options};
+use super::status::{Failure, Result, Status};
 use crate::protocol::apop;
 use crate::protocol::command::MAX_COMMAND;
-
-/// Reads the password from its file, the terminal, or standard input.
-pub(crate) fn password(options: &Options) -> Result<Secret> {
-    match &options.password_file {
-        Some(path) => password_in(path, "pop3c"),
-        None if io::stdin().is_terminal() => ask_password(&options.user, &options.server),
-        None => not_empty(first_line(io::stdin().lock())?),
-    }
-}
 
 /// Logs in with APOP if the server offers it, otherwise with USER and PASS.
 ///
@@ -37,17 +28,19 @@ pub(crate) fn log_in<S: Read + Write>(
     let Options { user, apop: when, .. } = options;
     match (when, stamp) {
         (Apop::Always, None) => {
-            return Err(Error::Refused(format!("{}: APOP is not offered", options.server)));
+            let why = format!("{}: APOP is not offered", options.server);
+            return Err(Failure::new(Status::Permanent, why));
         }
         (Apop::Never, _) | (Apop::Auto, None) => {}
         (Apop::Always | Apop::Auto, Some(stamp)) => {
             let digest = apop::digest(&stamp, password.as_bytes());
             match conn.command(format!("APOP {user} {digest}")) {
                 Ok(_) => return Ok(()),
-                Err(error) => {
-                    let retry = *when == Apop::Auto && is_private && is_auth(&error);
+                Err(failure) => {
+                    let is_refused = failure.status == Status::LoginRefused;
+                    let retry = *when == Apop::Auto && is_private && is_refused;
                     if conn.is_broken() || !retry {
-                        return Err(error);
+                        return Err(failure);
                     }
                 }
             }
@@ -65,51 +58,33 @@ pub(crate) fn authenticate<S: Read + Write>(
     password: &Secret,
     (bindings, is_private): (Bindings, bool),
 ) -> Result<()> {
-    let offered = offered(conn)?;
+    let offered = Capabilities::ask(conn)?.sasl;
     let (user, allowed, max_line) = (&options.user[..], options.sasl, MAX_COMMAND);
     let login = SaslLogin { user, password, allowed, offered, bindings, is_private, max_line };
-    login.run(|line, shown| conn.exchange(line, shown)).map_err(|error| match error {
-        Error::Refused(why) if !why.starts_with(&options.server.to_string()) => {
-            Error::Refused(format!("{}: {why}", options.server))
-        }
-        error => error,
-    })
-}
-
-/// Reads the mechanisms of CAPA (RFC 5034 §3); a server without that offers none.
-fn offered<S: Read + Write>(conn: &mut ServerConnection<S>) -> Result<Mechanisms> {
-    match conn.command("CAPA") {
-        Ok(_) => {}
-        Err(error) if conn.is_broken() => return Err(error),
-        Err(_) => return Ok(Mechanisms::default()),
-    }
-    let rows = conn.listing("CAPA")?;
-    let sasl = rows.iter().find_map(|row| {
-        let (name, list) = row.split_at_checked(5)?;
-        name.eq_ignore_ascii_case(b"SASL ").then(|| Mechanisms::parse(list))
+    let mut status = None;
+    let done = login.run(|line, shown| {
+        conn.exchange(line, shown).map_err(|failure| {
+            status = Some(failure.status);
+            failure.error
+        })
     });
-    Ok(sasl.unwrap_or_default())
-}
-
-/// Returns whether a refusal is about the credentials, not about a lock or a failure of the server.
-fn is_auth(error: &Error) -> bool {
-    let text = error.to_string();
-    text.contains("-ERR [AUTH]") || !text.contains("-ERR [")
+    // Without a refusal of the server: no mechanism is left, or it has not proved that it knows the user.
+    done.map_err(|error| match status {
+        Some(status) => Failure::because(status)(error),
+        None => Failure::new(Status::Permanent, format!("{}: {error}", options.server)),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-
     use super::super::connection::tests::server;
-    use super::super::options;
+    use super::super::options::tests::options;
     use super::*;
 
     const STAMP: &str = "+OK ready <1896.697170952@dbc.mtview.ca.us>\r\n";
 
     fn received(args: &[&str], sends: &str, local: bool) -> (bool, String) {
-        let args = [args, &["-u", "mrose", "h", "stat"]].concat();
-        let options = options::parse(args.iter().map(OsString::from).collect()).unwrap();
+        let options = options(&[args, &["-u", "mrose", "h", "stat"]].concat()).unwrap();
         let script = server(sends.as_bytes(), usize::MAX);
         let mut conn = ServerConnection::start(script, "h:110".into(), false).unwrap();
         let done = log_in(&mut conn, &options, &Secret::from(&b"tanstaaf"[..]), local).is_ok();

@@ -3,7 +3,10 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use forknet::{Error, Result};
+use forknet::Error;
+
+use super::options::NAME;
+use super::status::{Failure, Result, Status};
 
 /// Writes to standard output.
 ///
@@ -11,5 +14,11 @@ use forknet::{Error, Result};
 /// As write(2).
 pub(crate) fn print(text: impl Display) -> Result<()> {
     let mut out = io::stdout().lock();
-    write!(out, "{text}").and_then(|()| out.flush()).map_err(Error::io("standard output"))
+    let written = write!(out, "{text}").and_then(|()| out.flush());
+    written.map_err(Error::io("standard output")).map_err(Failure::because(Status::Io))
+}
+
+/// Writes an error to standard error.
+pub(crate) fn complain(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{NAME}: {text}"); // nowhere else to report
 }

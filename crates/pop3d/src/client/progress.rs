@@ -14,9 +14,10 @@ impl ProgressMeter {
         ProgressMeter::new(octets, "{bytes}/{total_bytes} {wide_bar} {eta}")
     }
 
-    /// Returns a bar for a number of letters.
-    pub(crate) fn for_letters(count: usize) -> ProgressMeter {
-        ProgressMeter::new(Some(count as u64), "{pos}/{len} letters {wide_bar} {eta}")
+    /// Returns a bar for a number of letters, unless it is not wanted.
+    pub(crate) fn for_letters(count: usize, is_wanted: bool) -> ProgressMeter {
+        let count = Some(count as u64).filter(|_| is_wanted);
+        ProgressMeter::new(count, "{pos}/{len} letters {wide_bar} {eta}")
     }
 
     fn new(length: Option<u64>, template: &str) -> ProgressMeter {

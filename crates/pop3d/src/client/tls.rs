@@ -1,11 +1,12 @@
 //! TLS on the connection to a server.
 
 use accounts::sasl::{Binding, Bindings};
-use forknet::{Connection, Result};
+use forknet::Connection;
 use tls::{Agreed, Client};
 
 use super::connection::ServerConnection;
 use super::options::{Options, Tls};
+use super::status::{Failure, Result, Status};
 
 /// A client's part of TLS, where the command line asks for it.
 #[derive(Debug)]
@@ -22,7 +23,10 @@ impl Security<'_> {
     pub(crate) fn new(options: &Options) -> Result<Security<'_>> {
         let client = match options.tls {
             Tls::Never => None,
-            Tls::Stls | Tls::Implicit => Some(Client::new(options.ca_file.as_deref())?),
+            Tls::Stls | Tls::Implicit => {
+                let client = Client::new(options.ca_file.as_deref());
+                Some(client.map_err(Failure::because(Status::Config))?)
+            }
         };
         Ok(Security { options, client })
     }
@@ -39,13 +43,15 @@ impl Security<'_> {
         let Options { server, verbose, tls, .. } = self.options;
         let mut bindings = Bindings::default();
         if let (Some(client), Tls::Implicit) = (&self.client, tls) {
-            bindings = bound(&client.start(&server.host, &mut conn)?);
+            let agreed = client.start(&server.host, &mut conn);
+            bindings = bound(&agreed.map_err(Failure::because(Status::Protocol))?);
         }
         let mut conn = ServerConnection::start(conn, server.to_string(), *verbose)?;
         if let (Some(client), Tls::Stls) = (&self.client, tls) {
             conn.command("STLS")?;
             let agreed = client.start(&server.host, conn.before_tls()?);
-            bindings = bound(&agreed.inspect_err(|_| conn.abort())?);
+            let agreed = agreed.inspect_err(|_| conn.abort());
+            bindings = bound(&agreed.map_err(Failure::because(Status::Protocol))?);
             conn.forget_greeting(); // RFC 2595 §4: what was read in the clear proves nothing
         }
         Ok((conn, bindings))

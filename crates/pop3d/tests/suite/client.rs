@@ -38,7 +38,7 @@ fn dele_removes_one_and_says_quit() {
     assert_eq!(ok(&server.pop3c(&["dele", "1"])), "");
     assert_eq!(server.letters(), ["2.a.test"]);
     let output = server.pop3c(&["dele", "7"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(69));
     let place = server.daemon.addr();
     let expected =
         format!("pop3c: {place}: DELE 7: -ERR no such message, only 1 message in maildrop\n");
@@ -77,7 +77,7 @@ fn fetch_that_cannot_store_deletes_nothing() {
     let dir = TempDir::new();
     let file = dir.file("file", "");
     let output = server.pop3c(&["--delete", "fetch", file.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(73));
     let error = text(&output.stderr);
     assert!(error.starts_with("pop3c: ") && error.contains("Not a directory"), "{error}");
     assert_eq!(server.letters().len(), 1);
@@ -125,16 +125,17 @@ fn a_wrong_password_and_a_locked_maildrop_are_told_with_place_and_reason() {
     let server = TestServer::new(&[]);
     let place = server.daemon.addr();
     let output = server.pop3c_with(&["--apop=never", "stat"], b"wrong\n");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(77));
     let expected = format!("pop3c: {place}: PASS: -ERR [AUTH] wrong user name or password\n");
     assert_eq!(text(&output.stderr), expected);
     let _first = server.mrose();
     let output = server.pop3c(&["stat"]);
     assert!(text(&output.stderr).contains("[IN-USE]"), "{output:?}");
+    assert_eq!(output.status.code(), Some(66));
 }
 
 #[test]
-fn usage_errors_exit_2_and_a_closed_port_exits_1() {
+fn usage_errors_exit_64_and_a_closed_port_75() {
     let pop3c = |args: &[&str]| {
         let mut command = Command::new(POP3C);
         command.args(args);
@@ -142,14 +143,14 @@ fn usage_errors_exit_2_and_a_closed_port_exits_1() {
     };
     for args in [&[][..], &["h"], &["h", "frob"], &["h", "get", "0"], &["--frob", "h", "stat"]] {
         let output = pop3c(args);
-        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert_eq!(output.status.code(), Some(64), "{args:?}");
         assert!(text(&output.stderr).starts_with("pop3c: "));
     }
-    assert!(ok(&pop3c(&["--help"])).contains("fetch DIR"));
+    assert!(ok(&pop3c(&["--help"])).contains("fetch [TO]"));
     assert!(ok(&pop3c(&["-V"])).starts_with("pop3c (forklore) "));
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = pop3c(&["-u", "x", &closed.to_string(), "stat"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(75));
     let expected = format!("pop3c: connect to {closed}: Connection refused\n");
     assert_eq!(text(&output.stderr), expected);
 }
@@ -184,7 +185,7 @@ fn list_is_not_trusted_for_where_a_message_ends() {
 fn a_message_that_breaks_off_is_an_error() {
     let says: &[&[u8]] = &[b"+OK\r\n", b"+OK\r\n", b"+OK 9 octets\r\nnine\r\n"];
     let output = against(says, &["get", "1"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(75));
     assert!(text(&output.stderr).ends_with("RETR 1: the server closed the connection\n"));
 }
 
@@ -193,7 +194,7 @@ fn a_failed_quit_is_a_failed_dele() {
     let says: &[&[u8]] =
         &[b"+OK\r\n", b"+OK\r\n", b"+OK\r\n", b"-ERR some deleted messages not removed\r\n"];
     let output = against(says, &["dele", "1"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(69));
     assert!(text(&output.stderr).ends_with("QUIT: -ERR some deleted messages not removed\n"));
 }
 
@@ -201,6 +202,7 @@ fn a_failed_quit_is_a_failed_dele() {
 fn what_is_no_pop3_is_said_so() {
     let output = against(&[b"220 hello\r\n"], &["stat"]);
     assert!(text(&output.stderr).ends_with("USER u: the reply is no POP3\n"), "{output:?}");
+    assert_eq!(output.status.code(), Some(76));
 }
 
 #[test]

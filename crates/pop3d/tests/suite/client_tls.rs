@@ -110,7 +110,7 @@ fn a_certificate_that_is_not_trusted_or_for_another_name_is_the_end() {
     let wrong = others.file().to_str().unwrap().to_owned();
     for how in [["--tls", &tls], ["--stls", &clear]] {
         let (code, why) = failed(&[&["--ca-file", &wrong], &how[..], &["stat"]].concat());
-        assert_eq!(code, Some(1));
+        assert_eq!(code, Some(76));
         assert!(why.contains("certificate of 127.0.0.1: not trusted: its authority"), "{why}");
         let named = how[1].replace("127.0.0.1", "localhost");
         let (_, why) = failed(&["--ca-file", &site.ca_file(), how[0], &named, "stat"]);
@@ -121,7 +121,7 @@ fn a_certificate_that_is_not_trusted_or_for_another_name_is_the_end() {
     }
     assert!(!site.server.daemon.log().contains("logged in"));
     let (code, why) = failed(&["--ca-file", "/nowhere", "--tls", &tls, "stat"]);
-    assert!(code == Some(1) && why.contains("/nowhere: No such file or directory"), "{why}");
+    assert!(code == Some(78) && why.contains("/nowhere: No such file or directory"), "{why}");
 }
 
 #[test]
@@ -132,11 +132,11 @@ fn without_tls_where_it_is_asked_for_no_password_is_sent() {
     let ca_file = trusted.file().to_str().unwrap().to_owned();
     let (code, why) = failed(&["--ca-file", &ca_file, "--stls", &address, "stat"]);
     assert!(
-        code == Some(1) && why.contains("STLS: -ERR STLS: the server has no certificate"),
+        code == Some(69) && why.contains("STLS: -ERR STLS: the server has no certificate"),
         "{why}"
     );
     let (code, why) = failed(&["--ca-file", &ca_file, "--tls", &address, "stat"]);
-    assert!(code == Some(1) && why.contains("TLS with 127.0.0.1: "), "{why}");
+    assert!(code == Some(76) && why.contains("TLS with 127.0.0.1: "), "{why}");
     assert!(!server.daemon.log().contains("logged in"));
 }
 
@@ -154,7 +154,7 @@ fn what_a_server_sends_behind_its_reply_to_stls_is_never_read_as_a_reply() {
     let trusted = Authority::new();
     let ca_file = trusted.file().to_str().unwrap().to_owned();
     let (code, why) = failed(&["--ca-file", &ca_file, "--stls", &address, "stat"]);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(76));
     let is_refused =
         why.contains("sends more before TLS begins") || why.contains("TLS with 127.0.0.1");
     assert!(is_refused, "{why}");
@@ -168,7 +168,7 @@ fn a_mechanism_that_cannot_be_used_is_an_error_and_one_that_sends_the_password_i
     let server = TestServer::new(&[LETTER]);
     let address = server.daemon.addr().to_string();
     let (code, why) = failed(&["--sasl", "scram-sha-256-plus", &address, "stat"]);
-    assert!(code == Some(1) && why.contains("no mechanism of --sasl can be used"), "{why}");
+    assert!(code == Some(69) && why.contains("no mechanism of --sasl can be used"), "{why}");
     let output = pop3c(&["--sasl", "plain", &address, "stat"]);
     assert_eq!(text(&output.stdout), "1 message, 22 octets\n", "{}", text(&output.stderr));
 }

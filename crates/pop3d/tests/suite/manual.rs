@@ -1,6 +1,6 @@
 //! The manual pages say what `--help` says, and `--help` is what a terminal can show.
 
-use testkit::{check_help, check_page, check_usage};
+use testkit::{check_help, check_page, check_usage, check_usage_code};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_pop3d");
 const CLIENT: &str = env!("CARGO_BIN_EXE_pop3c");
@@ -29,9 +29,13 @@ fn what_is_wrong_with_a_command_line_is_named() {
     check_usage(DAEMON, &["-t"], "-t: its argument");
     check_usage(DAEMON, &["-i", "-d"], "--inetd and --daemon");
     check_usage(DAEMON, &["extra"], "'extra'");
-    check_usage(CLIENT, &["--frob"], "--frob: no such option");
     check_usage(DAEMON, &["--plaintext", "yes"], "--plaintext 'yes'");
     check_usage(DAEMON, &["--mail", "%x"], "--mail '%x'");
-    check_usage(CLIENT, &["localhost", "frob"], "'frob'");
-    check_usage(CLIENT, &["localhost:x", "stat"], "'localhost:x'");
+    for (args, named) in [
+        (&["--frob"][..], "--frob: no such option"),
+        (&["localhost", "frob"], "'frob'"),
+        (&["localhost:x", "stat"], "'localhost:x'"),
+    ] {
+        check_usage_code(CLIENT, args, named, 64); // EX_USAGE
+    }
 }

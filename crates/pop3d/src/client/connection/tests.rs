@@ -62,6 +62,16 @@ fn unstuffing_does_not_depend_on_how_the_input_is_split() {
         assert_eq!(message(sends, size).unwrap(), b"Subject: x\n\n.\n..a\nb.\n", "{size}");
     }
     assert_eq!(message(b".\r\n", 1).unwrap(), b"");
+    let mut bare = connection(b"+OK\nA: b\n\n..\n.\n+OK next\n");
+    bare.command("RETR 1").unwrap();
+    let mut whole = Vec::new();
+    bare.message("RETR 1", |piece| {
+        whole.extend_from_slice(piece);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(whole, b"A: b\n\n.\n", "a server that never sends CR");
+    assert_eq!(bare.command("NOOP").unwrap(), b"next");
     assert_eq!(
         message(b"a\n.\nb\r\n.\r\n", 1).unwrap(),
         b"a\n.\nb\n",
@@ -72,20 +82,27 @@ fn unstuffing_does_not_depend_on_how_the_input_is_split() {
 #[test]
 fn a_message_without_its_end_is_an_error_and_not_a_short_message() {
     for sends in [&b""[..], b"half", b"all\r\n", b"all\r\n.", b"all\r\n.\n"] {
-        let error = message(sends, 7).unwrap_err().to_string();
+        let error = message(sends, 7).unwrap_err().error.to_string();
         assert_eq!(error, "h:110: RETR 1: the server closed the connection");
     }
 }
 
+fn error_of(conn: &mut ServerConnection<Script>, command: &str) -> String {
+    conn.command(command).unwrap_err().error.to_string()
+}
+
 #[test]
 fn a_refusal_is_quoted_and_escaped() {
-    let mut conn = connection(b"-ERR no\x1b[2Jmessage\r\n-ERR [AUTH] wrong\r\nHTTP/1.1 200\r\n");
-    let error = conn.command("RETR 7").unwrap_err().to_string();
-    assert_eq!(error, "h:110: RETR 7: -ERR no\\x1b[2Jmessage");
-    let error = conn.command("PASS secret").unwrap_err().to_string();
+    let mut conn = connection(
+        b"-ERR no\x1b[2Jmessage\r\n-ERR [AUTH] wrong\r\n-err \"caf\xc3\xa9\"\xc2\x9b1m\r\nHTTP/1.1 200\r\n",
+    );
+    let error = conn.command("RETR 7").unwrap_err().error.to_string();
+    assert_eq!(error, "h:110: RETR 7: -ERR no\\u{1b}[2Jmessage");
+    let error = conn.command("PASS secret").unwrap_err().error.to_string();
     assert_eq!(error, "h:110: PASS: -ERR [AUTH] wrong");
+    assert_eq!(error_of(&mut conn, "NOOP"), "h:110: NOOP: -err \"caf\u{e9}\"\\u{9b}1m");
     assert!(!conn.is_broken());
-    let error = conn.command("STAT").unwrap_err().to_string();
+    let error = conn.command("STAT").unwrap_err().error.to_string();
     assert_eq!(error, "h:110: STAT: the reply is no POP3");
     assert!(conn.is_broken());
 }
@@ -93,7 +110,8 @@ fn a_refusal_is_quoted_and_escaped() {
 #[test]
 fn the_status_must_be_a_complete_word() {
     assert_eq!(connection(b"+OK\r\n").command("NOOP").unwrap(), b"");
-    for sends in ["+OKAY\r\n", "+ok\r\n", "-ERROR\r\n", "\r\n", " +OK\r\n"] {
+    assert_eq!(connection(b"+ok fine\r\n").command("NOOP").unwrap(), b"fine", "tolerated");
+    for sends in ["+OKAY\r\n", "-ERROR\r\n", "\r\n", " +OK\r\n"] {
         let mut conn = connection(sends.as_bytes());
         assert!(conn.command("NOOP").is_err() && conn.is_broken(), "{sends}");
     }
