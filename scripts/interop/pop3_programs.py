@@ -285,7 +285,7 @@ def mpop_status(fixture):
 
 # pop3c
 
-@test("pop3c: stat, list, uidl, top, get; what is not there: exit 1")
+@test("pop3c: stat, list, uidl, top, get; what is not there: exit 69")
 def pop3c_asks(fixture):
     box = fixture.mailbox().lay(*THREE)
     sizes = [len(crlf(letter)) for letter in THREE]
@@ -296,7 +296,7 @@ def pop3c_asks(fixture):
     same(ids[::2], ["1", "2", "3"], "uidl")
     same(run_pop3c(fixture, box, "top", 3, 0).good().stdout, HEAD + b"\n", "top 3 0")
     same(run_pop3c(fixture, box, "get", 2).good().stdout, THREE[1], "get 2")
-    same(run_pop3c(fixture, box, "get", 4).code, 1, "exit status of get 4")
+    same(run_pop3c(fixture, box, "get", 4).code, 69, "exit status of get 4")
 
 
 @test("pop3c: dele 2 deletes the second letter and no other")
@@ -319,12 +319,12 @@ def pop3c_fetch(fixture):
     same(box.letters(), [], "letters in the Maildir")
 
 
-@test("pop3c: a wrong password: exit 1, and the server's words")
+@test("pop3c: a wrong password: exit 77, and the server's words")
 def pop3c_wrong(fixture):
     box = fixture.mailbox().lay(SLIDES)
     out = fixture.run("pop3c", "-u", box.name, "--password-file", fixture.file("password", "wrong\n"),
                       f"{LOOPBACK}:{fixture.pop3d.port}", "stat")
-    same(out.says("[AUTH]").code, 1, "exit status")
+    same(out.says("[AUTH]").code, 77, "exit status")
 
 
 @test("pop3c: a line of 1 MB that begins with a dot comes out whole")

@@ -1,6 +1,6 @@
 //! The accounts file: sections that begin with `account NAME`, in them one setting a line, as on the command
 //! line without the dashes, and besides `host` and `password`. What stands before the first section, or
-//! behind a line `defaults`, is for all that do not say otherwise.
+//! behind a line `defaults`, is for every section that does not say otherwise.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};

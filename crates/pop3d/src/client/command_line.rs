@@ -1,6 +1,7 @@
 //! What the command line asks for: a command for one account, or the mail of several.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use forknet::Error;
 
@@ -20,77 +21,97 @@ const FILE: &str = ".pop3crc";
 pub(crate) fn read(args: Vec<OsString>) -> Result<Vec<Options>> {
     let values = forknet::parse(NAME, USAGE, ROWS, args.clone())?;
     let words: Vec<&str> = values.operands().iter().map(String::as_str).collect();
-    let path = values.path("rc")?.or_else(|| Some(home()?.join(FILE)));
-    let mut file = match &path {
-        Some(path) => AccountsFile::open(path)?,
-        None => None,
-    };
-    if let (None, Some(path), true) = (&file, &path, values.is_given("rc")) {
-        let why = format!("{}: No such file or directory", shown(path));
-        return Err(Failure::new(Status::Config, why));
-    }
-    let place = path.as_deref().map_or("the accounts file".into(), shown);
-    let read = |section: Section, words: &[&str]| {
-        let name = section.name.clone();
-        let read = Options::read(args.clone(), section, words);
-        read.map_err(|failure| of_file(failure, name.as_deref(), (&place, words.is_empty())))
-    };
-    let known = |name: &&str| file.as_ref().is_some_and(|file| file.names().any(|it| it == *name));
+    let (path, is_given) = (values.path("rc")?, values.is_given("rc"));
+    let mut line = CommandLine::open(args, path, is_given)?;
+    let knows = |name: &&str| line.file.names().any(|known| known == *name);
+    let has_command = words.get(1).is_some_and(|word| COMMANDS.contains(word));
     match words.as_slice() {
-        [] => match file {
-            None => Err(usage(format!("HOST is missing, and there is no {place}")).into()),
-            Some(file) => {
-                let all = file.all();
-                if all.is_empty() {
-                    return Err(Failure::new(Status::Config, format!("{place}: no account")));
-                }
-                all.into_iter().map(|section| read(section, &[])).collect()
-            }
-        },
-        [name, rest @ ..] if known(name) && rest.first().is_some_and(is_command) => {
-            let section = file.as_mut().and_then(|file| file.take(name)).unwrap_or_default();
-            Ok(vec![read(section, rest)?])
+        [] => line.every_account(),
+        [name, command @ ..] if has_command && knows(name) => {
+            let section = line.file.take(name).unwrap_or_default();
+            Ok(vec![line.read(section, command)?])
         }
-        names if names.iter().any(known) || is_path_given(&words, values.is_given("rc")) => {
-            let sections = names.iter().map(|name| {
-                let section = file.as_mut().and_then(|file| file.take(name));
-                section.ok_or_else(|| {
-                    usage(format!("no account '{}' in {place}", name.escape_debug()))
-                })
-            });
-            let sections = sections.collect::<std::result::Result<Vec<_>, Error>>()?;
-            sections.into_iter().map(|section| read(section, &[])).collect()
-        }
+        [host, command @ ..] if has_command => Ok(vec![line.host(host, command)?]),
+        names if is_given || names.iter().any(knows) => line.named_accounts(names),
         [host] => {
-            let host = host.escape_debug();
-            Err(usage(format!("the command is missing, and '{host}' is no account in {place}"))
-                .into())
+            let (host, place) = (host.escape_debug(), line.place);
+            let why = format!("the command is missing, and '{host}' is no account in {place}");
+            Err(usage(why).into())
         }
-        [host, rest @ ..] => {
-            let section = Section { host: Some((*host).to_owned()), ..Section::default() };
-            Ok(vec![read(section, rest)?])
-        }
+        [host, command @ ..] => Ok(vec![line.host(host, command)?]),
     }
 }
 
-fn is_command(word: &&str) -> bool {
-    COMMANDS.contains(word)
+/// The options of the command line, and the accounts.
+struct CommandLine {
+    args: Vec<OsString>,
+    /// Without accounts where there is no file.
+    file: AccountsFile,
+    is_there: bool,
+    /// The file, for messages.
+    place: String,
 }
 
-/// Whether words without a command among them stand beside `--rc`: they are meant as accounts.
-fn is_path_given(words: &[&str], is_given: bool) -> bool {
-    is_given && !words.get(1).is_some_and(is_command)
-}
+impl CommandLine {
+    fn open(args: Vec<OsString>, path: Option<PathBuf>, is_given: bool) -> Result<CommandLine> {
+        let path = path.or_else(|| Some(home()?.join(FILE)));
+        let place = path.as_deref().map_or("the accounts file".into(), shown);
+        let file = path.map_or(Ok(None), |path| AccountsFile::open(&path))?;
+        if file.is_none() && is_given {
+            return Err(Failure::new(
+                Status::Config,
+                format!("{place}: No such file or directory"),
+            ));
+        }
+        let is_there = file.is_some();
+        Ok(CommandLine { args, file: file.unwrap_or_default(), is_there, place })
+    }
 
-/// A wrong setting of the file is no fault of the command line. Without a command nearly all is the file's.
-fn of_file(failure: Failure, name: Option<&str>, (place, is_plain): (&str, bool)) -> Failure {
-    match (name, failure.error) {
-        (Some(_), Error::Usage(text)) if text.starts_with(&format!("{place}:")) => {
-            Failure::new(Status::Config, text)
+    fn every_account(mut self) -> Result<Vec<Options>> {
+        if !self.is_there {
+            return Err(usage(format!("HOST is missing, and there is no {}", self.place)).into());
         }
-        (Some(name), Error::Usage(text)) if is_plain => {
-            Failure::new(Status::Config, format!("{place}: account {name}: {text}"))
+        let all = std::mem::take(&mut self.file).all();
+        if all.is_empty() {
+            return Err(Failure::new(Status::Config, format!("{}: no account", self.place)));
         }
-        (_, error) => Failure::because(failure.status)(error),
+        all.into_iter().map(|section| self.read(section, &[])).collect()
+    }
+
+    fn named_accounts(mut self, names: &[&str]) -> Result<Vec<Options>> {
+        let mut sections = Vec::new();
+        for name in names {
+            let section = self.file.take(name);
+            let no_such =
+                || usage(format!("no account '{}' in {}", name.escape_debug(), self.place));
+            sections.push(section.ok_or_else(no_such)?);
+        }
+        sections.into_iter().map(|section| self.read(section, &[])).collect()
+    }
+
+    /// The server of the command line, without the file.
+    fn host(&self, host: &str, command: &[&str]) -> Result<Options> {
+        self.read(Section { host: Some(host.to_owned()), ..Section::default() }, command)
+    }
+
+    fn read(&self, section: Section, command: &[&str]) -> Result<Options> {
+        let name = section.name.clone();
+        let read = Options::read(self.args.clone(), section, command);
+        read.map_err(|failure| self.of_file(failure, name.as_deref(), command.is_empty()))
+    }
+
+    /// A wrong setting of the file is no fault of the command line. Without a command nearly all is the
+    /// file's.
+    fn of_file(&self, failure: Failure, name: Option<&str>, is_plain: bool) -> Failure {
+        let place = &self.place;
+        match (name, failure.error) {
+            (Some(_), Error::Usage(text)) if text.starts_with(&format!("{place}:")) => {
+                Failure::new(Status::Config, text)
+            }
+            (Some(name), Error::Usage(text)) if is_plain => {
+                Failure::new(Status::Config, format!("{place}: account {name}: {text}"))
+            }
+            (_, error) => Failure::because(failure.status)(error),
+        }
     }
 }

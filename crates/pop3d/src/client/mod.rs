@@ -65,7 +65,7 @@ pub fn main() -> ExitCode {
 /// The command line or the accounts file is wrong.
 fn run(args: Vec<OsString>) -> Result<u8> {
     let accounts = command_line::read(args)?;
-    // All are asked for at first: a prompt waits for nobody, and Ctrl-C ends it.
+    // All are asked for at first, while Ctrl-C still ends a prompt.
     let passwords: Vec<Result<Secret>> = accounts.iter().map(password::password).collect();
     let mut code = 0;
     for (options, password) in accounts.iter().zip(passwords) {

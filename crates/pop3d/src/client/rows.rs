@@ -116,7 +116,7 @@ pub(crate) const ROWS: &[Row] = &[
         value: "ADDR",
         default: Preset::Rule("the empty one"),
         help: "the sender that smtp: and lmtp: are given",
-        manual: "The address of `MAIL FROM` for `smtp:` and `lmtp:`. With the empty one, which is the default, no failure is reported to anyone.",
+        manual: "The address of `MAIL FROM` for `smtp:` and `lmtp:`. With the empty one, which is the default, no failure is reported.",
         ..Row::EMPTY
     },
     Row {

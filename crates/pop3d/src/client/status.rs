@@ -33,7 +33,7 @@ pub(crate) enum Status {
 pub(crate) struct Failure {
     pub(crate) status: Status,
     pub(crate) error: Error,
-    /// A server has said no to what it was asked; others may be said yes to.
+    /// A server has refused one command or letter, and takes others.
     is_refusal: bool,
 }
 

@@ -228,13 +228,13 @@ fn filters_leave_messages_by_size_age_and_number() {
         ),
         (
             &["--min-size", "51"],
-            letter.repeat(1),
+            letter.to_owned(),
             "RETR 3|",
             "1 new (5 octets), 0 known, 0 deleted on the server, 2 left by the filters",
         ),
         (
             &["--max-letters", "1"],
-            letter.repeat(1),
+            letter.to_owned(),
             "RETR 1|",
             "1 new (5 octets), 0 known, 0 deleted on the server, 2 left by the filters",
         ),
