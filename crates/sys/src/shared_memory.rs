@@ -72,6 +72,14 @@ impl Lines {
         Ok(Box::leak(Box::new(Lines { place, count, stride, kept: AtomicUsize::new(ALL) })))
     }
 
+    /// Makes one line, for a process that shares it with no other: without a mapping of its own.
+    #[must_use]
+    pub fn unshared() -> &'static Lines {
+        let line: &'static Line = Box::leak(Box::new(Line(Default::default())));
+        let (place, count, stride) = (NonNull::from(line).cast(), 1, size_of::<Line>());
+        Box::leak(Box::new(Lines { place, count, stride, kept: AtomicUsize::new(0) }))
+    }
+
     /// Returns the number of lines.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -1,7 +1,7 @@
 //! A session's counters in shared memory, which its parent reads.
 
 use sys::fork::OneTask;
-use sys::shared_memory::{Layout, Lines, WORDS};
+use sys::shared_memory::{Lines, WORDS};
 
 /// Indexes of the numbers of a line; from [`OWN`] on they belong to the protocol.
 const RECEIVED: usize = 0;
@@ -24,7 +24,7 @@ impl Counters {
 
     /// Returns counters for a process without a parent.
     pub(crate) fn unshared() -> Counters {
-        Counters { lines: Lines::new(1, Layout::Packed).ok(), line: 0 }
+        Counters { lines: Some(Lines::unshared()), line: 0 }
     }
 
     /// Counts bytes from the client.

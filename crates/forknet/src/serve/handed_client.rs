@@ -1,4 +1,4 @@
-//! What front says of the client that it hands over: the first message of [`crate::serve::handover`]. It is read
+//! What front says of the client that it hands over: the last message of it in [`crate::serve::handover`]. It is read
 //! with a user's rights, of a process that may have been taken over.
 //!
 //! ```text

@@ -3,10 +3,10 @@
 //!
 //! ```text
 //!  front                                     box
-//!   | client, its descriptor ---------------> |   time and bytes used, TLS or not, peer
 //!   | output, transcript, their descriptors > |   where there are any
 //!   | replies that were not sent -----------> |   where there are any
-//!   | go, what was read and not used -------> |
+//!   | what was read and not used -----------> |   where there is any
+//!   | client, its descriptor ---------------> |   time and bytes used, TLS or not, peer
 //!   | <------------------------ stream        |   under TLS
 //!   |                                         |   serves the client
 //!   | <------------------------- title        |   what front's title shows
@@ -20,7 +20,7 @@
 //! stream, whose other end it sends to front.
 //!
 //! Front stays, so that all that its parent knows of the client remains true. If either ends, so does
-//! the session.
+//! the session. After its last reply box ends at once, and front waits for the client to close.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -42,7 +42,7 @@ use crate::net::deadlines::Timeouts;
 use crate::net::interrupt::{Interrupts, Waited, Woken, shutting_down, wait};
 use crate::net::tls::Tls;
 use crate::serve::box_watch::BoxWatch;
-use crate::serve::exit_code::EXIT_FAILED;
+use crate::serve::exit_code::{EXIT_FAILED, EXIT_SERVED};
 use crate::serve::handed_client::{HandedClient, two_numbers};
 use crate::serve::line::{Line, MAX_TITLE, PING, TITLE};
 use crate::serve::question::Question;
@@ -55,7 +55,7 @@ use crate::text::in_title;
 const OUTPUT: u8 = b'o';
 const TRANSCRIPT: u8 = b't';
 const UNSENT: u8 = b'r';
-const GO: u8 = b'g';
+const UNREAD: u8 = b'i';
 const STOP: u8 = b's';
 const STREAM: u8 = b'p';
 const END: u8 = b'e';
@@ -89,21 +89,24 @@ impl Client {
             _ if self.conn.is_under_tls() => (None, None),
             (input, output) => (Some(input), output),
         };
-        line.send(&client.encode(), input)?;
         for (kind, with) in [(OUTPUT, output), (TRANSCRIPT, self.transcript.descriptor())] {
             if with.is_some() {
                 line.send(&[kind], with)?;
             }
         }
-        if !left.unsent.is_empty() {
-            line.send(&[&[UNSENT], &left.unsent[..]].concat(), None)?;
+        for (kind, bytes) in [(UNSENT, &left.unsent), (UNREAD, &left.unread)] {
+            if !bytes.is_empty() {
+                line.send(&[&[kind], &bytes[..]].concat(), None)?;
+            }
         }
-        line.send(&[&[GO], &left.unread[..]].concat(), None)?;
+        line.send(&client.encode(), input)?;
         self.outcome = Some(match self.conn.take_tls() {
             Some(tls) => self.serve_as_tls_end(line, tls)?,
             None => {
                 let served = self.await_end(line);
-                self.conn.leave_to_other();
+                if served.is_err() {
+                    self.conn.leave_to_other();
+                }
                 served?
             }
         });
@@ -209,7 +212,8 @@ fn box_has_ended() -> io::Error {
 }
 
 impl Question {
-    /// Answers, takes the client over, and serves it in this process. Returns its exit code.
+    /// Answers, takes the client over, and serves it in this process. Returns the exit code of this process; that
+    /// of the session goes to front.
     #[must_use]
     pub fn serve(
         self,
@@ -227,7 +231,15 @@ impl Question {
         };
         let counters = Counters::unshared();
         client.conn.set_counters(counters);
-        let code = contain(|| run_service(&mut client, &[], |client| session(client, &left)));
+        let code = contain(|| {
+            run_service(&mut client, &[], |client| {
+                let served = session(client, &left);
+                if !client.is_tls {
+                    client.conn.leave_to_other(); // front has it too
+                }
+                served
+            })
+        });
         stderr::flush();
         let (received, sent) = counters.bytes();
         let mut end = vec![END, u8::try_from(code).unwrap_or(u8::MAX)];
@@ -236,7 +248,7 @@ impl Question {
         if let Err(error) = line.send(&end, None) {
             debug!("end of a session: {}", reason(&error)); // front has ended
         }
-        code
+        EXIT_SERVED
     }
 }
 
@@ -249,9 +261,19 @@ fn take_over(
     let receive = || -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
         Ok(line.receive(HANDOVER_WAIT)?.ok_or(Errno::EPIPE)?)
     };
-    let (client, input) = receive()?;
-    let HandedClient { used, is_tls, facts, peer } =
-        HandedClient::decode(&client).ok_or(Errno::EPROTO)?;
+    let (mut output, mut transcript) = (None, None);
+    let (mut unsent, mut unread) = (Vec::new(), Vec::new());
+    let (client, input) = loop {
+        let (message, with) = receive()?;
+        match message.split_first() {
+            Some((&OUTPUT, _)) if output.is_none() => output = with,
+            Some((&TRANSCRIPT, _)) if transcript.is_none() => transcript = with,
+            Some((&UNSENT, bytes @ [_, ..])) if unsent.is_empty() => unsent = bytes.to_vec(),
+            Some((&UNREAD, bytes @ [_, ..])) if unread.is_empty() => unread = bytes.to_vec(),
+            _ => break (HandedClient::decode(&message).ok_or(Errno::EPROTO)?, with),
+        }
+    };
+    let HandedClient { used, is_tls, facts, peer } = client;
     let input = match (is_tls, stream) {
         (false, _) => input.ok_or(Errno::EPROTO)?,
         (true, Some((ours, theirs))) => {
@@ -259,17 +281,6 @@ fn take_over(
             ours
         }
         (true, None) => return Err(Errno::EPROTO.into()),
-    };
-    let (mut output, mut transcript, mut unsent) = (None, None, Vec::new());
-    let unread = loop {
-        let (message, with) = receive()?;
-        match message.split_first() {
-            Some((&OUTPUT, _)) if output.is_none() => output = with,
-            Some((&TRANSCRIPT, _)) if transcript.is_none() => transcript = with,
-            Some((&UNSENT, replies)) if unsent.is_empty() => unsent = replies.to_vec(),
-            Some((&GO, unread)) => break unread.to_vec(),
-            _ => return Err(Errno::EPROTO.into()),
-        }
     };
     // A wait for a pipe's reader may block, and one for a socket must not.
     let is_socket =

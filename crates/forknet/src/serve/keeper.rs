@@ -223,15 +223,18 @@ impl Lines {
         noted: &mut impl FnMut(&[u8]),
     ) -> Result<()> {
         loop {
-            self.reap();
+            if self.reap() {
+                self.read_notes(noted); // after each a process ends
+            }
             self.end_orphans();
             if self.control.is_none() && self.lines.is_empty() {
                 debug!("keeper: the server has ended");
                 return Ok(());
             }
             let (is_control_ready, ready) = self.wait()?;
-            // Nothing waits for notes: after each a process ends.
-            self.notes.iter().for_each(|notes| notes.read(noted));
+            if !ready.is_empty() {
+                self.read_notes(noted); // those that are forked now know of them
+            }
             // From the last one: the numbers of those before stay.
             for number in ready.into_iter().rev() {
                 self.ask(number, answer);
@@ -242,10 +245,17 @@ impl Lines {
         }
     }
 
+    fn read_notes(&self, noted: &mut impl FnMut(&[u8])) {
+        self.notes.iter().for_each(|notes| notes.read(noted));
+    }
+
     /// Frees the lines whose questions are answered. One whose process has failed is closed, so that the
-    /// process that asked does not wait for an answer.
-    fn reap(&mut self) {
+    /// process that asked does not wait for an answer; and one whose client was served to the end, because no
+    /// question follows. Returns true when a process has ended.
+    fn reap(&mut self) -> bool {
+        let mut has_ended = false;
         for ended in wait::collect() {
+            has_ended = true;
             let is_its = |it: &Asker| it.answering.is_some_and(|pid| pid.as_raw() == ended.pid);
             let Some(number) = self.lines.iter().position(is_its) else { continue };
             match self.lines.get_mut(number) {
@@ -255,6 +265,7 @@ impl Lines {
                 _ => drop(self.lines.swap_remove(number)),
             }
         }
+        has_ended
     }
 
     /// Kills the processes that have not ended though those that asked have: a user can stop such a process for ever.

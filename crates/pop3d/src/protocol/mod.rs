@@ -317,6 +317,11 @@ impl Protocol {
         list.into_bytes()
     }
 
+    /// Whether UPDATE removes messages.
+    pub(crate) fn removes(&self) -> bool {
+        matches!(&self.state, State::Transaction(state) if state.removes())
+    }
+
     /// UPDATE (RFC 1939 §6): removes the marked messages, releases the lock, and only then returns
     /// the last reply. A QUIT in AUTHORIZATION removes nothing.
     #[must_use]

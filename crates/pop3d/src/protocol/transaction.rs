@@ -83,6 +83,11 @@ impl Transaction {
         self.surrogates.get(&index).copied().or_else(|| self.maildrop.known_size(index))
     }
 
+    /// Whether a message is marked as deleted.
+    pub(crate) fn removes(&self) -> bool {
+        self.deleted.contains(&true)
+    }
+
     /// Iterates over the messages not marked as deleted.
     fn present(&self) -> impl Iterator<Item = usize> + '_ {
         self.deleted.iter().enumerate().filter(|(_, deleted)| !**deleted).map(|(index, _)| index)

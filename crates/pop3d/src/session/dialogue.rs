@@ -88,7 +88,8 @@ impl<'a, S: Read + Write> Session<'a, S> {
     }
 
     fn quit(mut self, protocol: Protocol) -> io::Result<()> {
-        if protocol.user().is_some() {
+        // Otherwise it takes less time than the title, for which another process has to wake up.
+        if protocol.removes() {
             self.show(&protocol, "UPDATE");
         }
         let reply = protocol.update();
