@@ -3,10 +3,10 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::dir::Dir;
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use sys::getdents::entries;
 
 /// Least age of a leftover. The Maildir specification allows a reader to remove files not accessed
 /// for 36 hours.
@@ -17,17 +17,17 @@ const FOLDER: OFlag =
 
 /// Removes the leftovers of a Maildir and returns their number. Files that cannot be removed stay.
 pub(crate) fn sweep(maildir: &impl AsFd) -> usize {
-    let Ok(mut tmp) = Dir::openat(maildir, "tmp", FOLDER, Mode::empty()) else { return 0 };
+    let Ok(tmp) = openat(maildir, "tmp", FOLDER, Mode::empty()) else { return 0 };
+    let mut names = Vec::new();
     // Up to the first error, because a disk that fails does so at every further call.
-    let entries = tmp.iter().map_while(Result::ok);
-    let entries: Vec<_> = entries.map(|entry| entry.file_name().to_owned()).collect();
+    let _ = entries(&tmp, |entry| names.push(entry.name.to_vec()));
     let now = SystemTime::now();
-    let leftovers = entries.iter().filter(|name| {
-        let stat = fstatat(&tmp, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+    let leftovers = names.iter().filter(|name| {
+        let stat = fstatat(&tmp, name.as_slice(), AtFlags::AT_SYMLINK_NOFOLLOW);
         stat.is_ok_and(|stat| is_leftover(&stat, now))
     });
-    let remove = |name: &_| unlinkat(&tmp, name, UnlinkatFlags::NoRemoveDir).is_ok();
-    leftovers.filter(|name| remove(name.as_c_str())).count()
+    let remove = |name: &[u8]| unlinkat(&tmp, name, UnlinkatFlags::NoRemoveDir).is_ok();
+    leftovers.filter(|name| remove(name)).count()
 }
 
 fn is_leftover(stat: &FileStat, now: SystemTime) -> bool {

@@ -3,7 +3,9 @@
 
 use std::io::{self, Read};
 
-/// Size of one read in bytes. It holds most letters, and little memory is cleared for each.
+/// Size of the first read in bytes: a short letter needs no other memory.
+const FIRST: usize = 1024;
+/// Size of each later read in bytes. It holds most letters, and little memory is cleared for each.
 const CHUNK: usize = 16 * 1024;
 
 /// Counts the bytes of a text with CRLF line ends. The text is fed in pieces of any size.
@@ -54,11 +56,26 @@ impl WireSize {
     /// read(2) fails.
     pub fn of_file(mut file: impl Read) -> io::Result<u64> {
         let mut size = WireSize::new();
+        let mut first = [0; FIRST];
+        // A short letter ends with the second read.
+        for _ in 0..2 {
+            if size.read(&mut file, &mut first)? == 0 {
+                return Ok(size.octets());
+            }
+        }
         let mut chunk = vec![0; CHUNK];
+        while size.read(&mut file, &mut chunk)? > 0 {}
+        Ok(size.octets())
+    }
+
+    /// Reads a piece of a file; returns its length, 0 at the end.
+    fn read(&mut self, file: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
         loop {
-            match file.read(&mut chunk) {
-                Ok(0) => return Ok(size.octets()),
-                Ok(n) => size.feed(chunk.get(..n).unwrap_or_default()),
+            match file.read(piece) {
+                Ok(n) => {
+                    self.feed(piece.get(..n).unwrap_or_default());
+                    return Ok(n);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -104,7 +121,9 @@ mod tests {
 
     #[test]
     fn a_file_is_counted_to_its_end() {
-        let text = vec![b'\n'; CHUNK + 5];
-        assert_eq!(WireSize::of_file(&text[..]).unwrap(), 2 * (CHUNK as u64 + 5));
+        for length in [0, 1, FIRST, 2 * FIRST, 2 * FIRST + 1, CHUNK + 2 * FIRST + 5] {
+            let text = vec![b'\n'; length];
+            assert_eq!(WireSize::of_file(&text[..]).unwrap(), 2 * length as u64, "{length}");
+        }
     }
 }

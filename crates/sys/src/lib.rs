@@ -10,6 +10,8 @@ pub mod fd;
 pub mod fork;
 mod generation;
 pub mod getaddrinfo;
+pub mod getdents;
+pub mod getgroups;
 pub mod getnameinfo;
 pub mod getrandom;
 pub mod getservbyname;

@@ -2,11 +2,12 @@
 
 use log::{debug, info};
 use nix::unistd::{
-    Gid, Uid, getegid, geteuid, getgid, getgroups, getresgid, getresuid, getuid, setgroups,
+    Gid, Uid, getegid, geteuid, getgid, getresgid, getresuid, getuid, setgroups,
     setresgid, setresuid,
 };
 
 use sys::capability;
+use sys::getgroups::groups;
 use sys::passwd::{self, Unreadable};
 
 use crate::error::{Error, Result};
@@ -116,7 +117,7 @@ impl Identity {
         setgroups(&self.groups).map_err(failed("setgroups"))?;
         setresgid(self.gid, self.gid, self.gid).map_err(failed("setresgid"))?;
         setresuid(self.uid, self.uid, self.uid).map_err(failed("setresuid"))?;
-        let groups = getgroups().map_err(failed("getgroups"))?;
+        let groups = groups().map_err(failed("getgroups"))?;
         if !groups.iter().all(|group| self.groups.contains(group)) {
             return Err(rights_left(&self.name));
         }
@@ -149,7 +150,8 @@ fn stay(named: Option<&Identity>) -> Result<()> {
 fn drop_rest(name: &str, uid: Uid, gid: Gid) -> Result<()> {
     let failed = |call: &str| Error::os(format!("user {name}: {call}"));
     let has_any = || capability::has_any().map_err(failed("capget"));
-    if !uid.is_root() && has_any()? {
+    let had_any = !uid.is_root() && has_any()?;
+    if had_any {
         capability::drop_all().map_err(failed("capset"))?;
         debug!("user {name}: gave up capabilities");
     }
@@ -157,7 +159,7 @@ fn drop_rest(name: &str, uid: Uid, gid: Gid) -> Result<()> {
     let gids = getresgid().map_err(failed("getresgid"))?;
     let are_ours = [uids.real, uids.effective, uids.saved] == [uid; 3]
         && [gids.real, gids.effective, gids.saved] == [gid; 3]
-        && (uid.is_root() || !has_any()?);
+        && !(had_any && has_any()?);
     if are_ours { Ok(()) } else { Err(rights_left(name)) }
 }
 

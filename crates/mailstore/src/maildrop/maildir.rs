@@ -17,11 +17,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::dir::{Dir, Entry, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use sys::getdents::{Entry, entries};
 
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
@@ -364,20 +364,18 @@ impl MaildirDrop {
         let Some(folder) = &self.folder else { return Ok(()) };
         for subdir in Subdir::BOTH {
             let path = self.path.join(subdir.name());
-            let open = || Dir::openat(&**folder, subdir.name(), FOLDER, Mode::empty());
-            let mut dir = match retry_eintr(open) {
+            let open = || openat(&**folder, subdir.name(), FOLDER, Mode::empty());
+            let dir = match retry_eintr(open) {
                 Ok(dir) => dir,
                 Err(Errno::ENOENT) => continue,
                 Err(errno) => return Err(Error::io("open", &path)(errno)),
             };
-            for entry in dir.iter() {
-                let entry = entry.map_err(Error::io("read", &path))?;
-                let name = entry.file_name().to_bytes();
-                if name.starts_with(b".") || !is_regular(folder, subdir, &entry) {
-                    continue;
+            let listed = entries(&dir, |entry| {
+                if !entry.name.starts_with(b".") && is_regular(&dir, entry) {
+                    each(Letter::new(subdir, entry.name, entry.inode));
                 }
-                each(Letter::new(subdir, name, entry.ino()));
-            }
+            });
+            listed.map_err(Error::io("read", &path))?;
         }
         Ok(())
     }
@@ -385,16 +383,11 @@ impl MaildirDrop {
 
 /// Returns whether an entry is a regular file. Calls fstatat(2) on file systems without the type in
 /// the entry.
-fn is_regular(folder: &OwnedFd, subdir: Subdir, entry: &Entry) -> bool {
-    match entry.file_type() {
-        Some(kind) => kind == Type::File,
-        None => {
-            let path =
-                Path::new(subdir.name()).join(OsStr::from_bytes(entry.file_name().to_bytes()));
-            fstatat(folder, &path, AtFlags::AT_SYMLINK_NOFOLLOW)
-                .is_ok_and(|stat| file_type(stat.st_mode) == SFlag::S_IFREG)
-        }
-    }
+fn is_regular(folder: &OwnedFd, entry: Entry<'_>) -> bool {
+    entry.is_file.unwrap_or_else(|| {
+        fstatat(folder, entry.name, AtFlags::AT_SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| file_type(stat.st_mode) == SFlag::S_IFREG)
+    })
 }
 
 fn file_type(mode: nix::libc::mode_t) -> SFlag {
