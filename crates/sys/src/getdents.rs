@@ -109,7 +109,8 @@ mod tests {
         for count in [0, 1, 70, 3000] {
             let folder = TempDir::new();
             for number in 0..count {
-                fs::write(folder.path().join(format!("{number}.{}", "n".repeat(number % 200))), "").unwrap();
+                fs::write(folder.path().join(format!("{number}.{}", "n".repeat(number % 200))), "")
+                    .unwrap();
             }
             fs::create_dir(folder.path().join("folder")).unwrap();
             std::os::unix::fs::symlink("0.", folder.path().join("link")).unwrap();

@@ -1,17 +1,60 @@
 //! sendmsg(2) and recvmsg(2) with a descriptor for the other process: SCM_RIGHTS of unix(7).
+//!
+//! Without nix's calls, which take memory of the heap for the descriptor: a page to copy, in a process that has
+//! forked.
 
-use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::io::IoSliceMut;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
-    UnixCredentials, recv, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials,
+    recv, recvmsg, setsockopt, socketpair, sockopt,
 };
 
-/// Most descriptors of one message (SCM_MAX_FD of the kernel).
-const MAX_DESCRIPTORS: usize = 253;
+/// A control message with one descriptor (cmsg(3)). Into the room of one the kernel puts no more: others that a
+/// process sends with it are closed.
+#[repr(C)]
+struct OneRight {
+    header: libc::cmsghdr,
+    fd: libc::c_int,
+}
+
+impl OneRight {
+    /// Bytes of header and descriptor, CMSG_LEN(sizeof(int)).
+    // SAFETY: plain numbers.
+    const LENGTH: usize = unsafe { libc::CMSG_LEN(size_of::<libc::c_int>() as u32) } as usize;
+
+    fn new(fd: libc::c_int) -> OneRight {
+        // SAFETY: a struct of integers, of which zero is a value; its padding has no name to be set by.
+        let mut header: libc::cmsghdr = unsafe { std::mem::zeroed() };
+        header.cmsg_len = OneRight::LENGTH as _; // size_t or socklen_t, as the C library has it
+        header.cmsg_level = libc::SOL_SOCKET;
+        header.cmsg_type = libc::SCM_RIGHTS;
+        OneRight { header, fd }
+    }
+
+    /// Whether a descriptor came.
+    fn is_complete(&self) -> bool {
+        let (is, whole) = (&self.header, &OneRight::new(self.fd).header);
+        (is.cmsg_len, is.cmsg_level, is.cmsg_type)
+            == (whole.cmsg_len, whole.cmsg_level, whole.cmsg_type)
+    }
+}
+
+/// Returns `struct msghdr` of one piece of a message, and of room for a descriptor.
+fn message_header(piece: &mut libc::iovec, right: Option<&mut OneRight>) -> libc::msghdr {
+    // SAFETY: a struct of integers and pointers, of which zero is a value.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    (header.msg_iov, header.msg_iovlen) = (piece, 1);
+    if let Some(right) = right {
+        header.msg_control = ptr::from_mut(right).cast();
+        header.msg_controllen = OneRight::LENGTH as _; // as above
+    }
+    header
+}
 
 /// socketpair(2): makes two connected sockets that keep message boundaries, closed on exec.
 ///
@@ -56,12 +99,16 @@ fn send_with(
     with: Option<BorrowedFd<'_>>,
     flags: MsgFlags,
 ) -> nix::Result<()> {
-    let with: Vec<RawFd> = with.iter().map(AsRawFd::as_raw_fd).collect();
-    let rights = [ControlMessage::ScmRights(&with)];
-    let rights = if with.is_empty() { &[][..] } else { &rights };
-    let (socket, message) = (socket.as_fd().as_raw_fd(), [IoSlice::new(message)]);
+    let mut right = with.map(|fd| OneRight::new(fd.as_raw_fd()));
+    let place = message.as_ptr().cast_mut().cast();
+    let mut piece = libc::iovec { iov_base: place, iov_len: message.len() };
+    let header = message_header(&mut piece, right.as_mut());
+    let flags = (flags | MsgFlags::MSG_NOSIGNAL).bits();
     loop {
-        match sendmsg::<UnixAddr>(socket, &message, rights, flags | MsgFlags::MSG_NOSIGNAL, None) {
+        // SAFETY: `header` names `piece` and `right`, and `piece` the bytes of `message`; all live until the
+        // call returns, and the kernel writes to none of them.
+        let sent = unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const header, flags) };
+        match Errno::result(sent) {
             Err(Errno::EINTR) => {}
             sent => return sent.map(drop),
         }
@@ -69,29 +116,30 @@ fn send_with(
 }
 
 /// Receives a message, cut to the length of `buffer`; returns its length and the first descriptor
-/// that came with it, closed on exec. A length of 0 is the end of file.
+/// that came with it, closed on exec; others are not taken. A length of 0 is the end of file.
 ///
 /// # Errors
 /// As recvmsg(2); EAGAIN after the timeout of SO_RCVTIMEO.
 pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
-    let mut space = cmsg_space!([RawFd; MAX_DESCRIPTORS]);
-    let (socket, mut buffer) = (socket.as_fd().as_raw_fd(), [IoSliceMut::new(buffer)]);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = loop {
-        match recvmsg::<UnixAddr>(socket, &mut buffer, Some(&mut space), flags) {
+    let mut piece = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut right = OneRight::new(-1);
+    let mut header = message_header(&mut piece, Some(&mut right));
+    let room = header.msg_controllen;
+    let length = loop {
+        let socket = socket.as_fd().as_raw_fd();
+        // SAFETY: `header` names `piece` and `right`, and `piece` the bytes of `buffer`; all live until the
+        // call returns, and the kernel writes no more to them than it is told there is room for.
+        let received = unsafe { libc::recvmsg(socket, &raw mut header, libc::MSG_CMSG_CLOEXEC) };
+        match Errno::result(received) {
             Err(Errno::EINTR) => {}
-            message => break message?,
+            received => break received?,
         }
     };
-    let rights = message.cmsgs()?.filter_map(|control| match control {
-        ControlMessageOwned::ScmRights(rights) => Some(rights),
-        _ => None,
-    });
-    // SAFETY: the kernel has opened these descriptors for this process by the call above, so nothing else
-    // owns them.
-    let with = rights.flatten().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-    let with: Vec<OwnedFd> = with.collect(); // so that all but the first are closed
-    Ok((message.bytes, with.into_iter().next()))
+    let has_one = header.msg_controllen >= room && right.is_complete(); // 0 where none came
+    // SAFETY: the kernel has opened this descriptor for this process by the call above, so nothing else
+    // owns it.
+    let with = has_one.then(|| unsafe { OwnedFd::from_raw_fd(right.fd) });
+    Ok((usize::try_from(length).unwrap_or_default(), with))
 }
 
 /// As [`receive`], into a buffer as long as the message, but at most `longest` bytes. This process is the
@@ -173,6 +221,28 @@ mod tests {
         let (length, with) = receive(&theirs, &mut buffer).unwrap();
         assert_eq!((&buffer[..length], with.is_none()), (&b"alone"[..], true));
         assert!(matches!(receive(&theirs, &mut buffer), Ok((0, None))));
+    }
+
+    #[test]
+    fn of_several_descriptors_the_first_is_taken_and_the_others_are_closed() {
+        let (ours, theirs) = pair().unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let (mut other_reader, other_writer) = std::io::pipe().unwrap();
+        let fds = [writer.as_raw_fd(), other_writer.as_raw_fd(), other_writer.as_raw_fd()];
+        let rights = [nix::sys::socket::ControlMessage::ScmRights(&fds)];
+        let message = [std::io::IoSlice::new(b"x")];
+        let none = MsgFlags::empty();
+        nix::sys::socket::sendmsg::<UnixAddr>(ours.as_raw_fd(), &message, &rights, none, None)
+            .unwrap();
+        drop((writer, other_writer));
+        let (length, with) = receive(&theirs, &mut [0; 5]).unwrap();
+        assert_eq!(length, 1);
+        // Neither pipe has a writer any more but the one that came.
+        assert_eq!(other_reader.read(&mut [0]).unwrap(), 0);
+        File::from(with.unwrap()).write_all(b"through").unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "through");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, recv};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Pid, chdir, setpgid};
+use smallvec::SmallVec;
 use sys::fork::{Fork, OneTask, child, exit_now, fork};
 use sys::scm_rights::{self, receive, send_now};
 use sys::wait;
@@ -177,6 +178,11 @@ fn say(control: &OwnedFd, kind: u8, text: &[u8]) {
     }
 }
 
+/// Lines that are waited for without memory of the heap.
+const FEW: usize = 32;
+/// Numbers of lines.
+type Numbers = SmallVec<[usize; FEW]>;
+
 /// A line, with the process that answers its question.
 struct Asker {
     line: OwnedFd,
@@ -285,36 +291,38 @@ impl Lines {
         }
     }
 
-    /// Waits until the parent or a line is ready; gives the numbers of the lines with a question.
-    fn wait(&mut self) -> Result<(bool, Vec<usize>)> {
+    /// Waits until the parent or a line is ready; gives the numbers of the lines with a question. Of few lines they
+    /// lie on the stack, as all that this works with: a page of the heap would be copied after each fork.
+    fn wait(&mut self) -> Result<(bool, Numbers)> {
         // While its question is answered, of a line only the end is waited for.
         let events = |it: &Asker| match it.answering {
             Some(_) => PollFlags::empty(), // POLLHUP comes without asking
             None => PollFlags::POLLIN,
         };
         let waited = self.lines.iter().enumerate().filter(|(_, it)| it.gone.is_none());
-        let (numbers, lines): (Vec<usize>, Vec<PollFd<'_>>) =
+        let (mut numbers, mut fds): (Numbers, SmallVec<[PollFd<'_>; FEW]>) =
             waited.map(|(n, it)| (n, PollFd::new(it.line.as_fd(), events(it)))).unzip();
-        let control = self.control.iter().map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN));
-        let mut fds: Vec<_> = lines.into_iter().chain(control).collect();
+        fds.extend(self.control.iter().map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN)));
         let limit = self.keeping.orphan_limit();
         let due = self.lines.iter().filter_map(|it| it.gone);
         let due = due.map(|gone| limit.saturating_sub(gone.elapsed())).min();
         if !self.signals.wait(&mut fds, due.map(TimeSpec::from))? {
-            return Ok((false, Vec::new()));
+            return Ok((false, Numbers::new()));
         }
         let is_ready = |fd: &PollFd<'_>| fd.any() != Some(false);
         let is_control_ready = fds.get(numbers.len()).is_some_and(is_ready);
-        let ready = numbers.iter().zip(&fds).filter(|(_, fd)| is_ready(fd)).map(|(n, _)| *n);
-        let ready: Vec<usize> = ready.collect();
-        let (mut asked, now) = (Vec::new(), Instant::now());
-        for number in ready {
-            match self.lines.get_mut(number) {
-                Some(Asker { answering: Some(_), gone, .. }) => *gone = Some(now),
-                _ => asked.push(number),
+        let mut is_line_ready = fds.iter().map(is_ready);
+        numbers.retain(|_| is_line_ready.next() == Some(true));
+        drop(fds);
+        let now = Instant::now();
+        numbers.retain(|number| match self.lines.get_mut(*number) {
+            Some(Asker { answering: Some(_), gone, .. }) => {
+                *gone = Some(now);
+                false
             }
-        }
-        Ok((is_control_ready, asked))
+            _ => true,
+        });
+        Ok((is_control_ready, numbers))
     }
 
     /// Takes a line that the parent has made, or sees that the parent has ended.

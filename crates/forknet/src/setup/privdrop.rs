@@ -2,8 +2,8 @@
 
 use log::{debug, info};
 use nix::unistd::{
-    Gid, Uid, getegid, geteuid, getgid, getresgid, getresuid, getuid, setgroups,
-    setresgid, setresuid,
+    Gid, Uid, getegid, geteuid, getgid, getresgid, getresuid, getuid, setgroups, setresgid,
+    setresuid,
 };
 
 use sys::capability;
