@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn every_entry_is_told_once_however_many_there_are() {
+    fn every_entry_comes_once_however_many_there_are() {
         for count in [0, 1, 70, 3000] {
             let folder = TempDir::new();
             for number in 0..count {

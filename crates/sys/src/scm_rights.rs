@@ -128,7 +128,7 @@ pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> nix::Result<(usize, Opt
     let length = loop {
         let socket = socket.as_fd().as_raw_fd();
         // SAFETY: `header` names `piece` and `right`, and `piece` the bytes of `buffer`; all live until the
-        // call returns, and the kernel writes no more to them than it is told there is room for.
+        // call returns, and the kernel writes no more to them than there is room for.
         let received = unsafe { libc::recvmsg(socket, &raw mut header, libc::MSG_CMSG_CLOEXEC) };
         match Errno::result(received) {
             Err(Errno::EINTR) => {}
