@@ -20,7 +20,8 @@ pub fn from_base64(text: &[u8]) -> Option<Secret> {
 /// Returns lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Reads `N` bytes from exactly 2 `N` hexadecimal digits of either case.

@@ -32,7 +32,7 @@ impl MailOptions {
     /// A home is not there, or more than the last folder; the mailbox belongs to another user than `owner`.
     pub fn find_mailbox(&self, account: &Account, owner: Owner) -> Result<Place, Trouble> {
         let path = self.mail.path(&account.name, &account.home)?;
-        let mut walked = Folder::walk(&path, |_| Ok(()))?;
+        let mut walked = Folder::find(&path)?;
         let is_home = self.mail.needs_home() && path == account.home;
         match walked.missing.as_slice() {
             [] => {}

@@ -29,10 +29,12 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// `map_err(Error::io("open", path))`.
+    /// `map_err(Error::io("open", path))`. The text is made once there is an error.
     pub(crate) fn io<E: Into<io::Error>>(verb: &str, path: &Path) -> impl FnOnce(E) -> Error {
-        let what = format!("{verb} {}", path.display());
-        move |source| Error::Io { what, source: source.into() }
+        move |source| Error::Io {
+            what: format!("{verb} {}", path.display()),
+            source: source.into(),
+        }
     }
 
     /// Returns the kind of the underlying I/O error, if there is one.

@@ -11,6 +11,9 @@ use crate::{CR, LF, find};
 
 /// Default size of the buffer, in bytes. A longer line limit makes it grow up to that limit.
 const BUFFER: usize = 8192;
+/// Size of a buffer that is made for commands, in bytes. It grows to [`BUFFER`] once more comes at a time: a
+/// process that hears a few short lines touches no other memory.
+const SMALL: usize = 1024;
 
 /// Longest line whose end is searched for after it exceeded its limit, in bytes.
 const MAX_SKIPPED: usize = 64 << 20;
@@ -57,9 +60,10 @@ impl<R: Read> LineReader<R> {
         LineReader { inner, buf, start: 0, end: 0, used: 0, skipping, skipped, bare_lf }
     }
 
-    /// Returns a reader of 8 KiB (more where there are more of them) that reads these bytes first.
+    /// Returns a reader of 1 KiB (more where there are more of them) that reads these bytes first. It grows to
+    /// 8 KiB when that is filled at once.
     pub fn with_unread(unread: &[u8], inner: R) -> LineReader<R> {
-        let mut reader = LineReader::with_capacity(BUFFER.max(unread.len()), inner);
+        let mut reader = LineReader::with_capacity(SMALL.max(unread.len()), inner);
         reader.buf.iter_mut().zip(unread).for_each(|(to, from)| *to = *from);
         (reader.end, reader.used) = (unread.len(), unread.len());
         reader
@@ -148,10 +152,11 @@ impl<R: Read> LineReader<R> {
             self.end -= self.start;
             self.start = 0;
         }
+        let was_filled = self.used == self.buf.len();
         self.wipe(self.end);
-        if self.end == self.buf.len() {
+        if self.end == self.buf.len() || (was_filled && self.buf.len() < BUFFER) {
             // Only a line of less than `limit` bytes can fill it up.
-            let size = self.buf.len().saturating_mul(2).min(limit.max(BUFFER));
+            let size = self.buf.len().saturating_mul(2).max(BUFFER).min(limit.max(BUFFER));
             let mut larger = vec![0; size.max(self.end + 1)];
             larger.iter_mut().zip(self.buffered()).for_each(|(to, from)| *to = *from);
             let end = self.end;
@@ -294,6 +299,22 @@ mod tests {
         }
         let single: Vec<&[u8]> = input.chunks(1).collect();
         assert_eq!(all(&single, 512), expected);
+    }
+
+    #[test]
+    fn a_small_buffer_grows_once_it_is_filled() {
+        let text = b"0123456789abcde\r\n".repeat(1000);
+        let (unread, rest) = text.split_at(5);
+        let mut reader = LineReader::with_unread(unread, rest);
+        assert_eq!(reader.buf.len(), SMALL);
+        for _ in 0..1000 {
+            assert_eq!(reader.read_line(512).unwrap(), Line::Text(b"0123456789abcde"));
+        }
+        assert_eq!(reader.read_line(512).unwrap(), Line::Eof);
+        assert_eq!(reader.buf.len(), BUFFER);
+        let mut few = LineReader::with_unread(b"QUIT\r\n", &b"x\r\n"[..]);
+        while few.read_line(512).unwrap() != Line::Eof {}
+        assert_eq!(few.buf.len(), SMALL);
     }
 
     #[test]

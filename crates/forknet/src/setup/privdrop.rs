@@ -1,6 +1,7 @@
 //! Becoming an ordinary user, for good.
 
 use log::{debug, info};
+use nix::errno::Errno;
 use nix::unistd::{
     Gid, Uid, getegid, geteuid, getgid, getresgid, getresuid, getuid, setgroups, setresgid,
     setresuid,
@@ -113,7 +114,7 @@ impl ServeAs {
 
 impl Identity {
     fn assume(&self) -> Result<()> {
-        let failed = |call: &str| Error::os(format!("user {}: {call}", self.name));
+        let failed = |call| failed(&self.name, call);
         setgroups(&self.groups).map_err(failed("setgroups"))?;
         setresgid(self.gid, self.gid, self.gid).map_err(failed("setresgid"))?;
         setresuid(self.uid, self.uid, self.uid).map_err(failed("setresuid"))?;
@@ -137,7 +138,7 @@ fn stay(named: Option<&Identity>) -> Result<()> {
     }
     let (uid, gid) = (geteuid(), getegid());
     let name = named.map_or_else(|| uid.to_string(), |identity| identity.name.clone());
-    let failed = |call: &str| Error::os(format!("user {name}: {call}"));
+    let failed = |call| failed(&name, call);
     if (getuid(), getgid()) != (uid, gid) {
         setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
         setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
@@ -148,7 +149,7 @@ fn stay(named: Option<&Identity>) -> Result<()> {
 /// Drops the capabilities, which a change of uid keeps if securebits say so, or if the process was
 /// not root. Then checks that no right of root is left.
 fn drop_rest(name: &str, uid: Uid, gid: Gid) -> Result<()> {
-    let failed = |call: &str| Error::os(format!("user {name}: {call}"));
+    let failed = |call| failed(name, call);
     let has_any = || capability::has_any().map_err(failed("capget"));
     let had_any = !uid.is_root() && has_any()?;
     if had_any {
@@ -161,6 +162,11 @@ fn drop_rest(name: &str, uid: Uid, gid: Gid) -> Result<()> {
         && [gids.real, gids.effective, gids.saved] == [gid; 3]
         && !(had_any && has_any()?);
     if are_ours { Ok(()) } else { Err(rights_left(name)) }
+}
+
+/// Returns what makes the error of a call, once there is one.
+fn failed(name: &str, call: &'static str) -> impl FnOnce(Errno) -> Error {
+    move |errno| Error::os(format!("user {name}: {call}"))(errno)
 }
 
 fn rights_left(name: &str) -> Error {
