@@ -12,7 +12,7 @@ use crate::{CR, LF, find};
 /// Default size of the buffer, in bytes. A longer line limit makes it grow up to that limit.
 const BUFFER: usize = 8192;
 /// Size of a buffer that is made for commands, in bytes. It grows to [`BUFFER`] once more comes at a time: a
-/// process that hears a few short lines touches no other memory.
+/// process that reads a few short lines touches no other memory.
 const SMALL: usize = 1024;
 
 /// Longest line whose end is searched for after it exceeded its limit, in bytes.
