@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use accounts::sasl::Bindings;
+use accounts::sasl::{Binding, Bindings};
 use accounts::{
     Accounts, Decoy, Guesses, LoginTimes, Mechanism, Mechanisms, NameCase, NameDomain, Names,
     Owner, Source, System, UsersFile,
@@ -37,6 +37,8 @@ pub struct MailOptions {
     pub names: Names,
     /// Which clients may send passwords in the clear.
     pub plaintext: Plaintext,
+    /// Whether a login can be bound to its TLS connection.
+    pub channel_binding: bool,
     /// Time from a failed login to its reply.
     pub auth_delay: Duration,
     /// Shortest time from a login of a user to the next one, zero without a limit.
@@ -157,12 +159,21 @@ impl MailOptions {
                 "always" => Plaintext::Always,
                 _ => Plaintext::Loopback,
             },
+            channel_binding: values.is_given("channel-binding"),
             auth_delay: auth_delay.unwrap_or_default(),
             login_delay: login_delay(values)?,
             decoy: OnceLock::new(),
             guesses: OnceLock::new(),
             login_times: OnceLock::new(),
         })
+    }
+
+    /// Returns what a login can be bound to, for a connection with this exporter (RFC 9266): nothing without
+    /// `--channel-binding`, and without TLS 1.3.
+    #[must_use]
+    pub fn bindings(&self, exporter: Option<&[u8]>) -> Bindings {
+        let exporter = exporter.filter(|_| self.channel_binding).unwrap_or_default();
+        Bindings::default().with(Binding::Exporter, exporter)
     }
 
     /// Opens the accounts of `--users`.

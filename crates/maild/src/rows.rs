@@ -103,6 +103,16 @@ pub const PLAINTEXT: Row = Row {
     ..Row::EMPTY
 };
 
+/// `--channel-binding`.
+pub const CHANNEL_BINDING: Row = Row {
+    name: "channel-binding",
+    help: "offer SCRAM-SHA-256-PLUS under TLS 1.3",
+    manual: "Offer `SCRAM-SHA-256-PLUS`, a login that is bound to its connection of TLS 1.3, where a user could log in \
+        by it. Without this option it is not offered: clients that take the strongest mechanism and cannot bind \
+        it, as those with GNU SASL, would not log in at all.",
+    ..Row::EMPTY
+};
+
 /// `--auth-delay`.
 pub const AUTH_DELAY: Row = Row {
     name: "auth-delay",

@@ -52,6 +52,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         rows::NAMES,
         rows::NAMES_DOMAIN,
         rows::PLAINTEXT,
+        rows::CHANNEL_BINDING,
         rows::AUTH_DELAY,
         LOGIN_DELAY,
         LAST,

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::time::Instant;
 
 use accounts::message_id;
-use accounts::sasl::{Binding, Bindings, Terms};
+use accounts::sasl::{Bindings, Terms};
 use forknet::{Client, Leftover, Peer, in_title};
 use maild::{Accepted, Asker, Auth, AuthFailure, AuthStep, Denied, Keeper, Offer};
 
@@ -69,8 +69,8 @@ pub fn pop3_session(config: &Config, client: &mut Client) -> io::Result<()> {
 /// ends the session.
 fn begin_tls(config: &Config, client: &mut Client) -> Option<(Bindings, String)> {
     let agreed = config.tls.as_ref()?.begin(client)?;
-    let exporter = agreed.exporter.as_ref().map_or(&[][..], |it| &it[..]);
-    Some((Bindings::default().with(Binding::Exporter, exporter), agreed.description))
+    let exporter = agreed.exporter.as_ref().map(|it| &it[..]);
+    Some((config.mail.bindings(exporter), agreed.description))
 }
 
 /// What a session in AUTHORIZATION leaves.

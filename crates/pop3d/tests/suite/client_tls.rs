@@ -16,11 +16,15 @@ struct Site {
 
 impl Site {
     fn new() -> Site {
+        Site::with(&["--channel-binding"])
+    }
+
+    fn with(own: &[&str]) -> Site {
         let authority = Authority::new();
         let pair = authority.pair("127.0.0.1").options();
         let options: Vec<&str> = pair.iter().map(String::as_str).collect();
         let more = ["--tls-listen", "127.0.0.1:0", "--plaintext", "never", "--auth-delay", "0"];
-        let server = TestServer::with(&[LETTER], &[&options[..], &more].concat(), "");
+        let server = TestServer::with(&[LETTER], &[&options[..], &more, own].concat(), "");
         Site { authority, server }
     }
 
@@ -87,6 +91,23 @@ fn every_mechanism_logs_in_under_tls_and_one_is_bound_to_it() {
         pop3c(&["-v", "--sasl", "auto", "--ca-file", &site.ca_file(), "--tls", &tls, "stat"]);
     let dialogue = text(&output.stderr);
     assert!(dialogue.contains("C: AUTH SCRAM-SHA-256-PLUS ********"), "{dialogue}");
+}
+
+#[test]
+fn the_bound_mechanism_is_offered_only_on_wish_because_some_clients_take_it_and_cannot_bind() {
+    let site = Site::with(&[]);
+    let [tls, clear] = site.addresses();
+    for how in [["--tls", &tls], ["--stls", &clear]] {
+        let ca_file = site.ca_file();
+        let output =
+            pop3c(&["-v", "--sasl", "auto", "--ca-file", &ca_file, how[0], how[1], "stat"]);
+        let dialogue = text(&output.stderr);
+        assert!(dialogue.contains("C: AUTH SCRAM-SHA-256 ********"), "{dialogue}");
+        assert!(!dialogue.contains("SCRAM-SHA-256-PLUS"), "{dialogue}");
+        let output =
+            pop3c(&["--sasl", "scram-sha-256-plus", "--ca-file", &ca_file, how[0], how[1], "stat"]);
+        assert!(!output.status.success());
+    }
 }
 
 #[test]

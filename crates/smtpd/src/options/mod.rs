@@ -96,6 +96,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         rows::NAMES,
         rows::NAMES_DOMAIN,
         rows::PLAINTEXT,
+        rows::CHANNEL_BINDING,
         rows::AUTH_DELAY,
         tls::rows::CERT,
         tls::rows::KEY,

@@ -6,7 +6,7 @@ mod letter_lines;
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Instant;
 
-use accounts::sasl::{Binding, Bindings, MAX_LINE as MAX_RESPONSE, Terms, decode};
+use accounts::sasl::{Bindings, MAX_LINE as MAX_RESPONSE, Terms, decode};
 use accounts::{Mechanism, Secret, base64};
 use forknet::{Client, Title, Transcript, in_title};
 use jiff::{Timestamp, Zoned};
@@ -99,8 +99,8 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
 /// Makes the handshake; returns what a login can be bound to. `None` if it fails, which ends the session.
 fn begin_tls(config: &Config, client: &mut Client) -> Option<Bindings> {
     let agreed = config.tls.as_ref()?.begin(client)?;
-    let exporter = agreed.exporter.as_ref().map_or(&[][..], |it| &it[..]);
-    Some(Bindings::default().with(Binding::Exporter, exporter))
+    let exporter = agreed.exporter.as_ref().map(|it| &it[..]);
+    Some(config.mail.bindings(exporter))
 }
 
 /// How the exchange of commands ended.

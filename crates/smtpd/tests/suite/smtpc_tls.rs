@@ -22,7 +22,7 @@ impl Site {
         let authority = Authority::new();
         let pair = authority.pair("127.0.0.1").options();
         let mut options: Vec<&str> = pair.iter().map(String::as_str).collect();
-        options.extend(["--tls-listen", "127.0.0.1:0"]);
+        options.extend(["--tls-listen", "127.0.0.1:0", "--channel-binding"]);
         let fixture = Fixture::new();
         let daemon = fixture.serve(&options);
         Site { authority, fixture, daemon }
