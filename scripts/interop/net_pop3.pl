@@ -1,17 +1,23 @@
 #!/usr/bin/perl
-# Net::POP3 against a server. NET_POP3_PASSWORD has the password.
-#   net_pop3.pl HOST PORT USER login|apop fetch DIR   each message into a file of DIR
-#   net_pop3.pl HOST PORT USER login|apop ask         everything that Net::POP3 can ask
-#   net_pop3.pl HOST PORT USER login|apop delete N    deletes N, tries RSET first
+# Net::POP3 against a server. NET_POP3_PASSWORD has the password; HOW is login, apop or auth.
+#   net_pop3.pl HOST PORT USER HOW fetch DIR   each message into a file of DIR
+#   net_pop3.pl HOST PORT USER HOW ask         everything that Net::POP3 can ask
+#   net_pop3.pl HOST PORT USER HOW delete N    deletes N, tries RSET first
+# NET_POP3_TLS is stls or tls, or there is none; NET_POP3_CA has the authority's certificate.
 use strict;
 use warnings;
 use Net::POP3;
 
 my ($host, $port, $user, $how, $what, @rest) = @ARGV;
-my $pop = Net::POP3->new($host, Port => $port, Timeout => 10) or die "new: $@\n";
+my $tls = $ENV{NET_POP3_TLS} // '';
+my @authority = (SSL_ca_file => $ENV{NET_POP3_CA}, SSL_verifycn_name => $host);
+my $pop = Net::POP3->new($host, Port => $port, Timeout => 10, $tls eq 'tls' ? (SSL => 1, @authority) : ())
+    or die "new: $@\n";
 print 'banner: ', $pop->banner, "\n";
+$pop->starttls(@authority) or die 'starttls: ' . $pop->message if $tls eq 'stls';
 my $count = $pop->$how($user, $ENV{NET_POP3_PASSWORD});
 die "$how: " . $pop->message unless defined $count;
+($count) = $pop->popstat if $how eq 'auth';    # which tells no number
 print "messages: ", $count + 0, "\n";
 
 if ($what eq 'fetch') {
