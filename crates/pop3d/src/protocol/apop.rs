@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_matches_the_example_of_rfc_1939() {
+    fn case_62_the_digest_matches_the_example_of_rfc_1939() {
         let timestamp = "<1896.697170952@dbc.mtview.ca.us>";
         assert_eq!(digest(timestamp, b"tanstaaf"), "c4c9334bac560ecc979e58001b3e22fb");
     }

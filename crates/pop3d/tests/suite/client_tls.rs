@@ -162,7 +162,7 @@ fn without_tls_where_it_is_asked_for_no_password_is_sent() {
 }
 
 #[test]
-fn what_a_server_sends_behind_its_reply_to_stls_is_never_read_as_a_reply() {
+fn case_83_what_a_server_sends_behind_its_reply_to_stls_is_never_read_as_a_reply() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let server = thread::spawn(move || {

@@ -12,7 +12,7 @@ fn signs(replies: &[u8]) -> String {
 }
 
 #[test]
-fn unknown_empty_and_misplaced_commands_are_refused_and_the_session_lives() {
+fn case_31_unknown_empty_and_misplaced_commands_are_refused_and_the_session_lives() {
     let server = TestServer::new(&[LETTER]);
     let mut client = server.client();
     for line in ["", " ", "XYZZY", "STAT", "RETR 1", "QUIT 1", "CAPA x", "PASS x", "AUTH X", "STLS"]
@@ -28,7 +28,7 @@ fn unknown_empty_and_misplaced_commands_are_refused_and_the_session_lives() {
 }
 
 #[test]
-fn nul_and_control_characters_are_refused() {
+fn case_34_nul_and_control_characters_are_refused() {
     let server = TestServer::new(&[]);
     let mut client = server.client();
     for line in [&b"USER m\0rose\r\n"[..], b"\0\r\n", b"US\0ER mrose\r\n", b"USER a\x1b\r\n"] {
@@ -43,7 +43,7 @@ fn nul_and_control_characters_are_refused() {
 }
 
 #[test]
-fn a_line_of_255_octets_is_parsed_and_one_of_10_kb_is_one_err_with_its_tail_never_run() {
+fn case_36_a_line_of_255_octets_is_parsed_and_one_of_10_kb_is_one_err_with_its_tail_never_run() {
     let server = TestServer::new(&[LETTER]);
     let mut client = server.client();
     client.ask(&format!("USER {}", "x".repeat(248)), "+OK");
@@ -59,7 +59,7 @@ fn a_line_of_255_octets_is_parsed_and_one_of_10_kb_is_one_err_with_its_tail_neve
 }
 
 #[test]
-fn an_endless_line_costs_no_memory() {
+fn case_36_an_endless_line_costs_no_memory() {
     let server = TestServer::new(&[]);
     let mut client = server.client();
     let child = server.daemon.server_of(&client);
@@ -74,7 +74,7 @@ fn an_endless_line_costs_no_memory() {
 }
 
 #[test]
-fn octet_by_octet_is_the_same_as_one_packet() {
+fn case_37_octet_by_octet_is_the_same_as_one_packet() {
     let server = TestServer::new(&[LETTER]);
     let dialogue = b"USER mrose\r\nPASS tanstaaf\r\nSTAT\r\nUIDL 1\nqUiT\r\n";
     let mut slow = server.client();
@@ -89,7 +89,7 @@ fn octet_by_octet_is_the_same_as_one_packet() {
 }
 
 #[test]
-fn three_commands_in_one_packet_get_three_replies_in_order() {
+fn case_64_three_commands_in_one_packet_get_three_replies_in_order() {
     let server = TestServer::new(&[LETTER]);
     let mut client = server.client();
     client.send("USER mrose\r\nPASS tanstaaf\r\nSTAT\r\n");
@@ -135,7 +135,7 @@ fn binary_junk_gets_errors_and_then_the_door_and_the_server_lives() {
 }
 
 #[test]
-fn a_connection_dropped_at_any_octet_deletes_nothing_and_leaves_no_zombie() {
+fn case_65_a_connection_dropped_at_any_octet_deletes_nothing_and_leaves_no_zombie() {
     let server = TestServer::new(&[LETTER, LETTER]);
     let all_gone = || children(server.daemon.pid()).is_empty();
     drop(server.client());

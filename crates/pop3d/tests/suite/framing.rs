@@ -33,7 +33,7 @@ fn stuffed(message: &str) -> Vec<u8> {
 }
 
 #[test]
-fn every_shape_of_message_is_sent_exact_and_in_the_size_that_list_gave() {
+fn case_45_every_shape_of_message_is_sent_exact_and_in_the_size_that_list_gave() {
     let letters = [
         "",
         "\n",
@@ -65,7 +65,7 @@ fn every_shape_of_message_is_sent_exact_and_in_the_size_that_list_gave() {
 }
 
 #[test]
-fn a_dot_line_is_stuffed_at_every_place_around_the_edge_of_the_buffer() {
+fn case_40_a_dot_line_is_stuffed_at_every_place_around_the_edge_of_the_buffer() {
     const BUFFER: usize = 64 * 1024;
     let letters: Vec<String> = (BUFFER - 6..BUFFER + 3)
         .map(|length| format!("{}\n.\n.b\nc\n", "x".repeat(length)))
@@ -79,7 +79,7 @@ fn a_dot_line_is_stuffed_at_every_place_around_the_edge_of_the_buffer() {
 }
 
 #[test]
-fn a_line_of_a_megabyte_comes_whole() {
+fn case_44_a_line_of_a_megabyte_comes_whole() {
     let letter = format!("A: b\n\n.{}", "y".repeat(1 << 20));
     let server = TestServer::new(&[&letter]);
     let mut client = server.mrose();
@@ -88,7 +88,7 @@ fn a_line_of_a_megabyte_comes_whole() {
 }
 
 #[test]
-fn top_gives_the_header_the_blank_line_and_so_many_lines() {
+fn case_53_top_gives_the_header_the_blank_line_and_so_many_lines() {
     let server =
         TestServer::new(&["A: b\nC: d\n\none\n.two\nthree\n", "A: b\r\n\r\none\r\ntwo\r\n"]);
     let mut client = server.mrose();

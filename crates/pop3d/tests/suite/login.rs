@@ -13,7 +13,7 @@ use pop3d::protocol::apop;
 use testkit::{Peer, children, wait_until, within_once};
 
 #[test]
-fn a_password_with_spaces_also_at_its_end_works() {
+fn case_60_a_password_with_spaces_also_at_its_end_works() {
     let users = "a:{PLAIN} two  words ::::HOME/a:\n";
     let server = TestServer::with(&[], &["--auth-delay", "0"], users);
     fs::create_dir(server.path("a")).unwrap();
@@ -59,7 +59,7 @@ fn the_log_tells_a_field_of_an_unknown_form_and_keeps_it_to_itself() {
 }
 
 #[test]
-fn unknown_user_and_wrong_password_get_the_same_reply_after_the_same_time() {
+fn case_61_unknown_user_and_wrong_password_get_the_same_reply_after_the_same_time() {
     // Half a second is longer than any of the checks takes, also without optimisation.
     let users = format!("h:{HASH}:::h:HOME/h:\nl:*:::l:HOME/l:\n");
     let server = TestServer::with(&[], &["--auth-delay", "0.5"], &users);
@@ -94,7 +94,7 @@ fn the_fifth_failed_login_closes_the_connection() {
 }
 
 #[test]
-fn apop_takes_the_digest_over_this_sessions_timestamp() {
+fn case_62_apop_takes_the_digest_over_this_sessions_timestamp() {
     let server = TestServer::new(&[LETTER]);
     let mut stamps = Vec::new();
     for _ in 0..2 {
@@ -126,7 +126,7 @@ fn without_a_plain_secret_apop_is_neither_offered_nor_taken() {
 }
 
 #[test]
-fn plaintext_never_is_told_by_capa_and_by_user() {
+fn case_74_plaintext_never_is_told_by_capa_and_by_user() {
     let server = TestServer::with(&[], &["--plaintext", "never"], "");
     let mut client = server.client();
     client.ask("CAPA", "+OK");
@@ -140,7 +140,7 @@ fn plaintext_never_is_told_by_capa_and_by_user() {
 }
 
 #[test]
-fn a_second_session_is_told_in_use_also_by_another_name_of_the_folder() {
+fn case_63_a_second_session_is_told_in_use_also_by_another_name_of_the_folder() {
     let server = TestServer::new(&[LETTER]);
     let users = fs::read_to_string(server.path("users")).unwrap();
     let home = server.path("mrose/."); // the same folder
@@ -161,7 +161,7 @@ fn a_second_session_is_told_in_use_also_by_another_name_of_the_folder() {
 }
 
 #[test]
-fn the_lock_is_free_after_a_drop_a_reset_and_kill_9() {
+fn case_63_the_lock_is_free_after_a_drop_a_reset_and_kill_9() {
     let server = TestServer::new(&[LETTER]);
     drop(server.mrose());
     server.mrose().reset();
@@ -176,7 +176,7 @@ fn the_lock_is_free_after_a_drop_a_reset_and_kill_9() {
 }
 
 #[test]
-fn a_users_file_that_vanishes_is_a_temporary_failure_and_its_return_is_seen() {
+fn case_92_a_users_file_that_vanishes_is_a_temporary_failure_and_its_return_is_seen() {
     let server = TestServer::new(&[LETTER]);
     let (users, away) = (server.path("users"), server.path("away"));
     fs::rename(&users, &away).unwrap();
@@ -195,7 +195,7 @@ fn a_users_file_that_vanishes_is_a_temporary_failure_and_its_return_is_seen() {
 }
 
 #[test]
-fn a_maildir_that_cannot_be_read_is_told_apart_and_logged_with_peer_and_reason() {
+fn case_92_a_maildir_that_cannot_be_read_is_told_apart_and_logged_with_peer_and_reason() {
     let users = "f:{PLAIN}x:::f:HOME/f:\nd:{PLAIN}x:::d:HOME/d:\nc:{PLAIN}x:::c:HOME/c:\n\
                  r:{PLAIN}x:::r:relative:\n";
     let server = TestServer::with(&[], &["--auth-delay", "0"], users);
@@ -240,7 +240,7 @@ fn a_maildir_that_does_not_exist_yet_is_an_empty_maildrop_and_is_not_made() {
 }
 
 #[test]
-fn a_home_that_is_not_there_is_a_temporary_failure_and_nothing_is_made() {
+fn case_92_a_home_that_is_not_there_is_a_temporary_failure_and_nothing_is_made() {
     let users = "n:{PLAIN}x:::n:HOME/disk/n:\n";
     for pattern in ["~/Maildir", "~"] {
         let server = TestServer::with(&[], &["--mail", pattern], users);

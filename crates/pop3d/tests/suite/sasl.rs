@@ -62,7 +62,7 @@ pub(crate) fn log_in(
 }
 
 #[test]
-fn each_mechanism_logs_in_with_and_without_an_initial_response() {
+fn case_73_each_mechanism_logs_in_with_and_without_an_initial_response() {
     for model in ["fork", "prefork", "thread", "iterative"] {
         let options = ["--auth-delay", "0", "--model", model, "-n", "2"];
         let server = TestServer::with(&[LETTER], &options, "");
@@ -105,7 +105,7 @@ fn stored_keys_log_in_by_scram_and_by_password_but_not_by_cram_md5() {
 }
 
 #[test]
-fn what_some_user_could_use_is_offered_in_both_states() {
+fn case_74_what_some_user_could_use_is_offered_in_both_states() {
     let hash = format!("mrose:{HASH}:::Rose:HOME/mrose:\n");
     let scram = format!("mrose:{}:::Rose:HOME/mrose:\n", scram_field());
     let plain = "mrose:{PLAIN}tanstaaf:::Rose:HOME/mrose:\n".to_owned();
@@ -166,7 +166,7 @@ fn an_unknown_user_has_a_salt_too_and_always_the_same() {
 }
 
 #[test]
-fn an_exchange_may_be_cancelled_and_another_login_follows() {
+fn case_69_an_exchange_may_be_cancelled_and_another_login_follows() {
     let server = TestServer::new(&[]);
     let initial = client(Mechanism::ScramSha256, "mrose", "tanstaaf").initial().unwrap();
     let first = format!("AUTH SCRAM-SHA-256 {}", base64(initial.as_bytes()));

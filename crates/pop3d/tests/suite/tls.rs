@@ -123,7 +123,7 @@ fn a_session_under_tls_is_served_to_its_end_and_its_dialogue_is_written() {
 }
 
 #[test]
-fn what_is_said_before_stls_does_not_count_after_it() {
+fn case_77_what_is_said_before_stls_does_not_count_after_it() {
     each_model(&MODELS, |model| {
         let site = Site::new(&[LETTER], &["-m", model]);
         let mut peer = site.server.client();
@@ -162,7 +162,7 @@ fn failed_logins_before_stls_count_after_it() {
 }
 
 #[test]
-fn stls_is_offered_where_it_can_be_used_and_passwords_where_they_may_be_sent() {
+fn case_74_stls_is_offered_where_it_can_be_used_and_passwords_where_they_may_be_sent() {
     let site = Site::new(&[], &["--plaintext", "never"]);
     let mut peer = site.server.client();
     let clear = capabilities(&mut peer);
