@@ -33,6 +33,9 @@ use crate::net::unix_name::UnixName;
 pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<Connection> {
     use_built_in_services();
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    // RFC 6761 §6.3; /etc/hosts has no dot at the end, and resolvers do not take it away.
+    let is_localhost = bare.trim_end_matches('.').eq_ignore_ascii_case("localhost");
+    let bare = if is_localhost { "localhost" } else { bare };
     let addresses = (bare, port).to_socket_addrs().map_err(Error::io(format!("resolve {host}")))?;
     let not_found = io::Error::new(io::ErrorKind::NotFound, "no address for this name");
     let mut last = Error::Io { what: format!("resolve {host}"), source: not_found };

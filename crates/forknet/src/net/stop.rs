@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use sys::signal::{Action, handle};
+use sys::signal::{Action, handle, ignore};
 
 use crate::error::{Error, Result};
 use crate::net::connection::Connection;
@@ -24,7 +24,7 @@ pub struct Stop {
 
 impl Stop {
     /// Catches SIGINT and SIGTERM from here on. The first is a wish, and connections may go on for
-    /// `grace`; the second ends the program at once.
+    /// `grace`; the second ends the program at once. SIGXFSZ is ignored.
     ///
     /// # Errors
     /// As sigaction(2).
@@ -34,6 +34,8 @@ impl Stop {
                 .into_iter()
                 .try_for_each(|signal| handle(signal, Action::CountOrEnd(&COUNT)))
                 .map_err(Error::io("sigaction"))?;
+            // A write beyond `ulimit -f` fails then, and does not kill the process.
+            ignore(Signal::SIGXFSZ).map_err(Error::os("sigaction"))?;
         }
         Ok(Stop { grace })
     }
