@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 install install-strip uninstall check-install check-scripts clean
+.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 crash-pop3 install install-strip uninstall check-install check-scripts clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -20,7 +20,7 @@ help:
 	@echo 'make test-bare  the same in a bare Debian that debootstrap makes (as root)'
 	@echo 'make check    rustfmt, clippy and rustdoc, warnings are errors'
 	@echo 'make man      mandoc -T lint over the manual pages'
-	@echo 'make check-scripts  the library of the scripts'
+	@echo 'make check-scripts  the library of the scripts, and the crash tests'\'' own parts'
 	@echo 'make interop  the daemons against real third-party programs'
 	@echo '              (scripts/interop/setup installs them, and mandoc, on Debian)'
 	@echo 'make interop-tftp  its last part: how tftpd, tftpd-hpa, atftpd and dnsmasq behave, a table'
@@ -35,6 +35,8 @@ help:
 	@echo 'make bench-tls  TLS handshakes and idle sessions of pop3d beside Dovecot, into docs/bench'
 	@echo 'make bench-pop3  pop3d beside Dovecot and popa3d, pop3c beside mpop and fetchmail, into docs/bench'
 	@echo '              (as root; ROWS="logins retr": these parts; QUICK=1: a short run)'
+	@echo 'make crash-pop3  kill -9, errors of the disk and power cuts for pop3d, into docs/bench (as root;'
+	@echo '              twenty minutes; QUICK=1: less than one, and nothing is written)'
 	@echo 'make options  manual pages, guide and completions from the rows of the options'
 	@echo 'make install  programs, manual pages, completions, deploy files, below $(PREFIX)'
 	@echo '              (PREFIX, DESTDIR, SBINDIR, BINDIR, DATADIR, MANDIR;'
@@ -102,6 +104,7 @@ lab-%: build-debug
 # The library of the scripts (scripts/lib).
 check-scripts:
 	@cd scripts && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest discover -q -s lib -t .
+	@cd scripts/crash && PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -q
 
 # The labs' runner itself: a lab that does not tell the truth must fail.
 check-labs:
@@ -127,6 +130,10 @@ bench-tls:
 
 bench-pop3:
 	@scripts/bench/pop3/run
+
+# What it tries is in scripts/crash; SEED=N repeats the random choices of a run, TIMES=N kills N times each.
+crash-pop3:
+	@scripts/crash/run
 
 # Cargo is called only where a program is missing, so that root needs no toolchain.
 install uninstall: export BIN := $(BIN)

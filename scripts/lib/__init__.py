@@ -5,6 +5,7 @@
     packages    need: another's program, or the Debian package that brings it
     program     run a program to its end; Program: one that runs beside this one
     dialogue    a program that is typed to and read from in turns
+    pop3        a client of POP3 that tells what it has read
     daemon      Daemon: a program that says `listening on ADDR:PORT`
     processes   what /proc tells of processes;  sockets  what ss tells of ports
     folder      a temporary folder, its files and folders

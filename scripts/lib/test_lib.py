@@ -18,6 +18,7 @@ from lib.daemon import Daemon
 from lib.dialogue import Dialogue
 from lib.folder import Folder
 from lib.mailbox import Mailbox, crlf
+from lib.pop3 import Pop3
 from lib.program import Program, run
 from lib.report import NotJudged, Report
 from lib.stage import Stage
@@ -283,6 +284,50 @@ class Folders(Case):
                 stage.check("a miracle", lambda: False)
         self.assertEqual(caught.exception.code, 1)
         self.assertEqual(out.getvalue(), "   seen  nothing\n   NOT SEEN  a miracle\n")
+
+
+# A server that says these bytes to each client, reading a line before all but the first, and hangs up.
+SPEAKER = """\
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+print("listening on %s:%d" % listener.getsockname(), flush=True)
+while True:
+    client, _ = listener.accept()
+    lines = client.makefile("rb")
+    for number, words in enumerate(WORDS):
+        if number:
+            lines.readline()
+        client.sendall(words)
+    client.shutdown(socket.SHUT_RDWR)
+"""
+
+
+class Clients(Case):
+    """A client of POP3 tells what came, also of what is cut off."""
+
+    def client(self, *words: bytes) -> Pop3:
+        """A client of a server that says these words."""
+        argv = self.python(f"WORDS = {words!r}\n{SPEAKER}")
+        server = self.enterContext(Daemon(argv, self.folder.new("log"), limit=30))
+        return self.enterContext(Pop3(server.port))
+
+    def test_lines_are_unstuffed_up_to_the_final_dot(self) -> None:
+        client = self.client(b"+OK hello\r\n", b"+OK\r\nab\r\n..c\r\n.\r\n", b"-ERR no\r\n")
+        self.assertEqual(client.greeting, b"+OK hello\r\n")
+        self.assertEqual(client.listing("RETR 1"), [b"ab", b".c"])
+        self.assertIsNone(client.listing("RETR 2"))
+
+    def test_a_reply_that_is_cut_off_is_none(self) -> None:
+        client = self.client(b"+OK hello\r\n", b"+OK\r\nab\r\n.")
+        self.assertIsNone(client.listing("RETR 1"))
+        self.assertEqual((client.ask("QUIT"), client.line()), (b"", b""))
+
+    def test_half_a_line_is_no_reply(self) -> None:
+        self.assertEqual(self.client(b"+OK hello\r\n", b"+OK by").ask("QUIT"), b"")
+
+    def test_what_must_succeed_fails_with_its_reply(self) -> None:
+        with self.fails("NOOP: .-ERR no"):
+            self.client(b"+OK\r\n", b"-ERR no\r\n").good("NOOP")
 
 
 @unittest.skipUnless(namespace.allowed("net", "mount"), "namespaces are not allowed here")

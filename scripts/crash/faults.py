@@ -1,0 +1,156 @@
+"""Errors of the disk and of the system, from each call of a session in turn that may have them: what the client hears
+is true, and the log says why."""
+
+import errno
+import os
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from lib.checks import Failure, check, same, show, wait_until
+from lib.pop3 import Pop3
+from maildrops import letter
+from site_of_crash import PASSWORD, USER, Before, Site
+from tracing import strace
+
+# What each call is made to fail with. Those of reading and listing come from the disk; those of writing also from
+# a full one and a quota; the others from limits and rights.
+FAULTS = {
+    "openat": ("EIO", "EACCES", "EMFILE", "ENFILE", "ENOMEM"),
+    "newfstatat": ("EIO", "EACCES"),
+    "statx": ("EIO",),
+    "fstatfs": ("EIO",),
+    "flock": ("EIO", "ENOLCK"),
+    "fcntl": ("ENOLCK",),
+    "getdents64": ("EIO", "ENOMEM"),
+    "read": ("EIO",),
+    "pread64": ("EIO",),
+    "lseek": ("EIO",),
+    "unlinkat": ("ENOSPC", "EIO", "EDQUOT", "EACCES", "EROFS"),
+    "linkat": ("ENOSPC", "EIO", "EDQUOT", "EACCES", "EMLINK"),
+    "renameat": ("ENOSPC", "EIO", "EDQUOT", "EACCES", "EROFS"),
+    "renameat2": ("ENOSPC", "EIO", "EDQUOT", "EACCES", "EROFS"),
+    "fsync": ("ENOSPC", "EIO", "EDQUOT"),
+    "fdatasync": ("ENOSPC", "EIO", "EDQUOT"),
+    "ftruncate": ("ENOSPC", "EIO", "EDQUOT"),
+    "fchmod": ("EIO", "EACCES"),
+    "fchown": ("EPERM",),
+    "utimensat": ("EIO", "EACCES"),
+    "write": ("ENOSPC", "EIO", "EDQUOT"),
+    "pwrite64": ("ENOSPC", "EIO", "EDQUOT"),
+    "writev": ("ENOSPC", "EIO", "EDQUOT"),
+    "copy_file_range": ("ENOSPC", "EIO", "EDQUOT"),
+    "sendfile": ("ENOSPC", "EIO", "EDQUOT"),
+}
+
+
+class Heard(NamedTuple):
+    """What the client has heard: the replies to PASS, RETR and QUIT, empty where there was none."""
+
+    login: bytes
+    retr: bytes
+    quit: bytes
+
+    def kind(self) -> str:
+        """How the session went."""
+        for name, reply in zip(("PASS", "RETR"), self):
+            if not reply.startswith(b"+OK"):
+                return f"{name}: {status(reply)}"
+        return f"QUIT: {status(self.quit)}"
+
+
+def status(reply: bytes) -> str:
+    """The status of a reply, or that there was none."""
+    return reply.split()[0].decode() if reply.startswith((b"+OK", b"-ERR")) else "cut off"
+
+
+def converse(client: Pop3, before: Before, at_quit: Callable[[], None] = lambda: None) -> Heard:
+    """Login, STAT, LIST, RETR of the large letter, DELE, QUIT. What is answered must be true."""
+    login = client.log_in(USER, PASSWORD)
+    if not login.startswith(b"+OK"):
+        return Heard(login, b"", b"")
+    if (stat := client.ask("STAT")).startswith(b"+OK"):
+        same(stat.split()[1], b"%d" % len(before.letters), "letters by STAT")
+    client.listing("LIST")
+    retr = client.ask(f"RETR {before.letters.index(before.large) + 1}")
+    if retr.startswith(b"+OK"):
+        lines = client.lines()
+        if lines is None:
+            return Heard(login, b"", b"")
+        same(b"\n".join(lines) + b"\n", letter(before.large), "a letter with its final dot")
+    for number in sorted(before.marked):
+        client.good(f"DELE {before.letters.index(number) + 1}")
+    at_quit()
+    return Heard(login, retr, client.ask("QUIT"))
+
+
+def injected_session(site: Site, before: Before, call: str, *words: str) -> tuple[Heard, list[str], str]:
+    """A session whose box is below strace from its fork on: what was heard, the calls that had an error injected,
+    and what the log has got meanwhile."""
+    logged = len(site.start().log())
+    with strace(site, site.keeper(), "-f", "-e", f"trace={call}", *words) as out:
+        with site.connect() as client:
+            name, heard = client.name, converse(client, before)
+        wait_until("the line of the client's end", lambda: f"client {name} end" in site.daemon.log())
+        site.at_rest()
+    calls = [line for line in out.read_text(errors="replace").splitlines() if re.search(r"\d +\w+\(", line)]
+    wanted = "(INJECTED)" if words else "("
+    return heard, [line for line in calls if wanted in line], site.daemon.log()[logged:]
+
+
+def judge(before: Before, left: list[int], heard: Heard, hit: str, is_once: bool) -> None:
+    """What was heard is true, where `hit` is the call with the error."""
+    gone = before.marked.difference(left)
+    is_ok = heard.quit.startswith(b"+OK")
+    check(not gone or heard.quit, f"removed without UPDATE: {sorted(gone)}")
+    if is_ok:
+        check(not re.search(r"\bf(data)?sync\(", hit), f"+OK to QUIT, and what was removed is not on the disk: {hit}")
+    if "unlinkat(" in hit and re.search(r'"(new|cur)/', hit):
+        check(not is_ok, "+OK to QUIT, and a letter could not be removed")
+        same(len(before.marked) - len(gone), 1 if is_once else len(before.marked), "letters that stay")
+
+
+def check_told(heard: Heard, hit: str, error: str, log: str) -> None:
+    """Where the client was refused, the log names peer, user, what, and why."""
+    refused = [reply for reply in heard if reply.startswith(b"-ERR")]
+    for reply in refused:
+        check(re.match(rb"-ERR \[(SYS/TEMP|SYS/PERM)\] ", reply), f"a refusal without [SYS/...]: {show(reply)}")
+    if not refused and heard.quit:
+        return
+    reason = os.strerror(getattr(errno, error))
+    warnings = [line for line in log.splitlines() if re.search(" (WARN|ERROR) ", line)]
+    if re.search(r"^\d+ +write\(2<", hit):  # the log itself
+        return
+    check(any(reason in line and re.search(r"127\.0\.0\.1:\d+", line) and USER in line for line in warnings),
+          f"no warning with peer, {USER} and '{reason}' for {heard}: {show(log, 900)}")
+
+
+def each(site: Site, call: str, error: str, is_once: bool, step: int = 1) -> tuple[int, Counter[str]]:
+    """This error from the Nth such call of a session, or from it on, for each N; how many sessions, and how they
+    went."""
+    number, kinds, count = 1 + site.dice.randrange(step), Counter(), 0
+    while True:
+        before = site.lay()
+        when = f"inject={call}:error={error}:when={number}{'' if is_once else '+'}"
+        try:
+            heard, hits, log = injected_session(site, before, call, "-e", when)
+            if not hits:
+                check(heard.quit.startswith(b"+OK"), f"a session without an error: {heard}")
+                return count, kinds
+            judge(before, site.check_letters(before, heard.quit.startswith(b"+OK")), heard, hits[0], is_once)
+            check_told(heard, hits[0], error, log)
+            site.check_after(before, heard.quit)
+        except Failure as failure:
+            raise Failure(f"{when}: {failure}") from None
+        kinds[heard.kind()] += 1
+        count += 1
+        number += step
+
+
+def calls_made(site: Site) -> Counter[str]:
+    """How often box makes each of these calls in a session without an error."""
+    before = site.lay()
+    heard, calls, _ = injected_session(site, before, ",".join(FAULTS))
+    site.check_after(before, heard.quit)
+    return Counter(re.search(r"(\w+)\(", line)[1] for line in calls)

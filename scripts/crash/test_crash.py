@@ -1,0 +1,178 @@
+"""The crash tests' own parts: what is not whole is seen, and a disk is made again as it was. Part of
+`make check-scripts`."""
+
+import random
+import sys
+import unittest
+import unittest.mock
+from collections import Counter
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from lib.checks import Failure  # noqa: E402
+from lib.folder import Folder  # noqa: E402
+import faults  # noqa: E402
+import page  # noqa: E402
+import power  # noqa: E402
+import tests  # noqa: E402
+import tracing  # noqa: E402
+from kills import Outcome, calls_of  # noqa: E402
+from maildrops import Maildir, Mbox, letter  # noqa: E402
+from recorded_disk import ENTRY, entries  # noqa: E402
+from site_of_crash import BLOCK, Before  # noqa: E402
+
+NOBODY = -1
+
+
+class Case(unittest.TestCase):
+    """A test with a folder of its own."""
+
+    def setUp(self) -> None:
+        self.folder = self.enterContext(Folder("test"))
+        self.enterContext(unittest.mock.patch("maildrops.OWNER", NOBODY))
+
+    def fails(self, *words: str) -> object:
+        """A context in which a Failure says these words."""
+        return self.assertRaisesRegex(Failure, ".*".join(words))
+
+
+class Maildrops(Case):
+    """What is read is what was laid, or it is told."""
+
+    def test_letters_are_read_as_they_were_laid(self) -> None:
+        for kind in (Maildir(), Mbox()):
+            kind.lay(self.folder.dir, range(30, 42))
+            self.assertEqual(kind.letters(self.folder.dir), list(range(30, 42)))
+            kind.lay(self.folder.dir, range(50, 51))
+            self.assertEqual(kind.letters(self.folder.dir), [50])
+
+    def test_half_a_letter_is_seen(self) -> None:
+        kind = Maildir()
+        kind.lay(self.folder.dir, range(30, 33))
+        path = next((self.folder.dir / "Maildir" / "new").iterdir())
+        path.write_bytes(path.read_bytes()[:-1])
+        with self.fails("not whole"):
+            kind.letters(self.folder.dir)
+
+    def test_a_letter_that_is_there_twice_is_seen(self) -> None:
+        kind = Maildir()
+        kind.lay(self.folder.dir, range(30, 33))
+        (self.folder.dir / "Maildir" / "cur" / "again").write_bytes(letter(30))
+        with self.fails("twice"):
+            kind.letters(self.folder.dir)
+
+    def test_half_an_mbox_is_seen(self) -> None:
+        kind = Mbox()
+        kind.lay(self.folder.dir, range(30, 33))
+        mbox = self.folder.dir / kind.PLACE
+        for length in (-1, -40, 7):
+            text = mbox.read_bytes()
+            mbox.write_bytes(text[:length])
+            with self.assertRaises(Failure):
+                kind.letters(self.folder.dir)
+            mbox.write_bytes(text)
+
+
+class Disk(Case):
+    """The log of a disk, and the states that a cut may leave."""
+
+    def log(self, *writes: tuple[int, bytes] | None) -> list:
+        """The entries of a log with these writes; None is a flush."""
+        packed = b"".join(ENTRY.pack(0, 0) if write is None else ENTRY.pack(write[0], len(write[1])) + write[1]
+                          for write in writes)
+        return list(entries(packed))
+
+    def states(self, *writes: tuple[int, bytes] | None, since: int = 0, lost: int = 0) -> list[tuple[str, bytes]]:
+        """What a disk of eight zeros may be."""
+        first = self.folder.file("first", b"0" * 8)
+        return [(how, image) for _, how, image in
+                power.states(self.log(*writes), first, since, random.Random(1), lost)]
+
+    def test_what_is_flushed_is_safe_and_what_is_not_may_be_lost(self) -> None:
+        self.assertEqual(self.states((0, b"ab"), None, (1, b"c")), [
+            ("all", b"ab000000"), ("flushed", b"0" * 8),
+            ("all", b"ab000000"),
+            ("all", b"ac000000"), ("flushed", b"ab000000")])
+
+    def test_cuts_begin_at_an_instant(self) -> None:
+        since = self.log((0, b"ab"), None)[-1].end
+        found = self.states((0, b"ab"), None, (1, b"c"), since=since)
+        self.assertEqual([image for _, image in found][0], b"ab000000")
+        self.assertEqual(len(found), 3)
+
+    def test_any_block_may_be_the_one_that_is_lost(self) -> None:
+        first = self.folder.file("first", bytes(2 * BLOCK))
+        log = self.log((0, b"x" * (2 * BLOCK)))
+        found = {(image[:1], image[BLOCK:BLOCK + 1])
+                 for _, _, image in power.states(log, first, 0, random.Random(1), 60)}
+        self.assertEqual(len(found), 4)
+
+
+class Verdicts(Case):
+    """What the client heard, and the log."""
+
+    BEFORE = Before([1, 2, 3, 4], {1, 3, 4}, {}, {})
+    OK, ERR = b"+OK bye", b"-ERR [SYS/TEMP] some not removed"
+
+    def judge(self, left: list[int], reply: bytes, hit: str, is_once: bool = True) -> None:
+        """The verdict on these letters and this reply to QUIT."""
+        faults.judge(self.BEFORE, left, faults.Heard(self.OK, self.OK, reply), hit, is_once)
+
+    def test_ok_after_a_failed_fsync_is_a_lie(self) -> None:
+        self.judge([2], self.ERR, "9 fsync(7</x/new>) = -1 EIO (INJECTED)")
+        with self.fails("not on the disk"):
+            self.judge([2], self.OK, "9 fsync(7</x/new>) = -1 EIO (INJECTED)")
+
+    def test_all_but_the_letter_that_cannot_be_removed_must_be_gone(self) -> None:
+        hit = '9 unlinkat(7</x>, "new/a", 0) = -1 EIO (INJECTED)'
+        self.judge([2, 3], self.ERR, hit)
+        for left, reply in (([2, 3], self.OK), ([2], self.ERR), ([1, 2, 3], self.ERR)):
+            with self.assertRaises(Failure):
+                self.judge(left, reply, hit)
+        self.judge([1, 2, 3, 4], self.ERR, hit, is_once=False)
+
+    def test_nothing_is_removed_without_quit(self) -> None:
+        with self.fails("without UPDATE"):
+            self.judge([2, 3], b"", "9 openat(")
+
+    def test_the_log_names_peer_user_and_reason(self) -> None:
+        heard, hit = faults.Heard(self.OK, self.OK, self.ERR), "9 fsync(7) = -1"
+        told = "x WARN pop3d[9]: 127.0.0.1:7: levy: fsync /new: Input/output error\n"
+        faults.check_told(heard, hit, "EIO", told)
+        for log in ("", told.replace("127.0.0.1:7: ", ""), told.replace("levy", "x"), told.replace("WARN", "INFO")):
+            with self.fails("no warning"):
+                faults.check_told(heard, hit, "EIO", log)
+        with self.fails("without .SYS"):
+            faults.check_told(heard._replace(quit=b"-ERR no"), hit, "EIO", told)
+
+
+class Traces(Case):
+    """strace's output."""
+
+    def test_the_calls_of_the_child_are_counted(self) -> None:
+        out = self.folder.file("out", "7   ppoll([] <unfinished ...>\n8   read(1) = 0\n8   read(2) = 0\n"
+                                      "8   fsync(3) = 0\n7   <... ppoll resumed>) = 1\n")
+        self.assertEqual(calls_of(out, "login"), {"read": 2, "fsync": 1})
+
+    def test_a_process_that_is_gone_needs_no_tracer(self) -> None:
+        self.assertTrue(tracing.is_traced(1 << 30))
+
+
+class Page(Case):
+    """The page has a row for each figure."""
+
+    def test_every_table_has_its_rows(self) -> None:
+        plan = tests.Plan(True, None, 7)
+        outcomes = Counter({Outcome(True, "all", 0): 3, Outcome(False, "some", 1): 2})
+        plan.random.append(("Maildir on ext4", "box", "UPDATE", outcomes))
+        plan.calls.append(("Maildir on ext4", "login", Counter(read=5), outcomes))
+        plan.faults.append(("Maildir on ext4", "fsync", ("EIO",), 2, Counter({"QUIT: -ERR": 2})))
+        plan.power.append(("Maildir", "ext4", 6, power.Figures(10, 4, 1234, 5, 6)))
+        text = page.text(plan)
+        for row in ("| Maildir on ext4 | box | UPDATE | 5 | 3 | 0 | 2 | 3 | 2 |",
+                    "| Maildir on ext4 | box, login | 1 | 5 | 3 | 0 | 2 | 3 | 2 |",
+                    "| Maildir on ext4 | `fsync` | EIO | 2 | 0 | 0 | 0 | 0 | 0 | 2 | 0 |",
+                    "| Maildir | ext4 | 6 | 10 | 4 | 1,234 | 5 | 6 |"):
+            self.assertIn(row, text)

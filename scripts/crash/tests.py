@@ -1,0 +1,117 @@
+"""The tests of a run, and the figures that they leave."""
+
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+from lib.checks import Failure, check
+from lib.report import NotJudged, add
+import faults
+import kills
+import power
+from maildrops import KINDS, Maildir
+from site_of_crash import Site
+
+SYSTEMS = ("tmpfs", "ext4")
+# Random instants of each phase, for each process, kind of maildrop and file system.
+TIMES, QUICK_TIMES = 200, 4
+# Sessions whose disk is recorded, every other one cut into pieces; and random states for each cut.
+SESSIONS, LOST = 6, 3
+# Of the system calls of a session, and of the errors of each, a quick run takes one in so many.
+QUICK_STEP = 13
+
+
+class Plan:
+    """How much is tried, and what came of it: rows of tables."""
+
+    def __init__(self, quick: bool, times: str | None, seed: int) -> None:
+        self.quick, self.seed = quick, seed
+        self.times = int(times or (QUICK_TIMES if quick else TIMES))
+        self.step = QUICK_STEP if quick else 1
+        self.random: list[tuple[str, str, str, Counter]] = []
+        self.calls: list[tuple[str, str, Counter, Counter]] = []
+        self.faults: list[tuple[str, str, tuple[str, ...], int, Counter]] = []
+        self.power: list[tuple[str, str, int, power.Figures]] = []
+
+
+def at_random(programs: Path, plan: Plan, kind, system: str, victim: str) -> None:
+    """Kills at random instants of both phases. Front holds the client only where there is TLS."""
+    with Site(programs, system, kind, plan.seed) as site:
+        if victim == "front":
+            site.with_tls()
+        for phase in kills.PHASES:
+            outcomes = kills.at_random(site, victim, phase, plan.times)
+            plan.random.append((f"{kind.name} on {system}", victim, phase, outcomes))
+
+
+def before_each_call(programs: Path, plan: Plan, kind, system: str, victim: str) -> None:
+    """Kills before each system call."""
+    with Site(programs, system, kind, plan.seed) as site:
+        if victim == "front":
+            site.with_tls()
+        calls, outcomes = kills.before_each_call(site, victim, plan.step)
+        check(calls, "nothing was killed")
+        plan.calls.append((f"{kind.name} on {system}", victim, calls, outcomes))
+
+
+def errors(programs: Path, plan: Plan, kind, system: str) -> None:
+    """Errors of each call that a session makes, once, and from then on."""
+    with Site(programs, system, kind, plan.seed) as site:
+        made = faults.calls_made(site)
+        for call, names in faults.FAULTS.items():
+            if not made[call]:
+                continue
+            kinds, count = Counter(), 0
+            for error in names[:1] if plan.quick else names:
+                for is_once in (True, False):
+                    step = min(plan.step, made[call])
+                    number, found = faults.each(site, call, error, is_once, step)
+                    count, kinds = count + number, kinds + found
+            plan.faults.append((f"{kind.name} on {system}", call, names, count, kinds))
+
+
+def power_cut(programs: Path, plan: Plan, kind, system: str) -> None:
+    """A power cut at each write."""
+    if not Path("/dev/fuse").exists():
+        raise NotJudged("needs /dev/fuse, for a disk that remembers what is written to it")
+    with power.Recorded(programs, system, kind, plan.seed) as recorded:
+        count = 1 if plan.quick else SESSIONS
+        sessions = [recorded.session(number, number % 2 == 1) for number in range(count)]
+        check(all(session.is_ok for session in sessions), "QUIT without a cut")
+        figures = power.cuts(recorded, sessions, 1 if plan.quick else LOST)
+        plan.power.append((kind.name, system, count, figures))
+
+
+def control(programs: Path, plan: Plan) -> None:
+    """What the power cuts must find out: letters removed without fsync, which come back."""
+    if not Path("/dev/fuse").exists():
+        raise NotJudged("needs /dev/fuse")
+    with power.Recorded(programs, "ext4", Maildir(), plan.seed) as recorded:
+        session = power.unsafe_removal(recorded)
+        try:
+            power.cuts(recorded, [session], 0)
+        except Failure as failure:
+            check("back after +OK" in str(failure), str(failure))
+        else:
+            raise Failure("letters removed without fsync did not come back")
+
+
+def register(plan: Plan) -> None:
+    """All tests; a quick run has one file system for each kind of maildrop."""
+    for number, kind in enumerate(KINDS):
+        systems = SYSTEMS if not plan.quick else SYSTEMS[1 - number % 2:][:1]
+        for system in systems:
+            where = f"{kind.name} on {system}"
+            for victim in kills.VICTIMS:
+                add(f"kill -9 of {victim} at {plan.times} random instants of {' and of '.join(kills.PHASES)}: {where}",
+                    partial(at_random, plan=plan, kind=kind, system=system, victim=victim))
+            for victim in (*kills.VICTIMS, "login"):
+                name = "box from its fork on" if victim == "login" else victim
+                add(f"kill -9 of {name}, before each system call: {where}",
+                    partial(before_each_call, plan=plan, kind=kind, system=system, victim=victim))
+            add(f"errors from each system call of a session: {where}",
+                partial(errors, plan=plan, kind=kind, system=system))
+        for system in list(power.SYSTEMS)[:1 if plan.quick else None]:
+            add(f"a power cut at each write: {kind.name} on {system}",
+                partial(power_cut, plan=plan, kind=kind, system=system))
+    add("a power cut finds out about letters removed without fsync", partial(control, plan=plan))
