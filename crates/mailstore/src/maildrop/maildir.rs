@@ -241,7 +241,7 @@ impl MaildirDrop {
     pub(crate) fn remove(&mut self, indices: impl Iterator<Item = usize>) -> Removal {
         let mut removal = self.unlink_all(indices);
         if removal.removed > 0 {
-            removal.failed.extend(self.sync().err());
+            removal.unsynced = self.sync().err();
         }
         removal
     }

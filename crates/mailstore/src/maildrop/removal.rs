@@ -9,4 +9,6 @@ pub struct Removal {
     pub removed: usize,
     /// The errors of the letters that could not be removed.
     pub failed: Vec<Error>,
+    /// Why the removals are not certain to be on the disk, if they are not.
+    pub unsynced: Option<Error>,
 }

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::time::Instant;
 
-use log::info;
+use log::{info, warn};
 use maild::Mechanism;
 
 /// A login, as the log tells of it.
 #[derive(Debug, Clone)]
 pub struct Login {
+    /// The client, for the log.
+    pub peer: String,
     /// The user's name, printable.
     pub user: String,
     /// How the client has proved who it is.
@@ -19,6 +21,14 @@ pub struct Login {
     pub is_utf8: bool,
     /// When the connection was made.
     pub since: Instant,
+}
+
+impl Login {
+    /// Logs what is wrong with a message.
+    pub(crate) fn warn(&self, index: usize, what: &dyn fmt::Display) {
+        let (Login { peer, user, .. }, number) = (self, index + 1);
+        warn!("{peer}: {user}: message {number}: {what}");
+    }
 }
 
 /// Messages, and their bytes with CRLF line ends: `2/350`, or `2/?` where a message would have to be read for

@@ -99,7 +99,7 @@ impl Transaction {
             return *octets;
         }
         self.maildrop.size(index).unwrap_or_else(|error| {
-            warn!("{}: message {}: {error}", self.login.user, index + 1);
+            self.login.warn(index, &error);
             0
         })
     }
@@ -196,7 +196,7 @@ impl Transaction {
     /// Returns the refusal of a message that cannot be read.
     pub(crate) fn cannot_read(&self, index: usize, error: &mailstore::Error) -> Reply {
         let number = index + 1;
-        warn!("{}: message {number}: {error}", self.login.user);
+        self.login.warn(index, error);
         match error.kind() {
             Some(io::ErrorKind::NotFound) => {
                 err(format_args!("message {number} is gone: another program removed it"))
@@ -271,11 +271,8 @@ impl Transaction {
             return; // the stored letter has another size
         }
         if self.maildrop.correct_size(index, octets) {
-            let number = index + 1;
-            warn!(
-                "{}: message {number}: wrong size in its file name, actual size {octets}",
-                self.login.user
-            );
+            let what = format_args!("wrong size in its file name, actual size {octets}");
+            self.login.warn(index, &what);
         }
     }
 
@@ -319,7 +316,7 @@ impl Transaction {
         let marked: Vec<usize> = marked.map(|(index, _)| index).collect();
         let dele: Sum = marked.iter().map(|&index| self.known_size(index)).collect();
         let removal = self.maildrop.remove(marked.into_iter());
-        for error in &removal.failed {
+        for error in removal.failed.iter().chain(&removal.unsynced) {
             warn!("{peer}: {}: {error}", self.login.user);
         }
         match removal.failed.len() {
@@ -334,6 +331,10 @@ impl Transaction {
         drop(self.maildrop); // releases the lock before the client can connect again
         if let Some(error) = removal.failed.first() {
             return err_code(Code::from_error(error), "some deleted messages not removed");
+        }
+        if let Some(error) = &removal.unsynced {
+            let why = "deleted messages may be back after a power failure";
+            return err_code(Code::from_error(error), why);
         }
         let left = if left == 0 { "maildrop empty".into() } else { messages(left) + " left" };
         ok(format_args!("{host} POP3 server signing off ({left})"))

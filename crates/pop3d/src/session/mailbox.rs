@@ -111,8 +111,9 @@ fn transaction(
         last: config.last,
         ..Offers::default()
     };
-    let login = Login { user, mechanism, tls, is_utf8, since: client.conn.since() };
-    let names = (client.peer.to_string(), config.host.clone());
+    let (peer, since) = (client.peer.to_string(), client.conn.since());
+    let names = (peer.clone(), config.host.clone());
+    let login = Login { peer, user, mechanism, tls, is_utf8, since };
     let (protocol, reply) = Protocol::logged_in(names, offers, login, maildrop);
     let session = Session::new(BUFFER, (left, &mut client.conn), &mut client.transcript);
     session.with_title(client.title.clone()).transact(protocol, &reply)

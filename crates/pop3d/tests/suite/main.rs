@@ -10,6 +10,7 @@ mod client_deliver;
 mod client_faults;
 mod client_tls;
 mod common;
+mod crash;
 mod endpoints;
 mod faults;
 mod framing;

@@ -164,9 +164,9 @@ fn logged_in(
 ) -> (Protocol, Vec<u8>) {
     let mechanisms = offer.for_client(true, &Bindings::default());
     let offers = Offers { plaintext: true, mechanisms, ..Offers::default() };
-    let names = ("test".into(), "dewey.test".into());
+    let (peer, names) = ("test".into(), ("test".into(), "dewey.test".into()));
     let (mechanism, tls, since) = (Mechanism::Pass, "none", Instant::now());
-    let login = Login { user, mechanism, tls, is_utf8, since };
+    let login = Login { peer, user, mechanism, tls, is_utf8, since };
     Protocol::logged_in(names, offers, login, maildrop)
 }
 
