@@ -7,6 +7,7 @@ pub mod alarm;
 pub mod capability;
 pub mod errqueue;
 pub mod fd;
+pub mod flock;
 pub mod fork;
 mod generation;
 pub mod getaddrinfo;

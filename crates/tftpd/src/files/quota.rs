@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 
 use super::atomic_file::AtomicFile;
@@ -36,7 +36,7 @@ pub struct Quota {
 /// The lock held while a file is published, until dropped.
 #[derive(Debug)]
 pub struct QuotaLock {
-    _lock: Flock<OwnedFd>,
+    _locked: OwnedFd,
 }
 
 impl Quota {
@@ -63,12 +63,12 @@ impl Quota {
     /// # Errors
     /// EDQUOT if the file is over the quota.
     pub fn lock(&self, file: &AtomicFile, name: &[u8]) -> io::Result<QuotaLock> {
-        let root = self.open()?;
-        let lock = Flock::lock(root, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+        let locked = self.open()?;
+        sys::flock::lock(&locked)?;
         if file.size()?.max(MIN_COUNTED) > self.left_for(file.folder(), name)? {
             return Err(Errno::EDQUOT.into());
         }
-        Ok(QuotaLock { _lock: lock })
+        Ok(QuotaLock { _locked: locked })
     }
 
     fn open(&self) -> nix::Result<OwnedFd> {
