@@ -3,9 +3,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use testkit::{MODELS, Peer, each_model, wait_until};
+use testkit::{MODELS, Peer, children, each_model, processes, title, wait_until};
 
 use crate::common::{LETTER, TestServer, give};
+use crate::separation::mailbox_of;
 
 fn log_in(server: &TestServer, name: &str, password: &str, expected: &str) -> Peer {
     let mut client = server.client();
@@ -64,6 +65,21 @@ fn case_89_a_login_that_found_no_mailbox_does_not_count() {
     fs::rename(&away, &home).unwrap();
     drop(log_in(&server, "mrose", "tanstaaf", "+OK"));
     drop(log_in(&server, "mrose", "tanstaaf", "-ERR [LOGIN-DELAY] "));
+}
+
+#[test]
+fn case_89_no_process_is_left_that_could_note_a_login() {
+    let options = ["--login-delay", "600", "--auth-delay", "0"];
+    let users = "bob:{PLAIN}x:::b:HOME/bob:\n"; // whose home is not there
+    let server = TestServer::with(&[LETTER], &options, users);
+    let client = log_in(&server, "mrose", "tanstaaf", "+OK");
+    assert!(children(mailbox_of(&server.daemon, &client)).is_empty());
+    drop(log_in(&server, "bob", "x", "-ERR [SYS/TEMP] "));
+    let log = fs::read_link(format!("/proc/{}/fd/2", server.daemon.pid())).unwrap();
+    let is_ours = |pid: &i32| fs::read_link(format!("/proc/{pid}/fd/2")).is_ok_and(|it| it == log);
+    wait_until("no process checks a login", || {
+        !processes().filter(is_ours).any(|pid| title(pid) == "pop3d: a login")
+    });
 }
 
 #[test]
