@@ -8,7 +8,8 @@ use accounts::{Mechanism, Mechanisms};
 use forknet::{Error, HostPort, Preset, Result, Row, Values};
 
 use crate::options::hostname::{is_domain, machine_name};
-use crate::protocol::address::{self, Path, is_literal};
+use crate::protocol::address::{self, Path};
+use crate::protocol::literal::is_literal;
 
 /// The program's name.
 pub const NAME: &str = "smtpc";

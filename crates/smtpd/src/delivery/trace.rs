@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use jiff::Zoned;
 
-use crate::protocol::address::format_ip_literal;
+use crate::protocol::address::{is_atom_with_dots, local_part};
 use crate::protocol::envelope::{ClientAddress, Envelope, Hello, StartTls};
+use crate::protocol::literal::{format_ip_literal, is_literal};
 
 /// Returns a letter's id for the log and the `Received:` line: time, process id and number, an atom
 /// of RFC 5322 §3.2.3.
@@ -34,8 +35,8 @@ pub fn received(
     now: &Zoned,
 ) -> String {
     let from = match client.ip {
-        Some(ip) => format!("{} ({})", hello.name, format_ip_literal(ip)),
-        None => hello.name.clone(),
+        Some(ip) => format!("{} ({})", from_domain(&hello.name), format_ip_literal(ip)),
+        None => from_domain(&hello.name),
     };
     let is_tls = client.tls == StartTls::UnderTls;
     let with = match (hello.extended, is_tls, client.user.is_some()) {
@@ -51,6 +52,18 @@ pub fn received(
     };
     let date = now.strftime("%a, %d %b %Y %H:%M:%S %z");
     format!("Received: from {from}\n\tby {hostname} with {with} id {id}{only};\n\t{date}\n")
+}
+
+/// Returns the client's name as it can stand in a `Received:` line: what is no atom is a quoted word, what is not
+/// in ASCII, and no name at all, `unknown`.
+fn from_domain(name: &[u8]) -> String {
+    if is_literal(name) || is_atom_with_dots(name) {
+        return String::from_utf8_lossy(name).into_owned(); // ASCII
+    }
+    match name.is_empty() || !name.is_ascii() {
+        true => "unknown".to_owned(),
+        false => local_part(name),
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +89,7 @@ mod tests {
             is_loopback: true,
             ..ClientAddress::default()
         };
-        let hello = Hello { name: "topaz.test".into(), extended };
+        let hello = Hello { name: b"topaz.test".to_vec(), extended };
         let now: Zoned = "2026-11-02T09:05:07+02:00[+02:00]".parse().unwrap();
         received("red.test", &client, &hello, envelope, "1-2-3", &now)
     }
@@ -94,6 +107,26 @@ mod tests {
         let twice = line(&envelope(&["levy@red.test", "levy@red.test"]), None, true);
         assert!(twice.starts_with("Received: from topaz.test\n"), "{twice}");
         assert!(!twice.contains("for"), "{twice}");
+    }
+
+    #[test]
+    fn an_odd_name_of_a_client_is_a_quoted_word_or_unknown() {
+        for (name, written) in [
+            ("topaz.test", "topaz.test"),
+            ("My_PC.", "My_PC."),
+            ("[127.0.0.1]", "[127.0.0.1]"),
+            ("[::1]", "\"[::1]\""),
+            ("2001:db8::1", "\"2001:db8::1\""),
+            ("00:11:22:aa:bb:cc", "\"00:11:22:aa:bb:cc\""),
+            ("two words", "\"two words\""),
+            ("a\"b\\c", "\"a\\\"b\\\\c\""),
+            ("x) by evil.test (y", "\"x) by evil.test (y\""),
+            ("a..b", "\"a..b\""),
+            ("b\u{fc}ro", "unknown"),
+            ("", "unknown"),
+        ] {
+            assert_eq!(from_domain(name.as_bytes()), written);
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ use accounts::{Account, Accounts, NameDomain};
 use nix::ifaddrs::getifaddrs;
 
 use crate::options::Config;
-use crate::protocol::address::{Name, parse_ip_literal};
+use crate::protocol::address::Name;
+use crate::protocol::literal::parse_ip_literal;
 use crate::protocol::lookup::LocalUser;
 use crate::protocol::question::{MAX_LISTED, Verdict};
 

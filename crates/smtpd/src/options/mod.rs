@@ -46,6 +46,8 @@ pub struct Config {
     pub repair_bare_lf: bool,
     /// Whether a space between `FROM:` or `TO:` and the address is refused.
     pub strict_space: bool,
+    /// Take nothing beyond the syntax of RFC 5321.
+    pub strict: bool,
     /// Which clients may use VRFY.
     pub vrfy: Vrfy,
     /// Who the server is under TLS, if it offers that.
@@ -155,6 +157,17 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             ..Row::EMPTY
         },
         Row {
+            name: "strict",
+            help: "take nothing beyond the syntax of RFC 5321",
+            manual: "Refuse with 501 what RFC 5321 does not allow and real clients send: addresses \
+                without angle brackets, a space behind `FROM:` and `TO:`, senders with dots at an end of the \
+                local part or next to each other, with underscores or a final dot in the \
+                domain, `HELO` without a name, and names in `HELO` and `EHLO` that are neither a domain nor an \
+                address literal. Without it all of these are taken; a name that is no atom stands in \
+                `Received:` as a quoted word, or as `unknown`.",
+            ..Row::EMPTY
+        },
+        Row {
             name: "strict-space",
             help: "refuse a space behind FROM: and TO:",
             manual: "Refuse a space behind `FROM:` and `TO:`, which RFC 5321 does not allow and \
@@ -205,6 +218,12 @@ pub const OPTIONS: OwnOptions = OwnOptions {
 };
 
 impl Config {
+    /// Returns the domain of names that have none, and of users in replies.
+    #[must_use]
+    pub fn first_domain(&self) -> &str {
+        self.domains.first().unwrap_or(&self.hostname)
+    }
+
     /// Reads the options, and the machine's time zone.
     ///
     /// # Errors
@@ -229,7 +248,8 @@ impl Config {
             min_free: values.number("min-free", 0..=u64::MAX)?,
             postmaster: values.text("postmaster"),
             repair_bare_lf: values.is_given("accept-bare-lf"),
-            strict_space: values.is_given("strict-space"),
+            strict_space: values.is_given("strict-space") || values.is_given("strict"),
+            strict: values.is_given("strict"),
             vrfy: match values.choice("vrfy")? {
                 "all" => Vrfy::All,
                 "none" => Vrfy::None,

@@ -1,8 +1,7 @@
 //! Addresses in MAIL and RCPT (RFC 5321 §4.1.2, §4.1.3).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use crate::options::hostname::{MAX_DOMAIN, is_domain};
+use crate::options::hostname::is_domain;
+use crate::protocol::literal::is_literal;
 
 /// Longest path in bytes, with its punctuation (RFC 5321 §4.5.3.1.3).
 const MAX_PATH: usize = 256;
@@ -57,19 +56,40 @@ impl Path {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadAddress(pub &'static str);
 
+/// What is taken beyond the syntax of RFC 5321, because real clients send it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tolerance {
+    /// An address without angle brackets, as printers and scanners send it.
+    brackets: bool,
+    /// Dots at the ends of a local part and next to each other, underscores in a domain and a dot at its end: a
+    /// sender is stored, and nothing is looked up by it.
+    sender: bool,
+}
+
+impl Tolerance {
+    /// The RFC's letter.
+    pub const NONE: Tolerance = Tolerance { brackets: false, sender: false };
+    /// For RCPT: which mailbox is meant stays as strict as the RFC.
+    pub const RECIPIENT: Tolerance = Tolerance { brackets: true, sender: false };
+    /// For MAIL.
+    pub const SENDER: Tolerance = Tolerance { brackets: true, sender: true };
+}
+
 /// Parses a path at the start of `input`. Returns it and the rest.
 ///
 /// A source route (`<@a,@b:user@c>`) is ignored (RFC 5321 §4.1.1.3, appendix C).
 ///
 /// # Errors
 /// [`BadAddress`] with the fault, for the client.
-pub fn path(input: &[u8]) -> Result<(Path, &[u8]), BadAddress> {
-    let mut parser = Parser { rest: input };
-    if !parser.accept(b'<') {
+pub fn path(input: &[u8], tolerance: Tolerance) -> Result<(Path, &[u8]), BadAddress> {
+    let mut parser = Parser { rest: input, is_sender: tolerance.sender };
+    let has_brackets = parser.accept(b'<');
+    if !has_brackets && !tolerance.brackets {
         return Err(BadAddress("Address needs < and >"));
     }
-    let found = if parser.rest.first() == Some(&b'>') { Path::Null } else { parser.routed()? };
-    if !parser.accept(b'>') {
+    let is_null = has_brackets && parser.rest.first() == Some(&b'>');
+    let found = if is_null { Path::Null } else { parser.routed()? };
+    if has_brackets && !parser.accept(b'>') {
         return Err(parser.error());
     }
     if input.len() - parser.rest.len() > MAX_PATH {
@@ -86,7 +106,7 @@ pub fn path(input: &[u8]) -> Result<(Path, &[u8]), BadAddress> {
 /// # Errors
 /// [`BadAddress`] with the fault, for the client.
 pub fn without_brackets(input: &[u8]) -> Result<Path, BadAddress> {
-    let mut parser = Parser { rest: input };
+    let mut parser = Parser { rest: input, is_sender: false };
     let found = parser.mailbox()?;
     if parser.rest.is_empty() { Ok(found) } else { Err(parser.error()) }
 }
@@ -113,56 +133,10 @@ pub fn ascii(text: &[u8]) -> String {
     text.iter().map(|&b| if matches!(b, 32..=126) { char::from(b) } else { '?' }).collect()
 }
 
-/// Returns whether a text is accepted as a client's own name in HELO and EHLO. More than a domain,
-/// because real clients have names with underscores, a dot at the end, or a file name (curl).
-/// Dot-separated atoms can harm neither a `Received:` line nor a log.
+/// Returns whether a text is an atom with dots, perhaps one at its end: it can stand in a `Received:` line as it is.
 #[must_use]
-pub fn is_hello_name(text: &[u8]) -> bool {
-    let name = text.strip_suffix(b".").unwrap_or(text);
-    name.len() <= MAX_DOMAIN && is_dot_atom(name) && name.iter().any(u8::is_ascii_alphanumeric)
-}
-
-/// Returns whether a text is an address literal: `[192.0.2.1]`, `[IPv6:2001:db8::1]` or
-/// `[tag:text]` (RFC 5321 §4.1.3).
-#[must_use]
-pub fn is_literal(text: &[u8]) -> bool {
-    parse_ip_literal(text).is_some() || general_literal(text).is_some()
-}
-
-/// Returns the IP address of an address literal, if it has one.
-#[must_use]
-pub fn parse_ip_literal(text: &[u8]) -> Option<IpAddr> {
-    let inner = std::str::from_utf8(inside(text)?).ok()?;
-    match inner.split_at_checked(5) {
-        Some((tag, v6)) if tag.eq_ignore_ascii_case("IPv6:") => {
-            v6.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
-        }
-        _ => inner.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
-    }
-}
-
-/// Formats an IP address as an address literal (RFC 5321 §4.1.3).
-#[must_use]
-pub fn format_ip_literal(ip: IpAddr) -> String {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => format!("[{v4}]"),
-        IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
-    }
-}
-
-fn inside(text: &[u8]) -> Option<&[u8]> {
-    text.strip_prefix(b"[")?.strip_suffix(b"]")
-}
-
-/// Accepts a General-address-literal with a tag that is not registered (RFC 5321 §4.1.3).
-fn general_literal(text: &[u8]) -> Option<()> {
-    let inner = inside(text)?;
-    let colon = inner.iter().position(|&b| b == b':')?;
-    let (tag, content) = (inner.get(..colon)?, inner.get(colon + 1..)?);
-    let dcontent = |&b: &u8| matches!(b, 33..=90 | 94..=126);
-    let known = tag.eq_ignore_ascii_case(b"IPv6");
-    let good = !known && is_domain(tag) && !tag.contains(&b'.') && !content.is_empty();
-    (good && text.len() <= MAX_DOMAIN && content.iter().all(dcontent)).then_some(())
+pub fn is_atom_with_dots(text: &[u8]) -> bool {
+    is_dot_atom(text.strip_suffix(b".").unwrap_or(text))
 }
 
 /// Returns whether a text is a dot-atom-text (RFC 5322 §3.2.3).
@@ -175,9 +149,17 @@ fn is_atext(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
 }
 
+/// Returns whether a text is a domain but for underscores and a dot at its end.
+fn is_domain_of_sender(text: &[u8]) -> bool {
+    let plain: Vec<u8> = text.iter().map(|&b| if b == b'_' { b'x' } else { b }).collect();
+    is_domain(plain.strip_suffix(b".").unwrap_or(&plain))
+}
+
 /// A parser of addresses. `rest` is not parsed yet.
 struct Parser<'a> {
     rest: &'a [u8],
+    /// See [`Tolerance`].
+    is_sender: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -233,7 +215,8 @@ impl<'a> Parser<'a> {
 
     fn dot_string(&mut self) -> Result<Vec<u8>, BadAddress> {
         let local = self.take_while(|b| is_atext(b) || b == b'.');
-        if local.split(|&b| b == b'.').any(<[u8]>::is_empty) {
+        let has_bad_dots = local.split(|&b| b == b'.').any(<[u8]>::is_empty);
+        if local.is_empty() || has_bad_dots && !self.is_sender {
             return Err(if local.is_empty() { self.error() } else { BadAddress("Bad dots") });
         }
         Ok(local.to_vec())
@@ -268,11 +251,17 @@ impl<'a> Parser<'a> {
             self.rest = rest;
             return Ok(text);
         }
-        let text = self.take_while(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+        let is_sender = self.is_sender;
+        let is_letter = |b: u8| b.is_ascii_alphanumeric() || b == b'_' && is_sender;
+        let text = self.take_while(|b| is_letter(b) || b == b'-' || b == b'.');
         if text.is_empty() {
             return Err(self.error());
         }
-        if is_domain(text) { Ok(text) } else { Err(BadAddress("Bad domain")) }
+        let good = match is_sender {
+            true => is_domain_of_sender(text),
+            false => is_domain(text),
+        };
+        if good { Ok(text) } else { Err(BadAddress("Bad domain")) }
     }
 }
 
@@ -281,7 +270,7 @@ mod tests {
     use super::*;
 
     fn good(text: &str) -> String {
-        match path(text.as_bytes()).unwrap() {
+        match path(text.as_bytes(), Tolerance::NONE).unwrap() {
             (Path::Null, _) => "null".into(),
             (Path::Name(name), _) => format!("name {}", name.escape_ascii()),
             (Path::Mailbox(m), rest) => {
@@ -354,7 +343,40 @@ mod tests {
             "<a,b@c>",
             "<<a@b>>",
         ] {
-            assert!(path(text.as_bytes()).is_err(), "{text:?} was accepted");
+            assert!(path(text.as_bytes(), Tolerance::NONE).is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn what_devices_send_is_taken_where_it_does_no_harm() {
+        let (sender, recipient) = (Tolerance::SENDER, Tolerance::RECIPIENT);
+        for (text, of_sender, of_recipient) in [
+            ("a@b", true, true),
+            ("a@b SIZE=1", true, true),
+            ("\"a b\"@d X=y", true, true),
+            ("frol", true, true),
+            ("<a..b@d>", true, false),
+            ("<.a@d>", true, false),
+            ("<a.@d>", true, false),
+            ("<a@b_c.d>", true, false),
+            ("<_a@_b>", true, false),
+            ("<a@b.>", true, false),
+            ("<a@b..>", false, false),
+            ("<a@b..c>", false, false),
+            ("<a@.>", false, false),
+            ("<a@-b>", false, false),
+            ("<@b>", false, false),
+            ("@b", false, false),
+            ("", false, false),
+            (">", false, false),
+            ("a@b>", false, false),
+            ("<a@b", false, false),
+            ("a b@c", true, true), // the rest is no parameter
+            ("a,b@c", false, false),
+            ("a@b<c@d>", false, false),
+        ] {
+            assert_eq!(path(text.as_bytes(), sender).is_ok(), of_sender, "{text:?}");
+            assert_eq!(path(text.as_bytes(), recipient).is_ok(), of_recipient, "{text:?}");
         }
     }
 
@@ -363,15 +385,13 @@ mod tests {
         let domain = format!("{}.test", ["d".repeat(60), "e".repeat(60), "f".repeat(60)].join("."));
         for (local, fits) in [(256 - 3 - domain.len(), true), (257 - 3 - domain.len(), false)] {
             let text = format!("<{}@{domain}>", "l".repeat(local));
-            assert_eq!(path(text.as_bytes()).is_ok(), fits, "{} octets", text.len());
+            let found = path(text.as_bytes(), Tolerance::NONE);
+            assert_eq!(found.is_ok(), fits, "{} octets", text.len());
         }
-        assert!(path(format!("<a@{}>", "x".repeat(64)).as_bytes()).is_err());
-        assert!(path(format!("<a@{}>", "x".repeat(63)).as_bytes()).is_ok());
-    }
-
-    #[test]
-    fn a_mapped_address_is_written_as_an_ipv4_address() {
-        assert_eq!(format_ip_literal("::ffff:192.0.2.1".parse().unwrap()), "[192.0.2.1]");
+        for (label, fits) in [(63, true), (64, false)] {
+            let text = format!("<a@{}>", "x".repeat(label));
+            assert_eq!(path(text.as_bytes(), Tolerance::NONE).is_ok(), fits, "{label}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ const TRANSACTION: &[State] = &[State::Mail, State::Rcpt];
 const MAIL_USAGE: &str = "MAIL FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME]";
 
 const COMMANDS: &[Command] = &[
-    command("HELO", ANY, Needed, "HELO domain", hello::helo),
+    command("HELO", ANY, Optional, "HELO domain", hello::helo),
     command("EHLO", ANY, Needed, "EHLO domain", hello::ehlo),
     command("MAIL", READY, Needed, MAIL_USAGE, transaction::mail),
     command("RCPT", TRANSACTION, Needed, "RCPT TO:<address>", transaction::rcpt),
@@ -79,6 +79,16 @@ pub(super) fn find(line: &[u8]) -> Option<(&'static Command, &[u8])> {
     let end = line.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(line.len());
     let (verb, rest) = line.split_at_checked(end)?;
     Some((row(verb)?, rest))
+}
+
+/// Methods of HTTP (RFC 9110 §9): a browser, or a page in one, that was led here.
+const HTTP_METHODS: [&str; 8] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"];
+
+/// Returns whether a line begins with a method of HTTP.
+pub(super) fn is_http(line: &[u8]) -> bool {
+    let verb = line.split(|b| *b == b' ').next().unwrap_or_default();
+    HTTP_METHODS.iter().any(|method| verb == method.as_bytes())
 }
 
 fn row(verb: &[u8]) -> Option<&'static Command> {

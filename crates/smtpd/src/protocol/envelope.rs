@@ -9,8 +9,8 @@ use crate::protocol::address::Name;
 /// The client's HELO or EHLO.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hello {
-    /// The name or address literal in the command.
-    pub name: String,
+    /// The name or address literal in the command, up to 255 octets, none of them a control character.
+    pub name: Vec<u8>,
     /// Whether the command was EHLO.
     pub extended: bool,
 }

@@ -1,7 +1,9 @@
 //! HELO and EHLO (RFC 5321 §4.1.1.1).
 
-use crate::protocol::address::{format_ip_literal, is_hello_name, is_literal};
+use crate::options::hostname::{MAX_DOMAIN, is_domain};
+use crate::protocol::address::ascii;
 use crate::protocol::envelope::{Hello, StartTls};
+use crate::protocol::literal::{format_ip_literal, is_literal};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::Reply;
 use crate::protocol::state::Context;
@@ -31,18 +33,26 @@ pub(super) fn starttls(context: &Context<'_>, _: &[u8]) -> Outcome {
 }
 
 /// Checks the name and returns the greeting. The name is not compared with the client's address
-/// (RFC 5321 §4.1.4).
+/// (RFC 5321 §4.1.4). Printers, telephones and scripts have names with blanks, umlauts and underscores, bare
+/// addresses, or none in HELO: all of these are taken, and kept out of harm's way where they are written.
 fn hello(context: &Context<'_>, argument: &[u8], extended: bool) -> Result<(Hello, Reply), Reply> {
-    if !is_hello_name(argument) && !is_literal(argument) {
+    let is_lawful = is_domain(argument) || is_literal(argument);
+    if context.config.strict && !is_lawful {
         return Err(Reply::new(501, "5.5.4", "Not a domain or address literal"));
     }
-    // The checks above leave ASCII only.
-    let name = String::from_utf8_lossy(argument).into_owned();
+    if extended && argument.is_empty() {
+        return Err(Reply::new(501, "5.5.4", "Syntax: EHLO domain"));
+    }
+    if argument.len() > MAX_DOMAIN || argument.iter().any(u8::is_ascii_control) {
+        return Err(Reply::new(501, "5.5.4", "Not a name of up to 255 printable octets"));
+    }
+    let name = ascii(argument);
     let ip = context.client.ip;
     let from = ip.map(|ip| format!(" {}", format_ip_literal(ip))).unwrap_or_default();
     let hostname = &context.config.hostname;
-    let reply = Reply::plain(250, format!("{hostname} greets {name}{from}"));
-    Ok((Hello { name, extended }, reply))
+    let to = if name.is_empty() { "you" } else { &name };
+    let reply = Reply::plain(250, format!("{hostname} greets {to}{from}"));
+    Ok((Hello { name: argument.to_vec(), extended }, reply))
 }
 
 fn add_extensions(context: &Context<'_>, reply: Reply) -> Reply {

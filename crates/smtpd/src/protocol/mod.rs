@@ -5,7 +5,7 @@
 //! return an [`Outcome`], which [`Protocol`] applies.
 
 // The order of the modules; each imports from its left only:
-//   reply address | params envelope | lookup outcome | question | state | auth hello transaction verify |
+//   reply literal | address | params envelope | lookup outcome | question | state | auth hello transaction verify |
 //   commands mask | (this file)
 
 pub mod address;
@@ -13,6 +13,7 @@ pub mod auth;
 mod commands;
 pub mod envelope;
 mod hello;
+pub mod literal;
 pub mod lookup;
 pub mod mask;
 pub mod outcome;
@@ -54,6 +55,8 @@ pub struct Protocol<'a> {
     context: Context<'a>,
     bad_commands: u32,
     unknown_names: u32,
+    /// A line was heard in this session.
+    is_begun: bool,
 }
 
 impl<'a> Protocol<'a> {
@@ -73,7 +76,7 @@ impl<'a> Protocol<'a> {
             envelope: Envelope::default(),
             letters: 0,
         };
-        Protocol { context, bad_commands: 0, unknown_names: 0 }
+        Protocol { context, bad_commands: 0, unknown_names: 0, is_begun: false }
     }
 
     /// Notes the user who has logged in, in printable form.
@@ -130,7 +133,11 @@ impl<'a> Protocol<'a> {
 
     /// Runs one command line, given without its line end.
     pub fn line(&mut self, line: &[u8]) -> Action {
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
         let Some((command, rest)) = commands::find(line) else {
+            if is_first && commands::is_http(line) {
+                return Action::Close(Reply::new(421, "4.7.0", "This is SMTP and not HTTP"));
+            }
             return self.bad(Reply::new(500, "5.5.1", "Command not recognized"));
         };
         let limit = if command.verb == "MAIL" { MAX_LINE } else { MAX_COMMAND };
@@ -151,6 +158,18 @@ impl<'a> Protocol<'a> {
         match self.apply(outcome) {
             Action::Reply(reply) if reply.is_bad_command() => self.bad(reply),
             other => other,
+        }
+    }
+
+    /// Runs a command line that ended in LF alone, as lines typed into a terminal do. Not DATA: a client that ends
+    /// it so would end its letter in the same way, and wait for a reply to what is no end.
+    pub fn line_of_lf(&mut self, line: &[u8]) -> Action {
+        match commands::find(line) {
+            Some((command, _)) if command.verb == "DATA" => {
+                let text = "End DATA with CRLF: only CRLF.CRLF ends a letter";
+                self.bad(Reply::new(501, "5.5.2", text))
+            }
+            _ => self.line(line),
         }
     }
 

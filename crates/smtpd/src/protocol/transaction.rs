@@ -1,6 +1,6 @@
 //! The mail transaction: MAIL, RCPT, DATA, RSET (RFC 5321 §3.3).
 
-use crate::protocol::address::{self, Path};
+use crate::protocol::address::{self, Path, Tolerance};
 use crate::protocol::envelope::{Envelope, Recipient};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::params;
@@ -18,7 +18,7 @@ pub(super) fn mail(context: &Context<'_>, argument: &[u8]) -> Outcome {
 /// Parses the reverse-path and the declared size.
 fn sender(context: &Context<'_>, argument: &[u8]) -> Result<Envelope, Reply> {
     let config = context.config;
-    let (path, rest) = path(context, argument, b"FROM:", "5.1.7")?;
+    let (path, rest) = path(context, argument, (b"FROM:", "5.1.7"), Tolerance::SENDER)?;
     let params = params::mail(rest)?;
     let size = params.size.unwrap_or(0);
     if config.max_size > 0 && size > config.max_size {
@@ -29,16 +29,16 @@ fn sender(context: &Context<'_>, argument: &[u8]) -> Result<Envelope, Reply> {
     let sender = match path {
         Path::Null => String::new(),
         Path::Mailbox(mailbox) => mailbox.text,
-        Path::Name(name) => qualify(&name, &config.hostname)?,
+        Path::Name(name) => qualify(&name, config.first_domain())?,
     };
     Ok(Envelope { sender, size, ..Envelope::default() })
 }
 
-/// Adds this host's name to a sender without a domain, such as the slides' `MAIL FROM:<frol>`.
-fn qualify(name: &[u8], hostname: &str) -> Result<String, Reply> {
-    let text = format!("{}@{hostname}", address::local_part(name));
-    match address::without_brackets(text.as_bytes()) {
-        Ok(Path::Mailbox(mailbox)) => Ok(mailbox.text),
+/// Adds our first domain, in which RCPT finds users, to a sender without one, such as the slides' `MAIL FROM:<frol>`.
+fn qualify(name: &[u8], domain: &str) -> Result<String, Reply> {
+    let text = format!("<{}@{domain}>", address::local_part(name));
+    match address::path(text.as_bytes(), Tolerance::NONE) {
+        Ok((Path::Mailbox(mailbox), _)) => Ok(mailbox.text),
         _ => Err(Reply::new(501, "5.1.7", "Bad sender: it needs a domain")),
     }
 }
@@ -48,8 +48,8 @@ fn qualify(name: &[u8], hostname: &str) -> Result<String, Reply> {
 fn path<'b>(
     context: &Context<'_>,
     argument: &'b [u8],
-    word: &[u8],
-    status: &'static str,
+    (word, status): (&[u8], &'static str),
+    tolerance: Tolerance,
 ) -> Result<(Path, &'b [u8]), Reply> {
     let syntax = || format!("Syntax: {}<address>", word.escape_ascii());
     let (head, rest) = argument.split_at_checked(word.len()).unwrap_or((argument, &[]));
@@ -60,7 +60,8 @@ fn path<'b>(
     if context.config.strict_space && path.len() < rest.len() {
         return Err(Reply::new(501, "5.5.4", syntax()));
     }
-    address::path(path).map_err(|bad| Reply::new(501, status, bad.0))
+    let tolerance = if context.config.strict { Tolerance::NONE } else { tolerance };
+    address::path(path, tolerance).map_err(|bad| Reply::new(501, status, bad.0))
 }
 
 /// RCPT (RFC 5321 §4.1.1.3).
@@ -74,7 +75,7 @@ pub(super) fn rcpt(context: &Context<'_>, argument: &[u8]) -> Outcome {
 }
 
 fn recipient(context: &Context<'_>, argument: &[u8]) -> Result<Recipient, Reply> {
-    let (path, rest) = path(context, argument, b"TO:", "5.1.3")?;
+    let (path, rest) = path(context, argument, (b"TO:", "5.1.3"), Tolerance::RECIPIENT)?;
     params::rcpt(rest)?;
     // Without a domain only the postmaster is valid (RFC 5321 §4.1.1.3).
     if matches!(&path, Path::Name(name) if !name.eq_ignore_ascii_case(b"postmaster")) {

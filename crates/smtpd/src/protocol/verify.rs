@@ -1,7 +1,7 @@
 //! VRFY: finds a user (RFC 5321 §3.5; slide: "VRFY", full names).
 
 use crate::options::Config;
-use crate::protocol::address::{self, Path};
+use crate::protocol::address::{self, Path, Tolerance};
 use crate::protocol::lookup::LocalUser;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::question::MAX_LISTED;
@@ -31,7 +31,7 @@ fn verify(context: &Context<'_>, argument: &[u8]) -> Reply {
 fn parse(argument: &[u8]) -> Result<Path, Reply> {
     let bad = |why| Reply::new(501, "5.1.3", why);
     if argument.starts_with(b"<") {
-        return match address::path(argument) {
+        return match address::path(argument, Tolerance::NONE) {
             Ok((path, b"")) => Ok(path),
             Ok(_) => Err(bad("Text behind the address")),
             Err(error) => Err(bad(error.0)),
@@ -66,7 +66,7 @@ fn by_full_name(context: &Context<'_>, name: &[u8]) -> Reply {
 
 /// Returns `Full Name <name@domain>`.
 fn full_address(config: &Config, user: &LocalUser) -> String {
-    let domain = config.domains.first().unwrap_or(&config.hostname);
+    let domain = config.first_domain();
     let (full, name) = (address::ascii(&user.full_name), address::local_part(&user.name));
     let space = if full.is_empty() { "" } else { " " };
     format!("{full}{space}<{name}@{domain}>")

@@ -2,6 +2,7 @@
 
 mod auth;
 mod letter_lines;
+mod log_fields;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Instant;
@@ -18,7 +19,7 @@ use crate::delivery::letter::LetterReceiver;
 use crate::delivery::trace;
 use crate::options::Config;
 use crate::protocol::auth::not_base64;
-use crate::protocol::envelope::{ClientAddress, Recipient, StartTls};
+use crate::protocol::envelope::{ClientAddress, StartTls};
 use crate::protocol::lookup::{Mailboxes, Refusal};
 use crate::protocol::mask::{STARS, has_auth, masked};
 use crate::protocol::outcome::Action;
@@ -27,6 +28,7 @@ use crate::protocol::state::State;
 use crate::protocol::{MAX_LINE, Protocol, is_command};
 use auth::{Ended, Logins, Responses};
 use letter_lines::LetterLines;
+use log_fields::{address, addresses};
 
 /// Size of the read buffer in bytes.
 const READ_BUFFER: usize = 32 * 1024;
@@ -34,8 +36,6 @@ const READ_BUFFER: usize = 32 * 1024;
 const MAX_BUFFERED: usize = 16 * 1024;
 /// Most bytes of a refused command in the log.
 const MAX_LOGGED_LINE: usize = 200;
-/// Most recipients of a letter in the log.
-const MAX_LOGGED_RECIPIENTS: usize = 10;
 
 /// Serves one client from the greeting to the end.
 ///
@@ -177,7 +177,7 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
 
     /// Shows the state in the process title: `smtpd: 127.0.0.1:52100 red.test RCPT`.
     fn show_state(&self) {
-        let name = in_title(self.protocol.hello().name.as_bytes());
+        let name = in_title(&self.protocol.hello().name);
         match (self.protocol.state(), self.protocol.letters()) {
             (State::Start, _) => self.title.set("connected"),
             (State::Ready, 0) => self.title.set(format_args!("{name} idle")),
@@ -196,11 +196,17 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
                 self.flush()?;
             }
             // The protocol checks the limit of each verb. A truncated line is never executed.
-            let (line, action) = match self.reader.read_line(MAX_LINE)? {
+            let read = match self.reader.read_line(MAX_LINE)? {
                 Line::Eof => return Ok(End::Closed),
-                Line::TooLong => (b"[line too long]".to_vec(), self.protocol.line_too_long()),
-                Line::Text(line) => (line.to_vec(), self.protocol.line(line)),
+                Line::TooLong => None,
+                Line::Text(line) => Some(line.to_vec()),
             };
+            let action = match &read {
+                None => self.protocol.line_too_long(),
+                Some(line) if !self.reader.ended_in_bare_lf() => self.protocol.line(line),
+                Some(line) => self.protocol.line_of_lf(line),
+            };
+            let line = read.unwrap_or_else(|| b"[line too long]".to_vec());
             self.show_state();
             let line = self.masked(line);
             self.transcript.client(&line);
@@ -304,19 +310,16 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
 
     fn log_delivered(&self, id: &str, size: u64) {
         let envelope = self.protocol.envelope();
-        let (from, to) = (&envelope.sender, addresses(&envelope.recipients));
-        log::info!("{}: delivered id={id} from=<{from}> to={to} size={size}", self.client());
+        let (from, to) = (address(&envelope.sender), addresses(&envelope.recipients));
+        log::info!("{}: delivered id={id} from={from} to={to} size={size}", self.client());
     }
 
     fn log_refused(&self, id: &str, Refusal { reply, reason }: &Refusal) {
         let envelope = self.protocol.envelope();
-        let (from, to) = (&envelope.sender, addresses(&envelope.recipients));
+        let (from, to) = (address(&envelope.sender), addresses(&envelope.recipients));
         let level = if reply.code() < 500 { log::Level::Error } else { log::Level::Info };
         let (client, text) = (self.client(), reply.lines().collect::<String>());
-        log::log!(
-            level,
-            "{client}: letter refused id={id} from=<{from}> to={to}: {reason}: {text}"
-        );
+        log::log!(level, "{client}: letter refused id={id} from={from} to={to}: {reason}: {text}");
     }
 
     fn queue(&mut self, reply: &Reply) {
@@ -372,15 +375,6 @@ fn flush<S: Read + Write>(out: &mut Vec<u8>, reader: &mut LineReader<S>) -> io::
     reader.get_mut().write_all(out)?;
     out.clear();
     reader.get_mut().flush()
-}
-
-/// Formats recipients for the log: `<a@b>,<c@d> and 3 more`.
-fn addresses(recipients: &[Recipient]) -> String {
-    let listed = recipients.iter().take(MAX_LOGGED_RECIPIENTS);
-    let listed: Vec<String> = listed.map(|one| format!("<{}>", one.address)).collect();
-    let more = recipients.len().saturating_sub(MAX_LOGGED_RECIPIENTS);
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    listed.join(",") + &rest
 }
 
 #[cfg(test)]

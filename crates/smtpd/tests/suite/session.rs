@@ -3,22 +3,90 @@
 use crate::common::*;
 
 #[test]
-fn bare_ehlo_and_helo_are_501_and_helo_has_a_one_line_answer() {
+fn bare_ehlo_is_501_and_helo_has_a_one_line_answer() {
     let fixture = Fixture::new();
     let daemon = fixture.serve(&[]);
     let mut peer = greeted(&daemon);
     peer.ask("EHLO", "501 5.5.4 ");
-    peer.ask("HELO", "501 5.5.4 ");
     peer.ask("EHLO  ", "501 5.5.4 ");
     peer.ask("HELO 195.161.101.33", "250 red.test ");
     peer.ask("NOOP", "250 2.0.0 ");
-    for name in ["[127.0.0.1]", "[IPv6:::1]", "topaz", "My_PC.home", "vm.", "x-", "a+b.eml"] {
-        peer.ask(&format!("HELO {name}"), "250 ");
+    peer.ask("HELO [IPv6:::1]", "250 red.test ");
+}
+
+#[test]
+fn any_printable_name_of_a_client_is_taken_and_none_in_helo_too_unless_it_is_strict() {
+    let fixture = Fixture::new();
+    let [liberal, strict] = [&[][..], &["--strict"]].map(|options| fixture.serve(options));
+    let (mut peer, mut refused) = (greeted(&liberal), greeted(&strict));
+    let longest = "l".repeat(255);
+    for name in [
+        "My_PC.home",
+        "vm.",
+        "x-",
+        "a+b.eml",
+        "two words",
+        "a..b",
+        "[::1]",
+        "2001:db8::1",
+        "00:11:22:aa:bb:cc",
+        "[127.0.0.1",
+        "-",
+        ".",
+        "a;b",
+        "a(b)",
+        "a@b",
+        "b\u{fc}ro",
+        "<a>",
+        "\"",
+        &longest,
+    ] {
+        peer.ask(&format!("HELO {name}"), "250 red.test greets ");
+        peer.ask("RSET", "250 ");
+        refused.ask(&format!("HELO {name}"), "501 5.5.4 ");
     }
-    for name in
-        ["two words", "a..b", "[127.0.0.1", "-", ".", "a;b", "a(b)", "a@b", "x\u{e9}", "<a>"]
+    peer.ask("HELO", "250 red.test greets you");
+    refused.ask("HELO", "501 5.5.4 ");
+    for name in ["topaz.test", "[127.0.0.1]", "[IPv6:::1]", "topaz"] {
+        peer.ask(&format!("HELO {name}"), "250 ");
+        refused.ask(&format!("HELO {name}"), "250 ");
+    }
+    peer.ask(&format!("HELO l{longest}"), "501 5.5.4 ");
+    for control in ["a\tb", "a\u{1b}[0m", "a\u{7f}", "a\rb", "a\0b"] {
+        peer.ask(&format!("HELO {control}"), "501 5.5.");
+    }
+    peer.send(b"HELO b\xfcro\r\n");
+    peer.expect("250 red.test greets b?ro");
+}
+
+#[test]
+fn a_request_of_http_ends_the_session() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    for request in ["GET / HTTP/1.1", "POST /x HTTP/1.0", "CONNECT mail.test:25 HTTP/1.1", "HEAD /"]
     {
-        peer.ask(&format!("HELO {name}"), "501 ");
+        let mut peer = greeted(&daemon);
+        peer.send(format!(
+            "{request}\r\nHost: red.test\r\n\r\nHELO a.test\r\nMAIL FROM:<a@b.test>\r\n"
+        ));
+        peer.expect("421 4.7.0 ");
+        assert!(peer.is_closed(), "{request}");
+    }
+}
+
+#[test]
+fn data_that_ends_in_lf_alone_is_answered_at_once_and_begins_no_letter() {
+    let fixture = Fixture::new();
+    for options in [&[][..], &["--accept-bare-lf"]] {
+        let daemon = fixture.serve(options);
+        let mut peer = introduced(&daemon);
+        peer.send("MAIL FROM:<a@b.test>\nRCPT TO:<levy@red.test>\nDATA\n");
+        for reply in ["250 2.1.0 ", "250 2.1.5 ", "501 5.5.2 "] {
+            peer.expect(reply);
+        }
+        peer.ask("DATA", "354 ");
+        peer.send("x\r\n.\r\n");
+        peer.expect("250 ");
     }
 }
 
@@ -43,7 +111,7 @@ fn a_second_ehlo_works_as_rset_and_a_rejected_one_changes_nothing() {
     let mut peer = introduced(&daemon);
     peer.ask("MAIL FROM:<a@b.test>", "250 ");
     peer.ask("EHLO", "501 ");
-    peer.ask("EHLO not a domain", "501 ");
+    peer.ask("EHLO a\u{1}b", "501 ");
     peer.ask("RCPT TO:<levy@red.test>", "250 ");
     peer.ask("HELO topaz.test", "250 ");
     peer.ask("RCPT TO:<levy@red.test>", "503 5.5.1 ");
