@@ -9,7 +9,7 @@ use crate::protocol::address::Name;
 /// The client's HELO or EHLO.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hello {
-    /// The name or address literal in the command, up to 255 octets, none of them a control character.
+    /// The name or address literal in the command, up to 255 bytes, none of them a control character.
     pub name: Vec<u8>,
     /// Whether the command was EHLO.
     pub extended: bool,

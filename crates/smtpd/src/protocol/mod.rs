@@ -55,7 +55,7 @@ pub struct Protocol<'a> {
     context: Context<'a>,
     bad_commands: u32,
     unknown_names: u32,
-    /// A line was heard in this session.
+    /// A line was read in this session.
     is_begun: bool,
 }
 
