@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 crash-pop3 install install-strip uninstall check-install check-scripts clean
+.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pop3 interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 crash-pop3 install install-strip uninstall check-install check-scripts clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -24,6 +24,7 @@ help:
 	@echo 'make interop  the daemons against real third-party programs'
 	@echo '              (scripts/interop/setup installs them, and mandoc, on Debian)'
 	@echo 'make interop-tftp  its last part: how tftpd, tftpd-hpa, atftpd and dnsmasq behave, a table'
+	@echo 'make interop-pop3  the same of pop3d, Dovecot and popa3d (as root)'
 	@echo 'make interop-pxe  real machines boot from tftpd, in qemu (as root)'
 	@echo 'make attacks  a local user and strangers attack the mail daemons (as root)'
 	@echo 'make samples  the outputs in README.md and docs, made and compared; their links'
@@ -84,9 +85,13 @@ options:
 interop: build build-debug
 	BIN=$(BIN) scripts/interop/run
 	BIN=$(BIN) scripts/interop/tftp_table/run
+	BIN=$(BIN) scripts/interop/pop3_table/run
 
 interop-tftp: build
 	BIN=$(BIN) scripts/interop/tftp_table/run
+
+interop-pop3: build
+	BIN=$(BIN) scripts/interop/pop3_table/run
 
 interop-pxe: build
 	BIN=$(BIN) scripts/interop/pxe/run

@@ -41,8 +41,9 @@ def pop3d(*more):
     measurements do not reach."""
     def argv(site, port, tls):
         cert, key = site.pair
+        user = ["-u", "nobody"] if site.is_root else []
         return [site.programs / "pop3d", "-l", f"{LOOPBACK}:{port}", "--tls-listen", f"{LOOPBACK}:{tls}",
-                "--tls-cert", cert, "--tls-key", key, "-u", "nobody", "--users", site.users, "-n", 8,
+                "--tls-cert", cert, "--tls-key", key, *user, "--users", site.users, "-n", 8,
                 "--max-per-ip", 1000, "--grace", 1, *more]
     return argv
 
