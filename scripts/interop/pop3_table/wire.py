@@ -23,7 +23,7 @@ def want(held, why):
 
 def shown(octets):
     """Octets for a message."""
-    text = octets.decode("ascii", "backslashreplace")
+    text = octets.decode("ascii", "backslashreplace").replace("\r", "\\r").replace("\n", "\\n")
     return text if len(text) <= 90 else f"{text[:60]} […] {text[-20:]}"
 
 
