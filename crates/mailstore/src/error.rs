@@ -23,6 +23,8 @@ pub enum Error {
     },
     /// A refusal by this crate, with its reason.
     Refused(String),
+    /// A refusal that may pass, with its reason: what is there is not as it should be.
+    Temporary(String),
 }
 
 /// A result of this crate.
@@ -42,7 +44,7 @@ impl Error {
     pub fn kind(&self) -> Option<io::ErrorKind> {
         match self {
             Error::Io { source, .. } => Some(source.kind()),
-            Error::InUse { .. } | Error::Refused(_) => None,
+            Error::InUse { .. } | Error::Refused(_) | Error::Temporary(_) => None,
         }
     }
 
@@ -57,7 +59,7 @@ impl Error {
     /// place of a folder. RFC 3206 §4 and §5 make the same distinction for the client.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        let Error::Io { source, .. } = self else { return matches!(self, Error::InUse { .. }) };
+        let Error::Io { source, .. } = self else { return !matches!(self, Error::Refused(_)) };
         let Some(code) = source.raw_os_error() else { return true };
         !matches!(
             Errno::from_raw(code),
@@ -79,7 +81,7 @@ impl fmt::Display for Error {
         match self {
             Error::Io { what, source } => write!(f, "{what}: {}", reason(source)),
             Error::InUse { what } => write!(f, "{what}: in use by another session"),
-            Error::Refused(why) => f.write_str(why),
+            Error::Refused(why) | Error::Temporary(why) => f.write_str(why),
         }
     }
 }

@@ -31,6 +31,8 @@ const FOLDER: OFlag =
 const MAX_LINKS: usize = 40;
 /// Rights of group and others to change what is in a folder.
 const OTHERS_WRITE: u32 = 0o022;
+/// Right of the group to do so, a bit of the mode.
+const GROUP_WRITE: u32 = 0o020;
 
 /// A folder that is open.
 #[derive(Debug)]
@@ -156,6 +158,17 @@ impl Folder {
     pub fn owner(&self) -> Result<(Uid, Gid)> {
         let stat = self.stat()?;
         Ok((Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid)))
+    }
+
+    /// Returns the group whose members can make files in this folder of root's, as `mail` can in /var/mail;
+    /// `None` where the folder is another user's, or the group is root's.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub fn spool_group(&self) -> Result<Option<Gid>> {
+        let stat = self.stat()?;
+        let is_groups = stat.st_mode & GROUP_WRITE != 0 && stat.st_gid != 0;
+        Ok((stat.st_uid == 0 && is_groups).then(|| Gid::from_raw(stat.st_gid)))
     }
 
     /// Returns the path that it was opened by, for messages.

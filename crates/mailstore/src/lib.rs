@@ -1,11 +1,12 @@
-//! Maildir, the POP3 maildrop and its lock.
+//! Maildir, mbox, the POP3 maildrop and its lock.
 //!
 //! The SMTP server stores a letter in a [`Maildir`] ([`Draft`], [`Synced`], [`Published`]). The
 //! POP3 server lists, reads and removes the letters of a [`Maildrop`]. Both find a user's mail by
 //! [`MailPattern`], and work in it by the descriptor of a [`Folder`]. The POP3 client appends to an mbox.
 
 // The order of the modules; each imports from its left only:
-//   error | mail_pattern durable_dir file_name wire_size sweep | folder network_lock mbox_append | maildir | maildrop
+//   error | mail_pattern durable_dir file_name wire_size sweep | folder network_lock mbox_append | maildir mbox |
+//   maildrop
 
 mod durable_dir;
 mod error;
@@ -14,6 +15,7 @@ mod folder;
 mod mail_pattern;
 mod maildir;
 mod maildrop;
+mod mbox;
 mod mbox_append;
 mod network_lock;
 mod sweep;
@@ -22,8 +24,11 @@ mod wire_size;
 pub use durable_dir::durable_create_dir;
 pub use error::{Error, Result, is_full};
 pub use folder::{Folder, Walked};
-pub use mail_pattern::MailPattern;
+pub use mail_pattern::{MailKind, MailPattern};
 pub use maildir::{Draft, Maildir, Published, Synced};
-pub use maildrop::{LetterText, Maildrop, Removal};
+pub use maildrop::{LetterText, LockedMbox, Maildrop, Removal};
+pub use mbox::index::MboxIds;
+pub use mbox::spool::Spool;
+pub use mbox::spool_line::{SpoolAt, SpoolLine, serve as serve_spool};
 pub use mbox_append::append_to_mbox;
 pub use wire_size::WireSize;

@@ -7,11 +7,21 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 
 /// A path with placeholders: `~` at its start is the user's home, `%u` the user's name, `%%` a
-/// percent sign.
+/// percent sign. Before it may stand what kind of mailbox it is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailPattern {
+    kind: MailKind,
     home: bool,
     parts: Vec<Part>,
+}
+
+/// The kind of a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailKind {
+    /// A folder with a file for each letter. The pattern is the path alone, or `maildir:PATH`.
+    Maildir,
+    /// One file: `mbox:PATH`.
+    Mbox,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,15 +42,20 @@ impl MailPattern {
     pub fn parse(pattern: &OsStr) -> Result<MailPattern> {
         let bytes = pattern.as_bytes();
         let bad = |why: &str| Error::Refused(format!("'{}': {why}", bytes.escape_ascii()));
-        if bytes.is_empty() {
+        let (kind, path) = match (bytes.strip_prefix(b"mbox:"), bytes.strip_prefix(b"maildir:")) {
+            (Some(path), _) => (MailKind::Mbox, path),
+            (_, Some(path)) => (MailKind::Maildir, path),
+            _ => (MailKind::Maildir, bytes),
+        };
+        if path.is_empty() {
             return Err(bad("the pattern is empty"));
         }
-        let (home, rest) = match bytes.strip_prefix(b"~") {
+        let (home, rest) = match path.strip_prefix(b"~") {
             Some(rest) if rest.is_empty() || rest.starts_with(b"/") => (true, rest.to_vec()),
             Some(_) => return Err(bad("'~' must be followed by '/'")),
             None => {
-                let path = std::path::absolute(Path::new(pattern));
-                let path = path.map_err(Error::io("path", Path::new(pattern)))?;
+                let path = Path::new(OsStr::from_bytes(path));
+                let path = std::path::absolute(path).map_err(Error::io("path", path))?;
                 (false, path.into_os_string().into_vec())
             }
         };
@@ -62,7 +77,17 @@ impl MailPattern {
             }
         }
         parts.push(Part::Text(text));
-        Ok(MailPattern { home, parts })
+        let pattern = MailPattern { kind, home, parts };
+        if kind == MailKind::Mbox && pattern.path(b"u", Path::new("/"))?.file_name().is_none() {
+            return Err(bad("not a file"));
+        }
+        Ok(pattern)
+    }
+
+    /// Returns the kind of the mailboxes.
+    #[must_use]
+    pub fn kind(&self) -> MailKind {
+        self.kind
     }
 
     /// Returns whether mail lies in homes.
@@ -71,7 +96,7 @@ impl MailPattern {
         self.home
     }
 
-    /// Returns the Maildir of the user with this name and home.
+    /// Returns the path of the mailbox of the user with this name and home.
     ///
     /// # Errors
     /// [`Error::Refused`] if the pattern needs a home and the user has no absolute one. Also if it
@@ -118,6 +143,26 @@ mod tests {
         assert_eq!(maildir("/m/%u/x%u%%", "a", "").unwrap(), Path::new("/m/a/xa%"));
         assert_eq!(maildir("/%%u%%%%/~", "a", "").unwrap(), Path::new("/%u%%/~"));
         assert!(maildir("m/%u", "a", "").unwrap().is_absolute());
+    }
+
+    #[test]
+    fn before_the_path_stands_the_kind() {
+        let parse = |pattern: &str| MailPattern::parse(OsStr::new(pattern));
+        for (pattern, kind, path) in [
+            ("mbox:/var/mail/%u", MailKind::Mbox, "/var/mail/a"),
+            ("mbox:~/mbox", MailKind::Mbox, "/h/mbox"),
+            ("maildir:~/Mail", MailKind::Maildir, "/h/Mail"),
+            ("/m/mbox:%u", MailKind::Maildir, "/m/mbox:a"),
+        ] {
+            let parsed = parse(pattern).unwrap();
+            assert_eq!(parsed.kind(), kind, "{pattern}");
+            assert_eq!(parsed.path(b"a", Path::new("/h")).unwrap(), Path::new(path));
+        }
+        let error = parse("mbox:").unwrap_err().to_string();
+        assert_eq!(error, "'mbox:': the pattern is empty");
+        for wrong in ["mbox:~", "mbox:~/..", "mbox:/", "mbox:~levy/mbox"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -42,8 +42,16 @@ const REMOTE: [FsType; 6] = [
 /// [`Error::InUse`] while another session has the lock; [`Error::Io`], such as ENOLCK from a server without
 /// locks.
 pub(crate) fn lock_if_remote(folder: &impl AsFd, path: &Path) -> Result<Option<OwnedFd>> {
-    let kind = fstatfs(folder).map_err(Error::io("statfs", path))?.filesystem_type();
-    if REMOTE.contains(&kind) { lock(folder, path).map(Some) } else { Ok(None) }
+    let is_remote = is_remote(folder).map_err(Error::io("statfs", path))?;
+    if is_remote { lock(folder, path).map(Some) } else { Ok(None) }
+}
+
+/// Returns whether a file may be on another machine.
+///
+/// # Errors
+/// As fstatfs(2).
+pub(crate) fn is_remote(file: &impl AsFd) -> nix::Result<bool> {
+    Ok(REMOTE.contains(&fstatfs(file)?.filesystem_type()))
 }
 
 fn lock(folder: &impl AsFd, path: &Path) -> Result<OwnedFd> {

@@ -18,6 +18,7 @@ pub mod getrandom;
 pub mod getservbyname;
 pub mod gso;
 pub mod landlock;
+pub mod lease;
 pub mod localtime;
 pub mod nss;
 pub mod owned_file;

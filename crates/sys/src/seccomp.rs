@@ -142,6 +142,10 @@ const PARENT: &[c_long] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_readlink,
 ];
+/// What a process does besides that has the locks of an mbox and makes its next file. kill(2) is for asking
+/// whether the holder of a lock has ended.
+const SPOOL: &[c_long] =
+    &[libc::SYS_fchmod, libc::SYS_fchown, libc::SYS_utimensat, libc::SYS_fstatfs, libc::SYS_uname];
 /// Commands of fcntl(2) that open no file and send no signal.
 const FCNTL: &[u32] =
     &[libc::F_GETFD as u32, libc::F_SETFD as u32, libc::F_GETFL as u32, libc::F_SETFL as u32];
@@ -153,6 +157,16 @@ const FCNTL_DUP: &[u32] = &[
     libc::F_SETFL as u32,
     libc::F_DUPFD_CLOEXEC as u32,
 ];
+/// Those, and commands for record locks and leases.
+const FCNTL_LOCK: &[u32] = &[
+    libc::F_GETFD as u32,
+    libc::F_SETFD as u32,
+    libc::F_GETFL as u32,
+    libc::F_SETFL as u32,
+    libc::F_DUPFD_CLOEXEC as u32,
+    libc::F_OFD_SETLK as u32,
+    libc::F_SETLEASE as u32,
+];
 /// Calls of which only those are allowed that map no memory as executable: the third argument says.
 const NOT_EXECUTABLE: [c_long; 2] = [SYS_mmap, SYS_mprotect];
 
@@ -163,6 +177,8 @@ pub enum Allowed {
     Streams,
     /// That, and work with files and folders. Which ones is for Landlock to say.
     StreamsAndFiles,
+    /// That, and have locks, and give files their mode, group and times.
+    Spool,
     /// Talk over what it has open, and accept(2) what comes to its listeners.
     Listeners,
     /// That, and start threads.
@@ -176,6 +192,7 @@ fn table(allowed: Allowed) -> nix::Result<Table> {
     let more: &[&[c_long]] = match allowed {
         Allowed::Streams => &[],
         Allowed::StreamsAndFiles => &[FILES],
+        Allowed::Spool => &[FILES, SPOOL],
         Allowed::Listeners => &[LISTENERS],
         Allowed::Threads => &[LISTENERS, THREADS],
         Allowed::Parent => &[LISTENERS, THREADS, FILES, PARENT],
@@ -186,10 +203,14 @@ fn table(allowed: Allowed) -> nix::Result<Table> {
     rules.extend(NOT_EXECUTABLE.map(|call| (call, Rule::Without { argument: 2, bit: executable })));
     let commands = match allowed {
         Allowed::Streams | Allowed::StreamsAndFiles => FCNTL,
+        Allowed::Spool => FCNTL_LOCK,
         Allowed::Listeners | Allowed::Threads => FCNTL_DUP,
         Allowed::Parent => &[],
     };
     rules.push((SYS_fcntl, Rule::OneOf { argument: 1, values: commands }));
+    if allowed == Allowed::Spool {
+        rules.push((libc::SYS_kill, Rule::OneOf { argument: 1, values: &[0] }));
+    }
     if allowed == Allowed::Parent {
         rules.push((SYS_fcntl, Rule::Allow)); // the lock of the pid file
         rules.push((libc::SYS_clone3, Rule::Unknown));

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
+use nix::sys::signal::Signal;
 use sys::fork::{Fork, OneTask, child, fork};
 use sys::scm_rights::{pair, receive_whole, stream_pair};
+use sys::signal::ignore;
 
 use crate::error::reason;
+use crate::log::stderr;
 use crate::net::deadlines::Timeouts;
 use crate::serve::kept_note::{self, KeptNote};
 use crate::serve::line::{FINAL, GOES_ON, LONGEST_MESSAGE, Line, MORE, MOVES};
@@ -21,6 +24,10 @@ const ENDED: i32 = 0;
 
 /// Longest time that a process goes on when the one that asked has ended: a slow disk finishes.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(60);
+
+/// Signals that are for other processes of the server, and SIGIO of a lease.
+const FOR_OTHERS: [Signal; 5] =
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGIO];
 
 /// What the keeper and the processes that answer for it know of the server.
 #[derive(Clone, Copy, Debug)]
@@ -183,6 +190,40 @@ impl Question {
     /// Shows `NAME: TEXT` as the title of this process.
     pub fn show(&self, text: impl std::fmt::Display) {
         self.keeping.show(text);
+    }
+
+    /// Starts a process beside this one, with its rights, which runs `life` with one end of a line; returns
+    /// the other end. It has nothing of the question, shows `NAME: TITLE`, and should end when the line does.
+    /// Signals that end a server do not end it: it finishes for those that use it.
+    ///
+    /// # Errors
+    /// The question, and why no process was started.
+    pub fn start_beside(
+        self,
+        title: impl std::fmt::Display,
+        life: impl FnOnce(OwnedFd),
+    ) -> (Question, nix::Result<OwnedFd>) {
+        let started = OneTask::check().and_then(|alone| {
+            let (ours, theirs) = pair()?;
+            Ok((ours, theirs, fork(alone)?))
+        });
+        match started {
+            Ok((ours, _, Fork::Parent(_))) => (self, Ok(ours)),
+            Ok((ours, theirs, Fork::Child)) => child(|| {
+                let keeping = self.keeping;
+                drop((self, ours));
+                for signal in FOR_OTHERS {
+                    if let Err(errno) = ignore(signal) {
+                        log::debug!("sigaction: {}", errno.desc());
+                    }
+                }
+                keeping.show(title);
+                life(theirs);
+                stderr::flush();
+                ENDED
+            }),
+            Err(errno) => (self, Err(errno)),
+        }
     }
 
     /// Gives the last word; returns the exit code of this process.

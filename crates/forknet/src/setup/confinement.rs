@@ -82,14 +82,30 @@ pub(crate) fn confine_parent(model: Model) -> Result<()> {
 /// One of the kernel's barriers cannot be put up.
 pub fn confine_to(folders: impl IntoIterator<Item = impl AsFd>, moves: bool) -> Result<()> {
     give_up_processes()?;
+    give_up_other_folders(folders, moves)?;
+    let filter = files_filter()?.as_ref();
+    filter.map_or(Ok(()), Filter::enter).map_err(Error::os("seccomp"))
+}
+
+/// As [`confine_to`] one folder, but it can have record locks, and give its files their mode and group.
+///
+/// # Errors
+/// As [`confine_to`].
+pub fn confine_to_spool(folder: impl AsFd) -> Result<()> {
+    give_up_processes()?;
+    give_up_other_folders([folder], false)?;
+    let filter = filter_of(Allowed::Spool)?;
+    filter.map_or(Ok(()), |filter| filter.enter()).map_err(Error::os("seccomp"))
+}
+
+fn give_up_other_folders(folders: impl IntoIterator<Item = impl AsFd>, moves: bool) -> Result<()> {
     let landlock = Landlock::new().map_err(Error::os("landlock"))?;
     if let Some(landlock) = landlock.filter(|landlock| !moves || landlock.version() >= 2) {
         let mut folders = folders.into_iter();
         let allowed = folders.try_for_each(|folder| landlock.allow(folder, Access::Write));
         allowed.and_then(|()| landlock.enter()).map_err(Error::os("landlock"))?;
     }
-    let filter = files_filter()?.as_ref();
-    filter.map_or(Ok(()), Filter::enter).map_err(Error::os("seccomp"))
+    Ok(())
 }
 
 /// This process does nothing any more but talk over what it has open, for good.

@@ -77,14 +77,23 @@ pub fn user_ids(text: &str) -> Result<(u32, u32)> {
 /// # Errors
 /// The user is root; some right is left.
 pub fn become_user(uid: u32, gid: u32) -> Result<()> {
+    become_member(uid, gid, None)
+}
+
+/// As [`become_user`], with one more group, where there is one.
+///
+/// # Errors
+/// As [`become_user`].
+pub fn become_member(uid: u32, gid: u32, group: Option<u32>) -> Result<()> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let groups = group.into_iter().map(Gid::from_raw).collect();
     if !geteuid().is_root() {
         return stay(None);
     }
     if uid.is_root() {
         return Err(Error::Refused("user id 0: no session has root's rights".into()));
     }
-    Identity { name: uid.to_string(), uid, gid, groups: Vec::new() }.assume()
+    Identity { name: uid.to_string(), uid, gid, groups }.assume()
 }
 
 impl ServeAs {

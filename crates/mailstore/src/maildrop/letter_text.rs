@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use crate::mbox::letter::MboxText;
+
 /// The text of a letter, which is read from its beginning to its end. Line ends are those of the disk.
 #[derive(Debug)]
 pub struct LetterText {
@@ -13,6 +15,8 @@ pub struct LetterText {
 enum Source {
     /// A file that is the letter.
     File(File),
+    /// A part of an mbox.
+    Mbox(Box<MboxText>),
 }
 
 impl From<File> for LetterText {
@@ -21,10 +25,17 @@ impl From<File> for LetterText {
     }
 }
 
+impl From<MboxText> for LetterText {
+    fn from(text: MboxText) -> LetterText {
+        LetterText { source: Source::Mbox(Box::new(text)) }
+    }
+}
+
 impl Read for LetterText {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match &mut self.source {
             Source::File(file) => file.read(into),
+            Source::Mbox(text) => text.read(into),
         }
     }
 }

@@ -4,19 +4,23 @@
 //! There is a file for each kind of mailbox. What a session asks for is the same: how many letters, their
 //! sizes and ids, the text of one, and at the end the removal of some.
 
-// The order of the modules; each imports from its left only: letter_text removal | maildir | (this file)
+// The order of the modules; each imports from its left only: letter_text removal | maildir mbox | (this file)
 
 mod letter_text;
 mod maildir;
+mod mbox;
 mod removal;
 
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::folder::Folder;
+use crate::mbox::index::MboxIds;
 use maildir::MaildirDrop;
+use mbox::MboxDrop;
 
 pub use letter_text::LetterText;
+pub use mbox::LockedMbox;
 pub use removal::Removal;
 
 /// A locked maildrop. Letters are numbered from 0. Dropping it releases the lock.
@@ -28,6 +32,7 @@ pub struct Maildrop {
 #[derive(Debug)]
 enum Kind {
     Maildir(MaildirDrop),
+    Mbox(Box<MboxDrop>),
 }
 
 impl Maildrop {
@@ -52,6 +57,7 @@ impl Maildrop {
     pub fn len(&self) -> usize {
         match &self.kind {
             Kind::Maildir(drop) => drop.len(),
+            Kind::Mbox(drop) => drop.len(),
         }
     }
 
@@ -67,6 +73,7 @@ impl Maildrop {
     pub fn uid(&self, index: usize) -> Option<Vec<u8>> {
         match &self.kind {
             Kind::Maildir(drop) => drop.uid(index),
+            Kind::Mbox(drop) => drop.uid(index),
         }
     }
 
@@ -76,6 +83,7 @@ impl Maildrop {
     pub fn known_size(&self, index: usize) -> Option<u64> {
         match &self.kind {
             Kind::Maildir(drop) => drop.known_size(index),
+            Kind::Mbox(drop) => drop.size(index),
         }
     }
 
@@ -86,6 +94,9 @@ impl Maildrop {
     pub fn size(&mut self, index: usize) -> Result<u64> {
         match &mut self.kind {
             Kind::Maildir(drop) => drop.size(index),
+            Kind::Mbox(drop) => {
+                drop.size(index).ok_or_else(|| Error::Refused("no such letter".into()))
+            }
         }
     }
 
@@ -94,6 +105,7 @@ impl Maildrop {
     pub fn correct_size(&mut self, index: usize, octets: u64) -> bool {
         match &mut self.kind {
             Kind::Maildir(drop) => drop.correct_size(index, octets),
+            Kind::Mbox(drop) => drop.size(index).is_some_and(|known| known != octets),
         }
     }
 
@@ -104,6 +116,7 @@ impl Maildrop {
     pub fn read(&mut self, index: usize) -> Result<LetterText> {
         match &mut self.kind {
             Kind::Maildir(drop) => drop.read(index).map(LetterText::from),
+            Kind::Mbox(drop) => drop.read(index).map(LetterText::from),
         }
     }
 
@@ -112,6 +125,7 @@ impl Maildrop {
     pub fn remove(&mut self, indices: impl Iterator<Item = usize>) -> Removal {
         match &mut self.kind {
             Kind::Maildir(drop) => drop.remove(indices),
+            Kind::Mbox(drop) => drop.remove(indices),
         }
     }
 
@@ -119,6 +133,17 @@ impl Maildrop {
     pub fn sweep(&self) {
         match &self.kind {
             Kind::Maildir(drop) => drop.sweep(),
+            Kind::Mbox(_) => {}
         }
+    }
+}
+
+impl LockedMbox {
+    /// Reads the mbox once, and gives its own locks back: letters can be delivered from then on.
+    ///
+    /// # Errors
+    /// [`Error::Temporary`] if the file is no mbox; [`Error::Io`] if it cannot be read.
+    pub fn read(self, ids: MboxIds) -> Result<Maildrop> {
+        Ok(Maildrop { kind: Kind::Mbox(Box::new(MboxDrop::read_locked(self, ids)?)) })
     }
 }
