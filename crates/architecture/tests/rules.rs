@@ -47,7 +47,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
             "options",
             "question hash guessing login_delay",
             "check rights client",
-            "mailbox front",
+            "mailbox spool front",
         ],
     ),
     ("tls", &["rows error", "pem", "keys", "chains tickets session", "server client", "identity"]),

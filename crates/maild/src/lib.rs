@@ -3,7 +3,7 @@
 
 // The order of the modules; each imports from its left only:
 //   rows credentials | auth_socket check_program | options | question hash guessing login_delay |
-//   check rights client | mailbox front
+//   check rights client | mailbox spool front
 
 mod auth_socket;
 mod check;
@@ -19,6 +19,7 @@ mod options;
 mod question;
 mod rights;
 pub mod rows;
+mod spool;
 
 pub use check::{Answering, Proved, Said, prove, prove_from};
 pub use check_program::{is_report, report};

@@ -112,6 +112,7 @@ impl Config {
     /// # Errors
     /// `users FILE: reason`.
     pub fn start(&self) -> Result<Vec<u8>> {
+        self.mail.warn_of_spool();
         Ok(self.mail.start()?.encode())
     }
 }

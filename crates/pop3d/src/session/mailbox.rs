@@ -8,7 +8,7 @@ use accounts::{Account, Owner};
 use forknet::{Client, Leftover, confine_to, in_title, reason};
 use log::{info, warn};
 use maild::{Denied, Mechanism, Place, Proved, Trouble, accepted};
-use mailstore::{Error, Folder, Maildrop};
+use mailstore::{Error, Folder, LockedMbox, MailKind, Maildrop, MboxIds, SpoolAt, SpoolLine};
 
 use crate::options::Config;
 use crate::protocol::Protocol;
@@ -26,11 +26,12 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// client. Returns the exit code.
 pub fn answer(config: &Config, asked: forknet::Question) -> i32 {
     asked.show("a login");
-    let (mut asked, proved) = match maild::prove(&config.mail, asked) {
+    let (asked, proved) = match maild::prove(&config.mail, asked) {
         Ok(proved) => proved,
         Err(code) => return code,
     };
-    let maildrop = match open_as_owner(config, &mut asked, &proved) {
+    let (asked, opened) = open_as_owner(config, asked, &proved);
+    let maildrop = match opened {
         Ok(maildrop) => maildrop,
         Err(denied) => return asked.answer(&denied.encode()),
     };
@@ -44,25 +45,52 @@ pub fn answer(config: &Config, asked: forknet::Question) -> i32 {
 /// Opens the maildrop with its user's rights, for good.
 fn open_as_owner(
     config: &Config,
-    asked: &mut forknet::Question,
+    asked: forknet::Question,
     proved: &Proved,
-) -> Result<Maildrop, Denied> {
+) -> (forknet::Question, Result<Maildrop, Denied>) {
     let Proved { peer, account, .. } = proved;
-    let opened = config.mail.become_owner(account).and_then(|owner| {
-        let (folder, maildrop) = open(config, account, owner)?;
-        asked.send_kept_note().map_err(|error| Trouble::temporary(reason(&error)))?; // --login-delay
-        confine_to(folder, false).map_err(Trouble::temporary)?;
-        Ok(maildrop)
+    let (mut asked, opened) = match config.mail.mail.kind() {
+        MailKind::Maildir => (asked, Ok(None)),
+        MailKind::Mbox => {
+            let (asked, line) = config.mail.open_spool(asked, account);
+            (asked, line.map(Some))
+        }
+    };
+    let opened = opened.and_then(|line| match line {
+        None => open_maildir(config, account, &mut asked),
+        Some(line) => open_mbox(line, &mut asked),
     });
     let name = account.name.escape_ascii();
-    opened.map_err(|Trouble { denied, why, .. }| {
+    let opened = opened.map_err(|Trouble { denied, why, .. }| {
         if denied == Denied::InUse {
             info!("{peer}: login of '{name}': {why}");
         } else {
             warn!("{peer}: login of '{name}': {why}");
         }
         denied
-    })
+    });
+    (asked, opened)
+}
+
+/// Becomes the owner of a Maildir, and opens it; this process has no other folder then.
+fn open_maildir(
+    config: &Config,
+    account: &Account,
+    asked: &mut forknet::Question,
+) -> Result<Maildrop, Trouble> {
+    let owner = config.mail.become_owner(account)?;
+    let (folder, maildrop) = open(config, account, owner)?;
+    asked.send_kept_note().map_err(|error| Trouble::temporary(reason(&error)))?; // --login-delay
+    confine_to(folder, false).map_err(Trouble::temporary)?;
+    Ok(maildrop)
+}
+
+/// Opens an mbox, whose owner this process is, and which it reads when it can open nothing any more.
+fn open_mbox(line: SpoolLine, asked: &mut forknet::Question) -> Result<Maildrop, Trouble> {
+    let locked = LockedMbox::lock(SpoolAt::There(line))?;
+    asked.send_kept_note().map_err(|error| Trouble::temporary(reason(&error)))?; // --login-delay
+    confine_to(None::<Folder>, false).map_err(Trouble::temporary)?;
+    Ok(locked.read(MboxIds::Content)?)
 }
 
 /// Opens the maildrop of an account, by its folder's descriptor; the folder is `None` where there is none

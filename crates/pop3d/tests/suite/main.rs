@@ -21,6 +21,8 @@ mod life;
 mod login;
 mod manual;
 mod masking;
+mod mbox;
+mod mbox_spool;
 mod option_table;
 mod proxy;
 mod refusals;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use forknet::{Endpoint, Error, OwnOptions, Preset, Result, Row, Values};
 use jiff::tz::TimeZone;
 use maild::{Logins, MailOptions, rows};
+use mailstore::MailKind;
 use tls::ServerIdentity;
 
 use hostname::{is_domain, machine_name};
@@ -238,10 +239,16 @@ impl Config {
             check_domain(values, "domain", domain)?;
         }
         let (tls, listen_tls) = tls::from_options(values)?.unzip();
+        let mail = MailOptions::read(values)?;
+        if mail.mail.kind() == MailKind::Mbox {
+            let text = values.text("mail").unwrap_or_default();
+            let why = "smtpd delivers to Maildirs only, not to an mbox yet";
+            return Err(values.wrong("mail", &text, why));
+        }
         Ok(Config {
             hostname,
             domains,
-            mail: MailOptions::read(values)?,
+            mail,
             spool: values.path("spool")?.unwrap_or_default(),
             max_size: values.number("max-size", 0..=u64::MAX)?,
             max_recipients: values.number("max-recipients", 1..=usize::MAX)?,
