@@ -150,8 +150,8 @@ impl MboxDrop {
             return Removal::default();
         }
         match self.rewrite(&marked) {
-            Ok(()) => Removal { removed: count, failed: Vec::new() },
-            Err(error) => Removal { removed: 0, failed: vec![error] },
+            Ok(()) => Removal { removed: count, ..Removal::default() },
+            Err(error) => Removal { failed: vec![error], ..Removal::default() },
         }
     }
 
