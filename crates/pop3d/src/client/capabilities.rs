@@ -9,17 +9,17 @@ use super::status::Result;
 
 /// The capabilities that the client uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Capabilities {
+pub struct Capabilities {
     /// Commands may be sent before the replies to earlier ones have come (§6.6).
-    pub(crate) pipelining: bool,
+    pub pipelining: bool,
     /// The mechanisms of AUTH (RFC 5034 §3).
-    pub(crate) sasl: Mechanisms,
+    pub sasl: Mechanisms,
 }
 
 impl Capabilities {
     /// Asks the server; one without CAPA can do none of this. The answer differs before and after TLS and
     /// the login (RFC 2449 §5).
-    pub(crate) fn ask<S: Read + Write>(conn: &mut ServerConnection<S>) -> Result<Capabilities> {
+    pub fn ask<S: Read + Write>(conn: &mut ServerConnection<S>) -> Result<Capabilities> {
         match conn.command("CAPA") {
             Ok(_) => Ok(Capabilities::parse(&conn.listing("CAPA")?)),
             Err(failure) if conn.is_broken() => Err(failure),

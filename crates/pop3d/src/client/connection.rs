@@ -23,7 +23,7 @@ const MAX_MESSAGE: u64 = 1 << 30;
 const BUFFER: usize = 64 * 1024;
 
 /// A connection to a server.
-pub(crate) struct ServerConnection<S> {
+pub struct ServerConnection<S> {
     reader: LineReader<S>,
     /// `HOST:PORT`, for error messages.
     server: String,
@@ -35,7 +35,7 @@ pub(crate) struct ServerConnection<S> {
 
 impl<S: Read + Write> ServerConnection<S> {
     /// Reads the greeting. `server` is for error messages.
-    pub(crate) fn start(stream: S, server: String, verbose: bool) -> Result<ServerConnection<S>> {
+    pub fn start(stream: S, server: String, verbose: bool) -> Result<ServerConnection<S>> {
         let (reader, greeting) = (LineReader::with_capacity(BUFFER, stream), Vec::new());
         let mut conn = ServerConnection { reader, server, verbose, greeting, broken: false };
         conn.greeting = conn.reply("greeting", Asked::Greeting)?;
@@ -43,22 +43,22 @@ impl<S: Read + Write> ServerConnection<S> {
     }
 
     /// Returns the text of the greeting.
-    pub(crate) fn greeting(&self) -> &[u8] {
+    pub fn greeting(&self) -> &[u8] {
         &self.greeting
     }
 
     /// Forgets the greeting.
-    pub(crate) fn forget_greeting(&mut self) {
+    pub fn forget_greeting(&mut self) {
         self.greeting.clear();
     }
 
     /// Returns whether the connection is unusable, because it is lost or a reply was not POP3.
-    pub(crate) fn is_broken(&self) -> bool {
+    pub fn is_broken(&self) -> bool {
         self.broken
     }
 
     /// Prevents further commands, QUIT included, so that the server removes nothing.
-    pub(crate) fn abort(&mut self) {
+    pub fn abort(&mut self) {
         self.broken = true;
     }
 
@@ -66,7 +66,7 @@ impl<S: Read + Write> ServerConnection<S> {
     ///
     /// # Errors
     /// [`Failure`] with the server's text after `-ERR`.
-    pub(crate) fn command(&mut self, command: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+    pub fn command(&mut self, command: impl AsRef<[u8]>) -> Result<Vec<u8>> {
         let command = command.as_ref();
         self.send(command)?;
         let keyword = split(command).0;
@@ -78,7 +78,7 @@ impl<S: Read + Write> ServerConnection<S> {
 
     /// Sends commands in one write, whose replies are read later. They must be few: while a server waits
     /// for room to answer it reads nothing.
-    pub(crate) fn send_all(&mut self, commands: &[String]) -> Result<()> {
+    pub fn send_all(&mut self, commands: &[String]) -> Result<()> {
         for command in commands {
             self.trace('C', command.as_bytes());
         }
@@ -92,7 +92,7 @@ impl<S: Read + Write> ServerConnection<S> {
     ///
     /// # Errors
     /// As [`ServerConnection::command`].
-    pub(crate) fn exchange(&mut self, line: &[u8], shown: &[u8]) -> Result<Option<Vec<u8>>> {
+    pub fn exchange(&mut self, line: &[u8], shown: &[u8]) -> Result<Option<Vec<u8>>> {
         self.send_shown(line, shown)?;
         let line = self.line("AUTH")?.ok_or_else(|| self.closed("AUTH"))?;
         match line.strip_prefix(b"+ ") {
@@ -106,7 +106,7 @@ impl<S: Read + Write> ServerConnection<S> {
     ///
     /// # Errors
     /// Something is left, which an intruder may have put there.
-    pub(crate) fn before_tls(&mut self) -> Result<&mut S> {
+    pub fn before_tls(&mut self) -> Result<&mut S> {
         if !self.reader.buffered().is_empty() {
             return Err(self.failed("STLS", "the server sends more before TLS begins"));
         }
@@ -130,7 +130,7 @@ impl<S: Read + Write> ServerConnection<S> {
     ///
     /// # Errors
     /// As [`ServerConnection::command`].
-    pub(crate) fn reply(&mut self, about: &str, asked: Asked) -> Result<Vec<u8>> {
+    pub fn reply(&mut self, about: &str, asked: Asked) -> Result<Vec<u8>> {
         let line = self.line(about)?.ok_or_else(|| self.closed(about))?;
         self.judge(about, &line, asked)
     }
@@ -149,7 +149,7 @@ impl<S: Read + Write> ServerConnection<S> {
     }
 
     /// Reads a listing up to its final dot. Returns the rows, unstuffed.
-    pub(crate) fn listing(&mut self, about: &str) -> Result<Vec<Vec<u8>>> {
+    pub fn listing(&mut self, about: &str) -> Result<Vec<Vec<u8>>> {
         let mut rows = Vec::new();
         let mut octets = 0;
         loop {
@@ -168,7 +168,7 @@ impl<S: Read + Write> ServerConnection<S> {
 
     /// Reads a message up to its final dot. Calls `each` with its pieces, unstuffed, with lines
     /// that end in LF. Returns its size with CRLF line ends.
-    pub(crate) fn message(
+    pub fn message(
         &mut self,
         about: &str,
         mut each: impl FnMut(&[u8]) -> Result<()>,
@@ -208,7 +208,7 @@ impl<S: Read + Write> ServerConnection<S> {
     }
 
     /// Returns the failure for a reply that is not POP3.
-    pub(crate) fn bad_reply(&mut self, about: &str) -> Failure {
+    pub fn bad_reply(&mut self, about: &str) -> Failure {
         self.failed(about, "the reply is no POP3")
     }
 
@@ -279,7 +279,7 @@ fn split(line: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Parses the size in `+OK 120 octets`, which is used for the progress bar only.
-pub(crate) fn announced_size(text: &[u8]) -> Option<u64> {
+pub fn announced_size(text: &[u8]) -> Option<u64> {
     let word = text.split(|&b| b == b' ').next()?;
     std::str::from_utf8(word).ok()?.parse().ok()
 }

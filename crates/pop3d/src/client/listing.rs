@@ -8,28 +8,31 @@ use super::status::{Asked, Result};
 
 /// A message of the maildrop.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Letter {
-    pub(crate) number: u64,
+pub struct Letter {
+    /// The number, at least 1.
+    pub number: u64,
     /// `None` where the server has no UIDL.
-    pub(crate) id: Option<Vec<u8>>,
+    pub id: Option<Vec<u8>>,
     /// No other message has this id. Identical ones may share it (RFC 1939 §7).
-    pub(crate) is_unique: bool,
+    pub is_unique: bool,
     /// The size in bytes that the server claims. Nothing relies on it.
-    pub(crate) size: Option<u64>,
+    pub size: Option<u64>,
 }
 
 impl Letter {
     /// Returns the id, if no other message has it.
-    pub(crate) fn unique_id(&self) -> Option<&[u8]> {
+    pub fn unique_id(&self) -> Option<&[u8]> {
         self.id.as_deref().filter(|_| self.is_unique)
     }
 }
 
 /// The messages, in the order of the server, and whether they have ids.
 #[derive(Debug)]
-pub(crate) struct Listing {
-    pub(crate) letters: Vec<Letter>,
-    pub(crate) has_ids: bool,
+pub struct Listing {
+    /// The messages.
+    pub letters: Vec<Letter>,
+    /// The server has UIDL.
+    pub has_ids: bool,
 }
 
 impl Listing {
@@ -37,7 +40,7 @@ impl Listing {
     ///
     /// # Errors
     /// The listing is malformed, or a number occurs twice in it.
-    pub(crate) fn read<S: Read + Write>(
+    pub fn read<S: Read + Write>(
         conn: &mut ServerConnection<S>,
         pipelining: bool,
         wants_sizes: bool,

@@ -15,14 +15,14 @@
 
 mod accounts_file;
 mod bare_lf;
-mod capabilities;
+pub mod capabilities;
 mod command_line;
 mod commands;
-mod connection;
+pub mod connection;
 mod deliver;
 mod fetch;
 mod filters;
-mod listing;
+pub mod listing;
 mod login;
 mod options;
 mod output;
@@ -30,7 +30,7 @@ mod password;
 mod progress;
 mod rows;
 mod seen;
-mod status;
+pub mod status;
 mod tls;
 
 use std::ffi::OsString;

@@ -5,7 +5,7 @@ use forknet::Error;
 /// The exit codes, with their names in sysexits(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Status {
+pub enum Status {
     /// `EX_USAGE`: the command line is wrong.
     Usage = 64,
     /// `EX_NOINPUT`: the maildrop, or this account here, is in use by another session.
@@ -30,39 +30,41 @@ pub(crate) enum Status {
 
 /// A failure.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) status: Status,
-    pub(crate) error: Error,
+pub struct Failure {
+    /// Its kind.
+    pub status: Status,
+    /// What it is, for people.
+    pub error: Error,
     /// A server has refused one command or letter, and takes others.
     is_refusal: bool,
 }
 
 /// A result of the client.
-pub(crate) type Result<T> = std::result::Result<T, Failure>;
+pub type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
     /// Makes a failure whose text is the reason.
-    pub(crate) fn new(status: Status, why: impl Into<String>) -> Failure {
+    pub fn new(status: Status, why: impl Into<String>) -> Failure {
         Failure { status, error: Error::Refused(why.into()), is_refusal: false }
     }
 
     /// Makes the failure of one letter or command that a server has refused.
-    pub(crate) fn refusal(status: Status, why: impl Into<String>) -> Failure {
+    pub fn refusal(status: Status, why: impl Into<String>) -> Failure {
         Failure { is_refusal: true, ..Failure::new(status, why) }
     }
 
     /// Returns whether a server has said no, and goes on.
-    pub(crate) fn is_refusal(&self) -> bool {
+    pub fn is_refusal(&self) -> bool {
         self.is_refusal
     }
 
     /// `map_err(Failure::because(Status::Io))`.
-    pub(crate) fn because<E: Into<Error>>(status: Status) -> impl FnOnce(E) -> Failure {
+    pub fn because<E: Into<Error>>(status: Status) -> impl FnOnce(E) -> Failure {
         move |error| Failure { status, error: error.into(), is_refusal: false }
     }
 
     /// Makes the failure of a mail store; `status` is for what no later attempt changes.
-    pub(crate) fn store(status: Status) -> impl FnOnce(mailstore::Error) -> Failure {
+    pub fn store(status: Status) -> impl FnOnce(mailstore::Error) -> Failure {
         move |error| {
             let is_temporary = matches!(error, mailstore::Error::InUse { .. });
             let status = if is_temporary { Status::Temporary } else { status };
@@ -71,12 +73,12 @@ impl Failure {
     }
 
     /// Says that there are more failures of its kind.
-    pub(crate) fn and_more(self, count: usize) -> Failure {
+    pub fn and_more(self, count: usize) -> Failure {
         Failure { error: Error::Refused(format!("{} (and {count} more)", self.error)), ..self }
     }
 
     /// Puts the name of an account before the text.
-    pub(crate) fn of_account(self, name: Option<&str>) -> Failure {
+    pub fn of_account(self, name: Option<&str>) -> Failure {
         match name {
             Some(name) => {
                 Failure { error: Error::Refused(format!("{name}: {}", self.error)), ..self }
@@ -86,7 +88,7 @@ impl Failure {
     }
 
     /// Returns the exit code.
-    pub(crate) fn code(&self) -> u8 {
+    pub fn code(&self) -> u8 {
         self.status as u8
     }
 }
@@ -104,7 +106,7 @@ impl From<Error> for Failure {
 
 /// What a command is about, as far as the meaning of a bare `-ERR` differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub enum Asked {
     /// The server's greeting: it does not serve now.
     Greeting,
     /// USER, PASS, APOP, AUTH.
@@ -115,7 +117,7 @@ pub(crate) enum Asked {
 
 /// Returns what a refusal means: by its code (RFC 2449 §8, RFC 3206), else by what was asked. `text` follows
 /// `-ERR`.
-pub(crate) fn of_refusal(text: &[u8], asked: Asked) -> Status {
+pub fn of_refusal(text: &[u8], asked: Asked) -> Status {
     let text = text.trim_ascii().to_ascii_uppercase();
     let code = text.strip_prefix(b"[").and_then(|rest| rest.split(|&b| b == b']').next());
     match code {

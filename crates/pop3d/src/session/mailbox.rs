@@ -95,7 +95,7 @@ fn open_mbox(line: SpoolLine, asked: &mut forknet::Question) -> Result<Maildrop,
 
 /// Opens the maildrop of an account, by its folder's descriptor; the folder is `None` where there is none
 /// yet. Nothing is made.
-pub(super) fn open(
+pub fn open(
     config: &Config,
     account: &Account,
     owner: Owner,
