@@ -27,6 +27,7 @@ help:
 	@echo 'make interop-pop3  the same of pop3d, Dovecot and popa3d (as root)'
 	@echo 'make interop-pxe  real machines boot from tftpd, in qemu (as root)'
 	@echo 'make attacks  a local user and strangers attack the mail daemons (as root)'
+	@echo 'make fuzz     what strangers send, by libFuzzer: the targets of fuzz/, 30 s each (TIME=, TARGETS=)'
 	@echo 'make samples  the outputs in README.md and docs, made and compared; their links'
 	@echo 'make labs     the course of docs/labs: every step and every task; make lab-03: one of them'
 	@echo 'make tools    perf, gdb, uprobes and valgrind with the daemons; a dynamic build'
@@ -71,6 +72,7 @@ test-bare:
 
 check:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
@@ -99,6 +101,14 @@ interop-pxe: build
 # What they try is in scripts/attacks; TRIES=N logins and deliveries in the races.
 attacks: build
 	@BIN=$(BIN) scripts/attacks/run
+
+# With the stable toolchain and a C++ compiler; `cargo fuzz run TARGET` works as well. TIME=seconds for each;
+# `scripts/fuzz --merge` keeps in fuzz/corpus what was found.
+TARGETS ?=
+.PHONY: fuzz
+fuzz:
+	@scripts/lib/need 'make fuzz' cargo cc c++ python3
+	@scripts/fuzz $(TARGETS)
 
 labs: build-debug check-labs
 	@scripts/labs/run
@@ -163,6 +173,7 @@ check-install: build
 
 fmt:
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 
 clean:
 	$(CARGO) clean
