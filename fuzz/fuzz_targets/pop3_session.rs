@@ -191,8 +191,9 @@ impl Site {
         left: &Leftover,
         wire: &mut Wire<'_>,
     ) {
-        let (user, tls, since) = ("levy".to_owned(), "none", Instant::now());
-        let login = Login { user, mechanism: Mechanism::Pass, tls, is_utf8, since };
+        let (peer, user) = (client.peer().to_string(), "levy".to_owned());
+        let (mechanism, tls, since) = (Mechanism::Pass, "none", Instant::now());
+        let login = Login { peer, user, mechanism, tls, is_utf8, since };
         let (_, maildrop) =
             open(&self.config, &self.account, self.owner).expect("a maildrop of ours");
         let names = (client.peer().to_string(), "h.test".to_owned());
