@@ -150,19 +150,24 @@ impl MboxDrop {
             return Removal::default();
         }
         match self.rewrite(&marked) {
-            Ok(()) => Removal { removed: count, ..Removal::default() },
+            Ok(synced) => Removal { removed: count, unsynced: synced.err(), ..Removal::default() },
             Err(error) => Removal { failed: vec![error], ..Removal::default() },
         }
     }
 
-    fn rewrite(&mut self, marked: &[bool]) -> Result<()> {
+    /// Makes the mbox one without the marked letters; returns whether that is on the disk.
+    fn rewrite(&mut self, marked: &[bool]) -> Result<Result<()>> {
         let Some(before) = self.spool.lock(UPDATE_WAIT)? else {
             let why = "another program has removed it";
             return Err(Error::Temporary(format!("{}: {why}", self.spool.path().display())));
         };
-        let copied = self.replace(&before, marked);
+        let replaced = self.replace(&before, marked);
+        let synced = if replaced.is_ok() { self.spool.sync() } else { Ok(()) };
         self.spool.unlock();
-        self.rescue(&before, copied?)
+        if let Err(error) = self.rescue(&before, replaced?) {
+            log::warn!("what was delivered to the file before UPDATE may be lost: {error}");
+        }
+        Ok(synced)
     }
 
     /// Puts a file without the marked letters in the place of the mbox. Returns how much of the mbox was

@@ -181,11 +181,11 @@ impl Spool {
         Ok(copy)
     }
 
-    /// Puts the next file in the place of the mbox, with its owner, mode and times; locked, as that is. On
-    /// the disk when this returns.
+    /// Puts the next file, which is on the disk then, in the place of the mbox, with its owner, mode and
+    /// times; locked, as that is.
     ///
     /// # Errors
-    /// The mbox is unchanged, except where the folder cannot be synced.
+    /// The mbox is unchanged.
     pub fn commit(&mut self) -> Result<()> {
         let (Some(held), Some(draft)) = (&mut self.held, &self.draft) else {
             return Err(Error::io("rename", &self.path)(Errno::ENOLCK));
@@ -214,6 +214,14 @@ impl Spool {
             held.file = draft; // the old one's lock ends here, when nothing is found at its name
         }
         held.stat = fstat(&held.file).map_err(Error::io("stat", &self.path))?;
+        Ok(())
+    }
+
+    /// Waits until the new file is on the disk in the place of the old one.
+    ///
+    /// # Errors
+    /// As fsync(2).
+    pub fn sync(&self) -> Result<()> {
         point("fsync folder").map_err(Error::io("fsync", self.folder.path()))?;
         self.folder.sync()
     }

@@ -9,6 +9,7 @@
 //!   | n ----------------------> |   make the next file
 //!   | <------------- k, file    |   it, open for writing
 //!   | c ----------------------> |   put it in the place of the mbox
+//!   | s ----------------------> |   wait until that is on the disk
 //!   | u ----------------------> |   unlock
 //!   | w, the file before -----> |   whether another process may still append to that
 //!   | a ----------------------> |   the mbox, open to append to; it is locked
@@ -38,6 +39,7 @@ const LOCK: u8 = b'l';
 const UNLOCK: u8 = b'u';
 const DRAFT: u8 = b'n';
 const COMMIT: u8 = b'c';
+const SYNC: u8 = b's';
 const APPEND: u8 = b'a';
 const IS_WRITTEN: u8 = b'w';
 const END: u8 = b'e';
@@ -189,6 +191,17 @@ impl SpoolAt {
         }
     }
 
+    /// As [`Spool::sync`].
+    ///
+    /// # Errors
+    /// As [`Spool::sync`]; the other process does not answer.
+    pub fn sync(&self) -> Result<()> {
+        match self {
+            SpoolAt::Here(spool) => spool.sync(),
+            SpoolAt::There(line) => line.ask(&[SYNC], None).map(drop),
+        }
+    }
+
     /// As [`Spool::append`].
     ///
     /// # Errors
@@ -259,6 +272,7 @@ fn answer(spool: &mut Spool, message: &[u8], with: Option<OwnedFd>) -> Result<(u
         }
         [DRAFT] => Ok((OK, Some(spool.draft()?))),
         [COMMIT] => spool.commit().map(|()| (OK, None)),
+        [SYNC] => spool.sync().map(|()| (OK, None)),
         [APPEND] => Ok((OK, Some(spool.append()?))),
         [IS_WRITTEN] => {
             let is_written = with.is_some_and(|file| spool.is_written(&File::from(file)));
