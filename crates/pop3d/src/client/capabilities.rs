@@ -12,6 +12,8 @@ use super::status::Result;
 pub struct Capabilities {
     /// Commands may be sent before the replies to earlier ones have come (§6.6).
     pub pipelining: bool,
+    /// Messages can be had as they are, with UTF-8 in their headers (RFC 6856 §2).
+    pub utf8: bool,
     /// The mechanisms of AUTH (RFC 5034 §3).
     pub sasl: Mechanisms,
 }
@@ -34,6 +36,7 @@ impl Capabilities {
             let (name, rest) = row.split_at_checked(at).unwrap_or((row, &[]));
             match name.to_ascii_uppercase().as_slice() {
                 b"PIPELINING" => found.pipelining = true,
+                b"UTF8" => found.utf8 = true,
                 b"SASL" => found.sasl = Mechanisms::parse(rest),
                 _ => {}
             }

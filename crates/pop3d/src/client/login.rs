@@ -13,6 +13,17 @@ use super::status::{Failure, Result, Status};
 use crate::protocol::apop;
 use crate::protocol::command::MAX_COMMAND;
 
+/// Has messages sent as they are: a server that knows UTF8 (RFC 6856) may send another header else.
+pub(crate) fn ask_for_utf8<S: Read + Write>(conn: &mut ServerConnection<S>) -> Result<()> {
+    if !Capabilities::ask(conn)?.utf8 {
+        return Ok(());
+    }
+    match conn.command("UTF8") {
+        Err(failure) if conn.is_broken() => Err(failure),
+        _ => Ok(()), // one that refuses it goes on as without it (§2.1)
+    }
+}
+
 /// Logs in with APOP if the server offers it, otherwise with USER and PASS.
 ///
 /// After a refused APOP the password is sent only on this machine or under TLS, because an attacker

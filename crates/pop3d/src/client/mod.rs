@@ -142,6 +142,9 @@ fn open(
     let is_loopback = maild::client::is_loopback(&conn);
     let (mut conn, bindings) = security.start(conn)?;
     let is_private = is_loopback || options.tls != Tls::Never;
+    if let Operation::Fetch(_) = &options.operation {
+        login::ask_for_utf8(&mut conn)?; // what is deleted afterwards is kept as it was
+    }
     if options.sasl.is_empty() {
         login::log_in(&mut conn, options, password, is_private)?;
     } else {

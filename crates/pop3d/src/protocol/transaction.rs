@@ -315,11 +315,15 @@ impl Transaction {
         let marked = self.deleted.iter().enumerate().filter(|(_, deleted)| **deleted);
         let marked: Vec<usize> = marked.map(|(index, _)| index).collect();
         let dele: Sum = marked.iter().map(|&index| self.known_size(index)).collect();
+        let count = marked.len();
         let removal = self.maildrop.remove(marked.into_iter());
         for error in removal.failed.iter().chain(&removal.unsynced) {
             warn!("{peer}: {}: {error}", self.login.user);
         }
-        match removal.failed.len() {
+        match count.saturating_sub(removal.removed) {
+            0 if removal.unsynced.is_some() => {
+                self.log_end(peer, "logged out, removals not synced", (dele, self.left()));
+            }
             0 => self.log_end(peer, "logged out", (dele, self.left())),
             failed => {
                 let (dele, left) =

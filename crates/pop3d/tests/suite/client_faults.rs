@@ -29,6 +29,15 @@ fn log_in(peer: &mut Peer) {
     }
 }
 
+/// The same where it is to fetch: it asks before whether it can have UTF-8.
+fn log_in_to_fetch(peer: &mut Peer) {
+    peer.send("+OK\r\n");
+    for (command, reply) in [("CAPA", "-ERR\r\n"), ("USER", "+OK\r\n"), ("PASS", "+OK\r\n")] {
+        peer.expect(command);
+        peer.send(reply);
+    }
+}
+
 /// Answers CAPA with an error, and UIDL with `count` letters.
 fn list(peer: &mut Peer, count: usize) {
     peer.expect("CAPA");
@@ -70,6 +79,8 @@ fn a_server_that_ends_its_lines_in_lf_alone_is_understood() {
     let (at, server) = fake(|mut peer| {
         peer.send("+OK hi\n");
         for (command, reply) in [
+            ("CAPA", "+OK\nPIPELINING\nUTF8\n.\n"),
+            ("UTF8", "+OK\n"),
             ("USER", "+OK\n"),
             ("PASS", "+ok\n"),
             ("CAPA", "+OK\nPIPELINING\n.\n"),
@@ -97,7 +108,7 @@ fn a_server_that_ends_its_lines_in_lf_alone_is_understood() {
 #[test]
 fn a_message_without_an_end_is_waited_for_as_long_as_the_time_limit_says() {
     let (at, server) = fake(|mut peer| {
-        log_in(&mut peer);
+        log_in_to_fetch(&mut peer);
         list(&mut peer, 2);
         peer.expect("RETR 1");
         peer.send("+OK\r\none\r\n.\r\n");
@@ -189,7 +200,7 @@ fn refusals_have_an_exit_code_for_each_kind() {
 fn sigterm_ends_a_fetch_in_order_and_what_came_is_not_fetched_again() {
     let (sender, pid) = std::sync::mpsc::channel::<i32>();
     let (at, server) = fake(move |mut peer| {
-        log_in(&mut peer);
+        log_in_to_fetch(&mut peer);
         list(&mut peer, 3);
         for number in 1..=2 {
             peer.expect(&format!("RETR {number}"));

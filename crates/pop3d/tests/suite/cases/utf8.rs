@@ -66,6 +66,19 @@ fn case_90_a_header_in_utf8_is_sent_as_it_is_after_utf8_and_in_encoded_words_wit
 }
 
 #[test]
+fn case_90_pop3c_fetches_letters_as_they_are() {
+    let server = TestServer::new(&[LETTER_OF_JÜRGEN]);
+    let dir = testkit::TempDir::new();
+    let output = server.pop3c(&["--delete", "fetch", dir.path().to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let new = dir.path().join("new");
+    let stored = testkit::names(&new);
+    let stored = std::fs::read_to_string(new.join(&stored[0])).unwrap();
+    assert_eq!(stored, LETTER_OF_JÜRGEN);
+    assert!(server.letters().is_empty());
+}
+
+#[test]
 fn case_90_a_header_that_is_too_long_to_be_made_ascii_needs_utf8() {
     let letter = format!("A: ü\n{}\nx\n", "B: c\n".repeat(20_000));
     let server = TestServer::new(&[&letter, LETTER]);
