@@ -78,41 +78,67 @@ def by_openssl(fixture, way):
         out.says(f"+OK {len(THREE)} ")
 
 
-def by_fetchmail(fixture, way):
+def run_fetchmail(fixture, box, way, auth, options, folder, home):
     daemon, tls = pop3d(fixture)
-    box = box_of(fixture)
-    folder, home = fixture.folder("mda"), fixture.folder("fetchmail")
     option, port = ("ssl", tls) if way == "tls" else ("", daemon.port)
     config = (f"set invisible\nset no bouncemail\nset postmaster root\n"
-              f"poll localhost service {port} protocol pop3 timeout 10 no dns uidl\n"
+              f"poll localhost service {port} protocol pop3 {auth} timeout 10 no dns uidl\n"
               f"user \"{box.name}\" password \"{PASSWORD}\" {option} sslproto \"TLS1.2+\" sslcertck "
               f"sslcertfile \"{certificate(fixture)[2]}\" no rewrite "
-              f"mda \"{fixture.script('mda')} {folder}\" fetchall keep\n")
-    fixture.run("fetchmail", "--fetchmailrc", fixture.file("fetchmailrc", config, 0o700), "--idfile", home / "ids",
-                "--pidfile", home / "pid", "--nodetach", "--nosyslog",
-                env={"HOME": str(home), "FETCHMAILHOME": str(home), "USER": "me"}).good()
-    same(read_files(folder), [crlf(letter) for letter in THREE], "letters")
+              f"mda \"{fixture.script('mda')} {folder}\" {options}\n")
+    return fixture.run("fetchmail", "--fetchmailrc", fixture.file("fetchmailrc", config, 0o700), "--idfile", home / "ids",
+                       "--pidfile", home / "pid", "--nodetach", "--nosyslog", "-v",
+                       env={"HOME": str(home), "FETCHMAILHOME": str(home), "USER": "me"})
 
 
-def by_mpop(fixture, way, mechanism):
+def by_fetchmail(fixture, way, auth="auth password", said="POP3> PASS"):
+    """All letters; then nothing that is new, then all once more and away."""
+    box, home = box_of(fixture), fixture.folder("fetchmail")
+
+    def fetched(more, code):
+        folder = fixture.folder("mda")
+        out = run_fetchmail(fixture, box, way, auth, more, folder, home)
+        same(out.code, code, f"exit status; {out.text}")
+        out.says(said)
+        return read_files(folder)
+
+    all_of_them = [crlf(letter) for letter in THREE]
+    same(fetched("keep", 0), all_of_them, "letters")
+    same(fetched("keep", 1), [], "letters the second time")
+    same(fetched("fetchall nokeep", 0), all_of_them, "letters")
+    same(box.letters(), [], "letters in the Maildir")
+
+
+def run_mpop(fixture, box, way, mechanism, keep, folder, ids):
     daemon, tls = pop3d(fixture)
-    box = box_of(fixture)
-    folder = fixture.folder("mda")
     config = (f"account default\nhost localhost\nport {tls if way == 'tls' else daemon.port}\ntls on\n"
               f"tls_starttls {'off' if way == 'tls' else 'on'}\ntls_trust_file {certificate(fixture)[2]}\n"
               f"auth {mechanism}\nuser {box.name}\npassword {PASSWORD}\ndelivery mda {fixture.script('mda')} {folder}\n"
-              f"uidls_file {fixture.folder('mpop') / 'ids'}\nreceived_header off\ntimeout 10\n")
-    fixture.run("mpop", "-C", fixture.file("mpoprc", config), "--keep=on").good()
-    same(read_files(folder), [crlf(letter) for letter in THREE], "letters")
+              f"uidls_file {ids}\nreceived_header off\ntimeout 10\n")
+    fixture.run("mpop", "-C", fixture.file("mpoprc", config), f"--keep={keep}").good()
+    return read_files(folder)
+
+
+def by_mpop(fixture, way, mechanism):
+    """All letters; then nothing that is new; then all once more, by one that remembers nothing, and away."""
+    box, ids = box_of(fixture), fixture.folder("mpop") / "ids"
+    all_of_them = [crlf(letter) for letter in THREE]
+    same(run_mpop(fixture, box, way, mechanism, "on", fixture.folder("mda"), ids), all_of_them, "letters")
+    same(run_mpop(fixture, box, way, mechanism, "on", fixture.folder("mda"), ids), [], "letters the second time")
+    ids = fixture.folder("mpop") / "ids"
+    same(run_mpop(fixture, box, way, mechanism, "off", fixture.folder("mda"), ids), all_of_them, "letters")
+    same(box.letters(), [], "letters in the Maildir")
 
 
 for how in WAYS:
     for name in CURL:
         add(f"curl by {how}, AUTH {name}: all letters come out", by_curl, how, name)
     add(f"openssl s_client by {how}: TLS 1.2 and 1.3, the certificate is checked", by_openssl, how)
-    add(f"fetchmail by {how}: all letters come out", by_fetchmail, how)
+    add(f"fetchmail by {how}: all letters come out, once; nokeep: they are gone", by_fetchmail, how)
+    add(f"fetchmail by {how}, CRAM-MD5: the same", by_fetchmail, how, "auth cram-md5",
+        "POP3> AUTH CRAM-MD5")
     for name in MPOP:
-        add(f"mpop by {how}, {name}: all letters come out", by_mpop, how, name)
+        add(f"mpop by {how}, {name}: all letters come out, once; --keep=off: they are gone", by_mpop, how, name)
 
 
 @test("poplib: without TLS no password is taken, after STLS it is; SIGHUP does not end the session")
