@@ -162,11 +162,11 @@ def before_each_call(site: Site, victim: str, step: int = 1) -> tuple[Counter[st
     and the outcomes. `login` is box from its fork on."""
     before = site.lay()
     out, reply = traced_session(site, victim, before)
-    check(reply.startswith(b"+OK"), f"a session below strace: {reply}")
+    check(reply.startswith(b"+OK"), f"a session below strace: {reply!r}")
     outcome(site, before, reply)
     todo = [(call, number) for call, count in sorted(calls_of(out, victim).items()) for number in range(1, count + 1)]
     calls, outcomes = Counter(), Counter()
-    for call, number in todo[site.dice.randrange(step)::step]:
+    for call, number in todo[site.dice.randrange(min(step, len(todo)))::step]:
         before = site.lay()
         try:
             out, reply = traced_session(site, victim, before, "-e", f"inject={call}:signal=KILL:when={number}")

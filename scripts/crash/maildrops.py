@@ -115,4 +115,4 @@ class Mbox:
         return found
 
 
-KINDS = (Maildir(),)
+KINDS = (Maildir(), Seen(), Mbox())
