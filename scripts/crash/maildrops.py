@@ -115,4 +115,4 @@ class Mbox:
         return found
 
 
-KINDS = (Maildir(), Seen(), Mbox())
+KINDS = (Maildir(), Mbox())

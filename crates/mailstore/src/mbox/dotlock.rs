@@ -2,7 +2,7 @@
 //!
 //! It is made under another name and linked to its own (link(2)), which one process alone can do, on a file
 //! system of the network too. Its text is the process id of its holder. One is stale that is older than five
-//! minutes, or whose holder has ended on this machine.
+//! minutes, or whose holder is a process of this machine and has ended, by itself or with the machine.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::signal::kill;
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, UnlinkatFlags, getpid, linkat, unlinkat};
 
 use crate::durable_dir::retry_eintr;
@@ -135,8 +136,8 @@ fn remove_stale(
         seen => seen?,
     };
     let age = fstat(now)?.st_mtime - seen.st_mtime;
-    let is_dead = || !is_remote(folder).unwrap_or(true) && holder_has_ended(folder, name);
-    if age <= STALE && !is_dead() {
+    let is_ours = !is_remote(folder).unwrap_or(true);
+    if age <= oldest_alive(is_ours, uptime()) && !(is_ours && holder_has_ended(folder, name)) {
         return Ok(false);
     }
     // Another process may find it stale too, and have its own lock there by now: that one is put back.
@@ -155,6 +156,17 @@ fn remove_stale(
     }
     remove(folder, &away)?;
     Ok(is_it)
+}
+
+/// Returns the age in seconds up to which a lock may have a holder, on a machine that was started `uptime`
+/// seconds ago. After a power failure the text of a lock may be lost, or its process id another's.
+fn oldest_alive(is_ours: bool, uptime: i64) -> i64 {
+    if is_ours { uptime.min(STALE) } else { STALE }
+}
+
+/// Seconds since this machine was started; more than any lock's age where that is not known.
+fn uptime() -> i64 {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(i64::MAX, |since| since.tv_sec())
 }
 
 /// Returns whether the lock names a process of this machine that has ended.
@@ -193,6 +205,14 @@ mod tests {
         assert!(try_lock(&folder).is_some());
         held.release(&folder); // it is another one's
         assert_eq!(testkit::names(dir.path()), [NAME]);
+    }
+
+    #[test]
+    fn a_lock_from_before_the_machine_was_started_has_no_holder_there() {
+        assert_eq!(oldest_alive(true, 40), 40);
+        assert_eq!(oldest_alive(true, STALE + 1), STALE);
+        assert_eq!(oldest_alive(false, 40), STALE); // of another machine, perhaps
+        assert!((1..i64::MAX).contains(&uptime()));
     }
 
     #[test]
