@@ -48,6 +48,11 @@ def pop3d(*more):
     return argv
 
 
+def pop3d_mbox(site, port, tls):
+    """Ours over the mboxes that popa3d has."""
+    return pop3d("--mail", f"mbox:{site.system}/mail/%u")(site, port, tls)
+
+
 def dovecot(count, avail):
     """Dovecot, each of whose processes serves one client, or any number."""
     return lambda site, port, tls: [need("dovecot"), "-F", "-c", config(
@@ -60,10 +65,10 @@ def popa3d(site, port, _tls):
             "-c", 1000, "-b", 4096, LOOPBACK, port, need("popa3d")]
 
 
-OURS, PREFORK = "pop3d", "pop3d -m prefork"
+OURS, PREFORK, OURS_MBOX = "pop3d", "pop3d -m prefork", "pop3d, mbox"
 ISOLATED, REUSED = "Dovecot, service_count = 1 (its default)", "Dovecot, service_count = 0"
 POPA3D = "popa3d under tcpserver"
-KINDS = [Kind(OURS, pop3d()), Kind(PREFORK, pop3d("-m", "prefork")),
+KINDS = [Kind(OURS, pop3d()), Kind(PREFORK, pop3d("-m", "prefork")), Kind(OURS_MBOX, pop3d_mbox, mail="mbox"),
          Kind(ISOLATED, dovecot(1, 0)), Kind(REUSED, dovecot(0, 2)), Kind(POPA3D, popa3d, has_tls=False, mail="mbox")]
 
 

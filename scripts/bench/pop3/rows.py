@@ -13,7 +13,7 @@ from lib import LOOPBACK, Failure, Program, check, need, run, wait_until
 from lib.daemon import Daemon
 from lib.folder import Folder
 from maildrops import FETCHED, LARGE, RETR, SIZED, UNSIZED
-from peers import ISOLATED, KINDS, OURS, PASSWORD, POPA3D, PREFORK, REUSED, Server
+from peers import ISOLATED, KINDS, OURS, OURS_MBOX, PASSWORD, POPA3D, PREFORK, REUSED, Server
 
 CLIENTS = (8, 64)
 MESSAGES, OCTETS, IN_FLIGHT = 1_000, 4096, 50
@@ -104,7 +104,7 @@ def chosen(plan, number, *names):
 
 def sessions(site, plan, results, number):
     """Login, STAT and QUIT, in the clear."""
-    for kind in chosen(plan, number, OURS, PREFORK, ISOLATED, REUSED, POPA3D):
+    for kind in chosen(plan, number, OURS, PREFORK, OURS_MBOX, ISOLATED, REUSED, POPA3D):
         for clients, row in LOGINS.items():
             results.add(row, kind.name, logins(site, plan, kind, clients))
 
@@ -129,7 +129,7 @@ def retr(site, plan, results, number):
     """Many messages of 4 KiB: each after the one before, and with commands in flight."""
     user = site.has(RETR, MESSAGES, OCTETS)
     one_cpu = [need("taskset"), "-c", "0"]
-    for kind in chosen(plan, number, OURS, ISOLATED, POPA3D):
+    for kind in chosen(plan, number, OURS, OURS_MBOX, ISOLATED, POPA3D):
         for row, window, before in ((LOCK_STEP, 1, []), (PINNED, 1, one_cpu), (PIPELINED, IN_FLIGHT, [])):
             with Server(site, kind, before) as server:
                 count, _, seconds = messages(site, plan, server, kind, user, window, before)
@@ -139,7 +139,7 @@ def retr(site, plan, results, number):
 def large(site, plan, results, number):
     """One message of 50 MiB."""
     user = site.has(LARGE, 1, LARGE_OCTETS)
-    for kind in chosen(plan, number, OURS, ISOLATED, POPA3D):
+    for kind in chosen(plan, number, OURS, OURS_MBOX, ISOLATED, POPA3D):
         with Server(site, kind) as server:
             _, octets, seconds = messages(site, plan, server, kind, user, 1)
             results.add(BIG, kind.name, octets / seconds / 1e6)
@@ -163,7 +163,7 @@ def listings(site, plan, results, number):
         return
     for sizes, name in ((True, SIZED), (False, UNSIZED)):
         user = site.has(name, plan.many, SMALL_OCTETS, sizes, mbox=sizes)
-        for kind in chosen(plan, number, OURS, ISOLATED, POPA3D):
+        for kind in chosen(plan, number, OURS, OURS_MBOX, ISOLATED, POPA3D):
             # An mbox has no names; its one listing stands in the rows of both.
             own = SIZED if kind.mail == "mbox" else user
             say(f"listings: {kind.name}")
@@ -183,9 +183,9 @@ def memory(site, plan, results, number):
     """What a session takes whose client is logged in and says nothing."""
     if number >= plan.slow_rounds:
         return
-    for kind in chosen(plan, number, OURS, ISOLATED, REUSED, POPA3D):
+    for kind in chosen(plan, number, OURS, OURS_MBOX, ISOLATED, REUSED, POPA3D):
         for tls, row in IDLE.items():
-            if kind.has_tls or not tls:
+            if kind.has_tls and kind.mail == "Maildir" or not tls:
                 results.add(row, kind.name, idle(site, plan, kind, tls))
 
 

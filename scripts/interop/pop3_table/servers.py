@@ -28,7 +28,11 @@ def ours(*more):
     return pop3d("--auth-delay", "0", *more)
 
 
-KINDS = [Kind("pop3d", ours()), Kind(ISOLATED, table_dovecot), Kind(POPA3D, popa3d, has_tls=False, mail="mbox")]
+def ours_mbox(site, port, tls):
+    return ours("--mail", f"mbox:{site.system}/mail/%u")(site, port, tls)
+
+
+KINDS = [Kind("pop3d", ours()), Kind("pop3d, mbox", ours_mbox, mail="mbox"), Kind(ISOLATED, table_dovecot), Kind(POPA3D, popa3d, has_tls=False, mail="mbox")]
 SHORT = {ISOLATED: "dovecot", POPA3D: "popa3d"}
 
 
