@@ -4,6 +4,7 @@ import os
 import random
 import re
 import shutil
+from functools import lru_cache
 from pathlib import Path
 
 from lib.checks import check, show
@@ -13,6 +14,7 @@ from lib.mailbox import OWNER
 LARGE = 200_000
 
 
+@lru_cache(1000)
 def letter(number: int) -> bytes:
     """The letter of this number, with LF; no two are equal, and no part of one is another."""
     dice = random.Random(number)

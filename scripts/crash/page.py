@@ -5,6 +5,7 @@ import os
 import platform
 from collections import Counter
 
+import faults
 import kills
 
 HEAD = """\
@@ -42,15 +43,16 @@ CALLS = """
 ## kill -9 before each system call
 
 By strace's `inject=CALL:signal=KILL:when=N`, with which a process ends when it enters its Nth such call, and the call is not
-made: each call of a session, one after the other, {kills:,} kills. *box, login* is from its fork on, as root, through the
-password, to the end; box and front are traced with the commands; keeper and parent through a whole session.
+made: each call of a session from login to `QUIT`, one after the other, {kills:,} kills. Of box that is from its fork on,
+as root, through the password, to its end.
 
 """
 
 FAULTS = """
 ## Errors
 
-Each system call of box in turn fails, once, or it and all later ones: {count:,} sessions. What the client is told must be
+Each system call of box in turn fails, once, or (with the first error) it and all later ones: {count:,} sessions. On ext4 with
+{errors}; on tmpfs with the first. What the client is told must be
 true: `+OK` to `QUIT` only if every marked letter is gone and the folder's, or file's, fsync was good; else `-ERR [SYS/…]`,
 and all other marked letters are gone. The log must name peer, user, what and why. Where a letter cannot be read to its
 end, or a reply not be made, the connection is cut off.
@@ -110,7 +112,7 @@ def random_part(plan) -> str:
 
 def calls_part(plan) -> str:
     """The kills before each call."""
-    rows = [[place, "box, login" if victim == "login" else victim, len(calls), *gone(outcomes)]
+    rows = [[place, "box" if victim == "login" else victim, len(calls), *gone(outcomes)]
             for place, victim, calls, outcomes in plan.calls]
     total = sum(outcomes.total() for *_, outcomes in plan.calls)
     return CALLS.format(kills=total) + table(["maildrop", "killed", "different calls", *GONE], rows, 2)
@@ -118,11 +120,12 @@ def calls_part(plan) -> str:
 
 def faults_part(plan) -> str:
     """The errors."""
-    rows = [[place, f"`{call}`", " ".join(names), count, *(kinds[reply] for reply in REPLIES)]
-            for place, call, names, count, kinds in plan.faults]
+    rows = [[place, f"`{call}`", count, *(kinds[reply] for reply in REPLIES)]
+            for place, call, count, kinds in plan.faults]
     total = sum(count for *_, count, _ in plan.faults)
-    head = ["maildrop", "call", "errors", "sessions", *(f"`{reply.replace(': ', '` ', 1)}" for reply in REPLIES)]
-    return FAULTS.format(count=total) + table(head, rows, 3)
+    errors = "; ".join(f"`{call}` {', '.join(faults.FAULTS[call])}" for call in sorted({row[1] for row in plan.faults}))
+    head = ["maildrop", "call", "sessions", *(f"`{reply.replace(': ', '` ', 1)}" for reply in REPLIES)]
+    return FAULTS.format(count=total, errors=errors) + table(head, rows, 2)
 
 
 def power_part(plan, lost: int) -> str:
@@ -132,7 +135,7 @@ def power_part(plan, lost: int) -> str:
     return POWER.format(lost=lost) + table(head, rows, 2) + LIMITS
 
 
-def text(plan, lost: int = 3) -> str:
+def text(plan, lost: int = 2) -> str:
     """The page."""
     head = HEAD.format(kernel=platform.release(), cpus=os.cpu_count(), seed=plan.seed,
                        date=datetime.date.today().isoformat())

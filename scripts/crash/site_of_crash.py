@@ -151,7 +151,7 @@ class Site(Folder):
 
     def lay(self, count: int = LETTERS) -> Before:
         """A new maildrop, as its owner sees it."""
-        first = self.dice.randrange(1, 1000) * 30
+        first = self.dice.randrange(1, 20) * 30
         letters = list(range(first, first + count))
         self.kind.lay(self.home, range(first, first + count))
         marked = {letters[0], *(number for number in letters if self.dice.random() < 0.66)} - {letters[1]}

@@ -64,6 +64,12 @@ class Report:
         else:
             self.ok(name)
 
+    def add(self, part: "Report") -> None:
+        """Counts what another process has reported."""
+        self.passed, self.failed = self.passed + part.passed, self.failed + part.failed
+        self.not_judged += part.not_judged
+        self.packages |= part.packages
+
     def end(self) -> int:
         """Tells the numbers; returns the exit code."""
         print(f"in {time.monotonic() - self.began:.1f} s")
