@@ -53,7 +53,7 @@ pub const MAIL: Row = Row {
     default: Preset::Value(MailPattern::DEFAULT),
     help: "where mail lies; ~ home, %u name",
     manual: "Where a user's Maildir is: '~' at the start is the home folder of the users \
-        file, '%u' the user's name, '%%' a percent sign.{own}",
+        file, '%u' the user's name, '%%' a percent sign. `maildir:` before it changes nothing.{own}",
     ..Row::EMPTY
 };
 

@@ -70,6 +70,15 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             "The users file, the Maildirs and the files of TLS are inside, and relative names among them count from \
                 <dir>.",
         ),
+        (
+            "mail",
+            " With `mbox:` before it a user's mail is one file, in the form mboxrd: `mbox:~/mbox`, `mbox:/var/mail/%u`. \
+                A user without the file has no mail; without its folder, or with a file that does not begin as an mbox, \
+                the login is a temporary error. It is locked by fcntl(2) and by `FILE.lock` while it is read at the login and \
+                changed at `QUIT`, so that letters can be delivered in between; what is removed is removed by a new file that takes \
+                its place, with the same mode, group and times. Where another program has changed the letters meanwhile, none is removed. \
+                In a folder of root's in which a group can make files, as /var/mail is, a process of its own has that group, and nothing else has.",
+        ),
         ("auth-socket", " The mailboxes belong to `--mail-user` and lie where `--mail` says."),
         ("transcript", "Passwords and digests are masked."),
         ("plaintext", " It is about `PASS`, `AUTH PLAIN` and `AUTH LOGIN`."),

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
 use log::warn;
-use nix::sys::prctl::set_no_new_privs;
+use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::sys::resource::{Resource, setrlimit};
 use sys::landlock::{Access, Landlock};
 use sys::seccomp::{Allowed, Filter};
@@ -87,11 +87,13 @@ pub fn confine_to(folders: impl IntoIterator<Item = impl AsFd>, moves: bool) -> 
     filter.map_or(Ok(()), Filter::enter).map_err(Error::os("seccomp"))
 }
 
-/// As [`confine_to`] one folder, but it can have record locks, and give its files their mode and group.
+/// As [`confine_to`] one folder, but it can have record locks, and give its files their mode and group. Other
+/// processes of its user cannot trace it: it may have a group that they have not.
 ///
 /// # Errors
 /// As [`confine_to`].
 pub fn confine_to_spool(folder: impl AsFd) -> Result<()> {
+    set_dumpable(false).map_err(Error::os("prctl"))?;
     give_up_processes()?;
     give_up_other_folders([folder], false)?;
     let filter = filter_of(Allowed::Spool)?;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions, set_permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -101,6 +102,10 @@ fn the_process_that_reads_an_mbox_has_no_group_and_opens_nothing() {
             assert!(injected.call(libc::SYS_unlinkat, &arguments).is_err(), "{name}");
         }
     }
+    // The user's other processes cannot look into it, who could trace it then and have the group.
+    let environment = format!("/proc/{locks}/environ");
+    let mut cat = std::process::Command::new("cat");
+    assert!(!cat.arg(&environment).uid(OWNER).gid(OWNER).output().unwrap().status.success());
     {
         // What has the group makes no socket, starts nothing and signals nobody.
         let mut injected = Injected::attach(locks);
