@@ -35,6 +35,7 @@ use crate::serve::question::{Keeping, Question};
 use crate::serve::reaper::Reaper;
 use crate::serve::signals::{self, Signals};
 use crate::serve::signer::{self, Identity};
+use crate::setup::heap;
 
 /// The message with which the parent gives the keeper the other end of a line.
 const LINE: [u8; 1] = *b"l";
@@ -228,6 +229,7 @@ impl Lines {
         look: &dyn Fn() -> Result<Vec<u8>>,
         noted: &mut impl FnMut(&[u8]),
     ) -> Result<()> {
+        heap::take_holes();
         loop {
             if self.reap() {
                 self.read_notes(noted); // after each a process ends

@@ -5,6 +5,7 @@ pub(crate) mod chroot;
 pub(crate) mod cleanup;
 pub(crate) mod confinement;
 pub(crate) mod daemonize;
+pub(crate) mod heap;
 pub(crate) mod held_file;
 pub(crate) mod inetd;
 pub(crate) mod owned_file;

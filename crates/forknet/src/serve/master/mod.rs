@@ -40,6 +40,7 @@ use crate::serve::threads::Threads;
 use crate::serve::title::Titles;
 use crate::serve::wakeup::{self, Waker, Wakeup};
 use crate::setup::confinement::{Confinement, confine_parent};
+use crate::setup::heap;
 
 /// The callback of SIGHUP.
 pub(crate) type Reread = Box<dyn Fn()>;
@@ -261,6 +262,7 @@ impl Master {
         if self.keeper.is_some() {
             confine_parent(self.options.model)?;
         }
+        heap::take_holes();
         self.announcer.ready(self.listeners.as_slice(), self.helper.as_ref())
     }
 
