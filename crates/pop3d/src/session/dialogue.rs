@@ -76,7 +76,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
             Ok(End::Eof) => "went without QUIT",
             Ok(End::LogIn(_) | End::StartTls) => "logged in twice", // no command of TRANSACTION does
             Err(error) if error.kind() == ErrorKind::TimedOut => "was silent for too long",
-            Err(error) if is_shutdown(&error) => "was ended with the server",
+            Err(error) if is_shutdown(&error) => "was ended by the server",
             Err(error) if is_disconnect(error.kind()) => "lost the connection",
             Err(error) => {
                 protocol.abandon(&format!("session broken off, {}", reason(&error)));

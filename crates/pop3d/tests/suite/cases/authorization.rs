@@ -66,6 +66,40 @@ fn case_64_commands_behind_the_login_in_the_same_packet_are_answered_in_order() 
 }
 
 #[test]
+fn case_94_the_reply_to_a_login_has_the_words_of_the_slides_where_sizes_are_known() {
+    for (letters, expected) in [
+        (
+            &[("1.a.test,S=113,W=120", 120), ("2.a.test,S=220,W=230", 230)][..],
+            "2 messages (350 octets)",
+        ),
+        (&[("1.a.test,S=113,W=120", 120)], "1 message (120 octets)"),
+        (&[], "0 messages (0 octets)"),
+    ] {
+        let server = TestServer::new(&[]);
+        for (name, size) in letters {
+            // As many lines as S= and W= differ by.
+            let lines = if *size == 120 { 7 } else { 10 };
+            let text = "x".repeat(size - 2 * lines) + &"\n".repeat(lines);
+            server.dir.file(&format!("mrose/Maildir/new/{name}"), &text);
+        }
+        let mut client = server.client();
+        client.ask("USER mrose", "+OK");
+        client.ask("PASS tanstaaf", &format!("+OK maildrop has {expected}\r\n"));
+        client.ask("RSET", &format!("+OK maildrop has {expected}\r\n"));
+        let mut digest = Peer::connect(server.daemon.addr());
+        let stamp = text(&digest.expect("+OK "));
+        client.ask("QUIT", "+OK");
+        let stamp = &stamp[stamp.find('<').unwrap()..stamp.find('>').unwrap() + 1];
+        let digest_of = pop3d::protocol::apop::digest(stamp, b"tanstaaf");
+        let reply = format!("+OK maildrop has {expected}\r\n");
+        digest.ask(&format!("APOP mrose {digest_of}"), &reply);
+        digest.ask("QUIT", "+OK");
+        let mut sasl = server.client();
+        sasl.ask(&format!("AUTH PLAIN {}", right()), &reply);
+    }
+}
+
+#[test]
 fn case_68_auth_alone_lists_the_mechanisms() {
     let server = TestServer::new(&[]);
     let mut client = server.client();

@@ -78,7 +78,7 @@ fn case_93_sessions_that_end_with_the_server_say_so() {
         let mut client = server.mrose();
         server.daemon.signal(Signal::SIGTERM);
         assert!(client.rest().is_empty());
-        server.daemon.wait_log("mrose was ended with the server: tls=none auth=PASS ");
+        server.daemon.wait_log("mrose was ended by the server: tls=none auth=PASS ");
     });
 }
 
