@@ -48,16 +48,20 @@ fn case_79_capa_is_right_before_and_after_tls_and_the_login() {
     check(&mut peer, &["STLS", "SASL SCRAM-SHA-256 CRAM-MD5"]);
     peer.ask("STLS", "+OK");
     peer.start_tls(&site.client, "mail.test").unwrap();
-    let secured = "SASL SCRAM-SHA-256-PLUS SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN";
-    check(&mut peer, &["USER", secured]);
+    check(&mut peer, &["USER", ALL]);
     peer.ask("USER mrose", "+OK");
     peer.ask("PASS tanstaaf", "+OK");
-    check(&mut peer, &["USER", secured]);
+    check(&mut peer, &["USER", ALL]);
     peer.ask("QUIT", "+OK");
 
+    let site = Site::new(&[LETTER], &["--channel-binding"]);
     let mut implicit = site.implicit(&site.client);
     implicit.expect("+OK");
-    check(&mut implicit, &["USER", secured]);
+    let bound = "SASL SCRAM-SHA-256-PLUS SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN";
+    check(&mut implicit, &["USER", bound]);
+    implicit.ask("USER mrose", "+OK");
+    implicit.ask("PASS tanstaaf", "+OK");
+    check(&mut implicit, &["USER", bound]);
 
     // A login without TLS, where there is TLS.
     let site = Site::new(&[LETTER], &[]);
