@@ -92,7 +92,7 @@ def injected_session(site: Site, before: Before, call: str, *words: str) -> tupl
     with strace(site, site.keeper(), "-f", "-e", f"trace={call}", *words) as out:
         with site.connect() as client:
             name, heard = client.name, converse(client, before)
-        wait_until("the line of the client's end", lambda: f"client {name} end" in site.daemon.log())
+        wait_until("the line of the client's end", lambda: f"client {name} end" in site.daemon.log()[logged:])
         site.at_rest()
     calls = [line for line in out.read_text(errors="replace").splitlines() if re.search(r"\d +\w+\(", line)]
     wanted = "(INJECTED)" if words else "("

@@ -67,6 +67,7 @@ class Site(Folder):
         self.options = [*kind.options, *options]
         self.daemon: Daemon | None = None
         self.is_mounted = False
+        self.since: dict[str, int] = {}
         self.tls: ssl.SSLContext | None = None
         self.users = self.dir / "users"
         self.users.touch(mode=0o600)
@@ -125,7 +126,10 @@ class Site(Folder):
 
     def connect(self) -> Pop3:
         """A client that has said nothing yet."""
-        return Pop3(self.port(), tls=self.tls)
+        port, logged = self.port(), self.daemon.log_path.stat().st_size
+        client = Pop3(port, tls=self.tls)
+        self.since[client.name] = logged
+        return client
 
     def process(self, name: str, client: Pop3) -> int:
         """The process of this name that has to do with a client who is logged in."""
@@ -134,7 +138,8 @@ class Site(Folder):
             return parent
         if name == "front":
             line = rf"client {re.escape(client.name)} start: pid (\d+)"
-            found = wait_until("a line of its start", lambda: re.search(line, self.daemon.log()))
+            since = self.since[client.name]  # an earlier client may have had its port
+            found = wait_until("a line of its start", lambda: re.search(line, self.daemon.log()[since:]))
             return int(found[1])
         title = {"keeper": b"pop3d: keeper", "box": b"pop3d: mailbox of"}[name]
         found = [pid for pid in session(parent) if title_of(pid).startswith(title)]
