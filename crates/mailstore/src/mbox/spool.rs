@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat, renameat};
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat, renameat};
 use nix::libc;
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, futimens};
 use nix::sys::time::TimeSpec;
@@ -47,7 +47,7 @@ pub struct Spool {
     path: PathBuf,
     /// The user id of its owner.
     owner: u32,
-    session: Option<Flock<OwnedFd>>,
+    session: Option<OwnedFd>,
     held: Option<Held>,
     /// The next file, not in its place yet.
     draft: Option<File>,
@@ -92,14 +92,14 @@ impl Spool {
                 || openat(&self.folder, name.as_os_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR);
             let file = retry_eintr(open).map_err(Error::io("open", &path))?;
             must_belong(&fstat(&file).map_err(Error::io("stat", &path))?, self.owner, &path)?;
-            let locked = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(locked) => locked,
-                Err((_, Errno::EWOULDBLOCK)) => return Err(self.in_use()),
-                Err((_, errno)) => return Err(Error::io("lock", &path)(errno)),
-            };
+            match sys::flock::try_lock(&file) {
+                Ok(()) => {}
+                Err(Errno::EWOULDBLOCK) => return Err(self.in_use()),
+                Err(errno) => return Err(Error::io("lock", &path)(errno)),
+            }
             // The last session removes it at its end.
-            if self.is_at(&name, &fstat(&*locked).map_err(Error::io("stat", &path))?) {
-                self.session = Some(locked);
+            if self.is_at(&name, &fstat(&file).map_err(Error::io("stat", &path))?) {
+                self.session = Some(file);
                 // What a session has left that was killed.
                 self.discard();
                 return Dotlock::sweep(&self.folder, &self.name)
