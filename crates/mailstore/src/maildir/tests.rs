@@ -159,3 +159,33 @@ fn publishing_into_a_removed_folder_fails() {
     assert!(synced.publish().is_err());
     assert!(files(&maildir, "tmp").is_empty());
 }
+
+#[test]
+fn a_batch_becomes_visible_as_a_whole_or_not_at_all() {
+    let (_f, maildir) = maildir();
+    let drafts = |count: usize| -> Vec<Draft> {
+        let draft = |n| {
+            let mut draft = maildir.draft().unwrap();
+            write!(draft, "{n}\n").unwrap();
+            draft.start_sync();
+            draft
+        };
+        (0..count).map(draft).collect()
+    };
+    let synced = Draft::sync_all(drafts(40)).unwrap();
+    assert_eq!((files(&maildir, "tmp").len(), files(&maildir, "new").len()), (40, 0));
+    let names: Vec<_> = synced.iter().map(Synced::name).collect();
+    let published = Synced::publish_all(synced).unwrap();
+    assert_eq!(files(&maildir, "new").len(), 40);
+    for ((n, published), name) in (0..).zip(&published).zip(&names) {
+        assert_eq!(fs::read_to_string(published.path()).unwrap(), format!("{n}\n"));
+        assert_eq!(published.path().file_name().unwrap(), name.as_os_str());
+    }
+    let synced = Draft::sync_all(drafts(3)).unwrap();
+    let last = maildir.path().join("tmp").join(files(&maildir, "tmp").last().unwrap());
+    fs::remove_file(last).unwrap();
+    assert!(Synced::publish_all(synced).is_err());
+    assert_eq!((files(&maildir, "tmp").len(), files(&maildir, "new").len()), (0, 40));
+    assert!(Draft::sync_all(Vec::new()).unwrap().is_empty());
+    assert!(Synced::publish_all(Vec::new()).unwrap().is_empty());
+}

@@ -12,7 +12,7 @@ use forknet::{FileLine, printable, reason};
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
-use super::options::{COMMANDS, Section, shown};
+use super::options::{COMMANDS, REMOVAL, Section, shown};
 use super::rows::ROWS;
 use super::status::{Failure, Result, Status};
 
@@ -197,7 +197,7 @@ fn fill(section: &mut Section, defaults: &Section) {
 /// The options that say otherwise than this one, itself among them.
 fn opposites(name: &'static str) -> Vec<&'static str> {
     match name {
-        "delete" | "delete-after" | "keep" => vec!["delete", "delete-after", "keep"],
+        name if REMOVAL.contains(&name) => REMOVAL.to_vec(),
         _ => {
             let excluded = ROWS.iter().find(|row| row.name == name).map(|row| row.excludes);
             [name].into_iter().chain(excluded.filter(|it| !it.is_empty())).collect()

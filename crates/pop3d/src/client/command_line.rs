@@ -55,7 +55,7 @@ struct CommandLine {
 impl CommandLine {
     fn open(args: Vec<OsString>, path: Option<PathBuf>, is_given: bool) -> Result<CommandLine> {
         let path = path.or_else(|| Some(home()?.join(FILE)));
-        let place = path.as_deref().map_or("the accounts file".into(), shown);
+        let place = path.as_deref().map_or(format!("~/{FILE}"), shown);
         let file = path.map_or(Ok(None), |path| AccountsFile::open(&path))?;
         if file.is_none() && is_given {
             return Err(Failure::new(

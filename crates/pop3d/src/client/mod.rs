@@ -93,7 +93,7 @@ fn perform(options: &Options, password: &Secret) -> Result<()> {
         _ => {
             let mut conn = open(options, password, None)?;
             let done = commands::perform(&mut conn, &options.operation);
-            quit(&mut conn, done)
+            done.and(quit(&mut conn))
         }
     }
 }
@@ -109,8 +109,9 @@ fn fetch_mail(options: &Options, fetch: &Fetch, password: &Secret) -> Result<()>
     let mut summary = Summary::default();
     let done = fetcher.run(&mut conn, &mut summary);
     drop(fetcher);
-    let done = quit(&mut conn, done);
-    summary.is_removed = done.is_ok() || !conn.is_broken();
+    let ended = quit(&mut conn);
+    summary.is_removed = ended.is_ok() && !conn.is_broken();
+    let done = done.and(ended);
     let failure = summary.failure();
     let account = options.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
     let done = done.and(failure.map_or(Ok(()), Err));
@@ -153,11 +154,11 @@ fn open(
     Ok(conn)
 }
 
-/// Ends the session with QUIT, unless it is lost. A refusal before is the first failure.
-fn quit(conn: &mut ServerConnection<Connection>, done: Result<()>) -> Result<()> {
+/// Ends the session with QUIT, also after a command that was refused; not where the connection is lost, which
+/// is an error already.
+fn quit(conn: &mut ServerConnection<Connection>) -> Result<()> {
     if conn.is_broken() {
-        return done;
+        return Ok(());
     }
-    let quit = conn.command("QUIT").map(|_| ());
-    done.and(quit)
+    conn.command("QUIT").map(|_| ())
 }

@@ -19,6 +19,8 @@ const PORT: u16 = 110;
 const TLS_PORT: u16 = 995;
 /// The words that are commands; no account has such a name.
 pub(crate) const COMMANDS: [&str; 7] = ["stat", "list", "uidl", "get", "top", "dele", "fetch"];
+/// The options that say what is removed; each excludes the others.
+pub(crate) const REMOVAL: [&str; 3] = ["delete", "delete-after", "keep"];
 /// Most days that an option takes: a century.
 const MAX_DAYS: u32 = 36_525;
 
@@ -141,7 +143,11 @@ impl Options {
     /// # Errors
     /// The command line or a line of the file is wrong.
     pub(crate) fn read(args: Vec<OsString>, section: Section, words: &[&str]) -> Result<Options> {
-        let Section { name, host, password, lines } = section;
+        let Section { name, host, password, mut lines } = section;
+        let given = forknet::parse(NAME, USAGE, ROWS, args.clone())?;
+        if REMOVAL.iter().any(|name| given.is_given(name)) {
+            lines.retain(|line| !REMOVAL.contains(&line.name()));
+        }
         let values = forknet::parse_with_lines(NAME, USAGE, ROWS, args, lines)?;
         let tls = match (values.is_given("stls"), values.is_given("tls")) {
             (true, _) => Tls::Stls,

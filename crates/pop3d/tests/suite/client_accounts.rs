@@ -94,6 +94,8 @@ fn all_accounts_are_fetched_or_those_that_are_named() {
     assert_eq!(ok(&home.pop3c(&["levy", "stat"])), "2 messages, 44 octets\n");
     assert_eq!(ok(&home.pop3c(&["--check"])).lines().count(), 2);
     assert_eq!(ok(&home.pop3c(&["-q"])), "");
+    // The command line wins over the file.
+    home.write(&format!("delete-after 5\n{}", accounts(&server)));
     assert_eq!(ok(&home.pop3c(&["--delete", "levy", "rose"])).matches(" deleted").count(), 2);
     assert!(server.letters().is_empty());
 }

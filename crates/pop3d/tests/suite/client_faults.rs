@@ -166,6 +166,27 @@ fn numbers_too_large_for_any_maildrop_are_no_pop3() {
 }
 
 #[test]
+fn letters_count_as_deleted_once_the_server_has_taken_quit() {
+    let (at, server) = fake(|mut peer| {
+        log_in(&mut peer);
+        list(&mut peer, 1);
+        for (command, reply) in [
+            ("RETR 1", "+OK\r\none\r\n.\r\n"),
+            ("DELE 1", "+OK\r\n"),
+            ("QUIT", "-ERR some deleted messages not removed\r\n"),
+        ] {
+            peer.expect(command);
+            peer.send(reply);
+        }
+    });
+    let to = TempDir::new();
+    let (code, said, why) = pop3c(&["--delete", &at, "fetch", to.path().to_str().unwrap()]);
+    server.join().unwrap();
+    assert_eq!(said, "1 new (5 octets), 0 known, 0 deleted on the server\n");
+    assert!(code == Some(69) && why.contains("QUIT: -ERR some deleted"), "{why}");
+}
+
+#[test]
 fn refusals_have_an_exit_code_for_each_kind() {
     for (greeting, pass, code) in [
         ("+OK", "-ERR [AUTH] wrong", 77),

@@ -31,9 +31,10 @@ pub(crate) trait Delivery {
     /// Ends it. It waits for [`Delivery::commit`].
     fn end(&mut self) -> Result<()>;
 
-    /// Returns the names that the waiting letters will have, where they are files.
-    fn names(&self) -> Vec<OsString> {
-        Vec::new()
+    /// Makes the waiting letters safe, as far as that is done before they are visible. Returns the names
+    /// that they will have, where they are files.
+    fn sync(&mut self) -> Result<Vec<OsString>> {
+        Ok(Vec::new())
     }
 
     /// Hands the waiting letters over, and tells of each as soon as it is safe, or refused. Those that it does

@@ -11,18 +11,19 @@ use super::delivery::{Delivery, Told};
 use crate::client::options::shown;
 use crate::client::status::{Failure, Result, Status};
 
-/// Letters are fsynced one by one and made visible in batches, with one fsync of the folder.
+/// Letters are fsynced and made visible in batches, with one fsync of the folder.
 pub(crate) struct MaildirDelivery {
     maildir: Maildir,
     draft: Option<Draft>,
-    waiting: Vec<Synced>,
+    waiting: Vec<Draft>,
+    synced: Vec<Synced>,
 }
 
 impl MaildirDelivery {
     /// Opens the Maildir, or makes it.
     pub(crate) fn open(path: &Path) -> Result<MaildirDelivery> {
         let maildir = Maildir::create(path).map_err(Failure::store(Status::CannotCreate))?;
-        Ok(MaildirDelivery { maildir, draft: None, waiting: Vec::new() })
+        Ok(MaildirDelivery { maildir, draft: None, waiting: Vec::new(), synced: Vec::new() })
     }
 }
 
@@ -41,18 +42,21 @@ impl Delivery for MaildirDelivery {
 
     fn end(&mut self) -> Result<()> {
         if let Some(draft) = self.draft.take() {
-            self.waiting.push(draft.sync().map_err(Failure::store(Status::Io))?);
+            draft.start_sync();
+            self.waiting.push(draft);
         }
         Ok(())
     }
 
-    fn names(&self) -> Vec<OsString> {
-        self.waiting.iter().map(Synced::name).collect()
+    fn sync(&mut self) -> Result<Vec<OsString>> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.synced = Draft::sync_all(waiting).map_err(Failure::store(Status::Io))?;
+        Ok(self.synced.iter().map(Synced::name).collect())
     }
 
     fn commit(&mut self, told: Told<'_>) -> Result<()> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let published = Synced::publish_all(waiting).map_err(Failure::store(Status::Io))?;
+        let synced = std::mem::take(&mut self.synced);
+        let published = Synced::publish_all(synced).map_err(Failure::store(Status::Io))?;
         (0..published.len()).try_for_each(|number| told(number, Ok(())))
     }
 }

@@ -205,9 +205,10 @@ impl<'p, 'f, S: Read + Write> Pipeline<'p, 'f, S> {
         }
         let removes = self.with.removes_stored();
         let Fetcher { delivery, seen, .. } = &mut *self.with;
-        let names = batch.iter().zip(delivery.names());
-        let names = names.filter_map(|(it, name)| Some((it.letter.unique_id()?, name)));
-        let recorded = seen.storing(names);
+        let recorded = delivery.sync().and_then(|names| {
+            let names = batch.iter().zip(names);
+            seen.storing(names.filter_map(|(it, name)| Some((it.letter.unique_id()?, name))))
+        });
         let (summary, stored, to_remove) =
             (&mut self.summary, &mut self.stored, &mut self.to_remove);
         let mut told = 0;
@@ -223,7 +224,7 @@ impl<'p, 'f, S: Read + Write> Pipeline<'p, 'f, S> {
                 stored.insert(letter.number);
                 self.progress.advance(1);
                 if let Some(id) = letter.unique_id() {
-                    seen.stored(id)?;
+                    seen.stored(id);
                 }
                 if removes {
                     to_remove.push_back(letter.clone());
@@ -231,6 +232,8 @@ impl<'p, 'f, S: Read + Write> Pipeline<'p, 'f, S> {
                 Ok(())
             })
         });
+        // Before DELE is sent: what is removed from the server must be known to be here.
+        let committed = committed.and(self.with.seen.flush());
         if let Err(failure) = committed {
             self.summary.failed += batch.len() - told;
             self.fatal.get_or_insert(failure);

@@ -36,6 +36,8 @@ pub(crate) struct Seen {
     ids: HashMap<Vec<u8>, u64>,
     /// The file opened for appending, `None` before the first line.
     journal: Option<File>,
+    /// Lines that are not in it yet.
+    unwritten: Vec<u8>,
     /// Excludes other runs for the same account.
     _lock: Flock<File>,
 }
@@ -50,7 +52,8 @@ impl Seen {
         let place = Place::of(options, fetch)?;
         durable_create_dir(&place.folder).map_err(Failure::store(Status::CannotCreate))?;
         let lock = lock(&place.lock)?;
-        let mut seen = Seen { place, ids: HashMap::new(), journal: None, _lock: lock };
+        let mut seen =
+            Seen { place, ids: HashMap::new(), journal: None, unwritten: Vec::new(), _lock: lock };
         let mut pending = HashMap::new();
         let is_there = seen.read(&seen.place.file.clone(), &mut pending)?;
         if is_there {
@@ -105,10 +108,16 @@ impl Seen {
         if lines.is_empty() { Ok(()) } else { self.append(&lines) }
     }
 
-    /// Records that a letter is stored.
-    pub(crate) fn stored(&mut self, id: &[u8]) -> Result<()> {
+    /// Notes that a letter is stored, for [`Seen::flush`].
+    pub(crate) fn stored(&mut self, id: &[u8]) {
         let since = self.insert(id);
-        self.append(&stored_line(id, since))
+        self.unwritten.extend_from_slice(&stored_line(id, since));
+    }
+
+    /// Records the letters that are stored.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        let lines = std::mem::take(&mut self.unwritten);
+        if lines.is_empty() { Ok(()) } else { self.append(&lines) }
     }
 
     /// Adds an id, which [`Seen::save`] writes; returns since when it is known.
@@ -150,6 +159,7 @@ impl Seen {
     /// Replaces the file atomically and fsyncs it. Then removes those of earlier versions.
     pub(crate) fn save(&mut self) -> Result<()> {
         self.journal = None;
+        self.unwritten.clear(); // all of `ids` is written
         let path = self.place.file.clone();
         let mut new = path.clone().into_os_string();
         new.push(".new");

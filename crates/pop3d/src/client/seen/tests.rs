@@ -26,7 +26,8 @@ fn saved_ids_are_loaded_again_whichever_way_the_host_is_typed() {
     let mut seen = open(&folder, "localhost").unwrap();
     assert!(!seen.contains(b"1.a"));
     for id in [&b"1.a"[..], b"2.b", b"3 c"] {
-        seen.stored(id).unwrap();
+        seen.stored(id);
+        seen.flush().unwrap();
     }
     seen.keep_only(&HashSet::from([&b"1.a"[..], b"3 c", b"4.d"]));
     seen.save().unwrap();
@@ -84,7 +85,8 @@ fn after_a_kill_the_maildir_decides_whether_a_letter_was_stored() {
     let read = publish(&mut seen, b"read");
     publish(&mut seen, b"gone").retract().unwrap();
     publish(&mut seen, b"recorded").retract().unwrap();
-    seen.stored(b"recorded").unwrap();
+    seen.stored(b"recorded");
+    seen.flush().unwrap();
     seen.storing([(&b"never"[..], OsStr::new("1.a.h").to_owned())].into_iter()).unwrap();
     let path = read.path();
     let name = path.file_name().unwrap().to_str().unwrap();
@@ -94,7 +96,8 @@ fn after_a_kill_the_maildir_decides_whether_a_letter_was_stored() {
     drop(seen);
     let mut again = open(&folder, "h").unwrap();
     assert_eq!(ids(&again), ["new", "read", "recorded"]);
-    again.stored(b"lf").unwrap();
+    again.stored(b"lf");
+    again.flush().unwrap();
     drop(again);
     assert_eq!(ids(&open(&folder, "h").unwrap()), ["lf", "new", "read", "recorded"]);
 }
