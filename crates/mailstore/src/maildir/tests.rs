@@ -166,7 +166,7 @@ fn a_batch_becomes_visible_as_a_whole_or_not_at_all() {
     let drafts = |count: usize| -> Vec<Draft> {
         let draft = |n| {
             let mut draft = maildir.draft().unwrap();
-            write!(draft, "{n}\n").unwrap();
+            writeln!(draft, "{n}").unwrap();
             draft.start_sync();
             draft
         };
