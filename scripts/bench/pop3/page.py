@@ -28,7 +28,8 @@ GOALS = [
 HOW = {
     "logins": """\
 Connect, `USER`, `PASS`, `STAT`, `QUIT`, each after the reply before, to the end of the file; each client has a mailbox of
-one letter. `logins.c` (one process, epoll) plays all of them, {seconds} s a round after {warm_up} s of warm-up.""",
+one letter. `logins.c` (one process, epoll) plays all of them, {seconds} s a round after {warm_up} s of warm-up. CPU is that of all
+processes of the server, as their control group counts it.""",
     "tls": """\
 Implicit TLS, a full handshake for each session (TLS 1.3, X25519, a certificate of ECDSA P-256), no session taken up again;
 the client is `logins.c` with OpenSSL. popa3d has no TLS.""",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from common import in_turn, say
+from cpu import CpuGroup
 from lib import LOOPBACK, Failure, Program, check, need, run, wait_until
 from lib.daemon import Daemon
 from lib.folder import Folder
@@ -82,6 +83,8 @@ class Results:
 
 LOGINS = {clients: Row("logins", f"sessions/s, {clients} clients") for clients in CLIENTS}
 TLS = {clients: Row("tls", f"sessions/s by TLS, {clients} clients") for clients in CLIENTS}
+CPU = {False: Row("logins", f"µs of CPU of the server, a session, {CLIENTS[0]} clients", False),
+       True: Row("tls", f"µs of CPU of the server, a session, {CLIENTS[0]} clients", False)}
 LOCK_STEP = Row("retr", f"{MESSAGES:,} messages of 4 KiB, lock step, messages/s")
 PINNED = Row("retr", "the same, server and client on one CPU, messages/s")
 PIPELINED = Row("retr", f"{IN_FLIGHT} in flight, messages/s")
@@ -94,7 +97,7 @@ LISTS = {(sizes, command, when): Row("list", f"{command}, names {'with' if sizes
 IDLE = {tls: Row("memory", "KiB of PSS an idle session, " + ("under TLS" if tls else "in the clear"), False)
         for tls in (False, True)}
 FETCH = Row("clients", "letters/s, a round trip of 20 ms")
-ORDER = [*LOGINS.values(), *TLS.values(), LOCK_STEP, PINNED, PIPELINED, BIG, *LISTS.values(), *IDLE.values(), FETCH]
+ORDER = [*LOGINS.values(), CPU[False], *TLS.values(), CPU[True], LOCK_STEP, PINNED, PIPELINED, BIG, *LISTS.values(), *IDLE.values(), FETCH]
 
 
 def chosen(plan, number, *names):
@@ -106,23 +109,28 @@ def sessions(site, plan, results, number):
     """Login, STAT and QUIT, in the clear."""
     for kind in chosen(plan, number, OURS, PREFORK, OURS_MBOX, ISOLATED, REUSED, POPA3D):
         for clients, row in LOGINS.items():
-            results.add(row, kind.name, logins(site, plan, kind, clients))
+            logins(site, plan, kind, clients, row, results)
 
 
 def tls_sessions(site, plan, results, number):
     """The same by TLS, a full handshake each."""
     for kind in chosen(plan, number, OURS, PREFORK, ISOLATED, REUSED):
         for clients, row in TLS.items():
-            results.add(row, kind.name, logins(site, plan, kind, clients, "tls"))
+            logins(site, plan, kind, clients, row, results, "tls")
 
 
-def logins(site, plan, kind, clients, *tls):
-    """Sessions in a second."""
-    with Server(site, kind) as server:
+def logins(site, plan, kind, clients, row, results, *tls):
+    """Sessions in a second, and CPU time of each."""
+    with CpuGroup() as group, Server(site, kind, group.words) as server:
         port = server.tls if tls else server.port
         for seconds in (plan.warm_up, plan.seconds):
+            before, began = group.seconds(), time.monotonic()
             out = run([site.built / "logins", port, clients, seconds, *tls], limit=120).good()
-        return float(out.stdout)
+            lasted = time.monotonic() - began
+        rate = float(out.stdout)
+        results.add(row, kind.name, rate)
+        if clients == CLIENTS[0] and before is not None:
+            results.add(CPU[bool(tls)], kind.name, (group.seconds() - before) / (rate * lasted) * 1e6)
 
 
 def retr(site, plan, results, number):
