@@ -72,9 +72,9 @@ impl Lines {
         Ok(Box::leak(Box::new(Lines { place, count, stride, kept: AtomicUsize::new(ALL) })))
     }
 
-    /// Makes one line, for a process that shares it with no other: without a mapping of its own.
+    /// Makes one line in ordinary memory, for a process that shares it with no other. It is never unmapped.
     #[must_use]
-    pub fn unshared() -> &'static Lines {
+    pub fn private() -> &'static Lines {
         let line: &'static Line = Box::leak(Box::new(Line(Default::default())));
         let (place, count, stride) = (NonNull::from(line).cast(), 1, size_of::<Line>());
         Box::leak(Box::new(Lines { place, count, stride, kept: AtomicUsize::new(0) }))

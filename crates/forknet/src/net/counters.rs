@@ -1,7 +1,7 @@
 //! A session's counters in shared memory, which its parent reads.
 
 use sys::fork::OneTask;
-use sys::shared_memory::{Lines, WORDS};
+use sys::shared_memory::{Layout, Lines, WORDS};
 
 /// Indexes of the numbers of a line; from [`OWN`] on they belong to the protocol.
 const RECEIVED: usize = 0;
@@ -22,9 +22,14 @@ impl Counters {
         Counters { lines: Some(lines), line }
     }
 
-    /// Returns counters for a process without a parent.
+    /// Returns counters for a process without a parent, and for its later children.
     pub(crate) fn unshared() -> Counters {
-        Counters { lines: Some(Lines::unshared()), line: 0 }
+        Counters { lines: Lines::new(1, Layout::Packed).ok(), line: 0 }
+    }
+
+    /// Returns counters of this process alone, without a mapping of their own.
+    pub(crate) fn private() -> Counters {
+        Counters { lines: Some(Lines::private()), line: 0 }
     }
 
     /// Counts bytes from the client.

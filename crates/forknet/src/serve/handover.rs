@@ -229,7 +229,7 @@ impl Question {
                 return EXIT_FAILED;
             }
         };
-        let counters = Counters::unshared();
+        let counters = Counters::private();
         client.conn.set_counters(counters);
         let code = contain(|| {
             run_service(&mut client, &[], |client| {
