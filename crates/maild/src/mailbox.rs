@@ -1,7 +1,7 @@
 //! Where an account's mail lies: the folder, walked to by descriptor, and its owner.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use accounts::{Account, Owner};
 use mailstore::Folder;
@@ -54,5 +54,32 @@ impl MailOptions {
             return Err(Trouble::temporary(why));
         }
         Ok(Place::There(walked.folder))
+    }
+
+    /// Decides whether a mailbox that is missing in this folder is one that was not made yet, so that the user has no
+    /// mail. It is, in a home that belongs to `owner` or to root; and in another folder that has mailboxes of other
+    /// users, or anything else, because an empty one looks like a disk that is not mounted.
+    ///
+    /// # Errors
+    /// It may be elsewhere: a temporary trouble, because a client that sees an empty mailbox forgets which letters
+    /// it has.
+    pub fn check_missing(&self, parent: &Folder, path: &Path, owner: Owner) -> Result<(), Trouble> {
+        let missing = format!("{}: No such file or directory", path.display());
+        if self.mail.needs_home() {
+            let uid = parent.owner()?.0.as_raw();
+            if uid == 0 || uid == owner.uid {
+                return Ok(());
+            }
+            let parent = parent.path().display();
+            return Err(Trouble::temporary(format!(
+                "{missing}, and {parent} belongs to uid {uid}"
+            )));
+        }
+        if parent.is_empty().unwrap_or(true) {
+            let parent = parent.path().display();
+            let why = format!("{missing}, and {parent} is empty or cannot be read: is it mounted?");
+            return Err(Trouble::temporary(why));
+        }
+        Ok(())
     }
 }

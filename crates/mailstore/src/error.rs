@@ -55,7 +55,7 @@ impl Error {
     }
 
     /// Returns whether a later attempt may succeed without a repair. True for a full disk, a lack
-    /// of descriptors or memory, and an I/O error. False for a missing permission or a file in
+    /// of descriptors or memory, an I/O error, and a folder that is missing, because its disk may be mounted later. False for a missing permission or a file in
     /// place of a folder. RFC 3206 §4 and §5 make the same distinction for the client.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
@@ -70,7 +70,6 @@ impl Error {
                 | Errno::EISDIR
                 | Errno::ELOOP
                 | Errno::ENAMETOOLONG
-                | Errno::ENOENT
                 | Errno::EINVAL
         )
     }

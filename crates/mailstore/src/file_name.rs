@@ -60,29 +60,60 @@ pub(crate) fn base(name: &[u8]) -> &[u8] {
     name.split(|&b| b == b':').next().unwrap_or(name)
 }
 
-/// Returns the size on the wire, if the name has it (`W=`). If the name also has the size on disk
-/// (`S=`), `S <= W <= 2 S + 2` must hold, because otherwise the name is wrong.
-pub(crate) fn wire_size(base: &[u8]) -> Option<u64> {
-    let wire = field(base, b"W=")?;
-    match field(base, b"S=") {
-        Some(disk) if !may_be_wire_size(wire, disk) => None,
-        _ => Some(wire),
-    }
+/// The sizes that a name tells, which may be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NamedSizes {
+    /// Size on disk (`S=`).
+    pub(crate) bytes: u64,
+    /// Size with CRLF line ends (`W=`).
+    pub(crate) octets: u64,
 }
 
-/// Returns the size on disk, if the name has it.
-pub(crate) fn disk_size(base: &[u8]) -> Option<u64> {
-    field(base, b"S=")
-}
-
-/// Returns whether a letter of `disk` bytes can have `wire` bytes with CRLF line ends, because each
-/// byte may be an LF and become two, and a line end may be added.
-pub(crate) fn may_be_wire_size(wire: u64, disk: u64) -> bool {
-    (disk..=disk.saturating_mul(2).saturating_add(2)).contains(&wire)
+/// Returns the sizes that a name tells, if both could be those of one letter: `S <= W <= 2 S + 2`, because each
+/// byte may be an LF and become two, and a line end may be added. A size told twice is none.
+pub(crate) fn sizes(base: &[u8]) -> Option<NamedSizes> {
+    let (bytes, octets) = (field(base, b"S=")?, field(base, b"W=")?);
+    let possible = bytes..=bytes.saturating_mul(2).saturating_add(2);
+    possible.contains(&octets).then_some(NamedSizes { bytes, octets })
 }
 
 fn field(base: &[u8], key: &[u8]) -> Option<u64> {
-    base.split(|&b| b == b',').skip(1).find_map(|field| number(field.strip_prefix(key)?))
+    let fields = base.split(|&b| b == b',').skip(1);
+    let mut values = fields.filter_map(|field| field.strip_prefix(key));
+    let value = values.next()?;
+    values.next().is_none().then(|| number(value))?
+}
+
+/// Returns the name with the flag `S`, for seen, in its place among the flags, which are sorted by ASCII. `None` if it
+/// has that flag, or flags of another kind than `2,`.
+pub(crate) fn with_seen(name: &[u8]) -> Option<Vec<u8>> {
+    let at = name.iter().position(|&b| b == b':').unwrap_or(name.len());
+    let (base, info) = name.split_at_checked(at)?;
+    let rest = if info.is_empty() { info } else { info.strip_prefix(b":2,")? };
+    // Some programs write more fields behind the flags.
+    let end = rest.iter().position(|&b| b == b',').unwrap_or(rest.len());
+    let (flags, more) = rest.split_at_checked(end)?;
+    if flags.contains(&b'S') {
+        return None;
+    }
+    let at = flags.iter().position(|&flag| flag > b'S').unwrap_or(flags.len());
+    let (before, after) = flags.split_at_checked(at)?;
+    Some([base, b":2,", before, b"S", after, more].concat())
+}
+
+/// Returns a number that tells names, and the contents of files, apart. It is no protection against who chooses them.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    /// 2^64 divided by the golden ratio: a number whose bits have no order.
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut hash = bytes.len() as u64;
+    let mut add = |number: u64| hash = (hash.rotate_left(23) ^ number).wrapping_mul(ODD);
+    let mut words = bytes.chunks_exact(8);
+    for word in &mut words {
+        add(word.try_into().map_or(0, u64::from_le_bytes));
+    }
+    let rest = words.remainder().iter().rev();
+    add(rest.fold(0, |number, &byte| number << 8 | u64::from(byte)));
+    (hash ^ hash >> 32).wrapping_mul(ODD)
 }
 
 /// Returns the time of arrival in seconds and microseconds, 0 if the name does not have it.
@@ -142,28 +173,70 @@ mod tests {
     }
 
     #[test]
-    fn base_and_size_come_from_the_name() {
+    fn the_base_is_the_name_before_the_flags() {
         assert_eq!(base(b"1.M2P3.h,S=4,W=5:2,RS"), b"1.M2P3.h,S=4,W=5");
         assert_eq!(base(b"1.a.h"), b"1.a.h");
-        assert_eq!(wire_size(b"1.M2P3.h,S=4,W=5"), Some(5));
-        assert_eq!(wire_size(b"1.M2P3.h,W=5x"), None);
-        assert_eq!(wire_size(b"1.M2P3.h,W="), None);
-        assert_eq!(wire_size(b"1.M2P3.h,W=99999999999999999999999"), None);
-        assert_eq!(wire_size(b"W=5"), None);
-        assert_eq!(disk_size(b"1.M2P3.h,S=4,W=5"), Some(4));
     }
 
     #[test]
-    fn an_impossible_size_in_a_name_is_ignored() {
-        assert_eq!(wire_size(b"1.a.h,S=4,W=10"), Some(10));
-        assert_eq!(wire_size(b"1.a.h,W=4,S=4"), Some(4));
-        for wrong in ["S=4,W=3", "S=4,W=11", "S=0,W=18446744073709551615"] {
-            assert_eq!(wire_size(format!("1.a.h,{wrong}").as_bytes()), None, "{wrong}");
+    fn sizes_are_taken_from_a_name_that_could_be_right() {
+        let sizes = |fields: &str| sizes(format!("1.M2P3.h{fields}").as_bytes());
+        let some = |bytes, octets| Some(NamedSizes { bytes, octets });
+        assert_eq!(sizes(",S=4,W=5"), some(4, 5));
+        assert_eq!(sizes(",W=4,S=4"), some(4, 4));
+        assert_eq!(sizes(",S=4,W=10"), some(4, 10));
+        assert_eq!(sizes(",S=0,W=0"), some(0, 0));
+        let most = u64::MAX;
+        assert_eq!(sizes(&format!(",S={most},W={most}")), some(most, most));
+        for wrong in [
+            "",
+            ",S=4",
+            ",W=5",
+            ",S=4,W=3",
+            ",S=4,W=11",
+            ",S=4,W=0",
+            ",S=0,W=18446744073709551615",
+            ",S=4,W=5,S=5",
+            ",S=4,S=4,W=5",
+            ",S=4,W=5,W=6",
+            ",S=4,W=5x",
+            ",S=,W=",
+            ",S=4,W=99999999999999999999999",
+            ",S=-1,W=1",
+        ] {
+            assert_eq!(sizes(wrong), None, "{wrong}");
         }
-        assert_eq!(
-            wire_size(b"1.a.h,S=18446744073709551615,W=18446744073709551615"),
-            Some(u64::MAX)
-        );
+        assert_eq!(super::sizes(b"S=4,W=5"), None, "not before the first comma");
+    }
+
+    #[test]
+    fn the_flag_of_what_was_seen_is_put_among_the_others() {
+        for (name, seen) in [
+            ("1.a,S=4,W=5", "1.a,S=4,W=5:2,S"),
+            ("1.a:2,", "1.a:2,S"),
+            ("1.a:2,FRT", "1.a:2,FRST"),
+            ("1.a:2,DFab", "1.a:2,DFSab"),
+            ("1.a:2,F,more", "1.a:2,FS,more"),
+        ] {
+            assert_eq!(with_seen(name.as_bytes()).unwrap(), seen.as_bytes(), "{name}");
+        }
+        for name in ["1.a:2,S", "1.a:2,FS", "1.a:1,x", "1.a:", "1.a:2"] {
+            assert_eq!(with_seen(name.as_bytes()), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn each_byte_changes_the_hash() {
+        let text: Vec<u8> = (0..40).collect();
+        for length in 0..=text.len() {
+            let whole = hash(&text[..length]);
+            for at in 0..length {
+                let mut other = text[..length].to_vec();
+                other[at] ^= 1;
+                assert_ne!(hash(&other), whole, "{length} {at}");
+            }
+            assert_ne!(hash(&[&text[..length], &[0]].concat()), whole, "{length}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use nix::fcntl::{
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat};
+use sys::getdents::entries;
 
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
@@ -169,6 +170,22 @@ impl Folder {
         let stat = self.stat()?;
         let is_groups = stat.st_mode & GROUP_WRITE != 0 && stat.st_gid != 0;
         Ok((stat.st_uid == 0 && is_groups).then(|| Gid::from_raw(stat.st_gid)))
+    }
+
+    /// Returns whether nothing is in this folder. One that has folders need not be readable for that, where the file
+    /// system counts them.
+    ///
+    /// # Errors
+    /// As fstat(2), openat(2), readdir(3).
+    pub fn is_empty(&self) -> Result<bool> {
+        // The link count of a folder: its name, its `.`, and the `..` of each folder in it.
+        if self.stat()?.st_nlink > 2 {
+            return Ok(false);
+        }
+        let mut is_empty = true;
+        let opened = self.reopen()?;
+        entries(&opened.fd, |_| is_empty = false).map_err(Error::io("read", &self.path))?;
+        Ok(is_empty)
     }
 
     /// Returns the path that it was opened by, for messages.
@@ -358,6 +375,18 @@ mod tests {
         std::fs::write(dir.path().join("file"), "").unwrap();
         let error = walk(&dir.path().join("file/x")).unwrap_err();
         assert!(error.to_string().ends_with("file: Not a directory"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_is_empty_if_it_has_neither_folders_nor_files() {
+        let dir = TempDir::new();
+        let folder = Folder::open(dir.path()).unwrap();
+        assert!(folder.is_empty().unwrap());
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        assert!(!folder.is_empty().unwrap());
+        std::fs::remove_file(dir.path().join("file")).unwrap();
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        assert!(!folder.is_empty().unwrap());
     }
 
     #[test]

@@ -5,19 +5,24 @@
 //! [`MailPattern`], and work in it by the descriptor of a [`Folder`]. The POP3 client appends to an mbox.
 
 // The order of the modules; each imports from its left only:
-//   error | mail_pattern durable_dir file_name wire_size sweep | folder network_lock mbox_append | maildir mbox |
-//   maildrop
+//   error | mail_pattern durable_dir file_name wire_size compression remote_fs sweep |
+//   folder session_lock dovecot_lock size_cache id_list mbox_append | maildir mbox | maildrop
 
+mod compression;
+mod dovecot_lock;
 mod durable_dir;
 mod error;
 mod file_name;
 mod folder;
+mod id_list;
 mod mail_pattern;
 mod maildir;
 mod maildrop;
 mod mbox;
 mod mbox_append;
-mod network_lock;
+mod remote_fs;
+mod session_lock;
+mod size_cache;
 mod sweep;
 mod wire_size;
 
@@ -26,7 +31,7 @@ pub use error::{Error, Result, is_full};
 pub use folder::{Folder, Walked};
 pub use mail_pattern::{MailKind, MailPattern};
 pub use maildir::{Draft, Maildir, Published, Synced};
-pub use maildrop::{LetterText, LockedMbox, Maildrop, Removal};
+pub use maildrop::{LetterText, LockedMbox, MaildirOptions, Maildrop, Removal, UniqueIds};
 pub use mbox::index::MboxIds;
 pub use mbox::spool::Spool;
 pub use mbox::spool_line::{SpoolAt, SpoolLine, serve as serve_spool};

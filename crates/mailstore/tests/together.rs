@@ -6,11 +6,11 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::thread;
 
-use mailstore::{Error, Folder, Maildir, Maildrop};
+use mailstore::{Error, Folder, Maildir, MaildirOptions, Maildrop};
 use testkit::TempDir;
 
 fn open(path: &Path) -> mailstore::Result<Maildrop> {
-    Maildrop::open(&Folder::walk(path, |_| Ok(()))?.folder)
+    Maildrop::open(&Folder::walk(path, |_| Ok(()))?.folder, MaildirOptions::default())
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_reader_never_sees_a_part_of_a_letter_and_in_the_end_sees_all() {
             maildrop.read(index).unwrap().read_to_string(&mut text).unwrap();
             assert!(text.ends_with("line 49\nthe end\n"));
             let octets = text.len() + text.lines().count();
-            assert_eq!(maildrop.known_size(index), Some(octets as u64));
+            assert_eq!(maildrop.size(index).ok(), Some(octets as u64));
         }
         if done {
             assert_eq!(maildrop.len(), WRITERS * LETTERS);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use forknet::{Endpoint, OwnOptions, Preset, Result, Row, Values};
 use maild::{Logins, MailOptions, rows};
+use mailstore::{MaildirOptions, UniqueIds};
 use nix::unistd::geteuid;
 use tls::ServerIdentity;
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub listen_tls: Vec<Endpoint>,
     /// Whether LAST is offered.
     pub last: bool,
+    /// How the letters of a Maildir are served.
+    pub maildir: MaildirOptions,
 }
 
 /// `--login-delay`.
@@ -41,6 +44,31 @@ const LAST: Row = Row {
     ..Row::EMPTY
 };
 
+/// `--uidl`.
+const UIDL: Row = Row {
+    name: "uidl",
+    value: "KIND",
+    default: Preset::Value("name"),
+    choices: &["name", "dovecot", "courier"],
+    help: "what unique ids are: name, dovecot or courier",
+    manual: "What the ids of `UIDL` are, in a Maildir: `name`, a letter's file name before the flags, or a digest of it if that is \
+        no id; `dovecot`, what Dovecot has told its clients by its default `pop3_uidl_format`, where its file \
+        `dovecot-uidlist` lies in the Maildir; `courier`, what Courier has, by its file `courierpop3dsizelist`. So clients \
+        that leave mail on the server fetch nothing again after a move. A letter that Dovecot's file does not have is \
+        added to it, under Dovecot's lock, so that both servers give it the same id; one that Courier's does not have, \
+        and every letter where the file is missing or not understood, has its name.",
+    ..Row::EMPTY
+};
+
+/// `--seen`.
+const SEEN: Row = Row {
+    name: "seen",
+    help: "mark letters that were sent as seen",
+    manual: "Mark letters of a Maildir that `RETR` has sent to their end as seen, so that other programs show them as read: \
+        in `cur`, with the flag `S`. It is done when the session ends, however it ends. `TOP` marks nothing.",
+    ..Row::EMPTY
+};
+
 /// Each option's row, and what the manual page adds to common ones.
 pub const OPTIONS: OwnOptions = OwnOptions {
     rows: &[
@@ -56,6 +84,8 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         rows::AUTH_DELAY,
         LOGIN_DELAY,
         LAST,
+        UIDL,
+        SEEN,
         tls::rows::CERT,
         tls::rows::KEY,
         tls::rows::LISTEN,
@@ -72,7 +102,12 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         ),
         (
             "mail",
-            " With `mbox:` before it a user's mail is one file, in the form mboxrd: `mbox:~/mbox`, `mbox:/var/mail/%u`. \
+            " What is missing of a Maildir is a temporary error (\"-ERR [SYS/TEMP]\") and a warning in the log, because a client \
+                that finds an empty maildrop forgets which letters it has: a home, any folder on the way, and `new` or `cur` \
+                in the Maildir. Only a user who has no mail yet has an empty maildrop: where a home belongs to its user or to \
+                root, and the Maildir in it is missing; or where a folder without '~' in its path has something in it, such \
+                as the mailboxes of other users, and not this one. An empty one is taken for the place of a disk \
+                that is not mounted. With `mbox:` before it a user's mail is one file, in the form mboxrd: `mbox:~/mbox`, `mbox:/var/mail/%u`. \
                 A user without the file has no mail; without its folder, or with a file that does not begin as an mbox, \
                 the login is a temporary error. It is locked by fcntl(2) and by `FILE.lock` while it is read at the login and \
                 changed at `QUIT`, so that letters can be delivered in between; what is removed is removed by a new file that takes \
@@ -104,7 +139,14 @@ impl Config {
         }
         let (tls, listen_tls) = tls::from_options(values)?.unzip();
         let listen_tls = listen_tls.unwrap_or_default();
-        Ok(Config { mail, host: host(), tls, listen_tls, last: values.is_given("last") })
+        let ids = match values.choice("uidl")? {
+            "dovecot" => UniqueIds::Dovecot,
+            "courier" => UniqueIds::Courier,
+            _ => UniqueIds::Name,
+        };
+        let maildir = MaildirOptions { ids, marks_seen: values.is_given("seen") };
+        let last = values.is_given("last");
+        Ok(Config { mail, host: host(), tls, listen_tls, last, maildir })
     }
 
     /// Returns the seconds of `--login-delay`, rounded up; `None` without a limit.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use crate::compression::Unpacked;
 use crate::mbox::letter::MboxText;
 
 /// The text of a letter, which is read from its beginning to its end. Line ends are those of the disk.
@@ -17,6 +18,15 @@ enum Source {
     File(File),
     /// A part of an mbox.
     Mbox(Box<MboxText>),
+    /// One that is packed with gzip.
+    Packed(Box<Unpacked>),
+}
+
+impl LetterText {
+    /// The text of a letter that is packed with gzip.
+    pub(crate) fn packed(file: File) -> LetterText {
+        LetterText { source: Source::Packed(Box::new(Unpacked::new(file))) }
+    }
 }
 
 impl From<File> for LetterText {
@@ -36,6 +46,7 @@ impl Read for LetterText {
         match &mut self.source {
             Source::File(file) => file.read(into),
             Source::Mbox(text) => text.read(into),
+            Source::Packed(text) => text.read(into),
         }
     }
 }

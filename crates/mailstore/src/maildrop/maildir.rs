@@ -1,139 +1,106 @@
 //! The maildrop of a Maildir.
 //!
-//! The lock is flock(2) on the Maildir folder itself. It leaves no file behind, it is the same
-//! under every name of the folder, and the kernel releases it when the process ends. On a file system of
-//! the network there is a second one, which other machines see ([`crate::network_lock`]).
-//!
 //! Other programs may change the folder during the session. They deliver letters, which this
 //! session does not see. They move letters from `new` to `cur` and change flags, so a letter is
 //! found again by the part of its name that never changes. They remove letters, which is an error
 //! for those letters only.
+//!
+//! A size is that of the text that is sent, whatever the name of the file says: a letter is measured once, and what
+//! was measured is kept in a file of the Maildir ([`crate::size_cache`]).
 
-use std::cmp::Ordering;
-use std::ffi::OsStr;
+mod letters;
+mod measure;
+mod seen;
+mod uids;
+
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
-use sys::getdents::{Entry, entries};
+use nix::fcntl::openat;
+use nix::sys::stat::Mode;
+use nix::unistd::{Uid, UnlinkatFlags, fsync, geteuid, unlinkat};
 
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::file_name;
 use crate::folder::Folder;
+use crate::id_list::IdList;
+use crate::maildrop::letter_text::LetterText;
 use crate::maildrop::removal::Removal;
-use crate::network_lock;
+use crate::session_lock::{self, SessionLock};
+use crate::size_cache::{FileState, Measured, Notes, SizeCache};
 use crate::sweep::sweep;
-use crate::wire_size::WireSize;
+use letters::{FOLDER, Letter, Letters, Size, Subdir};
+use measure::{compression, measure};
 
-/// open(2) flags for a folder.
-const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
-/// open(2) flags for a letter: does not follow a symbolic link, and does not wait for a FIFO's
-/// other end.
-const LETTER: OFlag = OFlag::O_RDONLY
-    .union(OFlag::O_NOFOLLOW)
-    .union(OFlag::O_NONBLOCK)
-    .union(OFlag::O_NOCTTY)
-    .union(OFlag::O_CLOEXEC);
+pub use uids::UniqueIds;
 
 /// Time for which a letter missing in a listing counts as gone without another listing, because
 /// thousands of removed letters must not cost a listing each.
 const GONE_TTL: Duration = Duration::from_secs(1);
+/// Most letters of a maildrop whose sizes are looked up when the session begins.
+const MAX_AT_LOGIN: usize = 1_000;
+/// Most letters of a maildrop each of which is looked at by stat(2) before its size is given. In a larger one a letter
+/// that was measured counts as unchanged until it is read.
+const MAX_LOOKED_AT: usize = 5_000;
+/// Letters of a larger maildrop that one session measures although their names tell possible sizes. So the names of a
+/// maildrop that was moved here are checked in the course of some sessions.
+const MAX_MEASURED: usize = 1_000;
 
-/// The two folders that hold letters. `new` is read first, so that a letter being moved to `cur` is
-/// seen twice rather than missed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Subdir {
-    Cur,
-    New,
+/// How the letters of a Maildir are served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MaildirOptions {
+    /// Where unique ids come from.
+    pub ids: UniqueIds,
+    /// What was sent is marked as seen when the session ends.
+    pub marks_seen: bool,
 }
 
-impl Subdir {
-    const BOTH: [Subdir; 2] = [Subdir::New, Subdir::Cur];
-
-    fn name(self) -> &'static str {
-        match self {
-            Subdir::New => "new",
-            Subdir::Cur => "cur",
-        }
-    }
-}
-
-/// A letter as of the last listing.
-#[derive(Debug)]
-struct Letter {
-    arrival: (u64, u64),
-    name: Vec<u8>,
-    /// Length of the name before the flags.
-    base_len: usize,
-    subdir: Subdir,
-    /// The inode number, which distinguishes two letters of one name.
-    inode: u64,
-    /// Number of the last listing that showed it.
-    listing: u32,
-    /// Size with CRLF line ends, from the name or counted once.
-    octets: Option<u64>,
-}
-
-impl Letter {
-    fn new(subdir: Subdir, name: &[u8], inode: u64) -> Letter {
-        let base = file_name::base(name);
-        let (arrival, octets) = (file_name::arrival(base), file_name::wire_size(base));
-        let (base_len, name) = (base.len(), name.to_vec());
-        Letter { arrival, name, base_len, subdir, inode, listing: 0, octets }
-    }
-
-    /// Returns the name before the flags, which identifies the letter.
-    fn base(&self) -> &[u8] {
-        self.name.get(..self.base_len).unwrap_or_default()
-    }
-
-    /// Orders letters by arrival, then by name. Letters are equal if they share a name (see
-    /// [`MaildirDrop::uid`]).
-    fn compare(&self, other: &Letter) -> Ordering {
-        self.arrival.cmp(&other.arrival).then_with(|| self.base().cmp(other.base()))
-    }
-
-    /// Drops a size that is impossible for a letter of `disk` bytes, or comes from a name with
-    /// another size on disk.
-    fn check_size(&mut self, disk: u64) {
-        let from_name = self.octets == file_name::wire_size(self.base());
-        let wrong_name = from_name && file_name::disk_size(self.base()).is_some_and(|s| s != disk);
-        if wrong_name || self.octets.is_some_and(|wire| !file_name::may_be_wire_size(wire, disk)) {
-            self.octets = None;
-        }
-    }
-
-    fn relative(&self) -> PathBuf {
-        Path::new(self.subdir.name()).join(OsStr::from_bytes(&self.name))
-    }
-}
-
-/// A locked Maildir. Letters are numbered from 0. Dropping it releases the lock.
+/// A locked Maildir. Letters are numbered from 0. Dropping it marks what was sent, keeps what was measured, and
+/// releases the lock.
 #[derive(Debug)]
 pub(crate) struct MaildirDrop {
     path: PathBuf,
-    /// The locked Maildir folder, `None` if there is no Maildir yet.
-    folder: Option<Flock<OwnedFd>>,
-    /// The lock for other machines, where the folder is on a file system of the network.
-    network_lock: Option<OwnedFd>,
-    letters: Vec<Letter>,
+    /// The Maildir folder, `None` if there is no Maildir yet.
+    folder: Option<OwnedFd>,
+    _lock: Option<SessionLock>,
+    /// The user who runs this, asked for once, because a process with a filter cannot ask.
+    owner: Uid,
+    options: MaildirOptions,
+    letters: Letters,
     /// Number and time of the last listing.
     listing: u32,
     listed: Instant,
+    /// What earlier sessions have measured, `None` before it is needed.
+    cache: Option<SizeCache>,
+    /// Number of letters measured in this session.
+    measured: usize,
+    /// Something was measured that the cache does not have.
+    is_cache_old: bool,
+    /// The ids that another server has given.
+    ids: IdList,
 }
 
 impl MaildirDrop {
     /// Returns the maildrop of a Maildir that does not exist yet: it is empty. The path is for messages.
     pub(crate) fn none(path: &Path) -> MaildirDrop {
-        let (folder, network_lock, letters, listed) = (None, None, Vec::new(), Instant::now());
-        MaildirDrop { path: path.to_owned(), folder, network_lock, letters, listing: 0, listed }
+        MaildirDrop {
+            path: path.to_owned(),
+            folder: None,
+            _lock: None,
+            owner: geteuid(),
+            options: MaildirOptions::default(),
+            letters: Letters::default(),
+            listing: 0,
+            listed: Instant::now(),
+            cache: None,
+            measured: 0,
+            is_cache_old: false,
+            ids: IdList::default(),
+        }
     }
 
     /// Locks and lists the maildrop in a Maildir, which is never opened by its name again. Letters are
@@ -141,28 +108,22 @@ impl MaildirDrop {
     ///
     /// # Errors
     /// [`Error::InUse`] while another session has the lock, [`Error::Io`] if the maildrop cannot be
-    /// read.
-    pub(crate) fn open(maildir: &Folder) -> Result<MaildirDrop> {
+    /// read, which includes a missing `new` or `cur`.
+    pub(crate) fn open(maildir: &Folder, options: MaildirOptions) -> Result<MaildirDrop> {
         let path = maildir.path();
+        let folder = maildir.reopen()?.into_fd();
+        let lock = session_lock::lock(&folder, path)?;
+        let letters = Letters::list(&folder, path)?;
         let mut drop = MaildirDrop::none(path);
-        match Flock::lock(maildir.reopen()?.into_fd(), FlockArg::LockExclusiveNonblock) {
-            Ok(locked) => {
-                drop.network_lock = network_lock::lock_if_remote(&*locked, path)?;
-                drop.folder = Some(locked);
-            }
-            Err((_, Errno::EWOULDBLOCK)) => {
-                return Err(Error::InUse { what: path.display().to_string() });
-            }
-            Err((_, errno)) => return Err(Error::io("lock", path)(errno)),
+        (drop.options, drop.letters, drop._lock) = (options, letters, Some(lock));
+        drop.ids = options.ids.read(&folder, path, &drop.letters);
+        drop.folder = Some(folder);
+        if drop.letters.has_twins()
+            && let Some(folder) = &drop.folder
+        {
+            let cache = drop.cache.insert(SizeCache::read(folder, path, drop.owner));
+            uids::tell_twins(&mut drop.letters, cache);
         }
-        let mut letters = Vec::new();
-        drop.list(|letter| letters.push(letter))?;
-        // Of a letter seen in both folders, the entry in `cur` is kept, because it was read later.
-        letters.sort_unstable_by(|a, b| {
-            a.compare(b).then((a.inode, a.subdir).cmp(&(b.inode, b.subdir)))
-        });
-        letters.dedup_by(|again, first| again.inode == first.inode && again.compare(first).is_eq());
-        drop.letters = letters;
         Ok(drop)
     }
 
@@ -175,26 +136,42 @@ impl MaildirDrop {
     /// 0x7E, the same in every session and with any flags.
     ///
     /// Two letters with the same name before the flags, which no correct program creates, have
-    /// different ids while both exist, because a client that confused them would lose mail.
-    pub(crate) fn uid(&self, index: usize) -> Option<Vec<u8>> {
-        let letter = self.letters.get(index)?;
-        let neighbours = [index.checked_sub(1), index.checked_add(1)].into_iter().flatten();
-        let mut neighbours = neighbours.filter_map(|index| self.letters.get(index));
-        let shares_name = neighbours.any(|other| other.compare(letter).is_eq());
-        Some(file_name::uid(letter.base(), shares_name.then_some(letter.inode)))
+    /// different ids, because a client that confused them would lose mail. The one that came first keeps its id.
+    pub(crate) fn uid(&mut self, index: usize) -> Option<Vec<u8>> {
+        let Letter { inode, mut is_twin, .. } = *self.letters.get(index)?;
+        if is_twin {
+            let _ = self.size(index); // that it is a twin is noted with its size
+        } else if self.cache().is_some_and(SizeCache::has_twins) {
+            is_twin = self.cached(index).is_some_and(|it| it.notes.is_twin);
+        }
+        let base = self.letters.base(index);
+        if is_twin {
+            return Some(file_name::uid(base, Some(inode)));
+        }
+        Some(self.ids.get(base).unwrap_or_else(|| file_name::uid(base, None)))
     }
 
     /// Returns the size of a letter with CRLF line ends (RFC 1939 §11), if it is known without
     /// reading the letter.
     pub(crate) fn known_size(&self, index: usize) -> Option<u64> {
-        self.letters.get(index).and_then(|letter| letter.octets)
+        match self.letters.get(index)?.size {
+            Size::Unknown => None,
+            Size::Named(octets) => Some(octets),
+            Size::Measured(measured) => Some(measured.octets),
+        }
     }
 
-    /// Returns the size of a letter with CRLF line ends, from its name (`W=`) or counted once.
-    ///
-    /// A name is trusted until it is proved wrong, because a stat(2) of every file would cost more
-    /// than everything else. [`MaildirDrop::read`] and [`MaildirDrop::correct_size`] correct a wrong
-    /// size.
+    /// Looks up all sizes, if there are not many.
+    pub(crate) fn look_up_sizes(&mut self) {
+        if self.letters.len() <= MAX_AT_LOGIN {
+            for index in 0..self.letters.len() {
+                let _ = self.size(index); // an error is logged when the size is asked for
+            }
+        }
+    }
+
+    /// Returns the size of a letter with CRLF line ends, unpacked: as it was measured, in this session or an earlier
+    /// one.
     ///
     /// # Errors
     /// [`Error::Io`] if the letter must be read and cannot be.
@@ -202,38 +179,114 @@ impl MaildirDrop {
         if let Some(octets) = self.known_size(index) {
             return Ok(octets);
         }
-        let file = self.read(index)?;
-        let octets = WireSize::of_file(file).map_err(Error::io("read", &self.full_path(index)))?;
-        if let Some(letter) = self.letters.get_mut(index) {
-            letter.octets = Some(octets);
-        }
-        Ok(octets)
+        let are_few = self.letters.len() <= MAX_LOOKED_AT;
+        let named = file_name::sizes(self.letters.base(index));
+        let size = match self.cached(index) {
+            Some(it)
+                if !are_few
+                    || self.letters.state(self.folder.as_ref(), index) == Some(it.state) =>
+            {
+                Size::Measured(it)
+            }
+            None if !are_few && self.measured >= MAX_MEASURED && named.is_some() => {
+                named.map_or(Size::Unknown, |sizes| Size::Named(sizes.octets))
+            }
+            _ => Size::Measured(self.measure(index)?),
+        };
+        self.set_size(index, size);
+        Ok(self.known_size(index).unwrap_or(0))
     }
 
-    /// Records the size of a letter that was read to its end. Returns whether it differs from the
+    /// Returns what an earlier session has measured, which may be of another state of the letter.
+    fn cached(&mut self, index: usize) -> Option<Measured> {
+        let id = self.letters.id(index)?;
+        self.cache()?.get(id)
+    }
+
+    fn cache(&mut self) -> Option<&SizeCache> {
+        let folder = self.folder.as_ref()?;
+        Some(self.cache.get_or_insert_with(|| SizeCache::read(folder, &self.path, self.owner)))
+    }
+
+    /// Reads a letter to its end.
+    fn measure(&mut self, index: usize) -> Result<Measured> {
+        let (file, state) = self.open_letter_again(index)?;
+        let mut measured = measure(file, state, &self.full_path(index))?;
+        measured.notes.is_twin = self.letters.get(index).is_some_and(|letter| letter.is_twin);
+        self.measured += 1;
+        self.is_cache_old = true;
+        Ok(measured)
+    }
+
+    /// Records the size of a letter that was sent to its end. Returns whether it differs from the
     /// known size.
     pub(crate) fn correct_size(&mut self, index: usize, octets: u64) -> bool {
         let Some(letter) = self.letters.get_mut(index) else { return false };
-        letter.octets.replace(octets).is_some_and(|known| known != octets)
+        letter.is_sent = true;
+        match &mut letter.size {
+            Size::Unknown => letter.size = Size::Named(octets),
+            Size::Named(known) if *known == octets => {}
+            Size::Measured(it) if it.octets == octets => {}
+            // It changes while it is read. What the next session measures may be true.
+            size => {
+                *size = Size::Named(octets);
+                self.is_cache_old = true;
+                return true;
+            }
+        }
+        false
     }
 
-    /// Opens a letter for reading, even if other programs have moved it. A known size that the open
-    /// file proves wrong is dropped, and counted when it is next requested.
+    /// Opens a letter for reading, even if other programs have moved it. A letter whose size the open file proves wrong is
+    /// measured again.
     ///
     /// # Errors
-    /// [`Error::Io`], `No such file or directory` if another program removed it.
-    pub(crate) fn read(&mut self, index: usize) -> Result<File> {
-        let opened = match self.open_letter(index) {
-            Err(Errno::ENOENT) if !self.is_gone(index) && self.find_again()? => {
-                self.open_letter(index)
-            }
-            other => other,
-        };
-        let (file, disk) = opened.map_err(Error::io("open", &self.full_path(index)))?;
-        if let Some(letter) = self.letters.get_mut(index) {
-            letter.check_size(disk);
+    /// [`Error::Io`], `No such file or directory` if another program removed it. [`Error::Refused`] for one that is
+    /// packed and cannot be unpacked.
+    pub(crate) fn read(&mut self, index: usize) -> Result<LetterText> {
+        let (file, state) = self.open_letter_again(index)?;
+        if !self.is_still(index, state) {
+            let measured = self.measure(index)?;
+            self.set_size(index, Size::Measured(measured));
         }
-        Ok(file)
+        let notes = match self.letters.get(index).map(|letter| letter.size) {
+            Some(Size::Measured(measured)) => measured.notes,
+            _ => self.notes_of(index, &file)?,
+        };
+        if notes.is_refused {
+            let why = "packed by another program, and cannot be unpacked";
+            return Err(Error::Refused(format!("{}: {why}", self.full_path(index).display())));
+        }
+        Ok(if notes.is_packed { LetterText::packed(file) } else { LetterText::from(file) })
+    }
+
+    /// Returns whether the size of a letter, if it is known, is that of a file in this state.
+    fn is_still(&self, index: usize, state: FileState) -> bool {
+        match self.letters.get(index).map(|letter| letter.size) {
+            Some(Size::Measured(measured)) => measured.state == state,
+            Some(Size::Named(_)) => {
+                let named = file_name::sizes(self.letters.base(index));
+                named.is_some_and(|sizes| sizes.bytes == state.bytes)
+            }
+            _ => true,
+        }
+    }
+
+    fn set_size(&mut self, index: usize, size: Size) {
+        if let Some(letter) = self.letters.get_mut(index) {
+            letter.size = size;
+        }
+    }
+
+    /// Returns how a letter that was not measured is packed. One that is packed is measured for it.
+    fn notes_of(&mut self, index: usize, file: &File) -> Result<Notes> {
+        let path = self.full_path(index);
+        if compression(file).map_err(Error::io("read", &path))?.is_none() {
+            return Ok(Notes::default());
+        }
+        let measured = self.measure(index)?;
+        self.set_size(index, Size::Measured(measured));
+        Ok(measured.notes)
     }
 
     /// Removes as many of the letters as possible, and waits until that is on the disk. A letter that is gone
@@ -244,20 +297,6 @@ impl MaildirDrop {
             removal.unsynced = self.sync().err();
         }
         removal
-    }
-
-    /// Fsyncs both folders. A letter that another program removed may have been in either.
-    fn sync(&self) -> Result<()> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        for subdir in Subdir::BOTH {
-            let path = self.path.join(subdir.name());
-            match retry_eintr(|| openat(&**folder, subdir.name(), FOLDER, Mode::empty())) {
-                Ok(dir) => retry_eintr(|| fsync(&dir)).map_err(Error::io("fsync", &path))?,
-                Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(Error::io("open", &path)(errno)),
-            }
-        }
-        Ok(())
     }
 
     fn unlink_all(&mut self, indices: impl Iterator<Item = usize>) -> Removal {
@@ -286,10 +325,22 @@ impl MaildirDrop {
         removal
     }
 
+    /// Fsyncs both folders, once. A letter that another program removed may have been in either.
+    fn sync(&self) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        for subdir in Subdir::BOTH {
+            let path = self.path.join(subdir.name());
+            let open = || openat(folder, subdir.name(), FOLDER, Mode::empty());
+            let dir = retry_eintr(open).map_err(Error::io("open", &path))?;
+            retry_eintr(|| fsync(&dir)).map_err(Error::io("fsync", &path))?;
+        }
+        Ok(())
+    }
+
     /// Removes files of interrupted deliveries from `tmp`, if not touched for 36 hours.
     pub(crate) fn sweep(&self) {
         if let Some(folder) = &self.folder {
-            let count = sweep(&**folder);
+            let count = sweep(folder);
             if count > 0 {
                 log::info!("{}: {count} leftovers in tmp removed", self.path.display());
             }
@@ -300,23 +351,25 @@ impl MaildirDrop {
         Error::io("unlink", &self.full_path(index))(errno)
     }
 
-    fn unlink(&self, index: usize) -> nix::Result<()> {
-        let letter = self.letters.get(index).ok_or(Errno::ENOENT)?;
+    fn unlink(&mut self, index: usize) -> nix::Result<()> {
+        let name = self.letters.relative(index).ok_or(Errno::ENOENT)?;
         let folder = self.folder.as_ref().ok_or(Errno::ENOENT)?;
-        unlinkat(&**folder, &letter.relative(), UnlinkatFlags::NoRemoveDir)
+        unlinkat(folder, &name, UnlinkatFlags::NoRemoveDir)?;
+        if let Some(letter) = self.letters.get_mut(index) {
+            letter.is_sent = false; // nothing is left to be marked
+        }
+        Ok(())
     }
 
-    /// Opens a letter and returns its size on disk.
-    fn open_letter(&self, index: usize) -> nix::Result<(File, u64)> {
-        let letter = self.letters.get(index).ok_or(Errno::ENOENT)?;
-        let folder = self.folder.as_ref().ok_or(Errno::ENOENT)?;
-        let name = letter.relative();
-        let file = retry_eintr(|| openat(&**folder, &name, LETTER, Mode::empty()))?;
-        let stat = fstat(&file)?;
-        if file_type(stat.st_mode) != SFlag::S_IFREG {
-            return Err(Errno::EINVAL);
-        }
-        Ok((File::from(file), u64::try_from(stat.st_size).unwrap_or(0)))
+    /// Opens a letter, and lists the folders again if it is not where it was.
+    fn open_letter_again(&mut self, index: usize) -> Result<(File, FileState)> {
+        let opened = match self.letters.open(self.folder.as_ref(), index) {
+            Err(Errno::ENOENT) if !self.is_gone(index) && self.find_again()? => {
+                self.letters.open(self.folder.as_ref(), index)
+            }
+            other => other,
+        };
+        opened.map_err(Error::io("open", &self.full_path(index)))
     }
 
     /// Returns whether the letter was missing in a recent listing.
@@ -326,72 +379,66 @@ impl MaildirDrop {
     }
 
     fn full_path(&self, index: usize) -> PathBuf {
-        match self.letters.get(index) {
-            Some(letter) => self.path.join(letter.relative()),
-            None => self.path.clone(),
-        }
+        self.letters.relative(index).map_or(self.path.clone(), |name| self.path.join(name))
     }
 
-    /// Lists the folders again to find names that other programs have changed. New letters are
-    /// ignored. Returns whether a name has changed.
+    /// Lists the folders again. Returns whether a name has changed.
     fn find_again(&mut self) -> Result<bool> {
-        let mut letters = std::mem::take(&mut self.letters);
-        let mut changed = false;
+        let Some(folder) = &self.folder else { return Ok(false) };
         let listing = self.listing.saturating_add(1);
-        let listed = self.list(|seen| {
-            let start = letters.partition_point(|letter| letter.compare(&seen).is_lt());
-            let same_name = letters.get_mut(start..).unwrap_or_default();
-            let count = same_name.iter().take_while(|letter| letter.compare(&seen).is_eq()).count();
-            let letter = match same_name.get_mut(..count).unwrap_or_default() {
-                [letter] => Some(letter),
-                several => several.iter_mut().find(|letter| letter.inode == seen.inode),
-            };
-            let Some(letter) = letter else { return };
-            letter.listing = listing;
-            if (letter.subdir, &letter.name) != (seen.subdir, &seen.name) {
-                (letter.subdir, letter.name) = (seen.subdir, seen.name);
-                changed = true;
-            }
-        });
-        self.letters = letters;
-        listed?;
+        let changed = self.letters.find_again(folder, &self.path, listing)?;
         (self.listing, self.listed) = (listing, Instant::now());
         Ok(changed)
     }
 
-    /// Calls `each` with every regular file in `new` and then in `cur`.
-    fn list(&self, mut each: impl FnMut(Letter)) -> Result<()> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        for subdir in Subdir::BOTH {
-            let path = self.path.join(subdir.name());
-            let open = || openat(&**folder, subdir.name(), FOLDER, Mode::empty());
-            let dir = match retry_eintr(open) {
-                Ok(dir) => dir,
-                Err(Errno::ENOENT) => continue,
-                Err(errno) => return Err(Error::io("open", &path)(errno)),
+    /// Marks what was sent as seen. A letter that another program has moved is found again once.
+    fn mark_sent(&mut self) {
+        let sent = |letter: &Letter| letter.is_sent;
+        let sent: Vec<usize> =
+            (0..self.letters.len()).filter(|at| self.letters.get(*at).is_some_and(sent)).collect();
+        for index in sent {
+            let Some(folder) = &self.folder else { return };
+            let marked = match seen::mark(folder, &mut self.letters, index) {
+                Err(Errno::ENOENT) if !self.is_gone(index) => match self.find_again() {
+                    Ok(true) => match &self.folder {
+                        Some(folder) => seen::mark(folder, &mut self.letters, index),
+                        None => Ok(()),
+                    },
+                    _ => Ok(()),
+                },
+                marked => marked,
             };
-            let listed = entries(&dir, |entry| {
-                if !entry.name.starts_with(b".") && is_regular(&dir, entry) {
-                    each(Letter::new(subdir, entry.name, entry.inode));
+            match marked {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => {
+                    let path = self.full_path(index);
+                    log::warn!("{}: not marked as seen: {}", path.display(), errno.desc());
+                    return; // the others would fail, too
                 }
-            });
-            listed.map_err(Error::io("read", &path))?;
+            }
         }
-        Ok(())
+    }
+
+    /// Keeps what was measured for the next session.
+    fn save_sizes(&mut self) {
+        if !std::mem::take(&mut self.is_cache_old) {
+            return;
+        }
+        let entries = self.letters.measured(self.cache.as_ref());
+        let Some(folder) = &self.folder else { return };
+        if let Err(error) = SizeCache::write(folder, entries) {
+            log::debug!("{}: sizes not kept: {error}", self.path.display());
+        }
     }
 }
 
-/// Returns whether an entry is a regular file. Calls fstatat(2) on file systems without the type in
-/// the entry.
-fn is_regular(folder: &OwnedFd, entry: Entry<'_>) -> bool {
-    entry.is_file.unwrap_or_else(|| {
-        fstatat(folder, entry.name, AtFlags::AT_SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| file_type(stat.st_mode) == SFlag::S_IFREG)
-    })
-}
-
-fn file_type(mode: nix::libc::mode_t) -> SFlag {
-    SFlag::from_bits_truncate(mode).intersection(SFlag::S_IFMT)
+impl Drop for MaildirDrop {
+    fn drop(&mut self) {
+        if self.options.marks_seen {
+            self.mark_sent();
+        }
+        self.save_sizes();
+    }
 }
 
 #[cfg(test)]

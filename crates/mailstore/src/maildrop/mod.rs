@@ -20,6 +20,7 @@ use maildir::MaildirDrop;
 use mbox::MboxDrop;
 
 pub use letter_text::LetterText;
+pub use maildir::{MaildirOptions, UniqueIds};
 pub use mbox::LockedMbox;
 pub use removal::Removal;
 
@@ -31,7 +32,7 @@ pub struct Maildrop {
 
 #[derive(Debug)]
 enum Kind {
-    Maildir(MaildirDrop),
+    Maildir(Box<MaildirDrop>),
     Mbox(Box<MboxDrop>),
 }
 
@@ -39,7 +40,7 @@ impl Maildrop {
     /// Returns the maildrop of a Maildir that does not exist yet: it is empty. The path is for messages.
     #[must_use]
     pub fn none(path: &Path) -> Maildrop {
-        Maildrop { kind: Kind::Maildir(MaildirDrop::none(path)) }
+        Maildrop { kind: Kind::Maildir(Box::new(MaildirDrop::none(path))) }
     }
 
     /// Locks and lists the maildrop in a Maildir, which is never opened by its name again. Letters are
@@ -48,8 +49,8 @@ impl Maildrop {
     /// # Errors
     /// [`crate::Error::InUse`] while another session has the lock, [`crate::Error::Io`] if the maildrop cannot be
     /// read.
-    pub fn open(maildir: &Folder) -> Result<Maildrop> {
-        Ok(Maildrop { kind: Kind::Maildir(MaildirDrop::open(maildir)?) })
+    pub fn open(maildir: &Folder, options: MaildirOptions) -> Result<Maildrop> {
+        Ok(Maildrop { kind: Kind::Maildir(Box::new(MaildirDrop::open(maildir, options)?)) })
     }
 
     /// Returns the number of letters.
@@ -70,8 +71,8 @@ impl Maildrop {
     /// Returns the unique id of a letter (RFC 1939 §7, UIDL): 1 to 70 characters from 0x21 to
     /// 0x7E, the same in every session and with any flags.
     #[must_use]
-    pub fn uid(&self, index: usize) -> Option<Vec<u8>> {
-        match &self.kind {
+    pub fn uid(&mut self, index: usize) -> Option<Vec<u8>> {
+        match &mut self.kind {
             Kind::Maildir(drop) => drop.uid(index),
             Kind::Mbox(drop) => drop.uid(index),
         }
@@ -84,6 +85,14 @@ impl Maildrop {
         match &self.kind {
             Kind::Maildir(drop) => drop.known_size(index),
             Kind::Mbox(drop) => drop.size(index),
+        }
+    }
+
+    /// Looks up the sizes that cost little.
+    pub fn look_up_sizes(&mut self) {
+        match &mut self.kind {
+            Kind::Maildir(drop) => drop.look_up_sizes(),
+            Kind::Mbox(_) => {}
         }
     }
 
@@ -115,7 +124,7 @@ impl Maildrop {
     /// [`crate::Error::Io`], `No such file or directory` if another program removed it.
     pub fn read(&mut self, index: usize) -> Result<LetterText> {
         match &mut self.kind {
-            Kind::Maildir(drop) => drop.read(index).map(LetterText::from),
+            Kind::Maildir(drop) => drop.read(index),
             Kind::Mbox(drop) => drop.read(index).map(LetterText::from),
         }
     }

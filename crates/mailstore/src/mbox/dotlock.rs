@@ -19,7 +19,7 @@ use nix::unistd::{Pid, UnlinkatFlags, getpid, linkat, unlinkat};
 
 use crate::durable_dir::retry_eintr;
 use crate::mbox::fault::point;
-use crate::network_lock::is_remote;
+use crate::remote_fs::is_remote;
 
 /// Age in seconds from which a lock is stale: its holder would have touched it.
 const STALE: i64 = 5 * 60;

@@ -48,7 +48,8 @@ pub struct Transaction {
 impl Transaction {
     /// Begins the state, with no message marked as deleted.
     #[must_use]
-    pub fn new(login: Login, maildrop: Maildrop, offers_last: bool) -> Transaction {
+    pub fn new(login: Login, mut maildrop: Maildrop, offers_last: bool) -> Transaction {
+        maildrop.look_up_sizes();
         let deleted = vec![false; maildrop.len()];
         let (retr, top, last) = (Sum::ZERO, Sum::ZERO, offers_last.then_some(0));
         let surrogates = BTreeMap::new();

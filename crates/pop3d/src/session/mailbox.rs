@@ -8,7 +8,9 @@ use accounts::{Account, Owner};
 use forknet::{Client, Leftover, confine_to, in_title, reason};
 use log::{info, warn};
 use maild::{Denied, Mechanism, Place, Proved, Trouble, accepted};
-use mailstore::{Error, Folder, LockedMbox, MailKind, Maildrop, MboxIds, SpoolAt, SpoolLine};
+use mailstore::{
+    Error, Folder, LockedMbox, MailKind, MaildirOptions, Maildrop, MboxIds, SpoolAt, SpoolLine,
+};
 
 use crate::options::Config;
 use crate::protocol::Protocol;
@@ -81,7 +83,7 @@ fn open_maildir(
     let owner = config.mail.become_owner(account)?;
     let (folder, maildrop) = open(config, account, owner)?;
     asked.send_kept_note().map_err(|error| Trouble::temporary(reason(&error)))?; // --login-delay
-    confine_to(folder, false).map_err(Trouble::temporary)?;
+    confine_to(folder, config.maildir.marks_seen).map_err(Trouble::temporary)?;
     Ok(maildrop)
 }
 
@@ -102,18 +104,22 @@ pub fn open(
 ) -> Result<(Option<Folder>, Maildrop), Trouble> {
     match config.mail.find_mailbox(account, owner)? {
         Place::There(folder) => {
-            let maildrop = wait_for_lock(&folder)?;
+            let maildrop = wait_for_lock(&folder, config.maildir)?;
             Ok((Some(folder), maildrop))
         }
-        Place::Missing { path, .. } => Ok((None, Maildrop::none(&path))),
+        Place::Missing { parent, path, .. } => {
+            config.mail.check_missing(&parent, &path, owner)?;
+            info!("{}: no mailbox yet", path.display());
+            Ok((None, Maildrop::none(&path)))
+        }
     }
 }
 
 /// Opens a maildrop, waiting up to [`LOCK_TIMEOUT`] for its lock.
-fn wait_for_lock(folder: &Folder) -> mailstore::Result<Maildrop> {
+fn wait_for_lock(folder: &Folder, options: MaildirOptions) -> mailstore::Result<Maildrop> {
     let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
-        match Maildrop::open(folder) {
+        match Maildrop::open(folder, options) {
             Err(Error::InUse { .. }) if Instant::now() < deadline => {
                 std::thread::sleep(LOCK_RETRY);
             }

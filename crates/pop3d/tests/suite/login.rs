@@ -199,7 +199,7 @@ fn case_92_a_maildir_that_cannot_be_read_is_told_apart_and_logged_with_peer_and_
     let users = "f:{PLAIN}x:::f:HOME/f:\nd:{PLAIN}x:::d:HOME/d:\nc:{PLAIN}x:::c:HOME/c:\n\
                  r:{PLAIN}x:::r:relative:\n";
     let server = TestServer::with(&[], &["--auth-delay", "0"], users);
-    for home in ["f", "d", "c/Maildir"] {
+    for home in ["f", "d", "c/Maildir/new"] {
         fs::create_dir_all(server.path(home)).unwrap();
     }
     fs::write(server.path("f/Maildir"), "a file").unwrap();

@@ -20,13 +20,13 @@ fn maildir() -> (TempDir, PathBuf) {
 fn opened(path: &Path) -> Result<MaildirDrop> {
     let walked = Folder::walk(path, |_| Ok(()))?;
     if walked.missing.is_empty() {
-        MaildirDrop::open(&walked.folder)
+        MaildirDrop::open(&walked.folder, MaildirOptions::default())
     } else {
         Ok(MaildirDrop::none(path))
     }
 }
 
-fn uids(drop: &MaildirDrop) -> Vec<String> {
+fn uids(drop: &mut MaildirDrop) -> Vec<String> {
     (0..drop.len()).map(|i| String::from_utf8(drop.uid(i).unwrap()).unwrap()).collect()
 }
 
@@ -42,65 +42,8 @@ fn letters_of_new_and_cur_are_sorted_by_arrival() {
     for name in ["new/10.M5P1.h", "cur/9.M1P1.h:2,S", "cur/10.M40P1.h:2,", "new/100.a.h", "new/x"] {
         fs::write(path.join(name), "").unwrap();
     }
-    let drop = opened(&path).unwrap();
-    assert_eq!(uids(&drop), ["x", "9.M1P1.h", "10.M5P1.h", "10.M40P1.h", "100.a.h"]);
-}
-
-#[test]
-fn sizes_come_from_the_name_or_are_counted() {
-    let (_f, path) = maildir();
-    fs::write(path.join("new/1.a.h,S=50,W=77"), "a\n").unwrap();
-    fs::write(path.join("cur/2.a.h,S=4:2,S"), "a\nb\n").unwrap();
-    fs::write(path.join("cur/3.a.h"), "a\r\nb").unwrap();
     let mut drop = opened(&path).unwrap();
-    assert_eq!([0, 1, 2].map(|i| drop.known_size(i)), [Some(77), None, None]);
-    assert_eq!([0, 1, 2].map(|i| drop.size(i).unwrap()), [77, 6, 6]);
-    assert_eq!(drop.known_size(1), Some(6));
-    assert!(drop.size(3).is_err());
-}
-
-#[test]
-fn a_wrong_size_in_a_name_is_corrected_when_the_letter_is_read() {
-    let (_f, path) = maildir();
-    // One size is impossible, two are proved wrong by the file's size, and one is possible but
-    // wrong.
-    let names = ["1.a,S=4,W=99", "2.a,S=5,W=6", "3.a,W=99", "4.a,S=4,W=8"];
-    for name in names {
-        fs::write(path.join("new").join(name), "a\nb\n").unwrap();
-    }
-    let mut drop = opened(&path).unwrap();
-    let known = |drop: &MaildirDrop| [0, 1, 2, 3].map(|i| drop.known_size(i));
-    assert_eq!(known(&drop), [None, Some(6), Some(99), Some(8)]);
-    for index in 0..names.len() {
-        drop.read(index).unwrap();
-    }
-    assert_eq!(known(&drop), [None, None, None, Some(8)]);
-    assert_eq!([0, 1, 2].map(|i| drop.size(i).unwrap()), [6; 3]);
-    assert!(drop.correct_size(3, 6));
-    assert!(!drop.correct_size(3, 6));
-    assert_eq!(known(&drop), [Some(6); 4]);
-}
-
-#[test]
-fn two_letters_with_one_name_keep_different_ids_when_they_move() {
-    let (_f, path) = maildir();
-    fs::write(path.join("cur/1.a:2,S"), "one\n").unwrap();
-    fs::write(path.join("new/1.a"), "two\n").unwrap();
-    fs::hard_link(path.join("new/1.a"), path.join("cur/1.a:2,")).unwrap();
-    let mut drop = opened(&path).unwrap();
-    let before = uids(&drop);
-    assert_eq!(before.len(), 2);
-    assert!(before[0] != before[1] && !before.contains(&"1.a".to_owned()), "{before:?}");
-    let texts = [0, 1].map(|index| text(&mut drop, index));
-    fs::rename(path.join("cur/1.a:2,S"), path.join("cur/1.a:2,RS")).unwrap();
-    fs::remove_file(path.join("cur/1.a:2,")).unwrap();
-    assert_eq!([0, 1].map(|index| text(&mut drop, index)), texts);
-    assert_eq!(uids(&drop), before);
-    let two = usize::from(texts[1] == "two\n");
-    assert_eq!(drop.remove([two].into_iter()).removed, 1);
-    assert_eq!(fs::read_to_string(path.join("cur/1.a:2,RS")).unwrap(), "one\n");
-    std::mem::drop(drop);
-    assert_eq!(uids(&opened(&path).unwrap()), ["1.a"]);
+    assert_eq!(uids(&mut drop), ["x", "9.M1P1.h", "10.M5P1.h", "10.M40P1.h", "100.a.h"]);
 }
 
 #[test]
@@ -143,17 +86,37 @@ fn the_lock_holds_under_every_name_of_the_maildrop() {
 }
 
 #[test]
-fn a_missing_maildir_is_empty_and_a_link_is_an_error() {
-    let folder = TempDir::new();
-    let path = folder.path().join("home/Maildir");
-    assert!(opened(&path).unwrap().len() == 0);
-    assert!(opened(&path).unwrap().read(0).is_err());
+fn a_maildir_without_new_or_cur_is_a_temporary_error_and_never_empty() {
+    for part in ["new", "cur"] {
+        let (_f, path) = maildir();
+        fs::remove_dir(path.join(part)).unwrap();
+        let error = opened(&path).unwrap_err();
+        let said = format!("open {}: No such file or directory", path.join(part).display());
+        assert_eq!(error.to_string(), said);
+        assert!(error.is_temporary());
+    }
+}
+
+#[test]
+fn a_link_to_a_maildir_or_to_a_part_of_it_is_an_error() {
+    let (folder, path) = maildir();
     let link = folder.path().join("link");
     symlink(&path, &link).unwrap();
     assert!(opened(&link).is_err());
-    fs::create_dir_all(&path).unwrap();
-    assert!(opened(&link).is_err());
-    assert!(opened(&path).unwrap().len() == 0, "without new and cur");
+    for part in ["new", "cur"] {
+        let (other, to) = (folder.path().join(part), path.join(part));
+        fs::rename(&to, &other).unwrap();
+        symlink(&other, &to).unwrap();
+        let error = opened(&path).unwrap_err();
+        assert!(!error.is_temporary(), "{error}");
+        fs::remove_file(&to).unwrap();
+        fs::write(&to, "").unwrap();
+        let error = opened(&path).unwrap_err();
+        assert!(error.to_string().ends_with("Not a directory"), "{error}");
+        fs::remove_file(&to).unwrap();
+        fs::rename(&other, &to).unwrap();
+    }
+    assert_eq!(opened(&path).unwrap().len(), 0);
 }
 
 #[test]
@@ -180,7 +143,7 @@ fn only_regular_files_are_letters() {
     fs::write(path.join("cur/.hidden"), "").unwrap();
     fs::write(path.join("cur/4.letter"), "").unwrap();
     let mut drop = opened(&path).unwrap();
-    assert_eq!(uids(&drop), ["4.letter"]);
+    assert_eq!(uids(&mut drop), ["4.letter"]);
     // A link or FIFO that replaces a letter later is not read either, and does not block.
     for make in [0, 1] {
         fs::remove_file(path.join("cur/4.letter")).unwrap();
@@ -199,20 +162,20 @@ fn a_letter_is_found_again_after_its_flags_changed_or_it_moved() {
         fs::write(path.join(format!("new/{n}.a.h")), format!("{n}")).unwrap();
     }
     let mut drop = opened(&path).unwrap();
-    let before = uids(&drop);
+    let before = uids(&mut drop);
     fs::rename(path.join("new/1.a.h"), path.join("cur/1.a.h:2,S")).unwrap();
     fs::rename(path.join("new/3.a.h"), path.join("cur/3.a.h:2,")).unwrap();
     fs::write(path.join("new/2.b.h"), "came later").unwrap();
     assert_eq!([text(&mut drop, 0), text(&mut drop, 1), text(&mut drop, 2)], ["1", "2", "3"]);
     fs::rename(path.join("cur/1.a.h:2,S"), path.join("cur/1.a.h:2,RS")).unwrap();
     assert_eq!(text(&mut drop, 0), "1");
-    assert_eq!(uids(&drop), before);
+    assert_eq!(uids(&mut drop), before);
     fs::rename(path.join("cur/1.a.h:2,RS"), path.join("cur/1.a.h:2,FRS")).unwrap();
     assert_eq!(drop.remove([0, 2].into_iter()).removed, 2);
     let left = opened(&path);
     assert!(matches!(left, Err(Error::InUse { .. })));
     std::mem::drop(drop);
-    assert_eq!(uids(&opened(&path).unwrap()), ["2.a.h", "2.b.h"]);
+    assert_eq!(uids(&mut opened(&path).unwrap()), ["2.a.h", "2.b.h"]);
 }
 
 #[test]
@@ -250,5 +213,9 @@ fn a_letter_seen_in_both_folders_is_one_letter() {
     let (_f, path) = maildir();
     fs::write(path.join("new/1.a"), "").unwrap();
     fs::hard_link(path.join("new/1.a"), path.join("cur/1.a:2,S")).unwrap();
-    assert_eq!(uids(&opened(&path).unwrap()), ["1.a"]);
+    assert_eq!(uids(&mut opened(&path).unwrap()), ["1.a"]);
 }
+
+mod ids;
+mod seen;
+mod sizes;

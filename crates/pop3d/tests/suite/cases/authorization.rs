@@ -49,7 +49,7 @@ fn case_64_commands_behind_the_login_in_the_same_packet_are_answered_in_order() 
     let mut client = server.client();
     client.send("USER mrose\r\nPASS tanstaaf\r\nSTAT\r\nRETR 2\r\nDELE 2\r\nQUIT\r\n");
     let all = text(&client.rest());
-    let expected = "+OK now PASS\r\n+OK maildrop has 2 messages\r\n+OK 2 44\r\n\
+    let expected = "+OK now PASS\r\n+OK maildrop has 2 messages (44 octets)\r\n+OK 2 44\r\n\
         +OK 22 octets\r\nSubject: one\r\n\r\nbody\r\n.\r\n+OK message 2 deleted\r\n+OK ";
     assert!(all.starts_with(expected), "{all}");
     assert_eq!(server.letters(), ["1.a.test"]);

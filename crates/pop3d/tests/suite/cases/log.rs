@@ -46,7 +46,7 @@ fn case_93_tls_and_the_mechanism_are_told() {
 #[test]
 fn case_93_each_end_of_a_session_has_its_words() {
     let server = TestServer::with(&[LETTER], &["-t", "3"], "");
-    let nothing = "tls=none auth=PASS retr=0/0 top=0/0 dele=0/0 left=1/?, ";
+    let nothing = "tls=none auth=PASS retr=0/0 top=0/0 dele=0/0 left=1/22, ";
     let marked = || {
         let mut client = server.mrose();
         client.ask("DELE 1", "+OK");
