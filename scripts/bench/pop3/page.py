@@ -2,7 +2,7 @@
 
 from peers import ISOLATED, OURS, POPA3D, REUSED
 from report import machine, table
-from rows import (BIG, FETCH, IDLE, IN_FLIGHT, LISTS, LOCK_STEP, LOGINS, MESSAGES, ORDER, PARTS, PIPELINED, TLS)
+from rows import (BIG, FETCH, FETCHMAIL_PART, IDLE, IN_FLIGHT, LISTS, LOCK_STEP, LOGINS, MESSAGES, ORDER, PARTS, PIPELINED, TLS)
 
 TITLES = {"logins": "Login, STAT, QUIT", "tls": "The same by TLS", "retr": "RETR", "large": "A large message",
           "list": "LIST and UIDL", "memory": "An idle session", "clients": "Clients"}
@@ -86,7 +86,7 @@ def part(results, plan, name):
     """A part's table: a line for each row, a column for each server."""
     names = sorted(results.names(name), key=lambda one: not one.startswith("pop3"))
     lines = [[row.title, *(shown(results.figure(row, one)) for one in names)] for row in results.rows(name)]
-    how = HOW[name].format(messages=MESSAGES, in_flight=IN_FLIGHT, fetchmail=plan.patience / 4, **vars(plan))
+    how = HOW[name].format(messages=MESSAGES, in_flight=IN_FLIGHT, fetchmail=plan.patience / FETCHMAIL_PART, **vars(plan))
     return f"## {TITLES[name]}\n\n{how}\n\n" + table(["", *(SHORT.get(one, one) for one in names)], lines)
 
 
