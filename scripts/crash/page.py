@@ -7,6 +7,7 @@ from collections import Counter
 
 import faults
 import kills
+import tests
 
 HEAD = """\
 # Crashes of pop3d
@@ -67,7 +68,8 @@ system (`recorded_disk.py`) behind a loop device: it remembers each write and ea
 disk is made again as it may be after a cut at each write: with all that was written until then, with only what a flush had
 made safe, and {lost} times with a random part of what was not yet flushed, which is how a disk with a cache may leave it. Then
 the journal is replayed by a mount, the letters are read, a client logs in, and `e2fsck -fn` finds nothing. In every other
-session others sync the file system all the time, so that UPDATE (of 130 letters) comes to the disk in many pieces.
+session others sync the file system all the time, so that UPDATE (of 80 letters) comes to the disk in many pieces.
+Where there are more than {cuts} writes and flushes, {cuts} of them are drawn.
 
 From the moment when the client has read `+OK` to `QUIT` no state may have a removed letter. *there*, *gone*: marked letters in
 states after a cut between `QUIT` and its reply, where both are right.
@@ -128,15 +130,15 @@ def faults_part(plan) -> str:
     return FAULTS.format(count=total, errors=errors) + table(head, rows, 2)
 
 
-def power_part(plan, lost: int) -> str:
+def power_part(plan) -> str:
     """The power cuts."""
     rows = [[kind, system, count, *figures] for kind, system, count, figures in plan.power]
     head = ["maildrop", "on", "sessions", "writes", "flushes", "states", "there", "gone"]
-    return POWER.format(lost=lost) + table(head, rows, 2) + LIMITS
+    return POWER.format(lost=tests.LOST, cuts=tests.CUTS) + table(head, rows, 2) + LIMITS
 
 
-def text(plan, lost: int = 2) -> str:
+def text(plan) -> str:
     """The page."""
     head = HEAD.format(kernel=platform.release(), cpus=os.cpu_count(), seed=plan.seed,
                        date=datetime.date.today().isoformat())
-    return head + random_part(plan) + calls_part(plan) + faults_part(plan) + power_part(plan, lost)
+    return head + random_part(plan) + calls_part(plan) + faults_part(plan) + power_part(plan)

@@ -26,7 +26,7 @@ SYSTEMS = {
 }
 SIZE = 12 * MIB
 # Letters of a maildrop where UPDATE is to be cut into pieces.
-MANY = 200
+MANY = 80
 # Seconds after which ext4 commits by itself: the usual time, so that nothing becomes safe by chance.
 COMMIT = 5
 
@@ -128,9 +128,20 @@ class Recorded:
         return list(entries(self.disk.log.read_bytes()))
 
 
-def states(log: list[Entry], first: Path, since: int, dice: random.Random, lost: int) -> Iterator[tuple[int, str, bytes]]:
-    """The disk as it may be after a cut at each instant from `since` on, with that instant: with all that was written,
-    with only what was flushed, and `lost` times with some of the blocks written after the last flush."""
+def instants(log: list[Entry], since: int, dice: random.Random, most: int) -> set[int]:
+    """The instants of all writes from `since` on, and of flushes with something to flush; `most` of them, by chance,
+    where there are more, and always the last one."""
+    found, has_news = [], False
+    for entry in log:
+        if entry.end >= since and (entry.data or has_news):
+            found.append(entry.end)
+        has_news = bool(entry.data)
+    return {log[-1].end, *dice.sample(found, min(most, len(found)))}
+
+
+def states(log: list[Entry], first: Path, at: set[int], dice: random.Random, lost: int) -> Iterator[tuple[int, str, bytes]]:
+    """The disk as it may be after a cut at each of these instants, with that instant: with all that was written, with
+    only what was flushed, and `lost` times with some of the blocks written after the last flush."""
     flushed = bytearray(first.read_bytes())
     waiting: list[Entry] = []
 
@@ -150,13 +161,12 @@ def states(log: list[Entry], first: Path, since: int, dice: random.Random, lost:
         return target
 
     for entry in log:
-        is_news = bool(entry.data or waiting) or entry is log[-1]
         if entry.data:
             waiting.append(entry)
         else:
             everything(flushed)
             waiting.clear()
-        if entry.end < since or not is_news:
+        if entry.end not in at:
             continue
         yield entry.end, "all", bytes(everything(bytearray(flushed)))
         if waiting:
@@ -206,12 +216,14 @@ def check_login(recorded: Recorded, where: Path, sessions: list[Session], instan
     site.at_rest()
 
 
-def cuts(recorded: Recorded, sessions: list[Session], lost: int) -> Figures:
-    """Cuts the power at every write since the first QUIT, and looks at each state that the disk may have then."""
+def cuts(recorded: Recorded, sessions: list[Session], lost: int, most: int = 1 << 30) -> Figures:
+    """Cuts the power at every write since the first QUIT, or at `most` of them, and looks at each state that the disk
+    may have then."""
     log, since = recorded.log(), sessions[0].quit
+    at = instants(log, since, recorded.dice, most)
     image, where = recorded.work / "cut", recorded.site.folder("cut")
     count = there = gone = 0
-    for instant, how, data in states(log, recorded.first, since, recorded.dice, lost):
+    for instant, how, data in states(log, recorded.first, at, recorded.dice, lost):
         image.write_bytes(data)
         try:
             with mounted(image, where, recorded.options):

@@ -84,14 +84,14 @@ class Disk(Case):
                           for write in writes)
         return list(entries(packed))
 
-    def states(self, *writes: tuple[int, bytes] | None, since: int = 0, lost: int = 0) -> list[tuple[str, bytes]]:
+    def states(self, *writes: tuple[int, bytes] | None, since: int = 0) -> list[tuple[str, bytes]]:
         """What a disk of eight zeros may be."""
-        first = self.folder.file("first", b"0" * 8)
+        first, log, dice = self.folder.file("first", b"0" * 8), self.log(*writes), random.Random(1)
         return [(how, image) for _, how, image in
-                power.states(self.log(*writes), first, since, random.Random(1), lost)]
+                power.states(log, first, power.instants(log, since, dice, 99), dice, 0)]
 
     def test_what_is_flushed_is_safe_and_what_is_not_may_be_lost(self) -> None:
-        self.assertEqual(self.states((0, b"ab"), None, (1, b"c")), [
+        self.assertEqual(self.states((0, b"ab"), None, None, (1, b"c")), [
             ("all", b"ab000000"), ("flushed", b"0" * 8),
             ("all", b"ab000000"),
             ("all", b"ac000000"), ("flushed", b"ab000000")])
@@ -99,14 +99,19 @@ class Disk(Case):
     def test_cuts_begin_at_an_instant(self) -> None:
         since = self.log((0, b"ab"), None)[-1].end
         found = self.states((0, b"ab"), None, (1, b"c"), since=since)
-        self.assertEqual([image for _, image in found][0], b"ab000000")
-        self.assertEqual(len(found), 3)
+        self.assertEqual([image for _, image in found], [b"ab000000", b"ac000000", b"ab000000"])
+
+    def test_of_many_cuts_some_are_chosen_and_the_last(self) -> None:
+        log = self.log(*[(0, b"a")] * 50)
+        found = power.instants(log, 0, random.Random(1), 5)
+        self.assertIn(log[-1].end, found)
+        self.assertTrue(5 <= len(found) <= 6)
 
     def test_any_block_may_be_the_one_that_is_lost(self) -> None:
         first = self.folder.file("first", bytes(2 * BLOCK))
         log = self.log((0, b"x" * (2 * BLOCK)))
         found = {(image[:1], image[BLOCK:BLOCK + 1])
-                 for _, _, image in power.states(log, first, 0, random.Random(1), 60)}
+                 for _, _, image in power.states(log, first, {log[-1].end}, random.Random(1), 60)}
         self.assertEqual(len(found), 4)
 
 

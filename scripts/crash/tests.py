@@ -17,6 +17,8 @@ SYSTEMS = ("tmpfs", "ext4")
 TIMES, QUICK_TIMES = 50, 4
 # Sessions whose disk is recorded, every other one cut into pieces; and random states for each cut.
 SESSIONS, LOST = 4, 2
+# Cuts of a test, where the disk has seen more writes.
+CUTS, QUICK_CUTS = 100, 15
 # Of the system calls of a session, and of the errors of each, a quick run takes one in so many.
 QUICK_STEP = 13
 
@@ -89,7 +91,7 @@ def power_cut(programs: Path, plan: Plan, kind, system: str) -> None:
         count = 1 if plan.quick else SESSIONS
         sessions = [recorded.session(number, number % 2 == 1) for number in range(count)]
         check(all(session.is_ok for session in sessions), "QUIT without a cut")
-        figures = power.cuts(recorded, sessions, 1 if plan.quick else LOST)
+        figures = power.cuts(recorded, sessions, *((1, QUICK_CUTS) if plan.quick else (LOST, CUTS)))
         plan.power.append((kind.name, system, count, figures))
 
 
