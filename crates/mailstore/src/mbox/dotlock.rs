@@ -44,8 +44,9 @@ const READ: OFlag = OFlag::O_RDONLY
 #[derive(Debug)]
 pub(crate) struct Dotlock {
     name: OsString,
+    inode: u64,
     /// The lock's file, open: so that no other one has its inode.
-    file: File,
+    _file: File,
 }
 
 impl Dotlock {
@@ -61,6 +62,7 @@ impl Dotlock {
         let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
         let made = retry_eintr(|| openat(folder, draft.as_os_str(), MAKE, mode))?;
         let mut made = File::from(made);
+        let inode = fstat(&made)?.st_ino;
         let locked = write_id(&mut made).and_then(|()| {
             Ok(link(folder, &draft, &name, &made)?
                 || (remove_stale(folder, (mbox, &name), &made)?
@@ -69,7 +71,7 @@ impl Dotlock {
         let removed = remove(folder, &draft);
         let is_locked = locked?;
         removed?;
-        Ok(is_locked.then_some(Dotlock { name, file: made }))
+        Ok(is_locked.then_some(Dotlock { name, inode, _file: made }))
     }
 
     /// Removes what a session has left that was killed.
@@ -79,10 +81,14 @@ impl Dotlock {
 
     /// Removes the lock, if it is this process's own still.
     pub(crate) fn release(&self, folder: &impl AsFd) {
-        let (ours, there) = (fstat(&self.file), stat(folder, &self.name));
-        if there.is_ok_and(|there| ours.is_ok_and(|ours| ours.st_ino == there.st_ino))
-            && let Err(errno) = unlinkat(folder, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)
-        {
+        let removed = match stat(folder, &self.name) {
+            Ok(there) if there.st_ino == self.inode => {
+                unlinkat(folder, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)
+            }
+            Ok(_) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno),
+        };
+        if let Err(errno) = removed {
             log::warn!("unlink {}: {}", self.name.to_string_lossy(), errno.desc());
         }
     }
