@@ -19,7 +19,7 @@ fn stop_mailbox(server: &TestServer, client: &Peer) -> (i32, Vec<i32>) {
 fn a_stopped_process_of_a_mailbox_holds_neither_its_client_nor_the_slot() {
     each_model(&MODELS, |model| {
         let server =
-            TestServer::with(&[LETTER], &["-m", model, "-n", "1", "-c", "1", "-t", "2"], "");
+            TestServer::with(&[LETTER], &["-m", model, "-n", "1", "-c", "1", "-t", "4"], "");
         let cases: &[bool] = if model == "fork" { &[true, false] } else { &[true] };
         for hangs_up in cases {
             let mut client = server.mrose();

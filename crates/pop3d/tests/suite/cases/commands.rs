@@ -84,7 +84,7 @@ fn case_38_a_session_may_be_idle_for_just_under_ten_minutes() {
 
 #[test]
 fn case_39_a_session_that_expires_deletes_nothing_and_says_nothing() {
-    let server = TestServer::with(&[LETTER, LETTER], &["-t", "2"], "");
+    let server = TestServer::with(&[LETTER, LETTER], &["-t", "4"], "");
     let mut client = server.mrose();
     client.send("DELE 1\r\nDELE 2\r\nSTAT\r\n");
     assert_eq!(

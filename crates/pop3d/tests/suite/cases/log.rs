@@ -45,7 +45,7 @@ fn case_93_tls_and_the_mechanism_are_told() {
 
 #[test]
 fn case_93_each_end_of_a_session_has_its_words() {
-    let server = TestServer::with(&[LETTER], &["-t", "3"], "");
+    let server = TestServer::new(&[LETTER]);
     let nothing = "tls=none auth=PASS retr=0/0 top=0/0 dele=0/0 left=1/22, ";
     let marked = || {
         let mut client = server.mrose();
@@ -56,9 +56,6 @@ fn case_93_each_end_of_a_session_has_its_words() {
     server.daemon.wait_log(&format!("mrose went without QUIT: {nothing}"));
     marked().reset();
     server.daemon.wait_log(&format!("mrose lost the connection: {nothing}"));
-    let mut silent = marked();
-    assert!(silent.rest().is_empty());
-    server.daemon.wait_log(&format!("mrose was silent for too long: {nothing}"));
     let mut wrong = marked();
     wrong.send("x\r\n".repeat(100));
     assert!(text(&wrong.rest()).ends_with("too many bad commands, goodbye\r\n"));
@@ -69,6 +66,16 @@ fn case_93_each_end_of_a_session_has_its_words() {
     std::fs::create_dir(&stuck).unwrap();
     client.ask("QUIT", "-ERR [SYS/PERM]");
     server.daemon.wait_log("mrose logged out, 1 not removed: tls=none auth=PASS ");
+}
+
+#[test]
+fn case_93_a_session_that_expires_says_so() {
+    let server = TestServer::with(&[LETTER], &["-t", "4"], "");
+    let mut silent = server.mrose();
+    silent.ask("DELE 1", "+OK");
+    assert!(silent.rest().is_empty());
+    server.daemon.wait_log("mrose was silent for too long: tls=none auth=PASS retr=0/0 ");
+    assert_eq!(server.letters().len(), 1);
 }
 
 #[test]
