@@ -131,7 +131,7 @@ impl DotLock {
         loop {
             match OpenOptions::new().write(true).create_new(true).mode(MODE).open(&name) {
                 Ok(mut file) => {
-                    let _ = write!(file, "{}", std::process::id()); // for people
+                    let _ = writeln!(file, "{}", std::process::id()); // by which others see that it is stale
                     return Ok(DotLock(Some(name)));
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use testkit::{TempDir, run};
 
-use crate::common::{TestServer, text};
+use crate::common::{TestServer, give, text};
 
 const LETTERS: [&str; 3] = ["A: 1\n\nFrom one\n", "A: 2\n\n.two\n", "A: 3\n\nthree\n"];
 
@@ -53,6 +53,20 @@ fn an_mbox_gets_letters_that_look_like_letters_quoted() {
     assert_eq!(bodies.len(), 3, "{text}");
     assert!(bodies[0].ends_with("\nA: 1\n\n>From one\n\n") && bodies[1].ends_with("\n\n.two\n\n"));
     assert!(!site.path("mbox.lock").exists() && site.server.letters().is_empty());
+}
+
+#[test]
+fn an_mbox_that_pop3c_has_written_has_the_same_letters_for_pop3d() {
+    let site = Site::new();
+    let server = TestServer::with(&[], &["--mail", "mbox:~/mbox", "--auth-delay", "0"], "");
+    give(&server.path("mrose"));
+    let mbox = server.path("mrose/mbox");
+    assert!(site.fetch(&format!("mbox:{}", mbox.display()), &[]).status.success());
+    give(&mbox);
+    for (number, letter) in (1..).zip(LETTERS) {
+        let output = server.pop3c(&["get", &number.to_string()]);
+        assert_eq!(text(&output.stdout), letter, "{output:?}");
+    }
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn numbers_too_large_for_any_maildrop_are_no_pop3() {
 #[test]
 fn letters_count_as_deleted_once_the_server_has_taken_quit() {
     let (at, server) = fake(|mut peer| {
-        log_in(&mut peer);
+        log_in_to_fetch(&mut peer);
         list(&mut peer, 1);
         for (command, reply) in [
             ("RETR 1", "+OK\r\none\r\n.\r\n"),
