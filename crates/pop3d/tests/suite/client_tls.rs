@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::thread;
 
-use testkit::{Authority, Peer, TLS_VERSIONS, run};
+use testkit::{Authority, Peer, TLS_VERSIONS, TempDir, run};
 
 use crate::common::{LETTER, POP3C, TestServer, text};
 
@@ -121,6 +121,34 @@ fn apop_after_stls_goes_by_the_timestamp_of_the_greeting() {
     peer.ask("STLS", "+OK");
     peer.start_tls(&site.authority.client(&TLS_VERSIONS), "127.0.0.1").unwrap();
     peer.ask(&format!("APOP mrose {}", accounts::hex(&digest)), "+OK");
+}
+
+#[test]
+fn an_account_of_the_file_has_its_own_way_of_tls_and_login() {
+    let site = Site::new();
+    let [tls, clear] = site.addresses();
+    let home = TempDir::new();
+    let text_of_file = format!(
+        "user mrose\npassword tanstaaf\nca-file {}\n\
+         account a\nhost {clear}\nstls\nsasl auto\n\
+         account b\nhost {tls}\ntls\n\
+         account c\nhost {clear}\ntls\n",
+        site.ca_file()
+    );
+    let file = home.file("rc", text_of_file);
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let ask = |account: &str| {
+        let mut command = Command::new(POP3C);
+        command.args(["--rc", file.to_str().unwrap(), account, "stat"]);
+        run(command, b"")
+    };
+    for account in ["a", "b"] {
+        let output = ask(account);
+        assert_eq!(text(&output.stdout), "1 message, 22 octets\n", "{output:?}");
+    }
+    let output = ask("c"); // no TLS is there, and none is done without
+    assert_eq!(output.status.code(), Some(76), "{output:?}");
+    assert!(text(&output.stderr).starts_with("pop3c: c: TLS with 127.0.0.1"), "{output:?}");
 }
 
 #[test]

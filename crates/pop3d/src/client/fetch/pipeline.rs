@@ -16,6 +16,9 @@ use crate::client::status::{Asked, Failure, Result, Status};
 /// Most commands without a reply. Together they are shorter than what a socket takes unread, so that sending
 /// them never waits for a server that waits for room itself.
 const WINDOW: usize = 400;
+/// The same where each message is handed over by itself, to a command or a server that takes its time: what is
+/// on its way then waits for it.
+const SLOW_WINDOW: usize = 16;
 /// Most bytes of messages on their way, as LIST has their sizes, besides one message.
 const WINDOW_OCTETS: u64 = 4 << 20;
 /// Size of a message that LIST has none of, in bytes.
@@ -62,11 +65,16 @@ impl<'p, 'f, S: Read + Write> Pipeline<'p, 'f, S> {
         pipelining: bool,
         progress: &'p ProgressMeter,
     ) -> Pipeline<'p, 'f, S> {
+        let window = match (pipelining, with.delivery.batch()) {
+            (false, _) => 1,
+            (true, 1) => SLOW_WINDOW,
+            (true, _) => WINDOW,
+        };
         Pipeline {
             conn,
             with,
             progress,
-            window: if pipelining { WINDOW } else { 1 },
+            window,
             to_remove: old.into(),
             to_fetch: new.into(),
             sent: VecDeque::new(),
