@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use forknet::{Endpoint, OwnOptions, Preset, Result, Row, Values};
 use maild::{Logins, MailOptions, rows};
-use mailstore::{MaildirOptions, UniqueIds};
+use mailstore::{MaildirOptions, MboxIds, UniqueIds};
 use nix::unistd::geteuid;
 use tls::ServerIdentity;
 
@@ -23,6 +23,8 @@ pub struct Config {
     pub last: bool,
     /// How the letters of a Maildir are served.
     pub maildir: MaildirOptions,
+    /// What the ids of an mbox are.
+    pub mbox_ids: MboxIds,
 }
 
 /// `--login-delay`.
@@ -49,14 +51,15 @@ const UIDL: Row = Row {
     name: "uidl",
     value: "KIND",
     default: Preset::Value("name"),
-    choices: &["name", "dovecot", "courier"],
-    help: "what unique ids are: name, dovecot or courier",
-    manual: "What the ids of `UIDL` are, in a Maildir: `name`, a letter's file name before the flags, or a digest of it if that is \
+    choices: &["name", "dovecot", "courier", "popa3d"],
+    help: "what unique ids are: name, dovecot, courier or popa3d",
+    manual: "What the ids of `UIDL` are. In a Maildir: `name`, a letter's file name before the flags, or a digest of it if that is \
         no id; `dovecot`, what Dovecot has told its clients by its default `pop3_uidl_format`, where its file \
         `dovecot-uidlist` lies in the Maildir; `courier`, what Courier has, by its file `courierpop3dsizelist`. So clients \
         that leave mail on the server fetch nothing again after a move. A letter that Dovecot's file does not have is \
         added to it, under Dovecot's lock, so that both servers give it the same id; one that Courier's does not have, \
-        and every letter where the file is missing or not understood, has its name.",
+        and every letter where the file is missing or not understood, has its name. In an mbox, which has no names, an id is a \
+        digest of the letter without the fields that mail readers change; with `popa3d` it is the one that popa3d gives.",
     ..Row::EMPTY
 };
 
@@ -139,14 +142,15 @@ impl Config {
         }
         let (tls, listen_tls) = tls::from_options(values)?.unzip();
         let listen_tls = listen_tls.unwrap_or_default();
-        let ids = match values.choice("uidl")? {
-            "dovecot" => UniqueIds::Dovecot,
-            "courier" => UniqueIds::Courier,
-            _ => UniqueIds::Name,
+        let (ids, mbox_ids) = match values.choice("uidl")? {
+            "dovecot" => (UniqueIds::Dovecot, MboxIds::Content),
+            "courier" => (UniqueIds::Courier, MboxIds::Content),
+            "popa3d" => (UniqueIds::Name, MboxIds::Popa3d),
+            _ => (UniqueIds::Name, MboxIds::Content),
         };
         let maildir = MaildirOptions { ids, marks_seen: values.is_given("seen") };
         let last = values.is_given("last");
-        Ok(Config { mail, host: host(), tls, listen_tls, last, maildir })
+        Ok(Config { mail, host: host(), tls, listen_tls, last, maildir, mbox_ids })
     }
 
     /// Returns the seconds of `--login-delay`, rounded up; `None` without a limit.

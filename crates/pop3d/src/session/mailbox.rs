@@ -60,7 +60,7 @@ fn open_as_owner(
     };
     let opened = opened.and_then(|line| match line {
         None => open_maildir(config, account, &mut asked),
-        Some(line) => open_mbox(line, &mut asked),
+        Some(line) => open_mbox(line, config.mbox_ids, &mut asked),
     });
     let name = account.name.escape_ascii();
     let opened = opened.map_err(|Trouble { denied, why, .. }| {
@@ -88,11 +88,15 @@ fn open_maildir(
 }
 
 /// Opens an mbox, whose owner this process is, and which it reads when it can open nothing any more.
-fn open_mbox(line: SpoolLine, asked: &mut forknet::Question) -> Result<Maildrop, Trouble> {
+fn open_mbox(
+    line: SpoolLine,
+    ids: MboxIds,
+    asked: &mut forknet::Question,
+) -> Result<Maildrop, Trouble> {
     let locked = LockedMbox::lock(SpoolAt::There(line))?;
     asked.send_kept_note().map_err(|error| Trouble::temporary(reason(&error)))?; // --login-delay
     confine_to(None::<Folder>, false).map_err(Trouble::temporary)?;
-    Ok(locked.read(MboxIds::Content)?)
+    Ok(locked.read(ids)?)
 }
 
 /// Opens the maildrop of an account, by its folder's descriptor; the folder is `None` where there is none

@@ -106,3 +106,22 @@ fn a_letter_under_the_name_of_another_changes_no_id() {
     moved.sort();
     assert_eq!(moved, twins);
 }
+
+#[test]
+fn with_uidl_popa3d_the_ids_of_an_mbox_are_those_of_popa3d() {
+    // What popa3d 1.0.3 answers stands beside the mbox; crates/mailstore tests the ids themselves.
+    let beside = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../mailstore/src/mbox/index");
+        fs::read(format!("{folder}/{name}")).unwrap()
+    };
+    let expected = String::from_utf8(beside("popa3d.uidl")).unwrap();
+    let options = ["--mail", "mbox:~/mbox", "--uidl", "popa3d"];
+    let server = TestServer::with(&[], &options, "");
+    give(&server.path("mrose"));
+    fs::write(server.path("mrose/mbox"), beside("popa3d.mbox")).unwrap();
+    give(&server.path("mrose/mbox"));
+    let rows = uidl(&server);
+    for (number, id) in (1..).zip(expected.lines()) {
+        assert_eq!(rows[number - 1], format!("{number} {id}"));
+    }
+}
