@@ -253,6 +253,44 @@ fn sigterm_ends_a_fetch_in_order_and_what_came_is_not_fetched_again() {
 }
 
 #[test]
+fn a_server_that_hangs_holds_a_signalled_fetch_for_seconds_and_a_second_signal_ends_it() {
+    for signals in [1, 2] {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let (at, server) = fake(move |mut peer| {
+            log_in_to_fetch(&mut peer);
+            list(&mut peer, 2);
+            peer.expect("RETR 1");
+            peer.send("+OK\r\none\r\n.\r\n");
+            peer.expect("RETR 2");
+            sender.send(()).unwrap();
+            peer.is_closed()
+        });
+        let to = TempDir::new();
+        let password = to.file("password", "p\n");
+        let password = format!("--password-file={}", password.display());
+        let mut client = command(&[&password, &at, "fetch", to.path().to_str().unwrap()]);
+        let client = client.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        receiver.recv().unwrap();
+        let pid = Pid::from_raw(client.id() as i32);
+        kill(pid, Signal::SIGTERM).unwrap();
+        if signals == 2 {
+            // One that is pending would be lost; SIGINT counts as well.
+            kill(pid, Signal::SIGINT).unwrap();
+        }
+        let output = client.wait_with_output().unwrap();
+        assert!(server.join().unwrap());
+        if signals == 1 {
+            let said = text(&output.stdout);
+            assert_eq!(said, "1 new (5 octets), 0 known, 0 deleted on the server\n");
+            assert_eq!(output.status.code(), Some(75), "{output:?}");
+            assert_eq!(names(&to.path().join("new")).len(), 1);
+        } else {
+            assert!(matches!(output.status.code(), Some(130 | 143)), "{output:?}");
+        }
+    }
+}
+
+#[test]
 fn a_second_fetch_for_the_account_ends_at_once() {
     let server = TestServer::new(&["A: 1\n"]);
     let to = TempDir::new();
