@@ -117,4 +117,4 @@ class Mbox:
         return found
 
 
-KINDS = (Maildir(), Mbox())
+KINDS = (Maildir(), Seen(), Mbox())

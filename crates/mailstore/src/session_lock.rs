@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat};
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
 use nix::libc;
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
@@ -40,7 +40,7 @@ const MAX_ATTEMPTS: usize = 8;
 #[derive(Debug)]
 pub(crate) enum SessionLock {
     File { _locked: OwnedFd },
-    Folder { _locked: Flock<OwnedFd> },
+    Folder { _locked: OwnedFd },
 }
 
 /// Locks the maildrop of a Maildir. `path` is for messages.
@@ -115,10 +115,10 @@ fn lock_folder(folder: &impl AsFd, path: &Path, why: Errno) -> Result<SessionLoc
     log::warn!("{}: {}; the folder is locked in its place", name.display(), why.desc());
     let open = || openat(folder, ".", FOLDER, Mode::empty());
     let again = retry_eintr(open).map_err(Error::io("open", path))?;
-    match Flock::lock(again, FlockArg::LockExclusiveNonblock) {
-        Ok(locked) => Ok(SessionLock::Folder { _locked: locked }),
-        Err((_, Errno::EWOULDBLOCK)) => Err(Error::InUse { what: path.display().to_string() }),
-        Err((_, errno)) => Err(Error::io("lock", path)(errno)),
+    match sys::flock::try_lock(&again) {
+        Ok(()) => Ok(SessionLock::Folder { _locked: again }),
+        Err(Errno::EWOULDBLOCK) => Err(Error::InUse { what: path.display().to_string() }),
+        Err(errno) => Err(Error::io("lock", path)(errno)),
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
     fn a_lock_on_the_folder_holds_no_session_up() {
         let dir = TempDir::new();
         let folder = File::open(dir.path()).unwrap();
-        let _held = Flock::lock(folder, FlockArg::LockExclusiveNonblock).unwrap();
+        sys::flock::try_lock(&folder).unwrap();
         assert!(!is_in_use(&dir));
     }
 
