@@ -108,7 +108,8 @@ def judge(before: Before, left: list[int], heard: Heard, hit: str, is_once: bool
         check(not re.search(r"\bf(data)?sync\(", hit), f"+OK to QUIT, and what was removed is not on the disk: {hit}")
     if "unlinkat(" in hit and re.search(r'"(new|cur)/', hit):
         check(not is_ok, "+OK to QUIT, and a letter could not be removed")
-        same(len(before.marked) - len(gone), 1 if is_once else len(before.marked), "letters that stay")
+        stay = len(before.marked) - len(gone)
+        check(stay == 1 or (stay > 1 and not is_once), f"{stay} marked letters stay")
 
 
 def check_told(heard: Heard, hit: str, error: str, log: str) -> None:

@@ -136,7 +136,7 @@ class Verdicts(Case):
         for left, reply in (([2, 3], self.OK), ([2], self.ERR), ([1, 2, 3], self.ERR)):
             with self.assertRaises(Failure):
                 self.judge(left, reply, hit)
-        self.judge([1, 2, 3, 4], self.ERR, hit, is_once=False)
+        self.judge([2, 3, 4], self.ERR, hit, is_once=False)
 
     def test_nothing_is_removed_without_quit(self) -> None:
         with self.fails("without UPDATE"):

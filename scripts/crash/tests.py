@@ -14,11 +14,11 @@ from site_of_crash import Site
 
 SYSTEMS = ("tmpfs", "ext4")
 # Random instants of each phase, for each process, kind of maildrop and file system.
-TIMES, QUICK_TIMES = 50, 4
+TIMES, QUICK_TIMES = 30, 4
 # Sessions whose disk is recorded, every other one cut into pieces; and random states for each cut.
 SESSIONS, LOST = 4, 2
 # Cuts of a test, where the disk has seen more writes.
-CUTS, QUICK_CUTS = 100, 15
+CUTS, QUICK_CUTS = 50, 15
 # Of the system calls of a session, and of the errors of each, a quick run takes one in so many.
 QUICK_STEP = 13
 

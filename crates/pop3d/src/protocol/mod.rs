@@ -280,6 +280,14 @@ impl Protocol {
         }
     }
 
+    /// Logs why a message that has begun is cut off; returns the same error.
+    pub fn cut_off(&mut self, index: usize, error: std::io::Error) -> std::io::Error {
+        let number = error.raw_os_error();
+        let same = number.map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error);
+        let _too_late = self.cannot_read(index, error);
+        same
+    }
+
     /// Counts the bytes of a message, with CRLF line ends and without dot-stuffing, that were sent for TOP or RETR.
     pub fn count_sent(&mut self, is_top: bool, octets: u64) {
         if let State::Transaction(state) = &mut self.state {

@@ -190,7 +190,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
         };
         self.queue(&reply)?;
         let mut stuffer = Stuffer::new();
-        let sent = self.send_text(&mut message, (count, header), &mut stuffer);
+        let sent = self.send_text(protocol, &mut message, (count, header), &mut stuffer);
         protocol.count_sent(message.lines.is_some(), stuffer.octets());
         sent?;
         if message.lines.is_none() {
@@ -203,6 +203,7 @@ impl<'a, S: Read + Write> Session<'a, S> {
     /// before.
     fn send_text(
         &mut self,
+        protocol: &mut Protocol,
         message: &mut Message,
         (mut count, header): (usize, Option<(usize, Vec<u8>)>),
         stuffer: &mut Stuffer,
@@ -225,8 +226,10 @@ impl<'a, S: Read + Write> Session<'a, S> {
                 break;
             }
             if !is_cut {
+                let read = read_piece(&mut message.text, &mut self.piece);
                 // Now it is too late for -ERR, and a final dot would make the truncated message look complete.
-                (count, from) = (read_piece(&mut message.text, &mut self.piece)?, 0);
+                let read = read.map_err(|error| protocol.cut_off(message.index, error));
+                (count, from) = (read?, 0);
             }
         }
         let start = self.out.len();
