@@ -38,7 +38,7 @@ impl MailOptions {
         let name = account.name.escape_ascii().to_string();
         let title = format!("mbox lock of {}", in_title(name.as_bytes()));
         let (asked, line) = asked.start_beside(title, |line| {
-            serve_spool(spool(&path, owner, group), &line);
+            serve_spool(spool(&path, self.mail.needs_home(), owner, group), &line);
         });
         let line = line.map_err(|errno| Trouble::temporary(format!("fork: {}", errno.desc())));
         let opened = line.and_then(|line| {
@@ -87,10 +87,20 @@ fn folder_of(path: &Path) -> mailstore::Result<Folder> {
 }
 
 /// Takes the rights that the locks of an mbox need, for good, and no others.
-fn spool(path: &Path, owner: Owner, group: Option<u32>) -> mailstore::Result<Spool> {
+fn spool(
+    path: &Path,
+    is_in_home: bool,
+    owner: Owner,
+    group: Option<u32>,
+) -> mailstore::Result<Spool> {
     let temporary = |error: forknet::Error| Error::Temporary(error.to_string());
     become_member(owner.uid, owner.gid, group).map_err(temporary)?;
     let folder = folder_of(path)?;
+    if !is_in_home && folder.is_empty().unwrap_or(true) {
+        let folder = folder.path().display();
+        let why = format!("{folder} is empty or cannot be read: is it mounted?");
+        return Err(Error::Temporary(format!("{}: {why}", path.display())));
+    }
     let spool = Spool::new(&folder, path.file_name().unwrap_or_default(), owner.uid)?;
     confine_to_spool(&folder).map_err(temporary)?;
     Ok(spool)

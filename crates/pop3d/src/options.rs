@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use forknet::{Endpoint, OwnOptions, Preset, Result, Row, Values};
 use maild::{Logins, MailOptions, rows};
-use mailstore::{MaildirOptions, MboxIds, UniqueIds};
+use mailstore::{MailKind, MaildirOptions, MboxIds, UniqueIds};
 use nix::unistd::geteuid;
 use tls::ServerIdentity;
 
@@ -58,8 +58,9 @@ const UIDL: Row = Row {
         `dovecot-uidlist` lies in the Maildir; `courier`, what Courier has, by its file `courierpop3dsizelist`. So clients \
         that leave mail on the server fetch nothing again after a move. A letter that Dovecot's file does not have is \
         added to it, under Dovecot's lock, so that both servers give it the same id; one that Courier's does not have, \
-        and every letter where the file is missing or not understood, has its name. In an mbox, which has no names, an id is a \
-        digest of the letter without the fields that mail readers change; with `popa3d` it is the one that popa3d gives.",
+        and every letter where the file is missing or not understood, has its name. In an mbox: `name`, a digest of the letter \
+        and its separator, without the fields that mail readers change; `popa3d`, what popa3d has, a digest of `Received` and \
+        other fields of the delivery, or where there are none the digest of `name`. Letters with one digest are numbered.",
     ..Row::EMPTY
 };
 
@@ -142,12 +143,22 @@ impl Config {
         }
         let (tls, listen_tls) = tls::from_options(values)?.unzip();
         let listen_tls = listen_tls.unwrap_or_default();
-        let (ids, mbox_ids) = match values.choice("uidl")? {
+        let uidl = values.choice("uidl")?;
+        let (ids, mbox_ids) = match uidl {
             "dovecot" => (UniqueIds::Dovecot, MboxIds::Content),
             "courier" => (UniqueIds::Courier, MboxIds::Content),
             "popa3d" => (UniqueIds::Name, MboxIds::Popa3d),
             _ => (UniqueIds::Name, MboxIds::Content),
         };
+        let is_mbox = mail.mail.kind() == MailKind::Mbox;
+        let others = if is_mbox { &["dovecot", "courier"][..] } else { &["popa3d"] };
+        if others.contains(&uidl) {
+            let why = if is_mbox { "is for Maildirs" } else { "is for --mail mbox:PATH" };
+            return Err(values.wrong("uidl", uidl, why));
+        }
+        if is_mbox && values.is_given("seen") {
+            return Err(forknet::Error::Usage("--seen is for Maildirs".to_owned()));
+        }
         let maildir = MaildirOptions { ids, marks_seen: values.is_given("seen") };
         let last = values.is_given("last");
         Ok(Config { mail, host: host(), tls, listen_tls, last, maildir, mbox_ids })

@@ -54,14 +54,15 @@ enum Id {
 impl Letter {
     /// Returns the unique id (RFC 1939 §7).
     pub(crate) fn uid(&self) -> Vec<u8> {
-        let hex = |byte: &u8| format!("{byte:02x}").into_bytes();
-        let mut uid: Vec<u8> = match &self.id {
-            Id::Content(digest) => digest.iter().flat_map(hex).collect(),
+        let mut uid = Vec::with_capacity(2 * CONTENT);
+        match &self.id {
+            Id::Content(digest) => digest.iter().for_each(|byte| push_hex(&mut uid, *byte)),
             // Two numbers of four bytes, each with its low byte first.
             Id::Popa3d(digest) => {
-                digest.chunks(4).flat_map(|number| number.iter().rev()).flat_map(hex).collect()
+                let bytes = digest.chunks(4).flat_map(|number| number.iter().rev());
+                bytes.for_each(|byte| push_hex(&mut uid, *byte));
             }
-        };
+        }
         if self.twin > 0 {
             uid.extend_from_slice(format!(".{}", self.twin + 1).as_bytes());
         }
@@ -73,6 +74,11 @@ impl Letter {
         let place = |it: &Letter| (it.start, it.text.clone(), it.octets, it.content);
         place(self) == place(other)
     }
+}
+
+fn push_hex(text: &mut Vec<u8>, byte: u8) {
+    let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
+    text.extend([digit(byte >> 4), digit(byte & 15)]);
 }
 
 /// Finds the letters in a part of a file that begins with a separator, or is empty.

@@ -393,3 +393,24 @@ fn a_pattern_that_names_no_file_is_refused() {
         );
     }
 }
+
+#[test]
+fn ids_are_those_of_popa3d_on_wish() {
+    let fields = "Received: from a by b; Mon, 30 Nov 2026 11:00:00 +0000\nMessage-ID: <1@x>\n";
+    let mbox = mbox_of([1]).replacen("Subject", &format!("{fields}Subject"), 1) + &mbox_of([2]);
+    let server = Server::with(&mbox, &["--uidl", "popa3d"]);
+    let mut client = server.client();
+    client.ask("UIDL", "+OK");
+    let lengths: Vec<_> = until_dot(&mut client).iter().map(String::len).collect();
+    assert_eq!(lengths, [2 + 16, 2 + 32], "popa3d's digest; without its fields our own");
+    let mail = ["--mail", "mbox:~/mbox"];
+    for (options, why) in [
+        (&["--uidl", "popa3d"][..], "--uidl 'popa3d': is for --mail mbox:PATH"),
+        (&[mail[0], mail[1], "--uidl", "dovecot"], "--uidl 'dovecot': is for Maildirs"),
+        (&[mail[0], mail[1], "--seen"], "--seen is for Maildirs"),
+    ] {
+        let output = run(command(POP3D, &[&["--check"], options].concat()), b"");
+        assert!(!output.status.success());
+        assert!(text(&output.stderr).starts_with(&format!("pop3d: {why}")), "{output:?}");
+    }
+}

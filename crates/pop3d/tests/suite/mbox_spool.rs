@@ -74,6 +74,24 @@ fn login_as_bob(daemon: &Daemon) -> Peer {
 }
 
 #[test]
+fn a_spool_without_anything_looks_like_a_disk_that_is_not_mounted() {
+    if !root_can_judge() {
+        return;
+    }
+    let server = spool_server(0o2775);
+    let spool = server.dir.path().join("mail");
+    fs::remove_file(spool.join("mrose")).unwrap();
+    let mut client = server.client();
+    client.ask("STAT", "+OK 0 0");
+    client.ask("QUIT", "+OK");
+    fs::remove_file(spool.join("bob")).unwrap();
+    server.refused("-ERR [SYS/TEMP]");
+    server.daemon.wait_log("mrose: ");
+    server.daemon.wait_log("is empty or cannot be read: is it mounted?");
+    assert!(names(&spool).is_empty());
+}
+
+#[test]
 fn the_process_that_reads_an_mbox_has_no_group_and_opens_nothing() {
     if !root_can_judge() {
         return;
