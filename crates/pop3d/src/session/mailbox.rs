@@ -9,7 +9,7 @@ use forknet::{Client, Leftover, confine_to, in_title, reason};
 use log::{info, warn};
 use maild::{Denied, Mechanism, Place, Proved, Trouble, accepted};
 use mailstore::{
-    Error, Folder, LockedMbox, MailKind, MaildirOptions, Maildrop, SpoolAt, SpoolLine,
+    Error, Folder, LockedMbox, MailKind, MaildirOptions, Maildrop, MboxIds, SpoolAt, SpoolLine,
 };
 
 use crate::options::Config;
