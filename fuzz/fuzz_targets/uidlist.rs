@@ -53,7 +53,7 @@ fn maildir() -> &'static PathBuf {
 fn uids(maildir: &std::path::Path, ids: UniqueIds) -> Vec<Vec<u8>> {
     let folder = Folder::open(maildir).expect("a folder of ours");
     let options = MaildirOptions { ids, ..MaildirOptions::default() };
-    let drop = Maildrop::open(&folder, options).expect("a list that is wrong is no trouble");
+    let mut drop = Maildrop::open(&folder, options).expect("a list that is wrong is no trouble");
     let uids: Vec<_> = (0..drop.len()).filter_map(|index| drop.uid(index)).collect();
     assert_eq!(uids.len(), NAMES.len());
     for uid in &uids {
