@@ -1,5 +1,7 @@
 """The figures as a Markdown page, with what is asked of them beside it."""
 
+import os
+
 from peers import ISOLATED, OURS, POPA3D, REUSED
 from report import machine, table
 from rows import (BIG, FETCH, FETCHMAIL_PART, IDLE, IN_FLIGHT, LISTS, LOCK_STEP, LOGINS, MESSAGES, ORDER, PARTS, PIPELINED, TLS)
@@ -108,7 +110,13 @@ def goals(results):
     return "## What is asked\n\n" + table(head, lines) if lines else ""
 
 
-def page(results, plan):
-    about = "\n".join(f"- {name}: {value}" for name, value in machine())
+def load(at_start):
+    """What else the machine had to do, as far as it can be told."""
+    first = "real-time priority" if os.sched_getscheduler(0) in (os.SCHED_RR, os.SCHED_FIFO) else f"nice {os.nice(0)}"
+    return f"load average {at_start:.1f} before the first round; servers and clients ran with {first}"
+
+
+def page(results, plan, at_start):
+    about = "\n".join(f"- {name}: {value}" for name, value in [*machine(), ("Other work", load(at_start))])
     parts = [part(results, plan, name) for name in PARTS if results.names(name)]
     return "\n".join([HEAD.format(machine=about, **vars(plan)), goals(results), *parts])
