@@ -6,6 +6,7 @@
 //! It is a cache: one that is missing, damaged, or might be another user's is empty, and every letter is
 //! measured again.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -109,6 +110,8 @@ type Entry = (FileId, Measured);
 pub(crate) struct SizeCache {
     entries: Vec<Entry>,
     has_twins: bool,
+    /// The place behind the entry that was last found.
+    next: Cell<usize>,
 }
 
 impl SizeCache {
@@ -151,12 +154,22 @@ impl SizeCache {
         }
         let entries: Vec<Entry> = body.chunks_exact(ENTRY).map(entry).collect();
         let has_twins = entries.iter().any(|(_, measured)| measured.notes.is_twin);
-        entries.is_sorted_by_key(|(id, _)| *id).then_some(SizeCache { entries, has_twins })
+        entries.is_sorted_by_key(|(id, _)| *id).then_some(SizeCache {
+            entries,
+            has_twins,
+            next: Cell::new(0),
+        })
     }
 
     /// Returns what is known of a letter's file, whose state may be another one by now.
     pub(crate) fn get(&self, id: FileId) -> Option<Measured> {
-        let at = self.entries.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        // Letters that came one after the other often have inodes in this order.
+        let next = self.next.get();
+        let at = match self.entries.get(next) {
+            Some((there, _)) if *there == id => next,
+            _ => self.entries.binary_search_by_key(&id, |(id, _)| *id).ok()?,
+        };
+        self.next.set(at + 1);
         self.entries.get(at).map(|(_, measured)| *measured)
     }
 

@@ -29,7 +29,9 @@ impl WireSize {
     /// Adds the next piece.
     pub fn feed(&mut self, bytes: &[u8]) {
         let Some(&last) = bytes.last() else { return };
-        let ends: usize = bytes.iter().map(|&b| usize::from(b == b'\n')).sum();
+        // Up to 255 at a time, whose number is a byte, so that the compiler counts many at once.
+        let count = |bytes: &[u8]| bytes.iter().map(|&b| u8::from(b == b'\n')).sum::<u8>();
+        let ends: usize = bytes.chunks(255).map(|bytes| usize::from(count(bytes))).sum();
         let mut crlfs = 0;
         if bytes.contains(&b'\r') {
             crlfs = bytes.windows(2).filter(|pair| *pair == b"\r\n").count();
@@ -63,9 +65,17 @@ impl WireSize {
                 return Ok(size.octets());
             }
         }
-        let mut chunk = vec![0; CHUNK];
-        while size.read(&mut file, &mut chunk)? > 0 {}
+        size.feed_file(file, &mut vec![0; CHUNK])?;
         Ok(size.octets())
+    }
+
+    /// Adds the rest of a file, read in pieces of the buffer's length.
+    ///
+    /// # Errors
+    /// read(2) fails.
+    pub(crate) fn feed_file(&mut self, mut file: impl Read, buffer: &mut [u8]) -> io::Result<()> {
+        while self.read(&mut file, buffer)? > 0 {}
+        Ok(())
     }
 
     /// Reads a piece of a file; returns its length, 0 at the end.

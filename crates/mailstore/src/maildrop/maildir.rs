@@ -41,6 +41,8 @@ pub use uids::UniqueIds;
 /// Time for which a letter missing in a listing counts as gone without another listing, because
 /// thousands of removed letters must not cost a listing each.
 const GONE_TTL: Duration = Duration::from_secs(1);
+/// Size in bytes of a read of a letter that is measured: it holds most letters.
+const BUFFER: usize = 16 * 1024;
 /// Most letters of a maildrop whose sizes are looked up when the session begins.
 const MAX_AT_LOGIN: usize = 1_000;
 /// Most letters of a maildrop each of which is looked at by stat(2) before its size is given. In a larger one a letter
@@ -48,7 +50,7 @@ const MAX_AT_LOGIN: usize = 1_000;
 const MAX_LOOKED_AT: usize = 5_000;
 /// Letters of a larger maildrop that one session measures although their names tell possible sizes. So the names of a
 /// maildrop that was moved here are checked in the course of some sessions.
-const MAX_MEASURED: usize = 1_000;
+const MAX_MEASURED: usize = 500;
 
 /// How the letters of a Maildir are served.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -78,6 +80,8 @@ pub(crate) struct MaildirDrop {
     cache: Option<SizeCache>,
     /// Number of letters measured in this session.
     measured: usize,
+    /// What letters are read into to be measured; empty before the first.
+    buffer: Vec<u8>,
     /// Something was measured that the cache does not have.
     is_cache_old: bool,
     /// The ids that another server has given.
@@ -98,6 +102,7 @@ impl MaildirDrop {
             listed: Instant::now(),
             cache: None,
             measured: 0,
+            buffer: Vec::new(),
             is_cache_old: false,
             ids: IdList::default(),
         }
@@ -127,7 +132,6 @@ impl MaildirDrop {
         Ok(drop)
     }
 
-    /// Returns the number of letters.
     pub(crate) fn len(&self) -> usize {
         self.letters.len()
     }
@@ -211,7 +215,9 @@ impl MaildirDrop {
     /// Reads a letter to its end.
     fn measure(&mut self, index: usize) -> Result<Measured> {
         let (file, state) = self.open_letter_again(index)?;
-        let mut measured = measure(file, state, &self.full_path(index))?;
+        let path = self.full_path(index);
+        self.buffer.resize(BUFFER, 0);
+        let mut measured = measure(file, state, &path, &mut self.buffer)?;
         measured.notes.is_twin = self.letters.get(index).is_some_and(|letter| letter.is_twin);
         self.measured += 1;
         self.is_cache_old = true;
@@ -241,8 +247,7 @@ impl MaildirDrop {
     /// measured again.
     ///
     /// # Errors
-    /// [`Error::Io`], `No such file or directory` if another program removed it. [`Error::Refused`] for one that is
-    /// packed and cannot be unpacked.
+    /// [`Error::Io`], ENOENT if another program removed it; [`Error::Refused`] for one that cannot be unpacked.
     pub(crate) fn read(&mut self, index: usize) -> Result<LetterText> {
         let (file, state) = self.open_letter_again(index)?;
         if !self.is_still(index, state) {
@@ -302,11 +307,14 @@ impl MaildirDrop {
     fn unlink_all(&mut self, indices: impl Iterator<Item = usize>) -> Removal {
         let mut removal = Removal::default();
         let mut missing = Vec::new();
+        let failed = |drop: &MaildirDrop, index: usize, errno: Errno| {
+            Error::io("unlink", &drop.full_path(index))(errno)
+        };
         for index in indices {
             match self.unlink(index) {
                 Ok(()) => removal.removed += 1,
                 Err(Errno::ENOENT) => missing.push(index),
-                Err(errno) => removal.failed.push(self.unlink_error(index, errno)),
+                Err(errno) => removal.failed.push(failed(self, index, errno)),
             }
         }
         if missing.is_empty() {
@@ -319,7 +327,7 @@ impl MaildirDrop {
         for index in missing {
             match self.unlink(index) {
                 Ok(()) | Err(Errno::ENOENT) => removal.removed += 1,
-                Err(errno) => removal.failed.push(self.unlink_error(index, errno)),
+                Err(errno) => removal.failed.push(failed(self, index, errno)),
             }
         }
         removal
@@ -345,10 +353,6 @@ impl MaildirDrop {
                 log::info!("{}: {count} leftovers in tmp removed", self.path.display());
             }
         }
-    }
-
-    fn unlink_error(&self, index: usize, errno: Errno) -> Error {
-        Error::io("unlink", &self.full_path(index))(errno)
     }
 
     fn unlink(&mut self, index: usize) -> nix::Result<()> {

@@ -159,10 +159,10 @@ impl Transaction {
     }
 
     fn row(&mut self, index: usize, column: Column, row: &mut Vec<u8>) {
-        row.extend_from_slice((index + 1).to_string().as_bytes());
+        push_number(index as u64 + 1, row);
         row.push(b' ');
         match column {
-            Column::Size => row.extend_from_slice(self.size(index).to_string().as_bytes()),
+            Column::Size => push_number(self.size(index), row),
             Column::Uid => row.extend(self.maildrop.uid(index).unwrap_or_default()),
         }
         row.extend_from_slice(b"\r\n");
@@ -362,6 +362,21 @@ fn wire_size(part: &[u8]) -> u64 {
     let mut size = WireSize::new();
     size.feed(part);
     size.octets()
+}
+
+/// Appends a number, without a String for it, because a listing has two in each row.
+fn push_number(mut number: u64, row: &mut Vec<u8>) {
+    let start = row.len();
+    loop {
+        row.push(b'0' + (number % 10) as u8);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = row.get_mut(start..) {
+        digits.reverse();
+    }
 }
 
 /// Parses a number of lines. One of more than 64 bits counts as the largest number.

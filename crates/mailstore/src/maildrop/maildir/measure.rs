@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -12,22 +12,40 @@ use crate::maildrop::letter_text::LetterText;
 use crate::size_cache::{FileState, Measured, Notes};
 use crate::wire_size::WireSize;
 
-/// Reads a letter to its end. One that cannot be unpacked has the size of its file, and is logged.
+/// Reads a letter to its end, in pieces of the buffer's length. One that cannot be unpacked has the size of its file, and
+/// is logged.
 ///
 /// # Errors
 /// It cannot be read.
-pub(super) fn measure(file: File, state: FileState, path: &Path) -> Result<Measured> {
+pub(super) fn measure(
+    mut file: File,
+    state: FileState,
+    path: &Path,
+    buffer: &mut [u8],
+) -> Result<Measured> {
     let (mut notes, failed) = (Notes::default(), Error::io("read", path));
     let refused = |why: &dyn Display| {
         log::warn!("{}: packed by another program, not sent: {why}", path.display());
         state.bytes
     };
-    let octets = match compression(&file) {
+    let start = match read(&mut file, buffer) {
+        Ok(length) => buffer.get(..length).unwrap_or_default(),
         Err(error) => return Err(failed(error)),
-        Ok(None) => WireSize::of_file(file).map_err(failed)?,
-        Ok(Some(Compression::Gzip)) => {
+    };
+    let octets = match Compression::of(start) {
+        None => {
+            let mut size = WireSize::new();
+            size.feed(start);
+            // A short letter ends with the first read.
+            if start.len() as u64 != state.bytes {
+                size.feed_file(file, buffer).map_err(failed)?;
+            }
+            size.octets()
+        }
+        Some(Compression::Gzip) => {
             notes.is_packed = true;
-            match WireSize::of_file(LetterText::packed(file)) {
+            let unpacked = file.rewind().and_then(|()| WireSize::of_file(LetterText::packed(file)));
+            match unpacked {
                 Ok(octets) => octets,
                 Err(error) if error.raw_os_error().is_some() => return Err(failed(error)),
                 Err(error) => {
@@ -36,12 +54,22 @@ pub(super) fn measure(file: File, state: FileState, path: &Path) -> Result<Measu
                 }
             }
         }
-        Ok(Some(Compression::Other(name))) => {
+        Some(Compression::Other(name)) => {
             notes.is_refused = true;
             refused(&format_args!("it is {name}"))
         }
     };
     Ok(Measured { state, octets, notes })
+}
+
+/// Reads once, and again where a signal came in between.
+fn read(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }
 
 /// Returns how a letter is packed, `None` if it is text.
