@@ -184,6 +184,16 @@ const FEW: usize = 32;
 /// Numbers of lines.
 type Numbers = SmallVec<[usize; FEW]>;
 
+/// What the keeper was woken by.
+#[derive(Default)]
+struct Ready {
+    /// The parent gives a line, or has ended.
+    control: bool,
+    notes: bool,
+    /// The lines with a question.
+    asked: Numbers,
+}
+
 /// A line, with the process that answers its question.
 struct Asker {
     line: OwnedFd,
@@ -231,39 +241,31 @@ impl Lines {
     ) -> Result<()> {
         heap::take_holes();
         loop {
-            if self.reap() {
-                self.read_notes(noted); // after each a process ends
-            }
+            self.reap();
             self.end_orphans();
             if self.control.is_none() && self.lines.is_empty() {
                 debug!("keeper: the server has ended");
                 return Ok(());
             }
-            let (is_control_ready, ready) = self.wait()?;
-            if !ready.is_empty() {
-                self.read_notes(noted); // those that are forked now know of them
+            let ready = self.wait()?;
+            if ready.notes {
+                self.notes.iter().for_each(|notes| notes.read(noted)); // before those are forked that ask for it
             }
             // From the last one: the numbers of those before stay.
-            for number in ready.into_iter().rev() {
+            for number in ready.asked.into_iter().rev() {
                 self.ask(number, answer);
             }
-            if is_control_ready {
+            if ready.control {
                 self.take_line(look);
             }
         }
     }
 
-    fn read_notes(&self, noted: &mut impl FnMut(&[u8])) {
-        self.notes.iter().for_each(|notes| notes.read(noted));
-    }
-
     /// Frees the lines whose questions are answered. One whose process has failed is closed, so that the
     /// process that asked does not wait for an answer; and one whose client was served to the end, because no
-    /// question follows. Returns true when a process has ended.
-    fn reap(&mut self) -> bool {
-        let mut has_ended = false;
+    /// question follows.
+    fn reap(&mut self) {
         for ended in wait::collect() {
-            has_ended = true;
             let is_its = |it: &Asker| it.answering.is_some_and(|pid| pid.as_raw() == ended.pid);
             let Some(number) = self.lines.iter().position(is_its) else { continue };
             match self.lines.get_mut(number) {
@@ -273,7 +275,6 @@ impl Lines {
                 _ => drop(self.lines.swap_remove(number)),
             }
         }
-        has_ended
     }
 
     /// Kills the processes that have not ended though those that asked have: a user can stop such a process for ever.
@@ -293,9 +294,9 @@ impl Lines {
         }
     }
 
-    /// Waits until the parent or a line is ready; gives the numbers of the lines with a question. Of few lines they
-    /// lie on the stack, as all that this works with: a page of the heap would be copied after each fork.
-    fn wait(&mut self) -> Result<(bool, Numbers)> {
+    /// Waits until the parent, a line or a note is ready. Of few lines all that this works with lies on the stack: a
+    /// page of the heap would be copied after each fork.
+    fn wait(&mut self) -> Result<Ready> {
         // While its question is answered, of a line only the end is waited for.
         let events = |it: &Asker| match it.answering {
             Some(_) => PollFlags::empty(), // POLLHUP comes without asking
@@ -305,16 +306,18 @@ impl Lines {
         let (mut numbers, mut fds): (Numbers, SmallVec<[PollFd<'_>; FEW]>) =
             waited.map(|(n, it)| (n, PollFd::new(it.line.as_fd(), events(it)))).unzip();
         fds.extend(self.control.iter().map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN)));
+        // Behind the lines: a note that was sent before a question came is seen with that.
+        fds.extend(self.notes.iter().map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN)));
         let limit = self.keeping.orphan_limit();
         let due = self.lines.iter().filter_map(|it| it.gone);
         let due = due.map(|gone| limit.saturating_sub(gone.elapsed())).min();
         if !self.signals.wait(&mut fds, due.map(TimeSpec::from))? {
-            return Ok((false, Numbers::new()));
+            return Ok(Ready::default());
         }
-        let is_ready = |fd: &PollFd<'_>| fd.any() != Some(false);
-        let is_control_ready = fds.get(numbers.len()).is_some_and(is_ready);
-        let mut is_line_ready = fds.iter().map(is_ready);
-        numbers.retain(|_| is_line_ready.next() == Some(true));
+        let mut is_ready = fds.iter().map(|fd| fd.any() != Some(false));
+        numbers.retain(|_| is_ready.next() == Some(true));
+        let control = self.control.is_some() && is_ready.next() == Some(true);
+        let notes = is_ready.next() == Some(true);
         drop(fds);
         let now = Instant::now();
         numbers.retain(|number| match self.lines.get_mut(*number) {
@@ -324,7 +327,7 @@ impl Lines {
             }
             _ => true,
         });
-        Ok((is_control_ready, numbers))
+        Ok(Ready { control, notes, asked: numbers })
     }
 
     /// Takes a line that the parent has made, or sees that the parent has ended.

@@ -5,7 +5,7 @@
 //! asks next.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use log::warn;
@@ -53,6 +53,11 @@ impl Notes {
                 Err(_) => return, // EAGAIN: no more
             }
         }
+    }
+
+    /// Returns what is readable when a note has come.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
     }
 
     /// Keeps the end of the process that answers.

@@ -54,6 +54,17 @@ fn case_89_after_the_delay_the_user_gets_in_again() {
 }
 
 #[test]
+fn case_89_the_delay_begins_with_the_login_and_not_with_its_session_s_end() {
+    let server = TestServer::with(&[LETTER], &["--login-delay", "1", "--auth-delay", "0"], "");
+    let mut first = log_in(&server, "mrose", "tanstaaf", "+OK");
+    let since = Instant::now();
+    wait_until("the delay is over", || since.elapsed() > Duration::from_secs(1));
+    first.ask("QUIT", "+OK");
+    drop(first);
+    drop(log_in(&server, "mrose", "tanstaaf", "+OK"));
+}
+
+#[test]
 fn case_89_a_login_that_found_no_mailbox_does_not_count() {
     let options = ["--login-delay", "600", "--auth-delay", "0"];
     let server = TestServer::with(&[LETTER], &options, "");
