@@ -38,7 +38,7 @@ help:
 	@echo 'make bench-pop3  pop3d beside Dovecot and popa3d, pop3c beside mpop and fetchmail, into docs/bench'
 	@echo '              (as root; ROWS="logins retr": these parts; QUICK=1: a short run)'
 	@echo 'make crash-pop3  kill -9, errors of the disk and power cuts for pop3d, into docs/bench (as root;'
-	@echo '              twenty minutes; QUICK=1: less than one, and nothing is written)'
+	@echo '              fifteen minutes; QUICK=1: one, and nothing is written)'
 	@echo 'make options  manual pages, guide and completions from the rows of the options'
 	@echo 'make install  programs, manual pages, completions, deploy files, below $(PREFIX)'
 	@echo '              (PREFIX, DESTDIR, SBINDIR, BINDIR, DATADIR, MANDIR;'
