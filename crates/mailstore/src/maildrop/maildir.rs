@@ -262,7 +262,8 @@ impl MaildirDrop {
             let why = "packed by another program, and cannot be unpacked";
             return Err(Error::Refused(format!("{}: {why}", self.full_path(index).display())));
         }
-        Ok(if notes.is_packed { LetterText::packed(file) } else { LetterText::from(file) })
+        let (packed, bytes) = (notes.is_packed, state.bytes);
+        Ok(if packed { LetterText::packed(file) } else { LetterText::file(file, bytes) })
     }
 
     /// Returns whether the size of a letter, if it is known, is that of a file in this state.
