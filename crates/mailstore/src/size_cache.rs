@@ -128,7 +128,11 @@ impl SizeCache {
         };
         match fstat(&file) {
             Ok(stat) if is_trusted(&stat, owner) => {}
-            _ => {
+            Err(errno) => {
+                log::warn!("{}: {}; ignored", name.display(), errno.desc());
+                return SizeCache::default();
+            }
+            Ok(_) => {
                 log::warn!("{}: another user could have written it; ignored", name.display());
                 return SizeCache::default();
             }
