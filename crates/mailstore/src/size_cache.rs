@@ -18,6 +18,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 
 use crate::durable_dir::retry_eintr;
+use crate::error::Error;
 use crate::file_name::hash;
 
 /// The name of the file in the Maildir, and while it is written.
@@ -129,7 +130,7 @@ impl SizeCache {
         match fstat(&file) {
             Ok(stat) if is_trusted(&stat, owner) => {}
             Err(errno) => {
-                log::warn!("{}: {}; ignored", name.display(), errno.desc());
+                log::warn!("{}; ignored", Error::io("stat", &name)(errno));
                 return SizeCache::default();
             }
             Ok(_) => {

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
@@ -18,6 +19,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, UnlinkatFlags, getpid, linkat, unlinkat};
 
 use crate::durable_dir::retry_eintr;
+use crate::error::Error;
 use crate::mbox::fault::point;
 use crate::remote_fs::is_remote;
 
@@ -89,7 +91,7 @@ impl Dotlock {
             Err(errno) => Err(errno),
         };
         if let Err(errno) = removed {
-            log::warn!("unlink {}: {}", self.name.to_string_lossy(), errno.desc());
+            log::warn!("{}", Error::io("unlink", Path::new(&self.name))(errno));
         }
     }
 }
