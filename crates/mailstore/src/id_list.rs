@@ -34,8 +34,18 @@ pub(crate) struct IdList {
 /// What Dovecot gives to the next letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Next {
+    /// The version of the format, 1 or 3.
+    pub(crate) version: u8,
     pub(crate) uid_validity: u32,
     pub(crate) uid: u32,
+}
+
+impl Next {
+    /// Returns what stands before the name in the line of a letter.
+    pub(crate) fn line_start(self, uid: u32) -> String {
+        // Version 1 has no fields, which `:` ends.
+        if self.version == 1 { format!("{uid} ") } else { format!("{uid} :") }
+    }
 }
 
 #[derive(Debug)]
@@ -174,7 +184,7 @@ fn dovecot_header(line: &[u8]) -> Option<(u8, Next)> {
         _ => return None,
     };
     let (uid_validity, uid) = (validity.filter(|it| *it != 0)?, uid.filter(|it| *it != 0)?);
-    Some((version, Next { uid_validity, uid }))
+    Some((version, Next { version, uid_validity, uid }))
 }
 
 /// Returns the UID and the entry of a line.
@@ -259,7 +269,7 @@ mod tests {
         assert_eq!(id(&list, "3.a.h").unwrap(), "3.a.h");
         assert_eq!(id(&list, "4.a.h").unwrap().len(), 32, "what is no id is digested");
         assert_eq!(id(&list, "5.a.h"), None);
-        assert_eq!(list.next, Some(Next { uid_validity: 1_275_660_208, uid: 25_022 }));
+        assert_eq!(list.next, Some(Next { version: 3, uid_validity: 1_275_660_208, uid: 25_022 }));
         assert!(list.is_whole());
     }
 

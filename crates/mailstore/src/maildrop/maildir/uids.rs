@@ -121,7 +121,7 @@ fn add_new(folder: &OwnedFd, path: &Path, letters: &Letters) -> Result<IdList> {
     };
     let mut lines = Vec::new();
     for (uid, name) in (next.uid..u32::MAX).zip(new_names(&list, letters)) {
-        lines.extend_from_slice(format!("{uid} :").as_bytes());
+        lines.extend_from_slice(next.line_start(uid).as_bytes());
         lines.extend_from_slice(name);
         lines.push(b'\n');
     }

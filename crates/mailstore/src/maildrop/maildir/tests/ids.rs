@@ -115,6 +115,19 @@ fn without_a_list_that_can_be_used_ids_are_names_and_the_list_is_left_alone() {
 }
 
 #[test]
+fn a_list_of_version_1_goes_on_as_it_began() {
+    let (_f, path) = maildir();
+    ["new/1.a", "new/9.a"].iter().for_each(|name| letter(&path, name));
+    let list = path.join("dovecot-uidlist");
+    fs::write(&list, "1 7 5\n2 1.a\n").unwrap();
+    for _session in 0..2 {
+        let expected = ["0000000200000007", "0000000500000007"];
+        assert_eq!(ids(&path, UniqueIds::Dovecot), expected);
+        assert_eq!(fs::read_to_string(&list).unwrap(), "1 7 5\n2 1.a\n5 9.a\n");
+    }
+}
+
+#[test]
 fn while_dovecot_has_its_lock_the_ids_of_new_letters_are_names() {
     let (_f, path) = maildir();
     ["new/1.a", "new/9.a"].iter().for_each(|name| letter(&path, name));
