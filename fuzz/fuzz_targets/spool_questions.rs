@@ -69,6 +69,9 @@ fn ask(line: OwnedFd, mut data: &[u8]) {
             return;
         }
         let Ok((1.., with)) = receive(&line, &mut answer) else { return };
+        if message == b"e" {
+            return; // it has ended
+        }
         if let Some(with) = with {
             let mut written = fs::File::from(with);
             let _ = written.write_all(b"From x\ny\n\n"); // one that is open for reading takes none
