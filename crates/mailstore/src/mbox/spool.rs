@@ -166,7 +166,7 @@ impl Spool {
         let name = self.draft_name();
         let path = self.path.with_file_name(&name);
         let make = || -> nix::Result<(File, File)> {
-            if self.held.is_none() {
+            if self.held.is_none() || self.session.is_none() {
                 return Err(Errno::ENOLCK);
             }
             point("draft open")?;
