@@ -193,6 +193,11 @@ impl Spool {
         let name = [b".", self.name.as_bytes(), b".pop3-new"].concat();
         let path = self.path.with_file_name(OsStr::from_bytes(&name));
         let at = fstatat(&self.folder, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+        if let Err(errno) = at
+            && errno != Errno::ENOENT
+        {
+            return Err(Error::io("stat", &self.path)(errno));
+        }
         if !at.is_ok_and(|at| is_same(&at, &held.stat)) {
             let why = "was replaced by another program, which has not looked for the locks";
             return Err(Error::Temporary(format!("{}: {why}", self.path.display())));
