@@ -113,6 +113,7 @@ mod tests {
             rows::NAMES_DOMAIN,
             rows::PLAINTEXT,
             rows::AUTH_DELAY,
+            rows::CHANNEL_BINDING,
         ];
         MailOptions::read(&forknet::parse("maild", "", ROWS, Vec::new()).unwrap()).unwrap()
     }

@@ -336,6 +336,7 @@ mod tests {
             rows::NAMES_DOMAIN,
             rows::PLAINTEXT,
             rows::AUTH_DELAY,
+            rows::CHANNEL_BINDING,
         ];
         MailOptions::read(&forknet::parse("maild", "", ROWS, args.map(Into::into).to_vec())?)
     }
