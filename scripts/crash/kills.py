@@ -166,7 +166,11 @@ def before_each_call(site: Site, victim: str, step: int = 1) -> tuple[Counter[st
     outcome(site, before, reply)
     todo = [(call, number) for call, count in sorted(calls_of(out, victim).items()) for number in range(1, count + 1)]
     calls, outcomes = Counter(), Counter()
-    for call, number in todo[site.dice.randrange(min(step, len(todo)))::step]:
+    drawn = todo[site.dice.randrange(min(step, len(todo)))::step]
+    # A session may make fewer calls than the one before; if none of those that were drawn came, others are tried.
+    for place, (call, number) in enumerate(drawn + [one for one in todo if one not in drawn]):
+        if place >= len(drawn) and calls:
+            break
         before = site.lay()
         try:
             out, reply = traced_session(site, victim, before, "-e", f"inject={call}:signal=KILL:when={number}")
