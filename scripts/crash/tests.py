@@ -19,7 +19,7 @@ TIMES, QUICK_TIMES = 25, 4
 SESSIONS, LOST = 4, 2
 # Cuts of a test, where the disk has seen more writes.
 CUTS, QUICK_CUTS = 30, 15
-# Of the system calls of a session, and of the errors of each, a quick run takes one in so many.
+# Of the system calls of a session, and of the errors of each, a quick run takes every Nth.
 QUICK_STEP = 13
 
 

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use forknet::Error;
 
 use super::accounts_file::AccountsFile;
-use super::deliver::target::home;
 use super::options::{COMMANDS, NAME, Options, Section, shown, usage};
 use super::rows::{ROWS, USAGE};
 use super::status::{Failure, Result, Status};
+use super::target::home;
 
 /// The accounts file, in the home.
 const FILE: &str = ".pop3crc";

@@ -10,7 +10,7 @@
 //! where a terminal would show it.
 
 // The order of the modules; each imports from its left only:
-//   rows status bare_lf | deliver::target | options | accounts_file | command_line | output progress connection
+//   rows status bare_lf | target | options | accounts_file | command_line | output progress connection
 //   | capabilities | password tls login listing | filters | deliver seen | fetch | commands | (this file)
 
 mod accounts_file;
@@ -31,6 +31,7 @@ mod progress;
 mod rows;
 mod seen;
 pub mod status;
+mod target;
 mod tls;
 
 use std::ffi::OsString;

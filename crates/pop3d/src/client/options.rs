@@ -7,9 +7,9 @@ use std::time::Duration;
 use accounts::{Mechanism, Mechanisms, Secret};
 use forknet::{Error, FileLine, HostPort, Values};
 
-use super::deliver::target::{Target, expanded};
 use super::rows::{ROWS, USAGE};
 use super::status::Result;
+use super::target::{Target, expanded};
 
 /// The program's name.
 pub(crate) const NAME: &str = "pop3c";

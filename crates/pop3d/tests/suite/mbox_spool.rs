@@ -125,7 +125,7 @@ fn the_process_that_reads_an_mbox_has_no_group_and_opens_nothing() {
     let mut cat = std::process::Command::new("cat");
     assert!(!cat.arg(&environment).uid(OWNER).gid(OWNER).output().unwrap().status.success());
     {
-        // What has the group makes no socket, starts nothing and signals nobody.
+        // What has the group makes no socket, starts nothing and signals no process.
         let mut injected = Injected::attach(locks);
         let passwd = injected.text("/etc/passwd");
         let arguments = [libc::AT_FDCWD as u64, passwd, 0, 0];

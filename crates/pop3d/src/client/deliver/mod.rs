@@ -9,7 +9,6 @@ mod mbox;
 mod mda;
 mod smtp;
 mod spool;
-pub(crate) mod target;
 
 use std::time::Duration;
 
@@ -17,8 +16,8 @@ use forknet::Stop;
 
 use super::options::Fetch;
 use super::status::Result;
+use super::target::Target;
 use delivery::Delivery;
-use target::Target;
 
 /// Opens the place of a target.
 ///

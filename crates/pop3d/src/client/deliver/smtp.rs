@@ -11,9 +11,9 @@ use netascii::line::{Line, LineReader};
 
 use super::delivery::{Delivery, Told};
 use super::spool::Spool;
-use super::target::Place;
 use crate::client::options::Fetch;
 use crate::client::status::{Failure, Result, Status};
+use crate::client::target::Place;
 
 /// Longest line of a reply, in bytes (RFC 5321 §4.5.3.1.5 has 512).
 const MAX_LINE: usize = 4096;

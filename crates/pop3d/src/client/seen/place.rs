@@ -9,9 +9,9 @@ use std::path::PathBuf;
 
 use forknet::HostPort;
 
-use crate::client::deliver::target::{Target, home};
 use crate::client::options::{Fetch, Options};
 use crate::client::status::{Failure, Result, Status};
+use crate::client::target::{Target, home};
 
 /// Ports whose maildrops are the same: POP3, without TLS and with it.
 const STANDARD_PORTS: [u16; 2] = [110, 995];
