@@ -41,7 +41,7 @@ fn a_stopped_process_of_a_mailbox_holds_neither_its_client_nor_the_slot() {
 
 #[test]
 fn a_process_of_a_mailbox_whose_front_is_killed_while_it_is_stopped_is_ended() {
-    let server = TestServer::with(&[LETTER], &["-t", "2"], "");
+    let server = TestServer::with(&[LETTER], &["-t", "4"], "");
     let client = server.mrose();
     let (mailbox, fronts) = stop_mailbox(&server, &client);
     for front in fronts {

@@ -302,7 +302,7 @@ fn a_handshake_that_stalls_or_fails_ends_the_session_with_one_line_of_the_log() 
 #[test]
 fn a_client_who_does_not_read_holds_up_nobody_else_and_is_ended() {
     let letter = format!("Subject: long\n\n{}", "x\n".repeat(8_000_000));
-    let site = Site::new(&[&letter], &["-t", "0.5"]);
+    let site = Site::new(&[&letter], &["-t", "4"]);
     let mut peer = site.mrose();
     let mailbox = site.processes("pop3d: mailbox of mrose").pop().unwrap();
     peer.send("RETR 1\r\n"); // more than the sockets take
