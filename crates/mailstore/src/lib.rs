@@ -1,13 +1,14 @@
-//! Maildir, mbox, the POP3 maildrop and its lock.
+//! Maildir, mbox, the POP3 maildrop and its lock, aliases.
 //!
 //! The SMTP server stores a letter in a [`Maildir`] ([`Draft`], [`Synced`], [`Published`]). The
 //! POP3 server lists, reads and removes the letters of a [`Maildrop`]. Both find a user's mail by
 //! [`MailPattern`], and work in it by the descriptor of a [`Folder`]. The POP3 client appends to an mbox.
 
 // The order of the modules; each imports from its left only:
-//   error | mail_pattern durable_dir file_name wire_size compression remote_fs sweep |
+//   error | aliases mail_pattern durable_dir file_name wire_size compression remote_fs sweep |
 //   folder session_lock dovecot_lock size_cache id_list mbox_append | maildir mbox | maildrop
 
+mod aliases;
 mod compression;
 mod dovecot_lock;
 mod durable_dir;
@@ -26,6 +27,7 @@ mod size_cache;
 mod sweep;
 mod wire_size;
 
+pub use aliases::{AliasTarget, Fault, MAX_TARGETS, targets};
 pub use durable_dir::durable_create_dir;
 pub use error::{Error, Result, is_full};
 pub use folder::{Folder, Walked};

@@ -113,11 +113,13 @@ impl Mailboxes for Keeper<'_> {
         self.users(&Question::FullName { text: name.to_vec() })
     }
 
-    fn recipient(&self, path: &Path, bytes: u64) -> Result<Recipient, Reply> {
+    fn recipient(&self, path: &Path, bytes: u64) -> Result<(Recipient, Reply), Reply> {
         let name = self.name(path)?;
         let question = Question::Recipient { name: name.clone(), bytes };
         match self.verdict(&question) {
-            Verdict::Accepted => Ok(recipient(self.config, path, name)),
+            Verdict::Accepted => {
+                Ok((recipient(self.config, path, name), Verdict::Accepted.reply()))
+            }
             verdict => Err(verdict.reply()),
         }
     }

@@ -2,7 +2,7 @@
 //! mailboxes and Maildirs in those that the keeper forks.
 
 // The order of the modules; each imports from its left only:
-//   header trace text mailbox users | store | deliver | answer keeper letter
+//   header trace text mailbox users | route store | deliver | answer keeper letter
 
 pub mod answer;
 mod deliver;
@@ -10,6 +10,7 @@ pub mod header;
 pub mod keeper;
 pub mod letter;
 mod mailbox;
+pub mod route;
 pub mod store;
 pub mod text;
 pub mod trace;

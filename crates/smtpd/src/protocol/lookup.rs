@@ -29,11 +29,12 @@ pub trait Mailboxes {
     /// The reply to the client: 451.
     fn find_by_full_name(&self, name: &[u8]) -> Result<Vec<LocalUser>, Reply>;
 
-    /// Finds the recipient of an address, whose disk has room for `bytes` (RCPT).
+    /// Finds the recipient of an address, whose disk has room for `bytes` (RCPT); returns it and the reply to the
+    /// client, 250 or 251.
     ///
     /// # Errors
-    /// The reply to the client: 501, 550, 451 or 452.
-    fn recipient(&self, path: &Path, bytes: u64) -> Result<Recipient, Reply>;
+    /// The reply to the client: 501, 550, 551, 451 or 452.
+    fn recipient(&self, path: &Path, bytes: u64) -> Result<(Recipient, Reply), Reply>;
 
     /// Checks that the disk has room for `bytes` before there is a recipient (MAIL).
     ///

@@ -67,14 +67,12 @@ fn path<'b>(
 /// RCPT (RFC 5321 §4.1.1.3).
 pub(super) fn rcpt(context: &Context<'_>, argument: &[u8]) -> Outcome {
     match recipient(context, argument) {
-        Ok(recipient) => {
-            Outcome::Recipient(recipient, Reply::new(250, "2.1.5", "Recipient accepted"))
-        }
+        Ok((recipient, reply)) => Outcome::Recipient(recipient, reply),
         Err(refusal) => Outcome::NoRecipient(refusal),
     }
 }
 
-fn recipient(context: &Context<'_>, argument: &[u8]) -> Result<Recipient, Reply> {
+fn recipient(context: &Context<'_>, argument: &[u8]) -> Result<(Recipient, Reply), Reply> {
     let (path, rest) = path(context, argument, (b"TO:", "5.1.3"), Tolerance::RECIPIENT)?;
     params::rcpt(rest)?;
     // Without a domain only the postmaster is valid (RFC 5321 §4.1.1.3).

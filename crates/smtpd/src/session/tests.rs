@@ -22,10 +22,10 @@ impl Mailboxes for Direct<'_> {
         Ok(Vec::new())
     }
 
-    fn recipient(&self, path: &address::Path, _: u64) -> Result<Recipient, Reply> {
+    fn recipient(&self, path: &address::Path, _: u64) -> Result<(Recipient, Reply), Reply> {
         let name = path.name().unwrap();
         assert!([&b"levy"[..], b"bob"].contains(&&name.local[..]));
-        Ok(recipient(&config(), path, name))
+        Ok((recipient(&config(), path, name), Reply::new(250, "2.1.5", "Recipient accepted")))
     }
 
     fn check_room(&self, _: u64) -> Result<(), Reply> {

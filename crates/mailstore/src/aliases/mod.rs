@@ -1,0 +1,5 @@
+//! aliases(5).
+
+mod target;
+
+pub use target::{AliasTarget, Fault, MAX_TARGETS, targets};
