@@ -47,9 +47,9 @@ pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
             },
             Question::User { name } => user(config, &name),
             Question::FullName { text } => full_name(config, &text),
-            Question::Letter { id } => {
+            Question::Letter { id, sender, .. } => {
                 let id = id.escape_ascii().to_string();
-                return deliver(config, asked, &format!("{peer}: letter {id}"));
+                return deliver(config, asked, &format!("{peer}: letter {id}"), &sender);
             }
             Question::Done => return asked.answer(&Verdict::Accepted.encode()),
         };

@@ -20,6 +20,7 @@ use forknet::{Boxes, Line, become_user, confine_to, in_title, reason};
 use crate::delivery::mailbox;
 use crate::delivery::store::{self, Failure, verdict};
 use crate::delivery::text::{Incoming, Text};
+use crate::delivery::trace::return_path;
 use crate::delivery::users::{Users, unreadable};
 use crate::options::Config;
 use crate::protocol::address::Name;
@@ -46,9 +47,14 @@ const PUBLISH: &[u8] = b"p";
 const KEEP: &[u8] = b"k";
 
 /// Takes a letter, delivers it, and answers; returns the exit code. `letter` names it in the log.
-pub(super) fn deliver(config: &Config, asked: forknet::Question, letter: &str) -> i32 {
+pub(super) fn deliver(
+    config: &Config,
+    asked: forknet::Question,
+    letter: &str,
+    sender: &[u8],
+) -> i32 {
     asked.show("a letter");
-    let received = match receive(config, &asked) {
+    let received = match receive(config, &asked, sender) {
         Ok(Some(received)) => received,
         Ok(None) => return asked.answer(&Verdict::Unusable.encode()),
         Err(why) => {
@@ -57,16 +63,19 @@ pub(super) fn deliver(config: &Config, asked: forknet::Question, letter: &str) -
         }
     };
     let (names, text) = received;
+    let recipients = names.len();
     let groups = text.map_err(|failure| (failure.verdict, failure.why));
     let groups = groups.and_then(|text| Ok((group(config, &names)?, text)));
     match groups {
         Ok((groups, text)) => match groups.as_slice() {
-            [(owner, accounts)] => deliver_alone(config, asked, letter, *owner, accounts, &text),
-            groups => deliver_apart(config, asked, letter, groups, &text),
+            [(owner, accounts)] => {
+                deliver_alone(config, asked, (letter, recipients), *owner, accounts, &text)
+            }
+            groups => deliver_apart(config, asked, (letter, recipients), groups, &text),
         },
         Err((verdict, why)) => {
             log::error!("{letter}: {why}");
-            asked.answer(&verdict.encode())
+            asked.answer(&Verdict::encode_all(&vec![verdict; recipients]))
         }
     }
 }
@@ -77,9 +86,17 @@ type Received = (Vec<Name>, Result<Text, Failure>);
 ///
 /// # Errors
 /// What came is malformed, or the process that sends it has ended.
-fn receive(config: &Config, asked: &forknet::Question) -> Result<Option<Received>, String> {
+fn receive(
+    config: &Config,
+    asked: &forknet::Question,
+    sender: &[u8],
+) -> Result<Option<Received>, String> {
     let most = if config.max_size == 0 { u64::MAX } else { config.max_size + MAX_TRACE };
     let (mut names, mut text, mut failure) = (Vec::new(), Incoming::new(&config.spool), None);
+    if sender.iter().any(u8::is_ascii_control) {
+        return Err("a malformed sender".into());
+    }
+    text.write(&return_path(sender)).map_err(|error| reason(&error))?;
     loop {
         let part = asked.next_part(PIECE_WAIT).map_err(|error| reason(&error))?;
         let part = part.ok_or("the session has ended")?;
@@ -148,7 +165,7 @@ fn group(config: &Config, names: &[Name]) -> Result<Vec<Group>, (Verdict, String
 fn deliver_alone(
     config: &Config,
     asked: forknet::Question,
-    letter: &str,
+    (letter, recipients): (&str, usize),
     owner: Owner,
     accounts: &[Account],
     text: &Text,
@@ -166,19 +183,20 @@ fn deliver_alone(
             verdict
         }
     };
-    asked.answer(&verdict.encode())
+    asked.answer(&Verdict::encode_all(&vec![verdict; recipients]))
 }
 
 /// Delivers with a process for each group of mailboxes.
 fn deliver_apart(
     config: &Config,
     asked: forknet::Question,
-    letter: &str,
+    (letter, recipients): (&str, usize),
     groups: &[Group],
     text: &Text,
 ) -> i32 {
     make_folders(config, letter, groups);
     let mut boxes = Boxes::new(asked);
+    let all = |verdict| Verdict::encode_all(&vec![verdict; recipients]);
     for (owner, accounts) in groups {
         let life = |line: &Line| {
             run_box(config, letter, line, (*owner, accounts), text);
@@ -186,7 +204,7 @@ fn deliver_apart(
         };
         if let Err(error) = boxes.fork(title(accounts), life) {
             log::warn!("{letter}: fork: {}", reason(&error));
-            return boxes.answer(&Verdict::Unusable.encode());
+            return boxes.answer(&all(Verdict::Unusable));
         }
     }
     for (order, wait) in [(None, WRITE_WAIT), (Some(PUBLISH), PUBLISH_WAIT)] {
@@ -194,11 +212,11 @@ fn deliver_apart(
         let answers = boxes.receive(Instant::now() + wait);
         if let Some(verdict) = worst(letter, groups, &answers) {
             boxes.end(Instant::now() + RETRACT_WAIT);
-            return boxes.answer(&verdict.encode());
+            return boxes.answer(&all(verdict));
         }
     }
     boxes.send(KEEP);
-    boxes.answer(&Verdict::Accepted.encode())
+    boxes.answer(&all(Verdict::Accepted))
 }
 
 /// Returns the answer for the first that has failed; `None` if none has.

@@ -9,10 +9,10 @@ use forknet::{Answer, LONGEST_MESSAGE, Line, Peer, reason};
 use crate::delivery::users::is_configured;
 use crate::options::Config;
 use crate::protocol::address::{self, Name, Path};
-use crate::protocol::envelope::Recipient;
-use crate::protocol::lookup::{Delivery, LocalUser, Mailboxes, Refusal};
+use crate::protocol::envelope::{Envelope, Recipient};
+use crate::protocol::lookup::{Commit, Delivery, LocalUser, Mailboxes, Refusal};
 use crate::protocol::question::{
-    ABORT, END, Question, RECIPIENTS, TEXT, Verdict, add_field, decode_users,
+    ABORT, END, Question, RECIPIENTS, TEXT, Verdict, add_field, decode_users, decode_verdicts,
 };
 use crate::protocol::reply::Reply;
 
@@ -131,8 +131,13 @@ impl Mailboxes for Keeper<'_> {
         }
     }
 
-    fn letter<'a>(&'a self, id: &'a str, recipients: &'a [Recipient]) -> Box<dyn Delivery + 'a> {
-        Box::new(Letter { keeper: self, id, recipients, state: State::NotBegun })
+    fn letter<'a>(
+        &'a self,
+        id: &'a str,
+        envelope: &'a Envelope,
+        commit: Commit,
+    ) -> Box<dyn Delivery + 'a> {
+        Box::new(Letter { keeper: self, id, envelope, commit, state: State::NotBegun })
     }
 }
 
@@ -157,7 +162,8 @@ enum State {
 struct Letter<'a> {
     keeper: &'a Keeper<'a>,
     id: &'a str,
-    recipients: &'a [Recipient],
+    envelope: &'a Envelope,
+    commit: Commit,
     state: State,
 }
 
@@ -171,14 +177,18 @@ impl Letter<'_> {
         if self.state != State::NotBegun {
             return Ok(());
         }
-        let question = Question::Letter { id: self.id.as_bytes().to_vec() };
+        let question = Question::Letter {
+            id: self.id.as_bytes().to_vec(),
+            sender: self.envelope.sender.as_bytes().to_vec(),
+            commit: self.commit,
+        };
         let too_long = || refusal(Verdict::Unusable, "a name that is too long".into());
         let record = question.encode(self.keeper.peer).ok_or_else(too_long)?;
         self.state = State::Begun;
         self.keeper.has_process.set(false);
         self.line()?.begin(&record).map_err(|error| lost(&error))?;
         let mut names = vec![RECIPIENTS];
-        for Recipient { name, .. } in self.recipients {
+        for Recipient { name, .. } in &self.envelope.recipients {
             let mut fields = Vec::new();
             let added = add_field(&mut fields, &name.local);
             added.and_then(|()| add_field(&mut fields, &name.domain)).ok_or_else(too_long)?;
@@ -189,6 +199,19 @@ impl Letter<'_> {
             names.extend(fields);
         }
         self.add(&names)
+    }
+
+    /// Sends the end, and waits for the verdict about each recipient.
+    fn deliver(&mut self) -> Result<Vec<Verdict>, Refusal> {
+        self.begin()?;
+        self.add(END)?;
+        self.state = State::Ended;
+        match self.line()?.finish(DELIVERY_WAIT) {
+            Ok(Answer::Final(answer)) => decode_verdicts(&answer)
+                .ok_or_else(|| refusal(Verdict::Unusable, "keeper: an answer that is none".into())),
+            Ok(_) => Err(refusal(Verdict::Unusable, "keeper: an answer that is none".into())),
+            Err(error) => Err(lost(&error)),
+        }
     }
 
     fn add(&self, part: &[u8]) -> Result<(), Refusal> {
@@ -209,20 +232,17 @@ impl Delivery for Letter<'_> {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), Refusal> {
-        self.begin()?;
-        self.add(END)?;
-        self.state = State::Ended;
-        match self.line()?.finish(DELIVERY_WAIT) {
-            Ok(Answer::Final(answer)) => match Verdict::decode(&answer) {
-                Some(Verdict::Accepted) => Ok(()),
-                verdict => {
-                    let verdict = verdict.unwrap_or(Verdict::Unusable);
-                    Err(refusal(verdict, "not stored".into()))
-                }
-            },
-            Ok(_) => Err(refusal(Verdict::Unusable, "keeper: an answer that is none".into())),
-            Err(error) => Err(lost(&error)),
+    fn finish(mut self: Box<Self>) -> Vec<Result<(), Refusal>> {
+        let recipients = self.envelope.recipients.len();
+        match self.deliver() {
+            Ok(verdicts) if verdicts.len() == recipients => {
+                verdicts.into_iter().map(answer_of).collect()
+            }
+            Ok(_) => {
+                let refusal = refusal(Verdict::Unusable, "keeper: an answer that is none".into());
+                vec![Err(refusal); recipients]
+            }
+            Err(refusal) => vec![Err(refusal); recipients],
         }
     }
 }
@@ -235,6 +255,13 @@ impl Drop for Letter<'_> {
         {
             log::debug!("{}: keeper: {}", self.keeper.peer, reason(&error));
         }
+    }
+}
+
+fn answer_of(verdict: Verdict) -> Result<(), Refusal> {
+    match verdict {
+        Verdict::Accepted => Ok(()),
+        verdict => Err(refusal(verdict, "not stored".into())),
     }
 }
 

@@ -18,6 +18,26 @@ const MAX_OVERRUN: u64 = 64 << 20;
 /// Bytes of the letter that this process holds.
 const CHUNK: usize = 64 * 1024;
 
+/// What has become of a letter that was read to its end.
+#[derive(Debug)]
+pub struct Received {
+    /// Its size in octets (RFC 1870 §3).
+    pub octets: u64,
+    /// The answer for each recipient, in the order of the envelope.
+    pub answers: Vec<Result<(), Refusal>>,
+}
+
+impl Received {
+    /// Returns the size of a letter that all recipients have.
+    ///
+    /// # Errors
+    /// The first refusal: there is one reply for all (RFC 5321 §4.2.5).
+    pub fn for_all(self) -> Result<u64, Refusal> {
+        self.answers.into_iter().collect::<Result<(), Refusal>>()?;
+        Ok(self.octets)
+    }
+}
+
 /// Receives one letter.
 pub struct LetterReceiver<'a> {
     config: &'a Config,
@@ -25,6 +45,7 @@ pub struct LetterReceiver<'a> {
     header: HeaderFilter,
     /// `None` once the letter is to be refused. The rest is read nevertheless.
     delivery: Option<Box<dyn Delivery + 'a>>,
+    recipients: usize,
     failure: Option<Refusal>,
     /// The size received when the refusal was decided, in octets (RFC 1870 §3).
     refused_at: Option<u64>,
@@ -32,11 +53,11 @@ pub struct LetterReceiver<'a> {
 }
 
 impl<'a> LetterReceiver<'a> {
-    /// Creates a receiver, and writes the letter's trace lines.
+    /// Creates a receiver of a letter for so many `recipients`, and writes the letter's trace lines.
     #[must_use]
     pub fn new(
         config: &'a Config,
-        delivery: Box<dyn Delivery + 'a>,
+        (delivery, recipients): (Box<dyn Delivery + 'a>, usize),
         trace: &str,
     ) -> LetterReceiver<'a> {
         let unstuffer = if config.repair_bare_lf {
@@ -49,15 +70,15 @@ impl<'a> LetterReceiver<'a> {
             unstuffer,
             header: HeaderFilter::new(),
             delivery: Some(delivery),
+            recipients,
             failure: None,
             refused_at: None,
             pending: trace.as_bytes().to_vec(),
         }
     }
 
-    /// Reads the letter to its end, even if it is refused, and delivers it. Returns its size in
-    /// octets (RFC 1870 §3). The bytes after the end stay unread. Calls `seen` with every piece as
-    /// read.
+    /// Reads the letter to its end, even if it is refused, and delivers it. The bytes after the end
+    /// stay unread. Calls `seen` with every piece as read.
     ///
     /// # Errors
     /// Errors of the stream's `read`. `UnexpectedEof` if the stream ends before the letter,
@@ -66,7 +87,7 @@ impl<'a> LetterReceiver<'a> {
         mut self,
         reader: &mut LineReader<R>,
         mut seen: impl FnMut(&[u8]),
-    ) -> io::Result<Result<u64, Refusal>> {
+    ) -> io::Result<Received> {
         let mut text = Vec::new();
         while !self.unstuffer.is_done() {
             let input = reader.fill_buf()?;
@@ -119,22 +140,23 @@ impl<'a> LetterReceiver<'a> {
         self.pending.clear();
     }
 
-    fn finish(mut self) -> Result<u64, Refusal> {
+    fn finish(mut self) -> Received {
         self.header.finish(&mut self.pending);
         self.write();
-        if let Some(refusal) = self.defect() {
-            return Err(refusal);
-        }
-        match (self.failure, self.delivery) {
-            (Some(refusal), _) => return Err(refusal),
-            (None, Some(delivery)) => delivery.finish()?,
-            (None, None) => {
-                let text = "The letter could not be stored, try again later";
-                let reply = Reply::new(451, "4.3.0", text);
-                return Err(Refusal { reply, reason: "no delivery".into() });
+        let octets = self.unstuffer.octets();
+        let refused = self.defect().or(self.failure);
+        let answers = match (refused, self.delivery) {
+            (None, Some(delivery)) => delivery.finish(),
+            (refused, _) => {
+                let refusal = refused.unwrap_or_else(|| {
+                    let text = "The letter could not be stored, try again later";
+                    let reply = Reply::new(451, "4.3.0", text);
+                    Refusal { reply, reason: "no delivery".into() }
+                });
+                vec![Err(refusal); self.recipients]
             }
-        }
-        Ok(self.unstuffer.octets())
+        };
+        Received { octets, answers }
     }
 
     /// Returns why the content received so far is refused.

@@ -19,8 +19,8 @@ pub fn new_id(now: &Zoned) -> String {
 
 /// Returns `Return-Path:`, the first line of a letter at its final delivery. Ends in LF.
 #[must_use]
-pub fn return_path(sender: &str) -> String {
-    format!("Return-Path: <{sender}>\n")
+pub fn return_path(sender: &[u8]) -> Vec<u8> {
+    [b"Return-Path: <", sender, b">\n"].concat()
 }
 
 /// Returns `Received:`, folded. It has a FOR clause only if there is one recipient, so that others

@@ -2,7 +2,7 @@
 //! because it needs the keeper.
 
 use crate::protocol::address::Path;
-use crate::protocol::envelope::Recipient;
+use crate::protocol::envelope::{Envelope, Recipient};
 use crate::protocol::reply::Reply;
 
 /// A user of this machine.
@@ -46,8 +46,22 @@ pub trait Mailboxes {
     /// knows the failed logins of this moment.
     fn end_questions(&self) {}
 
-    /// Begins the delivery of a letter to these recipients; `id` is its name in the log.
-    fn letter<'a>(&'a self, id: &'a str, recipients: &'a [Recipient]) -> Box<dyn Delivery + 'a>;
+    /// Begins the delivery of a letter; `id` is its name in the log.
+    fn letter<'a>(
+        &'a self,
+        id: &'a str,
+        envelope: &'a Envelope,
+        commit: Commit,
+    ) -> Box<dyn Delivery + 'a>;
+}
+
+/// Who gets a letter that one of its recipients cannot get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// None: there is one reply for all (RFC 5321 §4.2.5), and the client sends the letter again to all.
+    All,
+    /// The others: each recipient has a reply (RFC 2033 §4.2).
+    Each,
 }
 
 /// The delivery of one letter. Dropped before [`Delivery::finish`], it leaves nothing.
@@ -58,15 +72,14 @@ pub trait Delivery {
     /// The letter cannot be delivered.
     fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal>;
 
-    /// Delivers the complete letter to all recipients or to none; when this returns, it is safe.
-    ///
-    /// # Errors
-    /// It was delivered to none.
-    fn finish(self: Box<Self>) -> Result<(), Refusal>;
+    /// Delivers the complete letter; returns an answer for each of the envelope's recipients, in their order.
+    /// When this returns, the letter is safe for those whose answer is `Ok`, and the others do not have it. Under
+    /// [`Commit::All`] all are `Ok`, or none.
+    fn finish(self: Box<Self>) -> Vec<Result<(), Refusal>>;
 }
 
 /// Why a letter was refused.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Refusal {
     /// The reply to the client.
     pub reply: Reply,

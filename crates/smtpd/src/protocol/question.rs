@@ -11,7 +11,7 @@
 use forknet::Peer;
 
 use crate::protocol::address::Name;
-use crate::protocol::lookup::LocalUser;
+use crate::protocol::lookup::{Commit, LocalUser};
 use crate::protocol::reply::Reply;
 
 /// Most users listed in a reply to an ambiguous name.
@@ -50,6 +50,10 @@ pub enum Question {
     Letter {
         /// Its number in the log.
         id: Vec<u8>,
+        /// The reverse-path without its brackets, empty for `<>`.
+        sender: Vec<u8>,
+        /// Who gets it if one recipient cannot.
+        commit: Commit,
     },
     /// The session has no more questions for the process that has answered.
     Done,
@@ -64,7 +68,9 @@ impl Question {
             Question::Recipient { name, bytes } => (b'r', *bytes, [&name.local, &name.domain]),
             Question::User { name } => (b'v', 0, [&name.local, &name.domain]),
             Question::FullName { text } => (b'f', 0, [text, b""]),
-            Question::Letter { id } => (b'd', 0, [id, b""]),
+            Question::Letter { id, sender, commit } => {
+                (b'd', u64::from(*commit == Commit::Each), [id, sender])
+            }
             Question::Done => (b'q', 0, [b"", b""]),
         };
         let mut record = vec![kind];
@@ -86,7 +92,10 @@ impl Question {
             b'r' => Question::Recipient { name: name(), bytes },
             b'v' => Question::User { name: name() },
             b'f' => Question::FullName { text: one.to_vec() },
-            b'd' => Question::Letter { id: one.to_vec() },
+            b'd' => {
+                let commit = if bytes == 0 { Commit::All } else { Commit::Each };
+                Question::Letter { id: one.to_vec(), sender: two.to_vec(), commit }
+            }
             b'q' => Question::Done,
             _ => return None,
         };
@@ -143,6 +152,12 @@ impl Verdict {
         code.map(|(verdict, _)| *verdict)
     }
 
+    /// Returns the answer about each recipient of a letter.
+    #[must_use]
+    pub fn encode_all(verdicts: &[Verdict]) -> Vec<u8> {
+        verdicts.iter().flat_map(|verdict| verdict.encode()).collect()
+    }
+
     /// Returns the reply to RCPT, VRFY or MAIL.
     #[must_use]
     pub fn reply(self) -> Reply {
@@ -165,6 +180,12 @@ impl Verdict {
             }
         }
     }
+}
+
+/// Reads the answer about each recipient of a letter.
+#[must_use]
+pub fn decode_verdicts(answer: &[u8]) -> Option<Vec<Verdict>> {
+    answer.chunks(1).map(Verdict::decode).collect()
 }
 
 /// First byte of an answer with users.
@@ -243,7 +264,12 @@ mod tests {
             Question::Recipient { name: name(b"levy", b"[127.0.0.1]"), bytes: 7 },
             Question::User { name: name(b"\xff\0", b"") },
             Question::FullName { text: b"Fred Smith".to_vec() },
-            Question::Letter { id: vec![b'7'; MAX_FIELD] },
+            Question::Letter {
+                id: vec![b'7'; MAX_FIELD],
+                sender: b"a@b.test".to_vec(),
+                commit: Commit::Each,
+            },
+            Question::Letter { id: vec![], sender: vec![], commit: Commit::All },
             Question::Done,
         ] {
             for peer in [Peer::Unix, Peer::Pipe, Peer::Ip("[2001:db8::1]:65535".parse().unwrap())] {

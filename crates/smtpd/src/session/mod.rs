@@ -20,7 +20,7 @@ use crate::delivery::trace;
 use crate::options::Config;
 use crate::protocol::auth::not_base64;
 use crate::protocol::envelope::{ClientAddress, StartTls};
-use crate::protocol::lookup::{Mailboxes, Refusal};
+use crate::protocol::lookup::{Commit, Mailboxes, Refusal};
 use crate::protocol::mask::{STARS, has_auth, masked};
 use crate::protocol::outcome::Action;
 use crate::protocol::reply::Reply;
@@ -294,18 +294,19 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
     fn receive(&mut self, id: &str, now: &Zoned) -> io::Result<Result<u64, Refusal>> {
         let (client, hello) = (self.protocol.client(), self.protocol.hello());
         let envelope = self.protocol.envelope();
-        let delivery = self.mailboxes.letter(id, &envelope.recipients);
-        let trace = trace::return_path(&envelope.sender)
-            + &trace::received(&self.config.hostname, client, hello, envelope, id, now);
+        let delivery = self.mailboxes.letter(id, envelope, Commit::All);
+        let trace = trace::received(&self.config.hostname, client, hello, envelope, id, now);
+        let delivery = (delivery, envelope.recipients.len());
         let letter = LetterReceiver::new(self.config, delivery, &trace);
         let start = Reply::plain(354, "Send the letter; end with <CRLF>.<CRLF>");
         queue(&mut self.out, self.transcript, &start);
         flush(&mut self.out, &mut self.reader)?;
         let mut lines = LetterLines::default();
         let seen = |piece: &[u8]| lines.feed(piece, self.transcript);
-        letter.receive(&mut self.reader, seen).inspect_err(|error| {
+        let received = letter.receive(&mut self.reader, seen).inspect_err(|error| {
             log::info!("{}: letter {id} broke off: {}", client.name, forknet::reason(error));
-        })
+        });
+        Ok(received?.for_all())
     }
 
     fn log_delivered(&self, id: &str, size: u64) {

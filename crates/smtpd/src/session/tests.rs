@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::delivery::keeper::recipient;
 use crate::options::{OPTIONS, Vrfy};
 use crate::protocol::address;
-use crate::protocol::envelope::Recipient;
+use crate::protocol::envelope::{Envelope, Recipient};
 use crate::protocol::lookup::{Delivery, LocalUser};
 
 /// Mailboxes without a keeper: each of the users levy and bob has one in this folder.
@@ -32,12 +32,17 @@ impl Mailboxes for Direct<'_> {
         Ok(())
     }
 
-    fn letter<'a>(&'a self, _: &'a str, to: &'a [Recipient]) -> Box<dyn Delivery + 'a> {
+    fn letter<'a>(
+        &'a self,
+        _: &'a str,
+        envelope: &'a Envelope,
+        _: Commit,
+    ) -> Box<dyn Delivery + 'a> {
         let draft = |one: &Recipient| {
             let name = String::from_utf8(one.name.local.clone()).unwrap();
             Maildir::create(self.0.join(name).join("Maildir")).unwrap().draft().unwrap()
         };
-        Box::new(Letters(to.iter().map(draft).collect()))
+        Box::new(Letters(envelope.recipients.iter().map(draft).collect()))
     }
 }
 
@@ -47,9 +52,12 @@ impl Delivery for Letters {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<(), Refusal> {
-        self.0.into_iter().for_each(|draft| drop(draft.sync().unwrap().publish().unwrap()));
-        Ok(())
+    fn finish(self: Box<Self>) -> Vec<Result<(), Refusal>> {
+        let publish = |draft: Draft| {
+            draft.sync().unwrap().publish().unwrap();
+            Ok(())
+        };
+        self.0.into_iter().map(publish).collect()
     }
 }
 
