@@ -161,6 +161,14 @@ impl Folder {
         Ok((Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid)))
     }
 
+    /// Returns the mode of this folder.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub(crate) fn mode(&self) -> Result<u32> {
+        Ok(self.stat()?.st_mode)
+    }
+
     /// Returns the group whose members can make files in this folder of root's, as `mail` can in /var/mail;
     /// `None` where the folder is another user's, or the group is root's.
     ///

@@ -2,11 +2,12 @@
 //!
 //! The SMTP server stores a letter in a [`Maildir`] ([`Draft`], [`Synced`], [`Published`]). The
 //! POP3 server lists, reads and removes the letters of a [`Maildrop`]. Both find a user's mail by
-//! [`MailPattern`], and work in it by the descriptor of a [`Folder`]. The POP3 client appends to an mbox.
+//! [`MailPattern`], and work in it by the descriptor of a [`Folder`]. The POP3 client appends to an mbox. Letters
+//! for other servers are in a [`Queue`].
 
 // The order of the modules; each imports from its left only:
 //   error | aliases mail_pattern durable_dir file_name wire_size compression remote_fs sweep |
-//   folder session_lock dovecot_lock size_cache id_list mbox_append | maildir mbox | maildrop
+//   folder session_lock dovecot_lock size_cache id_list mbox_append | maildir mbox queue | maildrop
 
 mod aliases;
 mod compression;
@@ -21,6 +22,7 @@ mod maildir;
 mod maildrop;
 mod mbox;
 mod mbox_append;
+mod queue;
 mod remote_fs;
 mod session_lock;
 mod size_cache;
@@ -38,4 +40,7 @@ pub use mbox::index::MboxIds;
 pub use mbox::spool::Spool;
 pub use mbox::spool_line::{SpoolAt, SpoolLine, serve as serve_spool};
 pub use mbox_append::append_to_mbox;
+pub use queue::{
+    LockedLetter, Queue, QueueDraft, QueueEnvelope, QueueRecipient, QueuedDraft, RecipientState,
+};
 pub use wire_size::WireSize;

@@ -1,0 +1,205 @@
+//! A letter of the queue in the hands of the process that sends it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{BufReader, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
+use nix::libc;
+use nix::sys::stat::{Mode, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::durable_dir::retry_eintr;
+use crate::error::{Error, Result};
+use crate::queue::envelope::QueueEnvelope;
+use crate::queue::state::{self, RecipientState};
+use crate::queue::{FILE_MODE, Parts, shown};
+
+/// open(2) flags for a letter: for writing, because of the lock. A FIFO is not waited for.
+const LETTER: OFlag =
+    OFlag::O_RDWR.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
+/// open(2) flags for its states.
+const STATE: OFlag = LETTER.union(OFlag::O_CREAT).union(OFlag::O_APPEND);
+
+/// A letter, locked: a record lock (fcntl(2)) of the open file, which ends with the process.
+#[derive(Debug)]
+pub struct LockedLetter {
+    parts: Arc<Parts>,
+    name: OsString,
+    file: File,
+    envelope: QueueEnvelope,
+    /// Where the text begins in the file.
+    text_at: u64,
+    /// Of each recipient.
+    states: Vec<RecipientState>,
+}
+
+impl LockedLetter {
+    pub(super) fn lock(parts: &Arc<Parts>, name: &OsStr) -> Result<Option<LockedLetter>> {
+        if name.is_empty() || name.as_bytes().starts_with(b".") || name.as_bytes().contains(&b'/') {
+            return Err(Error::Refused(format!("'{}' is no name of a letter", shown(name))));
+        }
+        let (letters, path) = (&parts.letters, parts.letters.path().join(name));
+        let file = match retry_eintr(|| openat(letters, name, LETTER, Mode::empty())) {
+            Ok(file) => File::from(file),
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(Error::io("open", &path)(errno)),
+        };
+        match retry_eintr(|| fcntl(&file, FcntlArg::F_OFD_SETLK(&WHOLE))) {
+            Ok(_) => {}
+            Err(Errno::EAGAIN | Errno::EACCES) => {
+                return Err(Error::InUse { what: path.display().to_string() });
+            }
+            Err(errno) => return Err(Error::io("lock", &path)(errno)),
+        }
+        // It may have been removed by the process that had the lock before.
+        let inode =
+            fstat(&file).map(|it| (it.st_dev, it.st_ino)).map_err(Error::io("stat", &path))?;
+        let there = fstatat(letters, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        if !there.is_ok_and(|it| (it.st_dev, it.st_ino) == inode) {
+            return Ok(None);
+        }
+        let (envelope, text_at) = QueueEnvelope::read(&mut BufReader::new(&file))
+            .map_err(|error| malformed(&path, &error))?;
+        let name = name.to_owned();
+        let states = vec![RecipientState::Waiting; envelope.recipients.len()];
+        let parts = Arc::clone(parts);
+        let mut letter = LockedLetter { parts, name, file, envelope, text_at, states };
+        letter.read_states()?;
+        Ok(Some(letter))
+    }
+
+    fn read_states(&mut self) -> Result<()> {
+        let (path, folder) = (self.state_path(), &self.parts.state);
+        let file = match retry_eintr(|| openat(folder, self.name(), LETTER, Mode::empty())) {
+            Ok(file) => File::from(file),
+            Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(Error::io("open", &path)(errno)),
+        };
+        let states = state::read(&mut BufReader::new(file), self.states.len());
+        self.states = states.map_err(|error| malformed(&path, &error))?;
+        Ok(())
+    }
+
+    /// Returns its name in the queue.
+    #[must_use]
+    pub fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// Returns its envelope.
+    #[must_use]
+    pub fn envelope(&self) -> &QueueEnvelope {
+        &self.envelope
+    }
+
+    /// Returns what has become of each of its recipients, in the order of the envelope.
+    #[must_use]
+    pub fn states(&self) -> &[RecipientState] {
+        &self.states
+    }
+
+    /// Returns its text, with lines that end in LF, from the first byte. There is one reader at a time, because all
+    /// share the offset of the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] as lseek(2).
+    pub fn text(&mut self) -> Result<&mut File> {
+        let path = self.path();
+        self.file.seek(SeekFrom::Start(self.text_at)).map_err(Error::io("seek in", &path))?;
+        Ok(&mut self.file)
+    }
+
+    /// Notes what has become of a recipient, by its number from 0; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Refused`] where there is no such recipient.
+    pub fn update(&mut self, recipient: usize, new: RecipientState) -> Result<()> {
+        let path = self.state_path();
+        let Some(known) = self.states.get_mut(recipient) else {
+            return Err(Error::Refused(format!("{}: no recipient {recipient}", path.display())));
+        };
+        let folder = &self.parts.state;
+        let opened = retry_eintr(|| openat(folder, self.name.as_os_str(), STATE, FILE_MODE));
+        let mut file = File::from(opened.map_err(Error::io("open", &path))?);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let length = whole_lines(&file).map_err(Error::io("read", &path))?;
+        let written = file
+            .set_len(length) // a line that a crash has cut
+            .and_then(|()| file.write_all(&new.line(now, recipient)))
+            .and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            let _ = file.set_len(length); // best effort; a cut line does not count
+            return Err(Error::io("write to", &path)(error));
+        }
+        if length == 0 {
+            folder.sync()?; // the file may be new
+        }
+        *known = new;
+        Ok(())
+    }
+
+    /// Removes the letter, whose recipients are all done; it is gone from the disk when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove(self) -> Result<()> {
+        let (letters, name) = (&self.parts.letters, self.name.as_os_str());
+        let removed = unlinkat(letters, name, UnlinkatFlags::NoRemoveDir);
+        removed.map_err(Error::io("unlink", &self.path()))?;
+        letters.sync()?;
+        // A state without a letter is swept.
+        let _ = unlinkat(&self.parts.state, name, UnlinkatFlags::NoRemoveDir);
+        Ok(())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.parts.letters.path().join(&self.name)
+    }
+
+    fn state_path(&self) -> PathBuf {
+        self.parts.state.path().join(&self.name)
+    }
+}
+
+impl AsFd for LockedLetter {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// The lock: of the whole file.
+const WHOLE: libc::flock = libc::flock {
+    l_type: libc::F_WRLCK as libc::c_short,
+    l_whence: libc::SEEK_SET as libc::c_short,
+    l_start: 0,
+    l_len: 0,
+    l_pid: 0,
+};
+
+/// Returns the length of a file up to its last line end.
+fn whole_lines(file: &File) -> std::io::Result<u64> {
+    let mut length = file.metadata()?.len();
+    let mut last = [0];
+    while length > 0 {
+        std::os::unix::fs::FileExt::read_exact_at(file, &mut last, length - 1)?;
+        if last == *b"\n" {
+            break;
+        }
+        length -= 1;
+    }
+    Ok(length)
+}
+
+fn malformed(path: &std::path::Path, error: &std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::InvalidData => Error::Refused(format!("{}: {error}", path.display())),
+        _ => Error::io("read", path)(std::io::Error::from(error.kind())),
+    }
+}
