@@ -6,8 +6,8 @@
 //! for other servers are in a [`Queue`].
 
 // The order of the modules; each imports from its left only:
-//   error | aliases mail_pattern durable_dir file_name wire_size compression remote_fs sweep |
-//   folder session_lock dovecot_lock size_cache id_list mbox_append | maildir mbox queue | maildrop
+//   error | mail_pattern durable_dir file_name wire_size compression remote_fs sweep |
+//   folder | aliases session_lock dovecot_lock size_cache id_list mbox_append | maildir mbox queue | maildrop
 
 mod aliases;
 mod compression;
@@ -29,7 +29,9 @@ mod size_cache;
 mod sweep;
 mod wire_size;
 
-pub use aliases::{AliasTarget, Fault, MAX_TARGETS, targets};
+pub use aliases::{
+    AliasTarget, Aliases, Fault, Found, Included, MAX_TARGETS, Problem, read_include, targets,
+};
 pub use durable_dir::durable_create_dir;
 pub use error::{Error, Result, is_full};
 pub use folder::{Folder, Walked};
