@@ -249,6 +249,9 @@ fn sender(text: &str, helo: &str) -> Result<String> {
 fn mailbox(text: &str, helo: &str) -> Result<String> {
     let bad = |why: &str| Error::Usage(format!("address '{}': {why}", text.escape_debug()));
     let bare = text.strip_prefix('<').and_then(|t| t.strip_suffix('>')).unwrap_or(text);
+    if !bare.is_ascii() {
+        return Err(bad("Only ASCII in addresses"));
+    }
     let full = match address::without_brackets(bare.as_bytes()).map_err(|e| bad(e.0))? {
         Path::Mailbox(mailbox) => mailbox.text,
         Path::Name(_) => format!("{bare}@{helo}"),

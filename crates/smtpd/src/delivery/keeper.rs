@@ -11,6 +11,7 @@ use crate::options::Config;
 use crate::protocol::address::{self, Name, Path};
 use crate::protocol::envelope::{Envelope, Recipient};
 use crate::protocol::lookup::{Commit, Delivery, LocalUser, Mailboxes, Refusal};
+use crate::protocol::params::RcptParams;
 use crate::protocol::question::{
     ABORT, END, Question, RECIPIENTS, TEXT, Verdict, add_field, decode_users, decode_verdicts,
 };
@@ -148,7 +149,7 @@ pub fn recipient(config: &Config, path: &Path, name: Name) -> Recipient {
         Path::Mailbox(mailbox) => mailbox.text.clone(),
         _ => format!("{}@{}", address::local_part(&name.local), config.hostname),
     };
-    Recipient { address, name }
+    Recipient { address, name, params: RcptParams::default() }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,19 +39,25 @@ pub fn received(
         None => from_domain(&hello.name),
     };
     let is_tls = client.tls == StartTls::UnderTls;
-    let with = match (hello.extended, is_tls, client.user.is_some()) {
-        (true, true, true) => "ESMTPSA", // RFC 3848
-        (true, true, false) => "ESMTPS",
-        (true, false, true) => "ESMTPA",
-        (true, false, false) => "ESMTP",
-        (false, _, _) => "SMTP",
+    let protocol = match (hello.extended, envelope.params.utf8) {
+        (true, true) => "UTF8SMTP", // RFC 6531 §4.3
+        (true, false) => "ESMTP",
+        (false, _) => "SMTP",
+    };
+    let how = match (hello.extended, is_tls, client.user.is_some()) {
+        (true, true, true) => "SA", // RFC 3848
+        (true, true, false) => "S",
+        (true, false, true) => "A",
+        (true, false, false) | (false, _, _) => "",
     };
     let only = match envelope.recipients.as_slice() {
         [one] if envelope.accepted == 1 => format!("\n\tfor <{}>", one.address),
         _ => String::new(),
     };
     let date = now.strftime("%a, %d %b %Y %H:%M:%S %z");
-    format!("Received: from {from}\n\tby {hostname} with {with} id {id}{only};\n\t{date}\n")
+    format!(
+        "Received: from {from}\n\tby {hostname} with {protocol}{how} id {id}{only};\n\t{date}\n"
+    )
 }
 
 /// Returns the client's name as it can stand in a `Received:` line: what is no atom is a quoted word, what is not
@@ -71,12 +77,17 @@ mod tests {
     use super::*;
     use crate::protocol::address;
     use crate::protocol::envelope::Recipient;
+    use crate::protocol::params::RcptParams;
 
     fn envelope(addresses: &[&str]) -> Envelope {
         let mut envelope = Envelope::default();
         for address in addresses {
             let name = address::without_brackets(address.as_bytes()).unwrap().name().unwrap();
-            envelope.add(Recipient { address: (*address).into(), name });
+            envelope.add(Recipient {
+                address: (*address).into(),
+                name,
+                params: RcptParams::default(),
+            });
         }
         envelope
     }

@@ -1,6 +1,7 @@
 //! The options of smtpd alone; those of every daemon are forknet's.
 
 pub mod hostname;
+pub mod idna;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use mailstore::MailKind;
 use tls::ServerIdentity;
 
 use hostname::{is_domain, machine_name};
+use idna::to_ascii;
 
 /// `--vrfy`: which clients may use VRFY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +79,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             repeats: true,
             help: "a local domain; repeatable",
             manual: "A domain whose mail is for the users of the users file; in any case of \
-                letters. May be given several times.",
+                letters, and in UTF-8 or as DNS has it. May be given several times.",
             ..Row::EMPTY
         },
         Row {
@@ -235,6 +237,7 @@ impl Config {
             none if none.is_empty() => vec![hostname.clone()],
             some => some,
         };
+        let domains: Vec<String> = domains.iter().map(|domain| ascii(domain)).collect();
         for domain in &domains {
             check_domain(values, "domain", domain)?;
         }
@@ -308,6 +311,11 @@ fn hostname(values: &Values) -> Result<String> {
     let Some(name) = values.text("hostname") else { return Ok(machine_name()) };
     check_domain(values, "hostname", &name)?;
     Ok(name)
+}
+
+/// Returns a domain as DNS has it; what is none stays none.
+fn ascii(domain: &str) -> String {
+    String::from_utf8(to_ascii(domain.as_bytes())).unwrap_or_else(|_| domain.to_owned())
 }
 
 fn check_domain(values: &Values, option: &str, name: &str) -> Result<()> {

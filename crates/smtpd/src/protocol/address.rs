@@ -1,6 +1,7 @@
 //! Addresses in MAIL and RCPT (RFC 5321 §4.1.2, §4.1.3).
 
 use crate::options::hostname::is_domain;
+use crate::options::idna::to_ascii;
 use crate::protocol::literal::is_literal;
 
 /// Longest path in bytes, with its punctuation (RFC 5321 §4.5.3.1.3).
@@ -25,7 +26,7 @@ pub struct Mailbox {
     pub local: Vec<u8>,
     /// The domain or the address literal with its brackets, as the client wrote it.
     pub domain: Vec<u8>,
-    /// The whole address as the client wrote it, without a source route. Printable ASCII.
+    /// The whole address as the client wrote it, without a source route. Printable; ASCII, or UTF-8 (RFC 6531 §3.3).
     pub text: String,
 }
 
@@ -34,7 +35,7 @@ pub struct Mailbox {
 pub struct Name {
     /// The local part, unquoted.
     pub local: Vec<u8>,
-    /// The domain or address literal; empty for a name without one.
+    /// The domain, in ASCII (RFC 5890), or address literal; empty for a name without one.
     pub domain: Vec<u8>,
 }
 
@@ -46,8 +47,18 @@ impl Path {
             Path::Null => None,
             Path::Name(name) => Some(Name { local: name.clone(), domain: Vec::new() }),
             Path::Mailbox(Mailbox { local, domain, .. }) => {
-                Some(Name { local: local.clone(), domain: domain.clone() })
+                Some(Name { local: local.clone(), domain: to_ascii(domain) })
             }
+        }
+    }
+
+    /// Returns whether it can be sent without SMTPUTF8 (RFC 6531).
+    #[must_use]
+    pub fn is_ascii(&self) -> bool {
+        match self {
+            Path::Null => true,
+            Path::Name(name) => name.is_ascii(),
+            Path::Mailbox(mailbox) => mailbox.text.is_ascii(),
         }
     }
 }
@@ -77,7 +88,8 @@ impl Tolerance {
 
 /// Parses a path at the start of `input`. Returns it and the rest.
 ///
-/// A source route (`<@a,@b:user@c>`) is ignored (RFC 5321 §4.1.1.3, appendix C).
+/// A source route (`<@a,@b:user@c>`) is ignored (RFC 5321 §4.1.1.3, appendix C). UTF-8 is taken wherever letters are
+/// (RFC 6531 §3.3): the caller asks [`Path::is_ascii`].
 ///
 /// # Errors
 /// [`BadAddress`] with the fault, for the client.
@@ -111,14 +123,21 @@ pub fn without_brackets(input: &[u8]) -> Result<Path, BadAddress> {
     if parser.rest.is_empty() { Ok(found) } else { Err(parser.error()) }
 }
 
-/// Formats a name as the local part of an address, quoted if needed (RFC 5321 §4.1.2).
+/// Formats a name as the local part of an address, quoted if needed (RFC 5321 §4.1.2), in ASCII as [`ascii`] makes it.
 #[must_use]
 pub fn local_part(name: &[u8]) -> String {
-    if is_dot_atom(name) {
-        return ascii(name);
+    local_part_utf8(&ascii(name))
+}
+
+/// Formats a name as the local part of an address, quoted if needed; UTF-8 stays as it is (RFC 6531 §3.3).
+#[must_use]
+pub fn local_part_utf8(name: &str) -> String {
+    let is_bare = |atom: &str| !atom.is_empty() && atom.bytes().all(|b| is_atext(b) || b > 127);
+    if name.split('.').all(is_bare) {
+        return name.to_owned();
     }
     let mut quoted = String::from("\"");
-    for c in ascii(name).chars() {
+    for c in name.chars() {
         if matches!(c, '"' | '\\') {
             quoted.push('\\');
         }
@@ -155,6 +174,20 @@ fn is_domain_of_sender(text: &[u8]) -> bool {
     is_domain(plain.strip_suffix(b".").unwrap_or(&plain))
 }
 
+/// Checks that a text is UTF-8, with no character that moves the cursor, or the eye: controls, blanks other than that
+/// of ASCII, and marks that turn the direction of writing.
+fn utf8(text: &[u8]) -> Result<&str, BadAddress> {
+    let is_bad = |c: char| {
+        c.is_control()
+            || c.is_whitespace() && c != ' '
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    match std::str::from_utf8(text) {
+        Ok(text) if !text.contains(is_bad) => Ok(text),
+        _ => Err(BadAddress("Bad UTF-8 in the address")),
+    }
+}
+
 /// A parser of addresses. `rest` is not parsed yet.
 struct Parser<'a> {
     rest: &'a [u8],
@@ -179,7 +212,6 @@ impl<'a> Parser<'a> {
     /// Returns the error for the next byte.
     fn error(&self) -> BadAddress {
         match self.rest.first() {
-            Some(128..) => BadAddress("Only ASCII in addresses"),
             Some(0..=31 | 127) => BadAddress("Control character in the address"),
             _ => BadAddress("Bad address syntax"),
         }
@@ -204,17 +236,17 @@ impl<'a> Parser<'a> {
         let local =
             if self.rest.first() == Some(&b'"') { self.quoted()? } else { self.dot_string()? };
         if !self.accept(b'@') {
+            utf8(&local)?;
             return Ok(Path::Name(local));
         }
         let domain = self.domain()?.to_vec();
         let text = all.get(..all.len() - self.rest.len()).unwrap_or_default();
-        // The checks above leave printable ASCII only.
-        let text = String::from_utf8_lossy(text).into_owned();
+        let text = utf8(text)?.to_owned();
         Ok(Path::Mailbox(Mailbox { local, domain, text }))
     }
 
     fn dot_string(&mut self) -> Result<Vec<u8>, BadAddress> {
-        let local = self.take_while(|b| is_atext(b) || b == b'.');
+        let local = self.take_while(|b| is_atext(b) || b == b'.' || b > 127);
         let has_bad_dots = local.split(|&b| b == b'.').any(<[u8]>::is_empty);
         if local.is_empty() || has_bad_dots && !self.is_sender {
             return Err(if local.is_empty() { self.error() } else { BadAddress("Bad dots") });
@@ -232,8 +264,8 @@ impl<'a> Parser<'a> {
                 other => other,
             };
             match byte {
-                Some(&byte @ 32..=126) => local.push(byte),
-                Some(_) => return Err(BadAddress("Control or non-ASCII character in quotes")),
+                Some(&byte @ (32..=126 | 128..)) => local.push(byte),
+                Some(_) => return Err(BadAddress("Control character in quotes")),
                 None => return Err(BadAddress("Quotes without an end")),
             }
         }
@@ -253,13 +285,14 @@ impl<'a> Parser<'a> {
         }
         let is_sender = self.is_sender;
         let is_letter = |b: u8| b.is_ascii_alphanumeric() || b == b'_' && is_sender;
-        let text = self.take_while(|b| is_letter(b) || b == b'-' || b == b'.');
+        let text = self.take_while(|b| is_letter(b) || b == b'-' || b == b'.' || b > 127);
         if text.is_empty() {
             return Err(self.error());
         }
+        let ascii = to_ascii(text);
         let good = match is_sender {
-            true => is_domain_of_sender(text),
-            false => is_domain(text),
+            true => is_domain_of_sender(&ascii),
+            false => is_domain(&ascii),
         };
         if good { Ok(text) } else { Err(BadAddress("Bad domain")) }
     }
@@ -296,6 +329,9 @@ mod tests {
             ("<a@[127.0.0.1]>", "a at [127.0.0.1] as a@[127.0.0.1]"),
             ("<a@[IPv6:::1]>", "a at [IPv6:::1] as a@[IPv6:::1]"),
             ("<a@[x400:c=us]>", "a at [x400:c=us] as a@[x400:c=us]"),
+            ("<\u{e9}@\u{e9}.d>", "\\xc3\\xa9 at \\xc3\\xa9.d as \u{e9}@\u{e9}.d"),
+            ("<\"\u{e9} \"@d>", "\\xc3\\xa9  at d as \"\u{e9} \"@d"),
+            ("<\u{444}>", "name \\xd1\\x84"),
         ] {
             assert_eq!(good(text), expected, "{text}");
         }
@@ -335,8 +371,13 @@ mod tests {
             "<a\r@b>",
             "<a\0b@c>",
             "<\"a\rb\"@c>",
-            "<\u{e9}@d>",
-            "<a@\u{e9}>",
+            "<\u{85}@d>",
+            "<a\u{2028}b@d>",
+            "<\u{202e}a@d>",
+            "<\"a\u{200b}\"@d>",
+            "<\u{feff}>",
+            "<a@\u{85}>",
+            "<a@-\u{e9}>",
             "< a@b>",
             "<a@b >",
             "<a@b_c>",
@@ -345,6 +386,16 @@ mod tests {
         ] {
             assert!(path(text.as_bytes(), Tolerance::NONE).is_err(), "{text:?} was accepted");
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_refused_and_a_domain_is_looked_up_in_ascii() {
+        for bad in [&b"<\xff@d>"[..], b"<a@\xff>", b"<\"\xc3\"@d>", b"<\xc3>", b"<\xc0\x80@d>"] {
+            assert!(path(bad, Tolerance::SENDER).is_err(), "{}", bad.escape_ascii());
+        }
+        let (found, _) = path("<a@b\u{fc}cher.test>".as_bytes(), Tolerance::NONE).unwrap();
+        assert!(!found.is_ascii());
+        assert_eq!(found.name().unwrap().domain, b"xn--bcher-kva.test");
     }
 
     #[test]
@@ -403,7 +454,7 @@ mod tests {
             ("a\"\\", "\"a\\\"\\\\\""),
             (".a", "\".a\""),
             ("", "\"\""),
-            ("\u{e9}", "\"??\""),
+            ("\u{e9}", "??"),
         ] {
             assert_eq!(local_part(name.as_bytes()), local);
             assert!(without_brackets(format!("{local}@red.test").as_bytes()).is_ok());

@@ -3,6 +3,7 @@
 use Argument::{Needed, Nothing, Optional};
 
 use crate::protocol::outcome::Outcome;
+use crate::protocol::params::{MAX_MAIL_EXTRA, MAX_RCPT_EXTRA};
 use crate::protocol::reply::Reply;
 use crate::protocol::state::{Context, State};
 use crate::protocol::{auth, hello, transaction, verify};
@@ -25,6 +26,8 @@ pub(super) struct Command {
     argument: Argument,
     /// The syntax, for HELP and 501; empty if the command is not implemented.
     pub(super) usage: &'static str,
+    /// Bytes by which the parameters may make the line longer.
+    pub(super) extra_length: usize,
     pub(super) handler: Handler,
 }
 
@@ -33,13 +36,16 @@ const READY: &[State] = &[State::Ready];
 const NO_TRANSACTION: &[State] = &[State::Start, State::Ready];
 const TRANSACTION: &[State] = &[State::Mail, State::Rcpt];
 
-const MAIL_USAGE: &str = "MAIL FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME]";
+const MAIL_USAGE: &str = "MAIL FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8] [RET=FULL|HDRS] \
+    [ENVID=xtext]";
+const RCPT_USAGE: &str =
+    "RCPT TO:<address> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]";
 
 const COMMANDS: &[Command] = &[
     command("HELO", ANY, Optional, "HELO domain", hello::helo),
     command("EHLO", ANY, Needed, "EHLO domain", hello::ehlo),
-    command("MAIL", READY, Needed, MAIL_USAGE, transaction::mail),
-    command("RCPT", TRANSACTION, Needed, "RCPT TO:<address>", transaction::rcpt),
+    command("MAIL", READY, Needed, MAIL_USAGE, transaction::mail).longer(MAX_MAIL_EXTRA),
+    command("RCPT", TRANSACTION, Needed, RCPT_USAGE, transaction::rcpt).longer(MAX_RCPT_EXTRA),
     command("DATA", TRANSACTION, Nothing, "DATA", transaction::data),
     command("STARTTLS", NO_TRANSACTION, Nothing, "STARTTLS", hello::starttls),
     command("AUTH", READY, Needed, "AUTH mechanism [response]", auth::auth),
@@ -63,14 +69,14 @@ const fn command(
     usage: &'static str,
     handler: Handler,
 ) -> Command {
-    Command { verb, states, argument, usage, handler }
+    Command { verb, states, argument, usage, extra_length: 0, handler }
 }
 
 /// Returns the row of a command that is known but not implemented: 502 (RFC 5321 §4.2.4).
 const fn not_implemented(verb: &'static str) -> Command {
     let handler: Handler =
         |_, _| Outcome::Reply(Reply::new(502, "5.5.1", "Command not implemented"));
-    Command { verb, states: ANY, argument: Optional, usage: "", handler }
+    Command { verb, states: ANY, argument: Optional, usage: "", extra_length: 0, handler }
 }
 
 /// Splits a line into the row of its command and the rest. Ignores the verb's case, and accepts any
@@ -96,6 +102,12 @@ fn row(verb: &[u8]) -> Option<&'static Command> {
 }
 
 impl Command {
+    /// Allows a longer line.
+    const fn longer(mut self, bytes: usize) -> Command {
+        self.extra_length = bytes;
+        self
+    }
+
     /// Returns whether the argument is missing or not allowed.
     pub(super) fn is_argument_wrong(&self, argument: &[u8]) -> bool {
         match self.argument {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use accounts::Mechanisms;
 
 use crate::protocol::address::Name;
+use crate::protocol::params::{MailParams, RcptParams};
 
 /// The client's HELO or EHLO.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Recipient {
     pub address: String,
     /// The name in it, by which the user is found again.
     pub name: Name,
+    /// The parameters of the command.
+    pub params: RcptParams,
 }
 
 /// The transaction in progress, from MAIL on.
@@ -60,8 +63,8 @@ pub struct Recipient {
 pub struct Envelope {
     /// The reverse-path without its brackets, empty for `<>`.
     pub sender: String,
-    /// The size that `SIZE=` declared, in octets (RFC 1870); 0 without it.
-    pub size: u64,
+    /// The parameters of MAIL.
+    pub params: MailParams,
     /// The recipients, each name once. Several names may be one user, who gets the letter once.
     pub recipients: Vec<Recipient>,
     /// Number of accepted RCPT commands.
@@ -73,6 +76,12 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// Returns the size that `SIZE=` declared, in octets (RFC 1870); 0 without it.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.params.size.unwrap_or(0)
+    }
+
     /// Adds a recipient, once for each name.
     pub fn add(&mut self, recipient: Recipient) {
         self.accepted += 1;

@@ -60,6 +60,8 @@ fn add_extensions(context: &Context<'_>, reply: Reply) -> Reply {
         .and(format!("SIZE {}", context.config.max_size))
         .and("PIPELINING")
         .and("8BITMIME")
+        .and("SMTPUTF8")
+        .and("DSN")
         .and("ENHANCEDSTATUSCODES");
     let reply = if context.may_verify() { reply.and("VRFY") } else { reply };
     let offers_tls = matches!(context.client.tls, StartTls::Offered | StartTls::Unavailable);

@@ -5,7 +5,7 @@
 //! return an [`Outcome`], which [`Protocol`] applies.
 
 // The order of the modules; each imports from its left only:
-//   reply literal | address | params envelope | lookup outcome | question | state | auth hello transaction verify |
+//   reply literal | address params | envelope | lookup outcome | question | state | auth hello transaction verify |
 //   commands mask | (this file)
 
 pub mod address;
@@ -28,6 +28,7 @@ use accounts::Mechanisms;
 use envelope::{ClientAddress, Envelope, Hello, StartTls};
 use lookup::Mailboxes;
 use outcome::{Action, Outcome};
+use params::MAX_MAIL_EXTRA;
 use reply::Reply;
 use state::{Context, State};
 
@@ -35,9 +36,7 @@ use crate::options::Config;
 
 /// Longest command line in bytes, its CRLF included (RFC 5321 §4.5.3.1.4).
 const MAX_COMMAND: usize = 512;
-/// Additional length of a MAIL command with SIZE and BODY, in bytes (RFC 1870 §3, RFC 6152 §2).
-const MAX_MAIL_EXTRA: usize = 26 + 17;
-/// Longest command line of any command, in bytes.
+/// Longest command line of any command, in bytes: its parameters may make MAIL and RCPT longer.
 pub const MAX_LINE: usize = MAX_COMMAND + MAX_MAIL_EXTRA;
 /// Bad commands since the last letter that end the session.
 const MAX_BAD_COMMANDS: u32 = 50;
@@ -138,10 +137,12 @@ impl<'a> Protocol<'a> {
             if is_first && commands::is_http(line) {
                 return Action::Close(Reply::new(421, "4.7.0", "This is SMTP and not HTTP"));
             }
+            if line.len() + 2 > MAX_COMMAND {
+                return self.line_too_long();
+            }
             return self.bad(Reply::new(500, "5.5.1", "Command not recognized"));
         };
-        let limit = if command.verb == "MAIL" { MAX_LINE } else { MAX_COMMAND };
-        if line.len() + 2 > limit {
+        if line.len() + 2 > MAX_COMMAND + command.extra_length {
             return self.line_too_long();
         }
         if rest.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {

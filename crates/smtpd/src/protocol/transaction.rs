@@ -20,6 +20,9 @@ fn sender(context: &Context<'_>, argument: &[u8]) -> Result<Envelope, Reply> {
     let config = context.config;
     let (path, rest) = path(context, argument, (b"FROM:", "5.1.7"), Tolerance::SENDER)?;
     let params = params::mail(rest)?;
+    if !path.is_ascii() && !params.utf8 {
+        return Err(Reply::new(550, "5.6.7", "A sender that is not in ASCII needs SMTPUTF8"));
+    }
     let size = params.size.unwrap_or(0);
     if config.max_size > 0 && size > config.max_size {
         return Err(Reply::new(552, "5.3.4", "The letter is too large"));
@@ -31,12 +34,13 @@ fn sender(context: &Context<'_>, argument: &[u8]) -> Result<Envelope, Reply> {
         Path::Mailbox(mailbox) => mailbox.text,
         Path::Name(name) => qualify(&name, config.first_domain())?,
     };
-    Ok(Envelope { sender, size, ..Envelope::default() })
+    Ok(Envelope { sender, params, ..Envelope::default() })
 }
 
 /// Adds our first domain, in which RCPT finds users, to a sender without one, such as the slides' `MAIL FROM:<frol>`.
 fn qualify(name: &[u8], domain: &str) -> Result<String, Reply> {
-    let text = format!("<{}@{domain}>", address::local_part(name));
+    let name = String::from_utf8_lossy(name); // it was found to be UTF-8
+    let text = format!("<{}@{domain}>", address::local_part_utf8(&name));
     match address::path(text.as_bytes(), Tolerance::NONE) {
         Ok((Path::Mailbox(mailbox), _)) => Ok(mailbox.text),
         _ => Err(Reply::new(501, "5.1.7", "Bad sender: it needs a domain")),
@@ -74,7 +78,11 @@ pub(super) fn rcpt(context: &Context<'_>, argument: &[u8]) -> Outcome {
 
 fn recipient(context: &Context<'_>, argument: &[u8]) -> Result<(Recipient, Reply), Reply> {
     let (path, rest) = path(context, argument, (b"TO:", "5.1.3"), Tolerance::RECIPIENT)?;
-    params::rcpt(rest)?;
+    let params = params::rcpt(rest, context.envelope.params.utf8)?;
+    if !path.is_ascii() && !context.envelope.params.utf8 {
+        let text = "A recipient that is not in ASCII needs MAIL with SMTPUTF8";
+        return Err(Reply::new(553, "5.6.7", text));
+    }
     // Without a domain only the postmaster is valid (RFC 5321 §4.1.1.3).
     if matches!(&path, Path::Name(name) if !name.eq_ignore_ascii_case(b"postmaster")) {
         return Err(Reply::new(501, "5.1.3", "The recipient needs a domain"));
@@ -82,8 +90,9 @@ fn recipient(context: &Context<'_>, argument: &[u8]) -> Result<(Recipient, Reply
     if context.envelope.accepted >= context.config.max_recipients {
         return Err(Reply::new(452, "4.5.3", "Too many recipients"));
     }
-    let needed = context.envelope.size.saturating_add(context.config.min_free);
-    context.users.recipient(&path, needed)
+    let needed = context.envelope.size().saturating_add(context.config.min_free);
+    let (recipient, reply) = context.users.recipient(&path, needed)?;
+    Ok((Recipient { params, ..recipient }, reply))
 }
 
 /// DATA (RFC 5321 §4.1.1.4). If all recipients were refused, so is the letter (RFC 2920 §3.1). It

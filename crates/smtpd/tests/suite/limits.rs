@@ -9,21 +9,27 @@ fn a_command_line_of_512_octets_works_and_one_more_is_500() {
     let mut peer = introduced(&daemon);
     peer.ask(&format!("NOOP {}", "x".repeat(512 - 7)), "250 ");
     peer.ask(&format!("NOOP {}", "x".repeat(513 - 7)), "500 5.5.2 ");
-    peer.ask(&format!("RCPT TO:<{}@red.test>", "x".repeat(512)), "500 5.5.2 ");
+    peer.ask(&format!("VRFY {}", "x".repeat(513 - 7)), "500 5.5.2 ");
     peer.ask("MAIL FROM:<a@b.test>", "250 ");
     peer.ask(&format!("RCPT TO:<levy@red.test>{}", " ".repeat(512 - 25)), "250 ");
 }
 
 #[test]
-fn mail_may_be_longer_by_its_parameters() {
+fn mail_and_rcpt_may_be_longer_by_their_parameters() {
     let fixture = Fixture::new();
     let daemon = fixture.serve(&[]);
     let mut peer = introduced(&daemon);
     let mail = "MAIL FROM:<a@b.test> SIZE=1 BODY=7BIT";
     let spaces = |total: usize| " ".repeat(total - 2 - mail.len());
-    peer.ask(&format!("{mail}{}", spaces(512 + 43)), "250 ");
+    peer.ask(&format!("{mail}{}", spaces(512 + 669)), "250 ");
     peer.ask("RSET", "250 ");
-    peer.ask(&format!("{mail}{}", spaces(512 + 44)), "500 5.5.2 ");
+    peer.ask(&format!("{mail}{}", spaces(512 + 670)), "500 5.5.2 ");
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    let orcpt = format!("ORCPT=rfc822;{}", "x".repeat(493));
+    let rcpt = format!("RCPT TO:<levy@red.test> NOTIFY=SUCCESS,FAILURE,DELAY {orcpt}");
+    let spaces = |total: usize| " ".repeat(total - 2 - rcpt.len());
+    peer.ask(&format!("{rcpt}{}", spaces(512 + 537)), "500 5.5.2 ");
+    peer.ask(&format!("{rcpt}{}", spaces(512 + 536)), "250 ");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod common;
 mod data;
 mod delivery;
 mod endpoints;
+mod extensions;
 mod guessing;
 mod jail;
 mod life;

@@ -1,0 +1,72 @@
+//! The extensions that EHLO lists (RFC 2034, RFC 2920, RFC 3461, RFC 6531).
+
+use crate::common::*;
+
+/// Sends a short letter to whom RCPT has named.
+fn send_letter(peer: &mut testkit::Peer) {
+    peer.ask("DATA", "354 ");
+    peer.send("Subject: x\r\n\r\nx\r\n.\r\n");
+    peer.expect("250 2.0.0 ");
+}
+
+#[test]
+fn addresses_in_utf8_need_smtputf8_and_then_arrive() {
+    let fixture = Fixture::with("\u{444}\u{440}\u{43e}\u{43b}:{PLAIN}x::::HOME/levy:\n");
+    let daemon = fixture.serve(&["--domain", "red.test", "--domain", "b\u{fc}cher.test"]);
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<\u{444}@b.test>", "550 5.6.7 ");
+    peer.ask("MAIL FROM:<a@b\u{fc}cher.test>", "550 5.6.7 ");
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("RCPT TO:<\u{444}\u{440}\u{43e}\u{43b}@red.test>", "553 5.6.7 ");
+    peer.ask("RCPT TO:<levy@b\u{fc}cher.test>", "553 5.6.7 ");
+    peer.ask("RSET", "250 ");
+    peer.ask("MAIL FROM:<\u{444}@b.test> SMTPUTF8 BODY=8BITMIME", "250 2.1.0 ");
+    peer.ask("RCPT TO:<nobody\u{444}@red.test>", "550 5.1.1 ");
+    peer.ask("RCPT TO:<a@r\u{e9}d.test>", "550 5.7.1 ");
+    peer.ask("RCPT TO:<bob@B\u{dc}CHER.test>", "250 2.1.5 ");
+    send_letter(&mut peer);
+    peer.ask("MAIL FROM:<\u{444}> SMTPUTF8", "250 2.1.0 ");
+    let recipient = "\u{444}\u{440}\u{43e}\u{43b}@xn--bcher-kva.test";
+    peer.ask(&format!("RCPT TO:<{recipient}>"), "250 2.1.5 ");
+    send_letter(&mut peer);
+    assert_eq!(fixture.letter("bob"), "Subject: x\n\nx\n");
+    let letter = fixture.letters("levy").remove(0);
+    assert!(letter.starts_with("Return-Path: <\u{444}@red.test>\n"), "{letter}");
+    assert!(letter.contains("with UTF8SMTP id "), "{letter}");
+    assert!(letter.contains(&format!("for <{recipient}>;")), "{letter}");
+}
+
+#[test]
+fn what_is_no_utf8_or_turns_the_line_of_the_log_is_501_with_smtputf8_too() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    for bad in [&b"\xff@b.test"[..], b"\xc3@b.test", b"\xc0\xaf@b.test", b"a@\xff.test"] {
+        peer.send([b"MAIL FROM:<", bad, b"> SMTPUTF8\r\n"].concat());
+        peer.expect("501 5.1.7 ");
+    }
+    for bad in ['\u{85}', '\u{9b}', '\u{2028}', '\u{202e}', '\u{a0}', '\u{feff}', '\u{200b}'] {
+        peer.ask(&format!("MAIL FROM:<a{bad}@b.test> SMTPUTF8"), "501 5.1.7 ");
+    }
+    peer.ask("MAIL FROM:<a@b.test> SMTPUTF8=1", "501 5.5.4 ");
+}
+
+#[test]
+fn dsn_parameters_are_taken_with_good_values_and_501_with_bad_ones() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    for bad in
+        ["RET=ALL", "RET", "ENVID=a+2", "ENVID=\u{e9}", "RET=FULL RET=HDRS", "ENVID=a ENVID=b"]
+    {
+        peer.ask(&format!("MAIL FROM:<a@b.test> {bad}"), "501 5.5.4 ");
+    }
+    peer.ask("MAIL FROM:<a@b.test> RET=HDRS ENVID=QQ314159+2B", "250 2.1.0 ");
+    for bad in ["NOTIFY=NEVER,DELAY", "NOTIFY=NOW", "ORCPT=levy", "NOTIFY=NEVER NOTIFY=NEVER"] {
+        peer.ask(&format!("RCPT TO:<levy@red.test> {bad}"), "501 5.5.4 ");
+    }
+    peer.ask("RCPT TO:<levy@red.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;l@c.test", "250 2.1.5 ");
+    peer.ask("RCPT TO:<bob@red.test> NOTIFY=never", "250 2.1.5 ");
+    send_letter(&mut peer);
+    assert_eq!(fixture.letter("levy"), fixture.letter("bob"));
+}
