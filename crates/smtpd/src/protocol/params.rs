@@ -58,7 +58,7 @@ pub struct MailParams {
     pub envid: Option<String>,
 }
 
-/// `NOTIFY=`: of what a sender wishes to hear; nothing is `NEVER` (RFC 3461 §4.1).
+/// `NOTIFY=`: what the sender is notified of; nothing is `NEVER` (RFC 3461 §4.1).
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Notify {
     /// The letter was delivered.
@@ -84,7 +84,7 @@ impl Notify {
 pub struct RcptParams {
     /// `NOTIFY=`.
     pub notify: Option<Notify>,
-    /// `ORCPT=`: whom the sender meant, a type and an address as xtext (RFC 3461 §4.2).
+    /// `ORCPT=`: the address that the sender wrote to, a type and xtext (RFC 3461 §4.2).
     pub orcpt: Option<String>,
 }
 
