@@ -164,6 +164,23 @@ impl Connection {
         }
     }
 
+    /// Waits for at most `limit` until the client sends something or closes; returns whether it has. Reads nothing.
+    ///
+    /// # Errors
+    /// What interrupts the session.
+    pub fn is_readable_within(&mut self, limit: Duration) -> io::Result<bool> {
+        let until = Instant::now() + limit;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.wait_beside((&[], PollFlags::POLLIN), true, left)? {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Counts what another process has received and sent.
     pub(crate) fn count_others(&self, received: u64, sent: u64) {
         self.counters.received(usize::try_from(received).unwrap_or(usize::MAX));

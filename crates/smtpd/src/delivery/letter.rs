@@ -1,6 +1,7 @@
 //! Receives a letter from the reply 354 to its end. The memory used does not grow with the letter.
 
 use std::io::{self, BufRead, ErrorKind, Read};
+use std::time::{Duration, Instant};
 
 use netascii::dot_stuffing::{LineEnding, Unstuffer};
 use netascii::line::LineReader;
@@ -25,16 +26,17 @@ pub struct Received {
     pub octets: u64,
     /// The answer for each recipient, in the order of the envelope.
     pub answers: Vec<Result<(), Refusal>>,
+    /// Time from the end of the text to these answers: what it took to make the letter safe.
+    pub took: Duration,
 }
 
 impl Received {
-    /// Returns the size of a letter that all recipients have.
+    /// Returns whether all recipients have the letter.
     ///
     /// # Errors
     /// The first refusal: there is one reply for all (RFC 5321 §4.2.5).
-    pub fn for_all(self) -> Result<u64, Refusal> {
-        self.answers.into_iter().collect::<Result<(), Refusal>>()?;
-        Ok(self.octets)
+    pub fn for_all(&self) -> Result<(), &Refusal> {
+        self.answers.iter().find_map(|answer| answer.as_ref().err()).map_or(Ok(()), Err)
     }
 }
 
@@ -143,7 +145,7 @@ impl<'a> LetterReceiver<'a> {
     fn finish(mut self) -> Received {
         self.header.finish(&mut self.pending);
         self.write();
-        let octets = self.unstuffer.octets();
+        let (octets, since) = (self.unstuffer.octets(), Instant::now());
         let refused = self.defect().or(self.failure);
         let answers = match (refused, self.delivery) {
             (None, Some(delivery)) => delivery.finish(),
@@ -156,7 +158,7 @@ impl<'a> LetterReceiver<'a> {
                 vec![Err(refusal); self.recipients]
             }
         };
-        Received { octets, answers }
+        Received { octets, answers, took: since.elapsed() }
     }
 
     /// Returns why the content received so far is refused.

@@ -1,5 +1,8 @@
 //! The options of smtpd alone; those of every daemon are forknet's.
 
+pub mod access;
+pub mod facts;
+pub mod guards;
 pub mod hostname;
 pub mod idna;
 
@@ -12,6 +15,8 @@ use maild::{Logins, MailOptions, rows};
 use mailstore::MailKind;
 use tls::ServerIdentity;
 
+use facts::Facts;
+use guards::Guards;
 use hostname::{is_domain, machine_name};
 use idna::to_ascii;
 
@@ -41,6 +46,8 @@ pub struct Config {
     pub max_size: u64,
     /// Most recipients of one letter.
     pub max_recipients: usize,
+    /// What keeps unwanted clients and letters away.
+    pub guards: Guards,
     /// Bytes that must stay free on the disk for MAIL to be accepted.
     pub min_free: u64,
     /// The user who receives the postmaster's mail when no user has that name.
@@ -134,6 +141,9 @@ pub const OPTIONS: OwnOptions = OwnOptions {
                 letter again to them. RFC 5321 wants at least 100.",
             ..Row::EMPTY
         },
+        guards::MAX_LETTERS,
+        guards::GREET_PAUSE,
+        guards::ACCESS,
         Row {
             name: "min-free",
             value: "BYTES",
@@ -255,6 +265,7 @@ impl Config {
             spool: values.path("spool")?.unwrap_or_default(),
             max_size: values.number("max-size", 0..=u64::MAX)?,
             max_recipients: values.number("max-recipients", 1..=usize::MAX)?,
+            guards: Guards::read(values)?,
             min_free: values.number("min-free", 0..=u64::MAX)?,
             postmaster: values.text("postmaster"),
             repair_bare_lf: values.is_given("accept-bare-lf"),
@@ -289,21 +300,22 @@ impl Config {
     }
 
     /// Looks at the accounts and the spool, with the keeper's rights, and logs what is wrong with them; returns a
-    /// [`maild::Offer`] for those who cannot look themselves.
+    /// [`Facts`] for those who cannot look themselves.
     ///
     /// # Errors
-    /// As [`Config::check`].
+    /// As [`Config::check`]; `access FILE:LINE: reason`.
     pub fn start(&self) -> Result<Vec<u8>> {
         let offer = self.mail.start()?;
         if self.mail.logins != Logins::Users {
             self.mail.warn_of_accounts()?;
         }
         self.check()?;
+        let access = self.guards.access.as_deref().map_or(Ok(Vec::new()), access::read)?;
         if let Err(error) = self.spool.read_dir() {
             let (spool, why) = (self.spool.display(), forknet::reason(&error));
             log::warn!("spool {spool}: {why}: letters over 256 KiB will be refused for now");
         }
-        Ok(offer.encode())
+        Ok(Facts { offer, access }.encode())
     }
 }
 

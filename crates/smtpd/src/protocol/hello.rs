@@ -46,13 +46,15 @@ fn hello(context: &Context<'_>, argument: &[u8], extended: bool) -> Result<(Hell
     if argument.len() > MAX_DOMAIN || argument.iter().any(u8::is_ascii_control) {
         return Err(Reply::new(501, "5.5.4", "Not a name of up to 255 printable octets"));
     }
+    let said = Hello { name: argument.to_vec(), extended };
+    context.policy.hello(&context.client, &said)?;
     let name = ascii(argument);
     let ip = context.client.ip;
     let from = ip.map(|ip| format!(" {}", format_ip_literal(ip))).unwrap_or_default();
     let hostname = &context.config.hostname;
     let to = if name.is_empty() { "you" } else { &name };
     let reply = Reply::plain(250, format!("{hostname} greets {to}{from}"));
-    Ok((Hello { name: argument.to_vec(), extended }, reply))
+    Ok((said, reply))
 }
 
 fn add_extensions(context: &Context<'_>, reply: Reply) -> Reply {

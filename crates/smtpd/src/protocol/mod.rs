@@ -5,8 +5,8 @@
 //! return an [`Outcome`], which [`Protocol`] applies.
 
 // The order of the modules; each imports from its left only:
-//   reply literal | address params | envelope | lookup outcome | question | state | auth hello transaction verify |
-//   commands mask | (this file)
+//   reply literal | address params | envelope | lookup policy outcome | question | state | auth hello transaction
+//   verify | commands mask | (this file)
 
 pub mod address;
 pub mod auth;
@@ -18,17 +18,21 @@ pub mod lookup;
 pub mod mask;
 pub mod outcome;
 pub mod params;
+pub mod policy;
 pub mod question;
 pub mod reply;
 pub mod state;
 mod transaction;
 mod verify;
 
+use std::time::Duration;
+
 use accounts::Mechanisms;
 use envelope::{ClientAddress, Envelope, Hello, StartTls};
 use lookup::Mailboxes;
 use outcome::{Action, Outcome};
 use params::MAX_MAIL_EXTRA;
+use policy::{Open, Policy};
 use reply::Reply;
 use state::{Context, State};
 
@@ -41,7 +45,13 @@ pub const MAX_LINE: usize = MAX_COMMAND + MAX_MAIL_EXTRA;
 /// Bad commands since the last letter that end the session.
 const MAX_BAD_COMMANDS: u32 = 50;
 /// Unknown names in RCPT and VRFY that end the session, because the client is guessing.
-const MAX_UNKNOWN_NAMES: u32 = 1000;
+const MAX_UNKNOWN_NAMES: u32 = 100;
+/// Unknown names that are answered at once: slips of the pen.
+const FREE_UNKNOWN_NAMES: u32 = 3;
+/// What each further one is answered later than the one before.
+const PAUSE_STEP: Duration = Duration::from_millis(100);
+/// Longest such pause.
+const MAX_PAUSE: Duration = Duration::from_secs(3);
 
 /// Whether a line begins with a command that is known.
 #[must_use]
@@ -56,6 +66,8 @@ pub struct Protocol<'a> {
     unknown_names: u32,
     /// A line was read in this session.
     is_begun: bool,
+    /// See [`Protocol::pause`].
+    pause: Duration,
 }
 
 impl<'a> Protocol<'a> {
@@ -69,13 +81,35 @@ impl<'a> Protocol<'a> {
         let context = Context {
             config,
             users,
+            policy: &Open,
             client,
             state: State::Start,
             hello: Hello::default(),
             envelope: Envelope::default(),
             letters: 0,
+            letters_read: 0,
         };
-        Protocol { context, bad_commands: 0, unknown_names: 0, is_begun: false }
+        Protocol {
+            context,
+            bad_commands: 0,
+            unknown_names: 0,
+            is_begun: false,
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// Has these rules and filters asked too.
+    #[must_use]
+    pub fn with_policy(mut self, policy: &'a dyn Policy) -> Protocol<'a> {
+        self.context.policy = policy;
+        self
+    }
+
+    /// Returns the time to wait before the reply to the last command is sent: it grows with each unknown name, so
+    /// that guessing is slow.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        self.pause
     }
 
     /// Notes the user who has logged in, in printable form.
@@ -132,6 +166,7 @@ impl<'a> Protocol<'a> {
 
     /// Runs one command line, given without its line end.
     pub fn line(&mut self, line: &[u8]) -> Action {
+        self.pause = Duration::ZERO;
         let is_first = !std::mem::replace(&mut self.is_begun, true);
         let Some((command, rest)) = commands::find(line) else {
             if is_first && commands::is_http(line) {
@@ -181,6 +216,7 @@ impl<'a> Protocol<'a> {
 
     /// Ends the transaction after the letter.
     pub fn letter_done(&mut self, accepted: bool) {
+        self.context.letters_read = self.context.letters_read.saturating_add(1);
         if accepted {
             self.bad_commands = 0;
             self.context.letters = self.context.letters.saturating_add(1);
@@ -251,7 +287,12 @@ impl<'a> Protocol<'a> {
 
     /// Counts an unknown name. The last one allowed ends the session.
     fn count_unknown(&mut self, reply: Reply) -> Action {
-        self.unknown_names += u32::from(reply.code() == 550);
+        if !reply.is_unknown_name() {
+            return Action::Reply(reply);
+        }
+        self.unknown_names += 1;
+        let late = self.unknown_names.saturating_sub(FREE_UNKNOWN_NAMES);
+        self.pause = PAUSE_STEP.saturating_mul(late).min(MAX_PAUSE);
         if self.unknown_names >= MAX_UNKNOWN_NAMES {
             return Action::Close(Reply::new(421, "4.7.0", "Too many unknown names, closing"));
         }

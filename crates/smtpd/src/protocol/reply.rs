@@ -51,6 +51,12 @@ impl Reply {
         matches!(self.code, 500..=502 | 504)
     }
 
+    /// Returns whether a name was unknown: the client may be guessing.
+    #[must_use]
+    pub fn is_unknown_name(&self) -> bool {
+        (self.code, self.status) == (550, "5.1.1")
+    }
+
     /// Returns the lines to send, without CRLF.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         let last = self.lines.len().saturating_sub(1);

@@ -3,6 +3,7 @@
 use crate::options::{Config, Vrfy};
 use crate::protocol::envelope::{ClientAddress, Envelope, Hello};
 use crate::protocol::lookup::Mailboxes;
+use crate::protocol::policy::Policy;
 use crate::protocol::reply::Reply;
 
 /// The state of a session (RFC 5321 §4.1.4).
@@ -37,12 +38,15 @@ impl State {
 pub(super) struct Context<'a> {
     pub(super) config: &'a Config,
     pub(super) users: &'a dyn Mailboxes,
+    pub(super) policy: &'a dyn Policy,
     pub(super) client: ClientAddress,
     pub(super) state: State,
     pub(super) hello: Hello,
     pub(super) envelope: Envelope,
     /// Letters accepted so far.
     pub(super) letters: u32,
+    /// Letters read so far, refused ones too.
+    pub(super) letters_read: u32,
 }
 
 impl Context<'_> {

@@ -9,6 +9,11 @@ use crate::protocol::state::{Context, State};
 
 /// MAIL (RFC 5321 §4.1.1.2).
 pub(super) fn mail(context: &Context<'_>, argument: &[u8]) -> Outcome {
+    let most = context.config.guards.max_letters;
+    if most > 0 && context.letters_read >= most {
+        let text = "Too many letters in one session, closing; connect again for more";
+        return Outcome::Close(Reply::new(421, "4.7.0", text));
+    }
     match sender(context, argument) {
         Ok(envelope) => Outcome::Sender(envelope, Reply::new(250, "2.1.0", "Sender accepted")),
         Err(refusal) => Outcome::Reply(refusal),
@@ -34,7 +39,9 @@ fn sender(context: &Context<'_>, argument: &[u8]) -> Result<Envelope, Reply> {
         Path::Mailbox(mailbox) => mailbox.text,
         Path::Name(name) => qualify(&name, config.first_domain())?,
     };
-    Ok(Envelope { sender, params, ..Envelope::default() })
+    let envelope = Envelope { sender, params, ..Envelope::default() };
+    context.policy.sender(&context.client, &envelope)?;
+    Ok(envelope)
 }
 
 /// Adds our first domain, in which RCPT finds users, to a sender without one, such as the slides' `MAIL FROM:<frol>`.
@@ -90,9 +97,23 @@ fn recipient(context: &Context<'_>, argument: &[u8]) -> Result<(Recipient, Reply
     if context.envelope.accepted >= context.config.max_recipients {
         return Err(Reply::new(452, "4.5.3", "Too many recipients"));
     }
+    context.policy.address(&written(context, &path))?;
     let needed = context.envelope.size().saturating_add(context.config.min_free);
     let (recipient, reply) = context.users.recipient(&path, needed)?;
-    Ok((Recipient { params, ..recipient }, reply))
+    let recipient = Recipient { params, ..recipient };
+    context.policy.recipient(&recipient)?;
+    Ok((recipient, reply))
+}
+
+/// Returns the address of a recipient for the rules; that of the postmaster gets our first domain.
+fn written(context: &Context<'_>, path: &Path) -> String {
+    match path {
+        Path::Null => String::new(),
+        Path::Mailbox(mailbox) => mailbox.text.clone(),
+        Path::Name(name) => {
+            format!("{}@{}", address::local_part(name), context.config.first_domain())
+        }
+    }
 }
 
 /// DATA (RFC 5321 §4.1.1.4). If all recipients were refused, so is the letter (RFC 2920 §3.1). It

@@ -1,27 +1,41 @@
-//! Addresses in the log, in which nothing may look like another field of the line.
+//! The line of a letter in the log, in which no field may look like another one.
 
-use crate::protocol::envelope::Recipient;
+use crate::delivery::letter::Received;
+use crate::protocol::envelope::{Envelope, Hello, Recipient};
 
 /// Most recipients of a letter in the log.
 const MAX_LOGGED_RECIPIENTS: usize = 10;
 
-/// Formats an address for the log: `<a@b>`. What a quoted local part may have and an atom may not is escaped, so
-/// that the text has neither a blank nor a bracket.
-pub(super) fn address(text: &str) -> String {
+/// Formats what is known of a letter: `id=… from=<a@b> to=<c@d> size=1234 helo=<e> safe=2.5ms`. The size is in octets;
+/// the last field, the time that it took to make the letter safe, is there if that was done.
+pub(super) fn letter(id: &str, envelope: &Envelope, hello: &Hello, received: &Received) -> String {
+    let (from, to) = (address(&envelope.sender), addresses(&envelope.recipients));
+    let helo = address(&String::from_utf8_lossy(&hello.name));
+    let size = received.octets;
+    let is_safe = received.answers.iter().any(Result::is_ok);
+    let safe = if is_safe { format!(" safe={:.1?}", received.took) } else { String::new() };
+    format!("id={id} from={from} to={to} size={size} helo={helo}{safe}")
+}
+
+/// Formats an address or a name for the log: `<a@b>`. What a quoted local part may have and an atom may not is
+/// escaped, so that the text has neither a blank nor a bracket; and what is no letter or digit beyond ASCII, such as
+/// characters that turn the direction of the line.
+fn address(text: &str) -> String {
     let mut field = String::from("<");
     for c in text.chars() {
         match c {
-            ' ' | '<' | '>' | '"' | '\\' | ',' | ';' => {
+            ' ' | '<' | '>' | '"' | '\\' | ',' | ';' | '\0'..='\x1f' | '\x7f' => {
                 field.push_str(&format!("\\x{:02x}", u32::from(c)));
             }
-            c => field.push(c),
+            c if c.is_ascii() || c.is_alphanumeric() => field.push(c),
+            c => field.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
         }
     }
     field + ">"
 }
 
 /// Formats recipients for the log: `<a@b>,<c@d> and 3 more`.
-pub(super) fn addresses(recipients: &[Recipient]) -> String {
+fn addresses(recipients: &[Recipient]) -> String {
     let listed = recipients.iter().take(MAX_LOGGED_RECIPIENTS);
     let listed: Vec<String> = listed.map(|one| address(&one.address)).collect();
     let more = recipients.len().saturating_sub(MAX_LOGGED_RECIPIENTS);
@@ -38,6 +52,8 @@ mod tests {
         assert_eq!(address("a@b.test"), "<a@b.test>");
         assert_eq!(address(""), "<>");
         let forged = address("\"x> to=<bob@red.test> size=1\"@b.test");
+        assert_eq!(address("b\u{fc}ro\u{202e}@b.test\u{85}"), "<b\u{fc}ro\\u{202e}@b.test\\u{85}>");
+        assert_eq!(address("a\r\nb\x7f"), r"<a\x0d\x0ab\x7f>");
         assert_eq!(forged, r"<\x22x\x3e\x20to=\x3cbob@red.test\x3e\x20size=1\x22@b.test>");
     }
 }

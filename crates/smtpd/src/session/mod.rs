@@ -1,23 +1,24 @@
 //! The session of one client over any stream: reads lines and performs their actions.
 
 mod auth;
+mod guards;
 mod letter_lines;
 mod log_fields;
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use accounts::sasl::{Bindings, MAX_LINE as MAX_RESPONSE, Terms, decode};
-use accounts::{Mechanism, Secret, base64};
+use accounts::{Mechanism, Mechanisms, Secret, base64};
 use forknet::{Client, Title, Transcript, in_title};
 use jiff::{Timestamp, Zoned};
-use maild::Offer;
 use netascii::line::{Line, LineReader};
 
 use crate::delivery::keeper::Keeper;
-use crate::delivery::letter::LetterReceiver;
+use crate::delivery::letter::{LetterReceiver, Received};
 use crate::delivery::trace;
 use crate::options::Config;
+use crate::options::facts::Facts;
 use crate::protocol::auth::not_base64;
 use crate::protocol::envelope::{ClientAddress, StartTls};
 use crate::protocol::lookup::{Commit, Mailboxes, Refusal};
@@ -27,8 +28,8 @@ use crate::protocol::reply::Reply;
 use crate::protocol::state::State;
 use crate::protocol::{MAX_LINE, Protocol, is_command};
 use auth::{Ended, Logins, Responses};
+use guards::Guards;
 use letter_lines::LetterLines;
-use log_fields::{address, addresses};
 
 /// Size of the read buffer in bytes.
 const READ_BUFFER: usize = 32 * 1024;
@@ -51,26 +52,19 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
         }
     }
     let (peer, line) = (client.peer, client.keeper.clone());
-    let offer = Offer::decode(&client.facts);
+    let facts = Facts::decode(&client.facts);
+    let guards = Guards::new(config, &facts.access);
+    if let Some(reply) = guards.admit(client)? {
+        return send_away(client, &reply);
+    }
+    let offer = facts.offer;
     let mechanisms = |is_tls: bool, bindings: &Bindings| {
         let plaintext = is_tls || config.mail.plaintext.allows(peer.is_loopback());
         offer.usable(plaintext, bindings)
     };
-    let address = ClientAddress {
-        name: client.peer.to_string(),
-        ip: client.peer.ip(),
-        is_loopback: client.peer.is_loopback(),
-        tls: match (client.is_tls, &config.tls, &client.signer) {
-            (true, ..) => StartTls::UnderTls,
-            (false, Some(_), Some(_)) => StartTls::Offered,
-            (false, Some(_), None) => StartTls::Unavailable,
-            (false, None, _) => StartTls::Never,
-        },
-        mechanisms: mechanisms(client.is_tls, &bindings),
-        user: None,
-    };
+    let address = client_address(config, client, mechanisms(client.is_tls, &bindings));
     let keeper = Keeper::new(config, client.keeper.clone(), client.peer);
-    let mut protocol = Protocol::new(config, &keeper, address);
+    let mut protocol = Protocol::new(config, &keeper, address).with_policy(&guards);
     let mut greeting = Some(protocol.greeting());
     let mut failed = 0;
     loop {
@@ -94,6 +88,32 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
             None => return Ok(()),
         }
     }
+}
+
+/// Returns what the protocol knows of a client that has connected.
+fn client_address(config: &Config, client: &Client, mechanisms: Mechanisms) -> ClientAddress {
+    ClientAddress {
+        name: client.peer.to_string(),
+        ip: client.peer.ip(),
+        is_loopback: client.peer.is_loopback(),
+        tls: match (client.is_tls, &config.tls, &client.signer) {
+            (true, ..) => StartTls::UnderTls,
+            (false, Some(_), Some(_)) => StartTls::Offered,
+            (false, Some(_), None) => StartTls::Unavailable,
+            (false, None, _) => StartTls::Never,
+        },
+        mechanisms,
+        user: None,
+    }
+}
+
+/// Sends the only reply to a client that is not served.
+fn send_away(client: &mut Client, reply: &Reply) -> io::Result<()> {
+    log::info!("{}: not served: {}", client.peer, reply.lines().collect::<String>());
+    let mut out = Vec::new();
+    queue(&mut out, &mut client.transcript, reply);
+    client.conn.write_all(&out)?;
+    client.conn.flush()
 }
 
 /// Makes the handshake; returns what a login can be bound to. `None` if it fails, which ends the session.
@@ -206,6 +226,7 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
                 Some(line) if !self.reader.ended_in_bare_lf() => self.protocol.line(line),
                 Some(line) => self.protocol.line_of_lf(line),
             };
+            self.wait(self.protocol.pause())?;
             let line = read.unwrap_or_else(|| b"[line too long]".to_vec());
             self.show_state();
             let line = self.masked(line);
@@ -228,6 +249,15 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
                 }
             }
         }
+    }
+
+    /// Sends the replies that are ready, and waits.
+    fn wait(&mut self, pause: Duration) -> io::Result<()> {
+        if !pause.is_zero() {
+            self.flush()?;
+            std::thread::sleep(pause);
+        }
+        Ok(())
     }
 
     /// Masks what may be a secret, for the transcript and the log.
@@ -272,16 +302,12 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
     fn letter(&mut self) -> io::Result<()> {
         let now = Timestamp::now().to_zoned(self.config.zone.clone());
         let id = trace::new_id(&now);
-        let (reply, accepted) = match self.receive(&id, &now)? {
-            Ok(size) => {
-                self.log_delivered(&id, size);
-                (Reply::new(250, "2.0.0", format!("Delivered, id {id}")), true)
-            }
-            Err(refusal) => {
-                self.log_refused(&id, &refusal);
-                (refusal.reply, false)
-            }
+        let received = self.receive(&id, &now)?;
+        let (reply, accepted) = match received.for_all() {
+            Ok(()) => (Reply::new(250, "2.0.0", format!("Delivered, id {id}")), true),
+            Err(refusal) => (refusal.reply.clone(), false),
         };
+        self.log_letter(&id, &received);
         self.protocol.letter_done(accepted);
         self.show_state();
         self.queue(&reply);
@@ -290,8 +316,8 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
         self.flush()
     }
 
-    /// Sends 354, receives the letter, and returns its size. An interrupted letter leaves nothing.
-    fn receive(&mut self, id: &str, now: &Zoned) -> io::Result<Result<u64, Refusal>> {
+    /// Sends 354, receives the letter, and returns what has become of it. An interrupted letter leaves nothing.
+    fn receive(&mut self, id: &str, now: &Zoned) -> io::Result<Received> {
         let (client, hello) = (self.protocol.client(), self.protocol.hello());
         let envelope = self.protocol.envelope();
         let delivery = self.mailboxes.letter(id, envelope, Commit::All);
@@ -303,24 +329,23 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
         flush(&mut self.out, &mut self.reader)?;
         let mut lines = LetterLines::default();
         let seen = |piece: &[u8]| lines.feed(piece, self.transcript);
-        let received = letter.receive(&mut self.reader, seen).inspect_err(|error| {
+        letter.receive(&mut self.reader, seen).inspect_err(|error| {
             log::info!("{}: letter {id} broke off: {}", client.name, forknet::reason(error));
-        });
-        Ok(received?.for_all())
+        })
     }
 
-    fn log_delivered(&self, id: &str, size: u64) {
-        let envelope = self.protocol.envelope();
-        let (from, to) = (address(&envelope.sender), addresses(&envelope.recipients));
-        log::info!("{}: delivered id={id} from={from} to={to} size={size}", self.client());
-    }
-
-    fn log_refused(&self, id: &str, Refusal { reply, reason }: &Refusal) {
-        let envelope = self.protocol.envelope();
-        let (from, to) = (address(&envelope.sender), addresses(&envelope.recipients));
-        let level = if reply.code() < 500 { log::Level::Error } else { log::Level::Info };
-        let (client, text) = (self.client(), reply.lines().collect::<String>());
-        log::log!(level, "{client}: letter refused id={id} from={from} to={to}: {reason}: {text}");
+    /// Logs what has become of a letter, in one line.
+    fn log_letter(&self, id: &str, received: &Received) {
+        let (client, hello) = (self.client(), self.protocol.hello());
+        let fields = log_fields::letter(id, self.protocol.envelope(), hello, received);
+        match received.for_all() {
+            Ok(()) => log::info!("{client}: delivered {fields}"),
+            Err(Refusal { reply, reason }) => {
+                let level = if reply.code() < 500 { log::Level::Error } else { log::Level::Info };
+                let text = reply.lines().collect::<String>();
+                log::log!(level, "{client}: letter refused {fields}: {reason}: {text}");
+            }
+        }
     }
 
     fn queue(&mut self, reply: &Reply) {

@@ -245,3 +245,25 @@ fn a_refused_letter_without_an_end_ends_the_session_even_without_max_size() {
     assert!(ended.is_ok(), "{ended:?}");
     assert!(written.last().unwrap().starts_with("421 4.7.0 "), "{written:?}");
 }
+
+#[test]
+fn the_pause_grows_with_each_unknown_name_to_its_limit_and_the_last_one_ends_the_session() {
+    let dir = testkit::TempDir::new();
+    let (config, mailboxes) = (config(), Direct(dir.path()));
+    let client = ClientAddress { is_loopback: true, ..ClientAddress::default() };
+    let mut protocol = Protocol::new(&config, &mailboxes, client);
+    let mut pauses = Vec::new();
+    let last = loop {
+        match protocol.line(b"VRFY x") {
+            Action::Reply(reply) => assert_eq!(reply.code(), 550),
+            other => break other,
+        }
+        pauses.push(protocol.pause().as_millis());
+        protocol.line(b"NOOP");
+        assert!(protocol.pause().is_zero());
+    };
+    assert!(matches!(last, Action::Close(reply) if reply.code() == 421));
+    assert_eq!(pauses.len(), 99);
+    assert_eq!(pauses[..6], [0, 0, 0, 100, 200, 300]);
+    assert!(pauses.is_sorted() && pauses[98] == 3000, "{pauses:?}");
+}

@@ -10,6 +10,7 @@ mod data;
 mod delivery;
 mod endpoints;
 mod extensions;
+mod guards;
 mod guessing;
 mod jail;
 mod life;

@@ -46,7 +46,7 @@ impl Server {
     /// Starts the keeper, which keeps the rights of this moment and answers the questions that sessions
     /// ask ([`Client::keeper`]); `answer` returns the exit code of the process that answers. With `--chroot`
     /// it enters that folder. `look` runs in the keeper before it keeps anything, and after SIGHUP in a process
-    /// of its own; what it returns is [`Client::facts`] from then on: up to 1,000 bytes for processes that cannot
+    /// of its own; what it returns is [`Client::facts`] from then on: up to 512 KiB for processes that cannot
     /// look themselves. `noted` runs in the keeper with each note that a process that answers leaves
     /// ([`Question::note`](crate::Question::note)), so that those forked later know of it. Those that talk to clients then give up what they can.
     ///

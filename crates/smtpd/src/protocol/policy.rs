@@ -1,0 +1,54 @@
+//! What the administrator's rules and filters say to a client, beside what the protocol demands. It is implemented
+//! outside of the protocol, because filters are other programs.
+
+use crate::protocol::envelope::{ClientAddress, Envelope, Hello, Recipient};
+use crate::protocol::reply::Reply;
+
+/// Rules and filters: each function may refuse a command that the protocol accepts.
+pub trait Policy {
+    /// HELO or EHLO.
+    ///
+    /// # Errors
+    /// The reply to the client: 4yz or 5yz.
+    fn hello(&self, client: &ClientAddress, hello: &Hello) -> Result<(), Reply>;
+
+    /// MAIL; of the envelope there is the sender and its parameters.
+    ///
+    /// # Errors
+    /// The reply to the client: 4yz or 5yz.
+    fn sender(&self, client: &ClientAddress, envelope: &Envelope) -> Result<(), Reply>;
+
+    /// RCPT, before the user is looked for.
+    ///
+    /// # Errors
+    /// The reply to the client: 4yz or 5yz.
+    fn address(&self, address: &str) -> Result<(), Reply>;
+
+    /// RCPT, of a recipient who was found.
+    ///
+    /// # Errors
+    /// The reply to the client: 4yz or 5yz.
+    fn recipient(&self, recipient: &Recipient) -> Result<(), Reply>;
+}
+
+/// No rules and no filters.
+#[derive(Debug, Clone, Copy)]
+pub struct Open;
+
+impl Policy for Open {
+    fn hello(&self, _: &ClientAddress, _: &Hello) -> Result<(), Reply> {
+        Ok(())
+    }
+
+    fn sender(&self, _: &ClientAddress, _: &Envelope) -> Result<(), Reply> {
+        Ok(())
+    }
+
+    fn address(&self, _: &str) -> Result<(), Reply> {
+        Ok(())
+    }
+
+    fn recipient(&self, _: &Recipient) -> Result<(), Reply> {
+        Ok(())
+    }
+}
