@@ -55,7 +55,7 @@ pub struct LetterReceiver<'a> {
 }
 
 impl<'a> LetterReceiver<'a> {
-    /// Creates a receiver of a letter for so many `recipients`, and writes the letter's trace lines.
+    /// Creates a receiver of a letter for this number of `recipients`, and writes the letter's trace lines.
     #[must_use]
     pub fn new(
         config: &'a Config,

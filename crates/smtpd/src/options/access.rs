@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
+    fn a_mistake_is_named_with_its_line() {
         for (text, number, why) in [
             ("\n#\nclients 1.2.3.4 permit", 3, "'clients' is not client, helo, from or to"),
             ("client 1.2.3.4", 1, "needs a pattern, and permit, refuse or defer"),

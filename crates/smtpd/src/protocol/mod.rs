@@ -46,7 +46,7 @@ pub const MAX_LINE: usize = MAX_COMMAND + MAX_MAIL_EXTRA;
 const MAX_BAD_COMMANDS: u32 = 50;
 /// Unknown names in RCPT and VRFY that end the session, because the client is guessing.
 const MAX_UNKNOWN_NAMES: u32 = 100;
-/// Unknown names that are answered at once: slips of the pen.
+/// Number of unknown names that are answered at once, because they may be slips.
 const FREE_UNKNOWN_NAMES: u32 = 3;
 /// What each further one is answered later than the one before.
 const PAUSE_STEP: Duration = Duration::from_millis(100);

@@ -6,7 +6,7 @@ use crate::protocol::envelope::{Envelope, Hello, Recipient};
 /// Most recipients of a letter in the log.
 const MAX_LOGGED_RECIPIENTS: usize = 10;
 
-/// Formats what is known of a letter: `id=… from=<a@b> to=<c@d> size=1234 helo=<e> safe=2.5ms`. The size is in octets;
+/// Formats what is known of a letter: `id=… from=<a@b> to=<c@d> size=1234 helo=<e> safe=2.5ms`. The size is in bytes;
 /// the last field, the time that it took to make the letter safe, is there if that was done.
 pub(super) fn letter(id: &str, envelope: &Envelope, hello: &Hello, received: &Received) -> String {
     let (from, to) = (address(&envelope.sender), addresses(&envelope.recipients));
