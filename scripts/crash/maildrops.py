@@ -61,6 +61,12 @@ class Maildir:
         """Removes the maildrop."""
         shutil.rmtree(home / self.PLACE, ignore_errors=True)
 
+    def remove_all(self, home: Path) -> None:
+        """Removes every letter, and has nothing made safe."""
+        for folder in ("new", "cur"):
+            for path in (home / self.PLACE / folder).iterdir():
+                path.unlink()
+
     def letters(self, home: Path) -> list[int]:
         """The letters that are there, in their order; each is whole, and there once."""
         maildir, found = home / self.PLACE, []

@@ -98,7 +98,8 @@ impl Spool {
                 Err(errno) => return Err(Error::io("lock", &path)(errno)),
             }
             // The last session removes it at its end.
-            if self.is_at(&name, &fstat(&file).map_err(Error::io("stat", &path))?) {
+            let stat = fstat(&file).map_err(Error::io("stat", &path))?;
+            if self.is_at(&name, &stat).map_err(Error::io("stat", &path))? {
                 self.session = Some(file);
                 // What a session has left that was killed.
                 self.discard();
@@ -136,17 +137,13 @@ impl Spool {
         let name = self.path.with_file_name(self.beside(b"", b".lock"));
         let dotlock = made.map_err(Error::io("make", &name))?;
         let Some(dotlock) = dotlock else { return Ok(Tried::Busy) };
-        let stat = fstat(&file).map_err(Error::io("stat", &self.path));
-        match stat {
-            Ok(stat) if self.is_at(&self.name, &stat) => {
-                self.held = Some(Held { file, stat, dotlock });
-                Ok(Tried::Locked)
-            }
-            other => {
-                dotlock.release(&self.folder);
-                other.map(|_| Tried::Busy) // it was replaced meanwhile
-            }
+        let stat = fstat(&file).and_then(|stat| Ok(self.is_at(&self.name, &stat)?.then_some(stat)));
+        if let Ok(Some(stat)) = stat {
+            self.held = Some(Held { file, stat, dotlock });
+            return Ok(Tried::Locked);
         }
+        dotlock.release(&self.folder);
+        stat.map(|_| Tried::Busy).map_err(Error::io("stat", &self.path)) // it was replaced meanwhile
     }
 
     /// Gives both locks back.
@@ -165,20 +162,19 @@ impl Spool {
         self.discard();
         let name = self.draft_name();
         let path = self.path.with_file_name(&name);
-        let make = || -> nix::Result<(File, File)> {
-            if self.held.is_none() || self.session.is_none() {
-                return Err(Errno::ENOLCK);
-            }
+        if self.held.is_none() || self.session.is_none() {
+            return Err(self.not_locked());
+        }
+        let make = || {
             point("draft open")?;
             let flags = SAFE | OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
             let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-            let made =
-                File::from(retry_eintr(|| openat(&self.folder, name.as_os_str(), flags, mode))?);
-            Ok((made.try_clone().map_err(|_| Errno::EMFILE)?, made))
+            retry_eintr(|| openat(&self.folder, name.as_os_str(), flags, mode))
         };
-        let (copy, made) = make().map_err(Error::io("make", &path))?;
+        let made = File::from(make().map_err(Error::io("make", &path))?);
+        let copy = made.try_clone().map_err(Error::io("copy a descriptor of", &path));
         self.draft = Some(made);
-        Ok(copy)
+        copy
     }
 
     /// Puts the next file, which is on the disk then, in the place of the mbox, with its owner, mode and
@@ -187,29 +183,25 @@ impl Spool {
     /// # Errors
     /// The mbox is unchanged.
     pub fn commit(&mut self) -> Result<()> {
+        let not_locked = self.not_locked();
+        let is_there =
+            self.held.as_ref().map_or(Ok(false), |held| self.is_at(&self.name, &held.stat));
         let (Some(held), Some(draft)) = (&mut self.held, &self.draft) else {
-            return Err(Error::io("rename", &self.path)(Errno::ENOLCK));
+            return Err(not_locked);
         };
         let name = [b".", self.name.as_bytes(), b".pop3-new"].concat();
         let path = self.path.with_file_name(OsStr::from_bytes(&name));
-        let at = fstatat(&self.folder, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-        if let Err(errno) = at
-            && errno != Errno::ENOENT
-        {
-            return Err(Error::io("stat", &self.path)(errno));
-        }
-        if !at.is_ok_and(|at| is_same(&at, &held.stat)) {
+        if !is_there.map_err(Error::io("stat", &self.path))? {
             let why = "was replaced by another program, which has not looked for the locks";
             return Err(Error::Temporary(format!("{}: {why}", self.path.display())));
         }
         take_after(draft, &held.stat, &path)?;
-        let sync = || {
-            point("lock draft")?;
-            lock_record(draft)?;
-            point("fsync draft")?;
-            retry_eintr(|| fsync(draft))
-        };
-        sync().map_err(Error::io("fsync", &path))?;
+        let locked = point("lock draft").and_then(|()| lock_record(draft));
+        if !locked.map_err(Error::io("lock", &path))? {
+            return Err(Error::InUse { what: path.display().to_string() });
+        }
+        let synced = point("fsync draft").and_then(|()| retry_eintr(|| fsync(draft)));
+        synced.map_err(Error::io("fsync", &path))?;
         let rename = || {
             point("rename")?;
             renameat(&self.folder, OsStr::from_bytes(&name), &self.folder, self.name.as_os_str())
@@ -236,11 +228,11 @@ impl Spool {
     /// # Errors
     /// The locks are not held; open(2) fails.
     pub fn append(&mut self) -> Result<File> {
-        let file = match self.held {
-            Some(_) => self.open(OFlag::O_WRONLY | OFlag::O_APPEND)?,
-            None => None,
-        };
-        file.ok_or(Errno::ENOLCK).map_err(Error::io("append to", &self.path))
+        if self.held.is_none() {
+            return Err(self.not_locked());
+        }
+        let file = self.open(OFlag::O_WRONLY | OFlag::O_APPEND)?;
+        file.ok_or(Errno::ENOENT).map_err(Error::io("append to", &self.path))
     }
 
     /// Returns whether a process has this file open for writing that was the mbox before: it may have
@@ -295,9 +287,12 @@ impl Spool {
     }
 
     /// Returns whether a file has this name.
-    fn is_at(&self, name: &OsStr, file: &FileStat) -> bool {
-        let at = fstatat(&self.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-        at.is_ok_and(|at| is_same(&at, file))
+    fn is_at(&self, name: &OsStr, file: &FileStat) -> nix::Result<bool> {
+        match fstatat(&self.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(at) => Ok(is_same(&at, file)),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 
     fn beside(&self, before: &[u8], behind: &[u8]) -> OsString {
@@ -306,6 +301,11 @@ impl Spool {
 
     fn in_use(&self) -> Error {
         Error::InUse { what: self.path.display().to_string() }
+    }
+
+    /// What a caller gets that has not taken the locks.
+    fn not_locked(&self) -> Error {
+        Error::Refused(format!("{}: not locked by this session", self.path.display()))
     }
 }
 
