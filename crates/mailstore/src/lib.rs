@@ -7,7 +7,7 @@
 
 // The order of the modules; each imports from its left only:
 //   error | mail_pattern durable_dir file_name wire_size compression remote_fs sweep |
-//   folder | aliases session_lock dovecot_lock size_cache id_list mbox_append | maildir mbox queue | maildrop
+//   folder | aliases session_lock dovecot_lock size_cache id_list | maildir mbox queue | maildrop
 
 mod aliases;
 mod compression;
@@ -21,7 +21,6 @@ mod mail_pattern;
 mod maildir;
 mod maildrop;
 mod mbox;
-mod mbox_append;
 mod queue;
 mod remote_fs;
 mod session_lock;
@@ -38,10 +37,10 @@ pub use folder::{Folder, Walked};
 pub use mail_pattern::{MailKind, MailPattern};
 pub use maildir::{Draft, Maildir, Published, Synced};
 pub use maildrop::{LetterText, LockedMbox, MaildirOptions, Maildrop, Removal, UniqueIds};
+pub use mbox::append::append_to_mbox;
 pub use mbox::index::MboxIds;
 pub use mbox::spool::Spool;
 pub use mbox::spool_line::{SpoolAt, SpoolLine, serve as serve_spool};
-pub use mbox_append::append_to_mbox;
 pub use queue::{
     LockedLetter, Queue, QueueDraft, QueueEnvelope, QueueRecipient, QueuedDraft, RecipientState,
 };

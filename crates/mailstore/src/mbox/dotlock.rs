@@ -1,4 +1,4 @@
-//! `FILE.lock`: the lock of a mailbox that is a file's existence, known to every program for mail.
+//! `FILE.lock`: the lock of an mbox that is a file's existence, known to every program for mail.
 //!
 //! It is made under another name and linked to its own (link(2)), which one process alone can do, on a file
 //! system of the network too. Its text is the process id of its holder. One is stale that is older than five
@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
@@ -28,8 +28,8 @@ const STALE: i64 = 5 * 60;
 /// Longest text of a lock in bytes: a process id.
 const MAX_TEXT: usize = 32;
 /// Behind the name of the mbox, with a dot before it: the lock before it has its name, and a stale one.
-const DRAFT: &[u8] = b".pop3-lock";
-const STALE_LOCK: &[u8] = b".pop3-stale";
+const DRAFT: &[u8] = b".draft-lock";
+const STALE_LOCK: &[u8] = b".stale-lock";
 /// open(2) flags to make a file, and to read one.
 const MAKE: OFlag = OFlag::O_WRONLY
     .union(OFlag::O_CREAT)
@@ -52,15 +52,15 @@ pub(crate) struct Dotlock {
 }
 
 impl Dotlock {
-    /// Makes the lock of the mbox with this name in a folder; `None` while another process has it. This is
-    /// the only session that has this mbox, so that the other names are its own.
+    /// Makes the lock of the mbox with this name in a folder; `None` while another process has it. This
+    /// process has the record lock of the mbox, so that the other names are its own.
     ///
     /// # Errors
     /// It cannot be made.
     pub(crate) fn try_lock(folder: &impl AsFd, mbox: &OsStr) -> nix::Result<Option<Dotlock>> {
         let (name, draft) = (beside(b"", mbox, b".lock"), beside(b".", mbox, DRAFT));
         point("dotlock open")?;
-        remove(folder, &draft)?; // of a session that was killed
+        remove(folder, &draft)?; // of a process that was killed
         let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
         let made = retry_eintr(|| openat(folder, draft.as_os_str(), MAKE, mode))?;
         let mut made = File::from(made);
@@ -76,9 +76,9 @@ impl Dotlock {
         Ok(is_locked.then_some(Dotlock { name, inode, _file: made }))
     }
 
-    /// Removes what a session has left that was killed.
-    pub(crate) fn sweep(folder: &impl AsFd, mbox: &OsStr) -> nix::Result<()> {
-        remove(folder, &beside(b".", mbox, DRAFT))
+    /// Returns the lock's path, for messages.
+    pub(crate) fn path(mbox: &Path) -> PathBuf {
+        mbox.with_file_name(beside(b"", mbox.file_name().unwrap_or_default(), b".lock"))
     }
 
     /// Removes the lock, if it is this process's own still.
@@ -112,8 +112,9 @@ fn remove(folder: &impl AsFd, name: &OsStr) -> nix::Result<()> {
 fn write_id(file: &mut File) -> nix::Result<()> {
     point("dotlock write")?;
     let text = format!("{}\n", getpid());
-    file.write_all(text.as_bytes())
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))
+    // A write that writes nothing has no errno.
+    let errno = |error: std::io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+    file.write_all(text.as_bytes()).map_err(errno)
 }
 
 /// Gives the file a second name, the lock's; returns false where the lock is there.

@@ -3,22 +3,21 @@
 //! ```text
 //!  FILE              the mbox; fcntl(2) locks it while it is read at the begin and changed at the end
 //!  FILE.lock         so does this file's existence, as a second lock
-//!  .FILE.pop3        its flock(2) is the session's: one at a time, freed by the kernel
+//!  .FILE.pop3        its flock(2) is the session's: one at a time, freed by the kernel; the file stays
 //!  .FILE.pop3-new    the next FILE, until rename(2)
-//!  .FILE.pop3-lock   the next FILE.lock, until link(2)
+//!  .FILE.draft-lock  the next FILE.lock, until link(2)
 //! ```
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat, renameat};
-use nix::libc;
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, futimens};
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, UnlinkatFlags, fchown, fsync, unlinkat};
 use sys::lease::is_open_for_writing;
@@ -26,8 +25,8 @@ use sys::lease::is_open_for_writing;
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
-use crate::mbox::dotlock::Dotlock;
 use crate::mbox::fault::{is_killed, point};
+use crate::mbox::locks::{Locks, WithoutDotlock, is_at, lock_record};
 
 /// Time between two attempts to have a lock.
 const RETRY: Duration = Duration::from_millis(20);
@@ -48,18 +47,9 @@ pub struct Spool {
     /// The user id of its owner.
     owner: u32,
     session: Option<OwnedFd>,
-    held: Option<Held>,
+    held: Option<Locks>,
     /// The next file, not in its place yet.
     draft: Option<File>,
-}
-
-/// The locks, and the file that they are of.
-#[derive(Debug)]
-struct Held {
-    file: File,
-    /// As of the lock.
-    stat: FileStat,
-    dotlock: Dotlock,
 }
 
 impl Spool {
@@ -97,14 +87,13 @@ impl Spool {
                 Err(Errno::EWOULDBLOCK) => return Err(self.in_use()),
                 Err(errno) => return Err(Error::io("lock", &path)(errno)),
             }
-            // The last session removes it at its end.
+            // It stays for good; another program may have removed it meanwhile.
             let stat = fstat(&file).map_err(Error::io("stat", &path))?;
-            if self.is_at(&name, &stat).map_err(Error::io("stat", &path))? {
+            if is_at(&self.folder, &name, &stat).map_err(Error::io("stat", &path))? {
                 self.session = Some(file);
                 // What a session has left that was killed.
                 self.discard();
-                return Dotlock::sweep(&self.folder, &self.name)
-                    .map_err(Error::io("unlink", &path));
+                return Ok(());
             }
         }
         Err(self.in_use())
@@ -129,28 +118,15 @@ impl Spool {
 
     fn try_lock(&mut self) -> Result<Tried> {
         let Some(file) = self.open(OFlag::O_RDWR)? else { return Ok(Tried::Missing) };
-        if !lock_record(&file).map_err(Error::io("lock", &self.path))? {
-            return Ok(Tried::Busy);
-        }
-        // fcntl(2) first, and without waiting under it for the other one: in this order and so do others.
-        let made = Dotlock::try_lock(&self.folder, &self.name);
-        let name = self.path.with_file_name(self.beside(b"", b".lock"));
-        let dotlock = made.map_err(Error::io("make", &name))?;
-        let Some(dotlock) = dotlock else { return Ok(Tried::Busy) };
-        let stat = fstat(&file).and_then(|stat| Ok(self.is_at(&self.name, &stat)?.then_some(stat)));
-        if let Ok(Some(stat)) = stat {
-            self.held = Some(Held { file, stat, dotlock });
-            return Ok(Tried::Locked);
-        }
-        dotlock.release(&self.folder);
-        stat.map(|_| Tried::Busy).map_err(Error::io("stat", &self.path)) // it was replaced meanwhile
+        self.held = Locks::try_lock(&self.folder, &self.name, file, WithoutDotlock::Fail)?;
+        Ok(if self.held.is_some() { Tried::Locked } else { Tried::Busy })
     }
 
     /// Gives both locks back.
     pub fn unlock(&mut self) {
         self.discard();
         if let Some(held) = self.held.take() {
-            held.dotlock.release(&self.folder);
+            held.release(&self.folder);
         }
     }
 
@@ -184,8 +160,10 @@ impl Spool {
     /// The mbox is unchanged.
     pub fn commit(&mut self) -> Result<()> {
         let not_locked = self.not_locked();
-        let is_there =
-            self.held.as_ref().map_or(Ok(false), |held| self.is_at(&self.name, &held.stat));
+        let is_there = self
+            .held
+            .as_ref()
+            .map_or(Ok(false), |held| is_at(&self.folder, &self.name, &held.stat));
         let (Some(held), Some(draft)) = (&mut self.held, &self.draft) else {
             return Err(not_locked);
         };
@@ -248,14 +226,7 @@ impl Spool {
             return;
         }
         self.unlock();
-        if self.session.take().is_some_and(|session| {
-            let name = self.beside(b".", b".pop3");
-            let removed = unlinkat(&self.folder, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
-            drop(session); // its name is gone before it is free
-            removed.is_err()
-        }) {
-            log::debug!("{}: the session's lock file is not there", self.path.display());
-        }
+        self.session = None;
     }
 
     /// Removes the next file.
@@ -286,15 +257,6 @@ impl Spool {
         }
     }
 
-    /// Returns whether a file has this name.
-    fn is_at(&self, name: &OsStr, file: &FileStat) -> nix::Result<bool> {
-        match fstatat(&self.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(at) => Ok(is_same(&at, file)),
-            Err(Errno::ENOENT) => Ok(false),
-            Err(errno) => Err(errno),
-        }
-    }
-
     fn beside(&self, before: &[u8], behind: &[u8]) -> OsString {
         OsStr::from_bytes(&[before, self.name.as_bytes(), behind].concat()).to_owned()
     }
@@ -321,10 +283,6 @@ enum Tried {
     Busy,
 }
 
-fn is_same(one: &FileStat, other: &FileStat) -> bool {
-    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-}
-
 /// Checks that a file is a regular one of this user's.
 fn must_belong(stat: &FileStat, owner: u32, path: &Path) -> Result<()> {
     let kind = SFlag::from_bits_truncate(stat.st_mode).intersection(SFlag::S_IFMT);
@@ -337,23 +295,6 @@ fn must_belong(stat: &FileStat, owner: u32, path: &Path) -> Result<()> {
         return Err(Error::Temporary(why));
     }
     Ok(())
-}
-
-/// Locks a whole file for writing, without waiting; returns false while another process has it. The lock is
-/// of the open file description, so that it does not end when another descriptor of the file is closed.
-fn lock_record(file: &impl AsFd) -> nix::Result<bool> {
-    let whole = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    match retry_eintr(|| fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&whole))) {
-        Ok(_) => Ok(true),
-        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
-        Err(errno) => Err(errno),
-    }
 }
 
 /// Gives a file the group, the mode and the times of another, which is the same user's. By the times a mail

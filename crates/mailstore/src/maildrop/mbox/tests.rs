@@ -74,7 +74,7 @@ fn what_is_removed_is_gone_and_the_rest_is_as_it_was() {
     let removal = drop.remove([0, 2, 3].into_iter());
     assert_eq!((removal.removed, removal.failed.len()), (3, 0));
     std::mem::drop(drop);
-    assert_eq!(names(dir.path()), ["mbox"]);
+    assert_eq!(names(dir.path()), [".mbox.pop3", "mbox"]);
     assert_eq!(content(&path), mbox_of([2, 5]));
     let after = fs::metadata(&path).unwrap();
     assert_eq!(after.permissions(), before.permissions());
@@ -110,7 +110,10 @@ fn without_an_mbox_there_are_no_letters() {
     fs::write(&path, mbox_of([1])).unwrap();
     assert_eq!(drop.remove(0..1).removed, 0);
     std::mem::drop(drop);
-    assert_eq!((names(dir.path()), content(&path)), (vec!["mbox".into()], mbox_of([1])));
+    assert_eq!(
+        (names(dir.path()), content(&path)),
+        (vec![".mbox.pop3".into(), "mbox".into()], mbox_of([1]))
+    );
 }
 
 #[test]
@@ -212,7 +215,7 @@ fn a_file_that_is_no_mbox_of_the_users_is_an_error() {
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert!(open(&fifo).unwrap_err().to_string().ends_with("is not a regular file"));
-    assert_eq!(names(dir.path()), ["fifo", "link", "mbox"]);
+    assert_eq!(names(dir.path()), [".fifo.pop3", ".link.pop3", ".mbox.pop3", "fifo", "link", "mbox"]);
     let folder = Folder::open(dir.path()).unwrap();
     let spool = Spool::new(&folder, "mbox".as_ref(), geteuid().as_raw() + 1).unwrap();
     let error =
@@ -252,7 +255,7 @@ fn a_lock_of_another_program_is_waited_for() {
     let file = File::options().append(true).open(&path).unwrap();
     assert!(lock(&file, libc::F_OFD_SETLK));
     assert!(matches!(open(&path), Err(Error::InUse { .. })));
-    assert_eq!(names(dir.path()), ["mbox"]);
+    assert_eq!(names(dir.path()), [".mbox.pop3", "mbox"]);
     drop(file);
     let dotlock = dir.file("mbox.lock", std::process::id().to_string());
     assert!(matches!(open(&path), Err(Error::InUse { .. })));
@@ -321,7 +324,7 @@ fn at_each_instant(fault: fn(u32) -> Fault, check: impl Fn(&Path, Removal)) -> u
         check(&path, removal);
         // The next session finds everything, and leaves nothing behind.
         assert_eq!(open(&path).unwrap().len(), content(&path).matches("From levy").count());
-        assert_eq!(names(path.parent().unwrap()), ["mbox"]);
+        assert_eq!(names(path.parent().unwrap()), [".mbox.pop3", "mbox"]);
     }
     0
 }
@@ -346,7 +349,7 @@ fn a_disk_that_fails_at_any_instant_of_update_loses_no_letter() {
             ([], Some(unsynced)) => assert!(unsynced.is_full() && removal.removed == 2),
             _ => panic!("{removal:?}"),
         }
-        assert_eq!(names(path.parent().unwrap()), ["mbox"]);
+        assert_eq!(names(path.parent().unwrap()), [".mbox.pop3", "mbox"]);
     });
     assert!(count >= 8, "{count}");
 }
@@ -371,7 +374,7 @@ fn another_process_can_have_the_locks() {
     assert!(removal.failed[0].to_string().ends_with("mbox: Too many levels of symbolic links"));
     std::mem::drop(drop);
     served.join().unwrap();
-    assert_eq!(names(dir.path()), ["mbox"]);
+    assert_eq!(names(dir.path()), [".mbox.pop3", "mbox"]);
 }
 
 #[test]

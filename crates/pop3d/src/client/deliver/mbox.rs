@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use mailstore::append_to_mbox;
+use mailstore::{Folder, append_to_mbox};
 
 use super::delivery::{Delivery, Told};
 use super::spool::Spool;
@@ -50,8 +50,17 @@ impl Delivery for MboxDelivery {
         if waiting.is_empty() {
             return Ok(());
         }
-        append_to_mbox(&self.path, &from_line(), &mut waiting, LOCK_TIMEOUT)
-            .map_err(Failure::store(Status::CannotCreate))?;
+        let failed = Failure::store(Status::CannotCreate);
+        let name = self.path.file_name().unwrap_or_default();
+        let folder = match self.path.parent() {
+            Some(folder) if folder != Path::new("") => Folder::open(folder),
+            _ => Folder::open(Path::new(".")),
+        };
+        folder
+            .and_then(|it| {
+                append_to_mbox(&it, name, from_line().as_bytes(), &mut waiting, LOCK_TIMEOUT)
+            })
+            .map_err(failed)?;
         (0..waiting.len()).try_for_each(|number| told(number, Ok(())))
     }
 }

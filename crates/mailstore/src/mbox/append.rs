@@ -1,179 +1,106 @@
-//! Delivery into an mbox: letters are appended under the classic locks, a file `NAME.lock` and a record
-//! lock of fcntl(2), and lines that look like the beginning of a letter are quoted as mboxrd has it.
+//! Delivery into an mbox: letters are appended under its locks, and lines that look like the beginning of a
+//! letter are quoted as mboxrd has it.
 
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::libc;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 
-use crate::durable_dir::sync_parent;
+use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
+use crate::folder::Folder;
+use crate::mbox::locks::{Locks, WithoutDotlock};
 
-/// Mode of a new mbox and of its lock file: only the owner has access.
-const MODE: u32 = 0o600;
-/// Wait between two tries to take a lock.
-const PAUSE: Duration = Duration::from_millis(50);
-/// Age at which a lock file is taken for one whose program has died: procmail's and mutt's programs hold
-/// theirs for seconds.
-const STALE: Duration = Duration::from_secs(600);
+/// open(2) flags: a symbolic link is not followed, a FIFO not waited for.
+const SAFE: OFlag = OFlag::O_RDWR
+    .union(OFlag::O_APPEND)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_NOCTTY)
+    .union(OFlag::O_CLOEXEC);
+/// Mode of a new mbox: only the owner has access.
+const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+/// Wait between two tries to take the locks.
+const PAUSE: Duration = Duration::from_millis(20);
 /// What a line begins with that must be quoted, behind any number of `>`.
 const FROM: &[u8] = b"From ";
 /// Size of a piece of a letter in memory, in bytes.
 const PIECE: usize = 64 * 1024;
 
-/// Appends letters, whose lines end in LF, to the mbox at `path`, which is made if it is not there. On the
-/// disk when this returns. `from_line` is the line that begins each, such as
+/// Appends letters, whose lines end in LF, to the mbox `name` in a folder, which is made if it is not there. On
+/// the disk when this returns. `from_line` is the line that begins each, such as
 /// `From levy Mon Nov 30 11:17:04 2026`. Waits for the locks for at most `limit`.
 ///
 /// # Errors
 /// [`Error::Io`], and the file is as it was before; [`Error::InUse`] when another program holds a lock;
 /// [`Error::Refused`] for what is no regular file.
 pub fn append_to_mbox<R: Read>(
-    path: &Path,
-    from_line: &str,
+    folder: &Folder,
+    name: &OsStr,
+    from_line: &[u8],
     letters: &mut [R],
     limit: Duration,
 ) -> Result<()> {
-    let until = Instant::now() + limit;
-    let _dotlock = DotLock::take(path, until)?;
-    let (file, is_new) = open_locked(path, until)?;
+    let path = folder.path().join(name);
+    let locks = lock(folder, name, limit)?;
+    let appended = append(&locks, &path, from_line, letters).and_then(|()| {
+        // Another program may have made the file, and have ended before its name was on the disk.
+        folder.sync()
+    });
+    locks.release(folder);
+    appended
+}
+
+fn append<R: Read>(locks: &Locks, path: &Path, from_line: &[u8], letters: &mut [R]) -> Result<()> {
+    let file = &locks.file;
     let size = file.metadata().map_err(Error::io("stat", path))?.len();
-    let written = write_all(&file, size, from_line, letters).and_then(|()| file.sync_all());
-    if let Err(error) = written {
+    let written = write_all(file, size, from_line, letters).and_then(|()| file.sync_all());
+    written.map_err(|error| {
         let _ = file.set_len(size).and_then(|()| file.sync_all()); // best effort
-        return Err(Error::io("write to", path)(error));
-    }
-    if is_new { sync_parent(path) } else { Ok(()) }
+        Error::io("write to", path)(error)
+    })
 }
 
-/// Opens the file and locks it. What a mail reader has replaced meanwhile is opened again.
-fn open_locked(path: &Path, until: Instant) -> Result<(File, bool)> {
-    let mut is_new = false;
+/// Opens the mbox, which is made if it is not there, and takes its locks.
+fn lock(folder: &Folder, name: &OsStr, limit: Duration) -> Result<Locks> {
+    let until = Instant::now() + limit;
     loop {
-        let (file, is_made) = open(path)?;
-        is_new |= is_made;
-        lock(&file, path, until)?;
-        let (ours, theirs) = (file.metadata(), std::fs::symlink_metadata(path));
-        let same =
-            |a: &std::fs::Metadata, b: &std::fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-        match (ours, theirs) {
-            (Ok(ours), Ok(theirs)) if same(&ours, &theirs) => return Ok((file, is_new)),
-            (Err(error), _) => return Err(Error::io("stat", path)(error)),
-            (_, Err(error)) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io("stat", path)(error));
-            }
-            _ if Instant::now() >= until => return Err(in_use(path)),
-            _ => {}
+        let file = open(folder, name)?;
+        if let Some(locks) = Locks::try_lock(folder, name, file, WithoutDotlock::Go)? {
+            return Ok(locks);
         }
+        if Instant::now() >= until {
+            return Err(Error::InUse { what: folder.path().join(name).display().to_string() });
+        }
+        std::thread::sleep(PAUSE);
     }
 }
 
-/// Opens the mbox, or makes it.
-fn open(path: &Path) -> Result<(File, bool)> {
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).mode(MODE).custom_flags(flags.bits());
-    let (file, is_new) = match options.open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            (options.create(true).open(path).map_err(Error::io("create", path))?, true)
-        }
-        opened => (opened.map_err(Error::io("open", path))?, false),
+fn open(folder: &Folder, name: &OsStr) -> Result<File> {
+    let path = folder.path().join(name);
+    let how = |flags| retry_eintr(|| openat(folder, name, SAFE | flags, MODE));
+    let opened = match how(OFlag::empty()) {
+        Err(Errno::ENOENT) => how(OFlag::O_CREAT),
+        opened => opened,
     };
-    let meta = file.metadata().map_err(Error::io("stat", path))?;
-    if meta.is_file() {
-        return Ok((file, is_new));
+    let file = opened.map_err(Error::io("open", &path))?;
+    let stat = fstat(&file).map_err(Error::io("stat", &path))?;
+    if SFlag::from_bits_truncate(stat.st_mode).intersection(SFlag::S_IFMT) != SFlag::S_IFREG {
+        return Err(Error::Refused(format!("{}: not a regular file", path.display())));
     }
-    Err(Error::Refused(format!("{}: not a regular file", path.display())))
-}
-
-/// Takes the record lock. It is an open file description lock, which ends with the file.
-fn lock(file: &File, path: &Path, until: Instant) -> Result<()> {
-    let whole = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    loop {
-        match fcntl(file, FcntlArg::F_OFD_SETLK(&whole)) {
-            Ok(_) => return Ok(()),
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN | Errno::EACCES) if Instant::now() >= until => {
-                return Err(in_use(path));
-            }
-            Err(Errno::EAGAIN | Errno::EACCES) => std::thread::sleep(PAUSE),
-            Err(errno) => return Err(Error::io("lock", path)(errno)),
-        }
-    }
-}
-
-fn in_use(path: &Path) -> Error {
-    Error::InUse { what: path.display().to_string() }
-}
-
-/// The file `NAME.lock`, removed on drop.
-#[derive(Debug)]
-struct DotLock(Option<PathBuf>);
-
-impl DotLock {
-    /// Makes the file. Where this user may make none beside the mbox, the record lock alone must do.
-    fn take(path: &Path, until: Instant) -> Result<DotLock> {
-        let mut name = OsString::from(path);
-        name.push(".lock");
-        let name = PathBuf::from(name);
-        loop {
-            match OpenOptions::new().write(true).create_new(true).mode(MODE).open(&name) {
-                Ok(mut file) => {
-                    let _ = writeln!(file, "{}", std::process::id()); // by which others see that it is stale
-                    return Ok(DotLock(Some(name)));
-                }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
-                    ) =>
-                {
-                    return Ok(DotLock(None));
-                }
-                Err(error) => return Err(Error::io("create", &name)(error)),
-            }
-            if is_stale(&name) {
-                let _ = std::fs::remove_file(&name); // the next try says what is wrong
-            } else if Instant::now() >= until {
-                return Err(in_use(&name));
-            } else {
-                std::thread::sleep(PAUSE);
-            }
-        }
-    }
-}
-
-impl Drop for DotLock {
-    fn drop(&mut self) {
-        if let Some(name) = &self.0 {
-            let _ = std::fs::remove_file(name); // it becomes stale otherwise
-        }
-    }
-}
-
-fn is_stale(name: &Path) -> bool {
-    let modified = std::fs::symlink_metadata(name).and_then(|meta| meta.modified());
-    let age = modified.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
-    age.is_ok_and(|age| age > STALE)
+    Ok(File::from(file))
 }
 
 fn write_all<R: Read>(
     file: &File,
     size: u64,
-    from_line: &str,
+    from_line: &[u8],
     letters: &mut [R],
 ) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(PIECE, file);
@@ -182,7 +109,8 @@ fn write_all<R: Read>(
     let mut text = Vec::new();
     for letter in letters {
         let mut quoter = MboxQuoter::default();
-        writeln!(out, "{from_line}")?;
+        out.write_all(from_line)?;
+        out.write_all(b"\n")?;
         loop {
             let count = match letter.read(&mut piece) {
                 Ok(0) => break,
@@ -281,10 +209,20 @@ impl MboxQuoter {
 mod tests {
     use super::*;
     use std::fs;
-    use testkit::TempDir;
+    use std::os::unix::fs::MetadataExt;
+    use std::time::SystemTime;
+
+    use testkit::{TempDir, names};
+
+    use crate::mbox::locks::lock_record;
 
     const LINE: &str = "From x Mon Nov 30 11:17:04 2026";
     const SECOND: Duration = Duration::from_secs(1);
+
+    fn append_to(path: &Path, letters: &mut [impl Read], limit: Duration) -> Result<()> {
+        let folder = Folder::open(path.parent().unwrap())?;
+        append_to_mbox(&folder, path.file_name().unwrap(), LINE.as_bytes(), letters, limit)
+    }
 
     fn quoted(text: &[u8], size: usize) -> Vec<u8> {
         let (mut quoter, mut out) = (MboxQuoter::default(), Vec::new());
@@ -313,13 +251,13 @@ mod tests {
     fn letters_are_appended_behind_an_empty_line_and_no_lock_file_is_left() {
         let dir = TempDir::new();
         let path = dir.path().join("mbox");
-        append_to_mbox(&path, LINE, &mut [&b"A: 1\n\none"[..], b"A: 2\n\ntwo\n"], SECOND).unwrap();
+        append_to(&path, &mut [&b"A: 1\n\none"[..], b"A: 2\n\ntwo\n"], SECOND).unwrap();
         let expected = format!("{LINE}\nA: 1\n\none\n\n{LINE}\nA: 2\n\ntwo\n\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), expected);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         for (before, between) in [("x", "\n\n"), ("x\n", "\n"), ("x\n\n", ""), ("\n", "")] {
             fs::write(&path, before).unwrap();
-            append_to_mbox(&path, LINE, &mut [&b"y\n"[..]], SECOND).unwrap();
+            append_to(&path, &mut [&b"y\n"[..]], SECOND).unwrap();
             let expected = format!("{before}{between}{LINE}\ny\n\n");
             assert_eq!(fs::read_to_string(&path).unwrap(), expected);
         }
@@ -337,7 +275,7 @@ mod tests {
         let dir = TempDir::new();
         let path = dir.file("mbox", "before\n\n");
         let mut letters: [Box<dyn Read>; 2] = [Box::new(&b"one\n"[..]), Box::new(Broken)];
-        assert!(append_to_mbox(&path, LINE, &mut letters, SECOND).is_err());
+        assert!(append_to(&path, &mut letters, SECOND).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "before\n\n");
     }
 
@@ -347,17 +285,18 @@ mod tests {
         let path = dir.file("mbox", "");
         let mut letters = [&b"one\n"[..]];
         let soon = Duration::from_millis(120);
-        let dotlock = dir.file("mbox.lock", "");
-        let told = append_to_mbox(&path, LINE, &mut letters, soon);
+        let dotlock = dir.file("mbox.lock", std::process::id().to_string());
+        let told = append_to(&path, &mut letters, soon);
         assert!(matches!(told, Err(Error::InUse { .. })));
-        let old = SystemTime::now() - 2 * STALE;
+        let old = SystemTime::now() - Duration::from_secs(310);
         File::options().write(true).open(&dotlock).unwrap().set_modified(old).unwrap();
         let other = File::options().write(true).open(&path).unwrap();
-        lock(&other, &path, Instant::now()).unwrap();
-        let told = append_to_mbox(&path, LINE, &mut letters, soon);
-        assert!(matches!(told, Err(Error::InUse { .. })) && !dotlock.exists());
+        assert_eq!(lock_record(&other), Ok(true));
+        let told = append_to(&path, &mut letters, soon);
+        assert!(matches!(told, Err(Error::InUse { .. })) && dotlock.exists());
         drop(other);
-        append_to_mbox(&path, LINE, &mut letters, soon).unwrap();
+        append_to(&path, &mut letters, soon).unwrap();
+        assert_eq!(names(dir.path()), ["mbox"]);
     }
 
     #[test]
@@ -365,7 +304,7 @@ mod tests {
         let dir = TempDir::new();
         let path = dir.path().join("link");
         std::os::unix::fs::symlink("/dev/null", &path).unwrap();
-        assert!(append_to_mbox(&path, LINE, &mut [&b""[..]], SECOND).is_err());
-        assert!(append_to_mbox(dir.path(), LINE, &mut [&b""[..]], SECOND).is_err());
+        assert!(append_to(&path, &mut [&b""[..]], SECOND).is_err());
+        assert!(append_to(dir.path(), &mut [&b""[..]], SECOND).is_err());
     }
 }
