@@ -16,6 +16,7 @@ mod log_times;
 mod logins;
 mod manual;
 mod memory;
+pub mod name_server;
 mod namespaces;
 mod open_files;
 mod option_table;

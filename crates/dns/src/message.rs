@@ -1,0 +1,183 @@
+//! A question to a name server and its answer, as bytes; without a socket.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use simple_dns::rdata::{OPT, RData};
+use simple_dns::{
+    CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, ResourceRecord, TYPE,
+};
+
+use crate::domain::Domain;
+
+/// Longest answer in a datagram, in bytes, that needs no fragments on any path (RFC 9715 §3.1).
+pub(crate) const MAX_DATAGRAM: u16 = 1232;
+/// Most aliases (CNAME) one after the other that are followed.
+const MAX_ALIASES: usize = 8;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The hosts that take a domain's mail.
+    Mx,
+    /// IPv4 addresses.
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+}
+
+impl Kind {
+    fn of_wire(self) -> TYPE {
+        match self {
+            Kind::Mx => TYPE::MX,
+            Kind::A => TYPE::A,
+            Kind::Aaaa => TYPE::AAAA,
+        }
+    }
+}
+
+/// A record that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Record {
+    /// Of an MX: its preference, and the host.
+    Mx(u16, Exchange),
+    /// Of an A or AAAA.
+    Address(IpAddr),
+}
+
+/// The host of an MX.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    /// A host.
+    Host(Domain),
+    /// The root: the domain takes no mail (RFC 7505).
+    Root,
+    /// No name that a host could have.
+    NoName,
+}
+
+/// What a server has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The records; none where the name is there and has none of this kind. They may be used for this many seconds.
+    Records(Vec<Record>, u32),
+    /// There is no such name.
+    NoName,
+    /// The answer is at this name: its server knew no more.
+    Alias(Domain),
+    /// The answer is too long for a datagram.
+    Truncated,
+    /// The server cannot answer this form of question (EDNS, RFC 6891 §7).
+    NoEdns,
+    /// The server does not answer, for this reason.
+    Failed(&'static str),
+}
+
+/// Returns the question's bytes; `None` for a name that has no form on the wire.
+pub(crate) fn question(id: u16, name: &Domain, kind: Kind, with_edns: bool) -> Option<Vec<u8>> {
+    let mut packet = Packet::new_query(id);
+    packet.set_flags(PacketFlag::RECURSION_DESIRED);
+    let (class, name) = (QCLASS::CLASS(CLASS::IN), Name::new(name.as_str()).ok()?);
+    packet.questions.push(Question::new(name, QTYPE::TYPE(kind.of_wire()), class, false));
+    if with_edns {
+        *packet.opt_mut() =
+            Some(OPT { opt_codes: Vec::new(), udp_packet_size: MAX_DATAGRAM, version: 0 });
+    }
+    packet.build_bytes_vec().ok()
+}
+
+/// Reads an answer; `None` for one to another question, which may be forged, and for what is no message.
+pub(crate) fn answer(bytes: &[u8], id: u16, name: &Domain, kind: Kind) -> Option<Answer> {
+    let [high, low, flags, code, ..] = *bytes.first_chunk::<12>()?;
+    if u16::from_be_bytes([high, low]) != id || flags & (RESPONSE | OPCODE) != RESPONSE {
+        return None;
+    }
+    // A message that was cut need not be whole behind its header.
+    if flags & TRUNCATED != 0 {
+        return Some(Answer::Truncated);
+    }
+    // A server that does not know EDNS may send the header alone.
+    let refuses_form = matches!(code & 0x0f, 1 | 4);
+    let Ok(packet) = Packet::parse(bytes) else {
+        return refuses_form.then_some(Answer::NoEdns);
+    };
+    let is_asked = |question: &Question| {
+        domain(&question.qname).as_ref() == Some(name)
+            && question.qtype == QTYPE::TYPE(kind.of_wire())
+    };
+    match packet.questions.as_slice() {
+        [one] if is_asked(one) => {}
+        [] if refuses_form => return Some(Answer::NoEdns),
+        _ => return None,
+    }
+    Some(match packet.rcode() {
+        RCODE::NoError => records(&packet.answers, name, kind),
+        RCODE::NameError => Answer::NoName,
+        RCODE::FormatError | RCODE::NotImplemented | RCODE::BADVERS => Answer::NoEdns,
+        RCODE::ServerFailure => Answer::Failed("SERVFAIL"),
+        RCODE::Refused => Answer::Failed("REFUSED"),
+        _ => Answer::Failed("an unknown response code"),
+    })
+}
+
+/// Bits of the third byte of a header (RFC 1035 §4.1.1).
+const RESPONSE: u8 = 0x80;
+const OPCODE: u8 = 0x78;
+const TRUNCATED: u8 = 0x02;
+
+/// Collects the records of a name, or of the name that its aliases lead to.
+fn records(answers: &[ResourceRecord<'_>], name: &Domain, kind: Kind) -> Answer {
+    let (mut name, mut seconds) = (name.clone(), u32::MAX);
+    for aliases in 0..=MAX_ALIASES {
+        let of_name =
+            || answers.iter().filter(|record| domain(&record.name).as_ref() == Some(&name));
+        let mut found = Vec::new();
+        for record in of_name() {
+            if let Some(read) = self::record(&record.rdata, kind) {
+                seconds = seconds.min(record.ttl);
+                found.push(read);
+            }
+        }
+        let alias = of_name().find_map(|record| match &record.rdata {
+            RData::CNAME(alias) => Some((domain(&alias.0), record.ttl)),
+            _ => None,
+        });
+        match alias {
+            Some((Some(next), ttl)) if found.is_empty() => {
+                seconds = seconds.min(ttl);
+                name = next;
+            }
+            Some((None, _)) if found.is_empty() => {
+                return Answer::Failed("an alias that is no host's name");
+            }
+            None if found.is_empty() && aliases > 0 => return Answer::Alias(name),
+            _ => return Answer::Records(found, seconds),
+        }
+    }
+    Answer::Failed("aliases without an end")
+}
+
+fn record(data: &RData<'_>, kind: Kind) -> Option<Record> {
+    match (kind, data) {
+        (Kind::Mx, RData::MX(mx)) => Some(Record::Mx(mx.preference, exchange(&mx.exchange))),
+        (Kind::A, RData::A(a)) => Some(Record::Address(Ipv4Addr::from(a.address).into())),
+        (Kind::Aaaa, RData::AAAA(a)) => Some(Record::Address(Ipv6Addr::from(a.address).into())),
+        _ => None,
+    }
+}
+
+fn exchange(name: &Name<'_>) -> Exchange {
+    match domain(name) {
+        _ if name.get_labels().is_empty() => Exchange::Root,
+        Some(host) => Exchange::Host(host),
+        None => Exchange::NoName,
+    }
+}
+
+/// Returns a name of a message; `None` for the root, and for one that can be no host's.
+fn domain(name: &Name<'_>) -> Option<Domain> {
+    let labels: Vec<&[u8]> = name.as_bytes().collect();
+    if labels.iter().any(|label| label.contains(&b'.')) {
+        return None;
+    }
+    Domain::parse(&labels.join(&b'.'))
+}
