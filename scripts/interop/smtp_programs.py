@@ -303,15 +303,15 @@ def smtpc(fixture, *words, stdin=SLIDES):
     return fixture.run("smtpc", "-s", f"{LOOPBACK}:{fixture.smtpd.port}", "-f", SENDER, *words, stdin=stdin)
 
 
-@test("smtpc: an unknown recipient: exit 1, who and why")
+@test("smtpc: an unknown recipient: exit 67, who and why")
 def smtpc_unknown(fixture):
-    same(smtpc(fixture, NOBODY).says("550", NOBODY).code, 1, "exit status of smtpc")
+    same(smtpc(fixture, NOBODY).says("550", NOBODY).code, 67, "exit status of smtpc")
 
 
-@test("smtpc: an unknown recipient beside a known one: exit 1, the known one has the letter")
+@test("smtpc: an unknown recipient beside a known one: exit 67, the known one has the letter")
 def smtpc_some(fixture):
     box = fixture.mailbox()
-    same(smtpc(fixture, box.address, NOBODY).says("550", NOBODY).code, 1, "exit status of smtpc")
+    same(smtpc(fixture, box.address, NOBODY).says("550", NOBODY).code, 67, "exit status of smtpc")
     below_trace(one(box.letters()), SLIDES)
 
 

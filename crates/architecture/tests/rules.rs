@@ -21,7 +21,7 @@ use architecture::{read, sources, workspace};
 
 /// The layers of each crate, from left to right: a file imports from its own layer and from those to
 /// the left of it. Modules that share a layer stand in one string.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     (
         "accounts",
         &[
@@ -38,6 +38,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
             "guesses login_times checkpassword dovecot_auth",
         ],
     ),
+    ("dns", &["domain failure", "message resolv_conf", "resolver", "mail_hosts"]),
     ("forknet", &["error text", "log", "net", "options", "setup", "serve", "program"]),
     (
         "maild",
@@ -57,18 +58,19 @@ const LAYERS: [(&str, &[&str]); 7] = [
 ];
 
 /// The packages of the workspace, and which of them each depends on. Tests may use [`FOR_TESTS`] too.
-const PACKAGES: [(&str, &[&str]); 16] = [
+const PACKAGES: [(&str, &[&str]); 17] = [
     ("crates/sys", &[]),
     ("crates/netascii", &[]),
     ("crates/forknet", &["sys"]),
     ("crates/mailstore", &["sys"]),
     ("crates/accounts", &["sys"]),
     ("crates/tls", &["forknet"]),
+    ("crates/dns", &[]),
     ("crates/maild", &["forknet", "mailstore", "accounts"]),
     ("crates/unp", &["sys", "forknet"]),
     ("crates/echod", &["forknet"]),
     ("crates/pop3d", &["forknet", "netascii", "mailstore", "accounts", "tls", "maild"]),
-    ("crates/smtpd", &["forknet", "netascii", "mailstore", "accounts", "tls", "maild"]),
+    ("crates/smtpd", &["forknet", "netascii", "mailstore", "accounts", "tls", "maild", "dns"]),
     ("crates/tftpd", &["sys", "forknet", "netascii"]),
     ("crates/testkit", &[]),
     ("crates/architecture", &[]),

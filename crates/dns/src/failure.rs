@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::domain::Domain;
 
+/// A result whose error says what becomes of a letter.
+pub type Result<T> = std::result::Result<T, Failure>;
+
 /// Why there is no host to send to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {

@@ -15,9 +15,6 @@ mod resolv_conf;
 mod resolver;
 
 pub use domain::Domain;
-pub use failure::Failure;
+pub use failure::{Failure, Result};
 pub use mail_hosts::{MailHost, MailHosts, mail_hosts};
 pub use resolver::{Addresses, PORT, Resolver};
-
-/// A result whose error says what becomes of a letter.
-pub type Result<T> = std::result::Result<T, Failure>;

@@ -2,9 +2,8 @@
 
 use std::io;
 
-use crate::Result;
 use crate::domain::Domain;
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::message::{Exchange, Kind, Record};
 use crate::resolver::Resolver;
 

@@ -4,9 +4,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::Result;
 use crate::domain::Domain;
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 use crate::message::{self, Answer, Kind, MAX_DATAGRAM, Record};
 use crate::resolv_conf::{self, Settings};
 
@@ -51,7 +50,7 @@ impl Resolver {
         Resolver { settings: Settings { servers: vec![server], ..Settings::parse("", PORT) } }
     }
 
-    /// Waits at most so long for each answer, and asks each server so many times.
+    /// Sets the longest wait for an answer, and how often each server is asked.
     #[must_use]
     pub fn patience(mut self, timeout: Duration, attempts: u32) -> Resolver {
         (self.settings.timeout, self.settings.attempts) = (timeout, attempts.max(1));
@@ -168,7 +167,7 @@ fn in_turn(six: &[IpAddr], four: &[IpAddr]) -> Vec<IpAddr> {
     (0..most).flat_map(|index| [six.get(index), four.get(index)]).flatten().copied().collect()
 }
 
-/// An id that nobody can guess, as the port is that the kernel chooses (RFC 5452 §9).
+/// An id that no forger can guess, as the port is that the kernel chooses (RFC 5452 §9).
 fn random_id() -> io::Result<u16> {
     let mut bytes = [0; 2];
     getrandom::fill(&mut bytes)

@@ -9,6 +9,9 @@ use std::thread::{self, JoinHandle};
 use simple_dns::rdata::{A, AAAA, CNAME, MX, RData};
 use simple_dns::{CLASS, Name, Packet, RCODE, ResourceRecord};
 
+/// The response code of a server that fails.
+pub const SERVFAIL: RCODE = RCODE::ServerFailure;
+
 /// What is answered to a question.
 #[derive(Debug, Clone)]
 pub enum Says {

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    forknet::main(smtpd::client::NAME, smtpd::client::run)
+    smtpd::client::main()
 }

@@ -1,15 +1,17 @@
 //! The connection to a server: sends commands, reads replies, each with a timeout.
 
-use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
 
 use accounts::sasl::{Binding, Bindings};
-use forknet::{Connection, Error, HostPort, Result, printable};
+use forknet::{Connection, Error, printable};
 use maild::client::is_loopback;
 use netascii::line::{Line, LineReader};
 
+use super::destination::Target;
 use super::options::{Options, Tls};
+use super::reply::{ServerReply, reply_line};
+use super::status::{Asked, Failure, Part, Result, Status, of_refusal};
 
 /// Longest line of a reply, in bytes. RFC 5321 §4.5.3.1.5 has 512; some servers send more.
 const MAX_REPLY_LINE: usize = 4096;
@@ -26,59 +28,15 @@ pub const END_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// Timeout of the reply to QUIT. Short, because the letter is accepted or refused by then.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A reply of the server. Only its code is interpreted; the text is for humans.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerReply {
-    code: u16,
-    lines: Vec<String>,
-}
-
-impl ServerReply {
-    /// Returns whether the code is 2yz: success.
-    #[must_use]
-    pub fn is_success(&self) -> bool {
-        self.code / 100 == 2
-    }
-
-    /// Returns whether the code is 3yz: the server expects more input.
-    #[must_use]
-    pub fn is_intermediate(&self) -> bool {
-        self.code / 100 == 3
-    }
-
-    /// Returns whether the code is 5yz: a permanent refusal.
-    #[must_use]
-    pub fn is_permanent(&self) -> bool {
-        self.code / 100 == 5
-    }
-
-    /// Returns whether the code is 421: the server closes the connection.
-    #[must_use]
-    pub fn is_closing(&self) -> bool {
-        self.code == 421
-    }
-
-    /// Returns the texts of the reply's lines.
-    pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.lines.iter().map(String::as_str)
-    }
-}
-
-impl fmt::Display for ServerReply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.code, self.lines.join(" "))
-    }
-}
-
 /// A connection to a server.
 #[derive(Debug)]
 pub struct ServerConnection {
     reader: LineReader<Connection>,
-    server: HostPort,
+    /// The server's name in its certificate, and the server for people: `host:25`, `host[127.0.0.2]:25`.
+    host: String,
+    shown: String,
     tls: Option<tls::Client>,
     bindings: Bindings,
-    /// A handshake has failed.
-    is_unusable: bool,
     timeout: Option<Duration>,
     verbose: bool,
 }
@@ -88,47 +46,54 @@ impl ServerConnection {
     ///
     /// # Errors
     /// Errors of [`forknet::connect`]; the server's certificate is not trusted.
-    pub fn connect(options: &Options) -> Result<ServerConnection> {
+    pub fn connect(options: &Options, target: &Target) -> Result<ServerConnection> {
         let tls = match options.tls {
             Tls::Never => None,
-            Tls::ByCommand | Tls::Implicit => Some(tls::Client::new(options.ca_file.as_deref())?),
+            Tls::ByCommand | Tls::Implicit => {
+                let client = tls::Client::new(options.ca_file.as_deref());
+                Some(client.map_err(|error| Failure::from(Error::from(error)))?)
+            }
         };
         let limit = options.timeout.unwrap_or(COMMAND_TIMEOUT);
-        let server = options.server.clone();
-        let connection = forknet::connect(&server.host, server.port, limit)?;
-        let (reader, bindings) = (LineReader::new(connection), Bindings::default());
-        let (timeout, verbose) = (options.timeout, options.verbose);
-        let is_unusable = false;
-        let mut conn =
-            ServerConnection { reader, server, tls, bindings, is_unusable, timeout, verbose };
+        let (server, address) = (&target.server, target.address.map(|it| it.to_string()));
+        let host = address.as_ref().unwrap_or(&server.host);
+        let connection = forknet::connect(host, server.port, limit).map_err(no_connection)?;
+        let shown = match &address {
+            Some(address) => format!("{}[{address}]:{}", server.host, server.port),
+            None => server.to_string(),
+        };
+        let mut conn = ServerConnection {
+            reader: LineReader::new(connection),
+            host: server.host.clone(),
+            shown,
+            tls,
+            bindings: Bindings::default(),
+            timeout: options.timeout,
+            verbose: options.verbose,
+        };
         if options.tls == Tls::Implicit {
             conn.begin_tls()?;
         }
         Ok(conn)
     }
 
-    /// Makes the handshake. Nothing that was read before may be left.
+    /// Makes the handshake. Nothing that was read before may be left. After a failure the connection is of no use.
     ///
     /// # Errors
     /// Something is left, which an intruder may have put there; the server's certificate is not trusted.
     pub fn begin_tls(&mut self) -> Result<()> {
-        self.is_unusable = true; // until it succeeds
         if !self.reader.buffered().is_empty() {
-            return Err(self.error("the server sends more before TLS begins"));
+            let why = "the server sends more before TLS begins";
+            return Err(self.error(Status::Protocol, why).and_lost().of(Part::Session));
         }
         let Some(client) = &self.tls else { return Ok(()) };
-        let agreed = client.start(&self.server.host, self.reader.get_mut())?;
+        let agreed = client.start(&self.host, self.reader.get_mut());
+        let agreed = agreed
+            .map_err(|error| Failure { status: Status::Protocol, ..Failure::lost(error.into()) })?;
         let exporter = agreed.exporter.as_ref().map(<[u8; 32]>::as_slice);
         let bindings = Bindings::default();
         self.bindings = bindings.with(Binding::Exporter, exporter.unwrap_or_default());
-        self.is_unusable = false;
         Ok(())
-    }
-
-    /// Returns true after a handshake that has failed.
-    #[must_use]
-    pub fn is_unusable(&self) -> bool {
-        self.is_unusable
     }
 
     /// Returns what a login can be bound by.
@@ -156,7 +121,7 @@ impl ServerConnection {
         if reply.is_intermediate() {
             return Ok(Some(reply.lines().next().unwrap_or_default().as_bytes().to_vec()));
         }
-        if reply.is_success() { Ok(None) } else { Err(self.refused("AUTH", &reply)) }
+        if reply.is_success() { Ok(None) } else { Err(self.refused("AUTH", &reply, Asked::Login)) }
     }
 
     /// Sets the timeout of the following waits, unless the user has set `--timeout`.
@@ -191,7 +156,7 @@ impl ServerConnection {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::TimedOut => Err(self.io_error(error)),
             Err(error) => match self.reply() {
-                Ok(reply) => Err(self.refused("while sending", &reply)),
+                Ok(reply) => Err(self.refused("while sending", &reply, Asked::Letter).and_lost()),
                 Err(_) => Err(self.io_error(error)),
             },
         }
@@ -220,7 +185,7 @@ impl ServerConnection {
             }
             lines.push(printable(text));
             if !more {
-                return Ok(ServerReply { code, lines });
+                return Ok(ServerReply::new(code, lines));
             }
         }
         Err(self.bad_reply("a reply without an end"))
@@ -239,56 +204,44 @@ impl ServerConnection {
         self.verbose
     }
 
-    /// Returns the error for a refusal.
+    /// Returns the failure for a refusal.
     #[must_use]
-    pub fn refused(&self, what: &str, reply: &ServerReply) -> Error {
-        Error::Refused(format!("{}: {what}: {reply}", self.server))
+    pub fn refused(&self, what: &str, reply: &ServerReply, asked: Asked) -> Failure {
+        let failure = self.error(of_refusal(reply, asked), &format!("{what}: {reply}"));
+        let failure = if asked == Asked::Session { failure.of(Part::Session) } else { failure };
+        if reply.is_closing() { failure.and_lost() } else { failure }
     }
 
-    /// Returns an error about the server.
+    /// Returns a failure that has to do with the server.
     #[must_use]
-    pub fn error(&self, why: &str) -> Error {
-        Error::Refused(format!("{}: {why}", self.server))
+    pub fn error(&self, status: Status, why: &str) -> Failure {
+        Failure::new(status, format!("{}: {why}", self.shown))
     }
 
-    fn bad_reply(&self, what: &str) -> Error {
-        self.error(&format!("not an SMTP reply: {what}"))
+    fn bad_reply(&self, what: &str) -> Failure {
+        self.error(Status::Protocol, &format!("not an SMTP reply: {what}"))
+            .and_lost()
+            .of(Part::Session)
     }
 
-    fn closed(&self) -> Error {
-        self.error("the server closed the connection")
+    fn closed(&self) -> Failure {
+        self.error(Status::Temporary, "the server closed the connection")
+            .and_lost()
+            .of(Part::Session)
     }
 
-    fn io_error(&self, source: io::Error) -> Error {
-        Error::Io { what: self.server.to_string(), source }
+    fn io_error(&self, source: io::Error) -> Failure {
+        Failure::lost(Error::Io { what: self.shown.clone(), source })
     }
 }
 
-/// Splits `250-text`, `250 text` or `250` into the code, whether more lines follow, and the text.
-fn reply_line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
-    let (digits, rest) = line.split_at_checked(3)?;
-    let good = matches!(digits, [b'2'..=b'5', second, third]
-        if second.is_ascii_digit() && third.is_ascii_digit());
-    let code = std::str::from_utf8(digits).ok()?.parse().ok().filter(|_| good)?;
-    match rest.split_first() {
-        None => Some((code, false, rest)),
-        Some((b' ', text)) => Some((code, false, text)),
-        Some((b'-', text)) => Some((code, true, text)),
-        Some(_) => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reply_line_is_three_digits_and_a_space_or_hyphen() {
-        assert_eq!(reply_line(b"250 OK"), Some((250, false, &b"OK"[..])));
-        assert_eq!(reply_line(b"250-a-b"), Some((250, true, &b"a-b"[..])));
-        assert_eq!(reply_line(b"354"), Some((354, false, &b""[..])));
-        for bad in [&b""[..], b"25", b"2500 x", b"150 x", b"650 x", b"25x y", b" 250", b"250_"] {
-            assert_eq!(reply_line(bad), None, "{}", bad.escape_ascii());
+/// A name without an address is no host; all else may be there later.
+fn no_connection(error: Error) -> Failure {
+    let is_name = |what: &str| what.starts_with("resolve ");
+    match &error {
+        Error::Io { what, .. } if is_name(what) => {
+            Failure { status: Status::NoHost, ..Failure::lost(error) }
         }
+        _ => Failure::lost(error),
     }
 }

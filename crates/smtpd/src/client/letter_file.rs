@@ -46,7 +46,7 @@ impl LetterFile {
         let mut stuffer = Stuffer::bare_cr_to_crlf();
         let (mut length, mut eight_bit) = (0, false);
         let mut scrap = Vec::new();
-        self.each(|chunk| {
+        self.each::<Error>(|chunk| {
             length += chunk.len() as u64;
             eight_bit |= !chunk.is_ascii();
             stuffer.feed(chunk, &mut scrap);
@@ -62,7 +62,10 @@ impl LetterFile {
     ///
     /// # Errors
     /// Errors of read(2) and of `take`.
-    pub fn each(&mut self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub fn each<E: From<Error>>(
+        &mut self,
+        mut take: impl FnMut(&[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
         let broken = || Error::io("standard input");
         self.file.seek(SeekFrom::Start(self.start)).map_err(broken())?;
         let mut chunk = vec![0; CHUNK];
@@ -71,7 +74,7 @@ impl LetterFile {
                 Ok(0) => return Ok(()),
                 Ok(count) => take(chunk.get(..count).unwrap_or_default())?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(broken()(error)),
+                Err(error) => return Err(broken()(error).into()),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! smtpc's command line.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,21 +15,42 @@ use crate::protocol::literal::is_literal;
 /// The program's name.
 pub const NAME: &str = "smtpc";
 
-const USAGE: &str = "Usage: smtpc -s HOST[:PORT] [-f FROM] [OPTION]... TO...
-Sends the letter on standard input to the addresses TO.
+const USAGE: &str = "Usage: smtpc [-s HOST[:PORT]] [-f FROM] [OPTION]... TO...
+Sends the letter on standard input to the addresses TO: by the server of -s, or
+else to the hosts that take the mail of each domain (MX).
 
 The letter goes as it is; no header field is added. A name without a domain
-gets the name of --helo as its domain. Exit status: 0 when the server took the
-letter for every recipient, 1 when not, 2 for a wrong command line.";
+gets the name of --helo as its domain. Exit status: 0 when the letter was taken
+for every recipient; else as sysexits(3) has it: 75 may be tried again, 67 no
+such user, 68 no such host, 69 refused, 77 login refused, 64 wrong usage.";
 
 const OPTIONS: &[Row] = &[
     Row {
         name: "server",
         short: "s",
         value: "HOST[:PORT]",
-        default: Preset::Required,
-        help: "the server; port 25 unless told",
-        manual: "The server; its port is 25 unless one is given.",
+        help: "the server; port 25 unless told (default: by MX)",
+        manual: "The server; its port is 25 unless one is given. Without this option the name server is asked \
+            for the hosts that take the mail of each recipient's domain (MX, RFC 5321 §5.1): they are tried in their \
+            order, equal ones in an order of chance, each by all its addresses, up to ten. A domain without an MX \
+            takes its mail itself.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "resolver",
+        value: "ADDR[:PORT]",
+        default: Preset::Rule("the system's"),
+        help: "the name server that is asked for MX",
+        manual: "The name server that is asked, an IP address with or without a port, without `-s`. The default is the \
+            system's, of resolv.conf(5).",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "port",
+        value: "N",
+        default: Preset::Value("25"),
+        help: "the port of the hosts that MX names",
+        manual: "The port of the hosts that were found by MX. Another one than 25 is for trials.",
         ..Row::EMPTY
     },
     Row {
@@ -134,6 +156,20 @@ pub enum Tls {
     Implicit,
 }
 
+/// Which server a letter goes to.
+#[derive(Debug)]
+pub enum Server {
+    /// The one of `-s`.
+    Given(HostPort),
+    /// Those of the recipients' domains.
+    ByMx {
+        /// Their port.
+        port: u16,
+        /// The name server that is asked; those of the system without it.
+        resolver: Option<SocketAddr>,
+    },
+}
+
 /// A login before the letter (`-u`).
 #[derive(Debug)]
 pub struct Login {
@@ -150,8 +186,8 @@ const MAX_ADDRESS: usize = 254;
 /// The values of the command line.
 #[derive(Debug)]
 pub struct Options {
-    /// The server (`-s`).
-    pub server: HostPort,
+    /// Which server the letter goes to.
+    pub server: Server,
     /// The client's name in HELO and EHLO.
     pub helo: String,
     /// The reverse-path without brackets, empty for `<>`.
@@ -178,10 +214,6 @@ impl Options {
     /// and `--version`.
     pub fn parse(args: Vec<OsString>) -> Result<Options> {
         let values = forknet::parse(NAME, USAGE, OPTIONS, args)?;
-        let Some(server) = values.text("server") else {
-            let text = "-s HOST[:PORT] is missing: asking the DNS for MX is not done yet";
-            return Err(Error::Usage(text.into()));
-        };
         let tls = match (values.is_given("starttls"), values.is_given("tls")) {
             (true, _) => Tls::ByCommand,
             (_, true) => Tls::Implicit,
@@ -191,9 +223,11 @@ impl Options {
         if ca_file.is_some() && tls == Tls::Never {
             return Err(Error::Usage("--ca-file goes with --starttls or --tls".into()));
         }
-        let port = if tls == Tls::Implicit { TLS_PORT } else { PORT };
-        let server = HostPort::parse(&server, port)?;
+        let server = server(&values, tls)?;
         let login = login(&values)?;
+        if login.is_some() && !matches!(server, Server::Given(_)) {
+            return Err(Error::Usage("-u goes with -s: a password is for one server".into()));
+        }
         let helo = helo(&values)?;
         let from = match values.text("from") {
             Some(from) => sender(&from, &helo)?,
@@ -208,6 +242,28 @@ impl Options {
         let verbose = values.is_given("verbose");
         Ok(Options { server, helo, from, to, tls, ca_file, login, timeout, verbose })
     }
+}
+
+fn server(values: &Values, tls: Tls) -> Result<Server> {
+    let port = if tls == Tls::Implicit { TLS_PORT } else { PORT };
+    if let Some(server) = values.text("server") {
+        if values.is_given("resolver") || values.is_given("port") {
+            let why = "--resolver and --port are for hosts that MX names, without -s";
+            return Err(Error::Usage(why.into()));
+        }
+        return Ok(Server::Given(HostPort::parse(&server, port)?));
+    }
+    let resolver = values.text("resolver").map(|text| resolver(values, &text)).transpose()?;
+    let port = values.number("port", 1..=u16::MAX)?;
+    Ok(Server::ByMx { port, resolver })
+}
+
+/// Reads the address of a name server.
+fn resolver(values: &Values, text: &str) -> Result<SocketAddr> {
+    let server = HostPort::parse(text, dns::PORT);
+    let address = server.ok().and_then(|it| Some(SocketAddr::new(it.host.parse().ok()?, it.port)));
+    address
+        .ok_or_else(|| values.wrong("resolver", text, "not an IP address with or without a port"))
 }
 
 fn login(values: &Values) -> Result<Option<Login>> {

@@ -1,16 +1,18 @@
 //! Sends one letter: EHLO, MAIL, RCPT, DATA, QUIT (slide: the dialogue of TOPAZ and RED).
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use accounts::{Mechanisms, Secret};
-use forknet::{Error, Result};
+use forknet::Error;
 use indicatif::{ProgressBar, ProgressStyle};
 use maild::client::SaslLogin;
 use netascii::dot_stuffing::Stuffer;
 
-use super::connection::{self, ServerConnection, ServerReply};
+use super::connection::{self, ServerConnection};
 use super::letter_file::LetterFile;
-use super::options::{NAME, Options, Tls};
+use super::options::{Options, Tls};
+use super::reply::ServerReply;
+use super::status::{Asked, Failure, Part, Result, Status};
 
 /// Most commands sent in one write to a server that offers PIPELINING. Their replies must fit into
 /// the socket buffers, because otherwise both sides would wait for each other (RFC 2920 §3.1).
@@ -34,24 +36,35 @@ struct Extensions {
     size: Option<Option<u64>>,
 }
 
-/// Sends the letter. Returns the number of refused recipients, if others were accepted. Each
-/// refused one is named on standard error.
+/// A letter's sender and recipients, without brackets.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope<'a> {
+    /// The sender, empty for `<>`.
+    pub from: &'a str,
+    /// The recipients, at least one.
+    pub to: &'a [&'a str],
+}
+
+/// Sends the letter. Returns for each recipient whether the server has taken the letter, or why it has not.
 ///
 /// # Errors
-/// The letter was not accepted for any recipient.
+/// The server has taken it for none, and no recipient is the reason.
 pub fn send(
     conn: &mut ServerConnection,
     options: &Options,
     password: Option<&Secret>,
     letter: &mut LetterFile,
-) -> Result<usize> {
+    to: Envelope<'_>,
+) -> Result<Vec<Result<()>>> {
     let sent = greet(conn, options, password).and_then(|extensions| {
-        let mail = mail(conn, options, extensions, letter)?;
-        let refused = envelope(conn, options, extensions, mail)?;
-        data(conn, letter)?;
-        Ok(refused)
+        let mail = mail(conn, to.from, extensions, letter)?;
+        let answers = envelope(conn, to, extensions, mail)?;
+        if answers.iter().any(Result::is_ok) {
+            data(conn, letter)?;
+        }
+        Ok(answers)
     });
-    if !matches!(sent, Err(Error::Io { .. })) && !conn.is_unusable() {
+    if !sent.as_ref().is_err_and(|failure| failure.is_lost) {
         quit(conn);
     }
     sent
@@ -72,17 +85,17 @@ fn greet(
     conn.set_timeout(connection::COMMAND_TIMEOUT);
     let greeting = conn.reply()?;
     if !greeting.is_success() {
-        return Err(conn.refused("the server does not serve", &greeting));
+        return Err(conn.refused("the server does not serve", &greeting, Asked::Session));
     }
     let mut extensions = hello(conn, options)?;
     if options.tls == Tls::ByCommand {
         if !extensions.starttls {
-            return Err(conn.error("STARTTLS is not offered"));
+            return Err(conn.error(Status::Protocol, "STARTTLS is not offered").of(Part::Session));
         }
         conn.commands(&["STARTTLS".into()])?;
         let reply = conn.reply()?;
         if !reply.is_success() {
-            return Err(conn.refused("STARTTLS", &reply));
+            return Err(conn.refused("STARTTLS", &reply, Asked::Session));
         }
         conn.begin_tls()?;
         extensions = hello(conn, options)?; // RFC 3207 §4.2: what was offered in the clear proves nothing
@@ -97,9 +110,23 @@ fn greet(
             is_private: conn.is_private(),
             max_line: MAX_AUTH_LINE,
         };
-        login.run(|line, shown| conn.exchange(line, shown))?;
+        log_in(conn, login)?;
     }
     Ok(extensions)
+}
+
+/// Logs in. What the library finds wrong is a refusal too.
+fn log_in(conn: &mut ServerConnection, login: SaslLogin<'_>) -> Result<()> {
+    let mut failed = None;
+    let done = login.run(|line, shown| {
+        conn.exchange(line, shown).map_err(|failure| {
+            let error = Error::Refused(failure.error.to_string());
+            failed = Some(failure);
+            error
+        })
+    });
+    let refused = |error: Error| Failure::new(Status::NoPermission, error.to_string());
+    done.map_err(|error| failed.unwrap_or_else(|| refused(error)))
 }
 
 /// Sends EHLO, or HELO to a server that refuses EHLO (RFC 5321 §3.2).
@@ -110,11 +137,15 @@ fn hello(conn: &mut ServerConnection, options: &Options) -> Result<Extensions> {
         return Ok(extensions(&hello));
     }
     if !hello.is_permanent() {
-        return Err(conn.refused("EHLO", &hello));
+        return Err(conn.refused("EHLO", &hello, Asked::Session));
     }
     conn.commands(&[format!("HELO {}", options.helo)])?;
     let hello = conn.reply()?;
-    if hello.is_success() { Ok(Extensions::default()) } else { Err(conn.refused("HELO", &hello)) }
+    if hello.is_success() {
+        Ok(Extensions::default())
+    } else {
+        Err(conn.refused("HELO", &hello, Asked::Session))
+    }
 }
 
 fn extensions(hello: &ServerReply) -> Extensions {
@@ -142,22 +173,22 @@ fn extensions(hello: &ServerReply) -> Extensions {
 /// Returns the MAIL command. Fails if the server's limits exclude the letter.
 fn mail(
     conn: &ServerConnection,
-    options: &Options,
+    from: &str,
     extensions: Extensions,
     letter: &LetterFile,
 ) -> Result<String> {
-    let mut mail = format!("MAIL FROM:<{}>", options.from);
+    let mut mail = format!("MAIL FROM:<{from}>");
     if let Some(limit) = extensions.size {
         if let Some(limit) = limit.filter(|limit| letter.octets > *limit) {
             let octets = letter.octets;
             let why = format!("the letter has {octets} octets, the server takes {limit} at most");
-            return Err(conn.error(&why));
+            return Err(conn.error(Status::Data, &why));
         }
         mail += &format!(" SIZE={}", letter.octets);
     }
     if letter.eight_bit && !extensions.eight_bit {
         let why = "the letter has octets over 127 and the server does not offer 8BITMIME";
-        return Err(conn.error(why));
+        return Err(conn.error(Status::Data, why));
     }
     if letter.eight_bit {
         mail += " BODY=8BITMIME";
@@ -165,16 +196,15 @@ fn mail(
     Ok(mail)
 }
 
-/// Sends MAIL and all RCPT. Returns the number of refused recipients, which is an error if all were
-/// refused.
+/// Sends MAIL and all RCPT. Returns for each recipient whether the server takes the letter.
 fn envelope(
     conn: &mut ServerConnection,
-    options: &Options,
+    Envelope { from, to }: Envelope<'_>,
     extensions: Extensions,
     mail: String,
-) -> Result<usize> {
+) -> Result<Vec<Result<()>>> {
     let mut commands = vec![mail];
-    commands.extend(options.to.iter().map(|to| format!("RCPT TO:<{to}>")));
+    commands.extend(to.iter().map(|to| format!("RCPT TO:<{to}>")));
     let group = if extensions.pipelining { MAX_PIPELINED } else { 1 };
     let mut replies = Vec::new();
     for group in commands.chunks(group) {
@@ -182,24 +212,19 @@ fn envelope(
         for _ in group {
             let reply = conn.reply()?;
             if reply.is_closing() {
-                return Err(conn.refused("the server hangs up", &reply));
+                return Err(conn.refused("the server hangs up", &reply, Asked::Session));
             }
             replies.push(reply);
         }
         if let Some(reply) = replies.first().filter(|reply| !reply.is_success()) {
-            return Err(conn.refused(&format!("sender <{}>", options.from), reply));
+            return Err(conn.refused(&format!("sender <{from}>"), reply, Asked::Letter));
         }
     }
-    let answered = options.to.iter().zip(replies.iter().skip(1));
-    let refused: Vec<_> = answered.filter(|(_, reply)| !reply.is_success()).collect();
-    for (to, reply) in &refused {
-        let error = conn.refused(&format!("recipient <{to}>"), reply);
-        let _ = writeln!(std::io::stderr(), "{NAME}: {error}"); // best effort
-    }
-    if refused.len() == options.to.len() {
-        return Err(conn.error("every recipient was refused, nothing was sent"));
-    }
-    Ok(refused.len())
+    let answer = |(to, reply): (&&str, &ServerReply)| match reply.is_success() {
+        true => Ok(()),
+        false => Err(conn.refused(&format!("recipient <{to}>"), reply, Asked::Recipient)),
+    };
+    Ok(to.iter().zip(replies.iter().skip(1)).map(answer).collect())
 }
 
 /// Sends DATA and the letter. Only a 2yz after its end means that the server has accepted it.
@@ -208,16 +233,20 @@ fn data(conn: &mut ServerConnection, letter: &mut LetterFile) -> Result<()> {
     conn.commands(&["DATA".into()])?;
     let go_ahead = conn.reply()?;
     if !go_ahead.is_intermediate() {
-        return Err(conn.refused("DATA", &go_ahead));
+        return Err(conn.refused("DATA", &go_ahead, Asked::Letter));
     }
     conn.set_timeout(connection::BLOCK_TIMEOUT);
     transmit(conn, letter)?;
     conn.set_timeout(connection::END_TIMEOUT);
-    let result = conn.reply().map_err(|error| {
+    let result = conn.reply().map_err(|failure| {
         let unknown = "no reply to the letter, it may or may not have been delivered";
-        Error::Refused(format!("{error}: {unknown}"))
+        let error = Error::Refused(format!("{}: {unknown}", failure.error));
+        Failure { error, of: Part::End, ..failure }
     })?;
-    if result.is_success() { Ok(()) } else { Err(conn.refused("the letter was refused", &result)) }
+    if result.is_success() {
+        return Ok(());
+    }
+    Err(conn.refused("the letter was refused", &result, Asked::Letter))
 }
 
 fn transmit(conn: &mut ServerConnection, letter: &mut LetterFile) -> Result<()> {
@@ -228,7 +257,7 @@ fn transmit(conn: &mut ServerConnection, letter: &mut LetterFile) -> Result<()> 
     }
     let progress = progress(conn, letter);
     let mut out = Vec::new();
-    letter.each(|chunk| {
+    letter.each::<Failure>(|chunk| {
         stuffer.feed(chunk, &mut out);
         // A letter that `-v` shows is sent below in one piece, with its end.
         if !shown {

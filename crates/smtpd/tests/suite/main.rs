@@ -24,6 +24,7 @@ mod separation;
 mod session;
 mod smtpc;
 mod smtpc_fake;
+mod smtpc_mx;
 mod smtpc_tls;
 mod sources;
 mod titles;

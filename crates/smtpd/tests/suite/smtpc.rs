@@ -111,7 +111,7 @@ fn refused_recipients_are_named_and_the_others_get_the_letter() {
     let daemon = fixture.serve(&[]);
     let to = ["x@red.test", "levy@red.test", "y@blue.test", "bob@red.test"];
     let output = smtpc(&daemon, &to, LETTER);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(67));
     let text = stderr(&output);
     assert!(text.contains("recipient <x@red.test>: 550 5.1.1 "), "{text}");
     assert!(text.contains("recipient <y@blue.test>: 550 5.7.1 "), "{text}");
@@ -135,7 +135,7 @@ fn nobody_left_is_an_error_and_nothing_is_sent() {
     let fixture = Fixture::new();
     let daemon = fixture.serve(&[]);
     let output = smtpc(&daemon, &["x@red.test"], LETTER);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(67));
     assert!(stderr(&output).contains("every recipient was refused"), "{output:?}");
     fixture.assert_nothing();
 }
@@ -145,15 +145,18 @@ fn a_letter_over_the_servers_size_is_not_even_offered() {
     let fixture = Fixture::new();
     let daemon = fixture.serve(&["--max-size", "1000"]);
     let output = smtpc(&daemon, &["levy@red.test"], "x".repeat(999));
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(65));
     assert!(stderr(&output).contains("1001 octets, the server takes 1000"), "{output:?}");
     assert!(smtpc(&daemon, &["levy@red.test"], "x".repeat(998)).status.success());
 }
 
 #[test]
-fn a_wrong_command_line_is_exit_2_and_says_what_is_wrong() {
+fn a_wrong_command_line_is_exit_64_and_says_what_is_wrong() {
     for (args, says) in [
-        (&["levy@red.test"][..], "-s HOST[:PORT] is missing"),
+        (&["--resolver", "localhost", "a@b"][..], "--resolver 'localhost'"),
+        (&["--resolver", "127.0.0.1:1", "--port", "0", "a@b"][..], "--port '0'"),
+        (&["--resolver", "127.0.0.1:1", "-u", "levy", "a@b"][..], "-u goes with -s"),
+        (&["--resolver", "127.0.0.1:1", "-s", "127.0.0.1:1", "a@b"][..], "--resolver"),
         (&["-s", "127.0.0.1:1"][..], "TO is missing"),
         (&["-s", "127.0.0.1:x", "a@b"][..], "not HOST or HOST:PORT"),
         (&["-s", "127.0.0.1:1", "a@b\r\nDATA"][..], "address 'a@b\\r\\nDATA'"),
@@ -163,13 +166,13 @@ fn a_wrong_command_line_is_exit_2_and_says_what_is_wrong() {
         let mut command = Command::new(SMTPC);
         command.args(args);
         let output = run(command, b"");
-        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert_eq!(output.status.code(), Some(64), "{output:?}");
         assert!(stderr(&output).contains(says), "{output:?}");
     }
 }
 
 #[test]
-fn no_server_is_exit_1() {
+fn a_server_that_is_not_there_is_exit_75() {
     let fixture = Fixture::new();
     let daemon = fixture.serve(&[]);
     let addr = daemon.addr().to_string();
@@ -177,7 +180,7 @@ fn no_server_is_exit_1() {
     let mut command = Command::new(SMTPC);
     command.args(["-s", &addr, "levy@red.test"]);
     let output = run(command, LETTER.as_bytes());
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(75));
     assert_eq!(stderr(&output), format!("smtpc: connect to {addr}: Connection refused\n"));
 }
 

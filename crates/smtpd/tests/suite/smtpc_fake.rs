@@ -93,7 +93,7 @@ fn some_refused_recipients_leave_the_rest() {
         server.send("250 ok\r\n");
         turn(server, "QUIT", "221 bye");
     });
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(75));
     assert_eq!(
         text,
         "smtpc: SERVER: recipient <x@red.test>: 450 mailbox busy\n\
@@ -103,7 +103,7 @@ fn some_refused_recipients_leave_the_rest() {
 
 #[test]
 fn the_letter_goes_after_354_and_after_nothing_else() {
-    for says in ["250 ok", "451 later", "554 no", "503 what?"] {
+    for (says, expected) in [("250 ok", 76), ("451 later", 75), ("554 no", 69), ("503 what?", 69)] {
         let play: fn(&mut Peer) = match says {
             "250 ok" => |server| refuse_data(server, "250 ok"),
             "451 later" => |server| refuse_data(server, "451 later"),
@@ -111,7 +111,7 @@ fn the_letter_goes_after_354_and_after_nothing_else() {
             _ => |server| refuse_data(server, "503 what?"),
         };
         let (code, text) = against(LETTER, &[], play);
-        assert_eq!((code, text), (Some(1), format!("smtpc: SERVER: DATA: {says}\n")));
+        assert_eq!((code, text), (Some(expected), format!("smtpc: SERVER: DATA: {says}\n")));
     }
 }
 
@@ -122,7 +122,7 @@ fn refuse_data(server: &mut Peer, says: &str) {
 }
 
 #[test]
-fn a_letter_that_is_refused_at_its_end_is_exit_1() {
+fn a_letter_that_is_refused_at_its_end_is_exit_69() {
     let (code, text) = against(LETTER, &[], |server| {
         envelope(server);
         hears_letter(server);
@@ -130,7 +130,7 @@ fn a_letter_that_is_refused_at_its_end_is_exit_1() {
         turn(server, "QUIT", "221 bye");
     });
     let says = "smtpc: SERVER: the letter was refused: 554 5.7.1 spam 5.7.1 really\n";
-    assert_eq!((code, text.as_str()), (Some(1), says));
+    assert_eq!((code, text.as_str()), (Some(69), says));
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_connection_lost_after_the_dot_is_no_success() {
         envelope(server);
         hears_letter(server);
     });
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(75));
     assert!(text.contains("the server closed the connection"), "{text}");
     assert!(text.contains("may or may not have been delivered"), "{text}");
 }
@@ -151,7 +151,7 @@ fn half_a_reply_after_the_dot_is_no_success() {
         hears_letter(server);
         server.send("250-ok\r\n250 o");
     });
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(75));
 }
 
 #[test]
@@ -161,9 +161,9 @@ fn a_server_that_does_not_serve_is_told_at_once() {
         turn(server, "QUIT", "221 bye");
     });
     let says = "smtpc: SERVER: the server does not serve: 554 no SMTP here\n";
-    assert_eq!((code, text.as_str()), (Some(1), says));
+    assert_eq!((code, text.as_str()), (Some(69), says));
     let (code, text) = against(LETTER, &[], |server| server.send("SSH-2.0-x\x1b[2J\r\n"));
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(76));
     assert!(text.starts_with("smtpc: SERVER: not an SMTP reply: SSH-2.0-x\\u{1b}[2J"), "{text}");
 }
 
@@ -190,7 +190,7 @@ fn a_refused_sender_is_an_error_in_a_pipeline_too() {
         };
         let (code, text) = against(LETTER, &[], play);
         let says = "smtpc: SERVER: sender <a@b.test>: 550 no\n";
-        assert_eq!((code, text.as_str()), (Some(1), says));
+        assert_eq!((code, text.as_str()), (Some(69), says));
     }
 }
 
@@ -201,7 +201,7 @@ fn octets_over_127_need_8bitmime() {
         turn(server, "EHLO topaz.test", "250-red.test\r\n250 SIZE");
         turn(server, "QUIT", "221 bye");
     });
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(65));
     assert!(text.contains("does not offer 8BITMIME"), "{text}");
 }
 
@@ -213,7 +213,7 @@ fn a_server_that_hangs_up_in_the_middle_is_heard() {
         turn(server, "MAIL FROM:<a@b.test>", "421 shutting down");
     });
     let says = "smtpc: SERVER: the server hangs up: 421 shutting down\n";
-    assert_eq!((code, text.as_str()), (Some(1), says));
+    assert_eq!((code, text.as_str()), (Some(75), says));
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_silent_server_is_given_up() {
     let (code, text) = against(LETTER, &["-t", "0.2"], |server| {
         assert!(server.is_closed());
     });
-    assert_eq!((code, text.as_str()), (Some(1), "smtpc: SERVER: Connection timed out\n"));
+    assert_eq!((code, text.as_str()), (Some(75), "smtpc: SERVER: Connection timed out\n"));
 }
 
 #[test]
@@ -230,6 +230,6 @@ fn a_server_that_never_ends_its_reply_is_given_up() {
         let _smtpc_may_have_gone = server.try_send("220-x\r\n".repeat(10_000));
         assert!(server.is_closed());
     });
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(76));
     assert!(text.contains("a reply without an end"), "{text}");
 }

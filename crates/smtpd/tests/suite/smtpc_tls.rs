@@ -92,7 +92,7 @@ fn without_a_trusted_certificate_for_the_name_nothing_is_sent() {
     let others = Authority::new();
     for how in [["--tls", "-s", &tls], ["--starttls", "-s", &clear]] {
         let (code, why) = smtpc(&[&["--ca-file", &ca_file(&others)], &how[..]].concat());
-        assert_eq!(code, Some(1));
+        assert_eq!(code, Some(76));
         assert!(why.contains("certificate of 127.0.0.1: not trusted: its authority"), "{why}");
         let named = how[2].replace("127.0.0.1", "localhost");
         let (_, why) = smtpc(&["--ca-file", &ca_file(&site.authority), how[0], "-s", &named]);
@@ -111,19 +111,19 @@ fn without_tls_or_login_where_they_are_asked_for_nothing_is_sent() {
     let address = daemon.addr().to_string();
     let authority = Authority::new();
     let (code, why) = smtpc(&["--ca-file", &ca_file(&authority), "--starttls", "-s", &address]);
-    assert!(code == Some(1) && why.contains("STARTTLS is not offered"), "{why}");
+    assert!(code == Some(76) && why.contains("STARTTLS is not offered"), "{why}");
     let (code, why) = smtpc(&["--ca-file", &ca_file(&authority), "--tls", "-s", &address]);
-    assert!(code == Some(1) && why.contains("TLS with 127.0.0.1: "), "{why}");
+    assert!(code == Some(76) && why.contains("TLS with 127.0.0.1: "), "{why}");
     let password = authority.folder().join("password");
     std::fs::write(&password, "wrong\n").unwrap();
     let password = password.to_str().unwrap();
     let login = ["-u", "levy", "--password-file", password, "--sasl", "scram-sha-256-plus"];
     let (code, why) = smtpc(&[&login[..], &["-s", &address]].concat());
-    assert!(code == Some(1) && why.contains("no mechanism of --sasl can be used"), "{why}");
+    assert!(code == Some(77) && why.contains("no mechanism of --sasl can be used"), "{why}");
     assert!(why.contains("mode 644 lets others read it"), "{why}");
     fixture.assert_nothing();
     let (code, why) = smtpc(&["--sasl", "plain", "-s", &address]);
-    assert!(code == Some(2) && why.contains("--password-file and --sasl go with -u"), "{why}");
+    assert!(code == Some(64) && why.contains("--password-file and --sasl go with -u"), "{why}");
 }
 
 /// A server that answers these words with these replies, one by one; returns all that came.
@@ -152,7 +152,7 @@ fn what_a_server_sends_behind_its_reply_to_starttls_is_never_read_as_a_reply() {
     ]);
     let authority = Authority::new();
     let (code, why) = smtpc(&["--ca-file", &ca_file(&authority), "--starttls", "-s", &address]);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(76));
     let is_refused = why.contains("sends more before TLS begins") || why.contains("TLS with ");
     assert!(is_refused, "{why}");
     let came = server.join().unwrap();
@@ -174,7 +174,7 @@ fn a_login_goes_by_the_mechanism_that_is_asked_for_and_is_not_shown() {
     ]);
     let login = ["-v", "-u", "levy", "--password-file", password, "--sasl", "login"];
     let (code, dialogue) = smtpc(&[&login[..], &["-s", &address]].concat());
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(75));
     assert!(dialogue.contains("C: AUTH LOGIN") && dialogue.contains("C: ********"), "{dialogue}");
     assert!(!dialogue.contains("dGFuc3RhYWY"), "{dialogue}");
     server.join().unwrap();
@@ -184,7 +184,7 @@ fn a_login_goes_by_the_mechanism_that_is_asked_for_and_is_not_shown() {
     ]);
     let login = ["-u", "levy", "--password-file", password];
     let (code, why) = smtpc(&[&login[..], &["-s", &address]].concat());
-    assert!(code == Some(1) && why.contains("AUTH: 535 5.7.8 no"), "{why}");
+    assert!(code == Some(77) && why.contains("AUTH: 535 5.7.8 no"), "{why}");
     let came = server.join().unwrap();
     assert!(!came.windows(4).any(|word| word == b"MAIL"), "{}", came.escape_ascii());
 }
