@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pop3 interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 crash-pop3 install install-strip uninstall check-install check-scripts clean
+.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pop3 interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 bench-smtp crash-pop3 install install-strip uninstall check-install check-scripts clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -37,6 +37,8 @@ help:
 	@echo 'make bench-tls  TLS handshakes and idle sessions of pop3d beside Dovecot, into docs/bench'
 	@echo 'make bench-pop3  pop3d beside Dovecot and popa3d, pop3c beside mpop and fetchmail, into docs/bench'
 	@echo '              (as root; ROWS="logins retr": these parts; QUICK=1: a short run)'
+	@echo 'make bench-smtp  smtpd beside Postfix, OpenSMTPD and the file system alone, into docs/bench'
+	@echo '              (as root; ROWS="disk tls": these parts; QUICK=1: a short run)'
 	@echo 'make crash-pop3  kill -9, errors of the disk and power cuts for pop3d, into docs/bench (as root;'
 	@echo '              fifteen minutes; QUICK=1: one, and nothing is written)'
 	@echo 'make options  manual pages, guide and completions from the rows of the options'
@@ -145,6 +147,9 @@ bench-tls:
 
 bench-pop3:
 	@scripts/bench/pop3/run
+
+bench-smtp:
+	@scripts/bench/smtp/run
 
 # What it tries is in scripts/crash; SEED=N repeats the random choices of a run, TIMES=N kills N times each.
 crash-pop3:

@@ -8,6 +8,7 @@
     pop3        a client of POP3 that tells what it has read
     daemon      Daemon: a program that says `listening on ADDR:PORT`
     processes   what /proc tells of processes;  sockets  what ss tells of ports
+    mta         Postfix and OpenSMTPD, each with files of its own in their places
     folder      a temporary folder, its files and folders
     mailbox     a user's Maildir;  fixture  folder, users and daemons of a run
     namespace   namespaces, a second host, and the wire to it

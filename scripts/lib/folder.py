@@ -8,12 +8,13 @@ from pathlib import Path
 
 
 class Folder:
-    """A context manager that leaves nothing behind; `dir` is the folder, which every user may enter."""
+    """A context manager that leaves nothing behind; `dir` is the folder, in `parent` or where temporary folders are,
+    which every user may enter."""
 
-    def __init__(self, purpose: str) -> None:
+    def __init__(self, purpose: str, parent: str | None = None) -> None:
         self.is_root = os.geteuid() == 0
         self.serial, self.lock = 0, threading.RLock()  # some runs do several things at once
-        self.dir = Path(tempfile.mkdtemp(prefix=f"forklore-{purpose}."))
+        self.dir = Path(tempfile.mkdtemp(prefix=f"forklore-{purpose}.", dir=parent))
         self.dir.chmod(0o755)
 
     def __enter__(self) -> "Folder":

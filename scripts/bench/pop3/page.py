@@ -1,9 +1,9 @@
 """The figures as a Markdown page, with what is asked of them beside it."""
 
-import os
-
 from peers import ISOLATED, OURS, POPA3D, REUSED
-from report import machine, table
+from report import machine
+from results import goals, load
+from results import part as results_part
 from rows import (BIG, FETCH, FETCHMAIL_PART, IDLE, IN_FLIGHT, LISTS, LOCK_STEP, LOGINS, MESSAGES, ORDER, PARTS, PIPELINED, TLS)
 
 TITLES = {"logins": "Login, STAT, QUIT", "tls": "The same by TLS", "retr": "RETR", "large": "A large message",
@@ -77,46 +77,13 @@ default, `service_count = 1`: a process serves one client, as ours does; reused 
 """
 
 
-def shown(value):
-    """A figure with about three digits."""
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if value >= 99.5 else f"{value:.1f}"
-
-
 def part(results, plan, name):
-    """A part's table: a line for each row, a column for each server."""
-    names = sorted(results.names(name), key=lambda one: not one.startswith("pop3"))
-    lines = [[row.title, *(shown(results.figure(row, one)) for one in names)] for row in results.rows(name)]
+    """A part: how it is measured, and its table."""
     how = HOW[name].format(messages=MESSAGES, in_flight=IN_FLIGHT, fetchmail=plan.patience / FETCHMAIL_PART, **vars(plan))
-    return f"## {TITLES[name]}\n\n{how}\n\n" + table(["", *(SHORT.get(one, one) for one in names)], lines)
-
-
-def spread(results, row, name):
-    """The slowest and the fastest round, of what has more than one."""
-    values = results.values[row, name]
-    return f"{shown(min(values))}–{shown(max(values))}" if len(values) > 1 else ""
-
-
-def goals(results):
-    """What is asked, what was seen, and whether it is reached."""
-    lines = []
-    for row, ours, peer, least in GOALS:
-        seen = results.ratio(row, ours, peer)
-        if seen is not None:
-            lines.append([row.title, SHORT.get(peer, peer), f"{least:g}", f"{seen:.2f}", "yes" if seen >= least else "**no**",
-                          spread(results, row, ours), spread(results, row, peer)])
-    head = ["row", "beside", "times as good: asked", "seen", "reached", "ours, worst and best round", "the peer's"]
-    return "## What is asked\n\n" + table(head, lines) if lines else ""
-
-
-def load(at_start):
-    """What else the machine had to do, as far as it can be told."""
-    first = "real-time priority" if os.sched_getscheduler(0) in (os.SCHED_RR, os.SCHED_FIFO) else f"nice {os.nice(0)}"
-    return f"load average {at_start:.1f} before the first round; servers and clients ran with {first}"
+    return f"## {TITLES[name]}\n\n{how}\n\n" + results_part(results, name, SHORT, lambda one: one.startswith("pop3"))
 
 
 def page(results, plan, at_start):
     about = "\n".join(f"- {name}: {value}" for name, value in [*machine(), ("Other work", load(at_start))])
     parts = [part(results, plan, name) for name in PARTS if results.names(name)]
-    return "\n".join([HEAD.format(machine=about, **vars(plan)), goals(results), *parts])
+    return "\n".join([HEAD.format(machine=about, **vars(plan)), goals(results, GOALS, SHORT), *parts])

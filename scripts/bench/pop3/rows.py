@@ -4,9 +4,7 @@ import poplib
 import signal
 import ssl
 import time
-from collections import defaultdict
-from dataclasses import dataclass, field
-from statistics import median
+from dataclasses import dataclass
 
 from common import in_turn, say
 from cpu import CpuGroup
@@ -15,6 +13,7 @@ from lib.daemon import Daemon
 from lib.folder import Folder
 from maildrops import FETCHED, LARGE, RETR, SIZED, UNSIZED
 from peers import ISOLATED, KINDS, OURS, OURS_MBOX, PASSWORD, POPA3D, PREFORK, REUSED, Server
+from results import Row
 
 CLIENTS = (8, 64)
 MESSAGES, OCTETS, IN_FLIGHT = 1_000, 4096, 50
@@ -43,44 +42,6 @@ class Plan:
 
 QUICK = Plan(rounds=1, seconds=0.3, retr_seconds=0.1, warm_up=0.1, many=2_000, slow_rounds=1, sessions=4, fetched=300,
              patience=5.0)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of a table: what a figure is, and whether more of it is better."""
-
-    part: str
-    title: str
-    more_is_better: bool = True
-
-
-@dataclass
-class Results:
-    """Figures by row and server, one a round; None where a server cannot do it."""
-
-    values: dict = field(default_factory=lambda: defaultdict(list))
-
-    def add(self, row, name, value):
-        self.values[row, name].append(value)
-
-    def names(self, part):
-        """The servers, or clients, that have figures in a part, in the order of their names in the tables."""
-        return list(dict.fromkeys(name for row, name in self.values if row.part == part))
-
-    def rows(self, part):
-        return sorted({row for row, _ in self.values if row.part == part}, key=ORDER.index)
-
-    def figure(self, row, name):
-        """The median of the rounds, or None."""
-        found = self.values.get((row, name))
-        return median(found) if found else None
-
-    def ratio(self, row, ours, other):
-        """How many times as good ours is: the median of the ratios within each round."""
-        pairs = list(zip(self.values.get((row, ours), []), self.values.get((row, other), [])))
-        if not pairs:
-            return None
-        return median(mine / its if row.more_is_better else its / mine for mine, its in pairs)
 
 
 LOGINS = {clients: Row("logins", f"sessions/s, {clients} clients") for clients in CLIENTS}
