@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pop3 interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 bench-smtp crash-pop3 install install-strip uninstall check-install check-scripts clean
+.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pop3 interop-smtp interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 bench-smtp crash-pop3 install install-strip uninstall check-install check-scripts clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -25,6 +25,7 @@ help:
 	@echo '              (scripts/interop/setup installs them, and mandoc, on Debian)'
 	@echo 'make interop-tftp  its last part: how tftpd, tftpd-hpa, atftpd and dnsmasq behave, a table'
 	@echo 'make interop-pop3  the same of pop3d, Dovecot and popa3d (as root)'
+	@echo 'make interop-smtp  the same of smtpd, Postfix and OpenSMTPD (as root)'
 	@echo 'make interop-pxe  real machines boot from tftpd, in qemu (as root)'
 	@echo 'make attacks  a local user and strangers attack the mail daemons (as root)'
 	@echo 'make fuzz     what strangers send, by libFuzzer: the targets of fuzz/, 30 s each (TIME=, TARGETS=)'
@@ -96,6 +97,9 @@ interop-tftp: build
 
 interop-pop3: build
 	BIN=$(BIN) scripts/interop/pop3_table/run
+
+interop-smtp: build
+	BIN=$(BIN) scripts/interop/smtp_table/run
 
 interop-pxe: build
 	BIN=$(BIN) scripts/interop/pxe/run
