@@ -3,18 +3,30 @@
 #   net_smtp.pl HOST PORT send FROM TO...     sends the letter on standard input to all of TO
 #   net_smtp.pl HOST PORT some FROM TO...     the same, to those that the server takes
 #   net_smtp.pl HOST PORT ask NAME            asks everything that Net::SMTP can ask
+# SMTP_TLS is starttls or tls, with the authority in SMTP_AUTHORITY; SMTP_MECHANISM logs SMTP_USER in with SMTP_PASSWORD.
 use strict;
 use warnings;
 use Net::SMTP;
 
 my ($host, $port, $what, @rest) = @ARGV;
-my $smtp = Net::SMTP->new($host, Port => $port, Hello => 'topaz.test', Timeout => 10)
+my $tls = $ENV{SMTP_TLS} // '';
+my %authority = (SSL_ca_file => $ENV{SMTP_AUTHORITY} // '');
+my $smtp = Net::SMTP->new($host, Port => $port, Hello => 'topaz.test', Timeout => 10,
+    ($tls eq 'tls' ? (SSL => 1, %authority) : ()))
     or die "new: $@\n";
 
 sub must {
     my ($name, $held) = @_;
     die "$name: " . $smtp->code . ' ' . $smtp->message unless $held;
     return $held;
+}
+
+must('starttls', $smtp->starttls(%authority)) if $tls eq 'starttls';
+if ($ENV{SMTP_MECHANISM}) {
+    require Authen::SASL;
+    my $sasl = Authen::SASL->new(mechanism => $ENV{SMTP_MECHANISM},
+        callback => {user => $ENV{SMTP_USER}, authname => '', pass => $ENV{SMTP_PASSWORD}});
+    must('auth', $smtp->auth($sasl));
 }
 
 if ($what eq 'send' or $what eq 'some') {
