@@ -2,6 +2,7 @@
 //!
 //! Bytes in, bytes out; this crate opens no file and no socket and knows no protocol.
 
+pub mod crlf;
 pub mod dot_stuffing;
 pub mod line;
 pub mod translate;

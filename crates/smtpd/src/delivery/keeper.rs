@@ -2,6 +2,7 @@
 //! keeper.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use forknet::{Answer, LONGEST_MESSAGE, Line, Peer, reason};
@@ -134,10 +135,11 @@ impl Mailboxes for Keeper<'_> {
 
     fn letter<'a>(
         &'a self,
-        id: &'a str,
-        envelope: &'a Envelope,
+        id: &str,
+        envelope: Rc<Envelope>,
         commit: Commit,
     ) -> Box<dyn Delivery + 'a> {
+        let id = id.to_owned();
         Box::new(Letter { keeper: self, id, envelope, commit, state: State::NotBegun })
     }
 }
@@ -162,8 +164,8 @@ enum State {
 /// A letter on its way to the process that delivers it, which the keeper forks for the first piece.
 struct Letter<'a> {
     keeper: &'a Keeper<'a>,
-    id: &'a str,
-    envelope: &'a Envelope,
+    id: String,
+    envelope: Rc<Envelope>,
     commit: Commit,
     state: State,
 }
@@ -189,7 +191,8 @@ impl Letter<'_> {
         self.keeper.has_process.set(false);
         self.line()?.begin(&record).map_err(|error| lost(&error))?;
         let mut names = vec![RECIPIENTS];
-        for Recipient { name, .. } in &self.envelope.recipients {
+        let envelope = self.envelope.clone();
+        for Recipient { name, .. } in &envelope.recipients {
             let mut fields = Vec::new();
             let added = add_field(&mut fields, &name.local);
             added.and_then(|()| add_field(&mut fields, &name.domain)).ok_or_else(too_long)?;

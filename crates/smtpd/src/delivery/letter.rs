@@ -1,8 +1,10 @@
-//! Receives a letter from the reply 354 to its end. The memory used does not grow with the letter.
+//! Receives a letter, from the reply 354 to its end or in chunks of BDAT. The memory used does not grow with the
+//! letter.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 use std::time::{Duration, Instant};
 
+use netascii::crlf::CrlfDecoder;
 use netascii::dot_stuffing::{LineEnding, Unstuffer};
 use netascii::line::LineReader;
 
@@ -40,10 +42,41 @@ impl Received {
     }
 }
 
+/// How the text comes.
+enum Decoder {
+    /// After DATA: it ends with a line of a dot.
+    Dotted(Unstuffer),
+    /// In chunks of BDAT, whose lengths are known (RFC 3030).
+    Counted(CrlfDecoder),
+}
+
+impl Decoder {
+    fn octets(&self) -> u64 {
+        match self {
+            Decoder::Dotted(decoder) => decoder.octets(),
+            Decoder::Counted(decoder) => decoder.octets(),
+        }
+    }
+
+    fn bare_cr(&self) -> bool {
+        match self {
+            Decoder::Dotted(decoder) => decoder.bare_cr(),
+            Decoder::Counted(decoder) => decoder.bare_cr(),
+        }
+    }
+
+    fn bare_lf(&self) -> bool {
+        match self {
+            Decoder::Dotted(decoder) => decoder.bare_lf(),
+            Decoder::Counted(decoder) => decoder.bare_lf(),
+        }
+    }
+}
+
 /// Receives one letter.
 pub struct LetterReceiver<'a> {
     config: &'a Config,
-    unstuffer: Unstuffer,
+    decoder: Decoder,
     header: HeaderFilter,
     /// `None` once the letter is to be refused. The rest is read nevertheless.
     delivery: Option<Box<dyn Delivery + 'a>>,
@@ -55,11 +88,12 @@ pub struct LetterReceiver<'a> {
 }
 
 impl<'a> LetterReceiver<'a> {
-    /// Creates a receiver of a letter for this number of `recipients`, and writes the letter's trace lines.
+    /// Creates a receiver of a letter after DATA for this number of recipients, and writes the letter's trace
+    /// lines.
     #[must_use]
     pub fn new(
         config: &'a Config,
-        (delivery, recipients): (Box<dyn Delivery + 'a>, usize),
+        delivery: (Box<dyn Delivery + 'a>, usize),
         trace: &str,
     ) -> LetterReceiver<'a> {
         let unstuffer = if config.repair_bare_lf {
@@ -67,9 +101,29 @@ impl<'a> LetterReceiver<'a> {
         } else {
             Unstuffer::new(LineEnding::Lf)
         };
+        LetterReceiver::with(Decoder::Dotted(unstuffer), config, delivery, trace)
+    }
+
+    /// Creates a receiver of a letter in chunks.
+    #[must_use]
+    pub fn in_chunks(
+        config: &'a Config,
+        delivery: (Box<dyn Delivery + 'a>, usize),
+        trace: &str,
+    ) -> LetterReceiver<'a> {
+        let decoder = Decoder::Counted(CrlfDecoder::default());
+        LetterReceiver::with(decoder, config, delivery, trace)
+    }
+
+    fn with(
+        decoder: Decoder,
+        config: &'a Config,
+        (delivery, recipients): (Box<dyn Delivery + 'a>, usize),
+        trace: &str,
+    ) -> LetterReceiver<'a> {
         LetterReceiver {
             config,
-            unstuffer,
+            decoder,
             header: HeaderFilter::new(),
             delivery: Some(delivery),
             recipients,
@@ -79,7 +133,7 @@ impl<'a> LetterReceiver<'a> {
         }
     }
 
-    /// Reads the letter to its end, even if it is refused, and delivers it. The bytes after the end
+    /// Reads the letter after DATA to its end, even if it is refused, and delivers it. The bytes after the end
     /// stay unread. Calls `seen` with every piece as read.
     ///
     /// # Errors
@@ -91,12 +145,14 @@ impl<'a> LetterReceiver<'a> {
         mut seen: impl FnMut(&[u8]),
     ) -> io::Result<Received> {
         let mut text = Vec::new();
-        while !self.unstuffer.is_done() {
+        while let Decoder::Dotted(unstuffer) = &mut self.decoder
+            && !unstuffer.is_done()
+        {
             let input = reader.fill_buf()?;
             if input.is_empty() {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            let taken = self.unstuffer.feed(input, &mut text);
+            let taken = unstuffer.feed(input, &mut text);
             seen(input.get(..taken).unwrap_or_default());
             reader.consume(taken);
             self.store(&text);
@@ -106,13 +162,46 @@ impl<'a> LetterReceiver<'a> {
         Ok(self.finish())
     }
 
+    /// Reads a chunk of this number of octets, even if the letter is refused. Calls `seen` with every piece as read.
+    ///
+    /// # Errors
+    /// As [`LetterReceiver::receive`].
+    pub fn receive_chunk<R: Read>(
+        &mut self,
+        reader: &mut LineReader<R>,
+        octets: u64,
+        mut seen: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        let (mut left, mut text) = (octets, Vec::new());
+        while left > 0 {
+            let input = next_octets(reader, left)?;
+            if let Decoder::Counted(decoder) = &mut self.decoder {
+                decoder.feed(input, &mut text);
+            }
+            seen(input);
+            let taken = input.len();
+            reader.consume(taken);
+            left -= taken as u64;
+            self.store(&text);
+            text.clear();
+            self.check_overrun()?;
+        }
+        Ok(())
+    }
+
+    /// Returns why the letter is refused that was received so far.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.defect().or_else(|| self.failure.clone())
+    }
+
     /// Fails if a refused letter exceeds the limit. A letter being stored is bounded by
     /// `--max-size` and the disk.
     fn check_overrun(&mut self) -> io::Result<()> {
         if self.delivery.is_some() {
             return Ok(());
         }
-        let octets = self.unstuffer.octets();
+        let octets = self.decoder.octets();
         let refused_at = *self.refused_at.get_or_insert(octets);
         if octets - refused_at > self.config.max_size.saturating_add(MAX_OVERRUN) {
             return Err(io::Error::new(ErrorKind::InvalidData, "a letter without an end"));
@@ -142,10 +231,17 @@ impl<'a> LetterReceiver<'a> {
         self.pending.clear();
     }
 
-    fn finish(mut self) -> Received {
+    /// Delivers the letter, which is complete.
+    #[must_use]
+    pub fn finish(mut self) -> Received {
+        if let Decoder::Counted(decoder) = &mut self.decoder {
+            let mut text = Vec::new();
+            decoder.finish(&mut text);
+            self.store(&text);
+        }
         self.header.finish(&mut self.pending);
         self.write();
-        let (octets, since) = (self.unstuffer.octets(), Instant::now());
+        let (octets, since) = (self.decoder.octets(), Instant::now());
         let refused = self.defect().or(self.failure);
         let answers = match (refused, self.delivery) {
             (None, Some(delivery)) => delivery.finish(),
@@ -166,12 +262,12 @@ impl<'a> LetterReceiver<'a> {
         let refusal = |code, status, text, reason: &str| {
             Some(Refusal { reply: Reply::new(code, status, text), reason: reason.into() })
         };
-        let bare_lf = self.unstuffer.bare_lf() && !self.config.repair_bare_lf;
-        if self.unstuffer.bare_cr() || bare_lf {
+        let bare_lf = self.decoder.bare_lf() && !self.config.repair_bare_lf;
+        if self.decoder.bare_cr() || bare_lf {
             let text = "Bare CR or LF in the letter; lines end in CRLF (RFC 5321 2.3.8)";
             return refusal(550, "5.6.11", text, "bare CR or LF");
         }
-        if self.config.max_size > 0 && self.unstuffer.octets() > self.config.max_size {
+        if self.config.max_size > 0 && self.decoder.octets() > self.config.max_size {
             return refusal(552, "5.3.4", "The letter is too large", "too large");
         }
         if self.header.received() >= MAX_RECEIVED {
@@ -179,4 +275,36 @@ impl<'a> LetterReceiver<'a> {
         }
         None
     }
+}
+
+/// Reads and drops the octets of a chunk for which there is no letter.
+///
+/// # Errors
+/// Errors of the stream's `read`. `UnexpectedEof` if the stream ends before, `InvalidData` for more than `--max-size`
+/// and 64 MiB.
+pub fn skip_chunk<R: Read>(
+    config: &Config,
+    reader: &mut LineReader<R>,
+    octets: u64,
+) -> io::Result<()> {
+    if octets > config.max_size.saturating_add(MAX_OVERRUN) {
+        return Err(io::Error::new(ErrorKind::InvalidData, "a chunk without an end"));
+    }
+    let mut left = octets;
+    while left > 0 {
+        let taken = next_octets(reader, left)?.len();
+        reader.consume(taken);
+        left -= taken as u64;
+    }
+    Ok(())
+}
+
+/// Returns the next octets that have come, up to `most`.
+fn next_octets<R: Read>(reader: &mut LineReader<R>, most: u64) -> io::Result<&[u8]> {
+    let input = reader.fill_buf()?;
+    if input.is_empty() {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    let most = usize::try_from(most).unwrap_or(usize::MAX).min(input.len());
+    Ok(input.get(..most).unwrap_or_default())
 }

@@ -39,19 +39,21 @@ pub fn received(
         None => from_domain(&hello.name),
     };
     let is_tls = client.tls == StartTls::UnderTls;
-    let protocol = match (hello.extended, envelope.params.utf8) {
-        (true, true) => "UTF8SMTP", // RFC 6531 §4.3
-        (true, false) => "ESMTP",
-        (false, _) => "SMTP",
+    let protocol = match (hello.extended, envelope.params.utf8, hello.is_lmtp) {
+        (true, true, true) => "UTF8LMTP", // RFC 6531 §4.3
+        (true, true, false) => "UTF8SMTP",
+        (true, false, true) => "LMTP", // RFC 3848
+        (true, false, false) => "ESMTP",
+        (false, ..) => "SMTP",
     };
     let how = match (hello.extended, is_tls, client.user.is_some()) {
-        (true, true, true) => "SA", // RFC 3848
+        (true, true, true) => "SA",
         (true, true, false) => "S",
         (true, false, true) => "A",
         (true, false, false) | (false, _, _) => "",
     };
     let only = match envelope.recipients.as_slice() {
-        [one] if envelope.accepted == 1 => format!("\n\tfor <{}>", one.address),
+        [one] if envelope.accepted.len() == 1 => format!("\n\tfor <{}>", one.address),
         _ => String::new(),
     };
     let date = now.strftime("%a, %d %b %Y %H:%M:%S %z");
@@ -100,7 +102,7 @@ mod tests {
             is_loopback: true,
             ..ClientAddress::default()
         };
-        let hello = Hello { name: b"topaz.test".to_vec(), extended };
+        let hello = Hello { name: b"topaz.test".to_vec(), extended, is_lmtp: false };
         let now: Zoned = "2026-11-02T09:05:07+02:00[+02:00]".parse().unwrap();
         received("red.test", &client, &hello, envelope, "1-2-3", &now)
     }

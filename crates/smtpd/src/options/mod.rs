@@ -60,6 +60,8 @@ pub struct Config {
     pub strict: bool,
     /// Which clients may use VRFY.
     pub vrfy: Vrfy,
+    /// Speak LMTP (RFC 2033).
+    pub lmtp: bool,
     /// Who the server is under TLS, if it offers that.
     pub tls: Option<Arc<ServerIdentity>>,
     /// Where clients begin with TLS.
@@ -188,6 +190,15 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             ..Row::EMPTY
         },
         Row {
+            name: "lmtp",
+            help: "speak LMTP (RFC 2033)",
+            manual: "Speak LMTP (RFC 2033) in place of SMTP, with a mail server on this machine or in its network: \
+                `LHLO` takes the place of `HELO` and `EHLO`, and after a letter each recipient has a reply of its own, so \
+                that one mailbox that is full does not make the letter come again to the others. `--listen` is \
+                needed, an address with another port than 25, which RFC 2033 forbids, or `unix:`<path>.",
+            ..Row::EMPTY
+        },
+        Row {
             name: "vrfy",
             value: "WHO",
             default: Preset::Value("loopback"),
@@ -276,6 +287,7 @@ impl Config {
                 "none" => Vrfy::None,
                 _ => Vrfy::Loopback,
             },
+            lmtp: lmtp(values)?,
             tls,
             listen_tls: listen_tls.unwrap_or_default(),
             zone: TimeZone::system(),
@@ -317,6 +329,20 @@ impl Config {
         }
         Ok(Facts { offer, access }.encode())
     }
+}
+
+/// Reads `--lmtp`, which must not be on the port of SMTP (RFC 2033 §5), our default.
+fn lmtp(values: &Values) -> Result<bool> {
+    let given = values.is_given("lmtp");
+    if !given || values.is_given("inetd") || std::env::var_os("LISTEN_FDS").is_some() {
+        return Ok(given);
+    }
+    let listen = values.texts("listen");
+    if !values.is_given("listen") || listen.iter().any(|text| text.ends_with(":25")) {
+        let why = "not on port 25 (RFC 2033); --listen another one, or unix:PATH";
+        return Err(values.error(format!("--lmtp: {why}")));
+    }
+    Ok(true)
 }
 
 fn hostname(values: &Values) -> Result<String> {

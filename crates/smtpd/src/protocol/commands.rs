@@ -2,11 +2,12 @@
 
 use Argument::{Needed, Nothing, Optional};
 
+use crate::options::Config;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::params::{MAX_MAIL_EXTRA, MAX_RCPT_EXTRA};
 use crate::protocol::reply::Reply;
 use crate::protocol::state::{Context, State};
-use crate::protocol::{auth, hello, transaction, verify};
+use crate::protocol::{auth, chunks, hello, transaction, verify};
 
 /// Whether a command takes an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +29,20 @@ pub(super) struct Command {
     pub(super) usage: &'static str,
     /// Bytes by which the parameters may make the line longer.
     pub(super) extra_length: usize,
+    /// Whether the command is SMTP's or LMTP's alone.
+    only: Option<Spoken>,
     pub(super) handler: Handler,
 }
 
-const ANY: &[State] = &[State::Start, State::Ready, State::Mail, State::Rcpt];
+/// What the server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spoken {
+    Smtp,
+    /// RFC 2033.
+    Lmtp,
+}
+
+const ANY: &[State] = &[State::Start, State::Ready, State::Mail, State::Rcpt, State::Chunks];
 const READY: &[State] = &[State::Ready];
 const NO_TRANSACTION: &[State] = &[State::Start, State::Ready];
 const TRANSACTION: &[State] = &[State::Mail, State::Rcpt];
@@ -41,12 +52,17 @@ const MAIL_USAGE: &str = "MAIL FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME]
 const RCPT_USAGE: &str =
     "RCPT TO:<address> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]";
 
+const BDAT_USAGE: &str = "BDAT octets [LAST]";
+pub(super) const BDAT_SYNTAX: &str = "Syntax: BDAT octets [LAST]";
+
 const COMMANDS: &[Command] = &[
-    command("HELO", ANY, Optional, "HELO domain", hello::helo),
-    command("EHLO", ANY, Needed, "EHLO domain", hello::ehlo),
+    command("HELO", ANY, Optional, "HELO domain", hello::helo).only(Spoken::Smtp),
+    command("EHLO", ANY, Needed, "EHLO domain", hello::ehlo).only(Spoken::Smtp),
+    command("LHLO", ANY, Needed, "LHLO domain", hello::ehlo).only(Spoken::Lmtp),
     command("MAIL", READY, Needed, MAIL_USAGE, transaction::mail).longer(MAX_MAIL_EXTRA),
     command("RCPT", TRANSACTION, Needed, RCPT_USAGE, transaction::rcpt).longer(MAX_RCPT_EXTRA),
     command("DATA", TRANSACTION, Nothing, "DATA", transaction::data),
+    command("BDAT", ANY, Optional, BDAT_USAGE, chunks::bdat),
     command("STARTTLS", NO_TRANSACTION, Nothing, "STARTTLS", hello::starttls),
     command("AUTH", READY, Needed, "AUTH mechanism [response]", auth::auth),
     command("RSET", ANY, Nothing, "RSET", transaction::rset),
@@ -59,7 +75,6 @@ const COMMANDS: &[Command] = &[
     not_implemented("SOML"),
     not_implemented("SAML"),
     not_implemented("TURN"),
-    not_implemented("BDAT"),
 ];
 
 const fn command(
@@ -69,14 +84,14 @@ const fn command(
     usage: &'static str,
     handler: Handler,
 ) -> Command {
-    Command { verb, states, argument, usage, extra_length: 0, handler }
+    Command { verb, states, argument, usage, extra_length: 0, only: None, handler }
 }
 
 /// Returns the row of a command that is known but not implemented: 502 (RFC 5321 §4.2.4).
 const fn not_implemented(verb: &'static str) -> Command {
     let handler: Handler =
         |_, _| Outcome::Reply(Reply::new(502, "5.5.1", "Command not implemented"));
-    Command { verb, states: ANY, argument: Optional, usage: "", extra_length: 0, handler }
+    command(verb, ANY, Optional, "", handler)
 }
 
 /// Splits a line into the row of its command and the rest. Ignores the verb's case, and accepts any
@@ -108,6 +123,17 @@ impl Command {
         self
     }
 
+    const fn only(mut self, spoken: Spoken) -> Command {
+        self.only = Some(spoken);
+        self
+    }
+
+    /// Returns whether the command belongs to what the server speaks.
+    pub(super) fn is_known(&self, config: &Config) -> bool {
+        let spoken = if config.lmtp { Spoken::Lmtp } else { Spoken::Smtp };
+        self.only.is_none_or(|only| only == spoken)
+    }
+
     /// Returns whether the argument is missing or not allowed.
     pub(super) fn is_argument_wrong(&self, argument: &[u8]) -> bool {
         match self.argument {
@@ -131,14 +157,15 @@ fn quit(context: &Context<'_>, _: &[u8]) -> Outcome {
     Outcome::Close(Reply::new(221, "2.0.0", text))
 }
 
-fn help(_: &Context<'_>, argument: &[u8]) -> Outcome {
+fn help(context: &Context<'_>, argument: &[u8]) -> Outcome {
+    let is_done = |it: &&Command| it.is_implemented() && it.is_known(context.config);
     if argument.is_empty() {
-        let implemented = COMMANDS.iter().filter(|command| command.is_implemented());
+        let implemented = COMMANDS.iter().filter(is_done);
         let verbs: Vec<&str> = implemented.map(|command| command.verb).collect();
         let reply = Reply::new(214, "2.0.0", "Commands:").and(verbs.join(" "));
         return Outcome::Reply(reply.and("HELP and a command tells how it is written"));
     }
-    Outcome::Reply(match row(argument).filter(|command| command.is_implemented()) {
+    Outcome::Reply(match row(argument).filter(is_done) {
         Some(command) => Reply::new(214, "2.0.0", command.usage),
         None => Reply::new(504, "5.5.4", "No help for that"),
     })

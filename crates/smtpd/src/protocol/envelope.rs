@@ -12,8 +12,10 @@ use crate::protocol::params::{MailParams, RcptParams};
 pub struct Hello {
     /// The name or address literal in the command, up to 255 bytes, none of them a control character.
     pub name: Vec<u8>,
-    /// Whether the command was EHLO.
+    /// Whether the command was EHLO or LHLO.
     pub extended: bool,
+    /// Whether it was LHLO (RFC 2033).
+    pub is_lmtp: bool,
 }
 
 /// The client's address.
@@ -59,7 +61,7 @@ pub struct Recipient {
 }
 
 /// The transaction in progress, from MAIL on.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Envelope {
     /// The reverse-path without its brackets, empty for `<>`.
     pub sender: String,
@@ -67,8 +69,8 @@ pub struct Envelope {
     pub params: MailParams,
     /// The recipients, each name once. Several names may be one user, who gets the letter once.
     pub recipients: Vec<Recipient>,
-    /// Number of accepted RCPT commands.
-    pub accepted: usize,
+    /// For each accepted RCPT command, whose recipient it is: an index of `recipients` (RFC 2033 §4.2).
+    pub accepted: Vec<usize>,
     /// Number of temporarily refused RCPT commands (4yz).
     pub deferred: usize,
     /// Number of permanently refused RCPT commands (5yz).
@@ -84,8 +86,9 @@ impl Envelope {
 
     /// Adds a recipient, once for each name.
     pub fn add(&mut self, recipient: Recipient) {
-        self.accepted += 1;
-        if self.recipients.iter().all(|known| known.name != recipient.name) {
+        let known = self.recipients.iter().position(|known| known.name == recipient.name);
+        self.accepted.push(known.unwrap_or(self.recipients.len()));
+        if known.is_none() {
             self.recipients.push(recipient);
         }
     }

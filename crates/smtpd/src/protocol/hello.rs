@@ -1,4 +1,4 @@
-//! HELO and EHLO (RFC 5321 §4.1.1.1).
+//! HELO and EHLO (RFC 5321 §4.1.1.1), and LHLO (RFC 2033 §4.1).
 
 use crate::options::hostname::{MAX_DOMAIN, is_domain};
 use crate::protocol::address::ascii;
@@ -15,6 +15,7 @@ pub(super) fn helo(context: &Context<'_>, argument: &[u8]) -> Outcome {
     }
 }
 
+/// EHLO, and LHLO, which is answered in the same way (RFC 2033 §4.1).
 pub(super) fn ehlo(context: &Context<'_>, argument: &[u8]) -> Outcome {
     match hello(context, argument, true) {
         Ok((hello, reply)) => Outcome::Hello(hello, add_extensions(context, reply)),
@@ -41,12 +42,13 @@ fn hello(context: &Context<'_>, argument: &[u8], extended: bool) -> Result<(Hell
         return Err(Reply::new(501, "5.5.4", "Not a domain or address literal"));
     }
     if extended && argument.is_empty() {
-        return Err(Reply::new(501, "5.5.4", "Syntax: EHLO domain"));
+        return Err(Reply::new(501, "5.5.4", "The name is missing"));
     }
     if argument.len() > MAX_DOMAIN || argument.iter().any(u8::is_ascii_control) {
         return Err(Reply::new(501, "5.5.4", "Not a name of up to 255 printable octets"));
     }
-    let said = Hello { name: argument.to_vec(), extended };
+    let is_lmtp = context.config.lmtp;
+    let said = Hello { name: argument.to_vec(), extended, is_lmtp };
     context.policy.hello(&context.client, &said)?;
     let name = ascii(argument);
     let ip = context.client.ip;
@@ -64,6 +66,7 @@ fn add_extensions(context: &Context<'_>, reply: Reply) -> Reply {
         .and("8BITMIME")
         .and("SMTPUTF8")
         .and("DSN")
+        .and("CHUNKING")
         .and("ENHANCEDSTATUSCODES");
     let reply = if context.may_verify() { reply.and("VRFY") } else { reply };
     let offers_tls = matches!(context.client.tls, StartTls::Offered | StartTls::Unavailable);

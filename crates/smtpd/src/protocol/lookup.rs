@@ -1,6 +1,8 @@
 //! What a session asks about users, and where its letters go. It is implemented outside of the protocol,
 //! because it needs the keeper.
 
+use std::rc::Rc;
+
 use crate::protocol::address::Path;
 use crate::protocol::envelope::{Envelope, Recipient};
 use crate::protocol::reply::Reply;
@@ -49,8 +51,8 @@ pub trait Mailboxes {
     /// Begins the delivery of a letter; `id` is its name in the log.
     fn letter<'a>(
         &'a self,
-        id: &'a str,
-        envelope: &'a Envelope,
+        id: &str,
+        envelope: Rc<Envelope>,
         commit: Commit,
     ) -> Box<dyn Delivery + 'a>;
 }

@@ -6,10 +6,11 @@
 
 // The order of the modules; each imports from its left only:
 //   reply literal | address params | envelope | lookup policy outcome | question | state | auth hello transaction
-//   verify | commands mask | (this file)
+//   verify | chunks | commands mask | (this file)
 
 pub mod address;
 pub mod auth;
+mod chunks;
 mod commands;
 pub mod envelope;
 mod hello;
@@ -25,6 +26,7 @@ pub mod state;
 mod transaction;
 mod verify;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use accounts::Mechanisms;
@@ -85,7 +87,7 @@ impl<'a> Protocol<'a> {
             client,
             state: State::Start,
             hello: Hello::default(),
-            envelope: Envelope::default(),
+            envelope: Rc::default(),
             letters: 0,
             letters_read: 0,
         };
@@ -121,7 +123,7 @@ impl<'a> Protocol<'a> {
     /// (RFC 3207 §4.2), but what it has done wrong.
     #[must_use]
     pub fn secured(mut self, mechanisms: Mechanisms) -> Protocol<'a> {
-        (self.context.hello, self.context.envelope) = (Hello::default(), Envelope::default());
+        (self.context.hello, self.context.envelope) = (Hello::default(), Rc::default());
         self.context.client.tls = StartTls::UnderTls;
         (self.context.client.mechanisms, self.context.client.user) = (mechanisms, None);
         self.enter(State::Start);
@@ -131,7 +133,9 @@ impl<'a> Protocol<'a> {
     /// Returns the greeting.
     #[must_use]
     pub fn greeting(&self) -> Reply {
-        Reply::plain(220, format!("{} ESMTP forklore ready", self.context.config.hostname))
+        let Config { hostname, lmtp, .. } = self.context.config;
+        let protocol = if *lmtp { "LMTP" } else { "ESMTP" };
+        Reply::plain(220, format!("{hostname} {protocol} forklore ready"))
     }
 
     /// Returns the client's address.
@@ -148,7 +152,7 @@ impl<'a> Protocol<'a> {
 
     /// Returns the transaction in progress.
     #[must_use]
-    pub fn envelope(&self) -> &Envelope {
+    pub fn envelope(&self) -> &Rc<Envelope> {
         &self.context.envelope
     }
 
@@ -168,7 +172,8 @@ impl<'a> Protocol<'a> {
     pub fn line(&mut self, line: &[u8]) -> Action {
         self.pause = Duration::ZERO;
         let is_first = !std::mem::replace(&mut self.is_begun, true);
-        let Some((command, rest)) = commands::find(line) else {
+        let found = commands::find(line);
+        let Some((command, rest)) = found.filter(|(it, _)| it.is_known(self.context.config)) else {
             if is_first && commands::is_http(line) {
                 return Action::Close(Reply::new(421, "4.7.0", "This is SMTP and not HTTP"));
             }
@@ -188,13 +193,18 @@ impl<'a> Protocol<'a> {
             return self.bad(Reply::new(501, "5.5.4", format!("Syntax: {}", command.usage)));
         }
         if !command.states.contains(&self.context.state) {
-            return Action::Reply(self.context.state.out_of_order());
+            return Action::Reply(self.context.state.out_of_order(self.context.config));
         }
         let outcome = (command.handler)(&self.context, argument);
         match self.apply(outcome) {
-            Action::Reply(reply) if reply.is_bad_command() => self.bad(reply),
+            Action::Reply(reply) => self.counted(reply),
             other => other,
         }
+    }
+
+    /// Counts a reply to a command that violates the protocol.
+    fn counted(&mut self, reply: Reply) -> Action {
+        if reply.is_bad_command() { self.bad(reply) } else { Action::Reply(reply) }
     }
 
     /// Runs a command line that ended in LF alone, as lines typed into a terminal do. Not DATA: a client that ends
@@ -214,7 +224,7 @@ impl<'a> Protocol<'a> {
         self.bad(Reply::new(500, "5.5.2", "Line too long"))
     }
 
-    /// Ends the transaction after the letter.
+    /// Ends the transaction after the letter. `accepted`: at least one recipient has it.
     pub fn letter_done(&mut self, accepted: bool) {
         self.context.letters_read = self.context.letters_read.saturating_add(1);
         if accepted {
@@ -230,22 +240,22 @@ impl<'a> Protocol<'a> {
         match outcome {
             Outcome::Reply(reply) => Action::Reply(reply),
             Outcome::Hello(hello, reply) => {
-                (context.hello, context.envelope) = (hello, Envelope::default());
+                (context.hello, context.envelope) = (hello, Rc::default());
                 self.enter(State::Ready);
                 Action::Reply(reply)
             }
             Outcome::Sender(envelope, reply) => {
-                context.envelope = envelope;
+                context.envelope = Rc::new(envelope);
                 self.enter(State::Mail);
                 Action::Reply(reply)
             }
             Outcome::Recipient(recipient, reply) => {
-                context.envelope.add(recipient);
+                Rc::make_mut(&mut context.envelope).add(recipient);
                 self.enter(State::Rcpt);
                 Action::Reply(reply)
             }
             Outcome::NoRecipient(reply) => {
-                context.envelope.count_refusal(reply.code());
+                Rc::make_mut(&mut context.envelope).count_refusal(reply.code());
                 self.count_unknown(reply)
             }
             Outcome::Verified(reply) => self.count_unknown(reply),
@@ -257,6 +267,14 @@ impl<'a> Protocol<'a> {
                 self.enter(State::Data);
                 Action::Letter
             }
+            Outcome::Chunk(chunk) => {
+                self.enter(State::Chunks);
+                Action::Chunk(chunk)
+            }
+            Outcome::RefusedChunk(chunk, reply) => match self.counted(reply) {
+                Action::Reply(reply) => Action::SkipChunk(chunk, reply),
+                other => other,
+            },
             Outcome::Auth(mechanism, initial) => Action::Auth(mechanism, initial),
             Outcome::StartTls(reply) => Action::StartTls(reply),
             Outcome::Close(reply) => Action::Close(reply),
@@ -265,7 +283,7 @@ impl<'a> Protocol<'a> {
 
     /// Aborts the transaction.
     fn reset(&mut self) {
-        self.context.envelope = Envelope::default();
+        self.context.envelope = Rc::default();
         if self.state() != State::Start {
             self.enter(State::Ready);
         }

@@ -6,6 +6,15 @@ use accounts::{Mechanism, Secret};
 use crate::protocol::envelope::{Envelope, Hello, Recipient};
 use crate::protocol::reply::Reply;
 
+/// What BDAT announces (RFC 3030 §2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunk {
+    /// Its length in octets.
+    pub octets: u64,
+    /// It is the letter's last.
+    pub is_last: bool,
+}
+
 /// The result of a handler.
 #[derive(Debug)]
 pub enum Outcome {
@@ -25,6 +34,10 @@ pub enum Outcome {
     Reset(Reply),
     /// DATA was accepted: the letter follows.
     Data,
+    /// BDAT was accepted: its octets follow.
+    Chunk(Chunk),
+    /// BDAT was refused: its octets follow nevertheless.
+    RefusedChunk(Chunk, Reply),
     /// AUTH begins, with the decoded response that came with it.
     Auth(Mechanism, Option<Secret>),
     /// STARTTLS was accepted.
@@ -40,6 +53,10 @@ pub enum Action {
     Reply(Reply),
     /// Receive the letter. The envelope is complete.
     Letter,
+    /// Receive a chunk of the letter.
+    Chunk(Chunk),
+    /// Drop the octets of a chunk, and send a reply.
+    SkipChunk(Chunk, Reply),
     /// Run the exchange of AUTH.
     Auth(Mechanism, Option<Secret>),
     /// Send a reply, and begin the handshake.

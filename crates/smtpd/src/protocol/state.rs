@@ -1,5 +1,7 @@
 //! The states of a session, and the context of handlers.
 
+use std::rc::Rc;
+
 use crate::options::{Config, Vrfy};
 use crate::protocol::envelope::{ClientAddress, Envelope, Hello};
 use crate::protocol::lookup::Mailboxes;
@@ -19,16 +21,20 @@ pub enum State {
     Rcpt,
     /// The letter follows; commands are not valid.
     Data,
+    /// Chunks of the letter were received, and more follow (RFC 3030).
+    Chunks,
 }
 
 impl State {
     /// Returns the reply to a command that is not valid in this state.
     #[must_use]
-    pub fn out_of_order(self) -> Reply {
+    pub fn out_of_order(self, config: &Config) -> Reply {
         let text = match self {
+            State::Start if config.lmtp => "Say LHLO first",
             State::Start => "Say HELO or EHLO first",
             State::Ready => "Say MAIL first",
             State::Mail | State::Rcpt | State::Data => "A letter is in progress; RSET drops it",
+            State::Chunks => "A letter comes in chunks; BDAT ends it, RSET drops it",
         };
         Reply::new(503, "5.5.1", text)
     }
@@ -42,7 +48,8 @@ pub(super) struct Context<'a> {
     pub(super) client: ClientAddress,
     pub(super) state: State,
     pub(super) hello: Hello,
-    pub(super) envelope: Envelope,
+    /// Shared with the letter that is being received.
+    pub(super) envelope: Rc<Envelope>,
     /// Letters accepted so far.
     pub(super) letters: u32,
     /// Letters read so far, refused ones too.

@@ -94,7 +94,7 @@ fn recipient(context: &Context<'_>, argument: &[u8]) -> Result<(Recipient, Reply
     if matches!(&path, Path::Name(name) if !name.eq_ignore_ascii_case(b"postmaster")) {
         return Err(Reply::new(501, "5.1.3", "The recipient needs a domain"));
     }
-    if context.envelope.accepted >= context.config.max_recipients {
+    if context.envelope.accepted.len() >= context.config.max_recipients {
         return Err(Reply::new(452, "4.5.3", "Too many recipients"));
     }
     context.policy.address(&written(context, &path))?;
@@ -123,11 +123,19 @@ pub(super) fn data(context: &Context<'_>, _: &[u8]) -> Outcome {
     if context.state == State::Rcpt {
         return Outcome::Data;
     }
+    Outcome::Reply(no_recipients(context))
+}
+
+/// Returns the reply to DATA and BDAT without a recipient; that of LMTP is always 503 (RFC 2033 §4.2).
+pub(super) fn no_recipients(context: &Context<'_>) -> Reply {
+    if context.config.lmtp {
+        return Reply::new(503, "5.5.1", "No valid recipients");
+    }
     if context.envelope.deferred > 0 && context.envelope.rejected == 0 {
         let text = "No recipient can be taken now, try again later";
-        return Outcome::Reply(Reply::new(451, "4.3.0", text));
+        return Reply::new(451, "4.3.0", text);
     }
-    Outcome::Reply(Reply::new(554, "5.5.1", "No valid recipients"))
+    Reply::new(554, "5.5.1", "No valid recipients")
 }
 
 /// RSET (RFC 5321 §4.1.1.5).

@@ -6,11 +6,12 @@ use crate::protocol::lookup::LocalUser;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::question::MAX_LISTED;
 use crate::protocol::reply::Reply;
-use crate::protocol::state::Context;
+use crate::protocol::state::{Context, State};
 
 /// VRFY (RFC 5321 §4.1.1.6). It changes only the count of unknown names.
 pub(super) fn vrfy(context: &Context<'_>, argument: &[u8]) -> Outcome {
-    if !context.may_verify() {
+    // The process that finds users receives the letter.
+    if !context.may_verify() || context.state == State::Chunks {
         let text = "Cannot VRFY, but will take letters and try";
         return Outcome::Reply(Reply::new(252, "2.5.2", text));
     }

@@ -29,4 +29,12 @@ impl LetterLines {
             }
         }
     }
+
+    /// Ends a chunk, whose last line goes on in the next one.
+    pub(super) fn end(&mut self, transcript: &mut Transcript) {
+        if !self.line.is_empty() {
+            transcript.client(&self.line);
+            self.line.clear();
+        }
+    }
 }

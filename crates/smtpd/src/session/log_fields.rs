@@ -1,18 +1,23 @@
 //! The line of a letter in the log, in which no field may look like another one.
 
 use crate::delivery::letter::Received;
-use crate::protocol::envelope::{Envelope, Hello, Recipient};
+use crate::protocol::envelope::{Hello, Recipient};
 
 /// Most recipients of a letter in the log.
 const MAX_LOGGED_RECIPIENTS: usize = 10;
 
-/// Formats what is known of a letter: `id=… from=<a@b> to=<c@d> size=1234 helo=<e> safe=2.5ms`. The size is in bytes;
-/// the last field, the time that it took to make the letter safe, is there if that was done.
-pub(super) fn letter(id: &str, envelope: &Envelope, hello: &Hello, received: &Received) -> String {
-    let (from, to) = (address(&envelope.sender), addresses(&envelope.recipients));
+/// Formats what is known of a letter to these recipients: `id=… from=<a@b> to=<c@d> size=1234 helo=<e> safe=2.5ms`. The
+/// size is in bytes; the last field, the time that it took to make the letter safe, is there where that was done.
+pub(super) fn letter(
+    (id, sender): (&str, &str),
+    to: &[&Recipient],
+    hello: &Hello,
+    received: &Received,
+    is_safe: bool,
+) -> String {
+    let (from, to) = (address(sender), addresses(to));
     let helo = address(&String::from_utf8_lossy(&hello.name));
     let size = received.octets;
-    let is_safe = received.answers.iter().any(Result::is_ok);
     let safe = if is_safe { format!(" safe={:.1?}", received.took) } else { String::new() };
     format!("id={id} from={from} to={to} size={size} helo={helo}{safe}")
 }
@@ -35,7 +40,7 @@ fn address(text: &str) -> String {
 }
 
 /// Formats recipients for the log: `<a@b>,<c@d> and 3 more`.
-fn addresses(recipients: &[Recipient]) -> String {
+fn addresses(recipients: &[&Recipient]) -> String {
     let listed = recipients.iter().take(MAX_LOGGED_RECIPIENTS);
     let listed: Vec<String> = listed.map(|one| address(&one.address)).collect();
     let more = recipients.len().saturating_sub(MAX_LOGGED_RECIPIENTS);

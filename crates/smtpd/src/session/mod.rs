@@ -2,6 +2,7 @@
 
 mod auth;
 mod guards;
+mod letter;
 mod letter_lines;
 mod log_fields;
 
@@ -11,17 +12,15 @@ use std::time::{Duration, Instant};
 use accounts::sasl::{Bindings, MAX_LINE as MAX_RESPONSE, Terms, decode};
 use accounts::{Mechanism, Mechanisms, Secret, base64};
 use forknet::{Client, Title, Transcript, in_title};
-use jiff::{Timestamp, Zoned};
 use netascii::line::{Line, LineReader};
 
 use crate::delivery::keeper::Keeper;
-use crate::delivery::letter::{LetterReceiver, Received};
-use crate::delivery::trace;
+use crate::delivery::letter::LetterReceiver;
 use crate::options::Config;
 use crate::options::facts::Facts;
 use crate::protocol::auth::not_base64;
 use crate::protocol::envelope::{ClientAddress, StartTls};
-use crate::protocol::lookup::{Commit, Mailboxes, Refusal};
+use crate::protocol::lookup::Mailboxes;
 use crate::protocol::mask::{STARS, has_auth, masked};
 use crate::protocol::outcome::Action;
 use crate::protocol::reply::Reply;
@@ -29,7 +28,6 @@ use crate::protocol::state::State;
 use crate::protocol::{MAX_LINE, Protocol, is_command};
 use auth::{Ended, Logins, Responses};
 use guards::Guards;
-use letter_lines::LetterLines;
 
 /// Size of the read buffer in bytes.
 const READ_BUFFER: usize = 32 * 1024;
@@ -143,6 +141,8 @@ struct Session<'a, 't, S> {
     logins: Logins,
     /// AUTH was seen: a line that is no command may be a response.
     has_auth: bool,
+    /// The letter that comes in chunks, and its id.
+    chunks: Option<(String, LetterReceiver<'a>)>,
 }
 
 impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
@@ -156,8 +156,19 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
     ) -> Session<'a, 't, S> {
         let reader = LineReader::with_capacity(READ_BUFFER, stream);
         let (out, title) = (Vec::new(), Title::none());
-        let has_auth = false;
-        Session { config, mailboxes, reader, out, protocol, transcript, title, logins, has_auth }
+        let (has_auth, chunks) = (false, None);
+        Session {
+            config,
+            mailboxes,
+            reader,
+            out,
+            protocol,
+            transcript,
+            title,
+            logins,
+            has_auth,
+            chunks,
+        }
     }
 
     fn with_title(mut self, title: Title) -> Session<'a, 't, S> {
@@ -206,6 +217,7 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
             (State::Mail, _) => self.title.set(format_args!("{name} MAIL")),
             (State::Rcpt, _) => self.title.set(format_args!("{name} RCPT")),
             (State::Data, _) => self.title.set(format_args!("{name} DATA")),
+            (State::Chunks, _) => self.title.set(format_args!("{name} BDAT")),
         }
     }
 
@@ -228,12 +240,20 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
             };
             self.wait(self.protocol.pause())?;
             let line = read.unwrap_or_else(|| b"[line too long]".to_vec());
+            if self.protocol.state() != State::Chunks {
+                self.chunks = None; // RSET and EHLO drop the letter
+            }
             self.show_state();
             let line = self.masked(line);
             self.transcript.client(&line);
             match action {
                 Action::Reply(reply) => self.answer(&line, &reply),
                 Action::Letter => self.letter()?,
+                Action::Chunk(chunk) => self.chunk(chunk)?,
+                Action::SkipChunk(chunk, reply) => {
+                    self.skip_chunk(chunk)?;
+                    self.answer(&line, &reply);
+                }
                 Action::Auth(mechanism, initial) => {
                     if self.auth((mechanism, initial))? {
                         return Ok(End::Closed);
@@ -296,56 +316,6 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
             }
         }
         Ok(false)
-    }
-
-    /// Receives the letter and sends the reply.
-    fn letter(&mut self) -> io::Result<()> {
-        let now = Timestamp::now().to_zoned(self.config.zone.clone());
-        let id = trace::new_id(&now);
-        let received = self.receive(&id, &now)?;
-        let (reply, accepted) = match received.for_all() {
-            Ok(()) => (Reply::new(250, "2.0.0", format!("Delivered, id {id}")), true),
-            Err(refusal) => (refusal.reply.clone(), false),
-        };
-        self.log_letter(&id, &received);
-        self.protocol.letter_done(accepted);
-        self.show_state();
-        self.queue(&reply);
-        // Flushes at once, because a client that misses this reply sends the letter again (RFC
-        // 1047).
-        self.flush()
-    }
-
-    /// Sends 354, receives the letter, and returns what has become of it. An interrupted letter leaves nothing.
-    fn receive(&mut self, id: &str, now: &Zoned) -> io::Result<Received> {
-        let (client, hello) = (self.protocol.client(), self.protocol.hello());
-        let envelope = self.protocol.envelope();
-        let delivery = self.mailboxes.letter(id, envelope, Commit::All);
-        let trace = trace::received(&self.config.hostname, client, hello, envelope, id, now);
-        let delivery = (delivery, envelope.recipients.len());
-        let letter = LetterReceiver::new(self.config, delivery, &trace);
-        let start = Reply::plain(354, "Send the letter; end with <CRLF>.<CRLF>");
-        queue(&mut self.out, self.transcript, &start);
-        flush(&mut self.out, &mut self.reader)?;
-        let mut lines = LetterLines::default();
-        let seen = |piece: &[u8]| lines.feed(piece, self.transcript);
-        letter.receive(&mut self.reader, seen).inspect_err(|error| {
-            log::info!("{}: letter {id} broke off: {}", client.name, forknet::reason(error));
-        })
-    }
-
-    /// Logs what has become of a letter, in one line.
-    fn log_letter(&self, id: &str, received: &Received) {
-        let (client, hello) = (self.client(), self.protocol.hello());
-        let fields = log_fields::letter(id, self.protocol.envelope(), hello, received);
-        match received.for_all() {
-            Ok(()) => log::info!("{client}: delivered {fields}"),
-            Err(Refusal { reply, reason }) => {
-                let level = if reply.code() < 500 { log::Level::Error } else { log::Level::Info };
-                let text = reply.lines().collect::<String>();
-                log::log!(level, "{client}: letter refused {fields}: {reason}: {text}");
-            }
-        }
     }
 
     fn queue(&mut self, reply: &Reply) {

@@ -1,12 +1,13 @@
 use super::*;
 use mailstore::{Draft, Maildir};
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::delivery::keeper::recipient;
 use crate::options::{OPTIONS, Vrfy};
 use crate::protocol::address;
 use crate::protocol::envelope::{Envelope, Recipient};
-use crate::protocol::lookup::{Delivery, LocalUser};
+use crate::protocol::lookup::{Commit, Delivery, LocalUser, Refusal};
 
 /// Mailboxes without a keeper: each of the users levy and bob has one in this folder.
 struct Direct<'a>(&'a Path);
@@ -32,12 +33,7 @@ impl Mailboxes for Direct<'_> {
         Ok(())
     }
 
-    fn letter<'a>(
-        &'a self,
-        _: &'a str,
-        envelope: &'a Envelope,
-        _: Commit,
-    ) -> Box<dyn Delivery + 'a> {
+    fn letter<'a>(&'a self, _: &str, envelope: Rc<Envelope>, _: Commit) -> Box<dyn Delivery + 'a> {
         let draft = |one: &Recipient| {
             let name = String::from_utf8(one.name.local.clone()).unwrap();
             Maildir::create(self.0.join(name).join("Maildir")).unwrap().draft().unwrap()

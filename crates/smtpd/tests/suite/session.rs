@@ -96,8 +96,15 @@ fn ehlo_lists_what_works_and_nothing_else() {
     let daemon = fixture.serve(&["--max-size", "1000000"]);
     let mut peer = greeted(&daemon);
     peer.ask("EHLO topaz.test", "250-red.test ");
-    for line in ["SIZE 1000000", "PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"]
-    {
+    for line in [
+        "SIZE 1000000",
+        "PIPELINING",
+        "8BITMIME",
+        "SMTPUTF8",
+        "DSN",
+        "CHUNKING",
+        "ENHANCEDSTATUSCODES",
+    ] {
         peer.expect(&format!("250-{line}\r\n"));
     }
     peer.expect("250-VRFY\r\n");
@@ -165,9 +172,8 @@ fn unknown_verbs_are_500_known_ones_that_are_not_done_502_and_the_session_goes_o
     for verb in ["EXPN staff", "SEND FROM:<a@b>", "SOML FROM:<a@b>", "SAML FROM:<a@b>", "TURN"] {
         peer.ask(verb, "502 5.5.1 ");
     }
-    for verb in ["STARTTLS", "BDAT 3 LAST"] {
-        peer.ask(verb, "502 5.5.1 ");
-    }
+    peer.ask("STARTTLS", "502 5.5.1 ");
+    peer.ask("LHLO topaz.test", "500 5.5.1 ");
     peer.ask("NOOP", "250 ");
 }
 

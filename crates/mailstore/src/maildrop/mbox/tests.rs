@@ -215,7 +215,10 @@ fn a_file_that_is_no_mbox_of_the_users_is_an_error() {
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert!(open(&fifo).unwrap_err().to_string().ends_with("is not a regular file"));
-    assert_eq!(names(dir.path()), [".fifo.pop3", ".link.pop3", ".mbox.pop3", "fifo", "link", "mbox"]);
+    assert_eq!(
+        names(dir.path()),
+        [".fifo.pop3", ".link.pop3", ".mbox.pop3", "fifo", "link", "mbox"]
+    );
     let folder = Folder::open(dir.path()).unwrap();
     let spool = Spool::new(&folder, "mbox".as_ref(), geteuid().as_raw() + 1).unwrap();
     let error =
