@@ -73,7 +73,7 @@ impl CrlfDecoder {
         self.bare_lf
     }
 
-    /// Returns the number of octets so far.
+    /// Returns the length of the text so far in bytes, as it came.
     #[must_use]
     pub fn octets(&self) -> u64 {
         self.octets

@@ -162,7 +162,7 @@ impl<'a> LetterReceiver<'a> {
         Ok(self.finish())
     }
 
-    /// Reads a chunk of this number of octets, even if the letter is refused. Calls `seen` with every piece as read.
+    /// Reads a chunk of this length in bytes, even if the letter is refused. Calls `seen` with every piece as read.
     ///
     /// # Errors
     /// As [`LetterReceiver::receive`].
@@ -277,7 +277,7 @@ impl<'a> LetterReceiver<'a> {
     }
 }
 
-/// Reads and drops the octets of a chunk for which there is no letter.
+/// Reads and drops the bytes of a chunk for which there is no letter.
 ///
 /// # Errors
 /// Errors of the stream's `read`. `UnexpectedEof` if the stream ends before, `InvalidData` for more than `--max-size`
@@ -299,7 +299,7 @@ pub fn skip_chunk<R: Read>(
     Ok(())
 }
 
-/// Returns the next octets that have come, up to `most`.
+/// Returns the next bytes that have come, up to `most`.
 fn next_octets<R: Read>(reader: &mut LineReader<R>, most: u64) -> io::Result<&[u8]> {
     let input = reader.fill_buf()?;
     if input.is_empty() {

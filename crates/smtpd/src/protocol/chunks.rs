@@ -6,17 +6,19 @@ use crate::protocol::reply::Reply;
 use crate::protocol::state::{Context, State};
 use crate::protocol::transaction::no_recipients;
 
+const SYNTAX: &str = "Syntax: BDAT octets [LAST]";
+
 /// BDAT.
 pub(super) fn bdat(context: &Context<'_>, argument: &[u8]) -> Outcome {
     let mut words = argument.split(|b| matches!(b, b' ' | b'\t')).filter(|word| !word.is_empty());
     let (octets, last, more) = (words.next().and_then(number), words.next(), words.next());
     let Some(octets) = octets else {
-        return Outcome::Reply(Reply::new(501, "5.5.4", super::commands::BDAT_SYNTAX));
+        return Outcome::Reply(Reply::new(501, "5.5.4", SYNTAX));
     };
     let is_last = last.is_some_and(|word| word.eq_ignore_ascii_case(b"LAST"));
     let chunk = Chunk { octets, is_last };
     if last.is_some() && !is_last || more.is_some() {
-        let reply = Reply::new(501, "5.5.4", super::commands::BDAT_SYNTAX);
+        let reply = Reply::new(501, "5.5.4", SYNTAX);
         return Outcome::RefusedChunk(chunk, reply);
     }
     match context.state {
@@ -26,7 +28,7 @@ pub(super) fn bdat(context: &Context<'_>, argument: &[u8]) -> Outcome {
     }
 }
 
-/// Reads a number of octets. One that is too large for us stays too large.
+/// Reads a number of bytes. One that is too large for us stays too large.
 fn number(word: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(word).ok()?;
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());

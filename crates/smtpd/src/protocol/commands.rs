@@ -53,7 +53,6 @@ const RCPT_USAGE: &str =
     "RCPT TO:<address> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]";
 
 const BDAT_USAGE: &str = "BDAT octets [LAST]";
-pub(super) const BDAT_SYNTAX: &str = "Syntax: BDAT octets [LAST]";
 
 const COMMANDS: &[Command] = &[
     command("HELO", ANY, Optional, "HELO domain", hello::helo).only(Spoken::Smtp),

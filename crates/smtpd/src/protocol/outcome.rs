@@ -9,7 +9,7 @@ use crate::protocol::reply::Reply;
 /// What BDAT announces (RFC 3030 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
-    /// Its length in octets.
+    /// Its length in bytes.
     pub octets: u64,
     /// It is the letter's last.
     pub is_last: bool,
