@@ -38,3 +38,4 @@ pub mod stack_overflow;
 pub mod sync_file_range;
 pub mod udp;
 pub mod wait;
+pub mod wipe;

@@ -153,9 +153,14 @@ impl Buffer {
             return;
         }
         let length = std::mem::take(&mut self.length);
-        if !self.has_room() {
-            return;
+        if self.has_room() {
+            self.write(length);
         }
+        // A line names its client, and the next one is served by the same process.
+        self.bytes.get_mut(..length).unwrap_or_default().fill(0);
+    }
+
+    fn write(&self, length: usize) {
         let mut rest = self.bytes.get(..length).unwrap_or_default();
         while !rest.is_empty() {
             match nix::unistd::write(io::stderr(), rest) {

@@ -29,7 +29,7 @@ use sys::wait;
 use crate::error::{Error, Result, strerror};
 use crate::net::interrupt::poll_timeout;
 use crate::serve::exit_code::{EXIT_FAILED, EXIT_OK};
-use crate::serve::line::Line;
+use crate::serve::line::{FREE, Line};
 use crate::serve::notes::Notes;
 use crate::serve::question::{Keeping, Question};
 use crate::serve::reaper::Reaper;
@@ -292,8 +292,8 @@ impl Lines {
     }
 
     /// Frees the lines whose questions are answered. One whose process has failed is closed, so that the
-    /// process that asked does not wait for an answer; and one whose client was served to the end, because no
-    /// question follows.
+    /// process that asked does not wait for an answer; and one whose client was served to the end, unless another
+    /// client's questions follow: then its process hears of it.
     fn reap(&mut self) {
         for ended in wait::collect() {
             let is_its = |it: &Asker| it.answering.is_some_and(|pid| pid.as_raw() == ended.pid);
@@ -301,6 +301,10 @@ impl Lines {
             match self.lines.get_mut(number) {
                 Some(it) if ended.code() == Some(EXIT_OK) && it.gone.is_none() => {
                     it.answering = None;
+                }
+                Some(it) if self.keeping.serves_next(&ended) && it.gone.is_none() => {
+                    it.answering = None;
+                    let _ = send_now(&it.line, &FREE, None); // EPIPE: the next wait sees it
                 }
                 _ => drop(self.lines.swap_remove(number)),
             }

@@ -24,6 +24,9 @@ pub(crate) const GOES_ON: u8 = b'+';
 /// The message of a process that gives the line back, and answers over the one that comes with this.
 pub(crate) const MOVES: [u8; 1] = *b">";
 
+/// The keeper's message after which another question may be asked: the process has ended that went on.
+pub(crate) const FREE: [u8; 1] = *b"f";
+
 /// A line to the keeper, in the process that talks to a client; its other end, in the process that answers.
 #[derive(Clone, Debug)]
 pub struct Line(Arc<Ends>);
@@ -124,6 +127,18 @@ impl Line {
         self.0.is_taken.load(Relaxed)
     }
 
+    /// Whether another question can be asked. Waits for the end of a process that went on, of which the keeper tells
+    /// those who serve one client after the other: a user can stop such a process.
+    pub(crate) fn becomes_free(&self, limit: Duration) -> bool {
+        if self.is_taken() {
+            let is_free = |message: &[u8]| message == FREE;
+            let told = self.receive(limit);
+            let is_free = told.is_ok_and(|told| told.is_some_and(|(message, _)| is_free(&message)));
+            self.0.is_taken.store(!is_free, Relaxed);
+        }
+        !self.is_taken()
+    }
+
     /// Sends a message, and a copy of a descriptor where there is one. Never waits.
     pub(crate) fn send(&self, message: &[u8], with: Option<BorrowedFd<'_>>) -> io::Result<()> {
         Ok(send_now(&self.0.fd, message, with)?)
@@ -201,7 +216,31 @@ impl AsFd for Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
     use sys::scm_rights::pair;
+
+    #[test]
+    fn a_line_whose_process_goes_on_is_free_when_the_keeper_says_so() {
+        let (ours, theirs) = pair().unwrap();
+        let (ours, theirs) = (Line::new(ours), Line::new(theirs));
+        let goes_on = || {
+            let own = pair().unwrap();
+            theirs.send(&[GOES_ON], Some(own.1.as_fd())).unwrap();
+            let answer = ours.ask(b"?", Duration::from_secs(5)).unwrap();
+            assert!(matches!(answer, Answer::GoesOn(..)) && ours.is_taken());
+            theirs.receive_ready().unwrap();
+        };
+        assert!(ours.becomes_free(Duration::ZERO));
+        goes_on();
+        theirs.send(&FREE, None).unwrap();
+        assert!(ours.becomes_free(Duration::ZERO));
+        goes_on();
+        assert!(!ours.becomes_free(Duration::ZERO), "nothing was said");
+        theirs.send(b"x", None).unwrap();
+        assert!(!ours.becomes_free(Duration::ZERO), "an answer that came too late");
+        drop(theirs);
+        assert!(!ours.becomes_free(Duration::from_secs(5)), "the keeper has closed it");
+    }
 
     #[test]
     fn the_last_word_is_received_from_an_end_that_has_left_a_message_unread() {

@@ -10,10 +10,12 @@ use nix::sys::signal::Signal;
 use sys::fork::{Fork, OneTask, child, fork};
 use sys::scm_rights::{pair, receive_whole, stream_pair};
 use sys::signal::ignore;
+use sys::wait::Ended;
 
 use crate::error::reason;
 use crate::log::stderr;
 use crate::net::deadlines::Timeouts;
+use crate::serve::exit_code::EXIT_SERVED;
 use crate::serve::kept_note::{self, KeptNote};
 use crate::serve::line::{FINAL, GOES_ON, LONGEST_MESSAGE, Line, MORE, MOVES};
 use crate::serve::notes::NotesLine;
@@ -39,6 +41,8 @@ pub(crate) struct Keeping {
     timeouts: Timeouts,
     /// Some clients are under TLS.
     offers_tls: bool,
+    /// Those who ask serve one client after the other.
+    has_workers: bool,
 }
 
 impl Keeping {
@@ -46,9 +50,14 @@ impl Keeping {
         titles: Titles,
         lines: usize,
         timeouts: Timeouts,
-        offers_tls: bool,
+        (offers_tls, has_workers): (bool, bool),
     ) -> Keeping {
-        Keeping { titles, lines, timeouts, offers_tls }
+        Keeping { titles, lines, timeouts, offers_tls, has_workers }
+    }
+
+    /// Whether a process has served a client to the end, whose place the next one takes.
+    pub(crate) fn serves_next(&self, ended: &Ended) -> bool {
+        self.has_workers && ended.code() == Some(EXIT_SERVED)
     }
 
     /// Returns the most lines at a time.

@@ -6,6 +6,12 @@
 
 use std::hint::black_box;
 
+use sys::wipe::WipingHeap;
+
+/// Every program's heap: malloc(3)'s, but that a process which serves clients one after the other can have it wiped.
+#[global_allocator]
+static HEAP: WipingHeap = WipingHeap;
+
 /// Bytes of a piece that comes from the end of the heap, as the start leaves no hole of that size.
 const LARGE: usize = 64 * 1024;
 /// Sizes in bytes of which holes are looked for, from the largest on.

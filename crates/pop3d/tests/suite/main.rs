@@ -38,3 +38,4 @@ mod titles;
 mod tls;
 mod tls_processes;
 mod transaction;
+mod workers;

@@ -39,6 +39,8 @@ const MAX_EVENTS: usize = 8;
 const GRACE: Duration = Duration::from_millis(10);
 /// Longest time between the ends of file of a killed parent's two pipes.
 const HANGUP_GAP: Duration = Duration::from_millis(20);
+/// Longest wait for the end of a mailbox's process that has said its last word: its user can stop it.
+const BOX_END: Duration = Duration::from_secs(1);
 /// Pause between two questions during the grace.
 const RETRY_INTERVAL: Duration = Duration::from_micros(500);
 
@@ -163,6 +165,9 @@ impl Worker {
         };
         let is_root = geteuid().is_root();
         let _collecting = stderr::collect(); // flushed before each wait
+        if self.keeper.is_some() {
+            sys::wipe::wipe_freed();
+        }
         self.titles.show("worker, idle");
         let waits_first = self.waits_first();
         loop {
@@ -175,9 +180,7 @@ impl Worker {
                 Ok(None) => return EXIT_OK,
                 Err(errno) => return self.listener_failed(errno),
             }
-            // It has read a password, of a client who has got in: nothing of it is left to the next one. Or a
-            // line is of no use any more.
-            if [&self.keeper, &self.signer].into_iter().flatten().any(Line::is_taken) {
+            if !self.can_ask() {
                 return EXIT_OK;
             }
             if is_root && getresuid().is_ok_and(|id| !(id.real.is_root() && id.effective.is_root()))
@@ -185,6 +188,16 @@ impl Worker {
                 return EXIT_OK; // the session has become its user for good; a new worker takes over
             }
         }
+    }
+
+    /// Whether the next client can be served by this process, in which nothing is left of the last one: freed memory
+    /// is wiped already. A line is of no use when an answer did not come, or a mailbox's process does not end.
+    fn can_ask(&self) -> bool {
+        if self.keeper.is_some() {
+            sys::wipe::wipe_stack();
+        }
+        self.keeper.as_ref().is_none_or(|line| line.becomes_free(BOX_END))
+            && !self.signer.as_ref().is_some_and(Line::is_taken)
     }
 
     /// Returns true where a worker must check for its end before each accept(2), because the

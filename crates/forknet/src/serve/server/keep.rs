@@ -70,7 +70,9 @@ impl Server {
         let (clients, memory) = (self.clients(), self.service.memory);
         // More than there are clients: the keeper sees the end of a session a little later.
         let lines = usize::try_from(clients).unwrap_or(usize::MAX).saturating_mul(2).max(16);
-        let keeping = Keeping::new(self.titles, lines, self.timeouts(), self.identity.is_some());
+        let has_workers = self.options.model == Model::Prefork && !self.options.inetd;
+        let kind = (self.identity.is_some(), has_workers);
+        let keeping = Keeping::new(self.titles, lines, self.timeouts(), kind);
         let folder = self.options.chroot.clone();
         let (keeper, facts) = Keeper::spawn(
             (keeping, self.identity.clone()),
