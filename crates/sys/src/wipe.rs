@@ -77,9 +77,9 @@ pub fn wipe_stack() {
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
     let page = page.and_then(|page| usize::try_from(page).ok()).unwrap_or(4096).max(4096);
     if page == 4096 {
-        overwrite_stack::<NEAR>()
+        overwrite_stack::<NEAR>();
     } else {
-        overwrite_stack::<NEAR_LARGE>()
+        overwrite_stack::<NEAR_LARGE>();
     }
     let top = black_box(0_u8);
     let from = (&raw const top).addr().saturating_sub(FAR) / page * page;
@@ -119,7 +119,7 @@ mod tests {
 
     /// The bytes that are found where memory was freed.
     fn left(place: *const u8, count: usize) -> usize {
-        // SAFETY: malloc(3) keeps the memory of small pieces mapped; volatile, because nobody owns it.
+        // SAFETY: malloc(3) keeps the memory of small pieces mapped; volatile, because it has no owner.
         (0..count).filter(|at| unsafe { place.add(*at).read_volatile() } == 0xa5).count()
     }
 

@@ -293,7 +293,7 @@ impl Lines {
 
     /// Frees the lines whose questions are answered. One whose process has failed is closed, so that the
     /// process that asked does not wait for an answer; and one whose client was served to the end, unless another
-    /// client's questions follow: then its process hears of it.
+    /// client's questions follow: then its process receives a message.
     fn reap(&mut self) {
         for ended in wait::collect() {
             let is_its = |it: &Asker| it.answering.is_some_and(|pid| pid.as_raw() == ended.pid);

@@ -175,13 +175,15 @@ impl Worker {
                 return EXIT_OK;
             }
             match self.accept(unavailable) {
-                Ok(Some(conn)) => self.serve(conn, busy, serve),
+                Ok(Some(conn)) => {
+                    self.serve(conn, busy, serve);
+                    if !self.can_ask() {
+                        return EXIT_OK;
+                    }
+                }
                 Ok(None) if waits_first || self.wait(&epoll) => {}
                 Ok(None) => return EXIT_OK,
                 Err(errno) => return self.listener_failed(errno),
-            }
-            if !self.can_ask() {
-                return EXIT_OK;
             }
             if is_root && getresuid().is_ok_and(|id| !(id.real.is_root() && id.effective.is_root()))
             {
