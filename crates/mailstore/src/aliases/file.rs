@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// Largest file in bytes.
 const MAX_FILE: u64 = 16 << 20;
-/// Faults that are named in one check.
+/// Most faults that one check names, a number.
 const MAX_PROBLEMS: usize = 20;
 
 /// What is wrong with the file, as `aliases FILE:LINE: reason`.
@@ -37,6 +37,8 @@ pub struct Aliases {
 pub struct Found {
     /// Its number.
     pub line: u64,
+    /// The name has a domain.
+    pub has_domain: bool,
     /// Its targets, or what is wrong with them.
     pub targets: std::result::Result<Vec<AliasTarget>, Fault>,
 }
@@ -81,7 +83,7 @@ impl Aliases {
             Ok(none) if none.is_empty() => Err("no target"),
             targets => targets,
         };
-        Some(Found { line: *line, targets })
+        Some(Found { line: *line, has_domain: domain.is_some(), targets })
     }
 
     /// Returns what is wrong with the file's lines, of many the first twenty.
@@ -106,7 +108,7 @@ impl Aliases {
         let is_exact = self.is_exact && !local.eq_ignore_ascii_case(b"postmaster");
         let mut key = if is_exact { local.to_vec() } else { local.to_ascii_lowercase() };
         if let Some(domain) = domain {
-            key.push(b'@');
+            key.push(0); // no byte of a name: "a@b" without a domain is not a in b
             key.extend(domain.to_ascii_lowercase());
         }
         key
@@ -230,6 +232,14 @@ mod tests {
         assert!(exact.find(b"levy", Some(b"red.test")).is_none());
         assert!(exact.find(b"Levy", Some(b"RED.test")).is_some());
         assert!(exact.find(b"postmaster", None).is_some());
+    }
+
+    #[test]
+    fn an_at_in_quotes_is_no_domain() {
+        let (_dir, aliases) = aliases("a@b.test: x\n\"c@d.test\": y\n");
+        assert!(aliases.find(b"a@b.test", None).is_none());
+        assert!(aliases.find(b"c", Some(b"d.test")).is_none());
+        assert!(aliases.find(b"c@d.test", None).is_some());
     }
 
     #[test]

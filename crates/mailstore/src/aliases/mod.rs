@@ -1,5 +1,5 @@
-//! aliases(5): the file of names that lead elsewhere, and files that it includes. Read anew for each question,
-//! so that no database has to be made of it.
+//! aliases(5): the file of names that lead elsewhere, and files that it includes. Read again for each
+//! question, so that no database has to be made of it.
 //!
 //! ```text
 //! # comment

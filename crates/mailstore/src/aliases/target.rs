@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// Most targets of one text.
+/// Most targets of one text, a number.
 pub const MAX_TARGETS: usize = 1000;
 /// Longest target in bytes.
 const MAX_TARGET: usize = 1024;
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_target_is_told() {
+    fn what_is_no_target_is_refused() {
         for text in [
             "two words",
             "|",

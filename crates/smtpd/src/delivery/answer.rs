@@ -9,10 +9,12 @@ use maild::{LoginQuestion, Trouble, accepted};
 
 use crate::delivery::deliver::deliver;
 use crate::delivery::mailbox;
-use crate::delivery::users::{Users, local_user, unreadable};
+use crate::delivery::route::{Route, Router, Target};
+use crate::delivery::users::{Users, unreadable};
+use crate::delivery::verify;
 use crate::options::{Config, Vrfy};
 use crate::protocol::address::Name;
-use crate::protocol::question::{Question, Verdict, encode_users};
+use crate::protocol::question::{Question, Verdict, encode_moved};
 
 /// Exit code of a process that did not answer: the keeper closes the line.
 const FAILED: i32 = 1;
@@ -42,11 +44,12 @@ pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
         let answer = match question {
             Question::Room { bytes } => room(config, peer, bytes).encode(),
             Question::Recipient { name, bytes } => match recipient(config, &name, bytes) {
-                Ok(verdict) => verdict.encode(),
+                Ok(answer) => answer,
                 Err(account) => return ask_as_owner(config, asked, peer, &account, bytes),
             },
-            Question::User { name } => user(config, &name),
-            Question::FullName { text } => full_name(config, &text),
+            Question::User { name } => verify::user(config, &name),
+            Question::Members { name } => verify::members(config, &name),
+            Question::FullName { text } => verify::full_name(config, &text),
             Question::Letter { id, sender, .. } => {
                 let id = id.escape_ascii().to_string();
                 return deliver(config, asked, &format!("{peer}: letter {id}"), &sender);
@@ -69,22 +72,27 @@ fn log_in(config: &Config, asked: forknet::Question, text: Secret) -> i32 {
     }
 }
 
-/// Returns whether a user can receive a letter of this many bytes.
+/// Returns the answer whether a recipient can receive a letter of this many bytes.
 ///
 /// # Errors
 /// The mailbox looks as if it could not be used: its owner is to be asked, whose rights may differ.
-fn recipient(config: &Config, name: &Name, bytes: u64) -> Result<Verdict, Account> {
-    let found = Users::open(config).and_then(|users| users.find(name));
-    let account = match found {
-        Ok(Ok(account)) => account,
-        Ok(Err(verdict)) => return Ok(verdict),
-        Err(error) => return Ok(unreadable(&error)),
+fn recipient(config: &Config, name: &Name, bytes: u64) -> Result<Vec<u8>, Account> {
+    let routes = match Router::open(config).and_then(|router| router.expand(name)) {
+        Ok(routes) => routes,
+        Err(verdict) => return Ok(verdict.encode()),
     };
-    let owner = config.mail.owner(&account);
-    match owner.and_then(|owner| mailbox::free_bytes(&config.mail, &account, owner, is_root())) {
-        Ok(free) if free >= bytes => Ok(Verdict::Accepted),
-        Ok(_) => Ok(Verdict::NoRoom),
-        Err(_) => Err(account),
+    if let Some(address) = routes.moved_to {
+        let told = if config.vrfy == Vrfy::None { "" } else { &address.text };
+        return Ok(encode_moved(told.as_bytes(), config.has_queue()));
+    }
+    let [Route { target: Target::Mailbox { account, .. }, .. }] = routes.all.as_slice() else {
+        return Ok(Verdict::Accepted.encode());
+    };
+    let owner = config.mail.owner(account);
+    match owner.and_then(|owner| mailbox::free_bytes(&config.mail, account, owner, is_root())) {
+        Ok(free) if free >= bytes => Ok(Verdict::Accepted.encode()),
+        Ok(_) => Ok(Verdict::NoRoom.encode()),
+        Err(_) => Err(account.clone()),
     }
 }
 
@@ -129,28 +137,5 @@ fn room(config: &Config, peer: Peer, bytes: u64) -> Verdict {
             Verdict::NoRoom
         }
         _ => Verdict::Accepted,
-    }
-}
-
-/// Returns the answer about a user for VRFY.
-fn user(config: &Config, name: &Name) -> Vec<u8> {
-    if config.vrfy == Vrfy::None {
-        return Verdict::Unknown.encode();
-    }
-    match Users::open(config).and_then(|users| users.find(name)) {
-        Ok(Ok(account)) => encode_users(&[local_user(account)]),
-        Ok(Err(verdict)) => verdict.encode(),
-        Err(error) => unreadable(&error).encode(),
-    }
-}
-
-/// Returns the answer about a full name for VRFY.
-fn full_name(config: &Config, name: &[u8]) -> Vec<u8> {
-    if config.vrfy == Vrfy::None {
-        return Verdict::Unknown.encode();
-    }
-    match Users::open(config).and_then(|users| users.by_full_name(name)) {
-        Ok(found) => encode_users(&found),
-        Err(error) => unreadable(&error).encode(),
     }
 }

@@ -18,10 +18,10 @@ use accounts::{Account, Owner};
 use forknet::{Boxes, Line, become_user, confine_to, in_title, reason};
 
 use crate::delivery::mailbox;
+use crate::delivery::route::{Router, Target};
 use crate::delivery::store::{self, Failure, verdict};
 use crate::delivery::text::{Incoming, Text};
 use crate::delivery::trace::return_path;
-use crate::delivery::users::{Users, unreadable};
 use crate::options::Config;
 use crate::protocol::address::Name;
 use crate::protocol::question::{ABORT, END, RECIPIENTS, TEXT, Verdict, decode_names};
@@ -130,16 +130,28 @@ type Group = (Owner, Vec<Account>);
 /// # Errors
 /// One of them is no user any more, or has no mailbox; the accounts cannot be read.
 fn group(config: &Config, names: &[Name]) -> Result<Vec<Group>, (Verdict, String)> {
-    let read = |error: &accounts::Error| (unreadable(error), "users cannot be read".to_owned());
-    let users = Users::open(config).map_err(|error| read(&error))?;
+    let router = Router::open(config).map_err(|verdict| (verdict, "no accounts".to_owned()))?;
     let mut seen = std::collections::HashSet::new();
     let mut groups: Vec<Group> = Vec::new();
+    let mut accounts = Vec::new();
     for name in names {
         let local = name.local.escape_ascii();
-        let account = users.find(name).map_err(|error| read(&error))?.map_err(|verdict| {
+        let routes = router.expand(name).map_err(|verdict| {
             let verdict = if verdict == Verdict::Unreadable { verdict } else { Verdict::Unusable };
             (verdict, format!("recipient '{local}': no such user any more"))
         })?;
+        for route in routes.all {
+            let Target::Mailbox { account, .. } = route.target else {
+                let why = format!(
+                    "recipient '{local}': commands, files and addresses elsewhere are not for Maildirs"
+                );
+                return Err((Verdict::Unusable, why));
+            };
+            accounts.push(account);
+        }
+    }
+    for account in accounts {
+        let local = account.name.escape_ascii().to_string();
         let failed = |why: &dyn std::fmt::Display| {
             (Verdict::Unusable, format!("mailbox of '{local}': {why}"))
         };

@@ -14,7 +14,8 @@ use crate::protocol::envelope::{Envelope, Recipient};
 use crate::protocol::lookup::{Commit, Delivery, LocalUser, Mailboxes, Refusal};
 use crate::protocol::params::RcptParams;
 use crate::protocol::question::{
-    ABORT, END, Question, RECIPIENTS, TEXT, Verdict, add_field, decode_users, decode_verdicts,
+    ABORT, END, Question, RECIPIENTS, TEXT, Verdict, add_field, decode_moved, decode_users,
+    decode_verdicts,
 };
 use crate::protocol::reply::Reply;
 
@@ -73,8 +74,24 @@ impl<'a> Keeper<'a> {
 
     fn users(&self, question: &Question) -> Result<Vec<LocalUser>, Reply> {
         let answer = self.ask(question).map_err(Verdict::reply)?;
-        let verdict = || Verdict::decode(&answer).unwrap_or(Verdict::Unusable);
-        decode_users(&answer).ok_or_else(|| verdict().reply())
+        let verdict = || Verdict::decode(&answer).unwrap_or(Verdict::Unusable).reply();
+        decode_users(&answer).ok_or_else(|| self.moved(&answer).unwrap_or_else(verdict))
+    }
+
+    /// Returns the reply about a user who has moved; `None` for every other answer. Those who may VRFY learn the new address, and letters are sent on silently for the others (RFC 5321 §3.4, §7.4).
+    fn moved(&self, answer: &[u8]) -> Option<Reply> {
+        let (address, is_sent_on) = decode_moved(answer)?;
+        let address = address::ascii(address);
+        Some(match (is_sent_on, self.config.may_verify(self.peer.is_loopback())) {
+            (true, true) => {
+                Reply::new(251, "2.1.5", format!("User not local; will forward to <{address}>"))
+            }
+            (true, false) => Verdict::Accepted.reply(),
+            (false, true) => {
+                Reply::new(551, "5.1.6", format!("User not local; please try <{address}>"))
+            }
+            (false, false) => Reply::new(551, "5.1.6", "User not local, has moved"),
+        })
     }
 
     /// Returns the name in a path, if that may be a user of ours.
@@ -111,6 +128,10 @@ impl Mailboxes for Keeper<'_> {
         found.into_iter().next().ok_or_else(|| Verdict::Unknown.reply())
     }
 
+    fn members(&self, path: &Path) -> Result<Vec<LocalUser>, Reply> {
+        self.users(&Question::Members { name: self.name(path)? })
+    }
+
     fn find_by_full_name(&self, name: &[u8]) -> Result<Vec<LocalUser>, Reply> {
         self.users(&Question::FullName { text: name.to_vec() })
     }
@@ -118,7 +139,13 @@ impl Mailboxes for Keeper<'_> {
     fn recipient(&self, path: &Path, bytes: u64) -> Result<(Recipient, Reply), Reply> {
         let name = self.name(path)?;
         let question = Question::Recipient { name: name.clone(), bytes };
-        match self.verdict(&question) {
+        let answer = self.ask(&question).map_err(Verdict::reply)?;
+        if let Some(reply) = self.moved(&answer) {
+            let is_taken = reply.is_positive();
+            let recipient = recipient(self.config, path, name);
+            return if is_taken { Ok((recipient, reply)) } else { Err(reply) };
+        }
+        match Verdict::decode(&answer).unwrap_or(Verdict::Unusable) {
             Verdict::Accepted => {
                 Ok((recipient(self.config, path, name), Verdict::Accepted.reply()))
             }
@@ -149,7 +176,7 @@ impl Mailboxes for Keeper<'_> {
 pub fn recipient(config: &Config, path: &Path, name: Name) -> Recipient {
     let address = match path {
         Path::Mailbox(mailbox) => mailbox.text.clone(),
-        _ => format!("{}@{}", address::local_part(&name.local), config.hostname),
+        _ => format!("{}@{}", address::local_part(&name.local), config.first_domain()),
     };
     Recipient { address, name, params: RcptParams::default() }
 }

@@ -2,10 +2,11 @@
 //! mailboxes and Maildirs in those that the keeper forks.
 
 // The order of the modules; each imports from its left only:
-//   header trace text mailbox users | route store | deliver | answer keeper letter
+//   header trace text mailbox users | directory | route store | deliver verify | answer keeper letter
 
 pub mod answer;
 mod deliver;
+mod directory;
 pub mod header;
 pub mod keeper;
 pub mod letter;
@@ -15,3 +16,4 @@ pub mod store;
 pub mod text;
 pub mod trace;
 pub mod users;
+mod verify;

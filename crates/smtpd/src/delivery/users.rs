@@ -7,7 +7,7 @@ use accounts::{Account, Accounts, NameDomain};
 use nix::ifaddrs::getifaddrs;
 
 use crate::options::Config;
-use crate::protocol::address::Name;
+use crate::protocol::address::local_part;
 use crate::protocol::literal::parse_ip_literal;
 use crate::protocol::lookup::LocalUser;
 use crate::protocol::question::{MAX_LISTED, Verdict};
@@ -28,44 +28,21 @@ impl<'a> Users<'a> {
         Ok(Users { config, accounts: config.mail.accounts()? })
     }
 
-    /// Finds the user of an address: by all of it where an account has such a name, else by its local
-    /// part. `postmaster` always exists (RFC 5321 §4.5.1). `%` and `!` are ordinary characters and
-    /// never denote another host.
+    /// Finds the user whose name is this local part with this domain; without one, the user who has it in all
+    /// of our domains. `%`, `!` and `@` in a local part are ordinary characters and never denote a domain.
     ///
     /// # Errors
     /// The accounts cannot be read.
-    pub fn find(&self, name: &Name) -> accounts::Result<Result<Account, Verdict>> {
-        if !name.domain.is_empty() && !is_local(self.config, &name.domain) {
-            return Ok(Err(Verdict::Elsewhere));
-        }
-        let found = match self.by_address(name)? {
-            None if name.local.eq_ignore_ascii_case(b"postmaster") => self.postmaster()?,
-            other => other,
-        };
-        Ok(found.ok_or(Verdict::Unknown))
-    }
-
-    fn by_address(&self, name: &Name) -> accounts::Result<Option<Account>> {
-        let keeps = self.accounts.names.domain == NameDomain::Keep;
-        if keeps && !name.domain.is_empty() {
-            let whole = [&name.local[..], b"@", &name.domain].concat();
-            if let Some(account) = self.accounts.account(&whole)? {
-                return Ok(Some(account));
-            }
-        }
-        self.accounts.account(&name.local)
-    }
-
-    /// Returns the user of `--postmaster`, otherwise root, otherwise the first user of the file.
-    fn postmaster(&self) -> accounts::Result<Option<Account>> {
-        let name = self.config.postmaster.as_deref().unwrap_or("root");
-        match self.accounts.account(name.as_bytes())? {
-            Some(user) => Ok(Some(user)),
-            None => self.first(),
+    pub fn find(&self, local: &[u8], domain: Option<&[u8]>) -> accounts::Result<Option<Account>> {
+        let keeps_domains = self.accounts.names.domain == NameDomain::Keep;
+        match domain {
+            Some(domain) if keeps_domains => self.accounts.account(&[local, b"@", domain].concat()),
+            None if !local.contains(&b'@') => self.accounts.account(local),
+            _ => Ok(None),
         }
     }
 
-    /// Returns the first user.
+    /// Returns the user who gets the postmaster's letters when no name says who does: the first.
     ///
     /// # Errors
     /// The accounts cannot be read.
@@ -86,7 +63,7 @@ impl<'a> Users<'a> {
         let mut found = Vec::new();
         self.accounts.scan(|account| {
             if has_full_name(&account, name) {
-                found.push(local_user(account));
+                found.push(local_user(self.config, &account));
             }
             if found.len() > MAX_LISTED {
                 ControlFlow::Break(())
@@ -100,8 +77,17 @@ impl<'a> Users<'a> {
 
 /// Returns what VRFY tells of a user.
 #[must_use]
-pub fn local_user(account: Account) -> LocalUser {
-    LocalUser { full_name: full_name(&account).to_vec(), name: account.name }
+pub fn local_user(config: &Config, account: &Account) -> LocalUser {
+    let name = &account.name;
+    let at = name.iter().rposition(|&byte| byte == b'@');
+    let parts = at.and_then(|at| Some((name.get(..at)?, name.get(at + 1..)?)));
+    let address = match parts {
+        Some((local, domain)) if is_configured(config, domain) => {
+            format!("{}@{}", local_part(local), domain.escape_ascii())
+        }
+        _ => format!("{}@{}", local_part(name), config.first_domain()),
+    };
+    LocalUser { full_name: full_name(account).to_vec(), address: address.into_bytes() }
 }
 
 /// Returns the first of the comma-separated parts of the gecos field.
@@ -116,10 +102,17 @@ fn has_full_name(account: &Account, wanted: &[u8]) -> bool {
     full.eq_ignore_ascii_case(wanted) || words.any(|word| word.eq_ignore_ascii_case(wanted))
 }
 
-/// Returns whether a domain is local: those of `--domain`, `localhost`, and address literals of
-/// this host (RFC 1123 §5.2.17).
-fn is_local(config: &Config, domain: &[u8]) -> bool {
-    is_configured(config, domain) || parse_ip_literal(domain).is_some_and(is_own_address)
+/// Returns our domain that an address has: as `--domain` spells it, and the first for `localhost`, for an address
+/// literal of this host (RFC 1123 §5.2.17) and for none. `None` for a domain elsewhere.
+#[must_use]
+pub fn own_domain<'c>(config: &'c Config, domain: &[u8]) -> Option<&'c str> {
+    let own = config.domains.iter().find(|own| own.as_bytes().eq_ignore_ascii_case(domain));
+    let is_ours = || {
+        domain.is_empty()
+            || is_configured(config, domain)
+            || parse_ip_literal(domain).is_some_and(is_own_address)
+    };
+    own.map(String::as_str).or_else(|| is_ours().then(|| config.first_domain()))
 }
 
 /// Returns whether a domain is one of `--domain`, or `localhost`.

@@ -5,14 +5,16 @@ pub mod facts;
 pub mod guards;
 pub mod hostname;
 pub mod idna;
+mod rows;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use forknet::{Endpoint, Error, OwnOptions, Preset, Result, Row, Values};
+use accounts::NameCase;
+use forknet::{Endpoint, Error, Result, Values};
 use jiff::tz::TimeZone;
-use maild::{Logins, MailOptions, rows};
-use mailstore::MailKind;
+use maild::{Logins, MailOptions};
+use mailstore::{Aliases, MailKind};
 use tls::ServerIdentity;
 
 use facts::Facts;
@@ -20,12 +22,14 @@ use guards::Guards;
 use hostname::{is_domain, machine_name};
 use idna::to_ascii;
 
-/// `--vrfy`: which clients may use VRFY.
+pub use rows::OPTIONS;
+
+/// `--vrfy`: which clients may use VRFY and EXPN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Vrfy {
     /// Every client.
     All,
-    /// Clients on this machine; others get 252.
+    /// Clients on this machine; others get 252 and 502.
     Loopback,
     /// No client.
     None,
@@ -40,6 +44,10 @@ pub struct Config {
     pub domains: Vec<String>,
     /// Accounts and their mail.
     pub mail: MailOptions,
+    /// The file of names that lead elsewhere (aliases(5)).
+    pub aliases: Option<PathBuf>,
+    /// The byte between a user's name and a sub-address; `None` for no sub-addresses.
+    pub delimiter: Option<u8>,
     /// The folder of letters that are too long for memory.
     pub spool: PathBuf,
     /// Largest letter in octets, as RFC 1870 counts them; 0 is no limit.
@@ -58,7 +66,7 @@ pub struct Config {
     pub strict_space: bool,
     /// Take nothing beyond the syntax of RFC 5321.
     pub strict: bool,
-    /// Which clients may use VRFY.
+    /// Which clients may use VRFY and EXPN.
     pub vrfy: Vrfy,
     /// Speak LMTP (RFC 2033).
     pub lmtp: bool,
@@ -70,182 +78,36 @@ pub struct Config {
     pub zone: TimeZone,
 }
 
-/// Each option's row, and what the manual page adds to common ones.
-pub const OPTIONS: OwnOptions = OwnOptions {
-    rows: &[
-        Row {
-            name: "hostname",
-            value: "NAME",
-            default: Preset::Rule("the machine's"),
-            help: "our name",
-            manual: "Our name in the greeting and in \"Received:\".",
-            ..Row::EMPTY
-        },
-        Row {
-            name: "domain",
-            value: "D",
-            default: Preset::Rule("the name of `--hostname`"),
-            repeats: true,
-            help: "a local domain; repeatable",
-            manual: "A domain whose mail is for the users of the users file; in any case of \
-                letters, and in UTF-8 or as DNS has it. May be given several times.",
-            ..Row::EMPTY
-        },
-        Row {
-            manual: "Who has a mailbox, in the format of forklore-users(5). It must be a regular file \
-                with one link, no symbolic link, that belongs to root or to the user who starts the \
-                server, that only its owner may write to, and, with passwords in it, that not every \
-                user may read. Read again for each recipient and login, by the keeper's processes; which mechanisms are offered is \
-                found out at the start and at SIGHUP. A letter is \
-                stored with the rights of the user id and group id in it, never those of root. \
-                `system` takes the accounts of passwd(5). It is needed beside `--checkpassword` and \
-                `--auth-socket` too.",
-            excludes: "",
-            ..rows::USERS
-        },
-        rows::CHECKPASSWORD,
-        Row { excludes: "checkpassword", ..rows::AUTH_SOCKET },
-        rows::MAIL,
-        rows::MAIL_USER,
-        rows::NAMES,
-        rows::NAMES_DOMAIN,
-        rows::PLAINTEXT,
-        rows::CHANNEL_BINDING,
-        rows::AUTH_DELAY,
-        tls::rows::CERT,
-        tls::rows::KEY,
-        tls::rows::LISTEN,
-        Row {
-            name: "spool",
-            value: "DIR",
-            default: Preset::Value("/var/tmp"),
-            help: "where letters over 256 KiB wait for their end",
-            manual: "The folder for letters over 256 KiB while they are received; shorter ones stay in \
-                memory. The files have no names and go with the process that has them.",
-            ..Row::EMPTY
-        },
-        Row {
-            name: "max-size",
-            value: "BYTES",
-            default: Preset::Value("52428800"), // 50 MiB; RFC 1870 §3
-            help: "largest letter; 0 = no limit",
-            manual: "The largest letter, counted with CRLF line ends and without dot-stuffing; 0 \
-                is no limit. A larger one is refused with 552, at `MAIL` if the client tells its \
-                size there.",
-            ..Row::EMPTY
-        },
-        Row {
-            name: "max-recipients",
-            value: "N",
-            default: Preset::Value("1000"), // RFC 5321 §4.5.3.1.8; an administrator may choose less
-            help: "recipients of a letter",
-            manual: "Recipients of one letter; those beyond get 452, and the client may send the \
-                letter again to them. RFC 5321 wants at least 100.",
-            ..Row::EMPTY
-        },
-        guards::MAX_LETTERS,
-        guards::GREET_PAUSE,
-        guards::ACCESS,
-        Row {
-            name: "min-free",
-            value: "BYTES",
-            default: Preset::Value("262144"),
-            help: "refuse letters when the disk has less left",
-            manual: "Refuse letters for now, with 452, when the disk of the mailbox would have \
-                less left, or no inode.",
-            ..Row::EMPTY
-        },
-        Row {
-            name: "postmaster",
-            value: "USER",
-            help: "who is postmaster (default root, or the first user)",
-            manual: "Who gets the mail for 'postmaster', when no user has that name. The default \
-                is root, or the first user of the file where it has no root.",
-            ..Row::EMPTY
-        },
-        Row {
-            name: "accept-bare-lf",
-            help: "take LF alone for a line end in letters",
-            manual: "Take LF alone for a line end within a letter, for old clients. It is never \
-                part of the end of a letter. Otherwise a letter with a bare LF is refused with \
-                550, as one with a bare CR is in any case.",
-            ..Row::EMPTY
-        },
-        Row {
-            name: "strict",
-            help: "take nothing beyond the syntax of RFC 5321",
-            manual: "Refuse with 501 what RFC 5321 does not allow and real clients send: addresses \
-                without angle brackets, a space behind `FROM:` and `TO:`, senders with dots at an end of the \
-                local part or next to each other, with underscores or a final dot in the \
-                domain, `HELO` without a name, and names in `HELO` and `EHLO` that are neither a domain nor an \
-                address literal. Without it all of these are taken; a name that is no atom stands in \
-                `Received:` as a quoted word, or as `unknown`.",
-            ..Row::EMPTY
-        },
-        Row {
-            name: "strict-space",
-            help: "refuse a space behind FROM: and TO:",
-            manual: "Refuse a space behind `FROM:` and `TO:`, which RFC 5321 does not allow and \
-                many clients send.",
-            ..Row::EMPTY
-        },
-        Row {
-            name: "lmtp",
-            help: "speak LMTP (RFC 2033)",
-            manual: "Speak LMTP (RFC 2033) in place of SMTP, with a mail server on this machine or in its network: \
-                `LHLO` takes the place of `HELO` and `EHLO`, and after a letter each recipient has a reply of its own, so \
-                that one mailbox that is full does not make the letter come again to the others. `--listen` is \
-                needed, an address with another port than 25, which RFC 2033 forbids, or `unix:`<path>.",
-            ..Row::EMPTY
-        },
-        Row {
-            name: "vrfy",
-            value: "WHO",
-            default: Preset::Value("loopback"),
-            choices: &["all", "loopback", "none"],
-            help: "clients that VRFY answers: all, loopback, none",
-            manual: "Whose `VRFY` is answered: `all`, `loopback` for clients on this machine, \
-                `none`. The others get 252.",
-            ..Row::EMPTY
-        },
-    ],
-    notes: &[
-        ("max-clients", "One more gets \"421 4.3.2\" and the reason."),
-        ("over", "it gets \"421 4.3.2\" and that there are too many clients"),
-        (
-            "chroot",
-            "The users file, the Maildirs and the files of TLS are inside, and relative names among them count from \
-                <dir>. The time zone is read before.",
-        ),
-        (
-            "mail",
-            " A Maildir that is not there is made, in a folder of its user's or, for its user, in one that \
-                only root can change; nothing is made on the way to it: where the home or the folder \
-                of mailboxes is not there, letters are refused for now. `mbox:` is for pop3d alone yet.",
-        ),
-        (
-            "checkpassword",
-            " The program decides about `AUTH` alone: who has a mailbox says `--users`.",
-        ),
-        (
-            "auth-socket",
-            " The server decides about `AUTH` alone: who has a mailbox says `--users`.",
-        ),
-        ("plaintext", " It is about `AUTH PLAIN` and `AUTH LOGIN`."),
-        ("transcript", "What follows the mechanism of an `AUTH` is masked."),
-        (
-            "user",
-            "It is the user of the processes that talk to clients, in an empty folder as their root. A \
-                letter is stored by a process with the rights of its recipient, for good.",
-        ),
-    ],
-};
-
 impl Config {
     /// Returns the domain of names that have none, and of users in replies.
     #[must_use]
     pub fn first_domain(&self) -> &str {
         self.domains.first().unwrap_or(&self.hostname)
+    }
+
+    /// Returns whether letters can be sent to addresses elsewhere.
+    #[must_use]
+    pub fn has_queue(&self) -> bool {
+        false
+    }
+
+    /// Returns whether VRFY and EXPN answer a client (RFC 5321 §7.3).
+    #[must_use]
+    pub fn may_verify(&self, is_loopback: bool) -> bool {
+        match self.vrfy {
+            Vrfy::All => true,
+            Vrfy::Loopback => is_loopback,
+            Vrfy::None => false,
+        }
+    }
+
+    /// Reads the file of `--aliases`.
+    ///
+    /// # Errors
+    /// `aliases FILE: reason`.
+    pub fn open_aliases(&self) -> mailstore::Result<Option<Aliases>> {
+        let is_exact = self.mail.names.case == NameCase::AsIs;
+        self.aliases.as_deref().map(|path| Aliases::open(path, is_exact)).transpose()
     }
 
     /// Reads the options, and the machine's time zone.
@@ -273,6 +135,8 @@ impl Config {
             hostname,
             domains,
             mail,
+            aliases: values.path("aliases")?,
+            delimiter: delimiter(values)?,
             spool: values.path("spool")?.unwrap_or_default(),
             max_size: values.number("max-size", 0..=u64::MAX)?,
             max_recipients: values.number("max-recipients", 1..=usize::MAX)?,
@@ -304,6 +168,7 @@ impl Config {
         let refused = |error: accounts::Error| Error::Refused(error.to_string());
         self.mail.check()?;
         let accounts = self.mail.accounts().map_err(refused)?;
+        self.open_aliases().map_err(|error| Error::Refused(error.to_string()))?;
         let Some(name) = &self.postmaster else { return Ok(()) };
         match accounts.account(name.as_bytes()).map_err(refused)? {
             Some(_) => Ok(()),
@@ -323,6 +188,9 @@ impl Config {
         }
         self.check()?;
         let access = self.guards.access.as_deref().map_or(Ok(Vec::new()), access::read)?;
+        if let Ok(Some(aliases)) = self.open_aliases() {
+            aliases.check().iter().for_each(|problem| log::warn!("{problem}"));
+        }
         if let Err(error) = self.spool.read_dir() {
             let (spool, why) = (self.spool.display(), forknet::reason(&error));
             log::warn!("spool {spool}: {why}: letters over 256 KiB will be refused for now");
@@ -345,6 +213,16 @@ fn lmtp(values: &Values) -> Result<bool> {
     Ok(true)
 }
 
+/// Reads `--delimiter`: what is an atom's, and has no other meaning in an address.
+fn delimiter(values: &Values) -> Result<Option<u8>> {
+    let text = values.text("delimiter").unwrap_or_default();
+    match text.as_bytes() {
+        b"none" => Ok(None),
+        [byte] if b"+-=_.#~^".contains(byte) => Ok(Some(*byte)),
+        _ => Err(values.wrong("delimiter", &text, "one of + - = _ . # ~ ^, or none")),
+    }
+}
+
 fn hostname(values: &Values) -> Result<String> {
     let Some(name) = values.text("hostname") else { return Ok(machine_name()) };
     check_domain(values, "hostname", &name)?;
@@ -364,59 +242,4 @@ fn check_domain(values: &Values, option: &str, name: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(args: &[&str]) -> Result<Config> {
-        let args = args.iter().map(std::ffi::OsString::from).collect();
-        let config = Config::read(&forknet::parse("smtpd", "", OPTIONS.rows, args)?)?;
-        config.check().map(|()| config)
-    }
-
-    fn complaint(args: &[&str]) -> String {
-        read(args).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_table() {
-        let dir = testkit::TempDir::new();
-        let users = dir.file("users", "").display().to_string();
-        let config = read(&["--users", &users, "--hostname", "red.test"]).unwrap();
-        assert_eq!(config.domains, ["red.test"]);
-        assert_eq!((config.max_size, config.max_recipients), (52_428_800, 1000));
-        assert!(!config.repair_bare_lf && !config.strict_space);
-    }
-
-    #[test]
-    fn the_users_file_is_that_of_all_daemons_unless_told_otherwise() {
-        match read(&[]) {
-            Ok(config) => {
-                assert_eq!(config.mail.users, maild::Users::File("/etc/forklore/users".into()));
-            }
-            Err(error) => {
-                let text = error.to_string();
-                assert!(text.starts_with("users /etc/forklore/users: "), "{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_bad_value_is_named() {
-        assert_eq!(complaint(&["--users", "/no/f"]), "users /no/f: No such file or directory");
-        let dir = testkit::TempDir::new();
-        let users = dir.file("users", "").display().to_string();
-        for args in [
-            ["--hostname", "a..b"],
-            ["--domain", "a b"],
-            ["--max-size", "-1"],
-            ["--max-recipients", "0"],
-            ["--min-free", "x"],
-            ["--vrfy", "me"],
-            ["--mail", "~x"],
-            ["--postmaster", "nobody-of-that-name"],
-        ] {
-            let text = complaint(&["--users", &users, args[0], args[1]]);
-            assert!(text.starts_with(args[0]), "{text}");
-        }
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use Argument::{Needed, Nothing, Optional};
 
 use crate::options::Config;
+use crate::protocol::help::purpose;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::params::{MAX_MAIL_EXTRA, MAX_RCPT_EXTRA};
 use crate::protocol::reply::Reply;
@@ -66,10 +67,10 @@ const COMMANDS: &[Command] = &[
     command("AUTH", READY, Needed, "AUTH mechanism [response]", auth::auth),
     command("RSET", ANY, Nothing, "RSET", transaction::rset),
     command("VRFY", ANY, Needed, "VRFY name", verify::vrfy),
+    command("EXPN", ANY, Needed, "EXPN group", verify::expn),
     command("NOOP", ANY, Optional, "NOOP [anything]", noop),
     command("HELP", ANY, Optional, "HELP [command]", help),
     command("QUIT", ANY, Nothing, "QUIT", quit),
-    not_implemented("EXPN"),
     not_implemented("SEND"),
     not_implemented("SOML"),
     not_implemented("SAML"),
@@ -165,7 +166,21 @@ fn help(context: &Context<'_>, argument: &[u8]) -> Outcome {
         return Outcome::Reply(reply.and("HELP and a command tells how it is written"));
     }
     Outcome::Reply(match row(argument).filter(is_done) {
-        Some(command) => Reply::new(214, "2.0.0", command.usage),
+        Some(Command { verb, usage, .. }) => {
+            Reply::new(214, "2.0.0", format!("{usage}: {}", purpose(verb).unwrap_or_default()))
+        }
         None => Reply::new(504, "5.5.4", "No help for that"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_knows_the_purpose_of_each_command() {
+        for command in COMMANDS.iter().filter(|command| command.is_implemented()) {
+            assert!(purpose(command.verb).is_some(), "{}", command.verb);
+        }
+    }
 }

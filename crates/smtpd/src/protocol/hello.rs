@@ -68,7 +68,10 @@ fn add_extensions(context: &Context<'_>, reply: Reply) -> Reply {
         .and("DSN")
         .and("CHUNKING")
         .and("ENHANCEDSTATUSCODES");
-    let reply = if context.may_verify() { reply.and("VRFY") } else { reply };
+    let reply = match context.may_verify() {
+        true => reply.and("VRFY").and("EXPN"),
+        false => reply,
+    };
     let offers_tls = matches!(context.client.tls, StartTls::Offered | StartTls::Unavailable);
     let reply = if offers_tls { reply.and("STARTTLS") } else { reply };
     let may_log_in = context.client.user.is_none() && !context.client.mechanisms.is_empty();

@@ -7,22 +7,28 @@ use crate::protocol::address::Path;
 use crate::protocol::envelope::{Envelope, Recipient};
 use crate::protocol::reply::Reply;
 
-/// A user of this machine.
+/// Who is behind an address: a user of this machine, or another address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalUser {
-    /// The name in the users file.
-    pub name: Vec<u8>,
+    /// The address, without brackets.
+    pub address: Vec<u8>,
     /// The full name, empty if the file has none.
     pub full_name: Vec<u8>,
 }
 
 /// The users and their mailboxes, as the process sees them that talks to a client.
 pub trait Mailboxes {
-    /// Finds the user of an address (VRFY).
+    /// Finds the user of an address, or the address itself where it is a group (VRFY).
+    ///
+    /// # Errors
+    /// The reply to the client: 251, 501, 550, 551 or 451.
+    fn find(&self, path: &Path) -> Result<LocalUser, Reply>;
+
+    /// Finds the members of a group (EXPN). The last one has no address where there are more.
     ///
     /// # Errors
     /// The reply to the client: 501, 550 or 451.
-    fn find(&self, path: &Path) -> Result<LocalUser, Reply>;
+    fn members(&self, path: &Path) -> Result<Vec<LocalUser>, Reply>;
 
     /// Finds users whose full name is `name` or has it as one of its words, ignoring case (VRFY): up to
     /// one more than [`crate::protocol::question::MAX_LISTED`].

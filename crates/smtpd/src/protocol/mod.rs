@@ -5,7 +5,7 @@
 //! return an [`Outcome`], which [`Protocol`] applies.
 
 // The order of the modules; each imports from its left only:
-//   reply literal | address params | envelope | lookup policy outcome | question | state | auth hello transaction
+//   help reply literal | address params | envelope | lookup policy outcome | question | state | auth hello transaction
 //   verify | chunks | commands mask | (this file)
 
 pub mod address;
@@ -14,6 +14,7 @@ mod chunks;
 mod commands;
 pub mod envelope;
 mod hello;
+mod help;
 pub mod literal;
 pub mod lookup;
 pub mod mask;

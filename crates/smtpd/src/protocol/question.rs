@@ -20,6 +20,8 @@ pub const MAX_LISTED: usize = 10;
 const MAX_FIELD: usize = 1024;
 /// Longest full name in bytes that is answered.
 const MAX_FULL_NAME: usize = 512;
+/// Bytes of users that are answered, about: with one more they fit into a message.
+const MAX_USERS_BYTES: usize = 12 * 1024;
 
 /// A question to the keeper.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +41,11 @@ pub enum Question {
     /// VRFY: who is this?
     User {
         /// Who it is.
+        name: Name,
+    },
+    /// EXPN: who are the members of this group?
+    Members {
+        /// Its name.
         name: Name,
     },
     /// VRFY: who has this full name, or a word of it?
@@ -67,6 +74,7 @@ impl Question {
             Question::Room { bytes } => (b'm', *bytes, [b"", b""]),
             Question::Recipient { name, bytes } => (b'r', *bytes, [&name.local, &name.domain]),
             Question::User { name } => (b'v', 0, [&name.local, &name.domain]),
+            Question::Members { name } => (b'e', 0, [&name.local, &name.domain]),
             Question::FullName { text } => (b'f', 0, [text, b""]),
             Question::Letter { id, sender, commit } => {
                 (b'd', u64::from(*commit == Commit::Each), [id, sender])
@@ -91,6 +99,7 @@ impl Question {
             b'm' => Question::Room { bytes },
             b'r' => Question::Recipient { name: name(), bytes },
             b'v' => Question::User { name: name() },
+            b'e' => Question::Members { name: name() },
             b'f' => Question::FullName { text: one.to_vec() },
             b'd' => {
                 let commit = if bytes == 0 { Commit::All } else { Commit::Each };
@@ -127,9 +136,12 @@ pub enum Verdict {
     Unreadable,
     /// The disk is full.
     NoRoom,
+    /// The address leads to itself. The log has where.
+    Looped,
 }
 
-const VERDICTS: [(Verdict, u8); 6] = [
+const VERDICTS: [(Verdict, u8); 7] = [
+    (Verdict::Looped, b'o'),
     (Verdict::Accepted, b'+'),
     (Verdict::Unknown, b'u'),
     (Verdict::Elsewhere, b'd'),
@@ -175,6 +187,9 @@ impl Verdict {
                 let text = "The list of users cannot be read now, try again later";
                 Reply::new(451, "4.3.0", text)
             }
+            Verdict::Looped => {
+                Reply::new(451, "4.4.6", "The address leads to itself, try again later")
+            }
             Verdict::NoRoom => {
                 Reply::new(452, "4.3.1", "Not enough room on the disk, try again later")
             }
@@ -191,19 +206,41 @@ pub fn decode_verdicts(answer: &[u8]) -> Option<Vec<Verdict>> {
 /// First byte of an answer with users.
 const USERS: u8 = b'U';
 
-/// Returns the answer with these users.
+/// Returns the answer with these users; the last one has no address where the message is too short for all.
 #[must_use]
 pub fn encode_users(users: &[LocalUser]) -> Vec<u8> {
     let mut answer = vec![USERS];
     for user in users {
         let full_name = user.full_name.get(..MAX_FULL_NAME).unwrap_or(&user.full_name);
         let before = answer.len();
-        let added = add_field(&mut answer, &user.name);
+        let added = add_field(&mut answer, &user.address);
         if added.and_then(|()| add_field(&mut answer, full_name)).is_none() {
             answer.truncate(before); // a name that no command line holds
         }
+        if answer.len() > MAX_USERS_BYTES {
+            answer.extend([0; 4]);
+            break;
+        }
     }
     answer
+}
+
+/// First byte of an answer with the address to which a user has moved.
+const MOVED: u8 = b'M';
+
+/// Returns the answer about a user who has moved to an address elsewhere; `is_sent_on` means that there is a queue.
+#[must_use]
+pub fn encode_moved(address: &[u8], is_sent_on: bool) -> Vec<u8> {
+    [&[MOVED, u8::from(is_sent_on)], address].concat()
+}
+
+/// Reads an answer about a user who has moved.
+#[must_use]
+pub fn decode_moved(answer: &[u8]) -> Option<(&[u8], bool)> {
+    match answer {
+        [MOVED, is_sent_on @ (0 | 1), address @ ..] => Some((address, *is_sent_on == 1)),
+        _ => None,
+    }
 }
 
 /// Reads an answer with users.
@@ -211,7 +248,7 @@ pub fn encode_users(users: &[LocalUser]) -> Vec<u8> {
 pub fn decode_users(answer: &[u8]) -> Option<Vec<LocalUser>> {
     let fields = fields(answer.strip_prefix(&[USERS])?)?;
     let pairs = fields.chunks(2).map(|pair| match pair {
-        [name, full] => Some(LocalUser { name: name.to_vec(), full_name: full.to_vec() }),
+        [address, full] => Some(LocalUser { address: address.to_vec(), full_name: full.to_vec() }),
         _ => None,
     });
     pairs.collect()
@@ -263,6 +300,7 @@ mod tests {
             Question::Room { bytes: u64::MAX },
             Question::Recipient { name: name(b"levy", b"[127.0.0.1]"), bytes: 7 },
             Question::User { name: name(b"\xff\0", b"") },
+            Question::Members { name: name(b"staff", b"red.test") },
             Question::FullName { text: b"Fred Smith".to_vec() },
             Question::Letter {
                 id: vec![b'7'; MAX_FIELD],
@@ -274,6 +312,7 @@ mod tests {
         ] {
             for peer in [Peer::Unix, Peer::Pipe, Peer::Ip("[2001:db8::1]:65535".parse().unwrap())] {
                 let record = question.encode(peer).unwrap();
+                assert!(!maild::LoginQuestion::is_one(&record), "the same process answers both");
                 let (from, decoded) = Question::decode(&record).unwrap();
                 assert_eq!((from, &decoded), (peer, &question));
             }
@@ -282,11 +321,21 @@ mod tests {
             assert_eq!(Verdict::decode(&verdict.encode()), Some(verdict));
         }
         let user =
-            |name: &[u8], full: &[u8]| LocalUser { name: name.into(), full_name: full.into() };
+            |name: &[u8], full: &[u8]| LocalUser { address: name.into(), full_name: full.into() };
         let users = [user(b"levy", b"Levy Red"), user(b"bob", b"")];
         assert_eq!(decode_users(&encode_users(&users)).unwrap(), users);
         assert_eq!(decode_users(&encode_users(&[])), Some(vec![]));
         assert_eq!(decode_users(b"+"), None);
+        let many = vec![user(&[b'a'; 200], &[b'b'; MAX_FULL_NAME + 1]); 1000];
+        let answer = encode_users(&many);
+        assert!(answer.len() < forknet::LONGEST_MESSAGE);
+        assert_eq!(decode_users(&answer).unwrap().last(), Some(&user(b"", b"")));
+        for is_sent_on in [true, false] {
+            let answer = encode_moved(b"a@b.test", is_sent_on);
+            assert_eq!(decode_moved(&answer), Some((&b"a@b.test"[..], is_sent_on)));
+        }
+        assert_eq!(decode_moved(b"M\x02x"), None);
+        assert_eq!(decode_moved(b"+"), None);
     }
 
     #[test]
@@ -300,7 +349,7 @@ mod tests {
             assert!(Question::decode(&good[..cut]).is_none(), "{cut}");
         }
         for odd in [
-            &b"x\0\x04unix\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0"[..],
+            &b"X\0\x04unix\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0"[..],
             b"r\0\x04unux\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0",
             b"r\0\x04unix\0\x07\0\0\0\0\0\0\x01\0\x04levy\0\0",
             b"r\0\x04unix\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0\0\0",

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::options::{Config, Vrfy};
+use crate::options::Config;
 use crate::protocol::envelope::{ClientAddress, Envelope, Hello};
 use crate::protocol::lookup::Mailboxes;
 use crate::protocol::policy::Policy;
@@ -57,12 +57,8 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Returns whether this client may use VRFY.
+    /// Returns whether this client may use VRFY and EXPN.
     pub(super) fn may_verify(&self) -> bool {
-        match self.config.vrfy {
-            Vrfy::All => true,
-            Vrfy::Loopback => self.client.is_loopback,
-            Vrfy::None => false,
-        }
+        self.config.may_verify(self.client.is_loopback)
     }
 }

@@ -1,6 +1,5 @@
-//! VRFY: finds a user (RFC 5321 §3.5; slide: "VRFY", full names).
+//! VRFY finds a user, EXPN the members of a group (RFC 5321 §3.5; slide: "VRFY", full names; "EXPN").
 
-use crate::options::Config;
 use crate::protocol::address::{self, Path, Tolerance};
 use crate::protocol::lookup::LocalUser;
 use crate::protocol::outcome::Outcome;
@@ -21,7 +20,7 @@ pub(super) fn vrfy(context: &Context<'_>, argument: &[u8]) -> Outcome {
 /// Finds the user by an address, a name, or a part of a full name. 553 if several users match.
 fn verify(context: &Context<'_>, argument: &[u8]) -> Reply {
     match parse(argument).and_then(|path| context.users.find(&path)) {
-        Ok(user) => Reply::new(250, "2.1.5", full_address(context.config, &user)),
+        Ok(user) => Reply::new(250, "2.1.5", full_address(&user)),
         Err(reply) if reply.code() == 550 && !argument.contains(&b'@') => {
             by_full_name(context, argument)
         }
@@ -54,21 +53,43 @@ fn by_full_name(context: &Context<'_>, name: &[u8]) -> Reply {
     };
     match found.as_slice() {
         [] => Reply::new(550, "5.1.1", "No such user here"),
-        [one] => Reply::new(250, "2.1.5", full_address(context.config, one)),
+        [one] => Reply::new(250, "2.1.5", full_address(one)),
         several => {
             let ambiguous = Reply::new(553, "5.1.4", "Ambiguous; it may be");
             let listed = several.iter().take(MAX_LISTED);
-            let add = |reply: Reply, user| reply.and(full_address(context.config, user));
+            let add = |reply: Reply, user| reply.and(full_address(user));
             let reply = listed.fold(ambiguous, add);
             if several.len() > MAX_LISTED { reply.and("and others") } else { reply }
         }
     }
 }
 
+/// EXPN (RFC 5321 §4.1.1.7). As VRFY it changes only the count of unknown names.
+pub(super) fn expn(context: &Context<'_>, argument: &[u8]) -> Outcome {
+    if !context.may_verify() {
+        let text = "EXPN is not for you: members of groups are not told";
+        return Outcome::Reply(Reply::new(502, "5.7.0", text));
+    }
+    let members = parse(argument).and_then(|path| context.users.members(&path));
+    let members = match members {
+        Ok(members) => members,
+        Err(reply) => return Outcome::Verified(reply),
+    };
+    let mut members = members.iter();
+    let Some(first) = members.next() else {
+        let text = "That is a user, not a group; VRFY tells who";
+        return Outcome::Verified(Reply::new(550, "5.1.1", text));
+    };
+    let reply = Reply::new(250, "2.1.5", full_address(first));
+    Outcome::Verified(members.fold(reply, |reply, member| match member.address.is_empty() {
+        true => reply.and("and others"),
+        false => reply.and(full_address(member)),
+    }))
+}
+
 /// Returns `Full Name <name@domain>`.
-fn full_address(config: &Config, user: &LocalUser) -> String {
-    let domain = config.first_domain();
-    let (full, name) = (address::ascii(&user.full_name), address::local_part(&user.name));
+fn full_address(user: &LocalUser) -> String {
+    let (full, address) = (address::ascii(&user.full_name), address::ascii(&user.address));
     let space = if full.is_empty() { "" } else { " " };
-    format!("{full}{space}<{name}@{domain}>")
+    format!("{full}{space}<{address}>")
 }

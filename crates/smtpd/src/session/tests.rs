@@ -19,6 +19,10 @@ impl Mailboxes for Direct<'_> {
         Err(Reply::new(550, "5.1.1", "No such user here"))
     }
 
+    fn members(&self, _: &address::Path) -> Result<Vec<LocalUser>, Reply> {
+        Ok(Vec::new())
+    }
+
     fn find_by_full_name(&self, _: &[u8]) -> Result<Vec<LocalUser>, Reply> {
         Ok(Vec::new())
     }

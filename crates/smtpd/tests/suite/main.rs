@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod addresses;
+mod aliases;
 mod attack;
 mod auth;
 mod check;
@@ -32,3 +33,4 @@ mod sources;
 mod titles;
 mod tls;
 mod trace;
+mod verify;

@@ -108,6 +108,7 @@ fn ehlo_lists_what_works_and_nothing_else() {
         peer.expect(&format!("250-{line}\r\n"));
     }
     peer.expect("250-VRFY\r\n");
+    peer.expect("250-EXPN\r\n");
     peer.expect("250-AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN\r\n");
     peer.expect("250 HELP\r\n");
 }
@@ -169,7 +170,7 @@ fn unknown_verbs_are_500_known_ones_that_are_not_done_502_and_the_session_goes_o
     for line in ["FOO", "", " NOOP", "MAILFROM:<a@b>", "NOOPS", "GET / HTTP/1.1", "\u{e9}\u{e8}"] {
         peer.ask(line, "500 5.5.1 ");
     }
-    for verb in ["EXPN staff", "SEND FROM:<a@b>", "SOML FROM:<a@b>", "SAML FROM:<a@b>", "TURN"] {
+    for verb in ["SEND FROM:<a@b>", "SOML FROM:<a@b>", "SAML FROM:<a@b>", "TURN"] {
         peer.ask(verb, "502 5.5.1 ");
     }
     peer.ask("STARTTLS", "502 5.5.1 ");
@@ -284,7 +285,7 @@ fn help_tells_the_commands_and_how_each_is_written() {
         let line = peer.ask(&format!("HELP {}", verb.to_lowercase()), "214 2.0.0 ");
         assert!(line[10..].starts_with(verb.as_bytes()), "{}", line.escape_ascii());
     }
-    peer.ask("HELP EXPN", "504 ");
+    peer.ask("HELP TURN", "504 ");
     peer.ask("HELP FOO", "504 ");
 }
 
