@@ -157,7 +157,7 @@ bench-smtp:
 
 # What it tries is in scripts/crash; SEED=N repeats the random choices of a run, TIMES=N kills N times each.
 crash-pop3:
-	@scripts/crash/run
+	@scripts/crash/run pop3
 
 # Cargo is called only where a program is missing, so that root needs no toolchain.
 install uninstall: export BIN := $(BIN)

@@ -13,15 +13,15 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from lib.checks import Failure  # noqa: E402
 from lib.folder import Folder  # noqa: E402
-import faults  # noqa: E402
-import page  # noqa: E402
-import power  # noqa: E402
-import tests  # noqa: E402
+import disk_states  # noqa: E402
 import tracing  # noqa: E402
-from kills import Outcome, calls_of  # noqa: E402
-from maildrops import Maildir, Mbox, letter  # noqa: E402
+from pop3 import faults, page, power  # noqa: E402
+from pop3.kills import Outcome, calls_of  # noqa: E402
+from pop3.maildrops import Maildir, Mbox, letter  # noqa: E402
+from pop3.plan import Plan  # noqa: E402
+from pop3.site import Before  # noqa: E402
 from recorded_disk import ENTRY, entries  # noqa: E402
-from site_of_crash import BLOCK, Before  # noqa: E402
+from site_of_crash import BLOCK  # noqa: E402
 
 NOBODY = -1
 
@@ -31,7 +31,7 @@ class Case(unittest.TestCase):
 
     def setUp(self) -> None:
         self.folder = self.enterContext(Folder("test"))
-        self.enterContext(unittest.mock.patch("maildrops.OWNER", NOBODY))
+        self.enterContext(unittest.mock.patch("pop3.maildrops.OWNER", NOBODY))
 
     def fails(self, *words: str) -> object:
         """A context in which a Failure says these words."""
@@ -88,7 +88,7 @@ class Disk(Case):
         """What a disk of eight zeros may be."""
         first, log, dice = self.folder.file("first", b"0" * 8), self.log(*writes), random.Random(1)
         return [(how, image) for _, how, image in
-                power.states(log, first, power.instants(log, since, dice, 99), dice, 0)]
+                disk_states.states(log, first, disk_states.instants(log, since, dice, 99), dice, 0)]
 
     def test_what_is_flushed_is_safe_and_what_is_not_may_be_lost(self) -> None:
         self.assertEqual(self.states((0, b"ab"), None, None, (1, b"c")), [
@@ -103,7 +103,7 @@ class Disk(Case):
 
     def test_of_many_cuts_some_are_chosen_and_the_last(self) -> None:
         log = self.log(*[(0, b"a")] * 50)
-        found = power.instants(log, 0, random.Random(1), 5)
+        found = disk_states.instants(log, 0, random.Random(1), 5)
         self.assertIn(log[-1].end, found)
         self.assertTrue(5 <= len(found) <= 6)
 
@@ -111,7 +111,7 @@ class Disk(Case):
         first = self.folder.file("first", bytes(2 * BLOCK))
         log = self.log((0, b"x" * (2 * BLOCK)))
         found = {(image[:1], image[BLOCK:BLOCK + 1])
-                 for _, _, image in power.states(log, first, {log[-1].end}, random.Random(1), 60)}
+                 for _, _, image in disk_states.states(log, first, {log[-1].end}, random.Random(1), 60)}
         self.assertEqual(len(found), 4)
 
 
@@ -169,7 +169,7 @@ class Page(Case):
     """The page has a row for each figure."""
 
     def test_every_table_has_its_rows(self) -> None:
-        plan = tests.Plan(True, None, 7)
+        plan = Plan(True, None, 7)
         outcomes = Counter({Outcome(True, "all", 0): 3, Outcome(False, "some", 1): 2})
         plan.random.append(("Maildir on ext4", "box", "UPDATE", outcomes))
         plan.calls.append(("Maildir on ext4", "login", Counter(read=5), outcomes))

@@ -10,11 +10,11 @@ from pathlib import Path
 from lib.checks import wait_until
 from lib.packages import need
 from lib.program import Program
-from site_of_crash import Site
+from site_of_crash import CrashSite
 
 
 @contextmanager
-def strace(site: Site, pid: int, *words: str) -> Iterator[Path]:
+def strace(site: CrashSite, pid: int, *words: str) -> Iterator[Path]:
     """strace at a process: its output. It lets the process go in the end."""
     out = site.new("strace")
     argv = [need("strace"), "-y", "-q", "-o", out, *words, "-p", pid]

@@ -78,9 +78,12 @@ pub(crate) fn lock(folder: &impl AsFd, path: &Path) -> Result<SessionLock> {
         }
         lock_file(&file, path)?;
         // A file that was removed meanwhile is no lock for the next session.
-        let now = fstatat(folder, NAME, AtFlags::AT_SYMLINK_NOFOLLOW);
-        if now.is_ok_and(|now| (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino)) {
-            return Ok(SessionLock::File { _locked: file });
+        match fstatat(folder, NAME, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(now) if (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino) => {
+                return Ok(SessionLock::File { _locked: file });
+            }
+            Ok(_) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(Error::io("stat", &name)(errno)),
         }
     }
     Err(Error::InUse { what: path.display().to_string() })

@@ -228,7 +228,7 @@ impl MboxDrop {
     fn rescue(&mut self, before: &File, mut copied: u64) -> Result<()> {
         let until = Instant::now() + LATE_WAIT;
         loop {
-            let is_written = self.spool.is_written(before);
+            let is_written = self.spool.is_written(before)?;
             let path = self.spool.path();
             let now = before.metadata().map_err(Error::io("stat", path))?.len();
             if now > copied {

@@ -1,7 +1,7 @@
 //! A letter in an mbox, read while other programs may change the file.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -84,14 +84,17 @@ impl MboxText {
     /// Checks that the letter is there still.
     fn check(&self) -> Result<()> {
         let found = index((&self.file, &self.path), self.part.clone(), MboxIds::Content);
-        if let Ok(found) = &found
-            && let [letter] = found.as_slice()
-            && letter.is_same(&self.letter)
-        {
-            return Ok(());
+        match &found {
+            Ok(found) if matches!(found.as_slice(), [it] if it.is_same(&self.letter)) => Ok(()),
+            // A file that has become shorter has changed.
+            Err(error) if error.kind().is_some_and(|it| it != ErrorKind::UnexpectedEof) => {
+                found.map(drop)
+            }
+            _ => {
+                let why = "another program has changed it during the session";
+                Err(Error::Temporary(format!("{}: {why}", self.path.display())))
+            }
         }
-        let why = "another program has changed it during the session";
-        Err(Error::Temporary(format!("{}: {why}", self.path.display())))
     }
 }
 
@@ -99,7 +102,10 @@ impl io::Read for MboxText {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.text.read(into)?;
         if count == 0 && !into.is_empty() && !self.known.is_unchanged(&Known::of(&self.file)?) {
-            self.check().map_err(io::Error::other)?;
+            self.check().map_err(|error| match error {
+                Error::Io { source, .. } => source,
+                changed => io::Error::other(changed),
+            })?;
         }
         Ok(count)
     }

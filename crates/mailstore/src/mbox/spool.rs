@@ -214,7 +214,7 @@ impl Spool {
     }
 
     /// Returns whether a process has this file open for writing that was the mbox before: it may have
-    /// waited for the lock, and append to it.
+    /// waited for the lock, and append to it. Where that cannot be known, it is taken for granted.
     #[must_use]
     pub fn is_written(&self, file: &File) -> bool {
         is_open_for_writing(file).unwrap_or(true)

@@ -214,13 +214,13 @@ impl SpoolAt {
     }
 
     /// As [`Spool::is_written`].
-    #[must_use]
-    pub fn is_written(&self, file: &File) -> bool {
+    ///
+    /// # Errors
+    /// The other process does not answer.
+    pub fn is_written(&self, file: &File) -> Result<bool> {
         match self {
-            SpoolAt::Here(spool) => spool.is_written(file),
-            SpoolAt::There(line) => {
-                line.ask(&[IS_WRITTEN], Some(file)).is_ok_and(|(kind, _)| kind == OK)
-            }
+            SpoolAt::Here(spool) => Ok(spool.is_written(file)),
+            SpoolAt::There(line) => Ok(line.ask(&[IS_WRITTEN], Some(file))?.0 == OK),
         }
     }
 }
@@ -275,7 +275,8 @@ fn answer(spool: &mut Spool, message: &[u8], with: Option<OwnedFd>) -> Result<(u
         [SYNC] => spool.sync().map(|()| (OK, None)),
         [APPEND] => Ok((OK, Some(spool.append()?))),
         [IS_WRITTEN] => {
-            let is_written = with.is_some_and(|file| spool.is_written(&File::from(file)));
+            let file = with.ok_or_else(|| Error::Refused("a file is missing".into()))?;
+            let is_written = spool.is_written(&File::from(file));
             Ok((if is_written { OK } else { NO }, None))
         }
         _ => Err(Error::Refused("a message that is none".into())),

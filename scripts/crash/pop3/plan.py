@@ -6,11 +6,12 @@ from pathlib import Path
 
 from lib.checks import Failure, check
 from lib.report import NotJudged, add
-import faults
-import kills
-import power
-from maildrops import KINDS, Maildir
-from site_of_crash import Site
+from pop3 import faults
+from pop3 import kills
+from disk_states import SYSTEMS as SYSTEMS_OF_POWER
+from pop3 import power
+from pop3.maildrops import KINDS, Maildir
+from pop3.site import Site
 
 SYSTEMS = ("tmpfs", "ext4")
 # Random instants of each phase, for each process, kind of maildrop and file system.
@@ -115,7 +116,7 @@ def register(plan: Plan) -> None:
     for number, kind in enumerate(KINDS):
         for system in SYSTEMS if not plan.quick else SYSTEMS[1 - number % 2:][:1]:
             register_kills(plan, kind, system, by_call=plan.quick or system == "ext4" or number == 0)
-        for system in list(power.SYSTEMS)[:1 if plan.quick or number else None]:
+        for system in list(SYSTEMS_OF_POWER)[:1 if plan.quick or number else None]:
             add(f"a power cut at each write: {kind.name} on {system}",
                 partial(power_cut, plan=plan, kind=kind, system=system))
     add("a power cut finds out about letters removed without fsync", partial(control, plan=plan))

@@ -1,36 +1,22 @@
-"""A power cut at every write: the file system lies on a disk that remembers them all, and is made again as it was at
-any instant, with and without what no flush had yet made safe."""
+"""A power cut at every write of sessions."""
 
 import os
-import random
-import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from lib.checks import Failure, check, show
 from lib.packages import need
 from lib.program import run
-from faults import converse
-from recorded_disk import Entry, RecordedDisk, entries, libc
-from site_of_crash import BLOCK, LETTERS, MIB, Before, Site, make_ext4
+from disk_states import UNSAFE_TRIES, RecordedSite, instants, mounted, states
+from pop3.faults import converse
+from pop3.site import LETTERS, Before, Site
+from site_of_crash import MIB
 
-# How ext4 is made and mounted.
-SYSTEMS = {
-    "ext4": ((), "data=ordered"),
-    "ext4, data=journal": ((), "data=journal"),
-    "ext4, data=writeback": ((), "data=writeback"),
-    "ext4, fast_commit": (("-O", "fast_commit"), "data=ordered"),
-}
+# Bytes of the disk.
 SIZE = 12 * MIB
 # Letters of a maildrop where UPDATE is to be cut into pieces.
 MANY = 80
-# Seconds after which ext4 commits by itself: the usual time, so that nothing becomes safe by chance.
-COMMIT = 5
-# How often the control is tried, which needs a moment in which the kernel writes nothing.
-UNSAFE_TRIES = 20
 
 
 class Session(NamedTuple):
@@ -55,36 +41,13 @@ class Figures(NamedTuple):
     gone: int
 
 
-class Recorded:
+class Recorded(RecordedSite):
     """A context manager: a Site on an ext4 on a recorded disk."""
 
+    site: Site
+
     def __init__(self, programs: Path, system: str, kind, seed: int) -> None:
-        self.site = Site(programs, system, kind, seed)
-        self.system, self.dice = system, random.Random(seed)
-
-    def __enter__(self) -> "Recorded":
-        self.site.__enter__()
-        features, self.options = SYSTEMS[self.system]
-        # Not on the disk that /tmp lies on: a thousand images are made there and thrown away.
-        self.work = self.site.folder("work")
-        run([need("mount"), "-t", "tmpfs", "tmpfs", self.work]).good()
-        self.first = make_ext4(self.work / "first", *features, size=SIZE)
-        live = self.work / "live"
-        shutil.copyfile(self.first, live)
-        self.disk = RecordedDisk(live, self.work / "disk", self.work / "log")
-        run([need("mount"), "-o", f"loop,{self.options},commit={COMMIT}", self.disk.disk, self.site.root]).good()
-        self.site.is_mounted = True
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.site.daemon:
-            self.site.daemon.kill()
-        if run([need("umount"), self.site.root]).code != 0:  # something of a failed test is still in there
-            run([need("umount"), "-l", self.site.root])
-        self.disk.__exit__()
-        self.site.is_mounted = False
-        run([need("umount"), "-l", self.work])
-        self.site.__exit__()
+        super().__init__(Site(programs, system, kind, seed), system, seed, SIZE)
 
     def session(self, number: int, is_busy: bool = False) -> Session:
         """A session from login to QUIT, in a maildrop of its own that is safe on the disk before. Where the disk is
@@ -99,93 +62,6 @@ class Recorded:
             instants.append(self.disk.now())
         self.site.at_rest()
         return Session(home.name, before, *instants, heard.quit.startswith(b"+OK"))
-
-    @contextmanager
-    def busy(self) -> Iterator[None]:
-        """Meanwhile another thread syncs all the time."""
-        over = threading.Event()
-
-        def sync() -> None:
-            while not over.is_set():
-                self.sync()
-
-        thread = threading.Thread(target=sync, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-    def sync(self) -> None:
-        """Waits until all of the file system is safe."""
-        root = os.open(self.site.root, os.O_RDONLY)
-        try:
-            check(libc.syncfs(root) == 0, "syncfs")
-        finally:
-            os.close(root)
-
-    def log(self) -> list[Entry]:
-        """All that has been written, once nothing is left to be written."""
-        self.sync()
-        return list(entries(self.disk.log.read_bytes()))
-
-
-def instants(log: list[Entry], since: int, dice: random.Random, most: int) -> set[int]:
-    """The instants of all writes from `since` on, and of flushes with something to flush; `most` of them, by chance,
-    where there are more, and always the last one."""
-    found, has_news = [], False
-    for entry in log:
-        if entry.end >= since and (entry.data or has_news):
-            found.append(entry.end)
-        has_news = bool(entry.data)
-    return {log[-1].end, *dice.sample(found, min(most, len(found)))}
-
-
-def states(log: list[Entry], first: Path, at: set[int], dice: random.Random, lost: int) -> Iterator[tuple[int, str, bytes]]:
-    """The disk as it may be after a cut at each of these instants, with that instant: with all that was written, with
-    only what was flushed, and `lost` times with some of the blocks written after the last flush."""
-    flushed = bytearray(first.read_bytes())
-    waiting: list[Entry] = []
-
-    def some() -> bytes:
-        image = bytearray(flushed)
-        share = dice.choice((0.1, 0.5, 0.9))
-        for entry in waiting:
-            for at in range(0, len(entry.data), BLOCK):  # a block is written whole or not at all
-                if dice.random() < share:
-                    piece = entry.data[at:at + BLOCK]
-                    image[entry.offset + at:entry.offset + at + len(piece)] = piece
-        return bytes(image)
-
-    def everything(target: bytearray) -> bytearray:
-        for entry in waiting:
-            target[entry.offset:entry.offset + len(entry.data)] = entry.data
-        return target
-
-    for entry in log:
-        if entry.data:
-            waiting.append(entry)
-        else:
-            everything(flushed)
-            waiting.clear()
-        if entry.end not in at:
-            continue
-        yield entry.end, "all", bytes(everything(bytearray(flushed)))
-        if waiting:
-            yield entry.end, "flushed", bytes(flushed)
-            for _ in range(lost):
-                yield entry.end, "some", some()
-
-
-@contextmanager
-def mounted(image: Path, where: Path, options: str) -> Iterator[None]:
-    """The file system of an image after its journal was replayed."""
-    run([need("mount"), "-o", f"loop,{options}", image, where]).good()
-    try:
-        yield
-    finally:
-        run([need("umount"), where]).good()
 
 
 def check_state(recorded: Recorded, where: Path, sessions: list[Session], instant: int) -> tuple[int, int]:

@@ -5,9 +5,8 @@ import os
 import platform
 from collections import Counter
 
-import faults
-import kills
-import tests
+from pop3 import faults, kills
+from pop3.plan import CUTS, LOST
 
 HEAD = """\
 # Crashes of pop3d
@@ -134,7 +133,7 @@ def power_part(plan) -> str:
     """The power cuts."""
     rows = [[kind, system, count, *figures] for kind, system, count, figures in plan.power]
     head = ["maildrop", "on", "sessions", "writes", "flushes", "states", "there", "gone"]
-    return POWER.format(lost=tests.LOST, cuts=tests.CUTS) + table(head, rows, 2) + LIMITS
+    return POWER.format(lost=LOST, cuts=CUTS) + table(head, rows, 2) + LIMITS
 
 
 def text(plan) -> str:

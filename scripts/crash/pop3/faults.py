@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from lib.checks import Failure, check, same, show, wait_until
 from lib.pop3 import Pop3
-from maildrops import letter
-from site_of_crash import PASSWORD, USER, Before, Site
+from pop3.maildrops import letter
+from pop3.site import PASSWORD, USER, Before, Site
 from tracing import strace
 
 # What each call is made to fail with. Those of reading and listing come from the disk; those of writing also from

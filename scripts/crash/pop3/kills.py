@@ -13,8 +13,8 @@ from typing import NamedTuple
 from lib.checks import Failure, check, same, wait_until
 from lib.pop3 import Pop3
 from lib.processes import state
-from maildrops import letter
-from site_of_crash import LETTERS, PASSWORD, USER, Before, Site
+from pop3.maildrops import letter
+from pop3.site import LETTERS, PASSWORD, USER, Before, Site
 from tracing import strace
 
 VICTIMS = ("box", "front", "keeper", "parent")
