@@ -91,7 +91,7 @@ class CrashSite(Folder):
         return int(found[1])
 
     def keeper(self) -> int:
-        """The keeper, while there is no client."""
+        """The keeper."""
         found = self.titled("keeper")
         check(len(found) == 1, f"keeper: processes {found}")
         return found[0]

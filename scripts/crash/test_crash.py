@@ -17,7 +17,8 @@ import disk_states  # noqa: E402
 import tracing  # noqa: E402
 from pop3 import faults, page, power  # noqa: E402
 from pop3.kills import Outcome, calls_of  # noqa: E402
-from pop3.maildrops import Maildir, Mbox, letter  # noqa: E402
+from letters import letter  # noqa: E402
+from pop3.maildrops import Maildir, Mbox  # noqa: E402
 from pop3.plan import Plan  # noqa: E402
 from pop3.site import Before  # noqa: E402
 from recorded_disk import ENTRY, entries  # noqa: E402

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lib.checks import Failure, check, same, show, wait_until
 from lib.pop3 import Pop3
-from pop3.maildrops import letter
+from letters import letter
 from pop3.site import PASSWORD, USER, Before, Site
 from tracing import strace
 

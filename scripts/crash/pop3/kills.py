@@ -13,7 +13,7 @@ from typing import NamedTuple
 from lib.checks import Failure, check, same, wait_until
 from lib.pop3 import Pop3
 from lib.processes import state
-from pop3.maildrops import letter
+from letters import letter
 from pop3.site import LETTERS, PASSWORD, USER, Before, Site
 from tracing import strace
 

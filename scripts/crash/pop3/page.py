@@ -25,7 +25,7 @@ After every crash the maildrop must hold:
 - the next client gets in, and of the sessions before nothing is left: no process, no lock;
 - a letter that ends with its final dot came whole.
 
-Sessions are real ones: login, `STAT`, `LIST`, `RETR` of a letter of 200 kB, `DELE` of about eight of twelve letters (forty of
+Sessions are real ones: login, `STAT`, `LIST`, `RETR` of a letter of 300 kB, `DELE` of about eight of twelve letters (forty of
 sixty where an instant of UPDATE is drawn), `QUIT`. *box* is the process of the mailbox, *front* the one that has the
 client, here as the end of TLS.
 """
