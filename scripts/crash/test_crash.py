@@ -162,6 +162,11 @@ class Traces(Case):
                                       "8   fsync(3) = 0\n7   <... ppoll resumed>) = 1\n")
         self.assertEqual(calls_of(out, "login"), {"read": 2, "fsync": 1})
 
+    def test_a_call_in_two_parts_is_one(self) -> None:
+        out = self.folder.file("out", "7   fsync(3 <unfinished ...>\n8   read(1) = 0\n"
+                                      "7   <... fsync resumed>) = -1 EIO (Input/output error) (INJECTED)\n8 +++ exited with 0 +++\n")
+        self.assertEqual(tracing.calls_in(out), ["8 read(1) = 0", "7 fsync(3) = -1 EIO (Input/output error) (INJECTED)"])
+
     def test_a_process_that_is_gone_needs_no_tracer(self) -> None:
         self.assertTrue(tracing.is_traced(1 << 30))
 

@@ -25,6 +25,23 @@ def strace(site: CrashSite, pid: int, *words: str) -> Iterator[Path]:
         tracer.ends()
 
 
+def calls_in(out: Path) -> list[str]:
+    """The system calls in strace's output, a line each, in the order of their ends: a call during which another process
+    made one stands there in two parts."""
+    begun: dict[str, str] = {}
+    found = []
+    for line in out.read_text(errors="replace").splitlines():
+        pid, _, text = line.partition(" ") if re.match(r"\d+ ", line) else ("", "", line)
+        text = text.lstrip()
+        if text.endswith("<unfinished ...>"):
+            begun[pid] = text.removesuffix("<unfinished ...>").rstrip()
+        elif resumed := re.match(r"<\.\.\. \w+ resumed>(.*)", text):
+            found.append(f"{pid} {begun.pop(pid, '')}{resumed[1]}")
+        elif re.match(r"\w+\(", text):
+            found.append(f"{pid} {text}")
+    return found + [f"{pid} {text}" for pid, text in begun.items()]
+
+
 def is_traced(pid: int) -> bool:
     """Whether a tracer has it, or it is gone."""
     try:

@@ -12,7 +12,7 @@ from lib.checks import Failure, check, same, show, wait_until
 from lib.pop3 import Pop3
 from letters import letter
 from pop3.site import PASSWORD, USER, Before, Site
-from tracing import strace
+from tracing import calls_in, strace
 
 # What each call is made to fail with. Those of reading and listing come from the disk; those of writing also from
 # a full one and a quota; the others from limits and rights.
@@ -94,8 +94,7 @@ def injected_session(site: Site, before: Before, call: str, *words: str) -> tupl
             name, heard = client.name, converse(client, before)
         wait_until("the line of the client's end", lambda: f"client {name} end" in site.daemon.log()[logged:])
         site.at_rest()
-    calls = [line for line in out.read_text(errors="replace").splitlines() if re.search(r"\d +\w+\(", line)]
-    wanted = "(INJECTED)" if words else "("
+    calls, wanted = calls_in(out), "(INJECTED)" if words else "("
     return heard, [line for line in calls if wanted in line], site.daemon.log()[logged:]
 
 

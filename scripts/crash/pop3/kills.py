@@ -15,7 +15,7 @@ from lib.pop3 import Pop3
 from lib.processes import state
 from letters import letter
 from pop3.site import LETTERS, PASSWORD, USER, Before, Site
-from tracing import strace
+from tracing import calls_in, strace
 
 VICTIMS = ("box", "front", "keeper", "parent")
 PHASES = ("UPDATE", "RETR")
@@ -152,7 +152,7 @@ def reached(site: Site) -> Pop3 | None:
 
 def calls_of(out: Path, victim: str) -> Counter[str]:
     """How often each system call stands in strace's output; where it followed forks, those of the child."""
-    found = re.findall(r"^(?:(\d+) +)?(\w+)\(", out.read_text(errors="replace"), re.MULTILINE)
+    found = [re.match(r"(\d*) (\w+)\(", line).groups() for line in calls_in(out)]
     most = Counter(pid for pid, _ in found).most_common(1)[0][0]
     return Counter(call for pid, call in found if pid == most or victim != "login")
 

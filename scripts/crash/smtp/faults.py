@@ -9,7 +9,7 @@ from collections import Counter
 from lib.checks import Failure, check, show, wait_until
 from smtp.client import Sent
 from smtp.site import EVERYBODY, Site
-from tracing import strace
+from tracing import calls_in, strace
 
 # What each call is made to fail with. Those of writing and of names come from the disk, a full one, and a quota; the
 # others from limits and rights.
@@ -64,8 +64,7 @@ def injected_session(site: Site, call: str, *words: str) -> tuple[list[Sent], li
         wait_until("the line of the client's end", lambda: f"client {name} end" in site.daemon.log()[logged:]
                    or site.daemon.code() is not None)
         site.at_rest()
-    calls = [line for line in out.read_text(errors="replace").splitlines() if re.search(r"\d +\w+\(", line)]
-    wanted = "(INJECTED)" if words else "("
+    calls, wanted = calls_in(out), "(INJECTED)" if words else "("
     return sent, [line for line in calls if wanted in line], site.daemon.log()[logged:]
 
 

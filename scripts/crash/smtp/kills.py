@@ -1,7 +1,6 @@
 """kill -9 of each process of a session: at random instants, and before each of its system calls in turn."""
 
 import os
-import re
 import signal
 import statistics
 import threading
@@ -15,7 +14,7 @@ from lib.checks import Failure, check, wait_until
 from lib.processes import state
 from smtp.client import Sent, Smtp
 from smtp.site import ANSWER, BOX, EVERYBODY, Site
-from tracing import strace
+from tracing import calls_in, strace
 
 VICTIMS = ("box", "answer", "front", "keeper", "parent")
 # Letters of a session, sessions whose median is taken as its time, and how far behind it an instant may be.
@@ -160,7 +159,7 @@ def reached(site: Site) -> Smtp | None:
 
 def calls_of(out: Path) -> Counter[str]:
     """How often each system call stands in strace's output; of several processes, how often in the one with most."""
-    found = Counter(re.findall(r"^(?:(\d+) +)?(\w+)\(", out.read_text(errors="replace"), re.MULTILINE))
+    found = Counter(re.match(r"(\d*) (\w+)\(", line).groups() for line in calls_in(out))
     most: Counter[str] = Counter()
     for (_, call), count in found.items():
         most[call] = max(most[call], count)
