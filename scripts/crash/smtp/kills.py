@@ -1,6 +1,7 @@
 """kill -9 of each process of a session: at random instants, and before each of its system calls in turn."""
 
 import os
+import re
 import signal
 import statistics
 import threading
