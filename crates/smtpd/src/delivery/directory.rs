@@ -13,7 +13,7 @@ use mailstore::{Aliases, Found};
 
 use crate::delivery::users::{Users, own_domain, unreadable};
 use crate::options::Config;
-use crate::protocol::address::{Name, local_part};
+use crate::protocol::address::{Name, local_part_utf8};
 use crate::protocol::question::Verdict;
 
 /// Start of the name of a list's owner.
@@ -148,7 +148,11 @@ impl<'a> Directory<'a> {
             self.alias(owner, Some(own)).or_else(|| self.alias(owner, None)).is_some()
         };
         let owner = owners.find(is_there)?;
-        Some(format!("{}@{}", local_part(&owner), own.escape_ascii()))
+        Some(format!(
+            "{}@{}",
+            local_part_utf8(&String::from_utf8_lossy(&owner)),
+            own.escape_ascii()
+        ))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Finds users by their addresses, in a process that may read the accounts.
 
+use std::cell::{Cell, OnceCell};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
@@ -12,11 +14,18 @@ use crate::protocol::literal::parse_ip_literal;
 use crate::protocol::lookup::LocalUser;
 use crate::protocol::question::{MAX_LISTED, Verdict};
 
+/// Searches through the accounts before they are read into memory, a number: each reads all of them, and a group
+/// has many members.
+const MAX_SEARCHES: u32 = 32;
+
 /// The accounts, opened for one question.
 #[derive(Debug)]
 pub struct Users<'a> {
     config: &'a Config,
     accounts: Accounts,
+    searches: Cell<u32>,
+    /// All of them by their names in canonical form, after [`MAX_SEARCHES`].
+    all: OnceCell<HashMap<Vec<u8>, Account>>,
 }
 
 impl<'a> Users<'a> {
@@ -25,7 +34,8 @@ impl<'a> Users<'a> {
     /// # Errors
     /// `users FILE: reason`.
     pub fn open(config: &'a Config) -> accounts::Result<Users<'a>> {
-        Ok(Users { config, accounts: config.mail.accounts()? })
+        let (searches, all) = (Cell::new(0), OnceCell::new());
+        Ok(Users { config, accounts: config.mail.accounts()?, searches, all })
     }
 
     /// Finds the user whose name is this local part with this domain; without one, the user who has it in all
@@ -36,10 +46,28 @@ impl<'a> Users<'a> {
     pub fn find(&self, local: &[u8], domain: Option<&[u8]>) -> accounts::Result<Option<Account>> {
         let keeps_domains = self.accounts.names.domain == NameDomain::Keep;
         match domain {
-            Some(domain) if keeps_domains => self.accounts.account(&[local, b"@", domain].concat()),
-            None if !local.contains(&b'@') => self.accounts.account(local),
+            Some(domain) if keeps_domains => self.account(&[local, b"@", domain].concat()),
+            None if !local.contains(&b'@') => self.account(local),
             _ => Ok(None),
         }
+    }
+
+    fn account(&self, name: &[u8]) -> accounts::Result<Option<Account>> {
+        let searches = self.searches.get();
+        if searches < MAX_SEARCHES {
+            self.searches.set(searches + 1);
+            return self.accounts.account(name);
+        }
+        let Some(canonical) = self.accounts.names.canonical(name) else { return Ok(None) };
+        if self.all.get().is_none() {
+            let mut all = HashMap::new();
+            self.accounts.scan(|account| {
+                all.entry(account.name.clone()).or_insert(account); // the first line counts
+                ControlFlow::Continue(())
+            })?;
+            self.all.get_or_init(|| all);
+        }
+        Ok(self.all.get().and_then(|all| all.get(&canonical)).cloned())
     }
 
     /// Returns the user who gets the postmaster's letters when no name says who does: the first.

@@ -7,10 +7,12 @@ pub mod hostname;
 pub mod idna;
 mod rows;
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use accounts::NameCase;
+use accounts::{NameCase, NameDomain};
 use forknet::{Endpoint, Error, Result, Values};
 use jiff::tz::TimeZone;
 use maild::{Logins, MailOptions};
@@ -23,6 +25,9 @@ use hostname::{is_domain, machine_name};
 use idna::to_ascii;
 
 pub use rows::OPTIONS;
+
+/// Domains of users that are named at the start because they are not ours, a number.
+const MAX_FOREIGN: usize = 10;
 
 /// `--vrfy`: which clients may use VRFY and EXPN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +104,39 @@ impl Config {
             Vrfy::Loopback => is_loopback,
             Vrfy::None => false,
         }
+    }
+
+    /// Logs what is wrong with the aliases, and which users' domains are not ours.
+    fn warn_of_names(&self) -> Result<()> {
+        let refused = |error: accounts::Error| Error::Refused(error.to_string());
+        if let Ok(Some(aliases)) = self.open_aliases() {
+            aliases.check().iter().for_each(|problem| log::warn!("{problem}"));
+        }
+        if self.mail.names.domain == NameDomain::Cut {
+            return Ok(());
+        }
+        let mut foreign = BTreeSet::new();
+        self.mail
+            .accounts()
+            .map_err(refused)?
+            .scan(|account| {
+                let at = account.name.iter().rposition(|&byte| byte == b'@');
+                let domain = at.and_then(|at| account.name.get(at + 1..)).unwrap_or_default();
+                let is_ours = |own: &String| own.as_bytes().eq_ignore_ascii_case(domain);
+                if at.is_some() && !self.domains.iter().any(is_ours) {
+                    foreign.insert(domain.to_vec());
+                }
+                match foreign.len() < MAX_FOREIGN {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            })
+            .map_err(refused)?;
+        for domain in foreign {
+            let domain = domain.escape_ascii();
+            log::warn!("users: '@{domain}' is no --domain: its users get no letters");
+        }
+        Ok(())
     }
 
     /// Reads the file of `--aliases`.
@@ -188,9 +226,7 @@ impl Config {
         }
         self.check()?;
         let access = self.guards.access.as_deref().map_or(Ok(Vec::new()), access::read)?;
-        if let Ok(Some(aliases)) = self.open_aliases() {
-            aliases.check().iter().for_each(|problem| log::warn!("{problem}"));
-        }
+        self.warn_of_names()?;
         if let Err(error) = self.spool.read_dir() {
             let (spool, why) = (self.spool.display(), forknet::reason(&error));
             log::warn!("spool {spool}: {why}: letters over 256 KiB will be refused for now");

@@ -70,6 +70,17 @@ fn a_group_is_its_members_each_once_whatever_leads_to_them() {
 }
 
 #[test]
+fn a_group_of_many_users_is_found_among_many_and_each_mailbox_gets_one_letter() {
+    let users: String = (0..200).map(|n| format!("user{n}:*::::HOME/bob:\n")).collect();
+    let fixture = Fixture::with(&format!("{users}user77:*::::HOME/levy:\n"));
+    let members: Vec<String> = (0..200).map(|n| format!("USER{n}")).collect();
+    let daemon = serve(&fixture, &format!("all: {}, ghost\n", members.join(", ")), &[]);
+    send(&daemon, "all@red.test", "x");
+    assert_eq!(texts(&fixture, "bob"), ["x"]);
+    assert_eq!(texts(&fixture, "levy"), [""; 0]); // the first line of a name counts
+}
+
+#[test]
 fn an_alias_of_a_users_name_leads_elsewhere_and_its_own_name_in_it_is_the_user() {
     let fixture = Fixture::new();
     let daemon = serve(&fixture, "levy: bob\nbob: bob, \\levy\nboth: \\levy, \\bob\n", &[]);
@@ -175,12 +186,15 @@ fn a_list_that_an_ordinary_user_keeps_names_no_commands_and_leads_to_no_file_of_
 
 #[test]
 fn each_domain_has_users_of_its_own_and_all_have_those_without_a_domain() {
-    let fixture = Fixture::with("levy@blue.test:*::::HOME/bob:\nann@Blue.test:*::::HOME/bob:\n");
+    let fixture = Fixture::with(
+        "levy@blue.test:*::::HOME/bob:\nann@Blue.test:*::::HOME/bob:\nx@grey.test:*:::::\n",
+    );
     let daemon = serve(
         &fixture,
         "info@blue.test: ann\n@green.test: levy\n",
         &["--domain", "red.test", "--domain", "blue.test", "--domain", "green.test"],
     );
+    daemon.wait_log("users: '@grey.test' is no --domain: its users get no letters");
     let mut peer = client(&daemon);
     for (to, code) in [
         ("ann@blue.test", "250 "),

@@ -76,6 +76,24 @@ fn the_full_names_of_users_of_a_domain_have_that_domain() {
 }
 
 #[test]
+fn names_that_vrfy_tells_can_be_written_to() {
+    let fixture = Fixture::with("a b:*:::Two Words:HOME/levy:\no'brien:*:::Miles:HOME/levy:\n");
+    let daemon = serve(&fixture, ALIASES, &[]);
+    for who in ["Words", "Miles", "staff", "archive", "one"] {
+        let mut peer = introduced(&daemon);
+        let told = String::from_utf8(peer.ask(&format!("VRFY {who}"), "250 ")).unwrap();
+        let address = told.split_once('<').unwrap().1.split_once('>').unwrap().0;
+        peer.ask("MAIL FROM:<a@b.test>", "250 ");
+        let reply = peer.ask(&format!("RCPT TO:<{address}>"), "");
+        assert!(
+            [&b"250"[..], b"451"].contains(&&reply[..3]),
+            "{address}: {}",
+            reply.escape_ascii()
+        );
+    }
+}
+
+#[test]
 fn vrfy_and_expn_leave_a_transaction_as_it_is() {
     let fixture = Fixture::new();
     let daemon = serve(&fixture, ALIASES, &[]);
