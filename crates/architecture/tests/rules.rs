@@ -53,7 +53,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ),
     ("tls", &["rows error", "pem", "keys", "chains tickets session", "server client", "identity"]),
     ("pop3d", &["options", "protocol", "session", "client"]),
-    ("smtpd", &["options", "protocol", "delivery", "session", "client"]),
+    ("smtpd", &["options", "protocol", "milter", "delivery", "session", "client"]),
     ("tftpd", &["wire", "error", "files", "transfer", "map", "options", "server", "client"]),
 ];
 

@@ -6,10 +6,11 @@
 //! the Maildirs. [`client`] is smtpc.
 
 // The order of the modules; each imports from its left only, and from `options`:
-//   protocol | delivery | session | client
+//   protocol | milter | delivery | session | client
 
 pub mod client;
 pub mod delivery;
+pub mod milter;
 pub mod options;
 pub mod protocol;
 pub mod session;

@@ -122,6 +122,12 @@ impl Connection {
         Connection { is_socket: output.is_none(), output, ..connection }
     }
 
+    /// Wraps a connected socket that another process has made; a wait lasts `idle` at most. Makes no system call.
+    #[must_use]
+    pub fn made_elsewhere(fd: OwnedFd, idle: Duration) -> Connection {
+        Connection::new(fd, Timeouts::idle(idle), Duration::ZERO, Instant::now())
+    }
+
     /// Returns the time and the bytes that the session has used.
     pub(crate) fn used(&self) -> (Duration, u64) {
         self.session.used()

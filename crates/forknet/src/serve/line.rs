@@ -89,11 +89,28 @@ impl Line {
         }
     }
 
+    /// As [`Line::ask`]; with the answer comes a descriptor, if the process that answers sends one.
+    ///
+    /// # Errors
+    /// As [`Line::ask`].
+    pub fn ask_for(
+        &self,
+        question: &[u8],
+        limit: Duration,
+    ) -> io::Result<(Answer, Option<OwnedFd>)> {
+        self.begin(question)?;
+        self.finish_with(limit)
+    }
+
     /// Waits for the answer to a question that was begun.
     ///
     /// # Errors
     /// As [`Line::ask`].
     pub fn finish(&self, limit: Duration) -> io::Result<Answer> {
+        self.finish_with(limit).map(|(answer, _)| answer)
+    }
+
+    fn finish_with(&self, limit: Duration) -> io::Result<(Answer, Option<OwnedFd>)> {
         let Some((mut answer, with)) = self.receive(limit)? else {
             return Err(Errno::EPIPE.into());
         };
@@ -103,20 +120,20 @@ impl Line {
             if matches!(answer, Answer::Final(_)) {
                 self.0.is_taken.store(false, Relaxed);
             }
-            return Ok(answer);
+            return Ok((answer, None));
         }
         match answer.first() {
             Some(&FINAL) => {
                 self.0.is_taken.store(false, Relaxed);
-                Ok(Answer::Final(answer.split_off(1)))
+                Ok((Answer::Final(answer.split_off(1)), with))
             }
             Some(&MORE) => {
                 self.0.is_taken.store(false, Relaxed);
-                Ok(Answer::More(answer.split_off(1)))
+                Ok((Answer::More(answer.split_off(1)), with))
             }
             Some(&GOES_ON) => {
                 let line = Line::new(with.ok_or(Errno::EPROTO)?);
-                Ok(Answer::GoesOn(answer.split_off(1), line))
+                Ok((Answer::GoesOn(answer.split_off(1), line), None))
             }
             _ => Err(Errno::EPROTO.into()),
         }

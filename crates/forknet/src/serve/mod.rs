@@ -8,6 +8,7 @@ pub(crate) mod client_log;
 pub(crate) mod datagram_helper;
 pub(crate) mod exit_code;
 pub(crate) mod files;
+mod first_message;
 pub(crate) mod fork;
 pub(crate) mod handed_client;
 pub(crate) mod handover;

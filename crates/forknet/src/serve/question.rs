@@ -133,6 +133,21 @@ impl Question {
         Ok(())
     }
 
+    /// As [`Question::ask_back`], with a copy of a descriptor for the asker.
+    ///
+    /// # Errors
+    /// As [`Question::ask_back`].
+    pub fn ask_back_with(
+        &mut self,
+        answer: &[u8],
+        with: BorrowedFd<'_>,
+        limit: Duration,
+    ) -> io::Result<()> {
+        self.line.send(&[&[MORE], answer].concat(), Some(with))?;
+        self.text = self.next_part(limit)?.ok_or(Errno::EPIPE)?;
+        Ok(())
+    }
+
     /// Leaves a note of at most [`MAX_NOTE`](crate::MAX_NOTE) bytes for the keeper, before the answer.
     ///
     /// # Errors

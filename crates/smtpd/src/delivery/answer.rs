@@ -8,6 +8,7 @@ use forknet::Peer;
 use maild::{LoginQuestion, Trouble, accepted};
 
 use crate::delivery::deliver::deliver;
+use crate::delivery::filter;
 use crate::delivery::mailbox;
 use crate::delivery::route::{Route, Router, Target};
 use crate::delivery::users::{Users, unreadable};
@@ -47,6 +48,12 @@ pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
                 Ok(answer) => answer,
                 Err(account) => return ask_as_owner(config, asked, peer, &account, bytes),
             },
+            Question::Filter { number } => {
+                match filter::hand_over(config, (peer, number), &mut asked, QUESTION_WAIT) {
+                    Ok(()) => continue,
+                    Err(_) => return FAILED,
+                }
+            }
             Question::User { name } => verify::user(config, &name),
             Question::Members { name } => verify::members(config, &name),
             Question::FullName { text } => verify::full_name(config, &text),

@@ -24,7 +24,7 @@ use crate::delivery::text::{Incoming, Text};
 use crate::delivery::trace::return_path;
 use crate::options::Config;
 use crate::protocol::address::Name;
-use crate::protocol::question::{ABORT, END, RECIPIENTS, TEXT, Verdict, decode_names};
+use crate::protocol::question::{ABORT, CLEAR, END, HEAD, RECIPIENTS, TEXT, Verdict, decode_names};
 
 /// Longest wait for a piece of a letter, which ends with the process that sends it.
 const PIECE_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -36,6 +36,8 @@ const PUBLISH_WAIT: Duration = Duration::from_secs(60);
 const RETRACT_WAIT: Duration = Duration::from_secs(30);
 /// Bytes that the text may have beyond `--max-size`: the trace lines.
 const MAX_TRACE: u64 = 64 * 1024;
+/// Most bytes of what stands before the text: a header that filters have changed.
+const MAX_HEAD: usize = 1 << 20;
 /// Most mailboxes of one process, because each holds three descriptors.
 const MAX_MAILBOXES: usize = 100;
 /// Exit code of a process that did not answer: the keeper closes the line.
@@ -97,6 +99,7 @@ fn receive(
         return Err("a malformed sender".into());
     }
     text.write(&return_path(sender)).map_err(|error| reason(&error))?;
+    let (begin, mut head) = (text.length(), Vec::new());
     loop {
         let part = asked.next_part(PIECE_WAIT).map_err(|error| reason(&error))?;
         let part = part.ok_or("the session has ended")?;
@@ -109,16 +112,29 @@ fn receive(
                     failure = Some(Failure { verdict: verdict(mailstore::is_full(&error)), why });
                 }
             }
+            Some((&HEAD, piece)) if head.len() + piece.len() <= MAX_HEAD => {
+                head.extend_from_slice(piece);
+            }
             Some((&RECIPIENTS, record)) => {
                 names.extend(decode_names(record).ok_or("malformed names")?);
                 if names.len() > config.max_recipients {
                     return Err("too many recipients".into());
                 }
             }
+            _ if part == CLEAR => {
+                text = Incoming::new(&config.spool);
+                text.write(&return_path(sender)).map_err(|error| reason(&error))?;
+            }
             _ if part == END => break,
             _ if part == ABORT => return Ok(None),
             _ => return Err("a malformed piece".into()),
         }
+    }
+    if failure.is_none()
+        && let Err(error) = text.insert(begin, &head)
+    {
+        let why = format!("spool {}: {}", config.spool.display(), reason(&error));
+        failure = Some(Failure { verdict: verdict(mailstore::is_full(&error)), why });
     }
     Ok(Some((names, failure.map_or(Ok(text.finish()), Err))))
 }

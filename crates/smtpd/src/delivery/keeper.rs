@@ -2,6 +2,8 @@
 //! keeper.
 
 use std::cell::Cell;
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,8 +16,8 @@ use crate::protocol::envelope::{Envelope, Recipient};
 use crate::protocol::lookup::{Commit, Delivery, LocalUser, Mailboxes, Refusal};
 use crate::protocol::params::RcptParams;
 use crate::protocol::question::{
-    ABORT, END, Question, RECIPIENTS, TEXT, Verdict, add_field, decode_moved, decode_users,
-    decode_verdicts,
+    ABORT, CLEAR, END, HEAD, Question, RECIPIENTS, TEXT, Verdict, add_field, decode_moved,
+    decode_users, decode_verdicts,
 };
 use crate::protocol::reply::Reply;
 
@@ -63,6 +65,19 @@ impl<'a> Keeper<'a> {
         };
         log::error!("{}: keeper: {why}", self.peer);
         Err(Verdict::Unusable)
+    }
+
+    /// Has a process of the keeper's connect to the filter of this number.
+    ///
+    /// # Errors
+    /// It could not, which the log tells; no answer came.
+    pub fn connect_filter(&self, number: u64) -> io::Result<OwnedFd> {
+        let record =
+            Question::Filter { number }.encode(self.peer).ok_or(ErrorKind::InvalidInput)?;
+        let line = self.line.as_ref().ok_or(ErrorKind::NotConnected)?;
+        let (answer, made) = line.ask_for(&record, ANSWER_WAIT)?;
+        self.has_process.set(matches!(answer, Answer::More(_)));
+        made.ok_or_else(|| ErrorKind::NotConnected.into())
     }
 
     fn verdict(&self, question: &Question) -> Verdict {
@@ -261,6 +276,22 @@ impl Delivery for Letter<'_> {
             self.add(&part)?;
         }
         Ok(())
+    }
+
+    fn head(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.begin()?;
+        bytes.chunks(LONGEST_MESSAGE - 1).try_for_each(|piece| self.add(&[&[HEAD], piece].concat()))
+    }
+
+    fn clear(&mut self) -> Result<(), Refusal> {
+        self.begin()?;
+        self.add(CLEAR)
+    }
+
+    fn quarantine(&mut self, reason: &str) -> Result<(), Refusal> {
+        let reply =
+            Reply::new(451, "4.7.1", "The letter would be kept back, and there is no place for it");
+        Err(Refusal { reply, reason: format!("filter: quarantine: {reason}") })
     }
 
     fn finish(mut self: Box<Self>) -> Vec<Result<(), Refusal>> {

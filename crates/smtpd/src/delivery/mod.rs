@@ -7,6 +7,7 @@
 pub mod answer;
 mod deliver;
 mod directory;
+mod filter;
 pub mod header;
 pub mod keeper;
 pub mod letter;

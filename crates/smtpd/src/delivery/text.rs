@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -57,6 +58,22 @@ impl<'a> Incoming<'a> {
         self.file.iter_mut().try_for_each(|(file, _)| file.write_all(piece))
     }
 
+    /// Puts these bytes at `at`, between what was added before.
+    ///
+    /// # Errors
+    /// The file cannot be made, read or written.
+    pub fn insert(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let before = std::mem::replace(self, Incoming::new(self.spool));
+        let length = before.length;
+        let before = before.finish();
+        before.copy_range(0..at.min(length), self)?;
+        self.write_all(bytes)?;
+        before.copy_range(at.min(length)..length, self)
+    }
+
     /// Returns its length in bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
@@ -70,6 +87,16 @@ impl<'a> Incoming<'a> {
             None => Text::Memory(self.memory),
             Some((_, file)) => Text::File(file, self.length),
         }
+    }
+}
+
+impl Write for Incoming<'_> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        Incoming::write(self, piece).map(|()| piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -88,14 +115,27 @@ impl Text {
     /// # Errors
     /// It cannot be read or written.
     pub fn copy_to(&self, out: &mut impl Write) -> io::Result<()> {
-        let (file, length) = match self {
-            Text::Memory(text) => return out.write_all(text),
-            Text::File(file, length) => (file, *length),
+        let length = match self {
+            Text::Memory(text) => text.len() as u64,
+            Text::File(_, length) => *length,
+        };
+        self.copy_range(0..length, out)
+    }
+
+    /// Writes a part of it.
+    fn copy_range(&self, range: Range<u64>, out: &mut impl Write) -> io::Result<()> {
+        let (mut offset, end) = (range.start, range.end);
+        let place = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        let file = match self {
+            Text::Memory(text) => {
+                return out.write_all(text.get(place(offset)..place(end)).unwrap_or_default());
+            }
+            Text::File(file, _) => file,
         };
         let mut chunk = vec![0; CHUNK];
-        let mut offset = 0;
-        while offset < length {
-            match file.read_at(&mut chunk, offset) {
+        while offset < end {
+            let most = place(end - offset).min(CHUNK);
+            match file.read_at(chunk.get_mut(..most).unwrap_or_default(), offset) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => {
                     out.write_all(chunk.get(..read).unwrap_or_default())?;
@@ -149,6 +189,18 @@ mod tests {
                 assert!(file.write_all(b"x").is_err(), "for reading only");
             }
             assert_eq!(testkit::names(dir.path()).len(), 0);
+        }
+        for pieces in [0_u64, 1, 30] {
+            let mut text = Incoming::new(dir.path());
+            text.write(b"first").unwrap();
+            for _ in 0..pieces {
+                text.write(&piece).unwrap();
+            }
+            text.insert(5, b"second").unwrap();
+            assert_eq!(text.length(), 11 + pieces * 10_000);
+            let mut out = Vec::new();
+            text.finish().copy_to(&mut out).unwrap();
+            assert_eq!(out, [b"firstsecond", &piece.repeat(pieces as usize)[..]].concat());
         }
         let mut text = Incoming::new(Path::new("/no/such/folder"));
         assert!(text.write(&piece).is_ok());

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use forknet::{Preset, Result, Row, Values};
 
+use super::milters::Milters;
+
 /// Longest `--greet-pause` in seconds: the client waits five minutes (RFC 5321 §4.5.3.2.1).
 const MAX_GREET_PAUSE: f64 = 240.0;
 
@@ -17,6 +19,8 @@ pub struct Guards {
     pub greet_pause: Duration,
     /// The file of rules about clients, names, senders and recipients.
     pub access: Option<PathBuf>,
+    /// Filters.
+    pub milters: Milters,
 }
 
 impl Guards {
@@ -30,6 +34,7 @@ impl Guards {
             max_letters: values.number("max-letters", 0..=u32::MAX)?,
             greet_pause: pause.unwrap_or_default(),
             access: values.path("access")?,
+            milters: Milters::read(values)?,
         })
     }
 }

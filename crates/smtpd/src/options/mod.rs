@@ -5,6 +5,7 @@ pub mod facts;
 pub mod guards;
 pub mod hostname;
 pub mod idna;
+pub mod milters;
 mod rows;
 
 use std::collections::BTreeSet;

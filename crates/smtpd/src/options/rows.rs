@@ -3,7 +3,7 @@
 use forknet::{OwnOptions, Preset, Row};
 use maild::rows;
 
-use crate::options::guards;
+use crate::options::{guards, milters};
 
 /// Each option's row, and what the manual page adds to common ones.
 pub const OPTIONS: OwnOptions = OwnOptions {
@@ -99,6 +99,8 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         guards::MAX_LETTERS,
         guards::GREET_PAUSE,
         guards::ACCESS,
+        milters::MILTER,
+        milters::ON_FAILURE,
         Row {
             name: "min-free",
             value: "BYTES",

@@ -22,7 +22,11 @@ pub(super) fn bdat(context: &Context<'_>, argument: &[u8]) -> Outcome {
         return Outcome::RefusedChunk(chunk, reply);
     }
     match context.state {
-        State::Rcpt | State::Chunks => Outcome::Chunk(chunk),
+        State::Rcpt => match context.policy.data() {
+            Ok(()) => Outcome::Chunk(chunk),
+            Err(refusal) => Outcome::RefusedChunk(chunk, refusal),
+        },
+        State::Chunks => Outcome::Chunk(chunk),
         State::Mail => Outcome::RefusedChunk(chunk, no_recipients(context)),
         state => Outcome::RefusedChunk(chunk, state.out_of_order(context.config)),
     }

@@ -80,6 +80,24 @@ pub trait Delivery {
     /// The letter cannot be delivered.
     fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal>;
 
+    /// Puts these bytes before all that was written, once.
+    ///
+    /// # Errors
+    /// The letter cannot be delivered.
+    fn head(&mut self, bytes: &[u8]) -> Result<(), Refusal>;
+
+    /// Forgets what was written.
+    ///
+    /// # Errors
+    /// The letter cannot be delivered.
+    fn clear(&mut self) -> Result<(), Refusal>;
+
+    /// Has the letter kept back, for this reason, and not delivered.
+    ///
+    /// # Errors
+    /// There is no place for it.
+    fn quarantine(&mut self, reason: &str) -> Result<(), Refusal>;
+
     /// Delivers the complete letter; returns an answer for each of the envelope's recipients, in their order.
     /// When this returns, the letter is safe for those whose answer is `Ok`, and the others do not have it. Under
     /// [`Commit::All`] all are `Ok`, or none.

@@ -108,6 +108,12 @@ impl<'a> Protocol<'a> {
         self
     }
 
+    /// Returns the rules and filters.
+    #[must_use]
+    pub fn policy(&self) -> &'a dyn Policy {
+        self.context.policy
+    }
+
     /// Returns the time to wait before the reply to the last command is sent: it grows with each unknown name, so
     /// that guessing is slow.
     #[must_use]

@@ -2,6 +2,7 @@
 //! outside of the protocol, because filters are other programs.
 
 use crate::protocol::envelope::{ClientAddress, Envelope, Hello, Recipient};
+use crate::protocol::lookup::Delivery;
 use crate::protocol::reply::Reply;
 
 /// Rules and filters: each function may refuse a command that the protocol accepts.
@@ -23,6 +24,21 @@ pub trait Policy {
     /// # Errors
     /// The reply to the client: 4yz or 5yz.
     fn address(&self, address: &str) -> Result<(), Reply>;
+
+    /// DATA, with a recipient.
+    ///
+    /// # Errors
+    /// The reply to the client: 4yz or 5yz.
+    fn data(&self) -> Result<(), Reply>;
+
+    /// Returns a delivery that has the letter pass the filters on its way to `delivery`. The two numbers are the
+    /// length of our own fields at its start in bytes, and the number of recipients.
+    fn filtered<'a>(
+        &'a self,
+        delivery: Box<dyn Delivery + 'a>,
+        id: &str,
+        trace_and_recipients: (usize, usize),
+    ) -> Box<dyn Delivery + 'a>;
 
     /// RCPT, of a recipient who was found.
     ///
@@ -50,5 +66,18 @@ impl Policy for Open {
 
     fn recipient(&self, _: &Recipient) -> Result<(), Reply> {
         Ok(())
+    }
+
+    fn data(&self) -> Result<(), Reply> {
+        Ok(())
+    }
+
+    fn filtered<'a>(
+        &'a self,
+        delivery: Box<dyn Delivery + 'a>,
+        _: &str,
+        _: (usize, usize),
+    ) -> Box<dyn Delivery + 'a> {
+        delivery
     }
 }

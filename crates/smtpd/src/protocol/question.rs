@@ -62,6 +62,11 @@ pub enum Question {
         /// Who gets it if one recipient cannot.
         commit: Commit,
     },
+    /// The client has connected: a connection to a filter is wanted.
+    Filter {
+        /// Its number among those of `--milter`, from 0.
+        number: u64,
+    },
     /// The session has no more questions for the process that has answered.
     Done,
 }
@@ -79,6 +84,7 @@ impl Question {
             Question::Letter { id, sender, commit } => {
                 (b'd', u64::from(*commit == Commit::Each), [id, sender])
             }
+            Question::Filter { number } => (b'w', *number, [b"", b""]),
             Question::Done => (b'q', 0, [b"", b""]),
         };
         let mut record = vec![kind];
@@ -105,6 +111,7 @@ impl Question {
                 let commit = if bytes == 0 { Commit::All } else { Commit::Each };
                 Question::Letter { id: one.to_vec(), sender: two.to_vec(), commit }
             }
+            b'w' => Question::Filter { number: bytes },
             b'q' => Question::Done,
             _ => return None,
         };
@@ -116,6 +123,10 @@ impl Question {
 pub const RECIPIENTS: u8 = b'r';
 /// First byte of a record with a piece of the text, its rest.
 pub const TEXT: u8 = b't';
+/// First byte of a record with a piece of what stands before the text.
+pub const HEAD: u8 = b'h';
+/// The record after which the text begins again.
+pub const CLEAR: &[u8] = b"c";
 /// The record at the end of a letter.
 pub const END: &[u8] = b"e";
 /// The record in place of the rest of a letter that is not to be delivered.
@@ -308,6 +319,7 @@ mod tests {
                 commit: Commit::Each,
             },
             Question::Letter { id: vec![], sender: vec![], commit: Commit::All },
+            Question::Filter { number: 7 },
             Question::Done,
         ] {
             for peer in [Peer::Unix, Peer::Pipe, Peer::Ip("[2001:db8::1]:65535".parse().unwrap())] {

@@ -51,6 +51,12 @@ impl Reply {
         matches!(self.code, 500..=502 | 504)
     }
 
+    /// Returns the text of its first line.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.lines.first().map_or("", String::as_str)
+    }
+
     /// Returns whether a name was unknown: the client may be guessing.
     #[must_use]
     pub fn is_unknown_name(&self) -> bool {

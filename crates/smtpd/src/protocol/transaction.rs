@@ -121,7 +121,10 @@ fn written(context: &Context<'_>, path: &Path) -> String {
 /// commands must not be repeated (RFC 5321 §4.2.1).
 pub(super) fn data(context: &Context<'_>, _: &[u8]) -> Outcome {
     if context.state == State::Rcpt {
-        return Outcome::Data;
+        return match context.policy.data() {
+            Ok(()) => Outcome::Data,
+            Err(refusal) => Outcome::Reply(refusal),
+        };
     }
     Outcome::Reply(no_recipients(context))
 }

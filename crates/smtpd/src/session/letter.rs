@@ -79,7 +79,9 @@ impl<'a, S: Read + Write> Session<'a, '_, S> {
         let commit = if self.config.lmtp { Commit::Each } else { Commit::All };
         let delivery = self.mailboxes.letter(&id, Rc::clone(envelope), commit);
         let trace = trace::received(&self.config.hostname, client, hello, envelope, &id, &now);
-        (id, ((delivery, envelope.recipients.len()), trace))
+        let recipients = envelope.recipients.len();
+        let delivery = self.protocol.policy().filtered(delivery, &id, (trace.len(), recipients));
+        (id, ((delivery, recipients), trace))
     }
 
     /// Logs what has become of a letter, ends the transaction, and sends the reply, or one for each accepted RCPT

@@ -51,7 +51,7 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
     }
     let (peer, line) = (client.peer, client.keeper.clone());
     let facts = Facts::decode(&client.facts);
-    let guards = Guards::new(config, &facts.access);
+    let guards = Guards::new(config, &facts.access, peer);
     if let Some(reply) = guards.admit(client)? {
         return send_away(client, &reply);
     }
@@ -62,6 +62,9 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
     };
     let address = client_address(config, client, mechanisms(client.is_tls, &bindings));
     let keeper = Keeper::new(config, client.keeper.clone(), client.peer);
+    if let Err(reply) = guards.connect_filters(&keeper, &address) {
+        return send_away(client, &reply);
+    }
     let mut protocol = Protocol::new(config, &keeper, address).with_policy(&guards);
     let mut greeting = Some(protocol.greeting());
     let mut failed = 0;

@@ -52,6 +52,18 @@ impl Delivery for Letters {
         Ok(())
     }
 
+    fn head(&mut self, _: &[u8]) -> Result<(), Refusal> {
+        unreachable!("no filters")
+    }
+
+    fn clear(&mut self) -> Result<(), Refusal> {
+        unreachable!("no filters")
+    }
+
+    fn quarantine(&mut self, _: &str) -> Result<(), Refusal> {
+        unreachable!("no filters")
+    }
+
     fn finish(self: Box<Self>) -> Vec<Result<(), Refusal>> {
         let publish = |draft: Draft| {
             draft.sync().unwrap().publish().unwrap();

@@ -20,6 +20,7 @@ mod limits;
 mod lmtp;
 mod mailboxes;
 mod manual;
+mod milter;
 mod option_table;
 mod proxy;
 mod refusals;
