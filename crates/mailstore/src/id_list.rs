@@ -16,6 +16,7 @@
 //! ```
 //! The header has the next number and the UIDVALIDITY, a line a letter's name, its size and its number.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -29,6 +30,8 @@ pub(crate) struct IdList {
     entries: Vec<Entry>,
     /// Of Dovecot's list: what a new line of it continues.
     pub(crate) next: Option<Next>,
+    /// A letter has the id of one before it.
+    has_repeated: bool,
 }
 
 /// What Dovecot gives to the next letter.
@@ -54,6 +57,8 @@ struct Entry {
     /// Where the name is in the file.
     name: Range<usize>,
     id: Id,
+    /// A letter before it has this id, too.
+    is_repeated: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -104,9 +109,40 @@ impl IdList {
         Ok(IdList::new(file, entries, None))
     }
 
-    fn new(file: Vec<u8>, mut entries: Vec<Entry>, next: Option<Next>) -> IdList {
-        entries.sort_by_key(|entry| entry.hash);
-        IdList { file, entries, next }
+    fn new(file: Vec<u8>, entries: Vec<Entry>, next: Option<Next>) -> IdList {
+        let mut list = IdList { file, entries, next, has_repeated: false };
+        list.mark_repeated();
+        list.entries.sort_by_key(|entry| entry.hash);
+        list
+    }
+
+    /// Marks the letters whose id is that of an earlier line, as fields P can have it that were taken over from
+    /// several servers. Numbers alone are all different.
+    fn mark_repeated(&mut self) {
+        if !self.entries.iter().any(|entry| matches!(entry.id, Id::Text(_))) {
+            return;
+        }
+        let name = |entry: &Entry| self.file.get(entry.name.clone()).unwrap_or_default();
+        let mut seen = HashMap::with_capacity(self.entries.len());
+        let repeated: Vec<bool> = self
+            .entries
+            .iter()
+            .map(|entry| *seen.entry(self.id_of(entry)).or_insert(name(entry)) != name(entry))
+            .collect();
+        for (entry, is_repeated) in self.entries.iter_mut().zip(repeated) {
+            entry.is_repeated = is_repeated;
+            self.has_repeated |= is_repeated;
+        }
+    }
+
+    /// Returns whether there is a letter that is [`IdList::is_repeated`].
+    pub(crate) fn has_repeated(&self) -> bool {
+        self.has_repeated
+    }
+
+    /// Returns whether the id of a letter belongs to one that came before it.
+    pub(crate) fn is_repeated(&self, letter: &[u8]) -> bool {
+        self.find(letter).is_some_and(|entry| entry.is_repeated)
     }
 
     /// Whether the last line is whole, so that another can follow.
@@ -129,7 +165,12 @@ impl IdList {
 
     /// Returns the id of a letter, `None` if the file does not have it.
     pub(crate) fn get(&self, letter: &[u8]) -> Option<Vec<u8>> {
-        Some(match &self.find(letter)?.id {
+        self.find(letter).map(|entry| self.id_of(entry))
+    }
+
+    fn id_of(&self, entry: &Entry) -> Vec<u8> {
+        let letter = self.file.get(entry.name.clone()).unwrap_or_default();
+        match &entry.id {
             Id::Dovecot(uid, validity) => dovecot_id(*uid, *validity),
             Id::Courier(0, _) => courier_name(letter),
             Id::Courier(number, 0) => format!("UID{number}").into_bytes(),
@@ -138,7 +179,7 @@ impl IdList {
                 b"" => file_name::uid(letter, None), // in Dovecot's list: the name
                 text => file_name::uid(text, None),
             },
-        })
+        }
     }
 }
 
@@ -216,7 +257,7 @@ fn dovecot_line(
     }
     let start = line.start + at;
     let name = start..start + base(name).len();
-    Some((uid, Entry { hash: hash(file.get(name.clone())?), name, id }))
+    Some((uid, Entry { hash: hash(file.get(name.clone())?), name, id, is_repeated: false }))
 }
 
 fn courier_line(file: &[u8], line: Range<usize>) -> Option<Entry> {
@@ -226,7 +267,7 @@ fn courier_line(file: &[u8], line: Range<usize>) -> Option<Entry> {
     let mut numbers = numbers.split(|&b| b == b':');
     let id = Id::Courier(numbers.next().and_then(parsed)?, numbers.next().and_then(parsed)?);
     let name = line.start..line.start + base(name).len();
-    Some(Entry { hash: hash(file.get(name.clone())?), name, id })
+    Some(Entry { hash: hash(file.get(name.clone())?), name, id, is_repeated: false })
 }
 
 /// Returns the id that the first versions of Courier's list stand for: the name, with `+` before the number of each
@@ -280,6 +321,16 @@ mod tests {
         assert!(!list.is_whole());
         assert_eq!(id(&list, "1.a").unwrap(), "0000000900000007");
         assert_eq!(id(&list, "3.a"), None);
+    }
+
+    #[test]
+    fn of_two_letters_with_one_id_the_first_has_it() {
+        let list =
+            dovecot("3 V7 N9\n1 Px :1.a\n2 Py :2.a\n3 Px :3.a\n4 P0000000600000007 :4.a\n6 :6.a\n");
+        let repeated =
+            ["1.a", "2.a", "3.a", "4.a", "6.a"].map(|it| list.is_repeated(it.as_bytes()));
+        assert_eq!((list.has_repeated(), repeated), (true, [false, false, true, false, true]));
+        assert!(!dovecot("3 V7 N9\n1 Px :1.a\n2 Px :1.a\n3 P :3.a\n").has_repeated(), "one letter");
     }
 
     #[test]

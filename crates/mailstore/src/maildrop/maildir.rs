@@ -129,6 +129,7 @@ impl MaildirDrop {
             let cache = drop.cache.insert(SizeCache::read(folder, path, drop.owner));
             uids::tell_twins(&mut drop.letters, cache);
         }
+        uids::tell_repeated(&mut drop.letters, &drop.ids);
         Ok(drop)
     }
 
@@ -136,11 +137,11 @@ impl MaildirDrop {
         self.letters.len()
     }
 
-    /// Returns the unique id of a letter (RFC 1939 §7, UIDL): 1 to 70 characters from 0x21 to
-    /// 0x7E, the same in every session and with any flags.
+    /// Returns the unique id of a letter (RFC 1939 §7, UIDL): 1 to 70 characters from 0x21 to 0x7E, the same in
+    /// every session and with any flags.
     ///
-    /// Two letters with the same name before the flags, which no correct program creates, have
-    /// different ids, because a client that confused them would lose mail. The one that came first keeps its id.
+    /// Two letters with one name before the flags, which no correct program creates, or with one id in another
+    /// server's list, have different ids: a client that confused them would lose mail. The first keeps its id.
     pub(crate) fn uid(&mut self, index: usize) -> Option<Vec<u8>> {
         let Letter { inode, mut is_twin, .. } = *self.letters.get(index)?;
         if is_twin {
@@ -155,8 +156,7 @@ impl MaildirDrop {
         Some(self.ids.get(base).unwrap_or_else(|| file_name::uid(base, None)))
     }
 
-    /// Returns the size of a letter with CRLF line ends (RFC 1939 §11), if it is known without
-    /// reading the letter.
+    /// Returns the size of a letter with CRLF line ends (RFC 1939 §11), if it is known without reading the letter.
     pub(crate) fn known_size(&self, index: usize) -> Option<u64> {
         match self.letters.get(index)?.size {
             Size::Unknown => None,

@@ -14,7 +14,7 @@
 
 /// How a separator begins, at the start of a line.
 pub(crate) const SEPARATOR: &[u8] = b"From ";
-/// Most bytes of a line that decide what it is. A line with more `>` at its start is no quoted one.
+/// Bytes of a line that decide what it is, unless it begins with `>`.
 pub(crate) const DECIDING: usize = 1024;
 
 /// Header fields that mail readers change: no part of what makes a letter that letter.
@@ -34,11 +34,45 @@ pub(crate) fn is_separator(line: &[u8]) -> bool {
     line.starts_with(SEPARATOR)
 }
 
-/// Returns whether a line has lost its first `>` when it is read.
-pub(crate) fn is_quoted(line: &[u8]) -> bool {
-    let line = line.get(..DECIDING).unwrap_or(line);
-    let marks = line.iter().take_while(|&&byte| byte == b'>').count();
-    marks > 0 && line.get(marks..).is_some_and(|rest| rest.starts_with(SEPARATOR))
+/// What the first bytes of a line say: whether it is quoted. They may come in pieces, because the `>` before
+/// [`SEPARATOR`] can be more than a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quoting {
+    /// Nothing but `>`, or nothing.
+    Marks { has_any: bool },
+    /// Marks, and this many bytes of [`SEPARATOR`].
+    Separator(usize),
+    /// Known: it has one `>` more than what was written.
+    Quoted,
+    /// Known: it is not quoted.
+    Plain,
+}
+
+impl Quoting {
+    /// At the start of a line.
+    pub(crate) const START: Quoting = Quoting::Marks { has_any: false };
+
+    /// Returns what is known with more bytes of the line.
+    pub(crate) fn with(self, bytes: &[u8]) -> Quoting {
+        let (has_any, mut at, bytes) = match self {
+            Quoting::Quoted | Quoting::Plain => return self,
+            Quoting::Separator(at) => (true, at, bytes),
+            Quoting::Marks { has_any } => {
+                let marks = bytes.iter().take_while(|&&byte| byte == b'>').count();
+                (has_any || marks > 0, 0, bytes.get(marks..).unwrap_or_default())
+            }
+        };
+        for &byte in bytes {
+            if !has_any || SEPARATOR.get(at) != Some(&byte) {
+                return Quoting::Plain;
+            }
+            at += 1;
+            if at == SEPARATOR.len() {
+                return Quoting::Quoted;
+            }
+        }
+        if at == 0 { Quoting::Marks { has_any } } else { Quoting::Separator(at) }
+    }
 }
 
 /// Returns whether a line has nothing but its end.
@@ -67,16 +101,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_quoted_by_any_number_of_marks() {
-        for quoted in [&b">From x"[..], b">>>From \n", b">From "] {
-            assert!(is_quoted(quoted));
+    fn a_line_is_quoted_by_any_number_of_marks_wherever_it_is_cut() {
+        let long = [&vec![b'>'; 3 * DECIDING][..], b"From "].concat();
+        for (line, is_quoted) in [
+            (&b">From x"[..], true),
+            (b">>>From \n", true),
+            (b">From ", true),
+            (&long, true),
+            (b"From x", false),
+            (b"> From x", false),
+            (b">from x", false),
+            (b">Fro\n", false),
+            (b">", false),
+            (b"", false),
+            (b">From", false),
+        ] {
+            for size in 1..=line.len().clamp(1, 9) {
+                let told = line.chunks(size).fold(Quoting::START, Quoting::with);
+                assert_eq!(told == Quoting::Quoted, is_quoted, "{} {size}", line.escape_ascii());
+            }
         }
-        for plain in [&b"From x"[..], b"> From x", b">from x", b">", b"", b">From"] {
-            assert!(!is_quoted(plain), "{}", plain.escape_ascii());
-        }
-        let long = [&vec![b'>'; DECIDING][..], b"From "].concat();
-        assert!(!is_quoted(&long));
-        assert!(is_quoted(&long[SEPARATOR.len()..]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 
 use crate::error::{Error, Result};
-use crate::mbox::format::{is_blank, is_changing, is_continued, is_quoted, is_separator, value_of};
+use crate::mbox::format::{Quoting, is_blank, is_changing, is_continued, is_separator, value_of};
 use crate::mbox::lines::{Line, Lines};
 
 /// Most letters of an mbox: more would not fit into the memory of a session.
@@ -131,6 +131,8 @@ struct Open {
     blank: usize,
     /// The last line has no end yet.
     is_ragged: bool,
+    /// Whether it is quoted.
+    quoting: Quoting,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -179,7 +181,7 @@ impl Open {
         digest.bytes(line.bytes);
         let is_whole = line.bytes.ends_with(b"\n");
         let place = if is_whole { Place::Header } else { Place::Separator };
-        Open { letter, digest, place, blank: 0, is_ragged: false }
+        Open { letter, digest, place, blank: 0, is_ragged: false, quoting: Quoting::Plain }
     }
 
     fn add(&mut self, line: &Line<'_>, is_blank: bool) {
@@ -206,7 +208,10 @@ impl Open {
         self.letter.text.end += length;
         let is_lf_alone = line.bytes.ends_with(b"\n") && !line.bytes.ends_with(b"\r\n");
         self.letter.octets += length + u64::from(is_lf_alone);
-        self.letter.octets -= u64::from(line.is_start && is_quoted(line.bytes));
+        let before = if line.is_start { Quoting::START } else { self.quoting };
+        self.quoting = before.with(line.bytes);
+        let has_lost_mark = self.quoting == Quoting::Quoted && before != Quoting::Quoted;
+        self.letter.octets -= u64::from(has_lost_mark);
         self.is_ragged = !line.bytes.ends_with(b"\n");
         match self.place {
             Place::Header => self.digest.header(line),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use memchr::memchr;
 
-use crate::mbox::format::{DECIDING, is_quoted};
+use crate::mbox::format::{DECIDING, Quoting};
 use crate::mbox::lines::read_at;
 
 /// Size of one read in bytes.
@@ -70,16 +70,27 @@ impl Read for Text {
         while self.unused.len() < DECIDING && !self.rest.is_empty() {
             self.fill()?;
         }
-        if self.is_start && is_quoted(self.unused()) {
-            self.unused.start += 1;
-        }
-        let count = self.plain().min(into.len());
+        let quoting =
+            if self.is_start { Quoting::START.with(self.unused()) } else { Quoting::Plain };
+        let most = match quoting {
+            Quoting::Quoted => {
+                self.unused.start += 1;
+                self.plain()
+            }
+            Quoting::Plain => self.plain(),
+            // The letter ends here.
+            _ if self.rest.is_empty() => self.unused().len(),
+            // It depends on what follows whether one `>` is left out, which can be the last.
+            _ => self.unused().iter().take_while(|&&byte| byte == b'>').count() - 1,
+        };
+        let is_undecided = matches!(quoting, Quoting::Marks { .. } | Quoting::Separator(_));
+        let count = most.min(into.len());
         let (taken, _) = self.unused().split_at_checked(count).unwrap_or_default();
         if let Some(to) = into.get_mut(..count) {
             to.copy_from_slice(taken);
         }
         if let Some(&last) = taken.last() {
-            self.is_start = last == b'\n';
+            self.is_start = is_undecided || last == b'\n';
         }
         self.unused.start += count;
         Ok(count)

@@ -155,3 +155,15 @@ pub(super) fn tell_twins(letters: &mut Letters, cache: &SizeCache) {
         }
     }
 }
+
+/// Says which letters have the id of an earlier one in a list: theirs are others, and stay so, also when the earlier
+/// one is gone.
+pub(super) fn tell_repeated(letters: &mut Letters, ids: &IdList) {
+    for index in if ids.has_repeated() { 0..letters.len() } else { 0..0 } {
+        if ids.is_repeated(letters.base(index))
+            && let Some(letter) = letters.get_mut(index)
+        {
+            letter.is_twin = true;
+        }
+    }
+}

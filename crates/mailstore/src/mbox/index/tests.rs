@@ -112,6 +112,21 @@ fn lines_longer_than_a_read_are_no_trouble() {
 }
 
 #[test]
+fn any_number_of_marks_is_read_as_it_was_written() {
+    for length in [1_018, 1_019, 1_020, 1_024, 32_763, 32_768, 65_531, 65_536, 131_072, 300_000] {
+        let marks = ">".repeat(length);
+        for rest in ["From x\n", "From ", "Fro\n", "\n", "from x\n", ""] {
+            let text = format!("Subject: 1\n\n{marks}{rest}{marks}").into_bytes();
+            let texts = vec![text.clone(), b"z\n".to_vec()];
+            let (letters, read) = read(&mbox_of(&texts, "\n"), MboxIds::Content).unwrap();
+            let whole = if text.ends_with(b"\n") { text } else { [&text[..], b"\n"].concat() };
+            assert!(read[0] == whole, "{length} {rest:?}");
+            assert_eq!(letters[0].octets, WireSize::of_file(&whole[..]).unwrap());
+        }
+    }
+}
+
+#[test]
 fn a_separator_stands_at_the_begin_or_behind_a_blank_line() {
     let mbox = b"From a\nS: 1\n\nFrom the body\nFrom b\n\nFrom c\n\n\nFrom d";
     assert_eq!(texts_of(mbox), [&b"S: 1\n"[..], b"From b\n", b"\n", b""]);

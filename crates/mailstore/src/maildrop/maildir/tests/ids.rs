@@ -92,6 +92,22 @@ fn dovecots_ids_stay_when_letters_move_and_new_letters_get_the_next_ones() {
 }
 
 #[test]
+fn of_letters_with_one_id_in_dovecots_list_the_first_has_it_and_the_other_its_own_for_ever() {
+    let (_f, path) = maildir();
+    ["cur/1.a:2,S", "new/2.a", "new/3.a"].iter().for_each(|name| letter(&path, name));
+    let list = path.join("dovecot-uidlist");
+    fs::write(&list, "3 V7 N4\n1 Pold :1.a\n2 Pold :2.a\n3 :3.a\n").unwrap();
+    let before = ids(&path, UniqueIds::Dovecot);
+    assert_eq!((&before[0][..], &before[2][..]), ("old", "0000000300000007"));
+    assert_ne!(before[1], "old");
+    assert_eq!(ids(&path, UniqueIds::Dovecot), before);
+    // Dovecot takes a letter out of its list that is gone.
+    fs::remove_file(path.join("cur/1.a:2,S")).unwrap();
+    fs::write(&list, "3 V7 N4\n2 Pold :2.a\n3 :3.a\n").unwrap();
+    assert_eq!(ids(&path, UniqueIds::Dovecot), before[1..]);
+}
+
+#[test]
 fn without_a_list_that_can_be_used_ids_are_names_and_the_list_is_left_alone() {
     let (_f, path) = maildir();
     ["new/1.a", "new/9.a"].iter().for_each(|name| letter(&path, name));
