@@ -34,9 +34,9 @@ pub enum Outcome {
     Reset(Reply),
     /// DATA was accepted: the letter follows.
     Data,
-    /// BDAT was accepted: its octets follow.
+    /// BDAT was accepted: its bytes follow.
     Chunk(Chunk),
-    /// BDAT was refused: its octets follow nevertheless.
+    /// BDAT was refused: its bytes follow nevertheless.
     RefusedChunk(Chunk, Reply),
     /// AUTH begins, with the decoded response that came with it.
     Auth(Mechanism, Option<Secret>),
@@ -55,7 +55,7 @@ pub enum Action {
     Letter,
     /// Receive a chunk of the letter.
     Chunk(Chunk),
-    /// Drop the octets of a chunk, and send a reply.
+    /// Drop the bytes of a chunk, and send a reply.
     SkipChunk(Chunk, Reply),
     /// Run the exchange of AUTH.
     Auth(Mechanism, Option<Secret>),

@@ -59,13 +59,13 @@ impl<'a, S: Read + Write> Session<'a, '_, S> {
         Ok(())
     }
 
-    /// Reads and drops the octets of a chunk that was refused.
+    /// Reads and drops the bytes of a chunk that was refused.
     pub(super) fn skip_chunk(&mut self, chunk: Chunk) -> io::Result<()> {
         self.flush_before(chunk.octets)?;
         skip_chunk(self.config, &mut self.reader, chunk.octets)
     }
 
-    /// Sends the replies so far, if the client may wait for them before it sends all octets of a chunk.
+    /// Sends the replies so far, if the client may wait for them before it sends all bytes of a chunk.
     fn flush_before(&mut self, octets: u64) -> io::Result<()> {
         if (self.reader.buffered().len() as u64) < octets { self.flush() } else { Ok(()) }
     }
