@@ -18,7 +18,7 @@ enum Kind {
 }
 
 fn kind(row: &Row) -> Kind {
-    match row.value {
+    match row.word() {
         _ if !row.choices.is_empty() => Kind::Words(row.choices),
         "FILE" => Kind::File,
         "DIR" => Kind::Folder,

@@ -40,7 +40,7 @@ impl Line {
 
     /// As it would stand on the command line.
     pub(crate) fn argument(&self, row: &Row) -> String {
-        match row.is_flag() {
+        match row.is_flag() || row.is_optional() && self.value.is_empty() {
             true => format!("--{}", self.name),
             false => format!("--{}={}", self.name, self.value),
         }
@@ -100,7 +100,7 @@ fn parse_line<'a>(
     let why = match (found.command_line_only, found.is_flag(), value.is_empty()) {
         (true, ..) => "for the command line only",
         (_, true, false) => IS_FLAG,
-        (_, false, true) => NO_VALUE,
+        (_, false, true) if !found.is_optional() => NO_VALUE,
         _ => {
             let (value, place) = (value.to_owned(), place.to_owned());
             return Ok(Line { name: found.name, value, place });
@@ -118,6 +118,7 @@ mod tests {
         Row { name: "udp", ..Row::EMPTY },
         Row { name: "domain", value: "D", repeats: true, ..Row::EMPTY },
         Row { name: "reap", value: "HOW", ..Row::EMPTY },
+        Row { name: "terminal", value: "[DIR]", ..Row::EMPTY },
         Row { name: "config", value: "FILE", command_line_only: true, ..Row::EMPTY },
     ];
 
@@ -131,6 +132,26 @@ mod tests {
         let text = b"# all\n\n  domain  a b # c \r\n\tudp\ndomain\tb\nreap -1";
         let expected = [("domain", "a b # c"), ("udp", ""), ("domain", "b"), ("reap", "-1")];
         assert_eq!(parsed(text).unwrap(), expected.map(|(name, value)| (name, value.to_owned())));
+    }
+
+    #[test]
+    fn a_value_in_brackets_may_be_left_out() {
+        assert_eq!(parsed(b"terminal").unwrap(), [("terminal", String::new())]);
+        assert_eq!(parsed(b"terminal /t").unwrap(), [("terminal", "/t".to_owned())]);
+        let program = Program::client("x", "", ROWS);
+        for (given, value) in [
+            (&["--terminal", "/t"][..], Some("/t")),
+            (&["--terminal=/t"], Some("/t")),
+            (&["--terminal"], None),
+            (&["--terminal", "--udp"], None),
+        ] {
+            let args = given.iter().map(std::ffi::OsString::from).collect();
+            let values = crate::options::parse("x", "", ROWS, args).unwrap();
+            assert!(values.is_given("terminal"), "{given:?}");
+            assert_eq!(values.text("terminal").as_deref(), value, "{given:?}");
+        }
+        let line = Line { name: "terminal", value: String::new(), place: String::new() };
+        assert_eq!(line.argument(program.row("terminal").unwrap()), "--terminal");
     }
 
     #[test]

@@ -84,6 +84,9 @@ fn value(row: &Row) -> String {
     if row.is_flag() {
         return String::new();
     }
+    if row.is_optional() {
+        return format!(" Op Ar {}", row.word().to_lowercase());
+    }
     let value = row.value.to_lowercase();
     match value.strip_suffix(']').and_then(|value| value.split_once("[:")) {
         Some((first, second)) => format!(" Ar {first} Ns Op : Ns Ar {second}"),

@@ -236,6 +236,7 @@ fn matches(program: &Program, args: Vec<OsString>) -> Result<Matches> {
     if let Some(odd) = args.iter().find(|arg| arg.to_str().is_none()) {
         return Err(Error::Usage(format!("{odd:?}: not UTF-8")));
     }
+    let args = with_values(program, args);
     let matches = options.parse(args).map_err(|fail| Error::Usage(usage::complaint(&fail)))?;
     if matches.opt_present("help") {
         return Err(Error::Answer(usage::help(&options, &program.usage)));
@@ -244,6 +245,26 @@ fn matches(program: &Program, args: Vec<OsString>) -> Result<Matches> {
         return Err(Error::Answer(version(program.name)));
     }
     Ok(matches)
+}
+
+/// Joins options whose value may be left out with the value behind them, because getopts takes `--name=VALUE` alone.
+/// What begins with a dash is no value.
+fn with_values(program: &Program, args: Vec<OsString>) -> Vec<OsString> {
+    let is_optional = |arg: &OsString| {
+        let name = arg.to_str().and_then(|arg| arg.strip_prefix("--"));
+        name.and_then(|name| program.row(name)).is_some_and(Row::is_optional)
+    };
+    let mut joined: Vec<OsString> = Vec::with_capacity(args.len());
+    for arg in args {
+        match joined.last_mut() {
+            Some(last) if is_optional(last) && !arg.as_encoded_bytes().starts_with(b"-") => {
+                last.push("=");
+                last.push(arg);
+            }
+            _ => joined.push(arg),
+        }
+    }
+    joined
 }
 
 /// `echod (forklore) 0.1.0, static`, or `dynamic`: how the program is linked.

@@ -14,7 +14,8 @@ pub struct Row {
     pub name: &'static str,
     /// The letter, or nothing.
     pub short: &'static str,
-    /// What the value is called in `--help`, such as `FILE`; nothing for a flag.
+    /// What the value is called in `--help`, such as `FILE`; in brackets where it may be left out, such as `[DIR]`;
+    /// nothing for a flag.
     pub value: &'static str,
     /// What holds when the option is not given.
     pub default: Preset,
@@ -80,6 +81,17 @@ impl Row {
         self.value.is_empty()
     }
 
+    /// True for an option whose value may be left out.
+    pub(crate) fn is_optional(&self) -> bool {
+        self.value.starts_with('[')
+    }
+
+    /// What the value is called, without brackets.
+    pub(crate) fn word(&self) -> &'static str {
+        let inner = self.value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
+        inner.unwrap_or(self.value)
+    }
+
     /// The shorter of the names, as `-l` or `--listen`.
     pub(crate) fn brief(&self) -> String {
         if self.short.is_empty() { format!("--{}", self.name) } else { format!("-{}", self.short) }
@@ -89,6 +101,7 @@ impl Row {
     pub(crate) fn declare(&self, options: &mut Options, help: &str) {
         let (short, name, value) = (self.short, self.name, self.value);
         match (self.is_flag(), self.repeats) {
+            _ if self.is_optional() => options.optflagopt(short, name, help, self.word()),
             (true, false) => options.optflag(short, name, help),
             (true, true) => options.optflagmulti(short, name, help),
             (false, false) => options.optopt(short, name, help, value),
