@@ -300,7 +300,7 @@ fn parse_help(help: &str) -> Vec<Told> {
     told
 }
 
-/// `-l, --listen ADDR   HOST:PORT …`. An argument's name stands in capitals.
+/// `-l, --listen ADDR   HOST:PORT …`. An argument's name stands in capitals, in brackets where it may be left out.
 fn parse_option(line: &str) -> Told {
     let (short, rest) = match line.strip_prefix('-').filter(|rest| !rest.starts_with('-')) {
         Some(rest) => {
@@ -311,7 +311,7 @@ fn parse_option(line: &str) -> Told {
     };
     let (long, rest) = rest.split_once(' ').unwrap_or((rest, ""));
     let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
-    let is_argument = word.starts_with(|c: char| c.is_ascii_uppercase())
+    let is_argument = word.trim_start_matches('[').starts_with(|c: char| c.is_ascii_uppercase())
         && !word.contains(|c: char| c.is_ascii_lowercase());
     let (argument, text) =
         if is_argument { (Some(word.to_lowercase()), after) } else { (None, rest) };

@@ -148,11 +148,7 @@ impl<'a> Directory<'a> {
             self.alias(owner, Some(own)).or_else(|| self.alias(owner, None)).is_some()
         };
         let owner = owners.find(is_there)?;
-        Some(format!(
-            "{}@{}",
-            local_part_utf8(&String::from_utf8_lossy(&owner)),
-            own.escape_ascii()
-        ))
+        Some(format!("{}@{}", local_part_utf8(&owner), own.escape_ascii()))
     }
 }
 

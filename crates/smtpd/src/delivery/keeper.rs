@@ -191,7 +191,7 @@ impl Mailboxes for Keeper<'_> {
 pub fn recipient(config: &Config, path: &Path, name: Name) -> Recipient {
     let address = match path {
         Path::Mailbox(mailbox) => mailbox.text.clone(),
-        _ => format!("{}@{}", address::local_part(&name.local), config.first_domain()),
+        _ => format!("{}@{}", address::local_part_utf8(&name.local), config.first_domain()),
     };
     Recipient { address, name, params: RcptParams::default() }
 }

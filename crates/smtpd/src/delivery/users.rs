@@ -9,7 +9,7 @@ use accounts::{Account, Accounts, NameDomain};
 use nix::ifaddrs::getifaddrs;
 
 use crate::options::Config;
-use crate::protocol::address::local_part;
+use crate::protocol::address::local_part_utf8;
 use crate::protocol::literal::parse_ip_literal;
 use crate::protocol::lookup::LocalUser;
 use crate::protocol::question::{MAX_LISTED, Verdict};
@@ -111,9 +111,9 @@ pub fn local_user(config: &Config, account: &Account) -> LocalUser {
     let parts = at.and_then(|at| Some((name.get(..at)?, name.get(at + 1..)?)));
     let address = match parts {
         Some((local, domain)) if is_configured(config, domain) => {
-            format!("{}@{}", local_part(local), domain.escape_ascii())
+            format!("{}@{}", local_part_utf8(local), domain.escape_ascii())
         }
-        _ => format!("{}@{}", local_part(name), config.first_domain()),
+        _ => format!("{}@{}", local_part_utf8(name), config.first_domain()),
     };
     LocalUser { full_name: full_name(account).to_vec(), address: address.into_bytes() }
 }

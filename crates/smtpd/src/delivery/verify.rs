@@ -3,7 +3,7 @@
 use crate::delivery::route::{Route, Router, Target};
 use crate::delivery::users::{Users, local_user, own_domain, unreadable};
 use crate::options::{Config, Vrfy};
-use crate::protocol::address::{Name, local_part};
+use crate::protocol::address::{Name, local_part_utf8};
 use crate::protocol::lookup::LocalUser;
 use crate::protocol::question::{Verdict, encode_moved, encode_users};
 
@@ -70,6 +70,6 @@ pub fn full_name(config: &Config, name: &[u8]) -> Vec<u8> {
 /// Returns the address of a group.
 fn group(config: &Config, name: &Name) -> LocalUser {
     let domain = own_domain(config, &name.domain).unwrap_or_default();
-    let address = format!("{}@{domain}", local_part(&name.local));
+    let address = format!("{}@{domain}", local_part_utf8(&name.local));
     LocalUser { address: address.into_bytes(), full_name: Vec::new() }
 }

@@ -7,6 +7,7 @@ pub mod hostname;
 pub mod idna;
 pub mod milters;
 mod rows;
+pub mod terminal;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -24,6 +25,7 @@ use facts::Facts;
 use guards::Guards;
 use hostname::{is_domain, machine_name};
 use idna::to_ascii;
+use terminal::Terminals;
 
 pub use rows::OPTIONS;
 
@@ -76,6 +78,8 @@ pub struct Config {
     pub vrfy: Vrfy,
     /// Speak LMTP (RFC 2033).
     pub lmtp: bool,
+    /// Where SEND, SOML and SAML find terminals, if they are done.
+    pub terminal: Option<Terminals>,
     /// Who the server is under TLS, if it offers that.
     pub tls: Option<Arc<ServerIdentity>>,
     /// Where clients begin with TLS.
@@ -191,6 +195,7 @@ impl Config {
                 _ => Vrfy::Loopback,
             },
             lmtp: lmtp(values)?,
+            terminal: terminal::read(values)?,
             tls,
             listen_tls: listen_tls.unwrap_or_default(),
             zone: TimeZone::system(),

@@ -3,7 +3,7 @@
 use forknet::{OwnOptions, Preset, Row};
 use maild::rows;
 
-use crate::options::{guards, milters};
+use crate::options::{guards, milters, terminal};
 
 /// Each option's row, and what the manual page adds to common ones.
 pub const OPTIONS: OwnOptions = OwnOptions {
@@ -153,6 +153,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
                 needed, an address with another port than 25, which RFC 2033 forbids, or `unix:`<path>.",
             ..Row::EMPTY
         },
+        terminal::ROW,
         Row {
             name: "vrfy",
             value: "WHO",

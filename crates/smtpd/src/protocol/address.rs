@@ -126,12 +126,16 @@ pub fn without_brackets(input: &[u8]) -> Result<Path, BadAddress> {
 /// Formats a name as the local part of an address, quoted if needed (RFC 5321 §4.1.2), in ASCII as [`ascii`] makes it.
 #[must_use]
 pub fn local_part(name: &[u8]) -> String {
-    local_part_utf8(&ascii(name))
+    quoted(&ascii(name))
 }
 
-/// Formats a name as the local part of an address, quoted if needed; UTF-8 stays as it is (RFC 6531 §3.3).
+/// As [`local_part`], but UTF-8 stays as it is (RFC 6531 §3.3).
 #[must_use]
-pub fn local_part_utf8(name: &str) -> String {
+pub fn local_part_utf8(name: &[u8]) -> String {
+    quoted(&printable(name))
+}
+
+fn quoted(name: &str) -> String {
     let is_bare = |atom: &str| !atom.is_empty() && atom.bytes().all(|b| is_atext(b) || b > 127);
     if name.split('.').all(is_bare) {
         return name.to_owned();
@@ -150,6 +154,15 @@ pub fn local_part_utf8(name: &str) -> String {
 #[must_use]
 pub fn ascii(text: &[u8]) -> String {
     text.iter().map(|&b| if matches!(b, 32..=126) { char::from(b) } else { '?' }).collect()
+}
+
+/// Converts a text to UTF-8 for a client that has allowed it (RFC 6531 §3.7.4). What cannot be printed becomes `?`.
+#[must_use]
+pub fn printable(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.chars()
+        .map(|c| if c == '\u{fffd}' || c.is_control() || is_mark(c) { '?' } else { c })
+        .collect()
 }
 
 /// Returns whether a text is an atom with dots, perhaps one at its end: it can stand in a `Received:` line as it is.
@@ -177,15 +190,17 @@ fn is_domain_of_sender(text: &[u8]) -> bool {
 /// Checks that a text is UTF-8, with no character that moves the cursor, or the eye: controls, blanks other than that
 /// of ASCII, and marks that turn the direction of writing.
 fn utf8(text: &[u8]) -> Result<&str, BadAddress> {
-    let is_bad = |c: char| {
-        c.is_control()
-            || c.is_whitespace() && c != ' '
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
+    let is_bad = |c: char| c.is_control() || c.is_whitespace() && c != ' ' || is_mark(c);
     match std::str::from_utf8(text) {
         Ok(text) if !text.contains(is_bad) => Ok(text),
         _ => Err(BadAddress("Bad UTF-8 in the address")),
     }
+}
+
+/// Returns whether a character has no width, or turns the direction of writing.
+#[must_use]
+pub fn is_mark(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A parser of addresses. `rest` is not parsed yet.

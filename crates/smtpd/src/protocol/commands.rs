@@ -32,6 +32,8 @@ pub(super) struct Command {
     pub(super) extra_length: usize,
     /// Whether the command is SMTP's or LMTP's alone.
     only: Option<Spoken>,
+    /// Whether it writes to terminals, which needs `--terminal`.
+    to_terminals: bool,
     pub(super) handler: Handler,
 }
 
@@ -71,9 +73,9 @@ const COMMANDS: &[Command] = &[
     command("NOOP", ANY, Optional, "NOOP [anything]", noop),
     command("HELP", ANY, Optional, "HELP [command]", help),
     command("QUIT", ANY, Nothing, "QUIT", quit),
-    not_implemented("SEND"),
-    not_implemented("SOML"),
-    not_implemented("SAML"),
+    command("SEND", READY, Needed, "SEND FROM:<address>", transaction::send).writes_to_terminals(),
+    command("SOML", READY, Needed, "SOML FROM:<address>", transaction::soml).writes_to_terminals(),
+    command("SAML", READY, Needed, "SAML FROM:<address>", transaction::saml).writes_to_terminals(),
     not_implemented("TURN"),
 ];
 
@@ -84,7 +86,16 @@ const fn command(
     usage: &'static str,
     handler: Handler,
 ) -> Command {
-    Command { verb, states, argument, usage, extra_length: 0, only: None, handler }
+    Command {
+        verb,
+        states,
+        argument,
+        usage,
+        extra_length: 0,
+        only: None,
+        to_terminals: false,
+        handler,
+    }
 }
 
 /// Returns the row of a command that is known but not implemented: 502 (RFC 5321 §4.2.4).
@@ -123,6 +134,12 @@ impl Command {
         self
     }
 
+    /// Makes the command one that writes to terminals, with the parameters of MAIL.
+    const fn writes_to_terminals(mut self) -> Command {
+        self.to_terminals = true;
+        self.longer(MAX_MAIL_EXTRA)
+    }
+
     const fn only(mut self, spoken: Spoken) -> Command {
         self.only = Some(spoken);
         self
@@ -132,6 +149,12 @@ impl Command {
     pub(super) fn is_known(&self, config: &Config) -> bool {
         let spoken = if config.lmtp { Spoken::Lmtp } else { Spoken::Smtp };
         self.only.is_none_or(|only| only == spoken)
+    }
+
+    /// Returns the reply in place of the command's own where the server does not do it.
+    pub(super) fn refusal(&self, config: &Config) -> Option<Reply> {
+        let text = "The command writes to terminals, for which the server needs --terminal";
+        (self.to_terminals && config.terminal.is_none()).then(|| Reply::new(502, "5.5.1", text))
     }
 
     /// Returns whether the argument is missing or not allowed.
@@ -158,7 +181,9 @@ fn quit(context: &Context<'_>, _: &[u8]) -> Outcome {
 }
 
 fn help(context: &Context<'_>, argument: &[u8]) -> Outcome {
-    let is_done = |it: &&Command| it.is_implemented() && it.is_known(context.config);
+    let is_done = |it: &&Command| {
+        it.is_implemented() && it.is_known(context.config) && it.refusal(context.config).is_none()
+    };
     if argument.is_empty() {
         let implemented = COMMANDS.iter().filter(is_done);
         let verbs: Vec<&str> = implemented.map(|command| command.verb).collect();

@@ -60,6 +60,20 @@ pub struct Recipient {
     pub params: RcptParams,
 }
 
+/// Where a letter goes (RFC 821 §3.4).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Way {
+    /// MAIL: to the mailbox.
+    #[default]
+    Mail,
+    /// SEND: to the user's terminal.
+    Send,
+    /// SOML: to the terminal, or to the mailbox of a user who has none.
+    SendOrMail,
+    /// SAML: to the terminal, if there is one, and to the mailbox.
+    SendAndMail,
+}
+
 /// The transaction in progress, from MAIL on.
 #[derive(Debug, Clone, Default)]
 pub struct Envelope {
@@ -67,6 +81,8 @@ pub struct Envelope {
     pub sender: String,
     /// The parameters of MAIL.
     pub params: MailParams,
+    /// Whether it was begun with MAIL, SEND, SOML or SAML.
+    pub way: Way,
     /// The recipients, each name once. Several names may be one user, who gets the letter once.
     pub recipients: Vec<Recipient>,
     /// For each accepted RCPT command, whose recipient it is: an index of `recipients` (RFC 2033 §4.2).

@@ -195,6 +195,9 @@ impl<'a> Protocol<'a> {
         if rest.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return self.bad(Reply::new(501, "5.5.2", "CR or NUL in a command"));
         }
+        if let Some(refusal) = command.refusal(self.context.config) {
+            return self.bad(refusal);
+        }
         let argument = rest.trim_ascii();
         if command.is_argument_wrong(argument) {
             return self.bad(Reply::new(501, "5.5.4", format!("Syntax: {}", command.usage)));

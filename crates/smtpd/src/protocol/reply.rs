@@ -24,10 +24,13 @@ impl Reply {
         Reply::new(code, "", text)
     }
 
-    /// Adds a line.
+    /// Adds a line, or fills the only one that is empty.
     #[must_use]
     pub fn and(mut self, text: impl Into<String>) -> Reply {
-        self.lines.push(text.into());
+        match self.lines.as_mut_slice() {
+            [only] if only.is_empty() => *only = text.into(),
+            _ => self.lines.push(text.into()),
+        }
         self
     }
 
@@ -69,10 +72,16 @@ impl Reply {
         self.lines.iter().enumerate().map(move |(at, text)| {
             let separator = if at == last { ' ' } else { '-' };
             let space = if self.status.is_empty() { "" } else { " " };
-            let text = text.get(..MAX_TEXT).unwrap_or(text);
+            let text = up_to(text, MAX_TEXT);
             format!("{}{separator}{}{space}{text}", self.code, self.status)
         })
     }
+}
+
+/// Returns the characters of a text that have their place in this number of bytes.
+fn up_to(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -95,5 +104,8 @@ mod tests {
     fn a_reply_line_has_at_most_512_bytes() {
         let long = Reply::new(550, "5.1.1", "x".repeat(2000));
         assert!(wire(&long)[0].len() + 2 <= 512);
+        let long = Reply::new(250, "2.1.5", "x".to_owned() + &"\u{444}".repeat(2000));
+        let line = &wire(&long)[0];
+        assert!(line.len() + 2 <= 512 && line.len() > 490 && line.ends_with('\u{444}'), "{line}");
     }
 }

@@ -1,7 +1,7 @@
 //! The mail transaction: MAIL, RCPT, DATA, RSET (RFC 5321 §3.3).
 
 use crate::protocol::address::{self, Path, Tolerance};
-use crate::protocol::envelope::{Envelope, Recipient};
+use crate::protocol::envelope::{Envelope, Recipient, Way};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::params;
 use crate::protocol::reply::Reply;
@@ -9,13 +9,35 @@ use crate::protocol::state::{Context, State};
 
 /// MAIL (RFC 5321 §4.1.1.2).
 pub(super) fn mail(context: &Context<'_>, argument: &[u8]) -> Outcome {
+    begin(context, argument, Way::Mail)
+}
+
+/// SEND (RFC 821 §3.4).
+pub(super) fn send(context: &Context<'_>, argument: &[u8]) -> Outcome {
+    begin(context, argument, Way::Send)
+}
+
+/// SOML.
+pub(super) fn soml(context: &Context<'_>, argument: &[u8]) -> Outcome {
+    begin(context, argument, Way::SendOrMail)
+}
+
+/// SAML.
+pub(super) fn saml(context: &Context<'_>, argument: &[u8]) -> Outcome {
+    begin(context, argument, Way::SendAndMail)
+}
+
+fn begin(context: &Context<'_>, argument: &[u8], way: Way) -> Outcome {
     let most = context.config.guards.max_letters;
     if most > 0 && context.letters_read >= most {
         let text = "Too many letters in one session, closing; connect again for more";
         return Outcome::Close(Reply::new(421, "4.7.0", text));
     }
     match sender(context, argument) {
-        Ok(envelope) => Outcome::Sender(envelope, Reply::new(250, "2.1.0", "Sender accepted")),
+        Ok(envelope) => {
+            let envelope = Envelope { way, ..envelope };
+            Outcome::Sender(envelope, Reply::new(250, "2.1.0", "Sender accepted"))
+        }
         Err(refusal) => Outcome::Reply(refusal),
     }
 }
@@ -46,8 +68,7 @@ fn sender(context: &Context<'_>, argument: &[u8]) -> Result<Envelope, Reply> {
 
 /// Adds our first domain, in which RCPT finds users, to a sender without one, such as the slides' `MAIL FROM:<frol>`.
 fn qualify(name: &[u8], domain: &str) -> Result<String, Reply> {
-    let name = String::from_utf8_lossy(name); // it was found to be UTF-8
-    let text = format!("<{}@{domain}>", address::local_part_utf8(&name));
+    let text = format!("<{}@{domain}>", address::local_part_utf8(name));
     match address::path(text.as_bytes(), Tolerance::NONE) {
         Ok((Path::Mailbox(mailbox), _)) => Ok(mailbox.text),
         _ => Err(Reply::new(501, "5.1.7", "Bad sender: it needs a domain")),
@@ -111,7 +132,7 @@ fn written(context: &Context<'_>, path: &Path) -> String {
         Path::Null => String::new(),
         Path::Mailbox(mailbox) => mailbox.text.clone(),
         Path::Name(name) => {
-            format!("{}@{}", address::local_part(name), context.config.first_domain())
+            format!("{}@{}", address::local_part_utf8(name), context.config.first_domain())
         }
     }
 }

@@ -9,20 +9,35 @@ use crate::protocol::state::{Context, State};
 
 /// VRFY (RFC 5321 §4.1.1.6). It changes only the count of unknown names.
 pub(super) fn vrfy(context: &Context<'_>, argument: &[u8]) -> Outcome {
-    // The process that finds users receives the letter.
-    if !context.may_verify() || context.state == State::Chunks {
+    if !context.may_verify() || is_busy(context) {
         let text = "Cannot VRFY, but will take letters and try";
         return Outcome::Reply(Reply::new(252, "2.5.2", text));
     }
-    Outcome::Verified(verify(context, argument))
+    let (argument, utf8) = parameter(argument);
+    Outcome::Verified(verify(context, argument, utf8))
+}
+
+/// Returns whether the process that finds users is receiving a letter in chunks.
+fn is_busy(context: &Context<'_>) -> bool {
+    context.state == State::Chunks
+}
+
+/// Splits `SMTPUTF8` off, which allows UTF-8 in the reply (RFC 6531 §3.7.4.2).
+fn parameter(argument: &[u8]) -> (&[u8], bool) {
+    const PARAMETER: &[u8] = b" SMTPUTF8";
+    let at = argument.len().saturating_sub(PARAMETER.len());
+    match argument.split_at_checked(at) {
+        Some((name, end)) if end.eq_ignore_ascii_case(PARAMETER) => (name.trim_ascii(), true),
+        _ => (argument, false),
+    }
 }
 
 /// Finds the user by an address, a name, or a part of a full name. 553 if several users match.
-fn verify(context: &Context<'_>, argument: &[u8]) -> Reply {
+fn verify(context: &Context<'_>, argument: &[u8], utf8: bool) -> Reply {
     match parse(argument).and_then(|path| context.users.find(&path)) {
-        Ok(user) => Reply::new(250, "2.1.5", full_address(&user)),
+        Ok(user) => listed(Reply::new(250, "2.1.5", ""), &[user], utf8),
         Err(reply) if reply.code() == 550 && !argument.contains(&b'@') => {
-            by_full_name(context, argument)
+            by_full_name(context, argument, utf8)
         }
         Err(reply) => reply,
     }
@@ -37,7 +52,7 @@ fn parse(argument: &[u8]) -> Result<Path, Reply> {
             Err(error) => Err(bad(error.0)),
         };
     }
-    let is_name = |b: &u8| b.is_ascii_alphanumeric() || b" .'-".contains(b);
+    let is_name = |b: &u8| b.is_ascii_alphanumeric() || *b > 127 || b" .'-".contains(b);
     match address::without_brackets(argument) {
         Ok(path) => Ok(path),
         // `Fred Smith` is not a local part, but may be a full name.
@@ -46,19 +61,17 @@ fn parse(argument: &[u8]) -> Result<Path, Reply> {
     }
 }
 
-fn by_full_name(context: &Context<'_>, name: &[u8]) -> Reply {
+fn by_full_name(context: &Context<'_>, name: &[u8], utf8: bool) -> Reply {
     let found = match context.users.find_by_full_name(name) {
         Ok(found) => found,
         Err(reply) => return reply,
     };
     match found.as_slice() {
         [] => Reply::new(550, "5.1.1", "No such user here"),
-        [one] => Reply::new(250, "2.1.5", full_address(one)),
+        [_] => listed(Reply::new(250, "2.1.5", ""), &found, utf8),
         several => {
             let ambiguous = Reply::new(553, "5.1.4", "Ambiguous; it may be");
-            let listed = several.iter().take(MAX_LISTED);
-            let add = |reply: Reply, user| reply.and(full_address(user));
-            let reply = listed.fold(ambiguous, add);
+            let reply = listed(ambiguous, several.get(..MAX_LISTED).unwrap_or(several), utf8);
             if several.len() > MAX_LISTED { reply.and("and others") } else { reply }
         }
     }
@@ -70,26 +83,42 @@ pub(super) fn expn(context: &Context<'_>, argument: &[u8]) -> Outcome {
         let text = "EXPN is not for you: members of groups are not told";
         return Outcome::Reply(Reply::new(502, "5.7.0", text));
     }
-    let members = parse(argument).and_then(|path| context.users.members(&path));
-    let members = match members {
+    if is_busy(context) {
+        return Outcome::Reply(Reply::new(252, "2.5.2", "Not while a letter comes in chunks"));
+    }
+    let (argument, utf8) = parameter(argument);
+    let members = match parse(argument).and_then(|path| context.users.members(&path)) {
         Ok(members) => members,
         Err(reply) => return Outcome::Verified(reply),
     };
-    let mut members = members.iter();
-    let Some(first) = members.next() else {
+    if members.is_empty() {
         let text = "That is a user, not a group; VRFY tells who";
         return Outcome::Verified(Reply::new(550, "5.1.1", text));
-    };
-    let reply = Reply::new(250, "2.1.5", full_address(first));
-    Outcome::Verified(members.fold(reply, |reply, member| match member.address.is_empty() {
-        true => reply.and("and others"),
-        false => reply.and(full_address(member)),
-    }))
+    }
+    Outcome::Verified(listed(Reply::new(250, "2.1.5", ""), &members, utf8))
 }
 
-/// Returns `Full Name <name@domain>`.
-fn full_address(user: &LocalUser) -> String {
-    let (full, address) = (address::ascii(&user.full_name), address::ascii(&user.address));
-    let space = if full.is_empty() { "" } else { " " };
-    format!("{full}{space}<{address}>")
+/// Adds users to a reply, whose text they are if it has none; one without an address stands for others. Where a client has not allowed UTF-8, an address
+/// that needs it is not told.
+fn listed(reply: Reply, users: &[LocalUser], utf8: bool) -> Reply {
+    if !utf8 && users.iter().any(|user| !user.address.is_ascii()) {
+        let text =
+            "UTF-8 is needed to tell the address, and SMTPUTF8 behind the command to allow it";
+        return Reply::new(252, "2.6.8", text);
+    }
+    users.iter().fold(reply, |reply, user| match user.address.is_empty() {
+        true => reply.and("and others"),
+        false => reply.and(full_address(user, utf8)),
+    })
+}
+
+/// Returns `Full Name <name@domain>`, without a full name for which the client would need UTF-8.
+fn full_address(user: &LocalUser, utf8: bool) -> String {
+    let shown = |text: &[u8]| match utf8 {
+        true => address::printable(text),
+        false => address::ascii(text),
+    };
+    let is_told = !user.full_name.is_empty() && (utf8 || user.full_name.is_ascii());
+    let full = if is_told { shown(&user.full_name) + " " } else { String::new() };
+    format!("{full}<{}>", shown(&user.address))
 }

@@ -70,3 +70,93 @@ fn dsn_parameters_are_taken_with_good_values_and_501_with_bad_ones() {
     send_letter(&mut peer);
     assert_eq!(fixture.letter("levy"), fixture.letter("bob"));
 }
+
+/// Commands, one of each kind of reply.
+const COMMANDS: &[&str] = &[
+    "FOO",
+    "NOOP",
+    "HELP",
+    "HELP MAIL",
+    "HELP FOO",
+    "VRFY levy",
+    "VRFY nobody",
+    "VRFY a,b",
+    "VRFY \u{444}",
+    "EXPN staff",
+    "EXPN levy",
+    "SEND FROM:<a@b.test>",
+    "TURN",
+    "STARTTLS",
+    "AUTH",
+    "AUTH FOO",
+    "EHLO",
+    "HELO a\u{1}b",
+    "RCPT TO:<levy@red.test>",
+    "DATA",
+    "BDAT",
+    "BDAT 0",
+    "MAIL",
+    "MAIL FROM:<a@b.test> SIZE=2000",
+    "MAIL FROM:<a@b.test> X=Y",
+    "MAIL FROM:<a@b..test>",
+    "MAIL FROM:<\u{e9}@b.test>",
+    "MAIL FROM:<a@b.test>",
+    "MAIL FROM:<a@b.test>",
+    "DATA",
+    "RCPT TO:<nobody@red.test>",
+    "RCPT TO:<a@else.test>",
+    "RCPT TO:<levy>",
+    "RCPT TO:<levy@red.test> X",
+    "RCPT TO:<levy@red.test>",
+    "RCPT TO:<bob@red.test>",
+    "BDAT 1001 LAST\r\nTEXT",
+    "RSET x",
+    "RSET",
+    "LONG",
+    "QUIT",
+];
+
+#[test]
+fn every_reply_has_an_enhanced_status_but_the_greeting_that_to_ehlo_and_3yz() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&["--max-size", "1000", "--max-recipients", "1"]);
+    let mut peer = introduced(&daemon);
+    let lines: String = COMMANDS.iter().map(|line| format!("{line}\r\n")).collect();
+    let lines = lines.replace("LONG", &"x".repeat(2000));
+    peer.send(lines.replace("TEXT\r\n", &"x".repeat(1001)));
+    let all = String::from_utf8(peer.rest()).unwrap();
+    let mut replies = 0;
+    for line in all.lines() {
+        let (code, rest) = line.split_at(3);
+        let (status, _) = rest[1..].split_once(' ').unwrap();
+        let parts: Vec<&str> = status.split('.').collect();
+        let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        assert!(parts.len() == 3 && parts.iter().all(is_number), "{line}");
+        assert_eq!(parts[0].as_bytes()[0], code.as_bytes()[0], "the class of {line}");
+        replies += usize::from(rest.starts_with(' '));
+    }
+    assert_eq!(replies, COMMANDS.len(), "{all}");
+}
+
+#[test]
+fn vrfy_and_expn_tell_utf8_to_a_client_that_allows_it_only() {
+    let user = "\u{444}\u{440}\u{43e}\u{43b}";
+    let full = "\u{424}\u{440}\u{43e}\u{43b} \u{418}\u{432}\u{430}\u{43d}\u{43e}\u{432}";
+    let fixture = Fixture::with(&format!("{user}:x:::{full}:/h:\nivan:x:::{full}:/h:\n"));
+    let group = format!("gruppa: ivan, {user}\n");
+    let aliases = fixture.dir.file("aliases", &group).display().to_string();
+    let daemon = fixture.serve(&["--aliases", &aliases]);
+    let mut peer = greeted(&daemon);
+    peer.ask("VRFY ivan", "250 2.1.5 <ivan@red.test>\r\n");
+    peer.ask("VRFY ivan SMTPUTF8", &format!("250 2.1.5 {full} <ivan@red.test>\r\n"));
+    peer.ask(&format!("VRFY {user}"), "252 2.6.8 ");
+    let told = format!("{full} <{user}@red.test>\r\n");
+    peer.ask(&format!("VRFY <{user}@red.test> smtputf8"), &format!("250 2.1.5 {told}"));
+    peer.ask(&format!("VRFY {full}"), "252 2.6.8 ");
+    peer.ask(&format!("VRFY {full} SMTPUTF8"), "553-5.1.4 Ambiguous");
+    peer.expect(&format!("553-5.1.4 {told}"));
+    peer.expect("553 5.1.4 ");
+    peer.ask("EXPN gruppa", "252 2.6.8 ");
+    peer.ask("EXPN gruppa SMTPUTF8", "250-2.1.5 ");
+    peer.expect(&format!("250 2.1.5 {told}"));
+}

@@ -170,8 +170,10 @@ fn unknown_verbs_are_500_known_ones_that_are_not_done_502_and_the_session_goes_o
     for line in ["FOO", "", " NOOP", "MAILFROM:<a@b>", "NOOPS", "GET / HTTP/1.1", "\u{e9}\u{e8}"] {
         peer.ask(line, "500 5.5.1 ");
     }
-    for verb in ["SEND FROM:<a@b>", "SOML FROM:<a@b>", "SAML FROM:<a@b>", "TURN"] {
-        peer.ask(verb, "502 5.5.1 ");
+    peer.ask("TURN", "502 5.5.1 ");
+    for verb in ["SEND FROM:<a@b>", "SOML FROM:<a@b>", "SAML FROM:<a@b>", "send"] {
+        let reply = peer.ask(verb, "502 5.5.1 ");
+        assert!(String::from_utf8_lossy(&reply).contains("--terminal"));
     }
     peer.ask("STARTTLS", "502 5.5.1 ");
     peer.ask("LHLO topaz.test", "500 5.5.1 ");
