@@ -279,3 +279,45 @@ fn the_pause_grows_with_each_unknown_name_to_its_limit_and_the_last_one_ends_the
     assert_eq!(pauses[..6], [0, 0, 0, 100, 200, 300]);
     assert!(pauses.is_sorted() && pauses[98] == 3000, "{pauses:?}");
 }
+
+/// What ends no letter, whatever another server believes.
+const FALSE_ENDS: [&str; 9] = [
+    "\n.\n",
+    "\n.\r\n",
+    "\r\n.\n",
+    "\r.\r",
+    "\r.\r\n",
+    "\n.\r",
+    "\r.\n",
+    "\r\n.\r\r\n",
+    "\n\r.\r\n",
+];
+
+#[test]
+fn no_false_end_lets_a_second_letter_in_wherever_the_input_is_cut() {
+    let dir = testkit::TempDir::new();
+    let repairing = Config { repair_bare_lf: true, ..config() };
+    for end in FALSE_ENDS {
+        let second = "MAIL FROM:<evil@b.test>\r\nRCPT TO:<bob@red.test>\r\nDATA\r\nevil";
+        let whole = format!("{ENVELOPE}x{end}{second}\r\n.\r\nNOOP\r\nQUIT\r\n");
+        for config in [&config(), &repairing] {
+            for cut in ENVELOPE.len()..=whole.len() {
+                let (one, two) = whole.as_bytes().split_at(cut);
+                let (written, ended) = converse_as(dir.path(), config, &[one, two], None);
+                assert!(ended.is_ok());
+                let written = written.concat();
+                let codes: Vec<&str> = written.lines().map(|line| &line[..3]).collect();
+                let is_repaired = config.repair_bare_lf && !end.replace("\r\n", "").contains('\r');
+                let letter = if is_repaired { "250" } else { "550" };
+                let last = ["250", "250", "354", letter, "250", "221"];
+                assert_eq!(codes[codes.len() - 6..], last, "{end:?} cut at {cut}: {written}");
+                let letters = letters(dir.path());
+                assert_eq!(letters.len(), usize::from(is_repaired), "{end:?} cut at {cut}");
+                let whole_text = "RCPT TO:<bob@red.test>\nDATA\nevil\n";
+                assert!(letters.iter().all(|letter| letter.ends_with(whole_text)), "{letters:?}");
+                let bob = std::fs::read_dir(dir.path().join("bob")).map_or(0, Iterator::count);
+                assert_eq!(bob, 0, "{end:?} cut at {cut}: bob has a letter");
+            }
+        }
+    }
+}

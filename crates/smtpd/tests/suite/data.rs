@@ -3,7 +3,10 @@
 use crate::common::*;
 
 /// What ends no letter, whatever server or client believes it does.
-const FALSE_ENDS: [&str; 11] = [
+const FALSE_ENDS: [&str; 14] = [
+    "\r.\n",
+    "\n\r.\r\n",
+    "\r\n.\0\r\n.\n",
     "\n.\n",
     "\n.\r\n",
     "\r\n.\n",
@@ -168,4 +171,31 @@ fn a_letter_of_a_megabyte_comes_out_byte_for_byte() {
     peer.send(wire + ".\r\n");
     peer.expect("250 ");
     assert_eq!(fixture.letter("levy"), letter.replace("\r\n", "\n"));
+}
+
+#[test]
+fn after_the_reply_to_a_letter_its_recipients_are_forgotten() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = in_data(&daemon);
+    peer.send("x\r\n.\r\n");
+    peer.expect("250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "503 5.5.1 ");
+    peer.ask("DATA", "503 5.5.1 ");
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("DATA", "554 5.5.1 ");
+    assert_eq!(fixture.letters("levy").len(), 1);
+}
+
+#[test]
+fn a_letter_that_comes_a_byte_at_a_time_is_cut_off_and_leaves_nothing() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&["--timeout", "1"]);
+    let mut peer = in_data(&daemon);
+    // A byte now and then is never silence, and yet no 128 bytes a second.
+    testkit::wait_until("the letter is cut off", || {
+        peer.try_send("x").is_err() || !peer.is_silent()
+    });
+    daemon.wait_log("421 4.4.2");
+    fixture.assert_nothing();
 }

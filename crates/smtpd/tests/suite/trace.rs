@@ -106,3 +106,27 @@ fn the_log_has_one_line_for_a_letter_and_one_for_a_refusal() {
     daemon.wait_log("no\\x1b[2J@red.test");
     assert!(!daemon.log().contains('\x1b'));
 }
+
+#[test]
+fn a_quoted_local_part_forges_no_field_of_the_log_and_a_name_of_helo_none_of_received() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = greeted(&daemon);
+    peer.send("EHLO x) by evil.test id 1; Sun\r\n");
+    while peer.expect("250")[3] == b'-' {}
+    peer.ask("MAIL FROM:<\"x> to=<bob@red.test> size=1\"@b.test>", "250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+    peer.ask("DATA", "354 ");
+    peer.send("x\r\n.\r\n");
+    peer.expect("250 ");
+    daemon.wait_log("delivered id=");
+    let log = daemon.log();
+    let line = log.lines().find(|line| line.contains(": delivered id=")).unwrap();
+    for field in [" from=", " to=", " size=", " helo=", " safe="] {
+        assert_eq!(line.matches(field).count(), 1, "{field} in {line}");
+    }
+    assert!(line.contains(" to=<levy@red.test> size=3 "), "{line}");
+    let letter = fixture.letters("levy").remove(0);
+    let from = "\nReceived: from \"x) by evil.test id 1; Sun\" ([127.0.0.1])\n\tby red.test with ESMTP id ";
+    assert!(letter.contains(from), "{letter}");
+}
