@@ -102,12 +102,13 @@ impl<'a, S: Read + Write> Session<'a, '_, S> {
             vec![received.for_all().map_or_else(|it| it.reply.clone(), |()| delivered())]
         };
         self.protocol.letter_done(replies.iter().any(Reply::is_positive));
-        drop(envelope);
         self.show_state();
         replies.iter().for_each(|reply| queue(&mut self.out, self.transcript, reply));
         // Flushes at once, because a client that misses this reply sends the letter again (RFC
         // 1047).
-        flush(&mut self.out, &mut self.reader)
+        flush(&mut self.out, &mut self.reader)?;
+        self.notify(&envelope, received);
+        Ok(())
     }
 
     /// Logs what has become of a letter, in one line for those who have it and one for each reason why others do not.

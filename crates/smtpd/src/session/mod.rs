@@ -5,6 +5,7 @@ mod guards;
 mod letter;
 mod letter_lines;
 mod log_fields;
+mod notification;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};

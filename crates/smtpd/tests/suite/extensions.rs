@@ -160,3 +160,42 @@ fn vrfy_and_expn_tell_utf8_to_a_client_that_allows_it_only() {
     peer.ask("EXPN gruppa SMTPUTF8", "250-2.1.5 ");
     peer.expect(&format!("250 2.1.5 {told}"));
 }
+
+#[test]
+fn a_sender_here_who_asks_is_notified_of_the_delivery_and_no_stranger_elsewhere() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    for (sender, notify) in [
+        ("bob@red.test", "SUCCESS,DELAY"),
+        ("bob@red.test", "FAILURE"),
+        ("bob@red.test", "NEVER"),
+        ("a@else.test", "SUCCESS"),
+        ("", "SUCCESS"),
+    ] {
+        peer.ask(&format!("MAIL FROM:<{sender}> ENVID=a+2Bb"), "250 ");
+        let rcpt = format!("RCPT TO:<levy@red.test> NOTIFY={notify} ORCPT=rfc822;l+2Bx@c.test");
+        peer.ask(&rcpt, "250 ");
+        send_letter(&mut peer);
+    }
+    peer.ask("QUIT", "221 ");
+    daemon.wait_log("no notification to <a@else.test>: 550 5.7.1");
+    assert_eq!(fixture.letters("levy").len(), 5);
+    let letters = fixture.letters("bob");
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    for line in [
+        "Return-Path: <>",
+        "To: <bob@red.test>",
+        "Auto-Submitted: auto-replied",
+        "Content-Type: multipart/report; report-type=delivery-status;",
+        "Content-Type: message/delivery-status",
+        "Reporting-MTA: dns; red.test",
+        "Original-Envelope-Id: a+b",
+        "Original-Recipient: rfc822;l+x@c.test",
+        "Final-Recipient: rfc822;levy@red.test",
+        "Action: delivered",
+        "Status: 2.0.0",
+    ] {
+        assert!(letters[0].lines().any(|it| it == line), "{line} is not in\n{}", letters[0]);
+    }
+}
