@@ -9,8 +9,10 @@
 //! An alias counts before a user of the same name.
 
 use accounts::Account;
+use log::Level;
 use mailstore::{Aliases, Found};
 
+use crate::delivery::log_once::log_once;
 use crate::delivery::users::{Users, own_domain, unreadable};
 use crate::options::Config;
 use crate::protocol::address::{Name, local_part_utf8};
@@ -47,7 +49,7 @@ impl<'a> Directory<'a> {
     pub fn open(config: &'a Config) -> Result<Directory<'a>, Verdict> {
         let users = Users::open(config).map_err(|error| unreadable(&error))?;
         let aliases = config.open_aliases().map_err(|error| {
-            log::error!("{error}");
+            log_once(Level::Error, error.to_string());
             Verdict::Unreadable
         })?;
         Ok(Directory { config, users, aliases })

@@ -2,18 +2,22 @@
 //! mailboxes and Maildirs in those that the keeper forks.
 
 // The order of the modules; each imports from its left only:
-//   header trace text mailbox users | directory | route store | deliver verify | answer keeper letter
+//   header trace text mailbox log_once target | users | directory | expansion | route store | deliver verify |
+//   answer keeper letter
 
 pub mod answer;
 mod deliver;
 mod directory;
+mod expansion;
 mod filter;
 pub mod header;
 pub mod keeper;
 pub mod letter;
+mod log_once;
 mod mailbox;
 pub mod route;
 pub mod store;
+mod target;
 pub mod terminal;
 pub mod text;
 pub mod trace;

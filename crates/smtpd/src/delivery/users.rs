@@ -6,8 +6,10 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 
 use accounts::{Account, Accounts, NameDomain};
+use log::Level;
 use nix::ifaddrs::getifaddrs;
 
+use crate::delivery::log_once::log_once;
 use crate::options::Config;
 use crate::protocol::address::local_part_utf8;
 use crate::protocol::literal::parse_ip_literal;
@@ -162,6 +164,6 @@ fn is_own_address(ip: IpAddr) -> bool {
 
 /// Logs why the accounts cannot be read.
 pub(super) fn unreadable(error: &accounts::Error) -> Verdict {
-    log::error!("{error}");
+    log_once(Level::Error, error.to_string());
     Verdict::Unreadable
 }

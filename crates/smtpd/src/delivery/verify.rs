@@ -35,7 +35,7 @@ pub fn members(config: &Config, name: &Name) -> Vec<u8> {
         return Verdict::Unknown.encode();
     }
     let routes = Router::open(config).and_then(|router| match router.is_alias(name)? {
-        true => router.expand(name).map(|routes| routes.all),
+        true => router.expand_anywhere(name).map(|routes| routes.all),
         false => Ok(Vec::new()),
     });
     let member = |route: &Route| match &route.target {

@@ -115,24 +115,32 @@ fn a_fault_of_the_aliases_makes_letters_wait_and_is_logged_with_its_line() {
     let fixture = Fixture::new();
     let daemon = serve(
         &fixture,
-        "bad: two words\nnone:\nlist: :include:DIR/missing\nmixed: levy, ghost\nghosts: ghost\nremote: levy, x@far.test\n",
+        "bad: two words\nnone:\nlist: :include:DIR/missing\nmixed: levy, ghost\nghosts: ghost\ntypo: bob, x@@y, a..b\ntypos: x@@y\nremote: levy, x@far.test\n",
         &[],
     );
     daemon.wait_log("aliases:1: a blank in an address, or none");
     daemon.wait_log("aliases:2: no target");
     let mut peer = client(&daemon);
-    for to in ["bad", "none", "list", "remote"] {
+    for to in ["bad", "none", "list", "remote", "typos"] {
         peer.ask(&format!("RCPT TO:<{to}@red.test>"), "451 4.3.0 ");
     }
     daemon.wait_log("missing: No such file or directory");
     daemon.wait_log("<x@far.test> is elsewhere, and there is no --queue");
     peer.ask("RCPT TO:<ghosts@red.test>", "550 5.1.1 ");
     peer.ask("RCPT TO:<mixed@red.test>", "250 ");
+    peer.ask("RCPT TO:<typo@red.test>", "250 ");
+    daemon.wait_log("'x@@y': no address");
     daemon.wait_log("aliases:4: 'ghost': no such user");
     peer.ask("DATA", "354 ");
     peer.send("x\r\n.\r\n");
     peer.expect("250 ");
     assert_eq!(fixture.letter("levy"), "x\n");
+    assert_eq!(fixture.letter("bob"), "x\n");
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    for _ in 0..100 {
+        peer.ask("RCPT TO:<list@red.test>", "451 4.3.0 ");
+    }
+    assert!(daemon.log().matches("missing: No such file").count() < 5, "{}", daemon.log());
 }
 
 #[test]

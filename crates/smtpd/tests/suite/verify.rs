@@ -16,6 +16,9 @@ fn expn_tells_the_members_of_a_group_with_their_full_names() {
         peer.expect("250 2.1.5 <bob@red.test>\r\n");
     }
     peer.ask("EXPN one", "250 2.1.5 <bob@red.test>\r\n");
+    peer.ask("EXPN all", "250-2.1.5 Levy Red <levy@red.test>\r\n");
+    peer.expect("250-2.1.5 <bob@red.test>\r\n");
+    peer.expect("250 2.1.5 <fred@far.test>\r\n");
     peer.ask("EXPN moved", "250 2.1.5 <fred@far.test>\r\n");
     for name in ["levy", "levy@red.test", "nobody", "ghosts"] {
         peer.ask(&format!("EXPN {name}"), "550 5.1.1 ");
