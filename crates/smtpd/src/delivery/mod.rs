@@ -2,11 +2,12 @@
 //! mailboxes and Maildirs in those that the keeper forks.
 
 // The order of the modules; each imports from its left only:
-//   header trace text mailbox log_once target | users | directory | expansion | route store | deliver verify |
+//   header delivered_to trace text mailbox log_once target | users | directory | expansion | route store | deliver verify |
 //   answer keeper letter
 
 pub mod answer;
 mod deliver;
+pub mod delivered_to;
 mod directory;
 mod expansion;
 mod filter;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 
+use crate::delivery::delivered_to::Checked;
 use crate::delivery::letter::{LetterReceiver, Received, skip_chunk};
 use crate::delivery::trace;
 use crate::protocol::envelope::Envelope;
@@ -81,7 +82,8 @@ impl<'a, S: Read + Write> Session<'a, '_, S> {
         let trace = trace::received(&self.config.hostname, client, hello, envelope, &id, &now);
         let recipients = envelope.recipients.len();
         let delivery = self.protocol.policy().filtered(delivery, &id, (trace.len(), recipients));
-        (id, ((delivery, recipients), trace))
+        let checked = Checked::new(delivery, Rc::clone(envelope));
+        (id, ((Box::new(checked), recipients), trace))
     }
 
     /// Logs what has become of a letter, ends the transaction, and sends the reply, or one for each accepted RCPT

@@ -130,3 +130,26 @@ fn a_quoted_local_part_forges_no_field_of_the_log_and_a_name_of_helo_none_of_rec
     let from = "\nReceived: from \"x) by evil.test id 1; Sun\" ([127.0.0.1])\n\tby red.test with ESMTP id ";
     assert!(letter.contains(from), "{letter}");
 }
+
+#[test]
+fn a_letter_that_was_delivered_to_its_recipient_before_goes_in_circles() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let before = "Delivered-To: Levy@red.test\r\nSubject: x\r\n\r\nbody\r\n.\r\n";
+    let mut peer = in_data(&daemon);
+    peer.send(before);
+    peer.expect("554 5.4.6 ");
+    fixture.assert_nothing();
+    // In the body it is text, and another recipient has not had the letter.
+    let mut peer = in_data(&daemon);
+    peer.send(format!("Subject: x\r\n\r\n{before}"));
+    peer.expect("250 ");
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+    peer.ask("RCPT TO:<bob@red.test>", "250 ");
+    peer.ask("DATA", "354 ");
+    peer.send(before);
+    peer.expect("250 ");
+    assert_eq!(fixture.letters("bob").len(), 1);
+}
