@@ -56,6 +56,8 @@ impl Keeper for Option<Line> {
 pub struct Accepted<N> {
     /// The user's name in its canonical form.
     pub name: Vec<u8>,
+    /// What proves the login later, to the keeper's processes; it may be empty.
+    pub token: Vec<u8>,
     /// Where the process waits that has answered, if it goes on.
     pub next: Option<N>,
 }
@@ -130,8 +132,9 @@ impl<K: Keeper> Asker<K> {
             Err(error) => return Err(self.no_answer(&reason(&error))),
         };
         match (accepted_name(&answer), Denied::decode(&answer)) {
-            (Some(name), _) => {
-                self.accepted = Some(Accepted { name: name.to_vec(), next });
+            (Some((name, token)), _) => {
+                let (name, token) = (name.to_vec(), token.to_vec());
+                self.accepted = Some(Accepted { name, token, next });
                 Ok(None)
             }
             (None, Some(denied)) => Err(denied),

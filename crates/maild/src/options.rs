@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use accounts::sasl::{Binding, Bindings};
 use accounts::{
     Accounts, Decoy, Guesses, LoginTimes, Mechanism, Mechanisms, NameCase, NameDomain, Names,
-    Owner, Source, System, UsersFile,
+    Owner, Source, System, UsersFile, constant_time_eq,
 };
 use forknet::{Error, Result, Values};
 use log::warn;
@@ -16,6 +16,7 @@ use mailstore::MailPattern;
 
 use crate::auth_socket::AuthSocket;
 use crate::check_program::CheckProgram;
+use crate::token::TokenKey;
 
 /// Largest `--auth-delay` in seconds, which bounds the time that a process waits.
 const MAX_AUTH_DELAY: f64 = 60.0;
@@ -45,6 +46,8 @@ pub struct MailOptions {
     pub login_delay: Duration,
     /// What makes up salts, since [`MailOptions::start`], in the keeper and those that it forks.
     decoy: OnceLock<Decoy>,
+    /// What proves a login later, as `decoy`.
+    token_key: OnceLock<TokenKey>,
     /// The failures of logins: the keeper's own; the processes that it forks have a copy.
     guesses: OnceLock<Arc<Mutex<Guesses>>>,
     /// The last logins, where they are limited, as `guesses`.
@@ -163,6 +166,7 @@ impl MailOptions {
             auth_delay: auth_delay.unwrap_or_default(),
             login_delay: login_delay(values)?,
             decoy: OnceLock::new(),
+            token_key: OnceLock::new(),
             guesses: OnceLock::new(),
             login_times: OnceLock::new(),
         })
@@ -210,6 +214,10 @@ impl MailOptions {
         if self.decoy.get().is_none() {
             let decoy = Decoy::new().map_err(|error| refused(&error))?;
             self.decoy.get_or_init(|| decoy);
+        }
+        if self.token_key.get().is_none() {
+            let key = TokenKey::new().map_err(|error| refused(&error))?;
+            self.token_key.get_or_init(|| key);
         }
         self.guesses.get_or_init(|| Arc::new(Mutex::new(Guesses::new(Instant::now()))));
         if !self.login_delay.is_zero() {
@@ -264,6 +272,20 @@ impl MailOptions {
     /// Returns the last logins, where they are limited, as [`MailOptions::guesses`].
     pub(crate) fn login_times(&self) -> Option<&Mutex<LoginTimes>> {
         self.login_times.get().map(|times| &**times)
+    }
+
+    /// Returns the token of a user who has logged in; empty in a process that is neither the keeper nor forked by it.
+    #[must_use]
+    pub fn token(&self, name: &[u8]) -> Vec<u8> {
+        let token = self.token_key.get().and_then(|key| key.token(name));
+        token.map(Vec::from).unwrap_or_default()
+    }
+
+    /// Returns whether a token says that this user has logged in.
+    #[must_use]
+    pub fn has_logged_in(&self, name: &[u8], token: &[u8]) -> bool {
+        let own = self.token_key.get().and_then(|key| key.token(name));
+        own.is_some_and(|own| constant_time_eq(&own, token))
     }
 
     /// Returns what makes up salts.

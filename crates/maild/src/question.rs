@@ -21,6 +21,7 @@ use accounts::{Mechanism as Sasl, Secret};
 use forknet::Peer;
 
 use crate::credentials::{Credentials, Denied, Mechanism, Proof};
+use crate::token::TOKEN;
 
 /// Longest field in bytes: a message of SASL with all that it may hold, decoded.
 const MAX_FIELD: usize = accounts::sasl::MAX_LINE;
@@ -249,6 +250,8 @@ fn fields(mut record: &[u8]) -> Option<Vec<&[u8]>> {
 
 /// First byte of the answer to a login that is accepted; the user's name follows.
 const ACCEPTED: u8 = b'+';
+/// As [`ACCEPTED`], but a token is before the name.
+const ACCEPTED_WITH_TOKEN: u8 = b'=';
 
 /// Returns the answer to a login that is accepted, of the user with this name in its canonical form.
 #[must_use]
@@ -256,10 +259,26 @@ pub fn accepted(name: &[u8]) -> Vec<u8> {
     [&[ACCEPTED], name].concat()
 }
 
-/// Reads the name of [`accepted`].
-pub(crate) fn accepted_name(answer: &[u8]) -> Option<&[u8]> {
-    let name = answer.strip_prefix(&[ACCEPTED])?;
-    (1..=accounts::MAX_NAME).contains(&name.len()).then_some(name)
+/// As [`accepted`], with what proves the login later ([`crate::MailOptions::token`]).
+#[must_use]
+pub fn accepted_with_token(name: &[u8], token: &[u8]) -> Vec<u8> {
+    match token.len() {
+        TOKEN => [&[ACCEPTED_WITH_TOKEN], token, name].concat(),
+        _ => accepted(name),
+    }
+}
+
+/// Reads the name of [`accepted`], and the token.
+pub(crate) fn accepted_name(answer: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, token) = match answer.split_first()? {
+        (&ACCEPTED, name) => (name, &[][..]),
+        (&ACCEPTED_WITH_TOKEN, rest) => {
+            let (token, name) = rest.split_at_checked(TOKEN)?;
+            (name, token)
+        }
+        _ => return None,
+    };
+    (1..=accounts::MAX_NAME).contains(&name.len()).then_some((name, token))
 }
 
 const DENIALS: [(Denied, u8); 6] = [
@@ -333,7 +352,10 @@ mod tests {
         assert_eq!(Denied::decode(b""), None);
         assert_eq!(Denied::decode(b"rr"), None);
         assert_eq!(Denied::decode(&accepted(b"x")), None);
-        assert_eq!(accepted_name(&accepted(b"levy")), Some(&b"levy"[..]));
+        assert_eq!(accepted_name(&accepted(b"levy")), Some((&b"levy"[..], &b""[..])));
+        let token = [7; TOKEN];
+        let answer = accepted_with_token(b"levy", &token);
+        assert_eq!(accepted_name(&answer), Some((&b"levy"[..], &token[..])));
         for odd in [&b"+"[..], b"", b"r", &[b'+'; 300]] {
             assert_eq!(accepted_name(odd), None);
         }

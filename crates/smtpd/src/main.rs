@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use forknet::{Facility, RootPolicy, Server, Service, Transport};
-use smtpd::delivery::answer::answer;
+use smtpd::delivery::answer::{answer, start};
 use smtpd::options::{self, Config};
 use smtpd::session::smtp_session;
 
@@ -52,7 +52,7 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
     server.keep(
-        || config.start(), // users, mailboxes
+        || start(&config), // users, mailboxes, the queue
         |question| answer(&config, question),
         |note| config.mail.noted(note), // failed logins
     )?;

@@ -21,10 +21,8 @@ mod stored;
 pub use cost::{Cost, Dearest, Scheme};
 pub use form::{MAX_PASSWORD, Unusable};
 pub use hash::hash;
-pub use scram::Keys;
-pub(crate) use scram::{
-    MAX_ROUNDS, MIN_ROUNDS, client_key, hmac, number, salted_password, sha256, xor,
-};
+pub use scram::{Keys, hmac};
+pub(crate) use scram::{MAX_ROUNDS, MIN_ROUNDS, client_key, number, salted_password, sha256, xor};
 pub use stored::Password;
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! id 674b2f1a-1234-1
 //! arrived 1733000000
 //! client 127.0.0.1:52100
-//! helo topaz.test
 //! user levy
 //! from <levy@red.test>
 //! body 8BITMIME
@@ -35,8 +34,6 @@ pub struct QueueEnvelope {
     pub arrived: u64,
     /// Who sent it to us: address and port.
     pub client: Vec<u8>,
-    /// The name in the client's HELO or EHLO.
-    pub helo: Vec<u8>,
     /// The user who had logged in; empty without a login.
     pub user: Vec<u8>,
     /// The reverse-path without brackets, empty for `<>`.
@@ -75,7 +72,6 @@ impl QueueEnvelope {
         text.add("id", &self.id)?;
         text.add("arrived", self.arrived.to_string().as_bytes())?;
         text.add("client", &self.client)?;
-        text.add("helo", &self.helo)?;
         text.add("user", &self.user)?;
         text.add("from", &bracketed(&self.sender))?;
         text.add("body", &self.body)?;
@@ -138,7 +134,6 @@ impl QueueEnvelope {
             b"id" => self.id = value,
             b"arrived" => self.arrived = std::str::from_utf8(&value).ok()?.parse().ok()?,
             b"client" => self.client = value,
-            b"helo" => self.helo = value,
             b"user" => self.user = value,
             b"from" => self.sender = without_brackets(&value)?,
             b"body" => self.body = value,
@@ -201,7 +196,6 @@ mod tests {
             id: b"674b2f1a-1234-1".to_vec(),
             arrived: 1_733_000_000,
             client: b"127.0.0.1:52100".to_vec(),
-            helo: b"topaz.test".to_vec(),
             user: b"levy".to_vec(),
             sender: b"\"le> vy\"@red.test".to_vec(),
             body: b"8BITMIME".to_vec(),
@@ -252,11 +246,11 @@ mod tests {
         for bad in ["a\nto <x@y.test>", "a\r", "a\0"] {
             let mut sender = envelope();
             sender.sender = bad.into();
-            let mut hello = envelope();
-            hello.helo = bad.into();
+            let mut user = envelope();
+            user.user = bad.into();
             let mut orcpt = envelope();
             orcpt.recipients[0].orcpt = bad.into();
-            for envelope in [sender, hello, orcpt] {
+            for envelope in [sender, user, orcpt] {
                 assert!(matches!(envelope.encode(), Err(Error::Refused(_))));
             }
         }

@@ -6,7 +6,7 @@
 //!  DIR/state/ID    what has become of its recipients, a line for each attempt; none before the first
 //! ```
 //! All of it belongs to one user, and to no other. A letter is put in by [`QueueDraft::sync`], which waits for its bytes,
-//! and [`QueuedDraft::publish`]: rename(2) from `tmp` to `letters`, fsync(2) of `letters`. What takes it out has its
+//! and [`QueuedDraft::publish_all`]: rename(2) from `tmp` to `letters`, fsync(2) of `letters`. What takes it out has its
 //! lock meanwhile ([`Queue::lock`]), which ends with the process; it is removed from `letters` first, so that a crash
 //! sends nothing twice that was done.
 
@@ -16,7 +16,7 @@ mod state;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::{Mode, fstatat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, linkat, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, linkat, unlinkat};
 use sys::getdents::entries;
 
 use crate::durable_dir::retry_eintr;
@@ -90,23 +90,24 @@ impl Queue {
     }
 
     /// Makes what is missing of a queue in this folder, mode 0700; then all its folders are on the disk, those too that
-    /// were there. With the rights of root, what is missing is made for the owner, in a folder that only root can change
-    /// or the owner's own.
+    /// were there. With the rights of root, what is missing is made for the owner.
     ///
     /// # Errors
-    /// As [`Queue::open`]; a part cannot be made.
+    /// As [`Queue::open`]; a part cannot be made; the folder is neither the owner's own nor one that only root can
+    /// change.
     pub fn make(folder: Folder, uid: Uid, gid: Gid) -> Result<Queue> {
+        if folder.owner()?.0 != uid && !folder.is_roots_alone()? {
+            let path = folder.path().display();
+            let why = format!("{path}: neither root's alone nor of the queue's owner, uid {uid}");
+            return Err(Error::Refused(why));
+        }
         for name in [TMP, LETTERS, STATE] {
-            let name = OsStr::new(name);
-            match folder.enter(name) {
-                Err(error) if error.kind() == Some(ErrorKind::NotFound) => {
-                    if nix::unistd::geteuid() == uid {
-                        folder.make(name)?;
-                    } else {
-                        folder.make_for(name, uid, gid)?;
-                    }
-                }
-                opened => drop(opened?),
+            let part = folder.make(OsStr::new(name))?;
+            // Made by root, now or before a crash. Whoever could put another folder of root's here, by
+            // rename(2), may write to that one already.
+            if part.owner()?.0 != uid && part.owner()?.0 == nix::unistd::geteuid() {
+                fchown(&part, Some(uid), Some(gid)).map_err(Error::io("chown", part.path()))?;
+                part.sync()?;
             }
         }
         folder.reopen()?.sync()?;
@@ -277,26 +278,41 @@ impl QueuedDraft {
         &self.unpublished.name
     }
 
-    /// Puts the letter into the queue. After this it may be acknowledged, and may be sent at any moment.
+    /// Puts letters into the queue, all or none, with one fsync of the folder. After this they may be acknowledged, and
+    /// may be sent at any moment.
     ///
     /// # Errors
-    /// [`Error::Io`]. The letter is then not in the queue; if it was and its folder could not be synced, it is taken out
-    /// again.
-    pub fn publish(self) -> Result<()> {
+    /// [`Error::Io`]. None of them is in the queue then, but those that a process has sent meanwhile.
+    pub fn publish_all(letters: Vec<QueuedDraft>) -> Result<()> {
+        let Some(parts) = letters.first().map(|it| Arc::clone(&it.unpublished.parts)) else {
+            return Ok(());
+        };
+        let mut published = Vec::with_capacity(letters.len());
+        let renamed = letters.into_iter().try_for_each(|letter| {
+            letter.rename()?;
+            published.push(letter);
+            Ok(())
+        });
+        renamed.and_then(|()| parts.letters.sync()).inspect_err(|_| {
+            for QueuedDraft { unpublished } in &published {
+                let (name, flag) = (unpublished.name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+                let _ = unlinkat(&parts.letters, name, flag); // best effort
+            }
+        })
+    }
+
+    fn rename(&self) -> Result<()> {
         let Unpublished { parts, name } = &self.unpublished;
         let (tmp, letters, name) = (&parts.tmp, &parts.letters, name.as_os_str());
         let path = letters.path().join(name);
         match renameat2(tmp, name, letters, name, RenameFlags::RENAME_NOREPLACE) {
-            Ok(()) => {}
+            Ok(()) => Ok(()),
             Err(Errno::EINVAL | Errno::ENOSYS) => {
                 let linked = linkat(tmp, name, letters, name, AtFlags::empty());
-                linked.map_err(Error::io("link", &path))?;
+                linked.map_err(Error::io("link", &path))
             }
-            Err(errno) => return Err(Error::io("rename", &path)(errno)),
+            Err(errno) => Err(Error::io("rename", &path)(errno)),
         }
-        letters.sync().inspect_err(|_| {
-            let _ = unlinkat(letters, name, UnlinkatFlags::NoRemoveDir); // best effort
-        })
     }
 }
 

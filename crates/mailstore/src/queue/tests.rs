@@ -20,7 +20,7 @@ fn put(queue: &Queue, text: &[u8]) -> OsString {
     draft.write_all(text).unwrap();
     let synced = draft.sync().unwrap();
     let name = synced.name().to_owned();
-    synced.publish().unwrap();
+    QueuedDraft::publish_all(vec![synced]).unwrap();
     name
 }
 
@@ -34,7 +34,7 @@ fn a_letter_is_in_the_queue_once_it_is_published_and_not_before() {
     let synced = draft.sync().unwrap();
     assert_eq!((names(&letters).len(), names(&tmp).len()), (0, 1));
     let name = synced.name().to_owned();
-    synced.publish().unwrap();
+    QueuedDraft::publish_all(vec![synced]).unwrap();
     assert_eq!((queue.list().unwrap(), names(&tmp).len()), (vec![name.clone()], 0));
     let file = letters.join(&name);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);

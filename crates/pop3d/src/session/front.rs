@@ -188,7 +188,7 @@ impl<S: Read + Write> Session<'_, S> {
         while let Ok(End::LogIn(attempt)) = end {
             let due = Instant::now() + config.mail.auth_delay;
             match logins.attempt(&mut protocol, attempt) {
-                Turn::LoggedIn(Accepted { name, next: Some(next) }) => {
+                Turn::LoggedIn(Accepted { name, next: Some(next), .. }) => {
                     let user = name.escape_ascii().to_string();
                     self.title.set(format_args!("{} TRANSACTION", in_title(user.as_bytes())));
                     if self.out.len() > MAX_UNSENT

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use accounts::{Account, Secret};
 use forknet::Peer;
-use maild::{LoginQuestion, Trouble, accepted};
+use maild::{LoginQuestion, Trouble, accepted_with_token};
 
-use crate::delivery::deliver::deliver;
+use crate::delivery::deliver::{Letter, deliver};
 use crate::delivery::filter;
-use crate::delivery::mailbox;
 use crate::delivery::route::{Route, Router, Target};
 use crate::delivery::users::{Users, unreadable};
-use crate::delivery::verify;
+use crate::delivery::{mailbox, queue, verify};
 use crate::options::{Config, Vrfy};
 use crate::protocol::address::Name;
+use crate::protocol::envelope::Login;
 use crate::protocol::question::{Question, Verdict, encode_moved};
 
 /// Exit code of a process that did not answer: the keeper closes the line.
@@ -22,6 +22,20 @@ const FAILED: i32 = 1;
 
 /// Longest wait for the next question of a session, which ends with the process that asks.
 const QUESTION_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Looks at the accounts and the folders at the start, and again after SIGHUP, with the keeper's rights; returns what
+/// those must know who cannot look themselves.
+///
+/// # Errors
+/// As [`Config::start`]; the queue cannot be used.
+pub fn start(config: &Config) -> forknet::Result<Vec<u8>> {
+    let offer = config.start()?;
+    if let Some(options) = &config.relay.queue {
+        let refused = |error: mailstore::Error| forknet::Error::Refused(format!("queue: {error}"));
+        queue::make(options).map_err(refused)?;
+    }
+    Ok(offer)
+}
 
 /// Answers a session's questions, in a process of its own, up to a letter or a login, which are its last;
 /// returns the exit code. So a letter costs one process, and not one for each of its commands.
@@ -44,22 +58,24 @@ pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
         asked.show("questions of a session");
         let answer = match question {
             Question::Room { bytes } => room(config, peer, bytes).encode(),
-            Question::Recipient { name, bytes } => match recipient(config, &name, bytes) {
-                Ok(answer) => answer,
-                Err(account) => return ask_as_owner(config, asked, peer, &account, bytes),
-            },
+            Question::Recipient { name, bytes, login } => {
+                match recipient(config, peer, (&name, &login), bytes) {
+                    Ok(answer) => answer,
+                    Err(account) => return ask_as_owner(config, asked, peer, &account, bytes),
+                }
+            }
             Question::Filter { number } => {
                 match filter::hand_over(config, (peer, number), &mut asked, QUESTION_WAIT) {
                     Ok(()) => continue,
                     Err(_) => return FAILED,
                 }
             }
+            Question::Sender { name, login } => check_sender(config, &name, &login).encode(),
             Question::User { name } => verify::user(config, &name),
             Question::Members { name } => verify::members(config, &name),
             Question::FullName { text } => verify::full_name(config, &text),
             Question::Letter { id, sender, .. } => {
-                let id = id.escape_ascii().to_string();
-                return deliver(config, asked, &format!("{peer}: letter {id}"), &sender);
+                return deliver(config, asked, &Letter::new(peer, id, sender));
             }
             Question::Done => return asked.answer(&Verdict::Accepted.encode()),
         };
@@ -74,7 +90,10 @@ pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
 fn log_in(config: &Config, asked: forknet::Question, text: Secret) -> i32 {
     asked.show("a login");
     match maild::prove_from(&config.mail, asked, text) {
-        Ok((asked, proved)) => asked.answer(&accepted(&proved.account.name)),
+        Ok((asked, proved)) => {
+            let token = config.mail.token(&proved.account.name);
+            asked.answer(&accepted_with_token(&proved.account.name, &token))
+        }
         Err(code) => code,
     }
 }
@@ -83,9 +102,15 @@ fn log_in(config: &Config, asked: forknet::Question, text: Secret) -> i32 {
 ///
 /// # Errors
 /// The mailbox looks as if it could not be used: its owner is to be asked, whose rights may differ.
-fn recipient(config: &Config, name: &Name, bytes: u64) -> Result<Vec<u8>, Account> {
+fn recipient(
+    config: &Config,
+    peer: Peer,
+    (name, login): (&Name, &Login),
+    bytes: u64,
+) -> Result<Vec<u8>, Account> {
     let routes = match Router::open(config).and_then(|router| router.expand(name)) {
         Ok(routes) => routes,
+        Err(Verdict::Elsewhere) => return Ok(queue::admit(config, peer, login, bytes).encode()),
         Err(verdict) => return Ok(verdict.encode()),
     };
     if let Some(address) = routes.moved_to {
@@ -144,5 +169,23 @@ fn room(config: &Config, peer: Peer, bytes: u64) -> Verdict {
             Verdict::NoRoom
         }
         _ => Verdict::Accepted,
+    }
+}
+
+/// Returns whether an address is that of the user who has logged in, and of no other.
+fn check_sender(config: &Config, name: &Name, login: &Login) -> Verdict {
+    if !config.mail.has_logged_in(&login.name, &login.token) {
+        return Verdict::Unknown;
+    }
+    match Router::open(config).and_then(|router| router.expand(name)) {
+        Ok(routes) => match routes.all.as_slice() {
+            [Route { target: Target::Mailbox { account, .. }, .. }]
+                if account.name == login.name =>
+            {
+                Verdict::Accepted
+            }
+            _ => Verdict::Unknown,
+        },
+        Err(verdict) => verdict,
     }
 }

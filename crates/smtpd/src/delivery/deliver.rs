@@ -8,6 +8,8 @@
 //!   | <------------------ written, or why not|
 //!   | publish -----------------------------> |  renames, fsyncs the folder
 //!   | <---------------- published, or why not|
+//!   | send ------------------------------->  |  queue: renames, fsyncs the folder; only where there is one
+//!   | <----------------------------- done    |
 //!   | keep (or the end: take it back) -----> |
 //! ```
 //! Where all recipients are one user's, this process becomes that user itself.
@@ -15,16 +17,17 @@
 use std::time::{Duration, Instant};
 
 use accounts::{Account, Owner};
-use forknet::{Boxes, Line, become_user, confine_to, in_title, reason};
+use forknet::{Boxes, Line, Peer, become_user, confine_to, in_title, reason};
+use mailstore::{QueueEnvelope, QueueRecipient};
 
-use crate::delivery::mailbox;
 use crate::delivery::route::{Router, Target};
 use crate::delivery::store::{self, Failure, verdict};
 use crate::delivery::text::{Incoming, Text};
 use crate::delivery::trace::return_path;
+use crate::delivery::{mailbox, queue};
 use crate::options::Config;
-use crate::protocol::address::Name;
-use crate::protocol::question::{ABORT, CLEAR, END, HEAD, RECIPIENTS, TEXT, Verdict, decode_names};
+use crate::protocol::origin::{NamedRecipient, ORIGIN, Origin, decode_recipients};
+use crate::protocol::question::{ABORT, CLEAR, END, HEAD, RECIPIENTS, TEXT, Verdict};
 
 /// Longest wait for a piece of a letter, which ends with the process that sends it.
 const PIECE_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -47,42 +50,74 @@ const FAILED: i32 = 1;
 const DONE: &[u8] = b"+";
 const PUBLISH: &[u8] = b"p";
 const KEEP: &[u8] = b"k";
+const SEND: &[u8] = b"s";
 
-/// Takes a letter, delivers it, and answers; returns the exit code. `letter` names it in the log.
-pub(super) fn deliver(
-    config: &Config,
-    asked: forknet::Question,
-    letter: &str,
-    sender: &[u8],
-) -> i32 {
+/// A letter, as the session names it.
+pub(super) struct Letter {
+    peer: Peer,
+    id: Vec<u8>,
+    sender: Vec<u8>,
+    /// For the log.
+    about: String,
+}
+
+impl Letter {
+    pub(super) fn new(peer: Peer, id: Vec<u8>, sender: Vec<u8>) -> Letter {
+        let about = format!("{peer}: letter {}", id.escape_ascii());
+        Letter { peer, id, sender, about }
+    }
+
+    /// Returns its envelopes in the queue. A letter from `<>` keeps that sender.
+    fn queued(&self, origin: &Origin, elsewhere: Elsewhere) -> Vec<QueueEnvelope> {
+        let envelope = |(sender, recipients): (Option<String>, _)| {
+            let sender = sender.filter(|_| !self.sender.is_empty()).map(String::into_bytes);
+            let sender = sender.unwrap_or_else(|| self.sender.clone());
+            QueueEnvelope { recipients, ..queue::envelope(self.peer, &self.id, &sender, origin) }
+        };
+        elsewhere.0.into_iter().map(envelope).collect()
+    }
+}
+
+/// Takes a letter, delivers it, and answers; returns the exit code.
+pub(super) fn deliver(config: &Config, asked: forknet::Question, letter: &Letter) -> i32 {
     asked.show("a letter");
-    let received = match receive(config, &asked, sender) {
+    let received = match receive(config, &asked, &letter.sender) {
         Ok(Some(received)) => received,
         Ok(None) => return asked.answer(&Verdict::Unusable.encode()),
         Err(why) => {
-            log::debug!("{letter}: {why}");
+            log::debug!("{}: {why}", letter.about);
             return FAILED;
         }
     };
-    let (names, text) = received;
+    let Received { origin, names, text } = received;
     let recipients = names.len();
+    let may_relay = queue::may_relay(config, letter.peer, &origin.login);
     let groups = text.map_err(|failure| (failure.verdict, failure.why));
-    let groups = groups.and_then(|text| Ok((group(config, &names)?, text)));
+    let groups = groups.and_then(|text| Ok((group(config, &names, may_relay)?, text)));
+    let about = (&letter.about[..], recipients);
     match groups {
-        Ok((groups, text)) => match groups.as_slice() {
-            [(owner, accounts)] => {
-                deliver_alone(config, asked, (letter, recipients), *owner, accounts, &text)
+        Ok(((groups, elsewhere), text)) => {
+            let queued = letter.queued(&origin, elsewhere);
+            match (groups.as_slice(), queued.as_slice()) {
+                ([(owner, accounts)], []) => {
+                    deliver_alone(config, asked, about, *owner, accounts, &text)
+                }
+                (groups, queued) => deliver_apart(config, asked, about, (groups, queued), &text),
             }
-            groups => deliver_apart(config, asked, (letter, recipients), groups, &text),
-        },
+        }
         Err((verdict, why)) => {
-            log::error!("{letter}: {why}");
+            log::error!("{}: {why}", letter.about);
             asked.answer(&Verdict::encode_all(&vec![verdict; recipients]))
         }
     }
 }
 
-type Received = (Vec<Name>, Result<Text, Failure>);
+/// What the session has sent.
+struct Received {
+    origin: Origin,
+    names: Vec<NamedRecipient>,
+    text: Result<Text, Failure>,
+}
 
 /// Receives the names and the text to their end; `None` if the letter is not to be delivered.
 ///
@@ -95,6 +130,7 @@ fn receive(
 ) -> Result<Option<Received>, String> {
     let most = if config.max_size == 0 { u64::MAX } else { config.max_size + MAX_TRACE };
     let (mut names, mut text, mut failure) = (Vec::new(), Incoming::new(&config.spool), None);
+    let mut origin = Origin::default();
     if sender.iter().any(u8::is_ascii_control) {
         return Err("a malformed sender".into());
     }
@@ -115,8 +151,11 @@ fn receive(
             Some((&HEAD, piece)) if head.len() + piece.len() <= MAX_HEAD => {
                 head.extend_from_slice(piece);
             }
+            Some((&ORIGIN, record)) => {
+                origin = Origin::decode(record).ok_or("a malformed origin")?;
+            }
             Some((&RECIPIENTS, record)) => {
-                names.extend(decode_names(record).ok_or("malformed names")?);
+                names.extend(decode_recipients(record).ok_or("malformed names")?);
                 if names.len() > config.max_recipients {
                     return Err("too many recipients".into());
                 }
@@ -136,36 +175,84 @@ fn receive(
         let why = format!("spool {}: {}", config.spool.display(), reason(&error));
         failure = Some(Failure { verdict: verdict(mailstore::is_full(&error)), why });
     }
-    Ok(Some((names, failure.map_or(Ok(text.finish()), Err))))
+    let text = failure.map_or(Ok(text.finish()), Err);
+    Ok(Some(Received { origin, names, text }))
 }
 
 type Group = (Owner, Vec<Account>);
 
-/// Finds the recipients, each mailbox once, and whose mailboxes they are.
-///
-/// # Errors
-/// One of them is no user any more, or has no mailbox; the accounts cannot be read.
-fn group(config: &Config, names: &[Name]) -> Result<Vec<Group>, (Verdict, String)> {
-    let router = Router::open(config).map_err(|verdict| (verdict, "no accounts".to_owned()))?;
-    let mut seen = std::collections::HashSet::new();
-    let mut groups: Vec<Group> = Vec::new();
-    let mut accounts = Vec::new();
-    for name in names {
-        let local = name.local.escape_ascii();
-        let routes = router.expand(name).map_err(|verdict| {
-            let verdict = if verdict == Verdict::Unreadable { verdict } else { Verdict::Unusable };
-            (verdict, format!("recipient '{local}': no such user any more"))
-        })?;
-        for route in routes.all {
-            let Target::Mailbox { account, .. } = route.target else {
-                let why = format!(
-                    "recipient '{local}': commands, files and addresses elsewhere are not for Maildirs"
-                );
-                return Err((Verdict::Unusable, why));
-            };
-            accounts.push(account);
+/// The recipients that are elsewhere, by the sender that the letter has there; `None` is its own.
+#[derive(Default)]
+struct Elsewhere(Vec<(Option<String>, Vec<QueueRecipient>)>);
+
+impl Elsewhere {
+    /// Adds a recipient, once for each address.
+    fn add(&mut self, sender: Option<String>, recipient: QueueRecipient) {
+        let known = self.0.iter_mut().find(|(known, _)| *known == sender);
+        match known {
+            Some((_, all)) if all.iter().any(|it| it.address == recipient.address) => {}
+            Some((_, all)) => all.push(recipient),
+            None => self.0.push((sender, vec![recipient])),
         }
     }
+}
+
+/// Expands the recipients into accounts, and those that are elsewhere.
+///
+/// # Errors
+/// One of them is no user any more; the accounts cannot be read.
+fn expand(
+    config: &Config,
+    names: &[NamedRecipient],
+    may_relay: bool,
+) -> Result<(Vec<Account>, Elsewhere), (Verdict, String)> {
+    let router = Router::open(config).map_err(|verdict| (verdict, "no accounts".to_owned()))?;
+    let (mut accounts, mut elsewhere) = (Vec::new(), Elsewhere::default());
+    for recipient in names {
+        let name = &recipient.name;
+        let local = name.local.escape_ascii();
+        let routes = match router.expand(name) {
+            Ok(routes) => routes.all,
+            Err(Verdict::Elsewhere) if may_relay => {
+                elsewhere.add(None, queue::recipient(recipient));
+                continue;
+            }
+            Err(verdict) => {
+                let is_unreadable = verdict == Verdict::Unreadable;
+                let verdict = if is_unreadable { verdict } else { Verdict::Unusable };
+                return Err((verdict, format!("recipient '{local}': no such user any more")));
+            }
+        };
+        for route in routes {
+            match route.target {
+                Target::Mailbox { account, .. } => accounts.push(account),
+                Target::Elsewhere(address) => {
+                    let is_list = route.sender.is_some();
+                    elsewhere.add(route.sender, queue::forwarded(recipient, &address, is_list));
+                }
+                Target::Program { .. } | Target::File { .. } => {
+                    let why =
+                        format!("recipient '{local}': commands and files are not for Maildirs");
+                    return Err((Verdict::Unusable, why));
+                }
+            }
+        }
+    }
+    Ok((accounts, elsewhere))
+}
+
+/// Finds whose mailboxes the recipients' are, each mailbox once; and those that are elsewhere.
+///
+/// # Errors
+/// As [`expand`]; a recipient has no mailbox.
+fn group(
+    config: &Config,
+    names: &[NamedRecipient],
+    may_relay: bool,
+) -> Result<(Vec<Group>, Elsewhere), (Verdict, String)> {
+    let (accounts, elsewhere) = expand(config, names, may_relay)?;
+    let mut seen = std::collections::HashSet::new();
+    let mut groups: Vec<Group> = Vec::new();
     for account in accounts {
         let local = account.name.escape_ascii().to_string();
         let failed = |why: &dyn std::fmt::Display| {
@@ -183,10 +270,10 @@ fn group(config: &Config, names: &[Name]) -> Result<Vec<Group>, (Verdict, String
             None => groups.push((owner, vec![account])),
         }
     }
-    if groups.is_empty() {
+    if groups.is_empty() && elsewhere.0.is_empty() {
         return Err((Verdict::Unusable, "a letter without a recipient".into()));
     }
-    Ok(groups)
+    Ok((groups, elsewhere))
 }
 
 /// Delivers with one user's rights, for good.
@@ -219,7 +306,7 @@ fn deliver_apart(
     config: &Config,
     asked: forknet::Question,
     (letter, recipients): (&str, usize),
-    groups: &[Group],
+    (groups, queued): (&[Group], &[QueueEnvelope]),
     text: &Text,
 ) -> i32 {
     make_folders(config, letter, groups);
@@ -235,7 +322,22 @@ fn deliver_apart(
             return boxes.answer(&all(Verdict::Unusable));
         }
     }
-    for (order, wait) in [(None, WRITE_WAIT), (Some(PUBLISH), PUBLISH_WAIT)] {
+    if !queued.is_empty() {
+        let life = |line: &Line| {
+            run_queue(config, letter, line, queued, text);
+            0
+        };
+        if let Err(error) = boxes.fork("queue", life) {
+            log::warn!("{letter}: fork: {}", reason(&error));
+            return boxes.answer(&all(Verdict::Unusable));
+        }
+    }
+    for (order, wait) in
+        [(None, WRITE_WAIT), (Some(PUBLISH), PUBLISH_WAIT), (Some(SEND), PUBLISH_WAIT)]
+    {
+        if order == Some(SEND) && queued.is_empty() {
+            break;
+        }
         order.into_iter().for_each(|order| boxes.send(order));
         let answers = boxes.receive(Instant::now() + wait);
         if let Some(verdict) = worst(letter, groups, &answers) {
@@ -249,15 +351,16 @@ fn deliver_apart(
 
 /// Returns the answer for the first that has failed; `None` if none has.
 fn worst(letter: &str, groups: &[Group], answers: &[Option<Vec<u8>>]) -> Option<Verdict> {
-    let failed = |(group, answer): (&Group, &Option<Vec<u8>>)| match answer.as_deref() {
+    let titles = groups.iter().map(|(_, accounts)| title(accounts)).chain(["queue".to_owned()]);
+    let failed = |(title, answer): (String, &Option<Vec<u8>>)| match answer.as_deref() {
         Some(DONE) => None,
         Some(answer) => Verdict::decode(answer).or(Some(Verdict::Unusable)),
         None => {
-            log::warn!("{letter}: the process of the {} has ended or is late", title(&group.1));
+            log::warn!("{letter}: the process of the {title} has ended or is late");
             Some(Verdict::Unusable)
         }
     };
-    let verdicts: Vec<Verdict> = groups.iter().zip(answers).filter_map(failed).collect();
+    let verdicts: Vec<Verdict> = titles.zip(answers).filter_map(failed).collect();
     verdicts.first().copied()
 }
 
@@ -287,8 +390,38 @@ fn run_box(
         Ok(published) => published,
         Err(failure) => return tell(failure),
     };
-    if line.send_message(DONE).is_err() || !is_told(KEEP, PUBLISH_WAIT * 2) {
-        store::retract(published);
+    if line.send_message(DONE).is_err() {
+        return store::retract(published);
+    }
+    loop {
+        match line.receive_message(PUBLISH_WAIT * 2) {
+            Ok(Some(order)) if order == SEND && line.send_message(DONE).is_ok() => {}
+            Ok(Some(order)) if order == KEEP => return,
+            _ => return store::retract(published),
+        }
+    }
+}
+
+/// The life of the process of [`deliver_apart`] that puts letters into the queue, when all mailboxes have theirs.
+fn run_queue(config: &Config, letter: &str, line: &Line, queued: &[QueueEnvelope], text: &Text) {
+    let tell = |failure: Failure| {
+        log::warn!("{letter}: {}", failure.why);
+        let _ = line.send_message(&failure.verdict.encode()); // else its end is read
+    };
+    let is_told = |wanted: &[u8], wait| matches!(line.receive_message(wait), Ok(Some(order)) if order == wanted);
+    let written = queue::enter(config).and_then(|queue| queue::write(&queue, queued, text));
+    let letters = match written {
+        Ok(letters) => letters,
+        Err(failure) => return tell(failure),
+    };
+    for order in [PUBLISH, SEND] {
+        if line.send_message(DONE).is_err() || !is_told(order, WRITE_WAIT) {
+            return;
+        }
+    }
+    match queue::publish(letter, letters) {
+        Ok(()) => drop(line.send_message(DONE)),
+        Err(failure) => tell(failure),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Users and mailboxes as the process sees them that talks to a client: it has no files, and asks the
 //! keeper.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -12,12 +12,13 @@ use forknet::{Answer, LONGEST_MESSAGE, Line, Peer, reason};
 use crate::delivery::users::is_configured;
 use crate::options::Config;
 use crate::protocol::address::{self, Name, Path};
-use crate::protocol::envelope::{Envelope, Recipient};
+use crate::protocol::envelope::{Envelope, Login, Recipient};
 use crate::protocol::lookup::{Commit, Delivery, LocalUser, Mailboxes, Refusal};
+use crate::protocol::origin::{Origin, add_recipient};
 use crate::protocol::params::RcptParams;
 use crate::protocol::question::{
-    ABORT, CLEAR, END, HEAD, Question, RECIPIENTS, TEXT, Verdict, add_field, decode_moved,
-    decode_users, decode_verdicts,
+    ABORT, CLEAR, END, HEAD, Question, RECIPIENTS, TEXT, Verdict, decode_moved, decode_users,
+    decode_verdicts,
 };
 use crate::protocol::reply::Reply;
 
@@ -38,13 +39,16 @@ pub struct Keeper<'a> {
     peer: Peer,
     /// The process that has answered waits for the next question.
     has_process: Cell<bool>,
+    /// The user who has logged in.
+    login: RefCell<Login>,
 }
 
 impl<'a> Keeper<'a> {
     /// Asks over this line, for this client.
     #[must_use]
     pub fn new(config: &'a Config, line: Option<Line>, peer: Peer) -> Keeper<'a> {
-        Keeper { config, line, peer, has_process: Cell::new(false) }
+        let login = RefCell::default();
+        Keeper { config, line, peer, has_process: Cell::new(false), login }
     }
 
     /// Asks a question; an answer is a verdict or users.
@@ -109,14 +113,23 @@ impl<'a> Keeper<'a> {
         })
     }
 
-    /// Returns the name in a path, if that may be a user of ours.
-    fn name(&self, path: &Path) -> Result<Name, Reply> {
+    /// Returns the name in a path, if that may be a user of ours, or the client may send elsewhere.
+    fn name(&self, path: &Path, may_be_elsewhere: bool) -> Result<Name, Reply> {
         let needed = || Reply::new(501, "5.1.3", "A recipient needs a name");
         let name = path.name().ok_or_else(needed)?;
         let is_ours = name.domain.is_empty() // a literal may be an address of this host
             || name.domain.starts_with(b"[")
             || is_configured(self.config, &name.domain);
-        if is_ours { Ok(name) } else { Err(Verdict::Elsewhere.reply()) }
+        match is_ours || may_be_elsewhere {
+            true => Ok(name),
+            false => Err(Verdict::Elsewhere.reply()),
+        }
+    }
+
+    /// Returns whether it is worth a question, whose answer decides.
+    fn may_relay(&self) -> bool {
+        let has_login = !self.login.borrow().name.is_empty();
+        self.config.relay.queue.is_some() && (has_login || self.config.relay.is_ours(self.peer))
     }
 }
 
@@ -139,12 +152,12 @@ impl Mailboxes for Keeper<'_> {
     }
 
     fn find(&self, path: &Path) -> Result<LocalUser, Reply> {
-        let found = self.users(&Question::User { name: self.name(path)? })?;
+        let found = self.users(&Question::User { name: self.name(path, false)? })?;
         found.into_iter().next().ok_or_else(|| Verdict::Unknown.reply())
     }
 
     fn members(&self, path: &Path) -> Result<Vec<LocalUser>, Reply> {
-        self.users(&Question::Members { name: self.name(path)? })
+        self.users(&Question::Members { name: self.name(path, false)? })
     }
 
     fn find_by_full_name(&self, name: &[u8]) -> Result<Vec<LocalUser>, Reply> {
@@ -152,8 +165,9 @@ impl Mailboxes for Keeper<'_> {
     }
 
     fn recipient(&self, path: &Path, bytes: u64) -> Result<(Recipient, Reply), Reply> {
-        let name = self.name(path)?;
-        let question = Question::Recipient { name: name.clone(), bytes };
+        let name = self.name(path, self.may_relay())?;
+        let login = self.login.borrow().clone();
+        let question = Question::Recipient { name: name.clone(), bytes, login };
         let answer = self.ask(&question).map_err(Verdict::reply)?;
         if let Some(reply) = self.moved(&answer) {
             let is_taken = reply.is_positive();
@@ -166,6 +180,21 @@ impl Mailboxes for Keeper<'_> {
             }
             verdict => Err(verdict.reply()),
         }
+    }
+
+    fn check_sender(&self, path: &Path) -> Result<(), Reply> {
+        let not_own = || Reply::new(553, "5.7.1", "The sender is not an address of yours");
+        let name = self.name(path, false).map_err(|_| not_own())?;
+        let login = self.login.borrow().clone();
+        match self.verdict(&Question::Sender { name, login }) {
+            Verdict::Accepted => Ok(()),
+            Verdict::Unknown | Verdict::Elsewhere => Err(not_own()),
+            verdict => Err(verdict.reply()),
+        }
+    }
+
+    fn logged_in(&self, login: Login) {
+        *self.login.borrow_mut() = login;
     }
 
     fn check_room(&self, bytes: u64) -> Result<(), Reply> {
@@ -232,12 +261,13 @@ impl Letter<'_> {
         self.state = State::Begun;
         self.keeper.has_process.set(false);
         self.line()?.begin(&record).map_err(|error| lost(&error))?;
+        let origin = Origin::new(&self.keeper.login.borrow(), &self.envelope);
+        self.add(&origin.encode().ok_or_else(too_long)?)?;
         let mut names = vec![RECIPIENTS];
         let envelope = self.envelope.clone();
-        for Recipient { name, .. } in &envelope.recipients {
+        for recipient in &envelope.recipients {
             let mut fields = Vec::new();
-            let added = add_field(&mut fields, &name.local);
-            added.and_then(|()| add_field(&mut fields, &name.domain)).ok_or_else(too_long)?;
+            add_recipient(&mut fields, recipient).ok_or_else(too_long)?;
             if names.len() + fields.len() > LONGEST_MESSAGE {
                 self.add(&names)?;
                 names.truncate(1);

@@ -94,14 +94,14 @@ impl<'a> LetterReceiver<'a> {
     pub fn new(
         config: &'a Config,
         delivery: (Box<dyn Delivery + 'a>, usize),
-        trace: &str,
+        head: (String, HeaderFilter),
     ) -> LetterReceiver<'a> {
         let unstuffer = if config.repair_bare_lf {
             Unstuffer::accepting_bare_lf(LineEnding::Lf)
         } else {
             Unstuffer::new(LineEnding::Lf)
         };
-        LetterReceiver::with(Decoder::Dotted(unstuffer), config, delivery, trace)
+        LetterReceiver::with(Decoder::Dotted(unstuffer), config, delivery, head)
     }
 
     /// Creates a receiver of a letter in chunks.
@@ -109,27 +109,27 @@ impl<'a> LetterReceiver<'a> {
     pub fn in_chunks(
         config: &'a Config,
         delivery: (Box<dyn Delivery + 'a>, usize),
-        trace: &str,
+        head: (String, HeaderFilter),
     ) -> LetterReceiver<'a> {
         let decoder = Decoder::Counted(CrlfDecoder::default());
-        LetterReceiver::with(decoder, config, delivery, trace)
+        LetterReceiver::with(decoder, config, delivery, head)
     }
 
     fn with(
         decoder: Decoder,
         config: &'a Config,
         (delivery, recipients): (Box<dyn Delivery + 'a>, usize),
-        trace: &str,
+        (trace, header): (String, HeaderFilter),
     ) -> LetterReceiver<'a> {
         LetterReceiver {
             config,
             decoder,
-            header: HeaderFilter::new(),
+            header,
             delivery: Some(delivery),
             recipients,
             failure: None,
             refused_at: None,
-            pending: trace.as_bytes().to_vec(),
+            pending: trace.into_bytes(),
         }
     }
 

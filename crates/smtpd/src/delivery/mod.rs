@@ -2,7 +2,8 @@
 //! mailboxes and Maildirs in those that the keeper forks.
 
 // The order of the modules; each imports from its left only:
-//   header delivered_to trace text mailbox log_once target | users | directory | expansion | route store | deliver verify |
+//   submission trace | header delivered_to text mailbox log_once target | users | directory | expansion | route store |
+//   queue | deliver verify |
 //   answer keeper letter
 
 pub mod answer;
@@ -16,8 +17,10 @@ pub mod keeper;
 pub mod letter;
 mod log_once;
 mod mailbox;
+mod queue;
 pub mod route;
 pub mod store;
+pub mod submission;
 mod target;
 pub mod terminal;
 pub mod text;

@@ -56,10 +56,16 @@ pub fn received(
         [one] if envelope.accepted.len() == 1 => format!("\n\tfor <{}>", one.address),
         _ => String::new(),
     };
-    let date = now.strftime("%a, %d %b %Y %H:%M:%S %z");
+    let date = date(now);
     format!(
         "Received: from {from}\n\tby {hostname} with {protocol}{how} id {id}{only};\n\t{date}\n"
     )
+}
+
+/// Returns the date as it stands in a header (RFC 5322 §3.3).
+#[must_use]
+pub fn date(now: &Zoned) -> String {
+    now.strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
 }
 
 /// Returns the client's name as it can stand in a `Received:` line: what is no atom is a quoted word, what is not

@@ -6,6 +6,7 @@ pub mod guards;
 pub mod hostname;
 pub mod idna;
 pub mod milters;
+mod relay;
 mod rows;
 pub mod terminal;
 
@@ -25,6 +26,7 @@ use facts::Facts;
 use guards::Guards;
 use hostname::{is_domain, machine_name};
 use idna::to_ascii;
+pub use relay::{QueueOptions, Relay};
 use terminal::Terminals;
 
 pub use rows::OPTIONS;
@@ -80,6 +82,10 @@ pub struct Config {
     pub lmtp: bool,
     /// Where SEND, SOML and SAML find terminals, if they are done.
     pub terminal: Option<Terminals>,
+    /// Mail that goes elsewhere.
+    pub relay: Relay,
+    /// `--submission`: serve mail programs, whose users log in.
+    pub is_submission: bool,
     /// Who the server is under TLS, if it offers that.
     pub tls: Option<Arc<ServerIdentity>>,
     /// Where clients begin with TLS.
@@ -98,7 +104,7 @@ impl Config {
     /// Returns whether letters can be sent to addresses elsewhere.
     #[must_use]
     pub fn has_queue(&self) -> bool {
-        false
+        self.relay.queue.is_some()
     }
 
     /// Returns whether VRFY and EXPN answer a client (RFC 5321 §7.3).
@@ -175,6 +181,8 @@ impl Config {
             return Err(values.wrong("mail", &text, why));
         }
         Ok(Config {
+            relay: Relay::read(values, mail.mail_user)?,
+            is_submission: values.is_given("submission"),
             hostname,
             domains,
             mail,

@@ -3,7 +3,7 @@
 use forknet::{OwnOptions, Preset, Row};
 use maild::rows;
 
-use crate::options::{guards, milters, terminal};
+use crate::options::{guards, milters, relay, terminal};
 
 /// Each option's row, and what the manual page adds to common ones.
 pub const OPTIONS: OwnOptions = OwnOptions {
@@ -68,6 +68,9 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         tls::rows::CERT,
         tls::rows::KEY,
         tls::rows::LISTEN,
+        relay::QUEUE,
+        relay::RELAY_FROM,
+        relay::SUBMISSION,
         Row {
             name: "spool",
             value: "DIR",

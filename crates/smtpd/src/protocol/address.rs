@@ -31,7 +31,7 @@ pub struct Mailbox {
 }
 
 /// Who a path names: a user is looked for by it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Name {
     /// The local part, unquoted.
     pub local: Vec<u8>,

@@ -4,6 +4,7 @@ use accounts::Mechanism;
 use accounts::sasl::decode_initial;
 use maild::{AuthFailure, Denied};
 
+use crate::protocol::envelope::StartTls;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::reply::Reply;
 use crate::protocol::state::Context;
@@ -27,6 +28,21 @@ pub(super) fn auth(context: &Context<'_>, argument: &[u8]) -> Outcome {
         (Some(mechanism), None, None) => Outcome::Auth(mechanism, None),
         (Some(mechanism), Some(initial), None) => Outcome::Auth(mechanism, initial),
     }
+}
+
+/// Commands that `--submission` answers without a login (RFC 4954 §6).
+const WITHOUT_LOGIN: [&str; 8] =
+    ["AUTH", "EHLO", "HELO", "HELP", "NOOP", "QUIT", "RSET", "STARTTLS"];
+
+/// Returns the refusal of a command for which the client has to log in first.
+pub(super) fn needed(context: &Context<'_>, verb: &str) -> Option<Reply> {
+    let is_needed = context.config.is_submission
+        && context.client.user.is_none()
+        && !WITHOUT_LOGIN.contains(&verb);
+    is_needed.then(|| match (context.client.mechanisms.is_empty(), context.client.tls) {
+        (true, StartTls::Offered) => Reply::new(530, "5.7.0", "Say STARTTLS first, then AUTH"),
+        _ => Reply::new(530, "5.7.0", "Say AUTH first: letters are taken of users alone"),
+    })
 }
 
 /// Returns the reply to a response that is not base64.

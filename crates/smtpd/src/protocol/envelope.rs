@@ -33,6 +33,25 @@ pub struct ClientAddress {
     pub mechanisms: Mechanisms,
     /// The user who has logged in, in printable form.
     pub user: Option<String>,
+    /// It may send elsewhere without a login (`--relay-from`).
+    pub is_ours: bool,
+}
+
+/// A login, as the process that talks to the client shows it to the keeper's processes. Without one both are empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Login {
+    /// The user's name in its canonical form.
+    pub name: Vec<u8>,
+    /// What proves it ([`maild::MailOptions::token`]).
+    pub token: Vec<u8>,
+}
+
+impl ClientAddress {
+    /// Returns whether letters of this client are handed in, to be sent anywhere, and do not come from another site.
+    #[must_use]
+    pub fn submits(&self) -> bool {
+        self.is_ours || self.user.is_some()
+    }
 }
 
 /// STARTTLS (RFC 3207).

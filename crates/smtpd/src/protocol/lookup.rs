@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use crate::protocol::address::Path;
-use crate::protocol::envelope::{Envelope, Recipient};
+use crate::protocol::envelope::{Envelope, Login, Recipient};
 use crate::protocol::reply::Reply;
 
 /// Who is behind an address: a user of this machine, or another address.
@@ -43,6 +43,17 @@ pub trait Mailboxes {
     /// # Errors
     /// The reply to the client: 501, 550, 551, 451 or 452.
     fn recipient(&self, path: &Path, bytes: u64) -> Result<(Recipient, Reply), Reply>;
+
+    /// Checks that a sender is an address of the user who has logged in (MAIL under `--submission`).
+    ///
+    /// # Errors
+    /// The reply to the client: 553 or 451.
+    fn check_sender(&self, _path: &Path) -> Result<(), Reply> {
+        Ok(())
+    }
+
+    /// Notes who has logged in, for later questions; the default value is nobody.
+    fn logged_in(&self, _login: Login) {}
 
     /// Checks that the disk has room for `bytes` before there is a recipient (MAIL).
     ///

@@ -5,8 +5,8 @@
 //! return an [`Outcome`], which [`Protocol`] applies.
 
 // The order of the modules; each imports from its left only:
-//   help reply literal | address params | envelope | lookup policy outcome | question | state | auth hello transaction
-//   verify | chunks | commands mask | (this file)
+//   help reply literal | address params | envelope | lookup policy outcome | question | origin | state |
+//   auth hello transaction verify | chunks | commands mask | (this file)
 
 pub mod address;
 pub mod auth;
@@ -18,6 +18,7 @@ mod help;
 pub mod literal;
 pub mod lookup;
 pub mod mask;
+pub mod origin;
 pub mod outcome;
 pub mod params;
 pub mod policy;
@@ -204,6 +205,9 @@ impl<'a> Protocol<'a> {
         }
         if !command.states.contains(&self.context.state) {
             return Action::Reply(self.context.state.out_of_order(self.context.config));
+        }
+        if let Some(reply) = auth::needed(&self.context, command.verb) {
+            return Action::Reply(reply);
         }
         let outcome = (command.handler)(&self.context, argument);
         match self.apply(outcome) {

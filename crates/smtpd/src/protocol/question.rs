@@ -11,6 +11,7 @@
 use forknet::Peer;
 
 use crate::protocol::address::Name;
+use crate::protocol::envelope::Login;
 use crate::protocol::lookup::{Commit, LocalUser};
 use crate::protocol::reply::Reply;
 
@@ -37,6 +38,15 @@ pub enum Question {
         name: Name,
         /// The bytes.
         bytes: u64,
+        /// Who asks: a user may send elsewhere.
+        login: Login,
+    },
+    /// MAIL under `--submission`: is this the user's own address?
+    Sender {
+        /// The address.
+        name: Name,
+        /// The user.
+        login: Login,
     },
     /// VRFY: who is this?
     User {
@@ -75,19 +85,24 @@ impl Question {
     /// Returns the record, with the client's address for the log; `None` where a field is too long.
     #[must_use]
     pub fn encode(&self, peer: Peer) -> Option<Vec<u8>> {
-        let (kind, bytes, fields): (_, _, [&[u8]; 2]) = match self {
-            Question::Room { bytes } => (b'm', *bytes, [b"", b""]),
-            Question::Recipient { name, bytes } => (b'r', *bytes, [&name.local, &name.domain]),
-            Question::User { name } => (b'v', 0, [&name.local, &name.domain]),
-            Question::Members { name } => (b'e', 0, [&name.local, &name.domain]),
-            Question::FullName { text } => (b'f', 0, [text, b""]),
-            Question::Letter { id, sender, commit } => {
-                (b'd', u64::from(*commit == Commit::Each), [id, sender])
+        let none = Login::default();
+        let (kind, bytes, fields, login): (_, _, [&[u8]; 2], _) = match self {
+            Question::Room { bytes } => (b'm', *bytes, [b"", b""], &none),
+            Question::Members { name } => (b'e', 0, [&name.local, &name.domain], &none),
+            Question::Recipient { name, bytes, login } => {
+                (b'r', *bytes, [&name.local, &name.domain], login)
             }
-            Question::Filter { number } => (b'w', *number, [b"", b""]),
-            Question::Done => (b'q', 0, [b"", b""]),
+            Question::Sender { name, login } => (b'i', 0, [&name.local, &name.domain], login),
+            Question::User { name } => (b'v', 0, [&name.local, &name.domain], &none),
+            Question::FullName { text } => (b'f', 0, [text, b""], &none),
+            Question::Letter { id, sender, commit } => {
+                (b'd', u64::from(*commit == Commit::Each), [id, sender], &none)
+            }
+            Question::Filter { number } => (b'w', *number, [b"", b""], &none),
+            Question::Done => (b'q', 0, [b"", b""], &none),
         };
         let mut record = vec![kind];
+        let fields = fields.into_iter().chain([&login.name[..], &login.token]);
         for it in [peer.record().as_bytes(), &bytes.to_be_bytes()].into_iter().chain(fields) {
             add_field(&mut record, it)?;
         }
@@ -98,12 +113,14 @@ impl Question {
     #[must_use]
     pub fn decode(record: &[u8]) -> Option<(Peer, Question)> {
         let (kind, rest) = record.split_first()?;
-        let [peer, bytes, one, two] = fields(rest)?.try_into().ok()?;
+        let [peer, bytes, one, two, user, token] = fields(rest)?.try_into().ok()?;
         let bytes = u64::from_be_bytes(bytes.try_into().ok()?);
         let name = || Name { local: one.to_vec(), domain: two.to_vec() };
+        let login = || Login { name: user.to_vec(), token: token.to_vec() };
         let question = match kind {
             b'm' => Question::Room { bytes },
-            b'r' => Question::Recipient { name: name(), bytes },
+            b'r' => Question::Recipient { name: name(), bytes, login: login() },
+            b'i' => Question::Sender { name: name(), login: login() },
             b'v' => Question::User { name: name() },
             b'e' => Question::Members { name: name() },
             b'f' => Question::FullName { text: one.to_vec() },
@@ -119,7 +136,7 @@ impl Question {
     }
 }
 
-/// First byte of a record with recipients: fields, a local part and a domain in turn.
+/// First byte of a record with recipients ([`crate::protocol::origin`]).
 pub const RECIPIENTS: u8 = b'r';
 /// First byte of a record with a piece of the text, its rest.
 pub const TEXT: u8 = b't';
@@ -265,17 +282,6 @@ pub fn decode_users(answer: &[u8]) -> Option<Vec<LocalUser>> {
     pairs.collect()
 }
 
-/// Reads the names in a record that begins with [`RECIPIENTS`], which is left out.
-#[must_use]
-pub fn decode_names(record: &[u8]) -> Option<Vec<Name>> {
-    let fields = fields(record)?;
-    let pairs = fields.chunks(2).map(|pair| match pair {
-        [local, domain] => Some(Name { local: local.to_vec(), domain: domain.to_vec() }),
-        _ => None,
-    });
-    pairs.collect()
-}
-
 /// Adds a field to a record; `None` for one that is too long.
 pub fn add_field(record: &mut Vec<u8>, field: &[u8]) -> Option<()> {
     let length = u16::try_from(field.len()).ok().filter(|_| field.len() <= MAX_FIELD)?;
@@ -285,7 +291,7 @@ pub fn add_field(record: &mut Vec<u8>, field: &[u8]) -> Option<()> {
 }
 
 /// Splits a record into its fields.
-fn fields(mut record: &[u8]) -> Option<Vec<&[u8]>> {
+pub(crate) fn fields(mut record: &[u8]) -> Option<Vec<&[u8]>> {
     let mut all = Vec::new();
     while !record.is_empty() {
         let (length, rest) = record.split_first_chunk()?;
@@ -305,11 +311,16 @@ mod tests {
         Name { local: local.to_vec(), domain: domain.to_vec() }
     }
 
+    fn login() -> Login {
+        Login { name: b"levy".to_vec(), token: vec![7; 32] }
+    }
+
     #[test]
     fn what_is_encoded_is_decoded() {
         for question in [
             Question::Room { bytes: u64::MAX },
-            Question::Recipient { name: name(b"levy", b"[127.0.0.1]"), bytes: 7 },
+            Question::Recipient { name: name(b"levy", b"[127.0.0.1]"), bytes: 7, login: login() },
+            Question::Sender { name: name(b"levy", b"red.test"), login: login() },
             Question::User { name: name(b"\xff\0", b"") },
             Question::Members { name: name(b"staff", b"red.test") },
             Question::FullName { text: b"Fred Smith".to_vec() },
@@ -354,22 +365,21 @@ mod tests {
     fn what_is_too_long_or_malformed_is_refused() {
         let long = Question::User { name: name(&[b'x'; MAX_FIELD + 1], b"") };
         assert!(long.encode(Peer::Unix).is_none());
-        let question = Question::Recipient { name: name(b"levy", b""), bytes: 1 };
+        let login = Login::default();
+        let question = Question::Recipient { name: name(b"levy", b""), bytes: 1, login };
         let good = question.encode(Peer::Unix).unwrap();
-        assert_eq!(good, b"r\0\x04unix\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0");
+        assert_eq!(good, b"r\0\x04unix\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0\0\0\0\0");
         for cut in 0..good.len() {
             assert!(Question::decode(&good[..cut]).is_none(), "{cut}");
         }
         for odd in [
-            &b"X\0\x04unix\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0"[..],
-            b"r\0\x04unux\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0",
-            b"r\0\x04unix\0\x07\0\0\0\0\0\0\x01\0\x04levy\0\0",
-            b"r\0\x04unix\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0\0\0",
+            &b"X\0\x04unix\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0\0\0\0\0"[..],
+            b"r\0\x04unux\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0\0\0\0\0",
+            b"r\0\x04unix\0\x07\0\0\0\0\0\0\x01\0\x04levy\0\0\0\0\0\0",
+            b"r\0\x04unix\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0\0\0\0\0\0\0",
             b"r\xff\xffunix",
         ] {
             assert!(Question::decode(odd).is_none(), "{}", odd.escape_ascii());
         }
-        assert!(decode_names(b"\0\x01a\0\0\0\x01b").is_none());
-        assert_eq!(decode_names(b"\0\x01a\0\0").unwrap(), [name(b"a", b"")]);
     }
 }

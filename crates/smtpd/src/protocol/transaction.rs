@@ -54,6 +54,9 @@ fn sender(context: &Context<'_>, argument: &[u8]) -> Result<Envelope, Reply> {
     if config.max_size > 0 && size > config.max_size {
         return Err(Reply::new(552, "5.3.4", "The letter is too large"));
     }
+    if config.is_submission && path != Path::Null {
+        context.users.check_sender(&path)?;
+    }
     let needed = size.saturating_add(config.min_free);
     context.users.check_room(needed)?;
     let sender = match path {

@@ -9,6 +9,7 @@ use forknet::{Line, Peer};
 use maild::{Asker, Auth, AuthFailure, AuthStep, Denied};
 
 use crate::protocol::auth::failure;
+use crate::protocol::envelope::Login;
 use crate::protocol::reply::Reply;
 
 /// Failed logins that end the session.
@@ -37,7 +38,7 @@ pub(super) trait Responses {
 #[derive(Debug)]
 pub(super) enum Ended {
     /// This user, in printable form, is logged in.
-    LoggedIn(String),
+    LoggedIn(String, Login),
     /// Without a login, and without a reply that is still to be sent.
     Answered,
     /// By this reply; after a wrong proof it is sent at this time, so that guessing is slow and the time does not
@@ -61,7 +62,8 @@ impl Logins {
                 AuthStep::Accepted(accepted) => {
                     let user = accepted.name.escape_ascii().to_string();
                     log::info!("{}: {user} logged in (AUTH {mechanism})", self.peer);
-                    return Ok(Ended::LoggedIn(user));
+                    let (name, token) = (accepted.name, accepted.token);
+                    return Ok(Ended::LoggedIn(user, Login { name, token }));
                 }
                 AuthStep::Failed(why) => why,
                 AuthStep::Challenge(challenge) => {

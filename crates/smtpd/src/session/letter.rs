@@ -6,6 +6,7 @@ use std::rc::Rc;
 use jiff::Timestamp;
 
 use crate::delivery::delivered_to::Checked;
+use crate::delivery::header::{HeaderFilter, header_filter};
 use crate::delivery::letter::{LetterReceiver, Received, skip_chunk};
 use crate::delivery::trace;
 use crate::protocol::envelope::Envelope;
@@ -15,14 +16,14 @@ use crate::protocol::reply::Reply;
 use crate::session::letter_lines::LetterLines;
 use crate::session::{Session, flush, log_fields, queue};
 
-/// A delivery that has begun, the number of its recipients, and the letter's trace lines.
-type Begun<'a> = ((Box<dyn Delivery + 'a>, usize), String);
+/// A delivery that has begun, the number of its recipients, the letter's trace lines, and the filter for its header.
+type Begun<'a> = ((Box<dyn Delivery + 'a>, usize), (String, HeaderFilter));
 
 impl<'a, S: Read + Write> Session<'a, '_, S> {
     /// Sends 354, receives the letter, and sends the reply.
     pub(super) fn letter(&mut self) -> io::Result<()> {
-        let (id, (delivery, trace)) = self.begin_letter();
-        let receiver = LetterReceiver::new(self.config, delivery, &trace);
+        let (id, (delivery, head)) = self.begin_letter();
+        let receiver = LetterReceiver::new(self.config, delivery, head);
         self.queue(&Reply::plain(354, "Send the letter; end with <CRLF>.<CRLF>"));
         self.flush()?;
         let mut lines = LetterLines::default();
@@ -37,8 +38,8 @@ impl<'a, S: Read + Write> Session<'a, '_, S> {
         let (id, mut receiver) = match self.chunks.take() {
             Some(chunks) => chunks,
             None => {
-                let (id, (delivery, trace)) = self.begin_letter();
-                (id, LetterReceiver::in_chunks(self.config, delivery, &trace))
+                let (id, (delivery, head)) = self.begin_letter();
+                (id, LetterReceiver::in_chunks(self.config, delivery, head))
             }
         };
         self.flush_before(chunk.octets)?;
@@ -80,10 +81,11 @@ impl<'a, S: Read + Write> Session<'a, '_, S> {
         let commit = if self.config.lmtp { Commit::Each } else { Commit::All };
         let delivery = self.mailboxes.letter(&id, Rc::clone(envelope), commit);
         let trace = trace::received(&self.config.hostname, client, hello, envelope, &id, &now);
+        let header = header_filter(self.config, client, envelope, (&id, &now));
         let recipients = envelope.recipients.len();
         let delivery = self.protocol.policy().filtered(delivery, &id, (trace.len(), recipients));
         let checked = Checked::new(delivery, Rc::clone(envelope));
-        (id, ((Box::new(checked), recipients), trace))
+        (id, ((Box::new(checked), recipients), (trace, header)))
     }
 
     /// Logs what has become of a letter, ends the transaction, and sends the reply, or one for each accepted RCPT

@@ -20,7 +20,7 @@ use crate::delivery::letter::LetterReceiver;
 use crate::options::Config;
 use crate::options::facts::Facts;
 use crate::protocol::auth::not_base64;
-use crate::protocol::envelope::{ClientAddress, StartTls};
+use crate::protocol::envelope::{ClientAddress, Login, StartTls};
 use crate::protocol::lookup::Mailboxes;
 use crate::protocol::mask::{STARS, has_auth, masked};
 use crate::protocol::outcome::Action;
@@ -85,6 +85,7 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
             Some((before, failed_logins)) => {
                 let Some(of_tls) = begin_tls(config, client) else { return Ok(()) };
                 (bindings, failed) = (of_tls, failed_logins);
+                keeper.logged_in(Login::default());
                 protocol = before.secured(mechanisms(true, &bindings));
             }
             None => return Ok(()),
@@ -106,6 +107,7 @@ fn client_address(config: &Config, client: &Client, mechanisms: Mechanisms) -> C
         },
         mechanisms,
         user: None,
+        is_ours: config.relay.is_ours(client.peer),
     }
 }
 
@@ -307,7 +309,8 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
         let mut client = AuthLines { reader, out, transcript: self.transcript };
         match self.logins.run(how, &mut client)? {
             Ended::Answered => {}
-            Ended::LoggedIn(user) => {
+            Ended::LoggedIn(user, login) => {
+                self.mailboxes.logged_in(login);
                 self.protocol.logged_in(user);
                 self.queue(&Reply::new(235, "2.7.0", "Logged in"));
             }

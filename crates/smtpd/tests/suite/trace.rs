@@ -153,3 +153,25 @@ fn a_letter_that_was_delivered_to_its_recipient_before_goes_in_circles() {
     peer.expect("250 ");
     assert_eq!(fixture.letters("bob").len(), 1);
 }
+
+#[test]
+fn a_text_without_a_header_is_not_read_as_one() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    for (text, stored) in [
+        ("Hello\r\nSubject: no\r\n", "\nHello\nSubject: no\n"),
+        (" indented\r\n", "\n indented\n"),
+        ("From levy Mon Nov 30\r\nA: b\r\n", "\nFrom levy Mon Nov 30\nA: b\n"),
+        ("A: b\r\nthe text\r\n", "A: b\n\nthe text\n"),
+        ("A: b\r\n\r\nthe text\r\n", "A: b\n\nthe text\n"),
+        ("\r\nthe text\r\n", "\nthe text\n"),
+    ] {
+        let mut peer = in_data(&daemon);
+        peer.send(format!("{text}.\r\n"));
+        peer.expect("250 ");
+        let letters = fixture.letters("levy");
+        let lines: Vec<&str> = letters.last().unwrap().split_inclusive('\n').collect();
+        let trace = 2 + lines[2..].iter().take_while(|line| line.starts_with('\t')).count();
+        assert_eq!(lines[trace..].concat(), stored, "{text:?}");
+    }
+}

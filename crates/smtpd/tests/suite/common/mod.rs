@@ -148,7 +148,8 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// The letter without `Return-Path:` and `Received:` of our own making.
+/// The letter without `Return-Path:` and `Received:` of our own making, and without the empty line that follows them
+/// where the text has no header.
 pub fn below_trace(letter: &str) -> String {
     assert!(letter.starts_with("Return-Path: <"), "{letter}");
     let received = letter.split_once('\n').unwrap().1;
@@ -157,7 +158,7 @@ pub fn below_trace(letter: &str) -> String {
     while rest.starts_with('\t') {
         rest = rest.split_once('\n').unwrap().1;
     }
-    rest.to_owned()
+    rest.strip_prefix('\n').unwrap_or(rest).to_owned()
 }
 
 /// A client that was greeted.
