@@ -69,11 +69,14 @@ def part(results, name, short, is_ours):
 def goals(results, asked, short):
     """What is asked (a row, ours, whom it is measured against, how many times as good it is to be), what was seen, and
     whether it is reached."""
-    lines = []
+    lines, of_ours = [], defaultdict(set)
+    for row, ours, *_ in asked:
+        of_ours[row].add(ours)
     for row, ours, peer, least in asked:
         seen = results.ratio(row, ours, peer)
         if seen is not None:
-            lines.append([row.title, short.get(peer, peer), f"{least:g}", f"{seen:.2f}", "yes" if seen >= least else "**no**",
+            title = row.title if len(of_ours[row]) == 1 else f"{row.title}: {ours}"
+            lines.append([title, short.get(peer, peer), f"{least:g}", f"{seen:.2f}", "yes" if seen >= least else "**no**",
                           results.spread(row, ours), results.spread(row, peer)])
     head = ["row", "beside", "times as good: asked", "seen", "reached", "ours, worst and best round", "the peer's"]
     return "## What is asked\n\n" + table(head, lines) if lines else ""

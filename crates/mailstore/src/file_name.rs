@@ -57,7 +57,7 @@ fn escape_host(host: &[u8]) -> Vec<u8> {
 
 /// Returns the part before the flags.
 pub(crate) fn base(name: &[u8]) -> &[u8] {
-    name.split(|&b| b == b':').next().unwrap_or(name)
+    memchr::memchr(b':', name).and_then(|at| name.get(..at)).unwrap_or(name)
 }
 
 /// The sizes that a name tells, which may be wrong.
@@ -72,16 +72,24 @@ pub(crate) struct NamedSizes {
 /// Returns the sizes that a name tells, if both could be those of one letter: `S <= W <= 2 S + 2`, because each
 /// byte may be an LF and become two, and a line end may be added. A size told twice is none.
 pub(crate) fn sizes(base: &[u8]) -> Option<NamedSizes> {
-    let (bytes, octets) = (field(base, b"S=")?, field(base, b"W=")?);
+    let (mut bytes, mut octets) = (None, None);
+    let mut rest = base;
+    while let Some(at) = memchr::memchr(b',', rest) {
+        rest = rest.get(at + 1..)?;
+        let size = match rest {
+            [b'S', b'=', ..] => &mut bytes,
+            [b'W', b'=', ..] => &mut octets,
+            _ => continue,
+        };
+        let digits = rest.get(2..)?;
+        let end = memchr::memchr(b',', digits).unwrap_or(digits.len());
+        if size.replace(number(digits.get(..end)?)?).is_some() {
+            return None;
+        }
+    }
+    let (bytes, octets) = (bytes?, octets?);
     let possible = bytes..=bytes.saturating_mul(2).saturating_add(2);
     possible.contains(&octets).then_some(NamedSizes { bytes, octets })
-}
-
-fn field(base: &[u8], key: &[u8]) -> Option<u64> {
-    let fields = base.split(|&b| b == b',').skip(1);
-    let mut values = fields.filter_map(|field| field.strip_prefix(key));
-    let value = values.next()?;
-    values.next().is_none().then(|| number(value))?
 }
 
 /// Returns the name with the flag `S`, for seen, in its place among the flags, which are sorted by ASCII. `None` if it

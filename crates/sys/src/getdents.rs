@@ -3,6 +3,7 @@
 //! readdir(3) asks twice what the descriptor is, and takes 32 KiB of memory for each folder: more work than
 //! reading one with a few files.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
@@ -77,7 +78,7 @@ fn first(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     let inode = u64::from_ne_bytes(*bytes.first_chunk()?);
     let length = u16::from_ne_bytes(*bytes.get(LENGTH..)?.first_chunk()?);
     let (entry, rest) = bytes.split_at_checked(usize::from(length))?;
-    let name = entry.get(NAME..)?.split(|byte| *byte == 0).next()?;
+    let name = CStr::from_bytes_until_nul(entry.get(NAME..)?).ok()?.to_bytes();
     let is_file = match *entry.get(TYPE)? {
         libc::DT_UNKNOWN => None,
         kind => Some(kind == libc::DT_REG),

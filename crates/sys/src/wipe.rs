@@ -137,7 +137,8 @@ mod tests {
                 WipingHeap.dealloc(freed, layout);
                 (left(freed, 512), left(moved, 512), left(kept, 512))
             };
-            i32::from((freed, moved, kept) != (0, 0, 512))
+            // malloc(3) writes two words of its own into what is free.
+            i32::from(freed.max(moved) > 16 || kept != 512)
         });
         assert_eq!(code, 0);
     }

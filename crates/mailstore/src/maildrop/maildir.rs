@@ -184,7 +184,6 @@ impl MaildirDrop {
             return Ok(octets);
         }
         let are_few = self.letters.len() <= MAX_LOOKED_AT;
-        let named = file_name::sizes(self.letters.base(index));
         let size = match self.cached(index) {
             Some(it)
                 if !are_few
@@ -192,8 +191,11 @@ impl MaildirDrop {
             {
                 Size::Measured(it)
             }
-            None if !are_few && self.measured >= MAX_MEASURED && named.is_some() => {
-                named.map_or(Size::Unknown, |sizes| Size::Named(sizes.octets))
+            None if !are_few && self.measured >= MAX_MEASURED => {
+                match file_name::sizes(self.letters.base(index)) {
+                    Some(sizes) => Size::Named(sizes.octets),
+                    None => Size::Measured(self.measure(index)?),
+                }
             }
             _ => Size::Measured(self.measure(index)?),
         };

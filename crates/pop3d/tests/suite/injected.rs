@@ -4,15 +4,18 @@ use std::fs;
 
 use nix::errno::Errno;
 use nix::libc;
-use testkit::{Injected, MODELS, each_model, holders, root_can_judge};
+use testkit::{Injected, MODELS, each_model, holders, root_can_judge, title};
 
-use crate::common::{LETTER, TestServer};
+use crate::common::{LETTER, TestServer, make_maildir};
 use crate::separation::{keeper_of, mailbox_of};
 
 /// Relative to no descriptor.
 const AT_FDCWD: u64 = libc::AT_FDCWD as u64;
 /// A descriptor of its own: the client's, the log's.
 const SOME_FD: u64 = 2;
+
+/// A user besides mrose.
+const OTHER: &str = "other:{PLAIN}x:::Other:HOME/other:\n";
 
 /// Calls that no process of ours makes that talks to clients or serves a mailbox: it would take rights,
 /// start programs, reach another process or the machine. `path` is a text, `who` another process.
@@ -173,4 +176,33 @@ fn a_parent_that_is_taken_over_takes_no_rights_and_starts_no_program() {
         }
         server.mrose().ask("STAT", "+OK 1 22");
     });
+}
+
+#[test]
+fn a_mailbox_process_that_says_its_last_word_and_stays_holds_up_no_other_client_of_its_worker() {
+    if !root_can_judge() {
+        return;
+    }
+    let server = TestServer::with(&[LETTER], &["-m", "prefork", "-n", "1"], OTHER);
+    let maildir = server.path("other/Maildir");
+    make_maildir(&maildir);
+    let client = server.mrose();
+    let mailbox = mailbox_of(&server.daemon, &client);
+    // Exit code, bytes in and out: the end of a session, over whatever takes it.
+    let end = format!("e{}", "\0".repeat(17));
+    let mut injected = Injected::attach(mailbox);
+    let place = injected.text(&end);
+    let flags = u64::try_from(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL).unwrap();
+    let sent = (3..16).filter(|fd| {
+        let arguments = [*fd, place, end.len() as u64, flags, 0, 0];
+        injected.call(libc::SYS_sendto, &arguments).is_ok()
+    });
+    assert!(sent.count() > 0, "its line takes a message");
+    drop(client);
+    // The process of mrose's mailbox is stopped all the time.
+    let mut other = server.client();
+    other.ask("USER other", "+OK");
+    other.ask("PASS x", "+OK");
+    other.ask("QUIT", "+OK");
+    assert_eq!(title(mailbox), "pop3d: mailbox of mrose");
 }
