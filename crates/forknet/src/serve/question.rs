@@ -14,6 +14,7 @@ use sys::wait::Ended;
 
 use crate::error::reason;
 use crate::log::stderr;
+use crate::net::connection::Connection;
 use crate::net::deadlines::Timeouts;
 use crate::serve::exit_code::EXIT_SERVED;
 use crate::serve::kept_note::{self, KeptNote};
@@ -133,17 +134,18 @@ impl Question {
         Ok(())
     }
 
-    /// As [`Question::ask_back`], with a copy of a descriptor for the asker.
+    /// As [`Question::ask_back`], and hands a connection over, which this process then has no more.
     ///
     /// # Errors
     /// As [`Question::ask_back`].
     pub fn ask_back_with(
         &mut self,
         answer: &[u8],
-        with: BorrowedFd<'_>,
+        with: Connection,
         limit: Duration,
     ) -> io::Result<()> {
-        self.line.send(&[&[MORE], answer].concat(), Some(with))?;
+        self.line.send(&[&[MORE], answer].concat(), Some(with.fd()))?;
+        drop(with);
         self.text = self.next_part(limit)?.ok_or(Errno::EPIPE)?;
         Ok(())
     }

@@ -24,9 +24,7 @@ pub(super) fn hand_over(
         made.inspect_err(|error| log::warn!("{peer}: milter {address}: {error}")).ok()
     });
     match made.flatten() {
-        Some(connection) => {
-            asked.ask_back_with(&Verdict::Accepted.encode(), connection.fd(), limit)
-        }
+        Some(connection) => asked.ask_back_with(&Verdict::Accepted.encode(), connection, limit),
         None => asked.ask_back(&Verdict::Unusable.encode(), limit),
     }
 }

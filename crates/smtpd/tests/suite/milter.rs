@@ -7,6 +7,8 @@ use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use testkit::Daemon;
 
 use crate::common::*;
@@ -408,4 +410,24 @@ fn a_header_that_never_ends_is_not_held_in_memory() {
     peer.send("\r\nbody\r\n.\r\n");
     peer.expect("552 5.3.4 The header is too large");
     fixture.assert_nothing();
+}
+
+#[test]
+fn the_process_that_talks_to_a_client_has_the_connection_to_a_filter_and_no_other_process_has() {
+    let fixture = Fixture::new();
+    let path = fixture.dir.path().join("milter");
+    let listener = UnixListener::bind(&path).unwrap();
+    let daemon = fixture.serve(&["--milter", &format!("unix:{}", path.display())]);
+    let client = testkit::Peer::connect(daemon.addr());
+    let (mut filter, _) = listener.accept().unwrap();
+    let mut options = [0; 17];
+    filter.read_exact(&mut options).unwrap(); // of the front: it has the connection
+    let front = testkit::only_child(daemon.pid());
+    testkit::wait_until("front has no right but its descriptors", || {
+        testkit::rights_left(front).is_empty()
+    });
+    // The process that has connected waits for the next question, and has the connection no more.
+    kill(Pid::from_raw(front), Signal::SIGKILL).unwrap();
+    assert_eq!(filter.read(&mut [0]).unwrap(), 0, "no other process keeps it open");
+    drop(client);
 }

@@ -406,3 +406,43 @@ fn the_transcript_has_every_line_of_both_sides() {
     assert!(text.contains("C: auth PLAIN ***\n") && !text.contains("c2VjcmV0"), "{text}");
     assert!(!daemon.log().contains("c2VjcmV0"), "a password is in the log");
 }
+
+/// Greek slides, the dialogue of TOPAZ and RED: a program of mail keeps a log of each dialogue, and if there is a
+/// problem that can be mailed to who looks after the server.
+#[test]
+fn the_transcript_of_the_slides_dialogue_is_the_dialogue_line_by_line() {
+    let fixture = Fixture::new();
+    let file = fixture.dir.path().join("transcript");
+    let daemon = fixture.serve(&["--transcript", &file.display().to_string()]);
+    let mut peer = greeted(&daemon);
+    peer.ask("HELO topaz.rutgers.edu", "250 ");
+    peer.ask("MAIL From:<hedrick@topaz.rutgers.edu>", "250 ");
+    peer.ask("RCPT To:<levy@red.test>", "250 ");
+    peer.ask("DATA", "354 ");
+    let letter = "Date: Sat, 27 Jun 87 13:26:31 EDT\r\nFrom: hedrick@topaz.rutgers.edu\r\n\
+        To: levy@red.rutgers.edu\r\nSubject: meeting\r\n\r\nLet's get together Monday at 1pm.\r\n.\r\n";
+    peer.send(letter);
+    peer.expect("250 ");
+    peer.ask("QUIT", "221 ");
+    assert_eq!(peer.rest(), b"");
+    let text = std::fs::read_to_string(file).unwrap();
+    let said: Vec<&str> = text.lines().map(|line| line.split_once("] ").unwrap().1).collect();
+    let mut expected = vec![
+        "S: 220 red.test ",
+        "C: HELO topaz.rutgers.edu",
+        "S: 250 ",
+        "C: MAIL From:<hedrick@topaz.rutgers.edu>",
+        "S: 250 ",
+        "C: RCPT To:<levy@red.test>",
+        "S: 250 ",
+        "C: DATA",
+        "S: 354 ",
+    ];
+    let lines: Vec<String> = letter.lines().map(|line| format!("C: {line}")).collect();
+    expected.extend(lines.iter().map(String::as_str));
+    expected.extend(["S: 250 ", "C: QUIT", "S: 221 "]);
+    assert_eq!(said.len(), expected.len(), "{text}");
+    for (said, expected) in said.iter().zip(expected) {
+        assert!(said.starts_with(expected), "{said} is not {expected}");
+    }
+}
