@@ -45,6 +45,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
         &[
             "rows credentials",
             "auth_socket check_program",
+            "token",
             "options",
             "question hash guessing login_delay",
             "check rights client",

@@ -250,7 +250,7 @@ fn fields(mut record: &[u8]) -> Option<Vec<&[u8]>> {
 
 /// First byte of the answer to a login that is accepted; the user's name follows.
 const ACCEPTED: u8 = b'+';
-/// As [`ACCEPTED`], but a token is before the name.
+/// First byte of such an answer with a token; the name follows that.
 const ACCEPTED_WITH_TOKEN: u8 = b'=';
 
 /// Returns the answer to a login that is accepted, of the user with this name in its canonical form.

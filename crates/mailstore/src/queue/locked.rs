@@ -18,8 +18,8 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::queue::envelope::QueueEnvelope;
+use crate::queue::parts::{FILE_MODE, Parts};
 use crate::queue::state::{self, RecipientState};
-use crate::queue::{FILE_MODE, Parts, shown};
 
 /// open(2) flags for a letter: for writing, because of the lock. A FIFO is not waited for.
 const LETTER: OFlag =
@@ -43,7 +43,10 @@ pub struct LockedLetter {
 impl LockedLetter {
     pub(super) fn lock(parts: &Arc<Parts>, name: &OsStr) -> Result<Option<LockedLetter>> {
         if name.is_empty() || name.as_bytes().starts_with(b".") || name.as_bytes().contains(&b'/') {
-            return Err(Error::Refused(format!("'{}' is no name of a letter", shown(name))));
+            return Err(Error::Refused(format!(
+                "'{}' is no name of a letter",
+                name.as_bytes().escape_ascii()
+            )));
         }
         let (letters, path) = (&parts.letters, parts.letters.path().join(name));
         let file = match retry_eintr(|| openat(letters, name, LETTER, Mode::empty())) {

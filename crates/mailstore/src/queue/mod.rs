@@ -12,12 +12,13 @@
 
 mod envelope;
 mod locked;
+mod parts;
 mod state;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,21 +26,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
-use nix::sys::stat::{Mode, fstatat};
+use nix::sys::stat::fstatat;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, linkat, unlinkat};
 use sys::getdents::entries;
 
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
+use crate::queue::parts::{FILE_MODE, Parts};
 use crate::sweep::sweep;
 
 pub use envelope::{QueueEnvelope, QueueRecipient};
 pub use locked::LockedLetter;
 pub use state::RecipientState;
 
-/// Mode of all files: only the owner has access.
-const FILE_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 /// open(2) flags for a new letter.
 const NEW_LETTER: OFlag = OFlag::O_WRONLY
     .union(OFlag::O_CREAT)
@@ -63,14 +63,6 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug, Clone)]
 pub struct Queue {
     parts: Arc<Parts>,
-}
-
-#[derive(Debug)]
-struct Parts {
-    folder: Folder,
-    tmp: Folder,
-    letters: Folder,
-    state: Folder,
 }
 
 impl Queue {
@@ -103,8 +95,8 @@ impl Queue {
         }
         for name in [TMP, LETTERS, STATE] {
             let part = folder.make(OsStr::new(name))?;
-            // Made by root, now or before a crash. Whoever could put another folder of root's here, by
-            // rename(2), may write to that one already.
+            // Made by root, now or before a crash. To put another folder of root's here, by rename(2), its owner
+            // must be able to write to that one already.
             if part.owner()?.0 != uid && part.owner()?.0 == nix::unistd::geteuid() {
                 fchown(&part, Some(uid), Some(gid)).map_err(Error::io("chown", part.path()))?;
                 part.sync()?;
@@ -314,11 +306,6 @@ impl QueuedDraft {
             Err(errno) => Err(Error::io("rename", &path)(errno)),
         }
     }
-}
-
-/// Returns a name for messages.
-fn shown(name: &OsStr) -> impl std::fmt::Display + '_ {
-    name.as_bytes().escape_ascii()
 }
 
 #[cfg(test)]

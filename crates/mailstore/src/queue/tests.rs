@@ -1,5 +1,6 @@
 use super::*;
 use crate::queue::envelope::sample;
+use nix::sys::stat::Mode;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -18,13 +18,14 @@ use std::time::{Duration, Instant};
 
 use accounts::{Account, Owner};
 use forknet::{Boxes, Line, Peer, become_user, confine_to, in_title, reason};
-use mailstore::{QueueEnvelope, QueueRecipient};
+use mailstore::QueueEnvelope;
 
+use crate::delivery::mailbox;
+use crate::delivery::queue::{self, Elsewhere};
 use crate::delivery::route::{Router, Target};
 use crate::delivery::store::{self, Failure, verdict};
 use crate::delivery::text::{Incoming, Text};
 use crate::delivery::trace::return_path;
-use crate::delivery::{mailbox, queue};
 use crate::options::Config;
 use crate::protocol::origin::{NamedRecipient, ORIGIN, Origin, decode_recipients};
 use crate::protocol::question::{ABORT, CLEAR, END, HEAD, RECIPIENTS, TEXT, Verdict};
@@ -66,16 +67,6 @@ impl Letter {
         let about = format!("{peer}: letter {}", id.escape_ascii());
         Letter { peer, id, sender, about }
     }
-
-    /// Returns its envelopes in the queue. A letter from `<>` keeps that sender.
-    fn queued(&self, origin: &Origin, elsewhere: Elsewhere) -> Vec<QueueEnvelope> {
-        let envelope = |(sender, recipients): (Option<String>, _)| {
-            let sender = sender.filter(|_| !self.sender.is_empty()).map(String::into_bytes);
-            let sender = sender.unwrap_or_else(|| self.sender.clone());
-            QueueEnvelope { recipients, ..queue::envelope(self.peer, &self.id, &sender, origin) }
-        };
-        elsewhere.0.into_iter().map(envelope).collect()
-    }
 }
 
 /// Takes a letter, delivers it, and answers; returns the exit code.
@@ -97,7 +88,7 @@ pub(super) fn deliver(config: &Config, asked: forknet::Question, letter: &Letter
     let about = (&letter.about[..], recipients);
     match groups {
         Ok(((groups, elsewhere), text)) => {
-            let queued = letter.queued(&origin, elsewhere);
+            let queued = elsewhere.envelopes((letter.peer, &letter.id, &letter.sender), &origin);
             match (groups.as_slice(), queued.as_slice()) {
                 ([(owner, accounts)], []) => {
                     deliver_alone(config, asked, about, *owner, accounts, &text)
@@ -181,22 +172,6 @@ fn receive(
 
 type Group = (Owner, Vec<Account>);
 
-/// The recipients that are elsewhere, by the sender that the letter has there; `None` is its own.
-#[derive(Default)]
-struct Elsewhere(Vec<(Option<String>, Vec<QueueRecipient>)>);
-
-impl Elsewhere {
-    /// Adds a recipient, once for each address.
-    fn add(&mut self, sender: Option<String>, recipient: QueueRecipient) {
-        let known = self.0.iter_mut().find(|(known, _)| *known == sender);
-        match known {
-            Some((_, all)) if all.iter().any(|it| it.address == recipient.address) => {}
-            Some((_, all)) => all.push(recipient),
-            None => self.0.push((sender, vec![recipient])),
-        }
-    }
-}
-
 /// Expands the recipients into accounts, and those that are elsewhere.
 ///
 /// # Errors
@@ -270,7 +245,7 @@ fn group(
             None => groups.push((owner, vec![account])),
         }
     }
-    if groups.is_empty() && elsewhere.0.is_empty() {
+    if groups.is_empty() && elsewhere.is_empty() {
         return Err((Verdict::Unusable, "a letter without a recipient".into()));
     }
     Ok((groups, elsewhere))

@@ -1,6 +1,6 @@
 //! Filters the header of a letter. Counts `Received:` fields to detect loops (RFC 5321 §6.3).
 //! Removes `Return-Path:` fields of other hosts, as a server that makes the final delivery may do
-//! (RFC 5321 §4.4), so that its own is the only one; and `Bcc:` fields, where it is told to. Has an empty line
+//! (RFC 5321 §4.4), so that its own is the only one; and `Bcc:` fields, where that is wanted. Has an empty line
 //! before a text that has none, so that it is not read as a part of the server's own field above. Has a
 //! header completed ([`Completion`]).
 //!

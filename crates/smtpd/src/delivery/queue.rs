@@ -148,9 +148,45 @@ pub fn publish(about: &str, letters: Vec<QueuedDraft>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The recipients that are elsewhere, by the sender that the letter has there; `None` is its own.
+#[derive(Default)]
+pub struct Elsewhere(Vec<(Option<String>, Vec<QueueRecipient>)>);
+
+impl Elsewhere {
+    /// Adds a recipient, once for each address.
+    pub fn add(&mut self, sender: Option<String>, recipient: QueueRecipient) {
+        let known = self.0.iter_mut().find(|(known, _)| *known == sender);
+        match known {
+            Some((_, all)) if all.iter().any(|it| it.address == recipient.address) => {}
+            Some((_, all)) => all.push(recipient),
+            None => self.0.push((sender, vec![recipient])),
+        }
+    }
+
+    /// Returns whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the envelopes in the queue of a letter with this id and sender. One from `<>` keeps that.
+    #[must_use]
+    pub fn envelopes(
+        self,
+        (peer, id, sender): (Peer, &[u8], &[u8]),
+        origin: &Origin,
+    ) -> Vec<QueueEnvelope> {
+        let envelope = |(other, recipients): (Option<String>, _)| {
+            let other = other.filter(|_| !sender.is_empty()).map(String::into_bytes);
+            let sender = other.unwrap_or_else(|| sender.to_vec());
+            QueueEnvelope { recipients, ..envelope(peer, id, &sender, origin) }
+        };
+        self.0.into_iter().map(envelope).collect()
+    }
+}
+
 /// Returns the envelope in the queue of a letter, without recipients.
-#[must_use]
-pub fn envelope(peer: Peer, id: &[u8], sender: &[u8], origin: &Origin) -> QueueEnvelope {
+fn envelope(peer: Peer, id: &[u8], sender: &[u8], origin: &Origin) -> QueueEnvelope {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     QueueEnvelope {
         id: id.to_vec(),
@@ -177,8 +213,8 @@ pub fn recipient(named: &NamedRecipient) -> QueueRecipient {
     }
 }
 
-/// Returns a recipient to whom a letter is sent on, from the address of its RCPT. What the sender wishes to hear ends at a
-/// list, whose owner hears of failures (RFC 3461 §5.2.7).
+/// Returns a recipient at another address than that of its RCPT. A list does not pass on which notifications the sender
+/// wants, because its owner receives those of failures (RFC 3461 §5.2.7).
 #[must_use]
 pub fn forwarded(named: &NamedRecipient, address: &Mailbox, is_list: bool) -> QueueRecipient {
     let known = if is_list { QueueRecipient::default() } else { recipient(named) };

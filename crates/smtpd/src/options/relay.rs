@@ -27,7 +27,7 @@ pub(super) const RELAY_FROM: Row = Row {
     value: "CIDR",
     default: Preset::Rule("this machine"),
     repeats: true,
-    help: "who may send elsewhere without a login; repeatable, none for nobody",
+    help: "who may send elsewhere without a login; repeatable, or none",
     manual: "A network, or one address, whose clients may send letters elsewhere without a login; `none` for no \
         client. Without this option they are those on this machine, over TCP or a UNIX-domain socket, but none that \
         came through a proxy. Every client that has logged in may send elsewhere too, and no other one, however an \

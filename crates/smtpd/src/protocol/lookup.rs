@@ -52,7 +52,7 @@ pub trait Mailboxes {
         Ok(())
     }
 
-    /// Notes who has logged in, for later questions; the default value is nobody.
+    /// Notes who has logged in, for later questions; the default value is no user.
     fn logged_in(&self, _login: Login) {}
 
     /// Checks that the disk has room for `bytes` before there is a recipient (MAIL).

@@ -1,5 +1,5 @@
-//! What the process that delivers a letter is told of the client and the envelope, beside names and text: for the
-//! queue. It is read with the rights of root, so every byte of it is looked at.
+//! What the process that delivers a letter receives about the client and the envelope, beside names and text: for
+//! the queue. It is read with the rights of root, so every byte of it is looked at.
 
 use crate::protocol::address::Name;
 use crate::protocol::envelope::{Envelope, Login, Recipient};
@@ -36,7 +36,7 @@ pub struct NamedRecipient {
 }
 
 impl Origin {
-    /// Returns what is told of a letter with this envelope.
+    /// Returns that of a letter with this envelope.
     #[must_use]
     pub fn new(login: &Login, envelope: &Envelope) -> Origin {
         let params = &envelope.params;
@@ -106,7 +106,7 @@ mod tests {
     use crate::protocol::params::{MailParams, RcptParams, Ret};
 
     #[test]
-    fn what_is_told_of_a_letter_is_read_as_it_was_written() {
+    fn an_origin_is_read_as_it_was_written() {
         let login = Login { name: b"levy".to_vec(), token: vec![7; 32] };
         let params = MailParams {
             body: Some(Body::EightBitMime),

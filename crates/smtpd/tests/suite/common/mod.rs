@@ -158,7 +158,7 @@ pub fn below_trace(letter: &str) -> String {
     while rest.starts_with('\t') {
         rest = rest.split_once('\n').unwrap().1;
     }
-    rest.strip_prefix('\n').unwrap_or(rest).to_owned()
+    rest.strip_prefix('\n').filter(|text| !text.is_empty()).unwrap_or(rest).to_owned()
 }
 
 /// A client that was greeted.
