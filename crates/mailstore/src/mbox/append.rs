@@ -16,6 +16,7 @@ use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::mbox::locks::{Locks, WithoutDotlock};
+use crate::mbox::pending::Pending;
 
 /// open(2) flags: a symbolic link is not followed, a FIFO not waited for.
 const SAFE: OFlag = OFlag::O_RDWR
@@ -49,22 +50,49 @@ pub fn append_to_mbox<R: Read>(
 ) -> Result<()> {
     let path = folder.path().join(name);
     let locks = lock(folder, name, limit)?;
-    let appended = append(&locks, &path, from_line, letters).and_then(|()| {
-        // Another program may have made the file, and have ended before its name was on the disk.
-        folder.sync()
-    });
+    let appended = append(folder, (&locks, &path), name, |out| write_all(out, from_line, letters));
     locks.release(folder);
     appended
 }
 
-fn append<R: Read>(locks: &Locks, path: &Path, from_line: &[u8], letters: &mut [R]) -> Result<()> {
-    let file = &locks.file;
-    let size = file.metadata().map_err(Error::io("stat", path))?.len();
-    let written = write_all(file, size, from_line, letters).and_then(|()| file.sync_all());
-    written.map_err(|error| {
-        let _ = file.set_len(size).and_then(|()| file.sync_all()); // best effort
-        Error::io("write to", path)(error)
-    })
+/// Appends what `write` writes, behind an empty line: at first into a file beside the mbox, so that no part of it
+/// stays that was not acknowledged.
+fn append(
+    folder: &Folder,
+    (locks, path): (&Locks, &Path),
+    name: &OsStr,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<()> {
+    let mut file = &locks.file;
+    let size = u64::try_from(locks.stat.st_size).unwrap_or_default();
+    let separator = separator(file, size).map_err(Error::io("read", path))?;
+    let mut write = Some(write);
+    let whole = |out: &mut File| {
+        out.write_all(separator)?;
+        write.take().map_or(Ok(()), |write| write(out))
+    };
+    let pending = Pending::make(folder, name, &locks.stat, whole)?;
+    let appended = match (&pending, write) {
+        (Some(pending), _) => file.try_clone().and_then(|mut file| pending.copy_to(&mut file)),
+        // In a folder in which this user may make no file.
+        (None, Some(write)) => file
+            .write_all(separator)
+            .and_then(|()| file.try_clone())
+            .and_then(|mut file| write(&mut file)),
+        (None, None) => Ok(()),
+    };
+    let synced = appended.and_then(|()| file.sync_all()).map_err(Error::io("write to", path));
+    // Another program may have made the mbox, and have ended before its name was on the disk.
+    let synced = synced.and_then(|()| if pending.is_none() { folder.sync() } else { Ok(()) });
+    let undone = match &synced {
+        Err(_) => file.set_len(size).and_then(|()| file.sync_all()),
+        Ok(()) => Ok(()),
+    };
+    // What could not be taken back now, is when the mbox is locked the next time.
+    if let (Some(pending), Ok(())) = (pending, undone) {
+        pending.remove(folder);
+    }
+    synced
 }
 
 /// Opens the mbox, which is made if it is not there, and takes its locks.
@@ -97,14 +125,8 @@ fn open(folder: &Folder, name: &OsStr) -> Result<File> {
     Ok(File::from(file))
 }
 
-fn write_all<R: Read>(
-    file: &File,
-    size: u64,
-    from_line: &[u8],
-    letters: &mut [R],
-) -> io::Result<()> {
+fn write_all<R: Read>(file: &mut File, from_line: &[u8], letters: &mut [R]) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(PIECE, file);
-    out.write_all(separator(file, size)?)?;
     let mut piece = vec![0; PIECE];
     let mut text = Vec::new();
     for letter in letters {
@@ -277,6 +299,21 @@ mod tests {
         let mut letters: [Box<dyn Read>; 2] = [Box::new(&b"one\n"[..]), Box::new(Broken)];
         assert!(append_to(&path, &mut letters, SECOND).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "before\n\n");
+    }
+
+    #[test]
+    fn a_part_that_a_killed_delivery_has_left_is_gone_with_the_next_one() {
+        let dir = TempDir::new();
+        let path = dir.file("mbox", "From a\n\none\n\n");
+        let folder = Folder::open(dir.path()).unwrap();
+        let stat = fstat(File::open(&path).unwrap()).unwrap();
+        let write = |out: &mut File| out.write_all(b"From b\n\ntwo\n\n");
+        Pending::make(&folder, OsStr::new("mbox"), &stat, write).unwrap().unwrap();
+        File::options().append(true).open(&path).unwrap().write_all(b"From b\n\nt").unwrap();
+        append_to(&path, &mut [&b"three\n"[..]], SECOND).unwrap();
+        let expected = format!("From a\n\none\n\n{LINE}\nthree\n\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        assert_eq!(names(dir.path()), ["mbox"]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::mbox::dotlock::Dotlock;
+use crate::mbox::pending::Pending;
 
 /// The locks, and the file that they are of.
 #[derive(Debug)]
@@ -65,15 +66,23 @@ impl Locks {
             }
             made => made.map_err(Error::io("make", &Dotlock::path(&path)))?,
         };
-        let locks = Locks { file, stat, dotlock };
+        let mut locks = Locks { file, stat, dotlock };
         // Another program may look for the file alone.
-        match is_at(folder, name, &locks.stat) {
-            Ok(true) => Ok(Some(locks)),
-            other => {
-                locks.release(folder);
-                other.map(|_| None).map_err(Error::io("stat", &path))
-            }
+        let is_there = is_at(folder, name, &locks.stat).map_err(Error::io("stat", &path));
+        let recovered = is_there.and_then(|is_there| match is_there {
+            true => Pending::recover(folder, name, &locks.file, &locks.stat).map(|()| true),
+            false => Ok(false),
+        });
+        let stat = recovered.and_then(|is_there| {
+            let now = fstat(&locks.file).map_err(Error::io("stat", &path))?;
+            Ok(is_there.then_some(now))
+        });
+        if let Ok(Some(stat)) = stat {
+            locks.stat = stat;
+            return Ok(Some(locks));
         }
+        locks.release(folder);
+        stat.map(|_| None)
     }
 
     /// Gives both locks back, in the other order.

@@ -1,7 +1,7 @@
 //! mbox: all letters in one file, each behind a line that begins with `From `.
 
 // The order of the modules; each imports from its left only:
-//   fault format | lines dotlock | locks | append index text spool | letter spool_line
+//   fault format | lines dotlock pending | locks | append index text spool | letter spool_line
 
 pub(crate) mod append;
 pub(crate) mod dotlock;
@@ -11,6 +11,7 @@ pub(crate) mod index;
 pub(crate) mod letter;
 pub(crate) mod lines;
 pub(crate) mod locks;
+pub(crate) mod pending;
 pub(crate) mod spool;
 pub(crate) mod spool_line;
 pub(crate) mod text;

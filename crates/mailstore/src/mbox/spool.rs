@@ -5,6 +5,7 @@
 //!  FILE.lock         so does this file's existence, as a second lock
 //!  .FILE.pop3        its flock(2) is the session's: one at a time, freed by the kernel; the file stays
 //!  .FILE.pop3-new    the next FILE, until rename(2)
+//!  .FILE.append      what a delivery is appending
 //!  .FILE.draft-lock  the next FILE.lock, until link(2)
 //! ```
 
