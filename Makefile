@@ -91,6 +91,7 @@ interop: build build-debug
 	BIN=$(BIN) scripts/interop/run
 	BIN=$(BIN) scripts/interop/tftp_table/run
 	BIN=$(BIN) scripts/interop/pop3_table/run
+	BIN=$(BIN) scripts/interop/smtp_table/run
 
 interop-tftp: build
 	BIN=$(BIN) scripts/interop/tftp_table/run

@@ -124,14 +124,19 @@ def nmap(fixture, script, port, **arguments):
                        *(["--script-args", words] if words else []), LOOPBACK).good()
 
 
-@test("nmap smtp-open-relay: none of its tests finds a way through")
-def open_relay(fixture):
+def open_relay(fixture, queue):
+    """Also where there is a queue, for others than this client."""
     box = fixture.mailbox()
-    with fixture.start("smtpd", *fixture.options("smtpd")) as smtpd:
+    more = ["--queue", fixture.folder("queue"), "--relay-from", "192.0.2.0/24"] if queue else []
+    with fixture.start("smtpd", *fixture.options("smtpd"), *more) as smtpd:
         out = nmap(fixture, "smtp-open-relay", smtpd.port, domain="nmap.test", ip=LOOPBACK, **{"from": SENDER})
         out.says("doesn't seem to be an open relay, all tests failed")
         check("421" not in smtpd.log(), f"the scan was not heard out: {smtpd.log()}")
     same(box.letters(), [], "letters")
+
+
+add("nmap smtp-open-relay: none of its tests finds a way through", open_relay, False)
+add("nmap smtp-open-relay: nor where there is a queue, for others", open_relay, True)
 
 
 @test("nmap smtp-commands: it reads our EHLO and HELP")

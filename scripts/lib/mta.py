@@ -54,6 +54,8 @@ virtual_mailbox_limit = 0
 virtual_mailbox_domains = {virtual}
 virtual_mailbox_base = /
 virtual_mailbox_maps = texthash:/etc/postfix/mailboxes
+virtual_alias_maps = texthash:/etc/postfix/aliases
+recipient_delimiter = +
 virtual_uid_maps = static:{owner}
 virtual_gid_maps = static:{owner}
 smtpd_relay_restrictions = {relaying}
@@ -94,7 +96,8 @@ listen on 127.0.0.1 port {port} hostname {domain} {starttls}
 smtp limit max-mails 100000
 smtp max-message-size 60M
 mta max-deferred 1000
-action "local" maildir
+table aliases file:/etc/aliases
+action "local" maildir alias <aliases>
 {action}
 {match}
 """
@@ -102,19 +105,19 @@ action "local" maildir
 
 class Mta(Program):
     """A server on `port`, and with a `pair` (certificate, key) by TLS on `tls`. `homes` are the users of `domain`, who are
-    the uid `owner`, with a Maildir each in their home; full names may stand in `names`. It is an open relay for nobody:
+    the uid `owner`, with a Maildir each in their home; full names may stand in `names`, groups of users in `aliases`. It is an open relay for nobody:
     with `relay_to`, a port of this host, it takes all mail that is not for `domain` from here, and sends it there.
     `before` are words that start it in their own process."""
 
     def __init__(self, site: Folder, name: str, homes: Mapping[str, Path], owner: int, *, domain: str = DOMAIN,
-                 names: Mapping[str, str] | None = None, pair: tuple[Path, Path] | None = None, relay_to: int | None = None,
+                 names: Mapping[str, str] | None = None, aliases: Mapping[str, list[str]] | None = None, pair: tuple[Path, Path] | None = None, relay_to: int | None = None,
                  before: tuple = (), **more: Any) -> None:
         check(os.geteuid() == 0, f"{name} is started by root alone")
         tree = TREES / name.lower()
         if not tree.is_dir():
             raise Missing(name, name.lower())
         self.site, self.homes, self.owner, self.domain = site, homes, owner, domain
-        self.full_names, self.pair, self.relay_to = names or {}, pair, relay_to
+        self.full_names, self.aliases, self.pair, self.relay_to = names or {}, aliases or {}, pair, relay_to
         self.port, self.tls, self.own = free_port(), free_port(), site.folder(name.lower())
         for folder in ("etc", "run", "spool", "lib"):
             (self.own / folder).mkdir()
@@ -197,6 +200,8 @@ class Postfix(Mta):
         self.write("etc/postfix/master.cf", (POSTFIX_MASTER + POSTFIX_TLS * bool(self.pair)).format(**values))
         boxes = [f"{name}@{self.domain} {home}/Maildir/\n" for name, home in self.homes.items()]
         self.write("etc/postfix/mailboxes", "".join(boxes))
+        groups = [f"{name}@{self.domain} {', '.join(f'{one}@{self.domain}' for one in some)}\n" for name, some in self.aliases.items()]
+        self.write("etc/postfix/aliases", "".join(groups))
         (self.own / "spool" / "postfix").mkdir()
         (self.own / "lib" / "postfix").mkdir()
         os.chown(self.own / "lib" / "postfix", POSTFIX, POSTFIX)
@@ -227,6 +232,7 @@ class OpenSmtpd(Mta):
         text = OPENSMTPD.format(pki=f"{pki}\n{more}", port=self.port, domain=self.domain, starttls=starttls, smtps=smtps,
                                 action=action, match=match)
         self.write("etc/smtpd.conf", text)
+        self.write("etc/aliases", "".join(f"{name}: {', '.join(some)}\n" for name, some in self.aliases.items()))
         for folder, owner, mode in (("lib/opensmtpd/empty", (0, 0), 0o755), ("spool/smtpd", (0, 0), 0o711)):
             path = self.own / folder
             path.mkdir(parents=True)

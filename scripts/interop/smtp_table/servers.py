@@ -15,6 +15,9 @@ from side_by_side import Unlike
 # Users that are there when a server starts; a probe takes the next one.
 USERS = 160
 FULL_NAME = "Jacob Levy"
+# Groups, one within another and two that lead to each other.
+MEMBERS = ("g0", "g1", "g2")
+ALIASES = {"staff": ["g0", "g1"], "all": ["staff", "g2"], "round": ["about"], "about": ["round"]}
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,10 @@ class Smtpd(Program):
         self.port, self.tls = free_port(), free_port()
         owner = f"{OWNER}:{OWNER}" if site.is_root else ":"
         users = "".join(f"{name}::{owner}:{FULL_NAME}:{home}:\n" for name, home in site.homes.items())
+        aliases = "".join(f"{name}: {', '.join(some)}\n" for name, some in ALIASES.items())
         argv = [site.programs / "smtpd", "-l", f"{LOOPBACK}:{self.port}", "--tls-listen", f"{LOOPBACK}:{self.tls}",
                 "--tls-cert", site.pair[0], "--tls-key", site.pair[1], "--hostname", DOMAIN, "--users",
-                site.file("users", users), *(["-u", "nobody"] if site.is_root else []), "--grace", 1, "--max-per-ip", 200, *more]
+                site.file("users", users), "--aliases", site.file("aliases", aliases), *(["-u", "nobody"] if site.is_root else []), "--grace", 1, "--max-per-ip", 200, *more]
         super().__init__(argv, site.new("log"), name="smtpd")
         try:
             self.awaits("smtpd listens", lambda: bound("tcp", self.port) and bound("tcp", self.tls))
@@ -46,13 +50,13 @@ class Smtpd(Program):
 
 def postfix(site):
     """Postfix, which drops a client that is late with QUIT after errors only when it has had many."""
-    return Postfix(site, "Postfix", site.homes, OWNER, pair=site.pair, names=site.full_names,
+    return Postfix(site, "Postfix", site.homes, OWNER, pair=site.pair, names=site.full_names, aliases=ALIASES,
                    more="smtpd_error_sleep_time = 0\nsmtpd_hard_error_limit = 1000")
 
 
 def opensmtpd(site):
     """Debian 12's fails in every TLS handshake, so it has no certificate."""
-    return OpenSmtpd(site, "OpenSMTPD", site.homes, OWNER, names=site.full_names)
+    return OpenSmtpd(site, "OpenSMTPD", site.homes, OWNER, names=site.full_names, aliases=ALIASES)
 
 
 KINDS = [Kind("smtpd", Smtpd, ours=True), Kind("Postfix", postfix), Kind("OpenSMTPD", opensmtpd)]
@@ -66,6 +70,7 @@ class Site(Folder):
         self.kind, self.programs, self.name = kind, programs, kind.name
         self.taking, self.taken = threading.Lock(), 0
         self.homes = {f"u{number:03}": self.dir / f"u{number:03}" for number in range(USERS)}
+        self.homes |= {name: self.dir / name for name in MEMBERS}
         self.full_names = {name: FULL_NAME for name in self.homes}
         for home in self.homes.values():
             home.mkdir()

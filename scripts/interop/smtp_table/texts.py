@@ -3,6 +3,7 @@
 import re
 import time
 
+from servers import MEMBERS
 from side_by_side import probe
 from wire import HELO, LETTER, SENDER, Session, Unlike, arrived, body, shown, want
 
@@ -192,6 +193,26 @@ def same_twice(server):
     time.sleep(0.2)
     count = len(arrived(server, user))
     want(count == 1, f"{count} letters")
+
+
+@probe("a letter to a group of groups: each member has it once")
+def group(server):
+    before = {name: len(server.letters(name)) for name in MEMBERS}
+    with Session(server) as session:
+        session.begin("all", "staff")
+        session.ask("DATA", "354")
+        session.ask(LETTER + b".\r\n", "250")
+    time.sleep(0.2)
+    got = [len(server.letters(name, before[name] + 1)) - before[name] for name in MEMBERS]
+    want(got == [1, 1, 1], str(got))
+
+
+@probe("a letter to user+tag lies in the user's mailbox")
+def tagged(server):
+    user = server.user()
+    with Session(server) as session:
+        session.letter(f"{user}+tag@red.test")
+    arrived(server, user)
 
 
 @probe("100 Received: end a loop with 554 5.4.6")
