@@ -192,7 +192,7 @@ impl MaildirDrop {
                 Size::Measured(it)
             }
             None if !are_few && self.measured >= MAX_MEASURED => {
-                match file_name::sizes(self.letters.base(index)) {
+                match self.letters.get(index).and_then(|letter| letter.named) {
                     Some(sizes) => Size::Named(sizes.octets),
                     None => Size::Measured(self.measure(index)?),
                 }
@@ -273,7 +273,7 @@ impl MaildirDrop {
         match self.letters.get(index).map(|letter| letter.size) {
             Some(Size::Measured(measured)) => measured.state == state,
             Some(Size::Named(_)) => {
-                let named = file_name::sizes(self.letters.base(index));
+                let named = self.letters.get(index).and_then(|letter| letter.named);
                 named.is_some_and(|sizes| sizes.bytes == state.bytes)
             }
             _ => true,
