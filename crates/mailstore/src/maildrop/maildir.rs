@@ -184,18 +184,16 @@ impl MaildirDrop {
             return Ok(octets);
         }
         let are_few = self.letters.len() <= MAX_LOOKED_AT;
-        let size = match self.cached(index) {
-            Some(it)
+        let named = self.letters.named(index);
+        let size = match (self.cached(index), named) {
+            (Some(it), _)
                 if !are_few
                     || self.letters.state(self.folder.as_ref(), index) == Some(it.state) =>
             {
                 Size::Measured(it)
             }
-            None if !are_few && self.measured >= MAX_MEASURED => {
-                match self.letters.get(index).and_then(|letter| letter.named) {
-                    Some(sizes) => Size::Named(sizes.octets),
-                    None => Size::Measured(self.measure(index)?),
-                }
+            (None, Some(sizes)) if !are_few && self.measured >= MAX_MEASURED => {
+                Size::Named(sizes.octets)
             }
             _ => Size::Measured(self.measure(index)?),
         };
@@ -273,8 +271,7 @@ impl MaildirDrop {
         match self.letters.get(index).map(|letter| letter.size) {
             Some(Size::Measured(measured)) => measured.state == state,
             Some(Size::Named(_)) => {
-                let named = self.letters.get(index).and_then(|letter| letter.named);
-                named.is_some_and(|sizes| sizes.bytes == state.bytes)
+                self.letters.named(index).is_some_and(|sizes| sizes.bytes == state.bytes)
             }
             _ => true,
         }

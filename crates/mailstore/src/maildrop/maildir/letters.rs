@@ -67,7 +67,7 @@ pub(super) struct Letter {
     /// That of its name before the flags, and the sizes that this tells. Made as the name comes: to look for 50,000
     /// names later, in another order, costs more than all else that a listing does with them.
     hash: u64,
-    pub(super) named: Option<NamedSizes>,
+    named: Option<NamedSizes>,
     /// Where its name is among the names, its length in bytes, and that before the flags.
     start: u32,
     length: u16,
@@ -151,6 +151,11 @@ impl Letters {
     /// Returns the name of a letter before the flags, which identifies it.
     pub(super) fn base(&self, index: usize) -> &[u8] {
         self.all.get(index).map_or(&[], |letter| base_of(&self.names, letter))
+    }
+
+    /// Returns the sizes that the name of a letter tells.
+    pub(super) fn named(&self, index: usize) -> Option<NamedSizes> {
+        self.all.get(index)?.named
     }
 
     /// Returns the whole name of a letter.
