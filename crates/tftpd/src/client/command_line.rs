@@ -11,7 +11,7 @@ use super::url::Url;
 use crate::options::{RETRIES, retries};
 use crate::transfer::timer::RetryLimits;
 use crate::wire::options::{MAX_BLKSIZE, MAX_BLKSIZE2, MIN_BLKSIZE};
-use crate::wire::request::{Direction, MAX_NAME, MAX_REQUEST, Mode, Request};
+use crate::wire::request::{Direction, MAX_REQUEST, Mode, Request};
 use crate::wire::requested_options::RequestedOptions;
 
 /// Default port of the server (RFC 1350 §4).
@@ -147,8 +147,11 @@ pub fn parse(args: Vec<OsString>) -> Result<CommandLine> {
         (None, _) => mode_of(&values)?,
     };
     let request = Request::encode(direction, &remote, mode).len() + options.encode().len();
-    if remote.len() > MAX_NAME || request > MAX_REQUEST {
-        return Err(Error::Usage(format!("REMOTE is longer than {MAX_NAME} bytes")));
+    if request > MAX_REQUEST {
+        let over = request - MAX_REQUEST;
+        return Err(Error::Usage(format!(
+            "REMOTE is {over} bytes too long: a request has {MAX_REQUEST} (RFC 2347)"
+        )));
     }
     let job = Job { direction, remote, local, mode, options, limits, stream: None };
     let [verbose, quiet] = ["verbose", "quiet"].map(|name| values.is_given(name));
@@ -335,7 +338,7 @@ mod tests {
 
     #[test]
     fn usage_errors_name_the_fault() {
-        let long = "n".repeat(256);
+        let long = "n".repeat(504);
         for (args, complaint) in [
             (&[][..], "HOST is missing"),
             (&["h"], "get or put is missing"),
@@ -354,7 +357,7 @@ mod tests {
             (&["put", "-", "tftp://h/"], "REMOTE is missing"),
             (&["tftp://h"], "'tftp://h': no file"),
             (&["-m", "octet", "tftp://h/f;mode=octet"], "--mode and ;mode= exclude each other"),
-            (&["h", "get", &long], "REMOTE is longer than 255 bytes"),
+            (&["h", "get", &long], "REMOTE is 1 bytes too long: a request has 512 (RFC 2347)"),
             (&["h:0", "get", "x"], "'h:0': not HOST or HOST:PORT"),
             (&["h:x", "get", "x"], "'h:x': not HOST or HOST:PORT"),
             (&["-m", "mail", "h", "get", "x"], "--mode 'mail': not octet or netascii"),

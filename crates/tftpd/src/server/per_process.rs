@@ -139,6 +139,7 @@ impl Child<'_> {
         result: &Result<(), Error>,
     ) {
         let (peer, side) = (transfer.channel.peer(), &transfer.state.side);
-        TransferLine { peer, request, side, started_at: self.started_at, result }.log();
+        let (unexpected, started_at) = (transfer.state.unexpected, self.started_at);
+        TransferLine { peer, request, side, unexpected, started_at, result }.log();
     }
 }

@@ -206,6 +206,7 @@ impl TransferEntry {
             peer,
             request: &self.description,
             side,
+            unexpected: self.transfer.unexpected,
             started_at: self.started_at,
             result,
         }

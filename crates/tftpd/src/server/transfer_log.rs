@@ -15,6 +15,8 @@ pub(super) struct TransferLine<'a> {
     /// The request, with the granted options.
     pub(super) request: &'a str,
     pub(super) side: &'a dyn Side,
+    /// Datagrams of the client that were dropped.
+    pub(super) unexpected: u64,
     /// When the request arrived.
     pub(super) started_at: Instant,
     pub(super) result: &'a Result<(), Error>,
@@ -23,11 +25,15 @@ pub(super) struct TransferLine<'a> {
 impl TransferLine<'_> {
     /// Logs the line.
     pub(super) fn log(&self) {
-        let TransferLine { peer, request, side, started_at, result } = self;
+        let TransferLine { peer, request, side, unexpected, started_at, result } = self;
         let (level, result) = outcome(*side, result);
+        let unexpected = match unexpected {
+            0 => String::new(),
+            count => format!(" {count} unexpected packets,"),
+        };
         log::log!(
             level,
-            "{peer} {request}: {} octets, {} blocks, {} retransmissions, {:.3} s: {result}",
+            "{peer} {request}: {} octets, {} blocks, {} retransmissions,{unexpected} {:.3} s: {result}",
             side.bytes(),
             side.blocks(),
             side.retransmissions(),

@@ -48,6 +48,8 @@ pub struct Transfer<S> {
     /// The local side.
     pub side: S,
     timer: Timer,
+    /// Datagrams of the peer that were dropped, because they were no packets, or of a kind that is not expected.
+    pub unexpected: u64,
     /// Every packet was sent once and received once so far.
     pub is_lossless: bool,
     dally: Option<Dally>,
@@ -68,7 +70,14 @@ impl<S: Side> Transfer<S> {
     pub fn new(side: S, limits: RetryLimits, now: Instant) -> Transfer<S> {
         let mut timer = Timer::new(limits, now);
         timer.set_interval(side.options().timeout);
-        Transfer { side, timer, is_lossless: true, dally: None, last_received_at: now }
+        Transfer {
+            side,
+            timer,
+            unexpected: 0,
+            is_lossless: true,
+            dally: None,
+            last_received_at: now,
+        }
     }
 
     /// Records that the side's packets were sent, which took until `now`.
@@ -82,7 +91,8 @@ impl<S: Side> Transfer<S> {
         self.timer.on_busy(now);
     }
 
-    /// Handles a datagram from the peer.
+    /// Handles a datagram from the peer. A transfer ends by an ERROR of the peer, by DATA larger than agreed, or by
+    /// the clock; any other datagram that does not fit is dropped.
     ///
     /// # Errors
     /// [`Error`] if the transfer fails. The caller sends an [`Error::Denied`] to the peer.
@@ -94,13 +104,15 @@ impl<S: Side> Transfer<S> {
                 return Err(Error::Peer { code, message: message.to_vec() });
             }
             Ok(packet) => self.side.receive(packet)?,
-            Err(Malformed::Request(_) | Malformed::Unknown) => {
-                return Err(Error::illegal("Not a TFTP packet"));
-            }
+            Err(Malformed::Request(_) | Malformed::Unknown) => Effect::Unexpected,
         };
         let blocks = self.side.blocks() - before;
         Ok(match effect {
             Effect::Ignored => Step::Wait,
+            Effect::Unexpected => {
+                self.unexpected += 1;
+                Step::Wait
+            }
             Effect::SendNext => {
                 self.timer.set_interval(self.side.options().timeout);
                 self.timer.on_answer(blocks, now);

@@ -169,7 +169,7 @@ impl<W: Write, C: FnOnce(W) -> io::Result<()>> Receiver<W, C> {
 
     fn oack(&mut self, list: &[u8]) -> Result<Effect, Error> {
         let Some(requested) = self.requested else {
-            return Err(Error::illegal("DATA expected"));
+            return Ok(Effect::Unexpected);
         };
         if self.last > 0 {
             return Ok(Effect::Ignored); // late duplicate
@@ -192,7 +192,7 @@ impl<W: Write, C: FnOnce(W) -> io::Result<()>> Side for Receiver<W, C> {
         match packet {
             Packet::Data { block, data } => self.data(block, data),
             Packet::Oack { options } => self.oack(options),
-            _ => Err(Error::illegal("DATA expected")),
+            _ => Ok(Effect::Unexpected),
         }
     }
 

@@ -135,7 +135,7 @@ impl<R: Read> Sender<R> {
                 self.begin(agreed).map(|()| Effect::SendNext)
             }
             (Phase::Data(_), Some(_)) => Ok(Effect::Ignored), // duplicate
-            (_, None) => Err(Error::illegal("ACK expected")),
+            (_, None) => Ok(Effect::Unexpected),
         }
     }
 }
@@ -152,7 +152,7 @@ impl<R: Read> Side for Sender<R> {
         match packet {
             Packet::Ack { block } => self.ack(block),
             Packet::Oack { options } => self.oack(options),
-            _ => Err(Error::illegal("ACK expected")),
+            _ => Ok(Effect::Unexpected),
         }
     }
 
@@ -357,9 +357,11 @@ mod tests {
     }
 
     #[test]
-    fn data_in_answer_to_data_is_illegal() {
-        let packet = Packet::Data { block: 1, data: b"" };
-        let error = answering(b"x").receive(packet).unwrap_err();
-        assert_eq!(error.to_string(), "ACK expected (ERROR 4)");
+    fn data_in_answer_to_data_ends_nothing() {
+        let mut sender = answering(b"x");
+        for packet in [Packet::Data { block: 1, data: b"" }, Packet::Oack { options: b"" }] {
+            assert_eq!(sender.receive(packet).unwrap(), Effect::Unexpected);
+        }
+        assert_eq!(ack(&mut sender, 1), Effect::Complete);
     }
 }

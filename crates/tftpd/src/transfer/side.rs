@@ -11,8 +11,10 @@ use crate::wire::packet::{HEADER, Packet};
 /// The effect of a packet from the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing.
+    /// Nothing: the packet is old, or early.
     Ignored,
+    /// Nothing: the packet is of a kind that this side does not expect, and is counted.
+    Unexpected,
     /// Progress: send the next packets.
     SendNext,
     /// Progress: wait for the rest of the peer's window.
@@ -41,7 +43,8 @@ pub trait Side {
     /// Returns the packets that await an answer.
     fn packets(&self) -> Packets<'_>;
 
-    /// Handles a packet from the peer other than an ERROR.
+    /// Handles a packet from the peer other than an ERROR. One of a kind that is not expected ends nothing: some
+    /// clients acknowledge an OACK before they send their first block.
     ///
     /// # Errors
     /// [`Error::Denied`] if the transfer must end with an ERROR to the peer.

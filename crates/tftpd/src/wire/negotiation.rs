@@ -145,10 +145,15 @@ mod tests {
         for same in ["8", "512", "1468", "65464"] {
             assert_eq!(answer(&format!("blksize {same}")), format!("blksize {same}"));
         }
+        for written in [" 8", "8 ", "+8", "\t+8\r\n", "008"] {
+            let asked = [b"blksize\0", written.as_bytes(), b"\0"].concat();
+            let granted = grant(&asked, Direction::Read, MaxOptions::default(), None);
+            assert_eq!(shown(&granted.list), "blksize 8", "{written:?}");
+        }
         for more in ["65465", "65535", "65536", "100000"] {
             assert_eq!(answer(&format!("blksize {more}")), "blksize 65464");
         }
-        for not in ["7", "0", "abc", "-8", "+8", " 8", "8 ", "", "4294967304", "1e3"] {
+        for not in ["7", "0", "abc", "-8", "+-8", "+ 8", "8 8", "+", " ", "", "4294967304", "1e3"] {
             let asked = [b"blksize\0", not.as_bytes(), b"\0"].concat();
             let granted = grant(&asked, Direction::Read, MaxOptions::default(), None);
             assert_eq!(granted.oack(), None, "{not}");

@@ -66,7 +66,7 @@ impl<'a> Packet<'a> {
     /// [`Malformed`] if the datagram is not a valid packet.
     pub fn parse(datagram: &'a [u8]) -> Result<Packet<'a>, Malformed> {
         let request = |direction, body| {
-            let request = Request::parse(direction, datagram.len(), body);
+            let request = Request::parse(direction, body);
             request.map(Packet::Request).map_err(Malformed::Request)
         };
         let (opcode, body) = split_number(datagram).ok_or(Malformed::Unknown)?;
@@ -155,7 +155,7 @@ pub fn describe(datagram: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::request::{MAX_NAME, MAX_REQUEST, Mode};
+    use crate::wire::request::{MAX_REQUEST, Mode};
 
     #[test]
     fn a_request_is_parsed() {
@@ -184,16 +184,22 @@ mod tests {
     }
 
     #[test]
-    fn names_and_requests_have_a_maximum_length() {
-        let longest = Request::encode(Direction::Read, &[b'n'; MAX_NAME], Mode::Octet);
+    fn a_name_may_be_as_long_as_the_request_and_padding_is_ignored() {
+        let room = MAX_REQUEST - b"\0\x01\0octet\0".len();
+        let mut longest = Request::encode(Direction::Read, &vec![b'n'; room], Mode::Octet);
+        assert_eq!(longest.len(), MAX_REQUEST);
         assert!(Packet::parse(&longest).is_ok());
-        let longer = Request::encode(Direction::Read, &[b'n'; MAX_NAME + 1], Mode::Octet);
-        assert_eq!(Packet::parse(&longer), Err(Malformed::Request("file name too long")));
-        let mut padded = longest;
-        padded.resize(MAX_REQUEST, 0);
-        assert!(Packet::parse(&padded).is_ok());
-        padded.push(0);
-        assert_eq!(Packet::parse(&padded), Err(Malformed::Request("request too long")));
+        longest.extend(b"garbage behind it");
+        assert!(Packet::parse(&longest).is_ok());
+        for more in [1, 6, 1000] {
+            let longer = Request::encode(Direction::Read, &vec![b'n'; room + more], Mode::Octet);
+            assert_eq!(Packet::parse(&longer), Err(Malformed::Request("request too long")));
+        }
+        let mut padded = Request::encode(Direction::Read, b"name", Mode::Octet);
+        let whole = padded.len();
+        padded.resize(1400, 0);
+        let Ok(Packet::Request(request)) = Packet::parse(&padded) else { panic!("no request") };
+        assert_eq!((request.name, request.options.len()), (&b"name"[..], MAX_REQUEST - whole));
     }
 
     #[test]

@@ -4,10 +4,8 @@ use std::fmt;
 
 use super::option_list::{self, split_string};
 
-/// Longest request accepted, in bytes. RFC 1350 has no limit, RFC 2347 says 512 octets.
+/// Longest request in bytes (RFC 2347: 512 octets). What follows in the datagram is padding.
 pub const MAX_REQUEST: usize = 512;
-/// Longest file name accepted, in bytes: NAME_MAX of Linux.
-pub const MAX_NAME: usize = 255;
 
 /// Opcodes (RFC 1350 §5).
 pub(super) const RRQ: u16 = 1;
@@ -83,21 +81,16 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Parses the bytes after the opcode in a datagram of `size` bytes. The error is a description
-    /// of the fault.
-    pub(super) fn parse(
-        direction: Direction,
-        size: usize,
-        body: &[u8],
-    ) -> Result<Request<'_>, &'static str> {
-        if size > MAX_REQUEST {
-            return Err("request too long");
-        }
-        let (name, rest) = split_string(body).ok_or("no end of the file name")?;
-        let (mode, options) = split_string(rest).ok_or("no end of the mode")?;
-        if name.len() > MAX_NAME {
-            return Err("file name too long");
-        }
+    /// Parses the bytes after the opcode. The error is a description of the fault.
+    pub(super) fn parse(direction: Direction, body: &[u8]) -> Result<Request<'_>, &'static str> {
+        let most = MAX_REQUEST - size_of::<u16>();
+        let (body, too_long) = match body.get(..most) {
+            Some(start) if start.len() < body.len() => (start, Some("request too long")),
+            _ => (body, None),
+        };
+        let (name, rest) =
+            split_string(body).ok_or(too_long.unwrap_or("no end of the file name"))?;
+        let (mode, options) = split_string(rest).ok_or(too_long.unwrap_or("no end of the mode"))?;
         Ok(Request { direction, name, mode, options })
     }
 

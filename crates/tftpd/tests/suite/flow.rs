@@ -362,20 +362,37 @@ fn an_error_that_is_cut_off_anywhere_is_never_answered() {
 }
 
 #[test]
-fn what_delay_and_duplication_do_not_explain_is_illegal() {
-    let (served, _) = three_blocks();
-    let again = rrq(b"x", "octet");
-    for wrong in [data(1, b"x"), b"\0\x09".to_vec(), b"".to_vec(), again.clone()] {
-        if super::udp::is_single() && wrong == again {
-            continue; // at the service's port it is the same request once more
-        }
-        let mut peer = served.peer();
-        peer.send(rrq(b"x", "octet"));
-        peer.recv();
-        peer.send(&wrong);
-        peer.expect_error(4);
+fn packets_of_the_wrong_kind_or_cut_short_end_nothing_and_are_counted() {
+    let (served, file) = three_blocks();
+    let mut wrong = vec![data(1, b"x"), b"\0\x09".to_vec(), b"".to_vec(), b"\0\x04\0".to_vec()];
+    wrong.extend([oack("blksize 8"), b"\0".to_vec(), noise(600, 1)]);
+    if !super::udp::is_single() {
+        wrong.push(rrq(b"x", "octet")); // at the service's port it is the same request once more
     }
-    served.wait_idle();
+    let mut peer = served.peer();
+    peer.send(rrq(b"x", "octet"));
+    for (number, block) in (1..).zip(blocks(&file)) {
+        let packet = data(number, block);
+        peer.expect_after(&data(number - 1, b""), &packet);
+        wrong.iter().for_each(|wrong| peer.send(wrong));
+        peer.send(ack(number));
+    }
+    let count = wrong.len() * 3;
+    let line = served.wait_line("RRQ \"x\"", "complete");
+    assert!(line.contains(&format!(" {count} unexpected packets, ")), "{line}");
+}
+
+/// As LiteX does (its `tftp.c` acknowledges the OACK of its upload).
+#[test]
+fn a_client_that_acknowledges_the_oack_of_its_upload_may_send_it() {
+    let served = Served::writable();
+    let mut peer = served.peer();
+    peer.send(with(&wrq(b"new", "octet"), "blksize 1024"));
+    peer.expect(oack("blksize 1024"));
+    peer.send(ack(0));
+    peer.send(data(1, b"hello"));
+    peer.expect_after(&oack("blksize 1024"), ack(1));
+    assert_eq!(served.read("new"), b"hello");
 }
 
 #[test]

@@ -57,7 +57,6 @@ fn values_out_of_range_are_left_out() {
         "blksize 0",
         "blksize abc",
         "blksize -512",
-        "blksize +512",
         "blksize 0x200",
         "blksize 512.0",
         "blksize 99999999999999999999",
@@ -75,10 +74,21 @@ fn values_out_of_range_are_left_out() {
         assert_eq!(granted(&served, not), "", "{not}");
         assert_eq!(granted(&served, &format!("{not} tsize 0")), "tsize 1300", "{not}");
     }
-    for value in [&b"\0"[..], b" 512\0", b"512 \0", b"5 12\0"] {
+    for value in [&b"\0"[..], b" \0", b"+\0", b"5 12\0", b"++512\0", b"+ 512\0", b"-0\0"] {
         let mut peer = served.peer();
         peer.send([&rrq(b"x", "octet"), &b"blksize\0"[..], value, b"tsize\x000\0"].concat());
         peer.expect(oack("tsize 1300"));
+        peer.send(error(0, "that is all"));
+    }
+}
+
+#[test]
+fn blanks_and_a_plus_sign_around_a_value_are_taken() {
+    let (served, _) = three_blocks(&[]);
+    for value in [&b" 600\0"[..], b"600 \0", b"+600\0", b"\t+600\r\n\0", b"0600\0"] {
+        let mut peer = served.peer();
+        peer.send([&rrq(b"x", "octet"), &b"blksize\0"[..], value, b"tsize\x000\0"].concat());
+        peer.expect(oack("blksize 600 tsize 1300"));
         peer.send(error(0, "that is all"));
     }
 }

@@ -194,15 +194,33 @@ fn octets_after_the_mode_that_are_no_options_are_tolerated() {
 }
 
 #[test]
-fn names_over_255_octets_and_requests_over_512_get_an_error() {
+fn a_path_may_be_as_long_as_a_request_can_carry() {
     let served = Served::with(&[]);
-    served.write(&"n".repeat(255), "long");
-    assert_eq!(served.peer().get(&rrq(&[b'n'; 255], "octet")), b"long");
-    assert_eq!(served.refusal(rrq(&[b'n'; 256], "octet")), 4);
-    assert_eq!(served.refusal(rrq(&[b'n'; 60_000], "octet")), 4);
-    let mut padded = rrq(b"x", "octet");
-    padded.resize(513, 0);
-    assert_eq!(served.refusal(padded), 4);
+    let folder = "f".repeat(250);
+    std::fs::create_dir(served.path(&folder)).unwrap();
+    let longest = format!("{folder}/{}", "n".repeat(251)); // 512 octets in all
+    served.write(&longest, "long");
+    let request = rrq(longest.as_bytes(), "octet");
+    assert_eq!(request.len(), 511);
+    assert_eq!(served.peer().get(&request), b"long");
+    // What a file system has no name for is an error, and so is what has no end in the request.
+    assert_eq!(served.refusal(rrq(&[b'n'; 256], "octet")), 2);
+    for length in [505, 512, 1400, 60_000] {
+        assert_eq!(served.refusal(rrq(&vec![b'n'; length], "octet")), 4, "{length}");
+    }
+}
+
+#[test]
+fn padding_and_garbage_behind_a_whole_request_are_ignored() {
+    let served = Served::with(&[]);
+    served.write("x", "hello");
+    for length in [513, 1400, 9000, 60_000] {
+        for fill in [0, b'g', 0xff] {
+            let mut padded = rrq(b"x", "octet");
+            padded.resize(length, fill);
+            assert_eq!(served.peer().get(&padded), b"hello", "{length} of {fill}");
+        }
+    }
 }
 
 #[test]

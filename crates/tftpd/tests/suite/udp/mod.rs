@@ -1,11 +1,13 @@
 //! A scripted UDP peer, and what the tests of tftpd and tftpc share.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::IoSliceMut;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::cmsg_space;
@@ -67,12 +69,25 @@ pub struct Udp {
     pub last: Vec<u8>,
 }
 
+/// Returns a socket whose port no other test of this program had: that one's server may still send to it.
+fn bind_unused(ip: &str) -> UdpSocket {
+    static USED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut others = Vec::new(); // held meanwhile, so that each is tried once
+    loop {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        if USED.lock().unwrap().insert(port) || others.len() == 1000 {
+            return socket;
+        }
+        others.push(socket);
+    }
+}
+
 impl Udp {
     /// Will talk to `peer` first.
     pub fn new(peer: SocketAddr) -> Udp {
         let ip = if peer.is_ipv4() { "127.0.0.1" } else { "::1" };
-        let socket = UdpSocket::bind((ip, 0)).unwrap();
-        Udp::on(socket, peer)
+        Udp::on(bind_unused(ip), peer)
     }
 
     /// The same on a socket that a test has made.
