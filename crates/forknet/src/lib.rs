@@ -71,7 +71,7 @@ pub use serve::server::Server;
 pub use serve::session::Client;
 pub use serve::signer::{Identity, Signatures};
 pub use serve::title::Title;
-pub use serve::udp::{Datagram, Request, UdpProtocol};
+pub use serve::udp::{Datagram, GivesWay, Request, UdpProtocol};
 pub use serve::udp_loop::{Event, Sender, UdpLoop};
 pub use setup::confinement::{confine_to, confine_to_spool};
 pub use setup::owned_file::check_owned;

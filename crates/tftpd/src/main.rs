@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use forknet::{Facility, Result, RootPolicy, Server, Service, Transport};
+use forknet::{Facility, Over, Result, RootPolicy, Server, Service, Transport};
 use tftpd::options::{self, Config};
 use tftpd::server::landlock::Confinement;
+use tftpd::server::limits::patience;
 use tftpd::server::retransmit::Tftp;
 use tftpd::server::single_port;
 use tftpd::wire::error_code::ErrorCode;
@@ -23,14 +24,21 @@ const SERVICE: Service = Service {
     transport: Transport::Datagram,
 };
 
+/// Default of `-c` with `--single-port`, where a client costs no process.
+const SINGLE_PORT_CLIENTS: usize = 4096;
+
 fn main() -> ExitCode {
     forknet::main(SERVICE.name, run) // prints one error, maps it to 0, 1, 2
 }
 
 fn run(args: Vec<OsString>) -> Result<()> {
-    let line = forknet::command_line(&SERVICE, &options::OPTIONS, args)?;
+    let mut line = forknet::command_line(&SERVICE, &options::OPTIONS, args)?;
     let config = Config::new(&line.values, line.server.chroot.as_deref())?;
+    if config.single_port && !line.values.is_given("max-clients") {
+        line.server.max_clients = SINGLE_PORT_CLIENTS;
+    }
     let max_clients = line.server.max_clients;
+    let patience = patience(line.server.over == Over::Queue);
     let has_files = line.server.pid_file.is_some() || line.server.transcript.is_some();
     let mut server = Server::new(&SERVICE, line.server)?;
     server.refuse_with(
@@ -60,5 +68,5 @@ fn run(args: Vec<OsString>) -> Result<()> {
         confinement.enter();
         return server.serve_alone(|socket| single_port::serve(socket, &config)); // recvfrom, sendto
     }
-    server.serve_datagrams(Tftp::new(&config, confinement, max_clients)?) // recvfrom, fork, reap
+    server.serve_datagrams(Tftp::new(&config, confinement, max_clients, patience)?) // recvfrom, fork, reap
 }

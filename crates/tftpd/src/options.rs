@@ -139,8 +139,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             manual: "Transfers have ports from <a> to <b> and no others, for a firewall that lets \
                 these pass: as many at once as there are ports, for each address that the server \
                 answers from. A process that only stays for a lost ACK gives its port up. One more \
-                client gets ERROR 0, \"No process or port for the transfer\", or no answer under \
-                `--over silent`.",
+                client gets no answer, or under `--over busy` ERROR 0, \"No process or port for the transfer\".",
             excludes: "single-port",
             ..Row::EMPTY
         },
@@ -166,8 +165,9 @@ pub const OPTIONS: OwnOptions = OwnOptions {
     notes: &[
         (
             "max-clients",
-            "One more gets ERROR 0, \"Too many transfers, try again later\". A process that only \
-                stays for a lost ACK does not count.",
+            "With `--single-port` the default is 4096. A process that only stays for a lost ACK does not count, and \
+                one whose client has not answered yet gives way to a new client, the oldest first: requests \
+                with forged addresses keep nobody out.",
         ),
         ("over", "it gets ERROR 0, \"Too many transfers, try again later\""),
         ("deadline", "four seconds more for each block"),

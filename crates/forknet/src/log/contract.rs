@@ -53,9 +53,14 @@ pub(crate) fn client_refused(peer: impl Display, why: impl Display) {
     warn!("client {peer} refused: {why}");
 }
 
-/// Logs `client 127.0.0.1:52100 end: pid 4242, complete, gave way to another`.
-pub(crate) fn client_gave_way(peer: impl Display, pid: i32) {
-    info!("client {peer} end: pid {pid}, complete, gave way to another");
+/// Logs `client 127.0.0.1:52100 end: pid 4242, complete, gave way to another`; `how` tells how far it had come.
+pub(crate) fn client_gave_way(peer: impl Display, pid: i32, how: &str) {
+    info!("client {peer} end: pid {pid}, {how}, gave way to another");
+}
+
+/// Logs `17 more clients gave way`, for those without a line of their own.
+pub(crate) fn more_gave_way(clients: u64) {
+    info!("{clients} more clients gave way");
 }
 
 /// Logs `17 more clients refused`, for those without a line of their own.

@@ -152,26 +152,27 @@ const STREAM_LIMITS: &[Row] = &[
     },
 ];
 const DATAGRAM_LIMITS: &[Row] = &[
-    MAX_CLIENTS,
+    Row { default: Value("1024"), ..MAX_CLIENTS },
     Row {
-        manual: "Serve at most <n> clients of one address at once; of IPv6, of one network of 64 \
-            bits. One more is refused as by `--over busy`, or gets no answer under `--over silent`; it \
-            never waits.",
+        default: Rule("no limit"),
+        manual: "Serve at most <n> clients of one address at once, of IPv6 too: a class room may be behind one \
+            IPv4 address, and has one IPv6 network. One more is refused as `--over` says; it never waits.",
         ..MAX_PER_IP
     },
     Row {
         choices: &["busy", "queue", "silent"],
-        help: "busy (say so), queue (let wait) or silent (no answer): clients over the limit",
-        manual: "What a client over a limit meets with: `busy`, {own}; `queue`, over the limit of \
-            `-c` its request waits in the socket until there is a place; or `silent`, it gets no \
-            answer, so that it asks again by itself and is served when there is a place.",
+        default: Value("silent"),
+        help: "silent (no answer), busy (say so) or queue (let wait): clients over the limit",
+        manual: "What a client over a limit meets with: `silent`, it gets no answer, so that it asks again by \
+            itself and is served when there is a place; `busy`, {own}, which ends its attempt; or `queue`, over \
+            the limit of `-c` its request waits until there is a place.",
         ..OVER
     },
     Row {
         help: "requests an address may make in S seconds",
         manual: "Serve at most <n> requests that one address makes within <s> seconds, counted \
-            from the first of them; those beyond are refused as by `--over busy`, or get no \
-            answer under `--over silent`.",
+            from the first of them; those beyond get no answer, or ERROR 0 under `--over busy`. A sender can \
+            forge its address: this bounds what one address is sent, not what all are.",
         ..RATE
     },
     Row { manual: "Give a transfer up when nothing has gone forward for <s> seconds.", ..TIMEOUT },

@@ -39,6 +39,9 @@ use values::{MAX_SECONDS, Values};
 /// Longest session unless `--deadline` says otherwise: this number of idle limits.
 const DEADLINE: u32 = 4;
 
+/// Bits of an IPv6 network whose addresses one client of a stream may have all.
+const NETWORK_BITS: u32 = 64;
+
 /// The signals that a server lets in while it waits, and nowhere else.
 pub(crate) const SIGNALS: [Signal; 5] =
     [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
@@ -56,6 +59,8 @@ pub struct ServerOptions {
     pub max_clients: usize,
     /// Clients at once from one address (`--max-per-ip`).
     pub max_per_ip: usize,
+    /// Bits of an IPv6 address that count as one address.
+    pub network_bits: u32,
     /// What a client over a limit meets with (`--over`).
     pub over: Over,
     /// How many connections one address may make in what time (`--rate`).
@@ -298,7 +303,8 @@ fn read(service: &Service, values: &Values) -> Result<ServerOptions> {
         model: if is_datagram { Model::Fork } else { Model::named(values.choice("model")?) },
         workers: if is_datagram { 0 } else { values.number("workers", 1..=10_000)? },
         max_clients: values.number("max-clients", 1..=1_000_000)?,
-        max_per_ip: values.number("max-per-ip", 1..=1_000_000)?,
+        max_per_ip: values.number_if_given("max-per-ip", 1..=1_000_000)?.unwrap_or(usize::MAX),
+        network_bits: if is_datagram { u128::BITS } else { NETWORK_BITS },
         over: Over::named(values.choice("over")?),
         rate: values.parsed::<Rate>("rate")?,
         proxy_from: if is_datagram { Proxies::default() } else { proxy_from(values)? },

@@ -67,7 +67,7 @@ impl Children {
             table: Table::with_room(clients).map_err(fail())?,
             count: 0,
             board: Scoreboard::new(clients, layout)?,
-            limits: Limits::new(clients, options.max_per_ip, options.rate)?,
+            limits: Limits::new(clients, options.max_per_ip, options.rate, options.network_bits)?,
             max_clients: clients,
             reaper,
             asking: Vec::new(),

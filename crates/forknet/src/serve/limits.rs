@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use sys::private_memory::Table;
@@ -19,8 +19,6 @@ use crate::options::limits::Rate;
 const MAX_ACCOUNTS: usize = 1 << 18;
 /// Accounts that are compared to choose one for eviction.
 const EVICTION_SAMPLE: usize = 64;
-/// Bits of an IPv6 network, because a client with one address of it has them all.
-const NETWORK_BITS: u32 = 64;
 
 /// Why a client is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +59,13 @@ struct Account {
     next: u32,
 }
 
-/// The limits for each address: an IPv4 address, or an IPv6 network of 64 bits. Clients without an
-/// address are not limited.
+/// The limits for each address: an IPv4 address, or an IPv6 network. Clients without an address are not
+/// limited.
 #[derive(Debug)]
 pub(crate) struct Limits {
     max_per_ip: u32,
+    /// Length of an IPv6 network, in bits.
+    network_bits: u32,
     rate: Option<Rate>,
     /// Index of the first account of each bucket, plus one; 0 for none.
     buckets: Table<u32>,
@@ -80,9 +80,15 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// Makes the accounts of a server with this many clients.
-    pub(crate) fn new(clients: usize, max_per_ip: usize, rate: Option<Rate>) -> Result<Limits> {
+    pub(crate) fn new(
+        clients: usize,
+        max_per_ip: usize,
+        rate: Option<Rate>,
+        network_bits: u32,
+    ) -> Result<Limits> {
         let remembered = if rate.is_some() { MAX_ACCOUNTS } else { 0 };
-        Limits::with_room(clients + 1 + remembered, max_per_ip, rate)
+        let limits = Limits::with_room(clients + 1 + remembered, max_per_ip, rate)?;
+        Ok(Limits { network_bits, ..limits })
     }
 
     fn with_room(room: usize, max_per_ip: usize, rate: Option<Rate>) -> Result<Limits> {
@@ -90,6 +96,7 @@ impl Limits {
         let buckets = room.next_power_of_two();
         Ok(Limits {
             max_per_ip: u32::try_from(max_per_ip).unwrap_or(u32::MAX),
+            network_bits: u128::BITS,
             rate,
             buckets: Table::zeroed(buckets).map_err(|errno| fail(errno)(errno))?,
             accounts: Table::with_room(room).map_err(|errno| fail(errno)(errno))?,
@@ -102,7 +109,7 @@ impl Limits {
 
     /// Counts one more client of this address, or returns the limit that it would exceed.
     pub(crate) fn admit(&mut self, peer: Peer) -> std::result::Result<(), Refusal> {
-        let Some(network) = network(peer) else { return Ok(()) };
+        let Some(network) = self.network(peer) else { return Ok(()) };
         let full = Refusal::PerAddress(self.max_per_ip as usize);
         let (number, mut account) = self.account(network).ok_or(full)?;
         if account.clients >= self.max_per_ip {
@@ -122,7 +129,7 @@ impl Limits {
 
     /// Stops counting an admitted client of this address.
     pub(crate) fn release(&mut self, peer: Peer) {
-        let Some((number, mut account)) = network(peer).and_then(|network| self.find(network))
+        let Some((number, mut account)) = self.network(peer).and_then(|network| self.find(network))
         else {
             return;
         };
@@ -130,6 +137,18 @@ impl Limits {
         self.accounts.set(number, account);
         if account.clients == 0 && self.is_over(&account) {
             self.evict(number);
+        }
+    }
+
+    /// Returns the address or network that is limited as one.
+    fn network(&self, peer: Peer) -> Option<u128> {
+        if peer.is_proxy() {
+            return None; // its clients count
+        }
+        let host_bits = u128::BITS - self.network_bits.clamp(1, u128::BITS);
+        match peer.ip()? {
+            IpAddr::V4(v4) => Some(u128::from(v4.to_ipv6_mapped())),
+            IpAddr::V6(v6) => Some(u128::from(v6) >> host_bits << host_bits),
         }
     }
 
@@ -231,19 +250,6 @@ impl Limits {
     }
 }
 
-/// Returns the address or network that is limited as one.
-fn network(peer: Peer) -> Option<u128> {
-    if peer.is_proxy() {
-        return None; // its clients count
-    }
-    match peer.ip()? {
-        IpAddr::V4(v4) => Some(u128::from(v4.to_ipv6_mapped())),
-        IpAddr::V6(v6) => {
-            Some(u128::from(v6) & u128::from(Ipv6Addr::from(u128::MAX << NETWORK_BITS)))
-        }
-    }
-}
-
 /// Returns the value of [`Account::next`] for an index.
 fn link(number: usize) -> u32 {
     u32::try_from(number + 1).unwrap_or_default()
@@ -288,10 +294,14 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_counts_as_one_address() {
-        let mut limits = limits(1, None);
+        let mut limits = Limits::new(9, 1, None, 64).unwrap();
         assert_eq!(limits.admit(peer("[2001:db8::1]:5")), Ok(()));
         assert_eq!(limits.admit(peer("[2001:db8::2]:5")), Err(Refusal::PerAddress(1)));
         assert_eq!(limits.admit(peer("[2001:db8:0:1::1]:5")), Ok(()));
+        let mut limits = Limits::new(9, 1, None, 128).unwrap();
+        assert_eq!(limits.admit(peer("[2001:db8::1]:5")), Ok(()));
+        assert_eq!(limits.admit(peer("[2001:db8::2]:5")), Ok(()));
+        assert_eq!(limits.admit(peer("[2001:db8::2]:6")), Err(Refusal::PerAddress(1)));
     }
 
     #[test]
@@ -348,7 +358,7 @@ mod tests {
     #[test]
     fn under_a_rate_a_hundred_thousand_addresses_are_remembered() {
         let rate = "1/3600".parse().unwrap();
-        let mut limits = Limits::new(256, 9, Some(rate)).unwrap();
+        let mut limits = Limits::new(256, 9, Some(rate), 64).unwrap();
         for n in 0..100_000 {
             assert_eq!(limits.admit(passing(n)), Ok(()));
             limits.release(passing(n));

@@ -28,6 +28,8 @@ pub(crate) struct Replies {
 pub(crate) struct Refusals {
     replies: Replies,
     throttle: Throttle,
+    /// Of clients that gave way.
+    gave_way: Throttle,
     /// Until then a client over a limit is refused immediately.
     no_grace_until: Option<Instant>,
 }
@@ -48,13 +50,23 @@ impl Refusals {
         }
     }
 
-    /// Logs the number of lines that were left out, once the period is over; returns the time until
+    /// Logs that the process of a client was ended in favour of another, within the rate of such lines.
+    pub(crate) fn log_gave_way(&mut self, peer: Peer, pid: i32, how: &str) {
+        if self.gave_way.allows() {
+            contract::client_gave_way(peer, pid, how);
+        }
+    }
+
+    /// Logs the numbers of lines that were left out, once the period is over; returns the time until
     /// the next call.
     pub(crate) fn log_left_out(&mut self) -> Option<Duration> {
         if let Some(more) = self.throttle.left_out() {
             contract::more_refused(more);
         }
-        self.throttle.due_in()
+        if let Some(more) = self.gave_way.left_out() {
+            contract::more_gave_way(more);
+        }
+        self.throttle.due_in().into_iter().chain(self.gave_way.due_in()).min()
     }
 
     /// Returns the grace left for a client over a limit that came at this instant.

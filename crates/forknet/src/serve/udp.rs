@@ -72,6 +72,15 @@ pub struct Request {
     pub deadline: Duration,
 }
 
+/// A process that gives way to another client.
+#[derive(Clone, Copy, Debug)]
+pub struct GivesWay {
+    /// Its slot.
+    pub slot: Slot,
+    /// How far it had come, for the log: `complete`.
+    pub how: &'static str,
+}
+
 /// The rules of a protocol of datagrams. [`UdpProtocol::socket`] and [`UdpProtocol::answer`] are called in
 /// the process that answers, the others in the parent. Every method but `answer` has a default, under
 /// which each datagram is a request of its own.
@@ -112,10 +121,15 @@ pub trait UdpProtocol {
         Ok(())
     }
 
-    /// Returns and forgets a slot whose process has done its work. That process is ended, so that a
-    /// request of `peer` can be answered in spite of this refusal.
-    fn gives_way(&mut self, _peer: Peer, _refusal: Refusal) -> Option<Slot> {
+    /// Returns and forgets a slot whose process has done its work, or whose client may be none. That process is
+    /// ended, so that a request of `peer` can be answered in spite of this refusal.
+    fn gives_way(&mut self, _peer: Peer, _refusal: Refusal) -> Option<GivesWay> {
         None
+    }
+
+    /// Returns whether [`UdpProtocol::gives_way`] would find a slot for a client, where requests wait for one.
+    fn can_make_room(&mut self) -> bool {
+        false
     }
 
     /// Returns the slots whose processes have done their work: a stopping server does not wait for them.
@@ -185,7 +199,7 @@ pub(crate) fn serve(mut master: Master, mut protocol: impl UdpProtocol) -> Resul
 /// made so.
 fn must_queue(master: &mut Master, protocol: &mut impl UdpProtocol) -> bool {
     let is_full = master.options().over == Over::Queue && master.children().is_full();
-    is_full && protocol.idle().is_empty()
+    is_full && !protocol.can_make_room()
 }
 
 /// Receives the next datagram. Never blocks.
@@ -281,9 +295,11 @@ fn admit(
                 Ok(slot) => return Ok(slot),
                 Err(refusal) => refusal,
             };
-            let Some(slot) = protocol.gives_way(peer, refusal) else { return Err(refusal) };
+            let Some(GivesWay { slot, how }) = protocol.gives_way(peer, refusal) else {
+                return Err(refusal);
+            };
             if let Some((pid, peer)) = master.children().end(slot).zip(slot.peer()) {
-                contract::client_gave_way(peer, pid);
+                master.log_gave_way(peer, pid, how);
             }
         }
     })

@@ -302,6 +302,22 @@ impl UdpLoop {
         self.master.children().release(slot);
     }
 
+    /// Returns whether fewer clients are served than `-c` allows.
+    pub fn has_place(&mut self) -> bool {
+        !self.master.children().is_full()
+    }
+
+    /// Returns whether requests over the limit of `-c` wait (`--over queue`).
+    #[must_use]
+    pub fn lets_wait(&self) -> bool {
+        self.master.options().over == Over::Queue
+    }
+
+    /// Logs that a client gave way to another, having come this far; within the rate of such lines.
+    pub fn log_gave_way(&mut self, peer: SocketAddr, how: &str) {
+        self.master.log_gave_way(Peer::Ip(peer), Pid::this().as_raw(), how);
+    }
+
     /// Refuses a client, and logs why.
     pub fn refuse(&mut self, to: &Sender, why: Refusal) {
         self.master.log_refusal(Peer::Ip(to.peer), why);

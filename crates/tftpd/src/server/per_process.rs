@@ -27,7 +27,10 @@ pub fn answer(request: &mut Request, config: &Config) {
     let counters = *counters;
     let trace: Trace<'_> = Box::new(move |traced, packet| {
         match traced {
-            Traced::Received => counters.received(packet.len()),
+            Traced::Received => {
+                counters.received(packet.len());
+                SharedStatus::new(counters).set_answered();
+            }
             Traced::Sent => counters.sent(packet.len()),
         }
         match traced {

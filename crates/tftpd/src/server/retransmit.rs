@@ -13,9 +13,9 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use forknet::{Datagram, Error, Peer, Refusal, Request, Slot, UdpProtocol};
+use forknet::{Datagram, Error, GivesWay, Peer, Refusal, Request, Slot, UdpProtocol};
 use sys::private_memory::Table;
 
 use super::landlock::Confinement;
@@ -33,6 +33,8 @@ const MAX_ANSWERED: usize = 64;
 pub struct Tftp<'c> {
     config: &'c Config,
     confinement: Confinement,
+    /// Age from which a transfer gives way without an answer of its client.
+    patience: Duration,
     /// The transfer of each slot, in private memory of the parent.
     running: Table<Option<Running>>,
     /// Repeated requests, by the slot number of the process that handles the first.
@@ -96,10 +98,11 @@ impl<'c> Tftp<'c> {
         config: &'c Config,
         confinement: Confinement,
         max_clients: usize,
+        patience: Duration,
     ) -> forknet::Result<Tftp<'c>> {
         let running = Table::with_room(max_clients).map_err(Error::os("mmap of private memory"))?;
         let (held, new, answered) = (HashMap::new(), VecDeque::new(), VecDeque::new());
-        Ok(Tftp { config, confinement, running, held, new, answered })
+        Ok(Tftp { config, confinement, patience, running, held, new, answered })
     }
 
     /// Returns the transfers whose processes only dally. A process can't take that report back,
@@ -112,6 +115,15 @@ impl<'c> Tftp<'c> {
             }
         }
         self.running.iter().flatten().filter(|running| running.dallies)
+    }
+
+    /// Returns the transfers whose clients should have answered, and have not.
+    fn unanswered(&self) -> impl Iterator<Item = Running> + '_ {
+        let (now, patience) = (Instant::now(), self.patience);
+        let is_late = move |running: &Running| {
+            now.duration_since(running.started_at) >= patience && !running.status().is_answered()
+        };
+        self.running.iter().flatten().filter(is_late)
     }
 
     /// Removes the transfer of a slot whose process has ended or is being ended.
@@ -177,15 +189,25 @@ impl UdpProtocol for Tftp<'_> {
         }
     }
 
-    /// The process that has dallied longest gives way.
-    fn gives_way(&mut self, peer: Peer, refusal: Refusal) -> Option<Slot> {
+    /// The process that has dallied longest gives way; without one, that whose client has not answered for the longest
+    /// time, as the half-open connections of TCP do: a client that is there answers in a moment.
+    fn gives_way(&mut self, peer: Peer, refusal: Refusal) -> Option<GivesWay> {
         let makes_room = |running: &Running| match refusal {
             Refusal::Full(_) | Refusal::NoPort => true,
             Refusal::PerAddress(_) => Some(running.key.peer.ip()) == peer.ip(),
             Refusal::TooOften(_) => false,
         };
-        let oldest = self.dallying().filter(makes_room).min_by_key(|running| running.started_at)?;
-        self.remove(oldest.slot).map(|running| running.slot)
+        let oldest = |running: &Running| running.started_at;
+        let dallying = self.dallying().filter(makes_room).min_by_key(oldest);
+        let (running, how) = match dallying {
+            Some(running) => (running, "complete"),
+            None => (self.unanswered().filter(makes_room).min_by_key(oldest)?, "not answered"),
+        };
+        self.remove(running.slot).map(|running| GivesWay { slot: running.slot, how })
+    }
+
+    fn can_make_room(&mut self) -> bool {
+        self.dallying().next().is_some() || self.unanswered().next().is_some()
     }
 
     fn idle(&mut self) -> Vec<Slot> {

@@ -14,6 +14,8 @@ const DALLIES: usize = 1;
 /// Index of the time at which the request was repeated, in nanoseconds since 1970; 0 if it was not,
 /// or the process has taken the time.
 const REPEATED_AT: usize = 2;
+/// Index of a flag that is nonzero once the client has answered.
+const ANSWERED: usize = 3;
 
 /// The shared numbers of one transfer.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +53,20 @@ impl SharedStatus {
     #[must_use]
     pub fn dallies(self) -> bool {
         self.0.number(DALLIES) != 0
+    }
+
+    /// Reports that the client has answered, so that its address is not forged. Until then the parent may end the
+    /// process when its slot is needed.
+    pub fn set_answered(self) {
+        if !self.is_answered() {
+            self.0.set_number(ANSWERED, 1);
+        }
+    }
+
+    /// Returns whether the client has answered.
+    #[must_use]
+    pub fn is_answered(self) -> bool {
+        self.0.number(ANSWERED) != 0
     }
 
     /// Tells the process that its request was repeated at `at`.

@@ -6,15 +6,15 @@
 //! so a helper process does that while the other transfers go on.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use forknet::{Event, Refusal, Sender, Slot, UdpLoop};
 use nix::unistd::Pid;
 
 use super::event_wait::EventWait;
-use super::limits::retry_limits;
+use super::limits::{patience, retry_limits};
 use super::request::{ValidRequest, is_request, open_receiver, open_sender};
 use super::transfer_entry::{State, TransferEntry, send_error, trace_received};
 use super::transfer_log::log_refusal;
@@ -30,6 +30,18 @@ use crate::wire::request::Direction;
 /// Largest window in bytes. All transfers share one socket and the memory of one process.
 const MAX_WINDOW_BYTES: usize = 256 << 10;
 
+/// Most requests that wait for a place (`--over queue`); of more, the oldest are forgotten, and asked again.
+const MAX_WAITING: usize = 1024;
+/// Longest wait of a request: its client has asked again since, or has gone.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// A request that waits for a place.
+struct Waiting {
+    client: Sender,
+    request: Vec<u8>,
+    since: Instant,
+}
+
 /// The transfers of one process.
 struct TransferTable<'c> {
     config: &'c Config,
@@ -37,6 +49,7 @@ struct TransferTable<'c> {
     entries: HashMap<SocketAddr, TransferEntry>,
     /// The deadlines of the transfers. An item may be outdated: see `queued_deadline`.
     deadlines: BinaryHeap<Reverse<(Instant, SocketAddr)>>,
+    waiting: VecDeque<Waiting>,
 }
 
 /// Serves all clients until SIGTERM.
@@ -46,8 +59,8 @@ struct TransferTable<'c> {
 pub fn serve(socket: &mut UdpLoop, config: &Config) -> forknet::Result<()> {
     let (idle, whole) = socket.timeouts();
     let limits = retry_limits(config.retries, idle, whole);
-    let (entries, deadlines) = (HashMap::new(), BinaryHeap::new());
-    let mut table = TransferTable { config, limits, entries, deadlines };
+    let (entries, deadlines, waiting) = (HashMap::new(), BinaryHeap::new(), VecDeque::new());
+    let mut table = TransferTable { config, limits, entries, deadlines, waiting };
     let mut wait = EventWait::new();
     loop {
         let deadline = table.deadlines.peek().map(|Reverse((at, _))| *at);
@@ -60,6 +73,7 @@ pub fn serve(socket: &mut UdpLoop, config: &Config) -> forknet::Result<()> {
             Event::Stop => return Ok(()),
         }
         table.check_deadlines(socket);
+        table.begin_waiting(socket);
     }
 }
 
@@ -82,7 +96,7 @@ impl TransferTable<'_> {
         }
         let Some(entry) = self.entries.get_mut(&peer) else {
             if is_request {
-                self.begin(socket, client);
+                self.begin(socket, client, socket.datagram().to_vec());
             }
             return;
         };
@@ -96,7 +110,7 @@ impl TransferTable<'_> {
                     Ok(()) => self.perform(socket, peer, Ok(Step::Wait)),
                     Err(error) => {
                         self.end(socket, peer, &Err(error));
-                        self.begin(socket, client);
+                        self.begin(socket, client, socket.datagram().to_vec());
                     }
                 }
             }
@@ -104,7 +118,7 @@ impl TransferTable<'_> {
             // After the end any request is a new one.
             _ if is_request => {
                 self.end(socket, peer, &Err(Error::NewRequest));
-                self.begin(socket, client);
+                self.begin(socket, client, socket.datagram().to_vec());
             }
             _ => {
                 let step = entry.on_datagram(socket.datagram(), Instant::now());
@@ -113,17 +127,17 @@ impl TransferTable<'_> {
         }
     }
 
-    /// Begins a new transfer, or refuses it. A stopping server ignores new requests.
-    fn begin(&mut self, socket: &mut UdpLoop, client: Sender) {
+    /// Begins a new transfer, refuses it, or lets it wait. A stopping server ignores new requests.
+    fn begin(&mut self, socket: &mut UdpLoop, client: Sender, request: Vec<u8>) {
         if socket.is_stopping() {
             return;
         }
         let (peer, started_at) = (client.peer(), Instant::now());
         let slot = match self.acquire(socket, peer) {
             Ok(slot) => slot,
+            Err(Refusal::Full(_)) if socket.lets_wait() => return self.wait(client, request),
             Err(refusal) => return socket.refuse(&client, refusal),
         };
-        let request = socket.datagram().to_vec();
         slot.counters().received(request.len());
         let side = ValidRequest::parse(self.config, &request, peer)
             .map_err(|error| (error, describe(&request)))
@@ -147,8 +161,40 @@ impl TransferTable<'_> {
         }
     }
 
-    /// Acquires a slot for one more client. If none is free, ends the transfer that has dallied
-    /// longest.
+    /// Lets a request wait. A client that asks again waits once, with its last request.
+    fn wait(&mut self, client: Sender, request: Vec<u8>) {
+        self.waiting.retain(|other| other.client.peer() != client.peer());
+        if self.waiting.len() == MAX_WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(Waiting { client, request, since: Instant::now() });
+    }
+
+    /// Begins the transfers that have waited for the places that are free now.
+    fn begin_waiting(&mut self, socket: &mut UdpLoop) {
+        while let Some(waiting) = self.waiting.front() {
+            if !socket.has_place() && !self.can_make_room() {
+                return;
+            }
+            let (peer, is_late) = (waiting.client.peer(), waiting.since.elapsed() >= MAX_WAIT);
+            let Some(Waiting { client, request, .. }) = self.waiting.pop_front() else { return };
+            if !is_late && !self.entries.contains_key(&peer) {
+                self.begin(socket, client, request);
+            }
+        }
+    }
+
+    /// Returns whether a transfer would give way.
+    fn can_make_room(&self) -> bool {
+        let patience = patience(true);
+        self.entries.values().any(|entry| {
+            let is_late = entry.started_at.elapsed() >= patience;
+            entry.state == State::Dallying || is_late && !entry.transfer.peer_has_answered()
+        })
+    }
+
+    /// Acquires a slot for one more client. If none is free, ends the transfer that has dallied longest; without one,
+    /// that whose client has not answered for the longest time, because its address may be forged.
     fn acquire(&mut self, socket: &mut UdpLoop, peer: SocketAddr) -> Result<Slot, Refusal> {
         loop {
             let full = match socket.admit(peer) {
@@ -156,12 +202,26 @@ impl TransferTable<'_> {
                 answer => return answer,
             };
             let any = matches!(full, Refusal::Full(_));
-            let dallying = self.entries.iter().filter(|(other, entry)| {
-                entry.state == State::Dallying && (any || other.ip() == peer.ip())
-            });
-            let oldest =
-                dallying.min_by_key(|(_, entry)| entry.started_at).map(|(other, _)| *other);
-            self.end(socket, oldest.ok_or(full)?, &Ok(()));
+            let of_address = |other: &SocketAddr| any || other.ip() == peer.ip();
+            let dallies = |entry: &TransferEntry| entry.state == State::Dallying;
+            let patience = patience(socket.lets_wait());
+            let is_silent = |entry: &TransferEntry| {
+                entry.started_at.elapsed() >= patience && !entry.transfer.peer_has_answered()
+            };
+            let oldest = |gives_way: &dyn Fn(&TransferEntry) -> bool| {
+                let all = self.entries.iter();
+                let fit = all.filter(|(other, entry)| of_address(other) && gives_way(entry));
+                fit.min_by_key(|(_, entry)| entry.started_at).map(|(other, _)| *other)
+            };
+            if let Some(other) = oldest(&dallies) {
+                self.end(socket, other, &Ok(()));
+                continue;
+            }
+            let other = oldest(&is_silent).ok_or(full)?;
+            socket.log_gave_way(other, "not answered");
+            if let Some(entry) = self.entries.remove(&other) {
+                socket.release(entry.slot);
+            }
         }
     }
 

@@ -74,6 +74,8 @@ pub struct Timer {
     peer_has_answered: bool,
     /// The peer has repeated its request, so the first packet is due again soon.
     request_repeated: bool,
+    /// How often the peer has repeated its request before it has answered.
+    repetitions: u32,
 }
 
 impl Timer {
@@ -93,6 +95,7 @@ impl Timer {
             end: now + limits.whole,
             peer_has_answered: false,
             request_repeated: false,
+            repetitions: 0,
         }
     }
 
@@ -183,10 +186,13 @@ impl Timer {
     }
 
     /// Records that the peer has repeated its request, so the first packet may be lost and is due
-    /// before its timeout. It counts against the sends before the peer has answered. It is not due
-    /// at once, because the network may have duplicated the request.
+    /// before its timeout, and once more than the clock would send it: who forges requests gets one packet for each.
+    /// It is not due at once, because the network may have duplicated the request.
     pub fn on_repeated_request(&mut self) {
-        self.request_repeated = !self.peer_has_answered && self.sends < self.max_sends();
+        if !self.peer_has_answered {
+            self.repetitions = self.repetitions.saturating_add(1);
+            self.request_repeated = self.sends < self.max_sends();
+        }
     }
 
     /// Returns whether the peer has answered.
@@ -217,7 +223,8 @@ impl Timer {
     /// Returns the limit on sends of the current packet.
     fn max_sends(&self) -> u32 {
         let sends = self.limits.retries.saturating_add(1);
-        if self.peer_has_answered { sends } else { sends.min(self.limits.unproven_sends) }
+        let unproven = self.limits.unproven_sends.saturating_add(self.repetitions);
+        if self.peer_has_answered { sends } else { sends.min(unproven) }
     }
 
     /// Returns when the next action is due.

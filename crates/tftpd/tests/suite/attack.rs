@@ -90,7 +90,8 @@ fn process_of(served: &Served, peer: &Udp, what: &str) -> i32 {
 #[test]
 fn shared_pages_full_of_garbage_harm_no_other_transfer_and_nobody_else() {
     let limit = CLIENTS.to_string();
-    let mut served = served(&["-c", &limit, "--max-per-ip", &limit, "--grace", "5"]);
+    let mut served =
+        served(&["-c", &limit, "--max-per-ip", &limit, "--over", "busy", "--grace", "5"]);
     if !can_take_over(served.daemon.pid()) {
         return;
     }

@@ -12,6 +12,7 @@ mod disk_full;
 mod endpoints;
 mod files;
 mod flow;
+mod forged;
 mod icmp;
 mod inetd;
 mod life;

@@ -250,14 +250,14 @@ fn an_oack_for_an_upload_is_sent_again_when_it_is_lost() {
 }
 
 #[test]
-fn an_address_that_proves_nothing_gets_three_oacks_at_most() {
+fn an_address_that_proves_nothing_gets_two_oacks_at_most() {
     let served = Served::writable();
     served.write("x", noise(100_000, 1));
     for request in [rrq(b"x", "octet"), wrq(b"new", "octet")] {
         let mut peer = served.peer();
         let options = "utimeout 100000 windowsize 64 blksize 1468";
         peer.send(with(&request, options));
-        (0..3).for_each(|_| peer.expect(oack(options)));
+        (0..2).for_each(|_| peer.expect(oack(options)));
         served.wait_idle();
         assert_eq!(peer.recv_for(MOMENT), None);
     }

@@ -11,17 +11,20 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// One client has the only place. Another one is refused, which the log tells, and asks again until the first
 /// has ended. What it hears first of all is its file.
 fn check(limits: &[&str], refusal: &str) {
-    let served = Served::with(&[&["--over", "silent"], limits].concat());
-    served.write("x", noise(600, 1));
+    let served = Served::with(limits); // silent is the default
+    let file = noise(1300, 1);
+    served.write("x", &file);
     let mut first = served.peer();
     first.send(rrq(b"x", "octet"));
-    first.expect(data(1, &noise(600, 1)[..512]));
+    first.expect(data(1, &file[..512]));
+    first.send(ack(1)); // one that has not answered would give way
+    first.expect_after(&data(1, &file[..512]), data(2, &file[512..1024]));
     let mut second = served.peer();
     second.send(rrq(b"x", "octet"));
     served.daemon.wait_log(refusal);
-    first.send(ack(1));
-    first.expect(data(2, &noise(600, 1)[512..]));
     first.send(ack(2));
+    first.expect_after(&data(2, &file[512..1024]), data(3, &file[1024..]));
+    first.send(ack(3));
     let begin = Instant::now();
     let heard = loop {
         assert!(begin.elapsed() < WATCHDOG, "watchdog: {}", served.daemon.log());
@@ -30,7 +33,7 @@ fn check(limits: &[&str], refusal: &str) {
             break heard;
         }
     };
-    assert_eq!(heard, data(1, &noise(600, 1)[..512]));
+    assert_eq!(heard, data(1, &file[..512]));
 }
 
 #[test]

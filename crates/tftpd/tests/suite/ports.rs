@@ -28,13 +28,15 @@ fn free_range(count: u16) -> (u16, String) {
 fn transfers_have_ports_of_the_range_and_one_too_many_is_told_so() {
     let (first, range) = free_range(3);
     let listen = format!("{}:0", address());
-    let served = Served::with(&["-l", &listen, "--port-range", &range]);
-    let file = noise(600, 1);
+    let served = Served::with(&["-l", &listen, "--over", "busy", "--port-range", &range]);
+    let file = noise(1300, 1);
     served.write("x", &file);
     let mut peers: Vec<_> = (0..3).map(|_| served.peer()).collect();
     for peer in &mut peers {
         peer.send(rrq(b"x", "octet"));
         peer.expect(data(1, &file[..512]));
+        peer.send(ack(1)); // one that has not answered would give way
+        peer.expect_after(&data(1, &file[..512]), data(2, &file[512..1024]));
     }
     let mut ports: Vec<_> = peers.iter().map(|peer| peer.peer.port()).collect();
     ports.sort_unstable();
@@ -45,10 +47,10 @@ fn transfers_have_ports_of_the_range_and_one_too_many_is_told_so() {
     assert_eq!(late.peer, served.daemon.addr());
     served.daemon.wait_log("refused: no port for the transfer");
     let done = peers.pop().unwrap();
-    done.send(ack(1));
-    let mut done = done;
-    done.expect_after(&data(1, &file[..512]), data(2, &file[512..]));
     done.send(ack(2));
+    let mut done = done;
+    done.expect_after(&data(2, &file[512..1024]), data(3, &file[1024..]));
+    done.send(ack(3));
     wait_until("a port is free", || testkit::children(served.daemon.pid()).len() == 2);
     late.peer = served.daemon.addr();
     assert_eq!(late.get(&rrq(b"x", "octet")), file);

@@ -45,7 +45,7 @@ fn many_transfers_go_on_at_once_over_one_port_and_in_one_process() {
         peer.expect(ack(0));
     }
     readers.iter().for_each(|peer| peer.send(rrq(b"x", "octet")));
-    wait_title(served.daemon.pid(), &format!("tftpd: parent, 40 of 256 clients, {at}"));
+    wait_title(served.daemon.pid(), &format!("tftpd: parent, 40 of 4096 clients, {at}"));
     let mut before = Vec::new();
     for (octets, block) in blocks(&file).zip(1..) {
         for peer in &mut readers {
@@ -155,7 +155,7 @@ fn sigusr1_shows_who_is_served() {
     peer.send(rrq(b"x", "octet"));
     peer.recv();
     served.daemon.signal(Signal::SIGUSR1);
-    served.daemon.wait_log("1 of 256 clients");
+    served.daemon.wait_log("1 of 4096 clients");
     served.daemon.wait_log(&format!("client {} RRQ \"x\" octet: 512 octets", peer.addr()));
 }
 

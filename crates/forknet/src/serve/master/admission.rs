@@ -156,6 +156,11 @@ impl Master {
         self.refusals.log(peer, why);
     }
 
+    /// Logs that the process of a client was ended in favour of another.
+    pub(crate) fn log_gave_way(&mut self, peer: Peer, pid: i32, how: &str) {
+        self.refusals.log_gave_way(peer, pid, how);
+    }
+
     /// Tries again where a limit seems to be reached.
     ///
     /// A client that closes and connects again may be quicker than the end of the process that

@@ -11,7 +11,7 @@ fn tftp() -> Tftp<'static> {
     let args = ["--root", "/"].map(Into::into).to_vec();
     let values = forknet::parse("tftpd", "", crate::options::OPTIONS.rows, args).unwrap();
     let config = Box::leak(Box::new(Config::new(&values, None).unwrap()));
-    Tftp::new(config, Confinement::disabled(), 4).unwrap()
+    Tftp::new(config, Confinement::disabled(), 4, Duration::ZERO).unwrap()
 }
 
 /// Returns a fixed time some seconds ago, plus `millis`.
@@ -36,7 +36,9 @@ fn begin(tftp: &mut Tftp<'_>) -> (Slot, SharedStatus) {
     let slot = Slot::unshared(Peer::Ip(peer()));
     let new = tftp.arrived(request("x", at(0))).unwrap();
     tftp.begins(slot, &new);
-    (slot, SharedStatus::new(slot.counters()))
+    let status = SharedStatus::new(slot.counters());
+    status.set_answered();
+    (slot, status)
 }
 
 #[test]
@@ -114,14 +116,14 @@ fn a_dallying_process_gives_way_if_that_frees_a_slot_or_port() {
     let rate = "1/1".parse().unwrap();
     assert!(tftp.gives_way(same, Refusal::TooOften(rate)).is_none());
     assert_eq!(
-        tftp.gives_way(same, Refusal::PerAddress(1)).map(|s| s.number()),
+        tftp.gives_way(same, Refusal::PerAddress(1)).map(|it| it.slot.number()),
         Some(slot.number())
     );
     assert!(tftp.gives_way(same, Refusal::Full(1)).is_none() && tftp.idle().is_empty());
     for refusal in [Refusal::Full(1), Refusal::NoPort] {
         let (slot, status) = begin(&mut tftp);
         status.set_dallies();
-        assert_eq!(tftp.gives_way(other, refusal).map(|s| s.number()), Some(slot.number()));
+        assert_eq!(tftp.gives_way(other, refusal).map(|it| it.slot.number()), Some(slot.number()));
     }
 }
 

@@ -382,7 +382,7 @@ impl Served {
             let at = self.daemon.addr();
             testkit::wait_title(
                 self.daemon.pid(),
-                &format!("tftpd: parent, 0 of 256 clients, {at}"),
+                &format!("tftpd: parent, 0 of 4096 clients, {at}"),
             );
         }
         testkit::wait_until("all transfers have ended", || {
