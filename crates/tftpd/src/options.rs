@@ -167,7 +167,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             "max-clients",
             "With `--single-port` the default is 4096. A process that only stays for a lost ACK does not count, and \
                 one whose client has not answered yet gives way to a new client, the oldest first: requests \
-                with forged addresses keep nobody out.",
+                with forged addresses keep no client out.",
         ),
         ("over", "it gets ERROR 0, \"Too many transfers, try again later\""),
         ("deadline", "four seconds more for each block"),
