@@ -1,20 +1,24 @@
 //! The file: names to the left of a colon, targets to its right.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Place;
+use std::borrow::Cow;
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use memchr::memchr_iter;
 use sys::owned_file::{self, Fault as FileFault, Rules};
 
 use crate::aliases::target::{AliasTarget, Fault, quoted, targets};
 use crate::error::{Error, Result};
+use crate::file_name::hash;
 
 /// Largest file in bytes.
 const MAX_FILE: u64 = 16 << 20;
 /// Most faults that one check names, a number.
 const MAX_PROBLEMS: usize = 20;
+
+/// What is wrong with a line that has no name.
+const NO_NAME: Fault = "no name and colon";
 
 /// What is wrong with the file, as `aliases FILE:LINE: reason`.
 pub type Problem = String;
@@ -26,10 +30,17 @@ pub struct Aliases {
     text: Vec<u8>,
     /// Capitals count in local parts.
     is_exact: bool,
-    /// Line and targets of each name, in the form of [`Aliases::key`].
-    entries: HashMap<Vec<u8>, (u64, Range<usize>)>,
-    /// Lines with a fault, and names that are there again.
-    problems: Vec<(u64, Fault)>,
+    /// The lines that have a name, in the order of the names' hashes and then of the file.
+    lines: Vec<Line>,
+}
+
+/// A line, with those that continue it.
+#[derive(Debug)]
+struct Line {
+    /// The hash of its name in the form of [`Aliases::key`].
+    hash: u64,
+    number: u64,
+    place: Range<usize>,
 }
 
 /// A line that was looked up.
@@ -62,8 +73,7 @@ impl Aliases {
         if read.map_err(Error::io("aliases", path))? as u64 > MAX_FILE {
             return Err(refused(&"is larger than 16 MiB"));
         }
-        let (path, entries, problems) = (path.to_owned(), HashMap::new(), Vec::new());
-        let mut aliases = Aliases { path, text, is_exact, entries, problems };
+        let mut aliases = Aliases { path: path.to_owned(), text, is_exact, lines: Vec::new() };
         aliases.index();
         Ok(aliases)
     }
@@ -78,104 +88,142 @@ impl Aliases {
     /// `@domain`, for all names that the domain does not have. `postmaster` is found in any case of letters.
     #[must_use]
     pub fn find(&self, local: &[u8], domain: Option<&[u8]>) -> Option<Found> {
-        let (line, value) = self.entries.get(&self.key(local, domain))?;
-        let targets = match targets(self.text.get(value.clone()).unwrap_or_default()) {
+        let mut key = Vec::new();
+        self.key(local, domain, &mut key);
+        let (line, length) = self.line(&key)?;
+        let targets = self.targets(&line.place, length);
+        Some(Found { line: line.number, has_domain: domain.is_some(), targets })
+    }
+
+    /// Finds the first line of a name, and where its targets begin.
+    fn line(&self, key: &[u8]) -> Option<(&Line, usize)> {
+        let hash = hash(key);
+        let first = self.lines.partition_point(|line| line.hash < hash);
+        let same = self.lines.get(first..)?.iter().take_while(|line| line.hash == hash);
+        let mut found = Vec::new();
+        same.filter_map(|line| {
+            let (local, domain, length) = left_side(self.text.get(line.place.clone())?)?;
+            self.key(&local, domain, &mut found);
+            (found == key).then_some((line, length))
+        })
+        .next()
+    }
+
+    fn targets(
+        &self,
+        line: &Range<usize>,
+        length: usize,
+    ) -> std::result::Result<Vec<AliasTarget>, Fault> {
+        match targets(self.text.get(line.start + length..line.end).unwrap_or_default()) {
             Ok(none) if none.is_empty() => Err("no target"),
             targets => targets,
-        };
-        Some(Found { line: *line, has_domain: domain.is_some(), targets })
+        }
     }
 
     /// Returns what is wrong with the file's lines, of many the first twenty.
     #[must_use]
     pub fn check(&self) -> Vec<Problem> {
-        let mut faults = self.problems.clone();
-        for (line, value) in self.entries.values() {
-            match targets(self.text.get(value.clone()).unwrap_or_default()) {
-                Ok(none) if none.is_empty() => faults.push((*line, "no target")),
-                Ok(_) => {}
-                Err(fault) => faults.push((*line, fault)),
-            }
-        }
-        faults.sort_unstable();
+        let mut problems = Vec::new();
         let path = self.path.display();
-        let text = |(line, fault): &(u64, Fault)| format!("aliases {path}:{line}: {fault}");
-        faults.iter().take(MAX_PROBLEMS).map(text).collect()
+        let mut key = Vec::new();
+        logical_lines(&self.text, |number, line| {
+            let fault = line.and_then(|place| {
+                let whole = self.text.get(place.clone()).unwrap_or_default();
+                let (local, domain, length) = left_side(whole).ok_or(NO_NAME)?;
+                self.key(&local, domain, &mut key);
+                match self.line(&key) {
+                    Some((first, _)) if first.number != number => Err("the name is there before"),
+                    _ => self.targets(&place, length),
+                }
+            });
+            if let Err(fault) = fault
+                && problems.len() < MAX_PROBLEMS
+            {
+                problems.push(format!("aliases {path}:{number}: {fault}"));
+            }
+        });
+        problems
     }
 
-    /// Returns the form in which names are compared.
-    fn key(&self, local: &[u8], domain: Option<&[u8]>) -> Vec<u8> {
-        let is_exact = self.is_exact && !local.eq_ignore_ascii_case(b"postmaster");
-        let mut key = if is_exact { local.to_vec() } else { local.to_ascii_lowercase() };
+    /// Writes the form in which names are compared to `key`.
+    fn key(&self, local: &[u8], domain: Option<&[u8]>, key: &mut Vec<u8>) {
+        key.clear();
+        key.extend_from_slice(local);
+        if !self.is_exact || local.eq_ignore_ascii_case(b"postmaster") {
+            key.make_ascii_lowercase();
+        }
         if let Some(domain) = domain {
             key.push(0); // no byte of a name: "a@b" without a domain is not a in b
-            key.extend(domain.to_ascii_lowercase());
+            key.extend(domain.iter().map(u8::to_ascii_lowercase));
         }
-        key
     }
 
-    /// Finds where the logical lines are: a line that begins with a blank continues the one before it.
     fn index(&mut self) {
-        let text = std::mem::take(&mut self.text);
-        let (mut at, mut number) = (0, 0);
-        let mut current: Option<(u64, Range<usize>)> = None;
-        for line in text.split_inclusive(|&byte| byte == b'\n') {
-            let place = at..at + line.len();
-            (at, number) = (place.end, number + 1);
-            let body = line.trim_ascii();
-            if body.is_empty() || body.starts_with(b"#") {
-                continue;
+        let (mut lines, mut key) = (Vec::new(), Vec::new());
+        logical_lines(&self.text, |number, line| {
+            let Ok(place) = line else { return };
+            let whole = self.text.get(place.clone()).unwrap_or_default();
+            if let Some((local, domain, _)) = left_side(whole) {
+                self.key(&local, domain, &mut key);
+                lines.push(Line { hash: hash(&key), number, place });
             }
-            let is_continued = line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t'));
-            match current.as_mut().filter(|_| is_continued) {
-                Some((_, whole)) => whole.end = place.end,
-                None if is_continued => self.problems.push((number, "continues no line")),
-                None => {
-                    self.add(&text, current.take());
-                    current = Some((number, place));
-                }
-            }
-        }
-        self.add(&text, current);
-        self.text = text;
-    }
-
-    /// Adds a logical line. The first of a name counts.
-    fn add(&mut self, text: &[u8], line: Option<(u64, Range<usize>)>) {
-        let Some((number, place)) = line else { return };
-        let whole = text.get(place.clone()).unwrap_or_default();
-        let Some((local, domain, length)) = left_side(whole) else {
-            return self.problems.push((number, "no name and colon"));
-        };
-        let key = self.key(&local, domain.as_deref());
-        match self.entries.entry(key) {
-            Place::Occupied(_) => self.problems.push((number, "the name is there before")),
-            Place::Vacant(free) => {
-                free.insert((number, place.start + length..place.end));
-            }
-        }
+        });
+        lines.sort_unstable_by_key(|line| (line.hash, line.number));
+        self.lines = lines;
     }
 }
 
-/// Reads the name at the start of a line: local part, domain, and the length up to and with the colon.
-fn left_side(line: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>, usize)> {
+/// Calls `each` with the number of each logical line, and where it is: a line that begins with a blank continues the one
+/// before it. Comments and empty lines are left out.
+fn logical_lines(text: &[u8], mut each: impl FnMut(u64, std::result::Result<Range<usize>, Fault>)) {
+    let mut current: Option<(u64, Range<usize>)> = None;
+    let ends = memchr_iter(b'\n', text).map(|at| at + 1).chain([text.len()]);
+    let (mut start, mut number) = (0, 0);
+    for end in ends {
+        let line = text.get(start..end).unwrap_or_default();
+        let place = start..end;
+        (start, number) = (end, number + 1);
+        let body = line.trim_ascii_start();
+        if body.is_empty() || body.starts_with(b"#") {
+            continue;
+        }
+        let is_continued = line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t'));
+        match current.as_mut().filter(|_| is_continued) {
+            Some((_, whole)) => whole.end = place.end,
+            None if is_continued => each(number, Err("continues no line")),
+            None => {
+                if let Some((number, whole)) = current.replace((number, place)) {
+                    each(number, Ok(whole));
+                }
+            }
+        }
+    }
+    if let Some((number, whole)) = current {
+        each(number, Ok(whole));
+    }
+}
+
+/// The name at the start of a line: local part, domain, and the length up to and with the colon.
+type LeftSide<'a> = (Cow<'a, [u8]>, Option<&'a [u8]>, usize);
+
+fn left_side(line: &[u8]) -> Option<LeftSide<'_>> {
     let (local, rest) = match quoted(line) {
-        Some((local, rest)) => (local, rest),
+        Some((local, rest)) => (Cow::Owned(local), rest),
         None => line
-            .split_at_checked(line.iter().position(|byte| b":@".contains(byte))?)
-            .map(|(local, rest)| (local.trim_ascii().to_vec(), rest))?,
+            .split_at_checked(line.iter().position(|byte| matches!(byte, b':' | b'@'))?)
+            .map(|(local, rest)| (Cow::Borrowed(local.trim_ascii()), rest))?,
     };
     let colon = rest.iter().position(|&byte| byte == b':')?;
     let between = rest.get(..colon)?.trim_ascii();
     let domain = match between.split_first() {
         None => None,
-        Some((b'@', domain)) => Some(domain.trim_ascii().to_vec()),
+        Some((b'@', domain)) => Some(domain.trim_ascii()),
         Some(_) => return None,
     };
     let is_named = !local.is_empty() || domain.is_some();
     let has_blank = |text: &[u8]| text.iter().any(u8::is_ascii_whitespace);
     let is_good = is_named
-        && domain.as_ref().is_none_or(|domain| !domain.is_empty() && !has_blank(domain))
+        && domain.is_none_or(|domain| !domain.is_empty() && !has_blank(domain))
         && (line.starts_with(b"\"") || !has_blank(&local))
         && !local.iter().any(u8::is_ascii_control);
     is_good.then_some((local, domain, line.len() - rest.len() + colon + 1))
