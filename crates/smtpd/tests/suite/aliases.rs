@@ -293,6 +293,41 @@ fn a_user_who_has_moved_is_551_with_the_new_address_where_there_is_no_queue() {
 }
 
 #[test]
+fn a_user_who_has_moved_is_251_where_letters_are_sent_on_and_strangers_see_250() {
+    for (vrfy, code) in [
+        ("all", "251 2.1.5 User not local; will forward to <fred@far.test>\r\n"),
+        ("none", "250 2.1.5 "),
+    ] {
+        let fixture = Fixture::new();
+        let queue = fixture.dir.path().join("queue").display().to_string();
+        let aliases = "smith: fred@far.test\nboth: levy, ann@far.test\nowner-both: levy\n@red.test: x@far.test\n";
+        let daemon = serve(&fixture, aliases, &["--queue", &queue, "--vrfy", vrfy]);
+        let mut peer = client(&daemon);
+        peer.ask("RCPT TO:<Smith@red.test>", code);
+        if vrfy == "all" {
+            peer.ask("VRFY smith", code);
+        }
+        peer.ask("RCPT TO:<both@red.test>", "250 2.1.5 ");
+        peer.ask("DATA", "354 ");
+        peer.send("moved\r\n.\r\n");
+        peer.expect("250 ");
+        assert_eq!(texts(&fixture, "levy"), ["moved"]);
+        let queued = files(&fixture.dir.path().join("queue/letters"));
+        let mut envelopes: Vec<String> =
+            queued.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+        envelopes.sort_by_key(|text| text.contains("owner-both"));
+        assert_eq!(envelopes.len(), 2, "{envelopes:?}");
+        for (text, from, to) in [
+            (&envelopes[0], "from <a@b.test>\n", "to <fred@far.test>\n"),
+            (&envelopes[1], "from <owner-both@red.test>\n", "to <ann@far.test>\n"),
+        ] {
+            assert!(text.contains(from) && text.contains(to), "{text}");
+            assert_eq!(text.matches("\nto <").count(), 1, "{text}");
+        }
+    }
+}
+
+#[test]
 fn the_postmaster_is_the_one_of_the_aliases_and_always_somebody() {
     let fixture = Fixture::new();
     for (aliases, user) in [
