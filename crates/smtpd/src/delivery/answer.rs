@@ -9,6 +9,7 @@ use maild::{LoginQuestion, Trouble, accepted_with_token};
 
 use crate::delivery::deliver::{Letter, deliver};
 use crate::delivery::filter;
+use crate::delivery::log_once::set_client;
 use crate::delivery::route::{Route, Router, Target};
 use crate::delivery::users::{Users, unreadable};
 use crate::delivery::{mailbox, queue, verify};
@@ -56,6 +57,7 @@ pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
             return FAILED;
         };
         asked.show("questions of a session");
+        set_client(peer);
         let answer = match question {
             Question::Room { bytes } => room(config, peer, bytes).encode(),
             Question::Recipient { name, bytes, login } => {
