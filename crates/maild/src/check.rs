@@ -18,6 +18,8 @@ use crate::question::LoginQuestion;
 /// Longest wait for the next message of an exchange. The client may take its time, but this process has
 /// the keeper's rights.
 const NEXT_WAIT: Duration = Duration::from_secs(60);
+/// Exit code of a process that does not answer: the keeper closes the line.
+const LIED: i32 = 1;
 /// Exit code of a process that has answered.
 const ANSWERED: i32 = 0;
 
@@ -59,6 +61,10 @@ pub fn prove_from(
         drop(text);
         let begins = |it: &LoginQuestion| it.begins().or_else(|| it.claims(&unnamed));
         if let Some((peer, name)) = question.as_ref().and_then(begins) {
+            if !asked.may_be_from(peer) {
+                warn!("{peer}: a question about another client than that of the process that asks");
+                return Err(LIED);
+            }
             unnamed = match (&question, &name) {
                 (Some(LoginQuestion::Relay { mechanism, .. }), None) => Some((peer, *mechanism)),
                 _ => None,

@@ -27,6 +27,7 @@ use sys::scm_rights::{self, receive, send_now};
 use sys::wait;
 
 use crate::error::{Error, Result, strerror};
+use crate::net::peer::Peer;
 use crate::serve::exit_code::{EXIT_FAILED, EXIT_OK};
 use crate::serve::first_message::{FAILED, PIECE_WAIT, READY, first_message, say};
 use crate::serve::line::{FREE, Line};
@@ -37,8 +38,11 @@ use crate::serve::signals::{self, Signals};
 use crate::serve::signer::{self, Identity};
 use crate::setup::heap;
 
-/// The message with which the parent gives the keeper the other end of a line.
+/// The first byte of the message with which the parent gives the keeper the other end of a line; the address of the
+/// client that it is for follows, if there is one alone ([`Peer::record`]).
 const LINE: [u8; 1] = *b"l";
+/// Longest such message in bytes.
+const MAX_LINE: usize = 128;
 /// The message with which it asks for a signer.
 const SIGNER: [u8; 1] = *b"s";
 /// The message with which it asks again for what the keeper's first message said.
@@ -108,13 +112,15 @@ impl Keeper {
         }
     }
 
-    /// A line for a process that will talk to a client.
+    /// A line for a process that will talk to a client: to this one, or, where that is not known, to several.
     ///
     /// # Errors
     /// EMFILE and the like; EPIPE when the keeper has ended; EAGAIN when it does not read.
-    pub(crate) fn line(&self) -> nix::Result<Line> {
+    pub(crate) fn line(&self, client: Option<Peer>) -> nix::Result<Line> {
         let (ours, theirs) = scm_rights::pair()?;
-        send_now(&self.control, &LINE, Some(theirs.as_fd()))?;
+        let client = client.map(|peer| peer.record()).unwrap_or_default();
+        let message = [&LINE, client.as_bytes()].concat();
+        send_now(&self.control, &message, Some(theirs.as_fd()))?;
         Ok(Line::new(ours))
     }
 
@@ -160,6 +166,8 @@ struct Ready {
 /// A line, with the process that answers its question.
 struct Asker {
     line: OwnedFd,
+    /// The client that it is for, as the parent has said it; read by the process that answers.
+    client: Vec<u8>,
     answering: Option<Pid>,
     /// When the process that asked was seen to have ended.
     gone: Option<Instant>,
@@ -300,12 +308,16 @@ impl Lines {
     /// Takes a line that the parent has made, or sees that the parent has ended.
     fn take_line(&mut self, look: &dyn Fn() -> Result<Vec<u8>>) {
         let Some(control) = &self.control else { return };
-        let mut kind = LINE;
-        match receive(control, &mut kind) {
-            Ok((1.., Some(control))) if kind == SIGNER => self.start_signer(control),
-            Ok((1.., Some(asker))) if kind == FACTS => self.look_again(&asker, look),
+        let mut message = [0; MAX_LINE];
+        let received = receive(control, &mut message);
+        let length = received.as_ref().map_or(0, |(length, _)| *length);
+        let message = message.get(..length).unwrap_or_default();
+        match received {
+            Ok((1.., Some(control))) if message == SIGNER => self.start_signer(control),
+            Ok((1.., Some(asker))) if message == FACTS => self.look_again(&asker, look),
             Ok((1.., Some(line))) if self.lines.len() < self.keeping.lines() => {
-                self.lines.push(Asker { line, answering: None, gone: None });
+                let client = message.get(1..).unwrap_or_default().to_vec();
+                self.lines.push(Asker { line, client, answering: None, gone: None });
             }
             Ok((1.., _)) => warn!("keeper: too many lines"),
             Ok((0, _)) | Err(_) => self.control = None,
@@ -362,14 +374,14 @@ impl Lines {
         match fork(self.alone) {
             Ok(Fork::Parent(pid)) => *answering = Some(pid),
             Ok(Fork::Child) => child(|| {
-                let Asker { line, .. } = self.lines.swap_remove(number);
+                let Asker { line, client, .. } = self.lines.swap_remove(number);
                 self.lines.clear();
                 self.control = None;
                 if let Err(errno) = signals::restore() {
                     warn!("sigaction: {}", strerror(errno));
                 }
                 let notes = self.notes.take().map(Notes::into_line);
-                match Question::read(line, notes, self.keeping) {
+                match Question::read((line, Peer::parse(&client)), notes, self.keeping) {
                     Ok(question) => answer(question),
                     Err(errno) => {
                         warn!("keeper: a question: {}", strerror(errno));

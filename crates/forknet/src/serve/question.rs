@@ -16,6 +16,7 @@ use crate::error::reason;
 use crate::log::stderr;
 use crate::net::connection::Connection;
 use crate::net::deadlines::Timeouts;
+use crate::net::peer::Peer;
 use crate::serve::exit_code::EXIT_SERVED;
 use crate::serve::kept_note::{self, KeptNote};
 use crate::serve::line::{FINAL, GOES_ON, LONGEST_MESSAGE, Line, MORE, MOVES};
@@ -82,6 +83,8 @@ impl Keeping {
 pub struct Question {
     text: Vec<u8>,
     line: Line,
+    /// The client of the process that asks, as the parent has said; `None` where it has several in turn.
+    client: Option<Peer>,
     /// The two ends of a line of this process's own, for what follows an answer. The process that asked
     /// sees its end when this one has ended; the keeper's line is never in a process of a user's, who
     /// could read the next question there.
@@ -99,20 +102,28 @@ pub struct Question {
 impl Question {
     /// Reads the question of a line. What comes with it is closed.
     pub(crate) fn read(
-        line: OwnedFd,
+        (line, client): (OwnedFd, Option<Peer>),
         notes: Option<NotesLine>,
         keeping: Keeping,
     ) -> nix::Result<Question> {
         let text = receive_whole(&line, LONGEST_MESSAGE)?.0;
         let stream = keeping.offers_tls.then(stream_pair).transpose()?;
         let (line, own, kept_note) = (Line::new(line), pair()?, None);
-        Ok(Question { text, line, own, stream, notes, kept_note, keeping })
+        Ok(Question { text, line, client, own, stream, notes, kept_note, keeping })
     }
 
     /// Returns what was asked, once: bytes of a process that may have been taken over.
     #[must_use]
     pub fn take_text(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.text)
+    }
+
+    /// Returns whether a client's address can be as the process says that asks and may have been taken over: the
+    /// parent has accepted that client, or a proxy that tells of it. Of a prefork worker, which accepts its clients itself, that
+    /// is not known.
+    #[must_use]
+    pub fn may_be_from(&self, peer: Peer) -> bool {
+        can_be(self.client, peer)
     }
 
     /// Receives another part of the question, of a process that may have been taken over; `None` when that
@@ -295,5 +306,42 @@ impl Moved {
 fn send(line: &Line, message: &[u8], with: Option<BorrowedFd<'_>>) {
     if let Err(error) = line.send(message, with) {
         log::debug!("answer: {}", reason(&error)); // the asker has ended
+    }
+}
+
+/// Returns whether the parent's client can be this one; `None` is not known.
+fn can_be(client: Option<Peer>, peer: Peer) -> bool {
+    match (client, peer) {
+        (None, _) | (Some(Peer::Proxy(_)), Peer::Told(_) | Peer::Proxy(_)) => true,
+        (Some(known), peer) => known == peer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_taken_over_cannot_say_another_address_than_its_clients() {
+        let at = |text: &str| text.parse().unwrap();
+        let (stranger, own) = (Peer::Ip(at("192.0.2.7:5")), Peer::Ip(at("127.0.0.1:5")));
+        let (proxy, told) = (Peer::Proxy(Some(at("10.0.0.1:5"))), Peer::Told(at("192.0.2.7:5")));
+        for (client, says, can) in [
+            (stranger, stranger, true),
+            (stranger, own, false),
+            (stranger, Peer::Unix, false),
+            (stranger, Peer::Pipe, false),
+            (stranger, told, false),
+            (stranger, Peer::Ip(at("192.0.2.7:6")), false),
+            (proxy, told, true),
+            (proxy, proxy, true),
+            (proxy, own, false),
+            (proxy, Peer::Unix, false),
+            (Peer::Unix, Peer::Unix, true),
+            (Peer::Unix, own, false),
+        ] {
+            assert_eq!(can_be(Some(client), says), can, "{client} says {says}");
+        }
+        assert!(can_be(None, own), "a worker, which accepts its clients itself");
     }
 }

@@ -64,7 +64,7 @@ impl Master {
                 return Ok(None);
             }
         };
-        let lines = self.line()?.and_then(|line| {
+        let lines = self.line(Some(peer))?.and_then(|line| {
             self.let_ask(conn, slot)?;
             Ok((line, self.signer_line()?))
         });

@@ -22,6 +22,7 @@ use crate::log::stderr::{self, Collecting};
 use crate::log::transcript::Transcript;
 use crate::net::deadlines::Timeouts;
 use crate::net::listener::Listener;
+use crate::net::peer::Peer;
 use crate::options::{ServerOptions, model::Model};
 use crate::serve::announcer::Announcer;
 use crate::serve::children::{Children, EndedChild};
@@ -178,12 +179,15 @@ impl Master {
         Ok(())
     }
 
-    /// Makes a line to the keeper, if there is one.
+    /// Makes a line to the keeper, if there is one, for a client if it is one alone.
     ///
     /// # Errors
     /// The keeper has ended; the inner one is a lack of descriptors.
-    pub(crate) fn line(&self) -> Result<std::result::Result<Option<Line>, Errno>> {
-        match self.keeper.as_ref().map(Keeper::line).transpose() {
+    pub(crate) fn line(
+        &self,
+        client: Option<Peer>,
+    ) -> Result<std::result::Result<Option<Line>, Errno>> {
+        match self.keeper.as_ref().map(|keeper| keeper.line(client)).transpose() {
             Err(Errno::EPIPE | Errno::ECONNRESET) => {
                 Err(Error::Refused("the keeper has ended".into()))
             }

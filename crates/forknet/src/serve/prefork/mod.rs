@@ -148,7 +148,7 @@ impl Pool {
                 Ok(pair) => pair.unzip(),
                 Err(errno) => return self.cannot_fork(master, None, errno),
             };
-            let line = match master.line()? {
+            let line = match master.line(None)? {
                 Ok(line) => line,
                 Err(errno) => return self.cannot_fork(master, None, errno),
             };

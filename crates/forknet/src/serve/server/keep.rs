@@ -134,7 +134,7 @@ impl Server {
         let mut conn = Conn::new(connection, peer, settings);
         if let Some(keeper) = self.keeper.take() {
             settings.set_facts(&self.facts);
-            conn.set_line(Some(keeper.line().map_err(Error::os("keeper"))?));
+            conn.set_line(Some(keeper.line(Some(peer)).map_err(Error::os("keeper"))?));
             if let Some(signer) = self.signer.take() {
                 conn.set_signer(Some(signer.line().map_err(Error::os("signer"))?));
             }
