@@ -21,7 +21,7 @@ const DATE: &str = "%a, %d %b %Y %H:%M:%S %z";
 
 impl<S: Read + Write> Session<'_, '_, S> {
     /// Sends the sender a notification about the recipients who have the letter, if that was asked for. It goes where
-    /// this client's own letters may go, so that a stranger cannot have it sent to anybody else.
+    /// this client's own letters may go, so that a stranger cannot have it sent to another address.
     pub(super) fn notify(&self, envelope: &Envelope, received: &Received) {
         let answers = envelope.recipients.iter().zip(&received.answers);
         let asked = answers.filter(|(recipient, answer)| {
