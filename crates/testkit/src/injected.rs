@@ -66,6 +66,17 @@ impl Injected {
         self.put(format!("{text}\0").as_bytes())
     }
 
+    /// Returns bytes of its memory.
+    ///
+    /// # Panics
+    /// There is no such memory.
+    #[must_use]
+    pub fn get(&self, address: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.memory().read_exact_at(&mut bytes, address).unwrap();
+        bytes
+    }
+
     /// Makes a call there; returns its result.
     ///
     /// # Errors

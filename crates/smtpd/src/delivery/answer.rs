@@ -56,6 +56,12 @@ pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
             log::warn!("a malformed question");
             return FAILED;
         };
+        if !asked.may_be_from(peer) {
+            log::warn!(
+                "{peer}: a question about another client than that of the process that asks"
+            );
+            return FAILED;
+        }
         asked.show("questions of a session");
         set_client(peer);
         let answer = match question {

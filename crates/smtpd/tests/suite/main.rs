@@ -15,6 +15,8 @@ mod extensions;
 mod guards;
 mod guessing;
 mod jail;
+#[cfg(target_arch = "x86_64")]
+mod lies;
 mod life;
 mod limits;
 mod lmtp;
