@@ -70,8 +70,9 @@ const STEPS: u32 = NO_CONNECT
 const STEP_WAIT: Duration = Duration::from_secs(30);
 /// Longest wait for a packet of the answer to the end of a letter.
 const END_WAIT: Duration = Duration::from_secs(120);
-/// Longest wait for all of it: the client waits ten minutes (RFC 5321 §4.5.3.2.6), and the delivery follows.
-const END_LIMIT: Duration = Duration::from_secs(240);
+/// Longest wait for all answers about one letter: the client waits ten minutes for the reply (RFC 5321 §4.5.3.2.6),
+/// and the delivery follows.
+const LETTER_LIMIT: Duration = Duration::from_secs(240);
 /// Longest piece of a body in bytes (mfdef.h: MILTER_CHUNK_SIZE).
 const MAX_PIECE: usize = 65_535;
 /// Most changes of a letter, a number.
@@ -161,6 +162,8 @@ pub struct Connection<S> {
     skips_body: bool,
     /// A letter was begun, and has no end.
     in_letter: bool,
+    /// Time that its answers have taken.
+    waited: Duration,
 }
 
 /// Macros: names, which are in braces where they have several letters, and values.
@@ -183,7 +186,8 @@ impl<S: Timed> Connection<S> {
             // A filter that asks for more actions may yet do without them.
             Answer::Options(Options { version, steps, .. }) if version >= FIRST_VERSION => {
                 let steps = steps & STEPS;
-                Ok(Connection { stream, steps, skips_body: false, in_letter: false })
+                let (skips_body, in_letter, waited) = (false, false, Duration::ZERO);
+                Ok(Connection { stream, steps, skips_body, in_letter, waited })
             }
             Answer::Options(_) => Err(malformed("a version before 2")),
             _ => Err(malformed("no options")),
@@ -203,7 +207,7 @@ impl<S: Timed> Connection<S> {
     pub fn step(&mut self, step: Step, data: &[u8], macros: Macros<'_>) -> io::Result<Said> {
         if step == Step::Mail {
             self.abort()?;
-            (self.in_letter, self.skips_body) = (true, false);
+            (self.in_letter, self.skips_body, self.waited) = (true, false, Duration::ZERO);
         }
         if !self.wants(step) {
             return Ok(Said::Continue);
@@ -264,11 +268,8 @@ impl<S: Timed> Connection<S> {
         let out = [macro_packet(b'E', macros), packet(b'E', b"")].concat();
         self.stream.set_limit(END_WAIT);
         self.stream.write_all(&out)?;
-        let (until, mut changes, mut bytes) = (Instant::now() + END_LIMIT, Changes::default(), 0);
+        let (mut changes, mut bytes) = (Changes::default(), 0);
         loop {
-            if Instant::now() > until {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
             let said = match self.answer()? {
                 Answer::Continue | Answer::Accept => Said::Continue,
                 Answer::Discard => Said::Discard,
@@ -324,7 +325,12 @@ impl<S: Timed> Connection<S> {
     }
 
     fn answer(&mut self) -> io::Result<Answer> {
+        let since = Instant::now();
         let (command, data) = read(&mut self.stream)?;
+        self.waited = self.waited.saturating_add(since.elapsed());
+        if self.waited > LETTER_LIMIT {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         parse(command, data)
     }
 }
@@ -426,6 +432,16 @@ mod tests {
         let mut filter = connection(MAY_SKIP, &[packet(b's', b"")]);
         filter.body(&[b'x'; 200_000]).unwrap();
         assert_eq!(filter.stream.heard.len(), MAX_PIECE + 5);
+    }
+
+    #[test]
+    fn answers_that_take_too_long_together_are_a_failure_each_of_which_would_be_in_time() {
+        let mut filter = connection(0, &vec![packet(b'p', b""); 10]);
+        filter.step(Step::Mail, b"<a>\0", &[]).unwrap_err(); // no last answer
+        filter.waited = LETTER_LIMIT;
+        filter.stream.answers = io::Cursor::new(packet(b'c', b""));
+        let late = filter.step(Step::Data, b"", &[]).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
