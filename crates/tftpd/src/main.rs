@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use forknet::{Facility, Over, Result, RootPolicy, Server, Service, Transport};
+use nix::sys::stat::umask;
 use tftpd::options::{self, Config};
 use tftpd::server::landlock::Confinement;
 use tftpd::server::limits::patience;
@@ -52,6 +53,9 @@ fn run(args: Vec<OsString>) -> Result<()> {
     server.bind_datagram()?; //     socket, bind
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u
+    if let Some(mode) = config.umask {
+        umask(mode);
+    }
     if let Err(errno) = config.root.check() {
         server.warn(format!("root: {}: no file can be served", forknet::reason(&errno.into())))?;
     }

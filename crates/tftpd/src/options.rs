@@ -4,12 +4,15 @@ use std::path::Path;
 use std::rc::Rc;
 
 use forknet::{Error, OwnOptions, Preset, Result, Row, Values};
+use nix::sys::stat::Mode;
 
 use crate::files::quota::Quota;
 use crate::files::root::Root;
 use crate::map::Map;
 use crate::transfer::port_range::PortRange;
+use crate::wire::error_code::ErrorCode;
 use crate::wire::negotiation::MaxOptions;
+use crate::wire::option_name::OptionNames;
 use crate::wire::options::{MAX_BLKSIZE, MIN_BLKSIZE};
 
 /// Largest value of `--retries`, in retransmissions.
@@ -38,6 +41,10 @@ pub struct Config {
     pub port_range: Option<PortRange>,
     /// `--single-port`: one process serves all transfers from the server's port.
     pub single_port: bool,
+    /// `--umask`: permissions that new files do not get.
+    pub umask: Option<Mode>,
+    /// `--quiet-missing`: no ERROR for a file that is not there.
+    pub quiet_missing: bool,
     /// `--map`: the rules for names.
     pub map: Option<Rc<Map>>,
 }
@@ -121,6 +128,32 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             ..Row::EMPTY
         },
         Row {
+            name: "no-option",
+            value: "NAME",
+            repeats: true,
+            help: "never grant the option NAME (RFC 2347); repeatable",
+            manual: "Never grant the option <name>, as if it were unknown: `blksize`, `blksize2`, `tsize`, `timeout`, \
+                `utimeout`, `windowsize` or `rollover`, for clients that ask for one and do not get along with it. \
+                May be given several times.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "umask",
+            value: "MODE",
+            default: Preset::Rule("that of the starter"),
+            help: "permissions that new files do not get, octal",
+            manual: "The permissions that uploaded files do not get, in octal, as of umask(2): `027` makes files of \
+                mode 0640. A file that is replaced keeps its mode.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "quiet-missing",
+            help: "send no ERROR for a file that is not there",
+            manual: "Send no ERROR for a file that is not there: where several servers answer a broadcast of a boot loader, \
+                or one network, the one that has the file is heard. The log tells it all the same.",
+            ..Row::EMPTY
+        },
+        Row {
             name: "map",
             value: "FILE",
             help: "rules that turn the names asked for into files' names",
@@ -151,7 +184,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
                 through. A process is forked only to put a complete upload safely on the disk, for \
                 as long as that takes. Windows have at most 256 KiB. A client that asks for \
                 something else from the same port gives up what it had begun; packets of no \
-                transfer meet with silence. Under `--over queue` clients are refused as under `busy`. \
+                transfer meet with silence. Under `--over queue` a request waits at most 10 seconds, and 1024 do. \
                 After SIGTERM the port is held until the last transfer has ended.",
             excludes: "port-range",
             ..Row::EMPTY
@@ -183,6 +216,12 @@ impl Config {
         !self.read_only && (self.create || self.overwrite)
     }
 
+    /// Returns whether a client that is refused with this code gets no ERROR.
+    #[must_use]
+    pub fn keeps_silent(&self, code: ErrorCode) -> bool {
+        self.quiet_missing && code == ErrorCode::NotFound
+    }
+
     /// Reads tftpd's options and opens the root. With `chroot`, the folder of `--chroot`, its path
     /// is relative to it.
     ///
@@ -200,8 +239,11 @@ impl Config {
             max_options: MaxOptions {
                 blksize: values.number("max-blksize", MIN_BLKSIZE..=MAX_BLKSIZE)?,
                 windowsize: values.number("max-windowsize", 1..=u16::MAX)?,
+                refused: refused(values)?,
                 ..MaxOptions::default()
             },
+            umask: umask(values)?,
+            quiet_missing: values.is_given("quiet-missing"),
             port_range: values.parsed("port-range")?,
             single_port: values.is_given("single-port"),
             map: map(values, chroot)?,
@@ -214,6 +256,28 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+/// Reads the names of `--no-option`.
+fn refused(values: &Values) -> Result<OptionNames> {
+    let mut names = OptionNames::default();
+    for name in values.texts("no-option") {
+        if !names.add(name.as_bytes()) {
+            let why = "not blksize, blksize2, tsize, timeout, utimeout, windowsize or rollover";
+            return Err(values.wrong("no-option", &name, why));
+        }
+    }
+    Ok(names)
+}
+
+fn umask(values: &Values) -> Result<Option<Mode>> {
+    let read = |text: String| {
+        let bits = u32::from_str_radix(&text, 8).ok().filter(|bits| *bits <= 0o777);
+        let bits =
+            bits.ok_or_else(|| values.wrong("umask", &text, "not an octal number up to 777"));
+        bits.map(Mode::from_bits_truncate)
+    };
+    values.text("umask").map(read).transpose()
 }
 
 fn map(values: &Values, chroot: Option<&Path>) -> Result<Option<Rc<Map>>> {

@@ -129,7 +129,9 @@ impl Child<'_> {
     fn refuse(&self, mut channel: Channel<'_>, request: &str, error: &Error) {
         // Set before the ERROR is sent, because the client may then send a new request at once.
         self.status.set_done(SystemTime::now());
-        if let Error::Denied { code, reason } = error {
+        if let Error::Denied { code, reason } = error
+            && !self.config.keeps_silent(*code)
+        {
             channel.send_error(*code, reason);
         }
         log_refusal(channel.peer(), request, self.started_at, error);

@@ -154,7 +154,9 @@ impl TransferTable<'_> {
                 self.perform(socket, peer, Ok(Step::Send));
             }
             Err((error, description)) => {
-                send_error(socket, &client, &error);
+                if !matches!(error, Error::Denied { code, .. } if self.config.keeps_silent(code)) {
+                    send_error(socket, &client, &error);
+                }
                 log_refusal(peer, &description, started_at, &error);
                 socket.release(slot);
             }

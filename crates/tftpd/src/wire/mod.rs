@@ -4,7 +4,7 @@ pub mod block_number;
 pub mod error_code;
 pub mod negotiation;
 mod option_list;
-mod option_name;
+pub mod option_name;
 pub mod options;
 pub mod packet;
 pub mod request;

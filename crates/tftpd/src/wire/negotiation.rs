@@ -5,7 +5,7 @@
 //! first one counts.
 
 use super::option_list::{pairs, parse_number, push};
-use super::option_name::OptionName;
+use super::option_name::{OptionName, OptionNames};
 use super::options::{MAX_BLKSIZE, MAX_BLKSIZE2, MAX_WINDOW_BYTES, MIN_BLKSIZE, TransferOptions};
 use super::packet;
 use super::request::Direction;
@@ -26,6 +26,8 @@ pub struct MaxOptions {
     pub windowsize: u16,
     /// Largest window in bytes.
     pub window_bytes: usize,
+    /// `--no-option`: those that are never granted.
+    pub refused: OptionNames,
 }
 
 impl Default for MaxOptions {
@@ -34,6 +36,7 @@ impl Default for MaxOptions {
             blksize: MAX_BLKSIZE,
             windowsize: DEFAULT_MAX_WINDOWSIZE,
             window_bytes: MAX_WINDOW_BYTES,
+            refused: OptionNames::default(),
         }
     }
 }
@@ -69,7 +72,8 @@ pub fn grant(
         let (Some(name), Some(value)) = (OptionName::parse(text), parse_number(value)) else {
             continue;
         };
-        if granted.iter().any(|(_, other, _)| other.group() == name.group()) {
+        let is_granted = granted.iter().any(|(_, other, _)| other.group() == name.group());
+        if is_granted || max.refused.contains(name) {
             continue;
         }
         let answer = match name {

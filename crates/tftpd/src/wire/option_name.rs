@@ -12,6 +12,23 @@ pub(super) enum OptionName {
     Rollover,
 }
 
+/// A set of options.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OptionNames(u8);
+
+impl OptionNames {
+    /// Adds the option with this name; false if there is none.
+    pub fn add(&mut self, name: &[u8]) -> bool {
+        let found = OptionName::parse(name);
+        self.0 |= found.map_or(0, |name| 1 << name as u8);
+        found.is_some()
+    }
+
+    pub(super) fn contains(self, name: OptionName) -> bool {
+        self.0 & 1 << name as u8 != 0
+    }
+}
+
 impl OptionName {
     /// All options, in the order of a request.
     pub(super) const ALL: [(&'static str, OptionName); 7] = [

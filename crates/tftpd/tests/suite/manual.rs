@@ -26,6 +26,8 @@ fn what_is_wrong_with_a_command_line_is_named() {
     check_usage(DAEMON, &["--frob"], "--frob: no such option");
     check_usage(DAEMON, &["-l", "7"], "--listen '7'");
     check_usage(DAEMON, &["-c", "none"], "--max-clients 'none'");
+    check_usage(DAEMON, &["--no-option", "size"], "--no-option 'size': not blksize");
+    check_usage(DAEMON, &["--umask", "8"], "--umask '8': not an octal number");
     check_usage(DAEMON, &["-t"], "-t: its argument");
     check_usage(DAEMON, &["-i", "-d"], "--inetd and --daemon");
     check_usage(DAEMON, &["extra"], "'extra'");

@@ -348,3 +348,11 @@ fn the_number_after_65535_is_the_one_that_was_asked_for() {
         served.wait_line(&format!("rollover={rollover}"), "complete");
     }
 }
+
+#[test]
+fn an_option_that_is_never_granted_is_left_out_as_an_unknown_one() {
+    let (served, _) = three_blocks(&["--no-option", "blksize", "--no-option", "TSize"]);
+    assert_eq!(granted(&served, "blksize 600 tsize 0 windowsize 2"), "windowsize 2");
+    assert_eq!(granted(&served, "blksize 600 blksize2 512"), "blksize2 512");
+    assert_eq!(granted(&served, "blksize 600 tsize 0"), "");
+}

@@ -410,3 +410,15 @@ fn sigterm_ends_the_daemon_with_exit_0_while_uploads_linger() {
         took
     });
 }
+
+#[test]
+fn with_quiet_missing_a_file_that_is_not_there_meets_with_silence_and_a_line() {
+    let served = Served::with(&["--quiet-missing"]);
+    served.write("x", "hello");
+    let mut peer = served.peer();
+    peer.send(rrq(b"none", "octet"));
+    served.wait_line("RRQ \"none\"", "refused: No such file or directory");
+    peer.expect_silence();
+    assert_eq!(served.refusal(rrq(b"../x", "octet")), 2, "only what is missing");
+    assert_eq!(served.peer().get(&rrq(b"x", "octet")), b"hello");
+}
