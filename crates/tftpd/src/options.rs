@@ -149,8 +149,8 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         Row {
             name: "quiet-missing",
             help: "send no ERROR for a file that is not there",
-            manual: "Send no ERROR for a file that is not there: where several servers answer a broadcast of a boot loader, \
-                or one network, the one that has the file is heard. The log tells it all the same.",
+            manual: "Send no ERROR for a file that is not there, so that of several servers which get a request only \
+                the one that has the file answers. The log names it nevertheless.",
             ..Row::EMPTY
         },
         Row {
