@@ -15,7 +15,7 @@ static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 /// The client that this process answers: it is forked for one session.
 static CLIENT: OnceLock<Peer> = OnceLock::new();
 
-/// Says for whom this process works.
+/// Notes the client for which this process works.
 pub fn set_client(peer: Peer) {
     CLIENT.get_or_init(|| peer);
 }
