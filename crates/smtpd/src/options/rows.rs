@@ -173,7 +173,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         ("over", "it gets \"421 4.3.2\" and that there are too many clients"),
         (
             "chroot",
-            "The users file, the Maildirs and the files of TLS are inside, and relative names among them count from \
+            "The users file, the aliases, the Maildirs and the files of TLS are inside, and relative names among them count from \
                 <dir>. The time zone is read before.",
         ),
         (
