@@ -31,7 +31,7 @@ const OPTIONS: &[Row] = &[
         value: "HOST[:PORT]",
         help: "the server; port 25 unless told (default: by MX)",
         manual: "The server; its port is 25 unless one is given. Without this option the name server is asked \
-            for the hosts that take the mail of each recipient's domain (MX, RFC 5321 §5.1): they are tried in their \
+            for the hosts that take the mail of each recipient's domain (MX, RFC 5321, 5.1): they are tried in their \
             order, equal ones in an order of chance, each by all its addresses, up to ten. A domain without an MX \
             takes its mail itself.",
         ..Row::EMPTY

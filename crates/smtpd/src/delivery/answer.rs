@@ -57,9 +57,7 @@ pub fn answer(config: &Config, mut asked: forknet::Question) -> i32 {
             return FAILED;
         };
         if !asked.may_be_from(peer) {
-            log::warn!(
-                "{peer}: a question about another client than that of the process that asks"
-            );
+            log::warn!("{peer}: asked by a process that has another client");
             return FAILED;
         }
         asked.show("questions of a session");
