@@ -4,6 +4,7 @@
 //! so that a file of a corpus can be read and written by hand.
 
 pub mod pop3;
+pub mod smtp;
 
 use std::fs;
 use std::io::{self, Read, Write};

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use accounts::sasl::{Bindings, MAX_LINE as MAX_RESPONSE, Terms, decode};
 use accounts::{Mechanism, Mechanisms, Secret, base64};
-use forknet::{Client, Title, Transcript, in_title};
+use forknet::{Client, Peer, Title, Transcript, in_title};
 use netascii::line::{Line, LineReader};
 
 use crate::delivery::keeper::Keeper;
@@ -91,6 +91,32 @@ pub fn smtp_session(config: &Config, client: &mut Client) -> io::Result<()> {
             None => return Ok(()),
         }
     }
+}
+
+/// Serves a client over any stream, in the clear, without logins and guards, from the greeting to the end: what a test
+/// or a fuzzer asks of a session.
+///
+/// # Errors
+/// Errors of the stream's `read` and `write`, as [`smtp_session`].
+pub fn over_stream<S: Read + Write>(
+    config: &Config,
+    mailboxes: &dyn Mailboxes,
+    client: ClientAddress,
+    stream: S,
+) -> io::Result<()> {
+    let logins = Logins {
+        line: None,
+        peer: Peer::Pipe,
+        terms: Terms::default(),
+        is_relayed: false,
+        delay: Duration::ZERO,
+        failed: 0,
+    };
+    let protocol = Protocol::new(config, mailboxes, client);
+    let mut transcript = Transcript::none();
+    let mut session = Session::new(config, mailboxes, protocol, (stream, &mut transcript), logins);
+    session.queue(&session.protocol.greeting());
+    session.run().map(drop)
 }
 
 /// Returns what the protocol knows of a client that has connected.

@@ -136,20 +136,7 @@ fn converse_as(
     let tls = StartTls::Never;
     let client =
         ClientAddress { name: "test".into(), is_loopback: true, tls, ..ClientAddress::default() };
-    let (mailboxes, mut transcript) = (Direct(dir), Transcript::none());
-    let logins = Logins {
-        line: None,
-        peer: forknet::Peer::Pipe,
-        terms: Terms::default(),
-        is_relayed: false,
-        delay: std::time::Duration::ZERO,
-        failed: 0,
-    };
-    let protocol = Protocol::new(config, &mailboxes, client);
-    let stream = (&mut script, &mut transcript);
-    let mut session = Session::new(config, &mailboxes, protocol, stream, logins);
-    session.queue(&session.protocol.greeting());
-    let ended = session.run().map(drop);
+    let ended = over_stream(config, &Direct(dir), client, &mut script);
     let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).unwrap();
     (script.written.iter().map(text).collect(), ended)
 }
