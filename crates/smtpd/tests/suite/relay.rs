@@ -306,3 +306,38 @@ fn only_root_needs_a_user_for_the_queue() {
     assert_eq!(queue(&fixture).join("letters").metadata().unwrap().uid(), uid);
     drop(daemon);
 }
+
+/// A server whose system calls fail, or kill, as requested; `None` without strace.
+fn serve_injected(fixture: &Fixture, calls: &str, injection: &str) -> Option<Daemon> {
+    drop(serve(fixture, &[])); // makes the queue
+    let mut strace = testkit::injected(calls, &[injection])?;
+    strace.arg(crate::common::SMTPD);
+    let (users, folder) =
+        (fixture.users.display().to_string(), queue(fixture).display().to_string());
+    let args = ["--users", &users, "--hostname", "red.test", "--queue", &folder];
+    Some(Daemon::spawn(strace, &with_root(&args)))
+}
+
+#[test]
+fn a_letter_that_cannot_be_made_safe_is_4xx_and_not_in_the_queue() {
+    for (call, fault, reply) in [
+        ("fdatasync", "error=EIO", "451 4.3.0 "),
+        ("fdatasync", "error=EDQUOT", "452 4.3.1 "),
+        ("renameat2", "error=ENOSPC", "452 4.3.1 "),
+        ("fdatasync", "signal=KILL", "451 4.3.0 "),
+        ("renameat2", "signal=KILL", "451 4.3.0 "),
+    ] {
+        let fixture = Fixture::new();
+        let Some(daemon) = serve_injected(&fixture, call, &format!("{call}:{fault}")) else {
+            return;
+        };
+        let mut peer = introduced(&daemon);
+        peer.ask("MAIL FROM:<levy@red.test>", "250 ");
+        peer.ask("RCPT TO:<ann@blue.test>", "250 ");
+        peer.ask("DATA", "354 ");
+        peer.send(format!("{LETTER}.\r\n"));
+        let said = peer.expect("4");
+        assert!(said.starts_with(reply.as_bytes()), "{call} {fault}: {}", said.escape_ascii());
+        assert_eq!(letters(&fixture), Vec::<String>::new(), "{call} {fault}");
+    }
+}
