@@ -152,11 +152,12 @@ pub(crate) fn uid(base: &[u8], inode: Option<u64>) -> Vec<u8> {
     digest.finalize().iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()
 }
 
+/// Returns the number that these digits are: one pass, because there are four in each name.
 fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let (first, rest) = digits.split_first()?;
+    let value = |digit: &u8| digit.is_ascii_digit().then(|| u64::from(digit - b'0'));
+    let add = |number: u64, digit| number.checked_mul(10)?.checked_add(value(digit)?);
+    rest.iter().try_fold(value(first)?, add)
 }
 
 #[cfg(test)]
@@ -215,6 +216,21 @@ mod tests {
             assert_eq!(sizes(wrong), None, "{wrong}");
         }
         assert_eq!(super::sizes(b"S=4,W=5"), None, "not before the first comma");
+    }
+
+    #[test]
+    fn a_number_is_of_digits_alone_and_of_64_bits() {
+        let most = u64::MAX.to_string();
+        for (digits, expected) in
+            [("0", 0), ("007", 7), ("1234567890", 1_234_567_890), (&most, u64::MAX)]
+        {
+            assert_eq!(number(digits.as_bytes()), Some(expected), "{digits}");
+        }
+        for none in
+            ["", "-1", "+1", "1x", "x1", " 1", "18446744073709551616", "99999999999999999999"]
+        {
+            assert_eq!(number(none.as_bytes()), None, "{none}");
+        }
     }
 
     #[test]
