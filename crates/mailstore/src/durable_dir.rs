@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -11,6 +12,8 @@ use crate::error::{Error, Result};
 
 /// Mode of new folders: only the owner has access.
 const DIR_MODE: u32 = 0o700;
+/// Age from which a folder is on the disk: the kernel writes what changed within a minute.
+const MAY_BE_NEW: Duration = Duration::from_secs(60 * 60);
 
 /// Creates a folder (mode 0700) and its missing parents, and fsyncs each parent. An existing folder
 /// is not an error.
@@ -33,7 +36,11 @@ pub fn durable_create_dir(path: &Path) -> Result<()> {
 fn create(path: &Path) -> Result<()> {
     match DirBuilder::new().mode(DIR_MODE).create(path) {
         Ok(()) => sync_parent(path),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => must_be_dir(path),
+        // It may be another process's, made a moment ago.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            must_be_dir(path)?;
+            if is_old(path) { Ok(()) } else { sync_parent(path) }
+        }
         Err(error) => Err(Error::io("mkdir", path)(error)),
     }
 }
@@ -61,6 +68,12 @@ pub(crate) fn sync_parent(path: &Path) -> Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
         _ => sync_dir(Path::new(".")),
     }
+}
+
+/// Returns whether a folder is old enough to be on the disk.
+fn is_old(path: &Path) -> bool {
+    let made = path.metadata().and_then(|meta| meta.created());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > MAY_BE_NEW))
 }
 
 fn must_be_dir(path: &Path) -> Result<()> {

@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{
@@ -16,8 +17,9 @@ use nix::fcntl::{
 };
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
 use nix::sys::statvfs::fstatvfs;
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
 use sys::getdents::entries;
+use sys::statx::birth_time;
 
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
@@ -28,12 +30,20 @@ const STEP: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXE
 /// open(2) flags for a folder that is to be used.
 const FOLDER: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+/// open(2) flags for a file that is to be read.
+const FILE: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_NOCTTY)
+    .union(OFlag::O_CLOEXEC);
 /// Symbolic links on the way of one path, as the kernel's own limit (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 /// Rights of group and others to change what is in a folder.
 const OTHERS_WRITE: u32 = 0o022;
 /// Right of the group to do so, a bit of the mode.
 const GROUP_WRITE: u32 = 0o020;
+/// Age in seconds from which a folder is on the disk: the kernel writes what changed within a minute.
+const MAY_BE_NEW: i64 = 60 * 60;
 
 /// A folder that is open.
 #[derive(Debug)]
@@ -212,6 +222,28 @@ impl Folder {
         Ok(Folder { fd: fd.map_err(Error::io("open", &path))?, path })
     }
 
+    /// Opens a regular file in this folder for reading, of this user's or root's, to which no other user may write. No
+    /// symbolic link is followed, and no FIFO waited for. `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Io`] names it; [`Error::Temporary`] says what is wrong with it.
+    pub fn open_own(&self, name: &OsStr, uid: u32) -> Result<Option<OwnedFd>> {
+        let path = self.path.join(name);
+        let fd = match retry_eintr(|| openat(&self.fd, name, FILE, Mode::empty())) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(Error::io("open", &path)(errno)),
+        };
+        let stat = fstat(&fd).map_err(Error::io("stat", &path))?;
+        let wrong = match (kind(&stat), stat.st_uid, stat.st_mode & OTHERS_WRITE) {
+            (SFlag::S_IFREG, owner, 0) if owner == uid || owner == 0 => return Ok(Some(fd)),
+            (SFlag::S_IFREG, _, 0) => "belongs to another user",
+            (SFlag::S_IFREG, ..) => "others than its owner may write to it",
+            _ => "is not a regular file",
+        };
+        Err(Error::Temporary(format!("{}: {wrong}", path.display())))
+    }
+
     /// Opens this folder for reading: a walk's descriptor shows where it is, and no more.
     ///
     /// # Errors
@@ -291,6 +323,28 @@ impl Folder {
         self.enter(name)
     }
 
+    /// Waits until this folder itself is on the disk where it may be new: where it was made within an hour, or the file
+    /// system does not tell when. Another process may have made it and not waited. `parent` is the folder that it is in,
+    /// which need not be readable.
+    ///
+    /// # Errors
+    /// As fsync(2), syncfs(2).
+    pub fn sync_if_new(&self, parent: &Folder) -> Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = i64::try_from(now).unwrap_or_default();
+        let made = birth_time(&self.fd).map_err(Error::io("stat", &self.path))?;
+        if made.is_some_and(|made| (0..=now - MAY_BE_NEW).contains(&made)) {
+            return Ok(());
+        }
+        match parent.reopen() {
+            Ok(readable) => readable.sync(),
+            Err(_) => {
+                let opened = self.reopen()?;
+                retry_eintr(|| syncfs(&opened.fd)).map_err(Error::io("fsync", &parent.path))
+            }
+        }
+    }
+
     /// Waits until the folder is on the disk.
     ///
     /// # Errors
@@ -334,117 +388,4 @@ fn is_changed_by_root_alone(stat: &FileStat) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::{chown, symlink};
-    use testkit::TempDir;
-
-    /// A folder whose way is root's alone, which one below /tmp is not; none for an ordinary user.
-    fn roots_own() -> Option<TempDir> {
-        nix::unistd::geteuid().is_root().then(|| TempDir::below(Path::new("/run")))
-    }
-
-    /// What both ways to a folder find, which is the same.
-    fn walk(path: &Path) -> Result<Walked> {
-        let (walked, found) = (Folder::walk(path, |_| Ok(())), Folder::find(path));
-        match (&walked, &found) {
-            (Ok(walked), Ok(found)) => {
-                assert_eq!(walked.missing, found.missing);
-                let stats = [walked, found].map(|it| it.folder.stat().unwrap());
-                assert_eq!(stats.map(|it| it.st_ino)[0], stats[1].st_ino);
-            }
-            (walked, found) => {
-                assert_eq!(
-                    walked.as_ref().unwrap_err().to_string(),
-                    found.as_ref().unwrap_err().to_string()
-                );
-            }
-        }
-        found
-    }
-
-    #[test]
-    fn a_walk_ends_at_the_folder_or_tells_what_is_missing() {
-        let dir = TempDir::new();
-        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
-        let mut seen = Vec::new();
-        let walked = Folder::walk(&dir.path().join("a/./b/c/d"), |folder| {
-            seen.push(folder.path().to_owned());
-            Ok(())
-        });
-        let walked = walked.unwrap();
-        assert_eq!(walked.folder.path(), dir.path().join("a/b"));
-        assert_eq!(walked.missing, ["c", "d"]);
-        assert_eq!(seen.first().map(PathBuf::as_path), Some(Path::new("/")));
-        assert_eq!(seen.last(), Some(&dir.path().join("a/b")));
-        for wrong in ["a", "", "/a/../b"] {
-            assert!(matches!(walk(Path::new(wrong)), Err(Error::Refused(_))), "{wrong}");
-        }
-        std::fs::write(dir.path().join("file"), "").unwrap();
-        let error = walk(&dir.path().join("file/x")).unwrap_err();
-        assert!(error.to_string().ends_with("file: Not a directory"), "{error}");
-    }
-
-    #[test]
-    fn a_folder_is_empty_if_it_has_neither_folders_nor_files() {
-        let dir = TempDir::new();
-        let folder = Folder::open(dir.path()).unwrap();
-        assert!(folder.is_empty().unwrap());
-        std::fs::write(dir.path().join("file"), "").unwrap();
-        assert!(!folder.is_empty().unwrap());
-        std::fs::remove_file(dir.path().join("file")).unwrap();
-        std::fs::create_dir(dir.path().join("folder")).unwrap();
-        assert!(!folder.is_empty().unwrap());
-    }
-
-    #[test]
-    fn a_link_that_another_user_could_have_put_there_is_not_followed() {
-        let dir = TempDir::new();
-        std::fs::create_dir(dir.path().join("there")).unwrap();
-        symlink("there", dir.path().join("link")).unwrap();
-        let error = walk(&dir.path().join("link")).unwrap_err(); // all users may write to /tmp
-        assert!(error.to_string().ends_with("link: Too many levels of symbolic links"), "{error}");
-    }
-
-    #[test]
-    fn a_folder_is_made_for_its_owner_in_a_folder_of_roots_alone() {
-        let Some(dir) = roots_own() else { return };
-        let parent = Folder::open(dir.path()).unwrap();
-        let make = |name: &str| {
-            parent.make_for(OsStr::new(name), Uid::from_raw(4242), Gid::from_raw(4243))
-        };
-        make("levy").unwrap();
-        make("levy").unwrap();
-        let made = parent.enter(OsStr::new("levy")).unwrap();
-        assert_eq!(made.owner().unwrap(), (Uid::from_raw(4242), Gid::from_raw(4243)));
-        assert_eq!(made.stat().unwrap().st_mode & 0o7777, 0o700);
-        for (owner, mode) in [(0, 0o777), (0, 0o1777), (0, 0o775), (4242, 0o755)] {
-            chown(dir.path(), Some(owner), None).unwrap();
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
-            std::fs::set_permissions(dir.path(), mode).unwrap();
-            assert!(matches!(make("bob"), Err(Error::Refused(_))));
-        }
-        assert_eq!(testkit::names(dir.path()), ["levy"]);
-    }
-
-    #[test]
-    fn a_link_of_roots_in_folders_of_roots_is_followed() {
-        let Some(dir) = roots_own() else { return };
-        std::fs::create_dir_all(dir.path().join("real/levy")).unwrap();
-        symlink("real", dir.path().join("relative")).unwrap();
-        symlink(dir.path().join("real"), dir.path().join("absolute")).unwrap();
-        symlink("circle", dir.path().join("circle")).unwrap();
-        for link in ["relative", "absolute"] {
-            let walked = walk(&dir.path().join(link).join("levy")).unwrap();
-            assert!(walked.missing.is_empty());
-            assert_eq!(walked.folder.path(), dir.path().join("real/levy"));
-        }
-        assert!(walk(&dir.path().join("circle")).is_err());
-        // The same link in a folder that is another user's, or that others may write to.
-        let real = dir.path().join("real");
-        symlink("levy", real.join("link")).unwrap();
-        assert!(walk(&real.join("link")).is_ok());
-        chown(&real, Some(65_534), None).unwrap();
-        assert!(walk(&real.join("link")).is_err());
-    }
-}
+mod tests;

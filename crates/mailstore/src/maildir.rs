@@ -5,18 +5,19 @@
 //! create all [`Draft`]s, [`Draft::sync`] all, [`Synced::publish`] all, and [`Published::retract`]
 //! the published ones if one fails. A letter dropped before it is published is removed.
 
+mod parts;
+mod published;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
+use nix::fcntl::{AtFlags, FallocateFlags, OFlag, RenameFlags, fallocate, openat, renameat2};
 use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
@@ -24,9 +25,13 @@ use sys::sync_file_range::start_writing;
 
 use crate::durable_dir::{durable_create_dir, retry_eintr};
 use crate::error::{Error, Result};
-use crate::file_name::{self, NameMaker};
+use crate::file_name::NameMaker;
 use crate::folder::Folder;
+use crate::maildir::parts::Parts;
+use crate::sweep::sweep;
 use crate::wire_size::WireSize;
+
+pub use published::Published;
 
 /// Mode of new letters: only the owner has access.
 const FILE_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
@@ -36,9 +41,6 @@ const NEW_LETTER: OFlag = OFlag::O_WRONLY
     .union(OFlag::O_EXCL)
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
-/// open(2) flags for a folder that is to be listed.
-const LISTED: OFlag =
-    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 /// Threads that fsync the letters of a batch.
 const SYNCS_AT_ONCE: usize = 16;
 /// Most attempts to find a free name. More than one is needed only after the clock was set back.
@@ -49,14 +51,6 @@ const MAX_NAME_ATTEMPTS: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Maildir {
     parts: Arc<Parts>,
-}
-
-#[derive(Debug)]
-struct Parts {
-    folder: Folder,
-    tmp: Folder,
-    new: Folder,
-    names: NameMaker,
 }
 
 impl Maildir {
@@ -84,6 +78,7 @@ impl Maildir {
             opened => opened,
         };
         let (tmp, new, _cur) = (part("tmp")?, part("new")?, part("cur")?);
+        new.sync_if_new(&folder)?;
         Ok(Maildir { parts: Arc::new(Parts { folder, tmp, new, names: NameMaker::new() }) })
     }
 
@@ -111,13 +106,45 @@ impl Maildir {
                 Ok(file) => {
                     let unpublished = Unpublished { parts: Arc::clone(&self.parts), base };
                     let (file, wire) = (File::from(file), WireSize::new());
-                    return Ok(Draft { file, bytes: 0, wire, unpublished });
+                    return Ok(Draft { file, bytes: 0, reserved: 0, wire, unpublished });
                 }
                 Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(Error::io("create", &tmp.path().join(&base))(errno)),
             }
         }
         Err(Error::io("create", tmp.path())(Errno::EEXIST))
+    }
+
+    /// Adds a letter that was written for another Maildir of this user's, without writing it again: a second name for
+    /// its file. `None` where it needs one of its own: the other Maildir is on another disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path of the name that could not be made.
+    pub fn link(&self, written: &Synced) -> Result<Option<Synced>> {
+        let (from, tmp) = (&written.unpublished, &self.parts.tmp);
+        for _ in 0..MAX_NAME_ATTEMPTS {
+            let base = self.parts.names.unique();
+            let name = (from.base.as_os_str(), base.as_os_str());
+            match linkat(&from.parts.tmp, name.0, tmp, name.1, AtFlags::empty()) {
+                Ok(()) => {
+                    let unpublished = Unpublished { parts: Arc::clone(&self.parts), base };
+                    let Synced { bytes, octets, inode, .. } = *written;
+                    return Ok(Some(Synced { bytes, octets, inode, unpublished }));
+                }
+                Err(Errno::EEXIST) => {}
+                // Another disk, no links there, too many of them; or Landlock's first version.
+                Err(Errno::EXDEV | Errno::EPERM | Errno::EMLINK | Errno::EACCES) => {
+                    return Ok(None);
+                }
+                Err(errno) => return Err(Error::io("link", &tmp.path().join(&base))(errno)),
+            }
+        }
+        Err(Error::io("link", tmp.path())(Errno::EEXIST))
+    }
+
+    /// Removes what interrupted deliveries have left in `tmp`: files not touched for 36 hours. Returns their number.
+    pub fn sweep(&self) -> usize {
+        sweep(&self.parts.folder)
     }
 
     /// Returns whether a letter that was published under this name still exists, read or unread.
@@ -131,23 +158,6 @@ impl Maildir {
             Err(Errno::ENOENT) => Ok(self.parts.find_in_cur(name)?.is_some()),
             Err(errno) => Err(Error::io("open", &new.path().join(name))(errno)),
         }
-    }
-}
-
-impl Parts {
-    /// Finds a letter that a reader has moved to `cur`, with any flags; returns its name there.
-    fn find_in_cur(&self, name: &OsStr) -> Result<Option<OsString>> {
-        let path = self.folder.path().join("cur");
-        let opened = retry_eintr(|| Dir::openat(&self.folder, "cur", LISTED, Mode::empty()));
-        let mut cur = opened.map_err(Error::io("open", &path))?;
-        for entry in cur.iter() {
-            let entry = entry.map_err(Error::io("read", &path))?;
-            let entry = entry.file_name().to_bytes();
-            if file_name::base(entry) == name.as_bytes() {
-                return Ok(Some(OsString::from_vec(entry.to_vec())));
-            }
-        }
-        Ok(None)
     }
 }
 
@@ -179,11 +189,31 @@ impl Drop for Unpublished {
 pub struct Draft {
     file: File,
     bytes: u64,
+    /// Bytes that the disk has set aside.
+    reserved: u64,
     wire: WireSize,
     unpublished: Unpublished,
 }
 
 impl Draft {
+    /// Has the disk set room aside for a letter of this many bytes, so that a full disk or a quota is seen before the
+    /// letter comes. A file system that cannot do that says nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: there is no room.
+    pub fn reserve(&mut self, bytes: u64) -> Result<()> {
+        let length = i64::try_from(bytes.max(1)).unwrap_or(i64::MAX);
+        let flags = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        match retry_eintr(|| fallocate(&self.file, flags, 0, length)) {
+            Ok(()) => {
+                self.reserved = bytes;
+                Ok(())
+            }
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM) => Ok(()),
+            Err(errno) => Err(Error::io("write to", &self.unpublished.path())(errno)),
+        }
+    }
+
     /// Fsyncs the complete letter and closes the file.
     ///
     /// # Errors
@@ -225,7 +255,12 @@ impl Draft {
     }
 
     fn fsync(&self) -> Result<()> {
-        self.file.sync_all().map_err(Error::io("fsync", &self.unpublished.path()))
+        if self.reserved > self.bytes {
+            // The rest of what was reserved.
+            let cut = self.file.set_len(self.bytes);
+            cut.map_err(Error::io("write to", &self.unpublished.path()))?;
+        }
+        self.file.sync_data().map_err(Error::io("fsync", &self.unpublished.path()))
     }
 
     /// Closes the file.
@@ -326,6 +361,20 @@ impl Synced {
         }
     }
 
+    /// Makes letters visible, each as [`Synced::publish`], but waits for the folders when all are in their places: a
+    /// journal is then written once. Returns a result for each.
+    pub fn publish_each(letters: Vec<Synced>) -> Vec<Result<Published>> {
+        let renamed: Vec<_> = letters.into_iter().map(Synced::rename).collect();
+        let durable = |published: Published| match published.parts.new.sync() {
+            Ok(()) => Ok(published),
+            Err(error) => {
+                let _ = published.retract(); // best effort, as above
+                Err(error)
+            }
+        };
+        renamed.into_iter().map(|renamed| renamed.and_then(durable)).collect()
+    }
+
     /// Renames the letter into `new`, whose fsync is left to the caller.
     fn rename(self) -> Result<Published> {
         let parts = Arc::clone(&self.unpublished.parts);
@@ -364,42 +413,6 @@ fn rename_new(from: &Unpublished, new: &Folder, name: &OsStr) -> Result<()> {
             linkat(tmp, base, new, name, AtFlags::empty()).map_err(Error::io("link", &path))
         }
         Err(errno) => Err(Error::io("rename", &path)(errno)),
-    }
-}
-
-/// A delivered letter.
-#[derive(Debug)]
-pub struct Published {
-    parts: Arc<Parts>,
-    name: OsString,
-}
-
-impl Published {
-    /// Returns its path, valid until another program moves it.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        self.parts.new.path().join(&self.name)
-    }
-
-    /// Removes the letter, because its delivery failed for another recipient. Finds it even if a
-    /// reader has moved it to `cur`.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if it exists and cannot be removed.
-    pub fn retract(self) -> Result<()> {
-        let new = &self.parts.new;
-        match unlinkat(new, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
-            Ok(()) => return new.sync(),
-            Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(Error::io("unlink", &self.path())(errno)),
-        }
-        if let Some(name) = self.parts.find_in_cur(&self.name)? {
-            let cur = self.parts.folder.enter(OsStr::new("cur"))?;
-            let removed = unlinkat(&cur, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
-            removed.map_err(Error::io("unlink", &cur.path().join(name)))?;
-            return cur.sync();
-        }
-        Ok(())
     }
 }
 

@@ -35,6 +35,7 @@ pub mod signal;
 pub mod sockatmark;
 pub mod socket;
 pub mod stack_overflow;
+pub mod statx;
 pub mod sync_file_range;
 pub mod udp;
 pub mod wait;

@@ -64,6 +64,8 @@ const FILES: &[c_long] = &[
     SYS_statx,
     SYS_readlinkat,
     SYS_getdents64,
+    libc::SYS_fstatfs,
+    libc::SYS_fallocate,
     SYS_lseek,
     SYS_pread64,
     SYS_pwrite64,
@@ -145,7 +147,7 @@ const PARENT: &[c_long] = &[
 /// What a process does besides that has the locks of an mbox and makes its next file. kill(2) is for asking
 /// whether the holder of a lock has ended.
 const SPOOL: &[c_long] =
-    &[libc::SYS_fchmod, libc::SYS_fchown, libc::SYS_utimensat, libc::SYS_fstatfs, libc::SYS_uname];
+    &[libc::SYS_fchmod, libc::SYS_fchown, libc::SYS_utimensat, libc::SYS_uname];
 /// Commands of fcntl(2) that open no file and send no signal.
 const FCNTL: &[u32] =
     &[libc::F_GETFD as u32, libc::F_SETFD as u32, libc::F_GETFL as u32, libc::F_SETFL as u32];

@@ -15,7 +15,7 @@ use crate::protocol::question::Verdict;
 pub(super) fn hand_over(
     config: &Config,
     (peer, number): (Peer, u64),
-    asked: &mut forknet::Question,
+    asked: &mut forknet::Boxes,
     limit: Duration,
 ) -> io::Result<()> {
     let number = usize::try_from(number).unwrap_or(usize::MAX);

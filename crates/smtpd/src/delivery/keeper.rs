@@ -25,7 +25,7 @@ use crate::protocol::reply::Reply;
 /// Longest wait for an answer about a user: a long users file on a busy machine.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
 /// Longest wait until a letter is safe: the client waits ten minutes (RFC 5321 §4.5.3.2.6).
-const DELIVERY_WAIT: Duration = Duration::from_secs(300);
+const DELIVERY_WAIT: Duration = Duration::from_secs(480);
 /// Longest wait until the process that receives a letter takes the next piece.
 const PIECE_WAIT: Duration = Duration::from_secs(60);
 /// Longest wait until that process forgets a letter.
@@ -41,14 +41,17 @@ pub struct Keeper<'a> {
     has_process: Cell<bool>,
     /// The user who has logged in.
     login: RefCell<Login>,
+    /// It has tried recipients, and their letter has not come yet.
+    has_recipients: Cell<bool>,
 }
 
 impl<'a> Keeper<'a> {
     /// Asks over this line, for this client.
     #[must_use]
     pub fn new(config: &'a Config, line: Option<Line>, peer: Peer) -> Keeper<'a> {
+        let (has_process, has_recipients) = (Cell::new(false), Cell::new(false));
         let login = RefCell::default();
-        Keeper { config, line, peer, has_process: Cell::new(false), login }
+        Keeper { config, line, peer, has_process, has_recipients, login }
     }
 
     /// Asks a question; an answer is a verdict or users.
@@ -149,6 +152,7 @@ impl Mailboxes for Keeper<'_> {
             log::debug!("{}: keeper: {}", self.peer, reason(&error));
         }
         self.has_process.set(false);
+        self.has_recipients.set(false);
     }
 
     fn find(&self, path: &Path) -> Result<LocalUser, Reply> {
@@ -172,10 +176,12 @@ impl Mailboxes for Keeper<'_> {
         if let Some(reply) = self.moved(&answer) {
             let is_taken = reply.is_positive();
             let recipient = recipient(self.config, path, name);
+            self.has_recipients.set(is_taken || self.has_recipients.get());
             return if is_taken { Ok((recipient, reply)) } else { Err(reply) };
         }
         match Verdict::decode(&answer).unwrap_or(Verdict::Unusable) {
             Verdict::Accepted => {
+                self.has_recipients.set(true);
                 Ok((recipient(self.config, path, name), Verdict::Accepted.reply()))
             }
             verdict => Err(verdict.reply()),
@@ -197,10 +203,11 @@ impl Mailboxes for Keeper<'_> {
         *self.login.borrow_mut() = login;
     }
 
-    fn check_room(&self, bytes: u64) -> Result<(), Reply> {
-        match self.verdict(&Question::Room { bytes }) {
-            Verdict::NoRoom => Err(Verdict::NoRoom.reply()),
-            _ => Ok(()), // each recipient is asked about
+    fn forget(&self) {
+        if self.has_recipients.replace(false)
+            && let Err(verdict) = self.ask(&Question::Forget)
+        {
+            log::debug!("{}: recipients were not forgotten: {verdict:?}", self.peer);
         }
     }
 
@@ -260,6 +267,7 @@ impl Letter<'_> {
         let record = question.encode(self.keeper.peer).ok_or_else(too_long)?;
         self.state = State::Begun;
         self.keeper.has_process.set(false);
+        self.keeper.has_recipients.set(false);
         self.line()?.begin(&record).map_err(|error| lost(&error))?;
         let origin = Origin::new(&self.keeper.login.borrow(), &self.envelope);
         self.add(&origin.encode().ok_or_else(too_long)?)?;
@@ -283,8 +291,12 @@ impl Letter<'_> {
         self.add(END)?;
         self.state = State::Ended;
         match self.line()?.finish(DELIVERY_WAIT) {
-            Ok(Answer::Final(answer)) => decode_verdicts(&answer)
-                .ok_or_else(|| refusal(Verdict::Unusable, "keeper: an answer that is none".into())),
+            Ok(Answer::More(answer)) => {
+                self.keeper.has_process.set(true);
+                decode_verdicts(&answer).ok_or_else(|| {
+                    refusal(Verdict::Unusable, "keeper: an answer that is none".into())
+                })
+            }
             Ok(_) => Err(refusal(Verdict::Unusable, "keeper: an answer that is none".into())),
             Err(error) => Err(lost(&error)),
         }
@@ -342,10 +354,10 @@ impl Delivery for Letter<'_> {
 impl Drop for Letter<'_> {
     /// Has a letter forgotten that was begun and not ended, so that the next one can follow.
     fn drop(&mut self) {
-        if let (State::Begun, Some(line)) = (self.state, &self.keeper.line)
-            && let Err(error) = line.add(ABORT, ABORT_WAIT).and_then(|()| line.finish(ABORT_WAIT))
-        {
-            log::debug!("{}: keeper: {}", self.keeper.peer, reason(&error));
+        let (State::Begun, Some(line)) = (self.state, &self.keeper.line) else { return };
+        match line.add(ABORT, ABORT_WAIT).and_then(|()| line.finish(ABORT_WAIT)) {
+            Ok(answer) => self.keeper.has_process.set(matches!(answer, Answer::More(_))),
+            Err(error) => log::debug!("{}: keeper: {}", self.keeper.peer, reason(&error)),
         }
     }
 }
@@ -361,11 +373,12 @@ fn lost(error: &std::io::Error) -> Refusal {
     refusal(Verdict::Unusable, format!("keeper: {}", reason(error)))
 }
 
-/// Returns the refusal of a letter, which is temporary.
+/// Returns the refusal of a letter.
 #[must_use]
 pub fn refusal(verdict: Verdict, reason: String) -> Refusal {
     let reply = match verdict {
         Verdict::NoRoom => Reply::new(452, "4.3.1", "No room for the letter, try again later"),
+        Verdict::Unknown | Verdict::Rejected => verdict.reply(),
         _ => Reply::new(451, "4.3.0", "The letter could not be stored, try again later"),
     };
     Refusal { reply, reason }

@@ -9,28 +9,6 @@ use maild::{MailOptions, Place, Trouble};
 use mailstore::{Folder, Maildir};
 use nix::unistd::{Gid, Uid};
 
-/// Checks that a mailbox is there or can be made, where root can make it or only its owner; returns the
-/// bytes that are free on its disk.
-///
-/// # Errors
-/// It cannot take letters now.
-pub fn free_bytes(
-    options: &MailOptions,
-    account: &Account,
-    owner: Owner,
-    root_makes: bool,
-) -> Result<u64, Trouble> {
-    let folder = match options.find_mailbox(account, owner)? {
-        Place::There(folder) => folder,
-        Place::Missing { parent, .. } if root_makes && parent.is_roots_alone()? => parent,
-        Place::Missing { parent, path, .. } => {
-            must_belong(&parent, owner, &path)?;
-            parent
-        }
-    };
-    Ok(folder.free_bytes()?)
-}
-
 /// Makes the folder of a mailbox where that needs the rights of root, which this process has. It looks
 /// for nothing in homes, where each user makes what is missing.
 ///

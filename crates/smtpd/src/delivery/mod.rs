@@ -2,29 +2,37 @@
 //! mailboxes and Maildirs in those that the keeper forks.
 
 // The order of the modules; each imports from its left only:
-//   submission trace | header delivered_to text mailbox log_once target | users | directory | expansion | route store |
-//   queue | deliver verify |
+//   submission trace | header delivered_to text mailbox log_once target order forward shells | users | directory |
+//   expansion | route store | program | boxed | workers | queue | outgoing | transaction | deliver verify |
 //   answer keeper letter
 
 pub mod answer;
+mod boxed;
 mod deliver;
 pub mod delivered_to;
 mod directory;
 mod expansion;
 mod filter;
+mod forward;
 pub mod header;
 pub mod keeper;
 pub mod letter;
 mod log_once;
 mod mailbox;
+mod order;
+mod outgoing;
+mod program;
 mod queue;
 pub mod route;
-pub mod store;
+mod shells;
+mod store;
 pub mod submission;
 mod target;
 pub mod terminal;
 pub mod text;
 pub mod trace;
+mod transaction;
 pub mod users;
 mod utmp;
 mod verify;
+mod workers;

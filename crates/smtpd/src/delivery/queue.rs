@@ -127,7 +127,7 @@ pub fn write(
             draft: queue.draft(envelope).map_err(|error| failed(&error))?,
             text: Vec::with_capacity(CHUNK),
         };
-        text.copy_to(&mut out).and_then(|()| out.finish()).map_err(|error| Failure {
+        text.copy_behind(b"", &mut out).and_then(|()| out.finish()).map_err(|error| Failure {
             verdict: verdict(is_full(&error)),
             why: format!("queue: write: {}", forknet::reason(&error)),
         })?;
@@ -161,12 +161,6 @@ impl Elsewhere {
             Some((_, all)) => all.push(recipient),
             None => self.0.push((sender, vec![recipient])),
         }
-    }
-
-    /// Returns whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Returns the envelopes in the queue of a letter with this id and sender. One from `<>` keeps that.

@@ -1,16 +1,51 @@
-//! Stores a letter in the mailboxes of one user, with that user's rights: first safe in all, then visible
-//! in all.
+//! The process of one user, with that user's rights: tries the places that a letter is to go to, stores it there, and
+//! makes it visible.
+
+use std::io;
+use std::path::Path;
 
 use accounts::{Account, Owner};
-use maild::{MailOptions, Trouble};
+use forknet::confine_to;
 use mailstore::{Draft, Maildir, Published, Synced};
 
-use crate::delivery::mailbox;
+use crate::delivery::order::{Attempt, Place, Tried};
 use crate::delivery::text::Text;
+use crate::delivery::trace::return_path;
+use crate::delivery::{forward, mailbox};
+use crate::options::Config;
 use crate::protocol::question::Verdict;
 
-/// Why a letter could not be stored, and in whose mailbox.
-#[derive(Debug)]
+/// Most places of one process, because each holds four descriptors.
+pub const MAX_PLACES: usize = 100;
+
+/// The places of one owner.
+pub struct Store<'a> {
+    config: &'a Config,
+    owner: Owner,
+    /// The client, for the log.
+    about: &'a str,
+    places: Vec<Tray>,
+    is_confined: bool,
+    is_swept: bool,
+}
+
+/// A place that was tried.
+struct Tray {
+    /// For the log.
+    name: String,
+    maildir: Maildir,
+    sender: Option<String>,
+    state: State,
+}
+
+enum State {
+    Drafted(Draft),
+    Written(Synced),
+    Visible(Published),
+    Nothing,
+}
+
+/// Why a letter could not be stored.
 pub struct Failure {
     /// The answer.
     pub verdict: Verdict,
@@ -18,17 +53,15 @@ pub struct Failure {
     pub why: String,
 }
 
-impl Failure {
-    fn of(account: &Account, error: &mailstore::Error) -> Failure {
-        let why = format!("mailbox of '{}': {error}", account.name.escape_ascii());
-        Failure { verdict: verdict(error.is_full()), why }
+impl From<mailstore::Error> for Failure {
+    fn from(error: mailstore::Error) -> Failure {
+        Failure { verdict: verdict(error.is_full()), why: error.to_string() }
     }
+}
 
-    /// Returns the failure of a user's mailbox.
-    #[must_use]
-    pub fn of_mailbox(account: &Account, trouble: &Trouble) -> Failure {
-        let why = format!("mailbox of '{}': {}", account.name.escape_ascii(), trouble.why);
-        Failure { verdict: verdict(trouble.is_full), why }
+impl From<maild::Trouble> for Failure {
+    fn from(trouble: maild::Trouble) -> Failure {
+        Failure { verdict: verdict(trouble.is_full), why: trouble.why }
     }
 }
 
@@ -38,66 +71,204 @@ pub fn verdict(is_full: bool) -> Verdict {
     if is_full { Verdict::NoRoom } else { Verdict::Unusable }
 }
 
-/// Opens the mailboxes of one owner, by descriptor.
-///
-/// # Errors
-/// One of them cannot take letters now.
-pub fn open<'a>(
-    options: &MailOptions,
-    accounts: &'a [Account],
-    owner: Owner,
-) -> Result<Vec<(&'a Account, Maildir)>, Failure> {
-    let open = |account| match mailbox::open(options, account, owner) {
-        Ok(maildir) => Ok((account, maildir)),
-        Err(trouble) => Err(Failure::of_mailbox(account, &trouble)),
-    };
-    accounts.iter().map(open).collect()
-}
+impl<'a> Store<'a> {
+    /// Begins with no place. This process has the owner's rights already.
+    #[must_use]
+    pub fn new(config: &'a Config, owner: Owner, about: &'a str) -> Store<'a> {
+        let (places, is_confined, is_swept) = (Vec::new(), false, false);
+        Store { config, owner, about, places, is_confined, is_swept }
+    }
 
-/// Writes the text into each mailbox; it is on the disk when this returns, and nothing is visible.
-///
-/// # Errors
-/// It could not be written in one of them, and is in none.
-pub fn write<'a>(
-    mailboxes: &[(&'a Account, Maildir)],
-    text: &Text,
-) -> Result<Vec<(&'a Account, Synced)>, Failure> {
-    let write = |(account, maildir): &(&'a Account, Maildir)| {
-        let failed = |error: mailstore::Error| Failure::of(account, &error);
-        let mut draft: Draft = maildir.draft().map_err(failed)?;
-        if let Err(source) = text.copy_to(&mut draft) {
-            let what = format!("write to {}", maildir.path().display());
-            return Err(failed(mailstore::Error::Io { what, source }));
+    /// Tries a place as a delivery will use it: opens it, makes a draft, has room set aside.
+    pub fn attempt(&mut self, attempt: &Attempt) -> Tried {
+        let Place::Mailbox { name, home, may_forward } = &attempt.place else {
+            return Tried::Verdict(Verdict::Unusable);
+        };
+        if *may_forward && let Some(tried) = self.forward(name, home) {
+            return tried;
         }
-        Ok((*account, draft.sync().map_err(failed)?))
-    };
-    mailboxes.iter().map(write).collect()
-}
-
-/// Makes the letter visible in each mailbox.
-///
-/// # Errors
-/// It could not be made visible in one of them, and is in none.
-pub fn publish(letters: Vec<(&Account, Synced)>) -> Result<Vec<(&Account, Published)>, Failure> {
-    let mut done = Vec::with_capacity(letters.len());
-    for (account, letter) in letters {
-        match letter.publish() {
-            Ok(published) => done.push((account, published)),
-            Err(error) => {
-                retract(done);
-                return Err(Failure::of(account, &error));
+        let account = Account {
+            name: name.clone(),
+            owner: Some(self.owner),
+            gecos: Vec::new(),
+            home: home.clone(),
+            shell: Vec::new(),
+        };
+        match self.open(&account, attempt) {
+            Ok(tray) => {
+                self.places.push(tray);
+                Tried::Verdict(Verdict::Accepted)
+            }
+            Err(_) if self.is_confined => Tried::NotHere,
+            Err(Failure { verdict, why }) => {
+                log::warn!("{}: mailbox of '{}': {why}", self.about, name.escape_ascii());
+                Tried::Verdict(verdict)
             }
         }
     }
-    Ok(done)
+
+    /// Reads the user's `~/.forward`; `None` where there is none.
+    fn forward(&self, name: &[u8], home: &Path) -> Option<Tried> {
+        let found = if self.is_confined {
+            forward::is_there(home).map(|is_there| is_there.then_some(Tried::NotHere))
+        } else {
+            forward::read(home, self.owner.uid).map(|text| text.map(Tried::Forward))
+        };
+        found.unwrap_or_else(|why| {
+            log::warn!("{}: mailbox of '{}': {why}", self.about, name.escape_ascii());
+            Some(Tried::Verdict(Verdict::Unusable))
+        })
+    }
+
+    fn open(&self, account: &Account, attempt: &Attempt) -> Result<Tray, Failure> {
+        let maildir = mailbox::open(&self.config.mail, account, self.owner)?;
+        let needed = attempt.size.saturating_add(self.config.min_free);
+        if maildir.folder().free_bytes()? < needed {
+            let why = format!("{}: less than {needed} bytes free", maildir.path().display());
+            return Err(Failure { verdict: Verdict::NoRoom, why });
+        }
+        let mut draft = maildir.draft()?;
+        draft.reserve(attempt.size)?;
+        let name = format!("mailbox of '{}'", account.name.escape_ascii());
+        let (sender, state) = (attempt.sender.clone(), State::Drafted(draft));
+        Ok(Tray { name, maildir, sender, state })
+    }
+
+    /// Gives up all but the places, for good.
+    fn confine(&mut self) -> Result<(), forknet::Error> {
+        if !self.is_confined {
+            confine_to(self.places.iter().map(|tray| tray.maildir.folder()), true)?;
+            self.is_confined = true;
+        }
+        Ok(())
+    }
+
+    /// Writes the letter for these places; it is on the disk when this returns, and nothing is visible. Returns a
+    /// verdict for each. The others are forgotten.
+    pub fn write(
+        &mut self,
+        places: &[usize],
+        (letter, sender): (&str, &[u8]),
+        text: &Text,
+    ) -> Vec<Verdict> {
+        if let Err(error) = self.confine() {
+            log::error!("{letter}: {error}");
+            self.undo();
+            return vec![Verdict::Unusable; places.len()];
+        }
+        let all = std::mem::take(&mut self.places);
+        let mut all: Vec<Option<Tray>> = all.into_iter().map(Some).collect();
+        let mut verdicts = Vec::with_capacity(places.len());
+        for number in places {
+            let Some(mut tray) = all.get_mut(*number).and_then(Option::take) else {
+                verdicts.push(Verdict::Unusable);
+                continue;
+            };
+            let written = self.write_one(&mut tray, sender, text);
+            verdicts.push(told(letter, &tray.name, written.err().as_ref()));
+            self.places.push(tray);
+        }
+        verdicts
+    }
+
+    /// Writes the letter for one place, or links it where it was written for another one.
+    fn write_one(&self, tray: &mut Tray, sender: &[u8], text: &Text) -> Result<(), Failure> {
+        let State::Drafted(mut draft) = std::mem::replace(&mut tray.state, State::Nothing) else {
+            let why = "the place was not tried".to_owned();
+            return Err(Failure { verdict: Verdict::Unusable, why });
+        };
+        let is_same = |other: &&Tray| other.sender == tray.sender;
+        let written = self.places.iter().filter(is_same).find_map(|other| match &other.state {
+            State::Written(letter) => Some(letter),
+            _ => None,
+        });
+        if let Some(linked) = written.map(|it| tray.maildir.link(it)).transpose()?.flatten() {
+            tray.state = State::Written(linked);
+            return Ok(());
+        }
+        let first = return_path(sender_at(tray.sender.as_deref(), sender));
+        let copied = text.copy_behind(&first, &mut draft);
+        copied.map_err(|source| write_error(&tray.maildir, &source))?;
+        tray.state = State::Written(draft.sync()?);
+        Ok(())
+    }
+
+    /// Makes the letter visible where it was written. Returns a verdict for each place of the last
+    /// [`Store::write`].
+    pub fn publish(&mut self, letter: &str) -> Vec<Verdict> {
+        let mut written = Vec::new();
+        for (number, tray) in self.places.iter_mut().enumerate() {
+            match std::mem::replace(&mut tray.state, State::Nothing) {
+                State::Written(synced) => written.push((number, synced)),
+                other => tray.state = other,
+            }
+        }
+        let (numbers, written): (Vec<_>, Vec<_>) = written.into_iter().unzip();
+        let mut verdicts = vec![Verdict::Unusable; self.places.len()];
+        for (number, published) in numbers.into_iter().zip(Synced::publish_each(written)) {
+            let (Some(tray), Some(verdict)) =
+                (self.places.get_mut(number), verdicts.get_mut(number))
+            else {
+                continue;
+            };
+            let failure = match published {
+                Ok(letter) => {
+                    tray.state = State::Visible(letter);
+                    None
+                }
+                Err(error) => Some(Failure::from(error)),
+            };
+            *verdict = told(letter, &tray.name, failure.as_ref());
+        }
+        verdicts
+    }
+
+    /// Takes the letter back, because it could not be delivered to all, and forgets the places.
+    pub fn undo(&mut self) {
+        for tray in std::mem::take(&mut self.places) {
+            if let State::Visible(letter) = tray.state
+                && let Err(error) = letter.retract()
+            {
+                log::error!("{}: a refused letter could not be removed: {error}", tray.name);
+            }
+        }
+    }
+
+    /// Leaves the letter where it is, and forgets the places.
+    pub fn keep(&mut self) {
+        for tray in std::mem::take(&mut self.places) {
+            if !self.is_swept {
+                let count = tray.maildir.sweep();
+                if count > 0 {
+                    log::info!("{}: removed {count} interrupted deliveries from tmp", tray.name);
+                }
+            }
+        }
+        self.is_swept = true;
+    }
 }
 
-/// Takes a letter back, because it could not be delivered to all.
-pub fn retract(letters: Vec<(&Account, Published)>) {
-    for (account, letter) in letters {
-        if let Err(error) = letter.retract() {
-            let name = account.name.escape_ascii();
-            log::error!("mailbox of '{name}': a refused letter could not be removed: {error}");
+/// Returns the sender of a letter at a place: a letter from `<>` keeps that.
+#[must_use]
+pub fn sender_at<'a>(at_place: Option<&'a str>, sender: &'a [u8]) -> &'a [u8] {
+    match at_place {
+        Some(other) if !sender.is_empty() => other.as_bytes(),
+        _ => sender,
+    }
+}
+
+fn write_error(maildir: &Maildir, source: &io::Error) -> Failure {
+    let why = format!("write to {}: {}", maildir.path().display(), forknet::reason(source));
+    Failure { verdict: verdict(mailstore::is_full(source)), why }
+}
+
+/// Returns the verdict, and logs why it is none to accept.
+fn told(letter: &str, name: &str, failure: Option<&Failure>) -> Verdict {
+    match failure {
+        None => Verdict::Accepted,
+        Some(Failure { verdict, why }) => {
+            log::warn!("{letter}: {name}: {why}");
+            *verdict
         }
     }
 }

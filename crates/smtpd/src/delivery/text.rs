@@ -1,8 +1,8 @@
 //! The text of a letter between the process that receives it and those that store it: in memory while it is
 //! short, then in a file without a name in the folder of `--spool`.
 //!
-//! Neither can be changed by a process that stores it: memory is each one's own after fork(2), and the
-//! descriptor of the file is for reading only.
+//! Neither can be changed by a process that stores it: a short text is sent to each, a longer one is in a file of memory
+//! that is sealed, and the descriptor of the spool's file is for reading only.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -11,7 +11,9 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use accounts::{hex, random};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc::O_NOFOLLOW;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 /// Longest text that stays in memory, in bytes. Clients at once times this is what letters may take.
 const MAX_IN_MEMORY: usize = 256 * 1024;
@@ -110,15 +112,41 @@ pub enum Text {
 }
 
 impl Text {
-    /// Writes it. Uses no offset that other processes share.
+    /// Returns the text in the file of another process.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub fn of_file(file: File) -> io::Result<Text> {
+        let length = file.metadata()?.len();
+        Ok(Text::File(file, length))
+    }
+
+    /// Returns the text as a file for other processes to read, where it is longer than `longest` bytes.
+    ///
+    /// # Errors
+    /// memfd_create(2) failed.
+    pub fn into_file_over(self, longest: usize) -> io::Result<Text> {
+        match self {
+            Text::Memory(text) if text.len() > longest => {
+                Ok(Text::File(sealed(&text)?, text.len() as u64))
+            }
+            text => Ok(text),
+        }
+    }
+
+    /// Writes first what stands before the text, and then the text. Uses no offset that other processes share.
     ///
     /// # Errors
     /// It cannot be read or written.
-    pub fn copy_to(&self, out: &mut impl Write) -> io::Result<()> {
+    pub fn copy_behind(&self, first: &[u8], out: &mut impl Write) -> io::Result<()> {
         let length = match self {
+            Text::Memory(text) if text.len() <= CHUNK => {
+                return out.write_all(&[first, text].concat()); // one system call
+            }
             Text::Memory(text) => text.len() as u64,
             Text::File(_, length) => *length,
         };
+        out.write_all(first)?;
         self.copy_range(0..length, out)
     }
 
@@ -147,6 +175,19 @@ impl Text {
         }
         Ok(())
     }
+}
+
+/// Returns the text in a file in memory, which no process can change any more.
+fn sealed(text: &[u8]) -> io::Result<File> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let mut file = File::from(memfd_create(c"letter", flags)?);
+    file.write_all(text)?;
+    let seals = SealFlag::F_SEAL_SEAL
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_WRITE;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(file)
 }
 
 /// Makes a file without a name; returns it for writing and for reading.
@@ -182,9 +223,11 @@ mod tests {
             assert_eq!(matches!(text, Text::File(..)), pieces > 26);
             for _ in 0..2 {
                 let mut out = Vec::new();
-                text.copy_to(&mut out).unwrap();
-                assert_eq!(out, piece.repeat(pieces as usize));
+                text.copy_behind(b"first\n", &mut out).unwrap();
+                assert_eq!(out, [b"first\n", &piece.repeat(pieces as usize)[..]].concat());
             }
+            let text = text.into_file_over(20_000).unwrap();
+            assert_eq!(matches!(text, Text::File(..)), pieces > 2);
             if let Text::File(mut file, _) = text {
                 assert!(file.write_all(b"x").is_err(), "for reading only");
             }
@@ -199,7 +242,7 @@ mod tests {
             text.insert(5, b"second").unwrap();
             assert_eq!(text.length(), 11 + pieces * 10_000);
             let mut out = Vec::new();
-            text.finish().copy_to(&mut out).unwrap();
+            text.finish().copy_behind(b"", &mut out).unwrap();
             assert_eq!(out, [b"firstsecond", &piece.repeat(pieces as usize)[..]].concat());
         }
         let mut text = Incoming::new(Path::new("/no/such/folder"));

@@ -58,6 +58,8 @@ pub struct Config {
     pub aliases: Option<PathBuf>,
     /// The byte between a user's name and a sub-address; `None` for no sub-addresses.
     pub delimiter: Option<u8>,
+    /// The command that delivers, in place of mailboxes.
+    pub mda: Option<Vec<u8>>,
     /// The folder of letters that are too long for memory.
     pub spool: PathBuf,
     /// Largest letter in octets, as RFC 1870 counts them; 0 is no limit.
@@ -188,6 +190,7 @@ impl Config {
             mail,
             aliases: values.path("aliases")?,
             delimiter: delimiter(values)?,
+            mda: mda(values)?,
             spool: values.path("spool")?.unwrap_or_default(),
             max_size: values.number("max-size", 0..=u64::MAX)?,
             max_recipients: values.number("max-recipients", 1..=usize::MAX)?,
@@ -270,6 +273,15 @@ fn delimiter(values: &Values) -> Result<Option<u8>> {
         b"none" => Ok(None),
         [byte] if b"+-=_.#~^".contains(byte) => Ok(Some(*byte)),
         _ => Err(values.wrong("delimiter", &text, "one of + - = _ . # ~ ^, or none")),
+    }
+}
+
+/// Reads `--mda`.
+fn mda(values: &Values) -> Result<Option<Vec<u8>>> {
+    let Some(text) = values.text("mda") else { return Ok(None) };
+    match text.trim_start().starts_with('/') {
+        true => Ok(Some(text.into_bytes())),
+        false => Err(values.wrong("mda", &text, "not an absolute path and its arguments")),
     }
 }
 

@@ -60,6 +60,20 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         Row { excludes: "checkpassword", ..rows::AUTH_SOCKET },
         rows::MAIL,
         rows::MAIL_USER,
+        Row {
+            name: "mda",
+            value: "COMMAND",
+            help: "the command that delivers; %u user, %h home, %f sender, %r recipient, %e extension",
+            manual: "Deliver by a command in place of mailboxes, such as `/usr/bin/procmail -d %u`: an absolute path and \
+                its arguments, split at blanks; no shell reads them. In a word `%u` is the user's name, `%h` \
+                the home, `%f` the sender, `%r` the recipient's address, `%e` the sub-address, `%%` a percent sign. The \
+                command has the user's rights, the home as its folder, `USER`, `LOGNAME`, `HOME`, `SHELL`, `PATH`, `SENDER`, `RECIPIENT` and \
+                `EXTENSION` in its environment, and the letter on its standard input, with a `Return-Path:` as its first \
+                line and line ends of LF. Exit code 0 accepts the letter; 67 (`EX_NOUSER`) is answered 550 5.1.1, the other codes of \
+                sysexits.h but 71, 74 and 75, and 100, are answered 550 5.3.0, and all others, a signal, and \
+                no end within 100 seconds 451.",
+            ..Row::EMPTY
+        },
         rows::NAMES,
         rows::NAMES_DOMAIN,
         rows::PLAINTEXT,

@@ -37,7 +37,8 @@ pub trait Mailboxes {
     /// The reply to the client: 451.
     fn find_by_full_name(&self, name: &[u8]) -> Result<Vec<LocalUser>, Reply>;
 
-    /// Finds the recipient of an address, whose disk has room for `bytes` (RCPT); returns it and the reply to the
+    /// Finds the recipient of an address, who can get a letter of this many bytes, 0 where they are not known (RCPT): the
+    /// mailbox is tried as a delivery will use it. Returns it and the reply to the
     /// client, 250 or 251.
     ///
     /// # Errors
@@ -55,11 +56,8 @@ pub trait Mailboxes {
     /// Notes who has logged in, for later questions; the default value is no user.
     fn logged_in(&self, _login: Login) {}
 
-    /// Checks that the disk has room for `bytes` before there is a recipient (MAIL).
-    ///
-    /// # Errors
-    /// The reply to the client: 451 or 452.
-    fn check_room(&self, bytes: u64) -> Result<(), Reply>;
+    /// Forgets the recipients so far, who get no letter.
+    fn forget(&self) {}
 
     /// Ends the process that waits for the next question, so that what is asked then is answered by one that
     /// knows the failed logins of this moment.

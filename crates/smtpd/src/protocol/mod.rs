@@ -254,6 +254,7 @@ impl<'a> Protocol<'a> {
         match outcome {
             Outcome::Reply(reply) => Action::Reply(reply),
             Outcome::Hello(hello, reply) => {
+                context.users.forget();
                 (context.hello, context.envelope) = (hello, Rc::default());
                 self.enter(State::Ready);
                 Action::Reply(reply)
@@ -270,6 +271,9 @@ impl<'a> Protocol<'a> {
             }
             Outcome::NoRecipient(reply) => {
                 Rc::make_mut(&mut context.envelope).count_refusal(reply.code());
+                if context.envelope.recipients.is_empty() {
+                    context.users.forget(); // a filter may have refused one that was tried
+                }
                 self.count_unknown(reply)
             }
             Outcome::Verified(reply) => self.count_unknown(reply),
@@ -297,6 +301,7 @@ impl<'a> Protocol<'a> {
 
     /// Aborts the transaction.
     fn reset(&mut self) {
+        self.context.users.forget();
         self.context.envelope = Rc::default();
         if self.state() != State::Start {
             self.enter(State::Ready);

@@ -27,16 +27,11 @@ const MAX_USERS_BYTES: usize = 12 * 1024;
 /// A question to the keeper.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Question {
-    /// MAIL: is there room for this many bytes?
-    Room {
-        /// The bytes.
-        bytes: u64,
-    },
-    /// RCPT: is this a user, with room for this many bytes?
+    /// RCPT: is this a user, who can get a letter of this many bytes?
     Recipient {
         /// Who it is.
         name: Name,
-        /// The bytes.
+        /// The bytes; 0 where they are not known.
         bytes: u64,
         /// Who asks: a user may send elsewhere.
         login: Login,
@@ -77,6 +72,8 @@ pub enum Question {
         /// Its number among those of `--milter`, from 0.
         number: u64,
     },
+    /// The recipients so far get no letter (RSET).
+    Forget,
     /// The session has no more questions for the process that has answered.
     Done,
 }
@@ -87,7 +84,6 @@ impl Question {
     pub fn encode(&self, peer: Peer) -> Option<Vec<u8>> {
         let none = Login::default();
         let (kind, bytes, fields, login): (_, _, [&[u8]; 2], _) = match self {
-            Question::Room { bytes } => (b'm', *bytes, [b"", b""], &none),
             Question::Members { name } => (b'e', 0, [&name.local, &name.domain], &none),
             Question::Recipient { name, bytes, login } => {
                 (b'r', *bytes, [&name.local, &name.domain], login)
@@ -99,6 +95,7 @@ impl Question {
                 (b'd', u64::from(*commit == Commit::Each), [id, sender], &none)
             }
             Question::Filter { number } => (b'w', *number, [b"", b""], &none),
+            Question::Forget => (b'z', 0, [b"", b""], &none),
             Question::Done => (b'q', 0, [b"", b""], &none),
         };
         let mut record = vec![kind];
@@ -118,7 +115,6 @@ impl Question {
         let name = || Name { local: one.to_vec(), domain: two.to_vec() };
         let login = || Login { name: user.to_vec(), token: token.to_vec() };
         let question = match kind {
-            b'm' => Question::Room { bytes },
             b'r' => Question::Recipient { name: name(), bytes, login: login() },
             b'i' => Question::Sender { name: name(), login: login() },
             b'v' => Question::User { name: name() },
@@ -129,6 +125,7 @@ impl Question {
                 Question::Letter { id: one.to_vec(), sender: two.to_vec(), commit }
             }
             b'w' => Question::Filter { number: bytes },
+            b'z' => Question::Forget,
             b'q' => Question::Done,
             _ => return None,
         };
@@ -166,9 +163,11 @@ pub enum Verdict {
     NoRoom,
     /// The address leads to itself. The log has where.
     Looped,
+    /// The command that delivers does not take the letter, for good.
+    Rejected,
 }
 
-const VERDICTS: [(Verdict, u8); 7] = [
+const VERDICTS: [(Verdict, u8); 8] = [
     (Verdict::Looped, b'o'),
     (Verdict::Accepted, b'+'),
     (Verdict::Unknown, b'u'),
@@ -176,6 +175,7 @@ const VERDICTS: [(Verdict, u8); 7] = [
     (Verdict::Unusable, b't'),
     (Verdict::Unreadable, b'l'),
     (Verdict::NoRoom, b'n'),
+    (Verdict::Rejected, b'x'),
 ];
 
 impl Verdict {
@@ -218,6 +218,7 @@ impl Verdict {
             Verdict::Looped => {
                 Reply::new(451, "4.4.6", "The address leads to itself, try again later")
             }
+            Verdict::Rejected => Reply::new(550, "5.3.0", "The mailbox does not take the letter"),
             Verdict::NoRoom => {
                 Reply::new(452, "4.3.1", "Not enough room on the disk, try again later")
             }
@@ -290,8 +291,9 @@ pub fn add_field(record: &mut Vec<u8>, field: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// Splits a record into its fields.
-pub(crate) fn fields(mut record: &[u8]) -> Option<Vec<&[u8]>> {
+/// Splits a record into its fields; `None` for one that is malformed.
+#[must_use]
+pub fn fields(mut record: &[u8]) -> Option<Vec<&[u8]>> {
     let mut all = Vec::new();
     while !record.is_empty() {
         let (length, rest) = record.split_first_chunk()?;
@@ -318,8 +320,12 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         for question in [
-            Question::Room { bytes: u64::MAX },
-            Question::Recipient { name: name(b"levy", b"[127.0.0.1]"), bytes: 7, login: login() },
+            Question::Forget,
+            Question::Recipient {
+                name: name(b"levy", b"[127.0.0.1]"),
+                bytes: u64::MAX,
+                login: login(),
+            },
             Question::Sender { name: name(b"levy", b"red.test"), login: login() },
             Question::User { name: name(b"\xff\0", b"") },
             Question::Members { name: name(b"staff", b"red.test") },

@@ -57,8 +57,6 @@ fn sender(context: &Context<'_>, argument: &[u8]) -> Result<Envelope, Reply> {
     if config.is_submission && path != Path::Null {
         context.users.check_sender(&path)?;
     }
-    let needed = size.saturating_add(config.min_free);
-    context.users.check_room(needed)?;
     let sender = match path {
         Path::Null => String::new(),
         Path::Mailbox(mailbox) => mailbox.text,
@@ -122,8 +120,7 @@ fn recipient(context: &Context<'_>, argument: &[u8]) -> Result<(Recipient, Reply
         return Err(Reply::new(452, "4.5.3", "Too many recipients"));
     }
     context.policy.address(&written(context, &path))?;
-    let needed = context.envelope.size().saturating_add(context.config.min_free);
-    let (recipient, reply) = context.users.recipient(&path, needed)?;
+    let (recipient, reply) = context.users.recipient(&path, context.envelope.size())?;
     let recipient = Recipient { params, ..recipient };
     context.policy.recipient(&recipient)?;
     Ok((recipient, reply))

@@ -33,10 +33,6 @@ impl Mailboxes for Direct<'_> {
         Ok((recipient(&config(), path, name), Reply::new(250, "2.1.5", "Recipient accepted")))
     }
 
-    fn check_room(&self, _: u64) -> Result<(), Reply> {
-        Ok(())
-    }
-
     fn letter<'a>(&'a self, _: &str, envelope: Rc<Envelope>, _: Commit) -> Box<dyn Delivery + 'a> {
         let draft = |one: &Recipient| {
             let name = String::from_utf8(one.name.local.clone()).unwrap();

@@ -161,17 +161,20 @@ fn a_max_size_of_0_is_no_limit() {
 }
 
 #[test]
-fn a_disk_that_is_low_is_452_at_mail() {
+fn a_disk_that_is_low_is_452_at_rcpt_for_the_mailbox_that_is_on_it() {
     let fixture = Fixture::new();
     let daemon = fixture.serve(&["--min-free", "18446744073709551615"]);
     let mut peer = introduced(&daemon);
-    peer.ask("MAIL FROM:<a@b.test>", "452 4.3.1 ");
-    peer.ask("RCPT TO:<levy@red.test>", "503 ");
-    daemon.wait_log("disk low");
+    peer.ask("MAIL FROM:<a@b.test>", "250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "452 4.3.1 ");
+    peer.ask("DATA", "451 ");
+    daemon.wait_log("mailbox of 'levy': ");
+    daemon.wait_log("less than 18446744073709551615 bytes free");
     // A letter that is larger than the disk.
     let daemon = fixture.serve(&["--max-size", "0"]);
     let mut peer = introduced(&daemon);
-    peer.ask("MAIL FROM:<a@b.test> SIZE=18000000000000000000", "452 4.3.1 ");
+    peer.ask("MAIL FROM:<a@b.test> SIZE=18000000000000000000", "250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "452 4.3.1 ");
 }
 
 #[test]

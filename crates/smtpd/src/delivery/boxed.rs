@@ -1,0 +1,131 @@
+//! The life of a process that has the rights of one user: it does what the process orders that delivers.
+
+use std::time::Duration;
+
+use accounts::Owner;
+use forknet::{Line, become_user};
+
+use crate::delivery::order::{Attempt, KEEP, PUBLISH, TRY, Tried, UNDO, WRITE, Writing};
+use crate::delivery::program::Programs;
+use crate::delivery::store::Store;
+use crate::delivery::text::Text;
+use crate::options::Config;
+use crate::protocol::question::Verdict;
+
+/// Longest wait for the next order, which ends with the process that gives it.
+const ORDER_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Exit codes.
+const ENDED: i32 = 0;
+const FAILED: i32 = 1;
+/// The answer to [`UNDO`].
+pub const UNDONE: &[u8] = b"+";
+
+/// What a process of a user's may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Use its Maildirs, and nothing else.
+    Files,
+    /// Run commands.
+    Programs,
+}
+
+enum Places<'a> {
+    Files(Store<'a>),
+    Programs(Programs<'a>),
+}
+
+impl Places<'_> {
+    fn attempt(&mut self, attempt: &Attempt) -> Tried {
+        match self {
+            Places::Files(store) => store.attempt(attempt),
+            Places::Programs(programs) => programs.attempt(attempt),
+        }
+    }
+
+    fn write(&mut self, (letter, writing): (&str, &Writing<'_>), text: Text) -> Vec<Verdict> {
+        let (places, sender) = (&writing.places, writing.sender);
+        match self {
+            Places::Files(store) => store.write(places, (letter, sender), &text),
+            Places::Programs(programs) => programs.write(places, sender, text),
+        }
+    }
+
+    fn publish(&mut self, letter: &str) -> Vec<Verdict> {
+        match self {
+            Places::Files(store) => store.publish(letter),
+            Places::Programs(programs) => programs.publish(letter),
+        }
+    }
+
+    fn undo(&mut self) {
+        match self {
+            Places::Files(store) => store.undo(),
+            Places::Programs(programs) => programs.forget(),
+        }
+    }
+
+    fn keep(&mut self) {
+        match self {
+            Places::Files(store) => store.keep(),
+            Places::Programs(programs) => programs.forget(),
+        }
+    }
+}
+
+/// Becomes the owner for good, tries the first place, and follows orders. `about` is the client, for the log.
+/// Returns the exit code.
+pub fn live(
+    config: &Config,
+    (kind, owner): (Kind, Owner),
+    about: &str,
+    line: &Line,
+    first: &Attempt,
+) -> i32 {
+    if let Err(error) = become_user(owner.uid, owner.gid) {
+        log::warn!("{about}: {error}");
+        let answer = Tried::Verdict(Verdict::Unusable).encode();
+        let _ = line.send_message(&answer); // else the end is read
+        return FAILED;
+    }
+    let mut places = match kind {
+        Kind::Files => Places::Files(Store::new(config, owner, about)),
+        Kind::Programs => Places::Programs(Programs::new(owner.uid, about)),
+    };
+    let mut answer = Some(places.attempt(first).encode());
+    let mut letter = about.to_owned();
+    loop {
+        if let Some(answer) = answer
+            && line.send_message(&answer).is_err()
+        {
+            break;
+        }
+        let Ok(Some((order, file))) = line.receive_message(ORDER_WAIT) else { break };
+        answer = match order.first() {
+            Some(&TRY) => Attempt::decode(&order).map(|it| places.attempt(&it).encode()),
+            Some(&WRITE) => Writing::decode(&order).and_then(|writing| {
+                letter = format!("{about}: letter {}", writing.id.escape_ascii());
+                let text = match file {
+                    Some(file) => Text::of_file(file.into()).ok()?,
+                    None => Text::Memory(writing.text.to_vec()),
+                };
+                Some(Verdict::encode_all(&places.write((&letter, &writing), text)))
+            }),
+            Some(&PUBLISH) => Some(Verdict::encode_all(&places.publish(&letter))),
+            Some(&UNDO) => {
+                places.undo();
+                Some(UNDONE.to_vec())
+            }
+            Some(&KEEP) => {
+                places.keep();
+                None
+            }
+            _ => None,
+        };
+        if answer.is_none() && order != [KEEP] {
+            log::error!("{about}: an order that is none");
+            break;
+        }
+    }
+    places.undo();
+    ENDED
+}

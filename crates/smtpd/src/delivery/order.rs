@@ -1,0 +1,275 @@
+//! What the process that delivers says to those that it has forked, one for each owner of places, and what they answer:
+//! records of bytes.
+//!
+//! ```text
+//!  delivers                                    box
+//!   | TRY, a place --------------------------> |  opens it, makes a draft
+//!   | <--- it can be used, or not; or ~/.forward|
+//!   | WRITE, which places, the letter -------> |  writes, waits for the disk
+//!   | <-------------- a verdict for each place |
+//!   | PUBLISH -------------------------------> |  renames, waits for the folder
+//!   | <-------------- a verdict for each place |
+//!   | KEEP, or UNDO -------------------------> |  (UNDO is answered when nothing is left)
+//! ```
+//! When the process that delivers ends without a word, a box does as after UNDO.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::protocol::question::{Verdict, add_field, fields};
+
+/// First bytes of the orders.
+pub const TRY: u8 = b't';
+pub const WRITE: u8 = b'w';
+pub const PUBLISH: u8 = b'p';
+pub const UNDO: u8 = b'u';
+pub const KEEP: u8 = b'k';
+
+/// A place for a copy of a letter, and the letter's envelope there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The place.
+    pub place: Place,
+    /// The sender there, in place of the letter's, unless that is `<>`.
+    pub sender: Option<String>,
+    /// The size that the client has told, in bytes; 0 if it has told none.
+    pub size: u64,
+}
+
+/// Where a copy of a letter goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The mailbox of a user.
+    Mailbox {
+        /// The user's name.
+        name: Vec<u8>,
+        /// The user's home.
+        home: PathBuf,
+        /// The user's `~/.forward` is read first.
+        may_forward: bool,
+    },
+    /// A file, to which letters are appended as to an mbox.
+    File(PathBuf),
+    /// A command.
+    Program(Command),
+}
+
+/// A command that takes a letter over its standard input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The command: a line for sh(1), or that of `--mda`.
+    pub text: Vec<u8>,
+    /// It is a line for sh(1).
+    pub is_shell: bool,
+    /// The user's `~/.forward` is read first.
+    pub may_forward: bool,
+    /// The user's name; empty where it is not known.
+    pub name: Vec<u8>,
+    /// The user's home; empty where it is not known.
+    pub home: PathBuf,
+    /// The recipient's address as of RCPT.
+    pub recipient: Vec<u8>,
+    /// The sub-address.
+    pub extension: Vec<u8>,
+}
+
+impl Attempt {
+    /// Returns the order; `None` where a field is too long.
+    #[must_use]
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        let flag = |is: bool| if is { &b"y"[..] } else { b"" };
+        let (kind, parts): (_, Vec<&[u8]>) = match &self.place {
+            Place::Mailbox { name, home, may_forward } => {
+                (b'm', vec![name, bytes(home), flag(*may_forward)])
+            }
+            Place::File(path) => (b'f', vec![bytes(path)]),
+            Place::Program(it) => {
+                let Command { text, is_shell, may_forward, name, home, recipient, extension } = it;
+                let flags = [flag(*is_shell), flag(*may_forward)];
+                (b'p', vec![text, flags[0], flags[1], name, bytes(home), recipient, extension])
+            }
+        };
+        let mut record = vec![TRY, kind];
+        add_field(&mut record, &self.size.to_be_bytes())?;
+        add_field(&mut record, flag(self.sender.is_some()))?;
+        add_field(&mut record, self.sender.as_deref().unwrap_or_default().as_bytes())?;
+        parts.into_iter().try_for_each(|part| add_field(&mut record, part))?;
+        Some(record)
+    }
+
+    /// Reads an order whose first byte is [`TRY`].
+    #[must_use]
+    pub fn decode(record: &[u8]) -> Option<Attempt> {
+        let (kind, rest) = record.strip_prefix(&[TRY])?.split_first()?;
+        let fields = fields(rest)?;
+        let [size, has_sender, sender, ref parts @ ..] = *fields.as_slice() else { return None };
+        let path = |part: &[u8]| PathBuf::from(OsStr::from_bytes(part));
+        let place = match (*kind, parts) {
+            (b'm', [name, home, may_forward]) => Place::Mailbox {
+                name: name.to_vec(),
+                home: path(home),
+                may_forward: !may_forward.is_empty(),
+            },
+            (b'f', [file]) => Place::File(path(file)),
+            (b'p', [text, is_shell, may_forward, name, home, recipient, extension]) => {
+                Place::Program(Command {
+                    text: text.to_vec(),
+                    is_shell: !is_shell.is_empty(),
+                    may_forward: !may_forward.is_empty(),
+                    name: name.to_vec(),
+                    home: path(home),
+                    recipient: recipient.to_vec(),
+                    extension: extension.to_vec(),
+                })
+            }
+            _ => return None,
+        };
+        let sender = String::from_utf8(sender.to_vec()).ok()?;
+        Some(Attempt {
+            place,
+            sender: (!has_sender.is_empty()).then_some(sender),
+            size: u64::from_be_bytes(size.try_into().ok()?),
+        })
+    }
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
+/// The answer to [`TRY`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// [`Verdict::Accepted`]: it can be used. Otherwise why not; the box has logged the reason.
+    Verdict(Verdict),
+    /// The user has a `~/.forward`, with this text.
+    Forward(Vec<u8>),
+    /// This process may not look there any more: another one can.
+    NotHere,
+}
+
+/// First byte of an answer with the text of a `~/.forward`.
+const FORWARD: u8 = b'F';
+/// The byte of [`Tried::NotHere`].
+const NOT_HERE: u8 = b'N';
+
+impl Tried {
+    /// Returns the answer.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Tried::Verdict(verdict) => verdict.encode(),
+            Tried::Forward(text) => [&[FORWARD], &text[..]].concat(),
+            Tried::NotHere => vec![NOT_HERE],
+        }
+    }
+
+    /// Reads an answer; what is none is a temporary failure.
+    #[must_use]
+    pub fn decode(answer: &[u8]) -> Tried {
+        match answer.split_first() {
+            Some((&FORWARD, text)) => Tried::Forward(text.to_vec()),
+            Some((&NOT_HERE, [])) => Tried::NotHere,
+            _ => Tried::Verdict(Verdict::decode(answer).unwrap_or(Verdict::Unusable)),
+        }
+    }
+}
+
+/// A letter for places that were tried.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Writing<'a> {
+    /// The letter's id, for the log.
+    pub id: &'a [u8],
+    /// The letter's sender, without brackets.
+    pub sender: &'a [u8],
+    /// The numbers of the places, in the order of their [`TRY`].
+    pub places: Vec<usize>,
+    /// The text; none where its file comes with the order.
+    pub text: &'a [u8],
+}
+
+impl<'a> Writing<'a> {
+    /// Returns the order; `None` where a field is too long.
+    #[must_use]
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        let mut record = vec![WRITE];
+        add_field(&mut record, self.id)?;
+        add_field(&mut record, self.sender)?;
+        record.extend(u16::try_from(self.places.len()).ok()?.to_be_bytes());
+        for place in &self.places {
+            record.extend(u16::try_from(*place).ok()?.to_be_bytes());
+        }
+        record.extend(self.text);
+        Some(record)
+    }
+
+    /// Reads an order whose first byte is [`WRITE`].
+    #[must_use]
+    pub fn decode(record: &'a [u8]) -> Option<Writing<'a>> {
+        let rest = record.strip_prefix(&[WRITE])?;
+        let (id, rest) = first_field(rest)?;
+        let (sender, rest) = first_field(rest)?;
+        let (count, rest) = rest.split_first_chunk()?;
+        let (places, text) = rest.split_at_checked(2 * usize::from(u16::from_be_bytes(*count)))?;
+        let number = |pair: &[u8]| Some(usize::from(u16::from_be_bytes(pair.try_into().ok()?)));
+        let places = places.chunks(2).map(number).collect::<Option<_>>()?;
+        Some(Writing { id, sender, places, text })
+    }
+}
+
+fn first_field(record: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = record.split_first_chunk()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_encoded_is_decoded_and_what_is_cut_is_nothing() {
+        let places = [
+            Place::Mailbox { name: b"levy".into(), home: "/h/levy".into(), may_forward: true },
+            Place::File("/h/levy/box".into()),
+            Place::Program(Command {
+                text: b"cat >x".into(),
+                is_shell: true,
+                may_forward: false,
+                name: b"levy".into(),
+                home: "/h/levy".into(),
+                recipient: b"levy+a@red.test".into(),
+                extension: b"a".into(),
+            }),
+        ];
+        for place in places {
+            for sender in [None, Some(String::new()), Some("owner-all@red.test".to_owned())] {
+                let attempt = Attempt { place: place.clone(), sender, size: 7 };
+                let record = attempt.encode().unwrap();
+                assert_eq!(Attempt::decode(&record), Some(attempt));
+                for cut in 0..record.len() {
+                    assert_ne!(
+                        Attempt::decode(&record[..cut]).as_ref(),
+                        Attempt::decode(&record).as_ref()
+                    );
+                }
+            }
+        }
+        for tried in [
+            Tried::Verdict(Verdict::Accepted),
+            Tried::Verdict(Verdict::NoRoom),
+            Tried::Forward(b"a\n".into()),
+            Tried::NotHere,
+        ] {
+            assert_eq!(Tried::decode(&tried.encode()), tried);
+        }
+        assert_eq!(Tried::decode(b""), Tried::Verdict(Verdict::Unusable));
+        let writing =
+            Writing { id: b"1-2", sender: b"a@b.test", places: vec![0, 7, 300], text: b"x\ny\n" };
+        let record = writing.encode().unwrap();
+        assert_eq!(Writing::decode(&record).unwrap(), writing);
+        for cut in 0..record.len() - writing.text.len() {
+            assert!(Writing::decode(&record[..cut]).is_none(), "{cut}");
+        }
+    }
+}

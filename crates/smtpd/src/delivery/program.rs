@@ -1,0 +1,376 @@
+//! The process that runs commands with a user's rights: that of `--mda`, and those of aliases and of `~/.forward`. A
+//! command has the letter over its standard input, and says by its exit code what has become of it.
+
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use forknet::reason;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::Pid;
+
+use crate::delivery::forward;
+use crate::delivery::order::{Attempt, Command, Place, Tried};
+use crate::delivery::store::sender_at;
+use crate::delivery::text::Text;
+use crate::delivery::trace::return_path;
+use crate::protocol::question::Verdict;
+
+/// Longest time that a command may take. The client waits ten minutes (RFC 5321 §4.5.3.2.6).
+const LIMIT: Duration = Duration::from_secs(100);
+/// Longest wait between two looks at a command that has closed its output.
+const LOOK: Duration = Duration::from_millis(20);
+/// Most bytes of a command's output in the log.
+const MAX_OUTPUT: usize = 200;
+/// Bytes of the letter that are written at once.
+const CHUNK: usize = 64 * 1024;
+/// The shell of aliases and of `~/.forward`.
+const SHELL: &str = "/bin/sh";
+/// Where commands without a path are looked for.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// The commands of one user.
+pub struct Programs<'a> {
+    /// The client, for the log.
+    about: &'a str,
+    uid: u32,
+    tried: Vec<(Command, Option<String>)>,
+    /// The letter, for these of them.
+    letter: Option<(Vec<usize>, Vec<u8>, Text)>,
+}
+
+impl<'a> Programs<'a> {
+    /// Begins with none. This process has the user's rights already.
+    #[must_use]
+    pub fn new(uid: u32, about: &'a str) -> Programs<'a> {
+        umask(Mode::S_IRWXG | Mode::S_IRWXO);
+        Programs { about, uid, tried: Vec::new(), letter: None }
+    }
+
+    /// Notes a command; whether it can be run is seen when it is.
+    pub fn attempt(&mut self, attempt: &Attempt) -> Tried {
+        let Place::Program(command) = &attempt.place else {
+            return Tried::Verdict(Verdict::Unusable);
+        };
+        if command.may_forward {
+            match forward::read(&command.home, self.uid) {
+                Ok(Some(text)) => return Tried::Forward(text),
+                Ok(None) => {}
+                Err(why) => {
+                    let name = command.name.escape_ascii();
+                    log::warn!("{}: mailbox of '{name}': {why}", self.about);
+                    return Tried::Verdict(Verdict::Unusable);
+                }
+            }
+        }
+        self.tried.push((command.clone(), attempt.sender.clone()));
+        Tried::Verdict(Verdict::Accepted)
+    }
+
+    /// Keeps a letter for these commands. They run at [`Programs::publish`], because what they do cannot be taken back.
+    pub fn write(&mut self, places: &[usize], sender: &[u8], text: Text) -> Vec<Verdict> {
+        self.letter = Some((places.to_vec(), sender.to_vec(), text));
+        vec![Verdict::Accepted; places.len()]
+    }
+
+    /// Runs the commands, one after the other, and returns a verdict for each.
+    pub fn publish(&mut self, letter: &str) -> Vec<Verdict> {
+        let Some((places, sender, text)) = self.letter.take() else { return Vec::new() };
+        let until = Instant::now() + LIMIT;
+        let run = |number: &usize| match self.tried.get(*number) {
+            Some((command, at_place)) => {
+                let sender = sender_at(at_place.as_deref(), &sender);
+                run(letter, command, sender, &text, until)
+            }
+            None => Verdict::Unusable,
+        };
+        places.iter().map(run).collect()
+    }
+
+    /// Forgets all.
+    pub fn forget(&mut self) {
+        self.tried.clear();
+        self.letter = None;
+    }
+}
+
+/// Runs a command, and logs what it says where it fails.
+fn run(letter: &str, command: &Command, sender: &[u8], text: &Text, until: Instant) -> Verdict {
+    let shown = command.text.escape_ascii();
+    let (verdict, why) = match start(command, sender) {
+        Ok(child) => match attend(child, sender, text, until) {
+            Ok((status, output)) => {
+                let verdict = of_exit_code(status.code());
+                let said = output.trim_ascii().escape_ascii().to_string();
+                (
+                    verdict,
+                    if said.is_empty() { status.to_string() } else { format!("{status}: {said}") },
+                )
+            }
+            Err(error) => (Verdict::Unusable, reason(&error)),
+        },
+        Err(error) => (Verdict::Unusable, reason(&error)),
+    };
+    if verdict != Verdict::Accepted {
+        log::warn!("{letter}: command '{shown}': {why}");
+    }
+    verdict
+}
+
+fn start(command: &Command, sender: &[u8]) -> io::Result<Child> {
+    let arguments = arguments(command, sender);
+    let (program, rest) = arguments.split_first().ok_or(ErrorKind::InvalidInput)?;
+    let os = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    let mut child = std::process::Command::new(os(program));
+    child.args(rest.iter().map(|it| os(it))).env_clear();
+    let home = if command.home.is_absolute() { &command.home } else { Path::new("/") };
+    for (name, value) in [
+        ("PATH", PATH.as_bytes()),
+        ("HOME", home.as_os_str().as_bytes()),
+        ("SHELL", SHELL.as_bytes()),
+        ("USER", &command.name),
+        ("LOGNAME", &command.name),
+        ("SENDER", sender),
+        ("RECIPIENT", &command.recipient),
+        ("EXTENSION", &command.extension),
+    ] {
+        child.env(name, OsStr::from_bytes(value));
+    }
+    let folder = if home.is_dir() { home } else { Path::new("/") };
+    child.current_dir(folder).process_group(0);
+    child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    child.spawn()
+}
+
+/// Returns the words of a command. Of `--mda`, each word is one argument, whatever a sender or a recipient is called.
+fn arguments(command: &Command, sender: &[u8]) -> Vec<Vec<u8>> {
+    if command.is_shell {
+        return vec![SHELL.into(), b"-c".into(), command.text.clone()];
+    }
+    let words = command.text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    words.map(|word| filled(word, command, sender)).collect()
+}
+
+/// Puts names in the place of `%u` and its like.
+fn filled(word: &[u8], command: &Command, sender: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::new(), word);
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        let value = match (byte, tail.first()) {
+            (b'%', Some(b'u')) => &command.name,
+            (b'%', Some(b'h')) => command.home.as_os_str().as_bytes(),
+            (b'%', Some(b'f')) => sender,
+            (b'%', Some(b'r')) => &command.recipient,
+            (b'%', Some(b'e')) => &command.extension,
+            (b'%', Some(b'%')) => b"%",
+            _ => {
+                out.push(byte);
+                continue;
+            }
+        };
+        out.extend_from_slice(value);
+        rest = tail.get(1..).unwrap_or_default();
+    }
+    out
+}
+
+/// Returns what an exit code says, as sysexits.h has it. A signal and what is no code of its own are temporary.
+fn of_exit_code(code: Option<i32>) -> Verdict {
+    match code {
+        Some(0) => Verdict::Accepted,
+        Some(67) => Verdict::Unknown, // EX_NOUSER
+        Some(64..=66 | 68..=70 | 72 | 73 | 76..=78 | 100) => Verdict::Rejected, // 100: qmail's
+        _ => Verdict::Unusable, // 71 EX_OSERR, 74 EX_IOERR, 75 EX_TEMPFAIL; 126, 127: sh cannot run it
+    }
+}
+
+/// Gives a command the letter, and waits for its end; returns its status and the begin of its output.
+///
+/// # Errors
+/// `TimedOut`: it was killed, with the processes of its group.
+fn attend(
+    mut child: Child,
+    sender: &[u8],
+    text: &Text,
+    until: Instant,
+) -> io::Result<(ExitStatus, Vec<u8>)> {
+    let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
+    let done = talk(&mut child, sender, text, until).and_then(|output| {
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok((status, output));
+            }
+            if Instant::now() >= until {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            std::thread::sleep(LOOK);
+        }
+    });
+    if done.is_err() {
+        let _ = killpg(group, Signal::SIGKILL); // ESRCH: it has ended
+        child.wait()?;
+    }
+    done
+}
+
+/// Writes the letter to a command and reads its output, up to the end of that.
+fn talk(child: &mut Child, sender: &[u8], text: &Text, until: Instant) -> io::Result<Vec<u8>> {
+    let mut output = Output { from: child.stdout.take(), kept: Vec::new() };
+    let input = child.stdin.take().ok_or(ErrorKind::BrokenPipe)?;
+    unblocked(&input)?;
+    let mut pipe = Pipe { to: input, output: &mut output, until };
+    match text.copy_behind(&return_path(sender), &mut pipe) {
+        // A command need not read all of it.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        copied => copied?,
+    }
+    drop(pipe);
+    while output.from.is_some() && child.try_wait()?.is_none() {
+        output.wait(None, until.min(Instant::now() + LOOK))?;
+        if Instant::now() >= until {
+            return Err(ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(output.kept)
+}
+
+fn unblocked(fd: impl AsFd) -> io::Result<()> {
+    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+/// The standard output of a command, of which the begin is kept.
+struct Output {
+    from: Option<std::process::ChildStdout>,
+    kept: Vec<u8>,
+}
+
+impl Output {
+    /// Waits until `input` can be written, there is output, or `until`.
+    fn wait(&mut self, input: Option<&std::process::ChildStdin>, until: Instant) -> io::Result<()> {
+        let left = until.saturating_duration_since(Instant::now());
+        let left =
+            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let mut fds = Vec::new();
+        fds.extend(self.from.as_ref().map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN)));
+        fds.extend(input.map(|it| PollFd::new(it.as_fd(), PollFlags::POLLOUT)));
+        poll(&mut fds, left)?;
+        let has_output = self.from.is_some()
+            && fds.first().and_then(PollFd::revents).is_some_and(|it| !it.is_empty());
+        drop(fds);
+        if has_output && let Some(from) = &mut self.from {
+            let mut piece = [0; CHUNK];
+            let count = from.read(&mut piece)?;
+            let room = MAX_OUTPUT.saturating_sub(self.kept.len()).min(count);
+            self.kept.extend_from_slice(piece.get(..room).unwrap_or_default());
+            if count == 0 {
+                self.from = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes to a command, and reads its output meanwhile, so that neither waits for the other.
+struct Pipe<'a> {
+    to: std::process::ChildStdin,
+    output: &'a mut Output,
+    until: Instant,
+}
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.to.write(bytes.get(..CHUNK).unwrap_or(bytes)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if Instant::now() >= self.until {
+                        return Err(ErrorKind::TimedOut.into());
+                    }
+                    self.output.wait(Some(&self.to), self.until)?;
+                }
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(text: &str, is_shell: bool) -> Command {
+        Command {
+            text: text.into(),
+            is_shell,
+            may_forward: false,
+            name: b"levy".into(),
+            home: "/h/levy".into(),
+            recipient: b"levy+a@red.test".into(),
+            extension: b"a; rm -r /".into(),
+        }
+    }
+
+    #[test]
+    fn a_word_stays_one_argument_whatever_is_put_into_it() {
+        let mda = command("/bin/deliver  -d %u -a %e -f<%f> %%u %x%", false);
+        let words = arguments(&mda, b"x y@b.test");
+        let words: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
+        let expected =
+            ["/bin/deliver", "-d", "levy", "-a", "a; rm -r /", "-f<x y@b.test>", "%u", "%x%"];
+        assert_eq!(words, expected);
+    }
+
+    fn run_one(text: &str, letter: &[u8], limit: Duration) -> (Verdict, Duration) {
+        let begin = Instant::now();
+        let letter = Text::Memory(letter.to_vec());
+        let verdict = run("letter 1", &command(text, true), b"a@b.test", &letter, begin + limit);
+        (verdict, begin.elapsed())
+    }
+
+    #[test]
+    fn the_exit_code_says_what_has_become_of_the_letter() {
+        let minute = Duration::from_secs(60);
+        for (text, verdict) in [
+            ("cat >/dev/null", Verdict::Accepted),
+            ("true", Verdict::Accepted), // it reads nothing
+            ("exec <&-; sleep 0.1; exit 0", Verdict::Accepted),
+            ("yes | head -c 1000000; exit 0", Verdict::Accepted),
+            ("cat", Verdict::Accepted),
+            ("exit 75", Verdict::Unusable),
+            ("exit 1", Verdict::Unusable),
+            ("exit 67", Verdict::Unknown),
+            ("exit 77", Verdict::Rejected),
+            ("exit 100", Verdict::Rejected),
+            ("no-such-command-here", Verdict::Unusable),
+            ("kill -9 $$", Verdict::Unusable),
+            ("test \"$SENDER$USER$HOME\" = a@b.testlevy/h/levy", Verdict::Accepted),
+            ("test \"$(head -n 1)\" = 'Return-Path: <a@b.test>'", Verdict::Accepted),
+        ] {
+            assert_eq!(run_one(text, b"x\n", minute).0, verdict, "{text}");
+            assert_eq!(run_one(text, &[b'x'; 1_000_000], minute).0, verdict, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_does_not_end_is_killed_with_its_processes() {
+        for text in ["sleep 1000", "sleep 1000 & exec >&-; wait", "sleep 1000 | cat"] {
+            for letter in [&b"x\n"[..], &[b'x'; 1_000_000]] {
+                let (verdict, took) = run_one(text, letter, Duration::from_millis(200));
+                assert_eq!(verdict, Verdict::Unusable, "{text}");
+                assert!(took < Duration::from_secs(500), "{text}");
+            }
+        }
+    }
+}

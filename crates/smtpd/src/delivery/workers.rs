@@ -1,0 +1,295 @@
+//! The processes of the owners of places: each has its owner's rights, tries places, and waits for the letter.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use accounts::Owner;
+use forknet::{Boxes, in_title, reason};
+
+use crate::delivery::boxed::{self, Kind};
+use crate::delivery::order::{Attempt, KEEP, Place, Tried, UNDO};
+use crate::delivery::store::MAX_PLACES;
+use crate::options::Config;
+use crate::protocol::question::Verdict;
+
+/// Longest wait for the places of one recipient. A client waits five minutes (RFC 5321 §4.5.3.2.3).
+pub const TRY_WAIT: Duration = Duration::from_secs(45);
+/// Longest wait until a process has taken back what it has.
+const UNDO_WAIT: Duration = Duration::from_secs(30);
+/// Most processes that wait for a letter with what they have opened; others begin again when it comes.
+const MAX_WAITING: usize = 16;
+/// Most processes that are kept from one letter to the next.
+const MAX_KEPT: usize = 4;
+
+/// The processes, and what they have accepted.
+pub(super) struct Workers<'a> {
+    pub(super) config: &'a Config,
+    pub(super) boxes: Boxes,
+    /// The client, for the log.
+    pub(super) about: String,
+    all: Vec<Worker>,
+}
+
+/// A process of an owner's.
+pub(super) struct Worker {
+    /// Its number among the boxes; `None` for one that has ended, and begins again when the letter comes.
+    number: Option<usize>,
+    kind: Kind,
+    owner: Owner,
+    /// What it has accepted, in this order.
+    attempts: Vec<Attempt>,
+}
+
+/// What a process may do, and whose rights it has.
+pub(super) type Who = (Kind, Owner);
+
+/// A place among those of a worker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct At {
+    pub(super) worker: usize,
+    pub(super) place: usize,
+}
+
+impl<'a> Workers<'a> {
+    /// Begins with none.
+    pub(super) fn new(config: &'a Config, boxes: Boxes) -> Workers<'a> {
+        Workers { config, boxes, about: String::new(), all: Vec::new() }
+    }
+
+    /// Returns what a process may do.
+    pub(super) fn kind(&self, worker: usize) -> Option<Kind> {
+        self.all.get(worker).map(|it| it.kind)
+    }
+
+    /// Sends an order. That a process has ended is seen by [`Workers::receive`].
+    pub(super) fn send(&self, worker: usize, order: &[u8], file: Option<BorrowedFd<'_>>) {
+        let number = self.all.get(worker).and_then(|it| it.number);
+        if let Some(Err(error)) = number.map(|number| self.boxes.send(number, order, file)) {
+            log::debug!("{}: process of a mailbox: {}", self.about, reason(&error));
+        }
+    }
+
+    /// Waits for an answer; `None` from a process that has ended, or is late and was killed.
+    pub(super) fn receive(&mut self, worker: usize, until: Instant) -> Option<Vec<u8>> {
+        let number = self.all.get(worker).and_then(|it| it.number);
+        let answer = number.and_then(|number| self.boxes.receive(number, until));
+        if answer.is_none() {
+            log::warn!("{}: a process of a mailbox was killed, or is late", self.about);
+            self.end(worker);
+        }
+        answer
+    }
+
+    /// Has a place tried by a process of its owner's; returns it, or the text of the user's `~/.forward`.
+    pub(super) fn attempt(
+        &mut self,
+        who: Who,
+        attempt: Attempt,
+        until: Instant,
+    ) -> Result<Result<At, Vec<u8>>, Verdict> {
+        if let Some(known) = self.find(&attempt) {
+            return Ok(Ok(known));
+        }
+        let is_its = |it: &Worker| {
+            (it.kind, it.owner) == who && it.number.is_some() && it.attempts.len() < MAX_PLACES
+        };
+        let mut tried = Tried::NotHere;
+        let mut worker = self.all.iter().position(is_its);
+        if let Some(at) = worker {
+            tried = self.ask(at, &attempt, until);
+            if tried == Tried::NotHere && self.all.get(at).is_some_and(|it| it.attempts.is_empty())
+            {
+                self.end(at);
+            }
+        }
+        if tried == Tried::NotHere {
+            let at = self.fork(who, &attempt)?;
+            (worker, tried) = (Some(at), self.answer(at, until));
+        }
+        let at = worker.unwrap_or_default();
+        match tried {
+            Tried::Verdict(Verdict::Accepted) => {
+                let stored = settled(attempt);
+                let known = self.find(&stored);
+                let place = self.all.get_mut(at).map_or(0, |worker| {
+                    worker.attempts.push(stored);
+                    worker.attempts.len() - 1
+                });
+                Ok(Ok(known.unwrap_or(At { worker: at, place })))
+            }
+            Tried::Verdict(verdict) => Err(verdict),
+            Tried::Forward(text) => Ok(Err(text)),
+            Tried::NotHere => Err(Verdict::Unusable),
+        }
+    }
+
+    /// Returns whether two places are one: two users may have one mailbox, which gets a letter once.
+    fn is_same(&self, one: &Place, other: &Place) -> bool {
+        let path = |place: &Place| match place {
+            Place::Mailbox { name, home, may_forward } => {
+                let path = self.config.mail.mail.path(name, home).ok()?;
+                Some((path, *may_forward))
+            }
+            _ => None,
+        };
+        one == other || path(one).is_some_and(|it| path(other) == Some(it))
+    }
+
+    /// Finds a place that was accepted.
+    fn find(&self, attempt: &Attempt) -> Option<At> {
+        self.all.iter().enumerate().find_map(|(worker, it)| {
+            let place =
+                it.attempts.iter().position(|known| self.is_same(&known.place, &attempt.place));
+            place.map(|place| At { worker, place })
+        })
+    }
+
+    /// Forks a process for a place, which tries it.
+    fn fork(&mut self, who: Who, first: &Attempt) -> Result<usize, Verdict> {
+        let number = self.fork_box(who, first)?;
+        let worker =
+            Worker { number: Some(number), kind: who.0, owner: who.1, attempts: Vec::new() };
+        self.all.push(worker);
+        Ok(self.all.len() - 1)
+    }
+
+    fn fork_box(&mut self, who: Who, first: &Attempt) -> Result<usize, Verdict> {
+        let (config, about) = (self.config, self.about.clone());
+        let life = |line: &forknet::Line| boxed::live(config, who, &about, line, first);
+        self.boxes.fork(title(first), life).map_err(|error| {
+            log::warn!("{about}: fork: {}", reason(&error));
+            Verdict::Unusable
+        })
+    }
+
+    fn ask(&mut self, worker: usize, attempt: &Attempt, until: Instant) -> Tried {
+        let number = self.all.get(worker).and_then(|it| it.number);
+        let sent = number
+            .zip(attempt.encode())
+            .map(|(number, order)| self.boxes.send(number, &order, None));
+        match sent {
+            Some(Ok(())) => self.answer(worker, until),
+            Some(Err(error)) => {
+                log::debug!("{}: {}", self.about, reason(&error));
+                self.end(worker);
+                Tried::NotHere // it was killed
+            }
+            None => Tried::Verdict(Verdict::Unusable),
+        }
+    }
+
+    fn answer(&mut self, worker: usize, until: Instant) -> Tried {
+        match self.receive(worker, until) {
+            Some(answer) => Tried::decode(&answer),
+            None => Tried::Verdict(Verdict::Unusable),
+        }
+    }
+
+    /// Ends a worker's process.
+    fn end(&mut self, worker: usize) {
+        if let Some(number) = self.all.get_mut(worker).and_then(|it| it.number.take()) {
+            self.boxes.end(number);
+        }
+    }
+
+    /// Ends processes beyond those that may wait; they begin again when the letter comes.
+    pub(super) fn let_go(&mut self) {
+        let waiting: Vec<usize> = (0..self.all.len())
+            .filter(|at| self.all.get(*at).is_some_and(|it| it.number.is_some()))
+            .collect();
+        for at in waiting.iter().skip(MAX_WAITING) {
+            self.end(*at);
+        }
+    }
+
+    /// Has the processes again that were let go.
+    pub(super) fn revive(&mut self) {
+        let until = Instant::now() + TRY_WAIT;
+        let mut begun = Vec::new();
+        for at in 0..self.all.len() {
+            let Some(worker) = self.all.get(at) else { continue };
+            let who = (worker.kind, worker.owner);
+            let (None, Some(first)) = (worker.number, worker.attempts.first().cloned()) else {
+                continue;
+            };
+            let number = self.fork_box(who, &first).ok();
+            if let Some(worker) = self.all.get_mut(at) {
+                worker.number = number;
+            }
+            begun.push(at);
+        }
+        for at in begun {
+            let others = self.all.get(at).map(|it| it.attempts.clone()).unwrap_or_default();
+            let is_accepted = |tried: Tried| tried == Tried::Verdict(Verdict::Accepted);
+            let accepted = is_accepted(self.answer(at, until))
+                && others.iter().skip(1).all(|it| is_accepted(self.ask(at, it, until)));
+            if !accepted {
+                self.end(at); // its places fail
+            }
+        }
+    }
+
+    /// Forgets the recipients; what was made for them is gone when this returns.
+    pub(super) fn forget(&mut self) {
+        let until = Instant::now() + UNDO_WAIT;
+        let has_some = |it: &Worker| it.number.filter(|_| !it.attempts.is_empty());
+        let numbers: Vec<usize> = self.all.iter().filter_map(has_some).collect();
+        for number in &numbers {
+            if let Err(error) = self.boxes.send(*number, &[UNDO], None) {
+                log::debug!("{}: {}", self.about, reason(&error));
+            }
+        }
+        for number in numbers {
+            if self.boxes.receive(number, until).is_none() {
+                self.boxes.end(number);
+                self.all.retain(|it| it.number != Some(number));
+            }
+        }
+        self.clear();
+    }
+
+    /// Has all leave the letter where it is, and forgets the recipients.
+    pub(super) fn keep(&mut self) {
+        for number in self.all.iter().filter_map(|it| it.number) {
+            if let Err(error) = self.boxes.send(number, &[KEEP], None) {
+                log::debug!("{}: {}", self.about, reason(&error));
+            }
+        }
+        self.clear();
+    }
+
+    /// Forgets the recipients, and ends processes but for some that can store the next letter.
+    fn clear(&mut self) {
+        let mut kept = 0;
+        for at in 0..self.all.len() {
+            let Some(worker) = self.all.get_mut(at) else { continue };
+            worker.attempts.clear();
+            if worker.number.is_some() && worker.kind == Kind::Files && kept < MAX_KEPT {
+                kept += 1;
+            } else {
+                self.end(at);
+            }
+        }
+        self.all.retain(|it| it.number.is_some());
+    }
+}
+
+/// Returns what was accepted: a mailbox whose user has no `~/.forward`.
+fn settled(mut attempt: Attempt) -> Attempt {
+    match &mut attempt.place {
+        Place::Mailbox { may_forward, .. } => *may_forward = false,
+        Place::Program(command) => command.may_forward = false,
+        Place::File(_) => {}
+    }
+    attempt
+}
+
+/// Returns what `ps` shows.
+fn title(attempt: &Attempt) -> String {
+    let shown = |text: &[u8]| in_title(text.escape_ascii().to_string().as_bytes());
+    match &attempt.place {
+        Place::Mailbox { name, .. } => format!("mailbox of {}", shown(name)),
+        Place::File(path) => format!("file {}", shown(path.as_os_str().as_encoded_bytes())),
+        Place::Program(command) => format!("command of {}", shown(&command.name)),
+    }
+}
