@@ -134,7 +134,7 @@ impl Boxes {
         self.question.as_mut().map(Question::take_text).unwrap_or_default()
     }
 
-    /// As [`Question::may_be_from`]; no one's in a process that was forked here.
+    /// As [`Question::may_be_from`]; never in a process that was forked here.
     #[must_use]
     pub fn may_be_from(&self, peer: Peer) -> bool {
         self.question.as_ref().is_some_and(|question| question.may_be_from(peer))
