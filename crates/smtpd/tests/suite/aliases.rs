@@ -193,6 +193,69 @@ fn a_list_that_an_ordinary_user_keeps_names_no_commands_and_leads_to_no_file_of_
 }
 
 #[test]
+fn the_sender_of_a_lists_letters_is_its_owner_but_not_that_of_a_notification() {
+    let fixture = Fixture::new();
+    let daemon =
+        serve(&fixture, "list: levy\nowner-list: bob\nouter: list, bob\nowner-outer: bob\n", &[]);
+    send(&daemon, "list@red.test", "one");
+    send(&daemon, "levy@red.test", "two");
+    let senders = |user: &str, text: &str| -> Vec<String> {
+        let with_text = fixture.letters(user).into_iter().filter(|it| it.ends_with(text));
+        with_text.map(|it| it.lines().next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(senders("levy", "one\n"), ["Return-Path: <owner-list@red.test>"]);
+    assert_eq!(senders("levy", "two\n"), ["Return-Path: <a@b.test>"]);
+    let mut peer = introduced(&daemon);
+    for line in ["MAIL FROM:<>", "RCPT TO:<outer@red.test>"] {
+        peer.ask(line, "250 ");
+    }
+    peer.ask("DATA", "354 ");
+    peer.send("three\r\n.\r\n");
+    peer.expect("250 ");
+    for user in ["levy", "bob"] {
+        assert_eq!(senders(user, "three\n"), ["Return-Path: <>"], "{user}");
+    }
+    send(&daemon, "outer@red.test", "four");
+    assert_eq!(senders("levy", "four\n"), ["Return-Path: <owner-list@red.test>"]);
+    assert_eq!(senders("bob", "four\n"), ["Return-Path: <owner-outer@red.test>"]);
+}
+
+#[test]
+fn commands_of_the_aliases_have_the_letter_with_the_rights_of_mail_user() {
+    let fixture = Fixture::new();
+    let out = fixture.dir.path().join("out");
+    make_home(&out, OWNER);
+    let daemon = serve(
+        &fixture,
+        "prog: \"|cat > DIR/out/letter && id -u > DIR/out/uid\"\nall: prog, levy\n",
+        &[],
+    );
+    send(&daemon, "all@red.test", "for all");
+    let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+    assert!(read("letter").ends_with("for all\n"), "{}", read("letter"));
+    assert_eq!(texts(&fixture, "levy"), ["for all"]);
+    let own =
+        if nix::unistd::geteuid().is_root() { OWNER } else { nix::unistd::geteuid().as_raw() };
+    assert_eq!(read("uid"), format!("{own}\n"));
+}
+
+#[test]
+fn a_group_whose_members_forward_to_each_other_gets_each_mailbox_one_letter() {
+    let fixture = Fixture::new();
+    for (user, text) in [("levy", "bob\n"), ("bob", "levy\n")] {
+        let forward = fixture.dir.path().join(user).join(".forward");
+        fs::write(&forward, text).unwrap();
+        give(&forward, OWNER);
+    }
+    let daemon = serve(&fixture, "staff: levy, bob\n", &[]);
+    send(&daemon, "staff@red.test", "round");
+    let all = [texts(&fixture, "levy"), texts(&fixture, "bob")].concat();
+    assert!(!all.is_empty() && all.len() <= 2, "{all:?}");
+    send(&daemon, "levy@red.test", "one");
+    assert_eq!([texts(&fixture, "levy"), texts(&fixture, "bob")].concat().len(), all.len() + 1);
+}
+
+#[test]
 fn each_domain_has_users_of_its_own_and_all_have_those_without_a_domain() {
     let fixture = Fixture::with(
         "levy@blue.test:*::::HOME/bob:\nann@Blue.test:*::::HOME/bob:\nx@grey.test:*:::::\n",
