@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use log::debug;
+use log::{debug, warn};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -97,19 +97,28 @@ impl Boxes {
     }
 
     /// Waits for a message until `until`; `None` from a process that has ended, or is late: that one is
-    /// killed, because its user can stop it for ever.
+    /// killed, because its user can stop it for ever. Where the message cannot be received, it is not: it may take
+    /// back what it has done when its line is closed.
     #[must_use]
     pub fn receive(&mut self, number: usize, until: Instant) -> Option<Vec<u8>> {
         let left = until.saturating_duration_since(Instant::now());
         match self.line(number).and_then(|line| line.receive(left)) {
             Ok(message) => message.map(|(message, _)| message),
-            Err(error) => {
-                if let Some(Some((pid, _))) = self.boxes.get(number) {
-                    debug!("process {pid}: {}", reason(&error));
-                    kill_child(*pid);
-                }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                self.kill(number);
                 None
             }
+            Err(error) => {
+                warn!("an answer of a process: {}", reason(&error));
+                None
+            }
+        }
+    }
+
+    /// Kills a process, which then takes nothing back.
+    pub fn kill(&self, number: usize) {
+        if let Some(Some((pid, _))) = self.boxes.get(number) {
+            kill_child(*pid);
         }
     }
 

@@ -1,9 +1,10 @@
 //! The life of a process that has the rights of one user: it does what the process orders that delivers.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use accounts::Owner;
-use forknet::{Line, become_user};
+use forknet::{Line, become_user, reason};
 
 use crate::delivery::order::{Attempt, KEEP, PUBLISH, TRY, Tried, UNDO, WRITE, Writing};
 use crate::delivery::program::Programs;
@@ -34,7 +35,14 @@ enum Places<'a> {
     Programs(Programs<'a>),
 }
 
-impl Places<'_> {
+impl<'a> Places<'a> {
+    fn new(config: &'a Config, (kind, owner): (Kind, Owner), about: &'a str) -> Places<'a> {
+        match kind {
+            Kind::Files => Places::Files(Store::new(config, owner, about)),
+            Kind::Programs => Places::Programs(Programs::new(owner.uid, about)),
+        }
+    }
+
     fn attempt(&mut self, attempt: &Attempt) -> Tried {
         match self {
             Places::Files(store) => store.attempt(attempt),
@@ -87,10 +95,7 @@ pub fn live(
         let _ = line.send_message(&answer); // else the end is read
         return FAILED;
     }
-    let mut places = match kind {
-        Kind::Files => Places::Files(Store::new(config, owner, about)),
-        Kind::Programs => Places::Programs(Programs::new(owner.uid, about)),
-    };
+    let mut places = Places::new(config, (kind, owner), about);
     let mut answer = Some(places.attempt(first).encode());
     let mut letter = about.to_owned();
     loop {
@@ -99,16 +104,21 @@ pub fn live(
         {
             break;
         }
-        let Ok(Some((order, file))) = line.receive_message(ORDER_WAIT) else { break };
+        let (order, file) = match line.receive_message(ORDER_WAIT) {
+            Ok(Some(order)) => order,
+            Ok(None) => break,
+            // The order may have been to keep the letter, which is acknowledged then.
+            Err(error) => {
+                log::warn!("{letter}: an order: {}", reason(&error));
+                places.keep();
+                return FAILED;
+            }
+        };
         answer = match order.first() {
             Some(&TRY) => Attempt::decode(&order).map(|it| places.attempt(&it).encode()),
             Some(&WRITE) => Writing::decode(&order).and_then(|writing| {
                 letter = format!("{about}: letter {}", writing.id.escape_ascii());
-                let text = match file {
-                    Some(file) => Text::of_file(file.into()).ok()?,
-                    None => Text::Memory(writing.text.to_vec()),
-                };
-                Some(Verdict::encode_all(&places.write((&letter, &writing), text)))
+                write(&mut places, &letter, &writing, file)
             }),
             Some(&PUBLISH) => Some(Verdict::encode_all(&places.publish(&letter))),
             Some(&UNDO) => {
@@ -128,4 +138,18 @@ pub fn live(
     }
     places.undo();
     ENDED
+}
+
+/// Writes a letter, whose text is in the order or in a file; `None` if the file cannot be read.
+fn write(
+    places: &mut Places<'_>,
+    letter: &str,
+    writing: &Writing<'_>,
+    file: Option<OwnedFd>,
+) -> Option<Vec<u8>> {
+    let text = match file {
+        Some(file) => Text::of_file(file.into()).ok()?,
+        None => Text::Memory(writing.text.to_vec()),
+    };
+    Some(Verdict::encode_all(&places.write((letter, writing), text)))
 }

@@ -61,11 +61,12 @@ impl<'a> Workers<'a> {
         self.all.get(worker).map(|it| it.kind)
     }
 
-    /// Sends an order. That a process has ended is seen by [`Workers::receive`].
-    pub(super) fn send(&self, worker: usize, order: &[u8], file: Option<BorrowedFd<'_>>) {
+    /// Sends an order. A process that does not get it is ended: [`Workers::receive`] does not wait for it then.
+    pub(super) fn send(&mut self, worker: usize, order: &[u8], file: Option<BorrowedFd<'_>>) {
         let number = self.all.get(worker).and_then(|it| it.number);
         if let Some(Err(error)) = number.map(|number| self.boxes.send(number, order, file)) {
-            log::debug!("{}: process of a mailbox: {}", self.about, reason(&error));
+            log::warn!("{}: process of a mailbox: {}", self.about, reason(&error));
+            self.end(worker);
         }
     }
 
@@ -248,11 +249,13 @@ impl<'a> Workers<'a> {
         self.clear();
     }
 
-    /// Has all leave the letter where it is, and forgets the recipients.
+    /// Has all leave the letter where it is, and forgets the recipients. A process that cannot be told so is killed:
+    /// it would take the letter back when it reads the end of its line, and the letter is about to be acknowledged.
     pub(super) fn keep(&mut self) {
         for number in self.all.iter().filter_map(|it| it.number) {
             if let Err(error) = self.boxes.send(number, &[KEEP], None) {
                 log::debug!("{}: {}", self.about, reason(&error));
+                self.boxes.kill(number);
             }
         }
         self.clear();
