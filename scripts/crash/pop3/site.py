@@ -82,7 +82,7 @@ class Site(CrashSite):
 
     def connect(self) -> Pop3:
         """A client that has said nothing yet."""
-        port, logged = self.port(), self.daemon.log_path.stat().st_size
+        port, logged = self.port(), len(self.daemon.log())
         client = Pop3(port, tls=self.tls)
         self.since[client.name] = logged
         return client

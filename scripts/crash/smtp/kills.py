@@ -83,7 +83,7 @@ class Killer(threading.Thread):
 
 def one(site: Site, victim: str, instant: float | None) -> tuple[list[Sent], float]:
     """A session one of whose processes is killed at an instant, or (None) is not: its letters, and its time."""
-    logged = site.start().log_path.stat().st_size
+    logged = len(site.start().log())
     with site.connect() as client:
         killer = Killer(site, victim, client, logged, instant) if instant is not None else None
         began = time.perf_counter()
@@ -132,7 +132,7 @@ def traced_session(site: Site, victim: str, *words: str) -> tuple[Path, list[Sen
         def attach(pid: int, *more: str) -> tuple[int, Path]:
             return pid, stack.enter_context(strace(site, pid, *words, *more))
 
-        logged = site.start().log_path.stat().st_size
+        logged = len(site.start().log())
         if victim == "parent":
             pid, out = attach(site.start().pid)
         elif victim != "front":

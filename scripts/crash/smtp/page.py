@@ -17,7 +17,7 @@ One case of anything that must not be, and it writes nothing and fails.
 
 - Kernel: Linux {kernel}, {cpus} CPUs
 - Date: {date}
-- SEED={seed}
+- SEED={seed}{step}
 
 After every crash the mailboxes of three users, each with a uid of its own, must hold:
 
@@ -121,6 +121,7 @@ def power_part(plan) -> str:
 
 def text(plan) -> str:
     """The page."""
-    head = HEAD.format(kernel=platform.release(), cpus=os.cpu_count(), seed=plan.seed,
+    step = f"\n- STEP={plan.step}: of the system calls of a session, one in {plan.step} was drawn" if plan.step > 1 else ""
+    head = HEAD.format(kernel=platform.release(), cpus=os.cpu_count(), seed=plan.seed, step=step,
                        date=datetime.date.today().isoformat())
     return head + random_part(plan) + calls_part(plan) + faults_part(plan) + power_part(plan)

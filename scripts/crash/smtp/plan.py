@@ -1,5 +1,6 @@
 """The tests of a run, and the figures that they leave."""
 
+import os
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ class Plan:
     def __init__(self, quick: bool, times: str | None, seed: int) -> None:
         self.quick, self.seed = quick, seed
         self.times = int(times or (QUICK_TIMES if quick else TIMES))
-        self.step = QUICK_STEP if quick else 1
+        self.step = QUICK_STEP if quick else int(os.environ.get("STEP") or 1)
         self.random: list[tuple[str, str, Counter]] = []
         self.calls: list[tuple[str, str, Counter, Counter]] = []
         self.faults: list[tuple[str, str, int, Counter]] = []
