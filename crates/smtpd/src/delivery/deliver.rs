@@ -12,6 +12,7 @@ use forknet::{Boxes, LONGEST_MESSAGE, Peer, reason};
 use crate::delivery::boxed::Kind;
 use crate::delivery::order::{PUBLISH, Writing};
 use crate::delivery::outgoing::Outgoing;
+use crate::delivery::quarantine::{self, Kept};
 use crate::delivery::queue::{self, Elsewhere};
 use crate::delivery::store::verdict;
 use crate::delivery::text::{Incoming, Text};
@@ -21,7 +22,7 @@ use crate::options::Config;
 use crate::protocol::lookup::Commit;
 use crate::protocol::origin::{NamedRecipient, ORIGIN, Origin, decode_recipients};
 use crate::protocol::question::{
-    ABORT, CLEAR, END, HEAD, RECIPIENTS, TEXT, Verdict, decode_verdicts,
+    ABORT, CLEAR, END, HEAD, QUARANTINE, RECIPIENTS, TEXT, Verdict, decode_verdicts,
 };
 
 /// Longest wait for a piece of a letter, which ends with the process that sends it.
@@ -63,12 +64,15 @@ pub(super) fn deliver(
         return Err("a malformed sender".into());
     }
     let received = receive(transaction.config, &transaction.workers.boxes)?;
-    let Some(Received { origin, names, text }) = received else {
+    let Some(Received { origin, names, text, quarantine }) = received else {
         transaction.forget();
         return Ok(Verdict::Unusable.encode());
     };
     let verdicts = match text {
-        Ok(text) => store(transaction, letter, (&origin, &names), text),
+        Ok(text) => match quarantine {
+            Some(why) => keep_back(transaction, letter, (&why, &names), &text),
+            None => store(transaction, letter, (&origin, &names), text),
+        },
         Err(verdict) => {
             transaction.forget();
             vec![verdict; names.len()]
@@ -82,6 +86,8 @@ struct Received {
     origin: Origin,
     names: Vec<NamedRecipient>,
     text: Result<Text, Verdict>,
+    /// Why it is kept back, if it is.
+    quarantine: Option<Vec<u8>>,
 }
 
 /// Receives the names and the text to their end; `None` if the letter is not to be delivered.
@@ -91,7 +97,7 @@ struct Received {
 fn receive(config: &Config, asked: &Boxes) -> Result<Option<Received>, String> {
     let most = if config.max_size == 0 { u64::MAX } else { config.max_size + MAX_TRACE };
     let (mut names, mut text, mut failure) = (Vec::new(), Incoming::new(&config.spool), None);
-    let (mut origin, mut head) = (Origin::default(), Vec::new());
+    let (mut origin, mut head, mut quarantine) = (Origin::default(), Vec::new(), None);
     loop {
         let part = asked.next_part(PIECE_WAIT).map_err(|error| reason(&error))?;
         let part = part.ok_or("the session has ended")?;
@@ -107,6 +113,7 @@ fn receive(config: &Config, asked: &Boxes) -> Result<Option<Received>, String> {
             Some((&HEAD, piece)) if head.len() + piece.len() <= MAX_HEAD => {
                 head.extend_from_slice(piece);
             }
+            Some((&QUARANTINE, why)) => quarantine = Some(why.to_vec()),
             Some((&ORIGIN, record)) => {
                 origin = Origin::decode(record).ok_or("a malformed origin")?;
             }
@@ -129,7 +136,21 @@ fn receive(config: &Config, asked: &Boxes) -> Result<Option<Received>, String> {
         failure = Some(verdict(mailstore::is_full(&error)));
     }
     let text = failure.map_or(Ok(text.finish()), Err);
-    Ok(Some(Received { origin, names, text }))
+    Ok(Some(Received { origin, names, text, quarantine }))
+}
+
+/// Has the letter kept back, and no recipient gets it; returns a verdict for each.
+fn keep_back(
+    transaction: &mut Transaction<'_>,
+    letter: &Letter<'_>,
+    (why, names): (&[u8], &[NamedRecipient]),
+    text: &Text,
+) -> Vec<Verdict> {
+    transaction.forget();
+    let boxes = &mut transaction.workers.boxes;
+    let kept = Kept { sender: letter.sender, shown: letter.shown, why, names };
+    let verdict = quarantine::keep(transaction.config, boxes, &kept, text);
+    vec![verdict; names.len()]
 }
 
 /// A process, the numbers of the places in it that get the letter, and what has become of it there.

@@ -17,8 +17,8 @@ use crate::protocol::lookup::{Commit, Delivery, LocalUser, Mailboxes, Refusal};
 use crate::protocol::origin::{Origin, add_recipient};
 use crate::protocol::params::RcptParams;
 use crate::protocol::question::{
-    ABORT, CLEAR, END, HEAD, Question, RECIPIENTS, TEXT, Verdict, decode_moved, decode_users,
-    decode_verdicts,
+    ABORT, CLEAR, END, HEAD, QUARANTINE, Question, RECIPIENTS, TEXT, Verdict, decode_moved,
+    decode_users, decode_verdicts,
 };
 use crate::protocol::reply::Reply;
 
@@ -331,9 +331,14 @@ impl Delivery for Letter<'_> {
     }
 
     fn quarantine(&mut self, reason: &str) -> Result<(), Refusal> {
-        let reply =
-            Reply::new(451, "4.7.1", "The letter would be kept back, and there is no place for it");
-        Err(Refusal { reply, reason: format!("filter: quarantine: {reason}") })
+        if self.keeper.config.guards.milters.quarantine.is_none() {
+            let text = "The letter would be kept back, and there is no place for it";
+            let reply = Reply::new(451, "4.7.1", text);
+            return Err(Refusal { reply, reason: format!("filter: quarantine: {reason}") });
+        }
+        self.begin()?;
+        log::info!("{}: letter {}: kept back: {reason}", self.keeper.peer, self.id);
+        self.add(&[&[QUARANTINE], reason.as_bytes()].concat())
     }
 
     fn finish(mut self: Box<Self>) -> Vec<Result<(), Refusal>> {

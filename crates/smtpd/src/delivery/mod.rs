@@ -22,6 +22,7 @@ mod mailbox;
 mod order;
 mod outgoing;
 mod program;
+mod quarantine;
 mod queue;
 pub mod route;
 mod shells;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Milters {
     pub all: Vec<MilterAddress>,
     /// What happens where one does not work.
     pub on_failure: OnFailure,
+    /// The Maildir of letters that filters keep back.
+    pub quarantine: Option<PathBuf>,
 }
 
 impl FromStr for MilterAddress {
@@ -122,7 +125,7 @@ impl Milters {
             "accept" => OnFailure::Accept,
             _ => OnFailure::Defer,
         };
-        Ok(Milters { all, on_failure })
+        Ok(Milters { all, on_failure, quarantine: values.path("quarantine")? })
     }
 }
 
@@ -148,6 +151,17 @@ pub(super) const ON_FAILURE: Row = Row {
     help: "where a filter does not work: accept or defer letters",
     manual: "What happens to letters where a filter of `--milter` cannot be reached, ends, is late, or says what the protocol does \
         not know: `defer`, they are refused for now, with 451; or `accept`, they are taken without it. The log says why.",
+    ..Row::EMPTY
+};
+
+pub(super) const QUARANTINE: Row = Row {
+    name: "quarantine",
+    value: "DIR",
+    help: "Maildir of letters that filters keep back",
+    manual: "The Maildir, in place of the recipients' mailboxes, of letters that a filter of `--milter` keeps back. \
+        Behind \"X-Quarantine:\" stands why, behind \"X-Envelope-To:\" for whom each was. The folder must be there, and belong to an \
+        ordinary user, with whose rights it is written. The client gets 250 once the letter is safe in it. Without \
+        this option filters are not offered to keep letters back, and one that does so has the letter put off with 451.",
     ..Row::EMPTY
 };
 

@@ -118,6 +118,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         guards::ACCESS,
         milters::MILTER,
         milters::ON_FAILURE,
+        milters::QUARANTINE,
         Row {
             name: "min-free",
             value: "BYTES",

@@ -141,6 +141,8 @@ pub const TEXT: u8 = b't';
 pub const HEAD: u8 = b'h';
 /// The record after which the text begins again.
 pub const CLEAR: &[u8] = b"c";
+/// First byte of the record of a letter that is kept back; the reason follows.
+pub const QUARANTINE: u8 = b'q';
 /// The record at the end of a letter.
 pub const END: &[u8] = b"e";
 /// The record in place of the rest of a letter that is not to be delivered.

@@ -82,10 +82,11 @@ impl<'a> Guards<'a> {
         keeper: &Keeper<'_>,
         client: &ClientAddress,
     ) -> Result<(), Reply> {
+        let can_quarantine = self.config.guards.milters.quarantine.is_some();
         let mut filters = self.filters.borrow_mut();
         for (number, address) in (0..).zip(&self.config.guards.milters.all) {
             let made = keeper.connect_filter(number).map(MilterAddress::adopt);
-            filters.add(address.to_string(), made, false);
+            filters.add(address.to_string(), made, can_quarantine);
         }
         let host = &self.config.hostname;
         filters.connect(client, host).map_err(|reply| match reply.code() {
