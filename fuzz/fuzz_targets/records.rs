@@ -10,7 +10,7 @@ use forknet::{HandedClient, Peer};
 use libfuzzer_sys::fuzz_target;
 use maild::{Denied, LoginQuestion, Offer};
 use smtpd::protocol::question::{
-    Question, Verdict, add_field, decode_names, decode_users, encode_users,
+    Question, Verdict, decode_moved, decode_users, decode_verdicts, encode_moved, encode_users,
 };
 use tls::{Chains, SignatureRequest};
 
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
         0 => login_question(record),
         1 => handed_client(record),
         2 => smtp_question(record),
-        3 => names(record),
+        3 => verdicts(record),
         4 => users(record),
         5 => keys(record),
         6 => accounts_of_others(record),
@@ -55,14 +55,13 @@ fn smtp_question(record: &[u8]) {
     }
 }
 
-fn names(record: &[u8]) {
-    let Some(names) = decode_names(record) else { return };
-    let mut again = Vec::new();
-    for name in &names {
-        add_field(&mut again, &name.local).expect("it was read");
-        add_field(&mut again, &name.domain).expect("it was read");
+fn verdicts(record: &[u8]) {
+    if let Some(verdicts) = decode_verdicts(record) {
+        assert_eq!(Verdict::encode_all(&verdicts), record);
     }
-    assert_eq!(again, record);
+    if let Some((address, is_sent_on)) = decode_moved(record) {
+        assert_eq!(decode_moved(&encode_moved(address, is_sent_on)), Some((address, is_sent_on)));
+    }
 }
 
 fn users(record: &[u8]) {

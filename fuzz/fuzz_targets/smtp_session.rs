@@ -100,10 +100,6 @@ impl Mailboxes for Boxes<'_> {
         Ok((recipient(self.config, path, name), Reply::new(250, "2.1.5", "Recipient accepted")))
     }
 
-    fn check_room(&self, _: u64) -> Result<(), Reply> {
-        Ok(())
-    }
-
     fn letter<'a>(&'a self, _: &str, envelope: Rc<Envelope>, _: Commit) -> Box<dyn Delivery + 'a> {
         Box::new(Letter { boxes: self, envelope, text: Vec::new() })
     }
