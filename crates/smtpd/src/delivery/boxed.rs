@@ -26,7 +26,7 @@ pub const UNDONE: &[u8] = b"+";
 pub enum Kind {
     /// Use its Maildirs, and nothing else.
     Files,
-    /// Run commands.
+    /// Run commands, and append to files.
     Programs,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Places<'a> {
     fn new(config: &'a Config, (kind, owner): (Kind, Owner), about: &'a str) -> Places<'a> {
         match kind {
             Kind::Files => Places::Files(Store::new(config, owner, about)),
-            Kind::Programs => Places::Programs(Programs::new(owner.uid, about)),
+            Kind::Programs => Places::Programs(Programs::new(config, owner.uid, about)),
         }
     }
 

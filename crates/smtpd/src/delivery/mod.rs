@@ -3,10 +3,11 @@
 
 // The order of the modules; each imports from its left only:
 //   submission trace | header delivered_to text mailbox log_once target order forward shells | users | directory |
-//   expansion | route store | program | boxed | workers | queue | outgoing | transaction | deliver verify |
+//   expansion | route store | append | program | boxed | workers | queue | outgoing | transaction | deliver verify |
 //   answer keeper letter
 
 pub mod answer;
+mod append;
 mod boxed;
 mod deliver;
 pub mod delivered_to;

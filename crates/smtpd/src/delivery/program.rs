@@ -1,4 +1,5 @@
-//! The process that runs commands with a user's rights: that of `--mda`, and those of aliases and of `~/.forward`. A
+//! The process that does with a user's rights what cannot be taken back: it runs commands, that of `--mda` and those of
+//! aliases and of `~/.forward`, and appends to files. A
 //! command has the letter over its standard input, and says by its exit code what has become of it.
 
 use std::ffi::OsStr;
@@ -6,7 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,11 +18,12 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 
-use crate::delivery::forward;
 use crate::delivery::order::{Attempt, Command, Place, Tried};
-use crate::delivery::store::sender_at;
+use crate::delivery::store::{Failure, sender_at};
 use crate::delivery::text::Text;
 use crate::delivery::trace::return_path;
+use crate::delivery::{append, forward};
+use crate::options::Config;
 use crate::protocol::question::Verdict;
 
 /// Longest time that a command may take. The client waits ten minutes (RFC 5321 §4.5.3.2.6).
@@ -37,12 +39,19 @@ const SHELL: &str = "/bin/sh";
 /// Where commands without a path are looked for.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The commands of one user.
+/// What takes a letter.
+enum Final {
+    Command(Command),
+    File(PathBuf),
+}
+
+/// The commands and files of one user.
 pub struct Programs<'a> {
     /// The client, for the log.
     about: &'a str,
+    config: &'a Config,
     uid: u32,
-    tried: Vec<(Command, Option<String>)>,
+    tried: Vec<(Final, Option<String>)>,
     /// The letter, for these of them.
     letter: Option<(Vec<usize>, Vec<u8>, Text)>,
 }
@@ -50,29 +59,54 @@ pub struct Programs<'a> {
 impl<'a> Programs<'a> {
     /// Begins with none. This process has the user's rights already.
     #[must_use]
-    pub fn new(uid: u32, about: &'a str) -> Programs<'a> {
+    pub fn new(config: &'a Config, uid: u32, about: &'a str) -> Programs<'a> {
         umask(Mode::S_IRWXG | Mode::S_IRWXO);
-        Programs { about, uid, tried: Vec::new(), letter: None }
+        Programs { about, config, uid, tried: Vec::new(), letter: None }
     }
 
-    /// Notes a command; whether it can be run is seen when it is.
+    /// Notes a command, of which it is seen when it runs whether it can be; tries a file.
     pub fn attempt(&mut self, attempt: &Attempt) -> Tried {
-        let Place::Program(command) = &attempt.place else {
-            return Tried::Verdict(Verdict::Unusable);
+        let (home, name, may_forward) = match &attempt.place {
+            Place::Mailbox { name, home, may_forward } => (home, &name[..], *may_forward),
+            Place::Program(it) => (&it.home, &it.name[..], it.may_forward),
+            Place::File(path) => (path, &b""[..], false),
         };
-        if command.may_forward {
-            match forward::read(&command.home, self.uid) {
+        let failed = |why: &str| {
+            log::warn!("{}: mailbox of '{}': {why}", self.about, name.escape_ascii());
+        };
+        if may_forward {
+            match forward::read(home, self.uid) {
                 Ok(Some(text)) => return Tried::Forward(text),
                 Ok(None) => {}
                 Err(why) => {
-                    let name = command.name.escape_ascii();
-                    log::warn!("{}: mailbox of '{name}': {why}", self.about);
+                    failed(&why);
                     return Tried::Verdict(Verdict::Unusable);
                 }
             }
         }
-        self.tried.push((command.clone(), attempt.sender.clone()));
-        Tried::Verdict(Verdict::Accepted)
+        let found = match &attempt.place {
+            Place::Program(command) => Ok(Final::Command(command.clone())),
+            Place::File(path) => self.file(path.clone(), attempt.size),
+            Place::Mailbox { .. } => match self.config.mail.mail.path(name, home) {
+                Ok(path) => self.file(path, attempt.size),
+                Err(error) => Err(error.into()),
+            },
+        };
+        match found {
+            Ok(found) => {
+                self.tried.push((found, attempt.sender.clone()));
+                Tried::Verdict(Verdict::Accepted)
+            }
+            Err(Failure { verdict, why }) => {
+                failed(&why);
+                Tried::Verdict(verdict)
+            }
+        }
+    }
+
+    fn file(&self, path: PathBuf, size: u64) -> Result<Final, Failure> {
+        append::check(&path, self.uid, size.saturating_add(self.config.min_free))?;
+        Ok(Final::File(path))
     }
 
     /// Keeps a letter for these commands. They run at [`Programs::publish`], because what they do cannot be taken back.
@@ -86,9 +120,19 @@ impl<'a> Programs<'a> {
         let Some((places, sender, text)) = self.letter.take() else { return Vec::new() };
         let until = Instant::now() + LIMIT;
         let run = |number: &usize| match self.tried.get(*number) {
-            Some((command, at_place)) => {
+            Some((Final::Command(command), at_place)) => {
                 let sender = sender_at(at_place.as_deref(), &sender);
                 run(letter, command, sender, &text, until)
+            }
+            Some((Final::File(path), at_place)) => {
+                let sender = sender_at(at_place.as_deref(), &sender);
+                match append::append(path, sender, &text) {
+                    Ok(()) => Verdict::Accepted,
+                    Err(Failure { verdict, why }) => {
+                        log::warn!("{letter}: {why}");
+                        verdict
+                    }
+                }
             }
             None => Verdict::Unusable,
         };

@@ -5,7 +5,7 @@
 //! that is sealed, and the descriptor of the spool's file is for reading only.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -134,6 +134,15 @@ impl Text {
         }
     }
 
+    /// Returns what stands before the text, and the text. Uses no offset that other processes share.
+    pub fn reader(&self, first: Vec<u8>) -> Box<dyn io::Read + '_> {
+        let first = io::Cursor::new(first);
+        match self {
+            Text::Memory(text) => Box::new(first.chain(&text[..])),
+            Text::File(file, _) => Box::new(first.chain(At { file, offset: 0 })),
+        }
+    }
+
     /// Writes first what stands before the text, and then the text. Uses no offset that other processes share.
     ///
     /// # Errors
@@ -174,6 +183,20 @@ impl Text {
             }
         }
         Ok(())
+    }
+}
+
+/// Reads a file from an offset of its own.
+struct At<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(out, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use accounts::{Account, Owner};
 use forknet::{Boxes, Peer};
-use mailstore::targets;
+use mailstore::{MailKind, targets};
 
 use crate::delivery::boxed::Kind;
 use crate::delivery::order::{Attempt, Command, Place};
@@ -191,7 +191,7 @@ impl<'a> Transaction<'a> {
                 };
                 Ok(((Kind::Programs, owner), Place::Program(command), None))
             }
-            Target::File { path, owner } => Ok(((Kind::Files, owner), Place::File(path), None)),
+            Target::File { path, owner } => Ok(((Kind::Programs, owner), Place::File(path), None)),
             Target::Elsewhere(_) => {
                 log::warn!("{}: an address elsewhere, and there is no --queue", self.workers.about);
                 Err(Verdict::Unusable)
@@ -220,6 +220,9 @@ impl<'a> Transaction<'a> {
                     extension: extension.to_vec(),
                 };
                 (Kind::Programs, Place::Program(command))
+            }
+            None if self.config.mail.mail.kind() == MailKind::Mbox => {
+                (Kind::Programs, Place::Mailbox { name, home, may_forward })
             }
             None => {
                 self.make_folder(account);

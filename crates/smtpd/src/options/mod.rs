@@ -19,7 +19,7 @@ use accounts::{NameCase, NameDomain};
 use forknet::{Endpoint, Error, Result, Values};
 use jiff::tz::TimeZone;
 use maild::{Logins, MailOptions};
-use mailstore::{Aliases, MailKind};
+use mailstore::Aliases;
 use tls::ServerIdentity;
 
 use facts::Facts;
@@ -177,11 +177,6 @@ impl Config {
         }
         let (tls, listen_tls) = tls::from_options(values)?.unzip();
         let mail = MailOptions::read(values)?;
-        if mail.mail.kind() == MailKind::Mbox {
-            let text = values.text("mail").unwrap_or_default();
-            let why = "smtpd delivers to Maildirs only, not to an mbox yet";
-            return Err(values.wrong("mail", &text, why));
-        }
         Ok(Config {
             relay: Relay::read(values, mail.mail_user)?,
             is_submission: values.is_given("submission"),

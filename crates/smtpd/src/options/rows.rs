@@ -195,7 +195,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             "mail",
             " A Maildir that is not there is made, in a folder of its user's or, for its user, in one that \
                 only root can change; nothing is made on the way to it: where the home or the folder \
-                of mailboxes is not there, letters are refused for now. `mbox:` is for pop3d alone yet.",
+                of mailboxes is not there, letters are refused for now. An mbox (`mbox:`) is made where its user may make files; elsewhere it must be there.",
         ),
         (
             "checkpassword",

@@ -24,6 +24,7 @@ mod mailboxes;
 mod manual;
 mod milter;
 mod option_table;
+mod places;
 mod proxy;
 mod refusals;
 mod relay;
