@@ -64,6 +64,6 @@ fn a_front_that_is_taken_over_can_send_elsewhere_neither_for_another_address_nor
         let client = introduced(&daemon);
         let answer = ask(&daemon, &client, says, Login::default());
         assert_eq!(answer, b"", "{says}");
-        daemon.wait_log("another client than that of the process that asks");
+        daemon.wait_log("asked by a process that has another client");
     }
 }
