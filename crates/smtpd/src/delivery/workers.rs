@@ -249,7 +249,7 @@ impl<'a> Workers<'a> {
         self.clear();
     }
 
-    /// Has all leave the letter where it is, and forgets the recipients. A process that cannot hear it is killed:
+    /// Has all leave the letter where it is, and forgets the recipients. A process that does not receive it is killed:
     /// it would take the letter back when it reads the end of its line, and the letter is about to be acknowledged.
     pub(super) fn keep(&mut self) {
         for number in self.all.iter().filter_map(|it| it.number) {
