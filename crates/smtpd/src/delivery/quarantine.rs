@@ -26,7 +26,7 @@ pub(super) struct Kept<'k> {
     pub(super) shown: &'k str,
     /// The filter's reason.
     pub(super) why: &'k [u8],
-    /// Whom it was for.
+    /// The recipients that it was for.
     pub(super) names: &'k [NamedRecipient],
 }
 
@@ -59,7 +59,7 @@ pub(super) fn keep(config: &Config, boxes: &mut Boxes, kept: &Kept<'_>, text: &T
     }
 }
 
-/// Stores the letter behind fields that say why it is there and for whom it was, and makes it safe, with the rights of
+/// Stores the letter behind fields that say why it is there and which recipients it was for, and makes it safe, with the rights of
 /// the folder's owner, which this process takes for good.
 fn store(folder: &Path, kept: &Kept<'_>, text: &Text) -> Result<(), String> {
     let failed = |error: mailstore::Error| error.to_string();

@@ -159,7 +159,7 @@ pub(super) const QUARANTINE: Row = Row {
     value: "DIR",
     help: "Maildir of letters that filters keep back",
     manual: "The Maildir, in place of the recipients' mailboxes, of letters that a filter of `--milter` keeps back. \
-        Behind \"X-Quarantine:\" stands why, behind \"X-Envelope-To:\" for whom each was. The folder must be there, and belong to an \
+        Behind \"X-Quarantine:\" stands why, behind \"X-Envelope-To:\" each recipient. The folder must be there, and belong to an \
         ordinary user, with whose rights it is written. The client gets 250 once the letter is safe in it. Without \
         this option filters are not offered to keep letters back, and one that does so has the letter put off with 451.",
     ..Row::EMPTY

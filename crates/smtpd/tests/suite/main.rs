@@ -23,6 +23,7 @@ mod lmtp;
 mod mailboxes;
 mod manual;
 mod milter;
+mod milter_fake;
 mod option_table;
 mod places;
 mod proxy;
