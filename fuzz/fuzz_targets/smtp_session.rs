@@ -13,7 +13,7 @@ use smtp::Kept;
 use smtpd::delivery::keeper::recipient;
 use smtpd::options::{Config, OPTIONS};
 use smtpd::protocol::address::Path;
-use smtpd::protocol::envelope::{ClientAddress, Envelope, Recipient};
+use smtpd::protocol::envelope::{ClientAddress, Envelope, Recipient, Way};
 use smtpd::protocol::lookup::{Commit, Delivery, LocalUser, Mailboxes, Refusal};
 use smtpd::protocol::reply::Reply;
 use smtpd::session::over_stream;
@@ -90,7 +90,7 @@ impl Mailboxes for Boxes<'_> {
         Ok(if name == b"Levy" { vec![user("levy"), user("bob")] } else { vec![user("levy")] })
     }
 
-    fn recipient(&self, path: &Path, _: u64) -> Result<(Recipient, Reply), Reply> {
+    fn recipient(&self, path: &Path, _: u64, _: Way) -> Result<(Recipient, Reply), Reply> {
         let name = path.name().ok_or_else(unknown)?;
         let is_ours = name.domain.is_empty() || name.domain.eq_ignore_ascii_case(b"red.test");
         let is_known = [&b"levy"[..], b"bob"].contains(&&name.local[..]);

@@ -15,7 +15,7 @@ use crate::delivery::transaction::{Found, Transaction};
 use crate::delivery::{queue, verify};
 use crate::options::{Config, Vrfy};
 use crate::protocol::address::Name;
-use crate::protocol::envelope::Login;
+use crate::protocol::envelope::{Login, Way};
 use crate::protocol::lookup::Commit;
 use crate::protocol::question::{Question, Verdict, encode_moved};
 
@@ -57,8 +57,8 @@ pub fn answer(config: &Config, asked: forknet::Question) -> i32 {
         is_first = false;
         let Some((peer, question)) = decode(&mut transaction, &text) else { return FAILED };
         let answer = match question {
-            Question::Recipient { name, bytes, login } => {
-                recipient(&mut transaction, (&name, &login), bytes)
+            Question::Recipient { name, bytes, way, login } => {
+                recipient(&mut transaction, (&name, &login), (bytes, way))
             }
             Question::Filter { number } => {
                 let boxes = &mut transaction.workers.boxes;
@@ -141,8 +141,9 @@ fn log_in(config: &Config, asked: forknet::Question, text: Secret) -> i32 {
 fn recipient(
     transaction: &mut Transaction<'_>,
     (name, login): (&Name, &Login),
-    bytes: u64,
+    (bytes, way): (u64, Way),
 ) -> Vec<u8> {
+    transaction.way = way;
     match transaction.recipient(name, bytes, login) {
         Ok(Found { moved_to: Some(address), .. }) => {
             let config = transaction.config;

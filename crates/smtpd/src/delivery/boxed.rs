@@ -6,9 +6,11 @@ use std::time::Duration;
 use accounts::Owner;
 use forknet::{Line, become_user, reason};
 
+use crate::delivery::messages::Messages;
 use crate::delivery::order::{Attempt, KEEP, PUBLISH, TRY, Tried, UNDO, WRITE, Writing};
 use crate::delivery::program::Programs;
 use crate::delivery::store::Store;
+use crate::delivery::terminal::Terminal;
 use crate::delivery::text::Text;
 use crate::options::Config;
 use crate::protocol::question::Verdict;
@@ -28,18 +30,27 @@ pub enum Kind {
     Files,
     /// Run commands, and append to files.
     Programs,
+    /// Write to a terminal, and nothing else.
+    Terminals,
 }
 
 enum Places<'a> {
     Files(Store<'a>),
     Programs(Programs<'a>),
+    Terminals(Messages<'a>),
 }
 
 impl<'a> Places<'a> {
-    fn new(config: &'a Config, (kind, owner): (Kind, Owner), about: &'a str) -> Places<'a> {
+    fn new(
+        config: &'a Config,
+        (kind, owner): (Kind, Owner),
+        about: &'a str,
+        terminal: Option<Terminal>,
+    ) -> Places<'a> {
         match kind {
             Kind::Files => Places::Files(Store::new(config, owner, about)),
             Kind::Programs => Places::Programs(Programs::new(config, owner.uid, about)),
+            Kind::Terminals => Places::Terminals(Messages::new(config, about, terminal)),
         }
     }
 
@@ -47,6 +58,7 @@ impl<'a> Places<'a> {
         match self {
             Places::Files(store) => store.attempt(attempt),
             Places::Programs(programs) => programs.attempt(attempt),
+            Places::Terminals(messages) => messages.attempt(attempt),
         }
     }
 
@@ -55,6 +67,7 @@ impl<'a> Places<'a> {
         match self {
             Places::Files(store) => store.write(places, (letter, sender), &text),
             Places::Programs(programs) => programs.write(places, sender, text),
+            Places::Terminals(messages) => messages.write(places, sender, &text),
         }
     }
 
@@ -62,6 +75,7 @@ impl<'a> Places<'a> {
         match self {
             Places::Files(store) => store.publish(letter),
             Places::Programs(programs) => programs.publish(letter),
+            Places::Terminals(messages) => messages.publish(letter),
         }
     }
 
@@ -69,6 +83,7 @@ impl<'a> Places<'a> {
         match self {
             Places::Files(store) => store.undo(),
             Places::Programs(programs) => programs.forget(),
+            Places::Terminals(messages) => messages.forget(),
         }
     }
 
@@ -76,6 +91,7 @@ impl<'a> Places<'a> {
         match self {
             Places::Files(store) => store.keep(),
             Places::Programs(programs) => programs.forget(),
+            Places::Terminals(messages) => messages.forget(),
         }
     }
 }
@@ -89,13 +105,14 @@ pub fn live(
     line: &Line,
     first: &Attempt,
 ) -> i32 {
+    let terminal = Messages::find(config, first);
     if let Err(error) = become_user(owner.uid, owner.gid) {
         log::warn!("{about}: {error}");
         let answer = Tried::Verdict(Verdict::Unusable).encode();
         let _ = line.send_message(&answer); // else the end is read
         return FAILED;
     }
-    let mut places = Places::new(config, (kind, owner), about);
+    let mut places = Places::new(config, (kind, owner), about, terminal);
     let mut answer = Some(places.attempt(first).encode());
     let mut letter = about.to_owned();
     loop {

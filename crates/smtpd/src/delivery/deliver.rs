@@ -310,7 +310,8 @@ fn write(
     true
 }
 
-/// Has commands run, then the letter made visible everywhere, and put into the queue. Returns whether the places keep it.
+/// Has commands run and messages shown, then the letter made visible everywhere, and put into the queue. Returns whether
+/// the places keep it.
 fn publish(
     transaction: &mut Transaction<'_>,
     commit: Commit,
@@ -323,7 +324,8 @@ fn publish(
     if is_failed(shares, outgoing) {
         return false;
     }
-    let is_command = |it: &Share| transaction.workers.kind(it.worker) == Some(Kind::Programs);
+    // Neither a command nor a message on a terminal can be taken back.
+    let is_command = |it: &Share| transaction.workers.kind(it.worker) != Some(Kind::Files);
     shares.sort_by_key(|share| !is_command(share));
     let commands = shares.iter().take_while(|share| is_command(share)).count();
     let (commands, files) = shares.split_at_mut(commands);

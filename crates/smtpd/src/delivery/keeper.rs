@@ -12,7 +12,7 @@ use forknet::{Answer, LONGEST_MESSAGE, Line, Peer, reason};
 use crate::delivery::users::is_configured;
 use crate::options::Config;
 use crate::protocol::address::{self, Name, Path};
-use crate::protocol::envelope::{Envelope, Login, Recipient};
+use crate::protocol::envelope::{Envelope, Login, Recipient, Way};
 use crate::protocol::lookup::{Commit, Delivery, LocalUser, Mailboxes, Refusal};
 use crate::protocol::origin::{Origin, add_recipient};
 use crate::protocol::params::RcptParams;
@@ -168,10 +168,10 @@ impl Mailboxes for Keeper<'_> {
         self.users(&Question::FullName { text: name.to_vec() })
     }
 
-    fn recipient(&self, path: &Path, bytes: u64) -> Result<(Recipient, Reply), Reply> {
+    fn recipient(&self, path: &Path, bytes: u64, way: Way) -> Result<(Recipient, Reply), Reply> {
         let name = self.name(path, self.may_relay())?;
         let login = self.login.borrow().clone();
-        let question = Question::Recipient { name: name.clone(), bytes, login };
+        let question = Question::Recipient { name: name.clone(), bytes, way, login };
         let answer = self.ask(&question).map_err(Verdict::reply)?;
         if let Some(reply) = self.moved(&answer) {
             let is_taken = reply.is_positive();

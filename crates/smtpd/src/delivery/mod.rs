@@ -20,6 +20,7 @@ pub mod keeper;
 pub mod letter;
 mod log_once;
 mod mailbox;
+mod messages;
 mod order;
 mod outgoing;
 mod program;

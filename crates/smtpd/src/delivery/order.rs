@@ -53,6 +53,13 @@ pub enum Place {
     File(PathBuf),
     /// A command.
     Program(Command),
+    /// The terminal of a user.
+    Terminal {
+        /// The user's name.
+        name: Vec<u8>,
+        /// The letter goes to the mailbox too.
+        is_extra: bool,
+    },
 }
 
 /// A command that takes a letter over its standard input.
@@ -84,6 +91,7 @@ impl Attempt {
                 (b'm', vec![name, bytes(home), flag(*may_forward)])
             }
             Place::File(path) => (b'f', vec![bytes(path)]),
+            Place::Terminal { name, is_extra } => (b't', vec![name, flag(*is_extra)]),
             Place::Program(it) => {
                 let Command { text, is_shell, may_forward, name, home, recipient, extension } = it;
                 let flags = [flag(*is_shell), flag(*may_forward)];
@@ -112,6 +120,9 @@ impl Attempt {
                 may_forward: !may_forward.is_empty(),
             },
             (b'f', [file]) => Place::File(path(file)),
+            (b't', [name, is_extra]) => {
+                Place::Terminal { name: name.to_vec(), is_extra: !is_extra.is_empty() }
+            }
             (b'p', [text, is_shell, may_forward, name, home, recipient, extension]) => {
                 Place::Program(Command {
                     text: text.to_vec(),
@@ -232,6 +243,7 @@ mod tests {
         let places = [
             Place::Mailbox { name: b"levy".into(), home: "/h/levy".into(), may_forward: true },
             Place::File("/h/levy/box".into()),
+            Place::Terminal { name: b"levy".into(), is_extra: true },
             Place::Program(Command {
                 text: b"cat >x".into(),
                 is_shell: true,

@@ -70,6 +70,7 @@ impl<'a> Programs<'a> {
             Place::Mailbox { name, home, may_forward } => (home, &name[..], *may_forward),
             Place::Program(it) => (&it.home, &it.name[..], it.may_forward),
             Place::File(path) => (path, &b""[..], false),
+            Place::Terminal { .. } => return Tried::Verdict(Verdict::Unusable),
         };
         let failed = |why: &str| {
             log::warn!("{}: mailbox of '{}': {why}", self.about, name.escape_ascii());
@@ -91,6 +92,7 @@ impl<'a> Programs<'a> {
                 Ok(path) => self.file(path, attempt.size),
                 Err(error) => Err(error.into()),
             },
+            Place::Terminal { .. } => return Tried::Verdict(Verdict::Unusable),
         };
         match found {
             Ok(found) => {

@@ -1,6 +1,7 @@
 //! The terminals of users, to which SEND, SOML and SAML write (RFC 821 §3.4): found and opened with the user's own
 //! rights.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -10,8 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use forknet::reason;
-use nix::libc::{ELOOP, O_APPEND, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
+use nix::fcntl::{OFlag, openat};
+use nix::libc::{ELOOP, O_APPEND, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use nix::unistd::geteuid;
 
 use crate::delivery::utmp;
 use crate::options::terminal::Terminals;
@@ -21,6 +25,10 @@ use crate::protocol::address::is_mark;
 const UTMP: &str = "/var/run/utmp";
 /// The permission that mesg(1) gives and takes away.
 const MESSAGES: u32 = 0o020;
+/// The permissions of others than its owner to put something into a folder.
+const OTHERS_WRITE: u32 = 0o022;
+/// How a terminal is opened.
+const FLAGS: i32 = O_APPEND | O_NONBLOCK | O_NOCTTY;
 /// Longest letter for a terminal, in bytes.
 pub const MAX_TEXT: usize = 64 * 1024;
 /// Longest time that a terminal may take to show it.
@@ -47,6 +55,15 @@ impl Terminal {
             Ok(false) => Err("the terminal is stopped".into()),
             Err(error) => Err(reason(&error)),
         }
+    }
+
+    /// Opens the terminal of a user where the administrator has put it, for a process that has root's rights and gives
+    /// them up afterwards: what the administrator makes need not belong to the user.
+    #[must_use]
+    pub fn open_for_root(terminals: &Terminals, user: &[u8]) -> Option<Terminal> {
+        let Terminals::Folder(folder) = terminals else { return None };
+        let terminal = in_folder_of_root(folder, user).filter(|_| geteuid().is_root())?;
+        matches!(terminal.is_ready_within(Duration::ZERO), Ok(true)).then_some(terminal)
     }
 
     /// Writes a message; waits for a terminal that is slow.
@@ -107,11 +124,7 @@ fn takes_messages(path: &Path) -> Option<i64> {
 
 /// Opens `folder/user`: a terminal or a link to one, a pipe that is read, or a file.
 fn in_folder(folder: &Path, user: &[u8]) -> Result<Terminal, String> {
-    let is_name = !user.is_empty() && !user.starts_with(b".") && !user.contains(&b'/');
-    if !is_name {
-        return Err("the name cannot be one of a file".into());
-    }
-    let path = folder.join(std::ffi::OsStr::from_bytes(user));
+    let path = folder.join(OsStr::from_bytes(file_name(user)?));
     let failed = |error: &io::Error| format!("{}: {}", path.display(), reason(error));
     let (file, is_link) = match open(&path, O_NOFOLLOW) {
         Err(error) if error.raw_os_error() == Some(ELOOP) => {
@@ -127,14 +140,34 @@ fn in_folder(folder: &Path, user: &[u8]) -> Result<Terminal, String> {
     Err(format!("{}: not a terminal", path.display()))
 }
 
+/// Opens `folder/user` with the rights of root, where root alone can put something there, and nothing behind a link.
+fn in_folder_of_root(folder: &Path, user: &[u8]) -> Option<Terminal> {
+    let flags = O_NOFOLLOW | O_DIRECTORY;
+    let folder = OpenOptions::new().read(true).custom_flags(flags).open(folder).ok()?;
+    let about = folder.metadata().ok()?;
+    if about.uid() != 0 || about.mode() & OTHERS_WRITE != 0 {
+        return None;
+    }
+    let flags = OFlag::from_bits_retain(FLAGS | O_NOFOLLOW) | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let name = OsStr::from_bytes(file_name(user).ok()?);
+    let file = File::from(openat(&folder, name, flags, Mode::empty()).ok()?);
+    let about = file.metadata().ok()?;
+    (file.is_terminal() || is_file_of_its_own(&about)).then_some(Terminal { file })
+}
+
+/// Returns the name of a user, if a file can have it.
+fn file_name(user: &[u8]) -> Result<&[u8], String> {
+    let is_name = !user.is_empty() && !user.starts_with(b".") && !user.contains(&b'/');
+    if is_name { Ok(user) } else { Err("the name cannot be one of a file".into()) }
+}
+
 fn is_file_of_its_own(about: &Metadata) -> bool {
     about.file_type().is_fifo() || about.is_file() && about.nlink() == 1
 }
 
 /// Opens for writing at the end; waits for nothing.
 fn open(path: &Path, more: i32) -> io::Result<File> {
-    let flags = O_APPEND | O_NONBLOCK | O_NOCTTY | more;
-    OpenOptions::new().write(true).custom_flags(flags).open(path)
+    OpenOptions::new().write(true).custom_flags(FLAGS | more).open(path)
 }
 
 /// Returns what is shown of a letter: who it is from, and the letter without our trace line. Controls and what turns
@@ -197,7 +230,7 @@ mod tests {
         assert_eq!(text, "before\nx\r\n");
         symlink("levy", dir.path().join("bob")).unwrap();
         fs::create_dir(dir.path().join("dir")).unwrap();
-        nix::unistd::mkfifo(&dir.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        nix::unistd::mkfifo(&dir.path().join("pipe"), Mode::S_IRWXU).unwrap();
         dir.file("twice", "");
         fs::hard_link(dir.path().join("twice"), dir.path().join("other")).unwrap();
         for bad in ["bob", "dir", "pipe", "nobody", "..", ".", "", "../levy", "twice"] {

@@ -16,7 +16,7 @@ use crate::delivery::workers::{At, TRY_WAIT, Who, Workers};
 use crate::delivery::{mailbox, queue};
 use crate::options::Config;
 use crate::protocol::address::{Mailbox, Name};
-use crate::protocol::envelope::Login;
+use crate::protocol::envelope::{Login, Way};
 use crate::protocol::question::Verdict;
 
 /// Most places of one recipient.
@@ -28,6 +28,8 @@ pub(super) struct Transaction<'a> {
     /// The client.
     peer: Option<Peer>,
     pub(super) workers: Workers<'a>,
+    /// Where the letter goes: to mailboxes, or to terminals.
+    pub(super) way: Way,
     /// The recipients and where their letters go.
     recipients: Vec<(Name, Found)>,
 }
@@ -59,7 +61,7 @@ impl<'a> Transaction<'a> {
     /// Begins with no recipient.
     pub(super) fn new(config: &'a Config, boxes: Boxes) -> Transaction<'a> {
         let workers = Workers::new(config, boxes);
-        Transaction { config, peer: None, workers, recipients: Vec::new() }
+        Transaction { config, peer: None, workers, way: Way::Mail, recipients: Vec::new() }
     }
 
     /// Notes the client, for the log.
@@ -110,6 +112,7 @@ impl<'a> Transaction<'a> {
     fn relayed(&mut self, name: &Name, size: u64, login: &Login) -> Result<Found, Verdict> {
         let peer = self.peer.ok_or(Verdict::Unusable)?;
         match queue::admit(self.config, peer, login, size.saturating_add(self.config.min_free)) {
+            Verdict::Accepted if self.way == Way::Send => Err(Verdict::NoTerminal),
             Verdict::Accepted => {
                 let elsewhere = vec![(None, None)];
                 Ok(self.found(name, Found { elsewhere, ..Found::default() }))
@@ -135,6 +138,9 @@ impl<'a> Transaction<'a> {
             log::warn!("{}: more than {MAX_TARGETS} places for one recipient", self.workers.about);
             return Err(Verdict::Unusable);
         }
+        if self.follow_to_terminal(search, &route)? {
+            return Ok(());
+        }
         let Route { target, sender } = route;
         if let (Target::Elsewhere(address), true) = (&target, self.config.has_queue()) {
             search.elsewhere.push((sender, Some(address.clone())));
@@ -158,6 +164,34 @@ impl<'a> Transaction<'a> {
                 Ok(())
             }
             (Err(_), None) => Err(Verdict::Unusable),
+        }
+    }
+
+    /// Tries the terminal of a target, where the letter goes to terminals. Returns whether it goes there alone.
+    fn follow_to_terminal(
+        &mut self,
+        search: &mut Search<'_>,
+        route: &Route,
+    ) -> Result<bool, Verdict> {
+        let Target::Mailbox { account, .. } = &route.target else {
+            return if self.way == Way::Send { Err(Verdict::NoTerminal) } else { Ok(false) };
+        };
+        if self.way == Way::Mail {
+            return Ok(false);
+        }
+        let owner = self.config.mail.owner(account).map_err(|_| Verdict::Unusable)?;
+        let is_extra = self.way == Way::SendAndMail;
+        let place = Place::Terminal { name: account.name.clone(), is_extra };
+        let attempt = Attempt { place, sender: route.sender.clone(), size: search.size };
+        match self.workers.attempt((Kind::Terminals, owner), attempt, search.until) {
+            Ok(Ok(at)) => {
+                if !search.found.contains(&at) {
+                    search.found.push(at);
+                }
+                Ok(!is_extra)
+            }
+            Err(verdict) if self.way == Way::Send => Err(verdict),
+            Ok(Err(_)) | Err(_) => Ok(false),
         }
     }
 

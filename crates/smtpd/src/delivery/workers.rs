@@ -282,7 +282,7 @@ fn settled(mut attempt: Attempt) -> Attempt {
     match &mut attempt.place {
         Place::Mailbox { may_forward, .. } => *may_forward = false,
         Place::Program(command) => command.may_forward = false,
-        Place::File(_) => {}
+        Place::File(_) | Place::Terminal { .. } => {}
     }
     attempt
 }
@@ -294,5 +294,6 @@ fn title(attempt: &Attempt) -> String {
         Place::Mailbox { name, .. } => format!("mailbox of {}", shown(name)),
         Place::File(path) => format!("file {}", shown(path.as_os_str().as_encoded_bytes())),
         Place::Program(command) => format!("command of {}", shown(&command.name)),
+        Place::Terminal { name, .. } => format!("terminal of {}", shown(name)),
     }
 }

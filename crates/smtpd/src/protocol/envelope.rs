@@ -93,6 +93,23 @@ pub enum Way {
     SendAndMail,
 }
 
+const WAYS: [(Way, u8); 4] =
+    [(Way::Mail, b'r'), (Way::Send, b'1'), (Way::SendOrMail, b'2'), (Way::SendAndMail, b'3')];
+
+impl Way {
+    /// Returns the byte that a question to the keeper begins with.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        WAYS.iter().find(|(way, _)| *way == self).map_or(b'r', |(_, code)| *code)
+    }
+
+    /// Returns the way of such a byte.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Way> {
+        WAYS.iter().find(|(_, known)| *known == code).map(|(way, _)| *way)
+    }
+}
+
 /// The transaction in progress, from MAIL on.
 #[derive(Debug, Clone, Default)]
 pub struct Envelope {

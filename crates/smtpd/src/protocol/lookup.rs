@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use crate::protocol::address::Path;
-use crate::protocol::envelope::{Envelope, Login, Recipient};
+use crate::protocol::envelope::{Envelope, Login, Recipient, Way};
 use crate::protocol::reply::Reply;
 
 /// Who is behind an address: a user of this machine, or another address.
@@ -43,7 +43,7 @@ pub trait Mailboxes {
     ///
     /// # Errors
     /// The reply to the client: 501, 550, 551, 451 or 452.
-    fn recipient(&self, path: &Path, bytes: u64) -> Result<(Recipient, Reply), Reply>;
+    fn recipient(&self, path: &Path, bytes: u64, way: Way) -> Result<(Recipient, Reply), Reply>;
 
     /// Checks that a sender is an address of the user who has logged in (MAIL under `--submission`).
     ///

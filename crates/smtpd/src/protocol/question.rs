@@ -11,7 +11,7 @@
 use forknet::Peer;
 
 use crate::protocol::address::Name;
-use crate::protocol::envelope::Login;
+use crate::protocol::envelope::{Login, Way};
 use crate::protocol::lookup::{Commit, LocalUser};
 use crate::protocol::reply::Reply;
 
@@ -33,6 +33,8 @@ pub enum Question {
         name: Name,
         /// The bytes; 0 where they are not known.
         bytes: u64,
+        /// To the mailbox, or to a terminal.
+        way: Way,
         /// Who asks: a user may send elsewhere.
         login: Login,
     },
@@ -85,8 +87,8 @@ impl Question {
         let none = Login::default();
         let (kind, bytes, fields, login): (_, _, [&[u8]; 2], _) = match self {
             Question::Members { name } => (b'e', 0, [&name.local, &name.domain], &none),
-            Question::Recipient { name, bytes, login } => {
-                (b'r', *bytes, [&name.local, &name.domain], login)
+            Question::Recipient { name, bytes, way, login } => {
+                (way.code(), *bytes, [&name.local, &name.domain], login)
             }
             Question::Sender { name, login } => (b'i', 0, [&name.local, &name.domain], login),
             Question::User { name } => (b'v', 0, [&name.local, &name.domain], &none),
@@ -115,7 +117,6 @@ impl Question {
         let name = || Name { local: one.to_vec(), domain: two.to_vec() };
         let login = || Login { name: user.to_vec(), token: token.to_vec() };
         let question = match kind {
-            b'r' => Question::Recipient { name: name(), bytes, login: login() },
             b'i' => Question::Sender { name: name(), login: login() },
             b'v' => Question::User { name: name() },
             b'e' => Question::Members { name: name() },
@@ -127,7 +128,12 @@ impl Question {
             b'w' => Question::Filter { number: bytes },
             b'z' => Question::Forget,
             b'q' => Question::Done,
-            _ => return None,
+            code => Question::Recipient {
+                name: name(),
+                bytes,
+                way: Way::from_code(*code)?,
+                login: login(),
+            },
         };
         Some((Peer::parse(peer)?, question))
     }
@@ -163,13 +169,15 @@ pub enum Verdict {
     Unreadable,
     /// The disk is full.
     NoRoom,
+    /// The user has no terminal that takes messages now.
+    NoTerminal,
     /// The address leads to itself. The log has where.
     Looped,
     /// The command that delivers does not take the letter, for good.
     Rejected,
 }
 
-const VERDICTS: [(Verdict, u8); 8] = [
+const VERDICTS: [(Verdict, u8); 9] = [
     (Verdict::Looped, b'o'),
     (Verdict::Accepted, b'+'),
     (Verdict::Unknown, b'u'),
@@ -177,6 +185,7 @@ const VERDICTS: [(Verdict, u8); 8] = [
     (Verdict::Unusable, b't'),
     (Verdict::Unreadable, b'l'),
     (Verdict::NoRoom, b'n'),
+    (Verdict::NoTerminal, b'y'),
     (Verdict::Rejected, b'x'),
 ];
 
@@ -221,6 +230,9 @@ impl Verdict {
                 Reply::new(451, "4.4.6", "The address leads to itself, try again later")
             }
             Verdict::Rejected => Reply::new(550, "5.3.0", "The mailbox does not take the letter"),
+            Verdict::NoTerminal => {
+                Reply::new(450, "4.2.1", "The user has no terminal that takes messages now")
+            }
             Verdict::NoRoom => {
                 Reply::new(452, "4.3.1", "Not enough room on the disk, try again later")
             }
@@ -326,6 +338,7 @@ mod tests {
             Question::Recipient {
                 name: name(b"levy", b"[127.0.0.1]"),
                 bytes: u64::MAX,
+                way: Way::Mail,
                 login: login(),
             },
             Question::Sender { name: name(b"levy", b"red.test"), login: login() },
@@ -343,6 +356,7 @@ mod tests {
         ] {
             for peer in [Peer::Unix, Peer::Pipe, Peer::Ip("[2001:db8::1]:65535".parse().unwrap())] {
                 let record = question.encode(peer).unwrap();
+                assert!(!maild::LoginQuestion::is_one(&record), "{question:?}");
                 assert!(!maild::LoginQuestion::is_one(&record), "the same process answers both");
                 let (from, decoded) = Question::decode(&record).unwrap();
                 assert_eq!((from, &decoded), (peer, &question));
@@ -373,8 +387,8 @@ mod tests {
     fn what_is_too_long_or_malformed_is_refused() {
         let long = Question::User { name: name(&[b'x'; MAX_FIELD + 1], b"") };
         assert!(long.encode(Peer::Unix).is_none());
-        let login = Login::default();
-        let question = Question::Recipient { name: name(b"levy", b""), bytes: 1, login };
+        let (way, login) = (Way::Mail, Login::default());
+        let question = Question::Recipient { name: name(b"levy", b""), bytes: 1, way, login };
         let good = question.encode(Peer::Unix).unwrap();
         assert_eq!(good, b"r\0\x04unix\0\x08\0\0\0\0\0\0\0\x01\0\x04levy\0\0\0\0\0\0");
         for cut in 0..good.len() {

@@ -120,7 +120,8 @@ fn recipient(context: &Context<'_>, argument: &[u8]) -> Result<(Recipient, Reply
         return Err(Reply::new(452, "4.5.3", "Too many recipients"));
     }
     context.policy.address(&written(context, &path))?;
-    let (recipient, reply) = context.users.recipient(&path, context.envelope.size())?;
+    let (recipient, reply) =
+        context.users.recipient(&path, context.envelope.size(), context.envelope.way)?;
     let recipient = Recipient { params, ..recipient };
     context.policy.recipient(&recipient)?;
     Ok((recipient, reply))

@@ -11,7 +11,7 @@ use crate::delivery::letter::Received;
 use crate::delivery::trace;
 use crate::delivery::users::is_configured;
 use crate::protocol::address::{Tolerance, path};
-use crate::protocol::envelope::{Envelope, Recipient};
+use crate::protocol::envelope::{Envelope, Recipient, Way};
 use crate::protocol::lookup::Commit;
 use crate::protocol::params::decoded;
 use crate::session::Session;
@@ -50,7 +50,7 @@ impl<S: Read + Write> Session<'_, '_, S> {
         let sender = format!("<{}>", letter.sender);
         let (sender, _) =
             path(sender.as_bytes(), Tolerance::SENDER).map_err(|bad| bad.0.to_owned())?;
-        let found = self.mailboxes.recipient(&sender, text.len() as u64);
+        let found = self.mailboxes.recipient(&sender, text.len() as u64, Way::Mail);
         let (recipient, _) = found.map_err(|reply| reply.lines().collect::<String>())?;
         let mut envelope = Envelope { params: letter.params.clone(), ..Envelope::default() };
         (envelope.params.size, envelope.params.envid) = (None, None);

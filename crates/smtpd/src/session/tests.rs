@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::delivery::keeper::recipient;
 use crate::options::{OPTIONS, Vrfy};
 use crate::protocol::address;
-use crate::protocol::envelope::{Envelope, Recipient};
+use crate::protocol::envelope::{Envelope, Recipient, Way};
 use crate::protocol::lookup::{Commit, Delivery, LocalUser, Refusal};
 
 /// Mailboxes without a keeper: each of the users levy and bob has one in this folder.
@@ -27,7 +27,7 @@ impl Mailboxes for Direct<'_> {
         Ok(Vec::new())
     }
 
-    fn recipient(&self, path: &address::Path, _: u64) -> Result<(Recipient, Reply), Reply> {
+    fn recipient(&self, path: &address::Path, _: u64, _: Way) -> Result<(Recipient, Reply), Reply> {
         let name = path.name().unwrap();
         assert!([&b"levy"[..], b"bob"].contains(&&name.local[..]));
         Ok((recipient(&config(), path, name), Reply::new(250, "2.1.5", "Recipient accepted")))

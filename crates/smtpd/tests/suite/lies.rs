@@ -2,7 +2,7 @@
 
 use nix::libc;
 use smtpd::protocol::address::Name;
-use smtpd::protocol::envelope::Login;
+use smtpd::protocol::envelope::{Login, Way};
 use smtpd::protocol::question::{Question, Verdict};
 use testkit::{Daemon, Injected, Peer, open_files, root_can_judge};
 
@@ -25,7 +25,8 @@ fn ask(daemon: &Daemon, client: &Peer, says: Address, login: Login) -> Vec<u8> {
     let [line] = line[..] else { panic!("the line to the keeper is one of {line:?}") };
     let line = u64::try_from(line).unwrap();
     let name = Name { local: b"ann".to_vec(), domain: b"blue.test".to_vec() };
-    let record = Question::Recipient { name, bytes: 0, login }.encode(says).unwrap();
+    let record =
+        Question::Recipient { name, bytes: 0, way: Way::Mail, login }.encode(says).unwrap();
     let mut injected = Injected::attach(front);
     let at = injected.put(&record);
     let sent = injected.call(libc::SYS_sendto, &[line, at, record.len() as u64, 0, 0, 0]);

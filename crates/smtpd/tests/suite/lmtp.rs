@@ -1,5 +1,6 @@
 //! LMTP (RFC 2033): LHLO, and a reply for each recipient.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
@@ -68,6 +69,27 @@ fn each_recipient_has_a_reply_in_the_order_of_rcpt() {
     }
     assert_eq!(fixture.letter("levy"), fixture.letter("bob"));
     assert!(fixture.letters("levy")[0].contains(" with LMTP id "));
+}
+
+#[test]
+fn one_recipients_trouble_is_not_that_of_the_others() {
+    let fixture = Fixture::two_users();
+    let daemon = lmtp(&fixture, &[]);
+    let mut peer = introduced(&daemon);
+    peer.send("MAIL FROM:<a@b.test>\r\nRCPT TO:<levy@red.test>\r\nRCPT TO:<bob@red.test>\r\n");
+    for reply in ["250 2.1.0", "250 2.1.5", "250 2.1.5"] {
+        peer.expect(reply);
+    }
+    // After RCPT, bob's mailbox becomes one that takes no letter.
+    let _ = fs::remove_dir_all(fixture.maildir("bob"));
+    fs::write(fixture.maildir("bob"), "no folder").unwrap();
+    peer.send("BDAT 5 LAST\r\nx\r\n\r\n");
+    peer.expect("250 2.0.0 Delivered");
+    peer.expect("451 4.3.0 ");
+    peer.ask("NOOP", "250 ");
+    assert_eq!(fixture.letter("levy"), "x\n\n");
+    daemon.wait_log("delivered id=");
+    daemon.wait_log("letter refused id=");
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod smtpc_mx;
 mod smtpc_tls;
 mod sources;
 mod submission;
+mod terminal;
 mod titles;
 mod tls;
 mod trace;
