@@ -6,6 +6,7 @@
     program     run a program to its end; Program: one that runs beside this one
     dialogue    a program that is typed to and read from in turns
     pop3        a client of POP3 that tells what it has read
+    smtp        a client of SMTP that shows its dialogue
     daemon      Daemon: a program that says `listening on ADDR:PORT`
     processes   what /proc tells of processes;  sockets  what ss tells of ports
     mta         Postfix and OpenSMTPD, each with files of its own in their places
