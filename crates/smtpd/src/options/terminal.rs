@@ -22,7 +22,7 @@ pub const ROW: Row = Row {
         terminal of the user; who has none that takes messages is refused with 450. `SOML` then delivers to the \
         mailbox, and `SAML` does both. The terminal is the one on which utmp(5) says that the user is logged in and \
         which takes messages (mesg(1)); with <dir> it is <dir>`/`<name>, a terminal, a link to one, a pipe or a \
-        file, which the user may write to, or which stands itself in a folder of root's that nobody else may write to. \
+        file, which the user may write to, or which stands itself in a folder that only root may write to. \
         A process with the rights of the user writes to it, and no control character of the letter. A letter over 64 \
         KiB is refused.",
     ..Row::EMPTY
