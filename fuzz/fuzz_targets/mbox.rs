@@ -111,8 +111,10 @@ impl Site {
         write_private(&self.path, b"");
         let mut letters: Vec<&[u8]> = data.split(|&byte| byte == 0).collect();
         let expected: Vec<Vec<u8>> = letters.iter().map(|letter| with_end(letter)).collect();
-        let line = "From levy Mon Nov 30 11:17:04 2026";
-        append_to_mbox(&self.path, line, &mut letters, Duration::from_secs(1))
+        let line = b"From levy Mon Nov 30 11:17:04 2026";
+        let (folder, name) = self.path.parent().zip(self.path.file_name()).expect("a file");
+        let folder = Folder::open(folder).expect("the folder");
+        append_to_mbox(&folder, name, line, &mut letters, Duration::from_secs(1))
             .expect("it can be written");
         let mut drop = self.open(MboxIds::Content).expect("what we have written");
         assert_eq!(drop.len(), expected.len());
