@@ -66,7 +66,10 @@ impl MailOptions {
 
     /// Returns the group that may make files in the folder of an mbox, where its owner may not. Looks for
     /// nothing in homes.
-    fn spool_group(&self, path: &Path) -> Result<Option<u32>, Trouble> {
+    ///
+    /// # Errors
+    /// The folder is not there, or cannot be looked at.
+    pub fn spool_group(&self, path: &Path) -> Result<Option<u32>, Trouble> {
         if !geteuid().is_root() || self.mail.needs_home() {
             return Ok(None);
         }

@@ -4,10 +4,10 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use accounts::Owner;
-use forknet::{Line, become_user, reason};
+use forknet::{Line, become_member, reason};
 
 use crate::delivery::messages::Messages;
-use crate::delivery::order::{Attempt, KEEP, PUBLISH, TRY, Tried, UNDO, WRITE, Writing};
+use crate::delivery::order::{Attempt, KEEP, PUBLISH, Place, TRY, Tried, UNDO, WRITE, Writing};
 use crate::delivery::program::Programs;
 use crate::delivery::store::Store;
 use crate::delivery::terminal::Terminal;
@@ -30,6 +30,9 @@ pub enum Kind {
     Files,
     /// Run commands, and append to files.
     Programs,
+    /// Append to its mboxes in a folder of root's, such as /var/mail, with the group that may make a lock there. It runs
+    /// no command, which would have that group too, and with it the mail of others.
+    Spools,
     /// Write to a terminal, and nothing else.
     Terminals,
 }
@@ -37,6 +40,7 @@ pub enum Kind {
 enum Places<'a> {
     Files(Store<'a>),
     Programs(Programs<'a>),
+    Spools(Programs<'a>),
     Terminals(Messages<'a>),
 }
 
@@ -50,6 +54,7 @@ impl<'a> Places<'a> {
         match kind {
             Kind::Files => Places::Files(Store::new(config, owner, about)),
             Kind::Programs => Places::Programs(Programs::new(config, owner.uid, about)),
+            Kind::Spools => Places::Spools(Programs::new(config, owner.uid, about)),
             Kind::Terminals => Places::Terminals(Messages::new(config, about, terminal)),
         }
     }
@@ -58,6 +63,10 @@ impl<'a> Places<'a> {
         match self {
             Places::Files(store) => store.attempt(attempt),
             Places::Programs(programs) => programs.attempt(attempt),
+            Places::Spools(programs) => match attempt.place {
+                Place::Mailbox { .. } => programs.attempt(attempt),
+                _ => Tried::Verdict(Verdict::Unusable),
+            },
             Places::Terminals(messages) => messages.attempt(attempt),
         }
     }
@@ -66,7 +75,9 @@ impl<'a> Places<'a> {
         let (places, sender) = (&writing.places, writing.sender);
         match self {
             Places::Files(store) => store.write(places, (letter, sender), &text),
-            Places::Programs(programs) => programs.write(places, sender, text),
+            Places::Programs(programs) | Places::Spools(programs) => {
+                programs.write(places, sender, text)
+            }
             Places::Terminals(messages) => messages.write(places, sender, &text),
         }
     }
@@ -74,7 +85,7 @@ impl<'a> Places<'a> {
     fn publish(&mut self, letter: &str) -> Vec<Verdict> {
         match self {
             Places::Files(store) => store.publish(letter),
-            Places::Programs(programs) => programs.publish(letter),
+            Places::Programs(programs) | Places::Spools(programs) => programs.publish(letter),
             Places::Terminals(messages) => messages.publish(letter),
         }
     }
@@ -82,7 +93,7 @@ impl<'a> Places<'a> {
     fn undo(&mut self) {
         match self {
             Places::Files(store) => store.undo(),
-            Places::Programs(programs) => programs.forget(),
+            Places::Programs(programs) | Places::Spools(programs) => programs.forget(),
             Places::Terminals(messages) => messages.forget(),
         }
     }
@@ -90,7 +101,7 @@ impl<'a> Places<'a> {
     fn keep(&mut self) {
         match self {
             Places::Files(store) => store.keep(),
-            Places::Programs(programs) => programs.forget(),
+            Places::Programs(programs) | Places::Spools(programs) => programs.forget(),
             Places::Terminals(messages) => messages.forget(),
         }
     }
@@ -106,8 +117,8 @@ pub fn live(
     first: &Attempt,
 ) -> i32 {
     let terminal = Messages::find(config, first);
-    if let Err(error) = become_user(owner.uid, owner.gid) {
-        log::warn!("{about}: {error}");
+    if let Err(why) = enter(config, (kind, owner), first) {
+        log::warn!("{about}: {why}");
         let answer = Tried::Verdict(Verdict::Unusable).encode();
         let _ = line.send_message(&answer); // else the end is read
         return FAILED;
@@ -155,6 +166,18 @@ pub fn live(
     }
     places.undo();
     ENDED
+}
+
+/// Becomes the owner for good; for an mbox in a folder of root's with the group that may make files there.
+fn enter(config: &Config, (kind, owner): (Kind, Owner), first: &Attempt) -> Result<(), String> {
+    let group = match &first.place {
+        Place::Mailbox { name, home, .. } if kind == Kind::Spools => {
+            let path = config.mail.mail.path(name, home).map_err(|error| error.to_string())?;
+            config.mail.spool_group(&path).map_err(|trouble| trouble.why)?
+        }
+        _ => None,
+    };
+    become_member(owner.uid, owner.gid, group).map_err(|error| error.to_string())
 }
 
 /// Writes a letter, whose text is in the order or in a file; `None` if the file cannot be read.

@@ -256,7 +256,9 @@ impl<'a> Transaction<'a> {
                 (Kind::Programs, Place::Program(command))
             }
             None if self.config.mail.mail.kind() == MailKind::Mbox => {
-                (Kind::Programs, Place::Mailbox { name, home, may_forward })
+                let is_own = self.config.mail.mail.needs_home();
+                let kind = if is_own { Kind::Programs } else { Kind::Spools };
+                (kind, Place::Mailbox { name, home, may_forward })
             }
             None => {
                 self.make_folder(account);

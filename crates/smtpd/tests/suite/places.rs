@@ -214,3 +214,41 @@ fn an_mbox_gets_letters_one_behind_the_other_and_lines_that_look_like_a_begin_ar
     peer.ask("RCPT TO:<levy@red.test>", "451 4.3.0 ");
     daemon.wait_log("mbox: is not a regular file");
 }
+
+/// A folder as /var/mail is: root's, with a group that may make files in it.
+#[test]
+fn in_a_folder_of_roots_an_mbox_is_appended_to_and_made_with_the_folders_group() {
+    if !root_can_judge() {
+        return;
+    }
+    const MAIL: u32 = 8;
+    let fixture = Fixture::two_users();
+    let spool = fixture.dir.path().join("spool");
+    fs::create_dir(&spool).unwrap();
+    std::os::unix::fs::chown(&spool, Some(0), Some(MAIL)).unwrap();
+    fs::set_permissions(&spool, fs::Permissions::from_mode(0o2775)).unwrap();
+    fs::write(spool.join("other"), "From other\n").unwrap(); // an empty one may be no mounted disk
+    let daemon = fixture.serve(&["--mail", &format!("mbox:{}/%u", spool.display())]);
+    for _ in 0..2 {
+        let mut peer = begun(&daemon);
+        peer.ask("RCPT TO:<levy@red.test>", "250 ");
+        peer.ask("RCPT TO:<bob@red.test>", "250 ");
+        send(&mut peer, "250 ");
+    }
+    for (user, uid) in [("levy", LEVY), ("bob", BOB)] {
+        let path = spool.join(user);
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches("From a@b.test ").count(), 2, "{text}");
+        let found = path.metadata().unwrap();
+        assert_eq!((found.uid(), found.mode() & 0o007), (uid, 0), "{user}");
+    }
+    assert_eq!(testkit::names(&spool), ["bob", "levy", "other"]);
+    // A command of a user's ~/.forward does not have that group.
+    let seen = fixture.dir.path().join("levy/groups");
+    forward(&fixture, "levy", &format!("\"|id -G >{}\"\n", seen.display()));
+    let mut peer = begun(&daemon);
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+    send(&mut peer, "250 ");
+    let groups = fs::read_to_string(&seen).unwrap();
+    assert!(!groups.split_whitespace().any(|group| group == MAIL.to_string()), "{groups}");
+}
