@@ -83,7 +83,7 @@ impl Client {
 
 fn server() -> Daemon {
     let mut command = own_server(&SERVICE);
-    command.args(["-l", "127.0.0.1:0", "-c", "2", "--grace", "20"]);
+    command.args(["-l", "127.0.0.1:0", "-c", "2", "--over", "busy", "--grace", "20"]);
     command.args(["-u", &nix::unistd::geteuid().to_string()]);
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     Daemon::adopt(command.spawn().unwrap())

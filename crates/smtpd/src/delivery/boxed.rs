@@ -6,6 +6,7 @@ use std::time::Duration;
 use accounts::Owner;
 use forknet::{Line, become_member, reason};
 
+use crate::delivery::lmtp::Lmtp;
 use crate::delivery::messages::Messages;
 use crate::delivery::order::{Attempt, KEEP, PUBLISH, Place, TRY, Tried, UNDO, WRITE, Writing};
 use crate::delivery::program::Programs;
@@ -35,6 +36,8 @@ pub enum Kind {
     Spools,
     /// Write to a terminal, and nothing else.
     Terminals,
+    /// Talk to a server of LMTP.
+    Lmtp,
 }
 
 enum Places<'a> {
@@ -42,6 +45,7 @@ enum Places<'a> {
     Programs(Programs<'a>),
     Spools(Programs<'a>),
     Terminals(Messages<'a>),
+    Lmtp(Box<Lmtp<'a>>),
 }
 
 impl<'a> Places<'a> {
@@ -56,6 +60,7 @@ impl<'a> Places<'a> {
             Kind::Programs => Places::Programs(Programs::new(config, owner.uid, about)),
             Kind::Spools => Places::Spools(Programs::new(config, owner.uid, about)),
             Kind::Terminals => Places::Terminals(Messages::new(config, about, terminal)),
+            Kind::Lmtp => Places::Lmtp(Box::new(Lmtp::new(config, about))),
         }
     }
 
@@ -68,6 +73,7 @@ impl<'a> Places<'a> {
                 _ => Tried::Verdict(Verdict::Unusable),
             },
             Places::Terminals(messages) => messages.attempt(attempt),
+            Places::Lmtp(lmtp) => lmtp.attempt(attempt),
         }
     }
 
@@ -79,6 +85,7 @@ impl<'a> Places<'a> {
                 programs.write(places, sender, text)
             }
             Places::Terminals(messages) => messages.write(places, sender, &text),
+            Places::Lmtp(lmtp) => lmtp.write(places, sender, text),
         }
     }
 
@@ -87,6 +94,7 @@ impl<'a> Places<'a> {
             Places::Files(store) => store.publish(letter),
             Places::Programs(programs) | Places::Spools(programs) => programs.publish(letter),
             Places::Terminals(messages) => messages.publish(letter),
+            Places::Lmtp(lmtp) => lmtp.publish(),
         }
     }
 
@@ -95,6 +103,7 @@ impl<'a> Places<'a> {
             Places::Files(store) => store.undo(),
             Places::Programs(programs) | Places::Spools(programs) => programs.forget(),
             Places::Terminals(messages) => messages.forget(),
+            Places::Lmtp(lmtp) => lmtp.forget(),
         }
     }
 
@@ -103,6 +112,7 @@ impl<'a> Places<'a> {
             Places::Files(store) => store.keep(),
             Places::Programs(programs) | Places::Spools(programs) => programs.forget(),
             Places::Terminals(messages) => messages.forget(),
+            Places::Lmtp(lmtp) => lmtp.forget(),
         }
     }
 }

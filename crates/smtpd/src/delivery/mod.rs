@@ -3,7 +3,7 @@
 
 // The order of the modules; each imports from its left only:
 //   submission trace | header delivered_to text mailbox log_once target order forward shells | users | directory |
-//   expansion | route store | append | program | boxed | workers | queue | outgoing | transaction | deliver verify |
+//   expansion | route store | append lmtp | program | boxed | workers | queue | outgoing | transaction | deliver verify |
 //   answer keeper letter
 
 pub mod answer;
@@ -18,6 +18,7 @@ mod forward;
 pub mod header;
 pub mod keeper;
 pub mod letter;
+mod lmtp;
 mod log_once;
 mod mailbox;
 mod messages;

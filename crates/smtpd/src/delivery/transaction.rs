@@ -211,6 +211,7 @@ impl<'a> Transaction<'a> {
                     Verdict::Unusable
                 })?;
                 let (kind, place) = self.mailbox(&account, &extension, may_forward, search.name);
+                let owner = self.config.lmtp_owner.unwrap_or(owner);
                 Ok(((kind, owner), place, Some(account)))
             }
             Target::Program { command, owner } => {
@@ -243,6 +244,9 @@ impl<'a> Transaction<'a> {
     ) -> (Kind, Place) {
         let (name, home) = (account.name.clone(), account.home.clone());
         match &self.config.mda {
+            None if self.config.lmtp_server.is_some() => {
+                (Kind::Lmtp, Place::Mailbox { name, home, may_forward: false })
+            }
             Some(mda) => {
                 let command = Command {
                     text: mda.clone(),

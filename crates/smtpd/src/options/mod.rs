@@ -1,6 +1,7 @@
 //! The options of smtpd alone; those of every daemon are forknet's.
 
 pub mod access;
+mod deliver;
 pub mod facts;
 pub mod guards;
 pub mod hostname;
@@ -15,13 +16,14 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use accounts::{NameCase, NameDomain};
+use accounts::{NameCase, NameDomain, Owner};
 use forknet::{Endpoint, Error, Result, Values};
 use jiff::tz::TimeZone;
 use maild::{Logins, MailOptions};
 use mailstore::Aliases;
 use tls::ServerIdentity;
 
+pub use deliver::LmtpServer;
 use facts::Facts;
 use guards::Guards;
 use hostname::{is_domain, machine_name};
@@ -60,6 +62,10 @@ pub struct Config {
     pub delimiter: Option<u8>,
     /// The command that delivers, in place of mailboxes.
     pub mda: Option<Vec<u8>>,
+    /// The server that gets the mail of users, in place of mailboxes.
+    pub lmtp_server: Option<LmtpServer>,
+    /// Whose rights the process has that talks to it.
+    pub lmtp_owner: Option<Owner>,
     /// The folder of letters that are too long for memory.
     pub spool: PathBuf,
     /// Largest letter in octets, as RFC 1870 counts them; 0 is no limit.
@@ -177,6 +183,9 @@ impl Config {
         }
         let (tls, listen_tls) = tls::from_options(values)?.unzip();
         let mail = MailOptions::read(values)?;
+        let lmtp_server = deliver::read(values)?;
+        let of_lmtp = |_| relay::owner(values, mail.mail_user, "deliver");
+        let lmtp_owner = lmtp_server.as_ref().map(of_lmtp).transpose()?;
         Ok(Config {
             relay: Relay::read(values, mail.mail_user)?,
             is_submission: values.is_given("submission"),
@@ -186,6 +195,8 @@ impl Config {
             aliases: values.path("aliases")?,
             delimiter: delimiter(values)?,
             mda: mda(values)?,
+            lmtp_owner,
+            lmtp_server,
             spool: values.path("spool")?.unwrap_or_default(),
             max_size: values.number("max-size", 0..=u64::MAX)?,
             max_recipients: values.number("max-recipients", 1..=usize::MAX)?,

@@ -79,7 +79,9 @@ impl Relay {
         };
         let queue = match values.path("queue")? {
             None => None,
-            Some(folder) => Some(QueueOptions { folder, owner: owner(values, mail_user)? }),
+            Some(folder) => {
+                Some(QueueOptions { folder, owner: owner(values, mail_user, "queue")? })
+            }
         };
         Ok(Relay { queue, from })
     }
@@ -98,8 +100,11 @@ impl Relay {
     }
 }
 
-/// Returns whose the queue is.
-fn owner(values: &Values, mail_user: Option<Owner>) -> Result<Owner> {
+/// Returns whose rights are used for mail that is no single user's, as an option needs it.
+///
+/// # Errors
+/// Root must say whose.
+pub fn owner(values: &Values, mail_user: Option<Owner>, option: &str) -> Result<Owner> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     if uid != 0 {
         return Ok(Owner { uid, gid });
@@ -108,7 +113,7 @@ fn owner(values: &Values, mail_user: Option<Owner>) -> Result<Owner> {
         return Ok(owner);
     }
     let user = values.knows("user").then(|| values.text("user")).flatten();
-    let user = user.ok_or_else(|| Error::Usage("--queue needs -u or --mail-user".into()))?;
+    let user = user.ok_or_else(|| Error::Usage(format!("--{option} needs -u or --mail-user")))?;
     let (uid, gid) = forknet::user_ids(&user)?;
     Ok(Owner { uid, gid })
 }

@@ -3,7 +3,7 @@
 use forknet::{OwnOptions, Preset, Row};
 use maild::rows;
 
-use crate::options::{guards, milters, relay, terminal};
+use crate::options::{deliver, guards, milters, relay, terminal};
 
 /// Each option's row, and what the manual page adds to common ones.
 pub const OPTIONS: OwnOptions = OwnOptions {
@@ -74,6 +74,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
                 no end within 100 seconds 451.",
             ..Row::EMPTY
         },
+        deliver::ROW,
         rows::NAMES,
         rows::NAMES_DOMAIN,
         rows::PLAINTEXT,

@@ -20,6 +20,7 @@ mod lies;
 mod life;
 mod limits;
 mod lmtp;
+mod lmtp_target;
 mod mailboxes;
 mod manual;
 mod milter;
