@@ -1,10 +1,11 @@
 //! tftpd: files by the Trivial File Transfer Protocol, one process per transfer.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use forknet::{Facility, Over, Result, RootPolicy, Server, Service, Transport};
+use forknet::{Error, Facility, Over, Result, RootPolicy, Server, Service, Transport};
 use nix::sys::stat::umask;
 use tftpd::options::{self, Config};
 use tftpd::server::landlock::Confinement;
@@ -35,6 +36,11 @@ fn main() -> ExitCode {
 fn run(args: Vec<OsString>) -> Result<()> {
     let mut line = forknet::command_line(&SERVICE, &options::OPTIONS, args)?;
     let config = Config::new(&line.values, line.server.chroot.as_deref())?;
+    if let Some((text, is_allowed)) = config.trial(&line.values)? {
+        std::io::stdout().write_all(text.as_bytes()).map_err(Error::io("standard output"))?;
+        let refused = Error::Refused("--try: the name is refused".into());
+        return if is_allowed { Ok(()) } else { Err(refused) };
+    }
     if config.single_port && !line.values.is_given("max-clients") {
         line.server.max_clients = SINGLE_PORT_CLIENTS;
     }

@@ -1,5 +1,6 @@
 //! tftpd's own options.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -14,6 +15,7 @@ use crate::wire::error_code::ErrorCode;
 use crate::wire::negotiation::MaxOptions;
 use crate::wire::option_name::OptionNames;
 use crate::wire::options::{MAX_BLKSIZE, MIN_BLKSIZE};
+use crate::wire::request::Direction;
 
 /// Largest value of `--retries`, in retransmissions.
 const MAX_RETRIES: u32 = 1000;
@@ -166,6 +168,24 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             ..Row::EMPTY
         },
         Row {
+            name: "try",
+            value: "NAME",
+            command_line_only: true,
+            help: "say what --map makes of NAME, rule by rule, and serve nothing",
+            manual: "Say what the rules of `--map` make of <name>, rule by rule, to read and to write it, and serve \
+                nothing. The exit status is 0, or 1 where the name to read is refused.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "from",
+            value: "ADDR",
+            default: Preset::Value("127.0.0.1"),
+            command_line_only: true,
+            help: "the client's address for --try",
+            manual: "The address of the client for `--try`.",
+            ..Row::EMPTY
+        },
+        Row {
             name: "port-range",
             value: "A:B",
             help: "transfers have ports from A to B only",
@@ -214,6 +234,24 @@ impl Config {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         !self.read_only && (self.create || self.overwrite)
+    }
+
+    /// Returns what `--try` prints, and whether the name may be read; nothing without it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`]: `--map` is missing, or `--from` is no address.
+    pub fn trial(&self, values: &Values) -> Result<Option<(String, bool)>> {
+        let Some(name) = values.text("try") else { return Ok(None) };
+        let map = self.map.as_ref().ok_or_else(|| values.error("--try needs --map"))?;
+        let from = values.text("from").unwrap_or_default();
+        let ip: IpAddr =
+            from.parse().map_err(|_| values.wrong("from", &from, "not an IP address"))?;
+        let explain =
+            |direction| map.explain(name.as_bytes(), direction, SocketAddr::new(ip, 0), &self.root);
+        let (read, written) = (explain(Direction::Read), explain(Direction::Write));
+        let is_read = read.is_ok();
+        let text = |found: std::result::Result<String, String>| found.unwrap_or_else(|text| text);
+        Ok(Some((format!("{}\n\n{}\n", text(read), text(written)), is_read)))
     }
 
     /// Returns whether a client that is refused with this code gets no ERROR.

@@ -30,7 +30,7 @@ use nix::fcntl::OFlag;
 
 use self::context::RequestContext;
 use self::neighbours::Neighbours;
-use self::rules::Rule;
+use self::rules::{Outcome, Rule};
 use crate::error::Error;
 use crate::files::root::{Root, open_inside};
 use crate::wire::request::Direction;
@@ -95,6 +95,54 @@ impl Map {
         client: SocketAddr,
         root: &Root,
     ) -> Result<Vec<u8>, Error> {
+        self.apply(name, direction, client, root, |_, _| ())
+    }
+
+    /// Returns what becomes of a name, rule by rule, in lines for people (`--try`); the last one is the name of the file,
+    /// or says that the name is refused.
+    ///
+    /// # Errors
+    /// The same lines, where the name is refused.
+    pub fn explain(
+        &self,
+        name: &[u8],
+        direction: Direction,
+        client: SocketAddr,
+        root: &Root,
+    ) -> Result<String, String> {
+        let mut lines = format!("{direction} \"{}\" from {}\n", name.escape_ascii(), client.ip());
+        let result = self.apply(name, direction, client, root, |rule, outcome| {
+            let outcome = match outcome {
+                Outcome::NotForThis => "not for this request".to_owned(),
+                Outcome::Nothing => "no change".to_owned(),
+                Outcome::Name(name) => format!("\"{}\"", name.escape_ascii()),
+                Outcome::Last(name) => format!("\"{}\", the end", name.escape_ascii()),
+                Outcome::Denied => "refused".to_owned(),
+            };
+            lines += &format!("line {}: {}: {outcome}\n", rule.line, rule.text);
+        });
+        match result {
+            Ok(file) => {
+                let is_there = match direction {
+                    Direction::Read => root.has_file(&file),
+                    Direction::Write => root.has_folder_of(&file),
+                };
+                let what = if direction == Direction::Read { "file" } else { "folder" };
+                let found = if is_there { "is there" } else { "is not there" };
+                Ok(format!("{lines}the name is \"{}\", whose {what} {found}", file.escape_ascii()))
+            }
+            Err(error) => Err(format!("{lines}refused: {error}")),
+        }
+    }
+
+    fn apply(
+        &self,
+        name: &[u8],
+        direction: Direction,
+        client: SocketAddr,
+        root: &Root,
+        traced: impl FnMut(&Rule, Outcome<'_>),
+    ) -> Result<Vec<u8>, Error> {
         let context = RequestContext {
             direction,
             peer: client.ip().to_canonical(),
@@ -104,7 +152,7 @@ impl Map {
                 Direction::Write => root.has_folder_of(name),
             },
         };
-        rules::apply(&self.rules.borrow(), name, &context)
+        rules::apply(&self.rules.borrow(), name, &context, traced)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::rules::{Action, Rule};
+use super::rules::{Action, Names, Rule};
 use super::template::Template;
 use crate::wire::request::Direction;
 use forknet::Network;
@@ -20,7 +20,8 @@ const MAX_PATTERN: usize = 1 << 20;
 pub(super) fn rules(text: &[u8]) -> Result<Vec<Rule>, String> {
     let mut rules = Vec::new();
     for (line, number) in text.split(|&byte| byte == b'\n').zip(1..) {
-        let rule = str::from_utf8(line).map_err(|_| "not UTF-8".to_owned()).and_then(rule);
+        let text = str::from_utf8(line).map_err(|_| "not UTF-8".to_owned());
+        let rule = text.and_then(|text| rule(text, number));
         rules.extend(rule.map_err(|why| format!("line {number}: {why}"))?);
         if rules.len() > MAX_RULES {
             return Err(format!("line {number}: more than {MAX_RULES} rules"));
@@ -30,7 +31,7 @@ pub(super) fn rules(text: &[u8]) -> Result<Vec<Rule>, String> {
 }
 
 /// Parses one line. Returns `None` if it is empty or a comment.
-fn rule(line: &str) -> Result<Option<Rule>, String> {
+fn rule(line: &str, number: usize) -> Result<Option<Rule>, String> {
     let mut words = Words(line);
     let (mut direction, mut from) = (None, None);
     loop {
@@ -57,7 +58,10 @@ fn rule(line: &str) -> Result<Option<Rule>, String> {
                 let action = action(name, &mut words)?;
                 return match words.next()? {
                     Some(more) => Err(format!("{name}: unexpected '{}'", more.escape_debug())),
-                    None => Ok(Some(Rule { direction, from, action })),
+                    None => {
+                        let text = line.trim().to_owned();
+                        Ok(Some(Rule { direction, from, action, line: number, text }))
+                    }
                 };
             }
         }
@@ -85,10 +89,18 @@ fn action(name: &str, words: &mut Words<'_>) -> Result<Action, String> {
             let new = words.argument(name, "NEW")?;
             Action::Try(Template::parse(new, None).map_err(named)?)
         }
-        "stop" => Action::Stop(pattern(words.argument(name, "PATTERN")?).map_err(named)?),
-        "deny" => Action::Deny(pattern(words.argument(name, "PATTERN")?).map_err(named)?),
+        "stop" => Action::Stop(names(words, name)?),
+        "deny" => Action::Deny(names(words, name)?),
         other => return Err(format!("no such rule '{}'", other.escape_debug())),
     })
+}
+
+/// Parses `PATTERN` or `not PATTERN`.
+fn names(words: &mut Words<'_>, rule: &str) -> Result<Names, String> {
+    let first = words.argument(rule, "PATTERN")?;
+    let second = if first == "not" { words.next()? } else { None };
+    let pattern = pattern(second.unwrap_or(first)).map_err(|why| format!("{rule}: {why}"))?;
+    Ok(Names { pattern, is_inverse: second.is_some() })
 }
 
 /// Compiles a pattern over bytes: `.` matches any byte, and letters are ASCII letters.

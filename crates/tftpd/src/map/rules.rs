@@ -22,6 +22,24 @@ pub(super) struct Rule {
     /// Restricts the rule to clients in this network.
     pub(super) from: Option<Network>,
     pub(super) action: Action,
+    /// Its line in the file, from 1, and what it says.
+    pub(super) line: usize,
+    pub(super) text: String,
+}
+
+/// What a rule has done, for `--try`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome<'a> {
+    /// Its conditions do not hold.
+    NotForThis,
+    /// The name is the same.
+    Nothing,
+    /// The name is this one now.
+    Name(&'a [u8]),
+    /// The name is this one, and no other rule follows.
+    Last(&'a [u8]),
+    /// The name is refused.
+    Denied,
 }
 
 #[derive(Debug)]
@@ -43,10 +61,33 @@ pub(super) enum Action {
     },
     /// Takes the new name and ends the rules, if a file of that name exists.
     Try(Template),
-    /// Ends the rules for names that match both as they are and normalized.
-    Stop(Regex),
-    /// Refuses names that match as they are or normalized.
-    Deny(Regex),
+    /// Ends the rules for such names.
+    Stop(Names),
+    /// Refuses such names.
+    Deny(Names),
+}
+
+/// The names that `stop` and `deny` are about. They look at a name as the client has sent it and as the rules have left it,
+/// each as it is and normalized: what a rule has taken away, or a detour, hides no name from `deny`.
+#[derive(Debug)]
+pub(super) struct Names {
+    pub(super) pattern: Regex,
+    /// `not`: names that do not match.
+    pub(super) is_inverse: bool,
+}
+
+impl Names {
+    /// Whether all, or any, of the forms of a name are such names: to end the rules one must be safe in both of its forms,
+    /// to be refused it is enough to be suspect in one.
+    fn have(&self, sent: &[u8], left: &[u8], any: bool) -> bool {
+        let matches = |name: &[u8], any: bool| {
+            let (it, plain) =
+                (self.pattern.is_match(name), self.pattern.is_match(&normalized(name)));
+            if any { it || plain } else { it && plain }
+        };
+        let of_either = |any: bool| matches(sent, any) || matches(left, any);
+        if self.is_inverse { !of_either(!any) } else { of_either(any) }
+    }
 }
 
 /// The result of one rule.
@@ -64,16 +105,30 @@ enum Applied {
 /// ERROR 2 if a rule denies the name, or its result is too long or leaves the client's folder.
 pub(super) fn apply(
     rules: &[Rule],
-    name: &[u8],
+    sent: &[u8],
     context: &RequestContext<'_>,
+    mut traced: impl FnMut(&Rule, Outcome<'_>),
 ) -> Result<Vec<u8>, Error> {
-    let mut name = MappedName { bytes: name.to_vec(), client_end: None };
-    for rule in rules.iter().filter(|rule| rule.applies_to(context)) {
-        match rule.action.apply(name, context) {
-            Applied::Continue(new) => name = new,
-            Applied::Stop(new) => return Ok(new.bytes),
-            Applied::Denied => return Err(Error::denied(ErrorCode::Access, "Name is not allowed")),
+    let mut name = MappedName { bytes: sent.to_vec(), client_end: None };
+    for rule in rules {
+        if !rule.applies_to(context) {
+            traced(rule, Outcome::NotForThis);
+            continue;
         }
+        let before = name.bytes.clone();
+        match rule.action.apply(sent, name, context) {
+            Applied::Continue(new) => name = new,
+            Applied::Stop(new) => {
+                traced(rule, Outcome::Last(&new.bytes));
+                return Ok(new.bytes);
+            }
+            Applied::Denied => {
+                traced(rule, Outcome::Denied);
+                return Err(Error::denied(ErrorCode::Access, "Name is not allowed"));
+            }
+        }
+        let is_same = before == name.bytes;
+        traced(rule, if is_same { Outcome::Nothing } else { Outcome::Name(&name.bytes) });
         if name.bytes.len() > MAX_PATH {
             return Err(Errno::ENAMETOOLONG.into());
         }
@@ -92,7 +147,7 @@ impl Rule {
 }
 
 impl Action {
-    fn apply(&self, mut name: MappedName, context: &RequestContext<'_>) -> Applied {
+    fn apply(&self, sent: &[u8], mut name: MappedName, context: &RequestContext<'_>) -> Applied {
         let bytes = &mut name.bytes;
         match self {
             Action::Slash => {
@@ -120,16 +175,8 @@ impl Action {
                     return Applied::Stop(other);
                 }
             }
-            Action::Stop(pattern)
-                if pattern.is_match(bytes) && pattern.is_match(&normalized(bytes)) =>
-            {
-                return Applied::Stop(name);
-            }
-            Action::Deny(pattern)
-                if pattern.is_match(bytes) || pattern.is_match(&normalized(bytes)) =>
-            {
-                return Applied::Denied;
-            }
+            Action::Stop(names) if names.have(sent, bytes, false) => return Applied::Stop(name),
+            Action::Deny(names) if names.have(sent, bytes, true) => return Applied::Denied,
             Action::Stop(_) | Action::Deny(_) => (),
         }
         Applied::Continue(name)

@@ -18,7 +18,7 @@ fn asked(rules: &str, name: &str, direction: Direction, peer: &str) -> String {
         hardware_address: &|| (peer == "192.0.2.7").then(|| "01-52-54-00-ab-cd-0f".into()),
         exists: &|name| name.starts_with(b"there/"),
     };
-    match rules::apply(&rules, name.as_bytes(), &context) {
+    match rules::apply(&rules, name.as_bytes(), &context, |_, _| ()) {
         Ok(name) => String::from_utf8(name).unwrap(),
         Err(error) => error.to_string(),
     }
@@ -45,6 +45,34 @@ fn slash_makes_slashes_of_backslashes() {
 fn lower_and_upper_fold_the_letters_of_ascii() {
     assert_eq!(mapped("lower", "Boot/BCD.Ä"), "boot/bcd.Ä");
     assert_eq!(mapped("upper", "Boot/bcd.ä"), "BOOT/BCD.ä");
+}
+
+#[test]
+fn deny_and_stop_look_at_the_name_as_sent_and_as_the_rules_have_left_it() {
+    let refused = "Name is not allowed (ERROR 2)";
+    for name in ["pub/secret", "./pub//secret", "pub/x/../secret"] {
+        assert_eq!(mapped("prefix pub/ ''\ndeny ^pub/secret", name), refused, "as sent: {name}");
+    }
+    assert_eq!(mapped("prefix '' pub/\ndeny ^pub/secret", "secret"), refused, "as it is left");
+    assert_eq!(mapped("prefix pub/ ''\ndeny ^pub/secret", "pub/x"), "x");
+    assert_eq!(mapped("prefix pub/ ''\nstop ^pub/\nupper", "pub/x"), "x", "stop, as sent");
+    assert_eq!(mapped("prefix '' pub/\nstop ^pub/\nupper", "x"), "pub/x", "stop, as it is left");
+    assert_eq!(mapped("stop ^pub/\nupper", "pub/../x"), "PUB/../X");
+}
+
+#[test]
+fn not_turns_deny_and_stop_round() {
+    let refused = "Name is not allowed (ERROR 2)";
+    for (name, result) in
+        [("pub/x", "pub/x"), ("x", refused), ("pub/../x", refused), ("a/../pub/x", refused)]
+    {
+        assert_eq!(mapped("deny not ^pub/", name), result, "{name}");
+    }
+    assert_eq!(mapped("prefix pub/ ''\ndeny not ^pub/", "pub/x"), "x", "as sent it is one");
+    assert_eq!(mapped("stop not ^boot/\nupper", "x"), "x");
+    assert_eq!(mapped("stop not ^boot/\nupper", "boot/x"), "BOOT/X");
+    assert_eq!(mapped("deny not", "a not b"), refused, "a pattern of its own");
+    assert_eq!(fault("deny not a b"), "line 1: deny: unexpected 'b'");
 }
 
 #[test]

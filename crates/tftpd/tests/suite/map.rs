@@ -258,3 +258,37 @@ fn under_load_a_request_meets_the_old_rules_or_the_new_ones_and_never_none() {
         peer.send(ack(1));
     }
 }
+
+#[test]
+fn try_says_what_each_rule_makes_of_a_name_and_serves_nothing() {
+    let dir = TempDir::new();
+    let root = dir.path().join("root");
+    fs::create_dir_all(root.join("new")).unwrap();
+    fs::write(root.join("new/x"), "x").unwrap();
+    let rules = "# ours\nprefix old/ new/\nput from 192.0.2.0/24 prefix '' in/\n\ndeny secret$\n";
+    let map = dir.file("map", rules);
+    let ask = |name: &str, more: &[&str]| {
+        let (map, root) = (map.to_str().unwrap(), root.to_str().unwrap());
+        let args = [&["--root", root, "--map", map, "--try", name], more].concat();
+        let output = testkit::run(testkit::command(env!("CARGO_BIN_EXE_tftpd"), &args), b"");
+        let said = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), said, String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said, errors) = ask("old/x", &["--from", "192.0.2.7"]);
+    let wanted = "RRQ \"old/x\" from 192.0.2.7\n\
+        line 2: prefix old/ new/: \"new/x\"\n\
+        line 3: put from 192.0.2.0/24 prefix '' in/: not for this request\n\
+        line 5: deny secret$: no change\n\
+        the name is \"new/x\", whose file is there\n\n\
+        WRQ \"old/x\" from 192.0.2.7\n\
+        line 2: prefix old/ new/: \"new/x\"\n\
+        line 3: put from 192.0.2.0/24 prefix '' in/: \"in/new/x\"\n\
+        line 5: deny secret$: no change\n\
+        the name is \"in/new/x\", whose folder is not there\n";
+    assert_eq!((code, said.as_str(), errors.as_str()), (Some(0), wanted, ""));
+    let (code, said, errors) = ask("old/secret", &[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("line 5: deny secret$: refused\nrefused: Name is not allowed"), "{said}");
+    assert_eq!(errors, "tftpd: --try: the name is refused\n");
+    assert_eq!(ask("x", &["--from", "here"]).0, Some(2));
+}
