@@ -13,6 +13,7 @@ const WRITE_FILE: u64 = 1 << 1;
 const READ_FILE: u64 = 1 << 2;
 const READ_DIR: u64 = 1 << 3;
 const REMOVE_FILE: u64 = 1 << 5;
+const MAKE_DIR: u64 = 1 << 7;
 const MAKE_REG: u64 = 1 << 8;
 const REFER: u64 = 1 << 13;
 const TRUNCATE: u64 = 1 << 14;
@@ -49,6 +50,8 @@ pub enum Access {
     /// Reading, and making, writing, renaming and removing regular files. From one folder to another they
     /// can be renamed from version 2 on.
     Write,
+    /// The same, and making folders.
+    WriteAndMakeFolders,
 }
 
 /// A rule set. A process that enters it can open only what the rules allow, can make no TCP
@@ -115,6 +118,12 @@ impl Landlock {
             Access::Read => read,
             Access::Write if self.version < 2 => read | WRITE_FILE | MAKE_REG | REMOVE_FILE,
             Access::Write => read | WRITE_FILE | MAKE_REG | REMOVE_FILE | REFER,
+            Access::WriteAndMakeFolders if self.version < 2 => {
+                read | WRITE_FILE | MAKE_REG | MAKE_DIR | REMOVE_FILE
+            }
+            Access::WriteAndMakeFolders => {
+                read | WRITE_FILE | MAKE_REG | MAKE_DIR | REMOVE_FILE | REFER
+            }
         };
         let attr = PathBeneathAttr { allowed, folder: folder.as_fd().as_raw_fd() };
         let rules = self.rules.as_raw_fd();

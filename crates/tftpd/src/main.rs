@@ -1,11 +1,10 @@
 //! tftpd: files by the Trivial File Transfer Protocol, one process per transfer.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use forknet::{Error, Facility, Over, Result, RootPolicy, Server, Service, Transport};
+use forknet::{Facility, Over, Result, RootPolicy, Server, Service, Transport};
 use nix::sys::stat::umask;
 use tftpd::options::{self, Config};
 use tftpd::server::landlock::Confinement;
@@ -36,10 +35,8 @@ fn main() -> ExitCode {
 fn run(args: Vec<OsString>) -> Result<()> {
     let mut line = forknet::command_line(&SERVICE, &options::OPTIONS, args)?;
     let config = Config::new(&line.values, line.server.chroot.as_deref())?;
-    if let Some((text, is_allowed)) = config.trial(&line.values)? {
-        std::io::stdout().write_all(text.as_bytes()).map_err(Error::io("standard output"))?;
-        let refused = Error::Refused("--try: the name is refused".into());
-        return if is_allowed { Ok(()) } else { Err(refused) };
+    if let Some(result) = config.trial(&line.values) {
+        return result;
     }
     if config.single_port && !line.values.is_given("max-clients") {
         line.server.max_clients = SINGLE_PORT_CLIENTS;
@@ -72,7 +69,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
     // transcript, all of which lie outside the root.
     let confinement = match config.single_port && (config.map.is_some() || has_files) {
         true => Confinement::disabled(),
-        false => Confinement::prepare(&config.root, config.is_writable()),
+        false => Confinement::prepare(&config.root, config.is_writable(), config.makes_folders),
     };
     if config.single_port {
         confinement.enter();

@@ -1,5 +1,6 @@
 //! tftpd's own options.
 
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
@@ -7,6 +8,7 @@ use std::rc::Rc;
 use forknet::{Error, OwnOptions, Preset, Result, Row, Values};
 use nix::sys::stat::Mode;
 
+use crate::files::atomic_file::IfExists;
 use crate::files::quota::Quota;
 use crate::files::root::Root;
 use crate::map::Map;
@@ -27,8 +29,10 @@ pub struct Config {
     pub root: Root,
     /// `--create`: new files may be written.
     pub create: bool,
-    /// `--overwrite`: existing files may be replaced.
-    pub overwrite: bool,
+    /// `--on-exist`, `--overwrite`: what becomes of an upload whose name is taken.
+    pub if_exists: IfExists,
+    /// `--mkdir`: the folders of an upload are made.
+    pub makes_folders: bool,
     /// `--read-only`: every WRQ is refused, even with `--create` and `--overwrite`.
     pub read_only: bool,
     /// `--max-size`: largest upload in bytes.
@@ -83,6 +87,25 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             name: "overwrite",
             help: "clients may replace files that exist",
             manual: "Clients may replace files that exist and that the server's user may write.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "on-exist",
+            value: "HOW",
+            default: Preset::Value("refuse"),
+            choices: &["refuse", "replace", "number", "date"],
+            help: "an upload whose name is taken: refuse, replace, number or date",
+            manual: "What becomes of an upload whose name is taken: `refuse`, ERROR 6; `replace`, as with \
+                `--overwrite`; `number`, it is stored as <name>`.1`, <name>`.2` and so on; `date`, as \
+                <name>`.20261130T161500Z`, the time in UTC when it was complete. With the last two no file that is \
+                there is changed; they need `--create`, and the log tells the name.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "mkdir",
+            help: "make the folders of uploads",
+            manual: "Make the folders in the name of an upload that are missing, with `--create`. They stay if the \
+                upload fails.",
             ..Row::EMPTY
         },
         Row {
@@ -233,15 +256,19 @@ impl Config {
     /// Returns whether clients may write files.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        !self.read_only && (self.create || self.overwrite)
+        !self.read_only && (self.create || self.if_exists == IfExists::Replace)
     }
 
-    /// Returns what `--try` prints, and whether the name may be read; nothing without it.
+    /// Does what `--try` asks for; nothing without it.
+    pub fn trial(&self, values: &Values) -> Option<Result<()>> {
+        values.text("try").map(|name| self.try_name(values, &name))
+    }
+
+    /// Prints what the rules make of a name.
     ///
     /// # Errors
-    /// [`Error::Usage`]: `--map` is missing, or `--from` is no address.
-    pub fn trial(&self, values: &Values) -> Result<Option<(String, bool)>> {
-        let Some(name) = values.text("try") else { return Ok(None) };
+    /// [`Error::Usage`]: `--map` is missing, or `--from` is no address; the name may not be read.
+    fn try_name(&self, values: &Values, name: &str) -> Result<()> {
         let map = self.map.as_ref().ok_or_else(|| values.error("--try needs --map"))?;
         let from = values.text("from").unwrap_or_default();
         let ip: IpAddr =
@@ -249,9 +276,11 @@ impl Config {
         let explain =
             |direction| map.explain(name.as_bytes(), direction, SocketAddr::new(ip, 0), &self.root);
         let (read, written) = (explain(Direction::Read), explain(Direction::Write));
-        let is_read = read.is_ok();
+        let is_allowed = read.is_ok();
         let text = |found: std::result::Result<String, String>| found.unwrap_or_else(|text| text);
-        Ok(Some((format!("{}\n\n{}\n", text(read), text(written)), is_read)))
+        let all = format!("{}\n\n{}\n", text(read), text(written));
+        io::stdout().write_all(all.as_bytes()).map_err(Error::io("standard output"))?;
+        if is_allowed { Ok(()) } else { Err(Error::Refused("--try: the name is refused".into())) }
     }
 
     /// Returns whether a client that is refused with this code gets no ERROR.
@@ -270,7 +299,8 @@ impl Config {
         let quota = values.number_if_given("quota", 0..=u64::MAX)?;
         let mut config = Config {
             create: values.is_given("create"),
-            overwrite: values.is_given("overwrite"),
+            if_exists: if_exists(values)?,
+            makes_folders: values.is_given("mkdir"),
             read_only: values.is_given("read-only"),
             max_size: values.number_if_given("max-size", 0..=u64::MAX)?,
             retries: retries(values)?,
@@ -306,6 +336,16 @@ fn refused(values: &Values) -> Result<OptionNames> {
         }
     }
     Ok(names)
+}
+
+fn if_exists(values: &Values) -> Result<IfExists> {
+    Ok(match values.choice("on-exist")? {
+        "replace" => IfExists::Replace,
+        "number" => IfExists::Number,
+        "date" => IfExists::Date,
+        _ if values.is_given("overwrite") => IfExists::Replace,
+        _ => IfExists::Fail,
+    })
 }
 
 fn umask(values: &Values) -> Result<Option<Mode>> {
@@ -345,7 +385,7 @@ mod tests {
     #[test]
     fn uploads_are_refused_by_default() {
         let config = config(&["--root", "/"]).unwrap();
-        assert!(!config.create && !config.overwrite && !config.read_only);
+        assert!(!config.create && config.if_exists == IfExists::Fail && !config.read_only);
         assert_eq!((config.max_size, config.retries), (None, 6));
     }
 

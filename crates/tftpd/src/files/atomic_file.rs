@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
+use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
@@ -31,7 +32,15 @@ pub enum IfExists {
     Fail,
     /// Replaces the existing file in one step.
     Replace,
+    /// Keeps the existing file, and takes the first of `NAME.1`, `NAME.2`, … that is free.
+    Number,
+    /// Keeps the existing file, and takes `NAME.20261130T161500Z`, the time in UTC, with a number behind it if that
+    /// is taken too.
+    Date,
 }
+
+/// Most numbers that are tried behind a name.
+const MAX_NUMBER: u32 = 9999;
 
 /// A file being written in the folder where it will appear.
 ///
@@ -119,17 +128,41 @@ impl AtomicFile {
     /// untouched, unless an fsync failed after the rename.
     pub fn publish(mut self, name: &[u8], if_exists: IfExists) -> io::Result<()> {
         self.file.sync_all()?;
-        match if_exists {
-            IfExists::Fail => self.link_new(name)?,
-            IfExists::Replace => match self.link_new(name) {
-                Err(Errno::EEXIST) => self.replace(name)?,
-                result => result?,
+        match self.link_new(name) {
+            Err(Errno::EEXIST) => match if_exists {
+                IfExists::Fail => return Err(Errno::EEXIST.into()),
+                IfExists::Replace => self.replace(name)?,
+                IfExists::Number => self.link_numbered(name, 1)?,
+                IfExists::Date => {
+                    let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+                    self.link_numbered(&[name, b".", now.as_bytes()].concat(), 0)?;
+                }
             },
+            result => result?,
         }
         // A second fsync, because not every file system journals a file without a name.
         self.file.sync_all()?;
         retry_on_eintr(|| nix::unistd::fsync(&self.folder))?;
         Ok(())
+    }
+
+    /// Names the file by the first name that is free: with a number behind it, from this one on; 0 stands for none.
+    fn link_numbered(&mut self, name: &[u8], first: u32) -> nix::Result<()> {
+        for number in first..=MAX_NUMBER {
+            let name = match number {
+                0 => name.to_vec(),
+                number => [name, format!(".{number}").as_bytes()].concat(),
+            };
+            match self.link_new(&name) {
+                Err(Errno::EEXIST) => {}
+                result => {
+                    result?;
+                    log::info!("upload: stored as {}", name.escape_ascii());
+                    return Ok(());
+                }
+            }
+        }
+        Err(Errno::EEXIST)
     }
 
     /// Names the file, unless the name is taken.

@@ -12,9 +12,10 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
-use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
+use nix::unistd::fsync;
 
-use super::atomic_file::TEMP_PREFIX;
+use super::atomic_file::{IfExists, TEMP_PREFIX};
 use super::source::Source;
 use crate::error::Error;
 use crate::wire::error_code::ErrorCode;
@@ -24,6 +25,8 @@ use crate::wire::error_code::ErrorCode;
 const MAX_TRIES: usize = 16;
 /// Most symbolic links followed at the end of an upload's name (path_resolution(7) allows 40).
 const MAX_LINKS: usize = 8;
+/// Mode of a folder that is made for an upload, before the umask.
+const NEW_FOLDER: Mode = Mode::from_bits_truncate(0o777);
 /// Mode bit S_IROTH: others may read.
 const WORLD_READABLE: u32 = 0o004;
 /// Mode bits S_IWUSR, S_IWGRP and S_IWOTH: owner, group or others may write.
@@ -111,8 +114,8 @@ impl Root {
     ///
     /// # Errors
     /// [`Error::Denied`] if the name belongs to something other than a regular file, or to a file
-    /// that `overwrite` or its permissions protect.
-    pub fn upload_target(&self, name: &[u8], overwrite: bool) -> Result<UploadTarget, Error> {
+    /// that `if_exists` or its permissions protect.
+    pub fn upload_target(&self, name: &[u8], if_exists: IfExists) -> Result<UploadTarget, Error> {
         let mut path = relative(name)?.to_vec();
         for _ in 0..MAX_LINKS {
             let (parent, last) = split_last(&path);
@@ -128,13 +131,44 @@ impl Root {
                     path = relative(&[parent, b"/", target.as_bytes()].concat())?.to_vec();
                 }
                 Err(Errno::EINVAL | Errno::ENOENT) => {
-                    let existing = existing_mode(&folder, last, overwrite)?;
+                    let existing = existing_mode(&folder, last, if_exists)?;
                     return Ok(UploadTarget { name: last.to_vec(), folder, existing });
                 }
                 Err(errno) => return Err(errno.into()),
             }
         }
         Err(Errno::ELOOP.into())
+    }
+
+    /// Makes the folders of a file's name that are missing, and waits until they are on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Denied`]: the name leaves the root; mkdir(2) fails.
+    pub fn make_folders_of(&self, name: &[u8]) -> Result<(), Error> {
+        let name = relative(name)?;
+        let (parents, _) = split_last(name);
+        let mut folder = self.resolve(b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        for part in parents.split(|&byte| byte == b'/') {
+            if matches!(part, b"" | b".") {
+                continue;
+            }
+            if part == b".." {
+                return Err(Errno::EXDEV.into()); // no folder is made on a way that leads back
+            }
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+            folder = match resolve(&folder, part, flags) {
+                Err(Errno::ENOENT) => {
+                    match mkdirat(&folder, part, NEW_FOLDER) {
+                        Ok(()) => fsync(&folder)?,
+                        Err(Errno::EEXIST) => {} // another upload has made it
+                        Err(errno) => return Err(errno.into()),
+                    }
+                    resolve(&folder, part, flags)?
+                }
+                opened => opened?,
+            };
+        }
+        Ok(())
     }
 
     /// Returns the folder itself.
@@ -190,7 +224,7 @@ fn resolve(folder: impl AsFd, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd>
 }
 
 /// Returns the mode of the file that an upload would replace, if there is one.
-fn existing_mode(folder: &OwnedFd, name: &[u8], overwrite: bool) -> Result<Option<u32>, Error> {
+fn existing_mode(folder: &OwnedFd, name: &[u8], if_exists: IfExists) -> Result<Option<u32>, Error> {
     let status = match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Err(Errno::ENOENT) => return Ok(None),
         result => result?,
@@ -198,8 +232,10 @@ fn existing_mode(folder: &OwnedFd, name: &[u8], overwrite: bool) -> Result<Optio
     if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
         return Err(Error::denied(ErrorCode::Access, "Not a regular file"));
     }
-    if !overwrite {
-        return Err(Errno::EEXIST.into());
+    match if_exists {
+        IfExists::Fail => return Err(Errno::EEXIST.into()),
+        IfExists::Number | IfExists::Date => return Ok(None), // the upload gets another name
+        IfExists::Replace => {}
     }
     // rename(2) checks only the folder's permissions, but a Unix user expects the file's to count
     // too. Root may write everything, so for root the mode bits decide.
@@ -268,7 +304,7 @@ mod tests {
     }
 
     fn place(root: &Root, name: &str) -> String {
-        match root.upload_target(name.as_bytes(), true) {
+        match root.upload_target(name.as_bytes(), IfExists::Replace) {
             Ok(target) => {
                 let there = if target.existing.is_some() { "old" } else { "new" };
                 format!("{there} {}", target.name.escape_ascii())
@@ -336,9 +372,9 @@ mod tests {
     fn file_exists_is_reported_before_permissions_are_checked() {
         let (dir, root) = root();
         fs::set_permissions(dir.path().join("root/plain"), Permissions::from_mode(0o444)).unwrap();
-        let error = root.upload_target(b"plain", false).unwrap_err();
+        let error = root.upload_target(b"plain", IfExists::Fail).unwrap_err();
         assert_eq!(error.to_string(), "File exists (ERROR 6)");
-        assert!(root.upload_target(b"none", false).unwrap().existing.is_none());
+        assert!(root.upload_target(b"none", IfExists::Fail).unwrap().existing.is_none());
     }
 
     #[test]

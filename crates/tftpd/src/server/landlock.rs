@@ -16,11 +16,15 @@ use crate::files::root::Root;
 pub struct Confinement(Option<Landlock>);
 
 impl Confinement {
-    /// Creates rules that allow reading below `root`, and writing if `writable`. Logs the kernel's
+    /// Creates rules that allow reading below `root`, writing if `writable`, and to make folders. Logs the kernel's
     /// Landlock version.
     #[must_use]
-    pub fn prepare(root: &Root, writable: bool) -> Confinement {
-        let access = if writable { Access::Write } else { Access::Read };
+    pub fn prepare(root: &Root, writable: bool, makes_folders: bool) -> Confinement {
+        let access = match (writable, makes_folders) {
+            (false, _) => Access::Read,
+            (true, false) => Access::Write,
+            (true, true) => Access::WriteAndMakeFolders,
+        };
         let prepared = Landlock::new().and_then(|rules| {
             rules.iter().try_for_each(|rules| rules.allow(root.folder(), access))?;
             Ok(rules)

@@ -164,12 +164,15 @@ impl Upload {
         request: &ValidRequest<'_>,
         options: &TransferOptions,
     ) -> Result<Upload, Error> {
-        let Config { create, overwrite, read_only, max_size, .. } = *config;
+        let Config { create, if_exists, makes_folders, read_only, max_size, .. } = *config;
         if read_only {
             return Err(Error::denied(ErrorCode::Access, "Server is read-only"));
         }
+        if makes_folders && create {
+            config.root.make_folders_of(&request.file)?;
+        }
         let UploadTarget { folder, name, existing } =
-            config.root.upload_target(&request.file, overwrite)?;
+            config.root.upload_target(&request.file, if_exists)?;
         if existing.is_none() && !create {
             return Err(Error::denied(ErrorCode::Access, "New files are not allowed"));
         }
@@ -188,7 +191,6 @@ impl Upload {
         if let Some(mode) = existing {
             file.copy_permissions(mode)?;
         }
-        let if_exists = if overwrite { IfExists::Replace } else { IfExists::Fail };
         Ok(Upload { file, name, if_exists, limit })
     }
 }

@@ -25,6 +25,7 @@ mod over_silent;
 mod ports;
 mod requests;
 mod single_port;
+mod stored;
 mod storm;
 mod swaps;
 mod tftpc;

@@ -412,13 +412,3 @@ fn case_24_over_the_limit_of_clients_a_request_gets_an_error() {
     served.daemon.wait_log("refused: 1 clients are served already");
     ends(&served, first);
 }
-
-#[test]
-fn an_upload_gets_the_permissions_that_the_umask_leaves() {
-    for (umask, mode) in [("027", 0o640), ("0", 0o666), ("177", 0o600)] {
-        let served = Served::with(&["--create", "--umask", umask]);
-        served.peer().put(&wrq(b"x", "octet"), b"hello");
-        let found = std::fs::metadata(served.path("x")).unwrap().permissions();
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&found) & 0o777, mode, "{umask}");
-    }
-}
