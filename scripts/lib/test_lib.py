@@ -30,6 +30,7 @@ signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 listener = socket.create_server(("127.0.0.1", 0))
 if os.fork() == 0:
     os.setsid()
+    signal.alarm(60)  # it is in no test's hands once its parent has ended
     signal.pause()
 print("listening on %s:%d" % listener.getsockname(), flush=True)
 while True:
