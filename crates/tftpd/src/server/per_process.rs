@@ -97,6 +97,10 @@ impl Child<'_> {
                     self.dally(request, &mut transfer);
                 } else {
                     self.set_done(&transfer, &result);
+                    if matches!(result, Err(Error::Denied { .. })) {
+                        self.status.set_dallies(); // the place is another client's, if it needs one
+                        transfer.channel.stay_after_error();
+                    }
                 }
             }
             Err(error) => self.refuse(channel, &request.to_string(), &error),

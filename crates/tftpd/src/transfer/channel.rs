@@ -36,6 +36,11 @@ const MAX_SEND_WAIT: Duration = Duration::from_secs(1);
 /// before.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(2);
 pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(256);
+/// Most datagrams that are read for the ERROR of a peer whose port is closed.
+const MAX_UNREAD: usize = 10_000;
+/// Silence of the peer, and time in all, after which the port is closed that has sent an ERROR.
+const STAY: Duration = Duration::from_millis(250);
+const MAX_STAY: Duration = Duration::from_secs(2);
 /// Shortest wait, because an SO_RCVTIMEO of zero means no limit.
 const MIN_WAIT: Duration = Duration::from_millis(1);
 
@@ -224,6 +229,38 @@ impl<'a> Channel<'a> {
             self.poll_result = polls.then_some(now < poll_until).or(self.poll_result);
         }
         Ok(true)
+    }
+
+    /// Returns the ERROR that the peer has sent before it closed its port. It may be unread still, behind other packets.
+    pub fn error_before_close(&mut self) -> Option<Error> {
+        for _ in 0..MAX_UNREAD {
+            if !self.next_in_batch() {
+                match self.receive_some(MsgFlags::MSG_DONTWAIT, Instant::now()) {
+                    Ok(received) if self.is_from_peer(&received) => {
+                        self.datagram = 0..received.size.max(1).min(received.length);
+                        self.waiting = self.datagram.end..received.length;
+                        self.trace_datagram();
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                    _ => continue,
+                }
+            }
+            if let Ok(Packet::Error { code, message }) = Packet::parse(self.datagram()) {
+                return Some(Error::Peer { code, message: message.to_vec() });
+            }
+        }
+        None
+    }
+
+    /// Keeps the port open until nothing has come for a moment, so that the peer reads the ERROR that it was sent, and not
+    /// that the port is closed.
+    pub fn stay_after_error(&mut self) {
+        let until = Instant::now() + MAX_STAY;
+        while Instant::now() < until {
+            if self.set_read_timeout(STAY).is_err() || self.socket.recv(&mut [0; 1]).is_err() {
+                return;
+            }
+        }
     }
 
     /// Returns whether the busy poll of the last [`Channel::receive`] found a datagram. `None`

@@ -63,7 +63,12 @@ impl<'a, S: Side> UdpTransfer<'a, S> {
     /// # Errors
     /// [`Error`] if the file was not transferred.
     pub fn run(&mut self) -> Result<(), Error> {
-        let result = self.run_steps();
+        let result = match self.run_steps() {
+            Err(Error::PortClosed) => {
+                Err(self.channel.error_before_close().unwrap_or(Error::PortClosed))
+            }
+            result => result,
+        };
         if let Err(Error::Denied { code, reason }) = &result {
             self.channel.send_error(*code, reason);
         }

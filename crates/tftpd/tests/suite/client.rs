@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::tftpc::{Client, port_for, start, waiting};
-use crate::udp::{ack, data, error, noise, rrq, wrq};
+use crate::udp::{ack, data, error, noise, oack, rrq, wrq};
 use testkit::names;
 
 #[test]
@@ -299,5 +299,23 @@ fn bad_usage_exits_2() {
         command.arg(arg);
         let output = testkit::run(command, b"");
         assert!(output.status.success() && output.stdout.windows(5).any(|w| w == b"tftpc"));
+    }
+}
+
+/// The ERROR is unread when the client is told that the port is closed: it sends a long window still.
+#[test]
+fn the_servers_reason_is_told_though_its_port_is_closed_already() {
+    let (mut server, dir) = start();
+    fs::write(dir.path().join("x"), noise(8 << 20, 1)).unwrap();
+    for _ in 0..10 {
+        let client = Client::start(&server, &dir, &["-w", "16000", "-b", "512", "put", "x"]);
+        server.recv();
+        let mut port = port_for(&server);
+        port.send(oack("blksize 512 windowsize 16000"));
+        let first = port.recv();
+        assert_eq!(first[..4], data(1, b"")[..]);
+        port.send(error(3, "the disk is full"));
+        drop(port);
+        client.fails(&["put x", "the disk is full (ERROR 3)"]);
     }
 }
