@@ -18,7 +18,8 @@ pub(super) fn letter(
     let (from, to) = (address(sender), addresses(to));
     let helo = address(&String::from_utf8_lossy(&hello.name));
     let size = received.octets;
-    let safe = if is_safe { format!(" safe={:.1?}", received.took) } else { String::new() };
+    let ms = received.took.as_secs_f64() * 1e3;
+    let safe = if is_safe { format!(" safe={ms:.1}ms") } else { String::new() };
     format!("id={id} from={from} to={to} size={size} helo={helo}{safe}")
 }
 
