@@ -59,12 +59,7 @@ fn run(args: Vec<OsString>) -> Result<()> {
     if let Some(mode) = config.umask {
         umask(mode);
     }
-    if let Err(errno) = config.root.check() {
-        server.warn(format!("root: {}: no file can be served", forknet::reason(&errno.into())))?;
-    }
-    if let Some(Err(error)) = config.map.as_ref().map(|map| map.check()) {
-        server.warn(format!("{error}: it cannot be read again on SIGHUP"))?;
-    }
+    config.warnings().into_iter().try_for_each(|warning| server.warn(warning))?;
     // With --single-port the one process re-reads --map, removes the pid file and reopens the
     // transcript, all of which lie outside the root.
     let confinement = match config.single_port && (config.map.is_some() || has_files) {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use forknet::{Error, OwnOptions, Preset, Result, Row, Values};
+use nix::errno::Errno;
 use nix::sys::stat::Mode;
 
 use crate::files::atomic_file::IfExists;
@@ -257,6 +258,26 @@ impl Config {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         !self.read_only && (self.create || self.if_exists == IfExists::Replace)
+    }
+
+    /// Returns what will not work with the rights that this process has now.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let why = |errno: Errno| forknet::reason(&errno.into());
+        if let Err(errno) = self.root.check() {
+            warnings.push(format!("root: {}: no file can be served", why(errno)));
+        } else if self.create
+            && !self.read_only
+            && let Err(errno) = self.root.check_writable()
+        {
+            let how = "no file can be made in it (--create)";
+            warnings.push(format!("root: {}: {how}", why(errno)));
+        }
+        if let Some(Err(error)) = self.map.as_ref().map(|map| map.check()) {
+            warnings.push(format!("{error}: it cannot be read again on SIGHUP"));
+        }
+        warnings
     }
 
     /// Does what `--try` asks for; nothing without it.

@@ -13,7 +13,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
-use nix::unistd::fsync;
+use nix::unistd::{AccessFlags, faccessat, fsync};
 
 use super::atomic_file::{IfExists, TEMP_PREFIX};
 use super::source::Source;
@@ -73,6 +73,14 @@ impl Root {
     /// openat2 fails.
     pub fn check(&self) -> nix::Result<()> {
         self.resolve(b"./.", OFlag::O_PATH).map(drop)
+    }
+
+    /// Checks that this process may make files in the root.
+    ///
+    /// # Errors
+    /// As access(2).
+    pub fn check_writable(&self) -> nix::Result<()> {
+        faccessat(&self.folder, c".", AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::empty())
     }
 
     /// Opens a file for reading. Only regular files are served. If this process is root, which may

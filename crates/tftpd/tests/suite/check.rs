@@ -47,6 +47,21 @@ fn a_root_that_the_user_may_not_search_is_a_fault() {
 }
 
 #[test]
+fn a_root_that_the_user_may_not_write_to_is_a_fault_where_files_are_to_be_made() {
+    if !testkit::root_can_judge() {
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new();
+    let root = dir.path().display().to_string();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (code, said) = checked(&["--root", &root, "-u", "65534", "--create"]);
+    let expected = "tftpd: root: Permission denied: no file can be made in it (--create)\n";
+    assert_eq!((code, said.as_str()), (Some(1), expected));
+    assert_eq!(checked(&["--root", &root, "-u", "65534"]).0, Some(0));
+}
+
+#[test]
 fn a_value_from_the_file_is_named_with_its_line() {
     let dir = TempDir::new();
     let root = dir.path().display();
