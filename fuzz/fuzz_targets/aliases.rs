@@ -48,6 +48,11 @@ fn list(text: &[u8]) {
         if written.iter().any(|byte| b"\"(),<>\\".contains(byte)) {
             continue; // it had quotes of its own
         }
+        // Between < and > it was an address, whatever it looks like.
+        let looks_else = [&b"|"[..], b"/", b":", b"\\"].iter().any(|it| written.starts_with(it));
+        if looks_else && matches!(target, AliasTarget::Address(_)) {
+            continue;
+        }
         if written.starts_with(b"#") {
             continue; // a comment, where a line begins with it
         }

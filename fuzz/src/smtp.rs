@@ -199,7 +199,9 @@ fn compare<'k>(
     assert!(!is_bare || repairs, "a bare CR or LF was taken");
     let letter = kept.next().expect("what was accepted is delivered");
     let mail = now.mail.as_deref().unwrap_or_default();
-    let sender = letter.sender.strip_suffix("@red.test").unwrap_or(&letter.sender).as_bytes();
+    let sender = letter.sender.strip_suffix("@red.test").unwrap_or(&letter.sender);
+    let sender = sender.replace('"', ""); // `.` is no atom, and goes on as `"."`
+    let sender = sender.as_bytes();
     assert!(
         sender.is_empty()
             || mail.windows(sender.len()).any(|part| part == sender)

@@ -314,12 +314,14 @@ def full_buffers(fixture, model):
 # Disks.
 
 def bad_disk(fixture, what, codes):
-    """A letter that cannot be made safe is refused for now, and not to be seen."""
+    """A letter that cannot be made safe is refused for now, at RCPT where the mailbox cannot be, and not to be seen."""
     box = fixture.mailbox()
     with running(fixture, "smtpd", inject=[what]) as smtpd:
         with smtplib.SMTP(LOOPBACK, smtpd.port, timeout=10) as client:
             try:
                 client.sendmail(SENDER, [box.address], crlf(SLIDES))
+            except smtplib.SMTPRecipientsRefused as refusal:
+                check({code for code, _ in refusal.recipients.values()} <= set(codes), f"{refusal.recipients}")
             except smtplib.SMTPDataError as refusal:
                 check(refusal.smtp_code in codes, f"{refusal.smtp_code} {refusal.smtp_error}")
             else:

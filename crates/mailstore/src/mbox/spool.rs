@@ -106,6 +106,7 @@ impl Spool {
     /// [`Error::InUse`] where another program has one of them for all of `limit`; it is no regular file, or
     /// another user's; a lock cannot be made.
     pub fn lock(&mut self, limit: Duration) -> Result<Option<File>> {
+        self.unlock(); // asked for twice, they are taken again: to drop them would leave the lock's file
         let until = Instant::now() + limit;
         loop {
             match self.try_lock()? {

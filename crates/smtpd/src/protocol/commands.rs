@@ -113,6 +113,14 @@ pub(super) fn find(line: &[u8]) -> Option<(&'static Command, &[u8])> {
     Some((row(verb)?, rest))
 }
 
+/// Returns what stands between the blanks and tabs around it. Other white space, a form feed, is a part of it.
+pub(super) fn without_blanks(text: &[u8]) -> &[u8] {
+    let is_other = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    let start = text.iter().position(is_other).unwrap_or(text.len());
+    let end = text.iter().rposition(is_other).map_or(start, |last| last + 1);
+    text.get(start..end).unwrap_or_default()
+}
+
 /// Methods of HTTP (RFC 9110 §9): a browser, or a page in one, that was led here.
 const HTTP_METHODS: [&str; 8] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"];

@@ -199,7 +199,7 @@ impl<'a> Protocol<'a> {
         if let Some(refusal) = command.refusal(self.context.config) {
             return self.bad(refusal);
         }
-        let argument = rest.trim_ascii();
+        let argument = commands::without_blanks(rest);
         if command.is_argument_wrong(argument) {
             return self.bad(Reply::new(501, "5.5.4", format!("Syntax: {}", command.usage)));
         }

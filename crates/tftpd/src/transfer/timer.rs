@@ -18,6 +18,9 @@ const GRANULARITY: Duration = Duration::from_millis(10);
 /// Shortest wait after the last send. A negotiated timeout of 10 ms would end the transfer while
 /// the peer is only slow.
 const MIN_LAST_WAIT: Duration = Duration::from_secs(1);
+/// The same before the peer has proved its address, when little is sent: its answers may have been lost, and it sends them
+/// again. Longer than the longest time-out of usual clients, eight seconds.
+const MIN_UNPROVEN_WAIT: Duration = Duration::from_secs(10);
 /// Divisor of the timeout: an answer within that fraction of it belongs to the last send.
 const PROMPT_DIVISOR: u32 = 8;
 /// Time that each block adds to the longest duration of a transfer: 512 bytes at 128 bytes a
@@ -232,7 +235,8 @@ impl Timer {
     pub fn deadline(&self) -> Instant {
         let wait = match self.interval.unwrap_or(self.timeout) {
             wait if self.request_repeated => wait.min(MIN_TIMEOUT_LOSSY),
-            wait if self.sends >= self.max_sends() => wait.max(MIN_LAST_WAIT),
+            wait if self.sends > self.limits.retries => wait.max(MIN_LAST_WAIT),
+            wait if self.sends >= self.max_sends() => wait.max(MIN_UNPROVEN_WAIT),
             wait => wait,
         };
         (self.sent_at + wait).min(self.give_up_at())

@@ -381,6 +381,19 @@ fn another_process_can_have_the_locks() {
 }
 
 #[test]
+fn locks_that_are_asked_for_twice_are_given_back_once_and_leave_nothing() {
+    let (dir, path) = mailbox();
+    let mut spool = spool(&path);
+    let limit = std::time::Duration::from_secs(1);
+    for _ in 0..2 {
+        assert!(spool.lock(limit).unwrap().is_some());
+    }
+    assert!(names(dir.path()).contains(&"mbox.lock".to_owned()));
+    spool.unlock();
+    assert!(!names(dir.path()).contains(&"mbox.lock".to_owned()), "{:?}", names(dir.path()));
+}
+
+#[test]
 fn a_hundred_thousand_letters_are_read_once() {
     let dir = TempDir::new();
     let path = dir.file("mbox", mbox_of(1..=100_000));

@@ -30,7 +30,7 @@ fn silence(timer: &mut Timer, start: Instant) -> Vec<u128> {
 fn an_address_that_never_answers_gets_two_packets() {
     let start = Instant::now();
     let mut timer = Timer::new(LIMITS, start);
-    assert_eq!(silence(&mut timer, start), [1000, 3000]);
+    assert_eq!(silence(&mut timer, start), [1000, 11000]);
 }
 
 #[test]
