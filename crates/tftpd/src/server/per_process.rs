@@ -99,7 +99,7 @@ impl Child<'_> {
                     self.set_done(&transfer, &result);
                     if matches!(result, Err(Error::Denied { .. })) {
                         self.status.set_dallies(); // the place is another client's, if it needs one
-                        transfer.channel.stay_after_error();
+                        transfer.into_channel().stay_after_error();
                     }
                 }
             }

@@ -51,6 +51,12 @@ impl<'a, S: Side> UdpTransfer<'a, S> {
         }
     }
 
+    /// Ends the transfer, whose file is closed, and returns its channel.
+    #[must_use]
+    pub fn into_channel(self) -> Channel<'a> {
+        self.channel
+    }
+
     /// Sets the source of repeated requests, which the parent receives.
     #[must_use]
     pub fn with_repeated_requests(self, repeated: RepeatedRequest<'a>) -> UdpTransfer<'a, S> {
