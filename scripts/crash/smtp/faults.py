@@ -52,7 +52,7 @@ FAULTS = {
 }
 
 
-# Calls between our own processes: the one that fails may have nobody left to tell; the other one has a warning.
+# Calls between our own processes: the one that fails may have no process left to tell; the other one has a warning.
 BETWEEN = ("recvmsg", "sendmsg")
 
 

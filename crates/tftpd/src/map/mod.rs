@@ -111,11 +111,15 @@ impl Map {
         root: &Root,
     ) -> Result<String, String> {
         let mut lines = format!("{direction} \"{}\" from {}\n", name.escape_ascii(), client.ip());
+        let mut before = name.to_vec();
         let result = self.apply(name, direction, client, root, |rule, outcome| {
             let outcome = match outcome {
                 Outcome::NotForThis => "not for this request".to_owned(),
-                Outcome::Nothing => "no change".to_owned(),
-                Outcome::Name(name) => format!("\"{}\"", name.escape_ascii()),
+                Outcome::Name(name) if name == before => "no change".to_owned(),
+                Outcome::Name(name) => {
+                    before = name.to_vec();
+                    format!("\"{}\"", name.escape_ascii())
+                }
                 Outcome::Last(name) => format!("\"{}\", the end", name.escape_ascii()),
                 Outcome::Denied => "refused".to_owned(),
             };

@@ -32,9 +32,7 @@ pub(super) struct Rule {
 pub(super) enum Outcome<'a> {
     /// Its conditions do not hold.
     NotForThis,
-    /// The name is the same.
-    Nothing,
-    /// The name is this one now.
+    /// The name is this one now, which may be the same.
     Name(&'a [u8]),
     /// The name is this one, and no other rule follows.
     Last(&'a [u8]),
@@ -115,7 +113,6 @@ pub(super) fn apply(
             traced(rule, Outcome::NotForThis);
             continue;
         }
-        let before = name.bytes.clone();
         match rule.action.apply(sent, name, context) {
             Applied::Continue(new) => name = new,
             Applied::Stop(new) => {
@@ -127,8 +124,7 @@ pub(super) fn apply(
                 return Err(Error::denied(ErrorCode::Access, "Name is not allowed"));
             }
         }
-        let is_same = before == name.bytes;
-        traced(rule, if is_same { Outcome::Nothing } else { Outcome::Name(&name.bytes) });
+        traced(rule, Outcome::Name(&name.bytes));
         if name.bytes.len() > MAX_PATH {
             return Err(Errno::ENAMETOOLONG.into());
         }
