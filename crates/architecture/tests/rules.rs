@@ -21,7 +21,7 @@ use architecture::{read, sources, workspace};
 
 /// The layers of each crate, from left to right: a file imports from its own layer and from those to
 /// the left of it. Modules that share a layer stand in one string.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     (
         "accounts",
         &[
@@ -55,11 +55,12 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("tls", &["rows error", "pem", "keys", "chains tickets session", "server client", "identity"]),
     ("pop3d", &["options", "protocol", "session", "client"]),
     ("smtpd", &["options", "protocol", "milter", "delivery", "session", "client"]),
+    ("smtpq", &["options", "bounce"]),
     ("tftpd", &["wire", "error", "files", "transfer", "map", "options", "server", "client"]),
 ];
 
 /// The packages of the workspace, and which of them each depends on. Tests may use [`FOR_TESTS`] too.
-const PACKAGES: [(&str, &[&str]); 17] = [
+const PACKAGES: [(&str, &[&str]); 18] = [
     ("crates/sys", &[]),
     ("crates/netascii", &[]),
     ("crates/forknet", &["sys"]),
@@ -72,6 +73,7 @@ const PACKAGES: [(&str, &[&str]); 17] = [
     ("crates/echod", &["forknet"]),
     ("crates/pop3d", &["forknet", "netascii", "mailstore", "accounts", "tls", "maild"]),
     ("crates/smtpd", &["forknet", "netascii", "mailstore", "accounts", "tls", "maild", "dns"]),
+    ("crates/smtpq", &["forknet", "mailstore", "dns", "tls"]),
     ("crates/tftpd", &["sys", "forknet", "netascii"]),
     ("crates/testkit", &[]),
     ("crates/architecture", &[]),
@@ -115,12 +117,13 @@ const PLAIN: [&str; 25] = [
 const HANDED_OVER: [&str; 2] = ["Client", "Request"];
 
 /// The crates whose numbers need a unit.
-const WITH_UNITS: [&str; 10] = [
+const WITH_UNITS: [&str; 11] = [
     "forknet",
     "sys",
     "tftpd",
     "pop3d",
     "smtpd",
+    "smtpq",
     "mailstore",
     "accounts",
     "maild",

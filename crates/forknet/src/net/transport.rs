@@ -12,6 +12,8 @@ pub enum Transport {
     Datagram,
     /// Streams, and datagrams in one process besides.
     StreamAndDatagram,
+    /// Nothing that comes: the program has work of its own, which it gives to its children.
+    Jobs,
 }
 
 impl Transport {
@@ -23,6 +25,7 @@ impl Transport {
             Transport::StreamAndDatagram => {
                 "HOST:PORT, [V6]:PORT, *:PORT (both families), unix:PATH or unix-dgram:PATH"
             }
+            Transport::Jobs => "",
         }
     }
 

@@ -30,11 +30,14 @@ pub(crate) fn of_clients() -> Vec<Row> {
 
 /// The rows of a daemon, in the order of `--help`.
 pub(crate) fn of_daemons(transport: Transport) -> Vec<Row> {
+    if transport == Transport::Jobs {
+        return [JOB_LIMITS, REST, &[HELP, VERSION]].concat();
+    }
     let is_datagram = transport == Transport::Datagram;
     let addresses = match transport {
         Transport::Stream => LISTEN,
         Transport::StreamAndDatagram => LISTEN_DATAGRAMS_TOO,
-        Transport::Datagram => LISTEN_DATAGRAMS,
+        Transport::Datagram | Transport::Jobs => LISTEN_DATAGRAMS,
     };
     let models = if is_datagram { &[][..] } else { &[MODEL, WORKERS] };
     let limits = if is_datagram { DATAGRAM_LIMITS } else { STREAM_LIMITS };
@@ -191,6 +194,25 @@ const DATAGRAM_LIMITS: &[Row] = &[
         manual: "Serve the UDP socket that is standard input, as inetd(8) hands it over with \
             'wait'; the server ends when no request has come for the time of `-t`.",
         ..INETD
+    },
+];
+const JOB_LIMITS: &[Row] = &[
+    Row {
+        default: Value("20"),
+        help: "processes at once",
+        manual: "Have at most <n> processes at once. {own}",
+        ..MAX_CLIENTS
+    },
+    Row {
+        help: "longest wait for another server, seconds",
+        manual: "Give another server up that says nothing, or takes nothing, for <s> seconds. {own}",
+        ..TIMEOUT
+    },
+    Row {
+        default: Rule("an hour"),
+        help: "longest work of a process, seconds",
+        manual: "End a process that has worked for <s> seconds: what it has not done is tried again.",
+        ..DEADLINE
     },
 ];
 

@@ -39,6 +39,9 @@ use values::{MAX_SECONDS, Values};
 /// Longest session unless `--deadline` says otherwise: this number of idle limits.
 const DEADLINE: u32 = 4;
 
+/// Longest work of a process that has no client, unless `--deadline` says otherwise.
+const JOB_DEADLINE: Duration = Duration::from_secs(3600);
+
 /// Bits of an IPv6 network whose addresses one client of a stream may have all.
 const NETWORK_BITS: u32 = 64;
 
@@ -49,7 +52,7 @@ pub(crate) const SIGNALS: [Signal; 5] =
 /// The value of every common option.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// Where to listen (`-l`); never empty.
+    /// Where to listen (`-l`); empty for a program without clients alone.
     pub listen: Vec<Endpoint>,
     /// The server's design (`-m`).
     pub model: Model,
@@ -298,24 +301,27 @@ fn read(service: &Service, values: &Values) -> Result<ServerOptions> {
     let timeout = values.seconds("timeout")?;
     let deadline = values.seconds_if_given("deadline")?;
     let is_datagram = service.transport == Transport::Datagram;
+    let has_clients = service.transport != Transport::Jobs;
+    let has_models = has_clients && !is_datagram;
     Ok(ServerOptions {
-        listen: listen(service, values)?,
-        model: if is_datagram { Model::Fork } else { Model::named(values.choice("model")?) },
-        workers: if is_datagram { 0 } else { values.number("workers", 1..=10_000)? },
+        listen: if has_clients { listen(service, values)? } else { Vec::new() },
+        model: if has_models { Model::named(values.choice("model")?) } else { Model::Fork },
+        workers: if has_models { values.number("workers", 1..=10_000)? } else { 0 },
         max_clients: values.number("max-clients", 1..=1_000_000)?,
         max_per_ip: values.number_if_given("max-per-ip", 1..=1_000_000)?.unwrap_or(usize::MAX),
         network_bits: if is_datagram { u128::BITS } else { NETWORK_BITS },
-        over: Over::named(values.choice("over")?),
+        over: if has_clients { Over::named(values.choice("over")?) } else { Over::Queue },
         rate: values.parsed::<Rate>("rate")?,
-        proxy_from: if is_datagram { Proxies::default() } else { proxy_from(values)? },
-        backlog: values.number("backlog", 1..=65_535)?,
+        proxy_from: if has_models { proxy_from(values)? } else { Proxies::default() },
+        backlog: values.number_if_given("backlog", 1..=65_535)?.unwrap_or_default(),
         inetd: values.is_given("inetd"),
         daemon: values.is_given("daemon"),
         pid_file: values.path("pid-file")?,
         user: values.text("user"),
         chroot: values.path("chroot")?,
         timeout,
-        deadline: deadline.unwrap_or(timeout.saturating_mul(DEADLINE)),
+        deadline: deadline
+            .unwrap_or(if has_clients { timeout.saturating_mul(DEADLINE) } else { JOB_DEADLINE }),
         grace: values.seconds_within("grace", 0.0..=MAX_SECONDS)?.unwrap_or_default(),
         transcript: values.path("transcript")?,
         syslog: values.is_given("syslog") && !check, // faults go to standard error

@@ -44,7 +44,7 @@ impl Values {
     /// True where a flag, or an option with a value, is given.
     #[must_use]
     pub fn is_given(&self, name: &str) -> bool {
-        self.matches.opt_present(name)
+        self.knows(name) && self.matches.opt_present(name)
     }
 
     /// True where an option is given, and not by a line of a file.
@@ -56,19 +56,21 @@ impl Values {
     /// How many times an option is given.
     #[must_use]
     pub fn count(&self, name: &str) -> usize {
-        self.matches.opt_count(name)
+        if self.knows(name) { self.matches.opt_count(name) } else { 0 }
     }
 
     /// The value of an option, or its default.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
-        self.matches.opt_str(name).or_else(|| self.program.preset(name))
+        let given = self.knows(name).then(|| self.matches.opt_str(name)).flatten();
+        given.or_else(|| self.program.preset(name))
     }
 
     /// The values of an option that may be given several times, or its default alone.
     #[must_use]
     pub fn texts(&self, name: &str) -> Vec<String> {
-        match self.matches.opt_strs(name) {
+        let given = if self.knows(name) { self.matches.opt_strs(name) } else { Vec::new() };
+        match given {
             none if none.is_empty() => self.program.preset(name).into_iter().collect(),
             some => some,
         }
