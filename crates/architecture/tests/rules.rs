@@ -21,7 +21,7 @@ use architecture::{read, sources, workspace};
 
 /// The layers of each crate, from left to right: a file imports from its own layer and from those to
 /// the left of it. Modules that share a layer stand in one string.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     (
         "accounts",
         &[
@@ -39,6 +39,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
         ],
     ),
     ("dns", &["domain failure", "message resolv_conf", "resolver", "mail_hosts"]),
+    ("dsn", &["text", "recipient returned", "report"]),
     ("forknet", &["error text", "log", "net", "options", "setup", "serve", "program"]),
     (
         "maild",
@@ -60,7 +61,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
 ];
 
 /// The packages of the workspace, and which of them each depends on. Tests may use [`FOR_TESTS`] too.
-const PACKAGES: [(&str, &[&str]); 18] = [
+const PACKAGES: [(&str, &[&str]); 19] = [
     ("crates/sys", &[]),
     ("crates/netascii", &[]),
     ("crates/forknet", &["sys"]),
@@ -68,12 +69,13 @@ const PACKAGES: [(&str, &[&str]); 18] = [
     ("crates/accounts", &["sys"]),
     ("crates/tls", &["forknet"]),
     ("crates/dns", &[]),
+    ("crates/dsn", &[]),
     ("crates/maild", &["forknet", "mailstore", "accounts"]),
     ("crates/unp", &["sys", "forknet"]),
     ("crates/echod", &["forknet"]),
     ("crates/pop3d", &["forknet", "netascii", "mailstore", "accounts", "tls", "maild"]),
     ("crates/smtpd", &["forknet", "netascii", "mailstore", "accounts", "tls", "maild", "dns"]),
-    ("crates/smtpq", &["forknet", "mailstore", "dns", "tls"]),
+    ("crates/smtpq", &["forknet", "mailstore", "dns", "dsn", "tls"]),
     ("crates/tftpd", &["sys", "forknet", "netascii"]),
     ("crates/testkit", &[]),
     ("crates/architecture", &[]),
@@ -117,7 +119,8 @@ const PLAIN: [&str; 25] = [
 const HANDED_OVER: [&str; 2] = ["Client", "Request"];
 
 /// The crates whose numbers need a unit.
-const WITH_UNITS: [&str; 11] = [
+const WITH_UNITS: [&str; 12] = [
+    "dsn",
     "forknet",
     "sys",
     "tftpd",

@@ -38,6 +38,8 @@ pub struct LockedLetter {
     text_at: u64,
     /// Of each recipient.
     states: Vec<RecipientState>,
+    /// For which of them the sender was told of the delay.
+    warned: Vec<bool>,
 }
 
 impl LockedLetter {
@@ -73,7 +75,8 @@ impl LockedLetter {
         let name = name.to_owned();
         let states = vec![RecipientState::Waiting; envelope.recipients.len()];
         let parts = Arc::clone(parts);
-        let mut letter = LockedLetter { parts, name, file, envelope, text_at, states };
+        let warned = vec![false; envelope.recipients.len()];
+        let mut letter = LockedLetter { parts, name, file, envelope, text_at, states, warned };
         letter.read_states()?;
         Ok(Some(letter))
     }
@@ -86,7 +89,7 @@ impl LockedLetter {
             Err(errno) => return Err(Error::io("open", &path)(errno)),
         };
         let states = state::read(&mut BufReader::new(file), self.states.len());
-        self.states = states.map_err(|error| malformed(&path, &error))?;
+        (self.states, self.warned) = states.map_err(|error| malformed(&path, &error))?;
         Ok(())
     }
 
@@ -119,23 +122,56 @@ impl LockedLetter {
         Ok(&mut self.file)
     }
 
+    /// Returns whether the sender was told of the delay of a recipient, by its number from 0.
+    #[must_use]
+    pub fn is_warned(&self, recipient: usize) -> bool {
+        self.warned.get(recipient).is_some_and(|&warned| warned)
+    }
+
+    /// Notes that the sender was told of the delay of these recipients; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// As [`LockedLetter::update`].
+    pub fn note_warned(&mut self, recipients: &[usize]) -> Result<()> {
+        let known = recipients.iter().filter(|&&at| at < self.warned.len());
+        let lines: Vec<u8> = known.flat_map(|&at| state::warned_line(now(), at)).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.append(&lines)?;
+        for &at in recipients {
+            if let Some(warned) = self.warned.get_mut(at) {
+                *warned = true;
+            }
+        }
+        Ok(())
+    }
+
     /// Notes what has become of a recipient, by its number from 0; it is on the disk when this returns.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Refused`] where there is no such recipient.
     pub fn update(&mut self, recipient: usize, new: RecipientState) -> Result<()> {
-        let path = self.state_path();
-        let Some(known) = self.states.get_mut(recipient) else {
+        if recipient >= self.states.len() {
+            let path = self.state_path();
             return Err(Error::Refused(format!("{}: no recipient {recipient}", path.display())));
-        };
-        let folder = &self.parts.state;
+        }
+        self.append(&new.line(now(), recipient))?;
+        if let Some(known) = self.states.get_mut(recipient) {
+            *known = new;
+        }
+        Ok(())
+    }
+
+    /// Appends lines to the file of states, and waits until they are on the disk.
+    fn append(&self, lines: &[u8]) -> Result<()> {
+        let (path, folder) = (self.state_path(), &self.parts.state);
         let opened = retry_eintr(|| openat(folder, self.name.as_os_str(), STATE, FILE_MODE));
         let mut file = File::from(opened.map_err(Error::io("open", &path))?);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let length = whole_lines(&file).map_err(Error::io("read", &path))?;
         let written = file
             .set_len(length) // a line that a crash has cut
-            .and_then(|()| file.write_all(&new.line(now, recipient)))
+            .and_then(|()| file.write_all(lines))
             .and_then(|()| file.sync_data());
         if let Err(error) = written {
             let _ = file.set_len(length); // best effort; a cut line does not count
@@ -144,7 +180,6 @@ impl LockedLetter {
         if length == 0 {
             folder.sync()?; // the file may be new
         }
-        *known = new;
         Ok(())
     }
 
@@ -185,6 +220,11 @@ const WHOLE: libc::flock = libc::flock {
     l_len: 0,
     l_pid: 0,
 };
+
+/// Returns the time in seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
 
 /// Returns the length of a file up to its last line end.
 fn whole_lines(file: &File) -> std::io::Result<u64> {

@@ -108,6 +108,23 @@ fn what_has_become_of_a_recipient_is_known_to_the_next_process() {
 }
 
 #[test]
+fn that_the_sender_was_told_of_a_delay_is_known_to_the_next_process() {
+    let dir = TempDir::new();
+    let queue = queue(dir.path());
+    let name = put(&queue, b"x\n");
+    let deferred = RecipientState::Deferred { next: 1_733_001_800, reply: b"451 later".to_vec() };
+    let mut letter = queue.lock(&name).unwrap().unwrap();
+    letter.update(1, deferred.clone()).unwrap();
+    letter.note_warned(&[1, 7]).unwrap();
+    letter.note_warned(&[]).unwrap();
+    assert!(!letter.is_warned(0) && letter.is_warned(1) && !letter.is_warned(7));
+    drop(letter);
+    let letter = queue.lock(&name).unwrap().unwrap();
+    assert!(!letter.is_warned(0) && letter.is_warned(1));
+    assert_eq!(letter.states(), [RecipientState::Waiting, deferred]);
+}
+
+#[test]
 fn a_letter_that_is_done_is_removed_with_its_states() {
     let dir = TempDir::new();
     let queue = queue(dir.path());

@@ -1,1 +1,169 @@
-//! Notifications to the author of a letter: what could not be delivered, and what takes long (RFC 3464).
+//! Notifications to the author of a letter: what could not be delivered, what takes long, what has arrived (RFC 3461,
+//! RFC 3464). One is a letter of the queue, from `<>`; one about a letter from `<>` goes to the postmaster, and one
+//! about that is dropped.
+//!
+//! ```text
+//! let outcomes = [Outcome { recipient: 0, what: What::Failed, remote: b"mx.red.test", reply: b"550 5.1.1 ..." }];
+//! bounce::notify(&queue, &mut letter, &outcomes, &config)?;      // durable; then
+//! letter.update(0, RecipientState::Failed(..))?;
+//! ```
+
+mod notice;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use dsn::About;
+use jiff::{Timestamp, Zoned};
+use mailstore::{LockedLetter, Queue, QueueRecipient, QueuedDraft, Result};
+
+use crate::options::Config;
+use notice::Notice;
+
+/// Age at which the author is told of a delay who has asked for that, where no option says when.
+const WARN_AFTER: Duration = Duration::from_secs(4 * 60 * 60);
+/// How `client` of an envelope begins in a notification to the postmaster.
+const DOUBLE: &[u8] = b"double bounce of ";
+/// How it begins in all others.
+const SINGLE: &[u8] = b"notification of ";
+
+/// What has become of a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A server has refused it for good, or there is none.
+    Failed,
+    /// It has failed for now, for as long as letters are tried.
+    Expired,
+    /// It is tried again, until this time in seconds since 1970.
+    Delayed {
+        /// When it will have expired.
+        until: u64,
+    },
+    /// It is in the mailbox (LMTP).
+    Delivered,
+    /// A server has it that does not offer DSN. One that does was given `NOTIFY=`, and nothing is to be told.
+    Relayed,
+}
+
+/// What an attempt has come to for a recipient.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome<'a> {
+    /// Number of the recipient in the envelope, from 0.
+    pub recipient: usize,
+    /// What has become of it.
+    pub what: What,
+    /// The name of the server that has said it; empty where none has.
+    pub remote: &'a [u8],
+    /// The server's reply as it came, or what was in the way. A reason of our own may begin with a status code (RFC
+    /// 3463), with or without a reply code before it: `550 5.1.2 no such domain`.
+    pub reply: &'a [u8],
+}
+
+/// Puts notifications about a letter into the queue, for those of these outcomes that its sender wants to know. They
+/// are on the disk when this returns, and may be sent at any moment. Returns their names in the queue.
+///
+/// Call it before the recipients' states are updated: so a crash between the two tells the author twice, and never not
+/// at all. Tell of `Delayed` after every attempt: when a warning is due, and that it comes once, is known here.
+///
+/// # Errors
+/// [`mailstore::Error::Io`]: the letter cannot be read, or no notification can be put there. The states must stay as they
+/// were then, so that it is tried again.
+pub fn notify(
+    queue: &Queue,
+    letter: &mut LockedLetter,
+    outcomes: &[Outcome],
+    config: &Config,
+) -> Result<Vec<OsString>> {
+    let now = Timestamp::now().to_zoned(config.zone.clone());
+    let (mut drafts, mut warned) = (Vec::new(), Vec::new());
+    for about in [About::Failure, About::Delay, About::Delivery, About::Relay] {
+        let is_told = |it: &&Outcome| {
+            kind(it.what) == about && is_wanted(letter, it, config) && is_due(letter, it, config, &now)
+        };
+        let told: Vec<&Outcome> = outcomes.iter().filter(is_told).collect();
+        if told.is_empty() {
+            continue;
+        }
+        let Some((to, about)) = addressee(letter, about, config) else { continue };
+        let draft = Notice { to: &to, about, told: &told, now: &now }.write(queue, letter, config)?;
+        let (name, new) = (letter.name().display(), draft.name().display());
+        log::info!("{name}: notification {new} to=<{}>: {}", to.escape_ascii(), word(about));
+        drafts.push(draft);
+        if about == About::Delay {
+            warned.extend(told.iter().map(|it| it.recipient));
+        }
+    }
+    let names = drafts.iter().map(|draft| draft.name().to_owned()).collect();
+    QueuedDraft::publish_all(drafts)?;
+    letter.note_warned(&warned)?;
+    Ok(names)
+}
+
+fn kind(what: What) -> About {
+    match what {
+        What::Failed | What::Expired => About::Failure,
+        What::Delayed { .. } => About::Delay,
+        What::Delivered => About::Delivery,
+        What::Relayed => About::Relay,
+    }
+}
+
+/// For the log.
+fn word(about: About) -> &'static str {
+    match about {
+        About::Failure => "failed",
+        About::DoubleBounce => "double bounce",
+        About::Delay => "delayed",
+        About::Delivery => "delivered",
+        About::Relay => "relayed",
+    }
+}
+
+/// Returns whether a recipient's `NOTIFY=` asks for this (RFC 3461 §4.1). Without it failures are told, and delays if
+/// an option says so.
+fn is_wanted(letter: &LockedLetter, outcome: &Outcome, config: &Config) -> bool {
+    let Some(recipient) = letter.envelope().recipients.get(outcome.recipient) else {
+        return false;
+    };
+    let (keyword, otherwise): (&[u8], bool) = match kind(outcome.what) {
+        About::Failure | About::DoubleBounce => (b"FAILURE", true),
+        About::Delay => (b"DELAY", config.warn_after.is_some()),
+        About::Delivery | About::Relay => (b"SUCCESS", false),
+    };
+    let mut keywords = recipient.notify.split(|&b| b == b',');
+    match recipient.notify.is_empty() {
+        true => otherwise,
+        false => keywords.any(|it| it.eq_ignore_ascii_case(keyword)),
+    }
+}
+
+/// Returns whether it is time to tell; only a warning waits, and comes once.
+fn is_due(letter: &LockedLetter, outcome: &Outcome, config: &Config, now: &Zoned) -> bool {
+    if !matches!(outcome.what, What::Delayed { .. }) {
+        return true;
+    }
+    let now = u64::try_from(now.timestamp().as_second()).unwrap_or_default();
+    let age = Duration::from_secs(now.saturating_sub(letter.envelope().arrived));
+    age >= config.warn_after.unwrap_or(WARN_AFTER) && !letter.is_warned(outcome.recipient)
+}
+
+/// Returns who is told, and what of: the sender; of a letter from `<>` that has failed, the postmaster; of one to the
+/// postmaster that was such a notification itself, no address, because that would never end.
+fn addressee(letter: &LockedLetter, about: About, config: &Config) -> Option<(Vec<u8>, About)> {
+    let envelope = letter.envelope();
+    if !envelope.sender.is_empty() {
+        return Some((envelope.sender.clone(), about));
+    }
+    if about != About::Failure {
+        return None;
+    }
+    let postmaster = config.double_bounce.as_bytes();
+    let is_postmaster = |it: &QueueRecipient| it.address.eq_ignore_ascii_case(postmaster);
+    if envelope.client.starts_with(DOUBLE) || envelope.recipients.iter().any(is_postmaster) {
+        let name = letter.name().display();
+        log::warn!("{name}: dropped: a notification for the postmaster that cannot be delivered");
+        return None;
+    }
+    Some((postmaster.to_vec(), About::DoubleBounce))
+}
+

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use forknet::{HostPort, Result, Values};
+use jiff::tz::TimeZone;
 
 pub use rows::OPTIONS;
 
@@ -16,6 +17,8 @@ const MAX_SECONDS: f64 = 366.0 * 86_400.0;
 const MAX_RETRIES: usize = 1000;
 /// Longest name of a host in bytes (RFC 5321 §4.5.3.1.2).
 const MAX_HOSTNAME: usize = 255;
+/// Longest address in bytes (RFC 5321 §4.5.3.1.3).
+const MAX_ADDRESS: usize = 254;
 
 /// What is sent where, and when.
 #[derive(Debug, Clone)]
@@ -40,6 +43,10 @@ pub struct Config {
     pub max_age: Duration,
     /// Age at which its author is told of the delay.
     pub warn_after: Option<Duration>,
+    /// Who is told of a notification that cannot be delivered, an address without brackets.
+    pub double_bounce: String,
+    /// The time zone of notifications, read at the start because `--chroot` hides it later.
+    pub zone: TimeZone,
     /// Connections to one destination.
     pub max_per_destination: usize,
     /// Letters over one connection.
@@ -72,12 +79,15 @@ impl Config {
     pub fn read(values: &Values) -> Result<Config> {
         let port = values.number("port", 1..=u16::MAX)?;
         let queue = values.path("queue")?;
+        let hostname = hostname(values)?;
         Ok(Config {
             queue: queue.ok_or_else(|| values.error("--queue must be given"))?,
             relayhost: relayhost(values, port)?,
             resolver: resolver(values)?,
             port,
-            hostname: hostname(values)?,
+            double_bounce: double_bounce(values, &hostname)?,
+            zone: TimeZone::system(),
+            hostname,
             requires_tls: values.is_given("require-tls"),
             ca_file: values.path("ca-file")?,
             retry: retry(values)?,
@@ -139,6 +149,18 @@ fn hostname(values: &Values) -> Result<String> {
     Ok(machine.filter(|name| is_name(name)).unwrap_or_else(|| "localhost".into()))
 }
 
+fn double_bounce(values: &Values, hostname: &str) -> Result<String> {
+    let Some(address) = values.text("double-bounce") else {
+        return Ok(format!("postmaster@{hostname}"));
+    };
+    let is_address = address.split_once('@').is_some_and(|(local, domain)| {
+        let is_plain = address.len() <= MAX_ADDRESS && address.bytes().all(|b| b.is_ascii_graphic());
+        is_plain && !local.is_empty() && !domain.is_empty() && !address.contains(['<', '>'])
+    });
+    let why = "not an address such as postmaster@topaz.test";
+    if is_address { Ok(address) } else { Err(values.wrong("double-bounce", &address, why)) }
+}
+
 fn retry(values: &Values) -> Result<Vec<Duration>> {
     let text = values.text("retry").unwrap_or_default();
     let time = |word: &str| {
@@ -186,6 +208,8 @@ mod tests {
             ["--resolver", "name.test"],
             ["--port", "0"],
             ["--hostname", "a b"],
+            ["--double-bounce", "levy"],
+            ["--double-bounce", "<a@b.test>"],
             ["--max-age", "-1"],
             ["--max-per-destination", "0"],
         ] {
