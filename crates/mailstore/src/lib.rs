@@ -42,6 +42,7 @@ pub use mbox::index::MboxIds;
 pub use mbox::spool::Spool;
 pub use mbox::spool_line::{SpoolAt, SpoolLine, serve as serve_spool};
 pub use queue::{
-    LockedLetter, Queue, QueueDraft, QueueEnvelope, QueueRecipient, QueuedDraft, RecipientState,
+    LockedLetter, Queue, QueueDraft, QueueEnvelope, QueueRecipient, QueuedDraft, QueuedLetter,
+    RecipientState, RunnerLock, Stage,
 };
 pub use wire_size::WireSize;

@@ -24,8 +24,11 @@ const TCP: (u32, u64) = (4, 0b11);
 const SCOPES: (u32, u64) = (6, 0b11);
 /// The flag `LANDLOCK_CREATE_RULESET_VERSION`.
 const VERSION: u32 = 1;
-/// The type of a rule for a folder: `LANDLOCK_RULE_PATH_BENEATH`.
+/// The flag `LANDLOCK_ACCESS_NET_CONNECT_TCP`.
+const CONNECT_TCP: u64 = 1 << 1;
+/// The types of rules, for a folder and for a port: `LANDLOCK_RULE_PATH_BENEATH`, `LANDLOCK_RULE_NET_PORT`.
 const PATH_BENEATH: u32 = 1;
+const NET_PORT: u32 = 2;
 
 /// `struct landlock_ruleset_attr`.
 #[repr(C)]
@@ -42,6 +45,13 @@ struct PathBeneathAttr {
     folder: RawFd,
 }
 
+/// `struct landlock_net_port_attr`.
+#[repr(C)]
+struct NetPortAttr {
+    allowed: u64,
+    port: u64,
+}
+
 /// The rights that a process keeps below a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -55,7 +65,7 @@ pub enum Access {
 }
 
 /// A rule set. A process that enters it can open only what the rules allow, can make no TCP
-/// connection, and can signal no other process, as far as the kernel's version of Landlock supports
+/// connection but to the ports that they allow, and can signal no other process, as far as the kernel's version of Landlock supports
 /// that. What it has open stays open.
 #[derive(Debug)]
 pub struct Landlock {
@@ -130,6 +140,23 @@ impl Landlock {
         // SAFETY: `attr` is the struct of this kind of rule; both descriptors are open.
         let added = unsafe {
             libc::syscall(libc::SYS_landlock_add_rule, rules, PATH_BENEATH, &raw const attr, 0)
+        };
+        Errno::result(added).map(drop)
+    }
+
+    /// Allows TCP connections to this port of every host.
+    ///
+    /// # Errors
+    /// As landlock_add_rule(2).
+    pub fn allow_connect(&self, port: u16) -> nix::Result<()> {
+        if self.version < TCP.0 {
+            return Ok(()); // it restricts none
+        }
+        let attr = NetPortAttr { allowed: CONNECT_TCP, port: port.into() };
+        let rules = self.rules.as_raw_fd();
+        // SAFETY: `attr` is the struct of this kind of rule; the descriptor is open.
+        let added = unsafe {
+            libc::syscall(libc::SYS_landlock_add_rule, rules, NET_PORT, &raw const attr, 0)
         };
         Errno::result(added).map(drop)
     }
@@ -229,5 +256,17 @@ mod tests {
             denied(TcpStream::connect(to)) | denied(TcpListener::bind("127.0.0.1:0")) << 1
         });
         assert_eq!(code, Some(0));
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let allowed = Landlock::new().unwrap().unwrap();
+        allowed.allow_connect(to.port()).unwrap();
+        let life = || {
+            i32::from(TcpStream::connect(to).is_err())
+                | denied(TcpStream::connect(other.local_addr().unwrap())) << 1
+        };
+        let status = match fork_among_threads().unwrap() {
+            Fork::Child => exit_now(if allowed.enter().is_ok() { life() } else { 99 }),
+            Fork::Parent(pid) => waitpid(pid, None).unwrap(),
+        };
+        assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
     }
 }

@@ -17,6 +17,7 @@ pub mod getnameinfo;
 pub mod getrandom;
 pub mod getservbyname;
 pub mod gso;
+pub mod inotify;
 pub mod landlock;
 pub mod lease;
 pub mod localtime;

@@ -148,6 +148,26 @@ const PARENT: &[c_long] = &[
 /// whether the holder of a lock has ended.
 const SPOOL: &[c_long] =
     &[libc::SYS_fchmod, libc::SYS_fchown, libc::SYS_utimensat, libc::SYS_uname];
+/// What a process does besides that talks to servers elsewhere, and has its files open: it makes sockets of the
+/// Internet alone, and reads and appends.
+const CLIENT: &[c_long] = &[
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    SYS_fstat,
+    SYS_statx,
+    SYS_lseek,
+    SYS_pread64,
+    SYS_fsync,
+    SYS_fdatasync,
+];
+/// The families of its sockets.
+const INTERNET: &[u32] = &[libc::AF_INET as u32, libc::AF_INET6 as u32];
+/// The commands of ioctl(2) that it has: whether a socket waits.
+const IOCTL: &[u32] = &[libc::FIONBIO as u32];
 /// Commands of fcntl(2) that open no file and send no signal.
 const FCNTL: &[u32] =
     &[libc::F_GETFD as u32, libc::F_SETFD as u32, libc::F_GETFL as u32, libc::F_SETFL as u32];
@@ -185,6 +205,8 @@ pub enum Allowed {
     Listeners,
     /// That, and start threads.
     Threads,
+    /// Talk over what it has open, and to servers of the Internet; read and append to open files.
+    Client,
     /// Accept clients, start processes for them, and wait for those; work with files.
     Parent,
 }
@@ -197,6 +219,7 @@ fn table(allowed: Allowed) -> nix::Result<Table> {
         Allowed::Spool => &[FILES, SPOOL],
         Allowed::Listeners => &[LISTENERS],
         Allowed::Threads => &[LISTENERS, THREADS],
+        Allowed::Client => &[CLIENT],
         Allowed::Parent => &[LISTENERS, THREADS, FILES, PARENT],
     };
     let calls = BASIC.iter().chain(STREAMS).chain(more.iter().copied().flatten());
@@ -206,10 +229,14 @@ fn table(allowed: Allowed) -> nix::Result<Table> {
     let commands = match allowed {
         Allowed::Streams | Allowed::StreamsAndFiles => FCNTL,
         Allowed::Spool => FCNTL_LOCK,
-        Allowed::Listeners | Allowed::Threads => FCNTL_DUP,
+        Allowed::Listeners | Allowed::Threads | Allowed::Client => FCNTL_DUP,
         Allowed::Parent => &[],
     };
     rules.push((SYS_fcntl, Rule::OneOf { argument: 1, values: commands }));
+    if allowed == Allowed::Client {
+        rules.push((libc::SYS_socket, Rule::OneOf { argument: 0, values: INTERNET }));
+        rules.push((libc::SYS_ioctl, Rule::OneOf { argument: 1, values: IOCTL }));
+    }
     if allowed == Allowed::Spool {
         rules.push((libc::SYS_kill, Rule::OneOf { argument: 1, values: &[0] }));
     }
@@ -342,5 +369,31 @@ mod tests {
     #[test]
     fn files_are_there_for_those_who_may_have_them() {
         assert_eq!(inside(Allowed::StreamsAndFiles, || first_wrong(&[opens().is_ok()])), 0);
+    }
+
+    #[test]
+    fn a_client_makes_sockets_of_the_internet_alone_and_opens_nothing() {
+        let of = |family| socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+        let file = tempfile();
+        let wrong = inside(Allowed::Client, || {
+            use std::io::Write;
+            first_wrong(&[
+                of(AddressFamily::Inet).is_ok(),
+                of(AddressFamily::Unix).err() == Some(Errno::EPERM),
+                of(AddressFamily::Netlink).err() == Some(Errno::EPERM),
+                opens() == Err(Errno::EPERM),
+                kill(getppid(), None) == Err(Errno::EPERM),
+                (&file).write_all(b"x").is_ok() && file.sync_data().is_ok(),
+                file.set_len(0).is_err(),
+                std::net::UdpSocket::bind("127.0.0.1:0")
+                    .is_ok_and(|it| it.set_nonblocking(true).is_ok()),
+            ])
+        });
+        assert_eq!(wrong, 0);
+    }
+
+    fn tempfile() -> std::fs::File {
+        let dir = testkit::TempDir::new();
+        std::fs::File::create(dir.path().join("file")).unwrap()
     }
 }

@@ -320,8 +320,11 @@ fn read(service: &Service, values: &Values) -> Result<ServerOptions> {
         user: values.text("user"),
         chroot: values.path("chroot")?,
         timeout,
-        deadline: deadline
-            .unwrap_or(if has_clients { timeout.saturating_mul(DEADLINE) } else { JOB_DEADLINE }),
+        deadline: deadline.unwrap_or(if has_clients {
+            timeout.saturating_mul(DEADLINE)
+        } else {
+            JOB_DEADLINE
+        }),
         grace: values.seconds_within("grace", 0.0..=MAX_SECONDS)?.unwrap_or_default(),
         transcript: values.path("transcript")?,
         syslog: values.is_given("syslog") && !check, // faults go to standard error

@@ -15,6 +15,7 @@ pub(crate) mod handover;
 pub(crate) mod hangup_pipe;
 pub(crate) mod helper_program;
 pub(crate) mod iterative;
+pub(crate) mod jobs;
 pub(crate) mod keeper;
 mod kept_note;
 pub(crate) mod limits;

@@ -2,6 +2,7 @@
 
 mod keep;
 mod replies;
+mod work;
 
 use std::fmt;
 use std::fs::File;

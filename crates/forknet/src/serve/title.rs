@@ -17,7 +17,8 @@ const MIN_INTERVAL: Duration = Duration::from_millis(10);
 /// were read before.
 const VARIABLES: [&str; 5] = ["PATH", "TZ", "LANG", "RUST_LOG", "TERM"];
 
-/// The title of a process that serves one client: `NAME: PEER`, and what [`Title::set`] adds.
+/// The title of a process that serves one client: `NAME: PEER`, and what [`Title::set`] adds. One that has no client
+/// shows that alone.
 ///
 /// In a process that serves several clients at once [`Title::set`] does nothing.
 #[derive(Clone, Debug)]
@@ -27,6 +28,7 @@ pub struct Title(Shown);
 enum Shown {
     Nothing,
     Here(Titles, Peer),
+    Working(Titles),
     /// By the process that has handed the client over.
     ByFront(Line),
 }
@@ -48,6 +50,7 @@ impl Title {
         match &self.0 {
             Shown::Nothing => {}
             Shown::Here(titles, peer) => titles.show(format_args!("{peer} {text}")),
+            Shown::Working(titles) => titles.show(text),
             Shown::ByFront(line) => line.send_title(&text.to_string()),
         }
     }
@@ -57,6 +60,8 @@ impl Title {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Titles {
     name: &'static str,
+    /// What the parent counts, one of them.
+    noun: &'static str,
 }
 
 impl Titles {
@@ -66,7 +71,23 @@ impl Titles {
         if let Err(errno) = proctitle::claim(&VARIABLES) {
             log::debug!("no process titles: {errno}");
         }
-        Titles { name }
+        Titles { name, noun: "client" }
+    }
+
+    /// Counts something else than clients.
+    pub(crate) fn counting(self, noun: &'static str) -> Titles {
+        Titles { noun, ..self }
+    }
+
+    /// Returns what the parent counts, one of them.
+    pub(crate) fn noun(self) -> &'static str {
+        self.noun
+    }
+
+    /// Shows `NAME: TEXT`, for a process that works at something.
+    pub(crate) fn working(self, text: impl Display) -> Title {
+        self.show(text);
+        Title(Shown::Working(self))
     }
 
     /// Shows `NAME: PEER`, for a process that serves one client.
@@ -82,8 +103,8 @@ impl Titles {
 
     /// Shows `NAME: parent, stopping, 3 clients`.
     pub(crate) fn stopping(self, clients: usize) {
-        let s = if clients == 1 { "" } else { "s" };
-        self.show(format_args!("parent, stopping, {clients} client{s}"));
+        let (noun, s) = (self.noun, if clients == 1 { "" } else { "s" });
+        self.show(format_args!("parent, stopping, {clients} {noun}{s}"));
     }
 
     /// Shows `NAME: TEXT`.
@@ -138,7 +159,8 @@ impl ParentTitle {
             }
         }
         let listed = Listed(listeners);
-        self.titles.show(format_args!("parent, {clients} of {limit} clients{listed}"));
+        let noun = self.titles.noun;
+        self.titles.show(format_args!("parent, {clients} of {limit} {noun}s{listed}"));
         self.shown = Some((clients, now));
         None
     }

@@ -100,6 +100,21 @@ pub fn confine_to_spool(folder: impl AsFd) -> Result<()> {
     filter.map_or(Ok(()), |filter| filter.enter()).map_err(Error::os("seccomp"))
 }
 
+/// This process opens no file any more, connects by TCP to these ports alone, starts no process, signals none,
+/// changes its rights no more, for good. What it has open it reads, and appends to.
+///
+/// # Errors
+/// As [`confine_to`].
+pub fn confine_to_ports(ports: &[u16]) -> Result<()> {
+    give_up_processes()?;
+    if let Some(landlock) = Landlock::new().map_err(Error::os("landlock"))? {
+        let allowed = ports.iter().try_for_each(|port| landlock.allow_connect(*port));
+        allowed.and_then(|()| landlock.enter()).map_err(Error::os("landlock"))?;
+    }
+    let filter = filter_of(Allowed::Client)?;
+    filter.map_or(Ok(()), |filter| filter.enter()).map_err(Error::os("seccomp"))
+}
+
 fn give_up_other_folders(folders: impl IntoIterator<Item = impl AsFd>, moves: bool) -> Result<()> {
     let landlock = Landlock::new().map_err(Error::os("landlock"))?;
     if let Some(landlock) = landlock.filter(|landlock| !moves || landlock.version() >= 2) {

@@ -2,9 +2,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,18 +20,32 @@ use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::queue::envelope::QueueEnvelope;
 use crate::queue::parts::{FILE_MODE, Parts};
-use crate::queue::state::{self, RecipientState};
+use crate::queue::state::{self, RecipientState, Stage};
 
-/// open(2) flags for a letter: for writing, because of the lock. A FIFO is not waited for.
+/// open(2) flags for a letter, which no process writes to. A FIFO is not waited for.
 const LETTER: OFlag =
-    OFlag::O_RDWR.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
-/// open(2) flags for its states.
-const STATE: OFlag = LETTER.union(OFlag::O_CREAT).union(OFlag::O_APPEND);
+    OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
+/// open(2) flags for its states, whose file is there as long as a process sends it.
+const STATE: OFlag = OFlag::O_RDWR
+    .union(OFlag::O_CREAT)
+    .union(OFlag::O_APPEND)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_CLOEXEC);
 
-/// A letter, locked: a record lock (fcntl(2)) of the open file, which ends with the process.
+/// A letter, locked for some of its recipients or for all: record locks of the open file of its states (fcntl(2)), a
+/// byte for each recipient, which end with the process. All files are open from the start, so that the process
+/// can give up the rest.
 #[derive(Debug)]
 pub struct LockedLetter {
     parts: Arc<Parts>,
+    read: QueuedLetter,
+    state: File,
+}
+
+/// A letter as it is on the disk.
+#[derive(Debug)]
+pub struct QueuedLetter {
     name: OsString,
     file: File,
     envelope: QueueEnvelope,
@@ -38,58 +53,39 @@ pub struct LockedLetter {
     text_at: u64,
     /// Of each recipient.
     states: Vec<RecipientState>,
-    /// For which of them the sender was told of the delay.
-    warned: Vec<bool>,
 }
 
-impl LockedLetter {
-    pub(super) fn lock(parts: &Arc<Parts>, name: &OsStr) -> Result<Option<LockedLetter>> {
-        if name.is_empty() || name.as_bytes().starts_with(b".") || name.as_bytes().contains(&b'/') {
-            return Err(Error::Refused(format!(
-                "'{}' is no name of a letter",
-                name.as_bytes().escape_ascii()
-            )));
-        }
+impl QueuedLetter {
+    /// Reads the envelope of a letter; all recipients wait. `None` if it is there no more.
+    fn open(parts: &Parts, name: &OsStr) -> Result<Option<QueuedLetter>> {
+        check_name(name)?;
         let (letters, path) = (&parts.letters, parts.letters.path().join(name));
         let file = match retry_eintr(|| openat(letters, name, LETTER, Mode::empty())) {
             Ok(file) => File::from(file),
             Err(Errno::ENOENT) => return Ok(None),
             Err(errno) => return Err(Error::io("open", &path)(errno)),
         };
-        match retry_eintr(|| fcntl(&file, FcntlArg::F_OFD_SETLK(&WHOLE))) {
-            Ok(_) => {}
-            Err(Errno::EAGAIN | Errno::EACCES) => {
-                return Err(Error::InUse { what: path.display().to_string() });
-            }
-            Err(errno) => return Err(Error::io("lock", &path)(errno)),
-        }
-        // It may have been removed by the process that had the lock before.
-        let inode =
-            fstat(&file).map(|it| (it.st_dev, it.st_ino)).map_err(Error::io("stat", &path))?;
-        let there = fstatat(letters, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-        if !there.is_ok_and(|it| (it.st_dev, it.st_ino) == inode) {
-            return Ok(None);
-        }
         let (envelope, text_at) = QueueEnvelope::read(&mut BufReader::new(&file))
             .map_err(|error| malformed(&path, &error))?;
-        let name = name.to_owned();
-        let states = vec![RecipientState::Waiting; envelope.recipients.len()];
-        let parts = Arc::clone(parts);
-        let warned = vec![false; envelope.recipients.len()];
-        let mut letter = LockedLetter { parts, name, file, envelope, text_at, states, warned };
-        letter.read_states()?;
+        let states = vec![RecipientState::default(); envelope.recipients.len()];
+        Ok(Some(QueuedLetter { name: name.to_owned(), file, envelope, text_at, states }))
+    }
+
+    /// Reads a letter and its states without a lock; `None` if it is there no more.
+    pub(super) fn read(parts: &Parts, name: &OsStr) -> Result<Option<QueuedLetter>> {
+        let Some(mut letter) = QueuedLetter::open(parts, name)? else { return Ok(None) };
+        let (state, path) = (&parts.state, parts.state.path().join(name));
+        match retry_eintr(|| openat(state, name, LETTER, Mode::empty())) {
+            Ok(file) => letter.read_states(&File::from(file), &path)?,
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(Error::io("open", &path)(errno)),
+        }
         Ok(Some(letter))
     }
 
-    fn read_states(&mut self) -> Result<()> {
-        let (path, folder) = (self.state_path(), &self.parts.state);
-        let file = match retry_eintr(|| openat(folder, self.name(), LETTER, Mode::empty())) {
-            Ok(file) => File::from(file),
-            Err(Errno::ENOENT) => return Ok(()),
-            Err(errno) => return Err(Error::io("open", &path)(errno)),
-        };
+    fn read_states(&mut self, file: &File, path: &std::path::Path) -> Result<()> {
         let states = state::read(&mut BufReader::new(file), self.states.len());
-        (self.states, self.warned) = states.map_err(|error| malformed(&path, &error))?;
+        self.states = states.map_err(Error::io("read", path))?;
         Ok(())
     }
 
@@ -111,138 +107,234 @@ impl LockedLetter {
         &self.states
     }
 
+    /// Returns the length of its text in bytes, as it is on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`] as fstat(2).
+    pub fn text_length(&self) -> Result<u64> {
+        let stat =
+            self.file.metadata().map_err(Error::io("stat", std::path::Path::new(&self.name)))?;
+        Ok(stat.len().saturating_sub(self.text_at))
+    }
+
     /// Returns its text, with lines that end in LF, from the first byte. There is one reader at a time, because all
     /// share the offset of the file.
     ///
     /// # Errors
     /// [`Error::Io`] as lseek(2).
-    pub fn text(&mut self) -> Result<&mut File> {
-        let path = self.path();
-        self.file.seek(SeekFrom::Start(self.text_at)).map_err(Error::io("seek in", &path))?;
-        Ok(&mut self.file)
+    pub fn text(&self) -> Result<BufReader<&File>> {
+        let mut file = &self.file;
+        let sought = file.seek(SeekFrom::Start(self.text_at));
+        sought.map_err(Error::io("seek in", std::path::Path::new(&self.name)))?;
+        Ok(BufReader::with_capacity(TEXT, file))
+    }
+}
+
+/// Bytes of a text that are read at a time.
+const TEXT: usize = 64 << 10;
+
+impl LockedLetter {
+    /// Locks a letter for these recipients, by number from 0; for all of them without a list.
+    pub(super) fn lock(
+        parts: &Arc<Parts>,
+        name: &OsStr,
+        recipients: Option<&[usize]>,
+    ) -> Result<Option<LockedLetter>> {
+        let Some(mut read) = QueuedLetter::open(parts, name)? else { return Ok(None) };
+        let path = parts.state.path().join(name);
+        let opened = retry_eintr(|| openat(&parts.state, name, STATE, FILE_MODE));
+        let state = File::from(opened.map_err(Error::io("open", &path))?);
+        let ranges = recipients.map_or_else(|| vec![(0, 0)], ranges);
+        for (start, length) in ranges {
+            match retry_eintr(|| fcntl(&state, FcntlArg::F_OFD_SETLK(&range(start, length)))) {
+                Ok(_) => {}
+                Err(Errno::EAGAIN | Errno::EACCES) => {
+                    return Err(Error::InUse { what: path.display().to_string() });
+                }
+                Err(errno) => return Err(Error::io("lock", &path)(errno)),
+            }
+        }
+        // It may have been removed by the process that had the lock before, with its states.
+        if !is_still(&read.file, &parts.letters, name)? {
+            if is_still(&state, &parts.state, name)? {
+                let _ = unlinkat(&parts.state, name, UnlinkatFlags::NoRemoveDir); // or it is swept
+            }
+            return Ok(None);
+        }
+        read.read_states(&state, &path)?;
+        Ok(Some(LockedLetter { parts: Arc::clone(parts), read, state }))
     }
 
-    /// Returns whether the sender was told of the delay of a recipient, by its number from 0.
-    #[must_use]
-    pub fn is_warned(&self, recipient: usize) -> bool {
-        self.warned.get(recipient).is_some_and(|&warned| warned)
+    /// Returns whether another process has a lock on a letter.
+    pub(super) fn is_locked(parts: &Parts, name: &OsStr) -> bool {
+        let opened = retry_eintr(|| openat(&parts.state, name, LETTER, Mode::empty()));
+        let mut lock = libc::flock { l_type: libc::F_RDLCK as libc::c_short, ..range(0, 0) };
+        let asked = opened.and_then(|file| fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)));
+        asked.is_ok() && libc::c_int::from(lock.l_type) != libc::F_UNLCK
     }
 
-    /// Notes that the sender was told of the delay of these recipients; it is on the disk when this returns.
+    /// Appends what has become of recipients, by number from 0, in one write(2): a crash of this process leaves it
+    /// whole or not at all. With `is_durable` it is on the disk when this returns.
     ///
     /// # Errors
-    /// As [`LockedLetter::update`].
-    pub fn note_warned(&mut self, recipients: &[usize]) -> Result<()> {
-        let known = recipients.iter().filter(|&&at| at < self.warned.len());
-        let lines: Vec<u8> = known.flat_map(|&at| state::warned_line(now(), at)).collect();
-        if lines.is_empty() {
-            return Ok(());
+    /// [`Error::Io`]; [`Error::Refused`] where there is no such recipient.
+    pub fn record(&mut self, new: &[(usize, RecipientState)], is_durable: bool) -> Result<()> {
+        let path = self.state_path();
+        if let Some((number, _)) = new.iter().find(|(number, _)| *number >= self.read.states.len())
+        {
+            return Err(Error::Refused(format!("{}: no recipient {number}", path.display())));
         }
-        self.append(&lines)?;
-        for &at in recipients {
-            if let Some(warned) = self.warned.get_mut(at) {
-                *warned = true;
+        let lines = new.iter().map(|(number, state)| state.line(*number));
+        self.append(&lines.collect::<Vec<_>>().concat(), is_durable)?;
+        for (number, state) in new {
+            if let Some(known) = self.read.states.get_mut(*number) {
+                *known = state.clone();
             }
         }
         Ok(())
     }
 
-    /// Notes what has become of a recipient, by its number from 0; it is on the disk when this returns.
+    /// Records that the author was told what has become of these recipients; it is on the disk when this returns.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Refused`] where there is no such recipient.
-    pub fn update(&mut self, recipient: usize, new: RecipientState) -> Result<()> {
-        if recipient >= self.states.len() {
-            let path = self.state_path();
-            return Err(Error::Refused(format!("{}: no recipient {recipient}", path.display())));
+    /// As [`LockedLetter::record`].
+    pub fn record_told(&mut self, recipients: &[usize]) -> Result<()> {
+        let told = |&number: &usize| {
+            let known = self.read.states.get(number)?;
+            Some((number, RecipientState { stage: Stage::Told, at: now(), ..known.clone() }))
+        };
+        let told: Vec<_> = recipients.iter().filter_map(told).collect();
+        self.record(&told, true)
+    }
+
+    /// Returns whether the author was told of the delay of a recipient, by its number from 0.
+    #[must_use]
+    pub fn is_warned(&self, recipient: usize) -> bool {
+        self.read.states.get(recipient).is_some_and(|state| state.is_warned)
+    }
+
+    /// Records that the author was told of the delay of these recipients; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// As [`LockedLetter::record`].
+    pub fn note_warned(&mut self, recipients: &[usize]) -> Result<()> {
+        let known = recipients.iter().filter(|&&number| number < self.read.states.len());
+        let lines: Vec<u8> = known.flat_map(|&number| state::warned(now(), number)).collect();
+        if lines.is_empty() {
+            return Ok(());
         }
-        self.append(&new.line(now(), recipient))?;
-        if let Some(known) = self.states.get_mut(recipient) {
-            *known = new;
+        self.append(&lines, true)?;
+        for &number in recipients {
+            if let Some(state) = self.read.states.get_mut(number) {
+                state.is_warned = true;
+            }
         }
         Ok(())
     }
 
-    /// Appends lines to the file of states, and waits until they are on the disk.
-    fn append(&self, lines: &[u8]) -> Result<()> {
-        let (path, folder) = (self.state_path(), &self.parts.state);
-        let opened = retry_eintr(|| openat(folder, self.name.as_os_str(), STATE, FILE_MODE));
-        let mut file = File::from(opened.map_err(Error::io("open", &path))?);
-        let length = whole_lines(&file).map_err(Error::io("read", &path))?;
-        let written = file
-            .set_len(length) // a line that a crash has cut
-            .and_then(|()| file.write_all(lines))
-            .and_then(|()| file.sync_data());
-        if let Err(error) = written {
-            let _ = file.set_len(length); // best effort; a cut line does not count
-            return Err(Error::io("write to", &path)(error));
-        }
-        if length == 0 {
-            folder.sync()?; // the file may be new
+    /// Appends lines. One that a crash has cut gets its end before, and does not count.
+    fn append(&mut self, lines: &[u8], is_durable: bool) -> Result<()> {
+        let path = self.state_path();
+        let length = self.state.metadata().map_err(Error::io("stat", &path))?.len();
+        let is_cut = length > 0 && {
+            let mut last = [0];
+            let read = self.state.read_exact_at(&mut last, length - 1);
+            read.map_err(Error::io("read", &path))?;
+            last != *b"\n"
+        };
+        let lines = if is_cut { [b"\n", lines].concat() } else { lines.to_vec() };
+        (&self.state).write_all(&lines).map_err(Error::io("write to", &path))?;
+        if is_durable {
+            self.state.sync_data().map_err(Error::io("fsync", &path))?;
+            self.parts.state.sync()?; // the file may be new
         }
         Ok(())
     }
 
-    /// Removes the letter, whose recipients are all done; it is gone from the disk when this returns.
+    /// Removes the letter, whose recipients are all done. [`crate::Queue::sync`] makes that last.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn remove(self) -> Result<()> {
-        let (letters, name) = (&self.parts.letters, self.name.as_os_str());
-        let removed = unlinkat(letters, name, UnlinkatFlags::NoRemoveDir);
-        removed.map_err(Error::io("unlink", &self.path()))?;
-        letters.sync()?;
-        // A state without a letter is swept.
-        let _ = unlinkat(&self.parts.state, name, UnlinkatFlags::NoRemoveDir);
-        Ok(())
-    }
-
-    fn path(&self) -> PathBuf {
-        self.parts.letters.path().join(&self.name)
+        remove(&self.parts, self.name())
     }
 
     fn state_path(&self) -> PathBuf {
-        self.parts.state.path().join(&self.name)
+        self.parts.state.path().join(&self.read.name)
     }
 }
 
-impl AsFd for LockedLetter {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.file.as_fd()
+impl std::ops::Deref for LockedLetter {
+    type Target = QueuedLetter;
+
+    fn deref(&self) -> &QueuedLetter {
+        &self.read
     }
 }
 
-/// The lock: of the whole file.
-const WHOLE: libc::flock = libc::flock {
-    l_type: libc::F_WRLCK as libc::c_short,
-    l_whence: libc::SEEK_SET as libc::c_short,
-    l_start: 0,
-    l_len: 0,
-    l_pid: 0,
-};
+/// Removes a letter, then what belongs to it, so that a crash between leaves nothing that is sent.
+pub(super) fn remove(parts: &Parts, name: &OsStr) -> Result<()> {
+    let flag = UnlinkatFlags::NoRemoveDir;
+    match unlinkat(&parts.letters, name, flag) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(Error::io("unlink", &parts.letters.path().join(name))(errno)),
+    }
+    // What stays without its letter is swept.
+    let _ = unlinkat(&parts.state, name, flag);
+    let _ = unlinkat(&parts.hold, name, flag);
+    Ok(())
+}
+
+/// Checks that this is a name of a file.
+pub(super) fn check_name(name: &OsStr) -> Result<()> {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes.starts_with(b".") || bytes.contains(&b'/') || bytes.contains(&0) {
+        return Err(Error::Refused(format!("'{}' is no name of a letter", bytes.escape_ascii())));
+    }
+    Ok(())
+}
 
 /// Returns the time in seconds since 1970.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Returns the length of a file up to its last line end.
-fn whole_lines(file: &File) -> std::io::Result<u64> {
-    let mut length = file.metadata()?.len();
-    let mut last = [0];
-    while length > 0 {
-        std::os::unix::fs::FileExt::read_exact_at(file, &mut last, length - 1)?;
-        if last == *b"\n" {
-            break;
-        }
-        length -= 1;
-    }
-    Ok(length)
+/// Whether a file has this name in a folder.
+fn is_still(file: &File, folder: &impl AsFd, name: &OsStr) -> Result<bool> {
+    let path = std::path::Path::new(name);
+    let open = fstat(file).map_err(Error::io("stat", path))?;
+    let there = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    Ok(there.is_ok_and(|it| (it.st_dev, it.st_ino) == (open.st_dev, open.st_ino)))
 }
 
-fn malformed(path: &std::path::Path, error: &std::io::Error) -> Error {
+/// Returns start and length of the runs of numbers in a list.
+fn ranges(numbers: &[usize]) -> Vec<(usize, usize)> {
+    let mut numbers = numbers.to_vec();
+    numbers.sort_unstable();
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((start, length)) if *start + *length == number => *length += 1,
+            _ => ranges.push((number, 1)),
+        }
+    }
+    ranges
+}
+
+/// A lock of a range of bytes, which need not be there; length 0 is all that follows.
+fn range(start: usize, length: usize) -> libc::flock {
+    libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: libc::off_t::try_from(start).unwrap_or(libc::off_t::MAX),
+        l_len: libc::off_t::try_from(length).unwrap_or_default(),
+        l_pid: 0,
+    }
+}
+
+fn malformed(path: &std::path::Path, error: &io::Error) -> Error {
     match error.kind() {
-        std::io::ErrorKind::InvalidData => Error::Refused(format!("{}: {error}", path.display())),
-        _ => Error::io("read", path)(std::io::Error::from(error.kind())),
+        io::ErrorKind::InvalidData => Error::Refused(format!("{}: {error}", path.display())),
+        _ => Error::io("read", path)(io::Error::from(error.kind())),
     }
 }

@@ -4,12 +4,14 @@
 //!  DIR/tmp/ID      a letter that is being written
 //!  DIR/letters/ID  a letter: its envelope, an empty line, its text with lines that end in LF. Never changed.
 //!  DIR/state/ID    what has become of its recipients, a line for each attempt; none before the first
+//!  DIR/hold/ID     the letter is not to be sent
 //! ```
 //! All of it belongs to one user, and to no other. A letter is put in by [`QueueDraft::sync`], which waits for its bytes,
-//! and [`QueuedDraft::publish_all`]: rename(2) from `tmp` to `letters`, fsync(2) of `letters`. What takes it out has its
-//! lock meanwhile ([`Queue::lock`]), which ends with the process; it is removed from `letters` first, so that a crash
-//! sends nothing twice that was done.
+//! and [`QueuedDraft::publish_all`]: rename(2) from `tmp` to `letters`, fsync(2) of `letters`. What sends it has a lock
+//! on those of its recipients that it sends to ([`Queue::lock_for`]), which ends with the process; it is removed from `letters`
+//! first, so that a crash sends nothing twice that was done.
 
+mod control;
 mod envelope;
 mod locked;
 mod parts;
@@ -18,7 +20,7 @@ mod state;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,9 +38,10 @@ use crate::folder::Folder;
 use crate::queue::parts::{FILE_MODE, Parts};
 use crate::sweep::sweep;
 
+pub use control::RunnerLock;
 pub use envelope::{QueueEnvelope, QueueRecipient};
-pub use locked::LockedLetter;
-pub use state::RecipientState;
+pub use locked::{LockedLetter, QueuedLetter};
+pub use state::{RecipientState, Stage};
 
 /// open(2) flags for a new letter.
 const NEW_LETTER: OFlag = OFlag::O_WRONLY
@@ -55,6 +58,7 @@ const MAX_NAME_ATTEMPTS: usize = 8;
 const TMP: &str = "tmp";
 const LETTERS: &str = "letters";
 const STATE: &str = "state";
+const HOLD: &str = "hold";
 
 /// Number of names made by this process.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -78,7 +82,8 @@ impl Queue {
             Ok(part)
         };
         let (tmp, letters, state) = (part(TMP)?, part(LETTERS)?, part(STATE)?);
-        Ok(Queue { parts: Arc::new(Parts { folder, tmp, letters, state }) })
+        let hold = part(HOLD)?;
+        Ok(Queue { parts: Arc::new(Parts { folder, tmp, letters, state, hold }) })
     }
 
     /// Makes what is missing of a queue in this folder, mode 0700; then all its folders are on the disk, those too that
@@ -93,7 +98,7 @@ impl Queue {
             let why = format!("{path}: neither root's alone nor of the queue's owner, uid {uid}");
             return Err(Error::Refused(why));
         }
-        for name in [TMP, LETTERS, STATE] {
+        for name in [TMP, LETTERS, STATE, HOLD] {
             let part = folder.make(OsStr::new(name))?;
             // Made by root, now or before a crash. To put another folder of root's here, by rename(2), its owner
             // must be able to write to that one already.
@@ -156,32 +161,62 @@ impl Queue {
         Ok(names)
     }
 
-    /// Locks a letter; `None` if it is there no more.
+    /// Calls `each` with the name of each letter, in no order.
     ///
     /// # Errors
-    /// [`Error::InUse`] while another process has its lock; [`Error::Refused`] where it is malformed.
-    pub fn lock(&self, name: &OsStr) -> Result<Option<LockedLetter>> {
-        LockedLetter::lock(&self.parts, name)
+    /// [`Error::Io`]: the folder cannot be read.
+    pub fn each_name(&self, mut each: impl FnMut(&OsStr)) -> Result<()> {
+        let letters = &self.parts.letters;
+        entries(&letters.reopen()?, |entry| each(OsStr::from_bytes(entry.name)))
+            .map_err(Error::io("read", letters.path()))
     }
 
-    /// Removes what a crash has left: files in `tmp` that were not touched for 36 hours, and states of letters that
-    /// are there no more. Returns their number.
+    /// Reads a letter, locked or not; `None` if it is there no more.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Refused`] where it is malformed.
+    pub fn read(&self, name: &OsStr) -> Result<Option<QueuedLetter>> {
+        QueuedLetter::read(&self.parts, name)
+    }
+
+    /// Locks a letter for all its recipients; `None` if it is there no more.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] while another process has a lock on it; [`Error::Refused`] where it is malformed.
+    pub fn lock(&self, name: &OsStr) -> Result<Option<LockedLetter>> {
+        LockedLetter::lock(&self.parts, name, None)
+    }
+
+    /// Locks a letter for some of its recipients, by number from 0; `None` if it is there no more.
+    ///
+    /// # Errors
+    /// As [`Queue::lock`], for these recipients.
+    pub fn lock_for(&self, name: &OsStr, recipients: &[usize]) -> Result<Option<LockedLetter>> {
+        LockedLetter::lock(&self.parts, name, Some(recipients))
+    }
+
+    /// Removes what a crash has left: files in `tmp` that were not touched for 36 hours, and what is known of letters
+    /// that are there no more. Returns their number.
     ///
     /// # Errors
     /// [`Error::Io`]: a folder cannot be read.
     pub fn sweep(&self) -> Result<usize> {
-        let (state, letters) = (&self.parts.state, &self.parts.letters);
-        let mut names = Vec::new();
-        entries(&state.reopen()?, |entry| names.push(entry.name.to_vec()))
-            .map_err(Error::io("read", state.path()))?;
-        let is_gone = |name: &Vec<u8>| {
-            let found = fstatat(letters, name.as_slice(), AtFlags::AT_SYMLINK_NOFOLLOW);
-            found == Err(Errno::ENOENT)
-        };
-        let remove =
-            |name: &Vec<u8>| unlinkat(state, name.as_slice(), UnlinkatFlags::NoRemoveDir).is_ok();
-        let removed = names.iter().filter(|name| is_gone(name) && remove(name)).count();
-        Ok(removed + sweep(&self.parts.folder))
+        let letters = &self.parts.letters;
+        let mut removed = sweep(&self.parts.folder);
+        for folder in [&self.parts.state, &self.parts.hold] {
+            let mut names = Vec::new();
+            entries(&folder.reopen()?, |entry| names.push(entry.name.to_vec()))
+                .map_err(Error::io("read", folder.path()))?;
+            let is_gone = |name: &Vec<u8>| {
+                let found = fstatat(letters, name.as_slice(), AtFlags::AT_SYMLINK_NOFOLLOW);
+                found == Err(Errno::ENOENT)
+            };
+            let remove = |name: &Vec<u8>| {
+                unlinkat(folder, name.as_slice(), UnlinkatFlags::NoRemoveDir).is_ok()
+            };
+            removed += names.iter().filter(|name| is_gone(name) && remove(name)).count();
+        }
+        Ok(removed)
     }
 }
 

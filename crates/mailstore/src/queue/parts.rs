@@ -13,4 +13,5 @@ pub(super) struct Parts {
     pub(super) tmp: Folder,
     pub(super) letters: Folder,
     pub(super) state: Folder,
+    pub(super) hold: Folder,
 }

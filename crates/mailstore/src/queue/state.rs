@@ -1,14 +1,13 @@
 //! What has become of the recipients of a letter in the queue: lines at the end of a file of its own.
 //!
 //! ```text
-//! 1733000007 1 deferred 1733001807 451 4.3.0 try again later
-//! 1733014500 1 warned 0 the sender was told of the delay
-//! 1733014501 1 delivered 0 250 2.0.0 queued as 7
+//! 1733000007 1 deferred 1733001807 mx.blue.test[192.0.2.7] 451 4.3.0 try again later
+//! 1733001808 1 delivered 0 mx.blue.test[192.0.2.7] 250 2.0.0 queued as 7
 //! ```
 //! The time in seconds since 1970, the number of the recipient in the envelope, from 1, what has become of it, when it is
-//! to be tried again, and the reply. The last line of a recipient holds; one without a line waits for the first
-//! attempt. `warned` is no such state: the sender was told of the delay, which is done once. A line that a crash has cut
-//! has no end, and does not count.
+//! to be tried again, the server that said so (`-` for none), and the reply. The last line of a recipient holds; one
+//! without a line waits for the first attempt. A line that a crash has cut, or that is none, does not count: at worst a
+//! letter arrives twice, where it would otherwise wait for ever.
 
 use std::io::{self, BufRead, Read};
 
@@ -16,135 +15,245 @@ use std::io::{self, BufRead, Read};
 const MAX_STATE: u64 = 16 << 20;
 /// Longest reply in bytes that is kept.
 const MAX_REPLY: usize = 512;
+/// Longest name of a server in bytes that is kept.
+const MAX_HOST: usize = 320;
+/// What stands for no server.
+const NO_HOST: &[u8] = b"-";
 
 /// What has become of a recipient.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecipientState {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stage {
     /// No attempt was made yet.
+    #[default]
     Waiting,
     /// The last attempt failed for now.
-    Deferred {
-        /// When the next one is due, in seconds since 1970.
-        next: u64,
-        /// The other server's reply, or what was in its way.
-        reply: Vec<u8>,
-    },
-    /// The other server has taken the letter, with this reply.
-    Delivered(Vec<u8>),
-    /// It will not be tried again, because of this reply.
-    Failed(Vec<u8>),
+    Deferred,
+    /// The other server has taken the letter, and the author is not to be told, or that server does it.
+    Delivered,
+    /// The other server has taken the letter, and will not tell the author, who wants to know (RFC 3461 §5.2.2).
+    Relayed,
+    /// It will not be tried again: the other server, or what we know, says that it is in vain.
+    Failed,
+    /// It will not be tried again: it has waited too long.
+    Expired,
+    /// Delivered, failed or expired, and the author was told.
+    Told,
+}
+
+impl Stage {
+    /// By the word of a line.
+    const WORDS: [(&'static str, Stage); 7] = [
+        ("waiting", Stage::Waiting),
+        ("deferred", Stage::Deferred),
+        ("delivered", Stage::Delivered),
+        ("relayed", Stage::Relayed),
+        ("failed", Stage::Failed),
+        ("expired", Stage::Expired),
+        ("told", Stage::Told),
+    ];
+
+    /// Whether there will be another attempt.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Stage::Waiting | Stage::Deferred)
+    }
+
+    /// Whether the author is to be told, unless they do not want that.
+    #[must_use]
+    pub fn is_untold(self) -> bool {
+        matches!(self, Stage::Relayed | Stage::Failed | Stage::Expired)
+    }
+
+    /// Returns the word that stands for it in a line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        let known = Stage::WORDS.iter().find(|(_, stage)| *stage == self);
+        known.map_or("waiting", |(word, _)| word)
+    }
+}
+
+/// The word of a line that changes no stage: the author was told of the delay.
+const WARNED: &str = "warned";
+
+/// What is known of a recipient.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecipientState {
+    /// What has become of it.
+    pub stage: Stage,
+    /// When it was last tried, in seconds since 1970.
+    pub at: u64,
+    /// When the next attempt is due, in seconds since 1970.
+    pub next: u64,
+    /// The server that has replied, as `NAME[ADDRESS]`; empty for none.
+    pub host: Vec<u8>,
+    /// Its reply, or what was in the way.
+    pub reply: Vec<u8>,
+    /// Number of attempts that failed for now.
+    pub attempts: u32,
+    /// The author was told of the delay.
+    pub is_warned: bool,
 }
 
 impl RecipientState {
-    /// Whether nothing is left to do.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        matches!(self, RecipientState::Delivered(_) | RecipientState::Failed(_))
-    }
-
     /// Returns the line for a recipient, by its number from 0.
-    pub(super) fn line(&self, now: u64, number: usize) -> Vec<u8> {
-        let (word, next, reply): (_, _, &[u8]) = match self {
-            RecipientState::Waiting => ("waiting", 0, b""),
-            RecipientState::Deferred { next, reply } => ("deferred", *next, reply),
-            RecipientState::Delivered(reply) => ("delivered", 0, reply),
-            RecipientState::Failed(reply) => ("failed", 0, reply),
-        };
-        let mut line = format!("{now} {} {word} {next} ", number + 1).into_bytes();
-        let reply = reply.get(..MAX_REPLY).unwrap_or(reply);
+    pub(super) fn line(&self, number: usize) -> Vec<u8> {
+        let mut line = start(self.at, number, self.stage.word(), self.next);
+        let host = self.host.get(..MAX_HOST).unwrap_or(&self.host);
+        let graphic = |&byte: &u8| if byte.is_ascii_graphic() { byte } else { b'?' };
+        line.extend(if host.is_empty() { NO_HOST } else { host }.iter().map(graphic));
+        line.push(b' ');
+        let reply = self.reply.get(..MAX_REPLY).unwrap_or(&self.reply);
         let printable = |&byte: &u8| if byte.is_ascii_control() { b' ' } else { byte };
         line.extend(reply.iter().map(printable)); // a reply of several lines is one here
         line.push(b'\n');
         line
     }
-}
 
-/// Returns the line which says that a recipient's sender was warned, by the recipient's number from 0.
-pub(super) fn warned_line(now: u64, number: usize) -> Vec<u8> {
-    format!("{now} {} warned 0 the sender was told of the delay\n", number + 1).into_bytes()
-}
-
-/// Reads the states of this number of recipients, and for which of them the sender was warned of a delay.
-///
-/// # Errors
-/// `InvalidData` for a complete line that is none; as read(2).
-pub(super) fn read(
-    file: &mut impl BufRead,
-    recipients: usize,
-) -> io::Result<(Vec<RecipientState>, Vec<bool>)> {
-    let mut states = vec![RecipientState::Waiting; recipients];
-    let mut warned = vec![false; recipients];
-    let (mut file, mut line) = (file.take(MAX_STATE), Vec::new());
-    loop {
-        line.clear();
-        file.read_until(b'\n', &mut line)?;
-        if line.pop() != Some(b'\n') {
-            return Ok((states, warned));
-        }
-        let bad = || io::Error::new(io::ErrorKind::InvalidData, "a line that is no state");
-        let (number, state) = parse(&line).ok_or_else(bad)?;
-        let at = number.checked_sub(1).filter(|at| *at < recipients).ok_or_else(bad)?;
-        match state {
-            Some(state) => *states.get_mut(at).ok_or_else(bad)? = state,
-            None => *warned.get_mut(at).ok_or_else(bad)? = true,
+    /// Takes in a line of this recipient.
+    fn follow(&mut self, line: Line) {
+        let Line { at, word, next, host, reply } = line;
+        match word {
+            Word::Warned => self.is_warned = true,
+            Word::Stage(stage) => {
+                self.attempts += u32::from(stage == Stage::Deferred);
+                (self.stage, self.at, self.next) = (stage, at, next);
+                (self.host, self.reply) = (host, reply);
+            }
         }
     }
 }
 
-/// Returns the number of a recipient, from 1, and its state; `None` for that is a warning.
-fn parse(line: &[u8]) -> Option<(usize, Option<RecipientState>)> {
-    let mut words = line.splitn(5, |&b| b == b' ');
-    let mut word = || std::str::from_utf8(words.next()?).ok();
-    let (_time, number, state, next) = (word()?.parse::<u64>().ok()?, word()?, word()?, word()?);
-    let (number, next, reply) = (number.parse().ok()?, next.parse().ok()?, words.next()?.to_vec());
-    let state = match state {
-        "warned" => return Some((number, None)),
-        "waiting" => RecipientState::Waiting,
-        "deferred" => RecipientState::Deferred { next, reply },
-        "delivered" => RecipientState::Delivered(reply),
-        "failed" => RecipientState::Failed(reply),
-        _ => return None,
-    };
-    Some((number, Some(state)))
+/// Returns the line that says that the author was told of a recipient's delay.
+pub(super) fn warned(at: u64, number: usize) -> Vec<u8> {
+    [&start(at, number, WARNED, 0)[..], NO_HOST, b" the author was told of the delay\n"].concat()
 }
+
+fn start(at: u64, number: usize, word: &str, next: u64) -> Vec<u8> {
+    format!("{at} {} {word} {next} ", number + 1).into_bytes()
+}
+
+/// Reads the states of this number of recipients.
+///
+/// # Errors
+/// As read(2).
+pub(super) fn read(file: &mut impl BufRead, recipients: usize) -> io::Result<Vec<RecipientState>> {
+    let mut states = vec![RecipientState::default(); recipients];
+    let (mut file, mut text) = (file.take(MAX_STATE), Vec::new());
+    loop {
+        text.clear();
+        file.read_until(b'\n', &mut text)?;
+        if text.pop() != Some(b'\n') {
+            return Ok(states);
+        }
+        let Some((number, line)) = parse(&text) else { continue };
+        let state = number.checked_sub(1).and_then(|at| states.get_mut(at));
+        state.into_iter().for_each(|state| state.follow(line.clone()));
+    }
+}
+
+/// What a line says, but for the number of the recipient.
+#[derive(Clone)]
+struct Line {
+    at: u64,
+    word: Word,
+    next: u64,
+    host: Vec<u8>,
+    reply: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+enum Word {
+    Stage(Stage),
+    Warned,
+}
+
+fn parse(line: &[u8]) -> Option<(usize, Line)> {
+    let mut words = line.splitn(6, |&b| b == b' ');
+    let mut word = || std::str::from_utf8(words.next()?).ok();
+    let (at, number, stage, next) = (word()?, word()?, word()?, word()?);
+    let (host, reply) = (words.next()?, words.next()?);
+    let known = Stage::WORDS.iter().find(|(word, _)| *word == stage);
+    let word = match known {
+        Some((_, stage)) => Word::Stage(*stage),
+        None if stage == WARNED => Word::Warned,
+        None => return None,
+    };
+    let host = if host == NO_HOST { Vec::new() } else { host.to_vec() };
+    let (at, next, reply) = (at.parse().ok()?, next.parse().ok()?, reply.to_vec());
+    Some((number.parse().ok()?, Line { at, word, next, host, reply }))
+}
+
+#[cfg(test)]
+pub(crate) use tests::state as sample;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use RecipientState::{Deferred, Delivered, Failed, Waiting};
+
+    pub(crate) fn state(stage: Stage, next: u64, reply: &str) -> RecipientState {
+        let (host, reply) = (b"mx.test[192.0.2.7]".to_vec(), reply.into());
+        let attempts = u32::from(stage == Stage::Deferred);
+        RecipientState { stage, at: 7, next, host, reply, attempts, is_warned: false }
+    }
 
     #[test]
     fn the_last_complete_line_of_a_recipient_holds() {
-        let deferred = Deferred { next: 99, reply: b"451 4.3.0 later".to_vec() };
-        let states = [deferred.clone(), Delivered(b"250 ok".to_vec()), Failed(b"550 no".to_vec())];
+        let deferred = state(Stage::Deferred, 99, "451 4.3.0 later");
+        let (delivered, failed) =
+            (state(Stage::Delivered, 0, "250 ok"), state(Stage::Failed, 0, "550 no"));
         let mut file = Vec::new();
-        for (number, state) in [(0, &deferred), (0, &states[1]), (2, &states[2]), (1, &deferred)] {
-            file.extend(state.line(7, number));
+        for (number, state) in [(0, &deferred), (0, &delivered), (2, &failed), (1, &deferred)] {
+            file.extend(state.line(number));
         }
-        let expected = [states[1].clone(), deferred, states[2].clone(), Waiting];
-        file.extend(warned_line(7, 1));
-        let warned = [false, true, false, false];
-        assert_eq!(read(&mut &file[..], 4).unwrap(), (expected.to_vec(), warned.to_vec()));
-        file.extend(b"8 2 delivered 0 250 cu");
-        assert_eq!(read(&mut &file[..], 4).unwrap().0, expected, "a line that was cut");
-        assert_eq!(read(&mut &b""[..], 1).unwrap(), (vec![Waiting], vec![false]));
-        assert!(expected[0].is_done() && expected[2].is_done() && !expected[1].is_done());
+        let waiting = RecipientState::default();
+        let delivered = RecipientState { attempts: 1, ..delivered };
+        let expected = [delivered.clone(), deferred, failed, waiting.clone()];
+        assert_eq!(read(&mut &file[..], 4).unwrap(), expected);
+        file.extend(b"8 2 delivered 0 mx 250 cu");
+        assert_eq!(read(&mut &file[..], 4).unwrap(), expected, "a line that was cut");
+        assert_eq!(read(&mut &b""[..], 1).unwrap(), [waiting]);
+        assert!(!expected[0].stage.is_open() && expected[1].stage.is_open());
+    }
+
+    #[test]
+    fn what_the_author_was_told_changes_nothing_else() {
+        let deferred = state(Stage::Deferred, 99, "451 4.3.0 later");
+        let expired = state(Stage::Expired, 0, "451 4.3.0 later");
+        let told = RecipientState { stage: Stage::Told, at: 9, ..expired.clone() };
+        let lines =
+            [deferred.line(0), warned(8, 0), deferred.line(0), expired.line(1), told.line(1)];
+        let states = read(&mut &lines.concat()[..], 2).unwrap();
+        assert_eq!(states[0], RecipientState { is_warned: true, attempts: 2, ..deferred });
+        assert_eq!(states[1], told);
     }
 
     #[test]
     fn a_reply_of_several_lines_makes_one() {
-        let line = Failed(b"550-no\r\n550 never\n9 1 delivered 0 250".to_vec()).line(7, 0);
-        assert_eq!(line, b"7 1 failed 0 550-no  550 never 9 1 delivered 0 250\n");
-        let long = Failed(vec![b'x'; 10_000]).line(7, 0);
-        assert!(long.len() < 600);
+        let line = state(Stage::Failed, 0, "550-no\r\n550 never\n9 1 delivered 0 - 250").line(0);
+        let expected = "7 1 failed 0 mx.test[192.0.2.7] 550-no  550 never 9 1 delivered 0 - 250\n";
+        assert_eq!(line, expected.as_bytes());
+        let (mut long, x) = (state(Stage::Failed, 0, ""), vec![b'\n'; 10_000]);
+        (long.host, long.reply) = (x.clone(), x);
+        let line = long.line(0);
+        assert!(line.len() < 1000 && line.iter().filter(|b| **b == b'\n').count() == 1);
     }
 
     #[test]
-    fn a_line_that_is_none_is_an_error() {
-        for bad in
-            ["x\n", "7 3 warned 0 x\n", "7 0 failed 0 x\n", "7 3 failed 0 x\n", "7 1 gone 0 x\n", "7 1 failed 0\n"]
-        {
-            assert!(read(&mut bad.as_bytes(), 2).is_err(), "{bad}");
+    fn lines_that_are_none_are_passed_over() {
+        for bad in [
+            "x\n",
+            "\0\0\0\n",
+            "\n",
+            "7 0 failed 0 - x\n",
+            "7 3 failed 0 - x\n",
+            "7 1 gone 0 - x\n",
+            "7 1 failed 0 -\n",
+            "7 1 failed -1 - x\n",
+        ] {
+            let text = [bad, "7 2 deferred 9 - later\n", bad].concat();
+            let states = read(&mut text.as_bytes(), 2).unwrap();
+            assert_eq!(states[0], RecipientState::default(), "{bad}");
+            assert_eq!((states[1].stage, states[1].next), (Stage::Deferred, 9), "{bad}");
         }
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::queue::envelope::sample;
+use crate::queue::state::sample as state;
 use nix::sys::stat::Mode;
 use std::fs;
 use std::io::Read;
@@ -67,16 +68,36 @@ fn one_process_at_a_time_has_a_letter_and_reads_it_whole() {
     let dir = TempDir::new();
     let queue = queue(dir.path());
     let name = put(&queue, b"Subject: a\n\ntext\n");
-    let mut letter = queue.lock(&name).unwrap().unwrap();
-    assert!(matches!(queue.lock(&name), Err(Error::InUse { .. })));
+    assert!(!queue.is_being_sent(&name));
+    let letter = queue.lock(&name).unwrap().unwrap();
+    assert!(matches!(queue.lock(&name), Err(Error::InUse { .. })) && queue.is_being_sent(&name));
     assert_eq!((letter.name(), letter.envelope()), (name.as_os_str(), &sample()));
+    assert_eq!(letter.text_length().unwrap(), 17);
     for _ in 0..2 {
         let mut text = String::new();
         letter.text().unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "Subject: a\n\ntext\n");
     }
     drop(letter);
-    assert!(queue.lock(&name).unwrap().is_some());
+    assert!(!queue.is_being_sent(&name) && queue.lock(&name).unwrap().is_some());
+}
+
+#[test]
+fn each_recipient_of_a_letter_has_one_process_at_a_time() {
+    let dir = TempDir::new();
+    let queue = queue(dir.path());
+    let name = put(&queue, b"x\n");
+    let mut first = queue.lock_for(&name, &[0]).unwrap().unwrap();
+    assert!(matches!(queue.lock_for(&name, &[1, 0]), Err(Error::InUse { .. })));
+    let mut second = queue.lock_for(&name, &[1]).unwrap().unwrap();
+    assert!(matches!(queue.lock(&name), Err(Error::InUse { .. })));
+    // Both append to one file.
+    first.record(&[(0, state(Stage::Delivered, 0, "250 ok"))], false).unwrap();
+    second.record(&[(1, state(Stage::Deferred, 9, "451 later"))], true).unwrap();
+    drop((first, second));
+    let letter = queue.lock(&name).unwrap().unwrap();
+    let stages: Vec<Stage> = letter.states().iter().map(|it| it.stage).collect();
+    assert_eq!(stages, [Stage::Delivered, Stage::Deferred]);
 }
 
 #[test]
@@ -84,44 +105,49 @@ fn what_has_become_of_a_recipient_is_known_to_the_next_process() {
     let dir = TempDir::new();
     let queue = queue(dir.path());
     let name = put(&queue, b"x\n");
-    let deferred = RecipientState::Deferred { next: 1_733_001_800, reply: b"451 later".to_vec() };
-    let delivered = RecipientState::Delivered(b"250 2.0.0 ok".to_vec());
+    let deferred = state(Stage::Deferred, 1_733_001_800, "451 later");
+    let delivered = state(Stage::Delivered, 0, "250 2.0.0 ok");
     let mut letter = queue.lock(&name).unwrap().unwrap();
-    assert_eq!(letter.states(), [RecipientState::Waiting, RecipientState::Waiting]);
-    letter.update(0, deferred.clone()).unwrap();
-    letter.update(1, delivered.clone()).unwrap();
-    assert!(letter.update(2, delivered.clone()).is_err());
+    assert!(letter.states().iter().all(|it| it.stage == Stage::Waiting));
+    letter.record(&[(0, deferred.clone()), (1, delivered.clone())], true).unwrap();
+    assert!(letter.record(&[(2, delivered.clone())], true).is_err());
     drop(letter);
     // A crash cuts the line that is being written; the next one is not glued to it.
-    let state = dir.path().join("state").join(&name);
-    let mut cut = fs::OpenOptions::new().append(true).open(&state).unwrap();
+    let file = dir.path().join("state").join(&name);
+    let mut cut = fs::OpenOptions::new().append(true).open(&file).unwrap();
     cut.write_all(b"1733000000 1 deliv").unwrap();
     let mut letter = queue.lock(&name).unwrap().unwrap();
-    assert_eq!(letter.states(), [deferred, delivered.clone()]);
-    letter.update(0, delivered.clone()).unwrap();
+    assert_eq!(letter.states(), [deferred.clone(), delivered.clone()]);
+    letter.record(&[(0, delivered.clone())], false).unwrap();
     drop(letter);
-    let text = fs::read_to_string(&state).unwrap();
-    assert_eq!(text.lines().count(), 3, "{text}");
-    assert!(text.ends_with(" 1 delivered 0 250 2.0.0 ok\n"), "{text}");
-    let letter = queue.lock(&name).unwrap().unwrap();
-    assert_eq!(letter.states(), [delivered.clone(), delivered]);
+    let text = fs::read_to_string(&file).unwrap();
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert!(text.ends_with(" 1 delivered 0 mx.test[192.0.2.7] 250 2.0.0 ok\n"), "{text}");
+    let letter = queue.read(&name).unwrap().unwrap();
+    let first = RecipientState { attempts: 1, ..delivered.clone() };
+    assert_eq!(letter.states(), [first, delivered]);
 }
 
 #[test]
-fn that_the_sender_was_told_of_a_delay_is_known_to_the_next_process() {
+fn what_the_author_was_told_is_known_to_the_next_process() {
     let dir = TempDir::new();
     let queue = queue(dir.path());
     let name = put(&queue, b"x\n");
-    let deferred = RecipientState::Deferred { next: 1_733_001_800, reply: b"451 later".to_vec() };
     let mut letter = queue.lock(&name).unwrap().unwrap();
-    letter.update(1, deferred.clone()).unwrap();
-    letter.note_warned(&[1, 7]).unwrap();
+    let states =
+        [(0, state(Stage::Deferred, 9, "451 later")), (1, state(Stage::Failed, 0, "550 no"))];
+    letter.record(&states, true).unwrap();
+    letter.record_told(&[1, 7]).unwrap();
+    letter.note_warned(&[0, 7]).unwrap();
     letter.note_warned(&[]).unwrap();
-    assert!(!letter.is_warned(0) && letter.is_warned(1) && !letter.is_warned(7));
+    assert!(letter.is_warned(0) && !letter.is_warned(1) && !letter.is_warned(7));
+    let known = letter.states().to_vec();
     drop(letter);
-    let letter = queue.lock(&name).unwrap().unwrap();
-    assert!(!letter.is_warned(0) && letter.is_warned(1));
-    assert_eq!(letter.states(), [RecipientState::Waiting, deferred]);
+    assert_eq!(queue.read(&name).unwrap().unwrap().states(), known);
+    assert!(
+        known[0].is_warned && known[0].stage == Stage::Deferred && known[1].stage == Stage::Told
+    );
+    assert_eq!(known[1].reply, b"550 no");
 }
 
 #[test]
@@ -129,11 +155,63 @@ fn a_letter_that_is_done_is_removed_with_its_states() {
     let dir = TempDir::new();
     let queue = queue(dir.path());
     let name = put(&queue, b"x\n");
+    assert!(queue.hold(&name).unwrap());
     let mut letter = queue.lock(&name).unwrap().unwrap();
-    letter.update(0, RecipientState::Failed(b"550 no".to_vec())).unwrap();
+    letter.record(&[(0, state(Stage::Failed, 0, "550 no"))], true).unwrap();
     letter.remove().unwrap();
+    for part in ["letters", "state", "hold"] {
+        assert!(names(&dir.path().join(part)).is_empty(), "{part}");
+    }
+    assert!(queue.lock(&name).unwrap().is_none() && queue.read(&name).unwrap().is_none());
+    assert!(names(&dir.path().join("state")).is_empty());
+}
+
+#[test]
+fn a_letter_is_held_until_it_is_released() {
+    let dir = TempDir::new();
+    let queue = queue(dir.path());
+    let name = put(&queue, b"x\n");
+    assert!(!queue.is_held(&name) && !queue.release(&name).unwrap());
+    assert!(queue.hold(&name).unwrap() && queue.hold(&name).unwrap() && queue.is_held(&name));
+    assert_eq!(queue.held().unwrap(), [name.clone()]);
+    assert!(queue.release(&name).unwrap() && !queue.is_held(&name));
+    assert!(!queue.hold(OsStr::new("none")).unwrap());
+    for odd in ["../letters", "", "."] {
+        assert!(queue.hold(OsStr::new(odd)).is_err() && queue.release(OsStr::new(odd)).is_err());
+    }
+}
+
+#[test]
+fn a_letter_is_deleted_though_a_process_sends_it() {
+    let dir = TempDir::new();
+    let queue = queue(dir.path());
+    let (one, two) = (put(&queue, b"x\n"), put(&queue, b"y\n"));
+    assert_eq!(queue.delete(&two).unwrap(), Some(false));
+    let mut letter = queue.lock_for(&one, &[0]).unwrap().unwrap();
+    assert_eq!(queue.delete(&one).unwrap(), Some(true));
+    assert_eq!(queue.delete(&one).unwrap(), None);
+    letter.record(&[(0, state(Stage::Delivered, 0, "250 ok"))], false).unwrap();
+    let mut text = String::new();
+    letter.text().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "x\n");
+    drop(letter);
+    queue.forget(&one);
     assert!(queue.list().unwrap().is_empty() && names(&dir.path().join("state")).is_empty());
-    assert!(queue.lock(&name).unwrap().is_none());
+    assert!(queue.delete(OsStr::new("../tmp")).is_err());
+}
+
+#[test]
+fn the_runner_is_asked_once_and_there_is_one() {
+    let dir = TempDir::new();
+    let queue = queue(dir.path());
+    assert!(!queue.take_flush());
+    queue.ask_flush().unwrap();
+    queue.ask_flush().unwrap();
+    assert!(queue.take_flush() && !queue.take_flush());
+    let lock = queue.lock_runner().unwrap();
+    assert!(lock.is_some() && queue.lock_runner().unwrap().is_none());
+    drop(lock);
+    assert!(queue.lock_runner().unwrap().is_some());
 }
 
 #[test]
@@ -142,14 +220,16 @@ fn states_of_letters_that_are_gone_are_swept() {
     let queue = queue(dir.path());
     let (here, gone) = (put(&queue, b"x\n"), put(&queue, b"x\n"));
     for name in [&here, &gone] {
+        assert!(queue.hold(name).unwrap());
         let mut letter = queue.lock(name).unwrap().unwrap();
-        letter.update(0, RecipientState::Waiting).unwrap();
+        letter.record(&[(0, RecipientState::default())], false).unwrap();
     }
     fs::remove_file(dir.path().join("letters").join(&gone)).unwrap();
     fs::write(dir.path().join("tmp/fresh"), "").unwrap();
-    assert_eq!(queue.sweep().unwrap(), 1);
-    let state = dir.path().join("state");
-    assert!(state.join(&here).exists() && !state.join(&gone).exists());
+    assert_eq!(queue.sweep().unwrap(), 2);
+    for part in ["state", "hold"].map(|part| dir.path().join(part)) {
+        assert!(part.join(&here).exists() && !part.join(&gone).exists());
+    }
     assert_eq!(names(&dir.path().join("tmp")).len(), 1);
 }
 

@@ -5,7 +5,7 @@
 //! ```text
 //! let outcomes = [Outcome { recipient: 0, what: What::Failed, remote: b"mx.red.test", reply: b"550 5.1.1 ..." }];
 //! bounce::notify(&queue, &mut letter, &outcomes, &config)?;      // durable; then
-//! letter.update(0, RecipientState::Failed(..))?;
+//! letter.record_told(&[0])?;
 //! ```
 
 mod notice;
@@ -78,14 +78,17 @@ pub fn notify(
     let (mut drafts, mut warned) = (Vec::new(), Vec::new());
     for about in [About::Failure, About::Delay, About::Delivery, About::Relay] {
         let is_told = |it: &&Outcome| {
-            kind(it.what) == about && is_wanted(letter, it, config) && is_due(letter, it, config, &now)
+            kind(it.what) == about
+                && is_wanted(letter, it, config)
+                && is_due(letter, it, config, &now)
         };
         let told: Vec<&Outcome> = outcomes.iter().filter(is_told).collect();
         if told.is_empty() {
             continue;
         }
         let Some((to, about)) = addressee(letter, about, config) else { continue };
-        let draft = Notice { to: &to, about, told: &told, now: &now }.write(queue, letter, config)?;
+        let draft =
+            Notice { to: &to, about, told: &told, now: &now }.write(queue, letter, config)?;
         let (name, new) = (letter.name().display(), draft.name().display());
         log::info!("{name}: notification {new} to=<{}>: {}", to.escape_ascii(), word(about));
         drafts.push(draft);
@@ -166,4 +169,3 @@ fn addressee(letter: &LockedLetter, about: About, config: &Config) -> Option<(Ve
     }
     Some((postmaster.to_vec(), About::DoubleBounce))
 }
-

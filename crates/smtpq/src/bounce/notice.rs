@@ -39,7 +39,7 @@ impl Notice<'_> {
         // RFC 3461 §4.3: `RET=` is about failures.
         let wants_whole = self.about == About::Failure && known.ret.eq_ignore_ascii_case(b"FULL");
         let what = format!("read {}", letter.name().display());
-        let returned = Returned::read(letter.text()?, wants_whole, is_utf8)
+        let returned = Returned::read(&mut letter.text()?, wants_whole, is_utf8)
             .map_err(|source| Error::Io { what, source })?;
         let (id, arrived) = (new_id(self.now), self.at(known.arrived));
         let recipients = self.told.iter().filter_map(|outcome| self.recipient(&known, outcome));

@@ -114,7 +114,8 @@ impl Command {
             (false, true, false) => Ok(Some(Command::Flush)),
             (false, false, true) if !is_once => Ok(Some(Command::Change { hold, release, delete })),
             _ => {
-                let why = "--list, --flush, --once, and --hold, --release, --delete: only one of them";
+                let why =
+                    "--list, --flush, --once, and --hold, --release, --delete: only one of them";
                 Err(values.error(why))
             }
         }
@@ -154,7 +155,8 @@ fn double_bounce(values: &Values, hostname: &str) -> Result<String> {
         return Ok(format!("postmaster@{hostname}"));
     };
     let is_address = address.split_once('@').is_some_and(|(local, domain)| {
-        let is_plain = address.len() <= MAX_ADDRESS && address.bytes().all(|b| b.is_ascii_graphic());
+        let is_plain =
+            address.len() <= MAX_ADDRESS && address.bytes().all(|b| b.is_ascii_graphic());
         is_plain && !local.is_empty() && !domain.is_empty() && !address.contains(['<', '>'])
     });
     let why = "not an address such as postmaster@topaz.test";

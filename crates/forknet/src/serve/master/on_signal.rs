@@ -15,7 +15,8 @@ impl Master {
     pub(super) fn handle_signals(&mut self, clients: usize) -> bool {
         self.collect();
         if self.signals.hangup() {
-            info!("SIGHUP: new clients use the files as they are now");
+            let noun = self.titles().noun();
+            info!("SIGHUP: new {noun}s use the files as they are now");
             self.reread.iter().for_each(|reread| reread());
             self.reopen_transcript();
             self.renew_signer();
@@ -75,7 +76,7 @@ impl Master {
 
     /// Logs the clients (SIGUSR1).
     fn log_table(&self, clients: usize) {
-        info!("{clients} of {} clients", self.options.max_clients);
+        info!("{clients} of {} {}s", self.options.max_clients, self.titles().noun());
         for (pid, slot, age) in self.children.iter() {
             slot.peer().iter().for_each(|peer| log_client(*peer, pid, slot, Some(age)));
         }

@@ -55,8 +55,9 @@ impl Master {
         self.stop_listening();
         self.reap_all();
         let clients = poll(self);
+        let noun = self.titles().noun();
         if clients > 0 {
-            info!("stopping: {clients} clients, {grace:?} to end");
+            info!("stopping: {clients} {noun}s, {grace:?} to end");
         }
         self.threads.poll_in(true);
         self.server_end.stop();
@@ -64,7 +65,7 @@ impl Master {
         self.await_end(grace, &mut poll, |master| master.signals.stops() > stops);
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
             if !self.is_alone() {
-                info!("stopping: {signal} to {} clients", poll(self));
+                info!("stopping: {signal} to {} {noun}s", poll(self));
                 self.children.signal(signal);
                 self.server_end.end();
                 self.await_end(TERM_TIMEOUT, &mut poll, |_| false);

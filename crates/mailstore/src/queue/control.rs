@@ -1,0 +1,178 @@
+//! What is said to the runner of a queue: which letters wait, which are gone, that all are to be tried. Files say it, so
+//! it holds whether a runner is there or not.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::ffi::OsStringExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
+use nix::libc;
+use nix::sys::stat::fstatat;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use sys::getdents::entries;
+
+use crate::durable_dir::retry_eintr;
+use crate::error::{Error, Result};
+use crate::folder::Folder;
+use crate::queue::Queue;
+use crate::queue::locked::{self, LockedLetter};
+use crate::queue::parts::FILE_MODE;
+
+/// The file by which a runner is asked to try all letters.
+const FLUSH: &str = "flush";
+/// The file that the runner has locked.
+const RUNNER: &str = "runner";
+/// open(2) flags for a file that says something by being there.
+const NOTE: OFlag = OFlag::O_RDWR
+    .union(OFlag::O_CREAT)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_CLOEXEC);
+/// A lock of a whole file.
+const WHOLE: libc::flock = libc::flock {
+    l_type: libc::F_WRLCK as libc::c_short,
+    l_whence: libc::SEEK_SET as libc::c_short,
+    l_start: 0,
+    l_len: 0,
+    l_pid: 0,
+};
+
+/// The lock of the one runner of a queue, which ends with its process.
+#[derive(Debug)]
+pub struct RunnerLock {
+    _file: File,
+}
+
+impl Queue {
+    /// Locks the queue for its one runner; `None` while another process has the lock.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn lock_runner(&self) -> Result<Option<RunnerLock>> {
+        let file = self.note(&self.parts.folder, OsStr::new(RUNNER))?;
+        match retry_eintr(|| fcntl(&file, FcntlArg::F_OFD_SETLK(&WHOLE))) {
+            Ok(_) => Ok(Some(RunnerLock { _file: file })),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            Err(errno) => Err(Error::io("lock", &self.parts.folder.path().join(RUNNER))(errno)),
+        }
+    }
+
+    /// Asks the runner to try all letters now.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn ask_flush(&self) -> Result<()> {
+        self.note(&self.parts.folder, OsStr::new(FLUSH)).map(drop)
+    }
+
+    /// Returns whether that was asked since the last call.
+    #[must_use]
+    pub fn take_flush(&self) -> bool {
+        unlinkat(&self.parts.folder, FLUSH, UnlinkatFlags::NoRemoveDir).is_ok()
+    }
+
+    /// Keeps a letter from being sent until it is released; false if there is no such letter. An attempt that has begun
+    /// goes on.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Refused`]: this is no name of a letter.
+    pub fn hold(&self, name: &OsStr) -> Result<bool> {
+        if !self.has(name)? {
+            return Ok(false);
+        }
+        self.note(&self.parts.hold, name)?;
+        self.parts.hold.sync()?;
+        Ok(true)
+    }
+
+    /// Undoes [`Queue::hold`]; false if the letter was not held.
+    ///
+    /// # Errors
+    /// As [`Queue::hold`].
+    pub fn release(&self, name: &OsStr) -> Result<bool> {
+        locked::check_name(name)?;
+        let hold = &self.parts.hold;
+        match unlinkat(hold, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => hold.sync().map(|()| true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(Error::io("unlink", &hold.path().join(name))(errno)),
+        }
+    }
+
+    /// Returns whether a letter is held.
+    #[must_use]
+    pub fn is_held(&self, name: &OsStr) -> bool {
+        fstatat(&self.parts.hold, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Returns the names of the letters that are held, in no order.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn held(&self) -> Result<Vec<OsString>> {
+        let (hold, mut names) = (&self.parts.hold, Vec::new());
+        entries(&hold.reopen()?, |entry| names.push(OsString::from_vec(entry.name.to_vec())))
+            .map_err(Error::io("read", hold.path()))?;
+        Ok(names)
+    }
+
+    /// Removes a letter, and what is known of it, for good. A process that sends it goes on; returns whether there is
+    /// one. `None` if there is no such letter.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Refused`]: this is no name of a letter.
+    pub fn delete(&self, name: &OsStr) -> Result<Option<bool>> {
+        if !self.has(name)? {
+            return Ok(None);
+        }
+        let is_sent = self.is_being_sent(name);
+        locked::remove(&self.parts, name)?;
+        self.sync()?;
+        Ok(Some(is_sent))
+    }
+
+    /// Returns whether a process has a lock on a letter.
+    #[must_use]
+    pub fn is_being_sent(&self, name: &OsStr) -> bool {
+        LockedLetter::is_locked(&self.parts, name)
+    }
+
+    /// Removes what is known of a letter that is there no more.
+    pub fn forget(&self, name: &OsStr) {
+        if locked::check_name(name).is_ok() && self.has(name).is_ok_and(|is_there| !is_there) {
+            let _ = locked::remove(&self.parts, name); // or it is swept
+        }
+    }
+
+    /// Makes removals last.
+    ///
+    /// # Errors
+    /// As fsync(2).
+    pub fn sync(&self) -> Result<()> {
+        self.parts.letters.sync()
+    }
+
+    /// Returns the folders in which a runner hears of new letters, of held ones, and of [`Queue::ask_flush`].
+    #[must_use]
+    pub fn watched(&self) -> [&Folder; 3] {
+        [&self.parts.letters, &self.parts.hold, &self.parts.folder]
+    }
+
+    /// Returns whether there is a letter of this name.
+    fn has(&self, name: &OsStr) -> Result<bool> {
+        locked::check_name(name)?;
+        let letters = &self.parts.letters;
+        match fstatat(letters, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(Error::io("stat", &letters.path().join(name))(errno)),
+        }
+    }
+
+    /// Makes a file that says something by being there.
+    fn note(&self, folder: &Folder, name: &OsStr) -> Result<File> {
+        let opened = retry_eintr(|| openat(folder, name, NOTE, FILE_MODE));
+        opened.map(File::from).map_err(Error::io("open", &folder.path().join(name)))
+    }
+}
