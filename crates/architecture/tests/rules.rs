@@ -74,7 +74,7 @@ const PACKAGES: [(&str, &[&str]); 19] = [
     ("crates/unp", &["sys", "forknet"]),
     ("crates/echod", &["forknet"]),
     ("crates/pop3d", &["forknet", "netascii", "mailstore", "accounts", "tls", "maild"]),
-    ("crates/smtpd", &["forknet", "netascii", "mailstore", "accounts", "tls", "maild", "dns"]),
+    ("crates/smtpd", &["forknet", "netascii", "mailstore", "accounts", "tls", "maild", "dns", "dsn"]),
     ("crates/smtpq", &["forknet", "mailstore", "dns", "dsn", "tls"]),
     ("crates/tftpd", &["sys", "forknet", "netascii"]),
     ("crates/testkit", &[]),

@@ -61,7 +61,7 @@ pub struct Recipient<'a> {
     pub action: Action,
     /// The status code (RFC 3463) where the reply has none.
     pub default_status: Option<&'a str>,
-    /// The name of the server that has said it; empty where it was no other server.
+    /// The server that has said it, as `NAME` or `NAME[ADDRESS]`; empty where it was no other server.
     pub remote: &'a [u8],
     /// The server's reply, or what was in its way; empty for none.
     pub reply: &'a [u8],
@@ -80,7 +80,7 @@ impl Recipient<'_> {
         add("Action", self.action.keyword());
         add("Status", &self.status());
         if !self.remote.is_empty() {
-            add("Remote-MTA", &format!("dns; {}", said(self.remote, charset)));
+            add("Remote-MTA", &format!("dns; {}", said(name(self.remote), charset)));
         }
         if !self.reply.is_empty() {
             // What is no reply of a server's has a type of our own (RFC 3464 §2.3.6, RFC 3461 §9.1).
@@ -129,6 +129,12 @@ impl Recipient<'_> {
             .or_else(of_digit)
             .unwrap_or_else(|| self.action.default_status().to_owned())
     }
+}
+
+/// Returns a server's name without its address; an address alone is one in brackets.
+fn name(remote: &[u8]) -> &[u8] {
+    let end = remote.iter().skip(1).position(|&b| b == b'[').map_or(remote.len(), |at| at + 1);
+    remote.get(..end).unwrap_or(remote)
 }
 
 /// Returns a date as it stands in a header.
@@ -240,6 +246,10 @@ mod tests {
         assert!(theirs.ends_with("Remote-MTA: dns; red.test\nDiagnostic-Code: smtp; 550 5.1.1 no\n"));
         let ours = recipient(Action::Failed, b"", b"5.1.2 no such domain").fields(Charset::Ascii);
         assert!(ours.ends_with("Status: 5.1.2\nDiagnostic-Code: x-forklore; 5.1.2 no such domain\n"));
+        let bracketed = recipient(Action::Failed, b"mx.red.test[192.0.2.7]", b"550 no");
+        assert!(bracketed.fields(Charset::Ascii).contains("\nRemote-MTA: dns; mx.red.test\n"));
+        assert!(bracketed.paragraph(Charset::Ascii).contains("mx.red.test[192.0.2.7] said: 550 no"));
+        assert_eq!(name(b"[192.0.2.7][192.0.2.7]"), b"[192.0.2.7]");
         let cut = recipient(Action::Delayed, b"red.test", b"the connection was closed");
         assert!(cut.fields(Charset::Ascii).contains("Diagnostic-Code: x-forklore; the connection"));
     }

@@ -34,9 +34,11 @@ pub enum Value {
     Ptr(String),
     /// `CNAME`: the name of which it is an alias.
     Cname(String),
+    /// `MX`: preference and name of a host that takes its mail; `.` for none (RFC 7505).
+    Mx(u16, String),
 }
 
-/// A line of the list, such as `www.lab.test A 192.0.2.80`.
+/// A line of the list, such as `www.lab.test A 192.0.2.80` or `lab.test MX 10 mail.lab.test`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     name: String,
@@ -47,18 +49,20 @@ impl FromStr for Record {
     type Err = &'static str;
 
     fn from_str(line: &str) -> Result<Record, &'static str> {
-        let mut words = line.split_whitespace();
-        let (Some(name), Some(kind), Some(value), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            return Err("not NAME TYPE VALUE");
-        };
-        let value = match kind {
-            "A" => Value::A(value.parse().map_err(|_| "no IPv4 address")?),
-            "AAAA" => Value::Aaaa(value.parse().map_err(|_| "no IPv6 address")?),
-            "PTR" => Value::Ptr(name_of(value)?),
-            "CNAME" => Value::Cname(name_of(value)?),
-            _ => return Err("neither A, AAAA, PTR nor CNAME"),
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (name, value) = match *words.as_slice() {
+            [name, "A", value] => (name, Value::A(value.parse().map_err(|_| "no IPv4 address")?)),
+            [name, "AAAA", value] => {
+                (name, Value::Aaaa(value.parse().map_err(|_| "no IPv6 address")?))
+            }
+            [name, "PTR", value] => (name, Value::Ptr(name_of(value)?)),
+            [name, "CNAME", value] => (name, Value::Cname(name_of(value)?)),
+            [name, "MX", preference, host] => {
+                let host = if host == "." { String::new() } else { name_of(host)? };
+                (name, Value::Mx(preference.parse().map_err(|_| "no preference")?, host))
+            }
+            [_, _, _] => return Err("neither A, AAAA, PTR nor CNAME"),
+            _ => return Err("neither NAME TYPE VALUE nor NAME MX PREFERENCE HOST"),
         };
         Ok(Record { name: name_of(name)?, value })
     }
@@ -77,6 +81,7 @@ impl Value {
             Value::A(_) => 1,
             Value::Cname(_) => 5,
             Value::Ptr(_) => 12,
+            Value::Mx(..) => 15,
             Value::Aaaa(_) => 28,
         }
     }
@@ -86,15 +91,18 @@ impl Value {
             Value::A(address) => address.octets().to_vec(),
             Value::Aaaa(address) => address.octets().to_vec(),
             Value::Ptr(name) | Value::Cname(name) => labels(name),
+            Value::Mx(preference, host) => {
+                [&preference.to_be_bytes()[..], &labels(host)].concat()
+            }
         }
     }
 }
 
 /// Encodes a name for the wire: each label after its length, and an empty one at the end (RFC 1035
-/// §3.1).
+/// §3.1). The root has no other.
 fn labels(name: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for label in name.split('.') {
+    for label in name.split('.').filter(|label| !label.is_empty()) {
         bytes.push(label.len() as u8); // at most MAX_LABEL
         bytes.extend(label.as_bytes());
     }
@@ -147,13 +155,14 @@ impl Question {
         Some(Question { name, kind: u16::from_be_bytes([*kind1, *kind2]), bytes })
     }
 
-    /// Returns the type asked for: `A`, `AAAA`, `PTR`, `CNAME`, or its number.
+    /// Returns the type asked for: `A`, `AAAA`, `PTR`, `CNAME`, `MX`, or its number.
     #[must_use]
     pub fn kind(&self) -> String {
         match self.kind {
             1 => "A".into(),
             5 => "CNAME".into(),
             12 => "PTR".into(),
+            15 => "MX".into(),
             28 => "AAAA".into(),
             other => format!("TYPE{other}"),
         }
@@ -245,6 +254,21 @@ mod tests {
     }
 
     #[test]
+    fn the_hosts_of_a_domains_mail_have_a_preference() {
+        let lines = ["red.test MX 10 mail.red.test", "red.test MX 20 b.test", "null.test MX 0 ."];
+        let records = lines.map(|line| line.parse().unwrap());
+        let question = Question::parse(&asked("red.test", 15)).unwrap();
+        assert_eq!(question.kind(), "MX");
+        let answer = question.answer(&records);
+        assert_eq!(answer[7], 2);
+        assert!(answer.ends_with(b"\0\x0a\0\x14\x01b\x04test\0"), "{}", answer.escape_ascii());
+        let null = Question::parse(&asked("null.test", 15)).unwrap().answer(&records);
+        assert!(null.ends_with(&[0, 3, 0, 0, 0]), "{}", null.escape_ascii());
+        let address = Question::parse(&asked("red.test", 1)).unwrap().answer(&records);
+        assert_eq!((address[3], address[7]), (0, 0));
+    }
+
+    #[test]
     fn an_unknown_name_and_an_unknown_type_have_different_answers() {
         let codes = [("www.lab.test", 28, 0), ("nobody.test", 1, 3), ("a.test", 1, 0)];
         for (name, kind, code) in codes {
@@ -280,7 +304,7 @@ mod tests {
     #[test]
     fn a_line_that_is_no_record_is_refused() {
         for line in
-            ["", "www.lab.test A", "www.lab.test A ::1", "a MX b", "a..b A 192.0.2.1", "a A 1 2"]
+            ["", "www.lab.test A", "www.lab.test A ::1", "a MX b", "a MX -1 b", "a..b A 192.0.2.1", "a A 1 2"]
         {
             assert!(line.parse::<Record>().is_err(), "{line}");
         }

@@ -3,7 +3,7 @@
 //! 53".
 //!
 //! Run: `dnsstub names 127.0.0.1:5353`, where `names` holds lines such as
-//! `www.lab.test A 192.0.2.80`, `www.lab.test AAAA 2001:db8::80` and
+//! `www.lab.test A 192.0.2.80`, `www.lab.test AAAA 2001:db8::80`, `lab.test MX 10 mail.lab.test` and
 //! `80.2.0.192.in-addr.arpa PTR www.lab.test`. Then
 //! `resolve --dns 127.0.0.1:5353 name www.lab.test`.
 //! You see each question that it receives, "a => dar la IP de un nombre, ptr => dar el nombre de

@@ -228,19 +228,6 @@ fn is_xtext(value: &[u8]) -> bool {
     true
 }
 
-/// Returns what xtext stands for. It was found to be good.
-#[must_use]
-pub fn decoded(xtext: &str) -> String {
-    let mut pieces = xtext.split('+');
-    let mut text = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        let (digits, rest) = piece.split_at_checked(2).unwrap_or((piece, ""));
-        text.extend(u8::from_str_radix(digits, 16).map(char::from));
-        text.push_str(rest);
-    }
-    text
-}
-
 /// Returns whether two hexadecimal digits, in capitals, are a byte of printable ASCII.
 fn is_printable((high, low): (u8, u8)) -> bool {
     let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'A'..=b'F');
@@ -376,6 +363,5 @@ mod tests {
         let utf8 = "ORCPT=utf-8;\u{e9}@red.test".as_bytes();
         assert!(rcpt(utf8, true).is_ok() && rcpt(b"ORCPT=rfc822;\xe9", true).is_err());
         assert!(rcpt(b"ORCPT=utf-8;\xff", true).is_err());
-        assert_eq!(decoded("a+2Bb+3D+20c"), "a+b= c");
     }
 }

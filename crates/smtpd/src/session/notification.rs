@@ -1,10 +1,10 @@
 //! The notification that a letter was delivered, for a sender who has asked for it with `NOTIFY=SUCCESS` (RFC 3461
-//! §5.2.3, RFC 3464, RFC 6522).
+//! §5.2.3).
 
-use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::rc::Rc;
 
+use dsn::{About, Action, Report, Text};
 use jiff::{Timestamp, Zoned};
 
 use crate::delivery::letter::Received;
@@ -13,11 +13,8 @@ use crate::delivery::users::is_configured;
 use crate::protocol::address::{Tolerance, path};
 use crate::protocol::envelope::{Envelope, Recipient, Way};
 use crate::protocol::lookup::Commit;
-use crate::protocol::params::decoded;
+use crate::protocol::params::Body;
 use crate::session::Session;
-
-/// RFC 5322 §3.3.
-const DATE: &str = "%a, %d %b %Y %H:%M:%S %z";
 
 impl<S: Read + Write> Session<'_, '_, S> {
     /// Sends the sender a notification about the recipients who have the letter, if that was asked for. It goes where
@@ -46,68 +43,53 @@ impl<S: Read + Write> Session<'_, '_, S> {
         }
     }
 
-    fn send_to_sender(&self, letter: &Envelope, id: &str, text: &str) -> Result<(), String> {
+    fn send_to_sender(&self, letter: &Envelope, id: &str, text: &Text) -> Result<(), String> {
         let sender = format!("<{}>", letter.sender);
         let (sender, _) =
             path(sender.as_bytes(), Tolerance::SENDER).map_err(|bad| bad.0.to_owned())?;
-        let found = self.mailboxes.recipient(&sender, text.len() as u64, Way::Mail);
+        let found = self.mailboxes.recipient(&sender, text.bytes.len() as u64, Way::Mail);
         let (recipient, _) = found.map_err(|reply| reply.lines().collect::<String>())?;
-        let mut envelope = Envelope { params: letter.params.clone(), ..Envelope::default() };
-        (envelope.params.size, envelope.params.envid) = (None, None);
+        let mut envelope = Envelope::default();
+        envelope.params.body = text.is_eight_bit.then_some(Body::EightBitMime);
+        envelope.params.utf8 = text.has_utf8_header;
         envelope.add(recipient);
         let mut delivery = self.mailboxes.letter(id, Rc::new(envelope), Commit::All);
-        delivery.write(text.as_bytes()).map_err(|refusal| refusal.reason)?;
+        delivery.write(&text.bytes).map_err(|refusal| refusal.reason)?;
         let answers: Result<Vec<()>, _> = delivery.finish().into_iter().collect();
         answers.map(drop).map_err(|refusal| refusal.reason)
     }
 }
 
-/// Returns the text. Its lines end in LF.
 fn notification(
     hostname: &str,
     envelope: &Envelope,
     recipients: &[&Recipient],
     (id, now): (&str, &Zoned),
-) -> String {
-    let date = now.strftime(DATE);
-    let (kind, address_type) = match envelope.params.utf8 {
-        true => ("message/global-delivery-status", "utf-8"), // RFC 6533
-        false => ("message/delivery-status", "rfc822"),
+) -> Text {
+    let report = Report {
+        hostname,
+        id,
+        about: About::Delivery,
+        now,
+        to: envelope.sender.as_bytes(),
+        envid: envelope.params.envid.as_deref().unwrap_or_default().as_bytes(),
+        arrived: now,
+        is_utf8: envelope.params.utf8,
+        recipients: recipients.iter().map(|it| told(it)).collect(),
+        returned: None,
     };
-    let boundary = format!("report-{id}");
-    let mut text = format!(
-        "From: Mail delivery <MAILER-DAEMON@{hostname}>\nTo: <{}>\nSubject: Your letter was delivered\n\
-         Date: {date}\nMessage-ID: <{id}@{hostname}>\nAuto-Submitted: auto-replied\nMIME-Version: 1.0\n\
-         Content-Type: multipart/report; report-type=delivery-status;\n\tboundary=\"{boundary}\"\n\n\
-         --{boundary}\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n\
-         Your letter was delivered to:\n",
-        envelope.sender
-    );
-    for recipient in recipients {
-        let _ = writeln!(text, "  <{}>", recipient.address); // never fails
+    report.text()
+}
+
+fn told(recipient: &Recipient) -> dsn::Recipient<'_> {
+    dsn::Recipient {
+        address: recipient.address.as_bytes(),
+        orcpt: recipient.params.orcpt.as_deref().unwrap_or_default().as_bytes(),
+        action: Action::Delivered,
+        default_status: None,
+        remote: b"",
+        reply: b"",
+        attempted: None,
+        retried_until: None,
     }
-    let _ = write!(
-        text,
-        "\n--{boundary}\nContent-Type: {kind}\nContent-Transfer-Encoding: 8bit\n\n\
-         Reporting-MTA: dns; {hostname}\n"
-    );
-    if let Some(envid) = &envelope.params.envid {
-        let _ = writeln!(text, "Original-Envelope-Id: {}", decoded(envid));
-    }
-    let _ = writeln!(text, "Arrival-Date: {date}");
-    for recipient in recipients {
-        text.push('\n');
-        if let Some((kind, address)) =
-            recipient.params.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';'))
-        {
-            let _ = writeln!(text, "Original-Recipient: {kind};{}", decoded(address));
-        }
-        let _ = write!(
-            text,
-            "Final-Recipient: {address_type};{}\nAction: delivered\nStatus: 2.0.0\n",
-            recipient.address
-        );
-    }
-    let _ = write!(text, "\n--{boundary}--\n");
-    text
 }

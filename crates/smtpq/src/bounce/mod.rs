@@ -3,10 +3,12 @@
 //! about that is dropped.
 //!
 //! ```text
+//! letter.record(&[(0, failed)], true)?; //                            what the attempt has come to
 //! let outcomes = [Outcome { recipient: 0, what: What::Failed, remote: b"mx.red.test", reply: b"550 5.1.1 ..." }];
-//! bounce::notify(&queue, &mut letter, &outcomes, &config)?;      // durable; then
+//! bounce::notify(&queue, &mut letter, &outcomes, &config)?; //        durable; then
 //! letter.record_told(&[0])?;
 //! ```
+//! A crash between the last two has the author told twice, and never not at all.
 
 mod notice;
 
@@ -52,7 +54,7 @@ pub struct Outcome<'a> {
     pub recipient: usize,
     /// What has become of it.
     pub what: What,
-    /// The name of the server that has said it; empty where none has.
+    /// The server that has said it, as `NAME` or `NAME[ADDRESS]`; empty where none has.
     pub remote: &'a [u8],
     /// The server's reply as it came, or what was in the way. A reason of our own may begin with a status code (RFC
     /// 3463), with or without a reply code before it: `550 5.1.2 no such domain`.
@@ -62,12 +64,12 @@ pub struct Outcome<'a> {
 /// Puts notifications about a letter into the queue, for those of these outcomes that its sender wants to know. They
 /// are on the disk when this returns, and may be sent at any moment. Returns their names in the queue.
 ///
-/// Call it before the recipients' states are updated: so a crash between the two tells the author twice, and never not
-/// at all. Tell of `Delayed` after every attempt: when a warning is due, and that it comes once, is known here.
+/// Call it before the recipients count as told. Tell of `Delayed` after every attempt: when a warning is due, and that it
+/// comes once, is known here.
 ///
 /// # Errors
-/// [`mailstore::Error::Io`]: the letter cannot be read, or no notification can be put there. The states must stay as they
-/// were then, so that it is tried again.
+/// [`mailstore::Error::Io`]: the letter cannot be read, or no notification can be put there. None is there then, and
+/// it has to be tried again.
 pub fn notify(
     queue: &Queue,
     letter: &mut LockedLetter,
@@ -75,7 +77,7 @@ pub fn notify(
     config: &Config,
 ) -> Result<Vec<OsString>> {
     let now = Timestamp::now().to_zoned(config.zone.clone());
-    let (mut drafts, mut warned) = (Vec::new(), Vec::new());
+    let (mut drafts, mut lines, mut warned) = (Vec::new(), Vec::new(), Vec::new());
     for about in [About::Failure, About::Delay, About::Delivery, About::Relay] {
         let is_told = |it: &&Outcome| {
             kind(it.what) == about
@@ -89,8 +91,8 @@ pub fn notify(
         let Some((to, about)) = addressee(letter, about, config) else { continue };
         let draft =
             Notice { to: &to, about, told: &told, now: &now }.write(queue, letter, config)?;
-        let (name, new) = (letter.name().display(), draft.name().display());
-        log::info!("{name}: notification {new} to=<{}>: {}", to.escape_ascii(), word(about));
+        let (new, to) = (draft.name().display(), to.escape_ascii());
+        lines.push(format!("notification {new} to=<{to}>: {}", word(about)));
         drafts.push(draft);
         if about == About::Delay {
             warned.extend(told.iter().map(|it| it.recipient));
@@ -98,6 +100,7 @@ pub fn notify(
     }
     let names = drafts.iter().map(|draft| draft.name().to_owned()).collect();
     QueuedDraft::publish_all(drafts)?;
+    lines.iter().for_each(|line| log::info!("{}: {line}", letter.name().display()));
     letter.note_warned(&warned)?;
     Ok(names)
 }
@@ -169,3 +172,6 @@ fn addressee(letter: &LockedLetter, about: About, config: &Config) -> Option<(Ve
     }
     Some((postmaster.to_vec(), About::DoubleBounce))
 }
+
+#[cfg(test)]
+mod tests;

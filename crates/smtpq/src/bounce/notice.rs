@@ -42,7 +42,9 @@ impl Notice<'_> {
         let returned = Returned::read(&mut letter.text()?, wants_whole, is_utf8)
             .map_err(|source| Error::Io { what, source })?;
         let (id, arrived) = (new_id(self.now), self.at(known.arrived));
-        let recipients = self.told.iter().filter_map(|outcome| self.recipient(&known, outcome));
+        let tried = |at: usize| letter.states().get(at).map_or(0, |state| state.at);
+        let recipients =
+            self.told.iter().filter_map(|it| self.recipient(&known, it, tried(it.recipient)));
         let report = Report {
             hostname: &config.hostname,
             id: &id,
@@ -63,10 +65,12 @@ impl Notice<'_> {
         draft.sync()
     }
 
+    /// `at` is the time of the last attempt, 0 where none is known.
     fn recipient<'a>(
         &self,
         known: &'a QueueEnvelope,
         outcome: &Outcome<'a>,
+        at: u64,
     ) -> Option<Recipient<'a>> {
         let (action, until) = match outcome.what {
             What::Failed | What::Expired => (Action::Failed, None),
@@ -82,7 +86,7 @@ impl Notice<'_> {
             default_status: (outcome.what == What::Expired).then_some(EXPIRED),
             remote: outcome.remote,
             reply: outcome.reply,
-            attempted: Some(self.now.clone()),
+            attempted: Some(if at == 0 { self.now.clone() } else { self.at(at) }),
             retried_until: until,
         })
     }
