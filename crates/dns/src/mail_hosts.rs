@@ -4,7 +4,7 @@ use std::io;
 
 use crate::domain::Domain;
 use crate::failure::{Failure, Result};
-use crate::message::{Exchange, Kind, Record};
+use crate::message::{Exchange, Kind, Record, Records};
 use crate::resolver::Resolver;
 
 /// Most hosts that are kept of an MX.
@@ -28,6 +28,8 @@ pub struct MailHosts {
     pub is_implicit: bool,
     /// How long they may be used, in seconds.
     pub seconds: u32,
+    /// A server that is believed has checked the signatures of this list (AD).
+    pub is_secure: bool,
 }
 
 /// Finds the hosts that take a domain's mail: those of its MX, equal ones in an order of chance; without an MX the
@@ -41,15 +43,16 @@ pub fn mail_hosts(
     domain: &Domain,
     is_self: impl Fn(&Domain) -> bool,
 ) -> Result<MailHosts> {
-    let Some((records, seconds)) = resolver.ask(domain, Kind::Mx)? else {
+    let Some(found) = resolver.ask(domain, Kind::Mx)? else {
         return Err(Failure::NoDomain(domain.clone()));
     };
+    let Records { list: records, seconds, is_secure } = found;
     if records.is_empty() {
         if is_self(domain) {
             return Err(Failure::Loop(domain.clone()));
         }
         let itself = MailHost { preference: 0, name: domain.clone() };
-        return Ok(MailHosts { list: vec![itself], is_implicit: true, seconds });
+        return Ok(MailHosts { list: vec![itself], is_implicit: true, seconds, is_secure });
     }
     let hosts = hosts_of(&records);
     if hosts.is_empty() {
@@ -63,7 +66,7 @@ pub fn mail_hosts(
     if list.is_empty() {
         return Err(Failure::Loop(domain.clone()));
     }
-    Ok(MailHosts { list, is_implicit: false, seconds })
+    Ok(MailHosts { list, is_implicit: false, seconds, is_secure })
 }
 
 /// Returns the hosts of MX records; the root is none (RFC 7505), also beside others.

@@ -8,9 +8,12 @@ use simple_dns::{
 };
 
 use crate::domain::Domain;
+use crate::tlsa::Tlsa;
 
 /// Longest answer in a datagram, in bytes, that needs no fragments on any path (RFC 9715 §3.1).
 pub(crate) const MAX_DATAGRAM: u16 = 1232;
+/// The number of the type TLSA (RFC 6698 §7.1), which simple-dns does not know.
+const TLSA: u16 = 52;
 /// Most aliases (CNAME) one after the other that are followed.
 const MAX_ALIASES: usize = 8;
 
@@ -23,6 +26,8 @@ pub(crate) enum Kind {
     A,
     /// IPv6 addresses.
     Aaaa,
+    /// What is said of a server's certificate.
+    Tlsa,
 }
 
 impl Kind {
@@ -31,6 +36,7 @@ impl Kind {
             Kind::Mx => TYPE::MX,
             Kind::A => TYPE::A,
             Kind::Aaaa => TYPE::AAAA,
+            Kind::Tlsa => TYPE::Unknown(TLSA),
         }
     }
 }
@@ -42,6 +48,19 @@ pub(crate) enum Record {
     Mx(u16, Exchange),
     /// Of an A or AAAA.
     Address(IpAddr),
+    /// Of a TLSA.
+    Tlsa(Tlsa),
+}
+
+/// The records of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Records {
+    /// The records; none where the name is there and has none of this kind.
+    pub list: Vec<Record>,
+    /// How long they may be used, in seconds.
+    pub seconds: u32,
+    /// The server has checked their signatures (AD, RFC 4035 §3.2.3).
+    pub is_secure: bool,
 }
 
 /// The host of an MX.
@@ -58,12 +77,12 @@ pub(crate) enum Exchange {
 /// What a server has answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The records; none where the name is there and has none of this kind. They may be used for this many seconds.
-    Records(Vec<Record>, u32),
+    /// The records.
+    Records(Records),
     /// There is no such name.
     NoName,
-    /// The answer is at this name: its server knew no more.
-    Alias(Domain),
+    /// The answer is at this name: its server knew no more. Whether the server has checked the signatures up to there.
+    Alias(Domain, bool),
     /// The answer is too long for a datagram.
     Truncated,
     /// The server cannot answer this form of question (EDNS, RFC 6891 §7).
@@ -75,7 +94,8 @@ pub(crate) enum Answer {
 /// Returns the question's bytes; `None` for a name that has no form on the wire.
 pub(crate) fn question(id: u16, name: &Domain, kind: Kind, with_edns: bool) -> Option<Vec<u8>> {
     let mut packet = Packet::new_query(id);
-    packet.set_flags(PacketFlag::RECURSION_DESIRED);
+    // AD in a question asks for AD in the answer (RFC 6840 §5.7).
+    packet.set_flags(PacketFlag::RECURSION_DESIRED | PacketFlag::AUTHENTIC_DATA);
     let (class, name) = (QCLASS::CLASS(CLASS::IN), Name::new(name.as_str()).ok()?);
     packet.questions.push(Question::new(name, QTYPE::TYPE(kind.of_wire()), class, false));
     if with_edns {
@@ -110,7 +130,10 @@ pub(crate) fn answer(bytes: &[u8], id: u16, name: &Domain, kind: Kind) -> Option
         _ => return None,
     }
     Some(match packet.rcode() {
-        RCODE::NoError => records(&packet.answers, name, kind),
+        RCODE::NoError => {
+            let is_secure = packet.has_flags(PacketFlag::AUTHENTIC_DATA);
+            records(&packet.answers, name, kind, is_secure)
+        }
         RCODE::NameError => Answer::NoName,
         RCODE::FormatError | RCODE::NotImplemented | RCODE::BADVERS => Answer::NoEdns,
         RCODE::ServerFailure => Answer::Failed("SERVFAIL"),
@@ -125,7 +148,12 @@ const OPCODE: u8 = 0x78;
 const TRUNCATED: u8 = 0x02;
 
 /// Collects the records of a name, or of the name that its aliases lead to.
-fn records(answers: &[ResourceRecord<'_>], name: &Domain, kind: Kind) -> Answer {
+fn records(
+    answers: &[ResourceRecord<'_>],
+    name: &Domain,
+    kind: Kind,
+    is_secure: bool,
+) -> Answer {
     let (mut name, mut seconds) = (name.clone(), u32::MAX);
     for aliases in 0..=MAX_ALIASES {
         let of_name =
@@ -149,8 +177,8 @@ fn records(answers: &[ResourceRecord<'_>], name: &Domain, kind: Kind) -> Answer 
             Some((None, _)) if found.is_empty() => {
                 return Answer::Failed("an alias that is no host's name");
             }
-            None if found.is_empty() && aliases > 0 => return Answer::Alias(name),
-            _ => return Answer::Records(found, seconds),
+            None if found.is_empty() && aliases > 0 => return Answer::Alias(name, is_secure),
+            _ => return Answer::Records(Records { list: found, seconds, is_secure }),
         }
     }
     Answer::Failed("aliases without an end")
@@ -161,6 +189,7 @@ fn record(data: &RData<'_>, kind: Kind) -> Option<Record> {
         (Kind::Mx, RData::MX(mx)) => Some(Record::Mx(mx.preference, exchange(&mx.exchange))),
         (Kind::A, RData::A(a)) => Some(Record::Address(Ipv4Addr::from(a.address).into())),
         (Kind::Aaaa, RData::AAAA(a)) => Some(Record::Address(Ipv6Addr::from(a.address).into())),
+        (Kind::Tlsa, RData::NULL(TLSA, data)) => Tlsa::parse(data.get_data()).map(Record::Tlsa),
         _ => None,
     }
 }

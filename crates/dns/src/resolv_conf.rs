@@ -17,18 +17,23 @@ pub(crate) struct Settings {
     pub timeout: Duration,
     /// How often each server is asked.
     pub attempts: u32,
+    /// The servers are believed when they say that they have checked signatures (AD): `options trust-ad`, or all of
+    /// them are on this machine. Between another one and here, anybody could say so.
+    pub trust_ad: bool,
 }
 
 impl Settings {
     /// Reads the file's text. What is not understood is passed over, as the C library does.
     pub(crate) fn parse(text: &str, port: u16) -> Settings {
         let (mut servers, mut timeout, mut attempts) = (Vec::new(), 5, 2);
+        let mut trust_ad = false;
         for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
             let mut words = line.split_ascii_whitespace();
             match words.next() {
                 Some("nameserver") => servers.extend(words.next().and_then(|it| server(it, port))),
                 Some("options") => {
                     for word in words {
+                        trust_ad |= word == "trust-ad";
                         let number = |name| word.strip_prefix(name)?.parse::<u32>().ok();
                         timeout = number("timeout:").map_or(timeout, |it| it.clamp(1, 30));
                         attempts = number("attempts:").map_or(attempts, |it| it.clamp(1, 5));
@@ -41,7 +46,9 @@ impl Settings {
         if servers.is_empty() {
             servers.push((Ipv4Addr::LOCALHOST, port).into());
         }
-        Settings { servers, timeout: Duration::from_secs(timeout.into()), attempts }
+        let timeout = Duration::from_secs(timeout.into());
+        let trust_ad = trust_ad || servers.iter().all(|server| server.ip().is_loopback());
+        Settings { servers, timeout, attempts, trust_ad }
     }
 }
 
@@ -63,6 +70,18 @@ mod tests {
         let shown: Vec<String> = settings.servers.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["127.0.0.9:53", "[::1]:53", "127.0.0.8:53"]);
         assert_eq!((settings.timeout, settings.attempts), (Duration::from_secs(2), 5));
+    }
+
+    #[test]
+    fn only_servers_of_this_machine_are_believed_about_signatures_unless_told() {
+        for (text, trust_ad) in [
+            ("nameserver 127.0.0.1\nnameserver ::1\n", true),
+            ("nameserver 127.0.0.1\nnameserver 192.0.2.1\n", false),
+            ("nameserver 192.0.2.1\noptions edns0 trust-ad\n", true),
+            ("", true),
+        ] {
+            assert_eq!(Settings::parse(text, 53).trust_ad, trust_ad, "{text}");
+        }
     }
 
     #[test]

@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use crate::domain::Domain;
 use crate::failure::{Failure, Result};
-use crate::message::{self, Answer, Kind, MAX_DATAGRAM, Record};
+use crate::message::{self, Answer, Kind, MAX_DATAGRAM, Record, Records};
 use crate::resolv_conf::{self, Settings};
+use crate::tlsa::Tlsa;
 
 /// The port of name servers.
 pub const PORT: u16 = 53;
 /// Most questions in a row that an answer's alias leads to.
 const MAX_ALIASES: u32 = 8;
+/// Most TLSA records that are looked at.
+const MAX_TLSA: usize = 64;
 /// Most datagrams that are looked at for one answer: others are forged, or late.
 const MAX_STRAYS: u32 = 1000;
 
@@ -29,6 +32,8 @@ pub struct Addresses {
     pub list: Vec<IpAddr>,
     /// How long they may be used, in seconds.
     pub seconds: u32,
+    /// A server that is believed has checked their signatures (AD).
+    pub is_secure: bool,
 }
 
 impl Resolver {
@@ -44,10 +49,11 @@ impl Resolver {
         Ok(Resolver { settings: Settings::parse(&String::from_utf8_lossy(&text), PORT) })
     }
 
-    /// Asks one server.
+    /// Asks one server, which is believed when it says that it has checked signatures (AD).
     #[must_use]
     pub fn of_server(server: SocketAddr) -> Resolver {
-        Resolver { settings: Settings { servers: vec![server], ..Settings::parse("", PORT) } }
+        let settings = Settings::parse("", PORT);
+        Resolver { settings: Settings { servers: vec![server], trust_ad: true, ..settings } }
     }
 
     /// Sets the longest wait for an answer, and how often each server is asked.
@@ -65,14 +71,16 @@ impl Resolver {
     pub fn addresses(&self, host: &Domain) -> Result<Addresses> {
         if host.as_str() == "localhost" || host.as_str().ends_with(".localhost") {
             // RFC 6761 §6.3: no server is asked.
-            return Ok(Addresses { list: vec![Ipv4Addr::LOCALHOST.into()], seconds: u32::MAX });
+            let list = vec![Ipv4Addr::LOCALHOST.into()];
+            return Ok(Addresses { list, seconds: u32::MAX, is_secure: false });
         }
         let found = [self.ask(host, Kind::Aaaa), self.ask(host, Kind::A)];
-        let mut seconds = u32::MAX;
+        let (mut seconds, mut is_secure) = (u32::MAX, true);
         let mut of_kind = found.iter().map(|answer| match answer {
-            Ok(Some((records, ttl))) => {
-                seconds = seconds.min(*ttl);
-                records.iter().filter_map(address).collect()
+            Ok(Some(records)) => {
+                seconds = seconds.min(records.seconds);
+                is_secure &= records.is_secure;
+                records.list.iter().filter_map(address).collect()
             }
             _ => Vec::new(),
         });
@@ -80,7 +88,7 @@ impl Resolver {
         drop(of_kind);
         let list = in_turn(&six, &four);
         if !list.is_empty() {
-            return Ok(Addresses { list, seconds });
+            return Ok(Addresses { list, seconds, is_secure });
         }
         let [six, four] = found;
         match (six?, four?) {
@@ -89,17 +97,43 @@ impl Resolver {
         }
     }
 
+    /// Finds what is said of the certificate of a host's server (TLSA at `_25._tcp.HOST`); nothing where that is not
+    /// signed, or there is nothing.
+    ///
+    /// # Errors
+    /// [`Failure::Temporary`]: an answer that is missing, or that a forger has made (SERVFAIL), is no proof that there is
+    /// nothing (RFC 7672 §2.1).
+    pub fn tlsa(&self, host: &Domain, port: u16) -> Result<Vec<Tlsa>> {
+        let Some(name) = Domain::parse(format!("_{port}._tcp.{host}").as_bytes()) else {
+            return Ok(Vec::new()); // too long a name
+        };
+        let Some(found) = self.ask(&name, Kind::Tlsa)?.filter(|records| records.is_secure) else {
+            return Ok(Vec::new());
+        };
+        let tlsa = |record: Record| match record {
+            Record::Tlsa(tlsa) => Some(tlsa),
+            _ => None,
+        };
+        Ok(found.list.into_iter().filter_map(tlsa).take(MAX_TLSA).collect())
+    }
+
     /// Asks for the records of a name, and of those that its aliases lead to; `None` where there is no such
-    /// name. With them comes how many seconds they may be used.
+    /// name.
     ///
     /// # Errors
     /// [`Failure::Temporary`].
-    pub(crate) fn ask(&self, name: &Domain, kind: Kind) -> Result<Option<(Vec<Record>, u32)>> {
-        let mut asked = name.clone();
+    pub(crate) fn ask(&self, name: &Domain, kind: Kind) -> Result<Option<Records>> {
+        let (mut asked, mut is_secure) = (name.clone(), self.settings.trust_ad);
         for _ in 0..=MAX_ALIASES {
             match self.ask_servers(&asked, kind)? {
-                Answer::Records(records, seconds) => return Ok(Some((records, seconds))),
-                Answer::Alias(name) => asked = name,
+                Answer::Records(records) => {
+                    let is_secure = is_secure && records.is_secure;
+                    return Ok(Some(Records { is_secure, ..records }));
+                }
+                Answer::Alias(name, is_checked) => {
+                    asked = name;
+                    is_secure &= is_checked;
+                }
                 _ => return Ok(None),
             }
         }
@@ -157,7 +191,7 @@ impl Resolver {
 fn address(record: &Record) -> Option<IpAddr> {
     match record {
         Record::Address(address) => Some(*address),
-        Record::Mx(..) => None,
+        Record::Mx(..) | Record::Tlsa(_) => None,
     }
 }
 

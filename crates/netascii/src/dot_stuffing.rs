@@ -15,6 +15,8 @@ pub struct Stuffer {
     state: StufferState,
     /// How a CR without LF is sent.
     bare_cr: BareCr,
+    /// Dots are doubled, and a line of a dot is the end.
+    has_dots: bool,
     octets: u64,
 }
 
@@ -36,7 +38,8 @@ impl Stuffer {
     /// Returns a stuffer that passes a bare CR on unchanged: what is stored is what is sent (POP3).
     #[must_use]
     pub fn new() -> Stuffer {
-        Stuffer { state: StufferState::LineStart, bare_cr: BareCr::Keep, octets: 0 }
+        let (state, bare_cr) = (StufferState::LineStart, BareCr::Keep);
+        Stuffer { state, bare_cr, has_dots: true, octets: 0 }
     }
 
     /// Returns a stuffer that turns a bare CR into a line end, because SMTP may carry none
@@ -44,6 +47,13 @@ impl Stuffer {
     #[must_use]
     pub fn bare_cr_to_crlf() -> Stuffer {
         Stuffer { bare_cr: BareCr::EndsLine, ..Stuffer::new() }
+    }
+
+    /// Returns one for a text whose length is told beforehand (RFC 3030 §2): line ends as above, and neither dots nor
+    /// an end.
+    #[must_use]
+    pub fn without_dots() -> Stuffer {
+        Stuffer { has_dots: false, ..Stuffer::bare_cr_to_crlf() }
     }
 
     /// Appends the wire form of `input` to `out`.
@@ -72,7 +82,9 @@ impl Stuffer {
         if self.state == StufferState::Text {
             self.end_line(out);
         }
-        out.extend_from_slice(END);
+        if self.has_dots {
+            out.extend_from_slice(END);
+        }
     }
 
     /// Returns the size of the text so far as RFC 1870 §3 counts it: with CRLF line ends, without
@@ -109,7 +121,8 @@ impl Stuffer {
         if text.is_empty() {
             return;
         }
-        if self.state == StufferState::LineStart && text.first() == Some(&b'.') {
+        let is_first = self.state == StufferState::LineStart && text.first() == Some(&b'.');
+        if is_first && self.has_dots {
             out.push(b'.');
         }
         self.put(text, out);

@@ -4,15 +4,20 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
+use dns::Tlsa;
 use forknet::Connection;
+use rustls::client::WantsClientCert;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, WantsVerifier,
+};
 
+use crate::dane::Taken;
 use crate::error::{Error, Result};
 use crate::pem::read_authorities;
 use crate::session::{Agreed, Session};
 
-/// The authorities that a client trusts.
+/// Which servers a client trusts.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<ClientConfig>);
 
@@ -39,11 +44,39 @@ impl Client {
                 }
             }
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::new("TLS", error))?;
-        Ok(Client(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
+        let builder = builder()?.with_root_certificates(roots);
+        Ok(Client::of(builder))
+    }
+
+    /// Trusts any server: what is sent is hidden from those who listen, and not from one who stands between (RFC 7435).
+    ///
+    /// # Errors
+    /// rustls has no version of TLS.
+    pub fn any() -> Result<Client> {
+        Client::taking(Taken::any(algorithms()))
+    }
+
+    /// Trusts the servers whose certificates DNS names, by these secure records (DANE, RFC 7672): of one below an
+    /// authority that is named, the certificate has one of these names. Where none of the records can be used, what
+    /// `trusted` trusts, or any server.
+    ///
+    /// # Errors
+    /// rustls has no version of TLS.
+    pub fn dane(records: &[Tlsa], names: &[String], trusted: Option<&Client>) -> Result<Client> {
+        match (Taken::named(algorithms(), records, names), trusted) {
+            (Some(taken), _) => Client::taking(taken),
+            (None, Some(trusted)) => Ok(trusted.clone()),
+            (None, None) => Client::any(),
+        }
+    }
+
+    fn taking(taken: Taken) -> Result<Client> {
+        let builder = builder()?.dangerous().with_custom_certificate_verifier(Arc::new(taken));
+        Ok(Client::of(builder))
+    }
+
+    fn of(builder: ConfigBuilder<ClientConfig, WantsClientCert>) -> Client {
+        Client(Arc::new(builder.with_no_client_auth()))
     }
 
     /// Makes the handshake with a server, and puts the connection under TLS. `host` is the name, or address,
@@ -69,6 +102,17 @@ impl Client {
         let connection = ClientConnection::new(Arc::clone(&self.0), server);
         connection.map(Session::new).map_err(|error| failed(&error))
     }
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::new("TLS", error))
+}
+
+fn algorithms() -> rustls::crypto::WebPkiSupportedAlgorithms {
+    rustls::crypto::ring::default_provider().signature_verification_algorithms
 }
 
 /// Says why a handshake with this host has failed.
@@ -98,6 +142,9 @@ fn failed(host: &str, error: &io::Error) -> Error {
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "it is for other names".into()
+        }
+        CertificateError::ApplicationVerificationFailure => {
+            "DNS names other certificates (TLSA)".into()
         }
         other => other.to_string(),
     };

@@ -4,10 +4,11 @@
 //! has the [`Keys`], for each signature ([`Sign`]).
 
 // The order of the modules; each imports from its left only:
-//   rows error | pem | keys | chains tickets session | server client | identity
+//   rows error | pem | keys | chains tickets session dane | server client | identity
 
 mod chains;
 mod client;
+mod dane;
 mod error;
 mod identity;
 mod keys;

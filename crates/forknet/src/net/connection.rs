@@ -229,6 +229,11 @@ impl Connection {
         self.idle = idle;
     }
 
+    /// Begins a turn, of reading or of writing, whose waits last `idle` at most: one reply, not all of a group.
+    pub fn begin_turn(&mut self, reads: bool, idle: Duration) {
+        (self.turn, self.idle) = (TurnClock::new(reads), idle);
+    }
+
     /// Half-closes: the peer reads end of file.
     ///
     /// # Errors

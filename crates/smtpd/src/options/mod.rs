@@ -5,7 +5,6 @@ mod deliver;
 pub mod facts;
 pub mod guards;
 pub mod hostname;
-pub mod idna;
 pub mod milters;
 mod relay;
 mod rows;
@@ -17,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use accounts::{NameCase, NameDomain, Owner};
+use dns::to_ascii;
 use forknet::{Endpoint, Error, Result, Values};
 use jiff::tz::TimeZone;
 use maild::{Logins, MailOptions};
@@ -27,7 +27,6 @@ pub use deliver::LmtpServer;
 use facts::Facts;
 use guards::Guards;
 use hostname::{is_domain, machine_name};
-use idna::to_ascii;
 pub use relay::{QueueOptions, Relay};
 use terminal::Terminals;
 

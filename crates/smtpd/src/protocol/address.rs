@@ -1,7 +1,8 @@
 //! Addresses in MAIL and RCPT (RFC 5321 §4.1.2, §4.1.3).
 
+use dns::to_ascii;
+
 use crate::options::hostname::is_domain;
-use crate::options::idna::to_ascii;
 use crate::protocol::literal::is_literal;
 
 /// Longest path in bytes, with its punctuation (RFC 5321 §4.5.3.1.3).
