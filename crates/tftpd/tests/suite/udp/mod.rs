@@ -104,13 +104,13 @@ impl Udp {
         self.socket.send_to(packet.as_ref(), self.peer).unwrap();
     }
 
-    /// The next datagram but the last one once more by the clock, which runs on while a busy machine lets
-    /// this test wait; its sender is the peer from now on.
+    /// The next datagram but the last one of the same sender once more by the clock, which runs on while a busy machine
+    /// lets this test wait; its sender is the peer from now on.
     pub fn recv(&mut self) -> Vec<u8> {
         loop {
-            let (last, came) = (std::mem::take(&mut self.last), self.came);
+            let (last, came, peer) = (std::mem::take(&mut self.last), self.came, self.peer);
             let got = self.recv_all();
-            if got != last || self.came.saturating_sub(came) < CLOCK {
+            if got != last || self.peer != peer || self.came.saturating_sub(came) < CLOCK {
                 return got;
             }
         }
