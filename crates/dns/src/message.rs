@@ -148,12 +148,7 @@ const OPCODE: u8 = 0x78;
 const TRUNCATED: u8 = 0x02;
 
 /// Collects the records of a name, or of the name that its aliases lead to.
-fn records(
-    answers: &[ResourceRecord<'_>],
-    name: &Domain,
-    kind: Kind,
-    is_secure: bool,
-) -> Answer {
+fn records(answers: &[ResourceRecord<'_>], name: &Domain, kind: Kind, is_secure: bool) -> Answer {
     let (mut name, mut seconds) = (name.clone(), u32::MAX);
     for aliases in 0..=MAX_ALIASES {
         let of_name =

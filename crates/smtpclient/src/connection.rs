@@ -98,11 +98,7 @@ impl ServerConnection {
     }
 
     /// Reads one reply, which is `what`: for people.
-    pub(crate) fn reply(
-        &mut self,
-        (stage, what): (Stage, &str),
-        limit: Duration,
-    ) -> Result<Reply> {
+    pub(crate) fn reply(&mut self, (stage, what): (Stage, &str), limit: Duration) -> Result<Reply> {
         self.read(limit).map_err(|wrong| match wrong {
             Wrong::Io(error) => self.lost(stage, &format!("waiting for {what}"), &error, limit),
             Wrong::Closed => {
@@ -187,7 +183,9 @@ mod tests {
 
     #[test]
     fn a_limit_is_told_in_minutes_where_it_is_whole_ones() {
-        for (limit, words) in [(300_000, "5 min"), (30_000, "30 s"), (200, "0.2 s"), (90_000, "90 s")] {
+        for (limit, words) in
+            [(300_000, "5 min"), (30_000, "30 s"), (200, "0.2 s"), (90_000, "90 s")]
+        {
             assert_eq!(in_words(Duration::from_millis(limit)), words);
         }
     }

@@ -109,12 +109,12 @@ mod tests {
         String::from_utf8(line).unwrap()
     }
 
-    const PLAIN: Facts =
-        Facts { octets: Some(7), eight_bit: false, eight_bit_header: false };
+    const PLAIN: Facts = Facts { octets: Some(7), eight_bit: false, eight_bit_header: false };
 
     #[test]
     fn parameters_are_those_that_the_server_knows() {
-        let to = Recipient { address: b"x@red.test", notify: b"NEVER", orcpt: b"rfc822;X@red.test" };
+        let to =
+            Recipient { address: b"x@red.test", notify: b"NEVER", orcpt: b"rfc822;X@red.test" };
         let envelope = Envelope { ret: b"HDRS", envid: b"Q1", ..Envelope::new(b"a@b.test", []) };
         assert_eq!(mail(&envelope, PLAIN, &[]), "MAIL FROM:<a@b.test>");
         assert_eq!(mail(&envelope, PLAIN, &["SIZE"]), "MAIL FROM:<a@b.test> SIZE=7");

@@ -101,6 +101,12 @@ impl Failure {
         Failure { is_lost: true, ..Failure::new(Stage::Connect, status, code, error.to_string()) }
     }
 
+    /// Makes the failure of a server that is not there.
+    #[must_use]
+    pub fn not_there(why: &str) -> Failure {
+        Failure::not_connected(&Error::Refused(why.to_owned()))
+    }
+
     /// Makes the failure of a letter that cannot be read here.
     pub(crate) fn unreadable(stage: Stage, error: &io::Error) -> Failure {
         let text = format!("the letter: {}", forknet::reason(error));

@@ -64,13 +64,8 @@ impl Mailer {
 
     /// Returns the number of the server that is tried first: the one of the last letter's session.
     fn start(&mut self) -> usize {
-        match &mut self.session {
-            Some((number, session)) if session.is_usable() => *number,
-            _ => {
-                self.session = None;
-                self.first
-            }
-        }
+        self.session.take_if(|(_, session)| !session.is_usable());
+        self.session.as_ref().map_or(self.first, |(number, _)| *number)
     }
 
     /// Tries one server; `None` behind the last.

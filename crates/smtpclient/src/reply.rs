@@ -216,7 +216,10 @@ mod tests {
         let long = [&b"250-"[..], &[b'x'; 4000]].concat();
         let ends = (0..1000).find(|_| lines.add(&long) == Err(Malformed::NoEnd));
         assert_eq!(ends, Some(MAX_BYTES / long.len()));
-        assert_eq!(ReplyLines::default().add(b"SSH\x1b"), Err(Malformed::Line("SSH\\u{1b}".into())));
+        assert_eq!(
+            ReplyLines::default().add(b"SSH\x1b"),
+            Err(Malformed::Line("SSH\\u{1b}".into()))
+        );
     }
 
     #[test]

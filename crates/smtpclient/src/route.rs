@@ -120,9 +120,8 @@ impl Route {
     /// # Errors
     /// There are none, for good or for now.
     pub fn find(destination: Destination, settings: &Settings) -> Result<Route> {
-        let one = |place| {
-            Ok(Route { asked: None, found: vec![Ok(Target::new(place))], addresses: 1 })
-        };
+        let one =
+            |place| Ok(Route { asked: None, found: vec![Ok(Target::new(place))], addresses: 1 });
         let (domain, port, resolver, own_names) = match destination {
             Destination::Server(place) => return one(place),
             Destination::Domain { domain, port, resolver, own_names } => {
@@ -138,7 +137,8 @@ impl Route {
             return one(Place::Address { host: ip.to_string(), address: (ip, port).into() });
         }
         let name = dns::to_ascii(domain.as_bytes());
-        let name = Domain::parse(&name).ok_or_else(|| no_host("not a name that a host can have"))?;
+        let name =
+            Domain::parse(&name).ok_or_else(|| no_host("not a name that a host can have"))?;
         let found = mail_hosts(&resolver, &name, |host| own_names.contains(host))
             .map_err(|failure| Failure::of_dns(&failure))?;
         if found.is_implicit {

@@ -167,8 +167,7 @@ impl Session {
             failure.of_host(&host).and_lost()
         })?;
         let exporter = agreed.exporter.as_ref().map(<[u8; 32]>::as_slice);
-        self.bindings =
-            Bindings::default().with(Binding::Exporter, exporter.unwrap_or_default());
+        self.bindings = Bindings::default().with(Binding::Exporter, exporter.unwrap_or_default());
         self.tls = Some(agreed.description);
         Ok(())
     }
@@ -197,8 +196,7 @@ impl Session {
             Some(failure) => failure,
             None => {
                 let (text, host) = (error.to_string(), &self.conn.host);
-                let failure =
-                    Failure::new(Stage::Login, Status::NoPermission, code(4, 7, 0), text);
+                let failure = Failure::new(Stage::Login, Status::NoPermission, code(4, 7, 0), text);
                 failure.of_host(host)
             }
         })

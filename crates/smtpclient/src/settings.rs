@@ -87,11 +87,12 @@ impl TlsUse {
     }
 }
 
-/// What becomes of a letter with bytes over 127 for a server without 8BITMIME (RFC 6152 §3).
+/// What becomes of a letter with bytes over 127 for a server without 8BITMIME (RFC 6152 §3), and of addresses in UTF-8
+/// for one without SMTPUTF8 (RFC 6531 §3.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EightBit {
-    /// It is refused for good, with 5.6.3. Nothing is converted, because a letter that was signed would not be that
-    /// letter any more.
+    /// It is refused for good, with 5.6.3 or 5.6.7. Nothing is converted, because a letter that was signed would not be
+    /// that letter any more.
     Refuse,
     /// It is sent as it is, to a server of one's own.
     Send,
@@ -111,7 +112,9 @@ pub struct Login {
 /// Is shown the dialogue: `C`, a line of the client; `S`, one of the server; `D`, what a name server has said. The
 /// line can be printed, and has no password in it.
 #[derive(Clone)]
-pub struct Show(Arc<dyn Fn(char, &str) + Send + Sync>);
+pub struct Show(Arc<ShowLine>);
+
+type ShowLine = dyn Fn(char, &str) + Send + Sync;
 
 impl Show {
     /// Shows lines by this function.

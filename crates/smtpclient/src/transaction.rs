@@ -100,19 +100,20 @@ impl Session {
 
     /// Refuses a letter that the server's limits exclude.
     fn check_limits(&self, envelope: &Envelope<'_>, facts: Facts) -> Result<()> {
-        let refused = |code, why: &str| {
-            Err(self.conn.failure(Stage::Mail, Status::Data, code, why))
-        };
+        let refused =
+            |code, why: &str| Err(self.conn.failure(Stage::Mail, Status::Data, code, why));
         if let Some((octets, limit)) = self.extensions.limit_under(facts.octets) {
             let why = format!("the letter has {octets} octets, the server takes {limit} at most");
             return refused(code(5, 3, 4), &why);
+        }
+        if self.settings.eight_bit == EightBit::Send {
+            return Ok(());
         }
         if envelope.needs_utf8(facts) && !self.extensions.utf8 {
             let why = "the sender or the header is UTF-8 and the server does not offer SMTPUTF8";
             return refused(code(5, 6, 7), why);
         }
-        let sends = self.settings.eight_bit == EightBit::Send;
-        if facts.eight_bit && !self.extensions.eight_bit && !sends {
+        if facts.eight_bit && !self.extensions.eight_bit {
             let why = "the letter has octets over 127 and the server does not offer 8BITMIME";
             return refused(code(5, 6, 3), why);
         }
@@ -122,8 +123,9 @@ impl Session {
     /// Refuses recipients in UTF-8 for a server that does not know them (RFC 6531 §3.5).
     fn refuse_utf8(&self, progress: &mut Progress<'_>) {
         let all = progress.envelope.to.iter().zip(&mut progress.outcomes).enumerate();
+        let takes_all = self.extensions.utf8 || self.settings.eight_bit == EightBit::Send;
         for (number, (recipient, outcome)) in all {
-            if recipient.needs_utf8() && !self.extensions.utf8 {
+            if recipient.needs_utf8() && !takes_all {
                 let what = recipient_name(recipient);
                 let why = format!("{what}: it is UTF-8 and the server does not offer SMTPUTF8");
                 let code = code(5, 6, 7);
@@ -330,7 +332,9 @@ impl Session {
     ) -> Result<()> {
         let text = match whole(letter) {
             Ok(text) => text,
-            Err(error) => return Err(Failure { is_lost: false, ..Failure::unreadable(Stage::Mail, &error) }),
+            Err(error) => {
+                return Err(Failure { is_lost: false, ..Failure::unreadable(Stage::Mail, &error) });
+            }
         };
         commands.push(format!("BDAT {} LAST", text.len()).into_bytes());
         self.send_lines(&commands, &text)?;

@@ -6,9 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use simple_dns::rdata::{A, AAAA, CNAME, MX, RData};
-use simple_dns::{CLASS, Name, Packet, RCODE, ResourceRecord};
+use simple_dns::rdata::{A, AAAA, CNAME, MX, NULL, RData};
+use simple_dns::{CLASS, Name, Packet, RCODE, ResourceRecord, TYPE};
 
+/// The bit AD of a header's fourth byte (RFC 4035 §3.2.3).
+const AUTHENTIC_DATA: u8 = 0x20;
+/// The number of the type TLSA (RFC 6698 §7.1).
+const TLSA: u16 = 52;
 /// The response code of a server that fails.
 pub const SERVFAIL: RCODE = RCODE::ServerFailure;
 
@@ -17,6 +21,8 @@ pub const SERVFAIL: RCODE = RCODE::ServerFailure;
 pub enum Says {
     /// These records, of the name that was asked for. An empty list: the name has none of this kind.
     Records(Vec<Value>),
+    /// The same, and the server says that it has checked their signatures (AD).
+    Signed(Vec<Value>),
     /// Records of any names.
     All(Vec<(String, Value)>),
     /// There is no such name.
@@ -44,6 +50,8 @@ pub enum Value {
     Address(IpAddr),
     /// CNAME.
     Alias(String),
+    /// TLSA: usage, selector, matching, and the data.
+    Tlsa(u8, u8, u8, Vec<u8>),
 }
 
 /// Returns the value of an MX.
@@ -202,6 +210,11 @@ impl Serve {
         };
         match (self.zone)(&name.to_ascii_lowercase(), &kind) {
             Says::Records(values) => vec![reply(id, &own(&values), RCODE::NoError)],
+            Says::Signed(values) => {
+                let mut signed = reply(id, &own(&values), RCODE::NoError);
+                signed[3] |= AUTHENTIC_DATA;
+                vec![signed]
+            }
             Says::All(values) => vec![reply(id, &values, RCODE::NoError)],
             Says::NoName => vec![reply(id, &[], RCODE::NameError)],
             Says::Code(code) => vec![reply(id, &[], code)],
@@ -243,16 +256,28 @@ fn question_of(packet: &Packet<'_>) -> Vec<u8> {
 
 fn kind(kind: &simple_dns::QTYPE) -> String {
     match kind {
+        simple_dns::QTYPE::TYPE(TYPE::Unknown(TLSA)) => "TLSA".to_owned(),
         simple_dns::QTYPE::TYPE(kind) => format!("{kind:?}"),
         other => format!("{other:?}"),
     }
 }
 
+fn bytes_of(value: &Value) -> Vec<u8> {
+    match value {
+        Value::Tlsa(usage, selector, matching, data) => {
+            [&[*usage, *selector, *matching][..], data].concat()
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn reply(question: &Packet<'_>, id: u16, values: &[(String, Value)], code: RCODE) -> Vec<u8> {
+    // What simple-dns does not know is written as bytes.
+    let bytes: Vec<Vec<u8>> = values.iter().map(|(_, value)| bytes_of(value)).collect();
     let mut reply = Packet::new_reply(id);
     *reply.rcode_mut() = code;
     reply.questions.clone_from(&question.questions);
-    for (name, value) in values {
+    for ((name, value), bytes) in values.iter().zip(&bytes) {
         let data = match value {
             Value::Mx(preference, host) => {
                 RData::MX(MX { preference: *preference, exchange: Name::new_unchecked(host) })
@@ -260,6 +285,7 @@ fn reply(question: &Packet<'_>, id: u16, values: &[(String, Value)], code: RCODE
             Value::Address(IpAddr::V4(address)) => RData::A(A { address: (*address).into() }),
             Value::Address(IpAddr::V6(address)) => RData::AAAA(AAAA { address: (*address).into() }),
             Value::Alias(name) => RData::CNAME(CNAME(Name::new_unchecked(name))),
+            Value::Tlsa(..) => RData::NULL(TLSA, NULL::new(bytes).expect("short data")),
         };
         let record = ResourceRecord::new(Name::new_unchecked(name), CLASS::IN, 300, data);
         reply.answers.push(record);
