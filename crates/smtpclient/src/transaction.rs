@@ -30,6 +30,8 @@ struct Progress<'a> {
     /// The numbers of those that RCPT is sent for, and of those that the server takes.
     asked: Vec<usize>,
     taken: Vec<usize>,
+    /// MAIL was refused: what is said to RCPT then (503) is about none of them.
+    is_refused: bool,
 }
 
 impl Session {
@@ -193,10 +195,12 @@ impl Session {
         }
         let Some(before) = number.checked_sub(1) else {
             let what = format!("sender <{}>", forknet::printable(progress.envelope.from));
+            progress.is_refused = !reply.is_success();
             let refused = |session: &Session| session.conn.refused(stage, &what, &reply);
-            return Ok(if reply.is_success() { Ok(()) } else { Err(refused(self)) });
+            return Ok(if progress.is_refused { Err(refused(self)) } else { Ok(()) });
         };
-        let Some(&number) = progress.asked.get(before) else { return Ok(Ok(())) };
+        let number = progress.asked.get(before).copied().filter(|_| !progress.is_refused);
+        let Some(number) = number else { return Ok(Ok(())) };
         if reply.is_success() {
             progress.taken.push(number);
         } else if let Some(recipient) = progress.envelope.to.get(number) {
@@ -415,7 +419,7 @@ fn recipient_name(recipient: &Recipient<'_>) -> String {
 impl<'a> Progress<'a> {
     fn new(envelope: &'a Envelope<'a>) -> Progress<'a> {
         let outcomes = envelope.to.iter().map(|_| None).collect();
-        Progress { envelope, outcomes, asked: Vec::new(), taken: Vec::new() }
+        Progress { envelope, outcomes, asked: Vec::new(), taken: Vec::new(), is_refused: false }
     }
 
     /// Returns MAIL, and RCPT for each that is asked for.

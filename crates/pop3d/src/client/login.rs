@@ -40,7 +40,7 @@ pub(crate) fn log_in<S: Read + Write>(
     match (when, stamp) {
         (Apop::Always, None) => {
             let why = format!("{}: APOP is not offered", options.server);
-            return Err(Failure::new(Status::Permanent, why));
+            return Err(Failure::new(Status::Unavailable, why));
         }
         (Apop::Never, _) | (Apop::Auto, None) => {}
         (Apop::Always | Apop::Auto, Some(stamp)) => {
@@ -48,7 +48,7 @@ pub(crate) fn log_in<S: Read + Write>(
             match conn.command(format!("APOP {user} {digest}")) {
                 Ok(_) => return Ok(()),
                 Err(failure) => {
-                    let is_refused = failure.status == Status::LoginRefused;
+                    let is_refused = failure.status == Status::NoPermission;
                     let retry = *when == Apop::Auto && is_private && is_refused;
                     if conn.is_broken() || !retry {
                         return Err(failure);
@@ -82,7 +82,7 @@ pub(crate) fn authenticate<S: Read + Write>(
     // Without a refusal of the server: no mechanism is left, or it has not proved that it knows the user.
     done.map_err(|error| match status {
         Some(status) => Failure::because(status)(error),
-        None => Failure::new(Status::Permanent, format!("{}: {error}", options.server)),
+        None => Failure::new(Status::Unavailable, format!("{}: {error}", options.server)),
     })
 }
 

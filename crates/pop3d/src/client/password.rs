@@ -37,13 +37,13 @@ pub(crate) fn password(options: &Options) -> Result<Secret> {
 
 /// Runs a command and reads the first line of its standard output.
 fn from_command(command: &str) -> Result<Secret> {
-    let failed = |why: &str| Failure::new(Status::Permanent, format!("password command: {why}"));
+    let failed = |why: &str| Failure::new(Status::Unavailable, format!("password command: {why}"));
     let mut child = Command::new("/bin/sh")
         .args(["-c", command])
         .stdout(Stdio::piped())
         .spawn()
         .map_err(Error::io("password command"))
-        .map_err(Failure::because(Status::Permanent))?;
+        .map_err(Failure::because(Status::Unavailable))?;
     let line = first_of(&mut child).ok_or_else(|| failed("it has not ended in five minutes"));
     let line = line.inspect_err(|_| {
         let _ = child.kill(); // it may end by itself just now

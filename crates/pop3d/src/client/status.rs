@@ -1,32 +1,7 @@
 //! Why pop3c ends without success: an error, and the exit code that sysexits(3) has for its kind.
 
 use forknet::Error;
-
-/// The exit codes, with their names in sysexits(3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Status {
-    /// `EX_USAGE`: the command line is wrong.
-    Usage = 64,
-    /// `EX_NOINPUT`: the maildrop, or this account here, is in use by another session.
-    InUse = 66,
-    /// `EX_NOHOST`: the server's name has no address.
-    NoHost = 68,
-    /// `EX_UNAVAILABLE`: a refusal that another try will meet again.
-    Permanent = 69,
-    /// `EX_CANTCREAT`: where letters are to be stored cannot be opened or made.
-    CannotCreate = 73,
-    /// `EX_IOERR`: reading or writing failed on this machine.
-    Io = 74,
-    /// `EX_TEMPFAIL`: another try may succeed.
-    Temporary = 75,
-    /// `EX_PROTOCOL`: the reply is no POP3, exceeds a limit, or TLS failed.
-    Protocol = 76,
-    /// `EX_NOPERM`: the login was refused.
-    LoginRefused = 77,
-    /// `EX_CONFIG`: the accounts file, or a file it names, is wrong.
-    Config = 78,
-}
+pub use smtpclient::Status;
 
 /// A failure.
 #[derive(Debug)]
@@ -121,10 +96,10 @@ pub fn of_refusal(text: &[u8], asked: Asked) -> Status {
     let text = text.trim_ascii().to_ascii_uppercase();
     let code = text.strip_prefix(b"[").and_then(|rest| rest.split(|&b| b == b']').next());
     match code {
-        Some(b"AUTH") => return Status::LoginRefused,
+        Some(b"AUTH") => return Status::NoPermission,
         Some(b"IN-USE") => return Status::InUse,
         Some(b"LOGIN-DELAY") => return Status::Temporary,
-        Some(b"SYS/PERM") => return Status::Permanent,
+        Some(b"SYS/PERM") => return Status::Unavailable,
         Some(code) if code.starts_with(b"SYS") => return Status::Temporary,
         _ => {}
     }
@@ -133,8 +108,8 @@ pub fn of_refusal(text: &[u8], asked: Asked) -> Status {
     match asked {
         Asked::Greeting => Status::Temporary,
         Asked::Login if has(b"LOCK") || has(b"IN USE") || has(b"BUSY") => Status::InUse,
-        Asked::Login => Status::LoginRefused,
-        Asked::Other => Status::Permanent,
+        Asked::Login => Status::NoPermission,
+        Asked::Other => Status::Unavailable,
     }
 }
 
@@ -145,17 +120,17 @@ mod tests {
     #[test]
     fn a_refusal_is_judged_by_its_code_and_without_one_by_what_was_asked() {
         for (text, asked, expected) in [
-            (&b"[AUTH] wrong"[..], Asked::Other, Status::LoginRefused),
+            (&b"[AUTH] wrong"[..], Asked::Other, Status::NoPermission),
             (b"[in-use] locked", Asked::Login, Status::InUse),
             (b"[SYS/TEMP] disk", Asked::Login, Status::Temporary),
-            (b"[SYS/PERM] no", Asked::Login, Status::Permanent),
+            (b"[SYS/PERM] no", Asked::Login, Status::Unavailable),
             (b"[LOGIN-DELAY] wait", Asked::Login, Status::Temporary),
             (b"[SYS/WHAT", Asked::Login, Status::Temporary),
             (b"maildrop already locked", Asked::Login, Status::InUse),
-            (b"no such user", Asked::Login, Status::LoginRefused),
+            (b"no such user", Asked::Login, Status::NoPermission),
             (b"", Asked::Greeting, Status::Temporary),
-            (b"no such message", Asked::Other, Status::Permanent),
-            (b"[XYZ] block", Asked::Other, Status::Permanent),
+            (b"no such message", Asked::Other, Status::Unavailable),
+            (b"[XYZ] block", Asked::Other, Status::Unavailable),
         ] {
             assert_eq!(of_refusal(text, asked), expected, "{}", text.escape_ascii());
         }

@@ -157,7 +157,7 @@ fn a_server_of_smtp_has_a_letter_when_it_says_so_and_refuses_single_ones() {
     let args = ["--rcpt-to=rose@red.test", "--mail-from=list@red.test"];
     let (code, said, why) = outcome(&site.fetch(&format!("smtp:{at}"), &args));
     assert_eq!(code, Some(69));
-    assert_eq!(why, format!("pop3c: smtp {at}: the letter: 554 no\n"));
+    assert_eq!(why, format!("pop3c: smtp {at}: the letter was refused: 554 no\n"));
     assert!(
         said.contains("2 new ") && said.contains("2 deleted on the server, 1 failed"),
         "{said}"

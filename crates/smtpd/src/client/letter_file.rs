@@ -1,16 +1,19 @@
-//! The letter to send. It is read once to measure it and once to send it.
+//! The letter to send. It is read once to measure it and once for each server.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use forknet::{Error, Result};
-use netascii::dot_stuffing::Stuffer;
+use indicatif::{ProgressBar, ProgressBarIter, ProgressStyle};
+use smtpclient::{Facts, Letter};
 
 /// Size of one read, in bytes.
 const CHUNK: usize = 64 * 1024;
+/// Smallest letter with a progress bar, in bytes.
+const MIN_PROGRESS: u64 = 1 << 20;
 
 /// A letter in a file, which can be read several times.
 #[derive(Debug)]
@@ -18,65 +21,63 @@ pub struct LetterFile {
     file: File,
     start: u64,
     /// Size on disk in bytes.
-    pub length: u64,
-    /// Size on the wire, in octets as RFC 1870 §3 counts them.
-    pub octets: u64,
-    /// Whether it has bytes over 127.
-    pub eight_bit: bool,
+    length: u64,
+    facts: Facts,
+    has_progress: bool,
 }
 
 impl LetterFile {
     /// Reads the letter from standard input. A pipe or a terminal is first copied to an unlinked
-    /// temporary file.
+    /// temporary file. With `has_progress`, a bar shows on a terminal how far a large one is read.
     ///
     /// # Errors
     /// Errors of read(2) and write(2).
-    pub fn from_stdin() -> Result<LetterFile> {
-        let fd = io::stdin().as_fd().try_clone_to_owned().map_err(Error::io("standard input"))?;
+    pub fn from_stdin(has_progress: bool) -> Result<LetterFile> {
+        let broken = || Error::io("standard input");
+        let fd = io::stdin().as_fd().try_clone_to_owned().map_err(broken())?;
         let mut input = File::from(fd);
         let is_file = input.metadata().is_ok_and(|meta| meta.is_file());
         let mut file = if is_file { input } else { spool(&mut input)? };
-        let start = file.stream_position().map_err(Error::io("standard input"))?;
-        let mut letter = LetterFile { file, start, length: 0, octets: 0, eight_bit: false };
-        letter.measure()?;
-        Ok(letter)
+        let start = file.stream_position().map_err(broken())?;
+        let facts = Facts::of(&mut file).map_err(broken())?;
+        let length = file.stream_position().map_err(broken())?.saturating_sub(start);
+        Ok(LetterFile { file, start, length, facts, has_progress })
     }
 
-    fn measure(&mut self) -> Result<()> {
-        let mut stuffer = Stuffer::bare_cr_to_crlf();
-        let (mut length, mut eight_bit) = (0, false);
-        let mut scrap = Vec::new();
-        self.each::<Error>(|chunk| {
-            length += chunk.len() as u64;
-            eight_bit |= !chunk.is_ascii();
-            stuffer.feed(chunk, &mut scrap);
-            scrap.clear();
-            Ok(())
-        })?;
-        stuffer.finish(&mut scrap);
-        (self.length, self.octets, self.eight_bit) = (length, stuffer.octets(), eight_bit);
-        Ok(())
-    }
-
-    /// Calls `take` with the pieces of the letter in order.
-    ///
-    /// # Errors
-    /// Errors of read(2) and of `take`.
-    pub fn each<E: From<Error>>(
-        &mut self,
-        mut take: impl FnMut(&[u8]) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        let broken = || Error::io("standard input");
-        self.file.seek(SeekFrom::Start(self.start)).map_err(broken())?;
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            match self.file.read(&mut chunk) {
-                Ok(0) => return Ok(()),
-                Ok(count) => take(chunk.get(..count).unwrap_or_default())?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(broken()(error).into()),
-            }
+    fn progress(&self) -> ProgressBar {
+        if self.length < MIN_PROGRESS || !self.has_progress || !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
         }
+        let style = ProgressStyle::with_template("{bytes}/{total_bytes} [{wide_bar}] {eta}");
+        let bar = ProgressBar::new(self.length);
+        style.map_or(bar.clone(), |style| bar.with_style(style))
+    }
+}
+
+impl Letter for LetterFile {
+    fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    fn reader(&mut self) -> io::Result<Box<dyn Read + '_>> {
+        self.file.seek(SeekFrom::Start(self.start))?;
+        let bar = self.progress();
+        Ok(Box::new(Reader(bar.wrap_read(&self.file))))
+    }
+}
+
+/// Reads the letter, and takes the bar away at its end.
+struct Reader<'a>(ProgressBarIter<&'a File>);
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.0.progress.finish_and_clear();
     }
 }
 

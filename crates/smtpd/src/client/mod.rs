@@ -5,62 +5,82 @@
 //! 5321 §2.3.8). No header field is added, not even `Date:` or `Message-ID:`.
 
 // The order of the modules; each imports from its left only:
-//   options letter_file reply | status | destination | connection | transaction | (this file)
+//   options letter_file | destination | (this file)
 
-mod connection;
 mod destination;
 mod letter_file;
 mod options;
-mod reply;
-mod status;
-mod transaction;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use accounts::Secret;
+use dns::Resolver;
+use forknet::Error;
 use maild::client::{ask_password, password_in};
+use smtpclient::{
+    Destination, Envelope, Failure, Login, Mailer, Outcome, Place, Settings, Show, Stage, Status,
+    Timeouts, TlsUse,
+};
 
-use connection::ServerConnection;
-use destination::{Destination, Next, Target, destinations, each_target};
+use destination::{Recipients, by_destination};
 use letter_file::LetterFile;
-use options::{NAME, Options, Server};
-use status::{Failure, Result, Status};
-use transaction::Envelope;
+use options::{NAME, Options, Server, Tls};
+
+/// Why the program ends without success: its exit code, and what it says.
+#[derive(Debug)]
+struct Exit {
+    status: Status,
+    error: Error,
+}
+
+/// Errors about the command line, and about the letter's file.
+impl From<Error> for Exit {
+    fn from(error: Error) -> Exit {
+        let status = match error {
+            Error::Usage(_) | Error::Answer(_) => Status::Usage,
+            Error::Os { .. } | Error::Io { .. } | Error::Refused(_) => Status::Io,
+        };
+        Exit { status, error }
+    }
+}
+
+impl From<Failure> for Exit {
+    fn from(failure: Failure) -> Exit {
+        Exit { status: failure.status, error: Error::Refused(failure.text) }
+    }
+}
 
 /// Runs the program. Its exit codes are those of sysexits(3).
 #[must_use]
 pub fn main() -> ExitCode {
-    forknet::main_with_codes(NAME, |args| {
-        run(args).map_err(|failure| (failure.code(), failure.error))
-    })
+    forknet::main_with_codes(NAME, |args| run(args).map_err(|exit| (exit.status as u8, exit.error)))
 }
 
 /// Sends the letter to each destination. Returns the exit code.
 ///
 /// # Errors
 /// The command line is wrong, the letter cannot be read, or the one server has refused it.
-fn run(args: Vec<OsString>) -> Result<u8> {
+fn run(args: Vec<OsString>) -> Result<u8, Exit> {
     let options = Options::parse(args)?;
-    let mut letter = LetterFile::from_stdin()?;
-    let password = password(&options)?;
+    let mut letter = LetterFile::from_stdin(!options.verbose)?;
+    let settings = Arc::new(settings(&options)?);
     let mut refused: Vec<Failure> = Vec::new();
-    let destinations = destinations(&options);
+    let destinations = by_destination(&options);
     let is_one = destinations.len() == 1;
-    for destination in &destinations {
-        match send(&options, destination, password.as_ref(), &mut letter) {
-            Ok(answers) => {
-                let failures: Vec<Failure> = answers.into_iter().filter_map(Result::err).collect();
-                failures.iter().for_each(Failure::complain);
-                refused.extend(failures);
-            }
+    for recipients in &destinations {
+        let outcomes = send(&options, &settings, recipients, &mut letter);
+        let failures: Vec<Failure> = outcomes.into_iter().filter_map(Result::err).collect();
+        match failures.first() {
             // It is printed at the end.
-            Err(failure) if is_one => return Err(failure),
-            Err(failure) => {
-                failure.complain();
-                refused.push(failure);
+            Some(first) if is_one && is_of_all(&failures, recipients) => {
+                return Err(first.clone().into());
             }
+            Some(first) if is_of_all(&failures, recipients) => complain(first),
+            _ => failures.iter().for_each(complain),
         }
+        refused.extend(failures);
     }
     let Some(worst) = worst(&refused) else { return Ok(0) };
     let (count, all) = (refused.len(), options.to.len());
@@ -69,64 +89,100 @@ fn run(args: Vec<OsString>) -> Result<u8> {
     } else {
         "every recipient was refused, nothing was sent".into()
     };
-    Err(Failure::new(worst, why))
+    Err(Exit { status: worst, error: Error::Refused(why) })
 }
 
-fn password(options: &Options) -> Result<Option<Secret>> {
+/// How the letter is sent, as the options say.
+fn settings(options: &Options) -> Result<Settings, Exit> {
+    let trusted = || {
+        let client = tls::Client::new(options.ca_file.as_deref());
+        client.map_err(|error| Exit::from(Error::from(error)))
+    };
+    let tls = match (options.tls, &options.server) {
+        (Tls::Never, Server::Given(_)) => TlsUse::Never,
+        (Tls::Never, Server::ByMx { .. }) => TlsUse::Opportunistic,
+        (Tls::ByCommand, _) => TlsUse::Required(trusted()?),
+        (Tls::Implicit, _) => TlsUse::Implicit(trusted()?),
+    };
+    let show = |sender: char, line: &str| {
+        let _ = writeln!(io::stderr(), "{sender}: {line}"); // best effort
+    };
+    Ok(Settings {
+        timeouts: options.timeout.map_or(Timeouts::RFC, Timeouts::all),
+        tls,
+        login: login(options)?,
+        show: options.verbose.then(|| Show::new(show)),
+        ..Settings::new(&options.helo)
+    })
+}
+
+fn login(options: &Options) -> Result<Option<Login>, Exit> {
     let (Some(login), Server::Given(server)) = (&options.login, &options.server) else {
         return Ok(None);
     };
-    Ok(Some(match &login.password_file {
+    let password = match &login.password_file {
         Some(path) => password_in(path, NAME)?,
         None => ask_password(&login.user, server)?,
-    }))
+    };
+    Ok(Some(Login { user: login.user.clone(), password, mechanisms: login.sasl }))
 }
 
-/// Sends the letter to a destination, by the first of its hosts that takes or refuses it. Returns what has become of
-/// each recipient.
-///
-/// # Errors
-/// None of the hosts has answered, or the letter was refused for all.
+/// Sends the letter to a destination. Returns what has become of each recipient.
 fn send(
     options: &Options,
-    destination: &Destination<'_>,
-    password: Option<&Secret>,
+    settings: &Arc<Settings>,
+    recipients: &Recipients<'_>,
     letter: &mut LetterFile,
-) -> Result<Vec<Result<()>>> {
-    let mut sent = None;
-    let found = each_target(options, destination.domain, |target| {
-        let attempt = attempt(options, target, destination, password, letter);
-        let is_over = match &attempt {
-            Ok(_) => true,
-            Err(failure) => !failure.tries_another(),
-        };
-        if let (Some(Err(earlier)), false) = (&sent, options.verbose) {
-            Failure::complain(earlier);
-        }
-        sent = Some(attempt);
-        if is_over { Next::Done } else { Next::Another }
-    });
-    match (sent, found) {
-        (Some(Ok(answers)), _) => Ok(answers),
-        (_, Err(failure)) | (Some(Err(failure)), Ok(())) => Err(failure),
-        (None, Ok(())) => Err(Failure::new(Status::NoHost, "no address to send to")),
+) -> Vec<Outcome> {
+    let all = |failure: &Failure| recipients.to.iter().map(|_| Err(failure.clone())).collect();
+    let mailer = destination(options, recipients.domain)
+        .and_then(|destination| Mailer::new(settings, destination));
+    let mut mailer = match mailer {
+        Ok(mailer) => mailer,
+        Err(failure) => return all(&failure),
+    };
+    let to = recipients.to.iter().map(|to| to.as_bytes());
+    let outcomes = mailer.send(&Envelope::new(options.from.as_bytes(), to), letter);
+    if !options.verbose {
+        mailer.take_earlier().iter().for_each(complain);
     }
+    mailer.quit();
+    outcomes
 }
 
-fn attempt(
-    options: &Options,
-    target: &Target,
-    destination: &Destination<'_>,
-    password: Option<&Secret>,
-    letter: &mut LetterFile,
-) -> Result<Vec<Result<()>>> {
-    let mut conn = ServerConnection::connect(options, target)?;
-    let to = Envelope { from: &options.from, to: &destination.to };
-    transaction::send(&mut conn, options, password, letter, to)
+fn destination(options: &Options, domain: Option<&str>) -> Result<Destination, Failure> {
+    let (port, resolver) = match &options.server {
+        Server::Given(server) => return Ok(Destination::Server(Place::Tcp(server.clone()))),
+        Server::ByMx { port, resolver } => (*port, resolver),
+    };
+    let resolver = match resolver {
+        Some(server) => Resolver::of_server(*server),
+        None => Resolver::of_system().map_err(|error| {
+            let why = format!("/etc/resolv.conf: {}", forknet::reason(&error));
+            Failure::of_dns(&dns::Failure::Temporary(why))
+        })?,
+    };
+    // Nothing is left out for being this host: a server on it may take the letter.
+    let (domain, own_names) = (domain.unwrap_or_default().to_owned(), Vec::new());
+    Ok(Destination::Domain { domain, port, resolver, own_names })
+}
+
+/// Returns whether the letter has failed for all recipients with one reason, which is none of them.
+fn is_of_all(failures: &[Failure], recipients: &Recipients<'_>) -> bool {
+    let Some(first) = failures.first() else { return false };
+    let is_closing = first.reply.as_ref().is_some_and(smtpclient::Reply::is_closing);
+    failures.len() == recipients.to.len()
+        && failures.iter().all(|failure| failure.text == first.text)
+        && (first.stage != Stage::Recipient || first.reply.is_none() || is_closing)
+}
+
+/// Prints a failure to standard error.
+fn complain(failure: &Failure) {
+    let _ = writeln!(io::stderr(), "{NAME}: {failure}"); // nowhere else to tell
 }
 
 /// Returns the kind that the exit code tells: one that no later try changes, before one that may be tried again.
 fn worst(failures: &[Failure]) -> Option<Status> {
-    let lasting = failures.iter().find(|failure| !failure.is_temporary());
+    let lasting = failures.iter().find(|failure| failure.status != Status::Temporary);
     lasting.or(failures.first()).map(|failure| failure.status)
 }

@@ -126,8 +126,9 @@ const OPTIONS: &[Row] = &[
         value: "S",
         help: "limit of every wait, seconds (default: as RFC 5321)",
         manual: "The limit of every wait, in seconds; a fraction is allowed. The default is as RFC \
-            5321 has it: 5 minutes for the connection, the greeting and the envelope, 2 for \
-            `DATA`, 3 for each block of the letter, 10 for the answer to its end.",
+            5321 has it: 5 minutes for the greeting and the envelope, 2 for \
+            `DATA`, 3 for each block of the letter, 10 for the answer to its end; half a minute for the connection to one \
+            address.",
         ..Row::EMPTY
     },
     Row {

@@ -4,13 +4,14 @@
 //! is written it gets it, once for all recipients with one sender, and answers for each. What it has taken cannot be
 //! taken back.
 
-use std::fmt::Display;
-use std::io::{self, Read, Write};
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use forknet::{Connection, HostPort, connect, connect_unix, printable, reason};
-use netascii::dot_stuffing::Stuffer;
-use netascii::line::{Line, LineReader};
+use smtpclient::{
+    EightBit, Envelope, Facts, Failure, Letter, Place as ServerPlace, Protocol, Reply, Session,
+    Settings, Stage, Target, Timeouts,
+};
 
 use crate::delivery::order::{Attempt, Place, Tried};
 use crate::delivery::store::sender_at;
@@ -22,12 +23,6 @@ use crate::protocol::question::Verdict;
 const COMMAND_WAIT: Duration = Duration::from_secs(30);
 /// Longest wait for the replies behind the letter: it is published within a minute.
 const END_WAIT: Duration = Duration::from_secs(50);
-/// Longest line of a reply in bytes: RFC 5321 §4.5.3.1.5 has 512.
-const MAX_LINE: usize = 4096;
-/// Most lines of one reply.
-const MAX_LINES: usize = 100;
-/// Bytes of the letter that are sent at once.
-const PIECE: usize = 64 * 1024;
 
 /// A recipient that was tried.
 struct Recipient {
@@ -41,7 +36,7 @@ pub struct Lmtp<'a> {
     /// The client, for the log.
     about: &'a str,
     config: &'a Config,
-    server: Option<Server>,
+    session: Option<Session>,
     tried: Vec<Recipient>,
     /// The letter, for these of them.
     letter: Option<(Vec<usize>, Vec<u8>, Text)>,
@@ -51,7 +46,7 @@ impl<'a> Lmtp<'a> {
     /// Begins with no connection.
     #[must_use]
     pub fn new(config: &'a Config, about: &'a str) -> Lmtp<'a> {
-        Lmtp { about, config, server: None, tried: Vec::new(), letter: None }
+        Lmtp { about, config, session: None, tried: Vec::new(), letter: None }
     }
 
     /// Asks the server whether it takes mail for a user.
@@ -64,7 +59,7 @@ impl<'a> Lmtp<'a> {
         };
         let verdict = match self.probe(&address) {
             Ok(reply) => self.judge(&address, &reply),
-            Err(error) => self.failed(&reason(&error)),
+            Err(failure) => self.failed(&failure),
         };
         if verdict == Verdict::Accepted {
             self.tried.push(Recipient { address, sender: attempt.sender.clone() });
@@ -72,24 +67,19 @@ impl<'a> Lmtp<'a> {
         Tried::Verdict(verdict)
     }
 
-    fn probe(&mut self, address: &str) -> io::Result<Reply> {
-        let server = self.server()?;
-        let mail = server.ask("MAIL FROM:<>")?;
-        let reply =
-            if mail.is_good() { server.ask(&format!("RCPT TO:<{address}>"))? } else { mail };
-        server.ask("RSET")?;
-        Ok(reply)
+    fn probe(&mut self, address: &str) -> smtpclient::Result<Reply> {
+        self.session()?.verify(address.as_bytes())
     }
 
-    /// Returns the connection; a server may have closed the one of an earlier letter.
-    fn server(&mut self) -> io::Result<&mut Server> {
-        let is_alive = self.server.as_mut().is_some_and(Server::is_alive);
+    /// Returns the session; a server may have closed the one of an earlier letter.
+    fn session(&mut self) -> smtpclient::Result<&mut Session> {
+        let is_alive = self.session.as_mut().is_some_and(Session::is_alive);
         if !is_alive {
-            self.server = None;
+            self.session = None;
         }
-        match &mut self.server {
-            Some(server) => Ok(server),
-            none => Ok(none.insert(Server::connect(self.config)?)),
+        match &mut self.session {
+            Some(session) => Ok(session),
+            none => Ok(none.insert(connect(self.config)?)),
         }
     }
 
@@ -133,16 +123,27 @@ impl<'a> Lmtp<'a> {
 
     /// Sends a letter to these recipients. After an error it is not known who has it: they may get it twice.
     fn send(&mut self, from: &[u8], to: &[String], text: &Text) -> Vec<Verdict> {
-        let mut replies = Vec::new();
-        let from = String::from_utf8_lossy(from).into_owned();
-        let sent = self.server().and_then(|server| server.send(&from, to, text, &mut replies));
-        let failed = sent.err().map(|error| self.failed(&reason(&error)));
-        let mut replies = replies.into_iter();
-        let verdict = |address: &String| match (replies.next(), failed) {
-            (Some(reply), _) => self.judge(address, &reply),
-            (None, failed) => failed.unwrap_or(Verdict::Unusable),
+        let session = match self.session() {
+            Ok(session) => session,
+            Err(failure) => return vec![self.failed(&failure); to.len()],
         };
-        to.iter().map(verdict).collect()
+        let envelope = Envelope::new(from, to.iter().map(String::as_bytes));
+        let mut letter = match TextLetter::new(text) {
+            Ok(letter) => letter,
+            Err(error) => {
+                log::warn!("{}: the letter: {}", self.about, forknet::reason(&error));
+                return vec![Verdict::Unusable; to.len()];
+            }
+        };
+        let outcomes = session.send(&envelope, &mut letter);
+        let mut failed = None;
+        let verdict = |(address, outcome): (&String, smtpclient::Outcome)| match outcome {
+            Ok(_) => Verdict::Accepted,
+            Err(Failure { reply: Some(reply), .. }) => self.judge(address, &reply),
+            // One reason for several of them is told once.
+            Err(failure) => *failed.get_or_insert_with(|| self.failed(&failure)),
+        };
+        to.iter().zip(outcomes).map(verdict).collect()
     }
 
     /// Forgets all recipients.
@@ -152,13 +153,11 @@ impl<'a> Lmtp<'a> {
     }
 
     fn judge(&self, address: &str, reply: &Reply) -> Verdict {
-        if reply.is_good() {
+        if reply.is_success() {
             return Verdict::Accepted;
         }
-        let server = &self.config.lmtp_server;
-        let server = server.as_ref().map(ToString::to_string).unwrap_or_default();
-        log::warn!("{}: {server}: recipient <{address}>: {reply}", self.about);
-        match reply.code {
+        log::warn!("{}: {}: recipient <{address}>: {reply}", self.about, self.server());
+        match reply.code() {
             452 | 552 => Verdict::NoRoom,
             550 | 551 | 553 => Verdict::Unknown,
             500..=599 => Verdict::Rejected,
@@ -166,12 +165,17 @@ impl<'a> Lmtp<'a> {
         }
     }
 
-    fn failed(&mut self, why: &str) -> Verdict {
-        self.server = None;
-        let server = &self.config.lmtp_server;
-        let server = server.as_ref().map(ToString::to_string).unwrap_or_default();
-        log::warn!("{}: {server}: {why}", self.about);
+    fn failed(&mut self, failure: &Failure) -> Verdict {
+        self.session = None;
+        match failure.stage {
+            Stage::Connect => log::warn!("{}: {}: {failure}", self.about, self.server()),
+            _ => log::warn!("{}: {failure}", self.about),
+        }
         Verdict::Unusable
+    }
+
+    fn server(&self) -> String {
+        self.config.lmtp_server.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 }
 
@@ -182,137 +186,42 @@ fn address(name: &[u8], domain: &str) -> Option<String> {
     Some(if name.contains('@') { name.to_owned() } else { format!("{name}@{domain}") })
 }
 
-/// A reply, of which the last line is kept.
-struct Reply {
-    code: u16,
-    text: String,
+/// Connects to the server of `--deliver`.
+fn connect(config: &Config) -> smtpclient::Result<Session> {
+    let place = match &config.lmtp_server {
+        Some(LmtpServer::Tcp(server)) => ServerPlace::Tcp(server.clone()),
+        Some(LmtpServer::Unix(name)) => ServerPlace::Unix(name.clone()),
+        None => return Err(Failure::not_there("no server of LMTP")),
+    };
+    let settings = Settings {
+        protocol: Protocol::Lmtp,
+        timeouts: Timeouts { end: END_WAIT, ..Timeouts::all(COMMAND_WAIT) },
+        eight_bit: EightBit::Send,
+        label: Some("lmtp"),
+        ..Settings::new(&config.hostname)
+    };
+    Session::open(&Arc::new(settings), &Target::new(place))
 }
 
-impl Reply {
-    fn is_good(&self) -> bool {
-        self.code / 100 == 2
+/// The text of a letter, with what the server is told of it.
+struct TextLetter<'a> {
+    text: &'a Text,
+    facts: Facts,
+}
+
+impl TextLetter<'_> {
+    fn new(text: &Text) -> io::Result<TextLetter<'_>> {
+        let facts = Facts::of(&mut *text.reader(Vec::new()))?;
+        Ok(TextLetter { text, facts })
     }
 }
 
-impl Display for Reply {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.code, self.text)
-    }
-}
-
-/// The connection.
-struct Server {
-    reader: LineReader<Connection>,
-    takes_8bit: bool,
-}
-
-impl Server {
-    fn connect(config: &Config) -> io::Result<Server> {
-        let made = match &config.lmtp_server {
-            Some(LmtpServer::Tcp(HostPort { host, port })) => connect(host, *port, COMMAND_WAIT),
-            Some(LmtpServer::Unix(name)) => connect_unix(name, COMMAND_WAIT),
-            None => return Err(io::ErrorKind::NotConnected.into()),
-        };
-        let connection = made.map_err(|error| io::Error::other(error.to_string()))?;
-        let mut server = Server { reader: LineReader::new(connection), takes_8bit: false };
-        let greeting = server.reply()?;
-        if greeting.is_good() {
-            let hello = server.ask(&format!("LHLO {}", config.hostname))?;
-            if hello.is_good() {
-                return Ok(server);
-            }
-            return Err(io::Error::other(format!("LHLO: {hello}")));
-        }
-        Err(io::Error::other(format!("greeting: {greeting}")))
+impl Letter for TextLetter<'_> {
+    fn facts(&self) -> Facts {
+        self.facts
     }
 
-    /// Returns false where the server has closed the connection.
-    fn is_alive(&mut self) -> bool {
-        self.ask("NOOP").is_ok_and(|reply| reply.is_good())
-    }
-
-    fn ask(&mut self, command: &str) -> io::Result<Reply> {
-        self.reader.get_mut().write_all(format!("{command}\r\n").as_bytes())?;
-        self.reply()
-    }
-
-    /// Sends a letter; adds a reply for each recipient.
-    fn send(
-        &mut self,
-        from: &str,
-        to: &[String],
-        text: &Text,
-        replies: &mut Vec<Reply>,
-    ) -> io::Result<()> {
-        let body = if self.takes_8bit { " BODY=8BITMIME" } else { "" };
-        let mail = self.ask(&format!("MAIL FROM:<{from}>{body}"))?;
-        if !mail.is_good() {
-            let again = |_| Reply { code: mail.code, text: mail.text.clone() };
-            replies.extend((0..to.len()).map(again));
-            return Ok(());
-        }
-        let mut taken = Vec::new();
-        for address in to {
-            let reply = self.ask(&format!("RCPT TO:<{address}>"))?;
-            taken.push(reply.is_good());
-            replies.push(reply);
-        }
-        if !taken.contains(&true) {
-            self.ask("RSET")?;
-            return Ok(());
-        }
-        // A recipient without a reply behind the end of the letter has not got it.
-        let rcpt = std::mem::take(replies);
-        let data = self.ask("DATA")?;
-        if data.code != 354 {
-            let again = |_| Reply { code: data.code, text: data.text.clone() };
-            replies.extend((0..to.len()).map(again));
-            return Ok(());
-        }
-        self.transmit(text)?;
-        self.reader.get_mut().set_idle(END_WAIT);
-        for (reply, is_taken) in rcpt.into_iter().zip(taken) {
-            replies.push(if is_taken { self.reply()? } else { reply });
-        }
-        self.reader.get_mut().set_idle(COMMAND_WAIT);
-        Ok(())
-    }
-
-    fn transmit(&mut self, text: &Text) -> io::Result<()> {
-        let mut stuffer = Stuffer::bare_cr_to_crlf();
-        let (mut reader, mut piece, mut out) =
-            (text.reader(Vec::new()), vec![0; PIECE], Vec::new());
-        loop {
-            let count = reader.read(&mut piece)?;
-            match piece.get(..count) {
-                Some(read) if count > 0 => stuffer.feed(read, &mut out),
-                _ => stuffer.finish(&mut out),
-            }
-            self.reader.get_mut().write_all(&out)?;
-            out.clear();
-            if count == 0 {
-                return Ok(());
-            }
-        }
-    }
-
-    fn reply(&mut self) -> io::Result<Reply> {
-        let broken = |why: &str| io::Error::other(why.to_owned());
-        for _ in 0..MAX_LINES {
-            let line = match self.reader.read_line(MAX_LINE)? {
-                Line::Text(line) => line,
-                Line::TooLong => return Err(broken("a reply that is too long")),
-                Line::Eof => return Err(broken("it has closed the connection")),
-            };
-            let digits = line.get(..3).and_then(|code| std::str::from_utf8(code).ok());
-            let code = digits.and_then(|digits| digits.parse().ok()).filter(|it| *it >= 200);
-            let code: u16 = code.ok_or_else(|| broken("a reply that is no LMTP"))?;
-            let text = line.get(4..).unwrap_or_default();
-            self.takes_8bit |= text.eq_ignore_ascii_case(b"8BITMIME");
-            if line.get(3) != Some(&b'-') {
-                return Ok(Reply { code, text: printable(text) });
-            }
-        }
-        Err(broken("a reply without an end"))
+    fn reader(&mut self) -> io::Result<Box<dyn io::Read + '_>> {
+        Ok(self.text.reader(Vec::new()))
     }
 }

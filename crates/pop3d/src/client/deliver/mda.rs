@@ -56,15 +56,15 @@ impl Delivery for MdaDelivery {
 
     fn commit(&mut self, told: Told<'_>) -> Result<()> {
         let Some(letter) = self.waiting.take() else { return Ok(()) };
-        let ended = run(&self.command, letter).map_err(Failure::because(Status::Permanent))?;
+        let ended = run(&self.command, letter).map_err(Failure::because(Status::Unavailable))?;
         match ended.and_then(|status| status.code()) {
             Some(0) => told(0, Ok(())),
             Some(code) if CANNOT_RUN.contains(&code) => {
-                Err(Failure::new(Status::Permanent, format!("mda: exit code {code}: not run")))
+                Err(Failure::new(Status::Unavailable, format!("mda: exit code {code}: not run")))
             }
             Some(code) => {
                 let is_temporary = code == i32::from(Status::Temporary as u8);
-                let status = if is_temporary { Status::Temporary } else { Status::Permanent };
+                let status = if is_temporary { Status::Temporary } else { Status::Unavailable };
                 told(0, Err(Failure::new(status, format!("mda: exit code {code}"))))
             }
             None => {

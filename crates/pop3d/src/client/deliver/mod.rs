@@ -13,6 +13,7 @@ mod spool;
 use std::time::Duration;
 
 use forknet::Stop;
+use smtpclient::Protocol;
 
 use super::options::Fetch;
 use super::status::Result;
@@ -29,10 +30,10 @@ pub(crate) fn open(fetch: &Fetch, stop: Stop, timeout: Duration) -> Result<Box<d
         Target::Mbox(path) => Box::new(mbox::MboxDelivery::new(path)),
         Target::Mda(command) => Box::new(mda::MdaDelivery::new(command)),
         Target::Smtp(place) => {
-            Box::new(smtp::SmtpDelivery::new(place, smtp::Kind::Smtp, fetch, (stop, timeout)))
+            Box::new(smtp::SmtpDelivery::new(place, Protocol::Smtp, fetch, (stop, timeout)))
         }
         Target::Lmtp(place) => {
-            Box::new(smtp::SmtpDelivery::new(place, smtp::Kind::Lmtp, fetch, (stop, timeout)))
+            Box::new(smtp::SmtpDelivery::new(place, Protocol::Lmtp, fetch, (stop, timeout)))
         }
     })
 }

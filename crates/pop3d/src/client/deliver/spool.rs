@@ -13,8 +13,6 @@ use crate::client::status::{Failure, Result, Status};
 #[derive(Debug)]
 pub(crate) struct Spool {
     out: BufWriter<File>,
-    /// A byte over 127 is in it.
-    eight_bit: bool,
 }
 
 impl Spool {
@@ -29,18 +27,12 @@ impl Spool {
             .open(&folder);
         let what = format!("temporary file in {}", folder.display());
         let file = file.map_err(Error::io(what)).map_err(Failure::because(Status::CannotCreate))?;
-        Ok(Spool { out: BufWriter::new(file), eight_bit: false })
+        Ok(Spool { out: BufWriter::new(file) })
     }
 
     /// Adds a piece.
     pub(crate) fn write(&mut self, piece: &[u8]) -> Result<()> {
-        self.eight_bit |= !piece.is_ascii();
         self.out.write_all(piece).map_err(failed)
-    }
-
-    /// Returns whether a byte over 127 is in it.
-    pub(crate) fn is_eight_bit(&self) -> bool {
-        self.eight_bit
     }
 
     /// Returns the file, to be read from its beginning.

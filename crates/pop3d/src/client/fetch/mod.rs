@@ -37,7 +37,7 @@ impl Fetcher<'_> {
         let listing = Listing::read(conn, pipelining, wants_sizes)?;
         if !listing.has_ids && self.fetch.removal != Removal::Stored {
             let why = "the server has no UIDL: what is new is not known; --delete fetches all";
-            return Err(Failure::refusal(Status::Permanent, why));
+            return Err(Failure::refusal(Status::Unavailable, why));
         }
         let (known, new): (Vec<Letter>, Vec<Letter>) =
             listing.letters.iter().cloned().partition(|letter| self.is_known(letter));
