@@ -91,7 +91,8 @@ impl Recipient<'_> {
         if let Some(attempted) = &self.attempted {
             add("Last-Attempt-Date", &date(attempted));
         }
-        if let Some(until) = self.retried_until.as_ref().filter(|_| self.action == Action::Delayed) {
+        if let Some(until) = self.retried_until.as_ref().filter(|_| self.action == Action::Delayed)
+        {
             add("Will-Retry-Until", &date(until));
         }
         fields
@@ -113,7 +114,8 @@ impl Recipient<'_> {
     /// first digit.
     fn status(&self) -> String {
         let of_reply = || {
-            let rest = code(self.reply).map_or(self.reply, |_| self.reply.get(4..).unwrap_or_default());
+            let rest =
+                code(self.reply).map_or(self.reply, |_| self.reply.get(4..).unwrap_or_default());
             let word = rest.split(|&b| b == b' ').next().unwrap_or_default();
             let class = word.first().copied().filter(|&class| self.action.takes(class))?;
             let agrees = code(self.reply).is_none_or(|code| code == class);
@@ -155,10 +157,11 @@ fn code(reply: &[u8]) -> Option<u8> {
 /// Returns whether a word is a status code (RFC 3463 §2).
 fn is_status(word: &[u8]) -> bool {
     let parts: Vec<&[u8]> = word.split(|&b| b == b'.').collect();
-    let is_number = |part: &&[u8]| {
-        (1..=3).contains(&part.len()) && part.iter().all(u8::is_ascii_digit)
-    };
-    parts.len() == 3 && parts.iter().all(is_number) && matches!(parts.first(), Some([b'2' | b'4' | b'5']))
+    let is_number =
+        |part: &&[u8]| (1..=3).contains(&part.len()) && part.iter().all(u8::is_ascii_digit);
+    parts.len() == 3
+        && parts.iter().all(is_number)
+        && matches!(parts.first(), Some([b'2' | b'4' | b'5']))
 }
 
 /// Returns `Original-Recipient:` with its line end; `None` for what is no `type;address`.
@@ -176,7 +179,8 @@ fn original(orcpt: &[u8], charset: Charset) -> Option<String> {
         return Some(format!("Original-Recipient: {kind};{value}\n"));
     }
     // RFC 6533 §3: as it is where UTF-8 may stand, else with \x{…}.
-    let plain = address(unitext_decoded(&String::from_utf8_lossy(&decoded)).as_bytes(), Charset::Utf8);
+    let plain =
+        address(unitext_decoded(&String::from_utf8_lossy(&decoded)).as_bytes(), Charset::Utf8);
     let value = if charset == Charset::Utf8 { plain } else { unitext_encoded(&plain) };
     Some(format!("Original-Recipient: {kind};{value}\n"))
 }
@@ -231,9 +235,15 @@ mod tests {
             (Delivered, "250 2.1.5 ok", "2.1.5"),
             (Relayed, "250 ok", "2.0.0"),
         ] {
-            assert_eq!(recipient(action, b"red.test", reply.as_bytes()).status(), status, "{reply}");
+            assert_eq!(
+                recipient(action, b"red.test", reply.as_bytes()).status(),
+                status,
+                "{reply}"
+            );
         }
-        for (reply, status) in [("time out", "4.4.7"), ("421 busy", "4.4.7"), ("451 4.3.0 x", "4.3.0")] {
+        for (reply, status) in
+            [("time out", "4.4.7"), ("421 busy", "4.4.7"), ("451 4.3.0 x", "4.3.0")]
+        {
             let default_status = Some("4.4.7");
             let expired = Recipient { default_status, ..recipient(Failed, b"", reply.as_bytes()) };
             assert_eq!(expired.status(), status);
@@ -243,12 +253,18 @@ mod tests {
     #[test]
     fn a_servers_reply_and_a_reason_of_our_own_have_types_of_their_own() {
         let theirs = recipient(Action::Failed, b"red.test", b"550 5.1.1 no").fields(Charset::Ascii);
-        assert!(theirs.ends_with("Remote-MTA: dns; red.test\nDiagnostic-Code: smtp; 550 5.1.1 no\n"));
+        assert!(
+            theirs.ends_with("Remote-MTA: dns; red.test\nDiagnostic-Code: smtp; 550 5.1.1 no\n")
+        );
         let ours = recipient(Action::Failed, b"", b"5.1.2 no such domain").fields(Charset::Ascii);
-        assert!(ours.ends_with("Status: 5.1.2\nDiagnostic-Code: x-forklore; 5.1.2 no such domain\n"));
+        assert!(
+            ours.ends_with("Status: 5.1.2\nDiagnostic-Code: x-forklore; 5.1.2 no such domain\n")
+        );
         let bracketed = recipient(Action::Failed, b"mx.red.test[192.0.2.7]", b"550 no");
         assert!(bracketed.fields(Charset::Ascii).contains("\nRemote-MTA: dns; mx.red.test\n"));
-        assert!(bracketed.paragraph(Charset::Ascii).contains("mx.red.test[192.0.2.7] said: 550 no"));
+        assert!(
+            bracketed.paragraph(Charset::Ascii).contains("mx.red.test[192.0.2.7] said: 550 no")
+        );
         assert_eq!(name(b"[192.0.2.7][192.0.2.7]"), b"[192.0.2.7]");
         let cut = recipient(Action::Delayed, b"red.test", b"the connection was closed");
         assert!(cut.fields(Charset::Ascii).contains("Diagnostic-Code: x-forklore; the connection"));

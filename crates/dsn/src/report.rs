@@ -104,8 +104,13 @@ impl Report<'_> {
         let charset = if self.is_utf8 { Charset::Utf8 } else { Charset::Ascii };
         let (person, status) = (self.person(), self.status(charset));
         let returned = self.returned.as_ref();
-        let boundary = boundary(self.id, &[person.as_bytes(), status.as_bytes(), returned.map_or(b"", |it| &it.text)]);
-        let is_eight_bit = !person.is_ascii() || !status.is_ascii() || returned.is_some_and(Returned::is_eight_bit);
+        let boundary = boundary(
+            self.id,
+            &[person.as_bytes(), status.as_bytes(), returned.map_or(b"", |it| &it.text)],
+        );
+        let is_eight_bit = !person.is_ascii()
+            || !status.is_ascii()
+            || returned.is_some_and(Returned::is_eight_bit);
         let header = self.header(&boundary, is_eight_bit);
         let mut text = header.clone().into_bytes();
         let mut part = |mime: &str, content: &[u8]| {
@@ -140,11 +145,8 @@ impl Report<'_> {
 
     /// Returns the part for a person.
     fn person(&self) -> String {
-        let mut text = format!(
-            "This is the mail server of {}.\n\n{}\n",
-            self.hostname,
-            self.about.sentence()
-        );
+        let mut text =
+            format!("This is the mail server of {}.\n\n{}\n", self.hostname, self.about.sentence());
         text.extend(self.recipients.iter().map(|it| it.paragraph(Charset::Utf8)));
         let until = self.recipients.iter().filter_map(|it| it.retried_until.as_ref()).max();
         if let Some(until) = until.filter(|_| self.about == About::Delay) {
@@ -292,7 +294,8 @@ mod tests {
             with.is_utf8 = is_utf8;
             let text = String::from_utf8(with.text().bytes).unwrap();
             for line in text.lines() {
-                let is_evil = ["Bcc", "--report-1-2-3.1.", "Status: 2"].iter().any(|it| line.starts_with(it));
+                let is_evil =
+                    ["Bcc", "--report-1-2-3.1.", "Status: 2"].iter().any(|it| line.starts_with(it));
                 assert!(!is_evil && line.len() <= 998, "{line}");
             }
             assert!(!text.contains('\r'));

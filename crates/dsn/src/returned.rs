@@ -38,9 +38,13 @@ impl Returned {
         }
         let mut note = String::from("The header of your letter is below.");
         if wants_whole && text.len() > MAX_WHOLE {
-            note = format!("Your letter is longer than {MAX_WHOLE} bytes, so its header alone is below.");
+            note = format!(
+                "Your letter is longer than {MAX_WHOLE} bytes, so its header alone is below."
+            );
         } else if wants_whole {
-            note = String::from("Your letter has lines that are too long, so its header alone is below.");
+            note = String::from(
+                "Your letter has lines that are too long, so its header alone is below.",
+            );
         }
         cut_to_header(&mut text);
         if text.len() > MAX_HEADER {
@@ -158,7 +162,10 @@ mod tests {
         assert_eq!(read(letter, true, true).kind, "message/global");
         let encoded = read(letter, false, false);
         assert_eq!(encoded.kind, "text/rfc822-headers; charset=utf-8");
-        assert_eq!((encoded.encoding, &encoded.text[..]), ("quoted-printable", &b"Subject: =C3=BC\n"[..]));
+        assert_eq!(
+            (encoded.encoding, &encoded.text[..]),
+            ("quoted-printable", &b"Subject: =C3=BC\n"[..])
+        );
         assert_eq!(read(b"Subject: \xfc\n\n", false, false).kind, "text/rfc822-headers");
         let whole = read(letter, true, false);
         assert_eq!((whole.kind, whole.encoding), ("message/rfc822", "8bit"));

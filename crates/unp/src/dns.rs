@@ -91,9 +91,7 @@ impl Value {
             Value::A(address) => address.octets().to_vec(),
             Value::Aaaa(address) => address.octets().to_vec(),
             Value::Ptr(name) | Value::Cname(name) => labels(name),
-            Value::Mx(preference, host) => {
-                [&preference.to_be_bytes()[..], &labels(host)].concat()
-            }
+            Value::Mx(preference, host) => [&preference.to_be_bytes()[..], &labels(host)].concat(),
         }
     }
 }
@@ -303,9 +301,15 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_record_is_refused() {
-        for line in
-            ["", "www.lab.test A", "www.lab.test A ::1", "a MX b", "a MX -1 b", "a..b A 192.0.2.1", "a A 1 2"]
-        {
+        for line in [
+            "",
+            "www.lab.test A",
+            "www.lab.test A ::1",
+            "a MX b",
+            "a MX -1 b",
+            "a..b A 192.0.2.1",
+            "a A 1 2",
+        ] {
             assert!(line.parse::<Record>().is_err(), "{line}");
         }
     }

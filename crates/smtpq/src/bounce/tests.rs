@@ -5,7 +5,8 @@ use std::io::Write;
 use mailstore::{Folder, QueueEnvelope};
 use testkit::{TempDir, names};
 
-const LETTER: &[u8] = b"From: hedrick@topaz.test\nSubject: meeting\n\nLet's get together Monday at 1pm.\n";
+const LETTER: &[u8] =
+    b"From: hedrick@topaz.test\nSubject: meeting\n\nLet's get together Monday at 1pm.\n";
 const REPLY: &[u8] = b"550 5.1.1 No such user";
 
 struct Fixture {
@@ -94,10 +95,16 @@ fn a_failure_is_told_to_the_author_by_a_letter_of_the_queue_from_nobody() {
     let envelope = envelope(AUTHOR, &["", ""]);
     let told = fixture.told(&envelope, &[outcome(1, What::Failed)]);
     let [Told { envelope: of, text }] = told.as_slice() else { panic!("{}", told.len()) };
-    assert_eq!((of.sender.as_slice(), of.client.as_slice()), (&b""[..], &b"notification of 1-2-3"[..]));
+    assert_eq!(
+        (of.sender.as_slice(), of.client.as_slice()),
+        (&b""[..], &b"notification of 1-2-3"[..])
+    );
     assert_eq!(of.recipients.len(), 1);
     assert_eq!(of.recipients[0].address, AUTHOR.as_bytes());
-    assert_eq!((of.body.as_slice(), of.is_utf8, of.recipients[0].notify.len()), (&b""[..], false, 0));
+    assert_eq!(
+        (of.body.as_slice(), of.is_utf8, of.recipients[0].notify.len()),
+        (&b""[..], false, 0)
+    );
     for line in [
         "To: <hedrick@topaz.test>",
         "Auto-Submitted: auto-replied",
