@@ -1,5 +1,6 @@
 //! Waits that have a watchdog.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 /// Longest wait of a test before it has failed: against what hangs, not against what is slow.
@@ -29,6 +30,20 @@ pub fn repetitions(times: usize) -> usize {
 /// It does not hold within [`WATCHDOG`].
 pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
     assert!(holds_within(WATCHDOG, condition), "watchdog: timeout waiting until {what}");
+}
+
+/// Receives again where the test was stopped and continued meanwhile: a wait with a limit then ends with EINTR, also without a
+/// handler (signal(7)).
+///
+/// # Errors
+/// Those of `receive` but EINTR.
+pub fn uninterrupted<T>(mut receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match receive() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            received => return received,
+        }
+    }
 }
 
 /// Waits until `condition` holds, but no longer than `limit`. Looks at it every millisecond at first, and

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use testkit::relay::{Fate, Passing, Relay, Way, Weather};
-use testkit::{WATCHDOG, wait_until};
+use testkit::{WATCHDOG, uninterrupted, wait_until};
 
 /// Long enough for a datagram that should not come to have come.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -56,7 +56,7 @@ fn under_way(
 #[track_caller]
 fn hears(socket: &UdpSocket, expected: impl AsRef<[u8]>) -> SocketAddr {
     let mut buffer = [0; 2048];
-    let (length, from) = socket.recv_from(&mut buffer).expect("a datagram");
+    let (length, from) = uninterrupted(|| socket.recv_from(&mut buffer)).expect("a datagram");
     let shown = |octets: &[u8]| octets.escape_ascii().to_string();
     assert_eq!(shown(&buffer[..length]), shown(expected.as_ref()));
     from

@@ -10,7 +10,10 @@ use crate::common::{ECHOD, early, talk};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use testkit::{Daemon, MODELS, Peer, TempDir, each_model, has_ended, run, wait_child, wait_until};
+use testkit::{
+    Daemon, MODELS, Peer, TempDir, each_model, has_ended, run, uninterrupted, wait_child,
+    wait_until,
+};
 
 /// Whether read, write and accept wait, for all who hold this socket.
 fn blocks(socket: &OwnedFd) -> bool {
@@ -129,7 +132,7 @@ fn sockets_for_datagrams_block_again_too() {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
         client.send_to(b"hello", at).unwrap();
-        assert_eq!(client.recv_from(&mut [0; 9]).unwrap(), (5, at), "{model}");
+        assert_eq!(uninterrupted(|| client.recv_from(&mut [0; 9])).unwrap(), (5, at), "{model}");
         assert_eq!(daemon.stop().code(), Some(0), "{model}");
         assert!(blocks(&tcp) && blocks(&udp), "{model}");
     });
@@ -141,7 +144,7 @@ fn sockets_for_datagrams_block_again_too() {
     client.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
     client.send_to(b"hello", &path).unwrap(); // before an idle limit can be over
     let mut server = inetd(&socket, &["-t", "0.5"]);
-    assert_eq!(client.recv(&mut [0; 9]).unwrap(), 5);
+    assert_eq!(uninterrupted(|| client.recv(&mut [0; 9])).unwrap(), 5);
     assert!(wait_child(&mut server, "it was idle for too long").success());
     assert!(blocks(&socket));
 }

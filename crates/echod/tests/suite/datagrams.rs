@@ -9,8 +9,8 @@ use crate::common::{ECHOD, echod, talk};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testkit::{
-    Daemon, TempDir, WATCHDOG, children, command, file_of_descriptor, has_ended, state, wait_child,
-    wait_until,
+    Daemon, TempDir, WATCHDOG, children, command, file_of_descriptor, has_ended, state,
+    uninterrupted, wait_child, wait_until,
 };
 
 /// The address of a daemon's first UDP socket.
@@ -39,7 +39,7 @@ fn client(at: SocketAddr) -> UdpSocket {
 fn expect_echo(socket: &UdpSocket, mesg: &[u8]) {
     socket.send(mesg).unwrap();
     let mut echo = vec![0; 70_000];
-    let n = socket.recv(&mut echo).expect("an echo");
+    let n = uninterrupted(|| socket.recv(&mut echo)).expect("an echo");
     assert!(&echo[..n] == mesg, "{n} octets of {}", mesg.len());
 }
 
@@ -99,7 +99,7 @@ fn what_was_sent_to_many_gets_no_answer() {
     socket.set_read_timeout(Some(WATCHDOG)).unwrap();
     socket.send_to(b"you", at).unwrap();
     let mut echo = [0; 64];
-    let (n, from) = socket.recv_from(&mut echo).unwrap();
+    let (n, from) = uninterrupted(|| socket.recv_from(&mut echo)).unwrap();
     assert_eq!((&echo[..n], from), (&b"you"[..], at));
     daemon.wait_log("no answer to a datagram: broadcast");
 }
@@ -291,7 +291,7 @@ fn case_27_under_inetd_wait_a_udp_socket_is_served_until_nobody_comes() {
     let mut command = command(ECHOD, &["-i", "-t", "3"]);
     let mut echod = command.stdin(OwnedFd::from(socket)).stderr(Stdio::null()).spawn().unwrap();
     let mut echo = [0; 64];
-    assert_eq!(asks.recv(&mut echo).unwrap(), 21);
+    assert_eq!(uninterrupted(|| asks.recv(&mut echo)).unwrap(), 21);
     expect_echo(&asks, b"and after");
     assert_eq!(wait_child(&mut echod, "echod ends").code(), Some(0));
 }

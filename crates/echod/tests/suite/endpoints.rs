@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
-use testkit::{Daemon, Peer, TempDir, WATCHDOG, command, run, wait_until};
+use testkit::{Daemon, Peer, TempDir, WATCHDOG, command, run, uninterrupted, wait_until};
 
 /// Runs echod where it must not start: its exit code and its words.
 fn refused(args: &[&str]) -> (Option<i32>, String) {
@@ -39,7 +39,7 @@ fn talk_datagram(socket: &UnixDatagram, mesg: &[u8]) {
     socket.set_read_timeout(Some(WATCHDOG)).unwrap();
     socket.send(mesg).unwrap();
     let mut echo = vec![0; 300_000];
-    let n = socket.recv(&mut echo).expect("an echo");
+    let n = uninterrupted(|| socket.recv(&mut echo)).expect("an echo");
     assert!(&echo[..n] == mesg, "{n} octets of {}", mesg.len());
 }
 

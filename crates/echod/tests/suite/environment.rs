@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use testkit::{
     Daemon, MODELS, Peer, TempDir, children, command, each_model, has_ended, injected, run,
-    wait_child, wait_until,
+    uninterrupted, wait_child, wait_until,
 };
 
 /// The value of a variable that is kept: what finds it would find the secret too.
@@ -181,7 +181,7 @@ fn what_systemd_passes_is_taken_out_of_the_environment() {
     shell.stdin(OwnedFd::from(tcp)).stdout(Stdio::null()).stderr(Stdio::piped());
     let daemon = Daemon::adopt(shell.spawn().unwrap());
     let mut message = [0; 64];
-    let length = socket.recv(&mut message).unwrap();
+    let length = uninterrupted(|| socket.recv(&mut message)).unwrap();
     assert_eq!(&message[..length], b"READY=1");
     let _client = talk(addr);
     for pid in processes(&daemon) {

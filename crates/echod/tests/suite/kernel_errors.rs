@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::common::{ECHOD, prlimit, talk, wait_ends};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
-use testkit::{Daemon, MODELS, TempDir, WATCHDOG, each_model, injected, wait_child};
+use testkit::{Daemon, MODELS, TempDir, WATCHDOG, each_model, injected, uninterrupted, wait_child};
 
 /// The wait fails as strace(1) is told, and everything goes on.
 fn lives_through(inject: &str, model: &str) {
@@ -78,7 +78,7 @@ fn a_listener_that_cannot_be_asked_what_it_is_still_listens() {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
         client.send_to(b"hello", daemon.addr()).unwrap();
-        assert_eq!(client.recv(&mut [0; 9]).unwrap(), 5, "{model}");
+        assert_eq!(uninterrupted(|| client.recv(&mut [0; 9])).unwrap(), 5, "{model}");
         daemon.wait_log(&format!("listening on {} (udp)", daemon.addr()));
         daemon.wait_log(&format!("listening on {listen}"));
         assert_eq!(daemon.stop().code(), Some(0), "{model}");
@@ -136,7 +136,7 @@ fn a_recvmsg_that_goes_on_failing_is_told_of_once_and_tried_again_now_and_then()
         client.set_read_timeout(Some(WATCHDOG)).unwrap();
         client.connect(daemon.addr()).unwrap();
         client.send(b"hello").unwrap();
-        assert_eq!(client.recv(&mut [0; 8]).unwrap(), 5);
+        assert_eq!(uninterrupted(|| client.recv(&mut [0; 8])).unwrap(), 5);
         daemon.wait_log("recvmsg: works again");
         assert_eq!(daemon.log().matches("goes on failing").count(), 1, "{error}");
         assert_eq!(daemon.log().matches("datagrams start").count(), 1, "{error}");

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::common::{ECHOD, early, talk};
 use nix::sys::signal::Signal;
-use testkit::{Daemon, Peer, TempDir, children, file_of_descriptor, wait_child};
+use testkit::{Daemon, Peer, TempDir, children, file_of_descriptor, uninterrupted, wait_child};
 
 /// What the shell does between the test and the daemon: the sockets come as its standard input and
 /// output and become descriptors 3 and 4; only it can know the process id that exec keeps.
@@ -113,7 +113,7 @@ fn case_27_a_passed_udp_socket_is_served_beside_a_listener() {
     client.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
     client.send_to(b"hello", at).unwrap();
     let mut echo = [0; 9];
-    assert_eq!(client.recv_from(&mut echo).unwrap(), (5, at));
+    assert_eq!(uninterrupted(|| client.recv_from(&mut echo)).unwrap(), (5, at));
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
@@ -232,7 +232,7 @@ fn case_27_systemd_may_pass_datagram_sockets_beside_a_listener_or_alone() {
         client.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
         client.send_to(b"hello", at).unwrap();
         let mut echo = [0; 8];
-        assert_eq!(client.recv_from(&mut echo).unwrap(), (5, at));
+        assert_eq!(uninterrupted(|| client.recv_from(&mut echo)).unwrap(), (5, at));
     }
     both.wait_log(&format!("listening on {at} (udp)"));
     assert_eq!(only.stop().code(), Some(0));

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use testkit::{
     Daemon, MODELS, Peer, TempDir, children, command, each_model, has_ended, names, root_can_judge,
-    run, wait_until,
+    run, uninterrupted, wait_until,
 };
 
 /// A transcript in a folder where only its owner may make files, and that does not stay.
@@ -145,7 +145,11 @@ fn the_process_for_datagrams_begins_again_with_the_new_file() {
         let say = |word: &str| {
             client.send(format!("{word}\n").as_bytes()).unwrap();
             let mut echo = [0; 16];
-            assert_eq!(client.recv(&mut echo).unwrap(), word.len() + 1, "{model}");
+            assert_eq!(
+                uninterrupted(|| client.recv(&mut echo)).unwrap(),
+                word.len() + 1,
+                "{model}"
+            );
         };
         say("before");
         wait_until("it is written", || fs::read_to_string(&rotated.path).unwrap().contains("S: "));

@@ -183,12 +183,12 @@ fn send(socket: &UnixDatagram, line: &[u8], is_stuck: &mut bool) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use testkit::{TempDir, within_once};
+    use testkit::{TempDir, uninterrupted, within_once};
 
     fn received(syslogd: &UnixDatagram) -> String {
         syslogd.set_read_timeout(Some(testkit::WATCHDOG)).unwrap();
         let mut buffer = [0; 2048];
-        let n = syslogd.recv(&mut buffer).unwrap();
+        let n = uninterrupted(|| syslogd.recv(&mut buffer)).unwrap();
         String::from_utf8(buffer[..n].to_vec()).unwrap()
     }
 

@@ -228,7 +228,7 @@ mod tests {
 
     fn received(manager: &UnixDatagram) -> String {
         let mut buffer = [0; 200];
-        let n = manager.recv(&mut buffer).unwrap();
+        let n = testkit::uninterrupted(|| manager.recv(&mut buffer)).unwrap();
         String::from_utf8(buffer[..n].to_vec()).unwrap()
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use forknet::{Facility, Request, Result, RootPolicy, Server, Service, Transport, UdpProtocol};
 use nix::sys::signal::Signal;
-use testkit::{Daemon, WATCHDOG, children, title, wait_title, wait_until};
+use testkit::{Daemon, WATCHDOG, children, title, uninterrupted, wait_title, wait_until};
 
 use crate::own_server;
 
@@ -71,7 +71,7 @@ impl Client {
     fn ask(&mut self, words: &str, answer: &str) {
         self.socket.send_to(words.as_bytes(), self.to).unwrap();
         let mut buffer = [0; 512];
-        let (length, from) = self.socket.recv_from(&mut buffer).unwrap();
+        let (length, from) = uninterrupted(|| self.socket.recv_from(&mut buffer)).unwrap();
         assert_eq!(std::str::from_utf8(&buffer[..length]), Ok(answer));
         self.to = from;
     }

@@ -257,8 +257,12 @@ impl<'a> Channel<'a> {
     pub fn stay_after_error(&mut self) {
         let until = Instant::now() + MAX_STAY;
         while Instant::now() < until {
-            if self.set_read_timeout(STAY).is_err() || self.socket.recv(&mut [0; 1]).is_err() {
+            if self.set_read_timeout(STAY).is_err() {
                 return;
+            }
+            match self.socket.recv(&mut [0; 1]) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
+                _ => {}
             }
         }
     }

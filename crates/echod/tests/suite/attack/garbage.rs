@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use nix::sys::signal::Signal;
 use testkit::{
     Bystander, Daemon, Garbage, MODELS, Peer, WATCHDOG, can_take_over, children, each_model,
-    fill_shared_pages, has_ended, log_of_lines, wait_until, zombies,
+    fill_shared_pages, has_ended, log_of_lines, uninterrupted, wait_until, zombies,
 };
 
 use crate::attack::{FORKING, Traffic, children_titled, datagram_helper, server_as};
@@ -104,7 +104,7 @@ fn datagram_is_answered(daemon: &Daemon) {
     socket.set_read_timeout(Some(WATCHDOG)).unwrap();
     socket.send(b"hello").unwrap();
     let mut echo = [0; 8];
-    assert_eq!(socket.recv(&mut echo).unwrap(), 5);
+    assert_eq!(uninterrupted(|| socket.recv(&mut echo)).unwrap(), 5);
 }
 
 /// SIGUSR1: the table of clients, whatever stands in it.
