@@ -73,7 +73,17 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ),
     ("pop3d", &["options", "protocol", "session", "client"]),
     ("smtpd", &["options", "protocol", "milter", "delivery", "session", "client"]),
-    ("smtpq", &["options", "bounce"]),
+    (
+        "smtpq",
+        &[
+            "options",
+            "destination",
+            "due schedule hearing commands",
+            "bounce",
+            "deliver tell",
+            "runner",
+        ],
+    ),
     ("tftpd", &["wire", "error", "files", "transfer", "map", "options", "server", "client"]),
 ];
 
@@ -109,7 +119,7 @@ const PACKAGES: [(&str, &[&str]); 20] = [
             "smtpclient",
         ],
     ),
-    ("crates/smtpq", &["forknet", "mailstore", "dns", "dsn", "tls", "smtpclient"]),
+    ("crates/smtpq", &["sys", "forknet", "mailstore", "dns", "dsn", "tls", "smtpclient"]),
     ("crates/tftpd", &["sys", "forknet", "netascii"]),
     ("crates/testkit", &[]),
     ("crates/architecture", &[]),

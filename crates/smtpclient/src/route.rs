@@ -19,6 +19,13 @@ const MAX_ADDRESSES: usize = 10;
 pub enum Destination {
     /// To one server.
     Server(Place),
+    /// To one server that has these addresses.
+    Host {
+        /// Its name, which is the one in its certificate.
+        name: String,
+        /// Its addresses, tried in this order.
+        addresses: Vec<SocketAddr>,
+    },
     /// To the hosts of a domain. An address literal (RFC 5321 §4.1.3) is the host itself.
     Domain {
         /// The domain, as it stands behind the `@`.
@@ -124,6 +131,12 @@ impl Route {
             |place| Ok(Route { asked: None, found: vec![Ok(Target::new(place))], addresses: 1 });
         let (domain, port, resolver, own_names) = match destination {
             Destination::Server(place) => return one(place),
+            Destination::Host { name, addresses } => {
+                let place = |address| Place::Address { host: name.clone(), address };
+                let found = addresses.into_iter().take(MAX_ADDRESSES);
+                let found: Vec<_> = found.map(|at| Ok(Target::new(place(at)))).collect();
+                return Ok(Route { asked: None, addresses: found.len(), found });
+            }
             Destination::Domain { domain, port, resolver, own_names } => {
                 (domain, port, resolver, own_names)
             }

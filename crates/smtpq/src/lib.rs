@@ -1,8 +1,22 @@
 //! smtpq: takes letters out of the queue and sends them to other servers (RFC 5321 §4.5.4.1), one process per
 //! destination.
+//!
+//! ```text
+//!  smtpq parent       scans the queue, knows what is due (Schedule), forks, reaps, removes what is done
+//!   |- red.test, 3 letters     locks its letters, gives up all else, sends them over one connection
+//!   |- author of 674b2f1a-...  tells an author what has become of a letter; hears no stranger
+//! ```
 
 // The order of the modules; each imports from its left only:
-//   options | bounce
+//   options | destination | due schedule hearing commands | bounce | deliver tell | runner
 
 pub mod bounce;
+pub mod commands;
+pub mod deliver;
+pub mod destination;
+pub mod due;
+pub mod hearing;
 pub mod options;
+pub mod runner;
+pub mod schedule;
+pub mod tell;

@@ -1,11 +1,16 @@
 //! smtpq: sends the letters of the queue, one process per destination.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
-use forknet::{Facility, Result, RootPolicy, Service, Transport};
-use smtpq::options::{Config, OPTIONS};
+use forknet::{Error, Facility, Result, RootPolicy, Server, Service, Transport};
+use smtpq::commands;
+use smtpq::hearing::Hearing;
+use smtpq::options::{Command, Config, OPTIONS};
+use smtpq::runner::{Manner, Runner, lock_queue, make_queue, tls_use};
 
 const SERVICE: Service = Service {
     name: "smtpq",
@@ -19,11 +24,40 @@ const SERVICE: Service = Service {
 };
 
 fn main() -> ExitCode {
-    forknet::main(SERVICE.name, run) // prints one error, maps it to 0, 1, 2
+    // prints one error, maps it to 0, 1, 2
+    forknet::main_with_codes(SERVICE.name, |args| {
+        run(args).map_err(|error| (if matches!(error, Error::Usage(_)) { 2 } else { 1 }, error))
+    })
 }
 
-fn run(args: Vec<OsString>) -> Result<()> {
+fn run(args: Vec<OsString>) -> Result<u8> {
     let line = forknet::command_line(&SERVICE, &OPTIONS, args)?;
-    Config::read(&line.values)?;
-    Ok(())
+    let config = Config::read(&line.values)?;
+    let [is_once, flushes] = ["once", "flush"].map(|name| line.values.is_given(name));
+    let mut manner = Manner { is_once, flushes, processes: line.server.max_clients };
+    if let Some(command) = Command::read(&line.values)? {
+        line.is_no_server()?;
+        let queue = commands::open(&config.queue)?;
+        if let Some(code) = commands::run(&queue, &command)? {
+            return Ok(code);
+        }
+        manner.is_once = true; // --flush, and there is no runner
+    }
+    let (user, check) = (line.server.user.clone(), line.server.check);
+    let tls = tls_use(&config)?;
+    let mut server = Server::new(&SERVICE, line.server)?;
+    if check {
+        return server.drop_privileges().map(|()| 0);
+    }
+    let hangup = Rc::new(Cell::new(false));
+    let flag = Rc::clone(&hangup);
+    server.on_hangup(move || flag.set(true));
+    let queue = make_queue(&config, user.as_deref())?;
+    server.detach()?; //            -d, -p
+    let hearing = Hearing::of(&queue);
+    server.drop_privileges()?; //   -u
+    let lock = lock_queue(&queue, manner)?;
+    let runner = Runner::new((queue, lock), hearing, (config, tls), manner, hangup);
+    server.run_jobs(runner)?; //    next job, fork, reap
+    Ok(0)
 }

@@ -4,12 +4,13 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
 use nix::libc;
 use nix::sys::stat::fstatat;
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, geteuid, unlinkat};
 use sys::getdents::entries;
 
 use crate::durable_dir::retry_eintr;
@@ -45,6 +46,34 @@ pub struct RunnerLock {
 }
 
 impl Queue {
+    /// Makes what is missing of a queue at this path, its last folder too, and removes what a crash has left.
+    ///
+    /// # Errors
+    /// As [`Queue::make`]; a folder before the last one is not there.
+    pub fn make_at(path: &Path, uid: Uid, gid: Gid) -> Result<Queue> {
+        let mut walked = Folder::find(path)?;
+        if let [name] = walked.missing.as_slice() {
+            let parent = walked.folder.reopen()?;
+            match geteuid() == uid {
+                true => drop(parent.make(name)?),
+                false => parent.make_for(name, uid, gid)?,
+            }
+            parent.sync()?;
+            walked = Folder::find(path)?;
+        }
+        if let Some(name) = walked.missing.first() {
+            let what = walked.folder.path().join(name);
+            let why = format!("{}: No such file or directory", what.display());
+            return Err(Error::Temporary(why));
+        }
+        let queue = Queue::make(walked.folder, uid, gid)?;
+        let removed = queue.sweep()?;
+        if removed > 0 {
+            log::info!("queue: {removed} leftovers removed");
+        }
+        Ok(queue)
+    }
+
     /// Locks the queue for its one runner; `None` while another process has the lock.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use accounts::Owner;
 use forknet::{Peer, become_user, confine_to};
 use log::warn;
 use mailstore::{Folder, Queue, QueueDraft, QueueEnvelope, QueueRecipient, QueuedDraft, is_full};
-use nix::unistd::{Gid, Uid, geteuid};
+use nix::unistd::{Gid, Uid};
 
 use crate::delivery::header::HeaderFilter;
 use crate::delivery::store::{Failure, verdict};
@@ -69,27 +69,7 @@ fn open(options: &QueueOptions) -> mailstore::Result<Queue> {
 /// It cannot be used.
 pub fn make(options: &QueueOptions) -> mailstore::Result<()> {
     let Owner { uid, gid } = options.owner;
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    let mut walked = Folder::find(&options.folder)?;
-    if let [name] = walked.missing.as_slice() {
-        let parent = walked.folder.reopen()?;
-        match geteuid() == uid {
-            true => drop(parent.make(name)?),
-            false => parent.make_for(name, uid, gid)?,
-        }
-        parent.sync()?;
-        walked = Folder::find(&options.folder)?;
-    }
-    if let Some(name) = walked.missing.first() {
-        let what = walked.folder.path().join(name);
-        let why = format!("{}: No such file or directory", what.display());
-        return Err(mailstore::Error::Temporary(why));
-    }
-    let removed = Queue::make(walked.folder, uid, gid)?.sweep()?;
-    if removed > 0 {
-        log::info!("queue: {removed} leftovers removed");
-    }
-    Ok(())
+    Queue::make_at(&options.folder, Uid::from_raw(uid), Gid::from_raw(gid)).map(drop)
 }
 
 /// Opens the queue, becomes its owner for good, and gives up all but it.

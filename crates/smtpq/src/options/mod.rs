@@ -177,7 +177,7 @@ fn retry(values: &Values) -> Result<Vec<Duration>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn values(args: &[&str]) -> Values {
@@ -185,7 +185,7 @@ mod tests {
         forknet::parse("smtpq", "", OPTIONS.rows, args).unwrap()
     }
 
-    fn config(args: &[&str]) -> Result<Config> {
+    pub(crate) fn config(args: &[&str]) -> Result<Config> {
         Config::read(&values(args))
     }
 

@@ -1,0 +1,298 @@
+//! The process that sends letters to one destination. It hears strangers, and has nothing but these letters: their texts
+//! for reading, the files of their states, and connections to a few ports.
+
+mod text;
+
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex};
+
+use dns::{Domain, Resolver};
+use forknet::{Work, confine_to_ports, printable};
+use log::{debug, info, warn};
+use mailstore::{LockedLetter, Queue, QueueRecipient, RecipientState, Stage};
+use smtpclient::{
+    Envelope, Failure, Mailer, Outcome, Recipient, Settings, Show, Stage as Step, Timeouts, TlsUse,
+};
+
+use crate::deliver::text::QueueText;
+use crate::destination::Destination;
+use crate::due::{is_expired, next_attempt, now, open_at};
+use crate::options::Config;
+use crate::schedule::{Batch, Name};
+
+/// Index of the counter by which a process says that its destination could not be reached.
+pub const UNREACHABLE: usize = 0;
+
+/// Longest waits that RFC 5321 §4.5.3.2 has, for a connection to one address, for DATA, for a block of the letter.
+const RFC: Timeouts = Timeouts::RFC;
+/// The reply to the end of a letter is waited for twice as long as the reply to a command (RFC 5321 §4.5.3.2.6).
+const END_FACTOR: u32 = 2;
+
+/// A letter, and the numbers of its recipients that this process sends to.
+struct Charge {
+    letter: LockedLetter,
+    recipients: Vec<usize>,
+}
+
+/// Sends letters to their destination.
+///
+/// # Errors
+/// This process cannot give its rights up, or what has become of a letter cannot be written down.
+pub fn deliver(
+    queue: &Queue,
+    config: &Config,
+    tls: &TlsUse,
+    batch: &Batch,
+    work: &Work<'_>,
+) -> io::Result<()> {
+    let charges: Vec<Charge> =
+        batch.letters.iter().filter_map(|name| charge(queue, config, batch, name)).collect();
+    if charges.is_empty() {
+        return Ok(());
+    }
+    let resolver = match config.resolver {
+        Some(server) => Resolver::of_server(server),
+        None => Resolver::of_system()?,
+    };
+    let domain = batch.destination.to_string();
+    work.title.set(format_args!("{domain}, {} letters", charges.len()));
+    let destination = destination(config, &batch.destination, resolver);
+    confine_to_ports(&ports(config)).map_err(io::Error::other)?;
+    let settings = Arc::new(settings(config, tls, &domain, work));
+    let mailer = destination.and_then(|destination| Mailer::new(&settings, destination));
+    send_all(config, mailer, charges, work)
+}
+
+/// Locks a letter for its recipients at a destination; `None` where another process has them, or nothing is left.
+fn charge(queue: &Queue, config: &Config, batch: &Batch, name: &Name) -> Option<Charge> {
+    let open = |letter: &mailstore::QueuedLetter| open_at(letter, &batch.destination, config);
+    let locked = queue.read(name).and_then(|letter| match letter {
+        Some(letter) => queue.lock_for(name, &open(&letter)),
+        None => Ok(None),
+    });
+    match locked {
+        Ok(letter) => {
+            let letter = letter.filter(|_| !queue.is_held(name))?;
+            let recipients = open(&letter);
+            (!recipients.is_empty()).then_some(Charge { letter, recipients })
+        }
+        Err(error) => {
+            debug!("{}: {error}", name.display());
+            None
+        }
+    }
+}
+
+/// Returns the ports that this process connects to, by TCP.
+fn ports(config: &Config) -> Vec<u16> {
+    let relay = config.relayhost.as_ref().map(|relay| relay.port);
+    let resolver = config.resolver.map_or(dns::PORT, |server| server.port());
+    [relay.unwrap_or(config.port), resolver].to_vec()
+}
+
+fn settings(config: &Config, tls: &TlsUse, domain: &str, work: &Work<'_>) -> Settings {
+    let limit = work.timeout;
+    let timeouts = Timeouts {
+        connect: RFC.connect.min(limit),
+        command: limit,
+        data: RFC.data.min(limit),
+        block: RFC.block.min(limit),
+        end: limit.saturating_mul(END_FACTOR),
+        quit: RFC.quit.min(limit),
+    };
+    let transcript = work.transcript_of(domain);
+    let show = transcript.is_on().then(|| {
+        let transcript = Mutex::new(transcript);
+        Show::new(move |who, line| {
+            let Ok(mut transcript) = transcript.lock() else { return };
+            match who {
+                'C' => transcript.client(line.as_bytes()),
+                'S' => transcript.server(line.as_bytes()),
+                _ => {}
+            }
+        })
+    });
+    let helo = config.hostname.clone();
+    Settings { timeouts, tls: tls.clone(), use_chunking: true, show, ..Settings::new(helo) }
+}
+
+/// Returns where the letters go. The addresses of a relay host are looked up here: by the system, which knows
+/// /etc/hosts too, unless an option names the name server. That it has none is no reason to return letters.
+fn destination(
+    config: &Config,
+    destination: &Destination,
+    resolver: Resolver,
+) -> Result<smtpclient::Destination, Failure> {
+    let Some(relay) = &config.relayhost else {
+        return Ok(smtpclient::Destination::Domain {
+            domain: destination.domain(),
+            port: config.port,
+            resolver,
+            own_names: Domain::parse(config.hostname.as_bytes()).into_iter().collect(),
+        });
+    };
+    let later = |why: String| {
+        let code = smtpclient::Enhanced { class: 4, subject: 4, detail: 3 };
+        let text = format!("relay host {relay}: {why}");
+        Failure::new(Step::Lookup, smtpclient::Status::Temporary, code, text)
+    };
+    let name = relay.host.clone();
+    if let Ok(ip) = name.parse::<IpAddr>() {
+        return Ok(smtpclient::Destination::Host {
+            name,
+            addresses: vec![(ip, relay.port).into()],
+        });
+    }
+    let addresses = match (config.resolver, Domain::parse(name.as_bytes())) {
+        (None, _) => {
+            let found = (&name[..], relay.port).to_socket_addrs();
+            found.map_err(|error| later(forknet::reason(&error)))?.collect()
+        }
+        (Some(_), None) => return Err(later("not a name that a host can have".into())),
+        (Some(_), Some(host)) => {
+            let found = resolver.addresses(&host).map_err(|failure| later(failure.to_string()))?;
+            found.list.into_iter().map(|ip| (ip, relay.port).into()).collect()
+        }
+    };
+    Ok(smtpclient::Destination::Host { name, addresses })
+}
+
+/// Sends the letters one after the other, over one connection while it lasts.
+fn send_all(
+    config: &Config,
+    mut mailer: Result<Mailer, Failure>,
+    charges: Vec<Charge>,
+    work: &Work<'_>,
+) -> io::Result<()> {
+    // Why no letter can be sent now.
+    let mut in_the_way: Option<Failure> = None;
+    for mut charge in charges {
+        let outcomes = match (&mut mailer, &in_the_way) {
+            (_, Some(failure)) => all(&charge, failure),
+            (Err(failure), None) => all(&charge, failure),
+            (Ok(mailer), None) => send(mailer, &charge),
+        };
+        if in_the_way.is_none() {
+            in_the_way = unreachable(&outcomes);
+        }
+        record(config, &mut charge, &outcomes)?;
+    }
+    if in_the_way.is_some() {
+        work.counters.set_number(UNREACHABLE, 1);
+    }
+    if let Ok(mailer) = mailer {
+        mailer.quit();
+    }
+    Ok(())
+}
+
+/// The same failure for all recipients.
+fn all(charge: &Charge, failure: &Failure) -> Vec<Outcome> {
+    charge.recipients.iter().map(|_| Err(failure.clone())).collect()
+}
+
+/// Returns why no recipient's host could be asked about the letter at all, for now.
+fn unreachable(outcomes: &[Outcome]) -> Option<Failure> {
+    let is_in_the_way = |failure: &Failure| failure.stage < Step::Mail && failure.is_temporary();
+    let failure =
+        |outcome: &Outcome| outcome.as_ref().err().filter(|it| is_in_the_way(it)).cloned();
+    let is_for_all = outcomes.iter().all(|outcome| failure(outcome).is_some());
+    outcomes.first().filter(|_| is_for_all).and_then(failure)
+}
+
+/// Sends a letter.
+fn send(mailer: &mut Mailer, charge: &Charge) -> Vec<Outcome> {
+    let envelope = charge.letter.envelope();
+    let recipients = charge.recipients.iter().filter_map(|at| envelope.recipients.get(*at));
+    let sent = Envelope {
+        from: &envelope.sender,
+        is_utf8: envelope.is_utf8,
+        ret: &envelope.ret,
+        envid: &envelope.envid,
+        to: recipients.map(to).collect(),
+    };
+    match QueueText::new(&charge.letter) {
+        Ok(mut text) => mailer.send(&sent, &mut text),
+        Err(error) => {
+            let code = smtpclient::Enhanced { class: 4, subject: 3, detail: 0 };
+            let text = format!("the letter: {}", forknet::reason(&error));
+            all(charge, &Failure::new(Step::Text, smtpclient::Status::Io, code, text))
+        }
+    }
+}
+
+fn to(recipient: &QueueRecipient) -> Recipient<'_> {
+    let QueueRecipient { address, notify, orcpt } = recipient;
+    Recipient { address, notify, orcpt }
+}
+
+/// Writes down what has become of a letter's recipients, and logs a line for each.
+fn record(config: &Config, charge: &mut Charge, outcomes: &[Outcome]) -> io::Result<()> {
+    let now = now();
+    let (envelope, states) = (charge.letter.envelope(), charge.letter.states());
+    let is_expired = is_expired(envelope, now, config);
+    let mut new = Vec::new();
+    for (number, outcome) in charge.recipients.iter().zip(outcomes) {
+        let known = envelope.recipients.get(*number).zip(states.get(*number));
+        let Some((recipient, known)) = known else { continue };
+        let mut state = state(recipient, known, outcome, now);
+        if state.stage == Stage::Deferred {
+            state.next = next_attempt(state.attempts, now, config);
+            if is_expired {
+                (state.stage, state.next) = (Stage::Expired, 0);
+            }
+        }
+        log_attempt(&charge.letter.name().display().to_string(), recipient, &state, now);
+        new.push((*number, state));
+    }
+    let written = charge.letter.record(&new, false);
+    written.map_err(|error| {
+        // The letter may be sent again: what has become of it is in the log alone.
+        warn!("{}: {error}", charge.letter.name().display());
+        io::Error::other(error.to_string())
+    })
+}
+
+/// Returns what is known of a recipient now.
+fn state(
+    recipient: &QueueRecipient,
+    known: &RecipientState,
+    outcome: &Outcome,
+    at: u64,
+) -> RecipientState {
+    let mut state = RecipientState { at, next: 0, ..known.clone() };
+    match outcome {
+        Ok(delivered) => {
+            let mut keywords = recipient.notify.split(|&byte| byte == b',');
+            let wants_success = keywords.any(|it| it.eq_ignore_ascii_case(b"SUCCESS"));
+            let is_relayed = wants_success && !delivered.offers_dsn;
+            state.stage = if is_relayed { Stage::Relayed } else { Stage::Delivered };
+            state.host = delivered.host.clone().into_bytes();
+            state.reply = delivered.reply.to_string().into_bytes();
+        }
+        Err(failure) => {
+            state.stage = if failure.is_temporary() { Stage::Deferred } else { Stage::Failed };
+            state.attempts += u32::from(failure.is_temporary());
+            state.host = failure.host.clone().unwrap_or_default().into_bytes();
+            state.reply = match &failure.reply {
+                Some(reply) => reply.to_string().into_bytes(),
+                None => format!("{} {}", failure.code, failure.text).into_bytes(),
+            };
+        }
+    }
+    state
+}
+
+/// Logs `ID: to=<bob@blue.test>, host=mx.blue.test, deferred, next attempt in 1800 s: 451 4.3.0 later`.
+fn log_attempt(id: &str, recipient: &QueueRecipient, state: &RecipientState, now: u64) {
+    let host = if state.host.is_empty() { "none".into() } else { printable(&state.host) };
+    let next = match state.stage {
+        Stage::Deferred => format!(", next attempt in {} s", state.next.saturating_sub(now)),
+        Stage::Failed | Stage::Expired => ", returned".to_owned(),
+        _ => String::new(),
+    };
+    let (to, stage, reply) =
+        (printable(&recipient.address), state.stage.word(), printable(&state.reply));
+    info!("{id}: to=<{to}>, host={host}, {stage}{next}: {reply}");
+}

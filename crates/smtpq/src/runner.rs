@@ -1,0 +1,371 @@
+//! The parent: finds letters in the queue, gives those that are due to processes, and sees to what these leave.
+
+use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use forknet::{Jobs, Slot, Work, user_ids};
+use log::{info, warn};
+use mailstore::{Queue, RunnerLock};
+use nix::unistd::{Gid, Uid, getegid, geteuid};
+use smtpclient::TlsUse;
+
+use crate::deliver::{UNREACHABLE, deliver};
+use crate::due::{now, parts};
+use crate::hearing::{Heard, Hearing};
+use crate::options::Config;
+use crate::schedule::{Batch, Limits, Schedule};
+use crate::tell::tell_authors;
+
+/// Letters that are read at a time; signals wait meanwhile.
+const MAX_READ: usize = 200;
+/// Most letters that are known at once, of some 200 bytes each. Others are found when there is room.
+const MAX_KNOWN: usize = 200_000;
+/// Time between two looks at all names of the queue: what no change has told of is found by them.
+const LOOK_INTERVAL: Duration = Duration::from_secs(300);
+/// The same where changes are not heard.
+const DEAF_INTERVAL: Duration = Duration::from_secs(5);
+/// Seconds after which a letter is tried again that another process had, and of a process that has failed.
+const BUSY_PAUSE: u64 = 5;
+const FAILED_PAUSE: u64 = 60;
+/// Longest rest of a destination that cannot be reached, in seconds.
+const MAX_REST: u64 = 60;
+
+/// How a runner works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// It tries each letter that is due once, and ends.
+    pub is_once: bool,
+    /// All letters are due.
+    pub flushes: bool,
+    /// Processes at once.
+    pub processes: usize,
+}
+
+/// The runner of a queue.
+#[derive(Debug)]
+pub struct Runner {
+    queue: Queue,
+    config: Config,
+    tls: TlsUse,
+    manner: Manner,
+    hearing: Hearing,
+    schedule: Schedule,
+    /// Names of letters that were not read yet, the oldest last.
+    unread: Vec<OsString>,
+    /// When all names are looked at again.
+    look_at: Instant,
+    has_looked: bool,
+    /// The batches of processes, by the numbers of their slots.
+    running: Vec<Option<Batch>>,
+    /// Of SIGHUP.
+    hangup: Rc<Cell<bool>>,
+    _lock: Option<RunnerLock>,
+}
+
+/// Returns when TLS is used; reads whom it trusts.
+///
+/// # Errors
+/// The authorities cannot be read.
+pub fn tls_use(config: &Config) -> forknet::Result<TlsUse> {
+    if !config.requires_tls {
+        return Ok(TlsUse::Opportunistic);
+    }
+    let trusted = tls::Client::new(config.ca_file.as_deref());
+    trusted.map(TlsUse::Required).map_err(Into::into)
+}
+
+/// Makes what is missing of the queue, with the rights of the start: root needs `-u`, whose user is its owner.
+///
+/// # Errors
+/// It cannot be used; root has named no user.
+pub fn make_queue(config: &Config, user: Option<&str>) -> forknet::Result<Queue> {
+    let (uid, gid) = match (geteuid().is_root(), user) {
+        (true, Some(user)) => user_ids(user)?,
+        (true, None) => {
+            let why = "refusing to run as root: name the queue's owner with -u USER";
+            return Err(forknet::Error::Refused(why.into()));
+        }
+        (false, _) => (geteuid().as_raw(), getegid().as_raw()),
+    };
+    let made = Queue::make_at(&config.queue, Uid::from_raw(uid), Gid::from_raw(gid));
+    made.map_err(|error| forknet::Error::Refused(format!("queue: {error}")))
+}
+
+/// Locks the queue, so that it has one runner. One that tries all letters once may run beside it.
+///
+/// # Errors
+/// Another runner has it.
+pub fn lock_queue(queue: &Queue, manner: Manner) -> forknet::Result<Option<RunnerLock>> {
+    if manner.is_once {
+        return Ok(None);
+    }
+    let refused = |why: String| forknet::Error::Refused(format!("queue: {why}"));
+    let lock = queue.lock_runner().map_err(|error| refused(error.to_string()))?;
+    lock.map(Some).ok_or_else(|| refused("another runner has it".into()))
+}
+
+impl Runner {
+    /// Makes the runner of a queue. With `hangup` SIGHUP is told.
+    #[must_use]
+    pub fn new(
+        (queue, lock): (Queue, Option<RunnerLock>),
+        hearing: Hearing,
+        (config, tls): (Config, TlsUse),
+        manner: Manner,
+        hangup: Rc<Cell<bool>>,
+    ) -> Runner {
+        let limits =
+            Limits { per_destination: config.max_per_destination, letters: config.max_letters };
+        Runner {
+            queue,
+            config,
+            tls,
+            manner,
+            hearing,
+            schedule: Schedule::new(limits),
+            unread: Vec::new(),
+            look_at: Instant::now(),
+            has_looked: false,
+            running: Vec::new(),
+            hangup,
+            _lock: lock,
+        }
+    }
+
+    /// Looks at the names of all letters, so that those that are not known are read.
+    fn look(&mut self) {
+        self.look_at = Instant::now() + self.interval();
+        if self.queue.take_flush() {
+            self.schedule.flush(now());
+        }
+        let mut names = Vec::new();
+        if let Err(error) = self.queue.each_name(|name| names.push(name.to_owned())) {
+            warn!("{error}");
+            return;
+        }
+        if !self.has_looked {
+            info!("queue {}: {} letters", self.config.queue.display(), names.len());
+            self.has_looked = true;
+        }
+        names.sort_unstable();
+        let is_gone =
+            |name: &OsStr| names.binary_search_by(|known| known.as_os_str().cmp(name)).is_err();
+        let gone = self.schedule.filter(is_gone);
+        gone.iter().for_each(|name| self.schedule.remove(name));
+        let schedule = &self.schedule;
+        names.retain(|name| !schedule.knows(name));
+        names.reverse();
+        self.unread = names;
+    }
+
+    fn interval(&self) -> Duration {
+        if self.hearing.is_on() { LOOK_INTERVAL } else { DEAF_INTERVAL }
+    }
+
+    /// Does what was heard.
+    fn hear(&mut self) {
+        for heard in self.hearing.take() {
+            match heard {
+                Heard::Letter(name) => {
+                    let name = OsStr::from_bytes(&name);
+                    if !self.schedule.knows(name) {
+                        self.see_to(name, &[]);
+                    }
+                }
+                Heard::Gone(name) => self.schedule.remove(OsStr::from_bytes(&name)),
+                Heard::Held(name) => self.schedule.hold(OsStr::from_bytes(&name), true),
+                Heard::Released(name) => self.schedule.hold(OsStr::from_bytes(&name), false),
+                Heard::Request => {
+                    if self.queue.take_flush() {
+                        info!("all letters are tried now");
+                        self.schedule.flush(now());
+                    }
+                }
+                Heard::Everything => self.look_at = Instant::now(),
+            }
+        }
+    }
+
+    /// Reads some of the letters that were not read yet.
+    fn read_some(&mut self) {
+        for _ in 0..MAX_READ {
+            if self.schedule.counts().0 >= MAX_KNOWN {
+                self.unread = Vec::new(); // found again by the next look
+                return;
+            }
+            let Some(name) = self.unread.pop() else { return };
+            if !self.schedule.knows(&name) {
+                self.see_to(&name, &[]);
+            }
+        }
+    }
+
+    /// Reads a letter, and notes what is left to do for it: nothing is, it is removed. What would be due at one of the
+    /// `later` destinations is not, before that time.
+    fn see_to(&mut self, name: &OsStr, later: &[(&Batch, u64)]) {
+        if self.schedule.counts().0 >= MAX_KNOWN {
+            return;
+        }
+        let letter = match self.queue.read(name) {
+            Ok(Some(letter)) => letter,
+            Ok(None) => {
+                self.schedule.remove(name);
+                self.queue.forget(name);
+                return;
+            }
+            Err(error) => {
+                warn!("{error}");
+                self.schedule.remove(name);
+                return;
+            }
+        };
+        let mut parts = parts(&letter, &self.config);
+        if parts.is_empty() {
+            self.remove(name);
+            return;
+        }
+        if self.manner.flushes {
+            let now = now();
+            parts.iter_mut().for_each(|(_, due)| *due = now.min(*due));
+        }
+        for (batch, until) in later {
+            let its = parts.iter_mut().filter(|(at, due)| *at == batch.destination && due < until);
+            its.for_each(|(_, due)| *due = *until);
+        }
+        self.schedule.put(name, parts, self.queue.is_held(name));
+    }
+
+    /// Removes a letter that is done.
+    fn remove(&mut self, name: &OsStr) {
+        match self.queue.lock(name) {
+            Ok(Some(letter)) => {
+                if let Err(error) = letter.remove() {
+                    warn!("{error}");
+                }
+            }
+            Ok(None) => {}
+            // Another runner's process has it, and that one will remove it.
+            Err(error) => log::debug!("{error}"),
+        }
+        self.schedule.remove(name);
+    }
+
+    /// Returns when a letter of an ended process is tried again that it has left as it was.
+    fn pause(&self, is_ok: bool) -> u64 {
+        match (self.manner.is_once, is_ok) {
+            (true, _) => u64::MAX,
+            (false, true) => now().saturating_add(BUSY_PAUSE),
+            (false, false) => now().saturating_add(FAILED_PAUSE),
+        }
+    }
+
+    /// Returns until when a destination rests that could not be reached.
+    fn rest(&self) -> u64 {
+        let first = self.config.retry.first().map_or(MAX_REST, Duration::as_secs);
+        now().saturating_add(first.clamp(1, MAX_REST))
+    }
+
+    fn jobs(&self) -> usize {
+        self.running.iter().flatten().count()
+    }
+}
+
+impl Jobs for Runner {
+    type Job = Batch;
+
+    fn wakers(&self) -> Vec<BorrowedFd<'_>> {
+        self.hearing.fd().into_iter().collect()
+    }
+
+    fn tend(&mut self) {
+        if self.hangup.take() {
+            self.look_at = Instant::now();
+            match tls_use(&self.config) {
+                Ok(tls) => self.tls = tls,
+                Err(error) => warn!("{error}: the old authorities go on"),
+            }
+        }
+        self.hear();
+        if self.look_at <= Instant::now() {
+            self.look();
+        }
+        self.read_some();
+    }
+
+    fn next(&mut self) -> Option<Batch> {
+        self.schedule.take(now())
+    }
+
+    fn due_in(&mut self) -> Option<Duration> {
+        if !self.unread.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let look = self.look_at.saturating_duration_since(Instant::now());
+        let has_room = self.jobs() < self.manner.processes;
+        let first = self.schedule.first_due().filter(|_| has_room);
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let due = first.map(|due| Duration::from_secs(due).saturating_sub(clock));
+        due.into_iter().chain([look]).min()
+    }
+
+    fn begins(&mut self, slot: Slot, job: Batch) {
+        if self.running.len() <= slot.number() {
+            self.running.resize(slot.number() + 1, None);
+        }
+        if let Some(place) = self.running.get_mut(slot.number()) {
+            *place = Some(job);
+        }
+    }
+
+    fn cannot_begin(&mut self, job: Batch) {
+        self.schedule.ended(&job);
+        job.letters.iter().for_each(|name| self.see_to(name, &[]));
+    }
+
+    fn has_ended(&mut self, slot: Slot, is_ok: bool) {
+        let Some(batch) = self.running.get_mut(slot.number()).and_then(Option::take) else {
+            return;
+        };
+        self.schedule.ended(&batch);
+        let is_unreachable = slot.counters().number(UNREACHABLE) != 0;
+        let rest = (is_unreachable && !self.manner.is_once).then(|| self.rest());
+        let later = (&batch, self.pause(is_ok));
+        for name in &batch.letters {
+            self.see_to(name, &[later]);
+        }
+        self.schedule.rest(&batch.destination, rest);
+        if let Err(error) = self.queue.sync() {
+            warn!("{error}");
+        }
+        if self.manner.is_once && batch.destination.is_author() {
+            self.look_at = Instant::now(); // for what the authors are told
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let is_due = self.schedule.first_due().is_some_and(|due| due <= now());
+        let is_idle = self.unread.is_empty() && self.look_at > Instant::now() && !is_due;
+        self.manner.is_once && is_idle && self.jobs() == 0
+    }
+
+    fn log_table(&self) {
+        let (letters, held) = self.schedule.counts();
+        let unread = self.unread.len();
+        info!("{letters} letters, {held} of them held; {unread} more to be read");
+        for batch in self.running.iter().flatten() {
+            info!("{} letters for {}", batch.letters.len(), batch.destination);
+        }
+    }
+
+    fn run(&self, job: &Batch, work: &mut Work<'_>) -> io::Result<()> {
+        match job.destination.is_author() {
+            true => tell_authors(&self.queue, &self.config, &job.letters, work),
+            false => deliver(&self.queue, &self.config, &self.tls, job, work),
+        }
+    }
+}

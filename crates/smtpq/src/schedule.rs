@@ -1,0 +1,421 @@
+//! Which letters are due where, and which processes have them: the memory of the parent. It looks at no file and at no
+//! clock. Times are in seconds since 1970.
+//!
+//! A letter of the queue costs the parent some 200 bytes, whatever its size: its name, and for each destination when it is
+//! due there.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::rc::Rc;
+
+use crate::destination::Destination;
+
+/// A letter's name in the queue.
+pub type Name = Rc<OsStr>;
+
+/// Fewest letters for which another process is started for a destination that has one: a connection costs more than
+/// a letter.
+const MIN_LETTERS: usize = 10;
+/// Processes at once that tell authors.
+const MAX_TELLING: usize = 2;
+
+/// How much is done at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Processes for one destination.
+    pub per_destination: usize,
+    /// Letters of one process.
+    pub letters: usize,
+}
+
+/// Letters that a process is given for one destination.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Where they go.
+    pub destination: Destination,
+    /// Their names, the one that is due first in front; at least one.
+    pub letters: Vec<Name>,
+}
+
+/// All letters that are known.
+#[derive(Debug)]
+pub struct Schedule {
+    letters: HashMap<Name, Letter>,
+    lines: HashMap<Destination, Line>,
+    /// The destinations that may have another process, by the time when their first letter is due.
+    ready: BTreeSet<(u64, Destination)>,
+    limits: Limits,
+    /// Number of letters in `letters` that are held.
+    held: usize,
+}
+
+#[derive(Debug, Default)]
+struct Letter {
+    parts: Vec<Part>,
+    is_held: bool,
+}
+
+/// A letter at one of its destinations.
+#[derive(Debug)]
+struct Part {
+    destination: Destination,
+    due: u64,
+    is_running: bool,
+}
+
+/// A destination.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: BTreeSet<(u64, Name)>,
+    running: usize,
+    /// It was not to be reached: until then one process at a time tries, and none before.
+    rests_until: Option<u64>,
+    /// Its entry in `ready`.
+    listed: Option<u64>,
+}
+
+impl Schedule {
+    /// Knows no letter yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Schedule {
+        let (letters, lines, ready) = (HashMap::new(), HashMap::new(), BTreeSet::new());
+        Schedule { letters, lines, ready, limits, held: 0 }
+    }
+
+    /// Returns the number of letters, and of those that are held.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        (self.letters.len(), self.held)
+    }
+
+    /// Returns whether a letter is known.
+    #[must_use]
+    pub fn knows(&self, name: &OsStr) -> bool {
+        self.letters.contains_key(name)
+    }
+
+    /// Sets when a letter is due where. Where a process has it that stays as it is, and is not given away twice.
+    pub fn put(&mut self, name: &OsStr, parts: Vec<(Destination, u64)>, is_held: bool) {
+        let name = match self.letters.get_key_value(name) {
+            Some((known, _)) => Rc::clone(known),
+            None => Rc::from(name),
+        };
+        self.withdraw(&name);
+        let letter = self.letters.entry(Rc::clone(&name)).or_default();
+        letter.parts.retain(|part| part.is_running);
+        for (destination, due) in parts {
+            if !letter.parts.iter().any(|part| part.destination == destination) {
+                letter.parts.push(Part { destination, due, is_running: false });
+            }
+        }
+        self.held -= usize::from(letter.is_held);
+        self.held += usize::from(is_held);
+        letter.is_held = is_held;
+        self.offer(&name);
+    }
+
+    /// Holds a letter that is known, or releases it.
+    pub fn hold(&mut self, name: &OsStr, is_held: bool) {
+        let Some((name, _)) = self.letters.get_key_value(name) else { return };
+        let name = Rc::clone(name);
+        self.withdraw(&name);
+        if let Some(letter) = self.letters.get_mut(&name) {
+            self.held -= usize::from(letter.is_held);
+            self.held += usize::from(is_held);
+            letter.is_held = is_held;
+        }
+        self.offer(&name);
+    }
+
+    /// Forgets a letter, but where a process has it.
+    pub fn remove(&mut self, name: &OsStr) {
+        let Some((name, _)) = self.letters.get_key_value(name) else { return };
+        let name = Rc::clone(name);
+        self.withdraw(&name);
+        let Some(letter) = self.letters.get_mut(&name) else { return };
+        letter.parts.retain(|part| part.is_running);
+        if letter.parts.is_empty() {
+            self.held -= usize::from(letter.is_held);
+            self.letters.remove(&name);
+        }
+    }
+
+    /// Returns the names of the letters for which `is_gone` says so.
+    pub fn filter(&self, mut is_gone: impl FnMut(&OsStr) -> bool) -> Vec<Name> {
+        self.letters.keys().filter(|name| is_gone(name)).map(Rc::clone).collect()
+    }
+
+    /// Makes all letters due now that are not held, and lets no destination rest.
+    pub fn flush(&mut self, now: u64) {
+        let names: Vec<Name> = self.letters.keys().map(Rc::clone).collect();
+        for name in names {
+            self.withdraw(&name);
+            if let Some(letter) = self.letters.get_mut(&name) {
+                letter.parts.iter_mut().for_each(|part| part.due = part.due.min(now));
+            }
+            self.offer(&name);
+        }
+        let resting: Vec<Destination> = self.resting().cloned().collect();
+        resting.iter().for_each(|destination| self.rest(destination, None));
+    }
+
+    fn resting(&self) -> impl Iterator<Item = &Destination> {
+        self.lines.iter().filter(|(_, line)| line.rests_until.is_some()).map(|(key, _)| key)
+    }
+
+    /// Returns the letters that are due longest, for a process of their destination; `None` when none is due where
+    /// another process may be.
+    pub fn take(&mut self, now: u64) -> Option<Batch> {
+        loop {
+            let (due, destination) = self.ready.first()?.clone();
+            if due > now {
+                return None;
+            }
+            let line = self.lines.get(&destination)?;
+            let limit = self.limit(&destination);
+            let most = self.limits.letters.saturating_mul(limit);
+            let waiting = line.waiting.iter().take_while(|(due, _)| *due <= now).take(most).count();
+            // A few go over one connection, many over all that there may be.
+            let share = waiting.div_ceil(limit).max(MIN_LETTERS).min(self.limits.letters);
+            let due = line.waiting.iter().take_while(|(due, _)| *due <= now).take(share);
+            let letters: Vec<Name> = due.map(|(_, name)| Rc::clone(name)).collect();
+            if letters.is_empty() {
+                // It has rested, and no letter is due.
+                self.rest(&destination, None);
+                continue;
+            }
+            for name in &letters {
+                self.start(name, &destination);
+            }
+            if let Some(line) = self.lines.get_mut(&destination) {
+                line.running += 1;
+            }
+            self.list(&destination);
+            return Some(Batch { destination, letters });
+        }
+    }
+
+    /// Notes that a process has a letter.
+    fn start(&mut self, name: &Name, destination: &Destination) {
+        let Some(letter) = self.letters.get_mut(name) else { return };
+        let part = letter.parts.iter_mut().find(|part| part.destination == *destination);
+        if let (Some(part), Some(line)) = (part, self.lines.get_mut(destination)) {
+            line.waiting.remove(&(part.due, Rc::clone(name)));
+            part.is_running = true;
+        }
+    }
+
+    /// Notes that a process has ended: its letters are known no more at that destination, until they are put again.
+    pub fn ended(&mut self, batch: &Batch) {
+        for name in &batch.letters {
+            if let Some(letter) = self.letters.get_mut(name) {
+                letter.parts.retain(|part| part.destination != batch.destination);
+            }
+        }
+        if let Some(line) = self.lines.get_mut(&batch.destination) {
+            line.running = line.running.saturating_sub(1);
+        }
+        self.list(&batch.destination);
+    }
+
+    /// Has a destination rest until then, because it could not be reached; or not any more.
+    pub fn rest(&mut self, destination: &Destination, until: Option<u64>) {
+        if let Some(line) = self.lines.get_mut(destination) {
+            line.rests_until = until;
+        }
+        self.list(destination);
+    }
+
+    /// Returns when the next letter is due where another process may be.
+    #[must_use]
+    pub fn first_due(&self) -> Option<u64> {
+        self.ready.first().map(|(due, _)| *due)
+    }
+
+    /// Puts a letter into the lines of its destinations, unless it is held.
+    fn offer(&mut self, name: &Name) {
+        let Some(letter) = self.letters.get(name).filter(|letter| !letter.is_held) else { return };
+        let waiting = letter.parts.iter().filter(|part| !part.is_running);
+        let parts: Vec<_> = waiting.map(|part| (part.destination.clone(), part.due)).collect();
+        for (destination, due) in parts {
+            let line = self.lines.entry(destination.clone()).or_default();
+            line.waiting.insert((due, Rc::clone(name)));
+            self.list(&destination);
+        }
+    }
+
+    /// Takes a letter out of the lines.
+    fn withdraw(&mut self, name: &Name) {
+        let Some(letter) = self.letters.get(name) else { return };
+        let waiting = letter.parts.iter().filter(|part| !part.is_running);
+        let parts: Vec<_> = waiting.map(|part| (part.destination.clone(), part.due)).collect();
+        for (destination, due) in parts {
+            if let Some(line) = self.lines.get_mut(&destination) {
+                line.waiting.remove(&(due, Rc::clone(name)));
+            }
+            self.list(&destination);
+        }
+    }
+
+    fn limit(&self, destination: &Destination) -> usize {
+        if destination.is_author() { MAX_TELLING } else { self.limits.per_destination.max(1) }
+    }
+
+    /// Brings the entry of a destination in `ready` up to date; forgets one that has nothing.
+    fn list(&mut self, destination: &Destination) {
+        let limit = self.limit(destination);
+        let Some(line) = self.lines.get_mut(destination) else { return };
+        if let Some(listed) = line.listed.take() {
+            self.ready.remove(&(listed, destination.clone()));
+        }
+        if line.waiting.is_empty() && line.running == 0 && line.rests_until.is_none() {
+            self.lines.remove(destination);
+            return;
+        }
+        let limit = if line.rests_until.is_some() { 1 } else { limit };
+        if line.running >= limit {
+            return;
+        }
+        let first = line.waiting.first().map(|(due, _)| *due);
+        let listed = match (first, line.rests_until) {
+            (Some(due), until) => Some(due.max(until.unwrap_or_default())),
+            (None, until) => until,
+        };
+        if let Some(due) = listed {
+            self.ready.insert((due, destination.clone()));
+        }
+        line.listed = listed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::tests::config;
+
+    fn to(domain: &str) -> Destination {
+        Destination::of(format!("x@{domain}").as_bytes(), &config(&[]).unwrap())
+    }
+
+    fn schedule() -> Schedule {
+        Schedule::new(Limits { per_destination: 2, letters: 20 })
+    }
+
+    fn put(schedule: &mut Schedule, name: &str, parts: &[(&str, u64)]) {
+        let parts = parts.iter().map(|(domain, due)| (to(domain), *due)).collect();
+        schedule.put(OsStr::new(name), parts, false);
+    }
+
+    fn names(batch: &Batch) -> Vec<&str> {
+        batch.letters.iter().map(|name| name.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn letters_for_one_destination_go_together_the_oldest_first() {
+        let mut schedule = schedule();
+        put(&mut schedule, "3", &[("a.test", 0)]);
+        put(&mut schedule, "1", &[("a.test", 0)]);
+        put(&mut schedule, "2", &[("b.test", 5)]);
+        assert_eq!((schedule.first_due(), schedule.counts()), (Some(0), (3, 0)));
+        let batch = schedule.take(4).unwrap();
+        assert_eq!((names(&batch), batch.destination.clone()), (vec!["1", "3"], to("a.test")));
+        assert!(schedule.take(4).is_none());
+        assert_eq!(names(&schedule.take(5).unwrap()), ["2"]);
+        assert!(schedule.take(99).is_none() && schedule.first_due().is_none());
+        schedule.ended(&batch);
+        put(&mut schedule, "1", &[("a.test", 9)]);
+        schedule.remove(OsStr::new("3"));
+        assert!(!schedule.knows(OsStr::new("3")) && schedule.take(8).is_none());
+        assert_eq!(names(&schedule.take(9).unwrap()), ["1"]);
+    }
+
+    #[test]
+    fn many_letters_for_one_destination_are_shared_by_as_many_processes_as_it_may_have() {
+        let mut schedule = schedule();
+        for number in 0..100 {
+            put(&mut schedule, &format!("{number:03}"), &[("a.test", 0)]);
+        }
+        let (one, two) = (schedule.take(0).unwrap(), schedule.take(0).unwrap());
+        assert_eq!((one.letters.len(), two.letters.len()), (20, 20));
+        assert!(schedule.take(0).is_none() && schedule.first_due().is_none());
+        schedule.ended(&one);
+        assert_eq!(schedule.take(0).unwrap().letters.len(), 20);
+        // What is left is divided.
+        schedule.ended(&two);
+        let rest = schedule.take(0).unwrap();
+        assert_eq!(rest.letters.len(), 20);
+        schedule.ended(&rest);
+        assert_eq!(schedule.take(0).unwrap().letters.len(), 10);
+    }
+
+    #[test]
+    fn a_letter_has_one_process_at_each_of_its_destinations() {
+        let mut schedule = schedule();
+        put(&mut schedule, "1", &[("a.test", 0), ("b.test", 0)]);
+        let (one, two) = (schedule.take(0).unwrap(), schedule.take(0).unwrap());
+        assert_ne!(one.destination, two.destination);
+        // While it is being sent, the same is found again.
+        put(&mut schedule, "1", &[("a.test", 0), ("b.test", 0)]);
+        assert!(schedule.take(0).is_none());
+        schedule.remove(OsStr::new("1"));
+        schedule.ended(&one);
+        put(&mut schedule, "1", &[("a.test", 0), ("b.test", 0)]);
+        assert_eq!(schedule.take(0).unwrap().destination, one.destination);
+        assert!(schedule.take(0).is_none());
+    }
+
+    #[test]
+    fn a_letter_that_is_held_waits_until_it_is_released() {
+        let mut schedule = schedule();
+        schedule.put(OsStr::new("1"), vec![(to("a.test"), 0)], true);
+        assert!(schedule.take(9).is_none());
+        schedule.flush(9);
+        assert!(schedule.take(9).is_none());
+        assert_eq!(schedule.counts(), (1, 1));
+        schedule.hold(OsStr::new("1"), false);
+        schedule.hold(OsStr::new("none"), true);
+        assert_eq!(schedule.counts(), (1, 0));
+        schedule.hold(OsStr::new("1"), true);
+        schedule.hold(OsStr::new("1"), false);
+        assert_eq!(names(&schedule.take(9).unwrap()), ["1"]);
+        // It is held while it is being sent.
+        schedule.hold(OsStr::new("1"), true);
+        assert_eq!(schedule.counts(), (1, 1));
+        schedule.remove(OsStr::new("1"));
+        assert_eq!(schedule.counts(), (1, 1));
+    }
+
+    #[test]
+    fn a_destination_that_cannot_be_reached_rests_and_is_tried_by_one_process() {
+        let mut schedule = schedule();
+        for number in 0..100 {
+            put(&mut schedule, &format!("{number:03}"), &[("a.test", 0)]);
+        }
+        put(&mut schedule, "b", &[("b.test", 7)]);
+        let batch = schedule.take(0).unwrap();
+        schedule.ended(&batch);
+        schedule.rest(&batch.destination, Some(60));
+        assert!(schedule.take(6).is_none());
+        assert_eq!(names(&schedule.take(59).unwrap()), ["b"]);
+        assert_eq!(schedule.first_due(), Some(60));
+        let batch = schedule.take(60).unwrap();
+        assert!(schedule.take(60).is_none(), "a second process");
+        schedule.ended(&batch);
+        schedule.rest(&batch.destination, Some(120));
+        schedule.flush(61);
+        assert!(schedule.take(61).is_some() && schedule.take(61).is_some());
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_destination_without_letters() {
+        let mut schedule = schedule();
+        put(&mut schedule, "1", &[("a.test", 0)]);
+        let batch = schedule.take(0).unwrap();
+        schedule.ended(&batch);
+        schedule.rest(&batch.destination, Some(60));
+        schedule.remove(OsStr::new("1"));
+        assert_eq!((schedule.lines.len(), schedule.first_due()), (1, Some(60)));
+        assert!(schedule.take(60).is_none());
+        assert_eq!((schedule.lines.len(), schedule.ready.len()), (0, 0));
+    }
+}
