@@ -1,5 +1,6 @@
 //! A question to a name server and its answer, as bytes; without a socket.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use simple_dns::rdata::{OPT, RData};
@@ -117,12 +118,13 @@ pub(crate) fn answer(bytes: &[u8], id: u16, name: &Domain, kind: Kind) -> Option
     }
     // A server that does not know EDNS may send the header alone.
     let refuses_form = matches!(code & 0x0f, 1 | 4);
-    let Ok(packet) = Packet::parse(bytes) else {
+    let bytes = if kind == Kind::Tlsa { with_known_type(bytes) } else { Cow::Borrowed(bytes) };
+    let Ok(packet) = Packet::parse(&bytes) else {
         return refuses_form.then_some(Answer::NoEdns);
     };
+    let asked_for = if kind == Kind::Tlsa { TYPE::NULL } else { kind.of_wire() };
     let is_asked = |question: &Question| {
-        domain(&question.qname).as_ref() == Some(name)
-            && question.qtype == QTYPE::TYPE(kind.of_wire())
+        domain(&question.qname).as_ref() == Some(name) && question.qtype == QTYPE::TYPE(asked_for)
     };
     match packet.questions.as_slice() {
         [one] if is_asked(one) => {}
@@ -142,6 +144,26 @@ pub(crate) fn answer(bytes: &[u8], id: u16, name: &Domain, kind: Kind) -> Option
     })
 }
 
+/// Returns a message whose question about a TLSA is one about a NULL: simple-dns reads no question about a type that it
+/// does not know. What is not about a TLSA is changed to what nobody asks for.
+fn with_known_type(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut at = HEADER;
+    while let Some(&length @ 1..=63) = bytes.get(at) {
+        at += 1 + usize::from(length);
+    }
+    let mut changed = bytes.to_vec();
+    if let Some(number) = changed.get_mut(at + 1..at + 3) {
+        let known = if *number == TLSA.to_be_bytes() { NULL } else { ANY };
+        number.copy_from_slice(&known.to_be_bytes());
+    }
+    Cow::Owned(changed)
+}
+
+/// Bytes of a header (RFC 1035 §4.1.1).
+const HEADER: usize = 12;
+/// The numbers of types (RFC 1035 §3.2.2, §3.2.3).
+const NULL: u16 = 10;
+const ANY: u16 = 255;
 /// Bits of the third byte of a header (RFC 1035 §4.1.1).
 const RESPONSE: u8 = 0x80;
 const OPCODE: u8 = 0x78;

@@ -195,7 +195,8 @@ impl Serve {
     }
 
     fn answers(&self, question: &[u8], from: SocketAddr, by_tcp: bool) -> Vec<Vec<u8>> {
-        let packet = Packet::parse(question).expect("a question");
+        let question = with_known_type(question);
+        let packet = parse(&question);
         let [one] = packet.questions.as_slice() else {
             panic!("{} questions", packet.questions.len())
         };
@@ -210,11 +211,7 @@ impl Serve {
         };
         match (self.zone)(&name.to_ascii_lowercase(), &kind) {
             Says::Records(values) => vec![reply(id, &own(&values), RCODE::NoError)],
-            Says::Signed(values) => {
-                let mut signed = reply(id, &own(&values), RCODE::NoError);
-                signed[3] |= AUTHENTIC_DATA;
-                vec![signed]
-            }
+            Says::Signed(values) => vec![signed(reply(id, &own(&values), RCODE::NoError))],
             Says::All(values) => vec![reply(id, &values, RCODE::NoError)],
             Says::NoName => vec![reply(id, &[], RCODE::NameError)],
             Says::Code(code) => vec![reply(id, &[], code)],
@@ -260,6 +257,32 @@ fn kind(kind: &simple_dns::QTYPE) -> String {
         simple_dns::QTYPE::TYPE(kind) => format!("{kind:?}"),
         other => format!("{other:?}"),
     }
+}
+
+/// simple-dns reads no question about a TLSA: here it is one about a NULL.
+fn with_known_type(question: &[u8]) -> Vec<u8> {
+    let mut question = question.to_vec();
+    let end = 12 + question[12..].iter().position(|byte| *byte == 0).expect("the name's end");
+    if question[end + 1..end + 3] == TLSA.to_be_bytes() {
+        question[end + 1..end + 3].copy_from_slice(&[0, 10]);
+    }
+    question
+}
+
+/// Reads a question of [`with_known_type`].
+fn parse(question: &[u8]) -> Packet<'_> {
+    let mut packet = Packet::parse(question).expect("a question");
+    for question in &mut packet.questions {
+        if question.qtype == simple_dns::QTYPE::TYPE(TYPE::NULL) {
+            question.qtype = simple_dns::QTYPE::TYPE(TYPE::Unknown(TLSA));
+        }
+    }
+    packet
+}
+
+fn signed(mut reply: Vec<u8>) -> Vec<u8> {
+    reply[3] |= AUTHENTIC_DATA;
+    reply
 }
 
 fn bytes_of(value: &Value) -> Vec<u8> {

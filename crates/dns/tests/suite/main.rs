@@ -4,6 +4,7 @@
 mod addresses;
 mod answers;
 mod mx;
+mod tlsa;
 
 use std::time::Duration;
 
