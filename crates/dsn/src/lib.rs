@@ -1,7 +1,7 @@
 //! The text of delivery status notifications: what has become of a letter, for its author and for programs (RFC 3464,
 //! RFC 6522, RFC 6533).
 //!
-//! [`Report`] has the facts, most of them from strangers, and makes a letter of them. Who is told of what is decided
+//! [`Report`] has the facts, most of them from strangers, and makes a letter of them. Who receives one is decided
 //! elsewhere: smtpd knows what it has delivered, smtpq what it could not send.
 
 // The order of the modules; each imports from its left only:

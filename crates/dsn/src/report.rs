@@ -9,7 +9,7 @@ use crate::recipient::{Recipient, date};
 use crate::returned::Returned;
 use crate::text::{Charset, address, xtext_decoded};
 
-/// Longest id of the sender's for a letter in bytes that is told (RFC 3461 §4.4 has 100).
+/// Longest id of the sender's for a letter in bytes (RFC 3461 §4.4 has 100); the rest is cut off.
 const MAX_ENVID: usize = 300;
 
 /// What a notification tells.
@@ -17,7 +17,7 @@ const MAX_ENVID: usize = 300;
 pub enum About {
     /// The letter cannot be delivered to these recipients.
     Failure,
-    /// A notification cannot be delivered: the postmaster is told, because it has no author.
+    /// A notification cannot be delivered. It has no author, so this is for the postmaster.
     DoubleBounce,
     /// The letter is not delivered yet.
     Delay,
@@ -80,7 +80,7 @@ pub struct Report<'a> {
     pub arrived: &'a Zoned,
     /// Whether the letter had `SMTPUTF8` (RFC 6531), so that its author reads UTF-8 in fields.
     pub is_utf8: bool,
-    /// Whom it is about.
+    /// The recipients that it is about.
     pub recipients: Vec<Recipient<'a>>,
     /// What comes back of the letter.
     pub returned: Option<Returned>,

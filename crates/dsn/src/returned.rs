@@ -18,7 +18,7 @@ pub struct Returned {
     encoding: &'static str,
     /// Its lines, which end in LF.
     pub(crate) text: Vec<u8>,
-    /// What is told of it to a person.
+    /// What a person reads about it.
     pub(crate) note: String,
 }
 
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_over_a_limit_comes_back_as_its_header_and_it_is_told() {
+    fn a_letter_over_a_limit_comes_back_as_its_header_and_the_text_says_so() {
         let mut long = b"Subject: a\n\n".to_vec();
         while long.len() <= MAX_WHOLE {
             long.extend(b"one more line of a text\n");

@@ -8,9 +8,10 @@
 //! bounce::notify(&queue, &mut letter, &outcomes, &config)?; //        durable; then
 //! letter.record_told(&[0])?;
 //! ```
-//! A crash between the last two has the author told twice, and never not at all.
+//! A crash between the last two has the author receive two notifications, and never none.
 
 mod notice;
+mod outcome;
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -20,46 +21,12 @@ use jiff::{Timestamp, Zoned};
 use mailstore::{LockedLetter, Queue, QueueRecipient, QueuedDraft, Result};
 
 use crate::options::Config;
-use notice::Notice;
+use notice::{DOUBLE, Notice};
 
-/// Age at which the author is told of a delay who has asked for that, where no option says when.
+pub use outcome::{Outcome, What};
+
+/// Age at which an author who has asked for that receives a warning, where no option says when.
 const WARN_AFTER: Duration = Duration::from_secs(4 * 60 * 60);
-/// How `client` of an envelope begins in a notification to the postmaster.
-const DOUBLE: &[u8] = b"double bounce of ";
-/// How it begins in all others.
-const SINGLE: &[u8] = b"notification of ";
-
-/// What has become of a recipient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// A server has refused it for good, or there is none.
-    Failed,
-    /// It has failed for now, for as long as letters are tried.
-    Expired,
-    /// It is tried again, until this time in seconds since 1970.
-    Delayed {
-        /// When it will have expired.
-        until: u64,
-    },
-    /// It is in the mailbox (LMTP).
-    Delivered,
-    /// A server has it that does not offer DSN. One that does was given `NOTIFY=`, and nothing is to be told.
-    Relayed,
-}
-
-/// What an attempt has come to for a recipient.
-#[derive(Debug, Clone, Copy)]
-pub struct Outcome<'a> {
-    /// Number of the recipient in the envelope, from 0.
-    pub recipient: usize,
-    /// What has become of it.
-    pub what: What,
-    /// The server that has said it, as `NAME` or `NAME[ADDRESS]`; empty where none has.
-    pub remote: &'a [u8],
-    /// The server's reply as it came, or what was in the way. A reason of our own may begin with a status code (RFC
-    /// 3463), with or without a reply code before it: `550 5.1.2 no such domain`.
-    pub reply: &'a [u8],
-}
 
 /// Puts notifications about a letter into the queue, for those of these outcomes that its sender wants to know. They
 /// are on the disk when this returns, and may be sent at any moment. Returns their names in the queue.
@@ -125,8 +92,8 @@ fn word(about: About) -> &'static str {
     }
 }
 
-/// Returns whether a recipient's `NOTIFY=` asks for this (RFC 3461 §4.1). Without it failures are told, and delays if
-/// an option says so.
+/// Returns whether a recipient's `NOTIFY=` asks for this (RFC 3461 §4.1). Without it that is failures, and delays if an
+/// option says so.
 fn is_wanted(letter: &LockedLetter, outcome: &Outcome, config: &Config) -> bool {
     let Some(recipient) = letter.envelope().recipients.get(outcome.recipient) else {
         return false;
@@ -153,7 +120,7 @@ fn is_due(letter: &LockedLetter, outcome: &Outcome, config: &Config, now: &Zoned
     age >= config.warn_after.unwrap_or(WARN_AFTER) && !letter.is_warned(outcome.recipient)
 }
 
-/// Returns who is told, and what of: the sender; of a letter from `<>` that has failed, the postmaster; of one to the
+/// Returns who receives the notification, and what it is about: the sender; of a letter from `<>` that has failed, the postmaster; of one to the
 /// postmaster that was such a notification itself, no address, because that would never end.
 fn addressee(letter: &LockedLetter, about: About, config: &Config) -> Option<(Vec<u8>, About)> {
     let envelope = letter.envelope();

@@ -7,13 +7,17 @@ use dsn::{About, Action, Recipient, Report, Returned, Text};
 use jiff::{Timestamp, Zoned};
 use mailstore::{Error, LockedLetter, Queue, QueueEnvelope, QueueRecipient, QueuedDraft, Result};
 
-use super::{DOUBLE, Outcome, SINGLE, What};
+use crate::bounce::outcome::{Outcome, What};
 use crate::options::Config;
 
+/// How `client` of an envelope begins in a notification to the postmaster.
+pub(super) const DOUBLE: &[u8] = b"double bounce of ";
+/// How it begins in all others.
+const SINGLE: &[u8] = b"notification of ";
 /// Status of a letter that has become too old, where no reply tells another one (RFC 3463 §3.5).
 const EXPIRED: &str = "4.4.7";
 
-/// What is told, and to whom.
+/// A notification, before it is written.
 pub(super) struct Notice<'a> {
     /// Without brackets.
     pub(super) to: &'a [u8],

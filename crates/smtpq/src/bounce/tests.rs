@@ -90,7 +90,7 @@ const AUTHOR: &str = "hedrick@topaz.test";
 const DELAYED: What = What::Delayed { until: 1_733_432_000 };
 
 #[test]
-fn a_failure_is_told_to_the_author_by_a_letter_of_the_queue_from_nobody() {
+fn a_failure_comes_back_to_the_author_by_a_letter_of_the_queue_without_a_sender() {
     let fixture = Fixture::new(&[]);
     let envelope = envelope(AUTHOR, &["", ""]);
     let told = fixture.told(&envelope, &[outcome(1, What::Failed)]);
@@ -124,7 +124,7 @@ fn a_failure_is_told_to_the_author_by_a_letter_of_the_queue_from_nobody() {
 }
 
 #[test]
-fn what_is_told_is_what_notify_asks_for() {
+fn there_are_the_notifications_that_notify_asks_for() {
     let kinds = [What::Failed, What::Expired, DELAYED, What::Delivered, What::Relayed];
     for (notify, warn, expected) in [
         ("", &[][..], [true, true, false, false, false]),
@@ -161,7 +161,7 @@ fn outcomes_of_one_kind_are_one_notification_and_others_are_others() {
 }
 
 #[test]
-fn a_delay_is_told_once_it_is_old_enough_and_once_for_each_recipient() {
+fn there_is_one_warning_of_a_delay_for_each_recipient_once_the_letter_is_old_enough() {
     let fixture = Fixture::new(&["--warn-after", "1000"]);
     let mut envelope = envelope(AUTHOR, &["", ""]);
     let now = u64::try_from(Timestamp::now().as_second()).unwrap();
@@ -185,7 +185,7 @@ fn a_delay_is_told_once_it_is_old_enough_and_once_for_each_recipient() {
 }
 
 #[test]
-fn who_asks_for_delays_is_told_after_four_hours_without_an_option() {
+fn who_asks_for_warnings_receives_one_after_four_hours_without_an_option() {
     let fixture = Fixture::new(&[]);
     let now = u64::try_from(Timestamp::now().as_second()).unwrap();
     for (age, count) in [(4 * 3600 - 100, 0), (4 * 3600 + 1, 1)] {
@@ -239,7 +239,7 @@ fn ret_full_brings_the_letter_back_where_it_has_failed() {
 }
 
 #[test]
-fn what_cannot_be_told_is_an_error_and_leaves_nothing() {
+fn a_notification_that_cannot_be_written_is_an_error_and_leaves_nothing() {
     let fixture = Fixture::new(&["--warn-after", "60"]);
     let mut letter = fixture.letter(&envelope(AUTHOR, &["", ""]));
     fs::remove_dir(fixture.dir.path().join("tmp")).unwrap();

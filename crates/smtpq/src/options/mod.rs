@@ -41,9 +41,9 @@ pub struct Config {
     pub retry: Vec<Duration>,
     /// Age at which a letter is returned.
     pub max_age: Duration,
-    /// Age at which its author is told of the delay.
+    /// Age at which its author receives a warning.
     pub warn_after: Option<Duration>,
-    /// Who is told of a notification that cannot be delivered, an address without brackets.
+    /// Who receives what is known of a notification that cannot be delivered, an address without brackets.
     pub double_bounce: String,
     /// The time zone of notifications, read at the start because `--chroot` hides it later.
     pub zone: TimeZone,

@@ -78,17 +78,17 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             name: "warn-after",
             value: "S",
             default: Preset::Rule("never"),
-            help: "seconds until the author is told of a delay",
-            manual: "Tell the author, once, of a letter that is not delivered <s> seconds after it came. An author who \
-                has asked for something else by NOTIFY (RFC 3461) gets that; one who has asked for it is told without \
-                this option too, after four hours.",
+            help: "seconds until the author receives a warning",
+            manual: "Warn the author, once, of a letter that is not delivered <s> seconds after it came, unless the \
+                letter says otherwise by NOTIFY (RFC 3461). Without this option those who ask for it by NOTIFY=DELAY \
+                are warned, after four hours.",
             ..Row::EMPTY
         },
         Row {
             name: "double-bounce",
             value: "ADDR",
             default: Preset::Rule("postmaster at our name"),
-            help: "who is told of a notification that failed",
+            help: "who receives notifications that failed",
             manual: "Tell <addr> of a letter without a sender that cannot be delivered: a notification, mostly. Of one \
                 to <addr> itself the log tells alone.",
             ..Row::EMPTY
