@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PublicKeyData};
 use rustls::client::Resumption;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::ServerName;
@@ -52,6 +52,15 @@ impl Authority {
     #[must_use]
     pub fn file(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
+    }
+
+    /// Its own certificate, as bytes.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn certificate(&self) -> Vec<u8> {
+        rustls::pki_types::CertificateDer::from_pem_file(self.file()).unwrap().to_vec()
     }
 
     /// Its folder.
@@ -122,6 +131,25 @@ impl Pair {
     #[must_use]
     pub fn shown(&self) -> Vec<u8> {
         rustls::pki_types::CertificateDer::from_pem_file(&self.certificate).unwrap().to_vec()
+    }
+
+    /// Its public key, as certificates have it (RFC 5280 §4.1, SubjectPublicKeyInfo).
+    ///
+    /// # Panics
+    /// The file holds no key.
+    #[must_use]
+    pub fn public_key(&self) -> Vec<u8> {
+        let key = fs::read_to_string(&self.key).unwrap();
+        KeyPair::from_pem(&key).unwrap().subject_public_key_info()
+    }
+
+    /// Adds the authority's certificate to the file of the server's, so that clients are sent both.
+    ///
+    /// # Panics
+    /// The files cannot be read or written.
+    pub fn send_authority(&self, authority: &Authority) {
+        let both = [&self.certificate, &authority.file()].map(|path| fs::read(path).unwrap());
+        fs::write(&self.certificate, both.concat()).unwrap();
     }
 
     /// The options of a server with this identity.

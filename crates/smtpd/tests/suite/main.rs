@@ -33,6 +33,7 @@ mod relay;
 mod separation;
 mod session;
 mod smtpc;
+mod smtpc_dane;
 mod smtpc_fake;
 mod smtpc_mx;
 mod smtpc_tls;

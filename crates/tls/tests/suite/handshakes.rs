@@ -1,5 +1,4 @@
 //! Handshakes over a socket pair: the server's key lies with another "process".
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
 use std::io::{self, ErrorKind};
