@@ -72,7 +72,10 @@ const LAYERS: [(&str, &[&str]); 11] = [
         ],
     ),
     ("pop3d", &["options", "protocol", "session", "client"]),
-    ("smtpd", &["options", "protocol", "milter", "delivery", "session", "client"]),
+    (
+        "smtpd",
+        &["options", "protocol", "header", "milter", "delivery", "session", "client"],
+    ),
     (
         "smtpq",
         &[

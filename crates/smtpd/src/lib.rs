@@ -2,14 +2,15 @@
 //!
 //! [`session`] reads lines and writes replies over any stream. [`protocol`] looks up a line's
 //! command in a table, checks that the state allows it, and keeps the state of the transaction.
-//! [`delivery`] finds the recipients, receives the letter, adds its trace lines, and stores it in
-//! the Maildirs. [`client`] is smtpc.
+//! [`header`] is what is changed in a letter's header. [`delivery`] finds the recipients, receives
+//! the letter, adds its trace lines, and stores it in the Maildirs. [`client`] is smtpc.
 
 // The order of the modules; each imports from its left only, and from `options`:
-//   protocol | milter | delivery | session | client
+//   protocol | header | milter | delivery | session | client
 
 pub mod client;
 pub mod delivery;
+pub mod header;
 pub mod milter;
 pub mod options;
 pub mod protocol;

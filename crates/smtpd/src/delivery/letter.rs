@@ -8,7 +8,7 @@ use netascii::crlf::CrlfDecoder;
 use netascii::dot_stuffing::{LineEnding, Unstuffer};
 use netascii::line::LineReader;
 
-use crate::delivery::header::HeaderFilter;
+use crate::header::filter::HeaderFilter;
 use crate::options::Config;
 use crate::protocol::lookup::{Delivery, Refusal};
 use crate::protocol::reply::Reply;

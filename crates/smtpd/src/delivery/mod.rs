@@ -2,7 +2,7 @@
 //! mailboxes and Maildirs in those that the keeper forks.
 
 // The order of the modules; each imports from its left only:
-//   submission trace | header delivered_to text mailbox log_once target order forward shells | users | directory |
+//   trace | header delivered_to text mailbox log_once target order forward shells | users | directory |
 //   expansion | route store | append lmtp | program | boxed | workers | queue | outgoing | transaction | deliver verify |
 //   answer keeper letter
 
@@ -30,7 +30,6 @@ mod queue;
 pub mod route;
 mod shells;
 mod store;
-pub mod submission;
 mod target;
 pub mod terminal;
 pub mod text;

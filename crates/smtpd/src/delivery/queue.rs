@@ -10,9 +10,9 @@ use log::warn;
 use mailstore::{Folder, Queue, QueueDraft, QueueEnvelope, QueueRecipient, QueuedDraft, is_full};
 use nix::unistd::{Gid, Uid};
 
-use crate::delivery::header::HeaderFilter;
 use crate::delivery::store::{Failure, verdict};
 use crate::delivery::text::Text;
+use crate::header::filter::HeaderFilter;
 use crate::options::{Config, QueueOptions};
 use crate::protocol::address::{self, Mailbox};
 use crate::protocol::envelope::Login;

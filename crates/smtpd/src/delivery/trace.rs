@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use jiff::Zoned;
 
+use crate::header::date;
 use crate::protocol::address::{is_atom_with_dots, local_part};
 use crate::protocol::envelope::{ClientAddress, Envelope, Hello, StartTls};
 use crate::protocol::literal::{format_ip_literal, is_literal};
@@ -60,12 +61,6 @@ pub fn received(
     format!(
         "Received: from {from}\n\tby {hostname} with {protocol}{how} id {id}{only};\n\t{date}\n"
     )
-}
-
-/// Returns the date as it stands in a header (RFC 5322 §3.3).
-#[must_use]
-pub fn date(now: &Zoned) -> String {
-    now.strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
 }
 
 /// Returns the client's name as it can stand in a `Received:` line: what is no atom is a quoted word, what is not

@@ -6,9 +6,10 @@ use std::rc::Rc;
 use jiff::Timestamp;
 
 use crate::delivery::delivered_to::Checked;
-use crate::delivery::header::{HeaderFilter, header_filter};
+use crate::delivery::header::header_filter;
 use crate::delivery::letter::{LetterReceiver, Received, skip_chunk};
 use crate::delivery::trace;
+use crate::header::filter::HeaderFilter;
 use crate::protocol::envelope::Envelope;
 use crate::protocol::lookup::{Commit, Delivery, Refusal};
 use crate::protocol::outcome::Chunk;

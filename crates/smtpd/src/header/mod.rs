@@ -1,0 +1,15 @@
+//! The header of a letter (RFC 5322 §2.2), without a socket and without a process: what smtpd and `sendmail` change in it.
+
+// The order of the modules; each imports from its left only:
+//   completion | filter
+
+pub mod completion;
+pub mod filter;
+
+use jiff::Zoned;
+
+/// Returns the date as it stands in a header (RFC 5322 §3.3).
+#[must_use]
+pub fn date(now: &Zoned) -> String {
+    now.strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
+}
