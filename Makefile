@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pop3 interop-smtp interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 bench-smtp crash-pop3 crash-smtp install install-strip uninstall check-install check-scripts clean
+.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pop3 interop-smtp interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 bench-smtp bench-queue crash-pop3 crash-smtp install install-strip uninstall check-install check-scripts clean
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -40,6 +40,8 @@ help:
 	@echo '              (as root; ROWS="logins retr": these parts; QUICK=1: a short run)'
 	@echo 'make bench-smtp  smtpd beside Postfix, OpenSMTPD and the file system alone, into docs/bench'
 	@echo '              (as root; ROWS="disk tls": these parts; QUICK=1: a short run)'
+	@echo 'make bench-queue  smtpq beside Postfix and OpenSMTPD, from the queue to smtp-sink, into docs/bench'
+	@echo '              (as root; ROWS="rate large": these parts; QUICK=1: a short run)'
 	@echo 'make crash-pop3, crash-smtp  kill -9, errors of the disk and power cuts for pop3d or smtpd, into'
 	@echo '              docs/bench (as root; fifteen minutes; QUICK=1: one, and nothing is written)'
 	@echo 'make options  manual pages, guide and completions from the rows of the options'
@@ -155,6 +157,9 @@ bench-pop3:
 
 bench-smtp:
 	@scripts/bench/smtp/run
+
+bench-queue:
+	@scripts/bench/queue/run
 
 # What it tries is in scripts/crash; SEED=N repeats the random choices of a run, TIMES=N kills N times each.
 crash-pop3:

@@ -74,7 +74,16 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("pop3d", &["options", "protocol", "session", "client"]),
     (
         "smtpd",
-        &["options", "protocol", "header", "milter", "delivery", "session", "client"],
+        &[
+            "options",
+            "protocol outbox",
+            "header",
+            "milter",
+            "delivery",
+            "session",
+            "client",
+            "sendmail",
+        ],
     ),
     (
         "smtpq",

@@ -81,6 +81,26 @@ pub fn own_name() -> Option<String> {
     user(|user| user.uid == me).ok()?.map(|user| user.name)
 }
 
+/// Returns the full name of this process's user, the first part of its comment in passwd(5): `&` stands for the user's name
+/// with a capital.
+#[must_use]
+pub fn own_full_name() -> Option<String> {
+    let me = getuid();
+    read(USERS).ok()?.lines().find_map(|line| {
+        let user = parse_user(line).filter(|user| user.uid == me)?;
+        full_name(line, &user.name)
+    })
+}
+
+/// The full name in a line of passwd(5); `None` where it is empty.
+fn full_name(line: &str, user: &str) -> Option<String> {
+    let comment = line.split(':').nth(4)?;
+    let name = comment.split(',').next()?.trim();
+    let mut letters = user.chars();
+    let capital: String = letters.next()?.to_uppercase().chain(letters).collect();
+    (!name.is_empty()).then(|| name.replace('&', &capital))
+}
+
 /// Reads the file; a missing one is empty, as in many containers.
 fn read(path: &'static str) -> Result<String> {
     match fs::read(path) {
@@ -122,6 +142,19 @@ mod tests {
         assert!(parse_group("tty:x:5:").unwrap().members.is_empty());
         for odd in ["", "#", "+::::::", "a:b", "a:x:one:1:", "a:x:-1:1:", ":x:1:1:"] {
             assert_eq!((parse_user(odd), parse_group(odd)), (None, None), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_full_name_is_the_first_part_of_the_comment() {
+        for (comment, name) in [
+            ("Charles Levy,room 7,,", Some("Charles Levy")),
+            ("& Smith", Some("Levy Smith")),
+            ("", None),
+            (" ,x", None),
+        ] {
+            let line = format!("levy:x:1:1:{comment}:/home/levy:/bin/sh");
+            assert_eq!(full_name(&line, "levy").as_deref(), name, "{comment}");
         }
     }
 

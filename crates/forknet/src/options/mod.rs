@@ -174,6 +174,30 @@ pub fn parse_with_lines(
     with_lines(program, args, (given, lines), false)
 }
 
+/// As [`parse`], with the file that `--config` names, or else the first of `defaults` that is there: one option a line, over
+/// which the command line wins.
+///
+/// # Errors
+/// As [`crate::command_line`]; [`Error::Refused`] for a file that cannot be read, or has a wrong line.
+pub fn parse_with_file(
+    name: &'static str,
+    usage: &str,
+    rows: &'static [Row],
+    args: Vec<OsString>,
+    defaults: &[PathBuf],
+) -> Result<Values> {
+    let program = Program::client(name, usage, rows);
+    documents::answer(&program, &args)?;
+    let given = matches(&program, args.clone())?;
+    let is_there = |path: &&PathBuf| path.symlink_metadata().is_ok();
+    let default = || Some(defaults.iter().find(is_there)?.to_string_lossy().into_owned());
+    let lines = match given.opt_str("config").or_else(default) {
+        Some(file) => config_file::read(&file, &program).map_err(Error::Refused)?,
+        None => Vec::new(),
+    };
+    with_lines(program, args, (given, lines), false)
+}
+
 /// The command line of a daemon and the file that its `--config` names. Everything is judged as one command
 /// line, in which the lines of the file come first.
 fn with_file(program: Program, args: Vec<OsString>) -> Result<Values> {

@@ -39,8 +39,21 @@ impl LetterFile {
         let is_file = input.metadata().is_ok_and(|meta| meta.is_file());
         let mut file = if is_file { input } else { spool(&mut input)? };
         let start = file.stream_position().map_err(broken())?;
-        let facts = Facts::of(&mut file).map_err(broken())?;
-        let length = file.stream_position().map_err(broken())?.saturating_sub(start);
+        LetterFile::measured(file, start, has_progress).map_err(broken())
+    }
+
+    /// Takes the letter in a file.
+    ///
+    /// # Errors
+    /// Errors of read(2).
+    pub fn from_file(mut file: File) -> Result<LetterFile> {
+        let rewound = file.rewind().and_then(|()| LetterFile::measured(file, 0, false));
+        rewound.map_err(Error::io("temporary file"))
+    }
+
+    fn measured(mut file: File, start: u64, has_progress: bool) -> io::Result<LetterFile> {
+        let facts = Facts::of(&mut file)?;
+        let length = file.stream_position()?.saturating_sub(start);
         Ok(LetterFile { file, start, length, facts, has_progress })
     }
 
@@ -81,17 +94,27 @@ impl Drop for Reader<'_> {
     }
 }
 
-/// Copies a stream to an unlinked temporary file.
-fn spool(input: &mut File) -> Result<File> {
+/// Makes a temporary file without a name.
+///
+/// # Errors
+/// Errors of open(2).
+pub fn temporary_file() -> Result<File> {
     // The time makes the name differ from that of a file left by a killed smtpc.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let name = format!("smtpc-{}-{}", std::process::id(), now.as_nanos());
     let path = std::env::temp_dir().join(name);
     let broken = || Error::io(format!("temporary file {}", path.display()));
     let mut options = OpenOptions::new();
-    let mut file =
+    let file =
         options.read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(broken())?;
     std::fs::remove_file(&path).map_err(broken())?;
+    Ok(file)
+}
+
+/// Copies a stream to a temporary file.
+fn spool(input: &mut File) -> Result<File> {
+    let broken = || Error::io("temporary file");
+    let mut file = temporary_file()?;
     let mut chunk = vec![0; CHUNK];
     loop {
         match input.read(&mut chunk) {

@@ -12,12 +12,13 @@ mod letter_file;
 mod options;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use dns::Resolver;
-use forknet::Error;
+use forknet::{Error, HostPort, Values};
 use maild::client::{ask_password, password_in};
 use smtpclient::{
     Destination, Envelope, Failure, Login, Mailer, Outcome, Place, Settings, Show, Stage, Status,
@@ -26,13 +27,27 @@ use smtpclient::{
 
 use destination::{Recipients, by_destination};
 use letter_file::LetterFile;
-use options::{NAME, Options, Server, Tls};
+pub(crate) use letter_file::temporary_file;
+pub(crate) use options::{NAME, helo as our_name, is_flag, settings};
+use options::{Options, Server, Tls};
+pub use options::{Outgoing, Recipient};
+
+/// The server for letters of the sendmail command, where the configuration names none: the one of this machine.
+const LOCAL: &str = "127.0.0.1";
+/// Its port (RFC 5321 §4.5.4.2).
+const LOCAL_PORT: u16 = 25;
 
 /// Why the program ends without success: its exit code, and what it says.
 #[derive(Debug)]
 struct Exit {
     status: Status,
     error: Error,
+}
+
+impl Exit {
+    fn with_code(self) -> (u8, Error) {
+        (self.status as u8, self.error)
+    }
 }
 
 /// Errors about the command line, and about the letter's file.
@@ -52,25 +67,63 @@ impl From<Failure> for Exit {
     }
 }
 
-/// Runs the program. Its exit codes are those of sysexits(3).
+/// Runs the program; `queue` is what `--queue` does. Its exit codes are those of sysexits(3).
 #[must_use]
-pub fn main() -> ExitCode {
-    forknet::main_with_codes(NAME, |args| run(args).map_err(|exit| (exit.status as u8, exit.error)))
+pub fn main(queue: IntoQueue) -> ExitCode {
+    forknet::main_with_codes(NAME, |args| run(args, queue))
+}
+
+/// A result with the exit code beside an error.
+type WithCode<T> = Result<T, (u8, Error)>;
+
+/// Puts the letter on standard input into the queue that these values name.
+pub type IntoQueue = fn(&Values, Outgoing) -> WithCode<()>;
+
+fn run(args: Vec<OsString>, queue: IntoQueue) -> WithCode<u8> {
+    let values = settings(args).map_err(|error| match error {
+        error @ Error::Refused(_) => Exit { status: Status::Config, error }.with_code(),
+        error => Exit::from(error).with_code(),
+    })?;
+    let outgoing = Outgoing::parse(&values).map_err(|error| Exit::from(error).with_code())?;
+    if values.is_on_command_line("queue") {
+        return queue(&values, outgoing).map(|()| 0);
+    }
+    let has_progress = !outgoing.is_verbose;
+    send_by(&values, outgoing, None, || LetterFile::from_stdin(has_progress))
+}
+
+/// Sends a letter of the sendmail command, in a file, by the server that these values name, or else by the one on this
+/// machine.
+///
+/// # Errors
+/// The exit code, and what it is: the server does not take the letter for one of the recipients.
+pub(crate) fn send_by_server(values: &Values, letter: Outgoing, file: File) -> WithCode<()> {
+    let local = HostPort { host: LOCAL.to_owned(), port: LOCAL_PORT };
+    send_by(values, letter, Some(local), || LetterFile::from_file(file)).map(|_| ())
+}
+
+fn send_by(
+    values: &Values,
+    outgoing: Outgoing,
+    default: Option<HostPort>,
+    letter: impl FnOnce() -> forknet::Result<LetterFile>,
+) -> WithCode<u8> {
+    let sent = Options::new(values, outgoing, default).and_then(|options| Ok((options, letter()?)));
+    let sent = sent.map_err(Exit::from).and_then(|(options, letter)| send_all(&options, letter));
+    sent.map_err(Exit::with_code)
 }
 
 /// Sends the letter to each destination. Returns the exit code.
 ///
 /// # Errors
-/// The command line is wrong, the letter cannot be read, or the one server has refused it.
-fn run(args: Vec<OsString>) -> Result<u8, Exit> {
-    let options = Options::parse(args)?;
-    let mut letter = LetterFile::from_stdin(!options.verbose)?;
-    let settings = Arc::new(settings(&options)?);
+/// The letter cannot be read, or the one server has refused it.
+fn send_all(options: &Options, mut letter: LetterFile) -> Result<u8, Exit> {
+    let settings = Arc::new(how(options)?);
     let mut refused: Vec<Failure> = Vec::new();
-    let destinations = by_destination(&options);
+    let destinations = by_destination(options);
     let is_one = destinations.len() == 1;
     for recipients in &destinations {
-        let outcomes = send(&options, &settings, recipients, &mut letter);
+        let outcomes = send(options, &settings, recipients, &mut letter);
         let failures: Vec<Failure> = outcomes.into_iter().filter_map(Result::err).collect();
         match failures.first() {
             // It is printed at the end.
@@ -93,7 +146,7 @@ fn run(args: Vec<OsString>) -> Result<u8, Exit> {
 }
 
 /// How the letter is sent, as the options say.
-fn settings(options: &Options) -> Result<Settings, Exit> {
+fn how(options: &Options) -> Result<Settings, Exit> {
     let trusted = || {
         let client = tls::Client::new(options.ca_file.as_deref());
         client.map_err(|error| Exit::from(Error::from(error)))
@@ -141,13 +194,27 @@ fn send(
         Ok(mailer) => mailer,
         Err(failure) => return all(&failure),
     };
-    let to = recipients.to.iter().map(|to| to.as_bytes());
-    let outcomes = mailer.send(&Envelope::new(options.from.as_bytes(), to), letter);
+    let outcomes = mailer.send(&envelope(options, recipients), letter);
     if !options.verbose {
         mailer.take_earlier().iter().for_each(complain);
     }
     mailer.quit();
     outcomes
+}
+
+fn envelope<'a>(options: &'a Options, recipients: &Recipients<'a>) -> Envelope<'a> {
+    let to = recipients.to.iter().map(|to| smtpclient::Recipient {
+        address: to.address.as_bytes(),
+        notify: to.notify.as_bytes(),
+        orcpt: to.orcpt.as_bytes(),
+    });
+    Envelope {
+        from: options.from.as_bytes(),
+        ret: options.ret.as_bytes(),
+        envid: options.envid.as_bytes(),
+        to: to.collect(),
+        ..Envelope::default()
+    }
 }
 
 fn destination(options: &Options, domain: Option<&str>) -> Result<Destination, Failure> {

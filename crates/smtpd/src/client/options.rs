@@ -17,12 +17,14 @@ pub const NAME: &str = "smtpc";
 
 const USAGE: &str = "Usage: smtpc [-s HOST[:PORT]] [-f FROM] [OPTION]... TO...
 Sends the letter on standard input to the addresses TO: by the server of -s, or
-else to the hosts that take the mail of each domain (MX).
+else to the hosts that take the mail of each domain (MX). With --queue it goes
+into the queue. Called as sendmail, smtpc takes that program's options.
 
 The letter goes as it is; no header field is added. A name without a domain
 gets the name of --helo as its domain. Exit status: 0 when the letter was taken
 for every recipient; else as sysexits(3) has it: 75 may be tried again, 67 no
-such user, 68 no such host, 69 refused, 77 login refused, 64 wrong usage.";
+such user, 68 no such host, 69 refused, 77 login refused, 64 wrong usage, 78 wrong
+configuration.";
 
 const OPTIONS: &[Row] = &[
     Row {
@@ -121,6 +123,25 @@ const OPTIONS: &[Row] = &[
         ..Row::EMPTY
     },
     Row {
+        name: "queue",
+        value: "DIR",
+        help: "put the letter into this queue",
+        manual: "Put the letter into the queue <dir> of smtpq(8), which must be the caller's own; root puts it in as the \
+            queue's owner. It is on the disk there when {Nm} ends with 0. A line in the file of `--config` is for \
+            sendmail(1) alone.",
+        ..Row::EMPTY
+    },
+    Row {
+        name: "config",
+        value: "FILE",
+        command_line_only: true,
+        help: "read options from FILE",
+        manual: "Read options from <file>, one a line, as on the command line without the dashes. The default is \
+            ~/.config/forklore/smtpc.conf, or else /etc/forklore/smtpc.conf. The command line wins; with `-s`, \
+            `--resolver` or `--port` on it nothing in the file about a server and its account counts.",
+        ..Row::EMPTY
+    },
+    Row {
         name: "timeout",
         short: "t",
         value: "S",
@@ -181,6 +202,8 @@ pub struct Login {
     /// The mechanisms of `--sasl`.
     pub sasl: Mechanisms,
 }
+/// The file of the configuration, in ~/.config and in /etc.
+const FILE: &str = "forklore/smtpc.conf";
 /// Longest address without its brackets, in bytes (RFC 5321 §4.5.3.1.3).
 const MAX_ADDRESS: usize = 254;
 
@@ -193,8 +216,12 @@ pub struct Options {
     pub helo: String,
     /// The reverse-path without brackets, empty for `<>`.
     pub from: String,
-    /// The recipients without brackets, at least one.
-    pub to: Vec<String>,
+    /// The recipients, at least one.
+    pub to: Vec<Recipient>,
+    /// `RET=` of MAIL, empty without it.
+    pub ret: String,
+    /// `ENVID=` of MAIL, empty without it.
+    pub envid: String,
     /// How TLS begins.
     pub tls: Tls,
     /// The authorities that are trusted instead of the system's.
@@ -207,54 +234,170 @@ pub struct Options {
     pub verbose: bool,
 }
 
-impl Options {
-    /// Parses the command line.
+/// A recipient, and what of it the sender wants to be told.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// The address without brackets.
+    pub address: String,
+    /// `NOTIFY=` of RCPT (RFC 3461 §4.1); empty without it.
+    pub notify: String,
+    /// `ORCPT=` of RCPT, in xtext (RFC 3461 §4.2); empty without it.
+    pub orcpt: String,
+}
+
+impl Recipient {
+    /// Makes one with nothing but an address.
+    #[must_use]
+    pub fn new(address: String) -> Recipient {
+        Recipient { address, ..Recipient::default() }
+    }
+}
+
+/// A letter's envelope, and how it is sent.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The sender without brackets, empty for `<>`.
+    pub from: String,
+    /// The recipients, at least one.
+    pub to: Vec<Recipient>,
+    /// `RET=` of MAIL (RFC 3461 §4.3); empty without it.
+    pub ret: String,
+    /// `ENVID=` of MAIL, in xtext (RFC 3461 §4.4); empty without it.
+    pub envid: String,
+    /// Whether to show commands and replies.
+    pub is_verbose: bool,
+}
+
+impl Outgoing {
+    /// Reads the addresses of the command line.
     ///
     /// # Errors
-    /// [`Error::Usage`] for an invalid command line. [`Error::Answer`] with the text of `--help`
-    /// and `--version`.
-    pub fn parse(args: Vec<OsString>) -> Result<Options> {
-        let values = forknet::parse(NAME, USAGE, OPTIONS, args)?;
-        let tls = match (values.is_given("starttls"), values.is_given("tls")) {
-            (true, _) => Tls::ByCommand,
-            (_, true) => Tls::Implicit,
-            _ => Tls::Never,
-        };
-        let ca_file = values.path("ca-file")?;
-        if ca_file.is_some() && tls == Tls::Never {
-            return Err(Error::Usage("--ca-file goes with --starttls or --tls".into()));
-        }
-        let server = server(&values, tls)?;
-        let login = login(&values)?;
-        if login.is_some() && !matches!(server, Server::Given(_)) {
-            return Err(Error::Usage("-u goes with -s: a password is for one server".into()));
-        }
-        let helo = helo(&values)?;
+    /// [`Error::Usage`] names one that is wrong.
+    pub fn parse(values: &Values) -> Result<Outgoing> {
+        let helo = helo(values)?;
         let from = match values.text("from") {
             Some(from) => sender(&from, &helo)?,
             None => sender(&user_name(), &helo)?,
         };
-        let to =
-            values.operands().iter().map(|to| mailbox(to, &helo)).collect::<Result<Vec<_>>>()?;
+        let to = values.operands().iter().map(|to| Ok(Recipient::new(mailbox(to, &helo)?)));
+        let to = to.collect::<Result<Vec<_>>>()?;
         if to.is_empty() {
             return Err(Error::Usage("TO is missing".into()));
         }
-        let timeout = values.seconds_if_given("timeout")?;
-        let verbose = values.is_given("verbose");
-        Ok(Options { server, helo, from, to, tls, ca_file, login, timeout, verbose })
+        let (ret, envid, is_verbose) = (String::new(), String::new(), values.is_given("verbose"));
+        Ok(Outgoing { from, to, ret, envid, is_verbose })
     }
 }
 
-fn server(values: &Values, tls: Tls) -> Result<Server> {
-    let port = if tls == Tls::Implicit { TLS_PORT } else { PORT };
-    if let Some(server) = values.text("server") {
-        if values.is_given("resolver") || values.is_given("port") {
+/// Options about a server and the account there: a password is for one server, so those of the file are not for one that
+/// the command line names.
+const ACCOUNT: [&str; 10] = [
+    "server",
+    "resolver",
+    "port",
+    "starttls",
+    "tls",
+    "ca-file",
+    "user",
+    "password-file",
+    "sasl",
+    "timeout",
+];
+
+/// What the command line says, and the file where that counts.
+struct Given<'a> {
+    values: &'a Values,
+    /// The command line names a server.
+    is_only_line: bool,
+}
+
+impl Given<'_> {
+    fn of(values: &Values) -> Given<'_> {
+        let names = ["server", "resolver", "port"];
+        let is_only_line = names.iter().any(|name| values.is_on_command_line(name));
+        Given { values, is_only_line }
+    }
+
+    fn is(&self, name: &str) -> bool {
+        match self.is_only_line && ACCOUNT.contains(&name) {
+            true => self.values.is_on_command_line(name),
+            false => self.values.is_given(name),
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.values.text(name).filter(|_| self.is(name))
+    }
+
+    fn path(&self, name: &str) -> Result<Option<PathBuf>> {
+        if self.is(name) { self.values.path(name) } else { Ok(None) }
+    }
+}
+
+/// Reads the options of a command line, with the file of the configuration.
+///
+/// # Errors
+/// [`Error::Usage`] for an invalid command line. [`Error::Answer`] with the text of `--help`
+/// and `--version`. [`Error::Refused`] for the file.
+pub fn settings(args: Vec<OsString>) -> Result<Values> {
+    forknet::parse_with_file(NAME, USAGE, OPTIONS, args, &default_files())
+}
+
+fn default_files() -> Vec<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+    let own = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")));
+    let own = own.filter(|own| own.is_absolute()).into_iter();
+    own.chain([PathBuf::from("/etc")]).map(|folder| folder.join(FILE)).collect()
+}
+
+/// Whether a long option has no value.
+#[must_use]
+pub fn is_flag(name: &str) -> bool {
+    let row = OPTIONS.iter().find(|row| row.name == name);
+    row.map_or(matches!(name, "help" | "version"), |row| row.value.is_empty())
+}
+
+impl Options {
+    /// Makes the options of a letter that goes by the server that these name, or else by `default`, or else by MX.
+    ///
+    /// # Errors
+    /// As [`settings`].
+    pub fn new(values: &Values, letter: Outgoing, default: Option<HostPort>) -> Result<Options> {
+        let given = Given::of(values);
+        let tls = match (given.is("starttls"), given.is("tls")) {
+            (true, _) => Tls::ByCommand,
+            (_, true) => Tls::Implicit,
+            _ => Tls::Never,
+        };
+        let ca_file = given.path("ca-file")?;
+        if ca_file.is_some() && tls == Tls::Never {
+            return Err(Error::Usage("--ca-file goes with --starttls or --tls".into()));
+        }
+        let server = match (server(&given, tls)?, default) {
+            (Server::ByMx { .. }, Some(default)) => Server::Given(default),
+            (server, _) => server,
+        };
+        let login = login(&given)?;
+        if login.is_some() && !matches!(server, Server::Given(_)) {
+            return Err(Error::Usage("-u goes with -s: a password is for one server".into()));
+        }
+        let helo = helo(values)?;
+        let timeout = if given.is("timeout") { values.seconds_if_given("timeout")? } else { None };
+        let Outgoing { from, to, ret, envid, is_verbose: verbose } = letter;
+        Ok(Options { server, helo, from, to, ret, envid, tls, ca_file, login, timeout, verbose })
+    }
+}
+
+fn server(given: &Given<'_>, tls: Tls) -> Result<Server> {
+    let (port, values) = (if tls == Tls::Implicit { TLS_PORT } else { PORT }, given.values);
+    if let Some(server) = given.text("server") {
+        if given.is("resolver") || given.is("port") {
             let why = "--resolver and --port are for hosts that MX names, without -s";
             return Err(Error::Usage(why.into()));
         }
         return Ok(Server::Given(HostPort::parse(&server, port)?));
     }
-    let resolver = values.text("resolver").map(|text| resolver(values, &text)).transpose()?;
+    let resolver = given.text("resolver").map(|text| resolver(values, &text)).transpose()?;
     let port = values.number("port", 1..=u16::MAX)?;
     Ok(Server::ByMx { port, resolver })
 }
@@ -267,28 +410,33 @@ fn resolver(values: &Values, text: &str) -> Result<SocketAddr> {
         .ok_or_else(|| values.wrong("resolver", text, "not an IP address with or without a port"))
 }
 
-fn login(values: &Values) -> Result<Option<Login>> {
-    let password_file = values.path("password-file")?;
-    let Some(user) = values.text("user") else {
-        if password_file.is_some() || values.is_given("sasl") {
+fn login(given: &Given<'_>) -> Result<Option<Login>> {
+    let password_file = given.path("password-file")?;
+    let Some(user) = given.text("user") else {
+        if password_file.is_some() || given.is("sasl") {
             return Err(Error::Usage("--password-file and --sasl go with -u".into()));
         }
         return Ok(None);
     };
-    let text = values.text("sasl").unwrap_or_default();
+    let text = given.text("sasl").unwrap_or_else(|| "auto".to_owned());
     let sasl = if text.eq_ignore_ascii_case("auto") {
         Mechanisms::all()
     } else {
         let mechanism = Mechanism::parse(text.as_bytes());
         let why = || {
-            values.wrong("sasl", &text, format_args!("not auto or one of {}", Mechanisms::all()))
+            let why = format!("not auto or one of {}", Mechanisms::all());
+            given.values.wrong("sasl", &text, why)
         };
         mechanism.map(|one| [one].into_iter().collect()).ok_or_else(why)?
     };
     Ok(Some(Login { user, password_file, sasl }))
 }
 
-fn helo(values: &Values) -> Result<String> {
+/// Returns our name: that of `--helo`, or the machine's.
+///
+/// # Errors
+/// It is no domain.
+pub fn helo(values: &Values) -> Result<String> {
     let given = values.text("helo").or_else(|| values.text("hostname"));
     let Some(name) = given else { return Ok(machine_name()) };
     if is_domain(name.as_bytes()) || is_literal(name.as_bytes()) {
@@ -326,7 +474,9 @@ mod tests {
     use super::*;
 
     fn parse(args: &[&str]) -> Result<Options> {
-        Options::parse(args.iter().map(OsString::from).collect())
+        let args = args.iter().map(OsString::from).collect();
+        let values = forknet::parse(NAME, USAGE, OPTIONS, args)?;
+        Options::new(&values, Outgoing::parse(&values)?, None)
     }
 
     #[test]
@@ -334,7 +484,8 @@ mod tests {
         let args = ["-s", "h", "--helo", "topaz.test", "-f", "hedrick", "levy", "<Bob@red.test>"];
         let options = parse(&args).unwrap();
         assert_eq!(options.from, "hedrick@topaz.test");
-        assert_eq!(options.to, ["levy@topaz.test", "Bob@red.test"]);
+        let to: Vec<_> = options.to.iter().map(|to| &to.address[..]).collect();
+        assert_eq!(to, ["levy@topaz.test", "Bob@red.test"]);
         assert_eq!(parse(&["-s", "h", "-f", "", "a@b"]).unwrap().from, "");
         assert!(!parse(&["-s", "h", "a@b"]).unwrap().from.is_empty());
     }

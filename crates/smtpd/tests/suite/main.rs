@@ -30,6 +30,7 @@ mod places;
 mod proxy;
 mod refusals;
 mod relay;
+mod sendmail;
 mod separation;
 mod session;
 mod smtpc;
