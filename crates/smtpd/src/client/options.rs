@@ -23,8 +23,8 @@ into the queue. Called as sendmail, smtpc takes that program's options.
 The letter goes as it is; no header field is added. A name without a domain
 gets the name of --helo as its domain. Exit status: 0 when the letter was taken
 for every recipient; else as sysexits(3) has it: 75 may be tried again, 67 no
-such user, 68 no such host, 69 refused, 77 login refused, 64 wrong usage, 78 wrong
-configuration.";
+such user, 68 no such host, 69 refused, 77 login refused, 64 wrong usage, 78
+wrong configuration.";
 
 const OPTIONS: &[Row] = &[
     Row {
