@@ -5,11 +5,12 @@
 //! 5321 §2.3.8). No header field is added, not even `Date:` or `Message-ID:`.
 
 // The order of the modules; each imports from its left only:
-//   options letter_file | destination | (this file)
+//   rows | options letter_file | destination | (this file)
 
 mod destination;
 mod letter_file;
 mod options;
+mod rows;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -28,9 +29,10 @@ use smtpclient::{
 use destination::{Recipients, by_destination};
 use letter_file::LetterFile;
 pub(crate) use letter_file::temporary_file;
-pub(crate) use options::{NAME, helo as our_name, is_flag, settings};
 use options::{Options, Server, Tls};
 pub use options::{Outgoing, Recipient};
+pub(crate) use options::{helo as our_name, is_flag, settings};
+pub(crate) use rows::NAME;
 
 /// The server for letters of the sendmail command, where the configuration names none: the one of this machine.
 const LOCAL: &str = "127.0.0.1";

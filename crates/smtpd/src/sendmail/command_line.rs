@@ -45,7 +45,7 @@ pub(super) struct CommandLine {
     pub(super) reads_header: bool,
     /// Whether a line of a dot is text (`-i`).
     pub(super) keeps_dots: bool,
-    /// Whether what fails is not to be told to the caller alone (`-oem`, `-oew`, `-oee`).
+    /// Whether a letter that is not taken is to be kept (`-oem`, `-oew`, `-oee`).
     pub(super) mails_errors: bool,
     /// Whether only the exit code tells what fails (`-oeq`).
     pub(super) is_quiet: bool,

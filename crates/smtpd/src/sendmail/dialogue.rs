@@ -12,9 +12,9 @@ use crate::protocol::MAX_LINE;
 use crate::protocol::address::{self, Path, Tolerance};
 use crate::protocol::params;
 use crate::protocol::reply::Reply;
-use crate::sendmail::completed;
 use crate::sendmail::failure::{Failure, Result};
 use crate::sendmail::input::Letter;
+use crate::sendmail::mailbox::completed;
 use crate::sendmail::submission::{Envelope, Submission};
 
 /// Most recipients of one letter.

@@ -3,17 +3,7 @@
 use std::io;
 
 use forknet::Error;
-
-/// `EX_USAGE`: the command line is wrong.
-const USAGE: u8 = 64;
-/// `EX_DATAERR`: the letter is: an address in its header.
-const DATA: u8 = 65;
-/// `EX_UNAVAILABLE`: a program is not there.
-const UNAVAILABLE: u8 = 69;
-/// `EX_TEMPFAIL`: another try may succeed.
-const TEMPORARY: u8 = 75;
-/// `EX_CONFIG`: the configuration file.
-const CONFIG: u8 = 78;
+use smtpclient::Status;
 
 /// A failure: the exit code, and what it is.
 #[derive(Debug)]
@@ -27,24 +17,24 @@ pub(super) type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
     pub(super) fn usage(why: impl Into<String>) -> Failure {
-        Failure { code: USAGE, error: Error::Usage(why.into()) }
+        Failure { code: Status::Usage as u8, error: Error::Usage(why.into()) }
     }
 
     pub(super) fn data(why: impl Into<String>) -> Failure {
-        Failure { code: DATA, error: Error::Refused(why.into()) }
+        Failure { code: Status::Data as u8, error: Error::Refused(why.into()) }
     }
 
     pub(super) fn unavailable(why: impl Into<String>) -> Failure {
-        Failure { code: UNAVAILABLE, error: Error::Refused(why.into()) }
+        Failure { code: Status::Unavailable as u8, error: Error::Refused(why.into()) }
     }
 
     pub(super) fn config(why: impl Into<String>) -> Failure {
-        Failure { code: CONFIG, error: Error::Refused(why.into()) }
+        Failure { code: Status::Config as u8, error: Error::Refused(why.into()) }
     }
 
     /// What may go away: a full disk, rights, a server that does not answer.
     pub(super) fn temporary(error: Error) -> Failure {
-        Failure { code: TEMPORARY, error }
+        Failure { code: Status::Temporary as u8, error }
     }
 
     pub(super) fn io(what: &str, error: io::Error) -> Failure {
@@ -53,7 +43,7 @@ impl Failure {
 
     /// Whether the same may succeed later.
     pub(super) fn is_temporary(&self) -> bool {
-        self.code == TEMPORARY
+        self.code == Status::Temporary as u8
     }
 }
 
@@ -61,9 +51,9 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let code = match error {
-            Error::Usage(_) | Error::Answer(_) => USAGE,
-            Error::Refused(_) => CONFIG,
-            Error::Os { .. } | Error::Io { .. } => TEMPORARY,
+            Error::Usage(_) | Error::Answer(_) => Status::Usage as u8,
+            Error::Refused(_) => Status::Config as u8,
+            Error::Os { .. } | Error::Io { .. } => Status::Temporary as u8,
         };
         Failure { code, error }
     }

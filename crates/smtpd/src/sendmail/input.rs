@@ -215,7 +215,11 @@ mod tests {
     fn read(text: &[u8], ends_at_dot: bool) -> (String, String) {
         let mut letter = Letter::read(&mut &text[..], ends_at_dot).unwrap();
         let mut rest = Vec::new();
-        letter.each_piece(|piece| Ok(rest.extend_from_slice(piece))).unwrap();
+        let keep = |piece: &[u8]| {
+            rest.extend_from_slice(piece);
+            Ok(())
+        };
+        letter.each_piece(keep).unwrap();
         (String::from_utf8(letter.header).unwrap(), String::from_utf8(rest).unwrap())
     }
 
@@ -242,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_a_dot_ends_the_letter_unless_it_is_told_otherwise() {
+    fn a_line_of_a_dot_ends_the_letter_where_that_is_wanted() {
         let text = b"A: b\n\n..\n.x\n .\n.\nmore\n";
         assert_eq!(read(text, true).1, "\n..\n.x\n .\n");
         assert_eq!(read(text, false).1, "\n..\n.x\n .\n.\nmore\n");

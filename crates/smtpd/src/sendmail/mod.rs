@@ -3,7 +3,8 @@
 //! once it is on the disk there, or the server has taken it.
 
 // The order of the modules; each imports from its left only:
-//   failure | addresses | fields author command_line queue_program | input | submission | (this file) dialogue
+//   failure | addresses | fields author command_line mailbox queue_program | input | submission | dead_letter dialogue |
+//   (this file)
 
 mod addresses;
 mod author;
@@ -13,6 +14,7 @@ mod dialogue;
 mod failure;
 mod fields;
 mod input;
+mod mailbox;
 mod queue_program;
 mod submission;
 
@@ -25,20 +27,18 @@ use forknet::{Error, Values};
 
 use crate::client::{self, Outgoing, Recipient};
 use crate::outbox::{self, Place};
-use crate::protocol::address::{self, Path};
 use author::Author;
 use command_line::{CommandLine, Mode};
 use dialogue::Dialogue;
 use failure::{Failure, Result};
 use fields::Header;
 use input::Letter;
+use mailbox::{mailbox, sender};
 use submission::{Envelope, Submission};
 
 const SENDMAIL: &str = "sendmail";
 /// The names that this program has besides its own.
 const NAMES: [&str; 3] = [SENDMAIL, "mailq", "newaliases"];
-/// Longest address in bytes, without its brackets (RFC 5321 §4.5.3.1.3).
-const MAX_ADDRESS: usize = 254;
 
 const USAGE: &str = "Usage: sendmail [OPTION]... [ADDRESS]...
 Takes the letter on standard input for the addresses.
@@ -187,31 +187,4 @@ fn submission<'a>(
         told(line.is_verbose, SENDMAIL, &format!("queue: {why}"));
     }
     Ok(Submission { values, place, author, is_verbose: line.is_verbose, completes: true })
-}
-
-/// Reads the sender of `-f`, empty for `<>`.
-fn sender(text: &str, domain: &str) -> Result<String> {
-    match text {
-        "" | "<>" => Ok(String::new()),
-        text => mailbox(text, domain).map_err(Failure::usage),
-    }
-}
-
-/// Reads an address as it stands in a header or on a command line, with a name or without.
-fn mailbox(text: &str, domain: &str) -> std::result::Result<String, String> {
-    let wrong = |why: &str| format!("address '{}': {why}", text.escape_debug());
-    let listed = addresses::addresses(text.as_bytes()).map_err(|bad| wrong(bad.0))?;
-    let [one] = listed.as_slice() else { return Err(wrong("not one address")) };
-    let path = address::without_brackets(one.text.as_bytes()).map_err(|bad| wrong(bad.0))?;
-    completed(path, domain).map_err(|why| wrong(&why))
-}
-
-/// Returns an address with a domain.
-fn completed(path: Path, domain: &str) -> std::result::Result<String, String> {
-    let full = match path {
-        Path::Mailbox(mailbox) => mailbox.text,
-        Path::Name(name) => format!("{}@{domain}", address::local_part_utf8(&name)),
-        Path::Null => return Err("it is empty".to_owned()),
-    };
-    if full.len() > MAX_ADDRESS { Err("it is too long".to_owned()) } else { Ok(full) }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use testkit::{TempDir, root_can_judge, run};
@@ -236,7 +236,7 @@ fn the_queue_is_that_of_the_option_or_of_the_environment_or_of_the_configuration
     command.env("FORKLORE_QUEUE", folder("b"));
     good(&run(command, LETTER.as_bytes()));
     assert_eq!(made(&["a", "b", "c"]), [1, 1, 1]);
-    let other = home.dir.file("other.conf", &format!("queue {}\n", folder("a").display()));
+    let other = home.dir.file("other.conf", format!("queue {}\n", folder("a").display()));
     good(&run(home.command(&["--config", other.to_str().unwrap(), "bob"]), LETTER.as_bytes()));
     assert_eq!(made(&["a", "b", "c"]), [2, 1, 1]);
 }
@@ -447,5 +447,4 @@ fn help_names_the_options_of_sendmail() {
     let output = run(home.command(&["--help"]), b"");
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("Usage: sendmail "));
-    let _: &Path = home.dir.path();
 }
