@@ -10,11 +10,12 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pop3 interop-smtp interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 bench-smtp bench-queue crash-pop3 crash-smtp install install-strip uninstall check-install check-scripts clean
+.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pop3 interop-smtp interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 bench-smtp bench-queue crash-pop3 crash-smtp install install-strip uninstall check-install check-scripts clean demo-mx
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
 	@echo 'make demo     a letter, a file and five echo clients, shown and checked'
+	@echo 'make demo-mx  a letter from host to host by MX; one that waits after a 4xx, one that comes back after a 5xx'
 	@echo 'make test     all tests; needs nothing but the Rust toolchain'
 	@echo 'make test-long  the same, and what is tried at random ten times as often (TIMES=N)'
 	@echo 'make test-bare  the same in a bare Debian that debootstrap makes (as root)'
@@ -64,6 +65,13 @@ demo:
 	@scripts/lib/need 'make demo' cargo cc libc.a python3 ps ss
 	@$(MAKE) build
 	@BIN=$(BIN) scripts/demo
+
+# The name server is one of the examples, which are not built otherwise with `make build`.
+demo-mx:
+	@scripts/lib/need 'make demo-mx' cargo cc libc.a python3
+	@$(MAKE) build
+	$(CARGO) build --release --locked -p examples --bin dnsstub
+	@BIN=$(BIN) scripts/demo-mx
 
 test:
 	$(CARGO) test --locked --workspace --no-fail-fast

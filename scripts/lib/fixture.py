@@ -13,7 +13,7 @@ from lib.paths import LOOPBACK, SCRIPTS
 from lib.program import RUN_LIMIT, Output, run
 
 PASSWORD = "correct-horse-9"
-CLIENTS = ("echoc", "smtpc", "pop3c", "tftpc", "pop3d")
+CLIENTS = ("echoc", "smtpc", "pop3c", "tftpc", "pop3d", "smtpq")
 
 
 class Fixture(Folder):

@@ -106,7 +106,7 @@ const PACKAGES: [(&str, &[&str]); 20] = [
     ("crates/forknet", &["sys"]),
     ("crates/mailstore", &["sys"]),
     ("crates/accounts", &["sys"]),
-    ("crates/dns", &[]),
+    ("crates/dns", &["sys"]),
     ("crates/tls", &["forknet", "dns"]),
     ("crates/dsn", &[]),
     ("crates/maild", &["forknet", "mailstore", "accounts"]),

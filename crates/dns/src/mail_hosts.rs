@@ -100,7 +100,7 @@ fn in_order(
 }
 
 fn random_numbers(bytes: &mut [u8]) -> io::Result<()> {
-    getrandom::fill(bytes).map_err(|error| io::Error::other(error.to_string()))
+    sys::getrandom::fill(bytes).map_err(io::Error::from)
 }
 
 /// Leaves out ourselves, and all with the same preference or a higher number.

@@ -204,8 +204,7 @@ fn in_turn(six: &[IpAddr], four: &[IpAddr]) -> Vec<IpAddr> {
 /// An id that no forger can guess, as the port is that the kernel chooses (RFC 5452 §9).
 fn random_id() -> io::Result<u16> {
     let mut bytes = [0; 2];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| io::Error::other(format!("random numbers: {error}")))?;
+    sys::getrandom::fill(&mut bytes)?;
     Ok(u16::from_be_bytes(bytes))
 }
 

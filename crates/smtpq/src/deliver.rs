@@ -1,6 +1,7 @@
 //! The process that sends letters to one destination. It hears strangers, and has nothing but these letters: their texts
 //! for reading, the files of their states, and connections to a few ports.
 
+mod own_host;
 mod text;
 
 use std::io;
@@ -61,7 +62,8 @@ pub fn deliver(
     confine_to_ports(&ports(config)).map_err(io::Error::other)?;
     let settings = Arc::new(settings(config, tls, &domain, work));
     let mailer = destination.and_then(|destination| Mailer::new(&settings, destination));
-    send_all(config, mailer, charges, work)
+    let own = mailer.as_ref().err().and_then(|why| own_host::mailer(config, &settings, why));
+    send_all(config, (mailer, own), charges, work)
 }
 
 /// Locks a letter for its recipients at a destination; `None` where another process has them, or nothing is left.
@@ -88,7 +90,7 @@ fn charge(queue: &Queue, config: &Config, batch: &Batch, name: &Name) -> Option<
 fn ports(config: &Config) -> Vec<u16> {
     let relay = config.relayhost.as_ref().map(|relay| relay.port);
     let resolver = config.resolver.map_or(dns::PORT, |server| server.port());
-    [relay.unwrap_or(config.port), resolver].to_vec()
+    [relay.unwrap_or(config.port), resolver, own_host::address(config).port()].to_vec()
 }
 
 fn settings(config: &Config, tls: &TlsUse, domain: &str, work: &Work<'_>) -> Settings {
@@ -114,7 +116,13 @@ fn settings(config: &Config, tls: &TlsUse, domain: &str, work: &Work<'_>) -> Set
         })
     });
     let helo = config.hostname.clone();
-    Settings { timeouts, tls: tls.clone(), use_chunking: true, show, ..Settings::new(helo) }
+    Settings {
+        timeouts,
+        tls: tls.clone(),
+        use_chunking: config.uses_chunking,
+        show,
+        ..Settings::new(helo)
+    }
 }
 
 /// Returns where the letters go. The addresses of a relay host are looked up here: by the system, which knows
@@ -161,15 +169,17 @@ fn destination(
 /// Sends the letters one after the other, over one connection while it lasts.
 fn send_all(
     config: &Config,
-    mut mailer: Result<Mailer, Failure>,
+    (mut mailer, mut own): (Result<Mailer, Failure>, Option<Mailer>),
     charges: Vec<Charge>,
     work: &Work<'_>,
 ) -> io::Result<()> {
     // Why no letter can be sent now.
     let mut in_the_way: Option<Failure> = None;
     for mut charge in charges {
+        let own = own.as_mut().filter(|_| own_host::gets(config, charge.letter.envelope()));
         let outcomes = match (&mut mailer, &in_the_way) {
             (_, Some(failure)) => all(&charge, failure),
+            (Err(_), None) if own.is_some() => own.map_or_else(Vec::new, |own| send(own, &charge)),
             (Err(failure), None) => all(&charge, failure),
             (Ok(mailer), None) => send(mailer, &charge),
         };
@@ -181,9 +191,7 @@ fn send_all(
     if in_the_way.is_some() {
         work.counters.set_number(UNREACHABLE, 1);
     }
-    if let Ok(mailer) = mailer {
-        mailer.quit();
-    }
+    mailer.ok().into_iter().chain(own).for_each(Mailer::quit);
     Ok(())
 }
 

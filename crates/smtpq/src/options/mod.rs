@@ -31,8 +31,12 @@ pub struct Config {
     pub resolver: Option<SocketAddr>,
     /// The port of other servers.
     pub port: u16,
+    /// The server of letters whose best host we are ourselves; `None` for 127.0.0.1, and notifications alone.
+    pub local: Option<SocketAddr>,
     /// Our name.
     pub hostname: String,
+    /// Whether letters are sent by BDAT where a server offers CHUNKING.
+    pub uses_chunking: bool,
     /// Whether nothing is sent without TLS and a right certificate.
     pub requires_tls: bool,
     /// The authorities that are trusted; `None` for the system's.
@@ -83,11 +87,13 @@ impl Config {
         Ok(Config {
             queue: queue.ok_or_else(|| values.error("--queue must be given"))?,
             relayhost: relayhost(values, port)?,
-            resolver: resolver(values)?,
+            resolver: address(values, "resolver", dns::PORT)?,
+            local: address(values, "local", port)?,
             port,
             double_bounce: double_bounce(values, &hostname)?,
             zone: TimeZone::system(),
             hostname,
+            uses_chunking: !values.is_given("no-chunking"),
             requires_tls: values.is_given("require-tls"),
             ca_file: values.path("ca-file")?,
             retry: retry(values)?,
@@ -128,12 +134,12 @@ fn relayhost(values: &Values, port: u16) -> Result<Option<HostPort>> {
     parsed.map(Some).map_err(|_| values.wrong("relayhost", &text, "not HOST or HOST:PORT"))
 }
 
-fn resolver(values: &Values) -> Result<Option<SocketAddr>> {
-    let Some(text) = values.text("resolver") else { return Ok(None) };
-    let server = HostPort::parse(&text, dns::PORT);
+fn address(values: &Values, name: &str, port: u16) -> Result<Option<SocketAddr>> {
+    let Some(text) = values.text(name) else { return Ok(None) };
+    let server = HostPort::parse(&text, port);
     let address = server.ok().and_then(|it| Some(SocketAddr::new(it.host.parse().ok()?, it.port)));
     let why = "not an IP address with or without a port";
-    address.map(Some).ok_or_else(|| values.wrong("resolver", &text, why))
+    address.map(Some).ok_or_else(|| values.wrong(name, &text, why))
 }
 
 fn hostname(values: &Values) -> Result<String> {
@@ -208,6 +214,7 @@ pub(crate) mod tests {
             ["--retry", "nan"],
             ["--relayhost", "a:b:c"],
             ["--resolver", "name.test"],
+            ["--local", "name.test"],
             ["--port", "0"],
             ["--hostname", "a b"],
             ["--double-bounce", "levy"],

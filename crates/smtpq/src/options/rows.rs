@@ -40,12 +40,28 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             ..Row::EMPTY
         },
         Row {
+            name: "local",
+            value: "ADDR[:PORT]",
+            default: Preset::Rule("127.0.0.1, for notifications alone"),
+            help: "the server of mail that is for this host",
+            manual: "Send letters whose best host we are ourselves (`--hostname`) to the server at <addr>, which has the \
+                mailboxes of their domain. Without <port> it is that of `--port`. Without this option 127.0.0.1 \
+                gets notifications to our own users, and other such letters come back to their authors.",
+            ..Row::EMPTY
+        },
+        Row {
             name: "hostname",
             value: "NAME",
             default: Preset::Rule("the machine's name"),
             help: "our name in EHLO, and among the MX",
             manual: "Our name, in EHLO and in notifications. Where it is among the hosts of a domain's MX, that one \
                 and those with the same preference or a higher number are left out.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "no-chunking",
+            help: "send letters by DATA, and never by BDAT",
+            manual: "Send letters by `DATA`, with a final dot, also to servers that offer `BDAT` (CHUNKING, RFC 3030).",
             ..Row::EMPTY
         },
         Row {
