@@ -27,7 +27,7 @@ pub(crate) enum Kind {
     A,
     /// IPv6 addresses.
     Aaaa,
-    /// What is said of a server's certificate.
+    /// What a zone has about a server's certificate.
     Tlsa,
 }
 
@@ -145,7 +145,7 @@ pub(crate) fn answer(bytes: &[u8], id: u16, name: &Domain, kind: Kind) -> Option
 }
 
 /// Returns a message whose question about a TLSA is one about a NULL: simple-dns reads no question about a type that it
-/// does not know. What is not about a TLSA is changed to what nobody asks for.
+/// does not know. Any other question becomes one about ANY, which is never asked.
 fn with_known_type(bytes: &[u8]) -> Cow<'_, [u8]> {
     let mut at = HEADER;
     while let Some(&length @ 1..=63) = bytes.get(at) {

@@ -18,7 +18,7 @@ pub(crate) struct Settings {
     /// How often each server is asked.
     pub attempts: u32,
     /// The servers are believed when they say that they have checked signatures (AD): `options trust-ad`, or all of
-    /// them are on this machine. Between another one and here, anybody could say so.
+    /// them are on this machine. On the way from another one, an attacker could set the bit.
     pub trust_ad: bool,
 }
 

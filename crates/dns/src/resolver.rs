@@ -97,7 +97,7 @@ impl Resolver {
         }
     }
 
-    /// Finds what is said of the certificate of a host's server (TLSA at `_25._tcp.HOST`); nothing where that is not
+    /// Finds what a zone has about the certificate of a host's server (TLSA at `_25._tcp.HOST`); nothing where that is not
     /// signed, or there is nothing.
     ///
     /// # Errors

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_told_in_minutes_where_it_is_whole_ones() {
+    fn a_limit_of_whole_minutes_is_written_in_minutes() {
         for (limit, words) in
             [(300_000, "5 min"), (30_000, "30 s"), (200, "0.2 s"), (90_000, "90 s")]
         {

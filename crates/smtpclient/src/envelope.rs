@@ -44,12 +44,12 @@ impl<'a> Envelope<'a> {
         Envelope { to, ..self.clone() }
     }
 
-    /// Returns whether the letter needs SMTPUTF8 whoever gets it: its sender or its header has UTF-8 (RFC 6531 §3.1).
+    /// Returns whether the letter needs SMTPUTF8 for every recipient: its sender or its header has UTF-8 (RFC 6531 §3.1).
     pub(crate) fn needs_utf8(&self, facts: Facts) -> bool {
         !self.from.is_ascii() || (self.is_utf8 && facts.eight_bit_header)
     }
 
-    /// Returns whether SMTPUTF8 is to be said.
+    /// Returns whether MAIL has the parameter SMTPUTF8.
     fn says_utf8(&self, facts: Facts) -> bool {
         self.needs_utf8(facts) || self.to.iter().any(Recipient::needs_utf8)
     }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn smtputf8_is_said_where_it_is_needed() {
+    fn mail_has_smtputf8_where_it_is_needed() {
         let header = Facts { eight_bit: true, eight_bit_header: true, ..PLAIN };
         let body = Facts { eight_bit_header: false, ..header };
         let ascii = &b"x@red.test"[..];

@@ -34,7 +34,7 @@ impl Mailer {
         Ok(Mailer { settings, route, session: None, first: 0, earlier: Vec::new() })
     }
 
-    /// Sends a letter; returns for each recipient, in their order, what has become of it. Those whom a host puts off are
+    /// Sends a letter; returns for each recipient, in their order, what has become of it. Those that a host puts off are
     /// tried at the next one (RFC 5321 §5.1), unless the host may have the letter.
     pub fn send(&mut self, envelope: &Envelope<'_>, letter: &mut dyn Letter) -> Vec<Outcome> {
         let mut outcomes: Vec<Option<Outcome>> = envelope.to.iter().map(|_| None).collect();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_about_the_letter_counts_more_than_a_host_that_does_not_serve() {
+    fn a_reply_about_the_letter_counts_more_than_a_host_that_does_not_serve() {
         let later = refused(Stage::Recipient, "450 greylisted");
         let busy = refused(Stage::Greeting, "421 busy");
         let never = refused(Stage::Greeting, "554 no SMTP here");

@@ -277,7 +277,7 @@ impl Tls {
     /// Decides how TLS begins with this server.
     fn with(settings: &Settings, target: &Target) -> Result<Tls> {
         let dane = |trusted: Option<&tls::Client>| {
-            // Secure records that cannot be used ask for TLS all the same (RFC 7672 §2.2).
+            // Secure records that cannot be used ask for TLS too (RFC 7672 §2.2).
             let client = tls::Client::dane(&target.tlsa, &target.names, trusted);
             client.map(Tls::Must).map_err(|error| {
                 let text = error.to_string();

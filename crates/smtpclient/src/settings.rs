@@ -178,7 +178,7 @@ impl Settings {
         }
     }
 
-    /// Shows a line where there is someone to see it.
+    /// Shows a line, unless there is no [`Show`].
     pub(crate) fn show(&self, sender: char, line: &[u8]) {
         if let Some(show) = &self.show {
             show.line(sender, &forknet::printable(line));

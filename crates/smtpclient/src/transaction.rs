@@ -15,10 +15,10 @@ use crate::status::Status;
 /// Most commands sent in one write to a server that offers PIPELINING. Their replies must fit into
 /// the socket buffers, because otherwise both sides would wait for each other (RFC 2920 §3.1).
 const MAX_PIPELINED: usize = 100;
-/// Largest letter in octets that goes in one write with its envelope, by BDAT: what is sent in vain where every
+/// Largest letter in bytes that goes in one write with its envelope, by BDAT: what is sent for nothing where every
 /// recipient is refused.
 const MAX_CHUNK: u64 = 64 * 1024;
-/// Largest letter in octets whose text is shown.
+/// Largest letter in bytes whose text is shown.
 const MAX_SHOWN: u64 = 4096;
 /// Bytes of the text that are sent by one write.
 const BLOCK: usize = 64 * 1024;
@@ -30,7 +30,7 @@ struct Progress<'a> {
     /// The numbers of those that RCPT is sent for, and of those that the server takes.
     asked: Vec<usize>,
     taken: Vec<usize>,
-    /// MAIL was refused: what is said to RCPT then (503) is about none of them.
+    /// MAIL was refused: the replies to RCPT then (503) are about none of them.
     is_refused: bool,
 }
 
@@ -359,7 +359,7 @@ impl Session {
         if sender.is_ok() && !progress.taken.is_empty() {
             return self.end_replies(progress);
         }
-        // One reply, a refusal: nobody is to have the letter.
+        // One reply, a refusal: no recipient is left.
         let limit = self.settings.timeouts.end;
         let _ = self.conn.reply((Stage::Text, "the reply to BDAT"), limit); // decides nothing
         sender

@@ -140,7 +140,7 @@ impl<'a> Lmtp<'a> {
         let verdict = |(address, outcome): (&String, smtpclient::Outcome)| match outcome {
             Ok(_) => Verdict::Accepted,
             Err(Failure { reply: Some(reply), .. }) => self.judge(address, &reply),
-            // One reason for several of them is told once.
+            // One reason for several of them is logged once.
             Err(failure) => *failed.get_or_insert_with(|| self.failed(&failure)),
         };
         to.iter().zip(outcomes).map(verdict).collect()
@@ -203,7 +203,7 @@ fn connect(config: &Config) -> smtpclient::Result<Session> {
     Session::open(&Arc::new(settings), &Target::new(place))
 }
 
-/// The text of a letter, with what the server is told of it.
+/// The text of a letter, with its size for the server.
 struct TextLetter<'a> {
     text: &'a Text,
     facts: Facts,
