@@ -30,6 +30,7 @@ mod setup;
 mod text;
 
 pub use error::{Error, Result, reason};
+pub use log::log_file::LogFile;
 pub use log::syslog::Facility;
 pub use log::transcript::Transcript;
 pub use net::connect::{connect, connect_unix};

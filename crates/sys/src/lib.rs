@@ -6,6 +6,7 @@
 pub mod alarm;
 pub mod capability;
 pub mod errqueue;
+pub mod fatal_signal;
 pub mod fd;
 pub mod flock;
 pub mod fork;

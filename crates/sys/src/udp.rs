@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, recvmsg, sendmsg,
-    setsockopt, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+    SockaddrStorage, cmsg_space, connect, recvmsg, sendmsg, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeSpec;
 
@@ -114,6 +115,28 @@ fn local_address(control: &ControlMessageOwned) -> Option<Option<SocketAddr>> {
         }
         _ => None,
     }
+}
+
+/// Returns the MTU of the route to an address, in bytes of an IP packet, as the kernel knows it now (IP_MTU of ip(7), IPV6_MTU
+/// of ipv6(7)).
+///
+/// # Errors
+/// There is no route, or no socket.
+pub fn route_mtu(to: SocketAddr) -> nix::Result<usize> {
+    let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(to))?; // sends nothing
+    let (level, name) = match to {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU),
+    };
+    let (mut mtu, mut length): (libc::c_int, _) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: the kernel writes a number of at most `length` bytes to `mtu`, and its length to `length`; both live longer.
+    let result = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut mtu).cast(), &raw mut length)
+    };
+    Errno::result(result)?;
+    usize::try_from(mtu).map_err(|_| Errno::ERANGE)
 }
 
 /// Returns true for the broadcast address of all networks or of one that this machine is on.

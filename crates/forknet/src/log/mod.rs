@@ -11,6 +11,7 @@ use sys::fd::{is_socket, same_file};
 use crate::error::{Error, Result};
 
 pub(crate) mod contract;
+pub(crate) mod log_file;
 pub(crate) mod stderr;
 pub(crate) mod syslog;
 pub(crate) mod throttle;

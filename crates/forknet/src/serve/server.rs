@@ -19,7 +19,7 @@ use sys::shared_memory::Layout;
 use sys::udp::request_local_address_and_time;
 
 use crate::error::{Error, Result};
-use crate::log::{close_syslog, connect_syslog};
+use crate::log::{close_syslog, connect_syslog, log_file::LogFile};
 use crate::net::connection::Connection;
 use crate::net::deadlines::Timeouts;
 use crate::net::endpoint::Endpoint;
@@ -67,6 +67,7 @@ pub struct Server {
     helper_sockets: Vec<Listener>,
     client: Option<(Connection, Peer)>,
     transcript: Option<(TranscriptFile, Arc<File>)>,
+    log: Option<(TranscriptFile, LogFile)>,
     starter: Option<Starter>,
     pid_file: Option<PidFile>,
     /// Descriptors that systemd has passed.
@@ -115,6 +116,7 @@ impl Server {
             helper_sockets: Vec::new(),
             client: None,
             transcript: transcript.map(|(path, file)| (path, Arc::new(file))),
+            log: None,
             starter: None,
             pid_file: None,
             passed: systemd::passed_descriptors(),
@@ -268,7 +270,7 @@ impl Server {
             return Ok(());
         }
         if self.options.daemon {
-            let starter = daemonize::detach()?;
+            let starter = daemonize::detach(self.farewell())?;
             self.listeners.iter_mut().chain(&mut self.helper_sockets).for_each(Listener::adopt);
             starter.leave_session()?;
             self.starter = Some(starter);
@@ -310,6 +312,7 @@ impl Server {
             pid_file: self.pid_file.as_ref().map(|file| file.path().to_owned()),
             sockets: listeners.filter_map(Listener::file).map(Path::to_owned).collect(),
             transcript: transcript.filter(TranscriptFile::can_change),
+            log: self.log.iter().map(|(log, _)| log.clone()).find(TranscriptFile::can_change),
         };
         if paths.is_empty() {
             return Ok(());
@@ -396,7 +399,7 @@ impl Server {
         let (transcript, file) = self.transcript.unzip();
         file.into_iter().for_each(|file| master.settings().set_transcript(file));
         master.set_reread(self.reread);
-        master.set_files(Files::new(self.pid_file, self.cleanup, transcript));
+        master.set_files(Files::new(self.pid_file, self.cleanup, transcript, self.log));
         let sockets = self.helper_sockets;
         let helper = self.datagrams.and_then(|service| DatagramHelper::new(service, sockets, idle));
         master.set_helper(helper);
@@ -427,8 +430,9 @@ impl Server {
         // RLIMIT_FSIZE, which counts the whole file, would end a log or a transcript longer than
         // any client's file.
         let log = !options.daemon && !options.syslog && is_regular_file(io::stderr());
-        let may_be_cut =
-            !log && !self.transcript.as_ref().is_some_and(|(_, file)| is_regular_file(file));
+        let may_be_cut = !log
+            && self.log.is_none()
+            && !self.transcript.as_ref().is_some_and(|(_, file)| is_regular_file(file));
         rlimits::set(Needs {
             clients: self.clients(),
             processes,

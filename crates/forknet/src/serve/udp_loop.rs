@@ -4,7 +4,7 @@
 //! The protocol's own loop calls [`UdpLoop::wait`] for each event, as `dg_echo` calls recvfrom.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -102,6 +102,12 @@ impl Sender {
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Returns the local address that it was sent to.
+    #[must_use]
+    pub fn local(&self) -> IpAddr {
+        self.local.ip()
     }
 
     /// Returns true if both were sent to the same local address.

@@ -27,13 +27,18 @@ pub(crate) fn files(options: &ServerOptions) -> Result<()> {
     if let Some(path) = &options.pid_file {
         folder_of(&format!("pid file {}", path.display()), path)?;
     }
-    match &options.transcript {
-        Some(path) if path.symlink_metadata().is_ok() => {
-            TranscriptFile::from_options(options).map(drop)
-        }
-        Some(path) => folder_of(&format!("transcript {}", path.display()), path),
-        None => Ok(()),
+    options.transcript.iter().try_for_each(|path| appended("transcript", path, options))
+}
+
+/// Checks that a file to which lines are appended can be opened, or made.
+///
+/// # Errors
+/// As [`files`].
+pub(crate) fn appended(what: &'static str, path: &Path, options: &ServerOptions) -> Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return TranscriptFile::opened(what, path.to_owned(), options).map(drop);
     }
+    folder_of(&format!("{what} {}", path.display()), path)
 }
 
 fn folder_of(what: &str, path: &Path) -> Result<()> {

@@ -44,8 +44,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// The request to remove the files of the sockets.
 const SOCKETS_CLOSED: u8 = b'.';
-/// The request to reopen the transcript, answered with its descriptor.
+/// The requests to reopen the transcript, or the protocol's log, answered with its descriptor.
 const OPEN_TRANSCRIPT: u8 = b't';
+const OPEN_LOG: u8 = b'l';
 /// The helper's answer on success; any other is the text of an error.
 const READY: u8 = 0;
 /// Longest text of an error, in bytes.
@@ -58,11 +59,16 @@ pub(crate) struct Paths {
     /// Files of UNIX-domain sockets.
     pub(crate) sockets: Vec<PathBuf>,
     pub(crate) transcript: Option<TranscriptFile>,
+    /// The protocol's own log.
+    pub(crate) log: Option<TranscriptFile>,
 }
 
 impl Paths {
     pub(crate) fn is_empty(&self) -> bool {
-        self.pid_file.is_none() && self.sockets.is_empty() && self.transcript.is_none()
+        self.pid_file.is_none()
+            && self.sockets.is_empty()
+            && self.transcript.is_none()
+            && self.log.is_none()
     }
 }
 
@@ -125,13 +131,25 @@ impl Cleanup {
     /// # Errors
     /// `transcript /tmp/x: is a symbolic link` and similar; the helper does not answer.
     pub(crate) fn open_transcript(&self) -> io::Result<File> {
+        self.reopen(OPEN_TRANSCRIPT)
+    }
+
+    /// Reopens the protocol's log.
+    ///
+    /// # Errors
+    /// As [`Cleanup::open_transcript`].
+    pub(crate) fn open_log(&self) -> io::Result<File> {
+        self.reopen(OPEN_LOG)
+    }
+
+    fn reopen(&self, request: u8) -> io::Result<File> {
         while is_readable(self.channel.as_fd()) {
             // A late answer to the last request.
             if !receive(&self.channel, &mut [0]).is_ok_and(|(length, _)| length > 0) {
                 break;
             }
         }
-        send(&self.channel, &[OPEN_TRANSCRIPT], None).map_err(|errno| fault(strerror(errno)))?;
+        send(&self.channel, &[request], None).map_err(|errno| fault(strerror(errno)))?;
         let file = answer(&self.channel, Some(ANSWER_WAIT))?;
         file.map(File::from).ok_or_else(|| fault("it gave no file"))
     }
@@ -206,18 +224,24 @@ fn help(name: &str, server: u32, channel: &OwnedFd, paths: &Paths) -> i32 {
     match detach_from_server(name).and_then(|()| Files::open(server, paths)) {
         Ok(files) => {
             let _ = send(channel, &[READY], None); // a server that has ended has left its files
-            serve_requests(channel, files, paths.transcript.as_ref());
+            serve_requests(channel, files, [&paths.transcript, &paths.log]);
             0
         }
         Err(error) => report(channel, &error),
     }
 }
 
-fn serve_requests(channel: &OwnedFd, mut files: Files, transcript: Option<&TranscriptFile>) {
+fn serve_requests(
+    channel: &OwnedFd,
+    mut files: Files,
+    [transcript, log]: [&Option<TranscriptFile>; 2],
+) {
     while let Some(request) = next_request(channel) {
-        match (request, transcript) {
-            ([SOCKETS_CLOSED], _) => files.remove_sockets(),
-            ([OPEN_TRANSCRIPT], Some(transcript)) => send_transcript(channel, transcript),
+        match (request, transcript, log) {
+            ([SOCKETS_CLOSED], _, _) => files.remove_sockets(),
+            ([OPEN_TRANSCRIPT], Some(file), _) | ([OPEN_LOG], _, Some(file)) => {
+                send_file(channel, file);
+            }
             _ => {} // no valid request
         }
     }
@@ -238,8 +262,8 @@ fn next_request(channel: &OwnedFd) -> Option<[u8; 1]> {
     }
 }
 
-fn send_transcript(channel: &OwnedFd, transcript: &TranscriptFile) {
-    match transcript.open() {
+fn send_file(channel: &OwnedFd, file: &TranscriptFile) {
+    match file.open() {
         Ok(file) => drop(send(channel, &[READY], Some(file.as_fd()))),
         Err(error) => drop(report(channel, &error)),
     }
@@ -250,7 +274,7 @@ impl fmt::Display for Paths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("caretaker of")?;
         let files = self.pid_file.iter().chain(&self.sockets).map(PathBuf::as_path);
-        let files = files.chain(self.transcript.as_ref().map(TranscriptFile::path));
+        let files = files.chain(self.transcript.iter().chain(&self.log).map(TranscriptFile::path));
         (0..).zip(files).try_for_each(|(n, path)| {
             write!(f, "{}{}", if n == 0 { " " } else { ", " }, path.display())
         })
@@ -320,7 +344,7 @@ mod tests {
         let files = Files { server: 0, pid_file: None, sockets: vec![socket] };
         let transcript = TranscriptFile::at(dir.path().join("transcript"));
         let (channel, theirs) = pair().unwrap();
-        let life = move || serve_requests(&theirs, files, Some(&transcript));
+        let life = move || serve_requests(&theirs, files, [&Some(transcript), &None]);
         let owner = std::process::id();
         (Cleanup { channel, owner }, std::thread::spawn(life))
     }

@@ -22,15 +22,17 @@ pub(crate) struct Starter {
     pipe: File,
     /// /dev/null, opened before a chroot(2) hides it.
     null: OwnedFd,
+    /// Says on the terminal where the log goes from then on.
+    farewell: String,
 }
 
 /// fork: returns in the child only. The parent, the starting command, ends with exit code 0 after
 /// [`Starter::ready`], or with the child's if that ends first. Until then the child's errors go to
-/// the terminal.
+/// the terminal, and at last the line `farewell`, where the log level lets it.
 ///
 /// # Errors
 /// No /dev/null, descriptor or process. In the parent also: a signal has ended the child.
-pub(crate) fn detach() -> Result<Starter> {
+pub(crate) fn detach(farewell: String) -> Result<Starter> {
     let null = fd::null().map_err(Error::os("/dev/null"))?;
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(Error::os("daemon: pipe"))?;
     let forked = OneTask::check().and_then(fork);
@@ -40,7 +42,7 @@ pub(crate) fn detach() -> Result<Starter> {
             let _ = unblock(&SIGNALS); // on failure it waits with signals blocked
             exit_now(wait_until_ready(File::from(reader), child)?);
         }
-        Fork::Child => Ok(Starter { pipe: File::from(writer), null }),
+        Fork::Child => Ok(Starter { pipe: File::from(writer), null, farewell }),
     }
 }
 
@@ -68,6 +70,9 @@ impl Starter {
 
     /// Leaves the terminal, and ends the starting command, because the daemon serves.
     pub(crate) fn ready(mut self) -> Result<()> {
+        if log::log_enabled!(log::Level::Info) {
+            let _ = writeln!(std::io::stderr(), "{}", self.farewell); // best effort
+        }
         fd::replace_standard(&self.null, [true; 3]).map_err(Error::os("daemon: dup2"))?;
         self.pipe.write_all(b".").map_err(Error::io("daemon: pipe"))
     }

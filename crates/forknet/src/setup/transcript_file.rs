@@ -1,4 +1,4 @@
-//! The file of `--transcript`, opened at the start, and again on SIGHUP.
+//! The file of `--transcript`, and a protocol's own log, opened at the start, and again on SIGHUP.
 
 use std::fs::File;
 use std::io;
@@ -18,7 +18,7 @@ use crate::setup::privdrop;
 /// Permissions of a new transcript, which holds mail.
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
-/// The file to which dialogues are written.
+/// The file to which dialogues are written, or another one to which lines are appended.
 ///
 /// It must belong to root, to the user who starts the server or to that of `--user`, and only its
 /// owner may write to it. A character device such as /dev/null or a terminal is accepted too,
@@ -26,6 +26,8 @@ const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 /// process has open: a transcript there goes to the same file, pipe or socket as the log.
 #[derive(Clone, Debug)]
 pub(crate) struct TranscriptFile {
+    /// What it is, for errors: `transcript`.
+    what: &'static str,
     path: PathBuf,
     /// The user of `--user`.
     owner: Option<Uid>,
@@ -38,18 +40,30 @@ impl TranscriptFile {
     /// `transcript /tmp/x: is a symbolic link` and similar.
     pub(crate) fn from_options(options: &ServerOptions) -> Result<Option<(TranscriptFile, File)>> {
         let Some(path) = options.transcript.clone() else { return Ok(None) };
+        TranscriptFile::opened("transcript", path, options).map(Some)
+    }
+
+    /// Opens another file by the same rules.
+    ///
+    /// # Errors
+    /// As [`TranscriptFile::from_options`].
+    pub(crate) fn opened(
+        what: &'static str,
+        path: PathBuf,
+        options: &ServerOptions,
+    ) -> Result<(TranscriptFile, File)> {
         let owner = options.user.as_deref().and_then(privdrop::find_uid);
-        let transcript = TranscriptFile { path, owner };
-        let file = match transcript.standard_stream() {
-            Some(stream) => transcript.open_stream(stream, options)?,
-            None => transcript.open()?,
+        let named = TranscriptFile { what, path, owner };
+        let file = match named.standard_stream() {
+            Some(stream) => named.open_stream(stream, options)?,
+            None => named.open()?,
         };
-        Ok(Some((transcript, file)))
+        Ok((named, file))
     }
 
     #[cfg(test)]
     pub(crate) fn at(path: PathBuf) -> TranscriptFile {
-        TranscriptFile { path, owner: None }
+        TranscriptFile { what: "transcript", path, owner: None }
     }
 
     /// Opens the file of that name.
@@ -59,7 +73,7 @@ impl TranscriptFile {
     pub(crate) fn open(&self) -> Result<File> {
         let access = Access::Append;
         let rules = Rules { access, create: Some(MODE), owner: self.owner, devices: true };
-        open("transcript", &self.path, rules).map(|opened| opened.file)
+        open(self.what, &self.path, rules).map(|opened| opened.file)
     }
 
     /// Returns true unless the name is a standard stream's.
@@ -81,7 +95,7 @@ impl TranscriptFile {
 
     /// Duplicates the descriptor, which may be a socket, and open(2) cannot open that.
     fn open_stream(&self, stream: Stream, options: &ServerOptions) -> Result<File> {
-        let what = format!("transcript {}", self.path.display());
+        let what = format!("{} {}", self.what, self.path.display());
         let is_the_client = match stream {
             Stream::Output => options.inetd,
             Stream::Error => options.inetd && stderr_is_the_client(),

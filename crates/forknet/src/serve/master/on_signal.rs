@@ -19,6 +19,9 @@ impl Master {
             info!("SIGHUP: new {noun}s use the files as they are now");
             self.reread.iter().for_each(|reread| reread());
             self.reopen_transcript();
+            if let Err(error) = self.files.reopen_log() {
+                warn!("{}: the old file goes on", reason(&error));
+            }
             self.renew_signer();
             self.renew_facts();
             self.announcer.reloaded();
