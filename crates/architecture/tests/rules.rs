@@ -96,7 +96,10 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "runner",
         ],
     ),
-    ("tftpd", &["wire", "error", "files", "transfer", "map", "options", "server", "client"]),
+    (
+        "tftpd",
+        &["wire", "error", "files", "transfer", "map", "options", "server", "report", "client"],
+    ),
 ];
 
 /// The packages of the workspace, and which of them each depends on. Tests may use [`FOR_TESTS`] too.

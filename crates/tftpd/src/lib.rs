@@ -10,7 +10,8 @@
 //! 5. [`map`] — `--map`, the rules for names
 //! 6. [`options`] — tftpd's command line
 //! 7. [`server`] — tftpd, with a process for each transfer or a single port for all
-//! 8. [`client`] — tftpc
+//! 8. [`report`] — who got what, from a log
+//! 9. [`client`] — tftpc
 //!
 //! Decisions that RFC 1350 leaves open:
 //!
@@ -18,15 +19,16 @@
 //!   daemon serves only files with read permission for others.
 //! - An upload replaces a file in one step and keeps its permission bits. A file without write
 //!   permission is not replaced. A symbolic link at the end of the name is followed, below the
-//!   root, and its target replaced. Folders are never created.
-//! - A datagram from the peer that does not belong in the transfer ends it with ERROR 4. Late and
-//!   duplicate packets do not. Block 0 follows block 65535, unless `rollover` was agreed to be 1.
+//!   root, and its target replaced. Folders are created with `--mkdir` only.
+//! - A datagram from the peer that does not belong in the transfer is dropped and counted, and ends
+//!   nothing. Block 0 follows block 65535, unless `rollover` was agreed to be 1.
 
 pub mod client;
 pub mod error;
 pub mod files;
 pub mod map;
 pub mod options;
+pub mod report;
 pub mod server;
 pub mod transfer;
 pub mod wire;

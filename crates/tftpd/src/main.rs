@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use forknet::{Facility, Over, Result, RootPolicy, Server, Service, Transport};
-use nix::sys::stat::umask;
 use tftpd::options::{self, Config};
+use tftpd::report;
 use tftpd::server::landlock::Confinement;
 use tftpd::server::limits::patience;
 use tftpd::server::retransmit::Tftp;
@@ -34,7 +34,10 @@ fn main() -> ExitCode {
 
 fn run(args: Vec<OsString>) -> Result<()> {
     let mut line = forknet::command_line(&SERVICE, &options::OPTIONS, args)?;
-    let config = Config::new(&line.values, line.server.chroot.as_deref())?;
+    if let Some(log) = line.values.text("report") {
+        return report::print(&log);
+    }
+    let mut config = Config::new(&line.values, line.server.chroot.as_deref())?;
     if let Some(result) = config.trial(&line.values) {
         return result;
     }
@@ -43,8 +46,12 @@ fn run(args: Vec<OsString>) -> Result<()> {
     }
     let max_clients = line.server.max_clients;
     let patience = patience(line.server.over == Over::Queue);
-    let has_files = line.server.pid_file.is_some() || line.server.transcript.is_some();
+    let files = ["pid-file", "transcript", "transfer-log"];
+    let has_files = files.iter().any(|name| line.values.is_given(name));
     let mut server = Server::new(&SERVICE, line.server)?;
+    if let Some(path) = line.values.path("transfer-log")? {
+        config.transfer_log = server.open_log("transfer log", path)?;
+    }
     server.refuse_with(
         packet::error(ErrorCode::NotDefined, "Too many transfers, try again later"),
         packet::error(ErrorCode::NotDefined, "No process or port for the transfer"),
@@ -56,15 +63,13 @@ fn run(args: Vec<OsString>) -> Result<()> {
     server.bind_datagram()?; //     socket, bind
     server.detach()?; //            -d, -p
     server.drop_privileges()?; //   -u
-    if let Some(mode) = config.umask {
-        umask(mode);
-    }
+    config.set_umask();
     config.warnings().into_iter().try_for_each(|warning| server.warn(warning))?;
     // With --single-port the one process re-reads --map, removes the pid file and reopens the
     // transcript, all of which lie outside the root.
     let confinement = match config.single_port && (config.map.is_some() || has_files) {
-        true => Confinement::disabled(),
-        false => Confinement::prepare(&config.root, config.is_writable(), config.makes_folders),
+        true => Confinement::disabled(&config.roots),
+        false => Confinement::prepare(&config.roots, config.is_writable(), config.makes_folders),
     };
     if config.single_port {
         confinement.enter();

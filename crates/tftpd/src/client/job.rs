@@ -4,11 +4,13 @@ use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
-use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
+use sys::fatal_signal;
 
 use super::local_file::{InputStream, Output, open_input};
+use super::stay::stay;
 use crate::error::Error;
 use crate::files::block_writer::BlockWriter;
 use crate::files::size_limit::SizeLimit;
@@ -17,16 +19,13 @@ use crate::transfer::receiver::Receiver;
 use crate::transfer::sender::Sender;
 use crate::transfer::timer::RetryLimits;
 use crate::transfer::udp_transfer::UdpTransfer;
+use crate::wire::error_code::ErrorCode;
 use crate::wire::negotiation::{MaxOptions, grant};
 use crate::wire::options::TransferOptions;
-use crate::wire::packet::Packet;
+use crate::wire::packet::{self, Packet};
 use crate::wire::request::{Direction, Mode, Request};
 use crate::wire::requested_options::RequestedOptions;
 
-/// Time to dally after the last ACK, in case it was lost (RFC 1350 §6). The client dallies only if
-/// packets were lost or delayed before, because the user waits for the prompt. The file is complete
-/// by then, and a server that misses the last ACK finds the port closed and ends too.
-const DALLY: Duration = Duration::from_millis(1500);
 /// Buffer size in bytes for datagrams that are discarded; recv(2) truncates them to it.
 const DISCARD_BUFFER: usize = 4;
 
@@ -89,10 +88,15 @@ impl Job {
                 return Ok(JobResult { result: Err(Error::Socket(error)), answered: false });
             }
         };
-        match self.direction {
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+            let _ = fatal_signal::catch(signal); // best effort: the server gives up by itself
+        }
+        let result = match self.direction {
             Direction::Read => self.get(&socket, service, trace, complete),
             Direction::Write => self.put(&socket, service, trace, complete),
-        }
+        };
+        fatal_signal::forget();
+        result
     }
 
     fn get(
@@ -109,7 +113,8 @@ impl Job {
         let announced = Rc::default();
         let trace = self.trace_size(trace, &announced);
         let commit = move |output: Output| output.commit(&announced);
-        let channel = Channel::for_client(socket, service, self.may_be_first(), trace).takes_data();
+        let channel = Channel::for_client(socket, service, self.may_be_first(), trace);
+        let channel = channel.takes_data().on_peer(Box::new(cancel_on_signal));
         let options = self.options_for_buffer(&channel);
         let receiver = Receiver::for_client(file, commit, self.request(options), options);
         let mut transfer = UdpTransfer::new(receiver, channel, self.limits);
@@ -117,9 +122,8 @@ impl Job {
         let result = transfer.run();
         if result.is_ok() {
             complete();
-            if !transfer.state.is_lossless {
-                transfer.dally(DALLY);
-            }
+            fatal_signal::forget();
+            stay(&mut transfer);
         }
         Ok(JobResult { result, answered: transfer.channel.is_peer_known() })
     }
@@ -136,7 +140,8 @@ impl Job {
         let tsize = size.filter(|_| self.options.tsize.is_some());
         let options = RequestedOptions { tsize, ..self.options };
         let sender = Sender::for_client(input, self.request(options), options);
-        let channel = Channel::for_client(socket, service, self.may_be_first(), trace);
+        let channel = Channel::for_client(socket, service, self.may_be_first(), trace)
+            .on_peer(Box::new(cancel_on_signal));
         let mut transfer = UdpTransfer::new(sender, channel, self.limits);
         discard_stale_datagrams(socket);
         let result = transfer.run();
@@ -219,6 +224,12 @@ fn with_window_in_buffer(
         return options;
     }
     RequestedOptions { windowsize: Some(blocks), ..options }
+}
+
+/// Has a signal that ends this process send an ERROR first, so that the server does not wait for a client that has gone.
+fn cancel_on_signal(socket: &UdpSocket, peer: SocketAddr) {
+    let packet = packet::error(ErrorCode::NotDefined, "Transfer cancelled by a signal");
+    let _ = fatal_signal::send(socket, peer, packet); // best effort
 }
 
 /// Opens a socket on an ephemeral port. IP_RECVERR is set, so a closed port is reported at once.

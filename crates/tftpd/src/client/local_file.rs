@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use sys::fatal_signal;
 
-use super::on_signal::clean_up_on_signal;
 use crate::files::atomic_file::{AtomicFile, IfExists};
 use crate::files::block_reader::BlockReader;
 use crate::files::source::Source;
@@ -147,11 +146,7 @@ fn open_target(local: &Path) -> io::Result<Target> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     let file = AtomicFile::create(folder.into())?;
     if let Some(temp_name) = file.temp_name().map(<[u8]>::to_vec) {
-        let folder = file.folder().try_clone()?;
-        clean_up_on_signal(move || {
-            // best effort: the file may be published already
-            let _ = unlinkat(&folder, &temp_name[..], UnlinkatFlags::NoRemoveDir);
-        })?;
+        fatal_signal::remove(file.folder().try_clone()?, temp_name)?;
     }
     if let Some(mode) = existing {
         file.copy_permissions(mode)?;

@@ -3,6 +3,6 @@
 pub mod command_line;
 pub mod job;
 pub mod local_file;
-mod on_signal;
 pub mod progress;
+mod stay;
 pub mod url;

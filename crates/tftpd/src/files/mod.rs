@@ -7,5 +7,7 @@ pub mod block_writer;
 pub mod disk_space;
 pub mod quota;
 pub mod root;
+pub mod roots;
 pub mod size_limit;
 pub mod source;
+mod walk;

@@ -2,21 +2,24 @@
 //!
 //! Every name is resolved by openat2(2) with RESOLVE_BENEATH, relative to a descriptor of the root.
 //! `..` and symbolic links that would leave the root fail within that one system call, so there is
-//! no race between a check and a use. Links that stay below the root are followed.
+//! no race between a check and a use. Links that stay below the root are followed. A link whose target
+//! begins with a slash is refused by openat2, and then resolved by a [`Walk`]; so is every name where
+//! a container or an old kernel has no openat2.
 
-use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs::{self, File};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
 use nix::unistd::{AccessFlags, faccessat, fsync};
 
 use super::atomic_file::{IfExists, TEMP_PREFIX};
 use super::source::Source;
+use super::walk::{Walk, strip_folder, trim_slashes};
 use crate::error::Error;
 use crate::wire::error_code::ErrorCode;
 
@@ -32,10 +35,18 @@ const WORLD_READABLE: u32 = 0o004;
 /// Mode bits S_IWUSR, S_IWGRP and S_IWOTH: owner, group or others may write.
 const WRITABLE: u32 = 0o222;
 
-/// The folder that is served.
+/// A folder that is served.
 #[derive(Debug)]
 pub struct Root {
     folder: OwnedFd,
+    /// Its path as it was given.
+    path: PathBuf,
+    /// Its absolute paths. A name or the target of a link that begins with one is below it.
+    own_paths: Vec<PathBuf>,
+    /// Under `--chroot` the target of any other link that begins with a slash is below it too.
+    is_in_jail: bool,
+    /// openat2(2) works here.
+    has_openat2: bool,
 }
 
 /// The target of an upload: a folder below the root and a name in it.
@@ -54,16 +65,29 @@ impl Root {
     /// folder of `--chroot`, the path is relative to it and cannot leave it.
     ///
     /// # Errors
-    /// The root does not exist or is not a folder. ENOSYS on a kernel without openat2 (before Linux
-    /// 5.6), because other ways to resolve names have races.
+    /// The root does not exist or is not a folder.
     pub fn open(path: &Path, chroot: Option<&Path>) -> forknet::Result<Root> {
         let what = format!("root {}", path.display());
-        let root =
-            Root { folder: open_inside(chroot, path, OFlag::O_PATH | OFlag::O_DIRECTORY, &what)? };
-        match root.resolve(b".", OFlag::O_PATH) {
-            Err(Errno::ENOSYS) => Err(forknet::Error::os(what + ": openat2")(Errno::ENOSYS)),
-            _ => Ok(root),
-        }
+        let folder = open_inside(chroot, path, OFlag::O_PATH | OFlag::O_DIRECTORY, &what)?;
+        Ok(Root {
+            own_paths: own_paths(&folder, path, chroot),
+            path: path.to_owned(),
+            is_in_jail: chroot.is_some(),
+            has_openat2: has_openat2(&folder),
+            folder,
+        })
+    }
+
+    /// Returns its path as it was given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether openat2(2) resolves its names.
+    #[must_use]
+    pub fn has_openat2(&self) -> bool {
+        self.has_openat2
     }
 
     /// Checks that this process may search the root, which it may not after privileges were
@@ -89,10 +113,9 @@ impl Root {
     /// # Errors
     /// [`Error::Denied`] with the error code of RFC 1350 for the reason.
     pub fn open_source(&self, name: &[u8]) -> Result<Source, Error> {
-        let name = relative(name)?;
         // O_NONBLOCK, because opening a FIFO must not wait for a writer.
-        let file =
-            File::from(self.resolve(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?);
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let file = File::from(self.resolve_name(name, flags)?);
         let meta = file.metadata().map_err(|error| Error::from_io(&error))?;
         if !meta.is_file() {
             return Err(Error::denied(ErrorCode::Access, "Not a regular file"));
@@ -106,15 +129,31 @@ impl Root {
     /// Returns whether there is a regular file of this name.
     #[must_use]
     pub fn has_file(&self, name: &[u8]) -> bool {
-        let found = relative(name).ok().and_then(|name| self.resolve(name, OFlag::O_PATH).ok());
-        found.is_some_and(|fd| File::from(fd).metadata().is_ok_and(|meta| meta.is_file()))
+        let found = self.resolve_name(name, OFlag::O_PATH);
+        found.is_ok_and(|fd| File::from(fd).metadata().is_ok_and(|meta| meta.is_file()))
     }
 
     /// Returns whether the folder for a file of this name exists.
     #[must_use]
     pub fn has_folder_of(&self, name: &[u8]) -> bool {
+        self.has_parent(name) || self.below(name).is_some_and(|name| self.has_parent(name))
+    }
+
+    fn has_parent(&self, name: &[u8]) -> bool {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         relative(name).is_ok_and(|name| self.resolve(split_last(name).0, flags).is_ok())
+    }
+
+    /// Returns the rest of a name that begins with the root's own path (`/srv/tftp/pxelinux.0`).
+    #[must_use]
+    pub fn below<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
+        let own = self.own_paths.iter();
+        own.filter_map(|own| strip_folder(name, own.as_os_str().as_bytes())).next()
+    }
+
+    /// Returns the name of an upload: without the root's own path, unless such a folder is below the root.
+    fn name_of_upload<'n>(&self, name: &'n [u8]) -> &'n [u8] {
+        self.below(name).filter(|_| !self.has_parent(name)).unwrap_or(name)
     }
 
     /// Finds the folder and the name of an upload. Symbolic links at the end of the name are
@@ -124,7 +163,7 @@ impl Root {
     /// [`Error::Denied`] if the name belongs to something other than a regular file, or to a file
     /// that `if_exists` or its permissions protect.
     pub fn upload_target(&self, name: &[u8], if_exists: IfExists) -> Result<UploadTarget, Error> {
-        let mut path = relative(name)?.to_vec();
+        let mut path = relative(self.name_of_upload(name))?.to_vec();
         for _ in 0..MAX_LINKS {
             let (parent, last) = split_last(&path);
             if matches!(last, b"" | b"." | b"..") {
@@ -132,14 +171,15 @@ impl Root {
             }
             let folder = self.resolve(parent, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
             match readlinkat(&folder, last) {
+                Ok(target) if target.as_bytes().starts_with(b"/") => {
+                    let target = self.absolute(target.as_bytes()).ok_or(Errno::EXDEV)?;
+                    path = relative(&target)?.to_vec();
+                }
                 Ok(target) => {
-                    if target.as_bytes().starts_with(b"/") {
-                        return Err(Errno::EXDEV.into());
-                    }
                     path = relative(&[parent, b"/", target.as_bytes()].concat())?.to_vec();
                 }
                 Err(Errno::EINVAL | Errno::ENOENT) => {
-                    let existing = existing_mode(&folder, last, if_exists)?;
+                    let existing = self.existing_mode(&folder, last, if_exists)?;
                     return Ok(UploadTarget { name: last.to_vec(), folder, existing });
                 }
                 Err(errno) => return Err(errno.into()),
@@ -153,28 +193,33 @@ impl Root {
     /// # Errors
     /// [`Error::Denied`]: the name leaves the root; mkdir(2) fails.
     pub fn make_folders_of(&self, name: &[u8]) -> Result<(), Error> {
-        let name = relative(name)?;
-        let (parents, _) = split_last(name);
-        let mut folder = self.resolve(b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
-        for part in parents.split(|&byte| byte == b'/') {
+        if self.has_folder_of(name) {
+            return Ok(());
+        }
+        let name = relative(self.name_of_upload(name))?;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let mut folder = self.resolve(b".", flags)?;
+        let mut so_far = Vec::new();
+        for part in split_last(name).0.split(|&byte| byte == b'/') {
             if matches!(part, b"" | b".") {
                 continue;
             }
             if part == b".." {
                 return Err(Errno::EXDEV.into()); // no folder is made on a way that leads back
             }
-            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-            folder = match resolve(&folder, part, flags) {
+            so_far.extend_from_slice(part);
+            folder = match self.resolve(&so_far, flags) {
                 Err(Errno::ENOENT) => {
                     match mkdirat(&folder, part, NEW_FOLDER) {
                         Ok(()) => fsync(&folder)?,
                         Err(Errno::EEXIST) => {} // another upload has made it
                         Err(errno) => return Err(errno.into()),
                     }
-                    resolve(&folder, part, flags)?
+                    self.resolve(&so_far, flags)?
                 }
                 opened => opened?,
             };
+            so_far.push(b'/');
         }
         Ok(())
     }
@@ -185,9 +230,92 @@ impl Root {
         &self.folder
     }
 
-    fn resolve(&self, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
-        resolve(&self.folder, name, flags)
+    /// Opens what a name means: the file below the root, or where there is none, and the name begins with the root's own
+    /// path, what follows that.
+    fn resolve_name(&self, name: &[u8], flags: OFlag) -> Result<OwnedFd, Error> {
+        let found = self.resolve(relative(name)?, flags);
+        match (found, self.below(name)) {
+            (Err(Errno::ENOENT | Errno::ENOTDIR), Some(name)) => {
+                Ok(self.resolve(relative(name)?, flags)?)
+            }
+            (found, _) => Ok(found?),
+        }
     }
+
+    fn resolve(&self, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
+        if self.has_openat2 {
+            match openat2_beneath(&self.folder, name, flags) {
+                Err(Errno::EXDEV) => {} // perhaps a link to a path of this root
+                opened => return opened,
+            }
+        }
+        let absolute = |target: &[u8]| self.absolute(target);
+        let top = self.folder.as_fd();
+        Walk { top, absolute: &absolute, stays_at_top: false }.open(name, flags)
+    }
+
+    /// Returns the name below the root for the target of a link that begins with a slash.
+    fn absolute(&self, target: &[u8]) -> Option<Vec<u8>> {
+        let in_jail = || self.is_in_jail.then(|| trim_slashes(target));
+        self.below(target).or_else(in_jail).map(<[u8]>::to_vec)
+    }
+
+    /// Returns the mode of the file that an upload would replace, if there is one.
+    fn existing_mode(
+        &self,
+        folder: &OwnedFd,
+        name: &[u8],
+        if_exists: IfExists,
+    ) -> Result<Option<u32>, Error> {
+        let status = match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => return Ok(None),
+            result => result?,
+        };
+        if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
+            return Err(Error::denied(ErrorCode::Access, "Not a regular file"));
+        }
+        match if_exists {
+            IfExists::Fail => return Err(Errno::EEXIST.into()),
+            IfExists::Number | IfExists::Date => return Ok(None), // the upload gets another name
+            IfExists::Replace => {}
+        }
+        // rename(2) checks only the folder's permissions, but a Unix user expects the file's to count
+        // too. Root may write everything, so for root the mode bits decide.
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
+        openat(folder, name, flags | OFlag::O_CLOEXEC, Mode::empty())?;
+        if status.st_mode & WRITABLE == 0 {
+            return Err(Errno::EACCES.into());
+        }
+        Ok(Some(status.st_mode))
+    }
+}
+
+/// Returns the paths under which a root is known: as it was given, and without links; under `--chroot` from inside and from
+/// outside.
+fn own_paths(folder: &OwnedFd, path: &Path, chroot: Option<&Path>) -> Vec<PathBuf> {
+    let inside = path.strip_prefix("/").unwrap_or(path);
+    let given = match chroot {
+        Some(chroot) => chroot.join(inside),
+        None => path.to_owned(),
+    };
+    // Without /proc the path that was given has to do.
+    let real = |fd: i32| fs::read_link(format!("/proc/self/fd/{fd}")).ok();
+    let mut own: Vec<PathBuf> = std::path::absolute(given).ok().into_iter().collect();
+    own.extend(real(folder.as_raw_fd()));
+    if let Some(chroot) = chroot.and_then(|chroot| fs::canonicalize(chroot).ok()) {
+        let below = own.iter().filter_map(|own| own.strip_prefix(&chroot).ok());
+        let inner: Vec<_> = below.map(|below| Path::new("/").join(below)).collect();
+        own.extend(inner);
+        own.push(Path::new("/").join(inside));
+    }
+    own.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().len()));
+    own.dedup();
+    own
+}
+
+/// Returns whether openat2(2) works: kernels before Linux 5.6 do not have it, and containers may forbid it with seccomp(2).
+fn has_openat2(folder: &OwnedFd) -> bool {
+    !matches!(openat2_beneath(folder, b".", OFlag::O_PATH), Err(Errno::ENOSYS | Errno::EPERM))
 }
 
 /// Opens a file or folder; `what` names it in an error. With `chroot`, the folder of `--chroot`,
@@ -215,15 +343,23 @@ pub(crate) fn open_inside(
     let held = open(chroot, folder, Mode::empty())
         .map_err(forknet::Error::os(format!("chroot {}", chroot.display())))?;
     let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-    openat2(held, path, how).map_err(failed)
+    let opened = match openat2(&held, path, how) {
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            let absolute = |target: &[u8]| Some(target.to_vec());
+            let walk = Walk { top: held.as_fd(), absolute: &absolute, stays_at_top: true };
+            walk.open(path.as_os_str().as_bytes(), flags)
+        }
+        opened => opened,
+    };
+    opened.map_err(failed)
 }
 
-fn resolve(folder: impl AsFd, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
+fn openat2_beneath(folder: &OwnedFd, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
     let how = OpenHow::new()
         .flags(flags | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     for _ in 0..MAX_TRIES {
-        match openat2(&folder, name, how) {
+        match openat2(folder, name, how) {
             Err(Errno::EAGAIN | Errno::EINTR) => (),
             result => return result,
         }
@@ -231,35 +367,10 @@ fn resolve(folder: impl AsFd, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd>
     Err(Errno::EXDEV)
 }
 
-/// Returns the mode of the file that an upload would replace, if there is one.
-fn existing_mode(folder: &OwnedFd, name: &[u8], if_exists: IfExists) -> Result<Option<u32>, Error> {
-    let status = match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Err(Errno::ENOENT) => return Ok(None),
-        result => result?,
-    };
-    if status.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
-        return Err(Error::denied(ErrorCode::Access, "Not a regular file"));
-    }
-    match if_exists {
-        IfExists::Fail => return Err(Errno::EEXIST.into()),
-        IfExists::Number | IfExists::Date => return Ok(None), // the upload gets another name
-        IfExists::Replace => {}
-    }
-    // rename(2) checks only the folder's permissions, but a Unix user expects the file's to count
-    // too. Root may write everything, so for root the mode bits decide.
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
-    resolve(folder, name, flags)?;
-    if status.st_mode & WRITABLE == 0 {
-        return Err(Errno::EACCES.into());
-    }
-    Ok(Some(status.st_mode))
-}
-
 /// Returns the name relative to the root, because a leading '/' means the root. Refuses the names
 /// of temporary files.
 fn relative(name: &[u8]) -> Result<&[u8], Error> {
-    let start = name.iter().position(|&byte| byte != b'/').unwrap_or(name.len());
-    let name = name.get(start..).unwrap_or_default();
+    let name = trim_slashes(name);
     if name.split(|&byte| byte == b'/').any(|part| part.starts_with(TEMP_PREFIX)) {
         return Err(Errno::EACCES.into());
     }
@@ -278,158 +389,4 @@ fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use nix::sys::stat::Mode;
-    use std::fs::{self, Permissions};
-    use std::io::Read;
-    use std::os::unix::fs::{PermissionsExt, symlink};
-    use testkit::TempDir;
-
-    fn root() -> (TempDir, Root) {
-        let dir = TempDir::new();
-        let inside = dir.path().join("root");
-        fs::create_dir(&inside).unwrap();
-        fs::create_dir(inside.join("sub")).unwrap();
-        fs::write(dir.path().join("secret"), "secret").unwrap();
-        fs::write(inside.join("plain"), "plain").unwrap();
-        fs::write(inside.join("a..b"), "dots").unwrap();
-        fs::write(inside.join("sub/deep"), "deep").unwrap();
-        let root = Root::open(&inside, None).unwrap();
-        (dir, root)
-    }
-
-    fn read(root: &Root, name: &str) -> String {
-        match root.open_source(name.as_bytes()) {
-            Ok(mut file) => {
-                let mut text = String::new();
-                file.read_to_string(&mut text).unwrap();
-                text
-            }
-            Err(Error::Denied { code, .. }) => (code as u16).to_string(),
-            Err(other) => panic!("{other}"),
-        }
-    }
-
-    fn place(root: &Root, name: &str) -> String {
-        match root.upload_target(name.as_bytes(), IfExists::Replace) {
-            Ok(target) => {
-                let there = if target.existing.is_some() { "old" } else { "new" };
-                format!("{there} {}", target.name.escape_ascii())
-            }
-            Err(Error::Denied { code, .. }) => (code as u16).to_string(),
-            Err(other) => panic!("{other}"),
-        }
-    }
-
-    #[test]
-    fn every_spelling_of_a_name_is_resolved_below_the_root() {
-        let (_dir, root) = root();
-        for name in ["plain", "/plain", "//plain", "./plain", "sub/../plain", "sub//.././plain"] {
-            assert_eq!(read(&root, name), "plain", "{name}");
-            assert_eq!(place(&root, name), "old plain", "{name}");
-        }
-        assert_eq!(read(&root, "a..b"), "dots");
-        assert_eq!(read(&root, "/sub/deep"), "deep");
-    }
-
-    #[test]
-    fn a_name_that_leaves_the_root_is_an_access_violation() {
-        let (_dir, root) = root();
-        for name in ["..", "../secret", "/../secret", "sub/../../secret", "../root/plain"] {
-            assert_eq!(read(&root, name), "2", "{name}");
-            assert_eq!(place(&root, name), "2", "{name}");
-        }
-    }
-
-    #[test]
-    fn links_are_followed_inside_the_root_only() {
-        let (dir, root) = root();
-        let inside = dir.path().join("root");
-        symlink("sub/deep", inside.join("fine")).unwrap();
-        symlink("../plain", inside.join("sub/up")).unwrap();
-        symlink("../secret", inside.join("out")).unwrap();
-        symlink(dir.path().join("secret"), inside.join("absolute")).unwrap();
-        symlink("..", inside.join("folder")).unwrap();
-        symlink("loop", inside.join("loop")).unwrap();
-        symlink("sub/fresh", inside.join("dangling")).unwrap();
-        assert_eq!((read(&root, "fine"), place(&root, "fine")), ("deep".into(), "old deep".into()));
-        assert_eq!(read(&root, "sub/up"), "plain");
-        assert_eq!(place(&root, "sub/up"), "old plain");
-        for name in ["out", "absolute", "folder/secret", "loop"] {
-            assert_eq!(read(&root, name), "2", "{name}");
-            assert_eq!(place(&root, name), "2", "{name}");
-        }
-        assert_eq!(
-            (read(&root, "dangling"), place(&root, "dangling")),
-            ("1".into(), "new fresh".into())
-        );
-    }
-
-    #[test]
-    fn a_missing_file_or_folder_is_error_1() {
-        let (_dir, root) = root();
-        for name in ["none", "none/x", "plain/x"] {
-            assert_eq!(read(&root, name), "1", "{name}");
-        }
-        assert_eq!(place(&root, "none"), "new none");
-        assert_eq!(place(&root, "none/x"), "1");
-    }
-
-    #[test]
-    fn file_exists_is_reported_before_permissions_are_checked() {
-        let (dir, root) = root();
-        fs::set_permissions(dir.path().join("root/plain"), Permissions::from_mode(0o444)).unwrap();
-        let error = root.upload_target(b"plain", IfExists::Fail).unwrap_err();
-        assert_eq!(error.to_string(), "File exists (ERROR 6)");
-        assert!(root.upload_target(b"none", IfExists::Fail).unwrap().existing.is_none());
-    }
-
-    #[test]
-    fn only_regular_files_are_opened_and_nothing_blocks() {
-        let (dir, root) = root();
-        let inside = dir.path().join("root");
-        nix::unistd::mkfifo(&inside.join("fifo"), Mode::from_bits_truncate(0o666)).unwrap();
-        let _bound = std::os::unix::net::UnixListener::bind(inside.join("socket")).unwrap();
-        for name in ["fifo", "socket", "sub", "sub/", ".", "/"] {
-            assert_eq!(read(&root, name), "2", "{name}");
-            assert_eq!(place(&root, name), "2", "{name}");
-        }
-    }
-
-    #[test]
-    fn root_serves_only_files_that_others_may_read() {
-        let (dir, root) = root();
-        fs::set_permissions(dir.path().join("root/plain"), Permissions::from_mode(0o000)).unwrap();
-        assert_eq!(read(&root, "plain"), "2");
-        fs::set_permissions(dir.path().join("root/plain"), Permissions::from_mode(0o444)).unwrap();
-        assert_eq!(read(&root, "plain"), "plain");
-        assert_eq!(place(&root, "plain"), "2", "no permission to write");
-    }
-
-    #[test]
-    fn temporary_files_are_hidden() {
-        let (dir, root) = root();
-        let name = [TEMP_PREFIX, b"1-0"].concat();
-        let name = String::from_utf8(name).unwrap();
-        fs::write(dir.path().join("root").join(&name), "half").unwrap();
-        assert_eq!((read(&root, &name), place(&root, &name)), ("2".into(), "2".into()));
-        assert_eq!(read(&root, &format!("sub/../{name}")), "2");
-    }
-
-    #[test]
-    fn opening_a_missing_root_or_a_file_as_root_fails() {
-        let (dir, _root) = root();
-        let missing = dir.path().join("missing");
-        let error = Root::open(&missing, None).unwrap_err().to_string();
-        assert_eq!(error, format!("root {}: No such file or directory", missing.display()));
-        let error = Root::open(&dir.path().join("secret"), None).unwrap_err().to_string();
-        assert!(error.ends_with(": Not a directory"), "{error}");
-    }
-
-    #[test]
-    fn a_root_that_can_be_searched_passes_the_check() {
-        let (_dir, root) = root();
-        root.check().unwrap();
-    }
-}
+mod tests;

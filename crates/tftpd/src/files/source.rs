@@ -2,20 +2,20 @@
 //!
 //! To the client a short block is the end of the file. So a file that shrinks during the transfer,
 //! or is overwritten in place, ends it with an ERROR. A file that grows is served up to its size at
-//! the request, which the option `tsize` reported. Samples of the bytes read distinguish a file
-//! that grows from one that is overwritten. Files in /proc and /sys do not know their size and end
-//! where read(2) returns 0.
+//! the request, which the option `tsize` reported. Samples of the bytes read tell a file that grows, or
+//! is only touched, from one that is overwritten: its times say nothing. Files in /proc and /sys do not
+//! know their size and end where read(2) returns 0.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, IoSliceMut, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 
 /// The st_size of every file in sysfs, in bytes.
 const SYSFS_SIZE: u64 = 4096;
-/// Size of a sample in bytes.
-const SAMPLE: usize = 256;
-/// Least offset of the second sample in bytes; the offset doubles with each further one.
-const SECOND_SAMPLE: u64 = 64 * 1024;
+/// Longest sample, and the bytes at the beginning of a file all of which are sampled. Behind them each sample is at least
+/// at twice the offset of the one before.
+const SAMPLE: usize = 4096;
 
 /// A file being read from beginning to end.
 #[derive(Debug)]
@@ -23,14 +23,20 @@ pub struct Source {
     file: File,
     /// The size when it was opened, if the file knows its size.
     size: Option<u64>,
-    /// The modification time when it was opened, in seconds and nanoseconds.
-    modified: (i64, i64),
     /// Bytes read so far.
     read: u64,
-    /// Samples of the bytes read, with their offsets.
-    samples: Vec<(u64, Vec<u8>)>,
+    /// Samples of the bytes read.
+    samples: Vec<Sample>,
     /// Offset of the next sample.
     next_sample: u64,
+}
+
+/// Bytes that were read, as a hash.
+#[derive(Debug, Default)]
+struct Sample {
+    at: u64,
+    length: usize,
+    hasher: DefaultHasher,
 }
 
 impl Source {
@@ -45,9 +51,8 @@ impl Source {
             Some(size) => Some(size),
             None => Some(meta.len()).filter(|_| ends_at(&file, meta.len())),
         };
-        let modified = (meta.mtime(), meta.mtime_nsec());
-        let next_sample = if size.is_some_and(|size| size > SYSFS_SIZE) { 0 } else { u64::MAX };
-        Ok(Source { file, size, modified, read: 0, samples: Vec::new(), next_sample })
+        let next_sample = if size.is_some() { 0 } else { u64::MAX };
+        Ok(Source { file, size, read: 0, samples: Vec::new(), next_sample })
     }
 
     /// Returns the size in bytes, if the file knows it.
@@ -59,11 +64,8 @@ impl Source {
     /// Checks at the end that the file has not changed since it was opened.
     fn check_end(&self) -> io::Result<usize> {
         let Some(size) = self.size else { return Ok(0) };
-        let meta = self.file.metadata()?;
-        let changed = self.modified != (meta.mtime(), meta.mtime_nsec());
-        let is_another =
-            || meta.len() == size || !self.samples.iter().all(|sample| self.is_unchanged(sample));
-        if self.read < size || meta.len() < size || (changed && is_another()) {
+        let is_whole = self.read == size && self.file.metadata()?.len() >= size;
+        if !is_whole || !self.samples.iter().all(|sample| self.is_unchanged(sample)) {
             return Err(io::Error::other("File changed while it was read"));
         }
         Ok(0)
@@ -71,15 +73,28 @@ impl Source {
 
     /// Stores a sample of the bytes just read.
     fn take_sample(&mut self, buffers: &[IoSliceMut<'_>], length: usize) {
-        let first = buffers.iter().find(|buffer| !buffer.is_empty());
-        let bytes = first.and_then(|first| first.get(..SAMPLE.min(length).min(first.len())));
-        self.samples.extend(bytes.map(|bytes| (self.read, bytes.to_vec())));
-        self.next_sample = self.read.saturating_mul(2).max(SECOND_SAMPLE);
+        if self.read >= SAMPLE as u64 || self.samples.is_empty() {
+            self.samples.push(Sample { at: self.read, ..Sample::default() });
+        }
+        let Some(sample) = self.samples.last_mut() else { return };
+        let mut left = length.min(SAMPLE - sample.length);
+        for buffer in buffers {
+            let bytes = buffer.get(..left.min(buffer.len())).unwrap_or_default();
+            sample.hasher.write(bytes);
+            sample.length += bytes.len();
+            left -= bytes.len();
+        }
+        let end = self.read + length as u64;
+        self.next_sample = if end < SAMPLE as u64 { end } else { end.max(self.read * 2) };
     }
 
-    fn is_unchanged(&self, (at, bytes): &(u64, Vec<u8>)) -> bool {
-        let mut now = vec![0; bytes.len()];
-        self.file.read_exact_at(&mut now, *at).is_ok() && now == *bytes
+    fn is_unchanged(&self, sample: &Sample) -> bool {
+        let (mut now, mut hasher) = (vec![0; sample.length], DefaultHasher::new());
+        if self.file.read_exact_at(&mut now, sample.at).is_err() {
+            return false;
+        }
+        hasher.write(&now);
+        hasher.finish() == sample.hasher.finish()
     }
 
     /// Returns the number of bytes still to be read.
@@ -119,7 +134,7 @@ impl Read for Source {
             }
             _ => return Ok(0), // the buffers are empty
         };
-        if self.read >= self.next_sample {
+        if length > 0 && self.read >= self.next_sample {
             self.take_sample(buffers, length);
         }
         self.read += length as u64;
@@ -216,7 +231,37 @@ mod tests {
             }
             writer.write_all_at(&vec![2; 400_000 - same], same as u64).unwrap();
             changed(rest(&mut file));
-            assert!(file.samples.len() <= 4, "{read}");
+            assert!(file.samples.len() <= 8, "{read}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_touched_and_not_changed_goes_on() {
+        let dir = TempDir::new();
+        for size in [100, 4097, 300_000] {
+            let text = vec![7; size];
+            let mut file = source(&dir, &text);
+            file.read_exact(&mut [0; 50]).unwrap();
+            let touched = File::options().write(true).open(dir.path().join("x")).unwrap();
+            touched.set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+            touched.write_all_at(&text[..10], 0).unwrap(); // the same bytes
+            assert_eq!(rest(&mut file).unwrap().len(), size - 50);
+        }
+    }
+
+    #[test]
+    fn a_small_file_that_is_overwritten_is_never_read_as_a_mixture_whatever_its_times_say() {
+        let dir = TempDir::new();
+        for changed_at in [0, 511, 1023, 1700] {
+            let mut file = source(&dir, &[1; 3000]);
+            let then = std::fs::metadata(dir.path().join("x")).unwrap().modified().unwrap();
+            for _ in 0..4 {
+                file.read_exact(&mut [0; 512]).unwrap();
+            }
+            let writer = File::options().write(true).open(dir.path().join("x")).unwrap();
+            writer.write_all_at(&[2], changed_at).unwrap();
+            writer.set_modified(then).unwrap();
+            changed(rest(&mut file));
         }
     }
 

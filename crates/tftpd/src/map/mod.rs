@@ -32,7 +32,8 @@ use self::context::RequestContext;
 use self::neighbours::Neighbours;
 use self::rules::{Outcome, Rule};
 use crate::error::Error;
-use crate::files::root::{Root, open_inside};
+use crate::files::root::open_inside;
+use crate::files::roots::RootsOf;
 use crate::wire::request::Direction;
 
 /// Largest rules file in bytes.
@@ -93,9 +94,9 @@ impl Map {
         name: &[u8],
         direction: Direction,
         client: SocketAddr,
-        root: &Root,
+        roots: &RootsOf<'_>,
     ) -> Result<Vec<u8>, Error> {
-        self.apply(name, direction, client, root, |_, _| ())
+        self.apply(name, direction, client, roots, |_, _| ())
     }
 
     /// Returns what becomes of a name, rule by rule, in lines for people (`--try`); the last one is the name of the file,
@@ -108,11 +109,11 @@ impl Map {
         name: &[u8],
         direction: Direction,
         client: SocketAddr,
-        root: &Root,
+        roots: &RootsOf<'_>,
     ) -> Result<String, String> {
         let mut lines = format!("{direction} \"{}\" from {}\n", name.escape_ascii(), client.ip());
         let mut before = name.to_vec();
-        let result = self.apply(name, direction, client, root, |rule, outcome| {
+        let result = self.apply(name, direction, client, roots, |rule, outcome| {
             let outcome = match outcome {
                 Outcome::NotForThis => "not for this request".to_owned(),
                 Outcome::Name(name) if name == before => "no change".to_owned(),
@@ -128,8 +129,8 @@ impl Map {
         match result {
             Ok(file) => {
                 let is_there = match direction {
-                    Direction::Read => root.has_file(&file),
-                    Direction::Write => root.has_folder_of(&file),
+                    Direction::Read => roots.has_file(&file),
+                    Direction::Write => roots.has_folder_of(&file),
                 };
                 let what = if direction == Direction::Read { "file" } else { "folder" };
                 let found = if is_there { "is there" } else { "is not there" };
@@ -144,16 +145,17 @@ impl Map {
         name: &[u8],
         direction: Direction,
         client: SocketAddr,
-        root: &Root,
+        roots: &RootsOf<'_>,
         traced: impl FnMut(&Rule, Outcome<'_>),
     ) -> Result<Vec<u8>, Error> {
         let context = RequestContext {
             direction,
             peer: client.ip().to_canonical(),
             hardware_address: &|| self.neighbours.find(client),
+            below: &|name| roots.below(name).map(<[u8]>::to_vec).collect(),
             exists: &|name| match direction {
-                Direction::Read => root.has_file(name),
-                Direction::Write => root.has_folder_of(name),
+                Direction::Read => roots.has_file(name),
+                Direction::Write => roots.has_folder_of(name),
             },
         };
         rules::apply(&self.rules.borrow(), name, &context, traced)

@@ -66,7 +66,8 @@ pub(super) enum Action {
 }
 
 /// The names that `stop` and `deny` are about. They look at a name as the client has sent it and as the rules have left it,
-/// each as it is and normalized: what a rule has taken away, or a detour, hides no name from `deny`.
+/// each as it is and normalized: what a rule has taken away, or a detour, hides no name from `deny`. Nor does the path of
+/// the root in front of it, which is left out where the file is looked for.
 #[derive(Debug)]
 pub(super) struct Names {
     pub(super) pattern: Regex,
@@ -77,13 +78,21 @@ pub(super) struct Names {
 impl Names {
     /// Whether all, or any, of the forms of a name are such names: to end the rules one must be safe in both of its forms,
     /// to be refused it is enough to be suspect in one.
-    fn have(&self, sent: &[u8], left: &[u8], any: bool) -> bool {
+    fn have(&self, sent: &[u8], left: &[u8], any: bool, context: &RequestContext<'_>) -> bool {
         let matches = |name: &[u8], any: bool| {
             let (it, plain) =
                 (self.pattern.is_match(name), self.pattern.is_match(&normalized(name)));
             if any { it || plain } else { it && plain }
         };
-        let of_either = |any: bool| matches(sent, any) || matches(left, any);
+        let short = |name: &[u8]| match name {
+            [b'/', ..] => [(context.below)(name), (context.below)(&rooted(name))].concat(),
+            _ => Vec::new(),
+        };
+        let of_either = |any: bool| {
+            let is_long =
+                || any && [short(sent), short(left)].concat().iter().any(|name| matches(name, any));
+            matches(sent, any) || matches(left, any) || is_long()
+        };
         if self.is_inverse { !of_either(!any) } else { of_either(any) }
     }
 }
@@ -171,8 +180,12 @@ impl Action {
                     return Applied::Stop(other);
                 }
             }
-            Action::Stop(names) if names.have(sent, bytes, false) => return Applied::Stop(name),
-            Action::Deny(names) if names.have(sent, bytes, true) => return Applied::Denied,
+            Action::Stop(names) if names.have(sent, bytes, false, context) => {
+                return Applied::Stop(name);
+            }
+            Action::Deny(names) if names.have(sent, bytes, true, context) => {
+                return Applied::Denied;
+            }
             Action::Stop(_) | Action::Deny(_) => (),
         }
         Applied::Continue(name)
@@ -236,4 +249,9 @@ fn normalized(name: &[u8]) -> Vec<u8> {
         }
     }
     parts.join(&b'/')
+}
+
+/// Returns the normalized name with the slash that a root's path begins with.
+fn rooted(name: &[u8]) -> Vec<u8> {
+    [b"/", &normalized(name)[..]].concat()
 }

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use testkit::TempDir;
 
 use super::*;
+use crate::files::roots::Roots;
 
 /// Applies the rules to a name, for an RRQ from 192.0.2.7.
 fn mapped(rules: &str, name: &str) -> String {
@@ -16,6 +17,7 @@ fn asked(rules: &str, name: &str, direction: Direction, peer: &str) -> String {
         direction,
         peer: peer.parse().unwrap(),
         hardware_address: &|| (peer == "192.0.2.7").then(|| "01-52-54-00-ab-cd-0f".into()),
+        below: &|name| name.strip_prefix(b"/srv/").map(<[u8]>::to_vec).into_iter().collect(),
         exists: &|name| name.starts_with(b"there/"),
     };
     match rules::apply(&rules, name.as_bytes(), &context, |_, _| ()) {
@@ -55,6 +57,10 @@ fn deny_and_stop_look_at_the_name_as_sent_and_as_the_rules_have_left_it() {
     }
     assert_eq!(mapped("prefix '' pub/\ndeny ^pub/secret", "secret"), refused, "as it is left");
     assert_eq!(mapped("prefix pub/ ''\ndeny ^pub/secret", "pub/x"), "x");
+    for name in ["/srv/secret", "//srv/x/../secret", "/srv/./secret"] {
+        assert_eq!(mapped("deny ^secret", name), refused, "behind the path of a root: {name}");
+    }
+    assert_eq!(mapped("deny ^secret", "srv/secret"), "srv/secret", "that is another file");
     assert_eq!(mapped("prefix pub/ ''\nstop ^pub/\nupper", "pub/x"), "x", "stop, as sent");
     assert_eq!(mapped("prefix '' pub/\nstop ^pub/\nupper", "x"), "pub/x", "stop, as it is left");
     assert_eq!(mapped("stop ^pub/\nupper", "pub/../x"), "PUB/../X");
@@ -298,10 +304,11 @@ fn a_missing_too_long_or_faulty_file_is_named() {
 fn reloading_a_faulty_file_keeps_the_old_rules() {
     let dir = TempDir::new();
     let file = dir.file("map", "lower");
-    let root = Root::open(dir.path(), None).unwrap();
+    let roots = Roots::open(&[dir.path().display().to_string()], None).unwrap();
+    let of = roots.of([127, 0, 0, 1].into(), [192, 0, 2, 7].into());
     let map = Map::open(&file, None, None).unwrap();
     let name =
-        || map.file_name(b"Ab", Direction::Read, "[::ffff:192.0.2.7]:9".parse().unwrap(), &root);
+        || map.file_name(b"Ab", Direction::Read, "[::ffff:192.0.2.7]:9".parse().unwrap(), &of);
     assert_eq!(name().unwrap(), b"ab");
     for (text, expected) in [("upper", b"AB"), ("uper", b"AB"), ("# none", b"Ab")] {
         File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();

@@ -9,6 +9,7 @@ use log::{info, warn};
 use sys::landlock::{Access, Landlock};
 
 use crate::files::root::Root;
+use crate::files::roots::Roots;
 
 /// A ruleset that is created once and enforced by each process; `None` without Landlock in the
 /// kernel.
@@ -16,25 +17,30 @@ use crate::files::root::Root;
 pub struct Confinement(Option<Landlock>);
 
 impl Confinement {
-    /// Creates rules that allow reading below `root`, writing if `writable`, and to make folders. Logs the kernel's
+    /// Creates rules that allow reading below the roots, writing if `writable`, and to make folders. Logs the kernel's
     /// Landlock version.
     #[must_use]
-    pub fn prepare(root: &Root, writable: bool, makes_folders: bool) -> Confinement {
+    pub fn prepare(roots: &Roots, writable: bool, makes_folders: bool) -> Confinement {
         let access = match (writable, makes_folders) {
             (false, _) => Access::Read,
             (true, false) => Access::Write,
             (true, true) => Access::WriteAndMakeFolders,
         };
         let prepared = Landlock::new().and_then(|rules| {
-            rules.iter().try_for_each(|rules| rules.allow(root.folder(), access))?;
+            for root in roots.iter() {
+                rules.iter().try_for_each(|rules| rules.allow(root.folder(), access))?;
+            }
             Ok(rules)
         });
+        log_walk(roots);
         match &prepared {
             Ok(Some(rules)) => {
                 let version = rules.version();
                 info!("landlock version {version}: transfers open nothing outside the root");
             }
-            Ok(None) => info!("no landlock in this kernel: openat2 alone confines names"),
+            Ok(None) => {
+                info!("no landlock in this kernel: {} alone confines names", barrier(roots));
+            }
             Err(errno) => warn_unconfined(*errno),
         }
         Confinement(prepared.unwrap_or_default())
@@ -42,9 +48,11 @@ impl Confinement {
 
     /// Creates no rules, for a process that needs files outside the root, and logs that.
     #[must_use]
-    pub fn disabled() -> Confinement {
+    pub fn disabled(roots: &Roots) -> Confinement {
+        log_walk(roots);
         info!(
-            "no landlock with --single-port and --map, -p or --transcript: openat2 alone confines names"
+            "no landlock with --single-port and --map, -p, --transcript or --transfer-log: {} alone confines names",
+            barrier(roots)
         );
         Confinement(None)
     }
@@ -58,5 +66,20 @@ impl Confinement {
 }
 
 fn warn_unconfined(errno: nix::errno::Errno) {
-    warn!("landlock: {}: openat2 alone confines names", forknet::reason(&errno.into()));
+    warn!("landlock: {}: it does not confine transfers", forknet::reason(&errno.into()));
+}
+
+/// Logs that names are resolved without openat2(2), which the kernel does not have or a container forbids.
+fn log_walk(roots: &Roots) {
+    if !roots.iter().all(Root::has_openat2) {
+        info!("openat2 does not work here: names are resolved folder by folder, with O_NOFOLLOW");
+    }
+}
+
+/// What confines names without Landlock.
+fn barrier(roots: &Roots) -> &'static str {
+    match roots.iter().all(Root::has_openat2) {
+        true => "openat2",
+        false => "the walk through the folders",
+    }
 }

@@ -6,6 +6,7 @@ pub mod limits;
 pub mod per_process;
 pub mod request;
 pub mod retransmit;
+mod route_mtu;
 pub mod shared_status;
 pub mod single_port;
 mod transfer_entry;

@@ -8,7 +8,7 @@ use forknet::{Request, Title, in_title};
 use super::limits::{dally_time, retry_limits};
 use super::request::{ValidRequest, open_receiver, open_sender};
 use super::shared_status::SharedStatus;
-use super::transfer_log::{TransferLine, log_refusal};
+use super::transfer_log::{Subject, TransferLine, log_refusal};
 use crate::error::Error;
 use crate::options::Config;
 use crate::transfer::channel::{Channel, Trace, Traced};
@@ -20,7 +20,7 @@ use crate::wire::request::Direction;
 
 /// Serves one transfer from request to end, and logs one line.
 pub fn answer(request: &mut Request, config: &Config) {
-    let Request { data, peer, socket, counters, transcript, title, .. } = request;
+    let Request { data, peer, local, socket, counters, transcript, title, .. } = request;
     if transcript.is_on() {
         transcript.client(describe(data).as_bytes());
     }
@@ -43,7 +43,7 @@ pub fn answer(request: &mut Request, config: &Config) {
     let channel = Channel::for_server(socket, *peer, trace);
     let (started_at, status) = (Instant::now(), SharedStatus::new(counters));
     let child = Child { config, limits, started_at, status, title: title.clone() };
-    match ValidRequest::parse(config, data, *peer) {
+    match ValidRequest::parse(config, data, *local, *peer) {
         Ok(request) => child.serve(&request, channel),
         Err(error) => child.refuse(channel, &describe(data), &error),
     }
@@ -70,11 +70,11 @@ impl Child<'_> {
 
     /// Answers an RRQ.
     fn send(&self, request: &ValidRequest<'_>, channel: Channel<'_>) {
-        match open_sender(self.config, request, self.config.max_options) {
+        match open_sender(request, self.config.max_options) {
             Ok((sender, granted)) => {
                 let mut transfer = self.transfer(sender, channel);
                 let result = transfer.run();
-                self.log(&request.describe(&granted), &transfer, &result);
+                self.log(request, &request.describe(&granted), &transfer, &result);
                 self.set_done(&transfer, &result);
             }
             Err(error) => self.refuse(channel, &request.to_string(), &error),
@@ -92,7 +92,7 @@ impl Child<'_> {
             Ok((receiver, granted)) => {
                 let mut transfer = self.transfer(receiver, channel);
                 let result = transfer.run();
-                self.log(&request.describe(&granted), &transfer, &result);
+                self.log(request, &request.describe(&granted), &transfer, &result);
                 if result.is_ok() {
                     self.dally(request, &mut transfer);
                 } else {
@@ -143,12 +143,16 @@ impl Child<'_> {
 
     fn log<S: Side>(
         &self,
+        valid: &ValidRequest<'_>,
         request: &str,
         transfer: &UdpTransfer<'_, S>,
         result: &Result<(), Error>,
     ) {
         let (peer, side) = (transfer.channel.peer(), &transfer.state.side);
         let (unexpected, started_at) = (transfer.state.unexpected, self.started_at);
-        TransferLine { peer, request, side, unexpected, started_at, result }.log();
+        let ValidRequest { raw, mode, file, .. } = valid;
+        let subject = Subject { direction: raw.direction, mode: *mode, file };
+        let also = self.config.transfer_log.as_ref().map(|log| (log, subject));
+        TransferLine { peer, request, side, unexpected, started_at, result }.log(also);
     }
 }

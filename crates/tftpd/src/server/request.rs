@@ -3,16 +3,20 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
+use super::route_mtu::largest_block;
 use crate::error::Error;
 use crate::files::atomic_file::{AtomicFile, IfExists};
 use crate::files::block_reader::BlockReader;
 use crate::files::block_writer::BlockWriter;
 use crate::files::disk_space;
+use crate::files::quota::Quota;
 use crate::files::root::UploadTarget;
+use crate::files::roots::RootsOf;
 use crate::files::size_limit::SizeLimit;
 use crate::files::source::Source;
 use crate::options::Config;
@@ -41,19 +45,24 @@ pub struct ValidRequest<'d> {
     pub raw: Request<'d>,
     /// The transfer mode.
     pub mode: Mode,
-    /// The file's name below the root, after `--map`.
+    /// The file's name below the roots, after `--map`.
     pub file: Cow<'d, [u8]>,
+    /// The folders where it is looked for.
+    pub roots: RootsOf<'d>,
+    /// `--mtu-blksize`: the largest block in bytes on the way to this client.
+    pub max_blksize: u16,
 }
 
 impl<'d> ValidRequest<'d> {
-    /// Parses a request datagram from `peer`.
+    /// Parses a request datagram from `peer`, which was sent to our address `local`.
     ///
     /// # Errors
     /// ERROR 4 if the request is malformed, names no file or has an unknown mode. ERROR 2 if
     /// `--map` denies it.
     pub fn parse(
-        config: &Config,
+        config: &'d Config,
         datagram: &'d [u8],
+        local: IpAddr,
         peer: SocketAddr,
     ) -> Result<ValidRequest<'d>, Error> {
         let request = match Packet::parse(datagram) {
@@ -66,11 +75,18 @@ impl<'d> ValidRequest<'d> {
             return Err(Error::illegal("No file name"));
         }
         let mode = Mode::parse(request.mode).ok_or_else(|| Error::illegal("Unknown mode"))?;
+        let roots = config.roots.of(local, peer.ip());
         let file = match &config.map {
-            Some(map) => map.file_name(name, direction, peer, &config.root)?.into(),
+            Some(map) => map.file_name(name, direction, peer, &roots)?.into(),
             None => name.into(),
         };
-        Ok(ValidRequest { raw: request, mode, file })
+        let max_blksize =
+            if config.mtu_blksize { largest_block(peer) } else { config.max_options.blksize };
+        Ok(ValidRequest { raw: request, mode, file, roots, max_blksize })
+    }
+
+    fn within_mtu(&self, max: MaxOptions) -> MaxOptions {
+        MaxOptions { blksize: max.blksize.min(self.max_blksize), ..max }
     }
 
     /// Describes the request for the log, with `options` in place of the requested ones.
@@ -95,13 +111,12 @@ impl fmt::Display for ValidRequest<'_> {
 /// # Errors
 /// [`Error::Denied`] if the file can't be served.
 pub fn open_sender(
-    config: &Config,
     request: &ValidRequest<'_>,
     max: MaxOptions,
 ) -> Result<(Sender<Source>, Vec<u8>), Error> {
-    let file = config.root.open_source(&request.file)?;
+    let file = request.roots.open_source(&request.file)?;
     let size = file.size().and_then(|size| request.mode.size_on_wire(size));
-    let granted = grant(request.raw.options, Direction::Read, max, size);
+    let granted = grant(request.raw.options, Direction::Read, request.within_mtu(max), size);
     let file = BlockReader::regular_file(file, request.mode).with_size(size);
     Ok((Sender::for_server(file, granted.options, granted.oack())?, granted.list))
 }
@@ -119,10 +134,10 @@ pub fn open_receiver(
     receive_buffer: impl FnOnce(usize) -> usize,
     committed: impl FnOnce() + 'static,
 ) -> Result<(Receiver<AtomicFile, Commit>, Vec<u8>), Error> {
-    let granted = grant_upload(max, &request.raw, receive_buffer);
-    let Upload { file, name, if_exists, limit } = Upload::begin(config, request, &granted.options)?;
+    let granted = grant_upload(request.within_mtu(max), &request.raw, receive_buffer);
+    let upload = Upload::begin(config, request, &granted.options)?;
+    let Upload { file, name, if_exists, limit, quota } = upload;
     let file = BlockWriter::new(file, request.mode, limit);
-    let quota = config.quota.clone();
     let commit: Commit = Box::new(move |file: AtomicFile| {
         let _lock = quota.map(|quota| quota.lock(&file, &name)).transpose()?;
         file.publish(&name, if_exists)?;
@@ -155,6 +170,7 @@ struct Upload {
     name: Vec<u8>,
     if_exists: IfExists,
     limit: SizeLimit,
+    quota: Option<Rc<Quota>>,
 }
 
 impl Upload {
@@ -168,16 +184,13 @@ impl Upload {
         if read_only {
             return Err(Error::denied(ErrorCode::Access, "Server is read-only"));
         }
-        if makes_folders && create {
-            config.root.make_folders_of(&request.file)?;
-        }
-        let UploadTarget { folder, name, existing } =
-            config.root.upload_target(&request.file, if_exists)?;
+        let target = request.roots.upload_target(&request.file, if_exists, makes_folders && create);
+        let (UploadTarget { folder, name, existing }, quota) = target?;
         if existing.is_none() && !create {
             return Err(Error::denied(ErrorCode::Access, "New files are not allowed"));
         }
         let mut limit = SizeLimit::new(max_size);
-        if let Some(quota) = &config.quota {
+        if let Some(quota) = &quota {
             limit = limit.within_quota(quota.left_for(&folder, &name)?);
         }
         // In netascii the file may have fewer bytes than are sent.
@@ -191,6 +204,6 @@ impl Upload {
         if let Some(mode) = existing {
             file.copy_permissions(mode)?;
         }
-        Ok(Upload { file, name, if_exists, limit })
+        Ok(Upload { file, name, if_exists, limit, quota })
     }
 }

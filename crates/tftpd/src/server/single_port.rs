@@ -139,17 +139,20 @@ impl TransferTable<'_> {
             Err(refusal) => return socket.refuse(&client, refusal),
         };
         slot.counters().received(request.len());
-        let side = ValidRequest::parse(self.config, &request, peer)
+        let side = ValidRequest::parse(self.config, &request, client.local(), peer)
             .map_err(|error| (error, describe(&request)))
             .and_then(|valid| {
                 let side = self.open_side(&valid, socket.receive_buffer());
-                side.map_err(|error| (error, valid.to_string()))
+                let log = self.config.transfer_log.clone();
+                let log = log.map(|log| Box::new((log, valid.file.to_vec())));
+                side.map(|side| (side, log)).map_err(|error| (error, valid.to_string()))
             });
         match side {
-            Ok((side, description)) => {
+            Ok(((side, description), log)) => {
                 let transfer = Transfer::new(side, self.limits, started_at);
-                let entry =
+                let mut entry =
                     TransferEntry::new(client, transfer, (request, description), started_at, slot);
+                entry.transfer_log = log;
                 self.entries.insert(peer, entry);
                 self.perform(socket, peer, Ok(Step::Send));
             }
@@ -237,7 +240,7 @@ impl TransferTable<'_> {
         let max = MaxOptions { window_bytes: max.window_bytes.min(MAX_WINDOW_BYTES), ..max };
         let (side, granted): (Box<dyn Side>, _) = match request.raw.direction {
             Direction::Read => {
-                let (sender, granted) = open_sender(self.config, request, max)?;
+                let (sender, granted) = open_sender(request, max)?;
                 (Box::new(sender), granted)
             }
             Direction::Write => {

@@ -3,20 +3,21 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use forknet::{Sender, Slot, UdpLoop};
+use forknet::{LogFile, Sender, Slot, UdpLoop};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use sys::gso::Bursts;
 
 use super::limits::dally_time;
-use super::transfer_log::TransferLine;
+use super::transfer_log::{Subject, TransferLine};
 use crate::error::Error;
 use crate::transfer::channel::{FIRST_PAUSE, MAX_PAUSE};
 use crate::transfer::packets::Packets;
 use crate::transfer::side::Side;
 use crate::transfer::{Step, Transfer};
 use crate::wire::error_code::ErrorCode;
-use crate::wire::packet::{self, describe};
+use crate::wire::packet::{self, Packet, describe};
+use crate::wire::request::Mode;
 
 /// A transfer, its client, and its description for the log.
 pub(super) struct TransferEntry {
@@ -29,6 +30,8 @@ pub(super) struct TransferEntry {
     pub(super) started_at: Instant,
     pub(super) slot: Slot,
     pub(super) state: State,
+    /// `--transfer-log`, and the file's name below the root.
+    pub(super) transfer_log: Option<Box<(LogFile, Vec<u8>)>>,
     /// The deadline that the table has queued.
     pub(super) queued_deadline: Option<Instant>,
     /// Bytes of the current packets that were sent.
@@ -67,6 +70,7 @@ impl TransferEntry {
             started_at,
             slot,
             state: State::Active,
+            transfer_log: None,
             queued_deadline: None,
             sent: 0,
             bursts: Bursts::default(),
@@ -202,15 +206,21 @@ impl TransferEntry {
     /// Logs the transfer's line.
     pub(super) fn log(&self, result: &Result<(), Error>) {
         let (peer, side) = (self.client.peer(), &*self.transfer.side);
-        TransferLine {
+        let line = TransferLine {
             peer,
             request: &self.description,
             side,
             unexpected: self.transfer.unexpected,
             started_at: self.started_at,
             result,
-        }
-        .log();
+        };
+        let also = self.transfer_log.as_ref().and_then(|both| {
+            let (log, file) = &**both;
+            let Ok(Packet::Request(request)) = Packet::parse(&self.request) else { return None };
+            let mode = Mode::parse(request.mode)?;
+            Some((log, Subject { direction: request.direction, mode, file }))
+        });
+        line.log(also);
     }
 }
 

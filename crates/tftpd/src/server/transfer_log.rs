@@ -1,13 +1,16 @@
-//! The log line of each request.
+//! The log line of each request, and that of `--transfer-log` of each transfer.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use forknet::LogFile;
+use jiff::Timestamp;
 use log::Level;
 
 use crate::error::Error;
 use crate::transfer::side::{Side, Stage};
 use crate::wire::error_code::ErrorCode;
+use crate::wire::request::{Direction, Mode};
 
 /// The log line of a transfer.
 pub(super) struct TransferLine<'a> {
@@ -23,8 +26,13 @@ pub(super) struct TransferLine<'a> {
 }
 
 impl TransferLine<'_> {
-    /// Logs the line.
-    pub(super) fn log(&self) {
+    /// Logs the line, and appends that of `--transfer-log`.
+    pub(super) fn log(&self, also: Option<(&LogFile, Subject<'_>)>) {
+        if let Some((file, subject)) = also
+            && let Some(status) = status(self.side, self.result)
+        {
+            file.append(&self.xferlog(&subject, status));
+        }
         let TransferLine { peer, request, side, unexpected, started_at, result } = self;
         let (level, result) = outcome(*side, result);
         let unexpected = match unexpected {
@@ -39,6 +47,44 @@ impl TransferLine<'_> {
             side.retransmissions(),
             started_at.elapsed().as_secs_f64(),
         );
+    }
+}
+
+/// The file of a transfer.
+pub(super) struct Subject<'a> {
+    pub(super) direction: Direction,
+    pub(super) mode: Mode,
+    /// Its name below the root.
+    pub(super) file: &'a [u8],
+}
+
+impl TransferLine<'_> {
+    /// Returns the line of `--transfer-log`: that of wu-ftpd's xferlog(5), in UTC and with thousandths of a second.
+    fn xferlog(&self, subject: &Subject<'_>, status: char) -> String {
+        let now = Timestamp::now().strftime("%a %b %e %H:%M:%S %Y");
+        let seconds = self.started_at.elapsed().as_secs_f64();
+        let (client, bytes) = (self.peer.ip(), self.side.bytes());
+        let file = subject.file.iter().skip_while(|byte| **byte == b'/');
+        let file: String = file.map(|byte| shown(*byte)).collect();
+        let mode = if subject.mode == Mode::Octet { 'b' } else { 'a' };
+        let direction = if subject.direction == Direction::Read { 'o' } else { 'i' };
+        format!(
+            "{now} {seconds:.3} {client} {bytes} /{file} {mode} _ {direction} a - tftp 0 * {status}"
+        )
+    }
+}
+
+/// Returns a byte of a name as it stands in a line whose fields are separated by blanks.
+fn shown(byte: u8) -> String {
+    if byte == b' ' { "\\x20".into() } else { std::ascii::escape_default(byte).to_string() }
+}
+
+/// Returns how a transfer has ended for `--transfer-log`: complete or incomplete; `None` if the client wanted no file.
+fn status(side: &dyn Side, result: &Result<(), Error>) -> Option<char> {
+    match (result, side.stage()) {
+        (Ok(()), _) | (Err(Error::TimedOut | Error::PortClosed), Stage::LastAck) => Some('c'),
+        (Err(Error::Peer { .. }), Stage::Options) => None,
+        (Err(_), _) => Some('i'),
     }
 }
 

@@ -56,6 +56,9 @@ pub enum Traced {
 /// Called with every packet between the two ends.
 pub type Trace<'a> = Box<dyn FnMut(Traced, &[u8]) + 'a>;
 
+/// Called with the socket and the peer's address.
+pub type PeerKnown<'a> = Box<dyn FnOnce(&UdpSocket, SocketAddr) + 'a>;
+
 /// One end of a transfer.
 pub struct Channel<'a> {
     socket: &'a UdpSocket,
@@ -80,6 +83,8 @@ pub struct Channel<'a> {
     /// When the peer's last datagram arrived.
     last_arrival: Arrival,
     trace: Trace<'a>,
+    /// Called once the peer's port is known.
+    on_peer: Option<PeerKnown<'a>>,
 }
 
 impl<'a> Channel<'a> {
@@ -105,6 +110,7 @@ impl<'a> Channel<'a> {
             wants_timestamps: true,
             last_arrival: Arrival::At(SystemTime::now()),
             trace,
+            on_peer: None,
         }
     }
 
@@ -119,6 +125,12 @@ impl<'a> Channel<'a> {
     ) -> Channel<'a> {
         let channel = Channel::for_server(socket, service, trace);
         Channel { is_peer_known: false, may_be_first, ..channel }
+    }
+
+    /// Sets what is called once the peer's port is known, by its first answer.
+    #[must_use]
+    pub fn on_peer(self, on_peer: PeerKnown<'a>) -> Channel<'a> {
+        Channel { on_peer: Some(on_peer), ..self }
     }
 
     /// Allocates the buffer for DATA of any length.
@@ -214,6 +226,9 @@ impl<'a> Channel<'a> {
                     self.last_arrival = received.at;
                     self.peer.set_port(received.from.port());
                     self.is_peer_known = true;
+                    if let Some(on_peer) = self.on_peer.take() {
+                        on_peer(self.socket, self.peer);
+                    }
                     self.datagram = 0..received.size.max(1).min(received.length);
                     self.waiting = self.datagram.end..received.length;
                     self.trace_datagram();

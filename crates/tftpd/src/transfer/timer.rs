@@ -10,8 +10,12 @@ const INITIAL_TIMEOUT: Duration = Duration::from_secs(1);
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Shortest timeout on a lossy network, where a second for each lost packet would take too long.
 const MIN_TIMEOUT_LOSSY: Duration = Duration::from_millis(200);
+/// The same where the round trip is known to be short: eight times as long as it takes, and at least this.
+const MIN_TIMEOUT_LOSSY_NEAR: Duration = Duration::from_millis(50);
 /// Longest timeout (RFC 6298 §2.5).
 const MAX_TIMEOUT: Duration = Duration::from_secs(8);
+/// The same on a lossy network, where a packet may have to be sent many times within the time of `--timeout`.
+const MAX_TIMEOUT_LOSSY: Duration = Duration::from_secs(2);
 /// Granularity of a measured timeout. It rarely changes then, and SO_RCVTIMEO need not be set for
 /// every packet.
 const GRANULARITY: Duration = Duration::from_millis(10);
@@ -164,7 +168,11 @@ impl Timer {
     /// Returns the measured timeout without backoff, or the shortest timeout if nothing was
     /// measured.
     fn base_timeout(&self) -> Duration {
-        let shortest = if self.is_lossy { MIN_TIMEOUT_LOSSY } else { MIN_TIMEOUT };
+        let shortest = match self.measured {
+            _ if !self.is_lossy => MIN_TIMEOUT,
+            Some((srtt, _)) => (srtt * 8).clamp(MIN_TIMEOUT_LOSSY_NEAR, MIN_TIMEOUT_LOSSY),
+            None => MIN_TIMEOUT_LOSSY,
+        };
         let measured = self.measured.map(|(srtt, rttvar)| srtt + rttvar * 4);
         let raw = measured.unwrap_or(shortest).clamp(shortest, MAX_TIMEOUT);
         let units = raw.as_millis().div_ceil(GRANULARITY.as_millis());
@@ -183,7 +191,9 @@ impl Timer {
 
     /// Records that the packet is sent again `now`, after [`Due::Retransmit`].
     pub fn on_retransmit(&mut self, now: Instant) {
-        self.timeout = (self.timeout * 2).min(MAX_TIMEOUT);
+        let longest =
+            if self.is_lossy { MAX_TIMEOUT_LOSSY.max(self.base_timeout()) } else { MAX_TIMEOUT };
+        self.timeout = (self.timeout * 2).min(longest);
         self.sends += 1;
         (self.sent_at, self.is_measurable, self.request_repeated) = (now, false, false);
     }

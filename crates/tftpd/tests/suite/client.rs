@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use crate::tftpc::{Client, port_for, start, waiting};
 use crate::udp::{ack, data, error, noise, oack, rrq, wrq};
@@ -142,9 +141,9 @@ fn a_lost_request_and_a_lost_answer_are_repaired() {
 }
 
 #[test]
-fn the_client_stays_for_a_lost_last_ack_only_where_packets_were_lost_before() {
+fn the_client_stays_for_a_lost_last_ack_whether_packets_were_lost_before_or_not() {
     let (mut server, dir) = start();
-    for (duplicates, stays) in [(0, false), (1, true)] {
+    for duplicates in [0, 1] {
         let client = Client::start(&server, &dir, &["get", "x"]);
         server.expect(rrq(b"x", "octet"));
         let mut port = port_for(&server);
@@ -152,22 +151,11 @@ fn the_client_stays_for_a_lost_last_ack_only_where_packets_were_lost_before() {
             port.send(data(1, &[b'a'; 512]));
             port.expect(ack(1));
         }
-        let start = Instant::now();
         port.send(data(2, b"b"));
         port.expect(ack(2));
-        if stays {
-            port.send(data(2, b"b"));
-            port.expect(ack(2));
-        }
-        if !stays {
-            port.send(data(2, b"b"));
-        }
-        client.succeeds();
-        if stays {
-            assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
-        } else {
-            assert_eq!(port.recv_for(crate::udp::MOMENT), None, "it has stayed");
-        }
+        client.succeeds(); // the user does not wait for that
+        port.send(data(2, b"b"));
+        port.expect(ack(2));
     }
 }
 

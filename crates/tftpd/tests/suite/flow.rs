@@ -211,7 +211,7 @@ fn a_request_sent_again_is_the_same_transfer() {
 
 #[test]
 fn a_request_sent_again_is_answered_soon_but_seven_times_at_most_and_never_after_an_ack() {
-    let served = Served::writable();
+    let served = Served::with(&["--create", "--overwrite", "--retries", "6"]);
     let file = noise(1300, 3);
     served.write("x", &file);
     for request in [rrq(b"x", "octet"), wrq(b"new", "octet")] {

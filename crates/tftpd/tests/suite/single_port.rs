@@ -1,6 +1,8 @@
 //! `--single-port`: one process and one port for all transfers. Most of what is true of a process for
 //! each transfer is true of it too: the same tests once more, and a few of its own.
 
+#[path = "boards.rs"]
+mod boards;
 #[path = "files.rs"]
 mod files;
 #[path = "flow.rs"]
@@ -13,6 +15,8 @@ mod map;
 mod options;
 #[path = "requests.rs"]
 mod requests;
+#[path = "roots.rs"]
+mod roots;
 #[path = "swaps.rs"]
 mod swaps;
 #[path = "udp/mod.rs"]

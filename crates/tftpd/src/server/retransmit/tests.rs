@@ -11,7 +11,7 @@ fn tftp() -> Tftp<'static> {
     let args = ["--root", "/"].map(Into::into).to_vec();
     let values = forknet::parse("tftpd", "", crate::options::OPTIONS.rows, args).unwrap();
     let config = Box::leak(Box::new(Config::new(&values, None).unwrap()));
-    Tftp::new(config, Confinement::disabled(), 4, Duration::ZERO).unwrap()
+    Tftp::new(config, Confinement::disabled(&config.roots), 4, Duration::ZERO).unwrap()
 }
 
 /// Returns a fixed time some seconds ago, plus `millis`.
