@@ -30,7 +30,8 @@ class Sent(NamedTuple):
 class Smtp:
     """A context manager. At the end of the connection, or when it is reset, every further reply is empty."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, domain: str = DOMAIN) -> None:
+        self.domain = domain
         self.sock = socket.create_connection((LOOPBACK, port), timeout=REPLY_LIMIT)
         self.name = "%s:%d" % self.sock.getsockname()[:2]
         self.file = self.sock.makefile("rb")
@@ -74,7 +75,7 @@ class Smtp:
             return Sent(number, (), reply, False)
         accepted, refusal = [], b""
         for name in to:
-            reply = self.ask(f"RCPT TO:<{name}@{DOMAIN}>")
+            reply = self.ask(f"RCPT TO:<{name}@{self.domain}>")
             if reply.startswith(b"250"):
                 accepted.append(name)
             elif not reply:

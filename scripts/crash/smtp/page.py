@@ -23,7 +23,7 @@ After every crash the mailboxes of three users, each with a uid of its own, must
 
 - every letter whose end the server has answered by 250: at each of its recipients, once, whole to the last byte;
 - of a letter without that answer no part: it is there whole and once, or it is not there;
-- after an error that was answered by 4xx, and no kill: nothing of that letter, because the client sends it again;
+- after an error that was answered by 4xx, and no kill: that letter once at each recipient, when the client has sent it again;
 - the next client can send a letter to all of them, and of the sessions before no process is left.
 
 Sessions are real ones, of one to three recipients a letter; in half of them the mailboxes do not exist yet. *front* is the

@@ -9,7 +9,7 @@ from lib.checks import Failure, check
 from lib.report import NotJudged, add
 from disk_states import SYSTEMS as SYSTEMS_OF_POWER
 from smtp import faults, kills, power
-from smtp.mailboxes import Maildir, Mbox
+from smtp.mailboxes import Maildir, Mbox, Queue
 from smtp.site import Site
 
 KINDS = (Maildir(), Mbox())
@@ -85,8 +85,9 @@ def power_cut(programs: Path, plan: Plan, kind, system: str) -> None:
     if not Path("/dev/fuse").exists():
         raise NotJudged("needs /dev/fuse, for a disk that remembers what is written to it")
     with power.RecordedMail(programs, system, kind, plan.seed) as recorded:
-        count = 1 if plan.quick else SESSIONS
-        sessions = [recorded.session(number, number % 2 == 1) for number in range(count)]
+        # All sessions have one queue, so there is one session.
+        count = 1 if plan.quick or kind.has_queue else SESSIONS
+        sessions = [recorded.session(number, number % 2 == 1 or kind.has_queue) for number in range(count)]
         check(all(letter.sent.is_safe for session in sessions for letter in session.letters), "a letter without a cut")
         figures = power.cuts(recorded, sessions, *((1, QUICK_CUTS) if plan.quick else (LOST, CUTS)))
         plan.power.append((kind.name, system, count, figures))
@@ -118,8 +119,8 @@ def register(plan: Plan) -> None:
                 add(f"kill -9 of {victim}, before each system call: {where}",
                     partial(before_each_call, plan=plan, kind=kind, system=system, victim=victim))
             add(f"errors from each system call of a delivery: {where}", partial(errors, plan=plan, kind=kind, system=system))
-        # What a cut has left in part of an mbox is taken out with the next letter only.
-        for system in list(SYSTEMS_OF_POWER)[:1 if plan.quick else None] if kind.takes_back else ():
+    for kind in (*KINDS, Queue()):
+        for system in list(SYSTEMS_OF_POWER)[:1 if plan.quick else None]:
             add(f"a power cut at each write: {kind.name} on {system}",
                 partial(power_cut, plan=plan, kind=kind, system=system))
     add("a power cut finds out about letters acknowledged without fsync", partial(control, plan=plan))

@@ -88,7 +88,8 @@ class RecordedMail(RecordedSite):
 
 def check_state(recorded: RecordedMail, where: Path, sessions: list[Session], instant: int) -> tuple[int, int]:
     """What must be in the mailboxes after a cut at this instant; how many of the letters on their way were there, and
-    how many were not."""
+    how many were not. Then a letter can be sent; before that, where what a cut has left in part is taken out by the
+    next letter."""
     site, there, absent = recorded.site, 0, 0
     for session in sessions:
         site.homes = where / session.homes
@@ -98,27 +99,31 @@ def check_state(recorded: RecordedMail, where: Path, sessions: list[Session], in
         known = [letter for letter in session.letters if letter.begun <= instant]
         safe = [letter for letter in known if letter.replied <= instant]
         on_way = [letter.sent._replace(reply=b"") for letter in known if letter not in safe]
-        others = site.check_letters([*(letter.sent for letter in safe), *on_way])
+        more = [] if site.kind.is_whole_at_once else [send_next(recorded, where)]
+        others = site.check_letters([*(letter.sent for letter in safe), *on_way, *more])
         found = sum(1 for letter in on_way if others[letter.number])
         there, absent = there + found, absent + len(on_way) - found
+    if site.kind.is_whole_at_once:
+        site.homes = where / recorded.dice.choice(sessions).homes
+        if site.homes.is_dir():
+            send_next(recorded, where)
     return there, absent
 
 
-def check_next(recorded: RecordedMail, where: Path, session: Session) -> None:
-    """A letter can be sent after the cut."""
+def send_next(recorded: RecordedMail, where: Path) -> Sent:
+    """Sends a letter to everybody after the cut: it is there."""
     site = recorded.site
-    site.homes = where / session.homes
-    if not site.homes.is_dir():
-        return
     site.write_users()
     for lock in site.homes.glob("**/*.lock"):  # from before the machine was started again, which this one was not
         os.utime(lock, (0, 0))
-    with site.connect() as client:
+    with site.on(where), site.connect() as client:
         sent = client.deliver(site.next_letter(), EVERYBODY)
         check(sent.is_safe and sent.to == EVERYBODY, f"after the cut: {sent}; {show(site.daemon.log()[-600:])}")
-    site.at_rest()
+        client.ask("QUIT")
+        site.at_rest()
     for name in EVERYBODY:
         check(sent.number in site.kind.letters(site.homes / name), f"{name} has no {sent}")
+    return sent
 
 
 def cuts(recorded: RecordedMail, sessions: list[Session], lost: int, most: int = 1 << 30) -> Figures:
@@ -133,7 +138,6 @@ def cuts(recorded: RecordedMail, sessions: list[Session], lost: int, most: int =
         try:
             with mounted(image, where, recorded.options):
                 found = check_state(recorded, where, sessions, instant)
-                check_next(recorded, where, recorded.dice.choice(sessions))
             code = run([need("e2fsck"), "-fn", image])
             check(code.code == 0, f"fsck: {show(code.text)}")
         except Failure as failure:
