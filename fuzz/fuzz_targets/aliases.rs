@@ -65,7 +65,7 @@ fn file(text: &[u8], is_exact: bool) {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     let path = PATH.get_or_init(|| scratch("aliases").join("aliases"));
     write_private(path, text);
-    let aliases = Aliases::open(path, is_exact).expect("a private file");
+    let aliases = Aliases::open(path, is_exact, <[u8]>::to_vec).expect("a private file");
     for problem in aliases.check() {
         let prefix = format!("aliases {}:", path.display());
         let rest = problem.strip_prefix(&prefix).expect("a problem names file and line");

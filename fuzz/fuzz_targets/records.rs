@@ -3,15 +3,21 @@
 //! is one is read as it was written.
 #![no_main]
 
+use std::time::Instant;
+
 use accounts::checkpassword::{MAX_REPORT, Report, parse_request, request};
 use accounts::{MAX_NAME, Secret, dovecot_auth};
 use forklore_fuzz::option;
 use forknet::{HandedClient, Peer};
 use libfuzzer_sys::fuzz_target;
 use maild::{Denied, LoginQuestion, Offer};
+use smtpd::delivery::order::{Attempt, Tried, Writing};
+use smtpd::duplicates::Duplicates;
+use smtpd::protocol::origin::{Origin, decode_recipients};
 use smtpd::protocol::question::{
     Question, Verdict, decode_moved, decode_users, decode_verdicts, encode_moved, encode_users,
 };
+use smtpd::protocol::stored::Stored;
 use tls::{Chains, SignatureRequest};
 
 fuzz_target!(|data: &[u8]| {
@@ -24,7 +30,10 @@ fuzz_target!(|data: &[u8]| {
         4 => users(record),
         5 => keys(record),
         6 => accounts_of_others(record),
-        _ => small(record),
+        _ => {
+            small(record);
+            orders(record);
+        }
     }
 });
 
@@ -93,6 +102,36 @@ fn accounts_of_others(record: &[u8]) {
         let again = request(name, &password, b"");
         assert!(again.is_ok_and(|again| parse_request(again.as_bytes()).is_some()));
     }
+}
+
+/// What the process that delivers and those with users' rights say to each other.
+fn orders(record: &[u8]) {
+    if let Some(attempt) = Attempt::decode(record)
+        && let Some(again) = attempt.encode()
+    {
+        assert_eq!(Attempt::decode(&again), Some(attempt));
+    }
+    if let Some(writing) = Writing::decode(record)
+        && let Some(again) = writing.encode()
+    {
+        assert_eq!(Writing::decode(&again), Some(writing));
+    }
+    let tried = Tried::decode(record);
+    assert_eq!(Tried::decode(&tried.encode()), tried);
+    if let Some((stored, rest)) = Stored::decode(record) {
+        assert_eq!([stored.encode(), rest.to_vec()].concat(), record);
+        assert!(!stored.to_string().contains([' ', '\n']), "a word of the log");
+    }
+    if let Some(origin) = Origin::decode(record)
+        && let Some(again) = origin.encode()
+    {
+        assert_eq!(Origin::decode(&again[1..]), Some(origin));
+    }
+    if let Some(recipients) = decode_recipients(record) {
+        assert!(recipients.len() <= record.len());
+    }
+    let (table, now) = (Duplicates::default(), Instant::now());
+    assert!(table.noted(now, record) || table.is_empty());
 }
 
 fn small(record: &[u8]) {

@@ -14,7 +14,7 @@ use smtpd::delivery::keeper::recipient;
 use smtpd::options::{Config, OPTIONS};
 use smtpd::protocol::address::Path;
 use smtpd::protocol::envelope::{ClientAddress, Envelope, Recipient, Way};
-use smtpd::protocol::lookup::{Commit, Delivery, LocalUser, Mailboxes, Refusal};
+use smtpd::protocol::lookup::{Commit, Delivered, Delivery, LocalUser, Mailboxes, Refusal};
 use smtpd::protocol::reply::Reply;
 use smtpd::session::over_stream;
 
@@ -129,7 +129,7 @@ impl Delivery for Letter<'_, '_> {
         unreachable!("no filters")
     }
 
-    fn finish(self: Box<Self>) -> Vec<Result<(), Refusal>> {
+    fn finish(self: Box<Self>) -> Delivered {
         let recipients: Vec<_> =
             self.envelope.recipients.iter().map(|one| one.address.clone()).collect();
         // Some letters are refused in the end.
@@ -142,6 +142,6 @@ impl Delivery for Letter<'_, '_> {
             let sender = self.envelope.sender.clone();
             self.boxes.kept.borrow_mut().push(Kept { sender, recipients, text: self.text });
         }
-        answers
+        Delivered { answers, ..Delivered::default() }
     }
 }

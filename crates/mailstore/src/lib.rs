@@ -37,7 +37,7 @@ pub use folder::{Folder, Walked};
 pub use mail_pattern::{MailKind, MailPattern};
 pub use maildir::{Draft, Maildir, Published, Synced};
 pub use maildrop::{LetterText, LockedMbox, MaildirOptions, Maildrop, Removal, UniqueIds};
-pub use mbox::append::append_to_mbox;
+pub use mbox::append::{append_to_mbox, try_mbox};
 pub use mbox::index::MboxIds;
 pub use mbox::spool::Spool;
 pub use mbox::spool_line::{SpoolAt, SpoolLine, serve as serve_spool};

@@ -6,11 +6,12 @@
 //! the letter, adds its trace lines, and stores it in the Maildirs. [`client`] is smtpc, [`sendmail`]
 //! the same program under its old name.
 
-// The order of the modules; each imports from its left only, and from `options`:
+// The order of the modules; each imports from its left only, and from `options` and `duplicates`:
 //   protocol outbox | header | milter | delivery | session | client | sendmail
 
 pub mod client;
 pub mod delivery;
+pub mod duplicates;
 pub mod header;
 pub mod milter;
 pub mod options;

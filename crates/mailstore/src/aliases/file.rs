@@ -30,6 +30,8 @@ pub struct Aliases {
     text: Vec<u8>,
     /// Capitals count in local parts.
     is_exact: bool,
+    /// Returns a domain as DNS has it.
+    to_ascii: fn(&[u8]) -> Vec<u8>,
     /// The lines that have a name, in the order of the names' hashes and then of the file.
     lines: Vec<Line>,
 }
@@ -55,12 +57,13 @@ pub struct Found {
 }
 
 impl Aliases {
-    /// Reads the file. `is_exact` means that capitals count in local parts; in domains they never do.
+    /// Reads the file. `is_exact` means that capitals count in local parts; in domains they never do. `to_ascii` returns a
+    /// domain in UTF-8 as DNS has it, in which form [`Aliases::find`] asks.
     ///
     /// # Errors
     /// [`Error::Io`], `aliases FILE: reason`; [`Error::Temporary`] for what is no regular file with one link, where
     /// others than root and this process's user may have written it, and over 16 MiB.
-    pub fn open(path: &Path, is_exact: bool) -> Result<Aliases> {
+    pub fn open(path: &Path, is_exact: bool, to_ascii: fn(&[u8]) -> Vec<u8>) -> Result<Aliases> {
         let refused = |why: &dyn std::fmt::Display| {
             Error::Temporary(format!("aliases {}: {why}", path.display()))
         };
@@ -73,7 +76,8 @@ impl Aliases {
         if read.map_err(Error::io("aliases", path))? as u64 > MAX_FILE {
             return Err(refused(&"is larger than 16 MiB"));
         }
-        let mut aliases = Aliases { path: path.to_owned(), text, is_exact, lines: Vec::new() };
+        let path = path.to_owned();
+        let mut aliases = Aliases { path, text, is_exact, to_ascii, lines: Vec::new() };
         aliases.index();
         Ok(aliases)
     }
@@ -154,7 +158,12 @@ impl Aliases {
         }
         if let Some(domain) = domain {
             key.push(0); // no byte of a name: "a@b" without a domain is not a in b
-            key.extend(domain.iter().map(u8::to_ascii_lowercase));
+            let before = key.len();
+            match domain.is_ascii() {
+                true => key.extend_from_slice(domain),
+                false => key.extend((self.to_ascii)(domain)),
+            }
+            key.iter_mut().skip(before).for_each(u8::make_ascii_lowercase);
         }
     }
 
@@ -237,7 +246,7 @@ mod tests {
     fn aliases(text: &str) -> (TempDir, Aliases) {
         let dir = TempDir::new();
         let path = dir.file("aliases", text);
-        let aliases = Aliases::open(&path, false).unwrap();
+        let aliases = Aliases::open(&path, false, <[u8]>::to_vec).unwrap();
         (dir, aliases)
     }
 
@@ -276,7 +285,7 @@ mod tests {
     fn the_case_of_local_parts_counts_on_wish_and_that_of_postmaster_never() {
         let dir = TempDir::new();
         let path = dir.file("aliases", "Levy@Red.test: a\nPostMaster: b\n");
-        let exact = Aliases::open(&path, true).unwrap();
+        let exact = Aliases::open(&path, true, <[u8]>::to_vec).unwrap();
         assert!(exact.find(b"levy", Some(b"red.test")).is_none());
         assert!(exact.find(b"Levy", Some(b"RED.test")).is_some());
         assert!(exact.find(b"postmaster", None).is_some());
@@ -326,11 +335,12 @@ mod tests {
             std::fs::set_permissions(&path, mode).unwrap();
         };
         set_mode(0o666);
-        let error = Aliases::open(&path, false).unwrap_err().to_string();
+        let error = Aliases::open(&path, false, <[u8]>::to_vec).unwrap_err().to_string();
         assert_eq!(error, format!("aliases {}: is writable by others", path.display()));
         set_mode(0o644);
-        assert!(Aliases::open(&path, false).is_ok());
-        let error = Aliases::open(&dir.path().join("none"), false).unwrap_err().to_string();
+        assert!(Aliases::open(&path, false, <[u8]>::to_vec).is_ok());
+        let error =
+            Aliases::open(&dir.path().join("none"), false, <[u8]>::to_vec).unwrap_err().to_string();
         assert!(error.ends_with("none: No such file or directory"), "{error}");
     }
 }

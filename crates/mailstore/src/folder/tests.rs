@@ -109,3 +109,66 @@ fn a_link_of_roots_in_folders_of_roots_is_followed() {
     chown(&real, Some(65_534), None).unwrap();
     assert!(walk(&real.join("link")).is_err());
 }
+
+#[test]
+fn a_file_is_opened_that_only_its_owner_or_root_may_write_and_nothing_else() {
+    let dir = TempDir::new();
+    let folder = Folder::open(dir.path()).unwrap();
+    let uid = nix::unistd::geteuid().as_raw();
+    let open = |name: &str| folder.open_own(OsStr::new(name), uid);
+    assert!(open("none").unwrap().is_none());
+    let path = dir.file("own", "text");
+    let mode = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&path, mode).unwrap();
+    };
+    for good in [0o600, 0o644, 0o755] {
+        mode(good);
+        assert!(open("own").unwrap().is_some(), "{good:o}");
+    }
+    for bad in [0o620, 0o602, 0o666] {
+        mode(bad);
+        let why = open("own").unwrap_err().to_string();
+        assert!(why.ends_with("own: others than its owner may write to it"), "{bad:o}: {why}");
+    }
+    mode(0o600);
+    let other = folder.open_own(OsStr::new("own"), uid + 1);
+    match uid {
+        0 => assert!(other.unwrap().is_some(), "root's is taken for everyone"),
+        _ => assert!(other.unwrap_err().to_string().ends_with("belongs to another user")),
+    }
+    symlink("own", dir.path().join("link")).unwrap();
+    assert!(open("link").unwrap_err().to_string().contains("Too many levels"));
+    std::fs::create_dir(dir.path().join("folder")).unwrap();
+    nix::unistd::mkfifo(&dir.path().join("fifo"), Mode::S_IRWXU).unwrap();
+    for odd in ["folder", "fifo"] {
+        let why = open(odd).unwrap_err().to_string();
+        assert!(why.ends_with("is not a regular file"), "{odd}: {why}"); // and nothing is waited for
+    }
+    if uid == 0 {
+        chown(&path, Some(4242), None).unwrap();
+        assert!(open("own").is_err(), "another user's is not root's");
+        assert!(folder.open_own(OsStr::new("own"), 4242).unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_folder_that_may_be_new_is_made_safe_also_where_its_parent_cannot_be_read() {
+    let dir = TempDir::new();
+    let parent = Folder::open(dir.path()).unwrap();
+    let made = parent.make(OsStr::new("new")).unwrap();
+    made.sync_if_new(&parent).unwrap();
+    // Of a parent that may be passed and not read, the file system is synced.
+    let mode = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(dir.path(), mode).unwrap();
+    };
+    mode(0o300);
+    let passed = Folder::find(dir.path()).unwrap().folder;
+    made.sync_if_new(&passed).unwrap();
+    mode(0o700);
+    // An old one waits for nothing: /usr was made before this test, its parent is never opened for reading.
+    let old = Folder::find(Path::new("/usr")).unwrap().folder;
+    let root = Folder::find(Path::new("/")).unwrap().folder;
+    old.sync_if_new(&root).unwrap();
+}

@@ -189,3 +189,74 @@ fn a_batch_becomes_visible_as_a_whole_or_not_at_all() {
     assert!(Draft::sync_all(Vec::new()).unwrap().is_empty());
     assert!(Synced::publish_all(Vec::new()).unwrap().is_empty());
 }
+
+#[test]
+fn a_letter_for_another_mailbox_of_the_same_owner_is_a_second_name_of_one_file() {
+    let (folder, maildir) = maildir();
+    let other = Maildir::create(folder.path().join("Other")).unwrap();
+    let written = letter(&maildir, b"x\ny\n");
+    let linked = other.link(&written).unwrap().unwrap();
+    assert_eq!((linked.bytes(), linked.octets()), (4, 6));
+    assert_ne!(linked.name(), written.name(), "no two letters have one name");
+    let (one, two) = (written.publish().unwrap(), linked.publish().unwrap());
+    let inode = |letter: &Published| fs::metadata(letter.path()).unwrap().ino();
+    assert_eq!(inode(&one), inode(&two));
+    assert_eq!(fs::metadata(one.path()).unwrap().nlink(), 2, "no name is left in tmp");
+    // One that is taken back leaves the other.
+    one.retract().unwrap();
+    assert_eq!(fs::read(two.path()).unwrap(), b"x\ny\n");
+    // A name that was made and not published is gone; the letter that it was made of is not.
+    let written = letter(&maildir, b"z\n");
+    drop(other.link(&written).unwrap().unwrap());
+    assert_eq!((files(&other, "tmp").len(), files(&maildir, "tmp").len()), (0, 1));
+    written.publish().unwrap();
+}
+
+#[test]
+fn a_letter_on_another_disk_gets_a_file_of_its_own() {
+    // /dev/shm is a disk of its own where it is mounted.
+    let (_f, maildir) = maildir();
+    let disk = |path: &Path| fs::metadata(path).unwrap().dev();
+    let shm = Path::new("/dev/shm");
+    if !shm.is_dir() || disk(shm) == disk(maildir.path()) {
+        return;
+    }
+    let folder = TempDir::below(shm);
+    let other = Maildir::create(folder.path().join("Other")).unwrap();
+    let written = letter(&maildir, b"x\n");
+    assert!(other.link(&written).unwrap().is_none());
+    assert!(files(&other, "tmp").is_empty());
+}
+
+#[test]
+fn what_was_set_aside_and_not_used_is_given_back() {
+    let (_f, maildir) = maildir();
+    let mut draft = maildir.draft().unwrap();
+    draft.reserve(1 << 20).unwrap();
+    let path = draft.unpublished.path();
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0, "a reader of sizes sees none of it");
+    draft.write_all(b"x\n").unwrap();
+    let published = draft.sync().unwrap().publish().unwrap();
+    let found = fs::metadata(published.path()).unwrap();
+    assert_eq!(found.len(), 2);
+    assert!(found.blocks() * 512 <= 64 * 1024, "{} blocks", found.blocks());
+    // A letter may be longer than it was said to be.
+    let mut draft = maildir.draft().unwrap();
+    draft.reserve(1).unwrap();
+    draft.write_all(&[b'x'; 5000]).unwrap();
+    assert_eq!(draft.sync().unwrap().bytes(), 5000);
+}
+
+#[test]
+fn more_than_a_file_can_have_is_refused_before_the_letter_comes() {
+    let (_f, maildir) = maildir();
+    let mut draft = maildir.draft().unwrap();
+    let refused = draft.reserve(u64::MAX);
+    // A file system that sets nothing aside says nothing.
+    assert!(refused.is_err() || draft.reserve(1).is_ok());
+    if let Err(error) = refused {
+        assert!(error.to_string().starts_with("write to "), "{error}");
+    }
+    draft.write_all(b"x\n").unwrap();
+    assert_eq!(draft.sync().unwrap().bytes(), 2, "the draft is as good as before");
+}

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
@@ -53,6 +53,20 @@ pub fn append_to_mbox<R: Read>(
     let appended = append(folder, (&locks, &path), name, |out| write_all(out, from_line, letters));
     locks.release(folder);
     appended
+}
+
+/// Takes the locks of the mbox `name` in a folder as a delivery will, and gives them back: so what would keep a letter
+/// out is known before the letter comes. Nothing is made where there is no mbox yet. Waits for at most `limit`.
+///
+/// # Errors
+/// As [`append_to_mbox`].
+pub fn try_mbox(folder: &Folder, name: &OsStr, limit: Duration) -> Result<()> {
+    match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => return Ok(()),
+        found => found.map_err(Error::io("stat", &folder.path().join(name)))?,
+    };
+    lock(folder, name, limit)?.release(folder);
+    Ok(())
 }
 
 /// Appends what `write` writes, behind an empty line: at first into a file beside the mbox, so that no part of it
@@ -334,6 +348,23 @@ mod tests {
         drop(other);
         append_to(&path, &mut letters, soon).unwrap();
         assert_eq!(names(dir.path()), ["mbox"]);
+    }
+
+    #[test]
+    fn trying_waits_for_the_locks_gives_them_back_and_makes_nothing() {
+        let dir = TempDir::new();
+        let folder = Folder::open(dir.path()).unwrap();
+        let (name, soon) = (OsStr::new("mbox"), Duration::from_millis(60));
+        try_mbox(&folder, name, soon).unwrap();
+        assert!(names(dir.path()).is_empty());
+        let path = dir.file("mbox", "");
+        let other = File::options().write(true).open(&path).unwrap();
+        assert_eq!(lock_record(&other), Ok(true));
+        assert!(matches!(try_mbox(&folder, name, soon), Err(Error::InUse { .. })));
+        drop(other);
+        try_mbox(&folder, name, soon).unwrap();
+        assert_eq!(names(dir.path()), ["mbox"]);
+        append_to(&path, &mut [&b"one\n"[..]], soon).unwrap();
     }
 
     #[test]

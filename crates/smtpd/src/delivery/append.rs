@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use mailstore::{Error, Folder, append_to_mbox};
+use mailstore::{Error, Folder, append_to_mbox, try_mbox};
 use nix::unistd::{AccessFlags, access};
 
 use crate::delivery::store::{Failure, verdict};
@@ -15,9 +15,11 @@ use crate::protocol::question::Verdict;
 
 /// Longest wait for the locks of the file.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
+/// Longest wait for them before the letter comes: a client has other recipients, and an mbox is locked for moments.
+const TRY_WAIT: Duration = Duration::from_secs(5);
 
-/// Checks, with the rights of the user, that letters of this many bytes can be appended to a file, or that it can be
-/// made.
+/// Checks, with the rights of the user, that letters of this many bytes can be appended to a file, whose locks are tried, or
+/// that it can be made.
 ///
 /// # Errors
 /// Why not.
@@ -38,7 +40,11 @@ pub fn check(path: &Path, uid: u32, bytes: u64) -> Result<(), Failure> {
         Ok(it) if std::os::unix::fs::MetadataExt::uid(&it) != uid => {
             Err(unusable("belongs to another user"))
         }
-        Ok(_) => may_write(path, AccessFlags::W_OK | AccessFlags::R_OK),
+        Ok(_) => {
+            may_write(path, AccessFlags::W_OK | AccessFlags::R_OK)?;
+            let name = path.file_name().unwrap_or_default();
+            Ok(try_mbox(&folder.reopen()?, name, TRY_WAIT)?)
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             may_write(folder.path(), AccessFlags::W_OK | AccessFlags::X_OK)
         }

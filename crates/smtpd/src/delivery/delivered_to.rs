@@ -3,8 +3,9 @@
 
 use std::rc::Rc;
 
-use crate::protocol::envelope::Envelope;
-use crate::protocol::lookup::{Delivery, Refusal};
+use crate::protocol::address::local_part_utf8;
+use crate::protocol::envelope::{Envelope, Recipient};
+use crate::protocol::lookup::{Delivered, Delivery, Refusal};
 use crate::protocol::reply::Reply;
 
 /// Longest line that is looked at in bytes: an address of 256 octets (RFC 5321 §4.5.3.1.3), and the name of the field.
@@ -89,14 +90,19 @@ impl Delivery for Checked<'_> {
         self.delivery.quarantine(reason)
     }
 
-    fn finish(self: Box<Self>) -> Vec<Result<(), Refusal>> {
+    fn finish(self: Box<Self>) -> Delivered {
         let recipients = &self.envelope.recipients;
-        if !recipients.iter().all(|recipient| self.seen.has(&recipient.address)) {
+        let was_there = |it: &Recipient| {
+            let local = local_part_utf8(&it.name.local);
+            let domain = String::from_utf8_lossy(&it.name.domain);
+            self.seen.has(&it.address) || self.seen.has(&format!("{local}@{domain}"))
+        };
+        if !recipients.iter().all(was_there) {
             return self.delivery.finish();
         }
         let reply = Reply::new(554, "5.4.6", "The letter was delivered there before, mail loop");
         let refusal = Refusal { reply, reason: "mail loop (Delivered-To)".into() };
-        vec![Err(refusal); recipients.len()]
+        Delivered::to_none(recipients.len(), refusal)
     }
 }
 

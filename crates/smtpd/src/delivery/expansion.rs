@@ -12,7 +12,7 @@ use nix::unistd::{getegid, geteuid};
 use crate::delivery::directory::{Directory, Entry, is_postmaster};
 use crate::delivery::log_once::log_once;
 use crate::delivery::target::{Route, Target};
-use crate::protocol::address::{Mailbox, Name, Path, without_brackets};
+use crate::protocol::address::{Mailbox, Name, Path, local_part_utf8, without_brackets};
 use crate::protocol::question::Verdict;
 
 /// Most targets of an address, a number.
@@ -240,7 +240,9 @@ impl<'d, 'a> Expansion<'d, 'a> {
             Ok((Some(name), Path::Mailbox(_))) if self.directory.is_ours(&name.domain) => {
                 Some(Place::Here(name))
             }
-            Ok((_, Path::Mailbox(address))) => Some(Place::Elsewhere(address)),
+            Ok((Some(name), Path::Mailbox(address))) => {
+                Some(Place::Elsewhere(in_ascii(address, &name)))
+            }
             Ok((Some(name), _)) => Some(Place::Here(Name { domain: list.domain.clone(), ..name })),
             Ok((None, _)) | Err(_) => {
                 unusable(&list.what, &format!("'{}': no address", text.escape_ascii()));
@@ -304,6 +306,16 @@ impl<'d, 'a> Expansion<'d, 'a> {
         self.routes.push(Route { target, sender: list.sender.clone() });
         Ok(())
     }
+}
+
+/// Returns an address with its domain as DNS has it, where all of it is in ASCII then: so it can be sent without SMTPUTF8.
+fn in_ascii(address: Mailbox, name: &Name) -> Mailbox {
+    if address.text.is_ascii() || !address.local.is_ascii() {
+        return address;
+    }
+    let local = local_part_utf8(&address.local);
+    let text = format!("{local}@{}", String::from_utf8_lossy(&name.domain));
+    Mailbox { domain: name.domain.clone(), text, ..address }
 }
 
 /// Logs why a list cannot be used now.

@@ -13,7 +13,7 @@ use crate::delivery::users::is_configured;
 use crate::options::Config;
 use crate::protocol::address::{self, Name, Path};
 use crate::protocol::envelope::{Envelope, Login, Recipient, Way};
-use crate::protocol::lookup::{Commit, Delivery, LocalUser, Mailboxes, Refusal};
+use crate::protocol::lookup::{Commit, Delivered, Delivery, LocalUser, Mailboxes, Refusal};
 use crate::protocol::origin::{Origin, add_recipient};
 use crate::protocol::params::RcptParams;
 use crate::protocol::question::{
@@ -21,6 +21,7 @@ use crate::protocol::question::{
     decode_users, decode_verdicts,
 };
 use crate::protocol::reply::Reply;
+use crate::protocol::stored::Stored;
 
 /// Longest wait for an answer about a user: a long users file on a busy machine.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
@@ -286,18 +287,19 @@ impl Letter<'_> {
     }
 
     /// Sends the end, and waits for the verdict about each recipient.
-    fn deliver(&mut self) -> Result<Vec<Verdict>, Refusal> {
+    fn deliver(&mut self) -> Result<(Stored, Vec<Verdict>), Refusal> {
         self.begin()?;
         self.add(END)?;
         self.state = State::Ended;
         match self.line()?.finish(DELIVERY_WAIT) {
             Ok(Answer::More(answer)) => {
                 self.keeper.has_process.set(true);
-                decode_verdicts(&answer).ok_or_else(|| {
-                    refusal(Verdict::Unusable, "keeper: an answer that is none".into())
-                })
+                let read = Stored::decode(&answer);
+                let read = read.and_then(|(stored, rest)| Some((stored, decode_verdicts(rest)?)));
+                let recipients = self.envelope.recipients.len();
+                read.filter(|(_, verdicts)| verdicts.len() == recipients).ok_or_else(no_answer)
             }
-            Ok(_) => Err(refusal(Verdict::Unusable, "keeper: an answer that is none".into())),
+            Ok(_) => Err(no_answer()),
             Err(error) => Err(lost(&error)),
         }
     }
@@ -341,17 +343,12 @@ impl Delivery for Letter<'_> {
         self.add(&[&[QUARANTINE], reason.as_bytes()].concat())
     }
 
-    fn finish(mut self: Box<Self>) -> Vec<Result<(), Refusal>> {
-        let recipients = self.envelope.recipients.len();
+    fn finish(mut self: Box<Self>) -> Delivered {
         match self.deliver() {
-            Ok(verdicts) if verdicts.len() == recipients => {
-                verdicts.into_iter().map(answer_of).collect()
+            Ok((stored, verdicts)) => {
+                Delivered { answers: verdicts.into_iter().map(answer_of).collect(), stored }
             }
-            Ok(_) => {
-                let refusal = refusal(Verdict::Unusable, "keeper: an answer that is none".into());
-                vec![Err(refusal); recipients]
-            }
-            Err(refusal) => vec![Err(refusal); recipients],
+            Err(refusal) => Delivered::to_none(self.envelope.recipients.len(), refusal),
         }
     }
 }
@@ -372,6 +369,10 @@ fn answer_of(verdict: Verdict) -> Result<(), Refusal> {
         Verdict::Accepted => Ok(()),
         verdict => Err(refusal(verdict, "not stored".into())),
     }
+}
+
+fn no_answer() -> Refusal {
+    refusal(Verdict::Unusable, "keeper: an answer that is none".into())
 }
 
 fn lost(error: &std::io::Error) -> Refusal {

@@ -10,7 +10,7 @@ use netascii::line::LineReader;
 
 use crate::header::filter::HeaderFilter;
 use crate::options::Config;
-use crate::protocol::lookup::{Delivery, Refusal};
+use crate::protocol::lookup::{Delivered, Delivery, Refusal};
 use crate::protocol::reply::Reply;
 
 /// Number of `Received:` fields that indicates a mail loop (RFC 5321 §6.3).
@@ -26,8 +26,8 @@ const CHUNK: usize = 64 * 1024;
 pub struct Received {
     /// Its size in octets (RFC 1870 §3).
     pub octets: u64,
-    /// The answer for each recipient, in the order of the envelope.
-    pub answers: Vec<Result<(), Refusal>>,
+    /// The answer for each recipient, in the order of the envelope, and where copies are.
+    pub delivered: Delivered,
     /// Time from the end of the text to these answers: what it took to make the letter safe.
     pub took: Duration,
 }
@@ -36,9 +36,12 @@ impl Received {
     /// Returns whether all recipients have the letter.
     ///
     /// # Errors
-    /// The first refusal: there is one reply for all (RFC 5321 §4.2.5).
+    /// The first refusal, a temporary one if there is one, because the letter comes again then: there is one reply for all
+    /// (RFC 5321 §4.2.5).
     pub fn for_all(&self) -> Result<(), &Refusal> {
-        self.answers.iter().find_map(|answer| answer.as_ref().err()).map_or(Ok(()), Err)
+        let refusals = || self.delivered.answers.iter().filter_map(|answer| answer.as_ref().err());
+        let temporary = refusals().find(|refusal| refusal.reply.code() < 500);
+        temporary.or_else(|| refusals().next()).map_or(Ok(()), Err)
     }
 }
 
@@ -243,7 +246,7 @@ impl<'a> LetterReceiver<'a> {
         self.write();
         let (octets, since) = (self.decoder.octets(), Instant::now());
         let refused = self.defect().or(self.failure);
-        let answers = match (refused, self.delivery) {
+        let delivered = match (refused, self.delivery) {
             (None, Some(delivery)) => delivery.finish(),
             (refused, _) => {
                 let refusal = refused.unwrap_or_else(|| {
@@ -251,10 +254,10 @@ impl<'a> LetterReceiver<'a> {
                     let reply = Reply::new(451, "4.3.0", text);
                     Refusal { reply, reason: "no delivery".into() }
                 });
-                vec![Err(refusal); self.recipients]
+                Delivered::to_none(self.recipients, refusal)
             }
         };
-        Received { octets, answers, took: since.elapsed() }
+        Received { octets, delivered, took: since.elapsed() }
     }
 
     /// Returns why the content received so far is refused.

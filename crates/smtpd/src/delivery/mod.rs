@@ -2,13 +2,16 @@
 //! mailboxes and Maildirs in those that the keeper forks.
 
 // The order of the modules; each imports from its left only:
-//   trace | header delivered_to text mailbox log_once target order forward shells | users | directory |
-//   expansion | route store | append lmtp | program | boxed | workers | queue | outgoing | transaction | deliver verify |
+//   trace | header author delivered_to text mailbox log_once target order forward shells | users again | directory |
+//   expansion | route store | append command_line lmtp | program | boxed | workers | queue | outgoing | transaction | deliver verify |
 //   answer keeper letter
 
+mod again;
 pub mod answer;
 mod append;
+pub mod author;
 mod boxed;
+mod command_line;
 mod deliver;
 pub mod delivered_to;
 mod directory;
@@ -22,7 +25,7 @@ mod lmtp;
 mod log_once;
 mod mailbox;
 mod messages;
-mod order;
+pub mod order;
 mod outgoing;
 mod program;
 mod quarantine;

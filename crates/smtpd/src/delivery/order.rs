@@ -19,11 +19,15 @@ use std::path::{Path, PathBuf};
 
 use crate::protocol::question::{Verdict, add_field, fields};
 
-/// First bytes of the orders.
+/// First byte of the order to try a place.
 pub const TRY: u8 = b't';
+/// First byte of the order to write a letter.
 pub const WRITE: u8 = b'w';
+/// The order to make it visible.
 pub const PUBLISH: u8 = b'p';
+/// The order to forget the places, and to take back what is there.
 pub const UNDO: u8 = b'u';
+/// The order to leave what is there.
 pub const KEEP: u8 = b'k';
 
 /// A place for a copy of a letter, and the letter's envelope there.

@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use forknet::{Boxes, Line, reason};
-use mailstore::QueueEnvelope;
 
 use crate::delivery::order::PUBLISH;
-use crate::delivery::queue;
+use crate::delivery::queue::{self, Leaving};
 use crate::delivery::store::Failure;
 use crate::delivery::text::Text;
 use crate::options::Config;
@@ -26,12 +25,12 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Forks a process of the queue's owner, which writes the letter with these envelopes.
+    /// Forks a process of the queue's owner, which writes these letters with one text.
     pub(super) fn begin(
         config: &Config,
         boxes: &mut Boxes,
         about: &str,
-        queued: &[QueueEnvelope],
+        queued: &[Leaving],
         text: &Text,
     ) -> Outgoing {
         if queued.is_empty() {
@@ -78,7 +77,7 @@ impl Outgoing {
 }
 
 /// The life of the process that puts the letter into the queue.
-fn live(config: &Config, about: &str, line: &Line, queued: &[QueueEnvelope], text: &Text) {
+fn live(config: &Config, about: &str, line: &Line, queued: &[Leaving], text: &Text) {
     let tell = |failed: Option<Failure>| {
         let verdict = failed.map_or(Verdict::Accepted, |Failure { verdict, why }| {
             log::warn!("{about}: {why}");

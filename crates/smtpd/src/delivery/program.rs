@@ -18,10 +18,11 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 
+use crate::delivery::command_line::{SHELL, arguments, check};
 use crate::delivery::order::{Attempt, Command, Place, Tried};
 use crate::delivery::store::{Failure, sender_at};
 use crate::delivery::text::Text;
-use crate::delivery::trace::return_path;
+use crate::delivery::trace::{delivered_to, return_path};
 use crate::delivery::{append, forward};
 use crate::options::Config;
 use crate::protocol::question::Verdict;
@@ -34,8 +35,6 @@ const LOOK: Duration = Duration::from_millis(20);
 const MAX_OUTPUT: usize = 200;
 /// Bytes of the letter that are written at once.
 const CHUNK: usize = 64 * 1024;
-/// The shell of aliases and of `~/.forward`.
-const SHELL: &str = "/bin/sh";
 /// Where commands without a path are looked for.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -64,7 +63,7 @@ impl<'a> Programs<'a> {
         Programs { about, config, uid, tried: Vec::new(), letter: None }
     }
 
-    /// Notes a command, of which it is seen when it runs whether it can be; tries a file.
+    /// Tries a file; notes a command, and looks whether its program can be run.
     pub fn attempt(&mut self, attempt: &Attempt) -> Tried {
         let (home, name, may_forward) = match &attempt.place {
             Place::Mailbox { name, home, may_forward } => (home, &name[..], *may_forward),
@@ -86,7 +85,7 @@ impl<'a> Programs<'a> {
             }
         }
         let found = match &attempt.place {
-            Place::Program(command) => Ok(Final::Command(command.clone())),
+            Place::Program(command) => check(command).map(|()| Final::Command(command.clone())),
             Place::File(path) => self.file(path.clone(), attempt.size),
             Place::Mailbox { .. } => match self.config.mail.mail.path(name, home) {
                 Ok(path) => self.file(path, attempt.size),
@@ -151,8 +150,9 @@ impl<'a> Programs<'a> {
 /// Runs a command, and logs what it says where it fails.
 fn run(letter: &str, command: &Command, sender: &[u8], text: &Text, until: Instant) -> Verdict {
     let shown = command.text.escape_ascii();
+    let trace = [return_path(sender), delivered_to(&command.recipient)].concat();
     let (verdict, why) = match start(command, sender) {
-        Ok(child) => match attend(child, sender, text, until) {
+        Ok(child) => match attend(child, &trace, text, until) {
             Ok((status, output)) => {
                 let verdict = of_exit_code(status.code());
                 let said = output.trim_ascii().escape_ascii().to_string();
@@ -196,38 +196,6 @@ fn start(command: &Command, sender: &[u8]) -> io::Result<Child> {
     child.spawn()
 }
 
-/// Returns the words of a command. Of `--mda`, each word is one argument, whatever a sender or a recipient is called.
-fn arguments(command: &Command, sender: &[u8]) -> Vec<Vec<u8>> {
-    if command.is_shell {
-        return vec![SHELL.into(), b"-c".into(), command.text.clone()];
-    }
-    let words = command.text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    words.map(|word| filled(word, command, sender)).collect()
-}
-
-/// Puts names in the place of `%u` and its like.
-fn filled(word: &[u8], command: &Command, sender: &[u8]) -> Vec<u8> {
-    let (mut out, mut rest) = (Vec::new(), word);
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        let value = match (byte, tail.first()) {
-            (b'%', Some(b'u')) => &command.name,
-            (b'%', Some(b'h')) => command.home.as_os_str().as_bytes(),
-            (b'%', Some(b'f')) => sender,
-            (b'%', Some(b'r')) => &command.recipient,
-            (b'%', Some(b'e')) => &command.extension,
-            (b'%', Some(b'%')) => b"%",
-            _ => {
-                out.push(byte);
-                continue;
-            }
-        };
-        out.extend_from_slice(value);
-        rest = tail.get(1..).unwrap_or_default();
-    }
-    out
-}
-
 /// Returns what an exit code says, as sysexits.h has it. A signal and what is no code of its own are temporary.
 fn of_exit_code(code: Option<i32>) -> Verdict {
     match code {
@@ -238,18 +206,18 @@ fn of_exit_code(code: Option<i32>) -> Verdict {
     }
 }
 
-/// Gives a command the letter, and waits for its end; returns its status and the begin of its output.
+/// Gives a command the letter, behind our own lines, and waits for its end; returns its status and the begin of its output.
 ///
 /// # Errors
 /// `TimedOut`: it was killed, with the processes of its group.
 fn attend(
     mut child: Child,
-    sender: &[u8],
+    trace: &[u8],
     text: &Text,
     until: Instant,
 ) -> io::Result<(ExitStatus, Vec<u8>)> {
     let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
-    let done = talk(&mut child, sender, text, until).and_then(|output| {
+    let done = talk(&mut child, trace, text, until).and_then(|output| {
         loop {
             if let Some(status) = child.try_wait()? {
                 return Ok((status, output));
@@ -268,12 +236,12 @@ fn attend(
 }
 
 /// Writes the letter to a command and reads its output, up to the end of that.
-fn talk(child: &mut Child, sender: &[u8], text: &Text, until: Instant) -> io::Result<Vec<u8>> {
+fn talk(child: &mut Child, trace: &[u8], text: &Text, until: Instant) -> io::Result<Vec<u8>> {
     let mut output = Output { from: child.stdout.take(), kept: Vec::new() };
     let input = child.stdin.take().ok_or(ErrorKind::BrokenPipe)?;
     unblocked(&input)?;
     let mut pipe = Pipe { to: input, output: &mut output, until };
-    match text.copy_behind(&return_path(sender), &mut pipe) {
+    match text.copy_behind(trace, &mut pipe) {
         // A command need not read all of it.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
         copied => copied?,
@@ -366,16 +334,6 @@ mod tests {
             recipient: b"levy+a@red.test".into(),
             extension: b"a; rm -r /".into(),
         }
-    }
-
-    #[test]
-    fn a_word_stays_one_argument_whatever_is_put_into_it() {
-        let mda = command("/bin/deliver  -d %u -a %e -f<%f> %%u %x%", false);
-        let words = arguments(&mda, b"x y@b.test");
-        let words: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
-        let expected =
-            ["/bin/deliver", "-d", "levy", "-a", "a; rm -r /", "-f<x y@b.test>", "%u", "%x%"];
-        assert_eq!(words, expected);
     }
 
     fn run_one(text: &str, letter: &[u8], limit: Duration) -> (Verdict, Duration) {

@@ -91,29 +91,25 @@ pub fn enter(config: &Config) -> Result<Queue, Failure> {
     Ok(queue)
 }
 
-/// Writes a letter with each of these envelopes; all are on the disk when this returns, and none is in the queue.
+/// Writes a letter with each of these envelopes and lines above it; all are on the disk when this returns, and none is in the queue.
 /// The text leaves without `Return-Path:` and `Bcc:`.
 ///
 /// # Errors
 /// One of them could not be written, and none is there.
-pub fn write(
-    queue: &Queue,
-    envelopes: &[QueueEnvelope],
-    text: &Text,
-) -> Result<Vec<QueuedDraft>, Failure> {
-    let write = |envelope| {
+pub fn write(queue: &Queue, letters: &[Leaving], text: &Text) -> Result<Vec<QueuedDraft>, Failure> {
+    let write = |Leaving { envelope, trace }: &Leaving| {
         let mut out = Filtered {
             filter: HeaderFilter::new().without_bcc(),
             draft: queue.draft(envelope).map_err(|error| failed(&error))?,
             text: Vec::with_capacity(CHUNK),
         };
-        text.copy_behind(b"", &mut out).and_then(|()| out.finish()).map_err(|error| Failure {
+        text.copy_behind(trace, &mut out).and_then(|()| out.finish()).map_err(|error| Failure {
             verdict: verdict(is_full(&error)),
             why: format!("queue: write: {}", forknet::reason(&error)),
         })?;
         out.draft.sync().map_err(|error| failed(&error))
     };
-    envelopes.iter().map(write).collect()
+    letters.iter().map(write).collect()
 }
 
 /// Puts letters into the queue, all or none. They may be sent from then on, so this comes last, when nothing else can
@@ -128,34 +124,56 @@ pub fn publish(about: &str, letters: Vec<QueuedDraft>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The recipients that are elsewhere, by the sender that the letter has there; `None` is its own.
+/// A letter for the queue.
+#[derive(Debug)]
+pub struct Leaving {
+    /// Its envelope.
+    pub envelope: QueueEnvelope,
+    /// What stands above its text: `Delivered-To:` of one that is forwarded.
+    pub trace: Vec<u8>,
+}
+
+/// What letters differ in.
+#[derive(Debug, PartialEq, Eq)]
+struct Way {
+    /// The sender there; `None` is the letter's own.
+    sender: Option<String>,
+    trace: Vec<u8>,
+}
+
+/// The recipients that are elsewhere.
 #[derive(Default)]
-pub struct Elsewhere(Vec<(Option<String>, Vec<QueueRecipient>)>);
+pub struct Elsewhere(Vec<(Way, Vec<QueueRecipient>)>);
 
 impl Elsewhere {
-    /// Adds a recipient, once for each address.
-    pub fn add(&mut self, sender: Option<String>, recipient: QueueRecipient) {
-        let known = self.0.iter_mut().find(|(known, _)| *known == sender);
+    /// Adds a recipient, once for each address. `trace` stands above the text for it, `sender` is its own where it has
+    /// one.
+    pub fn add(&mut self, sender: Option<String>, recipient: QueueRecipient, trace: Vec<u8>) {
+        let way = Way { sender, trace };
+        let known = self.0.iter_mut().find(|(known, _)| *known == way);
         match known {
             Some((_, all)) if all.iter().any(|it| it.address == recipient.address) => {}
             Some((_, all)) => all.push(recipient),
-            None => self.0.push((sender, vec![recipient])),
+            None => self.0.push((way, vec![recipient])),
         }
     }
 
-    /// Returns the envelopes in the queue of a letter with this id and sender. One from `<>` keeps that.
+    /// Returns what goes into the queue of a letter with this id and sender. One from `<>` keeps that.
     #[must_use]
-    pub fn envelopes(
+    pub fn letters(
         self,
         (peer, id, sender): (Peer, &[u8], &[u8]),
         origin: &Origin,
-    ) -> Vec<QueueEnvelope> {
-        let envelope = |(other, recipients): (Option<String>, _)| {
-            let other = other.filter(|_| !sender.is_empty()).map(String::into_bytes);
+    ) -> Vec<Leaving> {
+        let leaving = |(way, recipients): (Way, Vec<QueueRecipient>)| {
+            let other = way.sender.filter(|_| !sender.is_empty()).map(String::into_bytes);
             let sender = other.unwrap_or_else(|| sender.to_vec());
-            QueueEnvelope { recipients, ..envelope(peer, id, &sender, origin) }
+            let mut envelope = QueueEnvelope { recipients, ..envelope(peer, id, &sender, origin) };
+            // An alias may lead to an address that the client has not named.
+            envelope.is_utf8 |= envelope.recipients.iter().any(|it| !it.address.is_ascii());
+            Leaving { envelope, trace: way.trace }
         };
-        self.0.into_iter().map(envelope).collect()
+        self.0.into_iter().map(leaving).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use jiff::Zoned;
 
 use crate::header::date;
-use crate::protocol::address::{is_atom_with_dots, local_part};
+use crate::protocol::address::{is_atom_with_dots, local_part, local_part_utf8};
 use crate::protocol::envelope::{ClientAddress, Envelope, Hello, StartTls};
 use crate::protocol::literal::{format_ip_literal, is_literal};
 
@@ -22,6 +22,16 @@ pub fn new_id(now: &Zoned) -> String {
 #[must_use]
 pub fn return_path(sender: &[u8]) -> Vec<u8> {
     [b"Return-Path: <", sender, b">\n"].concat()
+}
+
+/// Returns `Delivered-To:`, by which a later server, or this one, sees that a letter was here before (RFC 9228 §2): of a
+/// letter that goes on, to a command or to the queue, because others may send it back. `address` is that of the RCPT. Ends
+/// in LF.
+#[must_use]
+pub fn delivered_to(address: &[u8]) -> Vec<u8> {
+    let at = address.iter().rposition(|&byte| byte == b'@').unwrap_or(address.len());
+    let (local, domain) = address.split_at_checked(at).unwrap_or((address, b""));
+    [b"Delivered-To: ", local_part_utf8(local).as_bytes(), domain, b"\n"].concat()
 }
 
 /// Returns `Received:`, folded. It has a FOR clause only if there is one recipient, so that others
@@ -141,6 +151,14 @@ mod tests {
         ] {
             assert_eq!(from_domain(name.as_bytes()), written);
         }
+    }
+
+    #[test]
+    fn the_address_of_a_delivery_is_written_as_it_would_come_again() {
+        let line = |address: &str| String::from_utf8(delivered_to(address.as_bytes())).unwrap();
+        assert_eq!(line("levy@red.test"), "Delivered-To: levy@red.test\n");
+        assert_eq!(line("a b@red.test"), "Delivered-To: \"a b\"@red.test\n");
+        assert_eq!(line("a@b@red.test"), "Delivered-To: \"a@b\"@red.test\n");
     }
 
     #[test]

@@ -221,7 +221,7 @@ impl<'a> Transaction<'a> {
                     may_forward: false,
                     name: Vec::new(),
                     home: PathBuf::new(),
-                    recipient: address(search.name),
+                    recipient: self.address(search.name),
                     extension: Vec::new(),
                 };
                 Ok(((Kind::Programs, owner), Place::Program(command), None))
@@ -254,7 +254,7 @@ impl<'a> Transaction<'a> {
                     may_forward,
                     name,
                     home,
-                    recipient: address(recipient),
+                    recipient: self.address(recipient),
                     extension: extension.to_vec(),
                 };
                 (Kind::Programs, Place::Program(command))
@@ -320,6 +320,15 @@ impl<'a> Transaction<'a> {
         Ok(routes)
     }
 
+    /// Returns the address of a RCPT; the postmaster's has our first domain.
+    pub(super) fn address(&self, name: &Name) -> Vec<u8> {
+        let domain = match name.domain.is_empty() {
+            true => self.config.first_domain().as_bytes(),
+            false => &name.domain,
+        };
+        [&name.local[..], b"@", domain].concat()
+    }
+
     /// Forgets the recipients; what was made for them is gone when this returns.
     pub(super) fn forget(&mut self) {
         self.recipients.clear();
@@ -330,12 +339,5 @@ impl<'a> Transaction<'a> {
     pub(super) fn keep(&mut self) {
         self.recipients.clear();
         self.workers.keep();
-    }
-}
-
-fn address(name: &Name) -> Vec<u8> {
-    match name.domain.is_empty() {
-        true => name.local.clone(),
-        false => [&name.local[..], b"@", &name.domain].concat(),
     }
 }

@@ -11,6 +11,7 @@ use crate::delivery::order::{Attempt, KEEP, Place, Tried, UNDO};
 use crate::delivery::store::MAX_PLACES;
 use crate::options::Config;
 use crate::protocol::question::Verdict;
+use crate::protocol::stored::Where;
 
 /// Longest wait for the places of one recipient. A client waits five minutes (RFC 5321 §4.5.3.2.3).
 pub const TRY_WAIT: Duration = Duration::from_secs(45);
@@ -56,9 +57,24 @@ impl<'a> Workers<'a> {
         Workers { config, boxes, about: String::new(), all: Vec::new() }
     }
 
-    /// Returns what a process may do.
-    pub(super) fn kind(&self, worker: usize) -> Option<Kind> {
-        self.all.get(worker).map(|it| it.kind)
+    /// Returns what a copy there counts as, in the log.
+    pub(super) fn stored_as(&self, at: At) -> Where {
+        let worker = self.all.get(at.worker);
+        let place = worker.and_then(|it| it.attempts.get(at.place)).map(|it| &it.place);
+        match (worker.map(|it| it.kind), place) {
+            (Some(Kind::Files), _) => Where::Maildir,
+            (Some(Kind::Lmtp), _) => Where::Lmtp,
+            (Some(Kind::Terminals), _) => Where::Terminal,
+            (_, Some(Place::Program(_))) => Where::Command,
+            _ => Where::Mbox,
+        }
+    }
+
+    /// Returns what makes a place the same in another session; `None` where that is too long.
+    pub(super) fn name(&self, at: At) -> Option<Vec<u8>> {
+        let worker = self.all.get(at.worker)?;
+        let attempt = Attempt { size: 0, ..worker.attempts.get(at.place)?.clone() };
+        Some([&worker.owner.uid.to_be_bytes()[..], &attempt.encode()?].concat())
     }
 
     /// Sends an order. A process that does not get it is ended: [`Workers::receive`] does not wait for it then.

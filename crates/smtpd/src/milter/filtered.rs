@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use crate::milter::connection::Changes;
 use crate::milter::filters::Filters;
 use crate::milter::header::{apply, fields, length, text};
-use crate::protocol::lookup::{Delivery, Refusal};
+use crate::protocol::lookup::{Delivered, Delivery, Refusal};
 use crate::protocol::reply::Reply;
 
 /// Longest header in bytes.
@@ -132,11 +132,13 @@ impl Delivery for Filtered<'_> {
         self.delivery.quarantine(reason)
     }
 
-    fn finish(mut self: Box<Self>) -> Vec<Result<(), Refusal>> {
+    fn finish(mut self: Box<Self>) -> Delivered {
         match self.end() {
             Ok(true) => self.delivery.finish(),
-            Ok(false) => vec![Ok(()); self.letter.recipients],
-            Err(refusal) => vec![Err(refusal); self.letter.recipients],
+            Ok(false) => {
+                Delivered { answers: vec![Ok(()); self.letter.recipients], ..Delivered::default() }
+            }
+            Err(refusal) => Delivered::to_none(self.letter.recipients, refusal),
         }
     }
 }

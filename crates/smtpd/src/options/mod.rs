@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use accounts::{NameCase, NameDomain, Owner};
 use dns::to_ascii;
@@ -23,6 +24,7 @@ use maild::{Logins, MailOptions};
 use mailstore::Aliases;
 use tls::ServerIdentity;
 
+use crate::duplicates::Duplicates;
 pub use deliver::LmtpServer;
 use facts::Facts;
 use guards::Guards;
@@ -34,6 +36,9 @@ pub use rows::OPTIONS;
 
 /// Domains of users that are named at the start because they are not ours, a number.
 const MAX_FOREIGN: usize = 10;
+
+/// Most recipients that `--max-recipients` may allow: the answer about all of them is one message of 16 KiB.
+const MAX_RECIPIENTS: usize = 16_000;
 
 /// `--vrfy`: which clients may use VRFY and EXPN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +104,8 @@ pub struct Config {
     pub listen_tls: Vec<Endpoint>,
     /// The time zone of `Received:`, read at the start because `--chroot` hides it later.
     pub zone: TimeZone,
+    /// Who has letters that come again: the keeper's own; the processes that it forks have a copy.
+    pub duplicates: Arc<Duplicates>,
 }
 
 impl Config {
@@ -106,6 +113,13 @@ impl Config {
     #[must_use]
     pub fn first_domain(&self) -> &str {
         self.domains.first().unwrap_or(&self.hostname)
+    }
+
+    /// Takes what a process that answers has noted; in the keeper.
+    pub fn noted(&self, note: &[u8]) {
+        if !self.duplicates.noted(Instant::now(), note) {
+            self.mail.noted(note); // a failed login
+        }
     }
 
     /// Returns whether letters can be sent to addresses elsewhere.
@@ -163,7 +177,7 @@ impl Config {
     /// `aliases FILE: reason`.
     pub fn open_aliases(&self) -> mailstore::Result<Option<Aliases>> {
         let is_exact = self.mail.names.case == NameCase::AsIs;
-        self.aliases.as_deref().map(|path| Aliases::open(path, is_exact)).transpose()
+        self.aliases.as_deref().map(|path| Aliases::open(path, is_exact, to_ascii)).transpose()
     }
 
     /// Reads the options, and the machine's time zone.
@@ -198,7 +212,7 @@ impl Config {
             lmtp_server,
             spool: values.path("spool")?.unwrap_or_default(),
             max_size: values.number("max-size", 0..=u64::MAX)?,
-            max_recipients: values.number("max-recipients", 1..=usize::MAX)?,
+            max_recipients: values.number("max-recipients", 1..=MAX_RECIPIENTS)?,
             guards: Guards::read(values)?,
             min_free: values.number("min-free", 0..=u64::MAX)?,
             postmaster: values.text("postmaster"),
@@ -215,6 +229,7 @@ impl Config {
             tls,
             listen_tls: listen_tls.unwrap_or_default(),
             zone: TimeZone::system(),
+            duplicates: Arc::default(),
         })
     }
 

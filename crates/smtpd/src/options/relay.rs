@@ -40,7 +40,8 @@ pub(super) const SUBMISSION: Row = Row {
     name: "submission",
     help: "for mail programs only: login needed, header completed",
     manual: "Serve mail programs and not other servers (RFC 6409), at all addresses: who has not logged in gets 530 to \
-        every `MAIL`, and the sender must be an address of the user, or empty. What is missing of \"Date:\", \"Message-ID:\" and \"From:\" is \
+        every `MAIL`, and the sender must be an address of the user, or empty, and so must each address in \"From:\", else the letter \
+        is refused with 550. What is missing of \"Date:\", \"Message-ID:\" and \"From:\" is \
         added, and names without a domain in \"From:\" get the first of `--domain`. For port 25 another server is \
         started.",
     ..Row::EMPTY

@@ -111,7 +111,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             default: Preset::Value("1000"), // RFC 5321 §4.5.3.1.8; an administrator may choose less
             help: "recipients of a letter",
             manual: "Recipients of one letter; those beyond get 452, and the client may send the \
-                letter again to them. RFC 5321 wants at least 100.",
+                letter again to them. RFC 5321 wants at least 100; 16,000 is the most.",
             ..Row::EMPTY
         },
         guards::MAX_LETTERS,

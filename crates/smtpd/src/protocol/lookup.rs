@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::protocol::address::Path;
 use crate::protocol::envelope::{Envelope, Login, Recipient, Way};
 use crate::protocol::reply::Reply;
+use crate::protocol::stored::Stored;
 
 /// Who is behind an address: a user of this machine, or another address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,12 +73,12 @@ pub trait Mailboxes {
     ) -> Box<dyn Delivery + 'a>;
 }
 
-/// Who gets a letter that one of its recipients cannot get.
+/// Who is to get a letter again that one of its recipients could not get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commit {
-    /// None: there is one reply for all (RFC 5321 §4.2.5), and the client sends the letter again to all.
+    /// All: there is one reply for all (RFC 5321 §4.2.5), and the client sends the letter again to all.
     All,
-    /// The others: each recipient has a reply (RFC 2033 §4.2).
+    /// Those alone: each recipient has a reply (RFC 2033 §4.2).
     Each,
 }
 
@@ -107,10 +108,26 @@ pub trait Delivery {
     /// There is no place for it.
     fn quarantine(&mut self, reason: &str) -> Result<(), Refusal>;
 
-    /// Delivers the complete letter; returns an answer for each of the envelope's recipients, in their order.
-    /// When this returns, the letter is safe for those whose answer is `Ok`, and the others do not have it. Under
-    /// [`Commit::All`] all are `Ok`, or none.
-    fn finish(self: Box<Self>) -> Vec<Result<(), Refusal>>;
+    /// Delivers the complete letter. When this returns, the letter is safe for those whose answer is `Ok`, and the others
+    /// do not have it.
+    fn finish(self: Box<Self>) -> Delivered;
+}
+
+/// What has become of a letter.
+#[derive(Debug, Clone, Default)]
+pub struct Delivered {
+    /// An answer for each of the envelope's recipients, in their order.
+    pub answers: Vec<Result<(), Refusal>>,
+    /// Where copies are.
+    pub stored: Stored,
+}
+
+impl Delivered {
+    /// Returns that no recipient has the letter.
+    #[must_use]
+    pub fn to_none(recipients: usize, refusal: Refusal) -> Delivered {
+        Delivered { answers: vec![Err(refusal); recipients], ..Delivered::default() }
+    }
 }
 
 /// Why a letter was refused.

@@ -25,6 +25,7 @@ pub mod policy;
 pub mod question;
 pub mod reply;
 pub mod state;
+pub mod stored;
 mod transaction;
 mod verify;
 

@@ -34,6 +34,12 @@ impl Reply {
         self
     }
 
+    /// Returns a reply of one line with the same code and status.
+    #[must_use]
+    pub fn with_text(&self, text: impl Into<String>) -> Reply {
+        Reply::new(self.code, self.status, text)
+    }
+
     /// Returns the code.
     #[must_use]
     pub fn code(&self) -> u16 {

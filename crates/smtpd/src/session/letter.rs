@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 
+use crate::delivery::author::OwnAuthor;
 use crate::delivery::delivered_to::Checked;
 use crate::delivery::header::header_filter;
 use crate::delivery::letter::{LetterReceiver, Received, skip_chunk};
@@ -15,6 +16,7 @@ use crate::protocol::lookup::{Commit, Delivery, Refusal};
 use crate::protocol::outcome::Chunk;
 use crate::protocol::reply::Reply;
 use crate::session::letter_lines::LetterLines;
+use crate::session::partial::partial_reply;
 use crate::session::{Session, flush, log_fields, queue};
 
 /// A delivery that has begun, the number of its recipients, the letter's trace lines, and the filter for its header.
@@ -85,6 +87,10 @@ impl<'a, S: Read + Write> Session<'a, '_, S> {
         let header = header_filter(self.config, client, envelope, (&id, &now));
         let recipients = envelope.recipients.len();
         let delivery = self.protocol.policy().filtered(delivery, &id, (trace.len(), recipients));
+        let delivery = match self.config.is_submission {
+            true => Box::new(OwnAuthor::new(delivery, self.mailboxes, recipients)),
+            false => delivery,
+        };
         let checked = Checked::new(delivery, Rc::clone(envelope));
         (id, ((Box::new(checked), recipients), (trace, header)))
     }
@@ -96,7 +102,8 @@ impl<'a, S: Read + Write> Session<'a, '_, S> {
         self.log_letter(id, &envelope, received);
         let delivered = || Reply::new(250, "2.0.0", format!("Delivered, id {id}"));
         let replies: Vec<Reply> = if self.config.lmtp {
-            let answers = envelope.accepted.iter().map(|&index| received.answers.get(index));
+            let answers =
+                envelope.accepted.iter().map(|&index| received.delivered.answers.get(index));
             let reply = |answer: Option<&Result<(), Refusal>>| match answer {
                 Some(Ok(())) => delivered(),
                 Some(Err(refusal)) => refusal.reply.clone(),
@@ -104,7 +111,10 @@ impl<'a, S: Read + Write> Session<'a, '_, S> {
             };
             answers.map(reply).collect()
         } else {
-            vec![received.for_all().map_or_else(|it| it.reply.clone(), |()| delivered())]
+            vec![received.for_all().map_or_else(
+                |refusal| partial_reply(&envelope, received, &refusal.reply),
+                |()| delivered(),
+            )]
         };
         self.protocol.letter_done(replies.iter().any(Reply::is_positive));
         self.show_state();
@@ -121,7 +131,7 @@ impl<'a, S: Read + Write> Session<'a, '_, S> {
         let (client, named) = (self.client(), (id, &envelope.sender[..]));
         let hello = self.protocol.hello();
         let (mut having, mut refused): (Vec<_>, Vec<(&Refusal, Vec<_>)>) = (Vec::new(), Vec::new());
-        for (recipient, answer) in envelope.recipients.iter().zip(&received.answers) {
+        for (recipient, answer) in envelope.recipients.iter().zip(&received.delivered.answers) {
             let Err(refusal) = answer else {
                 having.push(recipient);
                 continue;

@@ -6,8 +6,9 @@ use crate::protocol::envelope::{Hello, Recipient};
 /// Most recipients of a letter in the log.
 const MAX_LOGGED_RECIPIENTS: usize = 10;
 
-/// Formats what is known of a letter to these recipients: `id=… from=<a@b> to=<c@d> size=1234 helo=<e> safe=2.5ms`. The
-/// size is in bytes; the last field, the time that it took to make the letter safe, is there where that was done.
+/// Formats what is known of a letter to these recipients: `id=… from=<a@b> to=<c@d> size=1234 helo=<e> where=maildir:1
+/// safe=2.5ms`. The size is in bytes; the last fields, where copies are and the time that it took to make the letter safe,
+/// are there where that was done.
 pub(super) fn letter(
     (id, sender): (&str, &str),
     to: &[&Recipient],
@@ -19,14 +20,15 @@ pub(super) fn letter(
     let helo = address(&String::from_utf8_lossy(&hello.name));
     let size = received.octets;
     let ms = received.took.as_secs_f64() * 1e3;
-    let safe = if is_safe { format!(" safe={ms:.1}ms") } else { String::new() };
+    let stored = received.delivered.stored;
+    let safe = if is_safe { format!(" where={stored} safe={ms:.1}ms") } else { String::new() };
     format!("id={id} from={from} to={to} size={size} helo={helo}{safe}")
 }
 
 /// Formats an address or a name for the log: `<a@b>`. What a quoted local part may have and an atom may not is
 /// escaped, so that the text has neither a blank nor a bracket; and what is no letter or digit beyond ASCII, such as
 /// characters that turn the direction of the line.
-fn address(text: &str) -> String {
+pub(super) fn address(text: &str) -> String {
     let mut field = String::from("<");
     for c in text.chars() {
         match c {

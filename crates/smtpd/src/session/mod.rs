@@ -6,6 +6,7 @@ mod letter;
 mod letter_lines;
 mod log_fields;
 mod notification;
+mod partial;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};

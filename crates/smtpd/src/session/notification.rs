@@ -20,7 +20,10 @@ impl<S: Read + Write> Session<'_, '_, S> {
     /// Sends the sender a notification about the recipients who have the letter, if that was asked for. It goes where
     /// this client's own letters may go, so that a stranger cannot have it sent to another address.
     pub(super) fn notify(&self, envelope: &Envelope, received: &Received) {
-        let answers = envelope.recipients.iter().zip(&received.answers);
+        if !self.config.lmtp && received.for_all().is_err() {
+            return; // the letter comes again
+        }
+        let answers = envelope.recipients.iter().zip(&received.delivered.answers);
         let asked = answers.filter(|(recipient, answer)| {
             let domain = &recipient.name.domain;
             // A letter for elsewhere is not delivered yet: the host that delivers it notifies.
@@ -55,7 +58,7 @@ impl<S: Read + Write> Session<'_, '_, S> {
         envelope.add(recipient);
         let mut delivery = self.mailboxes.letter(id, Rc::new(envelope), Commit::All);
         delivery.write(&text.bytes).map_err(|refusal| refusal.reason)?;
-        let answers: Result<Vec<()>, _> = delivery.finish().into_iter().collect();
+        let answers: Result<Vec<()>, _> = delivery.finish().answers.into_iter().collect();
         answers.map(drop).map_err(|refusal| refusal.reason)
     }
 }

@@ -7,7 +7,7 @@ use crate::delivery::keeper::recipient;
 use crate::options::{OPTIONS, Vrfy};
 use crate::protocol::address;
 use crate::protocol::envelope::{Envelope, Recipient, Way};
-use crate::protocol::lookup::{Commit, Delivery, LocalUser, Refusal};
+use crate::protocol::lookup::{Commit, Delivered, Delivery, LocalUser, Refusal};
 
 /// Mailboxes without a keeper: each of the users levy and bob has one in this folder.
 struct Direct<'a>(&'a Path);
@@ -60,12 +60,13 @@ impl Delivery for Letters {
         unreachable!("no filters")
     }
 
-    fn finish(self: Box<Self>) -> Vec<Result<(), Refusal>> {
+    fn finish(self: Box<Self>) -> Delivered {
         let publish = |draft: Draft| {
             draft.sync().unwrap().publish().unwrap();
             Ok(())
         };
-        self.0.into_iter().map(publish).collect()
+        let answers = self.0.into_iter().map(publish).collect();
+        Delivered { answers, ..Delivered::default() }
     }
 }
 

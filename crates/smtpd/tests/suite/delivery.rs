@@ -1,4 +1,4 @@
-//! Into all mailboxes or into none, and never acknowledged before.
+//! Letters are in mailboxes when they are acknowledged, and not in part when they are not.
 
 use crate::common::*;
 
@@ -59,21 +59,22 @@ fn a_mailbox_that_cannot_be_used_is_4xx_and_the_log_says_why() {
 }
 
 #[test]
-fn one_mailbox_that_cannot_be_used_keeps_the_letter_from_all() {
-    for broken in ["levy", "bob"] {
+fn a_mailbox_that_cannot_be_used_any_more_keeps_the_letter_from_no_other() {
+    for (broken, other) in [("levy", "bob"), ("bob", "levy")] {
         let fixture = Fixture::two_users();
         let daemon = fixture.serve(&[]);
         let mut peer = to_both(&daemon);
         peer.ask("DATA", "354 ");
         break_mailbox(&fixture, broken);
         peer.send("x\r\n.\r\n");
-        peer.expect("451 4.3.0 ");
-        fixture.assert_nothing();
+        peer.expect(&format!("451 4.3.0 Not delivered to <{broken}@red.test>, try again later"));
+        assert_eq!(fixture.letter(other), "x\n");
+        assert_eq!(fixture.letters(broken), Vec::<String>::new());
     }
 }
 
 #[test]
-fn a_letter_that_cannot_be_published_to_the_last_is_taken_back_from_the_first() {
+fn a_letter_that_cannot_be_published_leaves_no_draft() {
     for fixture in [Fixture::new(), Fixture::two_users()] {
         let daemon = fixture.serve(&[]);
         let mut peer = to_both(&daemon);
@@ -90,11 +91,12 @@ fn a_letter_that_cannot_be_published_to_the_last_is_taken_back_from_the_first() 
             set_mode(&new, 0o500);
         }
         peer.send("x\r\n.\r\n");
-        peer.expect("451 4.3.0 ");
+        peer.expect("451 4.3.0 Not delivered to <bob@red.test>, ");
         daemon.wait_log("Permission denied");
-        assert_eq!(fixture.letters("levy").len(), 1);
-        assert_eq!(fixture.drafts("levy"), Vec::<std::path::PathBuf>::new());
-        assert_eq!(fixture.drafts("bob"), Vec::<std::path::PathBuf>::new());
+        assert_eq!((fixture.letters("levy").len(), fixture.letters("bob").len()), (2, 1));
+        for user in ["levy", "bob"] {
+            testkit::wait_until("no draft is left", || fixture.drafts(user).is_empty());
+        }
         set_mode(&new, 0o755);
     }
 }

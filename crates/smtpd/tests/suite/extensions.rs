@@ -199,3 +199,45 @@ fn a_sender_here_who_asks_is_notified_of_the_delivery_and_no_stranger_elsewhere(
         assert!(letters[0].lines().any(|it| it == line), "{line} is not in\n{}", letters[0]);
     }
 }
+
+#[test]
+fn a_domain_in_utf8_in_the_aliases_is_the_one_that_dns_has() {
+    let fixture = Fixture::new();
+    let queue = fixture.dir.path().join("queue").display().to_string();
+    let aliases = "info@B\u{dc}cher.test: levy\n@xn--bcher-kva.test: bob\nfar: ann@b\u{fc}cher.far.test\n\
+                   near: levy@b\u{fc}cher.test\nlocal: \u{444}@far.test\n";
+    let domains = ["--domain", "red.test", "--domain", "b\u{fc}cher.test", "--queue", &queue];
+    let daemon = crate::aliases::serve(&fixture, aliases, &domains);
+    let mut peer = introduced(&daemon);
+    for (to, sent) in [
+        ("info@xn--bcher-kva.test", "levy"),
+        ("info@b\u{fc}cher.test", "levy"),
+        ("x@xn--bcher-kva.test", "bob"),
+        ("x@B\u{dc}CHER.test", "bob"),
+        ("near@red.test", "levy"),
+    ] {
+        let before = fixture.letters(sent).len();
+        let params = if to.is_ascii() { "" } else { " SMTPUTF8" };
+        peer.ask(&format!("MAIL FROM:<a@b.test>{params}"), "250 ");
+        peer.ask(&format!("RCPT TO:<{to}>"), "250 ");
+        peer.ask("DATA", "354 ");
+        peer.send("x\r\n.\r\n");
+        peer.expect("250 ");
+        assert_eq!(fixture.letters(sent).len(), before + 1, "{to}");
+    }
+    // What goes elsewhere needs no SMTPUTF8 where it can do without, and says so where it cannot.
+    for (to, line, is_utf8) in [
+        ("far@red.test", "to <ann@xn--bcher-kva.far.test>", false),
+        ("local@red.test", "to <\u{444}@far.test>", true),
+    ] {
+        peer.ask("MAIL FROM:<a@b.test>", "250 ");
+        peer.ask(&format!("RCPT TO:<{to}>"), "25");
+        peer.ask("DATA", "354 ");
+        peer.send("x\r\n.\r\n");
+        peer.expect("250 ");
+        let letters = files(&std::path::Path::new(&queue).join("letters"));
+        let texts = letters.iter().map(|path| std::fs::read_to_string(path).unwrap());
+        let text = texts.into_iter().find(|text| text.contains(line)).unwrap();
+        assert_eq!(text.contains("\nsmtputf8\n"), is_utf8, "{text}");
+    }
+}

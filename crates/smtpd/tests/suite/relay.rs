@@ -275,7 +275,7 @@ fn a_queue_that_cannot_be_used_is_told_at_the_start() {
 }
 
 #[test]
-fn a_queue_that_breaks_is_4xx_and_the_letter_is_nowhere() {
+fn a_queue_that_breaks_is_4xx_and_keeps_the_letter_from_no_user() {
     let fixture = Fixture::new();
     let daemon = serve(&fixture, &[]);
     let mut peer = introduced(&daemon);
@@ -286,7 +286,7 @@ fn a_queue_that_breaks_is_4xx_and_the_letter_is_nowhere() {
     peer.ask("DATA", "354 ");
     peer.send("x\r\n.\r\n");
     peer.expect("451 4.3.0 ");
-    fixture.assert_nothing();
+    assert_eq!(fixture.letter("levy"), "x\n");
     daemon.wait_log("queue: No such file or directory");
     peer.ask("MAIL FROM:<levy@red.test>", "250 ");
     peer.ask("RCPT TO:<ann@blue.test>", "451 4.3.0 ");

@@ -92,13 +92,43 @@ fn date_message_id_and_from_are_added_where_they_are_missing() {
 fn what_a_mail_program_has_written_stays_and_a_name_in_from_gets_its_domain() {
     let header = "DATE: x\r\nMessage-Id: <7@b.test>\r\nFrom: levy\r\n";
     assert_eq!(submitted(header), "DATE: x\nMessage-Id: <7@b.test>\nFrom: levy@red.test\n\ntext\n");
-    let header = "Date: x\r\nMessage-Id: <7@b.test>\r\nFrom: Levy\r\n <levy@b.test>\r\n";
+    let header = "Date: x\r\nMessage-Id: <7@b.test>\r\nFrom: Levy\r\n <levy@red.test>\r\n";
     assert_eq!(submitted(header), header.replace("\r\n", "\n") + "\ntext\n");
 }
 
 #[test]
+fn the_author_in_from_must_be_the_user() {
+    let fixture = Fixture::new();
+    let daemon = serve(&fixture, &["--domain", "red.test", "--domain", "green.test"]);
+    let mut peer = logged_in(&daemon);
+    let pad = format!("X-Pad: {}\r\n", "x".repeat(900)).repeat(100); // more than is held at once
+    for (header, reply) in [
+        ("From: bob@red.test", "550 5.7.1 From: is not an address of yours"),
+        ("From: \"levy@red.test\" <bob@red.test>", "550 5.7.1 "),
+        ("From: levy@red.test, bob@red.test", "550 5.7.1 "),
+        ("From: levy@red.test\r\nFrom: ann@blue.test", "550 5.7.1 "),
+        ("From: levy@blue.test", "550 5.7.1 "),
+        ("From: undisclosed:;", "550 5.7.1 From: names no author"),
+        ("From: <levy@red.test", "550 5.7.1 From: has an address that is none"),
+        (&format!("{pad}From: bob@red.test"), "550 5.7.1 "),
+        (&format!("{pad}From: Levy\r\n\t<LEVY@green.test>, levy+x@red.test"), "250 "),
+        ("From: bob <levy@red.test> (bob@red.test)", "250 "),
+        ("Subject: none", "250 "),
+    ] {
+        peer.ask("MAIL FROM:<levy@red.test>", "250 ");
+        peer.ask("RCPT TO:<bob@red.test>", "250 ");
+        peer.ask("DATA", "354 ");
+        peer.send(format!("{header}\r\n\r\nFrom: eve@red.test\r\n.\r\n"));
+        peer.expect(reply);
+    }
+    assert_eq!(fixture.letters("bob").len(), 3);
+    daemon.wait_log("another author");
+}
+
+#[test]
 fn bcc_is_taken_out() {
-    let header = "Date: x\r\nMessage-Id: <7@b.test>\r\nFrom: a@b.test\r\nBcc: ann@blue.test\r\n";
+    let header =
+        "Date: x\r\nMessage-Id: <7@b.test>\r\nFrom: levy@red.test\r\nBcc: ann@blue.test\r\n";
     let letter = submitted(header);
     assert!(!letter.contains("ann@blue.test"), "{letter}");
 }

@@ -122,7 +122,7 @@ fn a_quoted_local_part_forges_no_field_of_the_log_and_a_name_of_helo_none_of_rec
     daemon.wait_log("delivered id=");
     let log = daemon.log();
     let line = log.lines().find(|line| line.contains(": delivered id=")).unwrap();
-    for field in [" from=", " to=", " size=", " helo=", " safe="] {
+    for field in [" from=", " to=", " size=", " helo=", " where=maildir:1 ", " safe="] {
         assert_eq!(line.matches(field).count(), 1, "{field} in {line}");
     }
     assert!(line.contains(" to=<levy@red.test> size=3 "), "{line}");

@@ -153,6 +153,10 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 pub fn below_trace(letter: &str) -> String {
     assert!(letter.starts_with("Return-Path: <"), "{letter}");
     let received = letter.split_once('\n').unwrap().1;
+    let received = match received.strip_prefix("Delivered-To: ") {
+        Some(to) => to.split_once('\n').unwrap().1, // of a letter that goes on
+        None => received,
+    };
     assert!(received.starts_with("Received: from "), "{letter}");
     let mut rest = received.split_once('\n').unwrap().1;
     while rest.starts_with('\t') {
