@@ -75,6 +75,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     (
         "smtpd",
         &[
+            "duplicates",
             "options",
             "protocol outbox",
             "header",

@@ -6,7 +6,7 @@
 //! the letter, adds its trace lines, and stores it in the Maildirs. [`client`] is smtpc, [`sendmail`]
 //! the same program under its old name.
 
-// The order of the modules; each imports from its left only, and from `options` and `duplicates`:
+// The order of the modules; each imports from its left only, and from `options`, which imports `duplicates`:
 //   protocol outbox | header | milter | delivery | session | client | sendmail
 
 pub mod client;

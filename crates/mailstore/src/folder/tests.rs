@@ -134,7 +134,7 @@ fn a_file_is_opened_that_only_its_owner_or_root_may_write_and_nothing_else() {
     mode(0o600);
     let other = folder.open_own(OsStr::new("own"), uid + 1);
     match uid {
-        0 => assert!(other.unwrap().is_some(), "root's is taken for everyone"),
+        0 => assert!(other.unwrap().is_some(), "root's is good for every user"),
         _ => assert!(other.unwrap_err().to_string().ends_with("belongs to another user")),
     }
     symlink("own", dir.path().join("link")).unwrap();

@@ -240,7 +240,7 @@ fn what_was_set_aside_and_not_used_is_given_back() {
     let found = fs::metadata(published.path()).unwrap();
     assert_eq!(found.len(), 2);
     assert!(found.blocks() * 512 <= 64 * 1024, "{} blocks", found.blocks());
-    // A letter may be longer than it was said to be.
+    // A letter may be longer than its client has written.
     let mut draft = maildir.draft().unwrap();
     draft.reserve(1).unwrap();
     draft.write_all(&[b'x'; 5000]).unwrap();

@@ -23,11 +23,11 @@ use crate::protocol::question::{Verdict, add_field, fields};
 pub const TRY: u8 = b't';
 /// First byte of the order to write a letter.
 pub const WRITE: u8 = b'w';
-/// The order to make it visible.
+/// First byte of the order to make it visible.
 pub const PUBLISH: u8 = b'p';
-/// The order to forget the places, and to take back what is there.
+/// First byte of the order to forget the places, and to take back what is there.
 pub const UNDO: u8 = b'u';
-/// The order to leave what is there.
+/// First byte of the order to leave what is there.
 pub const KEEP: u8 = b'k';
 
 /// A place for a copy of a letter, and the letter's envelope there.
