@@ -93,7 +93,7 @@ man:
 	@scripts/check-man
 
 options:
-	$(CARGO) build --locked -p echod -p pop3d -p smtpd -p tftpd
+	$(CARGO) build --locked -p echod -p pop3d -p smtpd -p smtpq -p tftpd
 	@BIN=$(dir $(BIN))debug scripts/options
 
 # A program of other people that is missing is told first, and its tests fail.

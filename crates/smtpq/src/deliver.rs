@@ -57,7 +57,8 @@ pub fn deliver(
         None => Resolver::of_system()?,
     };
     let domain = batch.destination.to_string();
-    work.title.set(format_args!("{domain}, {} letters", charges.len()));
+    let s = if charges.len() == 1 { "" } else { "s" };
+    work.title.set(format_args!("{domain}, {} letter{s}", charges.len()));
     let destination = destination(config, &batch.destination, resolver);
     confine_to_ports(&ports(config)).map_err(io::Error::other)?;
     let settings = Arc::new(settings(config, tls, &domain, work));

@@ -412,6 +412,7 @@ mod tests {
         put(&mut schedule, "1", &[("a.test", 0)]);
         let batch = schedule.take(0).unwrap();
         schedule.ended(&batch);
+        put(&mut schedule, "1", &[("a.test", 9)]);
         schedule.rest(&batch.destination, Some(60));
         schedule.remove(OsStr::new("1"));
         assert_eq!((schedule.lines.len(), schedule.first_due()), (1, Some(60)));

@@ -14,6 +14,7 @@ mod injected;
 mod judging;
 mod log_times;
 mod logins;
+pub mod mail_server;
 mod manual;
 mod memory;
 pub mod name_server;

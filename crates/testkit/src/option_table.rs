@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use crate::daemon::run;
 
 /// The programs, as marks in Markdown name them.
-const PROGRAMS: [&str; 9] =
-    ["daemons", "echod", "pop3d", "smtpd", "tftpd", "echoc", "pop3c", "smtpc", "tftpc"];
+const PROGRAMS: [&str; 10] =
+    ["daemons", "echod", "pop3d", "smtpd", "smtpq", "tftpd", "echoc", "pop3c", "smtpc", "tftpc"];
 
 /// Compares what is committed with what the rows of a program's options make: its manual page, the
 /// tables of the guide where it has any, the completions for bash and zsh.

@@ -212,7 +212,7 @@ pub(crate) mod tests {
             ["--retry", "0"],
             ["--retry", "-1"],
             ["--retry", "nan"],
-            ["--relayhost", "a:b:c"],
+            ["--relayhost", "host:x"],
             ["--resolver", "name.test"],
             ["--local", "name.test"],
             ["--port", "0"],

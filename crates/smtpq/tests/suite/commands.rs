@@ -1,0 +1,140 @@
+//! What is done with the queue from outside: list, hold, release, delete, flush, beside a runner and without one.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+
+use testkit::mail_server::{Came, MailServer, say};
+use testkit::{run, wait_until};
+
+use crate::common::{Site, said};
+
+/// A server that waits at the end of each letter, until the sender of the channel is dropped or says so.
+fn waiting() -> (MailServer, std::sync::mpsc::Sender<()>) {
+    let (sender, receiver) = channel();
+    let receiver: Arc<Mutex<Receiver<()>>> = Arc::new(Mutex::new(receiver));
+    let server = MailServer::start(move |came| {
+        if matches!(came, Came::Letter(_)) {
+            let _ = receiver.lock().unwrap().recv();
+        }
+        None
+    });
+    (server, sender)
+}
+
+#[test]
+fn the_list_tells_what_mailq_tells() {
+    let script = |came: &Came| match came {
+        Came::Command(line) if line.contains("later@") => say("451 4.3.0 try again later"),
+        _ => None,
+    };
+    let (site, server) = (Site::new(), MailServer::start(script));
+    assert_eq!(site.ask(&["--list"]), "Mail queue is empty\n");
+    let name = site.put(&["later@red.test", "bob@red.test"]);
+    site.once(&server.port(), &[]);
+    let fresh = site.put(&["x@blue.test"]);
+    site.ask(&["--hold", &fresh]);
+    let list = site.ask(&["--list"]);
+    for line in [
+        format!("{name}  28  "),
+        "  <levy@topaz.test>\n".into(),
+        "\n    <later@red.test>: deferred, next in 29m: mx.red.test: 451 4.3.0 try again later\n"
+            .into(),
+        "\n    <bob@red.test>: delivered: mx.red.test: 250 2.0.0 taken\n".into(),
+        format!("\n{fresh}!  28  "),
+        "\n    <x@blue.test>: waiting\n".into(),
+        "\n-- 56 bytes in 2 letters\n".into(),
+    ] {
+        let line = line.replace("29m", if list.contains("30m") { "30m" } else { "29m" });
+        assert!(list.contains(&line), "{line} in {list}");
+    }
+}
+
+#[test]
+fn a_letter_that_is_held_is_not_sent_until_it_is_released() {
+    let (site, server) = (Site::new(), MailServer::start(|_| None));
+    let held = site.put(&["bob@red.test"]);
+    assert_eq!(site.ask(&["--hold", &held]), format!("{held}: held\n"));
+    let _runner = site.start(&server.port(), &[]);
+    let other = site.put(&["ann@red.test"]);
+    wait_until("the other is gone", || !site.names("letters").contains(&other));
+    site.ask(&["--flush"]);
+    let third = site.put(&["ann@red.test"]);
+    wait_until("the third is gone", || !site.names("letters").contains(&third));
+    assert_eq!((site.names("letters"), server.letters().len()), (vec![held.clone()], 2));
+    assert_eq!(site.ask(&["--release", &held]), format!("{held}: released\n"));
+    site.wait_empty();
+    assert_eq!(server.letters().len(), 3);
+}
+
+#[test]
+fn a_letter_is_held_and_deleted_while_it_is_being_sent() {
+    let (server, go) = waiting();
+    let site = Site::new();
+    let (one, two) = (site.put(&["bob@red.test"]), site.put(&["ann@blue.test"]));
+    let runner = site.start(&server.port(), &[]);
+    wait_until("both are being sent", || server.letters().len() == 2);
+    let list = site.ask(&["--list"]);
+    assert!(list.contains(&format!("{one}*")) && list.contains(&format!("{two}*")), "{list}");
+    site.ask(&["--hold", &one]);
+    let answer = site.ask(&["--delete", &two]);
+    assert_eq!(answer, format!("{two}: deleted; it is being sent, and may arrive\n"));
+    drop(go);
+    // What has arrived is done, held or not.
+    site.wait_empty();
+    wait_until("nothing is left", || {
+        ["state", "hold"].iter().all(|part| site.names(part).is_empty())
+    });
+    assert_eq!(server.letters().len(), 2, "{}", runner.errors());
+}
+
+#[test]
+fn a_letter_that_is_deleted_is_gone_without_a_word() {
+    let site = Site::new();
+    let (one, two) = (site.put(&["bob@red.test"]), site.put(&["bob@red.test"]));
+    assert_eq!(site.ask(&["--delete", &one]), format!("{one}: deleted\n"));
+    assert_eq!(site.names("letters"), [two]);
+    site.ask(&["--delete", "ALL"]);
+    assert!(site.names("letters").is_empty());
+    for args in [["--delete", &one], ["--hold", &one], ["--release", &one], ["--delete", "../tmp"]]
+    {
+        let output = run(site.command("25", &args), b"");
+        assert!(output.status.code() == Some(1), "{args:?}: {}", said(&output));
+    }
+}
+
+#[test]
+fn the_runner_is_told_to_try_all_letters() {
+    let first = Mutex::new(true);
+    let server = MailServer::start(move |came| match came {
+        Came::Command(line) if line.starts_with("RCPT") => {
+            std::mem::take(&mut *first.lock().unwrap()).then(|| say("451 later"))?
+        }
+        _ => None,
+    });
+    let site = Site::new();
+    site.put(&["bob@red.test"]);
+    let runner = site.start(&server.port(), &[]);
+    runner.wait_errors("deferred, next attempt in 1800 s");
+    assert_eq!(site.ask(&["--flush"]), "the runner tries all letters now\n");
+    site.wait_empty();
+    assert!(!site.queue.join("flush").exists());
+}
+
+#[test]
+fn without_a_runner_a_flush_tries_all_letters_itself() {
+    let first = Mutex::new(true);
+    let server = MailServer::start(move |came| match came {
+        Came::Command(line) if line.starts_with("RCPT") => {
+            std::mem::take(&mut *first.lock().unwrap()).then(|| say("451 later"))?
+        }
+        _ => None,
+    });
+    let site = Site::new();
+    site.put(&["bob@red.test"]);
+    site.once(&server.port(), &[]);
+    assert_eq!(site.names("letters").len(), 1);
+    let output = run(site.command(&server.port(), &["--flush"]), b"");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(server.letters().len(), 1);
+    site.wait_empty();
+}

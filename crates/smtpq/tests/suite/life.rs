@@ -1,0 +1,146 @@
+//! The life of the runner: it hears of letters at once, bounds its processes, ends in order.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use testkit::mail_server::{Came, MailServer};
+use testkit::{children, run, title, wait_title, wait_until};
+
+use crate::common::{Site, said};
+
+#[test]
+fn a_new_letter_is_sent_at_once() {
+    let (site, server) = (Site::new(), MailServer::start(|_| None));
+    let runner = site.start(&server.port(), &[]);
+    for number in 1..4 {
+        site.put(&["bob@red.test"]);
+        // The queue is looked at every five minutes; the watchdog bites before.
+        wait_until("the letter is there", || server.letters().len() == number);
+        site.wait_empty();
+    }
+    assert!(runner.errors().contains("0 letters\n"), "{}", runner.errors());
+}
+
+#[test]
+fn a_letter_that_is_linked_into_the_queue_is_found_too() {
+    let (site, server) = (Site::new(), MailServer::start(|_| None));
+    let name = site.put(&["bob@red.test"]);
+    let letter = site.queue.join("letters").join(&name);
+    let elsewhere = site.queue.join("tmp").join("x");
+    std::fs::rename(&letter, &elsewhere).unwrap();
+    let _runner = site.start(&server.port(), &[]);
+    std::fs::hard_link(&elsewhere, &letter).unwrap();
+    site.wait_empty();
+    assert_eq!(server.letters().len(), 1);
+}
+
+#[test]
+fn sigterm_lets_a_letter_that_is_being_sent_come_to_its_end() {
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let receiver = std::sync::Mutex::new(receiver);
+    let server = MailServer::start(move |came| {
+        if matches!(came, Came::Letter(_)) {
+            let _ = receiver.lock().unwrap().recv();
+        }
+        None
+    });
+    let site = Site::new();
+    site.put(&["bob@red.test"]);
+    let mut runner = site.start(&server.port(), &[]);
+    wait_until("it is being sent", || server.letters().len() == 1);
+    let child = children(runner.pid())[0];
+    assert_eq!(title(child), "smtpq: red.test, 1 letter");
+    wait_title(runner.pid(), "smtpq: parent, 1 of 20 jobs");
+    runner.signal(Signal::SIGTERM);
+    runner.wait_errors("stopping: 1 jobs");
+    drop(sender);
+    assert!(runner.wait().success(), "{}", runner.errors());
+    assert!(site.names("letters").is_empty() && server.letters().len() == 1);
+}
+
+#[test]
+fn one_that_does_not_end_is_ended_and_its_letter_stays() {
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let receiver = std::sync::Mutex::new(receiver);
+    let server = MailServer::start(move |came| {
+        if matches!(came, Came::Command(line) if line == "DATA") {
+            let _ = receiver.lock().unwrap().recv();
+        }
+        None
+    });
+    let site = Site::new();
+    let name = site.put(&["bob@red.test"]);
+    let mut runner = site.start(&server.port(), &["--grace", "0"]);
+    wait_until("it is being sent", || !server.commands("DATA").is_empty());
+    runner.signal(Signal::SIGTERM);
+    assert!(runner.wait().success(), "{}", runner.errors());
+    assert_eq!(site.names("letters"), [name]);
+    drop(sender);
+}
+
+#[test]
+fn a_process_that_works_too_long_is_ended_and_its_letter_waits() {
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let receiver = std::sync::Mutex::new(receiver);
+    let server = MailServer::start(move |came| {
+        if matches!(came, Came::Command(line) if line == "DATA") {
+            let _ = receiver.lock().unwrap().recv();
+        }
+        None
+    });
+    let site = Site::new();
+    site.put(&["bob@red.test"]);
+    let runner = site.start(&server.port(), &["--deadline", "1"]);
+    runner.wait_errors("the limit of --deadline");
+    wait_until("it is gone", || children(runner.pid()).is_empty());
+    assert_eq!(site.names("letters").len(), 1);
+    drop(sender);
+}
+
+#[test]
+fn sighup_and_sigusr1_are_as_everywhere() {
+    let (site, server) = (Site::new(), MailServer::start(|_| None));
+    let mut runner = site.start(&server.port(), &[]);
+    runner.signal(Signal::SIGHUP);
+    runner.wait_errors("SIGHUP: new jobs use the files as they are now");
+    runner.signal(Signal::SIGUSR1);
+    runner.wait_errors("0 of 20 jobs");
+    runner.wait_errors("0 letters, 0 of them held");
+    runner.signal(Signal::SIGINT);
+    assert!(runner.wait().success());
+}
+
+#[test]
+fn a_queue_has_one_runner_and_its_lock_ends_with_it() {
+    let (site, server) = (Site::new(), MailServer::start(|_| None));
+    let mut runner = site.start(&server.port(), &[]);
+    let second = run(site.command(&server.port(), &[]), b"");
+    assert_eq!(second.status.code(), Some(1));
+    assert!(said(&second).contains("another runner has it"), "{}", said(&second));
+    runner.signal(Signal::SIGKILL);
+    let _killed = runner.wait();
+    let _third = site.start(&server.port(), &[]);
+}
+
+#[test]
+fn a_daemon_is_ready_when_its_starting_command_ends() {
+    let (site, server) = (Site::new(), MailServer::start(|_| None));
+    let pid_file = site.queue.parent().unwrap().join("pid");
+    let started = run(site.command(&server.port(), &["-d", "-p", pid_file.to_str().unwrap()]), b"");
+    assert!(started.status.success(), "{}", said(&started));
+    site.put(&["bob@red.test"]);
+    site.wait_empty();
+    let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    wait_until("it has ended", || !pid_file.exists());
+}
+
+#[test]
+fn what_is_wrong_with_the_queue_is_told_at_the_start() {
+    let site = Site::new();
+    let mut command = site.command("25", &["--once"]);
+    command.args(["--queue", "/nowhere/queue"]);
+    let output = run(command, b"");
+    assert!(!output.status.success(), "{}", said(&output));
+    let check = run(site.command("25", &["--check"]), b"");
+    assert!(check.status.success() && said(&check).is_empty(), "{}", said(&check));
+}
