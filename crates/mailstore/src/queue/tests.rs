@@ -173,7 +173,7 @@ fn a_letter_is_held_until_it_is_released() {
     let name = put(&queue, b"x\n");
     assert!(!queue.is_held(&name) && !queue.release(&name).unwrap());
     assert!(queue.hold(&name).unwrap() && queue.hold(&name).unwrap() && queue.is_held(&name));
-    assert_eq!(queue.held().unwrap(), [name.clone()]);
+    assert_eq!(queue.held().unwrap(), std::slice::from_ref(&name));
     assert!(queue.release(&name).unwrap() && !queue.is_held(&name));
     assert!(!queue.hold(OsStr::new("none")).unwrap());
     for odd in ["../letters", "", "."] {

@@ -34,8 +34,7 @@ fn no_letter_is_lost_when_parents_and_children_are_killed() {
     for _ in 0..repetitions(15) {
         for _ in 0..4 {
             put += 1;
-            let to = [format!("a@red.test"), format!("b@blue.test")];
-            let to: Vec<&str> = to.iter().map(String::as_str).collect();
+            let to = ["a@red.test", "b@blue.test"];
             site.put_from("levy@topaz.test", &to, &format!("letter {put}.\n"));
         }
         let mut runner = site.start(&server.port(), &["--max-letters", "3"]);
