@@ -91,9 +91,9 @@ const LAYERS: [(&str, &[&str]); 11] = [
         &[
             "options",
             "destination",
-            "due schedule hearing commands",
+            "due schedule watch commands",
             "bounce",
-            "deliver tell",
+            "deliver notify",
             "runner",
         ],
     ),

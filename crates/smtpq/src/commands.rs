@@ -197,13 +197,13 @@ mod tests {
     use mailstore::Stage;
 
     #[test]
-    fn an_age_is_told_in_two_units() {
+    fn an_age_has_two_units() {
         let spans = [0, 59, 60, 3599, 3600, 86_399, 86_400, 400_000].map(span);
         assert_eq!(spans, ["0s", "59s", "1m", "59m", "1h00m", "23h59m", "1d00h", "4d15h"]);
     }
 
     #[test]
-    fn the_last_reply_is_told_with_its_server() {
+    fn the_last_reply_is_listed_with_its_server() {
         let state = RecipientState {
             stage: Stage::Deferred,
             next: 1060,

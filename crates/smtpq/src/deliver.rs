@@ -1,4 +1,4 @@
-//! The process that sends letters to one destination. It hears strangers, and has nothing but these letters: their texts
+//! The process that sends letters to one destination. It reads what strangers send, and has nothing but these letters: their texts
 //! for reading, the files of their states, and connections to a few ports.
 
 mod own_host;
@@ -58,7 +58,7 @@ pub fn deliver(
     };
     let domain = batch.destination.to_string();
     let s = if charges.len() == 1 { "" } else { "s" };
-    work.title.set(format_args!("{domain}, {} letter{s}", charges.len()));
+    work.title().set(format_args!("{domain}, {} letter{s}", charges.len()));
     let destination = destination(config, &batch.destination, resolver);
     confine_to_ports(&ports(config)).map_err(io::Error::other)?;
     let settings = Arc::new(settings(config, tls, &domain, work));

@@ -11,8 +11,8 @@ use crate::options::Config;
 /// What the relay host is called among the destinations.
 const RELAY: &[u8] = b"relay host";
 
-/// A destination: the domain of recipients, in lower case; the relay host; or the author, who is told what has become of a
-/// letter.
+/// A destination: the domain of recipients, in lower case; the relay host; or the author, who is notified of what has become of
+/// a letter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Destination(Rc<[u8]>);
 

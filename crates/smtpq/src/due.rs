@@ -7,7 +7,7 @@ use mailstore::{QueueEnvelope, QueueRecipient, QueuedLetter, RecipientState, Sta
 use crate::destination::Destination;
 use crate::options::Config;
 
-/// Age at which an author is told of a delay who has asked for that, where no option says when: four hours.
+/// Age at which an author is notified of a delay who has asked for that, where no option says when: four hours.
 const WARN_AFTER: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// Returns the time in seconds since 1970.
@@ -32,7 +32,7 @@ pub fn parts(letter: &QueuedLetter, config: &Config) -> Vec<(Destination, u64)> 
         if state.stage.is_open() {
             add(Destination::of(&recipient.address, config), state.next);
         }
-        if state.stage.is_untold() {
+        if state.stage.needs_notice() {
             add(Destination::author(), 0);
         }
         if let Some(due) = warning_due(envelope, recipient, state, config) {
@@ -42,7 +42,7 @@ pub fn parts(letter: &QueuedLetter, config: &Config) -> Vec<(Destination, u64)> 
     parts
 }
 
-/// Returns when the author is to be told of the delay of a recipient; `None` where that was done, or is not wanted.
+/// Returns when the author is to be notified of the delay of a recipient; `None` where that was done, or is not wanted.
 #[must_use]
 pub fn warning_due(
     envelope: &QueueEnvelope,

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use forknet::{Error, Facility, Result, RootPolicy, Server, Service, Transport};
 use smtpq::commands;
-use smtpq::hearing::Hearing;
 use smtpq::options::{Command, Config, OPTIONS};
 use smtpq::runner::{Manner, Runner, lock_queue, make_queue, tls_use};
+use smtpq::watch::Watcher;
 
 const SERVICE: Service = Service {
     name: "smtpq",
@@ -54,10 +54,10 @@ fn run(args: Vec<OsString>) -> Result<u8> {
     server.on_hangup(move || flag.set(true));
     let queue = make_queue(&config, user.as_deref())?;
     server.detach()?; //            -d, -p
-    let hearing = Hearing::of(&queue);
+    let watcher = Watcher::of(&queue);
     server.drop_privileges()?; //   -u
     let lock = lock_queue(&queue, manner)?;
-    let runner = Runner::new((queue, lock), hearing, (config, tls), manner, hangup);
+    let runner = Runner::new((queue, lock), watcher, (config, tls), manner, hangup);
     server.run_jobs(runner)?; //    next job, fork, reap
     Ok(0)
 }

@@ -16,19 +16,19 @@ use smtpclient::TlsUse;
 
 use crate::deliver::{UNREACHABLE, deliver};
 use crate::due::{now, parts};
-use crate::hearing::{Heard, Hearing};
+use crate::notify::notify_authors;
 use crate::options::Config;
 use crate::schedule::{Batch, Limits, Schedule};
-use crate::tell::tell_authors;
+use crate::watch::{Event, Watcher};
 
 /// Letters that are read at a time; signals wait meanwhile.
 const MAX_READ: usize = 200;
 /// Most letters that are known at once, of some 200 bytes each. Others are found when there is room.
 const MAX_KNOWN: usize = 200_000;
-/// Time between two looks at all names of the queue: what no change has told of is found by them.
+/// Time between two looks at all names of the queue: what no event has shown is found by them.
 const LOOK_INTERVAL: Duration = Duration::from_secs(300);
-/// The same where changes are not heard.
-const DEAF_INTERVAL: Duration = Duration::from_secs(5);
+/// The same where changes are not seen.
+const BLIND_INTERVAL: Duration = Duration::from_secs(5);
 /// Seconds after which a letter is tried again that another process had, and of a process that has failed.
 const BUSY_PAUSE: u64 = 5;
 const FAILED_PAUSE: u64 = 60;
@@ -53,7 +53,7 @@ pub struct Runner {
     config: Config,
     tls: TlsUse,
     manner: Manner,
-    hearing: Hearing,
+    watcher: Watcher,
     schedule: Schedule,
     /// Names of letters that were not read yet, the oldest last.
     unread: Vec<OsString>,
@@ -67,7 +67,7 @@ pub struct Runner {
     _lock: Option<RunnerLock>,
 }
 
-/// Returns when TLS is used; reads whom it trusts.
+/// Returns when TLS is used; reads the authorities that it trusts.
 ///
 /// # Errors
 /// The authorities cannot be read.
@@ -110,11 +110,11 @@ pub fn lock_queue(queue: &Queue, manner: Manner) -> forknet::Result<Option<Runne
 }
 
 impl Runner {
-    /// Makes the runner of a queue. With `hangup` SIGHUP is told.
+    /// Makes the runner of a queue. `hangup` is set by SIGHUP.
     #[must_use]
     pub fn new(
         (queue, lock): (Queue, Option<RunnerLock>),
-        hearing: Hearing,
+        watcher: Watcher,
         (config, tls): (Config, TlsUse),
         manner: Manner,
         hangup: Rc<Cell<bool>>,
@@ -126,7 +126,7 @@ impl Runner {
             config,
             tls,
             manner,
-            hearing,
+            watcher,
             schedule: Schedule::new(limits),
             unread: Vec::new(),
             look_at: Instant::now(),
@@ -164,29 +164,29 @@ impl Runner {
     }
 
     fn interval(&self) -> Duration {
-        if self.hearing.is_on() { LOOK_INTERVAL } else { DEAF_INTERVAL }
+        if self.watcher.is_on() { LOOK_INTERVAL } else { BLIND_INTERVAL }
     }
 
-    /// Does what was heard.
-    fn hear(&mut self) {
-        for heard in self.hearing.take() {
-            match heard {
-                Heard::Letter(name) => {
+    /// Does what events ask for.
+    fn follow_events(&mut self) {
+        for event in self.watcher.take() {
+            match event {
+                Event::Letter(name) => {
                     let name = OsStr::from_bytes(&name);
                     if !self.schedule.knows(name) {
                         self.see_to(name, &[]);
                     }
                 }
-                Heard::Gone(name) => self.schedule.remove(OsStr::from_bytes(&name)),
-                Heard::Held(name) => self.schedule.hold(OsStr::from_bytes(&name), true),
-                Heard::Released(name) => self.schedule.hold(OsStr::from_bytes(&name), false),
-                Heard::Request => {
+                Event::Gone(name) => self.schedule.remove(OsStr::from_bytes(&name)),
+                Event::Held(name) => self.schedule.hold(OsStr::from_bytes(&name), true),
+                Event::Released(name) => self.schedule.hold(OsStr::from_bytes(&name), false),
+                Event::Request => {
                     if self.queue.take_flush() {
                         info!("all letters are tried now");
                         self.schedule.flush(now());
                     }
                 }
-                Heard::Everything => self.look_at = Instant::now(),
+                Event::Everything => self.look_at = Instant::now(),
             }
         }
     }
@@ -279,7 +279,7 @@ impl Jobs for Runner {
     type Job = Batch;
 
     fn wakers(&self) -> Vec<BorrowedFd<'_>> {
-        self.hearing.fd().into_iter().collect()
+        self.watcher.fd().into_iter().collect()
     }
 
     fn tend(&mut self) {
@@ -290,7 +290,7 @@ impl Jobs for Runner {
                 Err(error) => warn!("{error}: the old authorities go on"),
             }
         }
-        self.hear();
+        self.follow_events();
         if self.look_at <= Instant::now() {
             self.look();
         }
@@ -343,7 +343,7 @@ impl Jobs for Runner {
             warn!("{error}");
         }
         if self.manner.is_once && batch.destination.is_author() {
-            self.look_at = Instant::now(); // for what the authors are told
+            self.look_at = Instant::now(); // for the notifications
         }
     }
 
@@ -364,7 +364,7 @@ impl Jobs for Runner {
 
     fn run(&self, job: &Batch, work: &mut Work<'_>) -> io::Result<()> {
         match job.destination.is_author() {
-            true => tell_authors(&self.queue, &self.config, &job.letters, work),
+            true => notify_authors(&self.queue, &self.config, &job.letters, work),
             false => deliver(&self.queue, &self.config, &self.tls, job, work),
         }
     }

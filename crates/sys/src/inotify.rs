@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
-/// What is heard of: names that come and go, and files that were written.
+/// What is reported: names that come and go, and files that were written.
 const CHANGES: u32 = libc::IN_CREATE
     | libc::IN_DELETE
     | libc::IN_MOVED_TO
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_come_and_go_are_told() {
+    fn names_that_come_and_go_are_reported() {
         let (one, two) = (TempDir::new(), TempDir::new());
         let inotify = Inotify::new().unwrap();
         let first = inotify.watch(File::open(one.path()).unwrap()).unwrap();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_gone_and_too_many_changes_are_told() {
+    fn a_folder_that_is_gone_and_too_many_changes_are_reported() {
         let dir = TempDir::new();
         let inner = dir.path().join("inner");
         fs::create_dir(&inner).unwrap();

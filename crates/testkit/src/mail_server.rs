@@ -105,7 +105,7 @@ impl MailServer {
         self.seen.letters.lock().expect("no panic").clone()
     }
 
-    /// What was said on each connection.
+    /// The commands of each connection.
     ///
     /// # Panics
     /// One of its threads has panicked.

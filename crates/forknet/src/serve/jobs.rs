@@ -1,4 +1,4 @@
-//! One process per job: a parent that hears no client, and has work to give away.
+//! One process per job: a parent that has no clients, and work to give away.
 //!
 //! The loop is the slide's, with "what is next?" in place of accept. [`Jobs`] says what there is to do.
 
@@ -71,13 +71,18 @@ pub struct Work<'m> {
     master: &'m Master,
     /// Counters of bytes, and numbers that the process and its parent share.
     pub counters: Counters,
-    /// The process's title in `ps`.
-    pub title: Title,
+    title: Title,
     /// Longest silence of another host (`--timeout`).
     pub timeout: Duration,
 }
 
 impl Work<'_> {
+    /// Returns the process's title in `ps`.
+    #[must_use]
+    pub fn title(&self) -> &Title {
+        &self.title
+    }
+
     /// Returns the transcript of a dialogue with this host.
     #[must_use]
     pub fn transcript_of(&self, peer: impl Display) -> Transcript {

@@ -1,5 +1,5 @@
-//! What is said to the runner of a queue: which letters wait, which are gone, that all are to be tried. Files say it, so
-//! it holds whether a runner is there or not.
+//! Messages to the runner of a queue: which letters wait, which are gone, that all are to be tried. They are files, so
+//! they hold whether a runner is there or not.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -16,9 +16,9 @@ use sys::getdents::entries;
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
-use crate::queue::Queue;
 use crate::queue::locked::{self, LockedLetter};
 use crate::queue::parts::FILE_MODE;
+use crate::queue::store::Queue;
 
 /// The file by which a runner is asked to try all letters.
 const FLUSH: &str = "flush";
@@ -182,7 +182,7 @@ impl Queue {
         self.parts.letters.sync()
     }
 
-    /// Returns the folders in which a runner hears of new letters, of held ones, and of [`Queue::ask_flush`].
+    /// Returns the folders in which a runner watches for new letters, of held ones, and of [`Queue::ask_flush`].
     #[must_use]
     pub fn watched(&self) -> [&Folder; 3] {
         [&self.parts.letters, &self.parts.hold, &self.parts.folder]

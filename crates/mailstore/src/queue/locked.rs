@@ -194,26 +194,26 @@ impl LockedLetter {
         Ok(())
     }
 
-    /// Records that the author was told what has become of these recipients; it is on the disk when this returns.
+    /// Records that the author was notified of what has become of these recipients; it is on the disk when this returns.
     ///
     /// # Errors
     /// As [`LockedLetter::record`].
-    pub fn record_told(&mut self, recipients: &[usize]) -> Result<()> {
-        let told = |&number: &usize| {
+    pub fn record_notified(&mut self, recipients: &[usize]) -> Result<()> {
+        let state = |&number: &usize| {
             let known = self.read.states.get(number)?;
-            Some((number, RecipientState { stage: Stage::Told, at: now(), ..known.clone() }))
+            Some((number, RecipientState { stage: Stage::Notified, at: now(), ..known.clone() }))
         };
-        let told: Vec<_> = recipients.iter().filter_map(told).collect();
-        self.record(&told, true)
+        let notified: Vec<_> = recipients.iter().filter_map(state).collect();
+        self.record(&notified, true)
     }
 
-    /// Returns whether the author was told of the delay of a recipient, by its number from 0.
+    /// Returns whether the author was notified of the delay of a recipient, by its number from 0.
     #[must_use]
     pub fn is_warned(&self, recipient: usize) -> bool {
         self.read.states.get(recipient).is_some_and(|state| state.is_warned)
     }
 
-    /// Records that the author was told of the delay of these recipients; it is on the disk when this returns.
+    /// Records that the author was notified of the delay of these recipients; it is on the disk when this returns.
     ///
     /// # Errors
     /// As [`LockedLetter::record`].

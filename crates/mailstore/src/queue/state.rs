@@ -28,16 +28,16 @@ pub enum Stage {
     Waiting,
     /// The last attempt failed for now.
     Deferred,
-    /// The other server has taken the letter, and the author is not to be told, or that server does it.
+    /// The other server has taken the letter, and notifies the author, or that is not wanted.
     Delivered,
-    /// The other server has taken the letter, and will not tell the author, who wants to know (RFC 3461 §5.2.2).
+    /// The other server has taken the letter, and will not notify the author, who wants to know (RFC 3461 §5.2.2).
     Relayed,
-    /// It will not be tried again: the other server, or what we know, says that it is in vain.
+    /// It will not be tried again: the other server, or what we know, says that it will never succeed.
     Failed,
     /// It will not be tried again: it has waited too long.
     Expired,
-    /// Delivered, failed or expired, and the author was told.
-    Told,
+    /// Delivered, failed or expired, and the author was notified.
+    Notified,
 }
 
 impl Stage {
@@ -49,7 +49,7 @@ impl Stage {
         ("relayed", Stage::Relayed),
         ("failed", Stage::Failed),
         ("expired", Stage::Expired),
-        ("told", Stage::Told),
+        ("notified", Stage::Notified),
     ];
 
     /// Whether there will be another attempt.
@@ -58,9 +58,9 @@ impl Stage {
         matches!(self, Stage::Waiting | Stage::Deferred)
     }
 
-    /// Whether the author is to be told, unless they do not want that.
+    /// Whether the author is to be notified, unless they do not want that.
     #[must_use]
-    pub fn is_untold(self) -> bool {
+    pub fn needs_notice(self) -> bool {
         matches!(self, Stage::Relayed | Stage::Failed | Stage::Expired)
     }
 
@@ -72,7 +72,7 @@ impl Stage {
     }
 }
 
-/// The word of a line that changes no stage: the author was told of the delay.
+/// The word of a line that changes no stage: the author was notified of the delay.
 const WARNED: &str = "warned";
 
 /// What is known of a recipient.
@@ -90,7 +90,7 @@ pub struct RecipientState {
     pub reply: Vec<u8>,
     /// Number of attempts that failed for now.
     pub attempts: u32,
-    /// The author was told of the delay.
+    /// The author was notified of the delay.
     pub is_warned: bool,
 }
 
@@ -123,9 +123,10 @@ impl RecipientState {
     }
 }
 
-/// Returns the line that says that the author was told of a recipient's delay.
+/// Returns the line that says that the author was notified of a recipient's delay.
 pub(super) fn warned(at: u64, number: usize) -> Vec<u8> {
-    [&start(at, number, WARNED, 0)[..], NO_HOST, b" the author was told of the delay\n"].concat()
+    [&start(at, number, WARNED, 0)[..], NO_HOST, b" the author was notified of the delay\n"]
+        .concat()
 }
 
 fn start(at: u64, number: usize, word: &str, next: u64) -> Vec<u8> {
@@ -216,15 +217,15 @@ mod tests {
     }
 
     #[test]
-    fn what_the_author_was_told_changes_nothing_else() {
+    fn a_notification_of_the_author_changes_nothing_else() {
         let deferred = state(Stage::Deferred, 99, "451 4.3.0 later");
         let expired = state(Stage::Expired, 0, "451 4.3.0 later");
-        let told = RecipientState { stage: Stage::Told, at: 9, ..expired.clone() };
+        let notified = RecipientState { stage: Stage::Notified, at: 9, ..expired.clone() };
         let lines =
-            [deferred.line(0), warned(8, 0), deferred.line(0), expired.line(1), told.line(1)];
+            [deferred.line(0), warned(8, 0), deferred.line(0), expired.line(1), notified.line(1)];
         let states = read(&mut &lines.concat()[..], 2).unwrap();
         assert_eq!(states[0], RecipientState { is_warned: true, attempts: 2, ..deferred });
-        assert_eq!(states[1], told);
+        assert_eq!(states[1], notified);
     }
 
     #[test]

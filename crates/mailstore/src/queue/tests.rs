@@ -1,9 +1,13 @@
 use super::*;
+use crate::error::Error;
+use crate::folder::Folder;
 use crate::queue::envelope::sample;
 use crate::queue::state::sample as state;
 use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid};
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use testkit::{TempDir, names, root_can_judge};
@@ -129,7 +133,7 @@ fn what_has_become_of_a_recipient_is_known_to_the_next_process() {
 }
 
 #[test]
-fn what_the_author_was_told_is_known_to_the_next_process() {
+fn notifications_of_the_author_are_known_to_the_next_process() {
     let dir = TempDir::new();
     let queue = queue(dir.path());
     let name = put(&queue, b"x\n");
@@ -137,7 +141,7 @@ fn what_the_author_was_told_is_known_to_the_next_process() {
     let states =
         [(0, state(Stage::Deferred, 9, "451 later")), (1, state(Stage::Failed, 0, "550 no"))];
     letter.record(&states, true).unwrap();
-    letter.record_told(&[1, 7]).unwrap();
+    letter.record_notified(&[1, 7]).unwrap();
     letter.note_warned(&[0, 7]).unwrap();
     letter.note_warned(&[]).unwrap();
     assert!(letter.is_warned(0) && !letter.is_warned(1) && !letter.is_warned(7));
@@ -145,7 +149,9 @@ fn what_the_author_was_told_is_known_to_the_next_process() {
     drop(letter);
     assert_eq!(queue.read(&name).unwrap().unwrap().states(), known);
     assert!(
-        known[0].is_warned && known[0].stage == Stage::Deferred && known[1].stage == Stage::Told
+        known[0].is_warned
+            && known[0].stage == Stage::Deferred
+            && known[1].stage == Stage::Notified
     );
     assert_eq!(known[1].reply, b"550 no");
 }

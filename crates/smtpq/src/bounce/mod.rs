@@ -6,7 +6,7 @@
 //! letter.record(&[(0, failed)], true)?; //                            what the attempt has come to
 //! let outcomes = [Outcome { recipient: 0, what: What::Failed, remote: b"mx.red.test", reply: b"550 5.1.1 ..." }];
 //! bounce::notify(&queue, &mut letter, &outcomes, &config)?; //        durable; then
-//! letter.record_told(&[0])?;
+//! letter.record_notified(&[0])?;
 //! ```
 //! A crash between the last two has the author receive two notifications, and never none.
 

@@ -13,7 +13,7 @@ pub use rows::OPTIONS;
 
 /// Longest time of `--retry`, `--max-age` and `--warn-after`, in seconds: a year.
 const MAX_SECONDS: f64 = 366.0 * 86_400.0;
-/// Most times of `--retry`.
+/// Most attempts whose times `--retry` tells.
 const MAX_RETRIES: usize = 1000;
 /// Longest name of a host in bytes (RFC 5321 §4.5.3.1.2).
 const MAX_HOSTNAME: usize = 255;

@@ -78,7 +78,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             default: Preset::Value("1800,3600,7200,14400"),
             help: "seconds until each further attempt, with commas",
             manual: "The times in seconds between an attempt that failed for now and the next one: the first of \
-                <list> after the first attempt, and so on; the last one holds for all that follow.",
+                <list> after the first attempt, and so on; the last one holds for every later attempt.",
             ..Row::EMPTY
         },
         Row {
@@ -146,7 +146,7 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             name: "list",
             command_line_only: true,
             help: "list the letters, as mailq does",
-            manual: "List the letters: their names, sizes in bytes, when they came, from whom, to whom, and the last \
+            manual: "List the letters: their names, sizes in bytes, when they came, sender, recipients, and the last \
                 reply for each recipient; and end. `*` stands behind the name of one that is being sent, `!` \
                 behind one that is held.",
             ..Row::EMPTY

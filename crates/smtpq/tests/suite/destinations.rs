@@ -8,7 +8,7 @@ use crate::common::{Site, said};
 /// Sends a letter to bob@red.test whose MX is answered so; returns its state, and whether it is still there.
 fn sent(zone: impl Fn(&str, &str) -> Says + Send + Sync + 'static) -> (String, bool, usize) {
     let (site, server) = (Site::with(zone), MailServer::start(|_| None));
-    let name = site.put_from("", &["bob@red.test"], "x\n");
+    let name = site.put_from("levy@none.test", &["bob@red.test"], "x\n");
     site.once(&server.port(), &["--double-bounce", "postmaster@none.test"]);
     let is_there = site.names("letters").contains(&name);
     (site.text("state", &name), is_there, server.letters().len())

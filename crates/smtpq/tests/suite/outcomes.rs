@@ -111,7 +111,7 @@ fn each_recipient_has_an_outcome_of_its_own() {
     assert_eq!(server.letters().len(), 2, "the letter, and the notification");
     assert_eq!(site.names("letters"), std::slice::from_ref(&name));
     let state = site.text("state", &name);
-    for line in [" 1 told ", " 2 deferred ", " 3 delivered "] {
+    for line in [" 1 notified ", " 2 deferred ", " 3 delivered "] {
         assert!(state.contains(line), "{line} in {state}");
     }
     // Only the one that was put off is tried again.

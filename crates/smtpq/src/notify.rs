@@ -1,4 +1,4 @@
-//! The process that tells authors what has become of their letters. It hears no stranger, and has the queue's folders.
+//! The process that notifies authors of what has become of their letters. It talks to no other server, and has the queue's folders.
 
 use std::io;
 
@@ -11,11 +11,11 @@ use crate::due::{now, warning_due};
 use crate::options::Config;
 use crate::schedule::Name;
 
-/// Tells the authors of these letters what they have not been told yet.
+/// Notifies the authors of these letters of what they do not know yet.
 ///
 /// # Errors
-/// One of them could not be told, or this process cannot give its rights up.
-pub fn tell_authors(
+/// One of them could not be notified, or this process cannot give its rights up.
+pub fn notify_authors(
     queue: &Queue,
     config: &Config,
     letters: &[Name],
@@ -34,20 +34,20 @@ pub fn tell_authors(
     let mut failed = None;
     for letter in &mut locked {
         let id = letter.name().display().to_string();
-        work.title.set(format_args!("author of {}", in_title(id.as_bytes())));
-        if let Err(error) = tell(queue, config, letter) {
-            warn!("{id}: the author is not told: {error}");
+        work.title().set(format_args!("author of {}", in_title(id.as_bytes())));
+        if let Err(error) = notify(queue, config, letter) {
+            warn!("{id}: the author is not notified: {error}");
             failed = Some(error);
         }
     }
     failed.map_or(Ok(()), |error| Err(io::Error::other(error.to_string())))
 }
 
-/// Tells the author of a letter.
-fn tell(queue: &Queue, config: &Config, letter: &mut LockedLetter) -> mailstore::Result<()> {
+/// Notifies the author of a letter.
+fn notify(queue: &Queue, config: &Config, letter: &mut LockedLetter) -> mailstore::Result<()> {
     let (now, envelope, states) = (now(), letter.envelope().clone(), letter.states().to_vec());
     let until = envelope.arrived.saturating_add(config.max_age.as_secs());
-    let (mut outcomes, mut told, mut warned) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut outcomes, mut done, mut warned) = (Vec::new(), Vec::new(), Vec::new());
     for (number, (recipient, state)) in envelope.recipients.iter().zip(&states).enumerate() {
         let what = match state.stage {
             Stage::Failed => What::Failed,
@@ -61,10 +61,10 @@ fn tell(queue: &Queue, config: &Config, letter: &mut LockedLetter) -> mailstore:
                 warned.push(number);
                 What::Delayed { until }
             }
-            Stage::Waiting | Stage::Delivered | Stage::Told => continue,
+            Stage::Waiting | Stage::Delivered | Stage::Notified => continue,
         };
         if !matches!(what, What::Delayed { .. }) {
-            told.push(number);
+            done.push(number);
         }
         outcomes.push(Outcome {
             recipient: number,
@@ -77,7 +77,7 @@ fn tell(queue: &Queue, config: &Config, letter: &mut LockedLetter) -> mailstore:
         return Ok(());
     }
     bounce::notify(queue, letter, &outcomes, config)?;
-    // Those too of whom the author wants to hear nothing.
-    letter.record_told(&told)?;
+    // Those too of which the author wants to know nothing.
+    letter.record_notified(&done)?;
     letter.note_warned(&warned)
 }

@@ -1,4 +1,4 @@
-//! Hears at once of what changes in the queue: new letters, held ones, that all are to be tried.
+//! Watches what changes in the queue: new letters, held ones, that all are to be tried.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -11,14 +11,14 @@ const MAX_READS: usize = 16;
 
 /// Watches the folders of a queue.
 #[derive(Debug)]
-pub struct Hearing {
+pub struct Watcher {
     /// With the watches of `letters`, `hold` and the queue's folder; `None` where the kernel has none for us.
     inotify: Option<(Inotify, [Watch; 3])>,
 }
 
-/// What was heard.
+/// What has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum Event {
     /// A letter of this name has come.
     Letter(Vec<u8>),
     /// It has gone.
@@ -29,14 +29,14 @@ pub enum Heard {
     Released(Vec<u8>),
     /// Something has come that may be a request.
     Request,
-    /// More than can be told one by one.
+    /// More than can be listed.
     Everything,
 }
 
-impl Hearing {
+impl Watcher {
     /// Begins to watch. Where that is not possible, a warning says so, and the queue is looked at from time to time alone.
     #[must_use]
-    pub fn of(queue: &Queue) -> Hearing {
+    pub fn of(queue: &Queue) -> Watcher {
         let watch = || {
             let inotify = Inotify::new()?;
             let [letters, hold, folder] = queue.watched();
@@ -47,10 +47,10 @@ impl Hearing {
         if let Err(errno) = &watched {
             warn!("inotify: {}: new letters are found a little later", errno.desc());
         }
-        Hearing { inotify: watched.ok() }
+        Watcher { inotify: watched.ok() }
     }
 
-    /// Whether changes are heard.
+    /// Whether it works.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.inotify.is_some()
@@ -62,26 +62,26 @@ impl Hearing {
         self.inotify.as_ref().map(|(inotify, _)| inotify.as_fd())
     }
 
-    /// Returns what was heard since the last call.
-    pub fn take(&mut self) -> Vec<Heard> {
-        let mut heard = Vec::new();
-        let Some((inotify, [letters, hold, _])) = &self.inotify else { return heard };
+    /// Returns what has changed since the last call.
+    pub fn take(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        let Some((inotify, [letters, hold, _])) = &self.inotify else { return events };
         let (letters, hold) = (*letters, *hold);
         let read = inotify.changes(MAX_READS, |change| {
-            heard.push(match change {
-                Change::Come(watch, name) if watch == letters => Heard::Letter(name.to_vec()),
-                Change::Gone(watch, name) if watch == letters => Heard::Gone(name.to_vec()),
-                Change::Come(watch, name) if watch == hold => Heard::Held(name.to_vec()),
-                Change::Gone(watch, name) if watch == hold => Heard::Released(name.to_vec()),
-                Change::Come(..) => Heard::Request,
+            events.push(match change {
+                Change::Come(watch, name) if watch == letters => Event::Letter(name.to_vec()),
+                Change::Gone(watch, name) if watch == letters => Event::Gone(name.to_vec()),
+                Change::Come(watch, name) if watch == hold => Event::Held(name.to_vec()),
+                Change::Gone(watch, name) if watch == hold => Event::Released(name.to_vec()),
+                Change::Come(..) => Event::Request,
                 Change::Gone(..) => return,
-                Change::Lost => Heard::Everything,
+                Change::Lost => Event::Everything,
             });
         });
         if let Err(errno) = read {
             warn!("inotify: {}: new letters are found a little later", errno.desc());
             self.inotify = None;
         }
-        heard
+        events
     }
 }

@@ -1,0 +1,181 @@
+//! A queue: its folders, and what is in them.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::fstatat;
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
+use sys::getdents::entries;
+
+use crate::error::{Error, Result};
+use crate::folder::Folder;
+use crate::queue::draft::QueueDraft;
+use crate::queue::envelope::QueueEnvelope;
+use crate::queue::locked::{LockedLetter, QueuedLetter};
+use crate::queue::parts::Parts;
+use crate::sweep::sweep;
+
+/// Rights of group and others, which no folder of a queue gives.
+const OTHERS: u32 = 0o077;
+/// The names of the folders.
+const TMP: &str = "tmp";
+const LETTERS: &str = "letters";
+const STATE: &str = "state";
+const HOLD: &str = "hold";
+
+/// A queue, by the descriptors of its folders.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    pub(super) parts: Arc<Parts>,
+}
+
+impl Queue {
+    /// Opens the queue in this folder, all of which must belong to this user.
+    ///
+    /// # Errors
+    /// [`Error::Io`] names the part that is not there; [`Error::Refused`] names one that is another user's, or that
+    /// others may use.
+    pub fn open(folder: Folder, owner: Uid) -> Result<Queue> {
+        let part = |name: &str| {
+            let part = folder.enter(OsStr::new(name))?;
+            check(&part, owner)?;
+            Ok(part)
+        };
+        let (tmp, letters, state) = (part(TMP)?, part(LETTERS)?, part(STATE)?);
+        let hold = part(HOLD)?;
+        Ok(Queue { parts: Arc::new(Parts { folder, tmp, letters, state, hold }) })
+    }
+
+    /// Makes what is missing of a queue in this folder, mode 0700; then all its folders are on the disk, those too that
+    /// were there. With the rights of root, what is missing is made for the owner.
+    ///
+    /// # Errors
+    /// As [`Queue::open`]; a part cannot be made; the folder is neither the owner's own nor one that only root can
+    /// change.
+    pub fn make(folder: Folder, uid: Uid, gid: Gid) -> Result<Queue> {
+        if folder.owner()?.0 != uid && !folder.is_roots_alone()? {
+            let path = folder.path().display();
+            let why = format!("{path}: neither root's alone nor of the queue's owner, uid {uid}");
+            return Err(Error::Refused(why));
+        }
+        for name in [TMP, LETTERS, STATE, HOLD] {
+            let part = folder.make(OsStr::new(name))?;
+            // Made by root, now or before a crash. To put another folder of root's here, by rename(2), its owner
+            // must be able to write to that one already.
+            if part.owner()?.0 != uid && part.owner()?.0 == nix::unistd::geteuid() {
+                fchown(&part, Some(uid), Some(gid)).map_err(Error::io("chown", part.path()))?;
+                part.sync()?;
+            }
+        }
+        folder.reopen()?.sync()?;
+        Queue::open(folder, uid)
+    }
+
+    /// Returns the folders that a process needs that puts letters in.
+    pub fn folders(&self) -> impl Iterator<Item = &Folder> {
+        [&self.parts.tmp, &self.parts.letters].into_iter()
+    }
+
+    /// Returns the bytes that are free on its disk.
+    ///
+    /// # Errors
+    /// As fstatvfs(3).
+    pub fn free_bytes(&self) -> Result<u64> {
+        self.parts.letters.free_bytes()
+    }
+
+    /// Begins a letter; no program sees it before it is published.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; those of [`QueueEnvelope::encode`].
+    pub fn draft(&self, envelope: &QueueEnvelope) -> Result<QueueDraft> {
+        QueueDraft::create(&self.parts, envelope)
+    }
+
+    /// Returns the names of all letters, the oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: the folder cannot be read.
+    pub fn list(&self) -> Result<Vec<OsString>> {
+        let letters = &self.parts.letters;
+        let mut names = Vec::new();
+        entries(&letters.reopen()?, |entry| names.push(OsString::from_vec(entry.name.to_vec())))
+            .map_err(Error::io("read", letters.path()))?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Calls `each` with the name of each letter, in no order.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: the folder cannot be read.
+    pub fn each_name(&self, mut each: impl FnMut(&OsStr)) -> Result<()> {
+        let letters = &self.parts.letters;
+        entries(&letters.reopen()?, |entry| each(OsStr::from_bytes(entry.name)))
+            .map_err(Error::io("read", letters.path()))
+    }
+
+    /// Reads a letter, locked or not; `None` if it is there no more.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Refused`] where it is malformed.
+    pub fn read(&self, name: &OsStr) -> Result<Option<QueuedLetter>> {
+        QueuedLetter::read(&self.parts, name)
+    }
+
+    /// Locks a letter for all its recipients; `None` if it is there no more.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] while another process has a lock on it; [`Error::Refused`] where it is malformed.
+    pub fn lock(&self, name: &OsStr) -> Result<Option<LockedLetter>> {
+        LockedLetter::lock(&self.parts, name, None)
+    }
+
+    /// Locks a letter for some of its recipients, by number from 0; `None` if it is there no more.
+    ///
+    /// # Errors
+    /// As [`Queue::lock`], for these recipients.
+    pub fn lock_for(&self, name: &OsStr, recipients: &[usize]) -> Result<Option<LockedLetter>> {
+        LockedLetter::lock(&self.parts, name, Some(recipients))
+    }
+
+    /// Removes what a crash has left: files in `tmp` that were not touched for 36 hours, and what is known of letters
+    /// that are there no more. Returns their number.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: a folder cannot be read.
+    pub fn sweep(&self) -> Result<usize> {
+        let letters = &self.parts.letters;
+        let mut removed = sweep(&self.parts.folder);
+        for folder in [&self.parts.state, &self.parts.hold] {
+            let mut names = Vec::new();
+            entries(&folder.reopen()?, |entry| names.push(entry.name.to_vec()))
+                .map_err(Error::io("read", folder.path()))?;
+            let is_gone = |name: &Vec<u8>| {
+                let found = fstatat(letters, name.as_slice(), AtFlags::AT_SYMLINK_NOFOLLOW);
+                found == Err(Errno::ENOENT)
+            };
+            let remove = |name: &Vec<u8>| {
+                unlinkat(folder, name.as_slice(), UnlinkatFlags::NoRemoveDir).is_ok()
+            };
+            removed += names.iter().filter(|name| is_gone(name) && remove(name)).count();
+        }
+        Ok(removed)
+    }
+}
+
+/// Checks that a folder is its owner's alone.
+fn check(folder: &Folder, owner: Uid) -> Result<()> {
+    let (uid, mode) = (folder.owner()?.0, folder.mode()?);
+    let path = folder.path().display();
+    if uid != owner {
+        return Err(Error::Refused(format!("{path}: belongs to uid {uid}, not {owner}")));
+    }
+    if mode & OTHERS != 0 {
+        return Err(Error::Refused(format!("{path}: others may use it (chmod 700)")));
+    }
+    Ok(())
+}
