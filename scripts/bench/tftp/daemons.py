@@ -21,6 +21,7 @@ class Kind:
     port: int = PORT
     windows: bool = True
     takes: object = None  # more options, with which it takes uploads; None: it takes none
+    bounded: bool = True  # it starts no more processes than it was told, whoever asks
 
     @property
     def ours(self):
@@ -37,20 +38,20 @@ def hpa(bench):
 
 def atftpd(bench):
     return [need("atftpd"), "--daemon", "--no-fork", "--bind-address", "127.0.0.1", "--port", PORT,
-            "--maxthread", 100, "--user", "nobody.nogroup", "--logfile", "-", bench.root]
+            "--maxthread", max(100, bench.clients), "--user", "nobody.nogroup", "--logfile", "-", bench.root]
 
 
 def dnsmasq(bench):
     return [need("dnsmasq"), "--keep-in-foreground", "--conf-file=/dev/null", "--port=0",
             "--listen-address=127.0.0.1", "--bind-interfaces", "--enable-tftp",
-            f"--tftp-root={bench.root}", "--tftp-max=200", "--user=nobody",
+            f"--tftp-root={bench.root}", f"--tftp-max={max(200, bench.clients)}", "--user=nobody",
             "--edns-packet-max=65535", f"--pid-file={bench.pid}"]
 
 
 KINDS = [
     Kind("tftpd", "a process for each transfer", ours(), takes=("--create",)),
     Kind("tftpd --single-port", "one process", ours("--single-port"), takes=("--create",)),
-    Kind("tftpd-hpa", "a process for each transfer", hpa, windows=False, takes=("-c",)),
+    Kind("tftpd-hpa", "a process for each transfer", hpa, windows=False, takes=("-c",), bounded=False),
     Kind("atftpd", "a thread for each transfer", atftpd, takes=()),
     Kind("dnsmasq", "one process", dnsmasq, port=TFTP, windows=False),
 ]
@@ -59,13 +60,14 @@ KINDS = [
 class Server(Program):
     """A running server; a context manager that ends it and everything it started."""
 
-    def __init__(self, bench, kind, pinned=False, uploads=None):
-        """With `uploads`, serves that folder, and takes files there."""
+    def __init__(self, bench, kind, pinned=False, uploads=None, clients=0):
+        """With `uploads`, serves that folder, and takes files there; has room for this number of clients. Ours have it
+        by default."""
         self.kind, self.port = kind, kind.port
         log = bench.new("log")
         pin = [need("taskset"), "-c", "0"] if pinned else []
         root = uploads or bench.root
-        program, *words = kind.argv(SimpleNamespace(programs=bench.programs, root=root,
+        program, *words = kind.argv(SimpleNamespace(programs=bench.programs, root=root, clients=clients,
                                                     pid=log.with_suffix(".pid")))
         super().__init__([*pin, program, *(kind.takes if uploads else ()), *words], log, cwd=root,
                          name=kind.name)

@@ -2,6 +2,7 @@
 
 from math import log
 
+import storm_tables
 from daemons import KINDS
 from report import STYLE, machine, table
 from transfers import (BLOCKS, CLIENTS, DELAYED_BLOCK, DELAYS, SMALL_BLOCKS, WINDOWS, middle)
@@ -169,7 +170,7 @@ def writes(results):
                         for where, to in ((MEMORY, "into memory"), (DISK, "to the disk")))
 
 
-PARTS = {"large": large, "pinned": pinned, "small": small, "delay": delay, "upload": upload}
+PARTS = {"large": large, "pinned": pinned, "small": small, "delay": delay, "upload": upload, **storm_tables.PARTS}
 
 
 def page(results, plan):
@@ -200,7 +201,8 @@ at most is a window for each round trip.
 ## Uploads
 
 {UPLOADS.format(large=plan.large >> 20, rounds=plan.upload_rounds, seconds=plan.upload_seconds, writes=writes(results))}
-{upload(results, plan)}"""
+{upload(results, plan)}
+{storm_tables.sections(results, plan)}"""
 
 
 LEFT, WIDTH, BAR, GAP, TOP = 190, 420, 18, 24, 64
