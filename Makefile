@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pop3 interop-smtp interop-pxe attacks tools bench-fork bench-tftp bench-tls bench-pop3 bench-smtp bench-queue crash-pop3 crash-smtp install install-strip uninstall check-install check-scripts clean demo-mx
+.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pop3 interop-smtp interop-pxe attacks hostile-tftp tools bench-fork bench-tftp bench-tls bench-pop3 bench-smtp bench-queue crash-pop3 crash-smtp install install-strip uninstall check-install check-scripts clean demo-mx
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -29,6 +29,7 @@ help:
 	@echo 'make interop-smtp  the same of smtpd, Postfix and OpenSMTPD (as root)'
 	@echo 'make interop-pxe  real machines boot from tftpd, in qemu (as root)'
 	@echo 'make attacks  a local user and strangers attack the mail daemons (as root)'
+	@echo 'make hostile-tftp  two million hostile packets for tftpd (PACKETS=N; SEED=N repeats a run)'
 	@echo 'make fuzz     what strangers send, by libFuzzer: the targets of fuzz/, 30 s each (TIME=, TARGETS=)'
 	@echo 'make samples  the outputs in README.md and docs, made and compared; their links'
 	@echo 'make labs     the course of docs/labs: every step and every task; make lab-03: one of them'
@@ -118,6 +119,10 @@ interop-pxe: build
 # What they try is in scripts/attacks; TRIES=N logins and deliveries in the races.
 attacks: build
 	@BIN=$(BIN) scripts/attacks/run
+
+# What is sent, and what must hold afterwards, is in scripts/hostile.
+hostile-tftp: build
+	@BIN=$(BIN) scripts/hostile/run
 
 # With the stable toolchain and a C++ compiler; `cargo fuzz run TARGET` works as well. TIME=seconds for each;
 # `scripts/fuzz --merge` keeps in fuzz/corpus what was found.

@@ -68,6 +68,21 @@ pub(crate) fn more_refused(clients: u64) {
     warn!("{clients} more clients refused");
 }
 
+/// Logs `17 more requests refused, or not answered by their clients`, for those without a line of their own.
+pub(crate) fn more_unproven(requests: u64) {
+    info!("{requests} more requests refused, or not answered by their clients");
+}
+
+/// Logs, for debugging, `client 127.0.0.1:52100: 12 bytes, not a request`.
+pub(crate) fn not_a_request(peer: impl Display, length: usize) {
+    debug!("client {peer}: {length} bytes, not a request");
+}
+
+/// Logs, for debugging, `17 more datagrams, not requests`, for those without a line of their own.
+pub(crate) fn more_not_requests(datagrams: u64) {
+    debug!("{datagrams} more datagrams, not requests");
+}
+
 /// Logs `worker end: pid 4242, exit 0` for a prefork worker without a client, as a warning if it
 /// failed.
 pub(crate) fn worker_end(process: impl Display, how: impl Display, is_ok: bool) {

@@ -25,6 +25,19 @@ impl Throttle {
         is_allowed
     }
 
+    /// As [`Throttle::allows`], where what is over the limit may still be logged later.
+    pub(crate) fn allows_uncounted(&mut self) -> bool {
+        let is_allowed = self.allows();
+        self.left_out -= u64::from(!is_allowed);
+        is_allowed
+    }
+
+    /// Counts a line that is not written.
+    pub(crate) fn leave_out(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+        self.left_out += 1;
+    }
+
     /// Returns the time until [`Throttle::left_out`] has a count.
     pub(crate) fn due_in(&self) -> Option<Duration> {
         let since = self.since.filter(|_| self.left_out > 0)?;
@@ -56,5 +69,15 @@ mod tests {
         assert_eq!(throttle.left_out(), Some(100 - u64::from(MAX_LINES)));
         assert!(throttle.left_out().is_none() && throttle.due_in().is_none());
         assert!(throttle.allows());
+    }
+
+    #[test]
+    fn what_may_be_logged_later_is_counted_later() {
+        let mut throttle = Throttle::default();
+        assert_eq!((0..100).filter(|_| throttle.allows_uncounted()).count(), MAX_LINES as usize);
+        assert!(throttle.due_in().is_none());
+        throttle.leave_out();
+        throttle.since = Instant::now().checked_sub(PERIOD);
+        assert_eq!(throttle.left_out(), Some(1));
     }
 }

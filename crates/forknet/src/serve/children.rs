@@ -207,11 +207,16 @@ impl Children {
         self.board.unmap_lines(alone)
     }
 
-    /// Adds a child that was forked for this slot.
+    /// Adds a child that was forked for this slot, and logs its start.
     pub(crate) fn add(&mut self, pid: Pid, slot: Slot) {
         if let Some(peer) = slot.peer() {
             client_log::start(peer, Process { pid: pid.as_raw(), thread: None });
         }
+        self.add_silently(pid, slot);
+    }
+
+    /// Adds a child that was forked for this slot.
+    pub(crate) fn add_silently(&mut self, pid: Pid, slot: Slot) {
         while self.table.len() <= slot.number() && self.table.push(None).is_some() {
             self.pids.push(0);
         }

@@ -36,6 +36,7 @@ pub(crate) mod session;
 pub(crate) mod signals;
 pub(crate) mod signer;
 pub(crate) mod spare_fd;
+pub(crate) mod start_lines;
 pub(crate) mod thread;
 pub(crate) mod threads;
 pub(crate) mod title;

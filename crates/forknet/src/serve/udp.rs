@@ -70,6 +70,8 @@ pub struct Request {
     pub timeout: Duration,
     /// Longest time of the whole exchange (`--deadline`).
     pub deadline: Duration,
+    /// There are too many requests for a log line each: it has lines only once its client has proved its address.
+    pub is_quiet: bool,
 }
 
 /// A process that gives way to another client.
@@ -110,6 +112,12 @@ pub trait UdpProtocol {
     /// true if that end, even by a signal, needs no warning.
     fn has_ended(&mut self, _slot: Slot) -> bool {
         false
+    }
+
+    /// Returns whether the client of this slot has proved its address by an answer. Until then it has no log lines where
+    /// there are too many.
+    fn is_proven(&self, _slot: Slot) -> bool {
+        true
     }
 
     /// Checks whether the protocol can answer one more request, which was sent to this local
@@ -162,7 +170,8 @@ pub(crate) fn serve(mut master: Master, mut protocol: impl UdpProtocol) -> Resul
         // The sockets pause after a recvmsg(2) that failed.
         let is_paused = master.is_paused();
         let accepting = !is_paused && !must_queue(&mut master, &mut protocol);
-        let timeout = (!accepting).then_some(GIVE_WAY_POLL);
+        let look = master.refusals().start_lines().look(|slot| protocol.is_proven(slot));
+        let timeout = (!accepting).then_some(GIVE_WAY_POLL).into_iter().chain(look).min();
         let round = Round { accepting, clients, timeout };
         let ready = master.wait_for(&round)?.listeners; // ppoll, where signals are delivered
         if master.must_stop() {
@@ -219,7 +228,13 @@ fn receive(master: &Master, listener: usize) -> nix::Result<Option<Datagram>> {
 
 /// Logs the ends of processes, with what the protocol knows about them.
 fn reap(master: &mut Master, protocol: &mut impl UdpProtocol) {
-    master.ended_children().iter().for_each(|child| child.log(protocol.has_ended(child.slot)));
+    for child in master.ended_children() {
+        let is_proven = protocol.is_proven(child.slot);
+        let is_expected = protocol.has_ended(child.slot);
+        if master.refusals().start_lines().end(child.slot, is_proven) {
+            child.log(is_expected);
+        }
+    }
 }
 
 /// Serves the requests that have waited.
@@ -238,8 +253,7 @@ fn serve_request(
     alone: OneTask,
 ) {
     if !protocol.is_request(&datagram.data) {
-        let (peer, length) = (datagram.peer, datagram.data.len());
-        debug!("client {peer}: {length} bytes, not a request");
+        master.refusals().log_not_a_request(Peer::Ip(datagram.peer), datagram.data.len());
     } else if let Some(request) = protocol.arrived(datagram) {
         serve_new(master, protocol, request, alone);
     }
@@ -265,11 +279,13 @@ fn serve_new(
             return refuse(master.listeners(), &request, words);
         }
     };
+    let has_line = master.refusals().start_lines().allows();
     match fork(alone) {
-        Ok(Fork::Child) => child(|| answer(master, protocol, request, slot, alone)),
+        Ok(Fork::Child) => child(|| answer(master, protocol, request, (slot, !has_line), alone)),
         Ok(Fork::Parent(pid)) => {
             protocol.begins(slot, &request);
-            master.children().add(pid, slot);
+            master.refusals().start_lines().begin(pid.as_raw(), slot, has_line);
+            master.children().add_silently(pid, slot);
         }
         Err(errno) => {
             master.log_refusal(peer, format_args!("fork: {}", strerror(errno)));
@@ -298,7 +314,10 @@ fn admit(
             let Some(GivesWay { slot, how }) = protocol.gives_way(peer, refusal) else {
                 return Err(refusal);
             };
-            if let Some((pid, peer)) = master.children().end(slot).zip(slot.peer()) {
+            let is_proven = protocol.is_proven(slot);
+            if let Some((pid, peer)) = master.children().end(slot).zip(slot.peer())
+                && master.refusals().start_lines().end(slot, is_proven)
+            {
                 master.log_gave_way(peer, pid, how);
             }
         }
@@ -322,7 +341,7 @@ fn answer(
     master: &mut Master,
     protocol: &impl UdpProtocol,
     request: Datagram,
-    slot: Slot,
+    (slot, is_quiet): (Slot, bool),
     alone: OneTask,
 ) -> i32 {
     let peer = request.peer;
@@ -339,7 +358,9 @@ fn answer(
     counters.received(data.len());
     let outcome = match socket {
         Err(error) => {
-            warn!("client {peer}: no port for the transfer: {}", reason(&error));
+            if !is_quiet {
+                warn!("client {peer}: no port for the transfer: {}", reason(&error));
+            }
             return EXIT_FAILED;
         }
         Ok(socket) => protocol.answer(&mut Request {
@@ -352,6 +373,7 @@ fn answer(
             title: master.titles().client(Peer::Ip(peer)),
             timeout: master.options().timeout,
             deadline: master.options().deadline,
+            is_quiet,
         }),
     };
     match outcome {

@@ -324,6 +324,17 @@ impl UdpLoop {
         self.master.log_gave_way(Peer::Ip(peer), Pid::this().as_raw(), how);
     }
 
+    /// Returns whether a line may be written about a request that the protocol has refused, or whose client has proved no
+    /// address; counts it otherwise.
+    pub fn may_log_unproven(&mut self) -> bool {
+        self.master.refusals().allows_unproven()
+    }
+
+    /// Logs a datagram that is no request, within the rate of such lines.
+    pub fn log_not_a_request(&mut self, peer: SocketAddr) {
+        self.master.refusals().log_not_a_request(Peer::Ip(peer), self.datagram.len());
+    }
+
     /// Refuses a client, and logs why.
     pub fn refuse(&mut self, to: &Sender, why: Refusal) {
         self.master.log_refusal(Peer::Ip(to.peer), why);

@@ -20,7 +20,8 @@ use crate::wire::request::Direction;
 
 /// Serves one transfer from request to end, and logs one line.
 pub fn answer(request: &mut Request, config: &Config) {
-    let Request { data, peer, local, socket, counters, transcript, title, .. } = request;
+    let Request { data, peer, local, socket, counters, transcript, title, is_quiet, .. } = request;
+    let is_quiet = *is_quiet;
     if transcript.is_on() {
         transcript.client(describe(data).as_bytes());
     }
@@ -42,7 +43,7 @@ pub fn answer(request: &mut Request, config: &Config) {
     let limits = retry_limits(config.retries, request.timeout, request.deadline);
     let channel = Channel::for_server(socket, *peer, trace);
     let (started_at, status) = (Instant::now(), SharedStatus::new(counters));
-    let child = Child { config, limits, started_at, status, title: title.clone() };
+    let child = Child { config, limits, started_at, status, is_quiet, title: title.clone() };
     match ValidRequest::parse(config, data, *local, *peer) {
         Ok(request) => child.serve(&request, channel),
         Err(error) => child.refuse(channel, &describe(data), &error),
@@ -55,6 +56,8 @@ struct Child<'c> {
     limits: RetryLimits,
     started_at: Instant,
     status: SharedStatus,
+    /// Only a client that has answered has a log line.
+    is_quiet: bool,
     title: Title,
 }
 
@@ -138,7 +141,9 @@ impl Child<'_> {
         {
             channel.send_error(*code, reason);
         }
-        log_refusal(channel.peer(), request, self.started_at, error);
+        if !self.is_quiet {
+            log_refusal(channel.peer(), request, self.started_at, error);
+        }
     }
 
     fn log<S: Side>(
@@ -148,6 +153,9 @@ impl Child<'_> {
         transfer: &UdpTransfer<'_, S>,
         result: &Result<(), Error>,
     ) {
+        if self.is_quiet && !self.status.is_answered() {
+            return; // the parent counts it
+        }
         let (peer, side) = (transfer.channel.peer(), &transfer.state.side);
         let (unexpected, started_at) = (transfer.state.unexpected, self.started_at);
         let ValidRequest { raw, mode, file, .. } = valid;

@@ -24,6 +24,7 @@ use super::request::is_request;
 use super::shared_status::SharedStatus;
 use crate::options::Config;
 use crate::transfer::port_range::fresh_socket;
+use crate::wire::request::WRQ;
 
 /// Most ended transfers remembered until all requests queued in the socket were read.
 const MAX_ANSWERED: usize = 64;
@@ -51,8 +52,12 @@ struct Running {
     slot: Slot,
     key: RequestKey,
     started_at: Instant,
+    /// A WRQ: only its process dallies.
+    is_upload: bool,
     /// The process has reported that it only dallies.
     dallies: bool,
+    /// The process has reported that its client has answered.
+    is_answered: bool,
 }
 
 /// A request whose process has ended.
@@ -110,20 +115,29 @@ impl<'c> Tftp<'c> {
     fn dallying(&mut self) -> impl Iterator<Item = Running> + '_ {
         for number in 0..self.running.len() {
             let running = self.running.get(number).flatten();
-            if let Some(running) = running.filter(|one| !one.dallies && one.status().dallies()) {
+            let may_dally = |one: &Running| one.is_upload && !one.dallies;
+            if let Some(running) = running.filter(|one| may_dally(one) && one.status().dallies()) {
                 self.running.set(number, Some(Running { dallies: true, ..running }));
             }
         }
         self.running.iter().flatten().filter(|running| running.dallies)
     }
 
-    /// Returns the transfers whose clients should have answered, and have not.
-    fn unanswered(&self) -> impl Iterator<Item = Running> + '_ {
-        let (now, patience) = (Instant::now(), self.patience);
-        let is_late = move |running: &Running| {
-            now.duration_since(running.started_at) >= patience && !running.status().is_answered()
-        };
-        self.running.iter().flatten().filter(is_late)
+    /// Returns the oldest of these transfers whose clients should have answered, and have not. A process can't take
+    /// that report back, so that its page is not read again: there are as many pages as clients.
+    fn oldest_unanswered(&mut self, is_one: impl Fn(&Running) -> bool) -> Option<Running> {
+        let now = Instant::now();
+        loop {
+            let is_late = |one: &Running| now.duration_since(one.started_at) >= self.patience;
+            let all = self.running.iter().flatten();
+            let late = all.filter(|one| !one.is_answered && is_late(one) && is_one(one));
+            let oldest = late.min_by_key(|one| one.started_at)?;
+            if !oldest.status().is_answered() {
+                return Some(oldest);
+            }
+            let number = oldest.slot.number();
+            self.running.set(number, Some(Running { is_answered: true, ..oldest }));
+        }
     }
 
     /// Removes the transfer of a slot whose process has ended or is being ended.
@@ -173,13 +187,20 @@ impl UdpProtocol for Tftp<'_> {
 
     fn begins(&mut self, slot: Slot, request: &Datagram) {
         let key = RequestKey::new(request);
-        let running = Running { slot, key, started_at: Instant::now(), dallies: false };
+        let is_upload = request.data.starts_with(&WRQ.to_be_bytes());
+        let started_at = Instant::now();
+        let (dallies, is_answered) = (false, false);
+        let running = Running { slot, key, started_at, is_upload, dallies, is_answered };
         while self.running.len() <= slot.number() && self.running.push(None).is_some() {}
         self.running.set(slot.number(), Some(running));
     }
 
     fn has_ended(&mut self, slot: Slot) -> bool {
         self.remove(slot).is_some_and(|running| running.dallies || running.status().dallies())
+    }
+
+    fn is_proven(&self, slot: Slot) -> bool {
+        SharedStatus::new(slot.counters()).is_answered()
     }
 
     fn has_room(&mut self, local: SocketAddr) -> Result<(), Refusal> {
@@ -201,13 +222,13 @@ impl UdpProtocol for Tftp<'_> {
         let dallying = self.dallying().filter(makes_room).min_by_key(oldest);
         let (running, how) = match dallying {
             Some(running) => (running, "complete"),
-            None => (self.unanswered().filter(makes_room).min_by_key(oldest)?, "not answered"),
+            None => (self.oldest_unanswered(makes_room)?, "not answered"),
         };
         self.remove(running.slot).map(|running| GivesWay { slot: running.slot, how })
     }
 
     fn can_make_room(&mut self) -> bool {
-        self.dallying().next().is_some() || self.unanswered().next().is_some()
+        self.dallying().next().is_some() || self.oldest_unanswered(|_| true).is_some()
     }
 
     fn idle(&mut self) -> Vec<Slot> {

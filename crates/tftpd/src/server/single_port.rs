@@ -95,8 +95,9 @@ impl TransferTable<'_> {
             trace_received(socket, peer);
         }
         let Some(entry) = self.entries.get_mut(&peer) else {
-            if is_request {
-                self.begin(socket, client, socket.datagram().to_vec());
+            match is_request {
+                true => self.begin(socket, client, socket.datagram().to_vec()),
+                false => socket.log_not_a_request(peer),
             }
             return;
         };
@@ -160,7 +161,9 @@ impl TransferTable<'_> {
                 if !matches!(error, Error::Denied { code, .. } if self.config.keeps_silent(code)) {
                     send_error(socket, &client, &error);
                 }
-                log_refusal(peer, &description, started_at, &error);
+                if socket.may_log_unproven() {
+                    log_refusal(peer, &description, started_at, &error);
+                }
                 socket.release(slot);
             }
         }
@@ -259,7 +262,7 @@ impl TransferTable<'_> {
             Ok(Step::Wait) => Ok(()),
             Ok(Step::Send) => {
                 entry.send(socket);
-                entry.work_ahead()
+                entry.transfer.work_ahead()
             }
             Ok(Step::Answer(packet)) => {
                 entry.answer(socket, &packet);
@@ -311,7 +314,9 @@ impl TransferTable<'_> {
     fn end(&mut self, socket: &mut UdpLoop, peer: SocketAddr, result: &Result<(), Error>) {
         let Some(entry) = self.entries.remove(&peer) else { return };
         if entry.state != State::Dallying {
-            entry.log(result);
+            if entry.transfer.peer_has_answered() || socket.may_log_unproven() {
+                entry.log(result);
+            }
             if let Err(error) = result {
                 send_error(socket, &entry.client, error);
             }

@@ -118,14 +118,6 @@ impl TransferEntry {
         self.send_rest(socket, FIRST_PAUSE);
     }
 
-    /// Lets the side work ahead while the peer is busy.
-    pub(super) fn work_ahead(&mut self) -> Result<(), Error> {
-        if self.transfer.side.work_ahead()? {
-            self.transfer.on_busy(Instant::now());
-        }
-        Ok(())
-    }
-
     /// Sends the packets that are not sent yet. Packets without room after the longest pause count
     /// as lost, and so do packets that fail for another reason.
     fn send_rest(&mut self, socket: &mut UdpLoop, mut pause: Duration) {

@@ -36,6 +36,8 @@ const MAX_SEND_WAIT: Duration = Duration::from_secs(1);
 /// before.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(2);
 pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(256);
+/// Most log lines about datagrams of others, for debugging.
+const MAX_UNKNOWN: u32 = 20;
 /// Most datagrams that are read for the ERROR of a peer whose port is closed.
 const MAX_UNREAD: usize = 10_000;
 /// Silence of the peer, and time in all, after which the port is closed that has sent an ERROR.
@@ -82,6 +84,8 @@ pub struct Channel<'a> {
     wants_timestamps: bool,
     /// When the peer's last datagram arrived.
     last_arrival: Arrival,
+    /// Datagrams of other senders.
+    unknown: u32,
     trace: Trace<'a>,
     /// Called once the peer's port is known.
     on_peer: Option<PeerKnown<'a>>,
@@ -109,6 +113,7 @@ impl<'a> Channel<'a> {
             poll_result: None,
             wants_timestamps: true,
             last_arrival: Arrival::At(SystemTime::now()),
+            unknown: 0,
             trace,
             on_peer: None,
         }
@@ -363,9 +368,12 @@ impl<'a> Channel<'a> {
 
     /// Sends ERROR 5 to a sender other than the peer (RFC 1350 §4), but never in answer to an
     /// ERROR. Does not wait for room in the socket.
-    fn answer_unknown_transfer(&self, &Received { from, length, size, .. }: &Received) {
+    fn answer_unknown_transfer(&mut self, &Received { from, length, size, .. }: &Received) {
         let packet = Packet::parse(self.buffer.get(..length.min(size)).unwrap_or_default());
-        log::debug!("datagram from {from} does not belong to the transfer with {}", self.peer);
+        self.unknown = self.unknown.saturating_add(1);
+        if self.unknown <= MAX_UNKNOWN {
+            log::debug!("datagram from {from} does not belong to the transfer with {}", self.peer);
+        }
         if !matches!(packet, Ok(Packet::Error { .. })) {
             let answer = packet::error(ErrorCode::UnknownTransfer, "Unknown transfer ID");
             let (fd, to) = (self.socket.as_raw_fd(), SockaddrStorage::from(from));

@@ -26,6 +26,8 @@ const MAX_DALLY: u32 = 5;
 /// Least silence of a peer after which an identical request is a new one. Networks delay duplicates
 /// less than that.
 const RESTART_SILENCE: Duration = Duration::from_secs(2);
+/// Longest round trip of a fast peer: reading the next window takes a part of that.
+const FAST: Duration = Duration::from_millis(1);
 
 /// The next action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,10 +87,16 @@ impl<S: Side> Transfer<S> {
         self.timer.on_sent(now);
     }
 
-    /// Records that this process was busy until `now`, perhaps beyond the timeout, while an answer
-    /// may have arrived.
-    pub fn on_busy(&mut self, now: Instant) {
-        self.timer.on_busy(now);
+    /// Lets the side work ahead while the peer is busy with the packets just sent.
+    ///
+    /// # Errors
+    /// As [`Side::work_ahead`].
+    pub fn work_ahead(&mut self) -> Result<(), Error> {
+        let is_fast = self.is_lossless && self.round_trip().is_some_and(|time| time < FAST);
+        if self.side.work_ahead(is_fast)? {
+            self.timer.on_busy(Instant::now());
+        }
+        Ok(())
     }
 
     /// Handles a datagram from the peer. A transfer ends by an ERROR of the peer, by DATA larger than agreed, or by

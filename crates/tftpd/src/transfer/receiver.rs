@@ -203,7 +203,7 @@ impl<W: Write, C: FnOnce(W) -> io::Result<()>> Side for Receiver<W, C> {
     }
 
     /// Writes to the disk while the peer prepares its next window.
-    fn work_ahead(&mut self) -> Result<bool, Error> {
+    fn work_ahead(&mut self, _is_fast: bool) -> Result<bool, Error> {
         match &mut self.file {
             IncomingFile::Partial(file, _) => {
                 file.write_chunks().map_err(|error| Error::from_io(&error))

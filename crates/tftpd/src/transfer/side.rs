@@ -54,11 +54,11 @@ pub trait Side {
     fn on_retransmit(&mut self);
 
     /// Reads or writes the file while the peer handles the packets just sent. Returns whether there
-    /// was work to do.
+    /// was work to do. For a peer that `is_fast` more memory is worth its cost.
     ///
     /// # Errors
     /// As [`Side::receive`].
-    fn work_ahead(&mut self) -> Result<bool, Error> {
+    fn work_ahead(&mut self, _is_fast: bool) -> Result<bool, Error> {
         Ok(false)
     }
 
@@ -102,8 +102,8 @@ impl<S: Side + ?Sized> Side for Box<S> {
         (**self).on_retransmit();
     }
 
-    fn work_ahead(&mut self) -> Result<bool, Error> {
-        (**self).work_ahead()
+    fn work_ahead(&mut self, is_fast: bool) -> Result<bool, Error> {
+        (**self).work_ahead(is_fast)
     }
 
     fn commit(&mut self) -> io::Result<()> {

@@ -89,9 +89,7 @@ impl<'a, S: Side> UdpTransfer<'a, S> {
                 Step::Send => {
                     self.channel.send(self.state.side.packets())?;
                     self.state.on_sent(Instant::now());
-                    if self.state.side.work_ahead()? {
-                        self.state.on_busy(Instant::now());
-                    }
+                    self.state.work_ahead()?;
                 }
                 Step::Answer(packet) => self.channel.send(Packets::single(&packet))?,
                 Step::Commit => {

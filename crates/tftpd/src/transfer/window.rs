@@ -1,10 +1,12 @@
 //! The unacknowledged DATA packets of a sender.
 //!
 //! They lie in a ring, each in a slot of its own, so that a window is one or two pieces of memory.
-//! The kernel takes a piece with one system call, and one read(2) fills many blocks. The ring has
-//! room for the next window too, or for 64 KiB, so that the file is read while the peer handles the
-//! current window. Large windows are not read ahead, because the page faults of fresh memory cost
-//! more than that gains.
+//! The kernel takes a piece with one system call, and one read(2) fills many blocks.
+//!
+//! At first the ring has room for a window, because a thousand transfers at once need a thousand
+//! rings. Once the peer has proved to be fast it has room for the next window too, or for 64 KiB, so
+//! that the file is read while the peer handles the current window. Large windows are not read
+//! ahead, because the page faults of fresh memory cost more than that gains.
 
 use std::io::{self, IoSliceMut, Read};
 
@@ -14,7 +16,10 @@ use crate::wire::block_number::BlockNumbers;
 use crate::wire::options::TransferOptions;
 use crate::wire::packet::{HEADER, data_header};
 
-/// Smallest ring in bytes, read from the file with one system call.
+/// Smallest ring in bytes, of a page.
+const MIN_RING: usize = 4 * 1024;
+/// Smallest ring in bytes for a fast peer, read from the file with one system call; and the bytes
+/// that a peer must have been sent before it counts as one.
 const MIN_READ: usize = 64 * 1024;
 /// Largest window in bytes that is read ahead.
 const MAX_READ_AHEAD: usize = 1024 * 1024;
@@ -29,6 +34,8 @@ pub struct Window<R> {
     slots: Vec<u8>,
     /// Number of slots in the ring.
     capacity: u64,
+    /// The same for a fast peer.
+    full_capacity: u64,
     /// The last block released from the ring.
     released: u64,
     /// The last block in the ring.
@@ -40,19 +47,24 @@ pub struct Window<R> {
 impl<R: Read> Window<R> {
     /// Creates an empty ring without reading from `file`.
     pub fn new(file: BlockReader<R>, options: &TransferOptions) -> Window<R> {
-        let window = usize::from(options.windowsize);
-        let capacity = match window * options.blksize {
-            ..=MAX_READ_AHEAD if file.reads_ahead() => (window * 2).max(MIN_READ / options.blksize),
-            _ => window,
+        let window = usize::from(options.windowsize).max(1);
+        let (capacity, full_capacity) = match window * options.blksize {
+            ..=MAX_READ_AHEAD if file.reads_ahead() => (
+                window.max(MIN_RING / options.blksize),
+                (window * 2).max(MIN_READ / options.blksize),
+            ),
+            _ => (window, window),
         };
         let blocks = file.size().map_or(u64::MAX, |size| size / options.blksize as u64 + 1);
-        let capacity = (capacity.max(1) as u64).min(blocks);
+        let [capacity, full_capacity] =
+            [capacity, full_capacity].map(|capacity| (capacity as u64).min(blocks));
         Window {
             file,
             numbers: BlockNumbers::with_rollover(options.rollover),
             blksize: options.blksize,
             slots: Vec::new(),
             capacity,
+            full_capacity,
             released: 0,
             filled: 0,
             short: None,
@@ -76,11 +88,15 @@ impl<R: Read> Window<R> {
         Ok(self.filled.min(block))
     }
 
-    /// Reads ahead if at least half of the ring is free. Returns whether it did.
+    /// Reads ahead if at least half of the ring is free. Returns whether it did. A peer that `is_fast`
+    /// gets a ring of the full size.
     ///
     /// # Errors
     /// Reading the file fails.
-    pub fn read_ahead(&mut self) -> io::Result<bool> {
+    pub fn read_ahead(&mut self, is_fast: bool) -> io::Result<bool> {
+        if is_fast && self.capacity < self.full_capacity && self.bytes(self.filled) >= MIN_READ as u64 {
+            self.grow();
+        }
         let room = self.released + self.capacity - self.filled;
         let is_worth_it = room > 0 && room * 2 >= self.capacity;
         let reads = is_worth_it && self.file.reads_ahead() && self.short.is_none();
@@ -88,6 +104,24 @@ impl<R: Read> Window<R> {
             self.read_blocks(room)?;
         }
         Ok(reads)
+    }
+
+    /// Moves the packets to a ring of the full size.
+    fn grow(&mut self) {
+        let size = HEADER + self.blksize;
+        let small = std::mem::take(&mut self.slots);
+        let from: Vec<usize> =
+            (self.released + 1..=self.filled).map(|block| self.offset(block)).collect();
+        self.capacity = self.full_capacity;
+        self.slots = vec![0; size * as_size(self.capacity)];
+        for (block, from) in (self.released + 1..).zip(from) {
+            let to = self.offset(block);
+            if let (Some(to), Some(from)) =
+                (self.slots.get_mut(to..to + size), small.get(from..from + size))
+            {
+                to.copy_from_slice(from);
+            }
+        }
     }
 
     /// Reads the next blocks and writes their headers.
@@ -211,15 +245,40 @@ mod tests {
         window.fill(2).unwrap();
         assert_eq!(window.filled, 4);
         window.release(1);
-        window.read_ahead().unwrap();
+        window.read_ahead(true).unwrap();
         assert_eq!(window.filled, 4, "one slot is not worth a system call");
         window.release(2);
-        window.read_ahead().unwrap();
+        window.read_ahead(true).unwrap();
         assert_eq!(window.filled, 6);
         let mut window = Window::new(BlockReader::new(&file[..], Mode::Octet), &options(10, 2));
         window.fill(1).unwrap();
-        window.read_ahead().unwrap();
+        window.read_ahead(true).unwrap();
         assert_eq!(window.filled, 1, "a pipe is read when its bytes are needed");
+    }
+
+    #[test]
+    fn only_a_fast_peer_that_was_sent_enough_has_a_large_ring() {
+        let text: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+        for (window, blksize, first, full) in [(1, 1468, 2, 44), (16, 1468, 16, 44), (64, 1468, 64, 128)] {
+            for is_fast in [false, true] {
+                let file = BlockReader::regular_file(&text[..], Mode::Octet)
+                    .with_size(Some(text.len() as u64));
+                let mut ring = Window::new(file, &options(blksize, window));
+                let (mut all, mut last) = (Vec::new(), 0);
+                while !ring.is_last(last) {
+                    let end = ring.fill(last + u64::from(window)).unwrap();
+                    let size = ring.slots.len() / (HEADER + blksize);
+                    let has_grown = is_fast && ring.bytes(last) > MIN_READ as u64;
+                    assert!(size == if has_grown { full } else { first } || is_fast && !has_grown);
+                    ring.read_ahead(is_fast).unwrap();
+                    // What was sent can still be sent again.
+                    all.extend(ring.up_to(end).iter().flat_map(|packet| packet[HEADER..].to_vec()));
+                    ring.release(end);
+                    last = end;
+                }
+                assert!(all == text, "{window} {is_fast}");
+            }
+        }
     }
 
     #[test]

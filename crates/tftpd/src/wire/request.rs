@@ -7,9 +7,10 @@ use super::option_list::{self, split_string};
 /// Longest request in bytes (RFC 2347: 512 octets). What follows in the datagram is padding.
 pub const MAX_REQUEST: usize = 512;
 
-/// Opcodes (RFC 1350 §5).
+/// Opcode of a read request (RFC 1350 §5).
 pub(super) const RRQ: u16 = 1;
-pub(super) const WRQ: u16 = 2;
+/// Opcode of a write request.
+pub const WRQ: u16 = 2;
 
 /// Direction of a transfer, from the client's view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

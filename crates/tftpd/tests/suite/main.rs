@@ -17,6 +17,7 @@ mod forged;
 mod icmp;
 mod inetd;
 mod life;
+mod log_rate;
 mod lossy;
 mod manual;
 mod map;

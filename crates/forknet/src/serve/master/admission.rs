@@ -12,6 +12,7 @@ use crate::options::model::Model;
 use crate::serve::limits::Refusal;
 use crate::serve::master::Master;
 use crate::serve::permit::Answer;
+use crate::serve::refusals::Refusals;
 use crate::serve::scoreboard::Slot;
 use crate::serve::session::Conn;
 
@@ -149,6 +150,11 @@ impl Master {
         self.children.release(slot);
         conn.refuse(&self.refusals.replies().unavailable);
         drop(conn);
+    }
+
+    /// The rates of log lines that strangers cause.
+    pub(crate) fn refusals(&mut self) -> &mut Refusals {
+        &mut self.refusals
     }
 
     /// Logs that a client is refused, within the rate of such lines.

@@ -125,6 +125,7 @@ impl Master {
     ) -> Result<Master> {
         stderr::keep_private()?;
         let children = Children::new(&options, signals.reaper(), layout)?;
+        let refusals = Refusals::new(replies.clone(), options.max_clients)?;
         signals.handle()?;
         let host = match options.model {
             Model::Fork => SessionHost::Child,
@@ -137,7 +138,7 @@ impl Master {
                 host,
                 timeouts,
                 titles,
-                (options.proxy_from.clone(), replies.clone()),
+                (options.proxy_from.clone(), replies),
             ),
             idle_since: options.inetd.then(Instant::now),
             announcer: Announcer::new(titles, options.max_clients),
@@ -147,7 +148,7 @@ impl Master {
             children,
             threads: Arc::default(),
             spare_fd: SpareFd::new(),
-            refusals: Refusals::new(replies),
+            refusals,
             server_end: ServerEnd::default(),
             wakeup: None,
             helper: None,

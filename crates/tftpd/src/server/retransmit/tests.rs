@@ -26,7 +26,7 @@ fn peer() -> SocketAddr {
 }
 
 fn request(name: &str, arrived: SystemTime) -> Datagram {
-    let data = format!("\0\x01{name}\0octet\0").into_bytes();
+    let data = format!("\0\x02{name}\0octet\0").into_bytes();
     let local = "192.0.2.69:0".parse().unwrap();
     Datagram { data, peer: peer(), local, arrived, listener: 0 }
 }

@@ -150,7 +150,7 @@ fn a_full_disk_is_detected_while_the_sender_is_busy() {
     let mut receiver = Receiver::for_server(file, |_| Ok(()), options, None);
     assert_eq!(data(&mut receiver, 1, &[1; 65464]), Effect::Accepted);
     assert_eq!(data(&mut receiver, 2, &[1; 65464]), Effect::SendNext);
-    let error = receiver.work_ahead().unwrap_err();
+    let error = receiver.work_ahead(false).unwrap_err();
     assert_eq!(error.to_string(), "No space left on device (ERROR 3)");
 }
 
