@@ -166,7 +166,9 @@ impl<R: Read> Side for Sender<R> {
     fn work_ahead(&mut self, is_fast: bool) -> Result<bool, Error> {
         match &mut self.phase {
             Phase::Opening { .. } => Ok(false),
-            Phase::Data(window) => window.read_ahead(is_fast).map_err(|error| Error::from_io(&error)),
+            Phase::Data(window) => {
+                window.read_ahead(is_fast).map_err(|error| Error::from_io(&error))
+            }
         }
     }
 

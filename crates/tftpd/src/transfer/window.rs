@@ -94,7 +94,10 @@ impl<R: Read> Window<R> {
     /// # Errors
     /// Reading the file fails.
     pub fn read_ahead(&mut self, is_fast: bool) -> io::Result<bool> {
-        if is_fast && self.capacity < self.full_capacity && self.bytes(self.filled) >= MIN_READ as u64 {
+        if is_fast
+            && self.capacity < self.full_capacity
+            && self.bytes(self.filled) >= MIN_READ as u64
+        {
             self.grow();
         }
         let room = self.released + self.capacity - self.filled;
@@ -259,7 +262,9 @@ mod tests {
     #[test]
     fn only_a_fast_peer_that_was_sent_enough_has_a_large_ring() {
         let text: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
-        for (window, blksize, first, full) in [(1, 1468, 2, 44), (16, 1468, 16, 44), (64, 1468, 64, 128)] {
+        for (window, blksize, first, full) in
+            [(1, 1468, 2, 44), (16, 1468, 16, 44), (64, 1468, 64, 128)]
+        {
             for is_fast in [false, true] {
                 let file = BlockReader::regular_file(&text[..], Mode::Octet)
                     .with_size(Some(text.len() as u64));

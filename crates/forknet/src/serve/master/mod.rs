@@ -134,12 +134,7 @@ impl Master {
         };
         let timeouts = Timeouts { idle: options.timeout, deadline: options.deadline };
         Ok(Master {
-            settings: Settings::new(
-                host,
-                timeouts,
-                titles,
-                (options.proxy_from.clone(), replies),
-            ),
+            settings: Settings::new(host, timeouts, titles, (options.proxy_from.clone(), replies)),
             idle_since: options.inetd.then(Instant::now),
             announcer: Announcer::new(titles, options.max_clients),
             options,
