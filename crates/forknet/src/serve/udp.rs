@@ -211,7 +211,9 @@ fn must_queue(master: &mut Master, protocol: &mut impl UdpProtocol) -> bool {
     is_full && !protocol.can_make_room()
 }
 
-/// Receives the next datagram. Never blocks.
+/// Receives the next datagram. Never blocks. Not inlined, because its buffer would lie in the frame of the loop,
+/// above the stack of every child.
+#[inline(never)]
 fn receive(master: &Master, listener: usize) -> nix::Result<Option<Datagram>> {
     let Some(fd) = master.listeners().get(listener) else { return Ok(None) };
     let mut buffer = [0; MAX_REQUEST];

@@ -71,7 +71,8 @@ impl Child<'_> {
         }
     }
 
-    /// Answers an RRQ.
+    /// Answers an RRQ. Not inlined, because the frame of a WRQ would be on the stack too.
+    #[inline(never)]
     fn send(&self, request: &ValidRequest<'_>, channel: Channel<'_>) {
         match open_sender(request, self.config.max_options) {
             Ok((sender, granted)) => {
@@ -85,6 +86,7 @@ impl Child<'_> {
     }
 
     /// Answers a WRQ.
+    #[inline(never)]
     fn receive(&self, request: &ValidRequest<'_>, channel: Channel<'_>) {
         let status = self.status;
         // Set before the last ACK is sent, because the client may then send a new request at once.

@@ -26,7 +26,7 @@ use crate::wire::packet::{self, Packet};
 const DATA_BUFFER: usize = 1 << 16;
 /// Size in bytes of the buffer for ACK, OACK and ERROR, larger than any valid one. A process that
 /// receives no DATA touches less memory, and fork copies less.
-const SMALL_BUFFER: usize = 1 << 11;
+const SMALL_BUFFER: usize = 1 << 10;
 /// Most errors read from the socket's queue at a time, and most attempts to send a packet while
 /// send(2) returns errors of earlier packets.
 const MAX_ERRORS: usize = 16;
