@@ -10,8 +10,8 @@ STORM = """\
 {counts} clients of `storm.c`, each with a port of its own, ask at the same moment for one file of {size:.1f} MiB, blksize
 {block}; {loss} % of all packets are lost each way (iptables on the loopback, behind the cut of segments), and a client repeats
 its last packet after a second of silence. Every file is compared. The servers run at their defaults, but for the number of
-clients that atftpd and dnsmasq are told. Median and last: seconds until half of all and the last had the file; one who
-has not got it after {times:.0f} times the time of `tftpd` gets it never. Memory: `Private_*` of
+clients that atftpd and dnsmasq are told. Median and last: seconds until half of all and the last had the file; the
+others have as many times as long as `tftpd` at that window: {times}. Memory: `Private_*` of
 smaps_rollup of the server and all its processes together while all transfers run, for each of them. One run, at a load
 average of {load:.1f} before it, by other work on the machine.
 """
@@ -45,7 +45,7 @@ def ratio(results, kind, clients, window):
 
 def storm(results, plan):
     parts = []
-    for clients in plan.storm:
+    for clients, _ in plan.storm:
         for window in WINDOWS:
             rows = []
             for kind in KINDS:
@@ -73,8 +73,9 @@ def flood(results, _plan):
 
 def sections(results, plan):
     """Both, with their headings."""
-    counts = " and ".join(f"{clients:,}" for clients in plan.storm)
-    how = STORM.format(counts=counts, size=plan.boot / (1 << 20), block=BLOCK, loss=LOSS, times=plan.storm_times,
+    counts = " and ".join(f"{clients:,}" for clients, _ in plan.storm)
+    times = " and ".join(f"{times:.1f} times with {clients:,}" for clients, times in plan.storm)
+    how = STORM.format(counts=counts, size=plan.boot / (1 << 20), block=BLOCK, loss=LOSS, times=times,
                        load=max(results.load, default=0))
     floods = FLOOD.format(rate=RATE, seconds=plan.flood_seconds, clients=FLOOD_CLIENTS)
     return f"""\

@@ -18,7 +18,6 @@ from lib.program import end, start
 
 BLOCK = 1468
 WINDOWS = (1, 16)
-CLIENTS = (200, 1000)
 # Percent of the packets of UDP that are lost, each way.
 LOSS = 5
 # Seconds until the memory of a server's processes is read, and read again; how often.
@@ -91,7 +90,7 @@ def storm(bench, plan, results):
     """Ours first: the others have as many times their time as would be too long."""
     results.load.append(os.getloadavg()[0])
     with lossy(bench, LOSS):
-        for clients in plan.storm:
+        for clients, times in plan.storm:
             for window in WINDOWS:
                 limit = plan.storm_seconds
                 for kind in sorted(plan.kinds, key=lambda kind: not kind.ours):
@@ -101,7 +100,7 @@ def storm(bench, plan, results):
                     seen = once(bench, plan, kind, clients, window, limit)
                     results.storm[kind.name, clients, window].append(seen)
                     if kind.name == "tftpd" and seen["last"]:
-                        limit = min(limit, seen["last"] * plan.storm_times)
+                        limit = min(limit, seen["last"] * times)
 
 
 def flood(bench, plan, results):

@@ -29,16 +29,16 @@ class Plan:
     small_seconds: float = 0.7
     upload_rounds: int = 3
     upload_seconds: float = 0.4  # a file that takes longer ends there
-    storm: tuple = (200, 1000)  # clients at once
+    # Clients at once; and how many times our time the others have.
+    storm: tuple = ((200, 3.2), (1000, 1.5))
     boot: int = 2 << 20  # the file that they fetch
     storm_seconds: float = 240.0  # who has not got it by then gets it never
-    storm_times: float = 4.0  # the same for the others, as a multiple of the time of ours
     flood_seconds: float = 8.0
     kinds: tuple = ()
 
 
 QUICK = Plan(rounds=1, large=4 << 20, seconds=0.2, small_seconds=0.1, upload_rounds=1,
-             upload_seconds=0.02, storm=(20,), boot=64 << 10, storm_seconds=20.0, flood_seconds=0.5)
+             upload_seconds=0.02, storm=((20, 4.0),), boot=64 << 10, storm_seconds=20.0, flood_seconds=0.5)
 
 
 @dataclass
