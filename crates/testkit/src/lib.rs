@@ -56,7 +56,9 @@ pub use program::Program;
 pub use strace::injected;
 pub use takeover::{check_held, check_unknown, held_by, log_of_lines, start_as_nobody};
 pub use tempdir::{TempDir, names};
-pub use wait::{WATCHDOG, repetitions, uninterrupted, wait_until, within_once};
+pub use wait::{
+    Stopwatch, WATCHDOG, judged_within, repetitions, uninterrupted, wait_until, within_once,
+};
 
 /// The server designs of the stream daemons (`--model`).
 pub const MODELS: [&str; 4] = ["fork", "prefork", "thread", "iterative"];

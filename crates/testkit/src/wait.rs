@@ -1,6 +1,7 @@
 //! Waits that have a watchdog.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 /// Longest wait of a test before it has failed: against what hangs, not against what is slow.
@@ -59,6 +60,42 @@ pub(crate) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool)
         pause = (pause * 5 / 4).min(LONGEST_PAUSE);
     }
     true
+}
+
+/// How long a try of [`judged_within`] has taken.
+#[derive(Debug)]
+pub struct Stopwatch {
+    start: Instant,
+    limit: Duration,
+    is_late: std::cell::Cell<bool>,
+}
+
+impl Stopwatch {
+    /// What depends on time has been done. Ends the try unless that was within the limit: it says nothing then.
+    ///
+    /// # Panics
+    /// It took longer.
+    pub fn stop(&self) {
+        self.is_late.set(self.start.elapsed() > self.limit);
+        assert!(!self.is_late.get(), "not within {:?}", self.limit);
+    }
+}
+
+/// Tries a test of what a server counts for some time, such as failures in a minute, until a try was quick enough to be
+/// judged. A try says by [`Stopwatch::stop`] when that is decided.
+///
+/// # Panics
+/// As a try that was quick enough; none was.
+pub fn judged_within(limit: Duration, mut test: impl FnMut(&Stopwatch)) {
+    for _ in 0..TRIES {
+        let watch = Stopwatch { start: Instant::now(), limit, is_late: false.into() };
+        match catch_unwind(AssertUnwindSafe(|| test(&watch))) {
+            Ok(()) => return,
+            Err(_) if watch.is_late.get() => {}
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+    panic!("never within {limit:?}");
 }
 
 /// Fails unless `what` takes less than `limit` once in several tries. A busy machine makes some of them
