@@ -5,7 +5,7 @@ import re
 import shutil
 
 PACKAGES = {
-    "cargo": "cargo, or https://rustup.rs", "cc": "gcc libc6-dev", "free": "procps", "gdb": "gdb", "ip": "iproute2",
+    "cargo": "cargo, or https://rustup.rs", "cc": "gcc libc6-dev", "dig": "bind9-dnsutils", "free": "procps", "gdb": "gdb", "ip": "iproute2",
     "iptables": "iptables", "nc": "netcat-openbsd", "netstat": "net-tools", "od": "coreutils",
     "openbsd-inetd": "openbsd-inetd", "pgrep": "procps", "pkill": "procps", "ps": "procps", "python3": "python3",
     "rustc": "rustc, or https://rustup.rs", "script": "bsdutils", "socat": "socat", "ss": "iproute2",
