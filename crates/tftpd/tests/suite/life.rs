@@ -103,3 +103,61 @@ fn a_recvmsg_that_goes_on_failing_is_told_of_once_and_tried_again_now_and_then()
         assert_eq!(daemon.stop().code(), Some(0));
     }
 }
+
+#[test]
+fn d_says_where_the_log_goes_or_that_there_is_none() {
+    let dir = TempDir::new();
+    let pid_file = dir.path().join("pid");
+    for (more, says) in [
+        (&[][..], "tftpd: detached: there is no log from now on, for --syslog is not given\n"),
+        (&["--syslog"], "tftpd: detached: the log goes to syslog\n"),
+    ] {
+        let root = dir.path().to_str().unwrap();
+        let args = ["-d", "-p", pid_file.to_str().unwrap(), "--root", root, "-l", "127.0.0.1:0"];
+        let output = run(command(TFTPD, &[&args, more].concat()), b"");
+        assert_eq!(output.status.code(), Some(0));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.ends_with(says), "{said}");
+        let pid = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+        wait_until("it has ended", || !pid_file.exists());
+    }
+}
+
+/// What `FROM scratch` and `USER 65534` make of it: no /proc, no /dev, no users, no other file.
+#[test]
+fn in_a_container_with_nothing_but_the_program_files_come_and_go_over_one_port() {
+    if !root_can_judge() {
+        return;
+    }
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let dir = TempDir::new();
+    fs::copy(TFTPD, dir.path().join("tftpd")).unwrap();
+    let files = dir.path().join("files");
+    fs::create_dir(&files).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    chown(&files, Some(65534), Some(65534)).unwrap();
+    fs::write(files.join("x"), "hello").unwrap();
+    symlink("/files/x", files.join("link")).unwrap();
+    let mut chroot = std::process::Command::new("chroot");
+    chroot.arg("--userspec=65534:65534").arg(dir.path()).arg("/tftpd");
+    chroot.args([
+        "--single-port",
+        "-l",
+        "127.0.0.1:0",
+        "--root",
+        "/files",
+        "--create",
+        "--overwrite",
+    ]);
+    let daemon = Daemon::adopt(chroot.stderr(std::process::Stdio::piped()).spawn().unwrap());
+    let peer = || Udp::new(daemon.addr());
+    assert_eq!(peer().get(&rrq(b"x", "octet")), b"hello");
+    assert_eq!(peer().get(&rrq(b"link", "octet")), b"hello");
+    for text in [&b"new"[..], b"newer"] {
+        peer().put(&crate::udp::wrq(b"up", "octet"), text);
+        assert_eq!(fs::read(files.join("up")).unwrap(), text);
+    }
+    assert_eq!(testkit::names(&files), ["link", "up", "x"]);
+    assert!(!daemon.log().contains("ERROR"), "{}", daemon.log());
+}
