@@ -49,8 +49,8 @@ impl Stuffer {
         Stuffer { bare_cr: BareCr::EndsLine, ..Stuffer::new() }
     }
 
-    /// Returns one for a text whose length is told beforehand (RFC 3030 §2): line ends as above, and neither dots nor
-    /// an end.
+    /// Returns one for a text that follows its length (RFC 3030 §2): line ends as above, and neither dots nor an
+    /// end.
     #[must_use]
     pub fn without_dots() -> Stuffer {
         Stuffer { has_dots: false, ..Stuffer::bare_cr_to_crlf() }

@@ -223,6 +223,26 @@ fn a_bare_cr_is_kept_or_ends_the_line() {
 }
 
 #[test]
+fn a_text_that_follows_its_length_has_its_own_dots_and_no_end() {
+    let cases: [(&[u8], &[u8]); 5] = [
+        (b"", b""),
+        (b".", b".\r\n"),
+        (b"a\n.\r\n..\n", b"a\r\n.\r\n..\r\n"),
+        (b"a\r.b\r", b"a\r\n.b\r\n"),
+        (b"\n.\r\n", b"\r\n.\r\n"),
+    ];
+    for (input, expected) in cases {
+        for piece in 1..=input.len().max(1) {
+            let (mut wire, mut encoder) = (Vec::new(), Stuffer::without_dots());
+            input.chunks(piece).for_each(|part| encoder.feed(part, &mut wire));
+            encoder.finish(&mut wire);
+            assert_eq!(wire.escape_ascii().to_string(), expected.escape_ascii().to_string());
+            assert_eq!(encoder.octets(), wire.len() as u64);
+        }
+    }
+}
+
+#[test]
 fn every_byte_passes_both_ways_unchanged() {
     let mut text: Vec<u8> = (0..=255_u8).filter(|b| !matches!(*b, CR | LF)).collect();
     text.push(LF);

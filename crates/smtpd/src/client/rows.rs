@@ -76,7 +76,11 @@ pub const OPTIONS: &[Row] = &[
         excludes: "tls",
         help: "begin TLS by STARTTLS, or give up",
         manual: "Begin TLS by `STARTTLS` (RFC 3207). If the server does not offer it, or its certificate is \
-            not trusted or for another name than that of `-s`, nothing is sent.",
+            not trusted or for another name than that of `-s`, or of the host that was found by MX, nothing is sent. \
+            Without this option, hosts found by MX are spoken to under TLS where they offer it, with any certificate, \
+            and in the clear where the handshake fails; where DNS has secure TLSA records of the host (DANE, RFC 7672; \
+            the name server says that it has checked their signatures), only under TLS, with a certificate that \
+            they name.",
         ..Row::EMPTY
     },
     Row {
