@@ -63,7 +63,8 @@ pub fn deliver(
     confine_to_ports(&ports(config)).map_err(io::Error::other)?;
     let settings = Arc::new(settings(config, tls, &domain, work));
     let mailer = destination.and_then(|destination| Mailer::new(&settings, destination));
-    let own = mailer.as_ref().err().and_then(|why| own_host::mailer(config, &settings, why));
+    let own =
+        mailer.as_ref().err().and_then(|why| own_host::mailer(config, &domain, &settings, why));
     send_all(config, (mailer, own), charges, work)
 }
 

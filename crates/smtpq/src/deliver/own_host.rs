@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use mailstore::QueueEnvelope;
-use smtpclient::{Destination, Enhanced, Failure, Mailer, Settings, Stage, TlsUse};
+use smtpclient::{Destination, Enhanced, Failure, Mailer, Settings, Stage, Status, TlsUse};
 
 use crate::options::Config;
 
@@ -16,10 +16,16 @@ pub(super) fn address(config: &Config) -> SocketAddr {
     config.local.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, config.port).into())
 }
 
-/// Returns what sends to that server, where this is why other hosts get no letter. Nothing leaves the machine, so there
-/// is no TLS.
-pub(super) fn mailer(config: &Config, settings: &Settings, why: &Failure) -> Option<Mailer> {
-    if (why.stage, why.code) != (Stage::Lookup, LOOP) {
+/// Returns what sends to that server, where this is why other hosts get no letter for a domain: we are the best of its hosts
+/// ourselves, or it is our own name, which DNS need not know. Nothing leaves the machine, so there is no TLS.
+pub(super) fn mailer(
+    config: &Config,
+    domain: &str,
+    settings: &Settings,
+    why: &Failure,
+) -> Option<Mailer> {
+    let is_own_name = domain.eq_ignore_ascii_case(&config.hostname) && why.status == Status::NoHost;
+    if why.stage != Stage::Lookup || !(why.code == LOOP || is_own_name) {
         return None;
     }
     let settings = Settings { tls: TlsUse::Never, ..settings.clone() };

@@ -10,5 +10,6 @@ mod limits;
 mod manual;
 mod option_table;
 mod outcomes;
+mod own_host;
 mod retry;
 mod separation;
