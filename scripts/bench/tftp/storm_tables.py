@@ -10,8 +10,8 @@ STORM = """\
 {counts} clients of `storm.c`, each with a port of its own, ask at the same moment for one file of {size:.1f} MiB, blksize
 {block}; {loss} % of all packets are lost each way (iptables on the loopback, behind the cut of segments), and a client repeats
 its last packet after a second of silence. Every file is compared. The servers run at their defaults, but for the number of
-clients that atftpd and dnsmasq are told. Median and last: seconds until half of all and the last had the file; the
-others have as many times as long as `tftpd` at that window: {times}. Memory: `Private_*` of
+clients that atftpd and dnsmasq are given. Median and last: seconds until half of all and the last had the file; the others are
+broken off after a multiple of the time of `tftpd` at that window: {times}. Memory: `Private_*` of
 smaps_rollup of the server and all its processes together while all transfers run, for each of them. One run, at a load
 average of {load:.1f} before it, by other work on the machine.
 """
