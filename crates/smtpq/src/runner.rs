@@ -1,7 +1,7 @@
 //! The parent: finds letters in the queue, gives those that are due to processes, and sees to what these leave.
 
 use std::cell::Cell;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -18,7 +18,7 @@ use crate::deliver::{UNREACHABLE, deliver};
 use crate::due::{now, parts};
 use crate::notify::notify_authors;
 use crate::options::Config;
-use crate::schedule::{Batch, Limits, Schedule};
+use crate::schedule::{Batch, Limits, Name, Schedule};
 use crate::watch::{Event, Watcher};
 
 /// Letters that are read at a time; signals wait meanwhile.
@@ -56,7 +56,7 @@ pub struct Runner {
     watcher: Watcher,
     schedule: Schedule,
     /// Names of letters that were not read yet, the oldest last.
-    unread: Vec<OsString>,
+    unread: Vec<Name>,
     /// When all names are looked at again.
     look_at: Instant,
     has_looked: bool,
@@ -143,24 +143,24 @@ impl Runner {
         if self.queue.take_flush() {
             self.schedule.flush(now());
         }
-        let mut names = Vec::new();
-        if let Err(error) = self.queue.each_name(|name| names.push(name.to_owned())) {
-            warn!("{error}");
+        let (schedule, mut unread) = (&mut self.schedule, Vec::new());
+        schedule.begin_look();
+        let looked = self.queue.each_name(|name| {
+            if !schedule.see(name) {
+                unread.push(Name::from(name));
+            }
+        });
+        if let Err(error) = looked {
+            warn!("{error}"); // nothing is known to be gone
             return;
         }
+        schedule.end_look();
         if !self.has_looked {
-            info!("queue {}: {} letters", self.config.queue.display(), names.len());
+            info!("queue {}: {} letters", self.config.queue.display(), unread.len());
             self.has_looked = true;
         }
-        names.sort_unstable();
-        let is_gone =
-            |name: &OsStr| names.binary_search_by(|known| known.as_os_str().cmp(name)).is_err();
-        let gone = self.schedule.filter(is_gone);
-        gone.iter().for_each(|name| self.schedule.remove(name));
-        let schedule = &self.schedule;
-        names.retain(|name| !schedule.knows(name));
-        names.reverse();
-        self.unread = names;
+        unread.sort_unstable_by(|one, other| other.cmp(one));
+        self.unread = unread;
     }
 
     fn interval(&self) -> Duration {
@@ -172,9 +172,9 @@ impl Runner {
         for event in self.watcher.take() {
             match event {
                 Event::Letter(name) => {
-                    let name = OsStr::from_bytes(&name);
-                    if !self.schedule.knows(name) {
-                        self.see_to(name, &[]);
+                    let name = Name::from(OsStr::from_bytes(&name));
+                    if !self.schedule.knows(&name) {
+                        self.see_to(&name, None);
                     }
                 }
                 Event::Gone(name) => self.schedule.remove(OsStr::from_bytes(&name)),
@@ -200,14 +200,14 @@ impl Runner {
             }
             let Some(name) = self.unread.pop() else { return };
             if !self.schedule.knows(&name) {
-                self.see_to(&name, &[]);
+                self.see_to(&name, None);
             }
         }
     }
 
-    /// Reads a letter, and notes what is left to do for it: nothing is, it is removed. What would be due at one of the
-    /// `later` destinations is not, before that time.
-    fn see_to(&mut self, name: &OsStr, later: &[(&Batch, u64)]) {
+    /// Reads a letter, and notes what is left to do for it: nothing is, it is removed. What would be due at the
+    /// destination of a batch is not, before the time that is `later`.
+    fn see_to(&mut self, name: &Name, later: Option<(&Batch, u64)>) {
         if self.schedule.counts().0 >= MAX_KNOWN {
             return;
         }
@@ -233,9 +233,9 @@ impl Runner {
             let now = now();
             parts.iter_mut().for_each(|(_, due)| *due = now.min(*due));
         }
-        for (batch, until) in later {
-            let its = parts.iter_mut().filter(|(at, due)| *at == batch.destination && due < until);
-            its.for_each(|(_, due)| *due = *until);
+        if let Some((batch, until)) = later {
+            let its = parts.iter_mut().filter(|(at, due)| *at == batch.destination && *due < until);
+            its.for_each(|(_, due)| *due = until);
         }
         self.schedule.put(name, parts, self.queue.is_held(name));
     }
@@ -324,7 +324,7 @@ impl Jobs for Runner {
 
     fn cannot_begin(&mut self, job: Batch) {
         self.schedule.ended(&job);
-        job.letters.iter().for_each(|name| self.see_to(name, &[]));
+        job.letters.iter().for_each(|name| self.see_to(name, None));
     }
 
     fn has_ended(&mut self, slot: Slot, is_ok: bool) {
@@ -336,7 +336,7 @@ impl Jobs for Runner {
         let rest = (is_unreachable && !self.manner.is_once).then(|| self.rest());
         let later = (&batch, self.pause(is_ok));
         for name in &batch.letters {
-            self.see_to(name, &[later]);
+            self.see_to(name, Some(later));
         }
         self.schedule.rest(&batch.destination, rest);
         if let Err(error) = self.queue.sync() {

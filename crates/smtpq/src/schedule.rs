@@ -8,6 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use crate::destination::Destination;
 
 /// A letter's name in the queue.
@@ -47,12 +49,17 @@ pub struct Schedule {
     limits: Limits,
     /// Number of letters in `letters` that are held.
     held: usize,
+    /// The look at the queue that goes on: the other value is that of the one before.
+    look: bool,
 }
 
 #[derive(Debug, Default)]
 struct Letter {
-    parts: Vec<Part>,
+    /// Most letters have one destination.
+    parts: SmallVec<[Part; 1]>,
     is_held: bool,
+    /// The look at the queue that has found it last.
+    seen: bool,
 }
 
 /// A letter at one of its destinations.
@@ -79,7 +86,7 @@ impl Schedule {
     #[must_use]
     pub fn new(limits: Limits) -> Schedule {
         let (letters, lines, ready) = (HashMap::new(), HashMap::new(), BTreeSet::new());
-        Schedule { letters, lines, ready, limits, held: 0 }
+        Schedule { letters, lines, ready, limits, held: 0, look: false }
     }
 
     /// Returns the number of letters, and of those that are held.
@@ -95,13 +102,12 @@ impl Schedule {
     }
 
     /// Sets when a letter is due where. Where a process has it that stays as it is, and is not given away twice.
-    pub fn put(&mut self, name: &OsStr, parts: Vec<(Destination, u64)>, is_held: bool) {
-        let name = match self.letters.get_key_value(name) {
-            Some((known, _)) => Rc::clone(known),
-            None => Rc::from(name),
-        };
+    pub fn put(&mut self, name: &Name, parts: Vec<(Destination, u64)>, is_held: bool) {
+        let known = self.letters.get_key_value(name).map(|(known, _)| Rc::clone(known));
+        let name = known.unwrap_or_else(|| Rc::clone(name));
         self.withdraw(&name);
         let letter = self.letters.entry(Rc::clone(&name)).or_default();
+        letter.seen = self.look;
         letter.parts.retain(|part| part.is_running);
         for (destination, due) in parts {
             if !letter.parts.iter().any(|part| part.destination == destination) {
@@ -140,9 +146,23 @@ impl Schedule {
         }
     }
 
-    /// Returns the names of the letters for which `is_gone` says so.
-    pub fn filter(&self, mut is_gone: impl FnMut(&OsStr) -> bool) -> Vec<Name> {
-        self.letters.keys().filter(|name| is_gone(name)).map(Rc::clone).collect()
+    /// Begins a look at the queue, which [`Schedule::see`]s its letters.
+    pub fn begin_look(&mut self) {
+        self.look = !self.look;
+    }
+
+    /// Notes that a letter is there; returns whether it is known.
+    pub fn see(&mut self, name: &OsStr) -> bool {
+        let look = self.look;
+        self.letters.get_mut(name).map(|letter| letter.seen = look).is_some()
+    }
+
+    /// Ends a look: letters that it has not seen are forgotten, but where a process has them.
+    pub fn end_look(&mut self) {
+        let is_gone = |letter: &Letter| letter.seen != self.look;
+        let gone = self.letters.iter().filter(|(_, letter)| is_gone(letter));
+        let gone: Vec<Name> = gone.map(|(name, _)| Rc::clone(name)).collect();
+        gone.iter().for_each(|name| self.remove(name));
     }
 
     /// Makes all letters due now that are not held, and lets no destination rest.
@@ -303,7 +323,7 @@ mod tests {
 
     fn put(schedule: &mut Schedule, name: &str, parts: &[(&str, u64)]) {
         let parts = parts.iter().map(|(domain, due)| (to(domain), *due)).collect();
-        schedule.put(OsStr::new(name), parts, false);
+        schedule.put(&Rc::from(OsStr::new(name)), parts, false);
     }
 
     fn names(batch: &Batch) -> Vec<&str> {
@@ -367,7 +387,7 @@ mod tests {
     #[test]
     fn a_letter_that_is_held_waits_until_it_is_released() {
         let mut schedule = schedule();
-        schedule.put(OsStr::new("1"), vec![(to("a.test"), 0)], true);
+        schedule.put(&Rc::from(OsStr::new("1")), vec![(to("a.test"), 0)], true);
         assert!(schedule.take(9).is_none());
         schedule.flush(9);
         assert!(schedule.take(9).is_none());
@@ -404,6 +424,27 @@ mod tests {
         schedule.rest(&batch.destination, Some(120));
         schedule.flush(61);
         assert!(schedule.take(61).is_some() && schedule.take(61).is_some());
+    }
+
+    #[test]
+    fn a_letter_that_a_look_has_not_seen_is_forgotten() {
+        let mut schedule = schedule();
+        for name in ["1", "2"] {
+            put(&mut schedule, name, &[("a.test", 0)]);
+        }
+        for _ in 0..3 {
+            schedule.begin_look();
+            assert!(schedule.see(OsStr::new("1")) && schedule.see(OsStr::new("2")));
+            put(&mut schedule, "new", &[("a.test", 0)]);
+            schedule.end_look();
+            assert_eq!(schedule.counts(), (3, 0));
+            schedule.remove(OsStr::new("new"));
+        }
+        schedule.begin_look();
+        assert!(schedule.see(OsStr::new("2")) && !schedule.see(OsStr::new("3")));
+        schedule.end_look();
+        assert_eq!(names(&schedule.take(0).unwrap()), ["2"]);
+        assert_eq!(schedule.counts(), (1, 0));
     }
 
     #[test]
