@@ -2,7 +2,7 @@
 
 use jiff::Zoned;
 
-use crate::text::{Charset, address, said, unitext_decoded, unitext_encoded, xtext_decoded};
+use crate::text::{Charset, address, said, unitext_decoded, unitext_encoded, value, xtext_decoded};
 
 /// RFC 5322 §3.3.
 const DATE: &str = "%a, %d %b %Y %H:%M:%S %z";
@@ -75,7 +75,7 @@ impl Recipient<'_> {
     /// Returns the fields, in lines that end in LF.
     pub(crate) fn fields(&self, charset: Charset) -> String {
         let mut fields = original(self.orcpt, charset).unwrap_or_default();
-        let mut add = |name: &str, value: &str| fields.extend([name, ": ", value, "\n"]);
+        let mut add = |name: &str, text: &str| fields.extend([name, ": ", value(text), "\n"]);
         add("Final-Recipient", &typed(self.address, charset));
         add("Action", self.action.keyword());
         add("Status", &self.status());
@@ -105,7 +105,9 @@ impl Recipient<'_> {
         match (reply.as_str(), said(self.remote, charset).as_str()) {
             ("", _) => {}
             (reply, "") => text.extend(["    ", reply, "\n"]),
-            (reply, remote) => text.extend(["    ", remote, " said: ", reply, "\n"]),
+            (reply, remote) => {
+                text.extend(["    ", value(&format!("{remote} said: {reply}")), "\n"]);
+            }
         }
         text
     }
@@ -174,15 +176,17 @@ fn original(orcpt: &[u8], charset: Charset) -> Option<String> {
     }
     let kind = String::from_utf8_lossy(kind);
     let decoded = xtext_decoded(xtext);
-    if !kind.eq_ignore_ascii_case("utf-8") {
-        let value = address(&decoded, charset);
-        return Some(format!("Original-Recipient: {kind};{value}\n"));
-    }
     // RFC 6533 §3: as it is where UTF-8 may stand, else with \x{…}.
-    let plain =
-        address(unitext_decoded(&String::from_utf8_lossy(&decoded)).as_bytes(), Charset::Utf8);
-    let value = if charset == Charset::Utf8 { plain } else { unitext_encoded(&plain) };
-    Some(format!("Original-Recipient: {kind};{value}\n"))
+    let utf8 = || {
+        let text = unitext_decoded(&String::from_utf8_lossy(&decoded));
+        let plain = address(text.as_bytes(), Charset::Utf8);
+        if charset == Charset::Utf8 { plain } else { unitext_encoded(&plain) }
+    };
+    let shown = match kind.eq_ignore_ascii_case("utf-8") {
+        true => utf8(),
+        false => address(&decoded, charset),
+    };
+    Some(format!("Original-Recipient: {kind};{}\n", value(&shown)))
 }
 
 /// Returns an address with its type (RFC 3464 §2.1.2, RFC 6533 §3).

@@ -290,13 +290,23 @@ mod tests {
             (recipient.address, recipient.orcpt) = (evil, b"rfc822;x+0D+0AStatus:+202.0.0+0A");
             (recipient.remote, recipient.reply) = (evil, evil);
         }
-        for is_utf8 in [false, true] {
+        let long = [0xff; 2000];
+        let special = [&b"utf-8;"[..], "\u{3bb}+5C".repeat(200).as_bytes()].concat();
+        for (is_utf8, is_long) in [(false, false), (true, false), (false, true), (true, true)] {
             with.is_utf8 = is_utf8;
+            if is_long {
+                (with.to, with.envid) = (&long, &long);
+                for recipient in &mut with.recipients {
+                    (recipient.address, recipient.orcpt) = (&long, &special);
+                    (recipient.remote, recipient.reply) = (&long, &long);
+                }
+            }
             let text = String::from_utf8(with.text().bytes).unwrap();
             for line in text.lines() {
-                let is_evil =
-                    ["Bcc", "--report-1-2-3.1.", "Status: 2"].iter().any(|it| line.starts_with(it));
-                assert!(!is_evil && line.len() <= 998, "{line}");
+                let evil = ["Bcc", "Status: 2", "--report-1-2-3.1."];
+                let evil = if is_long { &evil[..2] } else { &evil[..] };
+                let is_evil = evil.iter().any(|it| line.starts_with(it));
+                assert!(!is_evil && line.len() <= 998, "{}: {line}", line.len());
             }
             assert!(!text.contains('\r'));
         }

@@ -4,6 +4,8 @@
 const MAX_ADDRESS: usize = 320;
 /// Longest text in bytes that another server's reply may take.
 const MAX_SAID: usize = 512;
+/// Longest value of a field in bytes: with its name, a line is no longer than a letter's may be.
+const MAX_VALUE: usize = 900;
 /// Longest line of a letter in bytes, without its end (RFC 5322 §2.1.1).
 pub(crate) const MAX_LINE: usize = 998;
 
@@ -42,12 +44,20 @@ pub(crate) fn said(bytes: &[u8], charset: Charset) -> String {
     shown.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the first bytes as text; what is no UTF-8 becomes U+FFFD.
+/// Returns the first bytes as text; what is no UTF-8 becomes `?`, so that it is not longer than the bytes were.
 fn cut(bytes: &[u8], max: usize) -> String {
-    match bytes.get(..max) {
-        Some(start) if bytes.len() > max => format!("{}...", String::from_utf8_lossy(start)),
-        _ => String::from_utf8_lossy(bytes).into_owned(),
+    let start = bytes.get(..max).unwrap_or(bytes);
+    let mut text = String::from_utf8_lossy(start).replace(char::REPLACEMENT_CHARACTER, "?");
+    if bytes.len() > max {
+        text.push_str("...");
     }
+    text
+}
+
+/// Returns the first characters of a field's value.
+pub(crate) fn value(text: &str) -> &str {
+    let mut ends = (0..=text.len().min(MAX_VALUE)).rev();
+    ends.find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// Returns whether a character has no width, turns the direction of writing, or ends a line.
@@ -153,12 +163,14 @@ mod tests {
     fn no_reply_of_a_stranger_makes_a_line_or_is_longer_than_its_bound() {
         let reply = b"550-5.1.1 no\r\n\r\nBcc: x\0\x1b[2J \xe2\x80\xae\xff";
         assert_eq!(said(reply, Charset::Ascii), "550-5.1.1 no Bcc: x [2J ??");
-        assert_eq!(said(reply, Charset::Utf8), "550-5.1.1 no Bcc: x [2J ?\u{fffd}");
+        assert_eq!(said(reply, Charset::Utf8), "550-5.1.1 no Bcc: x [2J ??");
         assert_eq!(said("nein \u{fc} \u{2028} x".as_bytes(), Charset::Utf8), "nein \u{fc} x");
         assert_eq!(said("nein \u{fc}".as_bytes(), Charset::Ascii), "nein ?");
-        assert!(said(&[b'x'; 100_000], Charset::Utf8).len() < 520);
+        for byte in [b'x', 0xff] {
+            assert!(said(&[byte; 100_000], Charset::Utf8).len() < 520);
+            assert!(address(&[byte; 100_000], Charset::Utf8).len() < 330);
+        }
         assert_eq!(address(b"\"a  b\"@c.test\r\nX: y", Charset::Ascii), "\"a  b\"@c.test??X: y");
-        assert!(address(&[b'x'; 100_000], Charset::Utf8).len() < 330);
     }
 
     #[test]
