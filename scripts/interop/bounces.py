@@ -1,4 +1,4 @@
-"""What smtpq tells the author of a letter, as Python's email reads it: every field of a notification, odd letters, replies of
+"""The notifications of smtpq, as Python's email reads it: every field of a notification, odd letters, replies of
 servers that are no friends. The server that refuses and then takes the notification is played here."""
 
 import email
@@ -236,7 +236,7 @@ for name, reply in {
 
 
 def asked_for(fixture, notify, reply, extensions, action, more=()):
-    """What NOTIFY asks for is told, and nothing else."""
+    """There are the notifications that NOTIFY asks for, and no others."""
     outbox = Outbox(fixture)
     outbox.put(recipient=[f"notify {notify}"] if notify else [], age=5 * 3600)
     with MailHost({TO: reply}, extensions) as server:
@@ -257,7 +257,7 @@ for notify, reply, extensions, action, more in (
         ("", YES, PLAIN, "", ()), ("SUCCESS", YES, DSN, "", ()), ("SUCCESS", YES, PLAIN, "relayed", ()),
         ("", LATER, DSN, "", ()), ("", LATER, DSN, "delayed", ("--warn-after", "60")), ("FAILURE", LATER, DSN, "", ("--warn-after", "60")),
         ("DELAY", LATER, DSN, "delayed", ()), ("", LATER, DSN, "failed", ("--max-age", "60"))):
-    add(f"smtpq: NOTIFY={notify or '(none)'}, {reply.decode()}, {' '.join(extensions)} {' '.join(more)}: {action or 'nothing'} is told",
+    add(f"smtpq: NOTIFY={notify or '(none)'}, {reply.decode()}, {' '.join(extensions)} {' '.join(more)}: {action or 'no'} notification",
         asked_for, notify, reply, extensions, action, more)
 
 
