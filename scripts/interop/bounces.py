@@ -9,7 +9,7 @@ import threading
 import time
 from email import policy
 
-from lib import LOOPBACK, add, check, same, test, wait_until
+from lib import LOOPBACK, add, check, need, same, test, wait_until
 from lib.mailbox import crlf
 from letters import HEAD, SENDER, SLIDES, big
 
@@ -118,10 +118,10 @@ class Outbox:
         self.own(draft, 0o600)
         draft.rename(self.path / "letters" / draft.name)
 
-    def send(self, server, *options):
-        """Each letter that is due is tried once, by this server."""
+    def send(self, server, *options, before=()):
+        """Each letter that is due is tried once, by this server. `before` are words that start smtpq."""
         fixture = self.fixture
-        return fixture.run("smtpq", "--queue", self.path, "--relayhost", f"{LOOPBACK}:{server.port}", "--hostname", HOST, "--once",
+        return fixture.run(*before, *fixture.known(("smtpq",)), "--queue", self.path, "--relayhost", f"{LOOPBACK}:{server.port}", "--hostname", HOST, "--once",
                            *options, *fixture.as_root(), env={"TZ": "EET-2"})
 
     def left(self):
@@ -284,3 +284,30 @@ def utf8(fixture):
     same((parts[2].get_content_type(), text_of(parts[2].get_payload()[0]["Subject"])), ("message/global-headers", "Σ"), "the header")
     server = failed(fixture, more=["smtputf8"], to=to, server=MailHost({to: NO}))
     check(b"SMTPUTF8" not in server.letters[0][0], f"MAIL: {server.letters[0][0]}")
+
+
+# System calls by which a notification gets onto the disk, each with the numbers of calls at which a process is killed.
+STEPS = {"write": range(1, 7), "fdatasync": range(1, 4), "renameat2": range(1, 2), "fsync": range(1, 4), "unlinkat": range(1, 3)}
+
+
+@test("smtpq: killed at each step of a notification, it is sent once or twice, and never not at all")
+def killed(fixture):
+    tries = twice = 0
+    for call, numbers in STEPS.items():
+        for number in numbers:
+            outbox = Outbox(fixture)
+            outbox.put()
+            with MailHost({TO: NO}) as server:
+                before = (need("strace"), "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
+                          f"inject={call}:signal=SIGKILL:when={number}")
+                outbox.send(server, before=before)
+
+                def is_done(outbox=outbox, server=server):
+                    outbox.send(server)
+                    return not outbox.left()
+
+                wait_until(f"the queue is empty after a kill at {call} {number}", is_done, WAIT)
+                sent = len(server.notices())
+                check(sent in (1, 2), f"killed at {call} {number}: {sent} notifications")
+                tries, twice = tries + 1, twice + (sent == 2)
+    check(tries == sum(map(len, STEPS.values())) and twice < tries, f"{twice} of {tries} twice")
