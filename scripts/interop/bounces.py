@@ -4,6 +4,7 @@ servers that are no friends. The server that refuses and then takes the notifica
 import email
 import os
 import pwd
+import smtplib
 import socket
 import threading
 import time
@@ -311,3 +312,20 @@ def killed(fixture):
                 check(sent in (1, 2), f"killed at {call} {number}: {sent} notifications")
                 tries, twice = tries + 1, twice + (sent == 2)
     check(tries == sum(map(len, STEPS.values())) and twice < tries, f"{twice} of {tries} twice")
+
+
+@test("smtpd: NOTIFY=SUCCESS: Python's email reads each field of the notification")
+def delivered(fixture):
+    author, reader = fixture.mailbox(), fixture.mailbox()
+    with smtplib.SMTP(LOOPBACK, fixture.smtpd.port, HOST, timeout=20) as session:
+        session.sendmail(author.address, [reader.address], crlf(SLIDES), ["ENVID=QQ+2B3"], ["NOTIFY=SUCCESS", "ORCPT=rfc822;L+2Bx@red.test"])
+    wait_until("the notification has come", author.letters, WAIT)
+    message = email.message_from_bytes(author.letters()[0], policy=policy.default)
+    whole(message)
+    same((message["Return-Path"], message.get_param("report-type"), message["Auto-Submitted"]), ("<>", "delivery-status", "auto-replied"), "header")
+    person, status = message.iter_parts()
+    letter, recipient = status.get_payload()
+    check(reader.address in person.get_content(), "the person's part does not name the recipient")
+    same((letter["Reporting-MTA"], letter["Original-Envelope-Id"]), ("dns; red.test", "QQ+3"), "fields of the letter")
+    same([recipient[name] for name in ("Original-Recipient", "Final-Recipient", "Action", "Status")],
+         ["rfc822;L+x@red.test", f"rfc822;{reader.address}", "delivered", "2.0.0"], "fields of the recipient")
