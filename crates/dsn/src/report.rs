@@ -328,4 +328,49 @@ mod tests {
         assert!(bytes.contains("message/global-delivery-status\nContent-Transfer-Encoding: 8bit"));
         assert!(bytes.contains("\nFinal-Recipient: utf-8;l\u{e9}vy@red.test\n"), "{bytes}");
     }
+
+    /// Bytes of chance, of those that mean something somewhere more often.
+    fn chance(state: &mut u64, length: usize) -> Vec<u8> {
+        const MEAN: &[u8] = b"\r\n\n\0\t +=;<>:\\x{}-.\xc3\xbc\xe2\x80\xae\xff25";
+        let next = |state: &mut u64| {
+            *state ^= *state << 13;
+            *state ^= *state >> 7;
+            *state ^= *state << 17;
+            *state as usize
+        };
+        (0..next(state) % (length + 1))
+            .map(|_| match next(state) % 2 {
+                0 => MEAN[next(state) % MEAN.len()],
+                _ => next(state) as u8,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn whatever_strangers_say_there_are_the_same_fields_and_parts() {
+        let (now, mut state) = (now(), 88_172_645_463_325_252);
+        for round in 0..1000 {
+            let mut bytes = |length| chance(&mut state, length);
+            let (to, envid, address, orcpt) = (bytes(400), bytes(400), bytes(400), bytes(600));
+            let (remote, reply, letter) = (bytes(400), bytes(700), bytes(3000));
+            let orcpt = [&b"utf-8;"[round % 2 * 6..], &orcpt].concat();
+            let mut with = report(&now);
+            with.is_utf8 = round % 3 == 0;
+            (with.to, with.envid) = (&to, &envid);
+            for it in &mut with.recipients {
+                (it.address, it.orcpt, it.remote, it.reply) = (&address, &orcpt, &remote, &reply);
+            }
+            let returned = Returned::read(&mut letter.as_slice(), round % 5 == 0, with.is_utf8);
+            with.returned = Some(returned.unwrap());
+            let text = with.text().bytes;
+            let lines: Vec<&[u8]> = text.split(|&b| b == b'\n').collect();
+            let is_good =
+                |line: &&[u8]| line.len() <= 998 && !line.iter().any(|b| matches!(b, 0 | b'\r'));
+            assert!(lines.iter().all(is_good), "{round}: {}", text.escape_ascii());
+            let starts =
+                |word: &str| lines.iter().filter(|it| it.starts_with(word.as_bytes())).count();
+            assert_eq!((starts("--report-1-2-3."), starts("Action: failed")), (4, 1), "{round}");
+            assert_eq!((starts("Final-Recipient: "), starts("Status: ")), (1, 1), "{round}");
+        }
+    }
 }
