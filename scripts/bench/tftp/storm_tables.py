@@ -2,7 +2,7 @@
 
 from daemons import KINDS
 from report import table
-from storms import BLOCK, FLOOD_CLIENTS, FLOODS, LOSS, RATE, WINDOWS
+from storms import BLOCK, FLOOD_CLIENTS, FLOODS, LOSS, RATE, WINDOWS, chosen
 
 PEERS = [kind for kind in KINDS if not kind.ours]
 
@@ -32,10 +32,18 @@ def seconds(value):
     return f"{value:.1f} s" if value else "-"
 
 
+def last(seen):
+    """When the last client had its file, or why not."""
+    if seen["last"]:
+        return seconds(seen["last"])
+    return "it crashed" if seen["ended"] else f"not in {seen['limit']:.0f} s"
+
+
 def ratio(results, kind, clients, window):
     """The last client's time, to that of the best peer with any window: at least so many times as fast."""
     ours = results.storm[kind.name, clients, window][-1]
-    of_peers = [seen for peer in PEERS for seen in results.storm.get((peer.name, clients, window), [])]
+    of_peers = [seen for peer in PEERS for seen in results.storm.get((peer.name, clients, window), [])
+                if not seen["ended"]]
     if not (ours["last"] and of_peers):
         return ""
     best = min(seen["last"] or seen["limit"] for seen in of_peers)
@@ -45,13 +53,13 @@ def ratio(results, kind, clients, window):
 
 def storm(results, plan):
     parts = []
-    for clients, _ in plan.storm:
+    for clients, _ in chosen(plan):
         for window in WINDOWS:
             rows = []
             for kind in KINDS:
                 for seen in results.storm.get((kind.name, clients, window), []):
                     rows.append([label(kind), f"{seen['served']:,.0f} of {clients:,}", seconds(seen["median"]),
-                                 seconds(seen["last"]) if seen["last"] else f"not in {seen['limit']:.0f} s",
+                                 last(seen),
                                  f"{seen['memory']:.0f} KiB", ratio(results, kind, clients, window) if kind.ours else ""])
             head = ["server", "served", "median", "last", "memory a transfer", "last, to the best peer's"]
             parts.append(f"{clients:,} clients, window {window}:\n\n{table(head, rows)}")

@@ -30,7 +30,7 @@ class Plan:
     upload_rounds: int = 3
     upload_seconds: float = 0.4  # a file that takes longer ends there
     # Clients at once; and how many times our time the others have.
-    storm: tuple = ((200, 3.2), (1000, 1.5))
+    storm: tuple = ((200, 3.2), (1000, 1.2))
     boot: int = 2 << 20  # the file that they fetch
     storm_seconds: float = 240.0  # who has not got it by then gets it never
     flood_seconds: float = 8.0
