@@ -283,3 +283,63 @@ fn without_tls_no_tlsa_is_asked_for() {
     send(&mut mailer, &["a@red.test"]);
     assert!(names.asked().iter().all(|it| it.kind != "TLSA"));
 }
+
+#[test]
+fn a_domain_without_mx_takes_its_mail_at_its_own_address() {
+    let (mut hosts, port) = listeners(&["127.0.0.2"]);
+    let names = NameServer::start(|name, kind| {
+        Says::Records(match (name, kind) {
+            ("red.test", "A") => vec![address("127.0.0.2")],
+            ("red.test", _) => vec![],
+            _ => return Says::NoName,
+        })
+    });
+    let server = serve(hosts.pop().unwrap(), |listener| {
+        let mut peer = accept(listener);
+        greet(&mut peer, &[]);
+        take(&mut peer, "a@red.test", "250 taken");
+    });
+    let mut mailer = mailer(&names, port);
+    assert_eq!(send(&mut mailer, &["a@red.test"]), ["250 taken"]);
+    server.join().unwrap();
+}
+
+#[test]
+fn of_many_addresses_ten_are_tried() {
+    let names = NameServer::start(|name, kind| {
+        Says::Records(match (name, kind) {
+            ("red.test", "MX") => vec![mx(10, "a.red.test"), mx(20, "b.red.test")],
+            ("a.red.test" | "b.red.test", "A") => {
+                (1..=8).map(|number| address(&format!("127.0.0.{number}"))).collect()
+            }
+            ("a.red.test" | "b.red.test", _) => vec![],
+            _ => return Says::NoName,
+        })
+    });
+    let (listeners, port) = listeners(&["127.0.0.1"]);
+    drop(listeners);
+    let mut mailer = mailer(&names, port);
+    let said = send(&mut mailer, &["a@red.test"]);
+    assert_eq!(said, [format!("connect to 127.0.0.2:{port}: Connection refused")]);
+    assert_eq!(mailer.take_earlier().len(), 9);
+}
+
+#[test]
+fn a_host_without_an_address_is_passed_over_and_an_unknown_one_is_waited_for() {
+    for (second, is_temporary) in
+        [(Says::NoName, false), (Says::Code(testkit::name_server::SERVFAIL), true)]
+    {
+        let names = NameServer::start(move |name, kind| match (name, kind) {
+            ("red.test", "MX") => Says::Records(vec![mx(10, "a.red.test"), mx(20, "b.red.test")]),
+            ("b.red.test", _) => second.clone(),
+            // The domain's own address is never used where it has an MX.
+            ("red.test", _) => Says::Records(vec![address("127.0.0.2")]),
+            _ => Says::NoName,
+        });
+        let mut mailer = mailer(&names, 1);
+        let outcomes = mailer.send(&Envelope::new(b"", [&b"a@red.test"[..]]), &mut &b"x"[..]);
+        let failure = outcomes[0].as_ref().unwrap_err();
+        assert_eq!((failure.is_temporary(), failure.stage), (is_temporary, Stage::Lookup));
+        assert!(names.asked().iter().all(|it| it.name != "red.test" || it.kind == "MX"));
+    }
+}
