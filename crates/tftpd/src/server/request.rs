@@ -38,6 +38,12 @@ pub fn is_request(datagram: &[u8]) -> bool {
     matches!(Packet::parse(datagram), Ok(Packet::Request(_)) | Err(Malformed::Request(_)))
 }
 
+/// Returns whether the datagram is an RRQ or a WRQ with a name and a mode.
+#[must_use]
+pub fn is_whole_request(datagram: &[u8]) -> bool {
+    matches!(Packet::parse(datagram), Ok(Packet::Request(_)))
+}
+
 /// A request with a known mode and a file name that `--map` allows.
 #[derive(Debug)]
 pub struct ValidRequest<'d> {

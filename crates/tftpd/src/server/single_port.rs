@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use super::event_wait::EventWait;
 use super::limits::{patience, retry_limits};
-use super::request::{ValidRequest, is_request, open_receiver, open_sender};
+use super::request::{ValidRequest, is_request, is_whole_request, open_receiver, open_sender};
 use super::transfer_entry::{State, TransferEntry, send_error, trace_received};
 use super::transfer_log::log_refusal;
 use crate::error::Error;
@@ -116,8 +116,8 @@ impl TransferTable<'_> {
                 }
             }
             // A different request from the same port means that the client abandoned the first one.
-            // After the end any request is a new one.
-            _ if is_request => {
+            // After the end any request is a new one. One that is cut short is a packet as others.
+            _ if is_whole_request(socket.datagram()) => {
                 self.end(socket, peer, &Err(Error::NewRequest));
                 self.begin(socket, client, socket.datagram().to_vec());
             }

@@ -367,14 +367,22 @@ impl<'a> Channel<'a> {
     }
 
     /// Sends ERROR 5 to a sender other than the peer (RFC 1350 §4), but never in answer to an
-    /// ERROR. Does not wait for room in the socket.
+    /// ERROR, nor to a server whose first answer is of the wrong kind or cut short: its next one may be
+    /// the right one. Does not wait for room in the socket.
     fn answer_unknown_transfer(&mut self, &Received { from, length, size, .. }: &Received) {
         let packet = Packet::parse(self.buffer.get(..length.min(size)).unwrap_or_default());
         self.unknown = self.unknown.saturating_add(1);
         if self.unknown <= MAX_UNKNOWN {
             log::debug!("datagram from {from} does not belong to the transfer with {}", self.peer);
         }
-        if !matches!(packet, Ok(Packet::Error { .. })) {
+        let may_be_server = !self.is_peer_known && from.ip() == self.peer.ip();
+        let is_of_another = match packet {
+            Ok(Packet::Error { .. }) => false,
+            Ok(Packet::Data { block, .. }) if may_be_server => block > 1,
+            Ok(Packet::Ack { block }) if may_be_server => block > 0,
+            _ => !may_be_server,
+        };
+        if is_of_another {
             let answer = packet::error(ErrorCode::UnknownTransfer, "Unknown transfer ID");
             let (fd, to) = (self.socket.as_raw_fd(), SockaddrStorage::from(from));
             let _ = sendto(fd, &answer, &to, MsgFlags::MSG_DONTWAIT); // best effort

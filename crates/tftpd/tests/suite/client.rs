@@ -99,11 +99,11 @@ fn the_first_answer_fixes_the_port_and_strangers_get_error_5() {
 }
 
 #[test]
-fn a_packet_that_answers_no_such_request_is_a_strangers() {
+fn a_packet_of_the_middle_of_a_transfer_is_a_strangers() {
     let (mut server, dir) = start();
     fs::write(dir.path().join("f"), "hello").unwrap();
-    let upload = [data(1, b"another's"), ack(1), rrq(b"x", "octet"), b"junk".to_vec()];
-    let fetch = [data(2, b"another's"), ack(0), b"".to_vec()];
+    let upload = [data(2, b"another's"), ack(1), ack(65535)];
+    let fetch = [data(2, b"another's"), data(65535, b""), ack(7)];
     for (args, strange) in [(["put", "f", "up"], &upload[..]), (["get", "x", "y"], &fetch[..])] {
         let client = Client::start(&server, &dir, &args);
         server.recv();
@@ -157,6 +157,29 @@ fn the_client_stays_for_a_lost_last_ack_whether_packets_were_lost_before_or_not(
         port.send(data(2, b"b"));
         port.expect(ack(2));
     }
+}
+
+#[test]
+fn a_first_answer_of_the_wrong_kind_is_dropped_and_gets_no_error() {
+    let (mut server, dir) = start();
+    fs::write(dir.path().join("f"), "hello").unwrap();
+    let odd = [&b"\0\x04\0\0"[..], b"\0", b"\0\x03\0", b"\0\x01x\0octet\0", b"\0\x07", b""];
+    let client = Client::start(&server, &dir, &["get", "x"]);
+    server.expect(rrq(b"x", "octet"));
+    let mut port = port_for(&server);
+    odd.iter().for_each(|packet| port.send(packet));
+    port.send(data(1, b"hello"));
+    port.expect(ack(1));
+    client.succeeds();
+    let client = Client::start(&server, &dir, &["put", "f"]);
+    server.expect(wrq(b"f", "octet"));
+    let mut port = port_for(&server);
+    odd[1..].iter().for_each(|packet| port.send(packet));
+    port.send(data(1, b"is no answer to a WRQ"));
+    port.send(ack(0));
+    port.expect(data(1, b"hello"));
+    port.send(ack(1));
+    client.succeeds();
 }
 
 #[test]

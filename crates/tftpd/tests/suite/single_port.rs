@@ -242,3 +242,21 @@ fn a_closed_port_ends_its_own_transfer_and_no_other() {
     stays.send(ack(3));
     served.wait_line("RRQ \"x\"", "complete");
 }
+
+#[test]
+fn a_request_that_is_cut_short_ends_no_transfer_on_the_port_of_all() {
+    let served = Served::with(&[]);
+    let file = noise(600, 1);
+    served.write("x", &file);
+    let mut peer = served.peer();
+    peer.send(rrq(b"x", "octet"));
+    peer.expect(data(1, &file[..512]));
+    for cut in [&b"\0\x01"[..], b"\0\x02x", b"\0\x01x\0oct", b"\0\x02\0"] {
+        peer.send(cut);
+    }
+    peer.send(ack(1));
+    peer.expect_after(&data(1, &file[..512]), data(2, &file[512..]));
+    peer.send(ack(2));
+    let line = served.wait_line("RRQ \"x\"", "complete");
+    assert!(line.contains(" 4 unexpected packets,"), "{line}");
+}

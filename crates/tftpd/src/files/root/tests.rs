@@ -151,3 +151,62 @@ fn a_root_that_can_be_searched_passes_the_check() {
     let (_dir, root) = root();
     root.check().unwrap();
 }
+
+/// Ends the swapping when the test ends, well or not.
+struct Stop<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn names_that_change_while_they_are_resolved_never_leave_the_root() {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    for has_openat2 in [true, false] {
+        let (dir, mut root) = root();
+        root.has_openat2 &= has_openat2;
+        let inside = dir.path().join("root");
+        fs::create_dir(dir.path().join("private")).unwrap();
+        fs::write(dir.path().join("private/x"), "secret").unwrap();
+        fs::create_dir(inside.join("real")).unwrap();
+        fs::write(inside.join("real/x"), "public").unwrap();
+        symlink("real", inside.join("d")).unwrap();
+        let targets = [
+            "real".into(),
+            "../private".into(),
+            inside.join("real").display().to_string(),
+            dir.path().join("private").display().to_string(),
+            inside.join("../private").display().to_string(),
+        ];
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let _stop = Stop(&stop);
+            scope.spawn(|| {
+                for target in targets.iter().cycle().take_while(|_| !stop.load(Relaxed)) {
+                    symlink(target, inside.join("fresh")).unwrap();
+                    fs::rename(inside.join("fresh"), inside.join("d")).unwrap();
+                    std::thread::yield_now();
+                }
+            });
+            let (mut served, mut refused) = (0, 0);
+            for round in 0..50_000 {
+                if round >= 2000 && served > 0 && refused > 0 {
+                    break; // both were met with
+                }
+                match read(&root, "d/x").as_str() {
+                    "public" => served += 1,
+                    "2" => refused += 1,
+                    other => panic!("{other}"),
+                }
+                if let Ok(target) = root.upload_target(b"d/x", IfExists::Replace) {
+                    let folder = File::from(target.folder).metadata().unwrap();
+                    let real = inside.join("real").metadata().unwrap();
+                    assert_eq!(folder.ino(), real.ino(), "an upload would leave the root");
+                }
+            }
+            assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
+        });
+    }
+}
