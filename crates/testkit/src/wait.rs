@@ -1,5 +1,6 @@
 //! Waits that have a watchdog.
 
+use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Tries of [`within_once`].
 const TRIES: u32 = 20;
+/// Tries of [`judged_within`].
+const JUDGED_TRIES: u32 = 8;
 
 /// Returns how often a test repeats what it tries at random: `times`, or that many times the number in the
 /// environment's FORKLORE_TIMES, which `make test-long` sets.
@@ -67,7 +70,8 @@ pub(crate) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool)
 pub struct Stopwatch {
     start: Instant,
     limit: Duration,
-    is_late: std::cell::Cell<bool>,
+    /// What was told by the first [`Stopwatch::stop`].
+    is_late: Cell<Option<bool>>,
 }
 
 impl Stopwatch {
@@ -76,22 +80,31 @@ impl Stopwatch {
     /// # Panics
     /// It took longer.
     pub fn stop(&self) {
-        self.is_late.set(self.start.elapsed() > self.limit);
-        assert!(!self.is_late.get(), "not within {:?}", self.limit);
+        self.is_late.set(Some(self.has_passed()));
+        assert!(!self.was_late(), "not within {:?}", self.limit);
+    }
+
+    fn has_passed(&self) -> bool {
+        self.start.elapsed() > self.limit
+    }
+
+    /// Whether a try that has ended was too slow to say anything.
+    fn was_late(&self) -> bool {
+        self.is_late.get().unwrap_or_else(|| self.has_passed())
     }
 }
 
-/// Tries a test of what a server counts for some time, such as failures in a minute, until a try was quick enough to be
-/// judged. A try says by [`Stopwatch::stop`] when that is decided.
+/// Tries a test that must be quicker than a limit of the server's, such as failures that count for a minute, until a try
+/// was quick enough to be judged. A try says by [`Stopwatch::stop`] when it has come so far.
 ///
 /// # Panics
 /// As a try that was quick enough; none was.
 pub fn judged_within(limit: Duration, mut test: impl FnMut(&Stopwatch)) {
-    for _ in 0..TRIES {
-        let watch = Stopwatch { start: Instant::now(), limit, is_late: false.into() };
+    for _ in 0..JUDGED_TRIES {
+        let watch = Stopwatch { start: Instant::now(), limit, is_late: Cell::new(None) };
         match catch_unwind(AssertUnwindSafe(|| test(&watch))) {
             Ok(()) => return,
-            Err(_) if watch.is_late.get() => {}
+            Err(_) if watch.was_late() => {}
             Err(panic) => resume_unwind(panic),
         }
     }

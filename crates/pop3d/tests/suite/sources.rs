@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use accounts::base64;
 use nix::unistd::geteuid;
-use testkit::{AuthServer, Daemon, Peer, TempDir, checkpassword, command, run};
+use testkit::{
+    AuthServer, Daemon, Peer, Stopwatch, TempDir, checkpassword, command, judged_within, run,
+};
 
 use crate::common::{LETTER, OWNER, POP3D, make_maildir, start, until_dot, users_file};
 
@@ -207,8 +210,16 @@ fn an_auth_server_says_who_may_log_in_and_has_other_exchanges_itself() {
     );
 }
 
-/// After the failure `fail` has been seen ten times, the login `right` of the same name waits, and is accepted.
-fn check_guesses_wait(daemon: &Daemon, fail: impl Fn(&mut Peer), right: impl Fn(&mut Peer)) {
+/// Most time of the guesses of a try.
+const GUESSING: Duration = Duration::from_secs(50);
+
+/// After the failure `fail` has been seen ten times in a minute, the login `right` of the same name waits, and is accepted.
+fn check_guesses_wait(
+    daemon: &Daemon,
+    watch: &Stopwatch,
+    fail: impl Fn(&mut Peer),
+    right: impl Fn(&mut Peer),
+) {
     let client = || {
         let mut peer = Peer::connect(daemon.addr());
         peer.expect("+OK ");
@@ -218,31 +229,37 @@ fn check_guesses_wait(daemon: &Daemon, fail: impl Fn(&mut Peer), right: impl Fn(
     let said = "login of 'levy': too many logins have failed, checked later";
     assert!(!daemon.log().contains(said));
     right(&mut client());
+    watch.stop();
     daemon.wait_log(said);
 }
 
 #[test]
 fn guesses_at_passwords_that_another_program_knows_are_counted() {
-    let site = Site::with_program(OWNER, &[]);
-    let fail = |peer: &mut Peer| log_in(peer, "levy", "wrong", "-ERR [AUTH]");
-    check_guesses_wait(&site.daemon, fail, |peer| log_in(peer, "levy", "tanstaaf", "+OK "));
+    judged_within(GUESSING, |watch| {
+        let site = Site::with_program(OWNER, &[]);
+        let fail = |peer: &mut Peer| log_in(peer, "levy", "wrong", "-ERR [AUTH]");
+        let right = |peer: &mut Peer| log_in(peer, "levy", "tanstaaf", "+OK ");
+        check_guesses_wait(&site.daemon, watch, fail, right);
+    });
 }
 
 #[test]
 fn guesses_in_exchanges_with_another_program_are_counted_by_the_name_that_they_show() {
-    let dir = TempDir::new();
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
-    let server = AuthServer::start(&dir);
-    make_maildir(&dir.path().join("mail/levy"));
-    let mail = format!("{}/mail/%u", dir.path().display());
-    let socket = server.path().to_str().unwrap();
-    let daemon = start(&["--auth-socket", socket, "--mail", &mail, "--auth-delay", "0"]);
-    let cram_md5 = |peer: &mut Peer, digest: &str, expected: &str| {
-        peer.ask("AUTH CRAM-MD5", "+ ");
-        peer.ask(&base64(format!("levy {}", digest.repeat(2)).as_bytes()), expected);
-    };
-    let fail = |peer: &mut Peer| cram_md5(peer, "f", "-ERR [AUTH]");
-    check_guesses_wait(&daemon, fail, |peer| cram_md5(peer, "0123456789abcdef", "+OK "));
+    judged_within(GUESSING, |watch| {
+        let dir = TempDir::new();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        let server = AuthServer::start(&dir);
+        make_maildir(&dir.path().join("mail/levy"));
+        let mail = format!("{}/mail/%u", dir.path().display());
+        let socket = server.path().to_str().unwrap();
+        let daemon = start(&["--auth-socket", socket, "--mail", &mail, "--auth-delay", "0"]);
+        let cram_md5 = |peer: &mut Peer, digest: &str, expected: &str| {
+            peer.ask("AUTH CRAM-MD5", "+ ");
+            peer.ask(&base64(format!("levy {}", digest.repeat(2)).as_bytes()), expected);
+        };
+        let fail = |peer: &mut Peer| cram_md5(peer, "f", "-ERR [AUTH]");
+        check_guesses_wait(&daemon, watch, fail, |peer| cram_md5(peer, "0123456789abcdef", "+OK "));
+    });
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use testkit::{
     Authority, CONCURRENT, MODELS, Peer, TLS_VERSIONS, TlsClient, children, command, each_model,
-    has_ended, run, title, wait_until,
+    has_ended, judged_within, run, title, wait_until,
 };
 
 use crate::common::{LETTER, POP3D, TestServer, as_root, text, until_dot};
@@ -301,15 +302,19 @@ fn a_handshake_that_stalls_or_fails_ends_the_session_with_one_line_of_the_log() 
 
 #[test]
 fn a_client_who_does_not_read_holds_up_nobody_else_and_is_ended() {
-    let letter = format!("Subject: long\n\n{}", "x\n".repeat(8_000_000));
-    let site = Site::new(&[&letter], &["-t", "4"]);
-    let mut peer = site.mrose();
-    let mailbox = site.processes("pop3d: mailbox of mrose").pop().unwrap();
-    peer.send("RETR 1\r\n"); // more than the sockets take
-    wait_until("the mailbox's process gives up", || has_ended(mailbox));
-    let mut other = site.mrose();
-    other.ask("STAT", "+OK 1 ");
-    drop(peer);
+    let line = format!("{}\n", "x".repeat(70));
+    let letter = format!("Subject: long\n\n{}", line.repeat(200_000));
+    judged_within(Duration::from_secs(3), |watch| {
+        let site = Site::new(&[&letter], &["-t", "4"]);
+        let mut peer = site.mrose();
+        let mailbox = site.processes("pop3d: mailbox of mrose").pop().unwrap();
+        peer.send("RETR 1\r\n"); // more than the sockets take
+        watch.stop();
+        wait_until("the mailbox's process gives up", || has_ended(mailbox));
+        let mut other = site.mrose();
+        other.ask("STAT", "+OK 1 ");
+        drop(peer);
+    });
 }
 
 #[test]
