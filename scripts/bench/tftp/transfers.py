@@ -38,7 +38,7 @@ class Plan:
 
 
 QUICK = Plan(rounds=1, large=4 << 20, seconds=0.2, small_seconds=0.1, upload_rounds=1,
-             upload_seconds=0.02, storm=((20, 4.0),), boot=64 << 10, storm_seconds=20.0, flood_seconds=0.5)
+             upload_seconds=0.02, storm=((20, 4.0),), boot=16 << 10, storm_seconds=20.0, flood_seconds=0.5)
 
 
 @dataclass
