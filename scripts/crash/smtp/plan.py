@@ -22,6 +22,8 @@ QUICK_STEP = 29
 # the disk has seen more writes.
 SESSIONS, LOST = 4, 2
 CUTS, QUICK_CUTS = 40, 15
+# And where each state of the disk needs a letter, or a daemon, before it can be looked at.
+QUICK_CUTS_OF_OTHERS = 4
 # What makes a letter safe, and does nothing in the control.
 SAFE = "fsync,fdatasync"
 
@@ -89,7 +91,8 @@ def power_cut(programs: Path, plan: Plan, kind, system: str) -> None:
         count = 1 if plan.quick or kind.has_queue else SESSIONS
         sessions = [recorded.session(number, number % 2 == 1 or kind.has_queue) for number in range(count)]
         check(all(letter.sent.is_safe for session in sessions for letter in session.letters), "a letter without a cut")
-        figures = power.cuts(recorded, sessions, *((1, QUICK_CUTS) if plan.quick else (LOST, CUTS)))
+        quick = QUICK_CUTS if kind.name == Maildir.name else QUICK_CUTS_OF_OTHERS
+        figures = power.cuts(recorded, sessions, *((1, quick) if plan.quick else (LOST, CUTS)))
         plan.power.append((kind.name, system, count, figures))
 
 
