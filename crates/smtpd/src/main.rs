@@ -54,7 +54,7 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
     server.keep(
         || start(&config), // users, mailboxes, the queue
         |question| answer(&config, question),
-        |note| config.noted(note), // failed logins, letters that come again
+        |note| config.mail.noted(note), // failed logins
     )?;
     server.drop_privileges()?; //   -u
     server.serve(|client| smtp_session(&config, client)) // accept, fork, reap

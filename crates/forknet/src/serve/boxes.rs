@@ -149,14 +149,6 @@ impl Boxes {
         self.question.as_ref().is_some_and(|question| question.may_be_from(peer))
     }
 
-    /// As [`Question::note`]; never in a process that was forked here.
-    ///
-    /// # Errors
-    /// As [`Question::note`].
-    pub fn note(&self, note: &[u8]) -> io::Result<()> {
-        self.question.as_ref().ok_or(Errno::EPIPE)?.note(note)
-    }
-
     /// As [`Question::show`].
     pub fn show(&self, text: impl Display) {
         if let Some(question) = &self.question {

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::time::Instant;
 
-use forknet::{Boxes, reason};
+use forknet::reason;
 use sha2::{Digest, Sha256};
 
 use crate::delivery::text::Text;
-use crate::duplicates::{Duplicates, KEY_BYTES, Key};
+use crate::duplicates::{Duplicates, KEY_BYTES, Key, Known};
 
 /// The begin of our own field.
 const RECEIVED: &[u8] = b"Received:";
@@ -17,6 +16,7 @@ const RECEIVED: &[u8] = b"Received:";
 /// The places of one letter that are known.
 pub(super) struct Again<'d> {
     duplicates: &'d Duplicates,
+    known: Known,
     /// The hash of the letter; `None` while no place of any letter is known.
     letter: Option<[u8; 32]>,
     /// Those that have the letter since it came before.
@@ -30,16 +30,17 @@ pub(super) struct Again<'d> {
 impl<'d> Again<'d> {
     /// Begins. The text is read only where some letter has places that are known.
     pub(super) fn new(duplicates: &'d Duplicates, sender: &[u8], text: &Text) -> Again<'d> {
-        let letter = if duplicates.is_empty() { None } else { of_letter(sender, text).ok() };
+        let known = duplicates.read();
+        let letter = if known.is_empty() { None } else { of_letter(sender, text).ok() };
         let (had, has, done) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Again { duplicates, letter, had, has, done }
+        Again { duplicates, known, letter, had, has, done }
     }
 
     /// Returns whether a place has the letter.
     pub(super) fn has(&mut self, place: impl FnOnce() -> Option<Vec<u8>>) -> bool {
         let Some(letter) = &self.letter else { return false };
         let Some(key) = place().map(|place| at_place(letter, &place)) else { return false };
-        let has = self.duplicates.has(Instant::now(), &key);
+        let has = self.known.has(&key);
         if has {
             self.had.insert(key);
         }
@@ -68,12 +69,11 @@ impl<'d> Again<'d> {
         }
     }
 
-    /// Tells the keeper, before the letter is answered. `about` is the letter, for the log.
-    pub(super) fn tell(self, boxes: &Boxes, about: &str) {
+    /// Writes it down, before the letter is answered. `about` is the letter, for the log.
+    pub(super) fn write(self, about: &str) {
         let has: Vec<Key> = self.has.iter().copied().collect();
         let done: Vec<Key> = self.done.difference(&self.has).copied().collect();
-        let notes = self.duplicates.note(Instant::now(), &has, &done);
-        if let Err(error) = notes.iter().try_for_each(|note| boxes.note(note)) {
+        if let Err(error) = self.duplicates.note(&has, &done) {
             log::warn!("{about}: those who have it may get it twice: {}", reason(&error));
         }
     }

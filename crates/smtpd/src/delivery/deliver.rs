@@ -271,7 +271,7 @@ fn remember(
             }
         }
     }
-    again.tell(&transaction.workers.boxes, letter.shown);
+    again.write(letter.shown);
 }
 
 /// Returns what makes a recipient elsewhere the same in another session.

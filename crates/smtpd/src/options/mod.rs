@@ -14,7 +14,6 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use accounts::{NameCase, NameDomain, Owner};
 use dns::to_ascii;
@@ -104,8 +103,8 @@ pub struct Config {
     pub listen_tls: Vec<Endpoint>,
     /// The time zone of `Received:`, read at the start because `--chroot` hides it later.
     pub zone: TimeZone,
-    /// Who has letters that come again: the keeper's own; the processes that it forks have a copy.
-    pub duplicates: Arc<Duplicates>,
+    /// Who has letters that come again.
+    pub duplicates: Duplicates,
 }
 
 impl Config {
@@ -113,13 +112,6 @@ impl Config {
     #[must_use]
     pub fn first_domain(&self) -> &str {
         self.domains.first().unwrap_or(&self.hostname)
-    }
-
-    /// Takes what a process that answers has noted; in the keeper.
-    pub fn noted(&self, note: &[u8]) {
-        if !self.duplicates.noted(Instant::now(), note) {
-            self.mail.noted(note); // a failed login
-        }
     }
 
     /// Returns whether letters can be sent to addresses elsewhere.
@@ -197,6 +189,7 @@ impl Config {
         let (tls, listen_tls) = tls::from_options(values)?.unzip();
         let mail = MailOptions::read(values)?;
         let lmtp_server = deliver::read(values)?;
+        let spool = values.path("spool")?.unwrap_or_default();
         let of_lmtp = |_| relay::owner(values, mail.mail_user, "deliver");
         let lmtp_owner = lmtp_server.as_ref().map(of_lmtp).transpose()?;
         Ok(Config {
@@ -210,7 +203,8 @@ impl Config {
             mda: mda(values)?,
             lmtp_owner,
             lmtp_server,
-            spool: values.path("spool")?.unwrap_or_default(),
+            duplicates: Duplicates::in_folder(&spool),
+            spool,
             max_size: values.number("max-size", 0..=u64::MAX)?,
             max_recipients: values.number("max-recipients", 1..=MAX_RECIPIENTS)?,
             guards: Guards::read(values)?,
@@ -229,7 +223,6 @@ impl Config {
             tls,
             listen_tls: listen_tls.unwrap_or_default(),
             zone: TimeZone::system(),
-            duplicates: Arc::default(),
         })
     }
 

@@ -92,7 +92,8 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             default: Preset::Value("/var/tmp"),
             help: "where letters over 256 KiB wait for their end",
             manual: "The folder for letters over 256 KiB while they are received; shorter ones stay in \
-                memory. The files have no names and go with the process that has them.",
+                memory. The files have no names and go with the process that has them. While clients send letters again because some of \
+                their recipients could not have them, a file here says who has them.",
             ..Row::EMPTY
         },
         Row {

@@ -62,7 +62,9 @@ fn a_mailbox_that_cannot_be_used_is_4xx_and_the_log_says_why() {
 fn a_mailbox_that_cannot_be_used_any_more_keeps_the_letter_from_no_other() {
     for (broken, other) in [("levy", "bob"), ("bob", "levy")] {
         let fixture = Fixture::two_users();
-        let daemon = fixture.serve(&[]);
+        let spool = fixture.dir.path().join("spool");
+        std::fs::create_dir(&spool).unwrap();
+        let daemon = fixture.serve(&["--spool", spool.to_str().unwrap()]);
         let mut peer = to_both(&daemon);
         peer.ask("DATA", "354 ");
         break_mailbox(&fixture, broken);
@@ -76,7 +78,9 @@ fn a_mailbox_that_cannot_be_used_any_more_keeps_the_letter_from_no_other() {
 #[test]
 fn a_letter_that_cannot_be_published_leaves_no_draft() {
     for fixture in [Fixture::new(), Fixture::two_users()] {
-        let daemon = fixture.serve(&[]);
+        let spool = fixture.dir.path().join("spool");
+        std::fs::create_dir(&spool).unwrap();
+        let daemon = fixture.serve(&["--spool", spool.to_str().unwrap()]);
         let mut peer = to_both(&daemon);
         peer.send("DATA\r\nx\r\n.\r\n");
         peer.expect("354 ");

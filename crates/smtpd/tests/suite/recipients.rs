@@ -8,12 +8,24 @@ use std::thread;
 
 use testkit::{Daemon, Peer};
 
-use crate::aliases::serve;
 use crate::common::*;
 
 const TEXT: &str = "Message-ID: <7@b.test>\r\n\r\nfor two\r\n";
 /// Recipients in both orders: levy has a Maildir, and the other one trouble.
 const ORDERS: [[&str; 2]; 2] = [["levy", "other"], ["other", "levy"]];
+
+/// A server with aliases, and a spool of its own.
+fn serve(fixture: &Fixture, aliases: &str, more: &[&str]) -> Daemon {
+    let spool = spool(fixture);
+    crate::aliases::serve(fixture, aliases, &[&["--spool", &spool], more].concat())
+}
+
+/// Where the server keeps who has letters that come again.
+fn spool(fixture: &Fixture) -> String {
+    let path = fixture.dir.path().join("spool");
+    fs::create_dir(&path).unwrap();
+    path.display().to_string()
+}
 
 /// A client that has named both, whom the server has accepted.
 fn to_both(daemon: &Daemon, order: [&str; 2]) -> Peer {
@@ -62,6 +74,8 @@ fn one_fails(
     assert!(send(daemon, order).starts_with("250 "));
     assert_eq!((fixture.letters("levy").len(), count()), (1, 1), "{order:?}");
     daemon.wait_log(",before:1 ");
+    let spool = testkit::names(&fixture.dir.path().join("spool"));
+    assert!(spool.is_empty(), "nothing is to be known any more: {spool:?}");
     // What comes after it was taken is another letter.
     assert!(send(daemon, order).starts_with("250 "));
     assert_eq!((fixture.letters("levy").len(), count()), (2, 2), "{order:?}");
@@ -110,6 +124,23 @@ fn a_command_that_fails_again_and_again_gives_the_others_one_copy() {
 }
 
 #[test]
+fn a_server_that_is_started_again_knows_who_has_a_letter() {
+    let fixture = Fixture::new();
+    let out = fixture.dir.path().join("out");
+    make_home(&out, OWNER);
+    let command = "other: \"|test -e DIR/out/good || exit 75; cat >>DIR/out/got\"\n";
+    let daemon = serve(&fixture, command, &[]);
+    assert_eq!(send(&daemon, ORDERS[0]), PARTIAL);
+    drop(daemon);
+    fs::write(out.join("good"), "").unwrap();
+    fs::rename(fixture.dir.path().join("spool"), fixture.dir.path().join("kept")).unwrap();
+    let kept = fixture.dir.path().join("kept").display().to_string();
+    let daemon = crate::aliases::serve(&fixture, command, &["--spool", &kept]);
+    assert!(send(&daemon, ORDERS[1]).starts_with("250 "));
+    assert_eq!((fixture.letters("levy").len(), copies(&out.join("got"))), (1, 1));
+}
+
+#[test]
 fn a_command_that_refuses_for_good_is_its_recipients_trouble() {
     for order in ORDERS {
         let fixture = Fixture::new();
@@ -155,7 +186,7 @@ fn a_file_that_cannot_be_appended_to_after_the_text_is_its_recipients_trouble() 
 #[test]
 fn an_mbox_that_another_program_has_locked_is_4xx_at_rcpt_for_its_user_alone() {
     let fixture = Fixture::two_users();
-    let daemon = fixture.serve(&["--mail", "mbox:~/mbox"]);
+    let daemon = serve(&fixture, "", &["--mail", "mbox:~/mbox"]);
     for user in ["levy", "bob"] {
         let path = fixture.dir.file(&format!("{user}/mbox"), "");
         set_mode(&path, 0o600);
@@ -183,7 +214,7 @@ fn an_mbox_that_another_program_has_locked_is_4xx_at_rcpt_for_its_user_alone() {
 fn a_mailbox_that_breaks_after_rcpt_is_its_users_trouble() {
     for order in [["levy", "bob"], ["bob", "levy"]] {
         let fixture = Fixture::two_users();
-        let daemon = fixture.serve(&[]);
+        let daemon = serve(&fixture, "", &[]);
         let mut peer = to_both(&daemon, order);
         let (maildir, away) = (fixture.maildir("bob"), fixture.dir.path().join("bob/away"));
         fs::rename(maildir.join("new"), &away).unwrap();
@@ -202,7 +233,7 @@ fn a_queue_that_breaks_after_rcpt_is_the_trouble_of_those_elsewhere() {
     for order in [["levy@red.test", "ann@blue.test"], ["ann@blue.test", "levy@red.test"]] {
         let fixture = Fixture::new();
         let (folder, away) = (fixture.dir.path().join("queue"), fixture.dir.path().join("away"));
-        let daemon = fixture.serve(&["--queue", &folder.display().to_string()]);
+        let daemon = serve(&fixture, "", &["--queue", &folder.display().to_string()]);
         let begin = || {
             let mut peer = introduced(&daemon);
             peer.ask("MAIL FROM:<a@b.test>", "250 ");
@@ -273,7 +304,7 @@ fn what_an_lmtp_server_defers_for_one_recipient_it_gets_again_for_that_one_alone
     for (first, failed) in [(["250 ok", "451 later"], "bob"), (["451 later", "250 ok"], "levy")] {
         let fixture = Fixture::two_users();
         let (address, server) = lmtp_server(first);
-        let daemon = fixture.serve(&["--deliver", &format!("lmtp:{address}")]);
+        let daemon = serve(&fixture, "", &["--deliver", &format!("lmtp:{address}")]);
         let said = send(&daemon, ["levy", "bob"]);
         let expected = format!("451 4.3.0 Not delivered to <{failed}@red.test>, ");
         assert!(said.starts_with(&expected), "{said}");

@@ -277,7 +277,7 @@ fn a_queue_that_cannot_be_used_is_told_at_the_start() {
 #[test]
 fn a_queue_that_breaks_is_4xx_and_keeps_the_letter_from_no_user() {
     let fixture = Fixture::new();
-    let daemon = serve(&fixture, &[]);
+    let daemon = serve(&fixture, &["--spool", fixture.dir.path().to_str().unwrap()]);
     let mut peer = introduced(&daemon);
     peer.ask("MAIL FROM:<levy@red.test>", "250 ");
     peer.ask("RCPT TO:<ann@blue.test>", "250 ");
