@@ -67,11 +67,11 @@ demo:
 	@$(MAKE) build
 	@BIN=$(BIN) scripts/demo
 
-# The name server is one of the examples, which are not built otherwise with `make build`.
+# The name server is one of the examples, which are run from target/debug.
 demo-mx:
 	@scripts/lib/need 'make demo-mx' cargo cc libc.a python3
 	@$(MAKE) build
-	$(CARGO) build --release --locked -p examples --bin dnsstub
+	$(CARGO) build --locked -p examples --bin dnsstub
 	@BIN=$(BIN) scripts/demo-mx
 
 test:
