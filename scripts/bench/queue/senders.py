@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib import LOOPBACK, Program, need, run, wait_until
-from lib.mta import TREES, OpenSmtpd, Postfix
+from lib.mta import SMTPQ, TREES, OpenSmtpd, Postfix
 from lib.sockets import bound, free_port
 
 # The uid of our queue.
@@ -126,6 +126,11 @@ def inside(server, *argv):
     return run([need("nsenter"), "-t", server.pid, "-m", *argv], limit=FILL_LIMIT)
 
 
+def smtpctl(server, *words):
+    """OpenSMTPD's control program, whose set-group-ID bit was lost when it was unpacked."""
+    inside(server, "setpriv", "--egid", SMTPQ, "--keep-groups", "smtpctl", *words).good()
+
+
 def ours(site, plan, sink, names, count, destinations):
     queue = our_queue(site, count, destinations, plan.octets)
     began, before = time.monotonic(), sink.count()
@@ -157,10 +162,10 @@ def opensmtpd(site, plan, sink, names, count, destinations):
     matches = [f'match from local for domain "{domain(number)}" action "to{number}"' for number in range(destinations)]
     server = OpenSmtpd(site, "OpenSMTPD", {}, OWNER, domain="relay.test", more="\n".join(actions + matches))
     with server:
-        inside(server, "smtpctl", "pause", "mta").good()
+        smtpctl(server, "pause", "mta")
         filled(server.port, plan, count, destinations)
         began, before = time.monotonic(), sink.count()
-        inside(server, "smtpctl", "resume", "mta").good()
+        smtpctl(server, "resume", "mta")
         return count / sink.has(before + count, began)
 
 
