@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use forknet::{Error, Result, become_user, printable};
@@ -13,6 +14,26 @@ use crate::options::Command;
 
 /// What stands for all letters.
 const ALL: &str = "ALL";
+
+/// The name by which the program lists the queue.
+const MAILQ: &str = "mailq";
+/// Names the queue for mailq, where its command line names none.
+const QUEUE: &str = "FORKLORE_QUEUE";
+
+/// Returns the arguments; called as mailq, those of `--list`, with the queue of the environment where they name none.
+#[must_use]
+pub fn of_mailq(mut args: Vec<OsString>) -> Vec<OsString> {
+    let first = std::env::args_os().next();
+    let name = first.as_deref().map(Path::new).and_then(Path::file_name);
+    if name != Some(OsStr::new(MAILQ)) {
+        return args;
+    }
+    let is_queue = |arg: &OsString| arg.as_bytes().starts_with(b"--queue");
+    let queue = std::env::var_os(QUEUE).filter(|_| !args.iter().any(is_queue));
+    args.extend(queue.into_iter().flat_map(|queue| ["--queue".into(), queue]));
+    args.push("--list".into());
+    args
+}
 
 /// Opens a queue for a command. Root becomes its owner.
 ///

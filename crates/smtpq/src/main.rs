@@ -26,7 +26,8 @@ const SERVICE: Service = Service {
 fn main() -> ExitCode {
     // prints one error, maps it to 0, 1, 2
     forknet::main_with_codes(SERVICE.name, |args| {
-        run(args).map_err(|error| (if matches!(error, Error::Usage(_)) { 2 } else { 1 }, error))
+        run(commands::of_mailq(args))
+            .map_err(|error| (if matches!(error, Error::Usage(_)) { 2 } else { 1 }, error))
     })
 }
 
