@@ -1,12 +1,14 @@
 //! What is done with the queue from outside: list, hold, release, delete, flush, beside a runner and without one.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
 use testkit::mail_server::{Came, MailServer, say};
 use testkit::{run, wait_until};
 
-use crate::common::{Site, said};
+use crate::common::{SMTPQ, Site, said};
 
 /// A server that waits at the end of each letter, until the sender of the channel is dropped or says so.
 fn waiting() -> (MailServer, std::sync::mpsc::Sender<()>) {
@@ -137,4 +139,18 @@ fn without_a_runner_a_flush_tries_all_letters_itself() {
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(server.letters().len(), 1);
     site.wait_empty();
+}
+
+#[test]
+fn called_as_mailq_it_lists_the_queue_of_the_option_or_of_the_environment() {
+    let site = Site::new();
+    let name = site.put(&["ann@blue.test"]);
+    let queue = site.queue.to_str().unwrap();
+    for (args, variable) in [(&["--queue", queue][..], "/no/such"), (&[], queue)] {
+        let mut command = Command::new(SMTPQ);
+        command.arg0("/usr/bin/mailq").args(args).env("FORKLORE_QUEUE", variable);
+        let output = run(command, b"");
+        let list = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && list.contains(&name), "{output:?}");
+    }
 }
