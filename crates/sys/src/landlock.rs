@@ -57,7 +57,7 @@ struct NetPortAttr {
 pub enum Access {
     /// Reading files and folders.
     Read,
-    /// Reading, and making, writing, renaming and removing regular files. From one folder to another they
+    /// Reading, and making, writing, truncating, renaming and removing regular files. From one folder to another they
     /// can be renamed from version 2 on.
     Write,
     /// The same, and making folders.
@@ -71,6 +71,11 @@ pub enum Access {
 pub struct Landlock {
     rules: OwnedFd,
     version: u32,
+}
+
+/// Returns the rights to files and folders that this version handles.
+fn handled(version: u32) -> u64 {
+    FILES.into_iter().filter(|(since, _)| version >= *since).map(|(_, bits)| bits).sum()
 }
 
 impl Landlock {
@@ -95,11 +100,8 @@ impl Landlock {
             Err(errno) => return Err(errno),
         };
         let known = |(since, bits): (u32, u64)| if version >= since { bits } else { 0 };
-        let attr = RulesetAttr {
-            files: FILES.into_iter().map(known).sum(),
-            network: known(TCP),
-            scopes: known(SCOPES),
-        };
+        let attr =
+            RulesetAttr { files: handled(version), network: known(TCP), scopes: known(SCOPES) };
         // SAFETY: `attr` is the struct that the kernel reads, of the size that is passed; fields
         // that an older kernel does not know are zero, as it requires.
         let rules = unsafe {
@@ -124,17 +126,13 @@ impl Landlock {
     /// As landlock_add_rule(2).
     pub fn allow(&self, folder: impl AsFd, access: Access) -> nix::Result<()> {
         let read = READ_FILE | READ_DIR;
-        let allowed = match access {
+        let write = read | WRITE_FILE | MAKE_REG | REMOVE_FILE | REFER | TRUNCATE;
+        let wanted = match access {
             Access::Read => read,
-            Access::Write if self.version < 2 => read | WRITE_FILE | MAKE_REG | REMOVE_FILE,
-            Access::Write => read | WRITE_FILE | MAKE_REG | REMOVE_FILE | REFER,
-            Access::WriteAndMakeFolders if self.version < 2 => {
-                read | WRITE_FILE | MAKE_REG | MAKE_DIR | REMOVE_FILE
-            }
-            Access::WriteAndMakeFolders => {
-                read | WRITE_FILE | MAKE_REG | MAKE_DIR | REMOVE_FILE | REFER
-            }
+            Access::Write => write,
+            Access::WriteAndMakeFolders => write | MAKE_DIR,
         };
+        let allowed = wanted & handled(self.version);
         let attr = PathBeneathAttr { allowed, folder: folder.as_fd().as_raw_fd() };
         let rules = self.rules.as_raw_fd();
         // SAFETY: `attr` is the struct of this kind of rule; both descriptors are open.
@@ -231,7 +229,9 @@ mod tests {
         fs::create_dir(dir.path().join("to")).unwrap();
         let code = inside(Access::Write, &dir, || {
             let (one, two) = (dir.path().join("1"), dir.path().join("2"));
+            let cut = |file: File| file.set_len(0);
             i32::from(fs::write(&one, "x").is_err())
+                | i32::from(File::options().write(true).open(&one).and_then(cut).is_err()) << 7
                 | i32::from(fs::rename(&one, &two).is_err()) << 1
                 | denied(fs::hard_link(&two, outside.path().join("3"))) << 2
                 | denied(std::os::unix::fs::symlink("x", dir.path().join("4"))) << 3

@@ -52,6 +52,25 @@ fn a_broken_mailbox_is_4xx_at_rcpt_for_its_user_and_the_others_get_the_letter() 
 }
 
 #[test]
+fn what_was_set_aside_for_a_letter_that_comes_smaller_is_given_back_at_each_letter_of_a_session() {
+    const SIZE: usize = 400_000;
+    let fixture = Fixture::two_users();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    for number in 1..=3 {
+        peer.ask(&format!("MAIL FROM:<a@b.test> SIZE={SIZE}"), "250 ");
+        peer.ask("RCPT TO:<levy@red.test>", "250 ");
+        send(&mut peer, "250 ");
+        let all = files(&fixture.maildir("levy").join("new"));
+        assert_eq!(all.len(), number);
+        for file in all {
+            let bytes = 512 * fs::metadata(&file).unwrap().blocks();
+            assert!(bytes < SIZE as u64 / 2, "{bytes}: {}", file.display());
+        }
+    }
+}
+
+#[test]
 fn a_process_of_a_mailbox_serves_the_letters_of_a_session_and_sees_a_mailbox_that_was_replaced() {
     let fixture = Fixture::two_users();
     let daemon = fixture.serve(&[]);
