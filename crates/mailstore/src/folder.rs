@@ -19,6 +19,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
 use sys::getdents::entries;
+use sys::io_submit::fsync_each;
 use sys::statx::birth_time;
 
 use crate::durable_dir::retry_eintr;
@@ -323,26 +324,25 @@ impl Folder {
         self.enter(name)
     }
 
-    /// Waits until this folder itself is on the disk where it may be new: where it was made within an hour, or the file
-    /// system does not tell when. Another process may have made it and not waited. `parent` is the folder that it is in,
-    /// which need not be readable.
+    /// Returns the folder that this one is in, for [`Folder::sync`], where this one may not be on the disk: it was made
+    /// within an hour, or the file system does not tell when. Another process may have made it and not waited. Where
+    /// `parent` is not readable, that waits here for the disk.
     ///
     /// # Errors
-    /// As fsync(2), syncfs(2).
-    pub fn sync_if_new(&self, parent: &Folder) -> Result<()> {
+    /// As syncfs(2).
+    pub fn parent_of_new(&self, parent: &Folder) -> Result<Option<Folder>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let now = i64::try_from(now).unwrap_or_default();
         let made = birth_time(&self.fd).map_err(Error::io("stat", &self.path))?;
         if made.is_some_and(|made| (0..=now - MAY_BE_NEW).contains(&made)) {
-            return Ok(());
+            return Ok(None);
         }
-        match parent.reopen() {
-            Ok(readable) => readable.sync(),
-            Err(_) => {
-                let opened = self.reopen()?;
-                retry_eintr(|| syncfs(&opened.fd)).map_err(Error::io("fsync", &parent.path))
-            }
+        if let Ok(readable) = parent.reopen() {
+            return Ok(Some(readable));
         }
+        let opened = self.reopen()?;
+        retry_eintr(|| syncfs(&opened.fd)).map_err(Error::io("fsync", &parent.path))?;
+        Ok(None)
     }
 
     /// Waits until the folder is on the disk.
@@ -351,6 +351,13 @@ impl Folder {
     /// As fsync(2).
     pub fn sync(&self) -> Result<()> {
         retry_eintr(|| fsync(&self.fd)).map_err(Error::io("fsync", &self.path))
+    }
+
+    /// As [`Folder::sync`], many at the same time; returns a result for each.
+    #[must_use]
+    pub fn sync_each(folders: &[&Folder]) -> Vec<Result<()>> {
+        let synced = fsync_each(folders).into_iter().zip(folders);
+        synced.map(|(synced, folder)| synced.map_err(Error::io("fsync", &folder.path))).collect()
     }
 }
 

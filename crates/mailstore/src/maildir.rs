@@ -65,8 +65,8 @@ impl Maildir {
         Maildir::make(Folder::open(path)?)
     }
 
-    /// Opens the Maildir in this folder. Makes what is missing of `tmp`, `new` and `cur`, mode 0700, on
-    /// the disk when this returns.
+    /// Opens the Maildir in this folder. Makes what is missing of `tmp`, `new` and `cur`, mode 0700. They are on the disk
+    /// when a letter was published.
     ///
     /// # Errors
     /// [`Error::Io`] with the path of the part that is no folder, or cannot be made.
@@ -78,8 +78,8 @@ impl Maildir {
             opened => opened,
         };
         let (tmp, new, _cur) = (part("tmp")?, part("new")?, part("cur")?);
-        new.sync_if_new(&folder)?;
-        Ok(Maildir { parts: Arc::new(Parts { folder, tmp, new, names: NameMaker::new() }) })
+        let (parent_of_new, names) = (new.parent_of_new(&folder)?, NameMaker::new());
+        Ok(Maildir { parts: Arc::new(Parts { folder, tmp, new, parent_of_new, names }) })
     }
 
     /// Returns the path that it was opened by.
@@ -329,14 +329,8 @@ impl Synced {
     /// was put in the letter's place in `tmp`, which is not opened.
     pub fn publish(self) -> Result<Published> {
         let published = self.rename()?;
-        match published.parts.new.sync() {
-            Ok(()) => Ok(published),
-            Err(error) => {
-                // The letter may not be durable, so it must not be visible either.
-                let _ = published.retract(); // best effort
-                Err(error)
-            }
-        }
+        let synced = published.parts.sync();
+        published.if_durable(synced)
     }
 
     /// Makes several letters of one Maildir visible, all or none, with one fsync of the folder.
@@ -350,29 +344,30 @@ impl Synced {
             Ok(())
         });
         let folder = published.first().map(|letter| Arc::clone(&letter.parts));
-        match renamed.and_then(|()| folder.map_or(Ok(()), |parts| parts.new.sync())) {
+        match renamed.and_then(|()| folder.map_or(Ok(()), |parts| parts.sync())) {
             Ok(()) => Ok(published),
             Err(error) => {
                 for letter in published {
-                    let _ = letter.retract(); // best effort, as above
+                    let _ = letter.retract(); // best effort
                 }
                 Err(error)
             }
         }
     }
 
-    /// Makes letters visible, each as [`Synced::publish`], but waits for the folders when all are in their places: a
-    /// journal is then written once. Returns a result for each.
+    /// Makes letters visible, each as [`Synced::publish`], but waits for the folders when all are in their places, and
+    /// for all at the same time: a journal is then written once. Returns a result for each.
     pub fn publish_each(letters: Vec<Synced>) -> Vec<Result<Published>> {
         let renamed: Vec<_> = letters.into_iter().map(Synced::rename).collect();
-        let durable = |published: Published| match published.parts.new.sync() {
-            Ok(()) => Ok(published),
-            Err(error) => {
-                let _ = published.retract(); // best effort, as above
-                Err(error)
-            }
+        let folders: Vec<_> = renamed.iter().flatten().flat_map(|it| it.parts.folders()).collect();
+        let mut synced = Folder::sync_each(&folders).into_iter();
+        let durable = |renamed: Result<Published>| {
+            let published = renamed?;
+            let its = synced.by_ref().take(published.parts.folders().count());
+            let its = its.fold(Ok(()), Result::and);
+            published.if_durable(its)
         };
-        renamed.into_iter().map(|renamed| renamed.and_then(durable)).collect()
+        renamed.into_iter().map(durable).collect()
     }
 
     /// Renames the letter into `new`, whose fsync is left to the caller.

@@ -19,6 +19,7 @@ pub mod getrandom;
 pub mod getservbyname;
 pub mod gso;
 pub mod inotify;
+pub mod io_submit;
 pub mod landlock;
 pub mod lease;
 pub mod localtime;

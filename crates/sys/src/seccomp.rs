@@ -66,6 +66,9 @@ const FILES: &[c_long] = &[
     SYS_getdents64,
     libc::SYS_fstatfs,
     libc::SYS_fallocate,
+    libc::SYS_io_setup, // fsync(2) of many files at the same time
+    libc::SYS_io_submit,
+    libc::SYS_io_getevents,
     SYS_lseek,
     SYS_pread64,
     SYS_pwrite64,

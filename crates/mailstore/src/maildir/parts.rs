@@ -22,10 +22,23 @@ pub(super) struct Parts {
     pub(super) folder: Folder,
     pub(super) tmp: Folder,
     pub(super) new: Folder,
+    /// What `new` is in, where it may not be on the disk.
+    pub(super) parent_of_new: Option<Folder>,
     pub(super) names: NameMaker,
 }
 
 impl Parts {
+    /// Returns the folders whose fsync makes a letter in `new` durable.
+    pub(super) fn folders(&self) -> impl Iterator<Item = &Folder> {
+        [&self.new].into_iter().chain(&self.parent_of_new)
+    }
+
+    /// Waits until the letters in `new` are durable.
+    pub(super) fn sync(&self) -> Result<()> {
+        let folders: Vec<_> = self.folders().collect();
+        Folder::sync_each(&folders).into_iter().collect()
+    }
+
     /// Finds a letter that a reader has moved to `cur`, with any flags; returns its name there.
     pub(super) fn find_in_cur(&self, name: &OsStr) -> Result<Option<OsString>> {
         let path = self.folder.path().join("cur");

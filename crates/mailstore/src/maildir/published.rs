@@ -24,6 +24,18 @@ impl Published {
         self.parts.new.path().join(&self.name)
     }
 
+    /// Takes the letter back where its folders could not be synced: it may not be durable, so it must not be visible
+    /// either.
+    pub(super) fn if_durable(self, synced: Result<()>) -> Result<Published> {
+        match synced {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                let _ = self.retract(); // best effort
+                Err(error)
+            }
+        }
+    }
+
     /// Removes the letter, because its delivery failed for another recipient. Finds it even if a
     /// reader has moved it to `cur`.
     ///
