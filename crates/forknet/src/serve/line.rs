@@ -21,6 +21,8 @@ pub(crate) const FINAL: u8 = b'.';
 pub(crate) const MORE: u8 = b'?';
 /// First byte of an answer after which it goes on.
 pub(crate) const GOES_ON: u8 = b'+';
+/// Longest wait for the answer to a last question.
+const LAST_WAIT: Duration = Duration::from_secs(5);
 /// The message of a process that gives the line back, and answers over the one that comes with this.
 pub(crate) const MOVES: [u8; 1] = *b">";
 
@@ -36,6 +38,8 @@ struct Ends {
     fd: OwnedFd,
     /// A question was asked, and the process that answers it may not have ended.
     is_taken: AtomicBool,
+    /// Its answer was not waited for.
+    is_last: AtomicBool,
 }
 
 /// An answer: bytes of a process of the keeper's.
@@ -51,7 +55,8 @@ pub enum Answer {
 
 impl Line {
     pub(crate) fn new(fd: OwnedFd) -> Line {
-        Line(Arc::new(Ends { fd, is_taken: AtomicBool::new(false) }))
+        let (is_taken, is_last) = (AtomicBool::new(false), AtomicBool::new(false));
+        Line(Arc::new(Ends { fd, is_taken, is_last }))
     }
 
     /// Asks a question of at most [`LONGEST_MESSAGE`] bytes, and waits for the answer.
@@ -69,10 +74,27 @@ impl Line {
     /// # Errors
     /// As [`Line::ask`].
     pub fn begin(&self, first: &[u8]) -> io::Result<()> {
+        self.settle(LAST_WAIT)?;
         if self.0.is_taken.swap(true, Relaxed) {
             return Err(Errno::EBUSY.into());
         }
         self.send(first, None)
+    }
+
+    /// Asks a question whose answer says nothing and is the last word: it is waited for before another one is asked, and
+    /// not at the end of a session.
+    ///
+    /// # Errors
+    /// As [`Line::begin`].
+    pub fn ask_last(&self, question: &[u8]) -> io::Result<()> {
+        self.begin(question)?;
+        self.0.is_last.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Waits for the answer to a last question.
+    fn settle(&self, limit: Duration) -> io::Result<()> {
+        if self.0.is_last.swap(false, Relaxed) { self.finish(limit).map(drop) } else { Ok(()) }
     }
 
     /// Sends another part of a question, and waits for room.
@@ -147,6 +169,7 @@ impl Line {
     /// Whether another question can be asked. Waits for the end of a process that went on, of which the keeper tells
     /// those who serve one client after the other: a user can stop such a process.
     pub(crate) fn becomes_free(&self, limit: Duration) -> bool {
+        let _ = self.settle(limit); // it is taken after an error
         if self.is_taken() {
             let is_free = |message: &[u8]| message == FREE;
             let told = self.receive(limit);
@@ -257,6 +280,27 @@ mod tests {
         assert!(!ours.becomes_free(Duration::ZERO), "an answer that came too late");
         drop(theirs);
         assert!(!ours.becomes_free(Duration::from_secs(5)), "the keeper has closed it");
+    }
+
+    #[test]
+    fn the_answer_to_a_last_question_is_waited_for_before_the_next_one_alone() {
+        let (ours, theirs) = pair().unwrap();
+        let (ours, theirs) = (Line::new(ours), Line::new(theirs));
+        let answer = |bytes: &[u8]| theirs.send(&[&[FINAL], bytes].concat(), None).unwrap();
+        ours.ask_last(b"done").unwrap();
+        assert!(ours.is_taken());
+        answer(b"+");
+        answer(b"to the next one");
+        let next = ours.ask(b"?", Duration::ZERO).unwrap();
+        assert!(matches!(next, Answer::Final(text) if text == b"to the next one"));
+        ours.ask_last(b"done").unwrap();
+        assert!(!ours.becomes_free(Duration::ZERO), "it was not answered");
+        assert!(ours.ask(b"?", Duration::ZERO).is_err());
+        let (ours, theirs) = pair().unwrap();
+        let (ours, theirs) = (Line::new(ours), Line::new(theirs));
+        ours.ask_last(b"done").unwrap();
+        theirs.send(&[FINAL], None).unwrap();
+        assert!(ours.becomes_free(Duration::ZERO));
     }
 
     #[test]

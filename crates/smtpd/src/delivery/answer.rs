@@ -18,6 +18,7 @@ use crate::protocol::address::Name;
 use crate::protocol::envelope::{Login, Way};
 use crate::protocol::lookup::Commit;
 use crate::protocol::question::{Question, Verdict, encode_moved};
+use crate::protocol::records::Records;
 
 /// Exit code of a process that did not answer: the keeper closes the line.
 const FAILED: i32 = 1;
@@ -55,7 +56,9 @@ pub fn answer(config: &Config, asked: forknet::Question) -> i32 {
             return log_in(config, asked, Secret::new(text));
         }
         is_first = false;
-        let Some((peer, question)) = decode(&mut transaction, &text) else { return FAILED };
+        let Some((peer, question, records)) = decode(&mut transaction, text) else {
+            return FAILED;
+        };
         let answer = match question {
             Question::Recipient { name, bytes, way, login } => {
                 recipient(&mut transaction, (&name, &login), (bytes, way))
@@ -72,7 +75,8 @@ pub fn answer(config: &Config, asked: forknet::Question) -> i32 {
             Question::Members { name } => verify::members(config, &name),
             Question::FullName { text } => verify::full_name(config, &text),
             Question::Letter { id, sender, commit } => {
-                let answer = letter(&mut transaction, peer, (&id, &sender, commit));
+                let Some(records) = records else { return FAILED };
+                let answer = letter(&mut transaction, peer, (&id, &sender, commit), records);
                 let Some(answer) = answer else { return FAILED };
                 answer
             }
@@ -89,9 +93,16 @@ pub fn answer(config: &Config, asked: forknet::Question) -> i32 {
     }
 }
 
-/// Reads a question; `None` for one that the process which asks should not have sent.
-fn decode(transaction: &mut Transaction<'_>, text: &[u8]) -> Option<(Peer, Question)> {
-    let Some((peer, question)) = Question::decode(text) else {
+/// Reads a question, and what has come with it; `None` for one that the process which asks should not have sent.
+fn decode(
+    transaction: &mut Transaction<'_>,
+    message: Vec<u8>,
+) -> Option<(Peer, Question, Option<Records>)> {
+    let (decoded, records) = match Records::new(message) {
+        Ok(mut records) => (records.next_record().and_then(Question::decode), Some(records)),
+        Err(message) => (Question::decode(&message), None),
+    };
+    let Some((peer, question)) = decoded else {
         log::warn!("a malformed question");
         return None;
     };
@@ -102,7 +113,7 @@ fn decode(transaction: &mut Transaction<'_>, text: &[u8]) -> Option<(Peer, Quest
     transaction.workers.boxes.show("questions of a session");
     set_client(peer);
     transaction.set_peer(peer);
-    Some((peer, question))
+    Some((peer, question, records))
 }
 
 /// Receives a letter and has it delivered; returns the answer, `None` where the session has ended.
@@ -110,10 +121,12 @@ fn letter(
     transaction: &mut Transaction<'_>,
     peer: Peer,
     (id, sender, commit): (&[u8], &[u8], Commit),
+    records: Records,
 ) -> Option<Vec<u8>> {
     let shown = format!("{peer}: letter {}", id.escape_ascii());
     transaction.workers.boxes.show("a letter");
-    let answer = deliver(transaction, &Letter { peer, id, sender, commit, shown: &shown });
+    let letter = Letter { peer, id, sender, commit, shown: &shown };
+    let answer = deliver(transaction, &letter, records);
     answer.inspect_err(|why| log::debug!("{shown}: {why}")).ok()
 }
 

@@ -8,7 +8,9 @@ use forknet::{Line, become_member, reason};
 
 use crate::delivery::lmtp::Lmtp;
 use crate::delivery::messages::Messages;
-use crate::delivery::order::{Attempt, KEEP, PUBLISH, Place, TRY, Tried, UNDO, WRITE, Writing};
+use crate::delivery::order::{
+    Attempt, KEEP, PUBLISH, Place, STORE, TRY, Tried, UNDO, WRITE, Writing,
+};
 use crate::delivery::program::Programs;
 use crate::delivery::store::Store;
 use crate::delivery::terminal::Terminal;
@@ -129,18 +131,17 @@ pub fn live(
     let terminal = Messages::find(config, first);
     if let Err(why) = enter(config, (kind, owner), first) {
         log::warn!("{about}: {why}");
-        let answer = Tried::Verdict(Verdict::Unusable).encode();
-        let _ = line.send_message(&answer); // else the end is read
-        return FAILED;
+        return refuse(line);
     }
     let mut places = Places::new(config, (kind, owner), about, terminal);
     let mut answer = Some(places.attempt(first).encode());
-    let mut letter = about.to_owned();
+    let (mut letter, mut is_kept) = (about.to_owned(), false);
     loop {
-        if let Some(answer) = answer
-            && line.send_message(&answer).is_err()
-        {
+        if answer.is_some_and(|answer| line.send_message(&answer).is_err()) {
             break;
+        }
+        if std::mem::take(&mut is_kept) {
+            places.keep();
         }
         let (order, file) = match line.receive_message(ORDER_WAIT) {
             Ok(Some(order)) => order,
@@ -154,9 +155,11 @@ pub fn live(
         };
         answer = match order.first() {
             Some(&TRY) => Attempt::decode(&order).map(|it| places.attempt(&it).encode()),
-            Some(&WRITE) => Writing::decode(&order).and_then(|writing| {
+            Some(&WRITE | &STORE) => Writing::decode(&order).and_then(|writing| {
                 letter = format!("{about}: letter {}", writing.id.escape_ascii());
-                write(&mut places, &letter, &writing, file)
+                let verdicts = write(&mut places, &letter, &writing, file)?;
+                is_kept = writing.is_all;
+                Some(Verdict::encode_all(&verdicts))
             }),
             Some(&PUBLISH) => Some(Verdict::encode_all(&places.publish(&letter))),
             Some(&UNDO) => {
@@ -178,6 +181,13 @@ pub fn live(
     ENDED
 }
 
+/// Says that the first place cannot be used. Returns the exit code.
+fn refuse(line: &Line) -> i32 {
+    let answer = Tried::Verdict(Verdict::Unusable).encode();
+    let _ = line.send_message(&answer); // else the end is read
+    FAILED
+}
+
 /// Becomes the owner for good; for an mbox in a folder of root's with the group that may make files there.
 fn enter(config: &Config, (kind, owner): (Kind, Owner), first: &Attempt) -> Result<(), String> {
     let group = match &first.place {
@@ -190,16 +200,25 @@ fn enter(config: &Config, (kind, owner): (Kind, Owner), first: &Attempt) -> Resu
     become_member(owner.uid, owner.gid, group).map_err(|error| error.to_string())
 }
 
-/// Writes a letter, whose text is in the order or in a file; `None` if the file cannot be read.
+/// Writes a letter, whose text is in the order or in a file, and makes it visible where it goes nowhere else; `None` if the
+/// file cannot be read.
 fn write(
     places: &mut Places<'_>,
     letter: &str,
     writing: &Writing<'_>,
     file: Option<OwnedFd>,
-) -> Option<Vec<u8>> {
+) -> Option<Vec<Verdict>> {
     let text = match file {
         Some(file) => Text::of_file(file.into()).ok()?,
         None => Text::Memory(writing.text.to_vec()),
     };
-    Some(Verdict::encode_all(&places.write((letter, writing), text)))
+    let mut verdicts = places.write((letter, writing), text);
+    if writing.is_all {
+        for (known, now) in verdicts.iter_mut().zip(places.publish(letter)) {
+            if *known == Verdict::Accepted {
+                *known = now;
+            }
+        }
+    }
+    Some(verdicts)
 }

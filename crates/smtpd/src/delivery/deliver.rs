@@ -7,39 +7,32 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use forknet::{Boxes, LONGEST_MESSAGE, Peer, reason};
+use forknet::{LONGEST_MESSAGE, Peer, reason};
 
 use crate::delivery::again::Again;
 use crate::delivery::order::{PUBLISH, Writing};
 use crate::delivery::outgoing::Outgoing;
 use crate::delivery::quarantine::{self, Kept};
 use crate::delivery::queue::{self, Elsewhere, Leaving};
+use crate::delivery::received::{Received, receive};
 use crate::delivery::store::verdict;
-use crate::delivery::text::{Incoming, Text};
+use crate::delivery::text::Text;
 use crate::delivery::trace::delivered_to;
 use crate::delivery::transaction::{Found, Transaction};
 use crate::delivery::workers::At;
-use crate::options::Config;
 use crate::protocol::address::Mailbox;
 use crate::protocol::lookup::Commit;
-use crate::protocol::origin::{NamedRecipient, ORIGIN, Origin, decode_recipients};
-use crate::protocol::question::{
-    ABORT, CLEAR, END, HEAD, QUARANTINE, RECIPIENTS, TEXT, Verdict, decode_verdicts,
-};
+use crate::protocol::origin::{NamedRecipient, Origin};
+use crate::protocol::question::{Verdict, decode_verdicts};
+use crate::protocol::records::Records;
 use crate::protocol::stored::{Stored, Where};
 
-/// Longest wait for a piece of a letter, which ends with the process that sends it.
-const PIECE_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest wait for all places to be written: the client waits ten minutes (RFC 5321 §4.5.3.2.6).
 const WRITE_WAIT: Duration = Duration::from_secs(100);
 /// Longest wait for the letter to be made visible and for commands, and then for the queue: as long each.
 const PUBLISH_WAIT: Duration = Duration::from_secs(110);
-/// Bytes that the text may have beyond `--max-size`: the trace lines.
-const MAX_TRACE: u64 = 64 * 1024;
 /// Longest text that is sent in the message itself, in bytes.
 const MAX_INLINE: usize = 12 * 1024;
-/// Most bytes of what stands before the text: a header that filters have changed.
-const MAX_HEAD: usize = 1 << 20;
 
 /// A letter to be delivered.
 pub(super) struct Letter<'l> {
@@ -54,7 +47,7 @@ pub(super) struct Letter<'l> {
     pub(super) shown: &'l str,
 }
 
-/// Receives a letter and delivers it; returns the answer about each recipient, [`Verdict::Unusable`] alone for one that
+/// Receives a letter, of which the first records have come, and delivers it; returns the answer about each recipient, [`Verdict::Unusable`] alone for one that
 /// is not to be delivered.
 ///
 /// # Errors
@@ -62,11 +55,12 @@ pub(super) struct Letter<'l> {
 pub(super) fn deliver(
     transaction: &mut Transaction<'_>,
     letter: &Letter<'_>,
+    first: Records,
 ) -> Result<Vec<u8>, String> {
     if letter.sender.iter().any(u8::is_ascii_control) {
         return Err("a malformed sender".into());
     }
-    let received = receive(transaction.config, &transaction.workers.boxes)?;
+    let received = receive(transaction.config, &transaction.workers.boxes, first)?;
     let Some(Received { origin, names, text, quarantine }) = received else {
         transaction.forget();
         return Ok(Verdict::Unusable.encode());
@@ -89,64 +83,6 @@ pub(super) fn deliver(
         }
     };
     Ok([stored.encode(), Verdict::encode_all(&verdicts)].concat())
-}
-
-/// What the session has sent.
-struct Received {
-    origin: Origin,
-    names: Vec<NamedRecipient>,
-    text: Result<Text, Verdict>,
-    /// Why it is kept back, if it is.
-    quarantine: Option<Vec<u8>>,
-}
-
-/// Receives the names and the text to their end; `None` if the letter is not to be delivered.
-///
-/// # Errors
-/// As [`deliver`].
-fn receive(config: &Config, asked: &Boxes) -> Result<Option<Received>, String> {
-    let most = if config.max_size == 0 { u64::MAX } else { config.max_size + MAX_TRACE };
-    let (mut names, mut text, mut failure) = (Vec::new(), Incoming::new(&config.spool), None);
-    let (mut origin, mut head, mut quarantine) = (Origin::default(), Vec::new(), None);
-    loop {
-        let part = asked.next_part(PIECE_WAIT).map_err(|error| reason(&error))?;
-        let part = part.ok_or("the session has ended")?;
-        match part.split_first() {
-            Some((&TEXT, piece)) if text.length() + piece.len() as u64 <= most => {
-                if failure.is_none()
-                    && let Err(error) = text.write(piece)
-                {
-                    log::error!("spool {}: {}", config.spool.display(), reason(&error));
-                    failure = Some(verdict(mailstore::is_full(&error)));
-                }
-            }
-            Some((&HEAD, piece)) if head.len() + piece.len() <= MAX_HEAD => {
-                head.extend_from_slice(piece);
-            }
-            Some((&QUARANTINE, why)) => quarantine = Some(why.to_vec()),
-            Some((&ORIGIN, record)) => {
-                origin = Origin::decode(record).ok_or("a malformed origin")?;
-            }
-            Some((&RECIPIENTS, record)) => {
-                names.extend(decode_recipients(record).ok_or("malformed names")?);
-                if names.len() > config.max_recipients {
-                    return Err("too many recipients".into());
-                }
-            }
-            _ if part == CLEAR => text = Incoming::new(&config.spool),
-            _ if part == END => break,
-            _ if part == ABORT => return Ok(None),
-            _ => return Err("a malformed piece".into()),
-        }
-    }
-    if failure.is_none()
-        && let Err(error) = text.insert(0, &head)
-    {
-        log::error!("spool {}: {}", config.spool.display(), reason(&error));
-        failure = Some(verdict(mailstore::is_full(&error)));
-    }
-    let text = failure.map_or(Ok(text.finish()), Err);
-    Ok(Some(Received { origin, names, text, quarantine }))
 }
 
 /// Has the letter kept back, and no recipient gets it; returns a verdict for each.
@@ -177,6 +113,8 @@ struct Sent {
     shares: Vec<Share>,
     /// In the queue, if it goes there.
     queued: Verdict,
+    /// The process that has stored it alone.
+    alone: Option<usize>,
 }
 
 /// Stores a letter for these recipients; returns where it is, and a verdict for each.
@@ -221,7 +159,7 @@ fn store(
     remember(transaction, letter, &recipients, (again, &sent, text));
     match stored == Stored::default() {
         true => transaction.forget(),
-        false => transaction.keep(),
+        false => transaction.keep(sent.alone),
     }
     (stored, each)
 }
@@ -236,12 +174,22 @@ fn send(
     let mut shares = shares(found.iter().flatten().flat_map(|it| &it.places));
     let (config, boxes) = (transaction.config, &mut transaction.workers.boxes);
     let mut outgoing = Outgoing::begin(config, boxes, letter.shown, queued, text);
-    write(transaction, letter, (&mut shares, &mut outgoing), text);
-    publish(transaction, &mut shares);
+    let alone = alone(transaction, &shares).filter(|_| outgoing.has_nothing());
+    write(transaction, letter, (&mut shares, &mut outgoing), (text, alone.is_some()));
+    if alone.is_none() {
+        publish(transaction, &mut shares);
+    }
     let boxes = &mut transaction.workers.boxes;
     outgoing.publish(boxes, Instant::now() + PUBLISH_WAIT);
     outgoing.end(boxes);
-    Sent { shares, queued: outgoing.verdict }
+    Sent { shares, queued: outgoing.verdict, alone }
+}
+
+/// Returns the process that stores the letter without a word of others, because it goes nowhere else.
+fn alone(transaction: &Transaction<'_>, shares: &[Share]) -> Option<usize> {
+    let [Share { worker, places, .. }] = shares else { return None };
+    let at = At { worker: *worker, place: *places.first()? };
+    (transaction.workers.stored_as(at) == Where::Maildir).then_some(*worker)
 }
 
 /// A recipient, where the letter goes, and what has become of it.
@@ -370,23 +318,23 @@ fn shares<'f>(places: impl Iterator<Item = &'f At>) -> Vec<Share> {
     shares
 }
 
-/// Has the letter written everywhere.
+/// Has the letter written everywhere; by one that is alone, stored.
 fn write(
     transaction: &mut Transaction<'_>,
     letter: &Letter<'_>,
     (shares, outgoing): (&mut [Share], &mut Outgoing),
-    text: &Text,
+    (text, is_all): (&Text, bool),
 ) {
     let nothing: &[u8] = b"";
     let (inline, file) = match text {
         Text::Memory(text) => (&text[..], None),
         Text::File(file, _) => (nothing, Some(file.as_fd())),
     };
-    let until = Instant::now() + WRITE_WAIT;
+    let until = Instant::now() + if is_all { WRITE_WAIT + PUBLISH_WAIT } else { WRITE_WAIT };
     for share in shares.iter_mut() {
         let places = share.places.clone();
         let (id, sender) = (letter.id, letter.sender);
-        let order = Writing { id, sender, places, text: inline }.encode();
+        let order = Writing { id, sender, places, text: inline, is_all }.encode();
         match order.filter(|order| order.len() <= LONGEST_MESSAGE) {
             Some(order) => {
                 transaction.workers.send(share.worker, &order, file);

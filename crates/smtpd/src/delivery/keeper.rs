@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use forknet::{Answer, LONGEST_MESSAGE, Line, Peer, reason};
+use forknet::{Answer, Line, Peer, reason};
 
 use crate::delivery::users::is_configured;
 use crate::options::Config;
@@ -20,6 +20,7 @@ use crate::protocol::question::{
     ABORT, CLEAR, END, HEAD, QUARANTINE, Question, RECIPIENTS, TEXT, Verdict, decode_moved,
     decode_users, decode_verdicts,
 };
+use crate::protocol::records::{LONGEST_RECORD, Packer};
 use crate::protocol::reply::Reply;
 use crate::protocol::stored::Stored;
 
@@ -148,7 +149,7 @@ impl Mailboxes for Keeper<'_> {
     fn end_questions(&self) {
         let done = Question::Done.encode(self.peer).filter(|_| self.has_process.get());
         if let (Some(line), Some(done)) = (&self.line, done)
-            && let Err(error) = line.ask(&done, ABORT_WAIT)
+            && let Err(error) = line.ask_last(&done)
         {
             log::debug!("{}: keeper: {}", self.peer, reason(&error));
         }
@@ -219,7 +220,8 @@ impl Mailboxes for Keeper<'_> {
         commit: Commit,
     ) -> Box<dyn Delivery + 'a> {
         let id = id.to_owned();
-        Box::new(Letter { keeper: self, id, envelope, commit, state: State::NotBegun })
+        let (state, packer) = (State::NotBegun, Packer::default());
+        Box::new(Letter { keeper: self, id, envelope, commit, state, packer })
     }
 }
 
@@ -236,7 +238,9 @@ pub fn recipient(config: &Config, path: &Path, name: Name) -> Recipient {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     NotBegun,
+    /// Nothing was sent yet.
     Begun,
+    Sent,
     Ended,
 }
 
@@ -247,6 +251,8 @@ struct Letter<'a> {
     envelope: Rc<Envelope>,
     commit: Commit,
     state: State,
+    /// What was not sent yet.
+    packer: Packer,
 }
 
 impl Letter<'_> {
@@ -254,7 +260,7 @@ impl Letter<'_> {
         self.keeper.line.as_ref().ok_or_else(|| refusal(Verdict::Unusable, "no keeper".into()))
     }
 
-    /// Sends the names.
+    /// Begins with the names.
     fn begin(&mut self) -> Result<(), Refusal> {
         if self.state != State::NotBegun {
             return Ok(());
@@ -267,29 +273,28 @@ impl Letter<'_> {
         let too_long = || refusal(Verdict::Unusable, "a name that is too long".into());
         let record = question.encode(self.keeper.peer).ok_or_else(too_long)?;
         self.state = State::Begun;
-        self.keeper.has_process.set(false);
-        self.keeper.has_recipients.set(false);
-        self.line()?.begin(&record).map_err(|error| lost(&error))?;
+        self.add(None, &record)?;
         let origin = Origin::new(&self.keeper.login.borrow(), &self.envelope);
-        self.add(&origin.encode().ok_or_else(too_long)?)?;
+        self.add(None, &origin.encode().ok_or_else(too_long)?)?;
         let mut names = vec![RECIPIENTS];
         let envelope = self.envelope.clone();
         for recipient in &envelope.recipients {
             let mut fields = Vec::new();
             add_recipient(&mut fields, recipient).ok_or_else(too_long)?;
-            if names.len() + fields.len() > LONGEST_MESSAGE {
-                self.add(&names)?;
+            if names.len() + fields.len() > LONGEST_RECORD {
+                self.add(None, &names)?;
                 names.truncate(1);
             }
             names.extend(fields);
         }
-        self.add(&names)
+        self.add(None, &names)
     }
 
     /// Sends the end, and waits for the verdict about each recipient.
     fn deliver(&mut self) -> Result<(Stored, Vec<Verdict>), Refusal> {
         self.begin()?;
-        self.add(END)?;
+        self.add(None, END)?;
+        self.send()?;
         self.state = State::Ended;
         match self.line()?.finish(DELIVERY_WAIT) {
             Ok(Answer::More(answer)) => {
@@ -304,32 +309,49 @@ impl Letter<'_> {
         }
     }
 
-    fn add(&self, part: &[u8]) -> Result<(), Refusal> {
-        self.line()?.add(part, PIECE_WAIT).map_err(|error| lost(&error))
+    /// Adds a record, which is first byte and rest, and sends those before where there is no room for it.
+    fn add(&mut self, first: Option<u8>, rest: &[u8]) -> Result<(), Refusal> {
+        if self.packer.add(first, rest) {
+            return Ok(());
+        }
+        self.send()?;
+        let too_long = || refusal(Verdict::Unusable, "a record that is too long".into());
+        self.packer.add(first, rest).then_some(()).ok_or_else(too_long)
+    }
+
+    /// Sends what was added.
+    fn send(&mut self) -> Result<(), Refusal> {
+        let (message, line) = (self.packer.take(), self.line()?);
+        if self.state == State::Sent {
+            return line.add(&message, PIECE_WAIT).map_err(|error| lost(&error));
+        }
+        self.keeper.has_process.set(false);
+        self.keeper.has_recipients.set(false);
+        let sent = line.begin(&message).map_err(|error| lost(&error));
+        self.state = State::Sent;
+        sent
+    }
+
+    /// Adds bytes in records with this first byte.
+    fn add_pieces(&mut self, first: u8, bytes: &[u8]) -> Result<(), Refusal> {
+        bytes.chunks(LONGEST_RECORD - 1).try_for_each(|piece| self.add(Some(first), piece))
     }
 }
 
 impl Delivery for Letter<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.begin()?;
-        let mut part = Vec::new();
-        for piece in bytes.chunks(LONGEST_MESSAGE - 1) {
-            part.clear();
-            part.push(TEXT);
-            part.extend_from_slice(piece);
-            self.add(&part)?;
-        }
-        Ok(())
+        self.add_pieces(TEXT, bytes)
     }
 
     fn head(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.begin()?;
-        bytes.chunks(LONGEST_MESSAGE - 1).try_for_each(|piece| self.add(&[&[HEAD], piece].concat()))
+        self.add_pieces(HEAD, bytes)
     }
 
     fn clear(&mut self) -> Result<(), Refusal> {
         self.begin()?;
-        self.add(CLEAR)
+        self.add(None, CLEAR)
     }
 
     fn quarantine(&mut self, reason: &str) -> Result<(), Refusal> {
@@ -340,7 +362,7 @@ impl Delivery for Letter<'_> {
         }
         self.begin()?;
         log::info!("{}: letter {}: kept back: {reason}", self.keeper.peer, self.id);
-        self.add(&[&[QUARANTINE], reason.as_bytes()].concat())
+        self.add(Some(QUARANTINE), reason.as_bytes())
     }
 
     fn finish(mut self: Box<Self>) -> Delivered {
@@ -354,10 +376,12 @@ impl Delivery for Letter<'_> {
 }
 
 impl Drop for Letter<'_> {
-    /// Has a letter forgotten that was begun and not ended, so that the next one can follow.
+    /// Has a letter forgotten of which something was sent, and not all, so that the next one can follow.
     fn drop(&mut self) {
-        let (State::Begun, Some(line)) = (self.state, &self.keeper.line) else { return };
-        match line.add(ABORT, ABORT_WAIT).and_then(|()| line.finish(ABORT_WAIT)) {
+        let (State::Sent, Some(line)) = (self.state, &self.keeper.line) else { return };
+        let mut last = Packer::default();
+        let _ = last.add(None, ABORT); // there is room
+        match line.add(&last.take(), ABORT_WAIT).and_then(|()| line.finish(ABORT_WAIT)) {
             Ok(answer) => self.keeper.has_process.set(matches!(answer, Answer::More(_))),
             Err(error) => log::debug!("{}: keeper: {}", self.keeper.peer, reason(&error)),
         }

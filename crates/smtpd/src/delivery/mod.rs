@@ -3,8 +3,8 @@
 
 // The order of the modules; each imports from its left only:
 //   trace | header author delivered_to text mailbox log_once target order forward shells | users again | directory |
-//   expansion | route store | append command_line lmtp | program | boxed | workers | queue | outgoing | transaction | deliver verify |
-//   answer keeper letter
+//   expansion | route store | received | append command_line lmtp | program | boxed | workers | queue | outgoing | transaction |
+//   deliver verify | answer keeper letter
 
 mod again;
 pub mod answer;
@@ -30,6 +30,7 @@ mod outgoing;
 mod program;
 mod quarantine;
 mod queue;
+mod received;
 pub mod route;
 mod shells;
 mod store;

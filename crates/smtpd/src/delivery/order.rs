@@ -11,6 +11,7 @@
 //!   | <-------------- a verdict for each place |
 //!   | KEEP, or UNDO -------------------------> |  (UNDO is answered when nothing is left)
 //! ```
+//! For a letter that goes nowhere else STORE is WRITE, PUBLISH and KEEP.
 //! When the process that delivers ends without a word, a box does as after UNDO.
 
 use std::ffi::OsStr;
@@ -23,6 +24,8 @@ use crate::protocol::question::{Verdict, add_field, fields};
 pub const TRY: u8 = b't';
 /// First byte of the order to write a letter.
 pub const WRITE: u8 = b'w';
+/// First byte of the order to write it, make it visible, and leave it there.
+pub const STORE: u8 = b's';
 /// First byte of the order to make it visible.
 pub const PUBLISH: u8 = b'p';
 /// First byte of the order to forget the places, and to take back what is there.
@@ -202,13 +205,15 @@ pub struct Writing<'a> {
     pub places: Vec<usize>,
     /// The text; none where its file comes with the order.
     pub text: &'a [u8],
+    /// The letter goes nowhere else: it is made visible, and left there.
+    pub is_all: bool,
 }
 
 impl<'a> Writing<'a> {
     /// Returns the order; `None` where a field is too long.
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
-        let mut record = vec![WRITE];
+        let mut record = vec![if self.is_all { STORE } else { WRITE }];
         add_field(&mut record, self.id)?;
         add_field(&mut record, self.sender)?;
         record.extend(u16::try_from(self.places.len()).ok()?.to_be_bytes());
@@ -219,17 +224,18 @@ impl<'a> Writing<'a> {
         Some(record)
     }
 
-    /// Reads an order whose first byte is [`WRITE`].
+    /// Reads an order whose first byte is [`WRITE`] or [`STORE`].
     #[must_use]
     pub fn decode(record: &'a [u8]) -> Option<Writing<'a>> {
-        let rest = record.strip_prefix(&[WRITE])?;
+        let (order, rest) = record.split_first()?;
+        let is_all = *order == STORE;
         let (id, rest) = first_field(rest)?;
         let (sender, rest) = first_field(rest)?;
         let (count, rest) = rest.split_first_chunk()?;
         let (places, text) = rest.split_at_checked(2 * usize::from(u16::from_be_bytes(*count)))?;
         let number = |pair: &[u8]| Some(usize::from(u16::from_be_bytes(pair.try_into().ok()?)));
         let places = places.chunks(2).map(number).collect::<Option<_>>()?;
-        Some(Writing { id, sender, places, text })
+        (is_all || *order == WRITE).then_some(Writing { id, sender, places, text, is_all })
     }
 }
 
@@ -280,12 +286,15 @@ mod tests {
             assert_eq!(Tried::decode(&tried.encode()), tried);
         }
         assert_eq!(Tried::decode(b""), Tried::Verdict(Verdict::Unusable));
-        let writing =
-            Writing { id: b"1-2", sender: b"a@b.test", places: vec![0, 7, 300], text: b"x\ny\n" };
-        let record = writing.encode().unwrap();
-        assert_eq!(Writing::decode(&record).unwrap(), writing);
-        for cut in 0..record.len() - writing.text.len() {
-            assert!(Writing::decode(&record[..cut]).is_none(), "{cut}");
+        for is_all in [false, true] {
+            let (id, sender, places) = (&b"1-2"[..], &b"a@b.test"[..], vec![0, 7, 300]);
+            let writing = Writing { id, sender, places, text: b"x\ny\n", is_all };
+            let record = writing.encode().unwrap();
+            assert_eq!(Writing::decode(&record).unwrap(), writing);
+            for cut in 0..record.len() - writing.text.len() {
+                assert!(Writing::decode(&record[..cut]).is_none(), "{cut}");
+            }
+            assert!(Writing::decode(&[&[PUBLISH], &record[1..]].concat()).is_none());
         }
     }
 }

@@ -49,6 +49,11 @@ impl Outgoing {
         }
     }
 
+    /// Returns whether the letter goes to no recipient elsewhere.
+    pub(super) fn has_nothing(&self) -> bool {
+        self.number.is_none() && self.verdict == Verdict::Accepted
+    }
+
     /// Waits until the letter is written, or is in the queue.
     pub(super) fn receive(&mut self, boxes: &mut Boxes, until: Instant) {
         let Some(number) = self.number else { return };

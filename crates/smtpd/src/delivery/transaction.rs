@@ -335,9 +335,9 @@ impl<'a> Transaction<'a> {
         self.workers.forget();
     }
 
-    /// Has the letter left where it is, and forgets the recipients.
-    pub(super) fn keep(&mut self) {
+    /// Has the letter left where it is, and forgets the recipients. The process that was `alone` has left it there.
+    pub(super) fn keep(&mut self, alone: Option<usize>) {
         self.recipients.clear();
-        self.workers.keep();
+        self.workers.keep(alone);
     }
 }

@@ -267,8 +267,12 @@ impl<'a> Workers<'a> {
 
     /// Has all leave the letter where it is, and forgets the recipients. A process that does not receive it is killed:
     /// it would take the letter back when it reads the end of its line, and the letter is about to be acknowledged.
-    pub(super) fn keep(&mut self) {
-        for number in self.all.iter().filter_map(|it| it.number) {
+    /// `alone` has left its own there, and one without recipients has none.
+    pub(super) fn keep(&mut self, alone: Option<usize>) {
+        let has_some = |(at, it): (usize, &Worker)| {
+            it.number.filter(|_| Some(at) != alone && !it.attempts.is_empty())
+        };
+        for number in self.all.iter().enumerate().filter_map(has_some) {
             if let Err(error) = self.boxes.send(number, &[KEEP], None) {
                 log::debug!("{}: {}", self.about, reason(&error));
                 self.boxes.kill(number);

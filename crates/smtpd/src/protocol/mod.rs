@@ -23,6 +23,7 @@ pub mod outcome;
 pub mod params;
 pub mod policy;
 pub mod question;
+pub mod records;
 pub mod reply;
 pub mod state;
 pub mod stored;

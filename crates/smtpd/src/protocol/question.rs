@@ -6,7 +6,8 @@
 //! ```
 //! A length is two bytes, the high one first; a number is a field of eight bytes.
 //!
-//! Of a letter, names of recipients and pieces of the text follow as further records, and then its end.
+//! Of a letter, names of recipients and pieces of the text follow as further records, and then its end
+//! ([`crate::protocol::records`]).
 
 use forknet::Peer;
 
