@@ -39,7 +39,8 @@ QUICK = Plan(rounds=1, seconds=0.2, warm_up=0.05, sessions=4, counted=2)
 NEW = {clients: Row("disk", f"letters/s, a new session each, {clients} client{'s' * (clients > 1)}") for clients in CLIENTS}
 KEPT = {clients: Row("disk", f"letters/s, kept sessions, {clients} client{'s' * (clients > 1)}") for clients in CLIENTS}
 ACCEPTED = Row("disk", "the same, 8 clients: letters/s accepted, delivered or not")
-CPU = Row("disk", "µs of CPU of the server, a letter, new sessions, 8 clients", False)
+CPU = {(8, kept): Row("disk", f"µs of CPU of the server, a letter, {'kept' if kept else 'new'} sessions, 8 clients", False)
+       for kept in (False, True)}
 IN_MEMORY = {kept: Row("memory", "letters/s in tmpfs, " + ("kept sessions" if kept else "a new session each") + ", 8 clients")
              for kept in (False, True)}
 TLS = {kept: Row("tls", "letters/s by TLS, " + ("kept sessions" if kept else "a new session each") + ", 8 clients")
@@ -49,7 +50,7 @@ MANY = Row("many", "a letter of 4 KiB to 100 recipients, mailboxes/s")
 SYNCED = {one: Row("syncs", f"fsync and the like, a letter to {'one recipient' if one else '100 recipients'}", False)
           for one in (True, False)}
 IDLE = {tls: Row("idle", "KiB of PSS an idle session, " + ("under TLS" if tls else "in the clear"), False) for tls in (False, True)}
-ORDER = [*NEW.values(), *KEPT.values(), ACCEPTED, CPU, *IN_MEMORY.values(), *TLS.values(), LARGE, MANY, *SYNCED.values(),
+ORDER = [*NEW.values(), *KEPT.values(), ACCEPTED, *CPU.values(), *IN_MEMORY.values(), *TLS.values(), LARGE, MANY, *SYNCED.values(),
          *IDLE.values()]
 
 
@@ -79,8 +80,9 @@ def rates(site, plan, kind, rows, results, tls=False):
             before = group.seconds()
             count, lasted, whole = send(site, server, clients, plan.seconds, kept, tls)
             results.add(row, kind.name, count / whole)
-            if row is NEW[8] and before is not None:
-                results.add(CPU, kind.name, (group.seconds() - before) / count * 1e6)
+            cpu = CPU.get((clients, kept)) if row.part == "disk" else None
+            if cpu is not None and before is not None:
+                results.add(cpu, kind.name, (group.seconds() - before) / count * 1e6)
             if row is NEW[8]:
                 results.add(ACCEPTED, kind.name, count / lasted)
 
