@@ -1,6 +1,7 @@
 //! A server with two users and an empty mailbox each.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -74,8 +75,12 @@ impl Fixture {
     pub fn letters(&self, user: &str) -> Vec<String> {
         let mut paths = files(&self.maildir(user).join("new"));
         paths.sort();
-        let read = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into();
-        paths.iter().map(read).collect()
+        let read = |path: &PathBuf| match std::fs::read(path) {
+            Ok(text) => Some(String::from_utf8_lossy(&text).into()),
+            Err(error) if error.kind() == ErrorKind::NotFound => None, // it was taken back meanwhile
+            Err(error) => panic!("{}: {error}", path.display()),
+        };
+        paths.iter().filter_map(read).collect()
     }
 
     /// The one letter that a user has got, below its trace header.
