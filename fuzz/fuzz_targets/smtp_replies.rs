@@ -14,7 +14,11 @@ const MOST_LINES: usize = 200;
 fuzz_target!(|data: &[u8]| {
     let (piece, bytes) = option(data);
     let (replies, is_whole) = read(bytes, usize::MAX);
-    assert_eq!((replies.clone(), is_whole), read(bytes, usize::from(piece)), "in pieces of {piece}");
+    assert_eq!(
+        (replies.clone(), is_whole),
+        read(bytes, usize::from(piece)),
+        "in pieces of {piece}"
+    );
     assert_eq!((shown(&replies), is_whole), slowly(bytes));
     for reply in &replies {
         let text = reply.to_string();
