@@ -3,7 +3,7 @@
 //! Every name is resolved by openat2(2) with RESOLVE_BENEATH, relative to a descriptor of the root.
 //! `..` and symbolic links that would leave the root fail within that one system call, so there is
 //! no race between a check and a use. Links that stay below the root are followed. A link whose target
-//! begins with a slash is refused by openat2, and then resolved by a [`Walk`]; so is every name where
+//! begins with a slash is refused by openat2, and then resolved by a walk (`walk.rs`); so is every name where
 //! a container or an old kernel has no openat2.
 
 use std::fs::{self, File};
