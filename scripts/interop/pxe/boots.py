@@ -40,4 +40,6 @@ BOOTS = [
          ("--port-range", "40000:40001")),
     Boot("iPXE: 5 % of the datagrams are lost on each way", "bios", "boot.bios", "boot.bios",
          commands=LOSS),
+    Boot("U-Boot: blocks of 1468 and 512, windows of 8, a file that is not there", "uboot", "image", "image"),
+    Boot("U-Boot: --single-port", "uboot", "image", "image", ("--single-port",)),
 ]
