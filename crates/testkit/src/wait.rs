@@ -70,7 +70,7 @@ pub(crate) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool)
 pub struct Stopwatch {
     start: Instant,
     limit: Duration,
-    /// What was told by the first [`Stopwatch::stop`].
+    /// What the first [`Stopwatch::stop`] has found.
     is_late: Cell<Option<bool>>,
 }
 
