@@ -13,7 +13,8 @@ use forknet::{Work, confine_to_ports, printable};
 use log::{debug, info, warn};
 use mailstore::{LockedLetter, Queue, QueueRecipient, RecipientState, Stage};
 use smtpclient::{
-    Envelope, Failure, Mailer, Outcome, Recipient, Settings, Show, Stage as Step, Timeouts, TlsUse,
+    Envelope, Failure, Login, Mailer, Outcome, Recipient, Settings, Show, Stage as Step, Timeouts,
+    TlsUse,
 };
 
 use crate::deliver::text::QueueText;
@@ -30,6 +31,15 @@ const RFC: Timeouts = Timeouts::RFC;
 /// The reply to the end of a letter is waited for twice as long as the reply to a command (RFC 5321 §4.5.3.2.6).
 const END_FACTOR: u32 = 2;
 
+/// How other servers are met.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// When TLS is used.
+    pub tls: TlsUse,
+    /// The login at the relay host.
+    pub login: Option<Login>,
+}
+
 /// A letter, and the numbers of its recipients that this process sends to.
 struct Charge {
     letter: LockedLetter,
@@ -43,7 +53,7 @@ struct Charge {
 pub fn deliver(
     queue: &Queue,
     config: &Config,
-    tls: &TlsUse,
+    access: &Access,
     batch: &Batch,
     work: &Work<'_>,
 ) -> io::Result<()> {
@@ -61,7 +71,7 @@ pub fn deliver(
     work.title().set(format_args!("{domain}, {} letter{s}", charges.len()));
     let destination = destination(config, &batch.destination, resolver);
     confine_to_ports(&ports(config)).map_err(io::Error::other)?;
-    let settings = Arc::new(settings(config, tls, &domain, work));
+    let settings = Arc::new(settings(config, access, &domain, work));
     let mailer = destination.and_then(|destination| Mailer::new(&settings, destination));
     let own =
         mailer.as_ref().err().and_then(|why| own_host::mailer(config, &domain, &settings, why));
@@ -95,7 +105,7 @@ fn ports(config: &Config) -> Vec<u16> {
     [relay.unwrap_or(config.port), resolver, own_host::address(config).port()].to_vec()
 }
 
-fn settings(config: &Config, tls: &TlsUse, domain: &str, work: &Work<'_>) -> Settings {
+fn settings(config: &Config, access: &Access, domain: &str, work: &Work<'_>) -> Settings {
     let limit = work.timeout;
     let timeouts = Timeouts {
         connect: RFC.connect.min(limit),
@@ -120,7 +130,8 @@ fn settings(config: &Config, tls: &TlsUse, domain: &str, work: &Work<'_>) -> Set
     let helo = config.hostname.clone();
     Settings {
         timeouts,
-        tls: tls.clone(),
+        tls: access.tls.clone(),
+        login: access.login.clone(),
         use_chunking: config.uses_chunking,
         show,
         ..Settings::new(helo)

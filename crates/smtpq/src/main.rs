@@ -9,7 +9,7 @@ use std::time::Duration;
 use forknet::{Error, Facility, Result, RootPolicy, Server, Service, Transport};
 use smtpq::commands;
 use smtpq::options::{Command, Config, OPTIONS};
-use smtpq::runner::{Manner, Runner, lock_queue, make_queue, tls_use};
+use smtpq::runner::{Manner, Runner, access, lock_queue, make_queue};
 use smtpq::watch::Watcher;
 
 const SERVICE: Service = Service {
@@ -45,7 +45,7 @@ fn run(args: Vec<OsString>) -> Result<u8> {
         manner.is_once = true; // --flush, and there is no runner
     }
     let (user, check) = (line.server.user.clone(), line.server.check);
-    let tls = tls_use(&config)?;
+    let access = access(&config)?;
     let mut server = Server::new(&SERVICE, line.server)?;
     if check {
         return server.drop_privileges().map(|()| 0);
@@ -58,7 +58,7 @@ fn run(args: Vec<OsString>) -> Result<u8> {
     let watcher = Watcher::of(&queue);
     server.drop_privileges()?; //   -u
     let lock = lock_queue(&queue, manner)?;
-    let runner = Runner::new((queue, lock), watcher, (config, tls), manner, hangup);
+    let runner = Runner::new((queue, lock), watcher, (config, access), manner, hangup);
     server.run_jobs(runner)?; //    next job, fork, reap
     Ok(0)
 }

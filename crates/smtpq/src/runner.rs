@@ -10,11 +10,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forknet::{Jobs, Slot, Work, user_ids};
 use log::{info, warn};
+use maild::client::password_in;
 use mailstore::{Queue, RunnerLock};
 use nix::unistd::{Gid, Uid, getegid, geteuid};
-use smtpclient::TlsUse;
+use smtpclient::{Login, TlsUse};
 
-use crate::deliver::{UNREACHABLE, deliver};
+use crate::deliver::{Access, UNREACHABLE, deliver};
 use crate::due::{now, parts};
 use crate::notify::notify_authors;
 use crate::options::Config;
@@ -51,7 +52,7 @@ pub struct Manner {
 pub struct Runner {
     queue: Queue,
     config: Config,
-    tls: TlsUse,
+    access: Access,
     manner: Manner,
     watcher: Watcher,
     schedule: Schedule,
@@ -67,16 +68,19 @@ pub struct Runner {
     _lock: Option<RunnerLock>,
 }
 
-/// Returns when TLS is used; reads the authorities that it trusts.
+/// Reads how other servers are met: the authorities that TLS trusts, the password of a login.
 ///
 /// # Errors
-/// The authorities cannot be read.
-pub fn tls_use(config: &Config) -> forknet::Result<TlsUse> {
-    if !config.requires_tls {
-        return Ok(TlsUse::Opportunistic);
-    }
-    let trusted = tls::Client::new(config.ca_file.as_deref());
-    trusted.map(TlsUse::Required).map_err(Into::into)
+/// One of the files cannot be read.
+pub fn access(config: &Config) -> forknet::Result<Access> {
+    let tls = match config.requires_tls {
+        true => TlsUse::Required(tls::Client::new(config.ca_file.as_deref())?),
+        false => TlsUse::Opportunistic,
+    };
+    let login = config.relay_login.as_ref().map(|(user, file)| {
+        password_in(file, "smtpq").map(|password| Login::new(user.clone(), password))
+    });
+    Ok(Access { tls, login: login.transpose()? })
 }
 
 /// Makes what is missing of the queue, with the rights of the start: root needs `-u`, whose user is its owner.
@@ -115,7 +119,7 @@ impl Runner {
     pub fn new(
         (queue, lock): (Queue, Option<RunnerLock>),
         watcher: Watcher,
-        (config, tls): (Config, TlsUse),
+        (config, access): (Config, Access),
         manner: Manner,
         hangup: Rc<Cell<bool>>,
     ) -> Runner {
@@ -124,7 +128,7 @@ impl Runner {
         Runner {
             queue,
             config,
-            tls,
+            access,
             manner,
             watcher,
             schedule: Schedule::new(limits),
@@ -285,9 +289,9 @@ impl Jobs for Runner {
     fn tend(&mut self) {
         if self.hangup.take() {
             self.look_at = Instant::now();
-            match tls_use(&self.config) {
-                Ok(tls) => self.tls = tls,
-                Err(error) => warn!("{error}: the old authorities go on"),
+            match access(&self.config) {
+                Ok(access) => self.access = access,
+                Err(error) => warn!("{error}: what was read before goes on"),
             }
         }
         self.follow_events();
@@ -365,7 +369,7 @@ impl Jobs for Runner {
     fn run(&self, job: &Batch, work: &mut Work<'_>) -> io::Result<()> {
         match job.destination.is_author() {
             true => notify_authors(&self.queue, &self.config, &job.letters, work),
-            false => deliver(&self.queue, &self.config, &self.tls, job, work),
+            false => deliver(&self.queue, &self.config, &self.access, job, work),
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Config {
     pub queue: PathBuf,
     /// Where everything is sent, in place of the hosts of MX.
     pub relayhost: Option<HostPort>,
+    /// The user and the file of the password of a login there.
+    pub relay_login: Option<(String, PathBuf)>,
     /// The name server; `None` for the system's.
     pub resolver: Option<SocketAddr>,
     /// The port of other servers.
@@ -87,6 +89,7 @@ impl Config {
         Ok(Config {
             queue: queue.ok_or_else(|| values.error("--queue must be given"))?,
             relayhost: relayhost(values, port)?,
+            relay_login: relay_login(values)?,
             resolver: address(values, "resolver", dns::PORT)?,
             local: address(values, "local", port)?,
             port,
@@ -132,6 +135,14 @@ fn relayhost(values: &Values, port: u16) -> Result<Option<HostPort>> {
     let Some(text) = values.text("relayhost") else { return Ok(None) };
     let parsed = HostPort::parse(&text, port);
     parsed.map(Some).map_err(|_| values.wrong("relayhost", &text, "not HOST or HOST:PORT"))
+}
+
+fn relay_login(values: &Values) -> Result<Option<(String, PathBuf)>> {
+    match (values.text("relay-user"), values.path("relay-password-file")?) {
+        (None, None) => Ok(None),
+        (Some(user), Some(file)) if values.is_given("relayhost") => Ok(Some((user, file))),
+        _ => Err(values.error("--relay-user, --relay-password-file and --relayhost go together")),
+    }
 }
 
 fn address(values: &Values, name: &str, port: u16) -> Result<Option<SocketAddr>> {
@@ -216,6 +227,7 @@ pub(crate) mod tests {
             ["--resolver", "name.test"],
             ["--local", "name.test"],
             ["--port", "0"],
+            ["--relay-user", "levy"],
             ["--hostname", "a b"],
             ["--double-bounce", "levy"],
             ["--double-bounce", "<a@b.test>"],

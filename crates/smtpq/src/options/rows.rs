@@ -23,6 +23,20 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             ..Row::EMPTY
         },
         Row {
+            name: "relay-user",
+            value: "USER",
+            help: "log in at the relay host as USER",
+            manual: "Log in at the relay host as <user>, by AUTH, with the password of `--relay-password-file`: in                 the clear to a host on this machine alone.",
+            ..Row::EMPTY
+        },
+        Row {
+            name: "relay-password-file",
+            value: "FILE",
+            help: "the file with the password of --relay-user",
+            manual: "The file whose first line is the password of `--relay-user`. It is read before any right is                 given up, and again after SIGHUP.",
+            ..Row::EMPTY
+        },
+        Row {
             name: "resolver",
             value: "ADDR[:PORT]",
             default: Preset::Rule("the servers of /etc/resolv.conf"),

@@ -2,26 +2,12 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use testkit::mail_server::{Came, MailServer, say};
 use testkit::{run, wait_until};
 
-use crate::common::{SMTPQ, Site, said};
-
-/// A server that waits at the end of each letter, until the sender of the channel is dropped or says so.
-fn waiting() -> (MailServer, std::sync::mpsc::Sender<()>) {
-    let (sender, receiver) = channel();
-    let receiver: Arc<Mutex<Receiver<()>>> = Arc::new(Mutex::new(receiver));
-    let server = MailServer::start(move |came| {
-        if matches!(came, Came::Letter(_)) {
-            let _ = receiver.lock().unwrap().recv();
-        }
-        None
-    });
-    (server, sender)
-}
+use crate::common::{SMTPQ, Site, said, stuck};
 
 #[test]
 fn the_list_tells_what_mailq_tells() {
@@ -70,7 +56,7 @@ fn a_letter_that_is_held_is_not_sent_until_it_is_released() {
 
 #[test]
 fn a_letter_is_held_and_deleted_while_it_is_being_sent() {
-    let (server, go) = waiting();
+    let (server, go) = stuck();
     let site = Site::new();
     let (one, two) = (site.put(&["bob@red.test"]), site.put(&["ann@blue.test"]));
     let runner = site.start(&server.port(), &[]);

@@ -92,6 +92,32 @@ fn a_relay_host_is_found_by_its_name_and_one_without_an_address_has_letters_wait
 }
 
 #[test]
+fn at_a_relay_host_there_is_a_login() {
+    let server = MailServer::start(|came| match came {
+        Came::Command(line) if line.starts_with("EHLO") => say("250-mx.test\r\n250 AUTH PLAIN"),
+        Came::Command(line) if line == "AUTH PLAIN AGxldnkAc2VjcmV0" => say("235 2.7.0 ok"),
+        Came::Command(line) if line.starts_with("AUTH") => say("535 5.7.8 wrong"),
+        _ => None,
+    });
+    let (site, dir) = (Site::new(), testkit::TempDir::new());
+    site.put(&["bob@red.test"]);
+    let (right, wrong) = (dir.file("right", "secret\n"), dir.file("wrong", "guess\n"));
+    let relay = server.address().to_string();
+    let login = |file: &std::path::Path| {
+        let file = file.to_str().unwrap();
+        let options =
+            ["--relayhost", &relay, "--relay-user", "levy", "--relay-password-file", file];
+        site.once("25", &[&options[..], &["--flush"]].concat())
+    };
+    // A password that is wrong here is no reason to return letters.
+    let output = login(&wrong);
+    assert!(said(&output).contains("deferred"), "{}", said(&output));
+    let output = login(&right);
+    assert!(!said(&output).contains("secret"));
+    assert_eq!((site.names("letters").len(), server.letters().len()), (0, 1));
+}
+
+#[test]
 fn without_tls_nothing_is_sent_where_it_is_required() {
     let (site, server) = (Site::new(), MailServer::start(|_| None));
     let (authority, name) = (testkit::Authority::new(), site.put(&["bob@red.test"]));

@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 use testkit::mail_server::{Came, MailServer};
 use testkit::{children, run, title, wait_title, wait_until};
 
-use crate::common::{Site, said};
+use crate::common::{Site, said, stuck};
 
 #[test]
 fn a_new_letter_is_sent_at_once() {
@@ -35,14 +35,7 @@ fn a_letter_that_is_linked_into_the_queue_is_found_too() {
 
 #[test]
 fn sigterm_lets_a_letter_that_is_being_sent_come_to_its_end() {
-    let (sender, receiver) = std::sync::mpsc::channel::<()>();
-    let receiver = std::sync::Mutex::new(receiver);
-    let server = MailServer::start(move |came| {
-        if matches!(came, Came::Letter(_)) {
-            let _ = receiver.lock().unwrap().recv();
-        }
-        None
-    });
+    let (server, sender) = stuck();
     let site = Site::new();
     site.put(&["bob@red.test"]);
     let mut runner = site.start(&server.port(), &[]);

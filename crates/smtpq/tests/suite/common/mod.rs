@@ -4,10 +4,13 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::unistd::{Gid, Uid, chown, geteuid};
+use testkit::mail_server::{Came, MailServer};
 use testkit::name_server::{NameServer, Says, address, mx};
 use testkit::{NOBODY, Program, TempDir, names, run, wait_until};
 
@@ -128,4 +131,17 @@ fn give(path: &Path) {
 /// What a program has said on standard error.
 pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A server at which every letter waits for its reply until the sender is dropped.
+pub fn stuck() -> (MailServer, Sender<()>) {
+    let (sender, receiver) = channel::<()>();
+    let receiver = Mutex::new(receiver);
+    let server = MailServer::start(move |came| {
+        if matches!(came, Came::Letter(_)) {
+            let _ = receiver.lock().unwrap().recv();
+        }
+        None
+    });
+    (server, sender)
 }
