@@ -10,7 +10,7 @@ from lib.dialogue import Dialogue
 from lib.folder import Folder
 from lib.mailbox import DOMAIN, Mailbox, owner
 from lib.paths import LOOPBACK, SCRIPTS
-from lib.program import RUN_LIMIT, Output, run
+from lib.program import RUN_LIMIT, Output, Program, run
 
 PASSWORD = "correct-horse-9"
 CLIENTS = ("echoc", "smtpc", "pop3c", "tftpc", "pop3d", "smtpq")
@@ -33,7 +33,7 @@ class Fixture(Folder):
 
     def __exit__(self, *_: object) -> None:
         for daemon in self.daemons.values():
-            if isinstance(daemon, Daemon):
+            if isinstance(daemon, Program):  # a server of others too
                 daemon.kill()
         super().__exit__()
 

@@ -12,7 +12,7 @@ GOALS = [(row, OURS, POSTFIX, 2) for row in RATE.values()]
 
 HOW = {
     "rate": """\
-{letters:,} letters of {octets:,} octets with one recipient each are in the queue, while the sender does not send; then it is let go, and
+{letters:,} letters of {octets:,} octets with one recipient each (a tenth of them in OpenSMTPD's, which takes them slowly) are in the queue, while the sender does not send; then it is let go, and
 the figure is letters divided by the time until smtp-sink has counted the last. The domains take turns, and each has an
 address of its own; ours asks dnsmasq for the MX and the address of each, the others are told the addresses. Ours starts
 then, and reads its queue first; Postfix has the letters on hold (`postsuper -H`, then `postqueue -f`), OpenSMTPD pauses

@@ -39,7 +39,7 @@ def rate(site, plan, results, number):
     for destinations in DESTINATIONS:
         with Sink(site) as sink, Names(site, destinations) as names:
             for kind in in_turn(list(plan.kinds), number, 1):
-                count = plan.letters // destinations * destinations
+                count = max(int(plan.letters * kind.part) // destinations, 2) * destinations
                 seen = kind.rate(site, plan, sink, names, count, destinations)
                 results.add(RATE[destinations], kind.name, seen)
 

@@ -171,11 +171,13 @@ def opensmtpd(site, plan, sink, names, count, destinations):
 
 @dataclass(frozen=True)
 class Kind:
-    """A sender: its name in the tables, and how it is measured."""
+    """A sender: its name in the tables, how it is measured, and which part of the letters its queue has: one that is
+    slow to fill has fewer."""
 
     name: str
     rate: object
+    part: float = 1.0
 
 
 OURS, POSTFIX, OPENSMTPD = "smtpq", "Postfix", "OpenSMTPD"
-KINDS = [Kind(OURS, ours), Kind(POSTFIX, postfix), Kind(OPENSMTPD, opensmtpd)]
+KINDS = [Kind(OURS, ours), Kind(POSTFIX, postfix), Kind(OPENSMTPD, opensmtpd, 0.1)]
