@@ -144,8 +144,8 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             name: "once",
             command_line_only: true,
             help: "send what is due now, and end",
-            manual: "Try each letter that is due once, wait for no other, and end: with exit status 0 when the queue is \
-                empty then or all that is left waits for another time, 1 when something was in the way here.",
+            manual: "Try each letter that is due once, wait for no other, and end, with exit status 0 whatever has become of them: \
+                what is left waits for another time.",
             ..Row::EMPTY
         },
         Row {
