@@ -72,7 +72,11 @@ impl Dotlock {
         });
         let removed = remove(folder, &draft);
         let is_locked = locked?;
-        removed?;
+        if let Err(errno) = removed {
+            // A lock that this process does not know of would keep the next letter out.
+            let _ = if is_locked { remove(folder, &name) } else { Ok(()) };
+            return Err(errno);
+        }
         Ok(is_locked.then_some(Dotlock { name, inode, _file: made }))
     }
 
