@@ -135,10 +135,7 @@ const PACKAGES: [(&str, &[&str]); 20] = [
             "smtpclient",
         ],
     ),
-    (
-        "crates/smtpq",
-        &["sys", "forknet", "mailstore", "maild", "dns", "dsn", "tls", "smtpclient"],
-    ),
+    ("crates/smtpq", &["sys", "forknet", "mailstore", "maild", "dns", "dsn", "tls", "smtpclient"]),
     ("crates/tftpd", &["sys", "forknet", "netascii"]),
     ("crates/testkit", &[]),
     ("crates/architecture", &[]),

@@ -18,9 +18,11 @@ use crate::wire::packet::{HEADER, data_header};
 
 /// Smallest ring in bytes, of a page.
 const MIN_RING: usize = 4 * 1024;
-/// Smallest ring in bytes for a fast peer, read from the file with one system call; and the bytes
-/// that a peer must have been sent before it counts as one.
+/// Smallest ring in bytes for a fast peer, read from the file with one system call.
 const MIN_READ: usize = 64 * 1024;
+/// Bytes that a peer must have been sent before it counts as fast: by then a network that loses
+/// packets has lost one.
+const FAST_AFTER: u64 = 256 * 1024;
 /// Largest window in bytes that is read ahead.
 const MAX_READ_AHEAD: usize = 1024 * 1024;
 
@@ -94,10 +96,7 @@ impl<R: Read> Window<R> {
     /// # Errors
     /// Reading the file fails.
     pub fn read_ahead(&mut self, is_fast: bool) -> io::Result<bool> {
-        if is_fast
-            && self.capacity < self.full_capacity
-            && self.bytes(self.filled) >= MIN_READ as u64
-        {
+        if is_fast && self.capacity < self.full_capacity && self.bytes(self.filled) >= FAST_AFTER {
             self.grow();
         }
         let room = self.released + self.capacity - self.filled;
@@ -261,7 +260,7 @@ mod tests {
 
     #[test]
     fn only_a_fast_peer_that_was_sent_enough_has_a_large_ring() {
-        let text: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+        let text: Vec<u8> = (0..600_000_u32).map(|n| (n % 251) as u8).collect();
         for (window, blksize, first, full) in
             [(1, 1468, 2, 44), (16, 1468, 16, 44), (64, 1468, 64, 128)]
         {
@@ -273,7 +272,7 @@ mod tests {
                 while !ring.is_last(last) {
                     let end = ring.fill(last + u64::from(window)).unwrap();
                     let size = ring.slots.len() / (HEADER + blksize);
-                    let has_grown = is_fast && ring.bytes(last) > MIN_READ as u64;
+                    let has_grown = is_fast && ring.bytes(last) > FAST_AFTER;
                     assert!(size == if has_grown { full } else { first } || is_fast && !has_grown);
                     ring.read_ahead(is_fast).unwrap();
                     // What was sent can still be sent again.
