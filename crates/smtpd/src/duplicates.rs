@@ -28,7 +28,7 @@ const MAX_FILE: u64 = 64 * MAX_PLACES as u64;
 pub const KEY_BYTES: usize = 16;
 /// Mode of the file: only its owner has access.
 const FILE_MODE: u32 = 0o600;
-/// Rights of group and others.
+/// Rights of group and others, bits of a mode.
 const OTHERS: u32 = 0o077;
 
 /// A hash of a letter and a place.
@@ -143,7 +143,7 @@ fn new_file(path: &Path, must_be_new: bool) -> io::Result<File> {
     how.open(path)
 }
 
-/// Checks that a file is this user's alone: anyone may have put one into /var/tmp.
+/// Checks that a file is this user's alone: every local user can put one into /var/tmp.
 fn own(file: File) -> io::Result<File> {
     let found = file.metadata()?;
     let is_own = found.uid() == geteuid().as_raw() && found.mode() & OTHERS == 0;
