@@ -92,7 +92,8 @@ impl<S: Side> Transfer<S> {
     /// # Errors
     /// As [`Side::work_ahead`].
     pub fn work_ahead(&mut self) -> Result<(), Error> {
-        let is_fast = self.is_lossless && self.round_trip().is_some_and(|time| time < FAST);
+        let nothing_was_lost = self.is_lossless && self.side.retransmissions() == 0;
+        let is_fast = nothing_was_lost && self.round_trip().is_some_and(|time| time < FAST);
         if self.side.work_ahead(is_fast)? {
             self.timer.on_busy(Instant::now());
         }
