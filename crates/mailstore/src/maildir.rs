@@ -11,6 +11,7 @@ mod published;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -105,8 +106,7 @@ impl Maildir {
             match retry_eintr(|| openat(tmp, base.as_os_str(), NEW_LETTER, FILE_MODE)) {
                 Ok(file) => {
                     let unpublished = Unpublished { parts: Arc::clone(&self.parts), base };
-                    let (file, wire) = (File::from(file), WireSize::new());
-                    return Ok(Draft { file, bytes: 0, reserved: 0, wire, unpublished });
+                    return Draft::of(File::from(file), unpublished);
                 }
                 Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(Error::io("create", &tmp.path().join(&base))(errno)),
@@ -115,21 +115,44 @@ impl Maildir {
         Err(Error::io("create", tmp.path())(Errno::EEXIST))
     }
 
-    /// Adds a letter that was written for another Maildir of this user's, without writing it again: a second name for
-    /// its file. `None` where it needs one of its own: the other Maildir is on another disk.
+    /// Creates a letter that will be the same as that of another Maildir of this user's: a second name for its file.
+    /// `None` where it needs one of its own: the other Maildir is on another disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path of the name that could not be made.
+    pub fn draft_of_same(&self, other: &Draft) -> Result<Option<Draft>> {
+        let unpublished = self.link_name(&other.unpublished)?;
+        let (file, wire) = (Arc::clone(&other.file), WireSize::new());
+        Ok(unpublished.map(|unpublished| Draft {
+            file,
+            bytes: 0,
+            reserved: other.reserved,
+            wire,
+            inode: other.inode,
+            unpublished,
+        }))
+    }
+
+    /// Adds a letter that was written for another Maildir of this user's, without writing it again, as
+    /// [`Maildir::draft_of_same`].
     ///
     /// # Errors
     /// [`Error::Io`] with the path of the name that could not be made.
     pub fn link(&self, written: &Synced) -> Result<Option<Synced>> {
-        let (from, tmp) = (&written.unpublished, &self.parts.tmp);
+        let unpublished = self.link_name(&written.unpublished)?;
+        let Synced { bytes, octets, inode, .. } = *written;
+        Ok(unpublished.map(|unpublished| Synced { bytes, octets, inode, unpublished }))
+    }
+
+    /// Makes a second name for a file.
+    fn link_name(&self, from: &Unpublished) -> Result<Option<Unpublished>> {
+        let tmp = &self.parts.tmp;
         for _ in 0..MAX_NAME_ATTEMPTS {
             let base = self.parts.names.unique();
             let name = (from.base.as_os_str(), base.as_os_str());
             match linkat(&from.parts.tmp, name.0, tmp, name.1, AtFlags::empty()) {
                 Ok(()) => {
-                    let unpublished = Unpublished { parts: Arc::clone(&self.parts), base };
-                    let Synced { bytes, octets, inode, .. } = *written;
-                    return Ok(Some(Synced { bytes, octets, inode, unpublished }));
+                    return Ok(Some(Unpublished { parts: Arc::clone(&self.parts), base }));
                 }
                 Err(Errno::EEXIST) => {}
                 // Another disk, no links there, too many of them; or Landlock's first version.
@@ -187,15 +210,35 @@ impl Drop for Unpublished {
 /// large pieces.
 #[derive(Debug)]
 pub struct Draft {
-    file: File,
+    file: Arc<File>,
     bytes: u64,
     /// Bytes that the disk has set aside.
     reserved: u64,
     wire: WireSize,
+    /// Device and inode of the file.
+    inode: (u64, u64),
     unpublished: Unpublished,
 }
 
 impl Draft {
+    fn of(file: File, unpublished: Unpublished) -> Result<Draft> {
+        let stat = fstat(&file).map_err(Error::io("stat", &unpublished.path()))?;
+        let (inode, file, wire) = ((stat.st_dev, stat.st_ino), Arc::new(file), WireSize::new());
+        Ok(Draft { file, bytes: 0, reserved: 0, wire, inode, unpublished })
+    }
+
+    /// Takes what was written for another Maildir, if that is the same file ([`Maildir::draft_of_same`]).
+    ///
+    /// # Errors
+    /// The draft: it is a file of its own.
+    pub fn as_written(self, written: &Synced) -> std::result::Result<Synced, Draft> {
+        let Synced { bytes, octets, inode, .. } = *written;
+        if inode != self.inode {
+            return Err(self);
+        }
+        Ok(Synced { bytes, octets, inode, unpublished: self.unpublished })
+    }
+
     /// Has the disk set room aside for a letter of this many bytes, so that a full disk or a quota is seen before the
     /// letter comes. A file system that cannot do that says nothing.
     ///
@@ -220,7 +263,7 @@ impl Draft {
     /// [`Error::Io`] if fsync(2) fails; the file is then removed.
     pub fn sync(self) -> Result<Synced> {
         self.fsync()?;
-        self.synced()
+        Ok(self.synced())
     }
 
     /// Starts to write the letter to the disk, without waiting, so that [`Draft::sync_all`] has less to wait
@@ -251,7 +294,7 @@ impl Draft {
             ended.fold(done, Result::and)
         });
         synced?;
-        drafts.into_iter().map(Draft::synced).collect()
+        Ok(drafts.into_iter().map(Draft::synced).collect())
     }
 
     fn fsync(&self) -> Result<()> {
@@ -264,11 +307,9 @@ impl Draft {
     }
 
     /// Closes the file.
-    fn synced(self) -> Result<Synced> {
-        let stat = fstat(&self.file).map_err(Error::io("stat", &self.unpublished.path()))?;
-        let inode = (stat.st_dev, stat.st_ino);
-        let Draft { bytes, wire, unpublished, .. } = self;
-        Ok(Synced { bytes, octets: wire.octets(), inode, unpublished })
+    fn synced(self) -> Synced {
+        let Draft { bytes, wire, inode, unpublished, .. } = self;
+        Synced { bytes, octets: wire.octets(), inode, unpublished }
     }
 }
 
@@ -279,7 +320,8 @@ fn lost() -> Error {
 
 impl Write for Draft {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        // Another draft of the same file may have failed in the middle.
+        let written = self.file.write_at(bytes, self.bytes)?;
         self.bytes += written as u64;
         self.wire.feed(bytes.get(..written).unwrap_or_default());
         Ok(written)

@@ -260,3 +260,30 @@ fn more_than_a_file_can_have_is_refused_before_the_letter_comes() {
     draft.write_all(b"x\n").unwrap();
     assert_eq!(draft.sync().unwrap().bytes(), 2, "the draft is as good as before");
 }
+
+#[test]
+fn drafts_of_one_file_are_written_once_or_by_another_one_from_the_start() {
+    let (dir, one) = maildir();
+    let other = Maildir::create(dir.path().join("Other")).unwrap();
+    let mut first = one.draft().unwrap();
+    let second = other.draft_of_same(&first).unwrap().unwrap();
+    first.write_all(b"letter\n").unwrap();
+    let written = first.sync().unwrap();
+    let own = one.draft().unwrap().as_written(&written);
+    drop(own.expect_err("a file of its own"));
+    let same = second.as_written(&written).expect("the same file");
+    for published in Synced::publish_each(vec![written, same]) {
+        let published = published.unwrap();
+        assert_eq!(fs::read(published.path()).unwrap(), b"letter\n");
+        assert_eq!(fs::metadata(published.path()).unwrap().nlink(), 2);
+    }
+    // The first one breaks off.
+    let mut first = one.draft().unwrap();
+    let mut second = other.draft_of_same(&first).unwrap().unwrap();
+    first.write_all(b"let").unwrap();
+    drop(first);
+    second.write_all(b"letter\n").unwrap();
+    let published = second.sync().unwrap().publish().unwrap();
+    assert_eq!(fs::read(published.path()).unwrap(), b"letter\n");
+    assert!(files(&one, "tmp").is_empty() && files(&other, "tmp").is_empty());
+}

@@ -127,11 +127,26 @@ impl<'a> Store<'a> {
             let why = format!("{}: less than {needed} bytes free", maildir.path().display());
             return Err(Failure { verdict: Verdict::NoRoom, why });
         }
-        let mut draft = maildir.draft()?;
-        draft.reserve(attempt.size)?;
+        let draft = self.draft(&maildir, attempt)?;
         let name = format!("mailbox of '{}'", account.name.escape_ascii());
         let (sender, state) = (attempt.sender.clone(), State::Drafted(draft));
         Ok(Tray { name, maildir, sender, state })
+    }
+
+    /// Makes a draft, with a file of its own or that of another place's.
+    fn draft(&self, maildir: &Maildir, attempt: &Attempt) -> Result<Draft, Failure> {
+        let other = self.places.iter().filter(|other| other.sender == attempt.sender);
+        let other = other.rev().find_map(|other| match &other.state {
+            State::Drafted(draft) => Some(draft),
+            _ => None,
+        });
+        let same = other.map(|other| maildir.draft_of_same(other)).transpose()?;
+        if let Some(draft) = same.flatten() {
+            return Ok(draft);
+        }
+        let mut draft = maildir.draft()?;
+        draft.reserve(attempt.size)?;
+        Ok(draft)
     }
 
     /// Gives up all but the places, for good.
@@ -171,7 +186,7 @@ impl<'a> Store<'a> {
         verdicts
     }
 
-    /// Writes the letter for one place, or links it where it was written for another one.
+    /// Writes the letter for one place, unless it was written for another one that has the same file, or can have it.
     fn write_one(&self, tray: &mut Tray, sender: &[u8], text: &Text) -> Result<(), Failure> {
         let State::Drafted(mut draft) = std::mem::replace(&mut tray.state, State::Nothing) else {
             let why = "the place was not tried".to_owned();
@@ -182,9 +197,18 @@ impl<'a> Store<'a> {
             State::Written(letter) => Some(letter),
             _ => None,
         });
-        if let Some(linked) = written.map(|it| tray.maildir.link(it)).transpose()?.flatten() {
-            tray.state = State::Written(linked);
-            return Ok(());
+        if let Some(written) = written {
+            draft = match draft.as_written(written) {
+                Ok(same) => {
+                    tray.state = State::Written(same);
+                    return Ok(());
+                }
+                Err(own) => own,
+            };
+            if let Some(linked) = tray.maildir.link(written)? {
+                tray.state = State::Written(linked);
+                return Ok(());
+            }
         }
         let first = return_path(sender_at(tray.sender.as_deref(), sender));
         let copied = text.copy_behind(&first, &mut draft);
