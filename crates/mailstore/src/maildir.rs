@@ -7,12 +7,13 @@
 
 mod parts;
 mod published;
+mod unpublished;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -20,7 +21,7 @@ use std::thread;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FallocateFlags, OFlag, RenameFlags, fallocate, openat, renameat2};
 use nix::sys::stat::{Mode, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use nix::unistd::linkat;
 
 use sys::sync_file_range::start_writing;
 
@@ -29,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::file_name::NameMaker;
 use crate::folder::Folder;
 use crate::maildir::parts::Parts;
+use crate::maildir::unpublished::Unpublished;
 use crate::sweep::sweep;
 use crate::wire_size::WireSize;
 
@@ -181,28 +183,6 @@ impl Maildir {
             Err(Errno::ENOENT) => Ok(self.parts.find_in_cur(name)?.is_some()),
             Err(errno) => Err(Error::io("open", &new.path().join(name))(errno)),
         }
-    }
-}
-
-/// The file in `tmp`, removed on drop.
-#[derive(Debug)]
-struct Unpublished {
-    parts: Arc<Parts>,
-    base: OsString,
-}
-
-impl Unpublished {
-    /// For messages.
-    fn path(&self) -> PathBuf {
-        self.parts.tmp.path().join(&self.base)
-    }
-}
-
-impl Drop for Unpublished {
-    fn drop(&mut self) {
-        // Fails if the letter was published by rename. A file that cannot be removed is swept after
-        // 36 hours.
-        let _ = unlinkat(&self.parts.tmp, self.base.as_os_str(), UnlinkatFlags::NoRemoveDir);
     }
 }
 
