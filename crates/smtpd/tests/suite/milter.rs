@@ -41,6 +41,7 @@ fn a_filter_hears_each_step_with_what_the_client_said_and_the_letter_arrives_as_
     for part in ["Cj\0red.test\0", "{client_addr}\x00127.0.0.1\0", "{rcpt_addr}\0levy@red.test\0"] {
         assert!(macros.contains(part), "{macros:?}");
     }
+    testkit::wait_until("the letter is logged", || daemon.log().contains("delivered id="));
     let log = daemon.log();
     let id = log.split("delivered id=").nth(1).unwrap().split(' ').next().unwrap();
     assert!(macros.contains(&format!("Ei\0{id}\0")), "{macros:?}");
