@@ -205,7 +205,8 @@ impl<'a> Store<'a> {
                 }
                 Err(own) => own,
             };
-            if let Some(linked) = tray.maildir.link(written)? {
+            // What is wrong with the other mailbox is no trouble of this one, which has a draft.
+            if let Ok(Some(linked)) = tray.maildir.link(written) {
                 tray.state = State::Written(linked);
                 return Ok(());
             }
