@@ -45,6 +45,7 @@ pub use net::network::Network;
 pub use net::peer::Peer;
 pub use net::proxies::Proxies;
 pub use net::proxy_protocol;
+pub use net::resolve::resolve;
 pub use net::stop::Stop;
 pub use net::tls::Tls;
 pub use net::transport::Transport;

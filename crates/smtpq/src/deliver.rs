@@ -5,7 +5,7 @@ mod own_host;
 mod text;
 
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use dns::{Domain, Resolver};
@@ -167,8 +167,8 @@ fn destination(
     }
     let addresses = match (config.resolver, Domain::parse(name.as_bytes())) {
         (None, _) => {
-            let found = (&name[..], relay.port).to_socket_addrs();
-            found.map_err(|error| later(forknet::reason(&error)))?.collect()
+            let found = forknet::resolve(&name, relay.port);
+            found.map_err(|error| later(forknet::reason(&error)))?
         }
         (Some(_), None) => return Err(later("not a name that a host can have".into())),
         (Some(_), Some(host)) => {

@@ -13,30 +13,25 @@ use crate::tempdir::TempDir;
 
 /// A program of checkpassword's interface: it knows levy, the password and where the home is. With other
 /// passwords it does what they say.
-const PROGRAM: &str = r#"#!/usr/bin/env python3
-import os, sys
-data = os.read(3, 512).split(b"\0")
-name, password = data[0], data[1]
-open("@LOG", "a").write(name.decode() + " " + " ".join(sys.argv[1:-2]) + "\n")
-if password == b"exit2":
-    sys.exit(2)
-if password == b"temporary":
-    sys.exit(111)
-if password == b"killed":
-    os.kill(os.getpid(), 9)
-if password == b"liar":
-    sys.exit(0)
-if password == b"forged":
-    os.write(1, b"1\0" + b"1\0levy\0@HOME\0")
-    sys.exit(0)
-if name != b"levy" or password != b"tanstaaf":
-    sys.exit(1)
-os.close(3)
-if os.getuid() == 0 and @UID:
-    os.setgroups([])
-    os.setgid(@UID)
-    os.setuid(@UID)
-os.execve(sys.argv[-2], sys.argv[-2:], {"USER": "levy", "HOME": "@HOME"})
+const PROGRAM: &str = r#"#!/bin/sh
+{ IFS= read -r name; IFS= read -r password; } <<end
+$(tr '\0' '\n' <&3)
+end
+exec 3<&-
+noted=$name
+while [ $# -gt 2 ]; do noted="$noted $1"; shift; done
+echo "$noted" >>'@LOG'
+case $password in
+exit2) exit 2 ;;
+temporary) exit 111 ;;
+killed) kill -9 $$ ;;
+liar) exit 0 ;;
+forged) printf '1\0001\000levy\000@HOME\000'; exit 0 ;;
+esac
+[ "$name $password" = 'levy tanstaaf' ] || exit 1
+become=
+if [ "$(id -u)" = 0 ] && [ @UID != 0 ]; then become='setpriv --reuid=@UID --regid=@UID --clear-groups'; fi
+exec $become env -i USER=levy HOME='@HOME' "$@"
 "#;
 
 /// Writes the program into a test's folder, and returns it with its arguments. It becomes the user of this uid

@@ -1,7 +1,7 @@
 //! socket and connect, for the clients.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -13,16 +13,15 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
-use sys::fd::set_nonblocking;
-use sys::nss::use_built_in_services;
-
 use crate::error::{Error, Result};
 use crate::net::connection::Connection;
 use crate::net::counters::Counters;
 use crate::net::deadlines::Timeouts;
 use crate::net::interrupt::poll_timeout;
+use crate::net::resolve::resolve;
 use crate::net::stop;
 use crate::net::unix_name::UnixName;
+use sys::fd::set_nonblocking;
 
 /// Connects to the first address of `host` that answers within `timeout`, which also limits each
 /// wait of the connection.
@@ -31,12 +30,8 @@ use crate::net::unix_name::UnixName;
 /// `resolve NAME: …` when the name has no address; else the last address's error, as in
 /// `connect to 127.0.0.1:110: Connection refused`.
 pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<Connection> {
-    use_built_in_services();
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    // RFC 6761 §6.3; /etc/hosts has no dot at the end, and resolvers do not take it away.
-    let is_localhost = bare.trim_end_matches('.').eq_ignore_ascii_case("localhost");
-    let bare = if is_localhost { "localhost" } else { bare };
-    let addresses = (bare, port).to_socket_addrs().map_err(Error::io(format!("resolve {host}")))?;
+    let addresses = resolve(bare, port).map_err(Error::io(format!("resolve {host}")))?;
     let not_found = io::Error::new(io::ErrorKind::NotFound, "no address for this name");
     let mut last = Error::Io { what: format!("resolve {host}"), source: not_found };
     for address in addresses {

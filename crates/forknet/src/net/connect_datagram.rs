@@ -1,13 +1,12 @@
 //! socket and connect for datagrams, for the clients.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, connect, socket};
 
-use sys::nss::use_built_in_services;
-
 use crate::error::{Error, Result};
+use crate::net::resolve::resolve;
 use crate::net::unix_name::UnixName;
 
 /// Returns a UDP socket for each address of `host`, in the resolver's order. Each is connected, so
@@ -19,8 +18,7 @@ use crate::net::unix_name::UnixName;
 /// connect(2) failed.
 pub fn connect_udp(host: &str, port: u16) -> Result<Vec<OwnedFd>> {
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    use_built_in_services();
-    let addresses = (bare, port).to_socket_addrs().map_err(Error::io(format!("resolve {host}")))?;
+    let addresses = resolve(bare, port).map_err(Error::io(format!("resolve {host}")))?;
     let mut last = Error::Refused(format!("resolve {host}: no address for this name"));
     let mut sockets = Vec::new();
     for address in addresses {

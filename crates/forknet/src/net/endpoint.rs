@@ -1,15 +1,14 @@
 //! Endpoints: the values of `-l`.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 
-use sys::nss::use_built_in_services;
-
 use crate::error::{Error, Result, strerror};
+use crate::net::resolve::resolve as look_up;
 use crate::net::unix_name::UnixName;
 
 /// One value of `--listen`.
@@ -116,8 +115,7 @@ fn resolve(host: &str, port: u16) -> std::result::Result<Endpoint, String> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(Endpoint::Inet(SocketAddr::new(ip, port)));
     }
-    use_built_in_services();
-    let found = (host, port).to_socket_addrs().map_err(|e| e.to_string())?;
+    let found = look_up(host, port).map_err(|e| e.to_string())?;
     let mut addresses = Vec::new();
     for address in found {
         if !addresses.contains(&address) {

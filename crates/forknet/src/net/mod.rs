@@ -16,6 +16,7 @@ pub(crate) mod network;
 pub(crate) mod peer;
 pub(crate) mod proxies;
 pub mod proxy_protocol;
+pub(crate) mod resolve;
 pub(crate) mod stop;
 pub(crate) mod tls;
 pub(crate) mod transport;

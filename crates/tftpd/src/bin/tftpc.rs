@@ -2,12 +2,11 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use forknet::{HostPort, Result};
 use nix::sys::signal::{SigSet, Signal};
-use sys::nss::use_built_in_services;
 use tftpd::client::command_line::{self, CommandLine};
 use tftpd::client::job::Job;
 use tftpd::client::progress::ProgressMeter;
@@ -29,10 +28,8 @@ fn run(args: Vec<OsString>) -> Result<()> {
     if !ProgressMeter::new(&job, wants_meter).is_hidden() {
         job.options.tsize = Some(0); // for the progress bar
     }
-    use_built_in_services();
     job.wait_for_input()?;
-    let found =
-        (host.as_str(), port).to_socket_addrs().map_err(forknet::Error::io(host.clone()))?;
+    let found = forknet::resolve(&host, port).map_err(forknet::Error::io(host.clone()))?;
     let mut last = forknet::Error::Refused(format!("{host}: no address"));
     for service in found {
         let meter = ProgressMeter::new(&job, wants_meter);
