@@ -25,6 +25,15 @@ pub fn bring_up(interface: u32, up: bool) -> nix::Result<()> {
     ask(SockProtocol::NetlinkRoute, libc::RTM_NEWLINK, 0, &link)
 }
 
+/// `ip link set … mtu N`, N in bytes.
+///
+/// # Errors
+/// The kernel's: EINVAL, ENODEV, EPERM.
+pub fn set_mtu(interface: u32, mtu: u32) -> nix::Result<()> {
+    let link = [ifinfomsg(interface, 0, 0), attribute(libc::IFLA_MTU, &mtu.to_ne_bytes())];
+    ask(SockProtocol::NetlinkRoute, libc::RTM_NEWLINK, 0, &link.concat())
+}
+
 /// `ip address add ADDRESS/PREFIX dev …`.
 ///
 /// # Errors

@@ -1,12 +1,15 @@
 //! The lock of a maildrop: one session at a time, and no other user can hold it.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
+use nix::libc::{F_RDLCK, SEEK_SET, flock};
 use testkit::{NOBODY, root_can_judge};
 
 use crate::common::{LETTER, OWNER, TestServer};
@@ -46,20 +49,30 @@ fn who_locks_the_folder_or_its_parts_holds_no_session_up() {
     drop(locked);
 }
 
-/// Tries as another user to lock each file and folder of a Maildir that all may read, and holds what it gets.
-const ATTACK: &str = "
-import fcntl, os, sys
-held = []
-for name in ['.', 'new', 'cur', 'tmp', 'pop3d.lock', 'pop3d.sizes']:
-    try:
-        held.append(os.open(os.path.join(sys.argv[1], name), os.O_RDONLY))
-        fcntl.flock(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-        fcntl.lockf(held[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        pass
-print('held', flush=True)
-sys.stdin.read()
-";
+/// A lock on a whole file, which the right to read is enough for.
+const WHOLE: flock =
+    flock { l_type: F_RDLCK as i16, l_whence: SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 };
+/// Where the attacker below finds the Maildir.
+const ATTACKED: &str = "ATTACKED_MAILDIR";
+
+/// Tries to lock each file and folder of a Maildir that all may read, and holds what it gets until its input ends. It is run
+/// by the next test, as another user.
+#[test]
+#[ignore = "another test runs it"]
+fn attacker() {
+    let maildir = PathBuf::from(std::env::var_os(ATTACKED).unwrap());
+    let held: Vec<_> = ["", "new", "cur", "tmp", "pop3d.lock", "pop3d.sizes"]
+        .iter()
+        .filter_map(|part| File::open(maildir.join(part)).ok())
+        .map(|file| {
+            let by_fcntl = fcntl(&file, FcntlArg::F_SETLK(&WHOLE)).is_ok();
+            (Flock::lock(file, FlockArg::LockExclusiveNonblock), by_fcntl)
+        })
+        .collect();
+    println!("held");
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    drop(held);
+}
 
 #[test]
 fn another_user_who_may_read_the_maildir_cannot_hold_its_lock() {
@@ -70,19 +83,22 @@ fn another_user_who_may_read_the_maildir_cannot_hold_its_lock() {
     let open = |path: &std::path::Path| {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     };
+    let program = server.path("attacker"); // where another user can run it
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     open(&server.path("mrose"));
     ["", "new", "cur", "tmp"].iter().for_each(|part| open(&server.maildir().join(part)));
     for first in [true, false] {
-        let mut command = Command::new("python3");
-        command.args(["-c", ATTACK]).arg(server.maildir()).uid(NOBODY).gid(NOBODY);
+        let mut command = Command::new(&program);
+        command.args(["--exact", "maildir_lock::attacker", "--ignored", "--nocapture"]);
+        command.env(ATTACKED, server.maildir()).uid(NOBODY).gid(NOBODY);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut attacker = command.spawn().unwrap();
-        let mut said = [0; 5];
-        std::io::Read::read_exact(attacker.stdout.as_mut().unwrap(), &mut said).unwrap();
-        assert_eq!(&said, b"held\n");
+        let mut said = BufReader::new(attacker.stdout.take().unwrap()).lines();
+        assert!(said.any(|line| line.unwrap().ends_with("held")));
         let reply = login(&server);
         assert!(reply.starts_with("+OK maildrop has 1 message "), "{first}: {reply}");
         drop(attacker.stdin.take());
+        said.for_each(drop);
         attacker.wait().unwrap();
     }
 }

@@ -1,9 +1,8 @@
 //! `--mtu-blksize`: no block is longer than the route's MTU lets it be.
 
-use std::process::Command;
-
 use crate::udp::{Served, Udp, oack, rrq, with, wrq};
 use testkit::in_namespaces;
+use unp::netlink::{LOOPBACK, bring_up, set_mtu};
 
 #[test]
 fn with_mtu_blksize_no_block_needs_fragments() {
@@ -13,8 +12,8 @@ fn with_mtu_blksize_no_block_needs_fragments() {
 #[test]
 #[ignore = "needs a network namespace; see above"]
 fn on_a_link_of_1500_bytes() {
-    let up = Command::new("ip").args(["link", "set", "lo", "mtu", "1500", "up"]).status();
-    assert!(up.unwrap().success());
+    set_mtu(LOOPBACK, 1500).unwrap();
+    bring_up(LOOPBACK, true).unwrap();
     for single in [&[][..], &["--single-port"]] {
         let more = ["--mtu-blksize", "--create", "-l", "*:0"];
         let served = Served::with(&[&more, single].concat());
