@@ -30,7 +30,7 @@ def sbin(fixture):
     folder = fixture.dir / "sbin"
     if not folder.is_dir():
         folder.mkdir()
-        for name in DAEMONS:
+        for name in (*DAEMONS, "smtpq"):
             check((fixture.programs / name).is_file(), f"{fixture.programs / name} is not there")
             shutil.copy(fixture.programs / name, folder / name)
             (folder / name).chmod(0o755)
