@@ -145,7 +145,8 @@ fn round(served: &Served, garbage: Garbage) {
             all.is_empty()
         });
     }
-    assert!(has_ended(taken_over) && has_ended(lingering));
+    // One that is ending has no title any more.
+    wait_until("both have ended", || has_ended(taken_over) && has_ended(lingering));
     served.daemon.wait_log(&format!("pid {taken_over}, "));
 }
 
