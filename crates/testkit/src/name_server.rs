@@ -54,6 +54,26 @@ pub enum Value {
     Tlsa(u8, u8, u8, Vec<u8>),
 }
 
+/// Returns listeners on these addresses, all with one port that is free on each: what a name server leads to.
+///
+/// # Panics
+/// No port is free on all of them.
+#[must_use]
+pub fn listeners(addresses: &[&str]) -> (Vec<TcpListener>, u16) {
+    for _ in 0..100 {
+        let first = TcpListener::bind((addresses[0], 0)).unwrap();
+        let port = first.local_addr().unwrap().port();
+        let others: Result<Vec<TcpListener>, _> = addresses[1..]
+            .iter()
+            .map(|address| TcpListener::bind((address.parse::<IpAddr>().unwrap(), port)))
+            .collect();
+        if let Ok(others) = others {
+            return (std::iter::once(first).chain(others).collect(), port);
+        }
+    }
+    panic!("no port is free on all addresses");
+}
+
 /// Returns the value of an MX.
 #[must_use]
 pub fn mx(preference: u16, host: &str) -> Value {

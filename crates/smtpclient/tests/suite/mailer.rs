@@ -1,31 +1,15 @@
 //! Several hosts, and several letters: RFC 5321 §5.1, with a name server on loopback.
 
-use std::net::{IpAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use dns::{Domain, Resolver};
 use smtpclient::{Destination, Envelope, Mailer, Settings, Stage, TlsUse};
 use testkit::Peer;
-use testkit::name_server::{NameServer, Says, address, mx};
+use testkit::name_server::{NameServer, Says, address, listeners, mx};
 
 use super::{PATIENT, accept, greet, said, settings, take_letter, turn};
-
-/// Listeners on these addresses, all with one port that is free on each.
-fn listeners(addresses: &[&str]) -> (Vec<TcpListener>, u16) {
-    for _ in 0..100 {
-        let first = TcpListener::bind((addresses[0], 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        let others: Result<Vec<TcpListener>, _> = addresses[1..]
-            .iter()
-            .map(|address| TcpListener::bind((address.parse::<IpAddr>().unwrap(), port)))
-            .collect();
-        if let Ok(others) = others {
-            return (std::iter::once(first).chain(others).collect(), port);
-        }
-    }
-    panic!("no port is free on all addresses");
-}
 
 /// red.test has two hosts; the first has two addresses.
 fn zone(name: &str, kind: &str) -> Says {

@@ -73,10 +73,10 @@ fn program(command: &Command) -> Option<&Path> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn command(text: &str, is_shell: bool) -> Command {
+    pub(in crate::delivery) fn command(text: &str, is_shell: bool) -> Command {
         Command {
             text: text.into(),
             is_shell,

@@ -323,18 +323,7 @@ impl Write for Pipe<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn command(text: &str, is_shell: bool) -> Command {
-        Command {
-            text: text.into(),
-            is_shell,
-            may_forward: false,
-            name: b"levy".into(),
-            home: "/h/levy".into(),
-            recipient: b"levy+a@red.test".into(),
-            extension: b"a; rm -r /".into(),
-        }
-    }
+    use crate::delivery::command_line::tests::command;
 
     fn run_one(text: &str, letter: &[u8], limit: Duration) -> (Verdict, Duration) {
         let begin = Instant::now();

@@ -254,7 +254,7 @@ fn a_queue_that_breaks_after_rcpt_is_the_trouble_of_those_elsewhere() {
     }
 }
 
-/// A server of LMTP that takes the letter for one recipient and not yet for the other, and then for whoever is named;
+/// A server of LMTP that takes the letter for one recipient and not yet for the other, and then for each that is named;
 /// returns the recipients of each letter.
 fn lmtp_server(first: [&'static str; 2]) -> (String, thread::JoinHandle<Vec<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

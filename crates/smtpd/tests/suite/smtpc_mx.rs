@@ -1,30 +1,14 @@
 //! The client without `-s`: the hosts of each recipient's domain, as a name server on loopback tells them, played by
 //! the test on several loopback addresses and one port (RFC 5321 §5.1).
 
-use std::net::{IpAddr, TcpListener};
+use std::net::TcpListener;
 use std::process::Command;
 use std::thread::{self, JoinHandle};
 
-use testkit::name_server::{NameServer, Says, address, mx};
+use testkit::name_server::{NameServer, Says, address, listeners, mx};
 use testkit::{Peer, run};
 
 const LETTER: &[u8] = b"Subject: x\n\nhello\n";
-
-/// Listeners on these addresses, all with one port that is free on each.
-fn listeners(addresses: &[&str]) -> (Vec<TcpListener>, u16) {
-    for _ in 0..100 {
-        let first = TcpListener::bind((addresses[0], 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        let others: Result<Vec<TcpListener>, _> = addresses[1..]
-            .iter()
-            .map(|address| TcpListener::bind((address.parse::<IpAddr>().unwrap(), port)))
-            .collect();
-        if let Ok(others) = others {
-            return (std::iter::once(first).chain(others).collect(), port);
-        }
-    }
-    panic!("no port is free on all addresses");
-}
 
 /// What is left of a server's play: what it has heard.
 type Heard = JoinHandle<String>;

@@ -90,15 +90,20 @@ fn a_letter_that_is_deleted_is_gone_without_a_word() {
     }
 }
 
-#[test]
-fn the_runner_is_told_to_try_all_letters() {
+/// A mail server that takes no recipient at first, and then each.
+fn later_once() -> MailServer {
     let first = Mutex::new(true);
-    let server = MailServer::start(move |came| match came {
+    MailServer::start(move |came| match came {
         Came::Command(line) if line.starts_with("RCPT") => {
             std::mem::take(&mut *first.lock().unwrap()).then(|| say("451 later"))?
         }
         _ => None,
-    });
+    })
+}
+
+#[test]
+fn the_runner_is_told_to_try_all_letters() {
+    let server = later_once();
     let site = Site::new();
     site.put(&["bob@red.test"]);
     let runner = site.start(&server.port(), &[]);
@@ -110,13 +115,7 @@ fn the_runner_is_told_to_try_all_letters() {
 
 #[test]
 fn without_a_runner_a_flush_tries_all_letters_itself() {
-    let first = Mutex::new(true);
-    let server = MailServer::start(move |came| match came {
-        Came::Command(line) if line.starts_with("RCPT") => {
-            std::mem::take(&mut *first.lock().unwrap()).then(|| say("451 later"))?
-        }
-        _ => None,
-    });
+    let server = later_once();
     let site = Site::new();
     site.put(&["bob@red.test"]);
     site.once(&server.port(), &[]);

@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 use testkit::mail_server::{Came, MailServer};
 use testkit::{children, run, title, wait_title, wait_until};
 
-use crate::common::{Site, said, stuck};
+use crate::common::{Site, said, stuck, stuck_at};
 
 #[test]
 fn a_new_letter_is_sent_at_once() {
@@ -52,14 +52,7 @@ fn sigterm_lets_a_letter_that_is_being_sent_come_to_its_end() {
 
 #[test]
 fn one_that_does_not_end_is_ended_and_its_letter_stays() {
-    let (sender, receiver) = std::sync::mpsc::channel::<()>();
-    let receiver = std::sync::Mutex::new(receiver);
-    let server = MailServer::start(move |came| {
-        if matches!(came, Came::Command(line) if line == "DATA") {
-            let _ = receiver.lock().unwrap().recv();
-        }
-        None
-    });
+    let (server, sender) = stuck_at(|came| matches!(came, Came::Command(line) if line == "DATA"));
     let site = Site::new();
     let name = site.put(&["bob@red.test"]);
     let mut runner = site.start(&server.port(), &["--grace", "0"]);
@@ -72,14 +65,7 @@ fn one_that_does_not_end_is_ended_and_its_letter_stays() {
 
 #[test]
 fn a_process_that_works_too_long_is_ended_and_its_letter_waits() {
-    let (sender, receiver) = std::sync::mpsc::channel::<()>();
-    let receiver = std::sync::Mutex::new(receiver);
-    let server = MailServer::start(move |came| {
-        if matches!(came, Came::Command(line) if line == "DATA") {
-            let _ = receiver.lock().unwrap().recv();
-        }
-        None
-    });
+    let (server, sender) = stuck_at(|came| matches!(came, Came::Command(line) if line == "DATA"));
     let site = Site::new();
     site.put(&["bob@red.test"]);
     let runner = site.start(&server.port(), &["--deadline", "1"]);

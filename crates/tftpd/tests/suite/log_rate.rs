@@ -1,4 +1,4 @@
-//! The log lines that strangers cause: so many a second, and how many more there were.
+//! The log lines that strangers cause: some a second, and a sum of the others.
 
 use std::time::Instant;
 

@@ -135,10 +135,17 @@ pub fn said(output: &Output) -> String {
 
 /// A server at which every letter waits for its reply until the sender is dropped.
 pub fn stuck() -> (MailServer, Sender<()>) {
+    stuck_at(|came| matches!(came, Came::Letter(_)))
+}
+
+/// The same at what is chosen.
+pub fn stuck_at(
+    is_kept: impl Fn(&Came) -> bool + Send + Sync + 'static,
+) -> (MailServer, Sender<()>) {
     let (sender, receiver) = channel::<()>();
     let receiver = Mutex::new(receiver);
     let server = MailServer::start(move |came| {
-        if matches!(came, Came::Letter(_)) {
+        if is_kept(came) {
             let _ = receiver.lock().unwrap().recv();
         }
         None
