@@ -12,6 +12,6 @@ mod report;
 mod returned;
 mod text;
 
-pub use recipient::{Action, Recipient};
+pub use recipient::{Action, Recipient, date};
 pub use report::{About, Report, Text};
 pub use returned::Returned;

@@ -141,8 +141,9 @@ fn name(remote: &[u8]) -> &[u8] {
     remote.get(..end).unwrap_or(remote)
 }
 
-/// Returns a date as it stands in a header.
-pub(crate) fn date(zoned: &Zoned) -> String {
+/// Returns a date as it stands in a header (RFC 5322 §3.3).
+#[must_use]
+pub fn date(zoned: &Zoned) -> String {
     zoned.strftime(DATE).to_string()
 }
 

@@ -1,9 +1,9 @@
 //! How the header of a letter from this client is filtered.
 
+use dsn::date;
 use jiff::Zoned;
 
 use crate::header::completion::Completion;
-use crate::header::date;
 use crate::header::filter::HeaderFilter;
 use crate::options::Config;
 use crate::protocol::address::local_part;

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use dsn::date;
 use jiff::Zoned;
 
-use crate::header::date;
 use crate::protocol::address::{is_atom_with_dots, local_part, local_part_utf8};
 use crate::protocol::envelope::{ClientAddress, Envelope, Hello, StartTls};
 use crate::protocol::literal::{format_ip_literal, is_literal};

@@ -5,11 +5,3 @@
 
 pub mod completion;
 pub mod filter;
-
-use jiff::Zoned;
-
-/// Returns the date as it stands in a header (RFC 5322 §3.3).
-#[must_use]
-pub fn date(now: &Zoned) -> String {
-    now.strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
-}

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dsn::date;
 use forknet::Values;
 use jiff::Zoned;
 use mailstore::{QueueEnvelope, QueueRecipient};
@@ -11,7 +12,6 @@ use mailstore::{QueueEnvelope, QueueRecipient};
 use crate::client::{self, Outgoing, Recipient, temporary_file};
 use crate::delivery::trace::new_id;
 use crate::header::completion::Completion;
-use crate::header::date;
 use crate::header::filter::HeaderFilter;
 use crate::outbox::{self, Place};
 use crate::sendmail::author::Author;
