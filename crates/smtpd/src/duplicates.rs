@@ -143,11 +143,12 @@ fn new_file(path: &Path, must_be_new: bool) -> io::Result<File> {
     how.open(path)
 }
 
-/// Checks that a file is this user's alone: every local user can put one into /var/tmp.
+/// Checks that a file is this user's alone: every local user can put one into /var/tmp. One that has no name any more was
+/// removed or replaced by its user between open(2) and this.
 fn own(file: File) -> io::Result<File> {
     let found = file.metadata()?;
     let is_own = found.uid() == geteuid().as_raw() && found.mode() & OTHERS == 0;
-    match found.is_file() && is_own && found.nlink() == 1 {
+    match found.is_file() && is_own && found.nlink() <= 1 {
         true => Ok(file),
         false => Err(io::Error::other("is not a file of this user's alone")),
     }

@@ -83,7 +83,7 @@ impl Daemon {
             assert!(ended.is_none(), "the daemon ended ({ended:?}) before it listened: {log}");
             log.contains("listening on ")
         });
-        daemon.addr = daemon.listening().first().and_then(|at| at.parse().ok());
+        daemon.addr = daemon.listening(1).first().and_then(|at| at.parse().ok());
         daemon
     }
 
@@ -96,12 +96,33 @@ impl Daemon {
         self.addr.expect("a daemon that listens on HOST:PORT")
     }
 
-    /// All it listens on, as the log says it.
+    /// All it listens on, as the log says it, once there are this many lines: they come one by one.
+    ///
+    /// # Panics
+    /// There are not within the watchdog's time.
     #[must_use]
-    pub fn listening(&self) -> Vec<String> {
-        let log = self.log();
-        let at = |line: &str| line.split_once("listening on ").map(|(_, at)| at.to_owned());
-        log.lines().filter_map(at).collect()
+    pub fn listening(&self, count: usize) -> Vec<String> {
+        let lines = || -> Vec<String> {
+            let log = self.log();
+            let at = |line: &str| line.split_once("listening on ").map(|(_, at)| at.to_owned());
+            log.lines().filter_map(at).collect()
+        };
+        wait_until("all listeners are logged", || lines().len() >= count);
+        lines()
+    }
+
+    /// The first address that it listens on for this kind, ` (tls)` or ` (udp)`, as the log says it.
+    ///
+    /// # Panics
+    /// There is none within the watchdog's time.
+    #[must_use]
+    pub fn listening_for(&self, kind: &str) -> String {
+        let find = || {
+            let all = self.listening(1);
+            all.iter().find_map(|at| at.strip_suffix(kind)).map(str::to_owned)
+        };
+        wait_until(&format!("a listener of{kind} is logged"), || find().is_some());
+        find().unwrap()
     }
 
     /// Its process id.

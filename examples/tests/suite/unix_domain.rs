@@ -28,7 +28,7 @@ fn a_stream_serves_several_clients_at_once_and_leaves_no_zombie() {
     let dir = TempDir::new();
     let path = dir.path().join("unix.str");
     let server = server(UNIXSTR_SERV, &path);
-    assert_eq!(server.listening(), [format!("unix:{}", path.display())]);
+    assert_eq!(server.listening(1), [format!("unix:{}", path.display())]);
     assert!(is_socket(&path));
     let mut clients = [1, 2].map(|_| Program::start(UNIXSTR_CLI, &[path.to_str().unwrap()]));
     for client in &mut clients {

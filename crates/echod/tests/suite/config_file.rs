@@ -28,8 +28,7 @@ fn a_daemon_can_have_all_its_options_from_a_file() {
     let user = if nix::unistd::geteuid().is_root() { "user root\n" } else { "" };
     let file = dir.file("echod.conf", format!("{text}{user}"));
     let daemon = start(&["--config", file.to_str().unwrap()]);
-    daemon.wait_log("(udp)");
-    assert_eq!(daemon.listening().len(), 4, "two for streams, two for datagrams");
+    assert_eq!(daemon.listening(4).len(), 4, "two for streams, two for datagrams");
     let mut peer = Peer::connect(daemon.addr());
     peer.ask("x", "x");
     testkit::wait_title(
@@ -60,7 +59,7 @@ fn the_command_line_wins_and_what_may_be_given_several_times_adds() {
     fs::write(&file, "listen 127.0.0.1:0\nmax-clients 3\nquiet\n").unwrap();
     args.retain(|arg| *arg != "--check");
     let daemon = start(&args);
-    assert_eq!(daemon.listening().len(), 2, "{}", daemon.log());
+    assert_eq!(daemon.listening(2).len(), 2, "{}", daemon.log());
     testkit::wait_title(
         daemon.pid(),
         &format!("echod: parent, 0 of 5 clients, {}", titled(&daemon)),

@@ -15,15 +15,13 @@ use testkit::{
 
 /// The address of a daemon's first UDP socket.
 fn udp_address(daemon: &Daemon) -> SocketAddr {
-    let listening = daemon.listening();
-    let udp = listening.iter().find_map(|at| at.strip_suffix(" (udp)"));
-    udp.expect("a UDP socket").replace('*', "127.0.0.1").parse().unwrap()
+    daemon.listening_for(" (udp)").replace('*', "127.0.0.1").parse().unwrap()
 }
 
 /// A daemon with `--udp` that has logged as many sockets, both kinds together.
 fn echod_udp(args: &[&str], sockets: usize) -> Daemon {
     let daemon = echod(&[args, &["--udp", "-v"]].concat());
-    wait_until("all sockets are logged", || daemon.listening().len() == sockets);
+    assert_eq!(daemon.listening(sockets).len(), sockets);
     daemon
 }
 
@@ -52,7 +50,7 @@ fn dg_process(daemon: &Daemon) -> i32 {
 #[test]
 fn case_26_a_star_answers_datagrams_of_both_families_beside_tcp_on_one_port() {
     let daemon = echod_udp(&["-l", "*:0"], 2);
-    let listening = daemon.listening();
+    let listening = daemon.listening(2);
     assert_eq!(format!("{} (udp)", listening[0]), listening[1]);
     let port = udp_address(&daemon).port();
     for ip in ["127.0.0.1", "127.0.0.5", "::1"] {
@@ -68,7 +66,7 @@ fn case_26_a_star_answers_datagrams_of_both_families_beside_tcp_on_one_port() {
 #[test]
 fn every_listener_has_its_udp_socket_and_each_has_its_turn() {
     let daemon = echod_udp(&["-l", "127.0.0.1:0", "-l", "127.0.0.2:0", "-l", "[::1]:0"], 6);
-    let listening = daemon.listening();
+    let listening = daemon.listening(6);
     for (tcp, udp) in listening[..3].iter().zip(&listening[3..]) {
         assert_eq!(&format!("{tcp} (udp)"), udp);
         let (at, clients): (SocketAddr, usize) = (tcp.parse().unwrap(), 3);
@@ -246,7 +244,7 @@ fn under_the_thread_model_there_is_no_child_even_for_datagrams() {
     let all = ["-m", "thread", "-l", "127.0.0.1:0", "-l", &unix, "--udp"];
     let transcript = dir.path().join("transcript");
     let mut daemon = echod(&[&all[..], &["--transcript", transcript.to_str().unwrap()]].concat());
-    wait_until("all are logged", || daemon.listening().len() == 3);
+    assert_eq!(daemon.listening(3).len(), 3);
     let socket = client(udp_address(&daemon));
     (0..3).for_each(|_| expect_echo(&socket, b"hello"));
     wait_until("its octets stand in the table", || {

@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::process::{Command, Output};
 
 use crate::common::echod;
-use testkit::{Daemon, TempDir, run, wait_until};
+use testkit::{Daemon, TempDir, run};
 
 fn echoc(args: &[&str], stdin: &[u8]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_echoc"));
@@ -62,7 +62,7 @@ fn unix_domain_sockets_are_servers_too_by_stream_and_by_datagram() {
     ];
     let args: Vec<&str> = all.iter().flat_map(|at| ["-l", at.as_str()]).collect();
     let daemon: Daemon = echod(&args);
-    wait_until("all are logged", || daemon.listening().len() == all.len());
+    assert_eq!(daemon.listening(all.len()).len(), all.len());
     for at in &all {
         let output = echoc(&[at], b"hello\nyou\n");
         assert!(output.status.success(), "{at}: {output:?}");

@@ -46,7 +46,7 @@ fn talk_datagram(socket: &UnixDatagram, mesg: &[u8]) {
 #[test]
 fn case_26_a_star_answers_both_families_and_logs_ipv4_plainly() {
     let daemon = echod(&["-l", "*:0"]);
-    let listening = daemon.listening();
+    let listening = daemon.listening(1);
     let port: u16 = listening[0].strip_prefix("*:").unwrap().parse().unwrap();
     for host in ["127.0.0.1", "::1"] {
         talk((host.parse::<IpAddr>().unwrap(), port).into());
@@ -72,8 +72,7 @@ fn case_26_several_endpoints_are_served_at_once() {
     let unix = format!("unix:{}", path.display());
     let all = ["-l", "127.0.0.1:0", "-l", &unix, "-l", "[::1]:0", "-l", "127.0.0.2:0"];
     let daemon = echod(&all);
-    wait_until("all are logged", || daemon.listening().len() == 4);
-    for at in daemon.listening() {
+    for at in daemon.listening(4) {
         match at.parse() {
             Ok(addr) => drop(talk(addr)),
             Err(_) => drop(talk_unix(UnixStream::connect(&path).unwrap())),
@@ -127,7 +126,7 @@ fn case_26_unix_datagrams_are_answered_to_their_senders_names() {
     let dir = TempDir::new();
     let path = dir.path().join("sock");
     let daemon = echod(&["-v", "-l", &format!("unix-dgram:{}", path.display())]);
-    assert_eq!(daemon.listening(), [format!("unix-dgram:{}", path.display())]);
+    assert_eq!(daemon.listening(1), [format!("unix-dgram:{}", path.display())]);
     let own = dir.path().join("client");
     let name = format!("forklore-test-{}", std::process::id());
     let named = UnixDatagram::bind(&own).unwrap();
@@ -153,7 +152,7 @@ fn an_abstract_name_is_served_and_leaves_no_file() {
     let name = format!("forklore-abstract-{}", std::process::id());
     let both = [format!("unix:@{name}"), format!("unix-dgram:@{name}")];
     let daemon = echod(&["-l", &both[0], "-l", &both[1]]);
-    wait_until("both are logged", || daemon.listening() == both);
+    assert_eq!(daemon.listening(2), both);
     drop(talk_unix(UnixStream::connect_addr(&abstract_name(&name)).unwrap()));
     let client = UnixDatagram::bind_addr(&abstract_name(&format!("{name}-client"))).unwrap();
     client.connect_addr(&abstract_name(&name)).unwrap();

@@ -16,8 +16,7 @@ use testkit::{
 };
 
 fn addresses(daemon: &Daemon, count: usize) -> Vec<SocketAddr> {
-    wait_until("it listens on all", || daemon.listening().len() == count);
-    daemon.listening().iter().map(|at| at.parse().unwrap()).collect()
+    daemon.listening(count).iter().map(|at| at.parse().unwrap()).collect()
 }
 
 /// The processes that accept stand still meanwhile, and so see all that has come in one look.

@@ -37,9 +37,9 @@ fn started_with(option: &str) -> Option<Command> {
     Some(command)
 }
 
-/// A process that serves a client has no signal blocked, and ignores none but those that it should.
+/// A process that serves clients has no signal blocked once it has begun, and ignores none but those that it should.
 fn is_clean(pid: i32, what: &str) {
-    assert_eq!(signal_mask(pid, "SigBlk:"), 0, "{what}");
+    wait_until(&format!("{what}: no signal is blocked"), || signal_mask(pid, "SigBlk:") == 0);
     let ours = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGCHLD];
     let ignored = signal_mask(pid, "SigIgn:");
     assert!(ours.iter().all(|signal| ignored & bit(*signal) == 0), "{what}: {ignored:x}");

@@ -30,9 +30,8 @@ impl Site {
 
     /// Where clients begin with a handshake, and where they do not.
     fn addresses(&self) -> [String; 2] {
-        let all = self.server.daemon.listening();
-        let tls = all.iter().find_map(|at| at.strip_suffix(" (tls)")).expect("a listener of TLS");
-        [tls.to_owned(), self.server.daemon.addr().to_string()]
+        let daemon = &self.server.daemon;
+        [daemon.listening_for(" (tls)"), daemon.addr().to_string()]
     }
 
     fn ca_file(&self) -> String {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use crate::common::{LETTER, POP3D, TestServer};
-use testkit::{TempDir, WATCHDOG, command, run, wait_until};
+use testkit::{TempDir, WATCHDOG, command, run};
 
 #[test]
 fn case_26_mail_is_read_by_ipv6_and_through_a_unix_domain_socket() {
@@ -12,7 +12,7 @@ fn case_26_mail_is_read_by_ipv6_and_through_a_unix_domain_socket() {
     let path = dir.path().join("pop3");
     let unix = format!("unix:{}", path.display());
     let server = TestServer::with(&[LETTER], &["-l", "[::1]:0", "-l", &unix], "");
-    wait_until("both are logged", || server.daemon.listening().len() == 2);
+    assert_eq!(server.daemon.listening(2).len(), 2);
     let mut by_ipv6 = server.mrose();
     by_ipv6.ask("STAT", "+OK 1 ");
     by_ipv6.ask("QUIT", "+OK");

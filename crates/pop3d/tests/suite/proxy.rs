@@ -123,8 +123,7 @@ fn the_header_comes_before_tls_and_tls_lets_the_client_log_in() {
         let pair = authority.pair("mail.test").options();
         let tls: Vec<&str> = pair.iter().map(String::as_str).collect();
         let server = behind(model, &[&tls[..], &["--tls-listen", "127.0.0.1:0"]].concat());
-        let listening = server.daemon.listening();
-        let at = listening.iter().find_map(|at| at.strip_suffix(" (tls)")).unwrap();
+        let at = server.daemon.listening_for(" (tls)");
         let client = authority.client(&TLS_VERSIONS);
         let header = b"PROXY TCP4 203.0.113.7 192.0.2.1 5210 995\r\n";
         let log_in = |mut peer: Peer| {
@@ -158,8 +157,7 @@ fn one_who_says_proxy_where_tls_begins_at_once_and_is_none_is_refused() {
     let pair = authority.pair("mail.test").options();
     let tls: Vec<&str> = pair.iter().map(String::as_str).collect();
     let server = TestServer::with(&[], &[&tls[..], &["--tls-listen", "127.0.0.1:0"]].concat(), "");
-    let listening = server.daemon.listening();
-    let at = listening.iter().find_map(|at| at.strip_suffix(" (tls)")).unwrap();
+    let at = server.daemon.listening_for(" (tls)");
     let mut peer = Peer::connect(at.parse().unwrap());
     peer.send(LOCAL);
     peer.expect("-ERR [SYS/PERM] PROXY ");

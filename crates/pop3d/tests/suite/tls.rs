@@ -34,9 +34,7 @@ impl Site {
 
     /// Where clients begin with a handshake.
     pub fn tls_addr(&self) -> SocketAddr {
-        let all = self.server.daemon.listening();
-        let tls = all.iter().find_map(|at| at.strip_suffix(" (tls)"));
-        tls.expect("a listener of TLS").parse().unwrap()
+        self.server.daemon.listening_for(" (tls)").parse().unwrap()
     }
 
     /// A client who has begun with a handshake, before the greeting.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use crate::common::{Fixture, LETTER};
-use testkit::{Peer, WATCHDOG, wait_until};
+use testkit::{Peer, WATCHDOG};
 
 #[test]
 fn case_26_letters_come_by_ipv6_and_through_a_unix_domain_socket() {
@@ -12,7 +12,7 @@ fn case_26_letters_come_by_ipv6_and_through_a_unix_domain_socket() {
     let path = fixture.dir.path().join("smtp");
     let unix = format!("unix:{}", path.display());
     let daemon = fixture.serve(&["-l", "[::1]:0", "-l", &unix]);
-    wait_until("both are logged", || daemon.listening().len() == 2);
+    assert_eq!(daemon.listening(2).len(), 2);
     let data = format!("{LETTER}.");
     let dialogue = [
         ("HELO red.test", "250"),

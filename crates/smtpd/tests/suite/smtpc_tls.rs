@@ -30,9 +30,7 @@ impl Site {
 
     /// Where clients begin with a handshake, and where they do not.
     fn addresses(&self) -> [String; 2] {
-        let all = self.daemon.listening();
-        let tls = all.iter().find_map(|at| at.strip_suffix(" (tls)")).expect("a listener of TLS");
-        [tls.to_owned(), self.daemon.addr().to_string()]
+        [self.daemon.listening_for(" (tls)"), self.daemon.addr().to_string()]
     }
 }
 

@@ -27,9 +27,7 @@ impl Site {
 
     /// Where clients begin with a handshake.
     fn tls_addr(&self) -> SocketAddr {
-        let all = self.daemon.listening();
-        let tls = all.iter().find_map(|at| at.strip_suffix(" (tls)"));
-        tls.expect("a listener of TLS").parse().unwrap()
+        self.daemon.listening_for(" (tls)").parse().unwrap()
     }
 
     /// A client that has heard the greeting in the clear.

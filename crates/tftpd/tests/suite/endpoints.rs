@@ -11,7 +11,7 @@ fn case_26_a_star_answers_requests_of_both_families() {
     let dir = TempDir::new();
     dir.file("hello", "hello");
     let daemon = Daemon::start(TFTPD, &["--root", dir.path().to_str().unwrap(), "-l", "*:0"]);
-    let listening = daemon.listening();
+    let listening = daemon.listening(1);
     let port: u16 = listening[0].strip_prefix("*:").unwrap().parse().unwrap();
     for (any, server) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")] {
         let client = UdpSocket::bind(any).unwrap();

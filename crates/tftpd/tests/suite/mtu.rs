@@ -18,7 +18,7 @@ fn on_a_link_of_1500_bytes() {
         let more = ["--mtu-blksize", "--create", "-l", "*:0"];
         let served = Served::with(&[&more, single].concat());
         served.write("x", vec![1; 5000]);
-        let listening = served.daemon.listening();
+        let listening = served.daemon.listening(1);
         let port = listening[0].rsplit(':').next().unwrap();
         for (at, largest) in [("127.0.0.1", 1468), ("[::1]", 1448)] {
             let peer = || Udp::new(format!("{at}:{port}").parse().unwrap());

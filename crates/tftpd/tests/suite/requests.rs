@@ -26,7 +26,7 @@ fn a_read_request_is_answered_with_data_1_from_a_fresh_port() {
 fn the_answer_comes_from_the_address_that_was_asked() {
     let served = Served::with(&["-l", "*:0"]);
     served.write("x", "hello");
-    let listening = served.daemon.listening();
+    let listening = served.daemon.listening(1);
     let port = listening[0].rsplit(':').next().unwrap();
     for asked in ["127.0.0.1", "127.0.0.2", "[::1]"] {
         let mut peer = Udp::new(format!("{asked}:{port}").parse().unwrap());
@@ -42,7 +42,7 @@ fn the_answer_comes_from_the_address_that_was_asked() {
 fn the_same_request_to_another_address_of_ours_is_answered_from_there() {
     let served = Served::with(&["-l", "*:0"]);
     served.write("x", "hello");
-    let listening = served.daemon.listening();
+    let listening = served.daemon.listening(1);
     let port = listening[0].rsplit(':').next().unwrap();
     let mut peer = Udp::new(format!("127.0.0.1:{port}").parse().unwrap());
     for asked in ["127.0.0.1", "127.0.0.2"] {

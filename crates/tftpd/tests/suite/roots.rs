@@ -238,7 +238,7 @@ fn a_root_may_be_for_one_address_of_the_server_or_for_clients() {
     let args: Vec<&str> =
         roots.iter().flat_map(|root| ["--root", root]).chain(["-l", "*:0"]).collect();
     let served = daemon(Command::new(TFTPD), &args);
-    let listening = served.listening();
+    let listening = served.listening(1);
     let port = listening[0].rsplit(':').next().unwrap();
     let from = |client: &str, asked: &str| {
         let socket = std::net::UdpSocket::bind((client, 0)).unwrap();
