@@ -55,7 +55,7 @@ pub use process::{
 pub use program::Program;
 pub use strace::injected;
 pub use takeover::{check_held, check_unknown, held_by, log_of_lines, start_as_nobody};
-pub use tempdir::{TempDir, names};
+pub use tempdir::{TempDir, copy_program, names};
 pub use wait::{
     Stopwatch, WATCHDOG, judged_within, repetitions, uninterrupted, wait_until, within_once,
 };

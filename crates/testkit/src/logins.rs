@@ -1,9 +1,7 @@
 //! Programs that know levy, with the password tanstaaf, for a mail daemon: one of checkpassword's interface, and
 //! a server of Dovecot's auth protocol.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -43,8 +41,7 @@ exec $become env -i USER=levy HOME='@HOME' "$@"
 pub fn checkpassword(dir: &TempDir, uid: u32, home: &Path) -> String {
     let log = dir.path().join("log").display().to_string();
     let text = PROGRAM.replace("@LOG", &log).replace("@HOME", home.to_str().unwrap());
-    let program = dir.file("check", text.replace("@UID", &uid.to_string()));
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let program = dir.program("check", &text.replace("@UID", &uid.to_string()));
     format!("{} -x two", program.display())
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
@@ -75,6 +76,31 @@ impl TempDir {
         std::fs::set_permissions(&path, mode).expect("a file of our own");
         path
     }
+
+    /// Makes a program of this text in it, for all to run, and gives its path.
+    ///
+    /// # Panics
+    /// As for [`copy_program`].
+    pub fn program(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        copy_program(&self.file(&format!("{name}.text"), text), &path);
+        path
+    }
+}
+
+/// Copies a program, for all to run. Another process does it: had this one the file open for writing, a child that another
+/// test forks would have it open too until it calls exec(2), and until then running the program fails with ETXTBSY.
+///
+/// # Panics
+/// It cannot be copied.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("install").args(["-m", "755"]).args([from, to]).status();
+    assert!(
+        copied.is_ok_and(|status| status.success()),
+        "install {} {}",
+        from.display(),
+        to.display()
+    );
 }
 
 /// The names in a folder, sorted.

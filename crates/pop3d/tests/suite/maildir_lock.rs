@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc::{F_RDLCK, SEEK_SET, flock};
-use testkit::{NOBODY, root_can_judge};
+use testkit::{NOBODY, copy_program, root_can_judge};
 
 use crate::common::{LETTER, OWNER, TestServer};
 
@@ -84,7 +84,7 @@ fn another_user_who_may_read_the_maildir_cannot_hold_its_lock() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     };
     let program = server.path("attacker"); // where another user can run it
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    copy_program(&std::env::current_exe().unwrap(), &program);
     open(&server.path("mrose"));
     ["", "new", "cur", "tmp"].iter().for_each(|part| open(&server.maildir().join(part)));
     for first in [true, false] {

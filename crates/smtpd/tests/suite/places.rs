@@ -190,8 +190,7 @@ fn the_exit_code_of_the_command_that_delivers_is_the_reply() {
     {
         let fixture = Fixture::two_users();
         let script = format!("#!/bin/sh\ncat >\"$1\"; echo \"it ends\"; exit {code}\n");
-        let path = fixture.dir.file("mda", script);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = fixture.dir.program("mda", &script);
         let mda = format!("{} %h/seen-%u", path.display());
         let daemon = fixture.serve(&["--mda", &mda]);
         let mut peer = begun(&daemon);

@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use testkit::{TempDir, root_can_judge, run};
+use testkit::{TempDir, copy_program, root_can_judge, run};
 
 use crate::common::{Fixture, LEVY, OWNER, files, give, make_home, set_mode};
 
@@ -387,10 +387,8 @@ fn the_queue_is_listed_and_tried_by_smtpq() {
     let home = Home::new();
     let bin = home.dir.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    fs::copy(SMTPC, bin.join("smtpc")).unwrap();
-    let script = bin.join("smtpq");
-    fs::write(&script, "#!/bin/sh\necho \"$@\"\nexit 3\n").unwrap();
-    set_mode(&script, 0o755);
+    copy_program(Path::new(SMTPC), &bin.join("smtpc"));
+    home.dir.program("bin/smtpq", "#!/bin/sh\necho \"$@\"\nexit 3\n");
     let queue = home.queue().display().to_string();
     for (name, args, option) in [
         ("sendmail", &["-bp"][..], "--list"),

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use crate::udp::{Served, Udp, ack, data, rrq};
 use nix::sys::signal::Signal;
-use testkit::{Daemon, TempDir, children, command, file_of_descriptor, injected, limit_of};
+use testkit::{
+    Daemon, TempDir, children, command, copy_program, file_of_descriptor, injected, limit_of,
+};
 use testkit::{root_can_judge, run, wait_until};
 
 const TFTPD: &str = env!("CARGO_BIN_EXE_tftpd");
@@ -132,7 +135,7 @@ fn in_a_container_with_nothing_but_the_program_files_come_and_go_over_one_port()
     }
     use std::os::unix::fs::{PermissionsExt, chown};
     let dir = TempDir::new();
-    fs::copy(TFTPD, dir.path().join("tftpd")).unwrap();
+    copy_program(Path::new(TFTPD), &dir.path().join("tftpd"));
     let files = dir.path().join("files");
     fs::create_dir(&files).unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
