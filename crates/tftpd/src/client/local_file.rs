@@ -115,7 +115,7 @@ impl Output {
             return Err(io::Error::other(why));
         }
         match self.target {
-            Target::File(file, name) => file.publish(&name, IfExists::Replace),
+            Target::File(file, name) => file.publish(&name, IfExists::Replace).map(drop),
             Target::Stream(mut stream) => stream.flush(),
         }
     }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use nix::errno::Errno;
@@ -14,7 +15,7 @@ use sys::sync_file_range::start_writing;
 
 /// Prefix of the names of temporary files. tftpd neither serves nor writes such names.
 pub const TEMP_PREFIX: &[u8] = b".tftp-new.";
-/// Most names tried for a temporary file.
+/// Most names tried for a temporary file, each with the time in it.
 const MAX_NAMES: u32 = 100;
 /// Interval in bytes at which writeback to the disk is started. Otherwise the final fsync may have
 /// to write the whole file, which on a slow disk takes longer than a client waits for its last ACK.
@@ -121,21 +122,22 @@ impl AtomicFile {
     }
 
     /// Makes the file durable and gives it its name: fsync, link or rename, fsync of the folder.
-    /// After success the file survives a power failure.
+    /// After success the file survives a power failure. Returns its name, which is another one if `if_exists` says so.
     ///
     /// # Errors
     /// EEXIST with [`IfExists::Fail`], or the errno of a system call. The existing file is then
     /// untouched, unless an fsync failed after the rename.
-    pub fn publish(mut self, name: &[u8], if_exists: IfExists) -> io::Result<()> {
+    pub fn publish(mut self, name: &[u8], if_exists: IfExists) -> io::Result<Vec<u8>> {
         self.file.sync_all()?;
+        let mut stored = name.to_vec();
         match self.link_new(name) {
             Err(Errno::EEXIST) => match if_exists {
                 IfExists::Fail => return Err(Errno::EEXIST.into()),
                 IfExists::Replace => self.replace(name)?,
-                IfExists::Number => self.link_numbered(name, 1)?,
+                IfExists::Number => stored = self.link_numbered(name, 1)?,
                 IfExists::Date => {
                     let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-                    self.link_numbered(&[name, b".", now.as_bytes()].concat(), 0)?;
+                    stored = self.link_numbered(&[name, b".", now.as_bytes()].concat(), 0)?;
                 }
             },
             result => result?,
@@ -143,11 +145,12 @@ impl AtomicFile {
         // A second fsync, because not every file system journals a file without a name.
         self.file.sync_all()?;
         retry_on_eintr(|| nix::unistd::fsync(&self.folder))?;
-        Ok(())
+        Ok(stored)
     }
 
     /// Names the file by the first name that is free: with a number behind it, from this one on; 0 stands for none.
-    fn link_numbered(&mut self, name: &[u8], first: u32) -> nix::Result<()> {
+    /// Returns the name.
+    fn link_numbered(&mut self, name: &[u8], first: u32) -> nix::Result<Vec<u8>> {
         for number in first..=MAX_NUMBER {
             let name = match number {
                 0 => name.to_vec(),
@@ -155,11 +158,7 @@ impl AtomicFile {
             };
             match self.link_new(&name) {
                 Err(Errno::EEXIST) => {}
-                result => {
-                    result?;
-                    log::info!("upload: stored as {}", name.escape_ascii());
-                    return Ok(());
-                }
+                result => return result.map(|()| name),
             }
         }
         Err(Errno::EEXIST)
@@ -230,10 +229,12 @@ fn proc_path(file: &impl AsRawFd) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// Calls `make` with temporary names until one is free.
+/// Calls `make` with temporary names until one is free. The time is in them, because process IDs come again, in a container
+/// the same one at each start, and one process may have thousands of uploads.
 fn with_unused_name<T>(make: impl Fn(&[u8]) -> nix::Result<T>) -> nix::Result<(Vec<u8>, T)> {
-    for attempt in 0..MAX_NAMES {
-        let unique = format!("{}-{attempt}", std::process::id());
+    for _ in 0..MAX_NAMES {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unique = format!("{}-{}", std::process::id(), now.as_nanos());
         let name = [TEMP_PREFIX, unique.as_bytes()].concat();
         match make(&name) {
             Err(Errno::EEXIST) => (),
@@ -315,11 +316,17 @@ mod tests {
         let one = create(&dir, AtomicFile::create_named, "one");
         let hidden = names(dir.path()).remove(0);
         fs::rename(dir.path().join(&hidden), dir.path().join("one")).unwrap();
-        let two = create(&dir, AtomicFile::create_named, "two");
-        assert_eq!(names(dir.path()), [hidden.as_str(), "one"]);
+        dir.file(&hidden, "another process's");
         drop(one);
-        two.publish(b"two", IfExists::Fail).unwrap();
-        assert_eq!(names(dir.path()), ["one", "two"]);
+        assert_eq!(names(dir.path()), [hidden.as_str(), "one"]);
+    }
+
+    #[test]
+    fn one_process_has_as_many_temporary_names_as_it_needs() {
+        let dir = TempDir::new();
+        let made: Vec<_> =
+            (0..3 * MAX_NAMES).map(|_| create(&dir, AtomicFile::create_named, "x")).collect();
+        assert_eq!(names(dir.path()).len(), made.len());
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct ValidRequest<'d> {
     pub file: Cow<'d, [u8]>,
     /// The folders where it is looked for.
     pub roots: RootsOf<'d>,
+    /// The client.
+    pub peer: SocketAddr,
     /// `--mtu-blksize`: the largest block in bytes on the way to this client.
     pub max_blksize: u16,
 }
@@ -88,7 +90,7 @@ impl<'d> ValidRequest<'d> {
         };
         let max_blksize =
             if config.mtu_blksize { largest_block(peer) } else { config.max_options.blksize };
-        Ok(ValidRequest { raw: request, mode, file, roots, max_blksize })
+        Ok(ValidRequest { raw: request, mode, file, roots, peer, max_blksize })
     }
 
     fn within_mtu(&self, max: MaxOptions) -> MaxOptions {
@@ -144,9 +146,13 @@ pub fn open_receiver(
     let upload = Upload::begin(config, request, &granted.options)?;
     let Upload { file, name, if_exists, limit, quota } = upload;
     let file = BlockWriter::new(file, request.mode, limit);
+    let peer = request.peer;
     let commit: Commit = Box::new(move |file: AtomicFile| {
         let _lock = quota.map(|quota| quota.lock(&file, &name)).transpose()?;
-        file.publish(&name, if_exists)?;
+        let stored = file.publish(&name, if_exists)?;
+        if stored != name {
+            log::info!("{peer} upload: stored as {}", stored.escape_ascii());
+        }
         committed();
         Ok(())
     });
@@ -190,17 +196,19 @@ impl Upload {
         if read_only {
             return Err(Error::denied(ErrorCode::Access, "Server is read-only"));
         }
+        // In netascii the file may have fewer bytes than are sent.
+        let size = options.tsize.filter(|_| request.mode == Mode::Octet);
+        let mut limit = SizeLimit::new(max_size);
+        size.map_or(Ok(()), |size| limit.check(size))?; // before a folder is made
         let target = request.roots.upload_target(&request.file, if_exists, makes_folders && create);
         let (UploadTarget { folder, name, existing }, quota) = target?;
         if existing.is_none() && !create {
             return Err(Error::denied(ErrorCode::Access, "New files are not allowed"));
         }
-        let mut limit = SizeLimit::new(max_size);
         if let Some(quota) = &quota {
             limit = limit.within_quota(quota.left_for(&folder, &name)?);
         }
-        // In netascii the file may have fewer bytes than are sent.
-        if let Some(size) = options.tsize.filter(|_| request.mode == Mode::Octet) {
+        if let Some(size) = size {
             limit.check(size)?;
             if size > disk_space::available(&folder)? {
                 return Err(Errno::ENOSPC.into());
