@@ -17,12 +17,12 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use super::atomic_file::AtomicFile;
 use super::root::Root;
 
-/// Bytes that even an empty file counts, because its name and inode take space too. Otherwise the
-/// number of empty files would be unlimited.
+/// Bytes that even an empty file counts, and a folder, because its name and inode take space too. Otherwise the
+/// number of empty files and folders would be unlimited.
 const MIN_COUNTED: u64 = 512;
 /// Unit of st_blocks in stat(2), in bytes.
 const STAT_BLOCK: u64 = 512;
-/// Deepest nesting of folders that is counted.
+/// Deepest nesting of folders that is counted, each with a descriptor; deeper ones have no room.
 const MAX_DEPTH: usize = 128;
 
 /// The quota of a root.
@@ -58,6 +58,17 @@ impl Quota {
         Ok(self.limit.saturating_sub(used.saturating_sub(bytes_of(folder, name))))
     }
 
+    /// Checks that there is room for a file and for the folders in its name.
+    ///
+    /// # Errors
+    /// EDQUOT; or the root cannot be read.
+    pub fn check_folders_of(&self, name: &[u8]) -> nix::Result<()> {
+        let parts = name.split(|&byte| byte == b'/').filter(|part| !part.is_empty());
+        let wanted = (parts.count() as u64).saturating_mul(MIN_COUNTED);
+        let used = bytes_below(self.open()?, MAX_DEPTH)?;
+        if used.saturating_add(wanted) > self.limit { Err(Errno::EDQUOT) } else { Ok(()) }
+    }
+
     /// Waits for the lock to publish a file under this name.
     ///
     /// # Errors
@@ -81,8 +92,11 @@ fn open_folder(folder: impl AsFd, name: &CStr) -> nix::Result<OwnedFd> {
     openat(folder, name, flags, Mode::empty())
 }
 
-/// Adds up the files in a folder, recursively. Folders that cannot be read, or were removed
-/// meanwhile, count nothing.
+/// Adds up the files and folders in a folder, recursively. What is in folders that this user may not read, into which it
+/// writes nothing either, or that were removed meanwhile, counts nothing.
+///
+/// # Errors
+/// EDQUOT where folders are nested too deeply; or a folder cannot be read for another reason.
 fn bytes_below(folder: OwnedFd, depth: usize) -> nix::Result<u64> {
     let mut folder = Dir::from_fd(folder)?;
     let mut names = Vec::new();
@@ -97,9 +111,13 @@ fn bytes_below(folder: OwnedFd, depth: usize) -> nix::Result<u64> {
         let Ok(status) = fstatat(&folder, &*name, AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
         bytes = bytes.saturating_add(match file_type(&status) {
             SFlag::S_IFREG => counted(&status),
-            SFlag::S_IFDIR if depth > 0 => {
-                let below = open_folder(&folder, &name);
-                below.and_then(|folder| bytes_below(folder, depth - 1)).unwrap_or(0)
+            SFlag::S_IFDIR => {
+                let depth = depth.checked_sub(1).ok_or(Errno::EDQUOT)?;
+                let below = match open_folder(&folder, &name) {
+                    Err(Errno::EACCES | Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => 0,
+                    opened => bytes_below(opened?, depth)?,
+                };
+                below.saturating_add(MIN_COUNTED)
             }
             _ => 0,
         });
@@ -156,12 +174,37 @@ mod tests {
         file(&dir, "b/c/d", 2000);
         std::os::unix::fs::symlink("a", dir.path().join("link")).unwrap();
         std::os::unix::fs::symlink("/etc", dir.path().join("b/etc")).unwrap();
-        assert_eq!(room(&dir, "new"), 7000);
-        assert_eq!(room(&dir, "a"), 8000, "a replaced file does not count");
+        assert_eq!(room(&dir, "new"), 7000 - 2 * 512, "two folders");
+        assert_eq!(room(&dir, "a"), 8000 - 2 * 512, "a replaced file does not count");
         file(&dir, "empty", 0);
-        assert_eq!(room(&dir, "new"), 7000 - 512);
+        assert_eq!(room(&dir, "new"), 7000 - 3 * 512);
         file(&dir, "more", 9000);
         assert_eq!(room(&dir, "new"), 0);
+    }
+
+    #[test]
+    fn nothing_hides_below_many_folders() {
+        let dir = TempDir::new();
+        let mut deep = vec!["d"; MAX_DEPTH].join("/");
+        fs::create_dir_all(dir.path().join(&deep)).unwrap();
+        file(&dir, &format!("{deep}/x"), 1000);
+        let quota = quota(&dir, 100_000);
+        let left = || quota.left_for(File::open(dir.path()).unwrap(), b"new");
+        assert_eq!(left(), Ok(100_000 - MAX_DEPTH as u64 * 512 - 1000));
+        deep += "/d";
+        fs::create_dir(dir.path().join(&deep)).unwrap();
+        assert_eq!(left(), Err(Errno::EDQUOT));
+    }
+
+    #[test]
+    fn folders_have_room_or_are_not_made() {
+        let dir = TempDir::new();
+        let quota = quota(&dir, 3 * 512);
+        assert_eq!(quota.check_folders_of(b"/a/b//x"), Ok(()));
+        assert_eq!(quota.check_folders_of(b"a/b/c/x"), Err(Errno::EDQUOT));
+        fs::create_dir(dir.path().join("a")).unwrap();
+        assert_eq!(quota.check_folders_of(b"b/c/x"), Err(Errno::EDQUOT));
+        assert_eq!(quota.check_folders_of(b"b/x"), Ok(()));
     }
 
     #[test]

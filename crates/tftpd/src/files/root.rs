@@ -28,6 +28,8 @@ use crate::wire::error_code::ErrorCode;
 const MAX_TRIES: usize = 16;
 /// Most symbolic links followed at the end of an upload's name (path_resolution(7) allows 40).
 const MAX_LINKS: usize = 8;
+/// Most folders in the name of an upload for which folders are made.
+const MAX_NEW_DEPTH: usize = 64;
 /// Mode of a folder that is made for an upload, before the umask.
 const NEW_FOLDER: Mode = Mode::from_bits_truncate(0o777);
 /// Mode bit S_IROTH: others may read.
@@ -191,16 +193,23 @@ impl Root {
     /// Makes the folders of a file's name that are missing, and waits until they are on the disk.
     ///
     /// # Errors
-    /// [`Error::Denied`]: the name leaves the root; mkdir(2) fails.
+    /// [`Error::Denied`]: the name leaves the root, is that of a folder, or has too many; mkdir(2) fails.
     pub fn make_folders_of(&self, name: &[u8]) -> Result<(), Error> {
         if self.has_folder_of(name) {
             return Ok(());
         }
         let name = relative(self.name_of_upload(name))?;
+        let (folders, last) = split_last(name);
+        if matches!(last, b"" | b"." | b"..") {
+            return Err(Errno::EISDIR.into());
+        }
+        if folders.split(|&byte| byte == b'/').count() > MAX_NEW_DEPTH {
+            return Err(Errno::ENAMETOOLONG.into());
+        }
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
         let mut folder = self.resolve(b".", flags)?;
         let mut so_far = Vec::new();
-        for part in split_last(name).0.split(|&byte| byte == b'/') {
+        for part in folders.split(|&byte| byte == b'/') {
             if matches!(part, b"" | b".") {
                 continue;
             }

@@ -159,7 +159,10 @@ impl<'r> RootsOf<'r> {
         makes_folders: bool,
     ) -> Result<(UploadTarget, Option<Rc<Quota>>), Error> {
         let served = self.of_upload(name).ok_or(Errno::ENOENT)?;
-        if makes_folders {
+        if makes_folders && !served.root.has_folder_of(name) {
+            if let Some(quota) = &served.quota {
+                quota.check_folders_of(name)?;
+            }
             served.root.make_folders_of(name)?;
         }
         Ok((served.root.upload_target(name, if_exists)?, served.quota.clone()))

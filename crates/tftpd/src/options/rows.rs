@@ -58,8 +58,8 @@ pub const OPTIONS: OwnOptions = OwnOptions {
         Row {
             name: "mkdir",
             help: "make the folders of uploads",
-            manual: "Make the folders in the name of an upload that are missing, with `--create`. They stay if the \
-                upload fails.",
+            manual: "Make the folders in the name of an upload that are missing, with `--create`, for at most 64 in the \
+                name. They stay if the upload fails; `--quota` bounds them too.",
             ..Row::EMPTY
         },
         Row {
@@ -82,8 +82,9 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             help: "what all files below the root may have together",
             manual: "What all files below the root may have together, those of hidden folders too; \
                 an upload for which that does not suffice ends with ERROR 3, at the latest when it \
-                is complete. A file counts as 512 bytes at least, holes count nothing, and a file \
-                that is replaced counts no more. All of them are counted for each upload, so give \
+                is complete. A file counts as 512 bytes at least and a folder as 512, holes count \
+                nothing, and a file that is replaced counts no more. Below 128 folders one in the other there is \
+                no room. All of them are counted for each upload, so give \
                 the root no folders with many other files. Of several roots each has this quota. There is no \
                 quota unless one is given.",
             ..Row::EMPTY
