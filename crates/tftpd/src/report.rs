@@ -179,7 +179,7 @@ fn show(rows: &BTreeMap<Key, Sums>) -> String {
     let mut cells = vec![heading.map(str::to_owned)];
     for (key, sums) in rows {
         let client = key.client.map(|client| client.to_string()).unwrap_or_default();
-        cells.push(row([client, key.what.into(), key.file.clone()], *sums));
+        cells.push(row([client, key.what.into(), printable(&key.file)], *sums));
     }
     cells.push(row(["all".into(), String::new(), String::new()], all));
     let width =
@@ -199,6 +199,12 @@ fn show(rows: &BTreeMap<Key, Sums>) -> String {
         table.push('\n');
     }
     table
+}
+
+/// Returns a name without control characters, which tftpd does not log, but another program may have.
+fn printable(file: &str) -> String {
+    let show = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    file.chars().map(show).collect()
 }
 
 fn row([client, what, file]: [String; 3], sums: Sums) -> [String; 7] {
@@ -263,6 +269,14 @@ Sat Jan 31 12:00:00 2026 1 192.0.2.7 50 /ftp b _ i a - ftp 0 * c
         );
         assert_eq!(report(&said).pop().unwrap(), "all 0 0 0.000 1");
         assert_eq!(report("no log\n\n \"\n RRQ \"\nx RRQ \"a").pop().unwrap(), "all 0 0 0.000 0");
+    }
+
+    #[test]
+    fn what_another_program_has_written_does_nothing_to_a_terminal() {
+        let log = "Sat Jan 31 12:00:00 2026 1 192.0.2.7 50 /a\x1b[2J\u{9b}b b _ o a - tftp 0 * c\n";
+        let table = show(&sum_up(log.as_bytes()).unwrap());
+        assert!(table.contains("a\\u{1b}[2J\\u{9b}b"), "{table}");
+        assert!(table.chars().all(|c| c == '\n' || !c.is_control()));
     }
 
     #[test]

@@ -37,9 +37,10 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Parses a request's mode, ignoring ASCII case (RFC 1350 §5).
+    /// Parses a request's mode, ignoring ASCII case (RFC 1350 §5) and blanks around it.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Mode> {
+        let text = text.trim_ascii();
         [Mode::Octet, Mode::Netascii]
             .into_iter()
             .find(|mode| text.eq_ignore_ascii_case(mode.name().as_bytes()))
@@ -121,7 +122,8 @@ mod tests {
     #[test]
     fn the_case_of_a_mode_is_ignored_and_mail_is_unknown() {
         assert_eq!(Mode::parse(b"NetAscii"), Some(Mode::Netascii));
-        for unknown in [&b"mail"[..], b"", b"octe", b"octets", b"binary"] {
+        assert_eq!(Mode::parse(b" octet\r\n"), Some(Mode::Octet));
+        for unknown in [&b"mail"[..], b"", b"octe", b"oct et", b"octets", b"binary"] {
             assert_eq!(Mode::parse(unknown), None);
         }
     }
