@@ -12,7 +12,7 @@ use crate::domain::Domain;
 use crate::tlsa::Tlsa;
 
 /// Longest answer in a datagram, in bytes, that needs no fragments on any path (RFC 9715 §3.1).
-pub(crate) const MAX_DATAGRAM: u16 = 1232;
+const MAX_DATAGRAM: u16 = 1232;
 /// The number of the type TLSA (RFC 6698 §7.1), which simple-dns does not know.
 const TLSA: u16 = 52;
 /// Most aliases (CNAME) one after the other that are followed.
@@ -119,19 +119,47 @@ pub(crate) fn answer(bytes: &[u8], id: u16, name: &Domain, kind: Kind) -> Option
     // A server that does not know EDNS may send the header alone.
     let refuses_form = matches!(code & 0x0f, 1 | 4);
     let bytes = if kind == Kind::Tlsa { with_known_type(bytes) } else { Cow::Borrowed(bytes) };
-    let Ok(packet) = Packet::parse(&bytes) else {
-        return refuses_form.then_some(Answer::NoEdns);
-    };
+    // A record that cannot be read keeps none from being read that stand in the sections before its own.
+    for (kept, counts) in [(Kept::All, HEADER), (Kept::Answers, 8), (Kept::Question, 6)] {
+        let bytes = with_counts_cleared(&bytes, counts);
+        if let Ok(packet) = Packet::parse(&bytes) {
+            return of_packet(&packet, kept, name, kind);
+        }
+    }
+    refuses_form.then_some(Answer::NoEdns)
+}
+
+/// What of a message could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    All,
+    /// The sections behind the answers could not.
+    Answers,
+    Question,
+}
+
+/// Returns a message that ends where the count of a section stands in its header: that one and those behind it are empty.
+fn with_counts_cleared(bytes: &[u8], counts: usize) -> Vec<u8> {
+    let mut changed = bytes.to_vec();
+    changed.get_mut(counts..HEADER).into_iter().for_each(|counts| counts.fill(0));
+    changed
+}
+
+/// Reads an answer; `None` for one to another question.
+fn of_packet(packet: &Packet<'_>, kept: Kept, name: &Domain, kind: Kind) -> Option<Answer> {
     let asked_for = if kind == Kind::Tlsa { TYPE::NULL } else { kind.of_wire() };
     let is_asked = |question: &Question| {
         domain(&question.qname).as_ref() == Some(name) && question.qtype == QTYPE::TYPE(asked_for)
     };
     match packet.questions.as_slice() {
         [one] if is_asked(one) => {}
-        [] if refuses_form => return Some(Answer::NoEdns),
+        [] if matches!(packet.rcode(), RCODE::FormatError | RCODE::NotImplemented) => {}
         _ => return None,
     }
+    let is_cut = kept == Kept::Question || kept == Kept::Answers && packet.answers.is_empty();
     Some(match packet.rcode() {
+        // Without the rest of the message that is no proof that there is nothing.
+        RCODE::NoError | RCODE::NameError if is_cut => Answer::Failed("a malformed answer"),
         RCODE::NoError => {
             let is_secure = packet.has_flags(PacketFlag::AUTHENTIC_DATA);
             records(&packet.answers, name, kind, is_secure)
@@ -178,12 +206,12 @@ fn records(answers: &[ResourceRecord<'_>], name: &Domain, kind: Kind, is_secure:
         let mut found = Vec::new();
         for record in of_name() {
             if let Some(read) = self::record(&record.rdata, kind) {
-                seconds = seconds.min(record.ttl);
+                seconds = seconds.min(ttl(record));
                 found.push(read);
             }
         }
         let alias = of_name().find_map(|record| match &record.rdata {
-            RData::CNAME(alias) => Some((domain(&alias.0), record.ttl)),
+            RData::CNAME(alias) => Some((domain(&alias.0), ttl(record))),
             _ => None,
         });
         match alias {
@@ -199,6 +227,11 @@ fn records(answers: &[ResourceRecord<'_>], name: &Domain, kind: Kind, is_secure:
         }
     }
     Answer::Failed("aliases without an end")
+}
+
+/// Returns how long a record may be used, in seconds; one with the highest bit set must not be kept (RFC 2181 §8).
+fn ttl(record: &ResourceRecord<'_>) -> u32 {
+    if record.ttl > i32::MAX.unsigned_abs() { 0 } else { record.ttl }
 }
 
 fn record(data: &RData<'_>, kind: Kind) -> Option<Record> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::Domain;
 use crate::failure::{Failure, Result};
-use crate::message::{self, Answer, Kind, MAX_DATAGRAM, Record, Records};
+use crate::message::{self, Answer, Kind, Record, Records};
 use crate::resolv_conf::{self, Settings};
 use crate::tlsa::Tlsa;
 
@@ -16,6 +16,8 @@ pub const PORT: u16 = 53;
 const MAX_ALIASES: u32 = 8;
 /// Most TLSA records that are looked at.
 const MAX_TLSA: usize = 64;
+/// Longest datagram in bytes.
+const MAX_RECEIVED: usize = 65_535;
 /// Most datagrams that are looked at for one answer: others are forged, or late.
 const MAX_STRAYS: u32 = 1000;
 
@@ -223,7 +225,8 @@ fn by_udp(
     let socket = UdpSocket::bind(any)?;
     socket.connect(server)?;
     socket.send(question)?;
-    let mut buffer = [0; MAX_DATAGRAM as usize];
+    // Some servers send more than they were asked for.
+    let mut buffer = vec![0; MAX_RECEIVED];
     for _ in 0..MAX_STRAYS {
         socket.set_read_timeout(Some(left(until)?))?;
         match socket.recv(&mut buffer) {

@@ -81,6 +81,48 @@ fn names_are_absolute() {
     assert_eq!(names, ["red", "red.test"]);
 }
 
+/// An answer to the question about the MX of red.test, behind its id.
+fn message(counts: &[u8; 8], answers: &[u8], behind: &[u8]) -> Vec<u8> {
+    [&b"\x81\x80"[..], counts, b"\x03red\x04test\0\0\x0f\0\x01", answers, behind].concat()
+}
+
+const MX: &[u8] = b"\xc0\x0c\0\x0f\0\x01\0\0\x01\x2c\0\x09\0\x0a\x04mail\xc0\x0c";
+
+#[test]
+fn a_broken_record_in_another_section_does_not_matter_and_one_among_the_answers_is_told_at_once() {
+    // An address of one byte, and a name that points to itself.
+    let short = b"\xc0\x0c\0\x01\0\x01\0\0\x01\x2c\0\x01\x7f";
+    let circle = b"\xc0\x1a\0\x0f\0\x01\0\0\x01\x2c\0\x04\0\x0a\xc0\x0c";
+    let says = |bytes: Vec<u8>| {
+        let (server, resolver) = ask(move |_, _| Says::Bytes(bytes.clone()));
+        let found = mail_hosts(&resolver, &name("red.test"), |_| false);
+        (found.map(|found| found.list.len()).map_err(|failure| failure.to_string()), server)
+    };
+    for counts in [b"\0\x01\0\x01\0\x01\0\0", b"\0\x01\0\x01\0\0\0\x01"] {
+        assert_eq!(says(message(counts, MX, short)).0, Ok(1));
+    }
+    for bytes in [
+        message(b"\0\x01\0\x01\0\0\0\0", circle, b""),
+        message(b"\0\x01\0\x02\0\0\0\0", MX, short),
+        // Nothing but what cannot be read is no proof that there is nothing.
+        message(b"\0\x01\0\0\0\x01\0\0", b"", short),
+    ] {
+        let (said, server) = says(bytes);
+        let why = format!("red.test: name server {}: a malformed answer", server.address());
+        assert_eq!(said, Err(why));
+    }
+}
+
+#[test]
+fn a_datagram_that_is_longer_than_was_asked_for_is_read() {
+    let (server, resolver) = ask(|_, _| {
+        let host = |number| mx(number, &format!("a-long-name-of-a-host-{number}.example.test"));
+        Says::Records((0..200).map(host).collect())
+    });
+    assert!(mail_hosts(&resolver, &name("red.test"), |_| false).is_ok());
+    assert_eq!(server.asked().len(), 1);
+}
+
 /// Of each message: an answer, cut behind each byte, and with each byte changed.
 #[test]
 fn broken_answers_are_passed_over_or_told() {
