@@ -150,6 +150,18 @@ impl Failure {
         self.stage == Stage::End && self.reply.is_none()
     }
 
+    /// Returns whether the server has had enough recipients for one letter (RFC 5321 §4.5.3.1.10), and not too little room
+    /// for this one.
+    #[must_use]
+    pub fn is_of_too_many(&self) -> bool {
+        let is_it = |reply: &Reply| {
+            let is_said =
+                reply.enhanced().is_none_or(|found| (found.subject, found.detail) == (5, 3));
+            matches!(reply.code(), 452 | 552) && is_said
+        };
+        self.stage == Stage::Recipient && self.reply.as_ref().is_some_and(is_it)
+    }
+
     /// Returns whether another host of the domain is to be tried: where this one does not serve, and where it says
     /// "later" (RFC 5321 §5.1).
     #[must_use]
@@ -193,8 +205,9 @@ fn of_refusal(stage: Stage, reply: &Reply) -> Status {
 /// Returns the status for a report: the server's own, or one that says no more than the class.
 fn code_of(stage: Stage, reply: &Reply) -> Enhanced {
     let is_final = reply.is_permanent()
-        // A login that fails is a fault of this host's configuration, and no reason to return letters.
-        && stage != Stage::Login
+        // A login that fails is a fault of this host's configuration, and no reason to return letters; nor is TLS that the
+        // server has refused, where we must have it.
+        && !matches!(stage, Stage::Login | Stage::Tls)
         && !(stage == Stage::Recipient && reply.code() == 552);
     let class = if is_final { 5 } else { 4 };
     match reply.enhanced() {
@@ -224,6 +237,7 @@ mod tests {
             ("550 5.7.1 no relaying", Stage::Recipient, Status::Unavailable, "5.7.1"),
             ("530 5.7.0 log in", Stage::Mail, Status::NoPermission, "5.7.0"),
             ("535 5.7.8 wrong", Stage::Login, Status::NoPermission, "4.7.8"),
+            ("501 5.5.4 no TLS", Stage::Tls, Status::Unavailable, "4.5.4"),
             ("454 4.7.0 later", Stage::Login, Status::Temporary, "4.7.0"),
             ("552 5.3.4 too big", Stage::Mail, Status::Data, "5.3.4"),
             ("552 too big", Stage::End, Status::Data, "5.0.0"),

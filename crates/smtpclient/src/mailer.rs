@@ -62,9 +62,13 @@ impl Mailer {
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(no_address()))).collect()
     }
 
-    /// Returns the number of the server that is tried first: the one of the last letter's session.
+    /// Returns the number of the server that is tried first: the one of the last letter's session. Without a session,
+    /// answers of the name server that are too old are asked for again.
     fn start(&mut self) -> usize {
         self.session.take_if(|(_, session)| !session.is_usable());
+        if self.session.is_none() && self.route.renew(&self.settings) {
+            self.first = 0;
+        }
         self.session.as_ref().map_or(self.first, |(number, _)| *number)
     }
 
@@ -94,7 +98,7 @@ impl Mailer {
                 return Some(Tried { outcomes: all(&failure), is_stale: false });
             }
         };
-        let outcomes = session.send(envelope, letter);
+        let outcomes = send_in_parts(&mut session, envelope, letter);
         let is_lost = |outcome: &Outcome| outcome.as_ref().is_err_and(|failure| failure.is_lost);
         let is_stale = is_reused && outcomes.iter().any(is_lost);
         match &self.session {
@@ -122,6 +126,35 @@ struct Tried {
     outcomes: Vec<Outcome>,
     /// The server has closed a connection that was kept for the letter: it is asked again on a new one.
     is_stale: bool,
+}
+
+/// Sends a letter; to those who were too many for the server at once, with another transaction (RFC 5321 §4.5.3.1.10), as
+/// long as it takes some.
+fn send_in_parts(
+    session: &mut Session,
+    envelope: &Envelope<'_>,
+    letter: &mut dyn Letter,
+) -> Vec<Outcome> {
+    let mut outcomes = session.send(envelope, letter);
+    let mut has_taken = outcomes.iter().any(Result::is_ok);
+    while has_taken && session.is_usable() {
+        let is_over = |number: &usize| {
+            let failure = outcomes.get(*number).and_then(|outcome| outcome.as_ref().err());
+            failure.is_some_and(Failure::is_of_too_many)
+        };
+        let rest: Vec<usize> = (0..outcomes.len()).filter(is_over).collect();
+        if rest.is_empty() {
+            break;
+        }
+        let later = session.send(&envelope.only(&rest), letter);
+        has_taken = later.iter().any(Result::is_ok);
+        for (number, outcome) in rest.into_iter().zip(later) {
+            if let Some(place) = outcomes.get_mut(number) {
+                *place = outcome;
+            }
+        }
+    }
+    outcomes
 }
 
 /// Returns what counts of two attempts: the later one, unless it says less than the earlier.

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use dns::{Domain, MailHost, Resolver, Tlsa, mail_hosts};
 use forknet::{HostPort, UnixName};
@@ -110,13 +111,17 @@ pub struct Route {
     addresses: usize,
 }
 
-/// The hosts whose addresses were not looked up yet, the last first.
+/// The hosts of a domain, as the name server has told them.
 #[derive(Debug)]
 struct Asked {
     resolver: Resolver,
+    own_names: Vec<Domain>,
+    /// Those whose addresses were not looked up yet, the last first.
     hosts: Vec<MailHost>,
     domain: Domain,
     port: u16,
+    /// When the first of the answers is too old (TTL).
+    until: Instant,
     /// The list of hosts is signed, as far as the resolver says (AD).
     is_secure: bool,
 }
@@ -152,19 +157,23 @@ impl Route {
         let name = dns::to_ascii(domain.as_bytes());
         let name =
             Domain::parse(&name).ok_or_else(|| no_host("not a name that a host can have"))?;
-        let found = mail_hosts(&resolver, &name, |host| own_names.contains(host))
-            .map_err(|failure| Failure::of_dns(&failure))?;
-        if found.is_implicit {
-            settings.show('D', format!("{name} has no MX").as_bytes());
-        } else {
-            for MailHost { preference, name: host } in &found.list {
-                settings.show('D', format!("{name} MX {preference} {host}").as_bytes());
-            }
-        }
-        let mut hosts = found.list;
-        hosts.reverse();
-        let asked = Asked { resolver, hosts, domain: name, port, is_secure: found.is_secure };
+        let (hosts, until, is_secure) = (Vec::new(), Instant::now(), false);
+        let mut asked = Asked { resolver, own_names, hosts, domain: name, port, until, is_secure };
+        asked.ask(settings)?;
         Ok(Route { asked: Some(asked), found: Vec::new(), addresses: 0 })
+    }
+
+    /// Asks the name server again where its answers have become too old (TTL); returns whether it did. Where there is no
+    /// host any more, that is why there is no server.
+    pub fn renew(&mut self, settings: &Settings) -> bool {
+        let is_old = |asked: &&mut Asked| asked.until <= Instant::now();
+        let Some(asked) = self.asked.as_mut().filter(is_old).filter(|_| !self.found.is_empty())
+        else {
+            return false; // an answer that may not be kept serves once
+        };
+        self.addresses = 0;
+        self.found = asked.ask(settings).err().into_iter().map(Err).collect();
+        true
     }
 
     /// Returns the server of this number, from 0, or why there is none in its place; `None` behind the last.
@@ -183,8 +192,27 @@ impl Route {
 }
 
 impl Asked {
+    /// Finds the hosts of the domain.
+    fn ask(&mut self, settings: &Settings) -> Result<()> {
+        self.hosts = Vec::new();
+        let name = &self.domain;
+        let found = mail_hosts(&self.resolver, name, |host| self.own_names.contains(host))
+            .map_err(|failure| Failure::of_dns(&failure))?;
+        if found.is_implicit {
+            settings.show('D', format!("{name} has no MX").as_bytes());
+        } else {
+            for MailHost { preference, name: host } in &found.list {
+                settings.show('D', format!("{name} MX {preference} {host}").as_bytes());
+            }
+        }
+        (self.hosts, self.is_secure) = (found.list, found.is_secure);
+        self.hosts.reverse();
+        self.until = Instant::now() + Duration::from_secs(found.seconds.into());
+        Ok(())
+    }
+
     /// Finds the addresses of a host, and what DNS says of its certificate.
-    fn look_up(&self, host: &MailHost, settings: &Settings) -> Vec<Result<Target>> {
+    fn look_up(&mut self, host: &MailHost, settings: &Settings) -> Vec<Result<Target>> {
         let failed = |failure: &dns::Failure| {
             vec![Err(Failure::of_dns(failure).of_host(host.name.as_str()))]
         };
@@ -192,6 +220,8 @@ impl Asked {
             Ok(addresses) => addresses,
             Err(failure) => return failed(&failure),
         };
+        let kept = Duration::from_secs(addresses.seconds.into());
+        self.until = self.until.min(Instant::now() + kept);
         let uses_tls = settings.tls.is_by_command();
         let mut tlsa = Vec::new();
         // RFC 7672 §2.2.2: unsigned zones are not asked, because some of their servers do not answer this question.

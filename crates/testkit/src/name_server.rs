@@ -23,6 +23,8 @@ pub enum Says {
     Records(Vec<Value>),
     /// The same, and the server says that it has checked their signatures (AD).
     Signed(Vec<Value>),
+    /// These records, which may not be kept (TTL 0).
+    Passing(Vec<Value>),
     /// Records of any names.
     All(Vec<(String, Value)>),
     /// There is no such name.
@@ -232,6 +234,7 @@ impl Serve {
         match (self.zone)(&name.to_ascii_lowercase(), &kind) {
             Says::Records(values) => vec![reply(id, &own(&values), RCODE::NoError)],
             Says::Signed(values) => vec![signed(reply(id, &own(&values), RCODE::NoError))],
+            Says::Passing(values) => vec![reply_for(&packet, id, &own(&values), RCODE::NoError, 0)],
             Says::All(values) => vec![reply(id, &values, RCODE::NoError)],
             Says::NoName => vec![reply(id, &[], RCODE::NameError)],
             Says::Code(code) => vec![reply(id, &[], code)],
@@ -315,6 +318,17 @@ fn bytes_of(value: &Value) -> Vec<u8> {
 }
 
 fn reply(question: &Packet<'_>, id: u16, values: &[(String, Value)], code: RCODE) -> Vec<u8> {
+    reply_for(question, id, values, code, 300)
+}
+
+/// As [`reply`]; the records may be kept for these seconds.
+fn reply_for(
+    question: &Packet<'_>,
+    id: u16,
+    values: &[(String, Value)],
+    code: RCODE,
+    ttl: u32,
+) -> Vec<u8> {
     // What simple-dns does not know is written as bytes.
     let bytes: Vec<Vec<u8>> = values.iter().map(|(_, value)| bytes_of(value)).collect();
     let mut reply = Packet::new_reply(id);
@@ -330,7 +344,7 @@ fn reply(question: &Packet<'_>, id: u16, values: &[(String, Value)], code: RCODE
             Value::Alias(name) => RData::CNAME(CNAME(Name::new_unchecked(name))),
             Value::Tlsa(..) => RData::NULL(TLSA, NULL::new(bytes).expect("short data")),
         };
-        let record = ResourceRecord::new(Name::new_unchecked(name), CLASS::IN, 300, data);
+        let record = ResourceRecord::new(Name::new_unchecked(name), CLASS::IN, ttl, data);
         reply.answers.push(record);
     }
     reply.build_bytes_vec_compressed().expect("a message")

@@ -124,6 +124,68 @@ fn those_who_are_put_off_are_tried_at_the_next_host_and_the_others_are_done() {
 }
 
 #[test]
+fn those_who_are_too_many_at_once_get_the_letter_in_the_next_transaction() {
+    let names = NameServer::start(zone);
+    let (mut hosts, port) = listeners(&["127.0.0.2"]);
+    let server = serve(hosts.pop().unwrap(), |listener| {
+        let mut peer = accept(listener);
+        greet(&mut peer, &[]);
+        turn(&mut peer, "MAIL FROM:<>", "250 ok");
+        turn(&mut peer, "RCPT TO:<a@red.test>", "250 ok");
+        turn(&mut peer, "RCPT TO:<full@red.test>", "452 4.2.2 full");
+        turn(&mut peer, "RCPT TO:<b@red.test>", "452 4.5.3 too many");
+        turn(&mut peer, "RCPT TO:<c@red.test>", "552 too many");
+        take_letter(&mut peer, &["x"], "250 one");
+        turn(&mut peer, "MAIL FROM:<>", "250 ok");
+        turn(&mut peer, "RCPT TO:<b@red.test>", "250 ok");
+        turn(&mut peer, "RCPT TO:<c@red.test>", "452 too many");
+        take_letter(&mut peer, &["x"], "250 two");
+        // Where none is taken there is no other try.
+        turn(&mut peer, "MAIL FROM:<>", "250 ok");
+        turn(&mut peer, "RCPT TO:<c@red.test>", "452 too many");
+        turn(&mut peer, "QUIT", "221 bye");
+    });
+    let mut mailer = mailer(&names, port);
+    let to = ["a@red.test", "full@red.test", "b@red.test", "c@red.test"];
+    let said = send(&mut mailer, &to);
+    assert_eq!([&said[0][..], &said[2]], ["250 one", "250 two"]);
+    mailer.quit();
+    server.join().unwrap();
+}
+
+#[test]
+fn the_hosts_are_asked_for_again_when_the_answers_are_too_old() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let has_moved = Arc::new(AtomicBool::new(false));
+    let moved = Arc::clone(&has_moved);
+    let names = NameServer::start(move |name, kind| {
+        let host = if moved.load(Ordering::SeqCst) { "127.0.0.3" } else { "127.0.0.2" };
+        match (name, kind) {
+            ("red.test", "MX") => Says::Passing(vec![mx(10, "a.red.test")]),
+            ("a.red.test", "A") => Says::Records(vec![address(host)]),
+            _ => Says::Records(vec![]),
+        }
+    });
+    let (mut hosts, port) = listeners(&["127.0.0.2", "127.0.0.3"]);
+    let [second, first] = [hosts.pop().unwrap(), hosts.pop().unwrap()].map(|host| {
+        serve(host, |listener| {
+            let mut peer = accept(listener);
+            greet(&mut peer, &[]);
+            take(&mut peer, "a@red.test", "250 taken");
+        })
+    });
+    let mut mailer = mailer(&names, port);
+    assert_eq!(send(&mut mailer, &["a@red.test"]), ["250 taken"]);
+    first.join().unwrap(); // the connection is closed
+    let asked = |kind| names.asked().iter().filter(|it| it.kind == kind).count();
+    assert_eq!((asked("MX"), asked("A")), (1, 1), "an answer that may not be kept serves once");
+    has_moved.store(true, Ordering::SeqCst);
+    assert_eq!(send(&mut mailer, &["a@red.test"]), ["250 taken"]);
+    second.join().unwrap();
+    assert_eq!(asked("MX"), 2);
+}
+
+#[test]
 fn what_a_host_says_about_the_letter_is_told_and_not_that_the_others_do_not_serve() {
     let names = NameServer::start(zone);
     let (mut hosts, port) = listeners(&["127.0.0.2"]);
