@@ -69,6 +69,13 @@ pub fn next_attempt(attempts: u32, now: u64, config: &Config) -> u64 {
     now.saturating_add(wait.as_secs().max(1))
 }
 
+/// Returns when a letter is due at a destination whose process has ended, where its state says `due`. What the process has
+/// left as it was is not before `until`; a time to come is that of the next attempt, however soon. With `--once` there is none.
+#[must_use]
+pub fn due_after_process(due: u64, until: u64, now: u64, is_once: bool) -> u64 {
+    if is_once || due <= now { until.max(due) } else { due }
+}
+
 /// Returns whether a letter has become too old to be tried again.
 #[must_use]
 pub fn is_expired(envelope: &QueueEnvelope, now: u64, config: &Config) -> bool {
@@ -96,6 +103,14 @@ mod tests {
         let waits: Vec<u64> =
             [1, 2, 3, 4, 5, 99].map(|number| next_attempt(number, 100, &config) - 100).into();
         assert_eq!(waits, [1800, 3600, 1, 7200, 7200, 7200]);
+    }
+
+    #[test]
+    fn the_next_attempt_is_as_soon_as_the_list_says_and_what_was_left_rests() {
+        assert_eq!(due_after_process(101, 105, 100, false), 101);
+        assert_eq!(due_after_process(0, 105, 100, false), 105);
+        assert_eq!(due_after_process(100, 105, 100, false), 105);
+        assert_eq!(due_after_process(101, u64::MAX, 100, true), u64::MAX);
     }
 
     #[test]

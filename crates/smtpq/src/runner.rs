@@ -16,7 +16,7 @@ use nix::unistd::{Gid, Uid, getegid, geteuid};
 use smtpclient::{Login, TlsUse};
 
 use crate::deliver::{Access, UNREACHABLE, deliver};
-use crate::due::{now, parts};
+use crate::due::{due_after_process, now, parts};
 use crate::notify::notify_authors;
 use crate::options::Config;
 use crate::schedule::{Batch, Limits, Name, Schedule};
@@ -209,8 +209,8 @@ impl Runner {
         }
     }
 
-    /// Reads a letter, and notes what is left to do for it: nothing is, it is removed. What would be due at the
-    /// destination of a batch is not, before the time that is `later`.
+    /// Reads a letter, and notes what is left to do for it: nothing is, it is removed. What the process of a batch has left
+    /// due at its destination is not, before the time that is `later`.
     fn see_to(&mut self, name: &Name, later: Option<(&Batch, u64)>) {
         if self.schedule.counts().0 >= MAX_KNOWN {
             return;
@@ -238,8 +238,9 @@ impl Runner {
             parts.iter_mut().for_each(|(_, due)| *due = now.min(*due));
         }
         if let Some((batch, until)) = later {
-            let its = parts.iter_mut().filter(|(at, due)| *at == batch.destination && *due < until);
-            its.for_each(|(_, due)| *due = until);
+            let (now, is_once) = (now(), self.manner.is_once);
+            let its = parts.iter_mut().filter(|(at, _)| *at == batch.destination);
+            its.for_each(|(_, due)| *due = due_after_process(*due, until, now, is_once));
         }
         self.schedule.put(name, parts, self.queue.is_held(name));
     }
