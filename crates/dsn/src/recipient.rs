@@ -104,10 +104,13 @@ impl Recipient<'_> {
         let reply = said(self.reply, charset);
         match (reply.as_str(), said(self.remote, charset).as_str()) {
             ("", _) => {}
-            (reply, "") => text.extend(["    ", reply, "\n"]),
-            (reply, remote) => {
+            (reply, remote) if !remote.is_empty() && code(self.reply).is_some() => {
                 text.extend(["    ", value(&format!("{remote} said: {reply}")), "\n"]);
             }
+            (reply, _) => text.extend(["    ", reply, "\n"]),
+        }
+        if self.action == Action::Failed && self.status().starts_with('4') {
+            text.push_str("    It was tried again until now, and has become too old.\n");
         }
         text
     }
@@ -273,6 +276,10 @@ mod tests {
         assert_eq!(name(b"[192.0.2.7][192.0.2.7]"), b"[192.0.2.7]");
         let cut = recipient(Action::Delayed, b"red.test", b"the connection was closed");
         assert!(cut.fields(Charset::Ascii).contains("Diagnostic-Code: x-forklore; the connection"));
+        assert!(cut.paragraph(Charset::Ascii).ends_with(">\n    the connection was closed\n"));
+        let old =
+            recipient(Action::Failed, b"red.test", b"450 4.2.1 busy").paragraph(Charset::Ascii);
+        assert!(old.ends_with("\n    It was tried again until now, and has become too old.\n"));
     }
 
     #[test]
