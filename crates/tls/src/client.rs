@@ -146,6 +146,10 @@ fn failed(host: &str, error: &io::Error) -> Error {
         CertificateError::ApplicationVerificationFailure => {
             "DNS names other certificates (TLSA)".into()
         }
+        // What a self-signed one of openssl(1) mostly is.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "it is one of an authority, which no server may use (CA:TRUE)".into()
+        }
         other => other.to_string(),
     };
     Error::new(what, format!("not trusted: {why}"))
