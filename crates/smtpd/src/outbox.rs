@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use forknet::{Error, Result, Values, become_user};
 use mailstore::{Folder, Queue, QueueEnvelope, QueuedDraft};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, geteuid};
 
 /// Names the queue, for a caller whose command line names none.
@@ -67,6 +68,8 @@ pub(crate) fn named(values: &Values) -> Result<Option<Named>> {
 /// The queue of the command line is not the caller's; one of the caller's own cannot be used.
 pub(crate) fn open(named: Option<Named>) -> Result<Place> {
     let Some(Named { folder, is_only }) = named else { return Ok(Place::Server(None)) };
+    // Of the caller's umask a letter could get a mode with which its owner cannot read it.
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
     match enter(&folder) {
         Ok(queue) => Ok(Place::Queue(queue)),
         Err(Unusable::Broken(error)) => Err(error),

@@ -91,7 +91,11 @@ impl<'a, R: Read, W: Write> Dialogue<'a, R, W> {
                 self.envelope = None;
                 EXTENSIONS.iter().fold(Reply::plain(250, host), |reply, name| reply.and(*name))
             }
-            b"HELO" | b"RSET" => {
+            b"HELO" => {
+                self.envelope = None;
+                Reply::plain(250, host)
+            }
+            b"RSET" => {
                 self.envelope = None;
                 Reply::new(250, "2.0.0", "OK")
             }

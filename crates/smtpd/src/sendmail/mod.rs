@@ -33,7 +33,7 @@ use dialogue::Dialogue;
 use failure::{Failure, Result};
 use fields::Header;
 use input::Letter;
-use mailbox::{mailbox, sender};
+use mailbox::{mailbox, mailboxes, sender};
 use submission::{Envelope, Submission};
 
 const SENDMAIL: &str = "sendmail";
@@ -91,7 +91,7 @@ fn of_failure(failure: Failure) -> (u8, Error) {
 pub fn put_in(values: &Values, outgoing: Outgoing) -> std::result::Result<(), (u8, Error)> {
     let Outgoing { from: sender, to, ret, envid, is_verbose } = outgoing;
     let line = CommandLine { is_verbose, ..CommandLine::default() };
-    let mut envelope = Envelope { sender, recipients: Vec::new(), ret, envid };
+    let mut envelope = Envelope { sender, ret, envid, ..Envelope::default() };
     to.into_iter().for_each(|recipient| envelope.add(recipient));
     let taken = submission(&line, values, None).and_then(|submission| {
         let mut letter = Letter::read(&mut io::stdin().lock(), false)?;
@@ -138,16 +138,13 @@ fn letter(line: &CommandLine, values: &Values) -> Result<()> {
     }
     let domain = client::our_name(values)?;
     let sender = line.sender.as_deref().map(|text| sender(text, &domain)).transpose()?;
-    let mut envelope = Envelope {
-        sender: String::new(),
-        recipients: Vec::new(),
-        ret: line.ret.clone(),
-        envid: line.envid.clone(),
-    };
+    let mut envelope =
+        Envelope { ret: line.ret.clone(), envid: line.envid.clone(), ..Envelope::default() };
     let recipient =
         |address| Recipient { address, notify: line.notify.clone(), orcpt: String::new() };
     for text in &line.recipients {
-        envelope.add(recipient(mailbox(text, &domain).map_err(Failure::usage)?));
+        let found = mailboxes(text, &domain).map_err(Failure::usage)?;
+        found.into_iter().for_each(|address| envelope.add(recipient(address)));
     }
     let submission = submission(line, values, sender.as_deref())?;
     envelope.sender = sender.unwrap_or_else(|| submission.author.address().to_owned());

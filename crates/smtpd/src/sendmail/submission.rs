@@ -1,5 +1,6 @@
 //! Hands a letter in: its header completed, into the queue or to a server.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -39,6 +40,8 @@ pub(super) struct Envelope {
     /// The sender without brackets, empty for `<>`.
     pub(super) sender: String,
     pub(super) recipients: Vec<Recipient>,
+    /// Their local parts and domains, these in lower case: a letter may have some ten thousand.
+    pub(super) known: HashSet<(String, String)>,
     /// `RET=` and `ENVID=` of MAIL; empty without them.
     pub(super) ret: String,
     pub(super) envid: String,
@@ -47,14 +50,9 @@ pub(super) struct Envelope {
 impl Envelope {
     /// Adds a recipient, once for each address.
     pub(super) fn add(&mut self, recipient: Recipient) {
-        let is_it = |it: &Recipient| {
-            let split = |address: &str| {
-                let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
-                (local.to_owned(), domain.to_ascii_lowercase())
-            };
-            split(&it.address) == split(&recipient.address)
-        };
-        if !self.recipients.iter().any(is_it) {
+        let address = &recipient.address;
+        let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+        if self.known.insert((local.to_owned(), domain.to_ascii_lowercase())) {
             self.recipients.push(recipient);
         }
     }
@@ -104,7 +102,7 @@ impl Submission<'_> {
     }
 
     fn send(&self, envelope: &Envelope, file: File) -> Result<String> {
-        let Envelope { sender, recipients, ret, envid } = envelope.clone();
+        let Envelope { sender, recipients, ret, envid, .. } = envelope.clone();
         let is_verbose = self.is_verbose;
         let outgoing = Outgoing { from: sender, to: recipients, ret, envid, is_verbose };
         let sent = client::send_by_server(self.values, outgoing, file);
