@@ -15,12 +15,25 @@ use crate::protocol::question::Verdict;
 pub const SHELL: &str = "/bin/sh";
 
 /// Returns the words of a command. Of `--mda`, each word is one argument, whatever a sender or a recipient is called.
-pub fn arguments(command: &Command, sender: &[u8]) -> Vec<Vec<u8>> {
+///
+/// # Errors
+/// [`Verdict::Rejected`] where an address would be taken for an option, because it begins with `-`.
+pub fn arguments(command: &Command, sender: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
     if command.is_shell {
-        return vec![SHELL.into(), b"-c".into(), command.text.clone()];
+        return Ok(vec![SHELL.into(), b"-c".into(), command.text.clone()]);
     }
     let words = command.text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    words.map(|word| filled(word, command, sender)).collect()
+    let argument = |word: &[u8]| {
+        let argument = filled(word, command, sender);
+        match argument.starts_with(b"-") && !word.starts_with(b"-") {
+            false => Ok(argument),
+            true => {
+                let why = format!("'{}' would be an option of --mda", argument.escape_ascii());
+                Err(Failure { verdict: Verdict::Rejected, why })
+            }
+        }
+    };
+    words.map(argument).collect()
 }
 
 /// Puts names in the place of `%u` and its like.
@@ -47,11 +60,12 @@ fn filled(word: &[u8], command: &Command, sender: &[u8]) -> Vec<u8> {
 }
 
 /// Checks, with the rights of the user, that the program of a command can be run, where its first word is a path and
-/// nothing else. What sh(1) makes of other lines is seen when it runs.
+/// nothing else, and that the recipient's address is no option. What sh(1) makes of other lines is seen when it runs.
 ///
 /// # Errors
 /// Why not.
 pub fn check(command: &Command) -> Result<(), Failure> {
+    arguments(command, b"")?;
     let Some(path) = program(command) else { return Ok(()) };
     let failed = |why: &str| {
         let why = format!("command {}: {why}", path.display());
@@ -91,11 +105,26 @@ pub(super) mod tests {
     #[test]
     fn a_word_stays_one_argument_whatever_is_put_into_it() {
         let mda = command("/bin/deliver  -d %u -a %e -f<%f> %%u %x%", false);
-        let words = arguments(&mda, b"x y@b.test");
+        let words = arguments(&mda, b"x y@b.test").unwrap();
         let words: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
         let expected =
             ["/bin/deliver", "-d", "levy", "-a", "a; rm -r /", "-f<x y@b.test>", "%u", "%x%"];
         assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn an_address_is_never_an_option() {
+        let is_taken = |text: &str, sender: &[u8]| match arguments(&command(text, false), sender) {
+            Ok(_) => true,
+            Err(failure) => failure.verdict != Verdict::Rejected,
+        };
+        for text in ["/bin/deliver %f", "/bin/deliver -f %f", "/bin/deliver %f%r"] {
+            assert!(!is_taken(text, b"-oX@b.test"), "{text}");
+            assert!(is_taken(text, b"a-b@b.test") && is_taken(text, b""), "{text}");
+        }
+        assert!(is_taken("/bin/deliver -f%f --from=%f <%f>", b"-oX@b.test"));
+        let odd = Command { extension: b"-x".into(), ..command("/bin/deliver -a %e", false) };
+        assert!(check(&odd).is_err_and(|it| it.verdict == Verdict::Rejected));
     }
 
     #[test]

@@ -282,7 +282,7 @@ fn place_verdict(at: At, sent: &Sent) -> Option<Verdict> {
 fn verdict_of(found: &Found, left: &Found, sent: &Sent) -> Verdict {
     let places = left.places.iter().filter_map(|at| place_verdict(*at, sent));
     let queued = left.elsewhere.first().map(|_| sent.queued);
-    if found.places.is_empty() && found.elsewhere.is_empty() {
+    if found.places.is_empty() && found.elsewhere.is_empty() && !found.goes_nowhere {
         return Verdict::Unknown; // who has moved, and gets no letters by us
     }
     places.chain(queued).fold(Verdict::Accepted, worse)

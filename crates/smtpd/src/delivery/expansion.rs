@@ -17,6 +17,8 @@ use crate::protocol::question::Verdict;
 
 /// Most targets of an address, a number.
 pub const MAX_ROUTES: usize = 1000;
+/// The file that takes all and keeps nothing, which every list may name.
+const NOWHERE: &str = "/dev/null";
 /// Most aliases and files one within the other, a number.
 const MAX_DEPTH: usize = 30;
 
@@ -200,7 +202,10 @@ impl<'d, 'a> Expansion<'d, 'a> {
                 AliasTarget::Final(text) => self.final_address(text, list)?,
                 AliasTarget::Program(command) => {
                     let (command, owner) = (command.clone(), self.owner(list)?);
-                    self.add(Target::Program { command, owner }, list)?;
+                    self.add(Target::Program { command, owner, of: None }, list)?;
+                }
+                AliasTarget::File(path) if path == FilePath::new(NOWHERE) => {
+                    self.add(Target::Nowhere, list)?;
                 }
                 AliasTarget::File(path) => {
                     let (path, owner) = (path.clone(), self.owner(list)?);

@@ -152,7 +152,8 @@ fn run(letter: &str, command: &Command, sender: &[u8], text: &Text, until: Insta
     let shown = command.text.escape_ascii();
     let trace = [return_path(sender), delivered_to(&command.recipient)].concat();
     let (verdict, why) = match start(command, sender) {
-        Ok(child) => match attend(child, &trace, text, until) {
+        Ok(Err(Failure { verdict, why })) => (verdict, why),
+        Ok(Ok(child)) => match attend(child, &trace, text, until) {
             Ok((status, output)) => {
                 let verdict = of_exit_code(status.code());
                 let said = output.trim_ascii().escape_ascii().to_string();
@@ -171,8 +172,11 @@ fn run(letter: &str, command: &Command, sender: &[u8], text: &Text, until: Insta
     verdict
 }
 
-fn start(command: &Command, sender: &[u8]) -> io::Result<Child> {
-    let arguments = arguments(command, sender);
+fn start(command: &Command, sender: &[u8]) -> io::Result<Result<Child, Failure>> {
+    let arguments = match arguments(command, sender) {
+        Ok(arguments) => arguments,
+        Err(failure) => return Ok(Err(failure)),
+    };
     let (program, rest) = arguments.split_first().ok_or(ErrorKind::InvalidInput)?;
     let os = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
     let mut child = std::process::Command::new(os(program));
@@ -193,7 +197,7 @@ fn start(command: &Command, sender: &[u8]) -> io::Result<Child> {
     let folder = if home.is_dir() { home } else { Path::new("/") };
     child.current_dir(folder).process_group(0);
     child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    child.spawn()
+    child.spawn().map(Ok)
 }
 
 /// Returns what an exit code says, as sysexits.h has it. A signal and what is no code of its own are temporary.

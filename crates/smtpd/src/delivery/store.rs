@@ -46,6 +46,7 @@ enum State {
 }
 
 /// Why a letter could not be stored.
+#[derive(Debug)]
 pub struct Failure {
     /// The answer.
     pub verdict: Verdict,

@@ -25,6 +25,8 @@ pub enum Target {
         command: Vec<u8>,
         /// The user.
         owner: Owner,
+        /// Whose `~/.forward` it stands in; `None` for one of the aliases.
+        of: Option<Forwarder>,
     },
     /// A file, with the rights of this user, never root's.
     File {
@@ -35,6 +37,19 @@ pub enum Target {
     },
     /// An address that is not ours: for the queue.
     Elsewhere(Mailbox),
+    /// `/dev/null`: the letter is taken and goes nowhere.
+    Nowhere,
+}
+
+/// A user whose `~/.forward` has a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarder {
+    /// The user's name.
+    pub name: Vec<u8>,
+    /// The user's home.
+    pub home: PathBuf,
+    /// The sub-address by which the letter came.
+    pub extension: Vec<u8>,
 }
 
 impl Target {
@@ -48,6 +63,7 @@ impl Target {
             Target::Elsewhere(Mailbox { local, domain, .. }) => {
                 [b"e", &local[..], b"@", &domain.to_ascii_lowercase()].concat()
             }
+            Target::Nowhere => b"n".to_vec(),
         }
     }
 }

@@ -212,11 +212,11 @@ mod tests {
 
     #[test]
     fn a_message_moves_no_cursor_and_hides_nothing() {
-        let letter = b"Received: from a\n\tby b;\n\tdate\nSubject: x\n\na\x1b[2Jb\x07\x9b\xc2\x9bc\rd\xff\n\xd0\xb9\xe2\x80\xae\te\n";
+        let letter = b"Received: from a\n\tby b;\n\tdate\nSubject: x\n\na\x1b[2Jb\x07\x9b\xc2\x9bc\rd\xff\n\xd0\xb9\xe2\x80\xae\te\xd8\x9c\n";
         let shown = String::from_utf8(message("red.test", "a@b\u{1b}.test", letter)).unwrap();
         assert_eq!(
             shown,
-            "\r\nMessage from a@b?.test by red.test:\r\nSubject: x\r\n\r\na?[2Jb???c?d?\r\n\u{439}?\te\r\nEOF\r\n"
+            "\r\nMessage from a@b?.test by red.test:\r\nSubject: x\r\n\r\na?[2Jb???c?d?\r\n\u{439}?\te?\r\nEOF\r\n"
         );
     }
 

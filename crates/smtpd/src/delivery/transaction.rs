@@ -12,6 +12,7 @@ use crate::delivery::boxed::Kind;
 use crate::delivery::order::{Attempt, Command, Place};
 use crate::delivery::route::{Route, Router, Target};
 use crate::delivery::shells::may_have_commands;
+use crate::delivery::target::Forwarder;
 use crate::delivery::workers::{At, TRY_WAIT, Who, Workers};
 use crate::delivery::{mailbox, queue};
 use crate::options::Config;
@@ -44,6 +45,8 @@ pub(super) struct Found {
     pub(super) elsewhere: Vec<(Option<String>, Option<Mailbox>)>,
     /// The user has moved there.
     pub(super) moved_to: Option<Mailbox>,
+    /// The letter goes to `/dev/null`, perhaps among others.
+    pub(super) goes_nowhere: bool,
 }
 
 /// A recipient that is being looked up.
@@ -55,6 +58,7 @@ struct Search<'s> {
     followed: HashSet<Vec<u8>>,
     found: Vec<At>,
     elsewhere: Vec<(Option<String>, Option<Mailbox>)>,
+    goes_nowhere: bool,
 }
 
 impl<'a> Transaction<'a> {
@@ -99,13 +103,14 @@ impl<'a> Transaction<'a> {
         }
         let until = Instant::now() + TRY_WAIT;
         let (followed, found, elsewhere) = (HashSet::new(), Vec::new(), Vec::new());
-        let mut search = Search { name, size, until, followed, found, elsewhere };
+        let goes_nowhere = false;
+        let mut search = Search { name, size, until, followed, found, elsewhere, goes_nowhere };
         for route in routes.all {
             self.follow(&router, &mut search, route)?;
         }
-        let Search { found: places, elsewhere, .. } = search;
+        let Search { found: places, elsewhere, goes_nowhere, .. } = search;
         self.workers.let_go();
-        Ok(self.found(name, Found { places, elsewhere, moved_to }))
+        Ok(self.found(name, Found { places, elsewhere, moved_to, goes_nowhere }))
     }
 
     /// Takes a recipient who is elsewhere, if the client may send there.
@@ -146,6 +151,14 @@ impl<'a> Transaction<'a> {
             search.elsewhere.push((sender, Some(address.clone())));
             return Ok(());
         }
+        if target == Target::Nowhere {
+            search.goes_nowhere = true;
+            return Ok(());
+        }
+        let extension = match &target {
+            Target::Mailbox { extension, .. } => extension.clone(),
+            _ => Vec::new(),
+        };
         let (who, place, account) = self.place_of(search, target)?;
         let attempt = Attempt { place, sender: sender.clone(), size: search.size };
         match (self.workers.attempt(who, attempt, search.until)?, account) {
@@ -157,7 +170,7 @@ impl<'a> Transaction<'a> {
             }
             (Err(text), Some(account)) => {
                 search.followed.insert(account.name.clone());
-                for mut route in self.forward(router, &text, &account, who.1)? {
+                for mut route in self.forward(router, &text, (&account, extension), who.1)? {
                     route.sender = route.sender.or_else(|| sender.clone());
                     self.follow(router, search, route)?;
                 }
@@ -214,20 +227,24 @@ impl<'a> Transaction<'a> {
                 let owner = self.config.lmtp_owner.unwrap_or(owner);
                 Ok(((kind, owner), place, Some(account)))
             }
-            Target::Program { command, owner } => {
+            Target::Program { command, owner, of } => {
+                let (name, home, extension) = match of {
+                    Some(Forwarder { name, home, extension }) => (name, home, extension),
+                    None => (Vec::new(), PathBuf::new(), Vec::new()),
+                };
                 let command = Command {
                     text: command,
                     is_shell: true,
                     may_forward: false,
-                    name: Vec::new(),
-                    home: PathBuf::new(),
+                    name,
+                    home,
                     recipient: self.address(search.name),
-                    extension: Vec::new(),
+                    extension,
                 };
                 Ok(((Kind::Programs, owner), Place::Program(command), None))
             }
             Target::File { path, owner } => Ok(((Kind::Programs, owner), Place::File(path), None)),
-            Target::Elsewhere(_) => {
+            Target::Elsewhere(_) | Target::Nowhere => {
                 log::warn!("{}: an address elsewhere, and there is no --queue", self.workers.about);
                 Err(Verdict::Unusable)
             }
@@ -289,7 +306,7 @@ impl<'a> Transaction<'a> {
         &self,
         router: &Router<'_>,
         text: &[u8],
-        account: &Account,
+        (account, extension): (&Account, Vec<u8>),
         owner: Owner,
     ) -> Result<Vec<Route>, Verdict> {
         let failed = |why: &str| {
@@ -313,8 +330,15 @@ impl<'a> Transaction<'a> {
             routes.push(Route { target, sender: None });
         }
         for route in &mut routes {
-            if let Target::Mailbox { account: to, may_forward, .. } = &mut route.target {
-                *may_forward &= to.name != account.name;
+            match &mut route.target {
+                Target::Mailbox { account: to, may_forward, .. } => {
+                    *may_forward &= to.name != account.name;
+                }
+                Target::Program { of, .. } => {
+                    let (name, home) = (account.name.clone(), account.home.clone());
+                    *of = Some(Forwarder { name, home, extension: extension.clone() });
+                }
+                _ => {}
             }
         }
         Ok(routes)

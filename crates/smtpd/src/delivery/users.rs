@@ -6,12 +6,13 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 
 use accounts::{Account, Accounts, NameDomain};
+use dns::to_ascii;
 use log::Level;
 use nix::ifaddrs::getifaddrs;
 
 use crate::delivery::log_once::log_once;
 use crate::options::Config;
-use crate::protocol::address::local_part_utf8;
+use crate::protocol::address::{local_part_utf8, printable};
 use crate::protocol::literal::parse_ip_literal;
 use crate::protocol::lookup::LocalUser;
 use crate::protocol::question::{MAX_LISTED, Verdict};
@@ -48,10 +49,33 @@ impl<'a> Users<'a> {
     pub fn find(&self, local: &[u8], domain: Option<&[u8]>) -> accounts::Result<Option<Account>> {
         let keeps_domains = self.accounts.names.domain == NameDomain::Keep;
         match domain {
-            Some(domain) if keeps_domains => self.account(&[local, b"@", domain].concat()),
+            Some(domain) if keeps_domains => {
+                match self.account(&[local, b"@", domain].concat())? {
+                    None if is_encoded(domain) => self.by_domain_in_utf8(local, domain),
+                    found => Ok(found),
+                }
+            }
             None if !local.contains(&b'@') => self.account(local),
             _ => Ok(None),
         }
+    }
+
+    /// Finds the user whose domain the accounts spell in UTF-8; `domain` is that in ASCII.
+    fn by_domain_in_utf8(&self, local: &[u8], domain: &[u8]) -> accounts::Result<Option<Account>> {
+        let (names, mut found) = (self.accounts.names, None);
+        self.accounts.scan(|account| {
+            let at = account.name.iter().rposition(|&byte| byte == b'@');
+            let spelled = at.and_then(|at| account.name.get(at + 1..)).unwrap_or_default();
+            let is_it = !spelled.is_ascii()
+                && to_ascii(spelled).eq_ignore_ascii_case(domain)
+                && names.is_same(&[local, b"@", spelled].concat(), &account.name);
+            if is_it {
+                found = Some(account);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
     }
 
     fn account(&self, name: &[u8]) -> accounts::Result<Option<Account>> {
@@ -112,12 +136,18 @@ pub fn local_user(config: &Config, account: &Account) -> LocalUser {
     let at = name.iter().rposition(|&byte| byte == b'@');
     let parts = at.and_then(|at| Some((name.get(..at)?, name.get(at + 1..)?)));
     let address = match parts {
-        Some((local, domain)) if is_configured(config, domain) => {
-            format!("{}@{}", local_part_utf8(local), domain.escape_ascii())
+        Some((local, domain)) if is_configured(config, &to_ascii(domain)) => {
+            format!("{}@{}", local_part_utf8(local), printable(domain))
         }
         _ => format!("{}@{}", local_part_utf8(name), config.first_domain()),
     };
     LocalUser { full_name: full_name(account).to_vec(), address: address.into_bytes() }
+}
+
+/// Returns whether a domain has a label that is not in ASCII but encoded (RFC 5890 §2.3.2.1).
+fn is_encoded(domain: &[u8]) -> bool {
+    let prefix = |label: &[u8]| label.get(..4).is_some_and(|it| it.eq_ignore_ascii_case(b"xn--"));
+    domain.split(|&byte| byte == b'.').any(prefix)
 }
 
 /// Returns the first of the comma-separated parts of the gecos field.

@@ -43,7 +43,7 @@ pub fn members(config: &Config, name: &Name) -> Vec<u8> {
         Target::Elsewhere(address) => {
             LocalUser { address: address.text.clone().into_bytes(), full_name: Vec::new() }
         }
-        Target::Program { .. } | Target::File { .. } => group(config, name),
+        Target::Program { .. } | Target::File { .. } | Target::Nowhere => group(config, name),
     };
     match routes {
         Ok(routes) => {

@@ -33,15 +33,25 @@ pub fn texts(texts: &[&[u8]]) -> Vec<u8> {
 /// Those of `from`; `UnexpectedEof`; `InvalidData` for a length that no packet has.
 pub fn read(from: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
     let mut length = [0; 4];
-    from.read_exact(&mut length)?;
+    from.read_exact(&mut length).map_err(closed)?;
     let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
     if !(1..=MAX_PACKET).contains(&length) {
         return Err(malformed("a packet of an impossible length"));
     }
     let mut packet = vec![0; length];
-    from.read_exact(&mut packet)?;
+    from.read_exact(&mut packet).map_err(closed)?;
     let data = packet.split_off(1);
     packet.first().map(|command| (*command, data)).ok_or_else(|| malformed("an empty packet"))
+}
+
+/// Says what the end of a stream means here.
+fn closed(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            io::Error::new(io::ErrorKind::UnexpectedEof, "has closed the connection")
+        }
+        _ => error,
+    }
 }
 
 /// The error of an answer that is none.

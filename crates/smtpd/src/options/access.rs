@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use dns::to_ascii;
 use forknet::{Error, Network, Result, check_owned};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
@@ -93,10 +94,10 @@ pub enum Subject<'a> {
     Client(Option<IpAddr>),
     /// A name in HELO or EHLO.
     Hello(&'a [u8]),
-    /// An address without its brackets, empty for `<>`.
-    Sender(&'a str),
-    /// An address without its brackets.
-    Recipient(&'a str),
+    /// The forms of an address without its brackets, empty for `<>`.
+    Sender(&'a [String]),
+    /// The forms of an address without its brackets.
+    Recipient(&'a [String]),
 }
 
 impl Access {
@@ -194,6 +195,8 @@ fn checked(text: &str) -> std::result::Result<String, String> {
 
 fn parse_pattern(step: Step, text: &str) -> std::result::Result<Pattern, &'static str> {
     let lower = |text: &str| text.to_ascii_lowercase();
+    // A domain in UTF-8 is compared as DNS has it.
+    let ascii = |domain: &str| lower(&String::from_utf8_lossy(&to_ascii(domain.as_bytes())));
     if text == "*" {
         return Ok(Pattern::Any);
     }
@@ -212,38 +215,43 @@ fn parse_pattern(step: Step, text: &str) -> std::result::Result<Pattern, &'stati
             Some(("", "" | ".")) | None => Err("not an address, @DOMAIN, @.DOMAIN, NAME@ or *"),
             Some((local, "")) => Ok(Pattern::Local(lower(local))),
             Some(("", domain)) => Ok(match domain.strip_prefix('.') {
-                Some(domain) => Pattern::Below(lower(domain)),
-                None => Pattern::Domain(lower(domain)),
+                Some(domain) => Pattern::Below(ascii(domain)),
+                None => Pattern::Domain(ascii(domain)),
             }),
-            Some(_) => Ok(Pattern::Whole(lower(text))),
+            Some((local, domain)) => {
+                Ok(Pattern::Whole(format!("{}@{}", lower(local), ascii(domain))))
+            }
         },
     }
 }
 
 impl Pattern {
-    /// Returns whether it fits, in any case of letters: who is refused does not come in by capitals.
+    /// Returns whether it fits, in any case of letters: who is refused does not come in by capitals, nor by another form
+    /// of the same address.
     fn matches(&self, subject: Subject<'_>) -> bool {
-        let (text, domain) = match subject {
-            Subject::Client(ip) => {
-                return match (self, ip) {
-                    (Pattern::Any, _) | (Pattern::Unix, None) => true,
-                    (Pattern::Network(network), Some(ip)) => network.contains(ip.to_canonical()),
-                    _ => false,
-                };
+        match subject {
+            Subject::Client(ip) => match (self, ip) {
+                (Pattern::Any, _) | (Pattern::Unix, None) => true,
+                (Pattern::Network(network), Some(ip)) => network.contains(ip.to_canonical()),
+                _ => false,
+            },
+            Subject::Hello(name) => self.fits(&String::from_utf8_lossy(name), false),
+            Subject::Sender(forms) | Subject::Recipient(forms) => {
+                forms.iter().any(|address| self.fits(address, true))
             }
-            Subject::Hello(name) => (String::from_utf8_lossy(name).to_ascii_lowercase(), None),
-            Subject::Sender(address) | Subject::Recipient(address) => {
-                let text = address.to_ascii_lowercase();
-                let domain = text.rfind('@').and_then(|at| text.get(at + 1..)).map(str::to_owned);
-                (text, domain)
-            }
-        };
-        let name = domain.as_deref().unwrap_or(&text);
+        }
+    }
+
+    fn fits(&self, text: &str, is_address: bool) -> bool {
+        let text = text.to_ascii_lowercase();
+        let at = text.rfind('@').filter(|_| is_address);
+        let domain = at.and_then(|at| text.get(at + 1..));
+        let name = domain.unwrap_or(&text);
         let name = name.strip_suffix('.').unwrap_or(name);
         match self {
             Pattern::Any => true,
             Pattern::Null => text.is_empty(),
-            Pattern::Whole(whole) => *whole == text.strip_suffix('.').unwrap_or(&text),
+            Pattern::Whole(whole) => whole == text.strip_suffix('.').unwrap_or(&text),
             Pattern::Below(top) => is_below(name, top),
             Pattern::Domain(whole) => domain.is_some() && name == whole,
             Pattern::Local(local) => {
@@ -313,7 +321,11 @@ mod tests {
             ("*", "", true),
         ] {
             let text = format!("from {pattern} refuse");
-            assert_eq!(is_refused(&text, Subject::Sender(address)), fits, "{pattern} {address}");
+            assert_eq!(
+                is_refused(&text, Subject::Sender(&[address.to_owned()])),
+                fits,
+                "{pattern} {address}"
+            );
         }
     }
 

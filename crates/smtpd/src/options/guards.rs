@@ -67,7 +67,8 @@ pub(super) const ACCESS: Row = Row {
     manual: "Take, refuse or put off what these rules name, one a line: `client` and an address, \
         `<address>/<bits>` or `unix`; `helo` and a name, or `.<domain>` for it and those below it; `from` or \
         `to` and an address, `@<domain>`, `@.<domain>` with those below it, or `<name>@`; `from <>` for \
-        notifications; `*` for all. Then `permit`, `refuse` (554 in place of the greeting, else 550), or `defer` (421, else \
+        notifications; `*` for all. Quotes and the spelling of a domain make no difference, nor in `to` a sub-address and \
+        the other names of this host. Then `permit`, `refuse` (554 in place of the greeting, else 550), or `defer` (421, else \
         450), and behind these two a text for the reply. `#` begins a comment. At each of the four steps the first line that \
         matches decides; after `permit` later steps are not looked at: for the session, up to the next `HELO`, or for \
         the letter. Up to 256 KiB; read at the start and at SIGHUP, and if there is a mistake in it then, the old \

@@ -66,7 +66,8 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             help: "the command that delivers; %u user, %h home, %f sender, %r recipient, %e extension",
             manual: "Deliver by a command in place of mailboxes, such as `/usr/bin/procmail -d %u`: an absolute path and \
                 its arguments, split at blanks; no shell reads them. In a word `%u` is the user's name, `%h` \
-                the home, `%f` the sender, `%r` the recipient's address, `%e` the sub-address, `%%` a percent sign. The \
+                the home, `%f` the sender, `%r` the recipient's address, `%e` the sub-address, `%%` a percent sign; a letter for which \
+                an address would be an option, because it begins with `-` and the word with it, is refused. The \
                 command has the user's rights, the home as its folder, `USER`, `LOGNAME`, `HOME`, `SHELL`, `PATH`, `SENDER`, `RECIPIENT` and \
                 `EXTENSION` in its environment, and the letter on its standard input, with a `Return-Path:` as its first \
                 line and line ends of LF. Exit code 0 accepts the letter; 67 (`EX_NOUSER`) is answered 550 5.1.1, the other codes of \

@@ -201,7 +201,7 @@ fn utf8(text: &[u8]) -> Result<&str, BadAddress> {
 /// Returns whether a character has no width, or turns the direction of writing.
 #[must_use]
 pub fn is_mark(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A parser of addresses. `rest` is not parsed yet.

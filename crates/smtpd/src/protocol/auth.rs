@@ -30,15 +30,19 @@ pub(super) fn auth(context: &Context<'_>, argument: &[u8]) -> Outcome {
     }
 }
 
-/// Commands that `--submission` answers without a login (RFC 4954 §6).
-const WITHOUT_LOGIN: [&str; 8] =
-    ["AUTH", "EHLO", "HELO", "HELP", "NOOP", "QUIT", "RSET", "STARTTLS"];
+/// Commands that `--submission` answers without a login (RFC 4954 §6), and BDAT, which asks for itself, because its bytes
+/// are to be read first.
+const WITHOUT_LOGIN: [&str; 9] =
+    ["AUTH", "BDAT", "EHLO", "HELO", "HELP", "NOOP", "QUIT", "RSET", "STARTTLS"];
 
 /// Returns the refusal of a command for which the client has to log in first.
 pub(super) fn needed(context: &Context<'_>, verb: &str) -> Option<Reply> {
-    let is_needed = context.config.is_submission
-        && context.client.user.is_none()
-        && !WITHOUT_LOGIN.contains(&verb);
+    if WITHOUT_LOGIN.contains(&verb) { None } else { login_needed(context) }
+}
+
+/// Returns the refusal of a client that has to log in first.
+pub(super) fn login_needed(context: &Context<'_>) -> Option<Reply> {
+    let is_needed = context.config.is_submission && context.client.user.is_none();
     is_needed.then(|| match (context.client.mechanisms.is_empty(), context.client.tls) {
         (true, StartTls::Offered) => Reply::new(530, "5.7.0", "Say STARTTLS first, then AUTH"),
         _ => Reply::new(530, "5.7.0", "Say AUTH first: letters are taken of users alone"),

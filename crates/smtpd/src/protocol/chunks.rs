@@ -1,6 +1,7 @@
 //! BDAT: a letter in chunks (RFC 3030 §2). The octets of a chunk follow its command, whatever the reply will be, so
 //! those of a refused one are read too and never taken for commands.
 
+use crate::protocol::auth::login_needed;
 use crate::protocol::outcome::{Chunk, Outcome};
 use crate::protocol::reply::Reply;
 use crate::protocol::state::{Context, State};
@@ -20,6 +21,9 @@ pub(super) fn bdat(context: &Context<'_>, argument: &[u8]) -> Outcome {
     if last.is_some() && !is_last || more.is_some() {
         let reply = Reply::new(501, "5.5.4", SYNTAX);
         return Outcome::RefusedChunk(chunk, reply);
+    }
+    if let Some(refusal) = login_needed(context) {
+        return Outcome::RefusedChunk(chunk, refusal);
     }
     match context.state {
         State::Rcpt => match context.policy.data() {

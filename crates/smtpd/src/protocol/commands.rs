@@ -122,8 +122,8 @@ pub(super) fn without_blanks(text: &[u8]) -> &[u8] {
 }
 
 /// Methods of HTTP (RFC 9110 §9): a browser, or a page in one, that was led here.
-const HTTP_METHODS: [&str; 8] =
-    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"];
+const HTTP_METHODS: [&str; 10] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
 
 /// Returns whether a line begins with a method of HTTP.
 pub(super) fn is_http(line: &[u8]) -> bool {

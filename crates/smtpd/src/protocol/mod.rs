@@ -5,7 +5,7 @@
 //! return an [`Outcome`], which [`Protocol`] applies.
 
 // The order of the modules; each imports from its left only:
-//   help reply literal | address params | envelope | lookup policy outcome | question | origin | state |
+//   help reply literal | address params | envelope | forms lookup policy outcome | question | origin | state |
 //   auth hello transaction verify | chunks | commands mask | (this file)
 
 pub mod address;
@@ -13,6 +13,7 @@ pub mod auth;
 mod chunks;
 mod commands;
 pub mod envelope;
+pub mod forms;
 mod hello;
 mod help;
 pub mod literal;

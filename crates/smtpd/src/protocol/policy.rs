@@ -19,11 +19,11 @@ pub trait Policy {
     /// The reply to the client: 4yz or 5yz.
     fn sender(&self, client: &ClientAddress, envelope: &Envelope) -> Result<(), Reply>;
 
-    /// RCPT, before the user is looked for.
+    /// RCPT, before the user is looked for, with the forms of the address.
     ///
     /// # Errors
     /// The reply to the client: 4yz or 5yz.
-    fn address(&self, address: &str) -> Result<(), Reply>;
+    fn address(&self, forms: &[String]) -> Result<(), Reply>;
 
     /// DATA, with a recipient.
     ///
@@ -60,7 +60,7 @@ impl Policy for Open {
         Ok(())
     }
 
-    fn address(&self, _: &str) -> Result<(), Reply> {
+    fn address(&self, _: &[String]) -> Result<(), Reply> {
         Ok(())
     }
 

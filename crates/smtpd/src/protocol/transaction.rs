@@ -2,6 +2,7 @@
 
 use crate::protocol::address::{self, Path, Tolerance};
 use crate::protocol::envelope::{Envelope, Recipient, Way};
+use crate::protocol::forms;
 use crate::protocol::outcome::Outcome;
 use crate::protocol::params;
 use crate::protocol::reply::Reply;
@@ -119,23 +120,12 @@ fn recipient(context: &Context<'_>, argument: &[u8]) -> Result<(Recipient, Reply
     if context.envelope.accepted.len() >= context.config.max_recipients {
         return Err(Reply::new(452, "4.5.3", "Too many recipients"));
     }
-    context.policy.address(&written(context, &path))?;
+    context.policy.address(&forms::of_recipient(context.config, &path))?;
     let (recipient, reply) =
         context.users.recipient(&path, context.envelope.size(), context.envelope.way)?;
     let recipient = Recipient { params, ..recipient };
     context.policy.recipient(&recipient)?;
     Ok((recipient, reply))
-}
-
-/// Returns the address of a recipient for the rules; that of the postmaster gets our first domain.
-fn written(context: &Context<'_>, path: &Path) -> String {
-    match path {
-        Path::Null => String::new(),
-        Path::Mailbox(mailbox) => mailbox.text.clone(),
-        Path::Name(name) => {
-            format!("{}@{}", address::local_part_utf8(name), context.config.first_domain())
-        }
-    }
 }
 
 /// DATA (RFC 5321 §4.1.1.4). If all recipients were refused, so is the letter (RFC 2920 §3.1). It

@@ -12,6 +12,7 @@ use crate::options::Config;
 use crate::options::access::{Access, Decision, Subject};
 use crate::options::milters::MilterAddress;
 use crate::protocol::envelope::{ClientAddress, Envelope, Hello, Recipient};
+use crate::protocol::forms;
 use crate::protocol::lookup::Delivery;
 use crate::protocol::policy::Policy;
 use crate::protocol::reply::Reply;
@@ -133,15 +134,15 @@ impl Policy for Guards<'_> {
         if self.permitted.get() == Permitted::Letter {
             self.permitted.set(Permitted::Nothing);
         }
-        self.check(Subject::Sender(&envelope.sender), Permitted::Letter)?;
+        self.check(Subject::Sender(&forms::of_sender(&envelope.sender)), Permitted::Letter)?;
         self.filters.borrow_mut().mail(client, envelope)
     }
 
-    fn address(&self, address: &str) -> Result<(), Reply> {
+    fn address(&self, forms: &[String]) -> Result<(), Reply> {
         if self.permitted.get() >= Permitted::Letter {
             return Ok(());
         }
-        match self.access.decide(Subject::Recipient(address)) {
+        match self.access.decide(Subject::Recipient(forms)) {
             Some(Decision::Refuse(text)) => Err(Reply::new(550, "5.7.1", refused(text))),
             Some(Decision::Defer(text)) => Err(Reply::new(450, "4.7.1", deferred(text))),
             Some(Decision::Permit) | None => Ok(()),

@@ -33,6 +33,26 @@ fn senders_of_every_lawful_shape_are_taken() {
 }
 
 #[test]
+fn a_user_whose_domain_is_in_utf8_has_that_of_dns_too() {
+    let fixture = Fixture::with("uma@b\u{fc}cher.test:{PLAIN}x:::Uma:HOME/levy:\n");
+    let daemon = fixture.serve(&["--domain", "red.test", "--domain", "b\u{fc}cher.test"]);
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<a@b.test> SMTPUTF8", "250 ");
+    for domain in
+        ["b\u{fc}cher.test", "B\u{dc}CHER.test", "xn--bcher-kva.test", "XN--bcher-kva.TEST"]
+    {
+        peer.ask(&format!("RCPT TO:<uma@{domain}>"), "250 ");
+        peer.ask(&format!("RCPT TO:<ivan@{domain}>"), "550 5.1.1 ");
+    }
+    peer.ask("RCPT TO:<uma@red.test>", "550 5.1.1 ");
+    peer.ask("DATA", "354 ");
+    peer.send("x\r\n.\r\n");
+    peer.expect("250 ");
+    assert_eq!(fixture.letters("levy").len(), 1);
+    peer.ask("VRFY uma SMTPUTF8", "250 2.1.5 Uma <uma@b\u{fc}cher.test>\r\n");
+}
+
+#[test]
 fn senders_of_any_other_shape_are_501() {
     let fixture = Fixture::new();
     let daemon = fixture.serve(&[]);

@@ -140,6 +140,35 @@ fn rules_about_names_senders_and_recipients_answer_their_commands() {
 }
 
 #[test]
+fn another_form_of_an_address_meets_the_same_rule() {
+    let user = "uma:{PLAIN}x::::HOME/levy:\n";
+    let fixture = Fixture::with(user);
+    let rules = "from spam@b.test refuse\nto bob@red.test refuse\nto uma@b\u{fc}cher.test refuse\n";
+    let domains = ["--domain", "red.test", "--domain", "b\u{fc}cher.test"];
+    let daemon = with_rules(&fixture, rules, &domains);
+    let mut peer = introduced(&daemon);
+    for from in ["<\"spam\"@b.test>", "<\"s\\pam\"@B.test>", "<@x.test:spam@b.test>", "spam@b.test"]
+    {
+        peer.ask(&format!("MAIL FROM:{from}"), "550 5.7.1 ");
+    }
+    peer.ask("MAIL FROM:<\"spam@b.test\"@c.test> SMTPUTF8", "250 ");
+    for to in [
+        "<\"bob\"@red.test>",
+        "<\"b\\ob\"@RED.test>",
+        "<bob+books@red.test>",
+        "<\"bob+\"@red.test>",
+        "<bob@localhost>",
+        "<bob@[127.0.0.1]>",
+        "<uma@xn--bcher-kva.test>",
+        "<uma@B\u{dc}CHER.test>",
+    ] {
+        peer.ask(&format!("RCPT TO:{to}"), "550 5.7.1 ");
+    }
+    peer.ask("RCPT TO:<bob@b\u{fc}cher.test>", "250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+}
+
+#[test]
 fn a_client_or_name_that_is_permitted_meets_no_later_rule_and_no_pause() {
     let fixture = Fixture::new();
     let all = "helo * refuse\nfrom * refuse\nto * refuse\n";

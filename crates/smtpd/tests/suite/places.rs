@@ -184,6 +184,49 @@ fn a_command_and_a_file_of_forward_have_the_rights_of_the_user() {
 }
 
 #[test]
+fn a_command_of_forward_runs_in_the_home_and_knows_whose_it_is() {
+    let fixture = Fixture::two_users();
+    forward(&fixture, "levy", "\"|echo $USER $LOGNAME $HOME $EXTENSION $RECIPIENT >about\"");
+    let daemon = fixture.serve(&[]);
+    let mut peer = begun(&daemon);
+    peer.ask("RCPT TO:<levy+books@red.test>", "250 ");
+    send(&mut peer, "250 ");
+    let home = fixture.dir.path().join("levy");
+    let about = fs::read_to_string(home.join("about")).unwrap();
+    assert_eq!(about, format!("levy levy {} books levy+books@red.test\n", home.display()));
+}
+
+#[test]
+fn an_address_is_never_an_option_of_the_command_that_delivers() {
+    let fixture = Fixture::two_users();
+    let daemon = fixture.serve(&["--mda", "/bin/echo %f %e"]);
+    let mut peer = begun(&daemon);
+    peer.ask("RCPT TO:<levy+-x@red.test>", "550 5.3.0 ");
+    daemon.wait_log("'-x' would be an option of --mda");
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<-oQ@b.test>", "250 ");
+    peer.ask("RCPT TO:<levy+x@red.test>", "250 ");
+    send(&mut peer, "550 5.3.0 ");
+    daemon.wait_log("'-oQ@b.test' would be an option of --mda");
+}
+
+#[test]
+fn what_goes_to_dev_null_is_taken_and_nothing_is_written() {
+    let fixture = Fixture::two_users();
+    forward(&fixture, "bob", "/dev/null");
+    let daemon =
+        crate::aliases::serve(&fixture, "noreply: /dev/null\nboth: /dev/null, levy\n", &[]);
+    for (name, letters) in [("noreply", 0), ("bob", 0), ("both", 1)] {
+        let mut peer = begun(&daemon);
+        peer.ask(&format!("RCPT TO:<{name}@red.test>"), "250 ");
+        send(&mut peer, "250 ");
+        daemon.wait_log(&format!("to=<{name}@red.test>"));
+        assert_eq!(fixture.letters("levy").len(), letters, "{name}");
+        assert!(fixture.letters("bob").is_empty(), "{name}");
+    }
+}
+
+#[test]
 fn the_exit_code_of_the_command_that_delivers_is_the_reply() {
     for (code, reply) in
         [(0, "250 "), (75, "451 4.3.0 "), (67, "550 5.1.1 "), (77, "550 5.3.0 "), (1, "451 4.3.0 ")]

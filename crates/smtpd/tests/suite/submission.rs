@@ -53,6 +53,18 @@ fn a_client_that_has_not_logged_in_gets_530() {
 }
 
 #[test]
+fn the_bytes_of_a_chunk_without_a_login_are_no_commands() {
+    let fixture = Fixture::new();
+    let daemon = serve(&fixture, &[]);
+    let mut peer = introduced(&daemon);
+    peer.send(format!("BDAT {} LAST\r\n{LEVY}\r\nNOOP\r\n", LEVY.len() + 2));
+    peer.expect("530 5.7.0 ");
+    peer.expect("250 2.0.0 OK");
+    peer.ask("MAIL FROM:<levy@red.test>", "530 ");
+    peer.ask("QUIT", "221 ");
+}
+
+#[test]
 fn the_sender_must_be_the_users_own_or_empty() {
     let fixture = Fixture::new();
     let daemon = serve(&fixture, &["--domain", "red.test", "--domain", "green.test"]);
