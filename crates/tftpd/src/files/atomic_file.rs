@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use nix::errno::Errno;
@@ -13,10 +12,8 @@ use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use sys::sync_file_range::start_writing;
 
-/// Prefix of the names of temporary files. tftpd neither serves nor writes such names.
-pub const TEMP_PREFIX: &[u8] = b".tftp-new.";
-/// Most names tried for a temporary file, each with the time in it.
-const MAX_NAMES: u32 = 100;
+use super::temp_name::{remove_left, with_unused_name};
+
 /// Interval in bytes at which writeback to the disk is started. Otherwise the final fsync may have
 /// to write the whole file, which on a slow disk takes longer than a client waits for its last ACK.
 const WRITEBACK_INTERVAL: u64 = 4 << 20;
@@ -47,7 +44,7 @@ const MAX_NUMBER: u32 = 9999;
 ///
 /// If the file system supports O_TMPFILE, the file has no name until it is published, so even a
 /// killed process leaves nothing behind. Otherwise (NFS, old kernels, no /proc) it has a temporary
-/// name that begins with [`TEMP_PREFIX`]. The name is removed on drop, but SIGKILL leaves it.
+/// name, see [`super::temp_name`]. The name is removed on drop, but SIGKILL leaves it.
 /// SIGKILL also leaves it between the last two system calls of a replacement, because no system
 /// call links a nameless file over an existing one.
 #[derive(Debug)]
@@ -81,11 +78,13 @@ impl AtomicFile {
         }
     }
 
-    /// Creates a file with a temporary name.
+    /// Creates a file with a temporary name, and removes those that killed processes have left.
     fn create_named(folder: OwnedFd) -> nix::Result<AtomicFile> {
+        let _ = remove_left(&folder); // best effort
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_CREAT | OFlag::O_EXCL;
         let create = |name: &[u8]| retry_on_eintr(|| openat(&folder, name, flags, NEW_PERMISSIONS));
         let (name, fd) = with_unused_name(create)?;
+        let _ = sys::flock::try_lock(&fd); // best effort: tells that it is being written
         Ok(AtomicFile::new(folder, fd, Some(name)))
     }
 
@@ -229,21 +228,6 @@ fn proc_path(file: &impl AsRawFd) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// Calls `make` with temporary names until one is free. The time is in them, because process IDs come again, in a container
-/// the same one at each start, and one process may have thousands of uploads.
-fn with_unused_name<T>(make: impl Fn(&[u8]) -> nix::Result<T>) -> nix::Result<(Vec<u8>, T)> {
-    for _ in 0..MAX_NAMES {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let unique = format!("{}-{}", std::process::id(), now.as_nanos());
-        let name = [TEMP_PREFIX, unique.as_bytes()].concat();
-        match make(&name) {
-            Err(Errno::EEXIST) => (),
-            result => return result.map(|made| (name, made)),
-        }
-    }
-    Err(Errno::EEXIST)
-}
-
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
@@ -324,8 +308,7 @@ mod tests {
     #[test]
     fn one_process_has_as_many_temporary_names_as_it_needs() {
         let dir = TempDir::new();
-        let made: Vec<_> =
-            (0..3 * MAX_NAMES).map(|_| create(&dir, AtomicFile::create_named, "x")).collect();
+        let made: Vec<_> = (0..300).map(|_| create(&dir, AtomicFile::create_named, "x")).collect();
         assert_eq!(names(dir.path()).len(), made.len());
     }
 

@@ -10,4 +10,5 @@ pub mod root;
 pub mod roots;
 pub mod size_limit;
 pub mod source;
+pub mod temp_name;
 mod walk;

@@ -17,8 +17,9 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, re
 use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
 use nix::unistd::{AccessFlags, faccessat, fsync};
 
-use super::atomic_file::{IfExists, TEMP_PREFIX};
+use super::atomic_file::IfExists;
 use super::source::Source;
+use super::temp_name::TEMP_PREFIX;
 use super::walk::{Walk, strip_folder, trim_slashes};
 use crate::error::Error;
 use crate::wire::error_code::ErrorCode;

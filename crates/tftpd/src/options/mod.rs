@@ -79,11 +79,13 @@ impl Config {
             let what = if is_alone { "root".to_owned() } else { format!("root {path}") };
             if let Err(errno) = root.check() {
                 warnings.push(format!("{what}: {}: no file can be served", why(errno)));
-            } else if self.create
-                && !self.read_only
+            } else if self.is_writable()
                 && let Err(errno) = root.check_writable()
             {
-                let how = "no file can be made in it (--create)";
+                let how = match self.create {
+                    true => "no file can be made in it (--create)",
+                    false => "no file in it can be replaced (--overwrite)",
+                };
                 warnings.push(format!("{what}: {}: {how}", why(errno)));
             }
         }

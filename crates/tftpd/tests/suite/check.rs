@@ -58,6 +58,9 @@ fn a_root_that_the_user_may_not_write_to_is_a_fault_where_files_are_to_be_made()
     let (code, said) = checked(&["--root", &root, "-u", "65534", "--create"]);
     let expected = "tftpd: root: Permission denied: no file can be made in it (--create)\n";
     assert_eq!((code, said.as_str()), (Some(1), expected));
+    let (code, said) = checked(&["--root", &root, "-u", "65534", "--overwrite"]);
+    let expected = "tftpd: root: Permission denied: no file in it can be replaced (--overwrite)\n";
+    assert_eq!((code, said.as_str()), (Some(1), expected));
     assert_eq!(checked(&["--root", &root, "-u", "65534"]).0, Some(0));
 }
 

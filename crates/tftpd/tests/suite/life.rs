@@ -1,15 +1,17 @@
 //! `--chroot`, SIGHUP, limits.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use crate::udp::{Served, Udp, ack, data, rrq};
-use nix::sys::signal::Signal;
+use crate::udp::{Served, Udp, ack, data, rrq, wrq};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use testkit::{
     Daemon, TempDir, children, command, copy_program, file_of_descriptor, injected, limit_of,
 };
-use testkit::{root_can_judge, run, wait_until};
+use testkit::{names, root_can_judge, run, wait_until};
 
 const TFTPD: &str = env!("CARGO_BIN_EXE_tftpd");
 
@@ -45,6 +47,33 @@ fn the_root_is_looked_for_inside_the_jail_even_through_links() {
         let said = String::from_utf8(run(command(TFTPD, &args), b"").stderr).unwrap();
         assert!(said.starts_with(&format!("tftpd: {complaint}")), "{said}");
     }
+}
+
+#[test]
+fn what_a_killed_upload_leaves_in_a_jail_is_removed_by_a_later_one() {
+    if !root_can_judge() {
+        return;
+    }
+    let jail = TempDir::new(); // without /proc, so that a file has a name while it is written
+    fs::set_permissions(jail.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let chroot = jail.path().to_str().unwrap();
+    let args = ["-u", "nobody", "--chroot", chroot, "--root", "/", "--create"];
+    let daemon = Daemon::start(TFTPD, &args);
+    let mut peer = Udp::new(daemon.addr());
+    peer.send(wrq(b"killed", "octet"));
+    peer.expect(ack(0));
+    let left = names(jail.path());
+    assert!(left.len() == 1 && left[0].starts_with(".tftp-new."), "{left:?}");
+    for pid in children(daemon.pid()) {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    }
+    wait_until("the upload is killed", || children(daemon.pid()).is_empty());
+    let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    let opened = fs::File::options().write(true).open(jail.path().join(&left[0])).unwrap();
+    opened.set_modified(an_hour_ago).unwrap();
+    drop(opened);
+    Udp::new(daemon.addr()).put(&wrq(b"x", "octet"), b"text");
+    assert_eq!(names(jail.path()), ["x"]);
 }
 
 #[test]
