@@ -67,6 +67,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "route",
             "connection",
             "session",
+            "progress",
             "transaction",
             "mailer",
         ],

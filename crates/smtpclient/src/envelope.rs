@@ -51,7 +51,7 @@ impl<'a> Envelope<'a> {
 
     /// Returns whether MAIL has the parameter SMTPUTF8.
     fn says_utf8(&self, facts: Facts) -> bool {
-        self.needs_utf8(facts) || self.to.iter().any(Recipient::needs_utf8)
+        self.needs_utf8(facts) || self.to.iter().any(|to| !to.address.is_ascii())
     }
 
     /// Returns the MAIL command, without its end.
@@ -77,14 +77,23 @@ impl<'a> Envelope<'a> {
 }
 
 impl Recipient<'_> {
-    /// Returns whether the address has UTF-8 (RFC 6531).
+    /// Returns whether the address has UTF-8 (RFC 6531) in its local part: a domain has a form in ASCII too.
     pub(crate) fn needs_utf8(&self) -> bool {
-        !self.address.is_ascii()
+        !self.in_ascii().is_ascii()
     }
 
-    /// Returns the RCPT command, without its end.
-    pub(crate) fn rcpt(&self, extensions: &Extensions) -> Vec<u8> {
-        let mut line = [b"RCPT TO:<", self.address, b">"].concat();
+    /// Returns the address with its domain as DNS has it (A-labels, RFC 5890).
+    fn in_ascii(&self) -> Vec<u8> {
+        let at = self.address.iter().rposition(|&byte| byte == b'@');
+        let at = at.map_or(self.address.len(), |at| at + 1);
+        let (local, domain) = self.address.split_at_checked(at).unwrap_or_default();
+        [local, &dns::to_ascii(domain)].concat()
+    }
+
+    /// Returns the RCPT command, without its end; the address as it is, or with its domain in ASCII.
+    pub(crate) fn rcpt(&self, extensions: &Extensions, is_kept: bool) -> Vec<u8> {
+        let address = if is_kept { self.address.to_vec() } else { self.in_ascii() };
+        let mut line = [b"RCPT TO:<", &address[..], b">"].concat();
         if extensions.dsn {
             add(&mut line, b" NOTIFY=", self.notify);
             add(&mut line, b" ORCPT=", self.orcpt);
@@ -123,10 +132,26 @@ mod tests {
             mail(&envelope, eight, &["SIZE", "8BITMIME", "DSN", "SMTPUTF8"]),
             "MAIL FROM:<a@b.test> BODY=8BITMIME RET=HDRS ENVID=Q1"
         );
-        assert_eq!(to.rcpt(&Extensions::default()), b"RCPT TO:<x@red.test>");
+        assert_eq!(to.rcpt(&Extensions::default(), false), b"RCPT TO:<x@red.test>");
         let knows = Extensions::parse(["DSN"]);
         let line = &b"RCPT TO:<x@red.test> NOTIFY=NEVER ORCPT=rfc822;X@red.test"[..];
-        assert_eq!(to.rcpt(&knows), line);
+        assert_eq!(to.rcpt(&knows, false), line);
+    }
+
+    #[test]
+    fn a_domain_in_utf8_is_sent_as_dns_has_it_to_a_server_without_smtputf8() {
+        for (address, needs_utf8, sent) in [
+            ("joe@b\u{fc}cher.test", false, "joe@xn--bcher-kva.test"),
+            ("j\u{f6}e@b\u{fc}cher.test", true, "j\u{f6}e@xn--bcher-kva.test"),
+            ("\"j@b\"@red.test", false, "\"j@b\"@red.test"),
+            ("j\u{f6}e", true, "j\u{f6}e"),
+        ] {
+            let to = Recipient { address: address.as_bytes(), ..Recipient::default() };
+            let line =
+                |is_kept| String::from_utf8(to.rcpt(&Extensions::default(), is_kept)).unwrap();
+            assert_eq!((to.needs_utf8(), line(true)), (needs_utf8, format!("RCPT TO:<{address}>")));
+            assert_eq!(line(false), format!("RCPT TO:<{sent}>"));
+        }
     }
 
     #[test]

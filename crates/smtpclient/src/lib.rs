@@ -10,7 +10,8 @@
 //! what was waited for, whether to try again, and the codes for a report (RFC 3464) and for the shell (sysexits(3)).
 
 // The order of the modules; each imports from its left only:
-//   status | reply envelope letter | failure settings extensions route | connection | session | transaction | mailer
+//   status | reply envelope letter | failure settings extensions route | connection | session | progress |
+//   transaction | mailer
 
 mod connection;
 mod envelope;
@@ -18,6 +19,7 @@ mod extensions;
 mod failure;
 mod letter;
 mod mailer;
+mod progress;
 mod reply;
 mod route;
 mod session;

@@ -100,7 +100,11 @@ impl Mailer {
         };
         let outcomes = send_in_parts(&mut session, envelope, letter);
         let is_lost = |outcome: &Outcome| outcome.as_ref().is_err_and(|failure| failure.is_lost);
-        let is_stale = is_reused && outcomes.iter().any(is_lost);
+        let mut is_stale = is_reused && outcomes.iter().any(is_lost);
+        if session.refuses_chunks {
+            let settings = Settings { use_chunking: false, ..Settings::clone(&self.settings) };
+            (self.settings, is_stale) = (Arc::new(settings), true);
+        }
         match &self.session {
             None if session.is_usable() => self.session = Some((number, session)),
             _ => session.quit(),
@@ -124,7 +128,7 @@ impl Mailer {
 /// What a server has made of a letter.
 struct Tried {
     outcomes: Vec<Outcome>,
-    /// The server has closed a connection that was kept for the letter: it is asked again on a new one.
+    /// The server has closed a connection that was kept for the letter, or takes no BDAT: it is asked again on a new one.
     is_stale: bool,
 }
 

@@ -28,6 +28,8 @@ pub struct Session {
     pub(crate) tls: Option<String>,
     bindings: Bindings,
     pub(crate) next: Next,
+    /// BDAT is offered, but the server does not know it or cannot take it.
+    pub(crate) refuses_chunks: bool,
 }
 
 /// What may follow.
@@ -79,6 +81,7 @@ impl Session {
             tls: None,
             bindings: Bindings::default(),
             next: Next::Mail,
+            refuses_chunks: false,
         };
         match session.greet(tls) {
             Ok(()) => Ok(session),

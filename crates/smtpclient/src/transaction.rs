@@ -7,6 +7,7 @@ use netascii::dot_stuffing::Stuffer;
 use crate::envelope::{Envelope, Recipient};
 use crate::failure::{Delivered, Failure, Outcome, Result, Stage, code};
 use crate::letter::{Facts, Letter, each_piece};
+use crate::progress::Progress;
 use crate::reply::Reply;
 use crate::session::{Next, Session};
 use crate::settings::{EightBit, Protocol};
@@ -22,17 +23,6 @@ const MAX_CHUNK: u64 = 64 * 1024;
 const MAX_SHOWN: u64 = 4096;
 /// Bytes of the text that are sent by one write.
 const BLOCK: usize = 64 * 1024;
-
-/// What has become of the recipients so far.
-struct Progress<'a> {
-    envelope: &'a Envelope<'a>,
-    outcomes: Vec<Option<Outcome>>,
-    /// The numbers of those that RCPT is sent for, and of those that the server takes.
-    asked: Vec<usize>,
-    taken: Vec<usize>,
-    /// MAIL was refused: the replies to RCPT then (503) are about none of them.
-    is_refused: bool,
-}
 
 impl Session {
     /// Sends a letter to these recipients. Returns for each of them, in their order, what has become of it.
@@ -58,7 +48,7 @@ impl Session {
         let mut reply = self.ask(b"MAIL FROM:<>", Stage::Mail)?;
         if reply.is_success() {
             let recipient = Recipient { address, ..Recipient::default() };
-            reply = self.ask(&recipient.rcpt(&self.extensions), Stage::Recipient)?;
+            reply = self.ask(&recipient.rcpt(&self.extensions, true), Stage::Recipient)?;
         }
         if !self.conn.is_lost {
             self.reset()?;
@@ -357,12 +347,25 @@ impl Session {
             sender = sender.and(answered);
         }
         if sender.is_ok() && !progress.taken.is_empty() {
-            return self.end_replies(progress);
+            self.end_replies(progress)?;
+            progress.outcomes.iter_mut().flatten().for_each(|outcome| self.judge_chunk(outcome));
+            return Ok(());
         }
         // One reply, a refusal: no recipient is left.
         let limit = self.settings.timeouts.end;
         let _ = self.conn.reply((Stage::Text, "the reply to BDAT"), limit); // decides nothing
         sender
+    }
+
+    /// Finds out whether it was BDAT that was refused, and not the letter: that one can go by DATA then. Of this connection
+    /// nothing more is expected, because the server may have taken the text for commands.
+    fn judge_chunk(&mut self, outcome: &mut Outcome) {
+        let Err(failure) = outcome else { return };
+        let code = failure.reply.as_ref().map_or(0, Reply::code);
+        if failure.stage == Stage::End && matches!(code, 500 | 502 | 503) {
+            (self.refuses_chunks, self.conn.is_lost) = (true, true);
+            (failure.stage, failure.is_lost, failure.code.class) = (Stage::Data, true, 4);
+        }
     }
 
     /// Fails where the server has said something that it was not asked: later replies would be taken for others.
@@ -414,35 +417,4 @@ impl From<Failure> for TextError {
 
 fn recipient_name(recipient: &Recipient<'_>) -> String {
     format!("recipient <{}>", forknet::printable(recipient.address))
-}
-
-impl<'a> Progress<'a> {
-    fn new(envelope: &'a Envelope<'a>) -> Progress<'a> {
-        let outcomes = envelope.to.iter().map(|_| None).collect();
-        Progress { envelope, outcomes, asked: Vec::new(), taken: Vec::new(), is_refused: false }
-    }
-
-    /// Returns MAIL, and RCPT for each that is asked for.
-    fn commands(&self, session: &Session, facts: Facts) -> Vec<Vec<u8>> {
-        let mut commands = vec![self.envelope.mail(&session.extensions, facts)];
-        let to = self.asked.iter().filter_map(|number| self.envelope.to.get(*number));
-        commands.extend(to.map(|recipient| recipient.rcpt(&session.extensions)));
-        commands
-    }
-
-    fn set(&mut self, number: usize, outcome: Outcome) {
-        if let Some(place) = self.outcomes.get_mut(number) {
-            *place = Some(outcome);
-        }
-    }
-
-    /// Returns all outcomes; those that are missing are this failure.
-    fn outcomes(self, failure: Option<&Failure>) -> Vec<Outcome> {
-        let missing = || {
-            let text = "no answer about the recipient";
-            let none = || Failure::new(Stage::Mail, Status::Protocol, code(4, 5, 0), text);
-            Err(failure.cloned().unwrap_or_else(none))
-        };
-        self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
-    }
 }

@@ -154,6 +154,44 @@ fn those_who_are_too_many_at_once_get_the_letter_in_the_next_transaction() {
 }
 
 #[test]
+fn a_server_that_offers_bdat_and_refuses_it_gets_the_letters_by_data() {
+    for refusal in ["500 what", "502 5.5.1 not implemented", "503 5.5.1 no"] {
+        let names = NameServer::start(zone);
+        let (mut hosts, port) = listeners(&["127.0.0.2"]);
+        let server = serve(hosts.pop().unwrap(), move |listener| {
+            let offers = ["PIPELINING", "CHUNKING"];
+            let mut peer = accept(listener);
+            greet(&mut peer, &offers);
+            let lines = [
+                "MAIL FROM:<>",
+                "RCPT TO:<a@red.test>",
+                "RCPT TO:<b@red.test>",
+                "BDAT 3 LAST",
+                "x",
+            ];
+            lines.iter().for_each(|line| super::hear(&mut peer, line));
+            peer.send(format!("250 ok\r\n250 ok\r\n550 5.1.1 no\r\n{refusal}\r\n500 x?\r\n"));
+            let mut peer = accept(listener);
+            greet(&mut peer, &offers);
+            for (letter, end) in ["250 taken", "250 next"].into_iter().enumerate() {
+                super::hear(&mut peer, "MAIL FROM:<>");
+                super::hear(&mut peer, &format!("RCPT TO:<{}@red.test>", ["a", "c"][letter]));
+                peer.send("250 ok\r\n250 ok\r\n");
+                take_letter(&mut peer, &["x"], end);
+            }
+            turn(&mut peer, "QUIT", "221 bye");
+        });
+        let settings = Settings { use_chunking: true, ..settings() };
+        let mut mailer = Mailer::new(&Arc::new(settings), destination(&names, port)).unwrap();
+        let said = send(&mut mailer, &["a@red.test", "b@red.test"]);
+        assert!(said[0] == "250 taken" && said[1].ends_with("550 5.1.1 no"), "{said:?}");
+        assert_eq!(send(&mut mailer, &["c@red.test"]), ["250 next"]);
+        mailer.quit();
+        server.join().unwrap();
+    }
+}
+
+#[test]
 fn the_hosts_are_asked_for_again_when_the_answers_are_too_old() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let has_moved = Arc::new(AtomicBool::new(false));
