@@ -318,11 +318,14 @@ impl<'a> Protocol<'a> {
 
     /// Counts a command that violates the protocol. The last one allowed ends the session.
     fn bad(&mut self, reply: Reply) -> Action {
+        self.count_bad().map_or(Action::Reply(reply), Action::Close)
+    }
+
+    /// As [`Protocol::bad`], where the reply is another's: returns the farewell of a session that ends.
+    pub fn count_bad(&mut self) -> Option<Reply> {
         self.bad_commands += 1;
-        if self.bad_commands >= MAX_BAD_COMMANDS {
-            return Action::Close(Reply::new(421, "4.7.0", "Too many bad commands, closing"));
-        }
-        Action::Reply(reply)
+        let is_last = self.bad_commands >= MAX_BAD_COMMANDS;
+        is_last.then(|| Reply::new(421, "4.7.0", "Too many bad commands, closing"))
     }
 
     /// Counts an unknown name. The last one allowed ends the session.

@@ -7,6 +7,7 @@ mod letter_lines;
 mod log_fields;
 mod notification;
 mod partial;
+mod refused_lines;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ use crate::protocol::state::State;
 use crate::protocol::{MAX_LINE, Protocol, is_command};
 use auth::{Ended, Logins, Responses};
 use guards::Guards;
+use refused_lines::RefusedLines;
 
 /// Size of the read buffer in bytes.
 const READ_BUFFER: usize = 32 * 1024;
@@ -174,6 +176,7 @@ struct Session<'a, 't, S> {
     logins: Logins,
     /// AUTH was seen: a line that is no command may be a response.
     has_auth: bool,
+    refused_lines: RefusedLines,
     /// The letter that comes in chunks, and its id.
     chunks: Option<(String, LetterReceiver<'a>)>,
 }
@@ -189,7 +192,7 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
     ) -> Session<'a, 't, S> {
         let reader = LineReader::with_capacity(READ_BUFFER, stream);
         let (out, title) = (Vec::new(), Title::none());
-        let (has_auth, chunks) = (false, None);
+        let (has_auth, chunks, refused_lines) = (false, None, RefusedLines::default());
         Session {
             config,
             mailboxes,
@@ -200,6 +203,7 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
             title,
             logins,
             has_auth,
+            refused_lines,
             chunks,
         }
     }
@@ -213,6 +217,8 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
     fn run(mut self) -> io::Result<Option<(Protocol<'a>, u32)>> {
         self.show_state();
         let ended = self.converse();
+        let left_out = self.refused_lines.restart();
+        self.log_left_out(left_out);
         let farewell = match ended.as_ref().map_err(io::Error::kind) {
             Ok(End::Closed) => None,
             Ok(End::StartTls) => {
@@ -322,11 +328,21 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
     /// Sends the reply to a command, and logs a refusal.
     fn answer(&mut self, line: &[u8], reply: &Reply) {
         if !reply.is_positive() {
-            let text = reply.lines().collect::<Vec<_>>().join(" ");
-            let line = line.get(..MAX_LOGGED_LINE).unwrap_or(line).escape_ascii();
-            log::info!("{}: refused \"{line}\": {text}", self.client());
+            let (is_logged, left_out) = self.refused_lines.next();
+            self.log_left_out(left_out);
+            if is_logged {
+                let text = reply.lines().collect::<Vec<_>>().join(" ");
+                let line = line.get(..MAX_LOGGED_LINE).unwrap_or(line).escape_ascii();
+                log::info!("{}: refused \"{line}\": {text}", self.client());
+            }
         }
         self.queue(reply);
+    }
+
+    fn log_left_out(&self, commands: u64) {
+        if commands > 0 {
+            log::info!("{}: refused {commands} more commands", self.client());
+        }
     }
 
     /// Runs AUTH. Returns true if the session ends.
@@ -335,7 +351,7 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
         let (reader, out) = (&mut self.reader, &mut self.out);
         let mut client = AuthLines { reader, out, transcript: self.transcript };
         match self.logins.run(how, &mut client)? {
-            Ended::Answered => {}
+            Ended::Answered => return Ok(self.count_bad_auth()),
             Ended::LoggedIn(user, login) => {
                 self.mailboxes.logged_in(login);
                 self.protocol.logged_in(user);
@@ -346,10 +362,19 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
                 let left = due.map(|due| due.saturating_duration_since(Instant::now()));
                 std::thread::sleep(left.unwrap_or_default());
                 self.queue(&reply);
-                return Ok(is_last);
+                return Ok(is_last || reply.is_bad_command() && self.count_bad_auth());
             }
         }
         Ok(false)
+    }
+
+    /// Counts an exchange that violates the protocol. Returns true if the session ends.
+    fn count_bad_auth(&mut self) -> bool {
+        let farewell = self.protocol.count_bad();
+        if let Some(farewell) = &farewell {
+            self.queue(farewell);
+        }
+        farewell.is_some()
     }
 
     fn queue(&mut self, reply: &Reply) {

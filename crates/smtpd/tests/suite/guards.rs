@@ -140,6 +140,40 @@ fn rules_about_names_senders_and_recipients_answer_their_commands() {
 }
 
 #[test]
+fn refused_commands_have_a_line_of_the_log_each_up_to_a_rate() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    peer.send("DATA\r\n".repeat(1000));
+    for _ in 0..1000 {
+        peer.expect("503 ");
+    }
+    peer.ask("QUIT", "221 ");
+    daemon.wait_log(" more commands");
+    daemon.wait_log(" end: ");
+    let lines = daemon.log().matches("refused \"DATA\"").count();
+    assert!((100..1000).contains(&lines), "{lines}");
+}
+
+#[test]
+fn malformed_logins_are_bad_commands() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    let mut peer = introduced(&daemon);
+    for bad in ["AUTH PLAIN AAAA", "AUTH PLAIN\r\n*"] {
+        peer.send(format!("{bad}\r\n").repeat(24));
+        for _ in 0..24 {
+            while !peer.line().starts_with(b"501 ") {}
+        }
+    }
+    peer.send("AUTH PLAIN AAAA\r\nAUTH PLAIN AAAA\r\n");
+    for reply in ["501 ", "501 ", "421 4.7.0 Too many bad commands"] {
+        peer.expect(reply);
+    }
+    assert_eq!(peer.rest(), b"");
+}
+
+#[test]
 fn another_form_of_an_address_meets_the_same_rule() {
     let user = "uma:{PLAIN}x::::HOME/levy:\n";
     let fixture = Fixture::with(user);
