@@ -90,6 +90,12 @@ pub(crate) fn fork_among_threads() -> nix::Result<Fork> {
     Ok(if forked == 0 { Fork::Child } else { Fork::Parent(Pid::from_raw(forked)) })
 }
 
+/// What a child of [`fork_among_threads`] is.
+#[cfg(test)]
+pub(crate) fn one_task() -> OneTask {
+    OneTask(PhantomData)
+}
+
 /// Runs the child: `life` returns the exit code, and a panic ends here. The copies of the parent's
 /// values are not dropped, and its buffers not flushed.
 ///

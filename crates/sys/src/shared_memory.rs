@@ -7,10 +7,10 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
 use crate::fork::OneTask;
 
@@ -18,10 +18,6 @@ use crate::fork::OneTask;
 pub const WORDS: usize = 8;
 /// A page of memory, in bytes.
 const PAGE: usize = 4096;
-/// Value of [`Lines::kept`] while a process has all lines.
-const ALL: usize = usize::MAX;
-/// Value of [`Lines::kept`] once a process has none.
-const NONE: usize = usize::MAX - 1;
 
 /// The numbers of one line. It is as long as a cache line, so that two processes that count do not
 /// slow each other down.
@@ -44,11 +40,11 @@ pub struct Lines {
     count: usize,
     /// Bytes from one line to the next.
     stride: usize,
-    /// The only line that this process has mapped; or [`ALL`], or [`NONE`].
-    kept: AtomicUsize,
+    /// They lie in pages of their own.
+    is_mapped: bool,
 }
 
-// SAFETY: the numbers are atomic, and so is `kept`.
+// SAFETY: the numbers are atomic, and nothing else changes.
 unsafe impl Sync for Lines {}
 // SAFETY: the mapping belongs to the process and not to a thread.
 unsafe impl Send for Lines {}
@@ -69,7 +65,7 @@ impl Lines {
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
         // SAFETY: a new anonymous mapping overlaps nothing.
         let place = unsafe { mmap_anonymous(None, bytes, rights, flags)? }.cast();
-        Ok(Box::leak(Box::new(Lines { place, count, stride, kept: AtomicUsize::new(ALL) })))
+        Ok(Box::leak(Box::new(Lines { place, count, stride, is_mapped: true })))
     }
 
     /// Makes one line in ordinary memory, for a process that shares it with no other. It is never unmapped.
@@ -77,7 +73,7 @@ impl Lines {
     pub fn private() -> &'static Lines {
         let line: &'static Line = Box::leak(Box::new(Line(Default::default())));
         let (place, count, stride) = (NonNull::from(line).cast(), 1, size_of::<Line>());
-        Box::leak(Box::new(Lines { place, count, stride, kept: AtomicUsize::new(0) }))
+        Box::leak(Box::new(Lines { place, count, stride, is_mapped: false }))
     }
 
     /// Returns the number of lines.
@@ -86,41 +82,45 @@ impl Lines {
         self.count
     }
 
-    /// Unmaps all lines but one, in a child that does not need the others. They read as zero from
-    /// then on.
+    /// Unmaps all lines but one, in a child that does not need the others. In their place are zeros from then on, numbers
+    /// of this process alone.
     ///
     /// # Errors
-    /// EINVAL if there is no such line, the lines are packed, or some are unmapped already.
-    pub fn keep_only(&self, number: usize, _: OneTask) -> nix::Result<()> {
+    /// EINVAL if there is no such line, or the lines are packed; those of mmap(2).
+    pub fn keep_only(&self, number: usize, alone: OneTask) -> nix::Result<()> {
         if number >= self.count || self.stride < PAGE {
             return Err(Errno::EINVAL);
         }
-        self.unmap(number, [0..number, number + 1..self.count])
+        self.unmap(0..number, alone)?;
+        self.unmap(number + 1..self.count, alone)
     }
 
-    /// Unmaps all lines, in a child that needs none. They read as zero from then on.
+    /// Unmaps all lines, in a child that needs none. In their place are zeros from then on, numbers of this process alone.
     ///
     /// # Errors
-    /// EINVAL if some are unmapped already.
-    pub fn unmap_all(&self, _: OneTask) -> nix::Result<()> {
-        self.unmap(NONE, [0..self.count, 0..0])
+    /// EINVAL if the lines are in ordinary memory; those of mmap(2).
+    pub fn unmap_all(&self, alone: OneTask) -> nix::Result<()> {
+        if !self.is_mapped {
+            return Err(Errno::EINVAL);
+        }
+        self.unmap(0..self.count, alone)
     }
 
-    /// Unmaps these lines, for a process that is one task. Only once, because another mapping may
-    /// take their addresses afterwards.
-    fn unmap(&self, kept: usize, lines: [Range<usize>; 2]) -> nix::Result<()> {
-        self.kept.compare_exchange(ALL, kept, SeqCst, SeqCst).map_err(|_| Errno::EINVAL)?;
-        for Range { start, end } in lines {
-            let bytes = ((end - start) * self.stride).next_multiple_of(PAGE);
-            if let Some(bytes) = NonZeroUsize::new(bytes) {
-                let place = self.place.as_ptr().wrapping_add(start * self.stride);
-                let place = NonNull::new(place.cast()).ok_or(Errno::EINVAL)?;
-                // SAFETY: whole pages of this mapping, which are still mapped because `kept` was
-                // ALL; `word` returns none of their lines any more, because it checks `kept`; there
-                // is one task, so no other is in the middle of an access.
-                unsafe { munmap(place, bytes.get())? };
-            }
-        }
+    /// Maps private zeros in the place of these lines, so that no access has to ask which are left: a child that kept a note
+    /// of that would copy a page for it.
+    fn unmap(&self, Range { start, end }: Range<usize>, _: OneTask) -> nix::Result<()> {
+        let bytes = ((end - start) * self.stride).next_multiple_of(PAGE);
+        let place = self.place.as_ptr().wrapping_add(start * self.stride);
+        let (Some(bytes), Some(place)) =
+            (NonZeroUsize::new(bytes), NonZeroUsize::new(place.expose_provenance()))
+        else {
+            return Ok(());
+        };
+        let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE | MapFlags::MAP_FIXED;
+        // SAFETY: whole pages of this mapping, which is never unmapped and stays readable and writable; only numbers lie
+        // there, and any bytes are numbers; there is one task, so no other is in the middle of an access.
+        unsafe { mmap_anonymous(Some(place), bytes, rights, flags)? };
         Ok(())
     }
 
@@ -152,13 +152,12 @@ impl Lines {
 
     /// Returns a word for one access; the reference must not be kept.
     fn word(&self, line: usize, word: usize) -> Option<&AtomicU64> {
-        let kept = self.kept.load(SeqCst);
-        if line >= self.count || (kept != ALL && kept != line) {
+        if line >= self.count {
             return None;
         }
         let place = self.place.as_ptr().wrapping_add(line * self.stride).cast::<Line>();
-        // SAFETY: within the mapping, of which only lines that `kept` excludes are ever unmapped;
-        // aligned, because a stride is a multiple of a line; any bytes are an AtomicU64.
+        // SAFETY: within the mapping, which is never unmapped; aligned, because a stride is a multiple of a line; any bytes
+        // are an AtomicU64.
         unsafe { &*place }.0.get(word)
     }
 }
@@ -171,7 +170,25 @@ impl fmt::Debug for Lines {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::wait::{WaitStatus, waitpid};
+
     use super::*;
+    use crate::fork::{Fork, exit_now, fork_among_threads, one_task};
+
+    #[test]
+    fn unmapped_lines_are_zeros_of_the_child_alone() {
+        let lines = Lines::new(3, Layout::Paged).unwrap();
+        (0..3).for_each(|line| lines.store(line, 0, 5));
+        let Fork::Parent(child) = fork_among_threads().unwrap() else {
+            let is_done = lines.keep_only(1, one_task()).is_ok();
+            let seen = [0, 1, 2].map(|line| lines.load(line, 0)) == [0, 5, 0];
+            (0..3).for_each(|line| lines.store(line, 0, 7));
+            let is_over = lines.unmap_all(one_task()).is_ok() && lines.load(1, 0) == 0;
+            exit_now(i32::from(is_done && seen && is_over));
+        };
+        assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 1));
+        assert_eq!([0, 1, 2].map(|line| lines.load(line, 0)), [5, 7, 5]);
+    }
 
     #[test]
     fn lines_are_separate_and_missing_numbers_are_zero() {

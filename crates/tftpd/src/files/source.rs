@@ -27,6 +27,8 @@ pub struct Source {
     read: u64,
     /// Samples of the bytes read.
     samples: Vec<Sample>,
+    /// Of the last sample.
+    hasher: DefaultHasher,
     /// Offset of the next sample.
     next_sample: u64,
 }
@@ -36,7 +38,7 @@ pub struct Source {
 struct Sample {
     at: u64,
     length: usize,
-    hasher: DefaultHasher,
+    hash: u64,
 }
 
 impl Source {
@@ -52,7 +54,8 @@ impl Source {
             None => Some(meta.len()).filter(|_| ends_at(&file, meta.len())),
         };
         let next_sample = if size.is_some() { 0 } else { u64::MAX };
-        Ok(Source { file, size, read: 0, samples: Vec::new(), next_sample })
+        let (samples, hasher) = (Vec::new(), DefaultHasher::new());
+        Ok(Source { file, size, read: 0, samples, hasher, next_sample })
     }
 
     /// Returns the size in bytes, if the file knows it.
@@ -75,15 +78,17 @@ impl Source {
     fn take_sample(&mut self, buffers: &[IoSliceMut<'_>], length: usize) {
         if self.read >= SAMPLE as u64 || self.samples.is_empty() {
             self.samples.push(Sample { at: self.read, ..Sample::default() });
+            self.hasher = DefaultHasher::new();
         }
         let Some(sample) = self.samples.last_mut() else { return };
         let mut left = length.min(SAMPLE - sample.length);
         for buffer in buffers {
             let bytes = buffer.get(..left.min(buffer.len())).unwrap_or_default();
-            sample.hasher.write(bytes);
+            self.hasher.write(bytes);
             sample.length += bytes.len();
             left -= bytes.len();
         }
+        sample.hash = self.hasher.finish();
         let end = self.read + length as u64;
         self.next_sample = if end < SAMPLE as u64 { end } else { end.max(self.read * 2) };
     }
@@ -94,7 +99,7 @@ impl Source {
             return false;
         }
         hasher.write(&now);
-        hasher.finish() == sample.hasher.finish()
+        hasher.finish() == sample.hash
     }
 
     /// Returns the number of bytes still to be read.

@@ -4,7 +4,7 @@
 //! else in a round trip. On one machine or a fast network the answer arrives before the process
 //! would be asleep. So a process whose peer answers that fast polls for twice the typical wait, and
 //! then sleeps. If polling finds nothing, because the peer needs this processor, it is turned
-//! waits_off for a number of waits, which doubles each time.
+//! off for a number of waits, which doubles each time.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ const MAX_TYPICAL: Duration = Duration::from_micros(100);
 /// Waits of a process before it polls. One measurement is unreliable, and clients that fetch many
 /// small files at once need the processor.
 const WARM_UP: u32 = 2;
-/// Consecutive unsuccessful polls that turn polling waits_off.
+/// Consecutive unsuccessful polls that turn polling off.
 const MAX_MISSES: u32 = 3;
-/// First and longest back-waits_off, as a number of waits without polling.
+/// First and longest pause, as a number of waits without polling.
 const BACK_OFF: std::ops::RangeInclusive<u32> = 500..=500 << 7;
 
 /// Decides whether a process polls before it sleeps.
@@ -25,7 +25,7 @@ pub struct BusyPoll {
     misses: u32,
     /// Waits left until polling is on again.
     waits_off: u32,
-    /// Length of the last back-waits_off, 0 after a successful poll.
+    /// Length of the last pause, 0 after a successful poll.
     last_back_off: u32,
 }
 

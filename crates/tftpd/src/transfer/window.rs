@@ -136,8 +136,9 @@ impl<R: Read> Window<R> {
         let at = self.offset(self.filled + 1);
         let (front, back) = self.slots.split_at_mut(at);
         let slots = back.chunks_exact_mut(size).chain(front.chunks_exact_mut(size));
-        let blocks = slots.take(as_size(count)).filter_map(|slot| slot.get_mut(HEADER..));
-        let mut blocks: Vec<_> = blocks.map(IoSliceMut::new).collect();
+        let places = slots.take(as_size(count)).filter_map(|slot| slot.get_mut(HEADER..));
+        let mut blocks = Vec::with_capacity(as_size(count)); // what grows is a part of another page each time
+        blocks.extend(places.map(IoSliceMut::new));
         let read = self.file.fill(&mut blocks)?;
         let whole = (read / self.blksize) as u64;
         let first = self.filled + 1;

@@ -21,6 +21,7 @@ mod log_rate;
 mod lossy;
 mod manual;
 mod map;
+mod memory;
 mod mtu;
 mod option_table;
 mod options;
