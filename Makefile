@@ -37,6 +37,7 @@ help:
 	@echo 'make bench-fork  our server designs beside C programs and superservers, into docs/bench'
 	@echo '              (seven minutes; QUICK=1: half a one, and nothing is written)'
 	@echo 'make bench-tftp  tftpd beside tftpd-hpa, atftpd and dnsmasq, into docs/bench'
+	@echo '              (half an hour; ROWS="large pinned small delay upload storm flood": these parts; QUICK=1: a short run)'
 	@echo 'make bench-tls  TLS handshakes and idle sessions of pop3d beside Dovecot, into docs/bench'
 	@echo 'make bench-pop3  pop3d beside Dovecot and popa3d, pop3c beside mpop and fetchmail, into docs/bench'
 	@echo '              (as root; ROWS="logins retr": these parts; QUICK=1: a short run)'

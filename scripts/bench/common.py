@@ -25,11 +25,12 @@ def in_turn(kinds: Sequence, number: int, step: int) -> Sequence:
 
 def measure(words: list[str], name: str, plans: tuple[Any, Any], kinds: Sequence, results: Any,
             make_bench: Callable, parts: dict[str, Callable], page: Any) -> int:
-    """Measures the parts that are asked for, all of them without words, on the servers that $ONLY names; by the
+    """Measures the parts that are asked for by words or $ROWS, all of them without, on the servers that $ONLY names; by the
     first plan, or, with $QUICK, by the second. Prints the page, or tables alone where something was left out;
     a whole run that is not quick writes the page and its picture."""
+    words = words or os.environ.get("ROWS", "").split()
     if any(word not in parts for word in words):
-        raise Failure("WORD is one of " + ", ".join(parts))
+        raise Failure("ROW is one of " + ", ".join(parts))
     quick, only = os.environ.get("QUICK", "") not in ("", "0"), os.environ.get("ONLY", "")
     plan = replace(plans[quick], kinds=tuple(kind for kind in kinds if re.search(only, kind.name)))
     began = time.monotonic()
