@@ -179,8 +179,19 @@ impl<'a> Protocol<'a> {
         self.context.letters
     }
 
-    /// Runs one command line, given without its line end.
+    /// Runs one command line, given without its line end. A letter of which a chunk was refused has failed as a whole, and
+    /// the chunks behind it are refused too (RFC 3030 §2).
     pub fn line(&mut self, line: &[u8]) -> Action {
+        let in_chunks = self.state() == State::Chunks;
+        let action = self.run(line);
+        let is_bdat = || commands::find(line).is_some_and(|(it, _)| it.verb == "BDAT");
+        if in_chunks && !matches!(action, Action::Chunk(_)) && is_bdat() {
+            self.reset();
+        }
+        action
+    }
+
+    fn run(&mut self, line: &[u8]) -> Action {
         self.pause = Duration::ZERO;
         let is_first = !std::mem::replace(&mut self.is_begun, true);
         let found = commands::find(line);

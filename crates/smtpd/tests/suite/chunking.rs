@@ -165,3 +165,20 @@ fn a_chunk_without_a_letter_and_without_an_end_ends_the_session() {
     peer.ask("BDAT 99999999999999999999 LAST", "421 4.7.0 ");
     assert!(peer.is_closed());
 }
+
+#[test]
+fn a_letter_of_which_a_chunk_was_refused_is_never_delivered_without_it() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    for refused in ["BDAT 4 FOO\r\nQUIT", "BDAT x\r\n", "BDAT\r\n", "BDAT 4\0\r\n"] {
+        let mut peer = introduced(&daemon);
+        peer.send("MAIL FROM:<a@b.test>\r\nRCPT TO:<levy@red.test>\r\n");
+        peer.send(format!("BDAT 3\r\nabc{refused}BDAT 4 LAST\r\nQUITNOOP\r\n"));
+        for reply in ["250 2.1.0 ", "250 2.1.5 ", "250 2.0.0 3 ", "501 5.5.", "503 5.5.1 ", "250 "]
+        {
+            peer.expect(reply);
+        }
+        fixture.assert_nothing();
+    }
+    assert_alive(&daemon);
+}
