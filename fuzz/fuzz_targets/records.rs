@@ -129,8 +129,8 @@ fn orders(record: &[u8]) {
         assert!(recipients.len() <= record.len());
     }
     if let Ok(text) = std::str::from_utf8(record) {
-        let known = Known::parse(text, 1_796_050_231).text();
-        assert_eq!(Known::parse(&known, 1_796_050_231).text(), known);
+        let known = Known::of(text.to_owned(), 1_796_050_231).text();
+        assert_eq!(Known::of(known.clone(), 1_796_050_231).text(), known);
     }
 }
 

@@ -67,7 +67,7 @@ pub use serve::jobs::{Jobs, Work};
 pub use serve::limits::Refusal;
 pub use serve::line::{Answer, LONGEST_MESSAGE, Line};
 pub use serve::notes::MAX_NOTE;
-pub use serve::question::{Moved, Question};
+pub use serve::question::Question;
 pub use serve::reaper::Reaper;
 pub use serve::scoreboard::Slot;
 pub use serve::server::Server;

@@ -211,6 +211,7 @@ impl MailOptions {
     /// # Errors
     /// `users FILE: reason`.
     pub fn start(&self) -> Result<Offer> {
+        mailstore::prepare();
         if self.decoy.get().is_none() {
             let decoy = Decoy::new().map_err(|error| refused(&error))?;
             self.decoy.get_or_init(|| decoy);

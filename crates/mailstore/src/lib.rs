@@ -33,6 +33,7 @@ pub use aliases::{
 };
 pub use durable_dir::durable_create_dir;
 pub use error::{Error, Result, is_full};
+pub use file_name::prepare;
 pub use folder::{Folder, Walked};
 pub use mail_pattern::{MailKind, MailPattern};
 pub use maildir::{Draft, Maildir, Published, Synced};

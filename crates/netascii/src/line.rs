@@ -11,8 +11,8 @@ use crate::{CR, LF, find};
 
 /// Default size of the buffer, in bytes. A longer line limit makes it grow up to that limit.
 const BUFFER: usize = 8192;
-/// Size of a buffer that is made for commands, in bytes. It grows to [`BUFFER`] once more comes at a time: a
-/// process that reads a few short lines touches no other memory.
+/// Size of a buffer that is made for commands, in bytes. It grows once more comes at a time: a process that reads
+/// a few short lines touches no other memory.
 const SMALL: usize = 1024;
 
 /// Longest line whose end is searched for after it exceeded its limit, in bytes.
@@ -39,6 +39,8 @@ pub struct LineReader<R> {
     end: usize,
     /// What is behind this was never read into, or is wiped.
     used: usize,
+    /// Size to which the buffer grows when it was filled at once, in bytes.
+    most: usize,
     /// Within a line over the limit, skipping to its end.
     skipping: bool,
     /// Bytes of that line skipped so far.
@@ -57,7 +59,15 @@ impl<R: Read> LineReader<R> {
     pub fn with_capacity(size: usize, inner: R) -> LineReader<R> {
         let buf = vec![0; size.max(1)];
         let (skipping, skipped, bare_lf) = (false, 0, false);
-        LineReader { inner, buf, start: 0, end: 0, used: 0, skipping, skipped, bare_lf }
+        let (start, end, used, most) = (0, 0, 0, BUFFER);
+        LineReader { inner, buf, start, end, used, most, skipping, skipped, bare_lf }
+    }
+
+    /// Returns a reader of 1 KiB that grows to `most` bytes when it is filled at once.
+    pub fn growing_to(most: usize, inner: R) -> LineReader<R> {
+        let mut reader = LineReader::with_capacity(SMALL, inner);
+        reader.most = most;
+        reader
     }
 
     /// Returns a reader of 1 KiB (more where there are more of them) that reads these bytes first. It grows to
@@ -154,20 +164,26 @@ impl<R: Read> LineReader<R> {
         }
         let was_filled = self.used == self.buf.len();
         self.wipe(self.end);
-        if self.end == self.buf.len() || (was_filled && self.buf.len() < BUFFER) {
-            // Only a line of less than `limit` bytes can fill it up.
-            let size = self.buf.len().saturating_mul(2).max(BUFFER).min(limit.max(BUFFER));
-            let mut larger = vec![0; size.max(self.end + 1)];
-            larger.iter_mut().zip(self.buffered()).for_each(|(to, from)| *to = *from);
-            let end = self.end;
-            self.wipe(0);
-            (self.buf, self.used) = (larger, end);
+        if self.end == self.buf.len() || (was_filled && self.buf.len() < self.most) {
+            // Only a line of less than `limit` bytes can fill it up once it has grown.
+            let size = self.buf.len().saturating_mul(2).max(BUFFER).min(limit.max(self.most));
+            self.grow_to(size.max(self.end + 1));
         }
         let room = self.buf.get_mut(self.end..).unwrap_or_default();
         let count = read_retrying(&mut self.inner, room)?;
         self.end += count;
         self.used = self.used.max(self.end);
         Ok(count)
+    }
+
+    /// Takes a larger buffer.
+    fn grow_to(&mut self, size: usize) {
+        let mut larger = vec![0; size];
+        larger.iter_mut().zip(self.buffered()).for_each(|(to, from)| *to = *from);
+        (self.start, self.end) = (0, self.buffered().len());
+        let end = self.end;
+        self.wipe(0);
+        (self.buf, self.used) = (larger, end);
     }
 
     /// Overwrites what was read, from `start` of the buffer on: it may be a password, and this process may
@@ -199,8 +215,13 @@ impl<R: Read> Read for LineReader<R> {
 impl<R: Read> BufRead for LineReader<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {
+            let was_filled = self.end == self.buf.len();
             self.discard_buffered();
+            if was_filled && self.buf.len() < self.most {
+                self.grow_to(self.buf.len().saturating_mul(2).max(BUFFER).min(self.most));
+            }
             self.end = read_retrying(&mut self.inner, &mut self.buf)?;
+            self.used = self.used.max(self.end);
         }
         Ok(self.buffered())
     }
@@ -312,6 +333,11 @@ mod tests {
         }
         assert_eq!(reader.read_line(512).unwrap(), Line::Eof);
         assert_eq!(reader.buf.len(), BUFFER);
+        let mut raw = LineReader::growing_to(2 * BUFFER, &text[..]);
+        assert_eq!(raw.buf.len(), SMALL);
+        let mut all = Vec::new();
+        raw.read_to_end(&mut all).unwrap();
+        assert!(all == text && raw.buf.len() == 2 * BUFFER);
         let mut few = LineReader::with_unread(b"QUIT\r\n", &b"x\r\n"[..]);
         while few.read_line(512).unwrap() != Line::Eof {}
         assert_eq!(few.buf.len(), SMALL);

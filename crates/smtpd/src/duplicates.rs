@@ -40,9 +40,16 @@ pub struct Duplicates {
     path: PathBuf,
 }
 
-/// What the file says: places, by the hashes as they are written, and since when.
+/// What the file says. It is read for each letter, and of most letters no place is known: so it stays the text that it is.
 #[derive(Debug, Default)]
-pub struct Known(BTreeMap<String, u64>);
+pub struct Known {
+    text: String,
+    /// Seconds since 1970.
+    now: u64,
+}
+
+/// Places by the hashes as they are written, and since when.
+type Places = BTreeMap<String, u64>;
 
 impl Duplicates {
     /// Returns those whose file is in this folder.
@@ -55,7 +62,7 @@ impl Duplicates {
     #[must_use]
     pub fn read(&self) -> Known {
         match self.text() {
-            Ok(text) => Known::parse(&text, now()),
+            Ok(text) => Known::of(text, now()),
             Err(error) if error.kind() == ErrorKind::NotFound => Known::default(),
             Err(error) => {
                 log::warn!("{}: {}", self.path.display(), forknet::reason(&error));
@@ -80,12 +87,12 @@ impl Duplicates {
     }
 
     fn replace(&self, has: &[Key], done: &[Key]) -> io::Result<()> {
-        let (mut known, now) = (self.read(), now());
-        known.0.extend(has.iter().map(|key| (hex(key), now)));
+        let (mut known, now) = (self.read().places(), now());
+        known.extend(has.iter().map(|key| (hex(key), now)));
         for key in done {
-            known.0.remove(&hex(key));
+            known.remove(&hex(key));
         }
-        let text = known.text();
+        let text = text(&known);
         if text.is_empty() {
             match fs::remove_file(&self.path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -103,8 +110,10 @@ impl Duplicates {
     fn text(&self) -> io::Result<String> {
         let flags = O_NOFOLLOW | O_NONBLOCK;
         let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
-        let mut text = String::new();
-        own(file)?.take(MAX_FILE).read_to_string(&mut text)?;
+        let file = own(file)?;
+        let bytes = file.metadata()?.len().min(MAX_FILE);
+        let mut text = String::with_capacity(usize::try_from(bytes).unwrap_or_default());
+        file.take(MAX_FILE).read_to_string(&mut text)?;
         Ok(text)
     }
 
@@ -155,40 +164,53 @@ fn own(file: File) -> io::Result<File> {
 }
 
 impl Known {
+    /// Takes the lines of a file as they are; what is no line of ours counts for nothing.
+    #[must_use]
+    pub fn of(text: String, now: u64) -> Known {
+        Known { text, now }
+    }
+
     /// Returns whether no place is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.lines().next().is_none()
     }
 
     /// Returns whether a place has a letter.
     #[must_use]
     pub fn has(&self, key: &Key) -> bool {
-        self.0.contains_key(&hex(key))
+        let key = hex(key);
+        self.lines().any(|(known, _)| known == key)
     }
 
-    /// Reads the lines of a file; what is no line of ours is left out.
+    /// Returns the places, and since when they are known.
+    fn places(&self) -> Places {
+        self.lines().map(|(key, since)| (key.to_owned(), since)).collect()
+    }
+
+    /// Returns the lines again, of more places than there is room for the youngest.
     #[must_use]
-    pub fn parse(text: &str, now: u64) -> Known {
-        let line = |line: &str| {
+    pub fn text(&self) -> String {
+        text(&self.places())
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.text.lines().filter_map(|line| {
             let (since, key) = line.split_once(' ')?;
             let since: u64 = since.parse().ok()?;
             let is_key = key.len() == 2 * KEY_BYTES && key.bytes().all(|b| b.is_ascii_hexdigit());
-            let is_young = now.saturating_sub(since) < MAX_AGE;
-            (is_key && is_young).then(|| (key.to_owned(), since))
-        };
-        Known(text.lines().filter_map(line).collect())
+            let is_young = self.now.saturating_sub(since) < MAX_AGE;
+            (is_key && is_young).then_some((key, since))
+        })
     }
+}
 
-    /// Returns the lines, of more than there is room for the youngest.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut all: Vec<(&u64, &String)> =
-            self.0.iter().map(|(key, since)| (since, key)).collect();
-        all.sort();
-        let young = all.iter().skip(all.len().saturating_sub(MAX_PLACES));
-        young.map(|(since, key)| format!("{since} {key}\n")).collect()
-    }
+/// Returns the lines of a file, of more than there is room for the youngest.
+fn text(places: &Places) -> String {
+    let mut all: Vec<(&u64, &String)> = places.iter().map(|(key, since)| (since, key)).collect();
+    all.sort();
+    let young = all.iter().skip(all.len().saturating_sub(MAX_PLACES));
+    young.map(|(since, key)| format!("{since} {key}\n")).collect()
 }
 
 fn now() -> u64 {
@@ -278,15 +300,17 @@ mod tests {
             now + 5,
             hex(&key(3))
         );
-        let known = Known::parse(&text, now);
+        let known = Known::of(text, now);
         assert!(known.has(&key(1)) && !known.has(&key(2)) && known.has(&key(3)));
-        assert_eq!(known.0.len(), 2);
+        assert_eq!(known.places().len(), 2);
+        assert!(Known::of(format!("{old} {good}\n"), now).is_empty());
         let many: String = (0..MAX_PLACES + 10)
             .map(|n| format!("{} {}\n", now + n as u64, hex(&key(n))))
             .collect();
-        let text = Known::parse(&many, now).text();
+        let text = Known::of(many, now).text();
         assert!(text.len() as u64 <= MAX_FILE);
-        let known = Known::parse(&text, now);
-        assert!(known.0.len() == MAX_PLACES && !known.has(&key(9)) && known.has(&key(10)));
+        let known = Known::of(text, now);
+        assert_eq!(known.places().len(), MAX_PLACES);
+        assert!(!known.has(&key(9)) && known.has(&key(10)));
     }
 }

@@ -3,6 +3,7 @@
 import os
 from functools import cached_property
 
+from common import install
 from lib import need, paths, run
 from lib.folder import Folder
 from pathlib import Path
@@ -10,6 +11,7 @@ from peers import MOST, OWNER, PASSWORD, POPA3D_USER
 
 HERE = Path(__file__).resolve().parent
 CLIENTS = ("logins", "list", "retr", "path")
+PROGRAMS = ("pop3d", "pop3c")
 LINE = b"Let's get together Monday at 1pm, or at another time that is as good for all of us.\n"
 # Letters lie in no folder that one of the others begins with.
 FOLDERS = ("tmp", "new", "cur")
@@ -31,7 +33,9 @@ class Site(Folder):
 
     def __init__(self, plan):
         super().__init__("bench-pop3")
-        self.plan, self.programs, self.built = plan, paths.programs("-p", "pop3d"), built()
+        self.plan, self.built = plan, built()
+        ours = [paths.programs("-p", "pop3d") / name for name in PROGRAMS]
+        self.programs = install(ours, paths.target() / "bench" / "ours")
         self.users, self.readable_users, self.system = self.dir / "users", self.dir / "readable-users", self.dir / "system"
         small = [f"user{number}" for number in range(MOST)]
         self.names = [*small, RETR, LARGE, SIZED, UNSIZED, FETCHED]

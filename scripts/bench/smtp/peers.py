@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import install
 from lib import LOOPBACK, Program, need, paths, processes, run
 from lib.folder import Folder
 from lib.mailbox import DOMAIN
@@ -41,7 +42,7 @@ class Smtpd(Program):
         users = site.file("users", "".join(f"{user}::{owner}:{owner}::{home}:\n" for user, home in homes.items()))
         argv = [*before, site.programs / "smtpd", "-l", f"{LOOPBACK}:{self.port}", "--tls-listen", f"{LOOPBACK}:{self.tls}",
                 "--tls-cert", pair[0], "--tls-key", pair[1], "--hostname", DOMAIN, "--users", users, "-u", "nobody", "-n", 8,
-                "--max-per-ip", 1000, "--grace", 1, "--max-size", 60 << 20, *more]
+                "--spool", site.folder("spool"), "--max-per-ip", 1000, "--grace", 1, "--max-size", 60 << 20, *more]
         super().__init__(argv, site.new("log"), name=name)
         try:
             self.awaits(f"{name} listens", lambda: bound("tcp", self.port) and bound("tcp", self.tls))
@@ -75,7 +76,9 @@ class Site(Folder):
 
     def __init__(self, parent=None):
         super().__init__("bench-smtp", parent)
-        self.programs, self.built = paths.programs("-p", "smtpd"), built()
+        self.built = built()
+        # Never in memory: there a program lies in pieces of one page.
+        self.programs = install([paths.programs("-p", "smtpd") / "smtpd"], paths.target() / "bench" / "ours")
         cert, key = self.dir / "cert.pem", self.dir / "key.pem"
         run([need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
              "-subj", f"/CN={DOMAIN}", "-keyout", key, "-out", cert]).good()

@@ -27,7 +27,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::debug;
+use log::{debug, warn};
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::socket::{MsgFlags, recv};
@@ -221,7 +221,13 @@ impl Question {
         session: impl FnOnce(&mut Client, &Leftover) -> io::Result<()>,
     ) -> i32 {
         let timeouts = self.timeouts();
-        let (line, stream) = self.go_on(answer);
+        let (line, stream) = match self.go_on(answer) {
+            Ok(ways) => ways,
+            Err(error) => {
+                warn!("socketpair: {}", reason(&error));
+                return EXIT_FAILED;
+            }
+        };
         let (mut client, left) = match take_over(&line, stream, timeouts) {
             Ok(taken) => taken,
             Err(error) => {

@@ -23,8 +23,6 @@ pub(crate) const MORE: u8 = b'?';
 pub(crate) const GOES_ON: u8 = b'+';
 /// Longest wait for the answer to a last question.
 const LAST_WAIT: Duration = Duration::from_secs(5);
-/// The message of a process that gives the line back, and answers over the one that comes with this.
-pub(crate) const MOVES: [u8; 1] = *b">";
 
 /// The keeper's message after which another question may be asked: the process has ended that went on.
 pub(crate) const FREE: [u8; 1] = *b"f";
@@ -136,14 +134,6 @@ impl Line {
         let Some((mut answer, with)) = self.receive(limit)? else {
             return Err(Errno::EPIPE.into());
         };
-        if answer == MOVES {
-            // The keeper reads the next question when the process that is about to answer has ended.
-            let answer = Line::new(with.ok_or(Errno::EPROTO)?).finish(limit)?;
-            if matches!(answer, Answer::Final(_)) {
-                self.0.is_taken.store(false, Relaxed);
-            }
-            return Ok((answer, None));
-        }
         match answer.first() {
             Some(&FINAL) => {
                 self.0.is_taken.store(false, Relaxed);

@@ -19,7 +19,7 @@ use crate::net::deadlines::Timeouts;
 use crate::net::peer::Peer;
 use crate::serve::exit_code::EXIT_SERVED;
 use crate::serve::kept_note::{self, KeptNote};
-use crate::serve::line::{FINAL, GOES_ON, LONGEST_MESSAGE, Line, MORE, MOVES};
+use crate::serve::line::{FINAL, GOES_ON, LONGEST_MESSAGE, Line, MORE};
 use crate::serve::notes::NotesLine;
 use crate::serve::title::Titles;
 
@@ -78,6 +78,23 @@ impl Keeping {
     }
 }
 
+/// What the process of a client's mailbox has besides the client.
+#[derive(Debug)]
+struct Ways {
+    /// The two ends of a line of this process's own, for what follows an answer. The process that asked
+    /// sees its end when this one has ended; the keeper's line is never in a process of a user's, who
+    /// could read the next question there.
+    own: (OwnedFd, OwnedFd),
+    /// The two ends of what a client under TLS is served by.
+    stream: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Ways {
+    fn new(offers_tls: bool) -> nix::Result<Ways> {
+        Ok(Ways { own: pair()?, stream: offers_tls.then(stream_pair).transpose()? })
+    }
+}
+
 /// A question, in the process that was forked to answer it, with the keeper's rights.
 #[derive(Debug)]
 pub struct Question {
@@ -85,13 +102,8 @@ pub struct Question {
     line: Line,
     /// The client of the process that asks, as the parent has said; `None` where it has several in turn.
     client: Option<Peer>,
-    /// The two ends of a line of this process's own, for what follows an answer. The process that asked
-    /// sees its end when this one has ended; the keeper's line is never in a process of a user's, who
-    /// could read the next question there.
-    own: (OwnedFd, OwnedFd),
-    /// The two ends of what a client under TLS is served by, made here because this process makes no
-    /// socket later.
-    stream: Option<(OwnedFd, OwnedFd)>,
+    /// What a client is served by, from [`Question::prepare_to_serve`] on.
+    ways: Option<Ways>,
     /// The way of notes to the keeper, until [`Question::end_notes`].
     notes: Option<NotesLine>,
     /// A note that is kept for later.
@@ -107,9 +119,8 @@ impl Question {
         keeping: Keeping,
     ) -> nix::Result<Question> {
         let text = receive_whole(&line, LONGEST_MESSAGE)?.0;
-        let stream = keeping.offers_tls.then(stream_pair).transpose()?;
-        let (line, own, kept_note) = (Line::new(line), pair()?, None);
-        Ok(Question { text, line, client, own, stream, notes, kept_note, keeping })
+        let (line, ways, kept_note) = (Line::new(line), None, None);
+        Ok(Question { text, line, client, ways, notes, kept_note, keeping })
     }
 
     /// Returns what was asked, once: bytes of a process that may have been taken over.
@@ -184,8 +195,8 @@ impl Question {
         let (order, start) = io::pipe()?;
         match fork(OneTask::check()?)? {
             Fork::Child => child(move || {
-                let Question { line, own, stream, notes, .. } = self;
-                drop((line, own, stream, start)); // what others see the end of
+                let Question { line, ways, notes, .. } = self;
+                drop((line, ways, start)); // what others see the end of
                 kept_note::keep(notes, order, note)
             }),
             Fork::Parent(process) => {
@@ -216,12 +227,15 @@ impl Question {
         }
     }
 
-    /// Gives the keeper's line back, and goes on at a line of this process's own: before it becomes a
-    /// user's, who could read the next question at the keeper's.
-    #[must_use]
-    pub fn move_away(self) -> Moved {
-        send(&self.line, &MOVES, Some(self.own.1.as_fd()));
-        Moved { line: Line::new(self.own.0), keeping: self.keeping }
+    /// Makes what [`Question::serve`] needs: before this process makes no socket any more.
+    ///
+    /// # Errors
+    /// As socketpair(2).
+    pub fn prepare_to_serve(&mut self) -> io::Result<()> {
+        if self.ways.is_none() {
+            self.ways = Some(Ways::new(self.keeping.offers_tls)?);
+        }
+        Ok(())
     }
 
     /// Shows `NAME: TEXT` as the title of this process.
@@ -276,30 +290,14 @@ impl Question {
     }
 
     /// Answers, and goes on at the line that this returns; with it come the two ends for a client under TLS.
-    pub(crate) fn go_on(self, answer: &[u8]) -> (Line, Option<(OwnedFd, OwnedFd)>) {
-        send(&self.line, &[&[GOES_ON], answer].concat(), Some(self.own.1.as_fd()));
-        (Line::new(self.own.0), self.stream)
-    }
-}
-
-/// A question whose process has left the keeper's line ([`Question::move_away`]).
-#[derive(Debug)]
-pub struct Moved {
-    line: Line,
-    keeping: Keeping,
-}
-
-impl Moved {
-    /// Shows `NAME: TEXT` as the title of this process.
-    pub fn show(&self, text: impl std::fmt::Display) {
-        self.keeping.show(text);
-    }
-
-    /// Gives the last word; returns the exit code of this process.
-    #[must_use]
-    pub fn answer(self, answer: &[u8]) -> i32 {
-        send(&self.line, &[&[FINAL], answer].concat(), None);
-        ENDED
+    ///
+    /// # Errors
+    /// As [`Question::prepare_to_serve`].
+    pub(crate) fn go_on(mut self, answer: &[u8]) -> io::Result<(Line, Option<(OwnedFd, OwnedFd)>)> {
+        self.prepare_to_serve()?;
+        let Ways { own, stream } = self.ways.ok_or(Errno::EPIPE)?;
+        send(&self.line, &[&[GOES_ON], answer].concat(), Some(own.1.as_fd()));
+        Ok((Line::new(own.0), stream))
     }
 }
 

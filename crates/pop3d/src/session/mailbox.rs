@@ -28,10 +28,14 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// client. Returns the exit code.
 pub fn answer(config: &Config, asked: forknet::Question) -> i32 {
     asked.show("a login");
-    let (asked, proved) = match maild::prove(&config.mail, asked) {
+    let (mut asked, proved) = match maild::prove(&config.mail, asked) {
         Ok(proved) => proved,
         Err(code) => return code,
     };
+    if let Err(error) = asked.prepare_to_serve() {
+        warn!("{}: socketpair: {}", proved.peer, reason(&error));
+        return asked.answer(&Denied::Temporary.encode());
+    }
     let (asked, opened) = open_as_owner(config, asked, &proved);
     let maildrop = match opened {
         Ok(maildrop) => maildrop,

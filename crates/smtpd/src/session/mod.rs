@@ -190,7 +190,7 @@ impl<'a, 't, S: Read + Write> Session<'a, 't, S> {
         (stream, transcript): (S, &'t mut Transcript),
         logins: Logins,
     ) -> Session<'a, 't, S> {
-        let reader = LineReader::with_capacity(READ_BUFFER, stream);
+        let reader = LineReader::growing_to(READ_BUFFER, stream);
         let (out, title) = (Vec::new(), Title::none());
         let (has_auth, chunks, refused_lines) = (false, None, RefusedLines::default());
         Session {
