@@ -302,11 +302,17 @@ impl Network {
     }
 
     /// A client that is gone has no way any more: what the server still sends meets a closed port,
-    /// as it would without the relay.
+    /// as it would without the relay. What the client has sent before goes its way: the kernel reports the closed port first.
     fn heed_closed_port(&mut self, end: End) {
-        if let End::Front { client, .. } = end
-            && let Some(flow) = self.flows.remove(&client)
+        let End::Front { client, port } = end else { return };
+        let front = self.flows.get(&client).and_then(|flow| flow.fronts.get(&port).copied());
+        let mut buffer = vec![0; 1 << 16];
+        while let Some((socket, _)) = front.and_then(|front| self.sockets.get(&front))
+            && let Ok((length, from)) = socket.recv_from(&mut buffer)
         {
+            self.pass(end, from, &buffer[..length]);
+        }
+        if let Some(flow) = self.flows.remove(&client) {
             flow.places().for_each(|place| drop(self.sockets.remove(&place)));
         }
     }
