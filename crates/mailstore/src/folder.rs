@@ -266,11 +266,8 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`] names it; [`Error::Refused`] if users other than root can change this folder.
     pub fn make_for(&self, name: &OsStr, uid: Uid, gid: Gid) -> Result<()> {
+        self.may_make_for(name)?;
         let path = self.path.join(name);
-        if !self.is_roots_alone()? {
-            let why = "not made in a folder that others than root may write to";
-            return Err(Error::Refused(format!("{}: {why}", path.display())));
-        }
         let draft = NameMaker::new().unique();
         let draft = [b".", draft.as_bytes()].concat();
         let draft = OsStr::from_bytes(&draft);
@@ -292,6 +289,18 @@ impl Folder {
             }
         }
         Ok(())
+    }
+
+    /// Checks that [`Folder::make_for`] may make a folder in this one.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if users other than root can change this folder.
+    pub fn may_make_for(&self, name: &OsStr) -> Result<()> {
+        if self.is_roots_alone()? {
+            return Ok(());
+        }
+        let why = "not made in a folder that others than root may write to";
+        Err(Error::Refused(format!("{}: {why}", self.path.join(name).display())))
     }
 
     /// Returns the bytes that are free for this process on the disk of this folder, 0 where it has no

@@ -139,7 +139,7 @@ impl Config {
         let has_owner = mail.mail_user.is_some() || !geteuid().is_root();
         if matches!(mail.logins, Logins::Socket(_)) && !has_owner {
             let why = "--auth-socket: as root it needs --mail-user, whose the mailboxes are";
-            return Err(forknet::Error::Usage(why.to_owned()));
+            return Err(values.conflict(&["auth-socket"], why));
         }
         let (tls, listen_tls) = tls::from_options(values)?.unzip();
         let listen_tls = listen_tls.unwrap_or_default();
@@ -157,7 +157,7 @@ impl Config {
             return Err(values.wrong("uidl", uidl, why));
         }
         if is_mbox && values.is_given("seen") {
-            return Err(forknet::Error::Usage("--seen is for Maildirs".to_owned()));
+            return Err(values.conflict(&["seen", "mail"], "--seen is for Maildirs"));
         }
         let maildir = MaildirOptions { ids, marks_seen: values.is_given("seen") };
         let last = values.is_given("last");

@@ -34,6 +34,7 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
     if line.server.chroot.is_none() {
         config.check()?;
     }
+    let is_checked = line.server.check;
     let mut server = Server::new(&SERVICE, line.server)?;
     let host = &config.hostname;
     server.refuse_with(
@@ -52,7 +53,7 @@ fn run(args: Vec<OsString>) -> forknet::Result<()> {
     server.listen()?; //            socket, bind, listen
     server.detach()?; //            -d, -p
     server.keep(
-        || start(&config), // users, mailboxes, the queue
+        || start(&config, is_checked), // users, mailboxes, the queue
         |question| answer(&config, question),
         |note| config.mail.noted(note), // failed logins
     )?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use forknet::{Error, Facility, Result, RootPolicy, Server, Service, Transport};
 use smtpq::commands;
 use smtpq::options::{Command, Config, OPTIONS};
-use smtpq::runner::{Manner, Runner, access, lock_queue, make_queue};
+use smtpq::runner::{Manner, Runner, access, check_queue, lock_queue, make_queue};
 use smtpq::watch::Watcher;
 
 const SERVICE: Service = Service {
@@ -48,6 +48,7 @@ fn run(args: Vec<OsString>) -> Result<u8> {
     let access = access(&config)?;
     let mut server = Server::new(&SERVICE, line.server)?;
     if check {
+        check_queue(&config, user.as_deref())?;
         return server.drop_privileges().map(|()| 0);
     }
     let hangup = Rc::new(Cell::new(false));

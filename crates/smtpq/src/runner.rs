@@ -75,7 +75,11 @@ pub struct Runner {
 pub fn access(config: &Config) -> forknet::Result<Access> {
     let tls = match config.requires_tls {
         true => TlsUse::Required(tls::Client::new(config.ca_file.as_deref())?),
-        false => TlsUse::Opportunistic,
+        false => {
+            // Nothing is checked by it, but one that cannot be read is a mistake.
+            config.ca_file.as_deref().map(|file| tls::Client::new(Some(file))).transpose()?;
+            TlsUse::Opportunistic
+        }
     };
     let login = config.relay_login.as_ref().map(|(user, file)| {
         password_in(file, "smtpq").map(|password| Login::new(user.clone(), password))
@@ -88,16 +92,30 @@ pub fn access(config: &Config) -> forknet::Result<Access> {
 /// # Errors
 /// It cannot be used; root has named no user.
 pub fn make_queue(config: &Config, user: Option<&str>) -> forknet::Result<Queue> {
-    let (uid, gid) = match (geteuid().is_root(), user) {
-        (true, Some(user)) => user_ids(user)?,
-        (true, None) => {
-            let why = "refusing to run as root: name the queue's owner with -u USER";
-            return Err(forknet::Error::Refused(why.into()));
-        }
-        (false, _) => (geteuid().as_raw(), getegid().as_raw()),
-    };
+    let (uid, gid) = owner(user)?;
     let made = Queue::make_at(&config.queue, Uid::from_raw(uid), Gid::from_raw(gid));
     made.map_err(|error| forknet::Error::Refused(format!("queue: {error}")))
+}
+
+/// Checks what [`make_queue`] would find, and makes nothing.
+///
+/// # Errors
+/// As [`make_queue`].
+pub fn check_queue(config: &Config, user: Option<&str>) -> forknet::Result<()> {
+    let checked = Queue::check_at(&config.queue, Uid::from_raw(owner(user)?.0));
+    checked.map_err(|error| forknet::Error::Refused(format!("queue: {error}")))
+}
+
+/// Returns the ids of the queue's owner.
+fn owner(user: Option<&str>) -> forknet::Result<(u32, u32)> {
+    match (geteuid().is_root(), user) {
+        (true, Some(user)) => user_ids(user),
+        (true, None) => {
+            let why = "refusing to run as root: name the queue's owner with -u USER";
+            Err(forknet::Error::Refused(why.into()))
+        }
+        (false, _) => Ok((geteuid().as_raw(), getegid().as_raw())),
+    }
 }
 
 /// Locks the queue, so that it has one runner. One that tries all letters once may run beside it.

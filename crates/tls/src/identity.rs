@@ -48,7 +48,9 @@ pub fn from_options(
     };
     let (chains, keys) = (files("tls-cert")?, files("tls-key")?);
     if chains.len() != keys.len() {
-        return Err(values.error("--tls-cert and --tls-key come in pairs"));
+        return Err(
+            values.conflict(&["tls-cert", "tls-key"], "--tls-cert and --tls-key come in pairs")
+        );
     }
     let listen = values
         .texts("tls-listen")
@@ -57,8 +59,8 @@ pub fn from_options(
     let listen = listen.collect::<forknet::Result<Vec<_>>>()?;
     if chains.is_empty() {
         let is_wrong = !listen.is_empty();
-        let error = || values.error("--tls-listen needs --tls-cert and --tls-key");
-        return if is_wrong { Err(error()) } else { Ok(None) };
+        let why = "--tls-listen needs --tls-cert and --tls-key";
+        return if is_wrong { Err(values.conflict(&["tls-listen"], why)) } else { Ok(None) };
     }
     let pairs = chains.into_iter().zip(keys).map(|(chain, key)| Pair { chain, key });
     let identity = ServerIdentity::new(pairs.collect())?;

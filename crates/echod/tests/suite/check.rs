@@ -44,6 +44,7 @@ fn what_is_wrong_is_said_and_the_status_is_1_for_a_wrong_command_line_too() {
     let in_file = format!("{file}:2: frob: no such option");
     let log = dir.file("log", "").display().to_string();
     let inside = format!("{log}/x");
+    let folder = dir.path().display().to_string();
     for (args, complaint) in [
         (&["--frob"][..], "--frob: no such option"),
         (&["-c", "none"], "--max-clients 'none': "),
@@ -54,6 +55,7 @@ fn what_is_wrong_is_said_and_the_status_is_1_for_a_wrong_command_line_too() {
         (&["-u", "no-such-user"], "user no-such-user: "),
         (&["-p", "/no/folder/pid"], "pid file /no/folder/pid: No such file or directory"),
         (&["-p", &inside], "Not a directory"),
+        (&["-p", &folder], "Is a directory"),
         (&["--transcript", "/no/folder/t"], "transcript /no/folder/t: No such file or directory"),
         (&["-l", "unix:/no/folder/s"], "unix:/no/folder/s: No such file or directory"),
         (&["--chroot", "/no/folder"], "chroot /no/folder: "),

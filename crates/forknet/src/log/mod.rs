@@ -1,6 +1,7 @@
 //! The log: one line per event, to standard error or to syslog(3).
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -19,6 +20,9 @@ pub(crate) mod transcript;
 
 use stderr::Utc;
 use syslog::{Facility, Syslog};
+
+/// Warnings and errors that were logged to standard error.
+static WARNINGS: AtomicUsize = AtomicUsize::new(0);
 
 /// The socket to syslogd, under `--syslog`.
 static SYSLOG: Mutex<Option<Syslog>> = Mutex::new(None);
@@ -51,6 +55,11 @@ pub(crate) fn start(
         None => to_stderr(&mut builder, name),
     };
     started.map_err(|e| Error::Io { what: "log".into(), source: io::Error::other(e) })
+}
+
+/// Returns how many warnings and errors were logged to standard error.
+pub(crate) fn warnings() -> usize {
+    WARNINGS.load(Relaxed)
 }
 
 fn to_stderr(builder: &mut Builder, name: &'static str) -> std::result::Result<(), SetLoggerError> {
@@ -126,6 +135,9 @@ impl Log for ToStandardError {
 
     fn log(&self, record: &Record<'_>) {
         if self.filter.matches(record) {
+            if record.level() <= Level::Warn {
+                WARNINGS.fetch_add(1, Relaxed);
+            }
             let (now, pid) = (Utc(SystemTime::now()), std::process::id());
             let (level, name, text) = (record.level(), self.name, record.args());
             stderr::line(format_args!("{now} {level} {name}[{pid}]: {text}\n"));

@@ -342,9 +342,9 @@ const REST: &[Row] = &[
         help: "read all that a start would read, say what is wrong, and end",
         manual: "Do not serve: read everything that a start reads, as the user of `-u` and below \
             `--chroot`, say on standard error what is wrong, and exit with status 0 when nothing \
-            is, else 1, also for a wrong command line. No socket is bound, no file made and no \
-            process forked, so a server that runs goes on as it was. Whether a port is free is not \
-            looked at.",
+            is, else 1, also for a wrong command line, and for what a start would only warn of. No \
+            socket is bound, no file made and no process forked, so a server that runs goes on as \
+            it was. Whether a port is free is not looked at.",
         ..Row::EMPTY
     },
     Row {

@@ -20,9 +20,9 @@ enum Kind {
 fn kind(row: &Row) -> Kind {
     match row.word() {
         _ if !row.choices.is_empty() => Kind::Words(row.choices),
-        "FILE" => Kind::File,
+        "FILE" | "PATH" | "PROGRAM" => Kind::File,
         "DIR" => Kind::Folder,
-        "USER" | "USER[:GROUP]" => Kind::User,
+        "USER" | "USER[:GROUP]" | "U[:G]" => Kind::User,
         _ => Kind::Other,
     }
 }

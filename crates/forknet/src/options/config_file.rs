@@ -13,6 +13,9 @@ use crate::options::usage::{IS_FLAG, NO_VALUE, TWICE, UNKNOWN};
 /// Longest file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
+/// What some editors write before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// An option in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -66,6 +69,7 @@ pub(crate) fn read(file: &str, program: &Program) -> Result<Vec<Line>, String> {
 /// The options of a file's text, in its order.
 fn parse(bytes: &[u8], file: &str, program: &Program) -> Result<Vec<Line>, String> {
     let mut lines: Vec<Line> = Vec::new();
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     for (number, bytes) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
         let place = format!("{}:{number}", file.escape_debug());
         let wrong = |why: String| format!("{place}: {why}");
@@ -129,7 +133,7 @@ mod tests {
 
     #[test]
     fn an_option_a_line_with_comments_and_blanks_around() {
-        let text = b"# all\n\n  domain  a b # c \r\n\tudp\ndomain\tb\nreap -1";
+        let text = b"\xef\xbb\xbf# all\n\n  domain  a b # c \r\n\tudp\ndomain\tb\nreap -1";
         let expected = [("domain", "a b # c"), ("udp", ""), ("domain", "b"), ("reap", "-1")];
         assert_eq!(parsed(text).unwrap(), expected.map(|(name, value)| (name, value.to_owned())));
     }

@@ -170,7 +170,7 @@ fn macro_line(word: &[Piece]) -> String {
                 let glue = if line.is_empty() { "" } else { " Ns " };
                 let _ = write!(line, "{glue}{made}"); // a String takes all
             }
-            // Brackets stand behind the macro's name.
+            // Brackets follow the macro's name.
             Text(text) if at == 0 && (text == "(" || text == "[") => {
                 if let Some(Macro(made)) = word.get(1) {
                     let (name, rest) = made.split_once(' ').unwrap_or((made, ""));

@@ -33,7 +33,7 @@ pub(super) fn matches(program: &Program, args: Vec<OsString>) -> Result<Matches>
     Ok(matches)
 }
 
-/// Joins options whose value may be left out with the value behind them, because getopts takes `--name=VALUE` alone.
+/// Joins options whose value may be left out with the value after them, because getopts takes `--name=VALUE` alone.
 /// What begins with a dash is no value.
 fn with_values(program: &Program, args: Vec<OsString>) -> Vec<OsString> {
     let is_optional = |arg: &OsString| {

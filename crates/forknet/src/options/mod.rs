@@ -252,9 +252,8 @@ fn holds(line: &Line, program: &Program, given: &Matches) -> bool {
 fn finished(values: Values) -> Result<Values> {
     for row in values.program.rows().filter(|row| values.knows(row.excludes)) {
         if values.is_given(row.name) && values.is_given(row.excludes) {
-            return Err(
-                values.error(format!("--{} and --{}: only one of them", row.name, row.excludes))
-            );
+            let why = format!("--{} and --{}: only one of them", row.name, row.excludes);
+            return Err(values.conflict(&[row.name, row.excludes], why));
         }
     }
     Ok(values)
@@ -334,7 +333,7 @@ fn proxy_from(values: &Values) -> Result<Proxies> {
 fn level(values: &Values) -> ::log::LevelFilter {
     use ::log::LevelFilter::{Debug, Error, Info, Trace, Warn};
     match (values.count("quiet"), values.count("verbose")) {
-        (0, 0) if values.is_given("check") => Warn,
+        (_, 0) if values.is_given("check") => Warn, // even under -qq: a warning is a fault then
         (0, 0) => Info,
         (0, 1) => Debug,
         (0, _) => Trace,

@@ -2,7 +2,7 @@
 
 use getopts::{Fail, Options};
 
-/// The text of `--help`. getopts leaves a blank behind a name that fills its column.
+/// The text of `--help`. getopts leaves a blank after a name that fills its column.
 pub(crate) fn help(options: &Options, usage: &str) -> String {
     let text = options.usage(usage);
     let lines: Vec<&str> = text.trim_end().lines().map(str::trim_end).collect();

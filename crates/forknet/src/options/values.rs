@@ -178,6 +178,14 @@ impl Values {
         self.error(format!("{place}--{name} {complaint}"))
     }
 
+    /// The error for options that do not go together, after the place in the file where the last of these stands.
+    #[must_use]
+    pub fn conflict(&self, names: &[&str], text: impl Display) -> Error {
+        let line = self.lines.iter().rfind(|line| names.contains(&line.name));
+        let place = line.map(|line| format!("{}: ", line.place)).unwrap_or_default();
+        self.error(format!("{place}{text}"))
+    }
+
     /// The error for a wrong command line.
     #[must_use]
     pub fn error(&self, text: impl Into<String>) -> Error {

@@ -6,13 +6,15 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
+use crate::log;
 use crate::net::endpoint::Endpoint;
 use crate::net::unix_name::UnixName;
 use crate::options::ServerOptions;
+use crate::setup::pidfile;
 use crate::setup::transcript_file::TranscriptFile;
 
-/// Checks that each file that a start would make has a folder to lie in, and that the transcript, where there
-/// is one already, can be written.
+/// Checks that each file that a start would make has a folder to lie in, and that pid file and transcript, where
+/// they are there already, can be written.
 ///
 /// # Errors
 /// `pid file /run/x/y: No such file or directory`, and the like.
@@ -25,7 +27,10 @@ pub(crate) fn files(options: &ServerOptions) -> Result<()> {
         }
     }
     if let Some(path) = &options.pid_file {
-        folder_of(&format!("pid file {}", path.display()), path)?;
+        match path.symlink_metadata().is_ok() {
+            true => pidfile::check(path)?,
+            false => folder_of(&format!("pid file {}", path.display()), path)?,
+        }
     }
     options.transcript.iter().try_for_each(|path| appended("transcript", path, options))
 }
@@ -39,6 +44,20 @@ pub(crate) fn appended(what: &'static str, path: &Path, options: &ServerOptions)
         return TranscriptFile::opened(what, path.to_owned(), options).map(drop);
     }
     folder_of(&format!("{what} {}", path.display()), path)
+}
+
+/// Looks at what a start looks at. What a server would only warn of is a fault too, because it is seldom meant.
+///
+/// # Errors
+/// Those of `look`; the number of warnings that it has logged.
+pub(crate) fn without_warnings<T>(look: impl Fn() -> Result<T>) -> Result<()> {
+    let before = log::warnings();
+    look()?;
+    match log::warnings().saturating_sub(before) {
+        0 => Ok(()),
+        1 => Err(Error::Refused("1 warning".into())),
+        more => Err(Error::Refused(format!("{more} warnings"))),
+    }
 }
 
 fn folder_of(what: &str, path: &Path) -> Result<()> {

@@ -102,6 +102,14 @@ impl Drop for PidFile {
     }
 }
 
+/// Checks that a file which is there already can be taken, and leaves it as it is, locked or not.
+///
+/// # Errors
+/// As [`PidFile::write`], but for another server.
+pub(crate) fn check(path: &Path) -> Result<()> {
+    owned_file::open("pid file", path, Rules { create: None, ..RULES }).map(drop)
+}
+
 /// Returns true, in the cleanup helper of `server`, if that server has the pid file locked, or if
 /// this process has locked it now. Returns false for a file that the next server has locked.
 pub(crate) fn is_ours(file: impl AsFd, server: u32) -> bool {

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
 use nix::libc;
 use nix::sys::stat::fstatat;
-use nix::unistd::{Gid, Uid, UnlinkatFlags, geteuid, unlinkat};
+use nix::unistd::{AccessFlags, Gid, Uid, UnlinkatFlags, access, geteuid, unlinkat};
 use sys::getdents::entries;
 
 use crate::durable_dir::retry_eintr;
@@ -62,9 +62,7 @@ impl Queue {
             walked = Folder::find(path)?;
         }
         if let Some(name) = walked.missing.first() {
-            let what = walked.folder.path().join(name);
-            let why = format!("{}: No such file or directory", what.display());
-            return Err(Error::Temporary(why));
+            return Err(missing(&walked.folder, name));
         }
         let queue = Queue::make(walked.folder, uid, gid)?;
         let removed = queue.sweep()?;
@@ -72,6 +70,22 @@ impl Queue {
             log::info!("queue: {removed} leftovers removed");
         }
         Ok(queue)
+    }
+
+    /// Checks what [`Queue::make_at`] would find or make, and makes nothing.
+    ///
+    /// # Errors
+    /// As [`Queue::make_at`].
+    pub fn check_at(path: &Path, uid: Uid) -> Result<()> {
+        let walked = Folder::find(path)?;
+        match walked.missing.as_slice() {
+            [] => Queue::check(&walked.folder, uid),
+            [name] if geteuid() != uid => walked.folder.may_make_for(name),
+            [_] => {
+                access(walked.folder.path(), AccessFlags::W_OK).map_err(Error::io("mkdir", path))
+            }
+            [name, ..] => Err(missing(&walked.folder, name)),
+        }
     }
 
     /// Locks the queue for its one runner; `None` while another process has the lock.
@@ -204,4 +218,10 @@ impl Queue {
         let opened = retry_eintr(|| openat(folder, name, NOTE, FILE_MODE));
         opened.map(File::from).map_err(Error::io("open", &folder.path().join(name)))
     }
+}
+
+/// The error for a folder on the way to the queue that is not there.
+fn missing(folder: &Folder, name: &OsStr) -> Error {
+    let what = folder.path().join(name);
+    Error::Temporary(format!("{}: No such file or directory", what.display()))
 }

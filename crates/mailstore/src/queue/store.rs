@@ -1,13 +1,14 @@
 //! A queue: its folders, and what is in them.
 
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, unlinkat};
 use sys::getdents::entries;
 
 use crate::error::{Error, Result};
@@ -25,6 +26,8 @@ const TMP: &str = "tmp";
 const LETTERS: &str = "letters";
 const STATE: &str = "state";
 const HOLD: &str = "hold";
+/// All of them.
+const PARTS: [&str; 4] = [TMP, LETTERS, STATE, HOLD];
 
 /// A queue, by the descriptors of its folders.
 #[derive(Debug, Clone)]
@@ -56,22 +59,35 @@ impl Queue {
     /// As [`Queue::open`]; a part cannot be made; the folder is neither the owner's own nor one that only root can
     /// change.
     pub fn make(folder: Folder, uid: Uid, gid: Gid) -> Result<Queue> {
-        if folder.owner()?.0 != uid && !folder.is_roots_alone()? {
-            let path = folder.path().display();
-            let why = format!("{path}: neither root's alone nor of the queue's owner, uid {uid}");
-            return Err(Error::Refused(why));
-        }
-        for name in [TMP, LETTERS, STATE, HOLD] {
+        check_place(&folder, uid)?;
+        for name in PARTS {
             let part = folder.make(OsStr::new(name))?;
             // Made by root, now or before a crash. To put another folder of root's here, by rename(2), its owner
             // must be able to write to that one already.
-            if part.owner()?.0 != uid && part.owner()?.0 == nix::unistd::geteuid() {
+            if part.owner()?.0 != uid && part.owner()?.0 == geteuid() {
                 fchown(&part, Some(uid), Some(gid)).map_err(Error::io("chown", part.path()))?;
                 part.sync()?;
             }
         }
         folder.reopen()?.sync()?;
         Queue::open(folder, uid)
+    }
+
+    /// Checks what [`Queue::make`] would find, and makes nothing.
+    ///
+    /// # Errors
+    /// As [`Queue::make`].
+    pub(super) fn check(folder: &Folder, uid: Uid) -> Result<()> {
+        check_place(folder, uid)?;
+        for name in PARTS {
+            match folder.enter(OsStr::new(name)) {
+                Ok(part) if part.owner()?.0 == geteuid() => {} // it would be given to its owner
+                Ok(part) => check(&part, uid)?,
+                Err(error) if error.kind() == Some(ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Returns the folders that a process needs that puts letters in.
@@ -165,6 +181,15 @@ impl Queue {
         }
         Ok(removed)
     }
+}
+
+/// Checks that a queue may lie in this folder.
+fn check_place(folder: &Folder, uid: Uid) -> Result<()> {
+    if folder.owner()?.0 == uid || folder.is_roots_alone()? {
+        return Ok(());
+    }
+    let path = folder.path().display();
+    Err(Error::Refused(format!("{path}: neither root's alone nor of the queue's owner, uid {uid}")))
 }
 
 /// Checks that a folder is its owner's alone.

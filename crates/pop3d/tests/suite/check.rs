@@ -32,6 +32,10 @@ fn the_users_file_is_read() {
         checked(&["--users", "/no/file"]),
         (Some(1), "pop3d: users /no/file: No such file or directory\n".into())
     );
+    std::fs::write(&file, format!("{LEVY}mrose\n")).unwrap(); // its mode stays
+    let (code, said) = checked(&["--users", &users]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(":2: no password field\n") && said.ends_with("1 warning\n"), "{said}");
     let (code, said) = checked(&["--users", &users, "--plaintext", "yes"]);
     assert_eq!(code, Some(1));
     assert!(said.starts_with("pop3d: --plaintext 'yes': not never, loopback or always"), "{said}");
@@ -49,6 +53,22 @@ fn a_value_from_the_file_is_named_with_its_line() {
     let (code, said) = checked(&["--config", &file]);
     assert_eq!(code, Some(1));
     assert!(said.starts_with(&format!("pop3d: {file}:2: --mail '%x': ")), "{said}");
+}
+
+/// The last of the lines is named; a wrong command line ends with 1 here.
+#[test]
+fn options_that_do_not_go_together_are_named_with_their_line() {
+    let dir = TempDir::new();
+    for (text, complaint) in [
+        ("mail mbox:/x/%u\nseen\n", ":2: --seen is for Maildirs"),
+        ("#\ntls-cert /x\n", ":2: --tls-cert and --tls-key come in pairs"),
+        ("tls-listen 127.0.0.1:0\n", ":1: --tls-listen needs --tls-cert and --tls-key"),
+    ] {
+        let file = dir.file("c", text).display().to_string();
+        let (code, said) = checked(&["--config", &file]);
+        let expected = format!("pop3d: {file}{complaint}\n");
+        assert_eq!((code, said), (Some(1), expected));
+    }
 }
 
 #[test]

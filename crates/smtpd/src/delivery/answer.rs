@@ -27,15 +27,15 @@ const FAILED: i32 = 1;
 const QUESTION_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Looks at the accounts and the folders at the start, and again after SIGHUP, with the keeper's rights; returns what
-/// those must know who cannot look themselves.
+/// those must know who cannot look themselves. Makes nothing if that is only to be checked.
 ///
 /// # Errors
 /// As [`Config::start`]; the queue cannot be used.
-pub fn start(config: &Config) -> forknet::Result<Vec<u8>> {
+pub fn start(config: &Config, is_checked: bool) -> forknet::Result<Vec<u8>> {
     let offer = config.start()?;
     if let Some(options) = &config.relay.queue {
         let refused = |error: mailstore::Error| forknet::Error::Refused(format!("queue: {error}"));
-        queue::make(options).map_err(refused)?;
+        queue::make(options, is_checked).map_err(refused)?;
     }
     Ok(offer)
 }

@@ -63,13 +63,18 @@ fn open(options: &QueueOptions) -> mailstore::Result<Queue> {
     }
 }
 
-/// Makes what is missing of the queue, with the rights of the keeper, at the start.
+/// Makes what is missing of the queue, with the rights of the keeper, at the start; makes nothing if that is only to be
+/// checked.
 ///
 /// # Errors
 /// It cannot be used.
-pub fn make(options: &QueueOptions) -> mailstore::Result<()> {
+pub fn make(options: &QueueOptions, is_checked: bool) -> mailstore::Result<()> {
     let Owner { uid, gid } = options.owner;
-    Queue::make_at(&options.folder, Uid::from_raw(uid), Gid::from_raw(gid)).map(drop)
+    let uid = Uid::from_raw(uid);
+    match is_checked {
+        true => Queue::check_at(&options.folder, uid),
+        false => Queue::make_at(&options.folder, uid, Gid::from_raw(gid)).map(drop),
+    }
 }
 
 /// Opens the queue, becomes its owner for good, and gives up all but it.

@@ -274,7 +274,7 @@ fn lmtp(values: &Values) -> Result<bool> {
     let listen = values.texts("listen");
     if !values.is_given("listen") || listen.iter().any(|text| text.ends_with(":25")) {
         let why = "not on port 25 (RFC 2033); --listen another one, or unix:PATH";
-        return Err(values.error(format!("--lmtp: {why}")));
+        return Err(values.conflict(&["lmtp", "listen"], format!("--lmtp: {why}")));
     }
     Ok(true)
 }

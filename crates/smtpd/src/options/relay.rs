@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use accounts::Owner;
-use forknet::{Error, Network, Peer, Preset, Result, Row, Values};
+use forknet::{Network, Peer, Preset, Result, Row, Values};
 use nix::unistd::{getegid, geteuid};
 
 /// The value of `--relay-from` by which no client may relay without a login.
@@ -114,7 +114,8 @@ pub fn owner(values: &Values, mail_user: Option<Owner>, option: &str) -> Result<
         return Ok(owner);
     }
     let user = values.knows("user").then(|| values.text("user")).flatten();
-    let user = user.ok_or_else(|| Error::Usage(format!("--{option} needs -u or --mail-user")))?;
+    let why = || values.conflict(&[option], format!("--{option} needs -u or --mail-user"));
+    let user = user.ok_or_else(why)?;
     let (uid, gid) = forknet::user_ids(&user)?;
     Ok(Owner { uid, gid })
 }

@@ -33,3 +33,36 @@ fn a_domain_of_the_file_is_one_more_and_a_wrong_one_is_named_with_its_line() {
         (Some(1), format!("smtpd: {file}:2: --domain 'a..b': not a domain\n"))
     );
 }
+
+/// A start only warns of them, because the other lines of these files hold.
+#[test]
+fn what_a_start_would_warn_of_is_a_fault() {
+    let dir = TempDir::new();
+    let users = dir.file("users", "levy:x:::Levy:/home/levy:\n").display().to_string();
+    let aliases = dir.file("aliases", "staff: levy\nno colon\n").display().to_string();
+    for quiet in [&[][..], &["-qq"]] {
+        let (code, said) = checked(&[quiet, &["--users", &users, "--aliases", &aliases]].concat());
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&format!("aliases {aliases}:2: no name and colon\n")), "{said}");
+        assert!(said.ends_with("smtpd: 1 warning\n"), "{said}");
+    }
+}
+
+#[test]
+fn the_queue_is_looked_at_and_not_made() {
+    let dir = TempDir::new();
+    let users = dir.file("users", "levy:x:::Levy:/home/levy:\n").display().to_string();
+    let queue = dir.path().join("queue");
+    let ends =
+        |path: &std::path::Path| checked(&["--users", &users, "--queue", path.to_str().unwrap()]);
+    assert_eq!(ends(&queue), (Some(0), String::new()));
+    assert!(!queue.exists());
+    let why = "smtpd: queue: /no: No such file or directory\n";
+    assert_eq!(ends("/no/folder/queue".as_ref()), (Some(1), why.to_owned()));
+    std::fs::create_dir(&queue).unwrap();
+    assert_eq!(ends(&queue), (Some(0), String::new()));
+    dir.file("queue/letters", "");
+    let (code, said) = ends(&queue);
+    assert_eq!(code, Some(1));
+    assert!(said.ends_with("queue/letters: Not a directory\n"), "{said}");
+}

@@ -123,9 +123,10 @@ impl Command {
             (false, true, false) => Ok(Some(Command::Flush)),
             (false, false, true) if !is_once => Ok(Some(Command::Change { hold, release, delete })),
             _ => {
+                let names = ["list", "flush", "once", "hold", "release", "delete"];
                 let why =
                     "--list, --flush, --once, and --hold, --release, --delete: only one of them";
-                Err(values.error(why))
+                Err(values.conflict(&names, why))
             }
         }
     }
@@ -141,7 +142,11 @@ fn relay_login(values: &Values) -> Result<Option<(String, PathBuf)>> {
     match (values.text("relay-user"), values.path("relay-password-file")?) {
         (None, None) => Ok(None),
         (Some(user), Some(file)) if values.is_given("relayhost") => Ok(Some((user, file))),
-        _ => Err(values.error("--relay-user, --relay-password-file and --relayhost go together")),
+        _ => {
+            let names = ["relay-user", "relay-password-file", "relayhost"];
+            let why = "--relay-user, --relay-password-file and --relayhost go together";
+            Err(values.conflict(&names, why))
+        }
     }
 }
 

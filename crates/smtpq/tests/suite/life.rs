@@ -1,7 +1,7 @@
-//! The life of the runner: it hears of letters at once, bounds its processes, ends in order.
+//! The life of the runner: it finds new letters at once, bounds its processes, ends in order.
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use testkit::mail_server::{Came, MailServer};
 use testkit::{children, run, title, wait_title, wait_until};
 
@@ -115,11 +115,24 @@ fn a_daemon_is_ready_when_its_starting_command_ends() {
 
 #[test]
 fn what_is_wrong_with_the_queue_is_told_at_the_start() {
-    let site = Site::new();
-    let mut command = site.command("25", &["--once"]);
-    command.args(["--queue", "/nowhere/queue"]);
-    let output = run(command, b"");
-    assert!(!output.status.success(), "{}", said(&output));
-    let check = run(site.command("25", &["--check"]), b"");
-    assert!(check.status.success() && said(&check).is_empty(), "{}", said(&check));
+    let mut site = Site::new();
+    let ends = |site: &Site, args: &[&str]| {
+        let output = run(site.command("25", args), b"");
+        (output.status.code(), said(&output))
+    };
+    assert_eq!(ends(&site, &["--check"]), (Some(0), String::new()));
+    for args in [&["--check", "--require-tls"][..], &["--check"], &["--once"]] {
+        let wrong = [args, &["--ca-file", "/no/file"]].concat();
+        let why = "smtpq: certificate /no/file: No such file or directory\n";
+        assert_eq!(ends(&site, &wrong), (Some(1), why.to_owned()), "{args:?}");
+    }
+    let real = std::mem::replace(&mut site.queue, "/no/folder/queue".into());
+    for args in ["--check", "--once"] {
+        let why = "smtpq: queue: /no: No such file or directory\n";
+        assert_eq!(ends(&site, &[args]), (Some(1), why.to_owned()), "{args}");
+    }
+    site.queue = real.join("tmp").join("new");
+    let (code, why) = ends(&site, &["--check"]);
+    assert!(code == Some(0) || geteuid().is_root() && why.contains("others than root"), "{why}");
+    assert!(!site.queue.exists(), "--check makes nothing");
 }

@@ -105,7 +105,8 @@ impl Config {
     /// # Errors
     /// [`Error::Usage`]: `--map` is missing, or `--from` is no address; the name may not be read.
     fn try_name(&self, values: &Values, name: &str) -> Result<()> {
-        let map = self.map.as_ref().ok_or_else(|| values.error("--try needs --map"))?;
+        let map =
+            self.map.as_ref().ok_or_else(|| values.conflict(&["try"], "--try needs --map"))?;
         let from = values.text("from").unwrap_or_default();
         let ip: IpAddr =
             from.parse().map_err(|_| values.wrong("from", &from, "not an IP address"))?;
