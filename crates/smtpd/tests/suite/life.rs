@@ -3,10 +3,11 @@
 use crate::common::*;
 
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use testkit::{Daemon, command, run, wait_until};
+use testkit::{Daemon, command, judged_within, run, wait_until};
 
 /// Starts the server where it must fail; what it says.
 fn complaint(args: &[&str], code: i32) -> String {
@@ -117,16 +118,18 @@ fn case_17_a_letter_that_is_on_its_way_at_sigterm_still_arrives() {
 
 #[test]
 fn case_23_a_silent_client_is_told_421_4_4_2() {
-    let fixture = Fixture::new();
-    let daemon = fixture.serve(&["-t", "3"]);
-    let mut peer = greeted(&daemon);
-    peer.expect("421 4.4.2 red.test ");
-    assert_eq!(peer.rest(), b"");
-    let mut peer = in_data(&daemon);
-    peer.send("half a letter\r\n");
-    peer.expect("421 4.4.2 ");
-    assert_eq!(peer.rest(), b"");
-    fixture.assert_nothing();
+    judged_within(Duration::from_secs(2), |watch| {
+        let fixture = Fixture::new();
+        let daemon = fixture.serve(&["-t", "3"]);
+        let (mut silent, mut half) = (greeted(&daemon), in_data(&daemon));
+        half.send("half a letter\r\n");
+        watch.stop();
+        silent.expect("421 4.4.2 red.test ");
+        assert_eq!(silent.rest(), b"");
+        half.expect("421 4.4.2 ");
+        assert_eq!(half.rest(), b"");
+        fixture.assert_nothing();
+    });
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl Site {
         self.daemon.listening_for(" (tls)").parse().unwrap()
     }
 
-    /// A client that has heard the greeting in the clear.
+    /// A client that has received the greeting in the clear.
     fn clear(&self) -> Peer {
         let mut peer = Peer::connect(self.daemon.addr());
         peer.expect("220 ");
@@ -137,14 +137,15 @@ fn starttls_is_refused_within_a_transaction_under_tls_and_without_a_certificate(
 
 #[test]
 fn a_handshake_that_stalls_or_fails_ends_the_session_with_one_line_of_the_log() {
-    let site = Site::new(&["-t", "0.2"]);
-    let mut silent = Peer::connect(site.tls_addr());
+    let hasty = Site::new(&["-t", "0.2"]);
+    let mut silent = Peer::connect(hasty.tls_addr());
     assert!(silent.is_closed());
+    let site = Site::new(&[]);
     let mut clear = site.clear();
     clear.ask("STARTTLS", "220 ");
     clear.send("EHLO topaz.test\r\n");
     assert!(!clear.rest().starts_with(b"250"));
-    for peer in [silent, clear] {
+    for (site, peer) in [(&hasty, silent), (&site, clear)] {
         let name = peer.stream().local_addr().unwrap();
         wait_until("the end is logged", || {
             let log = site.daemon.log();

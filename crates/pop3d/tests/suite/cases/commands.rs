@@ -3,11 +3,10 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use testkit::Peer;
+use testkit::{Peer, command, judged_within, run};
 
 use super::listing;
 use crate::common::{LETTER, POP3D, TestServer, text};
-use testkit::{command, run};
 
 #[test]
 fn case_30_commands_are_taken_in_any_case() {
@@ -74,7 +73,7 @@ fn case_38_a_session_may_be_idle_for_just_under_ten_minutes() {
     let said = text(&run(command(POP3D, &["--help"]), b"").stdout);
     let row = said.split("--timeout").nth(1).unwrap_or_default();
     assert!(row.split("--").next().unwrap().contains("600"), "{row}");
-    // And the limit is the one that is told: under it a session lives, before the login and after it.
+    // And the limit is the one that is documented: under it a session lives, before the login and after it.
     let server = TestServer::with(&[LETTER], &["-t", "30"], "");
     let (mut before, mut after) = (server.client(), server.mrose());
     sleep(Duration::from_secs(2));
@@ -84,15 +83,17 @@ fn case_38_a_session_may_be_idle_for_just_under_ten_minutes() {
 
 #[test]
 fn case_39_a_session_that_expires_deletes_nothing_and_says_nothing() {
-    let server = TestServer::with(&[LETTER, LETTER], &["-t", "4"], "");
-    let mut client = server.mrose();
-    client.send("DELE 1\r\nDELE 2\r\nSTAT\r\n");
-    assert_eq!(
-        text(&client.rest()),
-        "+OK message 1 deleted\r\n+OK message 2 deleted\r\n+OK 0 0\r\n"
-    );
-    assert_eq!(server.letters().len(), 2);
-    server.mrose().ask("STAT", "+OK 2 44");
+    judged_within(Duration::from_secs(3), |watch| {
+        let server = TestServer::with(&[LETTER, LETTER], &["-t", "4"], "");
+        let mut client = server.mrose();
+        client.ask("DELE 1", "+OK message 1 deleted");
+        client.ask("DELE 2", "+OK message 2 deleted");
+        client.ask("STAT", "+OK 0 0");
+        watch.stop();
+        assert_eq!(text(&client.rest()), "");
+        assert_eq!(server.letters().len(), 2);
+        server.mrose().ask("STAT", "+OK 2 44");
+    });
 }
 
 #[test]

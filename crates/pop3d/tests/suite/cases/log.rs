@@ -1,7 +1,9 @@
 //! The lines of the log about a session.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
-use testkit::{MODELS, each_model};
+use testkit::{MODELS, each_model, judged_within};
 
 use super::listing;
 use crate::common::{LETTER, TestServer, text};
@@ -70,12 +72,15 @@ fn case_93_each_end_of_a_session_has_its_words() {
 
 #[test]
 fn case_93_a_session_that_expires_says_so() {
-    let server = TestServer::with(&[LETTER], &["-t", "4"], "");
-    let mut silent = server.mrose();
-    silent.ask("DELE 1", "+OK");
-    assert!(silent.rest().is_empty());
-    server.daemon.wait_log("mrose was silent for too long: tls=none auth=PASS retr=0/0 ");
-    assert_eq!(server.letters().len(), 1);
+    judged_within(Duration::from_secs(3), |watch| {
+        let server = TestServer::with(&[LETTER], &["-t", "4"], "");
+        let mut silent = server.mrose();
+        silent.ask("DELE 1", "+OK");
+        watch.stop();
+        assert!(silent.rest().is_empty());
+        server.daemon.wait_log("mrose was silent for too long: tls=none auth=PASS retr=0/0 ");
+        assert_eq!(server.letters().len(), 1);
+    });
 }
 
 #[test]
