@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lib import REPOSITORY, Failure
+from lib import REPOSITORY, Failure, Program, processes
 
 
 def say(text: str) -> None:
@@ -36,6 +36,24 @@ def in_turn(kinds: Sequence, number: int, step: int) -> Sequence:
     """The servers of one round; each round begins with another."""
     start = number * step % max(len(kinds), 1)
     return kinds[start:] + kinds[:start]
+
+
+def pss(program: Program) -> int:
+    """KiB of PSS of all its processes: its descendants, and those that write to the same log."""
+    def logs_there(pid: str) -> bool:
+        try:
+            return os.readlink(f"/proc/{pid}/fd/2") == str(program.log_path)
+        except OSError:
+            return False
+    pids = {int(name) for name in os.listdir("/proc") if name.isdigit() and logs_there(name)}
+    total = 0
+    for pid in pids.union([program.pid], processes.descendants(program.pid)):
+        try:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except OSError:
+            continue  # it has ended
+        total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1])
+    return total
 
 
 def measure(words: list[str], name: str, plans: tuple[Any, Any], kinds: Sequence, results: Any,

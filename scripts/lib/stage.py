@@ -83,6 +83,11 @@ class Stage(Folder):
         self.checks += 1
         print(f"   {self.green}{self.words[0]}{self.off}{what}")
 
+    def must(self, what: str, is_so: Any) -> None:
+        """Checks a promise without waiting."""
+        check(is_so, what)
+        self.held(what)
+
     def until(self, what: str, condition: Callable[[], Any], told: Callable[[], None] | None = None) -> Any:
         """Waits for what is promised; `told` shows more where it does not come."""
         try:

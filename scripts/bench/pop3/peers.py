@@ -1,12 +1,11 @@
 """The POP3 servers that are measured, how each is started, and what of it is in memory."""
 
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import pss
 from dovecot import config
-from lib import LOOPBACK, Program, namespace, need, processes
+from lib import LOOPBACK, Program, namespace, need
 from lib.sockets import bound, free_port
 
 # Uids of the mailboxes' owner, and of popa3d's own user.
@@ -87,18 +86,5 @@ class Server(Program):
             raise
 
     def pss(self):
-        """KiB of PSS of all its processes: its descendants, and those that write to the same log."""
-        def logs_there(pid):
-            try:
-                return os.readlink(f"/proc/{pid}/fd/2") == str(self.log_path)
-            except OSError:
-                return False
-        pids = {int(name) for name in os.listdir("/proc") if name.isdigit() and logs_there(name)}
-        total = 0
-        for pid in pids.union([self.pid], processes.descendants(self.pid)):
-            try:
-                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            except OSError:
-                continue
-            total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1])
-        return total
+        """KiB of PSS of all its processes."""
+        return pss(self)
