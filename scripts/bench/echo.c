@@ -1,4 +1,4 @@
-/* For tcpserver, which starts it anew for each client on descriptors 0 and 1. */
+/* For tcpserver, which starts it for each client on descriptors 0 and 1. */
 #include "tcp.h"
 
 int main(void)

@@ -1,5 +1,5 @@
 /* The floor under every forking server: fork, _exit, waitpid, and nothing else. Prints how many a
-   second. usage: floor SECONDS [KIB], with so many KiB of memory touched before. */
+   second. usage: floor SECONDS [KIB], with KIB KiB of memory touched before. */
 #include "tcp.h"
 
 #include <time.h>

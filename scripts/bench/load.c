@@ -1,7 +1,7 @@
 /* The clients: connect, send, read the same back, close; every octet is compared.
 
    usage: load PORT rate  CLIENTS SECONDS BYTES [PROCESSES]     as many connections as there is time for
-          load PORT count CLIENTS CONNECTIONS BYTES [PROCESSES] so many connections
+          load PORT count CLIENTS CONNECTIONS BYTES [PROCESSES] CONNECTIONS connections
           load PORT hold  CONNECTIONS                           opened, held, then a line on each
 
    CLIENTS are served at the same time. rate and count print "CONNECTIONS SECONDS". hold prints "held"
@@ -24,7 +24,7 @@
 #define MOST_CLIENTS 1024
 #define MOST_BYTES 65536
 #define SILENCE 20000  /* ms without any answer: something hangs */
-#define PROBE_EVERY 256 /* hold: so many connections are opened blindly */
+#define PROBE_EVERY 256 /* hold: connections that are opened blindly */
 
 struct client {
     int fd;
@@ -195,7 +195,7 @@ static void echo_line(struct client *client)
         ;
 }
 
-/* So many clients at once. A server takes them in the order they came in, so an echo now and then
+/* CLIENTS clients at once. A server takes them in the order they came in, so an echo now and then
    while they are opened keeps the backlog from overflowing: all before are accepted then. */
 static void hold(unsigned connections)
 {

@@ -13,7 +13,7 @@ from servers import Server, by_name
 
 CONCURRENCY = (1, 8, 64)
 OCTETS = 64
-# Chapter 30: so many connections of so many octets, ten at a time.
+# Chapter 30: a number of connections with a number of octets each, ten at a time.
 CONNECTIONS, LONG, AT_ONCE = 5_000, 4_000, 10
 DESIGNS = ("iterative", "fork", "prefork", "thread")
 HOLDERS = ("echod -m fork", "C fork", "C fork, -static", "echod -m thread", "C thread")
@@ -119,7 +119,7 @@ def memory(bench, plan, results):
 
 
 def hold(bench, server, held):
-    """KiB of PSS and of page tables a client, with so many held."""
+    """KiB of PSS and of page tables a client, with this number held."""
     before = server.memory()
     pipe = subprocess.PIPE
     clients = start([bench.built / "load", server.port, "hold", held], stdin=pipe, stdout=pipe, stderr=pipe)
@@ -138,7 +138,7 @@ def hold(bench, server, held):
 
 
 def raise_limits(clients):
-    """Descriptors for so many clients, for the server and for the load: both inherit it."""
+    """Descriptors for this number of clients, for the server and for the load: both inherit it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < clients + 100:
         raise Failure(f"{clients} clients need as many descriptors; ulimit -Hn is {hard}")

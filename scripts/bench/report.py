@@ -201,7 +201,7 @@ def css_class(kind):
 
 
 def chart(results, clients=64):
-    """Connections a second with so many clients, as SVG."""
+    """Connections a second by the number of clients, as SVG."""
     kinds = [kind for kind in KINDS if results.rates[kind.name, clients]]
     most = max(results.rate(kind.name, clients) for kind in kinds)
     parts, y, before = [], TOP, None

@@ -67,7 +67,7 @@ def part(results, name, short, is_ours):
 
 
 def goals(results, asked, short):
-    """What is asked (a row, ours, whom it is measured against, how many times as good it is to be), what was seen, and
+    """What is asked (a row, ours, what it is measured against, how many times as good it is to be), what was seen, and
     whether it is reached."""
     lines, of_ours = [], defaultdict(set)
     for row, ours, *_ in asked:
@@ -83,6 +83,6 @@ def goals(results, asked, short):
 
 
 def load(at_start):
-    """What else the machine had to do, as far as it can be told."""
+    """What else the machine had to do, as far as it is known."""
     first = "real-time priority" if os.sched_getscheduler(0) in (os.SCHED_RR, os.SCHED_FIFO) else f"nice {os.nice(0)}"
     return f"load average {at_start:.1f} before the first round; servers and clients ran with {first}"

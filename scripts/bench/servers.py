@@ -36,7 +36,7 @@ service echo
 
 @dataclass(frozen=True)
 class Kind:
-    """One of the servers: its line in the tables, its design, and whom it is compared with."""
+    """One of the servers: its line in the tables, its design, and what it is compared with."""
 
     name: str
     design: str
@@ -79,7 +79,7 @@ def private(bench, file, path, argv):
 
 
 def xinetd(bench, port):
-    """It asks for the name of each client; without DNS it is told at once that there is none."""
+    """It asks for the name of each client; without DNS it learns at once that there is none."""
     conf = bench.file("xinetd.conf", XINETD.format(port=port, user=bench.user))
     argv = [need("xinetd"), "-dontfork", "-f", conf, "-pidfile", f"{conf}.pid"]
     return private(bench, bench.file("nsswitch.conf", "hosts: files\n"), "/etc/nsswitch.conf", argv)

@@ -34,10 +34,10 @@ def together(fixture):
     same(fetched["pop3c"], fetched["curl"], "what pop3c and curl saw")
 
 
-@test("round: with root's daemons a mailbox and its letters are its owner's, and stay his")
+@test("round: with root's daemons a mailbox and its letters are its owner's, and stay so")
 def owner(fixture):
     box = fixture.mailbox()
-    want = OWNER if fixture.is_root else os.getuid()  # an ordinary user owns all his mailboxes anyway
+    want = OWNER if fixture.is_root else os.getuid()  # an ordinary user owns all these mailboxes anyway
     SEND["smtpc"](fixture, [box.address], SLIDES)
     below_trace(one(FETCH["poplib"][0](fixture, box)), SLIDES)
     below_trace(one(FETCH["fetchmail"][0](fixture, box)), SLIDES)

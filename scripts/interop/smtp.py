@@ -173,7 +173,7 @@ def features(fixture):
                 check(500 <= code < 600, f"{command}, not listed, is answered with {code}")
 
 
-@test("smtplib: several recipients, one refused: the others get the letter, he is named")
+@test("smtplib: several recipients, one refused: the others get the letter, and that one is named")
 def one_refused(fixture):
     boxes = [fixture.mailbox(), fixture.mailbox()]
     with smtplib_session(fixture) as session:

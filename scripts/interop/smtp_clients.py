@@ -54,7 +54,7 @@ def swaks_pipelining(fixture, to, letter):
 
 
 def nc(fixture, to, letter):
-    """As on the slides: somebody types at the port, and reads before he types on."""
+    """As on the slides: a user types at the port, and reads each reply before the next line."""
     with fixture.dialogue("nc", LOOPBACK, fixture.smtpd.port) as session:
         session.line(b"220 ")
         turns = [(f"HELO {HELO}", b"250 "), (f"MAIL FROM:<{SENDER}>", b"250 ")]

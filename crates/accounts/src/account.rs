@@ -55,7 +55,7 @@ pub(crate) type Fault = &'static str;
 pub(crate) const IS_ROOTS: Fault = "user id 0: no session has root's rights";
 
 impl<'a> Entry<'a> {
-    /// Splits a line into its fields, of which those behind the password may be missing.
+    /// Splits a line into its fields, of which those after the password may be missing.
     ///
     /// # Errors
     /// What is wrong with it; never its text, which may hold a password.

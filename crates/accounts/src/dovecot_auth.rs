@@ -158,7 +158,7 @@ pub fn reply(line: &[u8]) -> Option<(u32, Reply)> {
     Some((id, reply))
 }
 
-/// The bytes that a field cannot hold, and what stands for them behind a byte 1.
+/// The bytes that a field cannot hold, and what stands for them after a byte 1.
 const ESCAPES: [(u8, u8); 5] = [(0, b'0'), (1, b'1'), (b'\t', b't'), (b'\r', b'r'), (b'\n', b'n')];
 
 fn escaped(field: &[u8]) -> Vec<u8> {

@@ -19,10 +19,10 @@ use crate::secret::Secret;
 
 /// Seconds of a day; shadow(5) counts days since 1970.
 const DAY_SECONDS: u64 = 24 * 60 * 60;
-/// As many days until a password has to be changed mean that it never has to (shadow(5)).
+/// From this number of days on a password never has to be changed (shadow(5), field 5).
 const NEVER_DAYS: i64 = 10_000;
 
-/// Why an account that has a password is closed.
+/// Why an account with a password may not log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
     /// It belongs to root.

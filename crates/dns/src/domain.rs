@@ -76,7 +76,7 @@ mod tests {
     }
 
     impl JoinLabels for Vec<u8> {
-        /// Puts a dot behind each 60 bytes, and five more labels behind.
+        /// Puts a dot after each 60 bytes, and five more labels at the end.
         fn join_labels(&self) -> Vec<u8> {
             let labels: Vec<&[u8]> = self.chunks(60).collect();
             [labels.join(&b'.'), b".aaaaaaaaaa".to_vec()].concat()

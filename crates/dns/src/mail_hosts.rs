@@ -33,7 +33,7 @@ pub struct MailHosts {
 }
 
 /// Finds the hosts that take a domain's mail: those of its MX, equal ones in an order of chance; without an MX the
-/// domain itself. Where one of them is `is_self`, it and those that come with or behind it are left out, because
+/// domain itself. Where one of them is `is_self`, it and those of the same or a later preference are left out, because
 /// they would send the letter here.
 ///
 /// # Errors

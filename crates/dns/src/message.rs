@@ -112,7 +112,7 @@ pub(crate) fn answer(bytes: &[u8], id: u16, name: &Domain, kind: Kind) -> Option
     if u16::from_be_bytes([high, low]) != id || flags & (RESPONSE | OPCODE) != RESPONSE {
         return None;
     }
-    // A message that was cut need not be whole behind its header.
+    // A message that was cut need not be whole after its header.
     if flags & TRUNCATED != 0 {
         return Some(Answer::Truncated);
     }

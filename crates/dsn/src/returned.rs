@@ -95,7 +95,7 @@ fn header(text: &[u8], is_utf8: bool, note: String) -> Returned {
     Returned { kind, encoding, text, note }
 }
 
-/// Cuts a letter off behind its header. A text that does not begin with a field has none.
+/// Cuts a letter off after its header. A text that does not begin with a field has none.
 fn cut_to_header(text: &mut Vec<u8>) {
     if text.first() == Some(&b'\n') {
         text.clear();

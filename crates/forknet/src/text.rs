@@ -38,7 +38,7 @@ pub fn in_title(name: &[u8]) -> String {
     }
 }
 
-/// The value of a variable for the log: escaped, and cut behind 40 bytes.
+/// The value of a variable for the log: escaped, and cut after 40 bytes.
 pub(crate) fn shown(value: &str) -> String {
     printable(value.as_bytes().get(..MAX_VALUE_BYTES).unwrap_or(value.as_bytes()))
 }

@@ -24,7 +24,7 @@ pub(crate) enum Compression {
 impl Compression {
     /// Tells by the first bytes of a file; `None` if they are text.
     pub(crate) fn of(start: &[u8]) -> Option<Compression> {
-        // The digit is the level; behind it stands the first block, or the end of an empty file.
+        // The digit is the level; the first block follows, or the end of an empty file.
         let is_bzip2 = start.starts_with(b"BZh")
             && start.get(3).is_some_and(u8::is_ascii_digit)
             && start.get(4..10).is_some_and(|block| {

@@ -105,7 +105,7 @@ pub(crate) fn with_seen(name: &[u8]) -> Option<Vec<u8>> {
     let at = name.iter().position(|&b| b == b':').unwrap_or(name.len());
     let (base, info) = name.split_at_checked(at)?;
     let rest = if info.is_empty() { info } else { info.strip_prefix(b":2,")? };
-    // Some programs write more fields behind the flags.
+    // Some programs write more fields after the flags.
     let end = rest.iter().position(|&b| b == b',').unwrap_or(rest.len());
     let (flags, more) = rest.split_at_checked(end)?;
     if flags.contains(&b'S') {

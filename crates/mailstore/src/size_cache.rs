@@ -111,7 +111,7 @@ type Entry = (FileId, Measured);
 pub(crate) struct SizeCache {
     entries: Vec<Entry>,
     has_twins: bool,
-    /// The place behind the entry that was last found.
+    /// The place after the entry that was last found.
     next: Cell<usize>,
 }
 

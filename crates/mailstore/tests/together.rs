@@ -69,7 +69,7 @@ fn of_many_who_want_the_lock_at_once_one_has_it() {
                         Err(Error::InUse { .. }) => None,
                         Err(error) => panic!("{error}"),
                     };
-                    start.wait(); // held until everybody has tried
+                    start.wait(); // held until all have tried
                     maildrop.is_some()
                 })
             })

@@ -37,7 +37,7 @@ pub struct LineReader<R> {
     /// The unread bytes are `buf[start..end]`.
     start: usize,
     end: usize,
-    /// What is behind this was never read into, or is wiped.
+    /// What is after this was never read into, or is wiped.
     used: usize,
     /// Size to which the buffer grows when it was filled at once, in bytes.
     most: usize,

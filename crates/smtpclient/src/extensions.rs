@@ -24,7 +24,7 @@ pub struct Extensions {
 }
 
 impl Extensions {
-    /// Reads the lines of the reply behind the first.
+    /// Reads the lines of the reply after the first.
     #[must_use]
     pub fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Extensions {
         let mut found = Extensions::default();

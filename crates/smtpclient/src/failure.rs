@@ -50,7 +50,7 @@ pub enum Stage {
     Data,
     /// The text, which was not sent to its end: the server has no letter.
     Text,
-    /// The text was sent with its end (the CRLF behind the dot; the last byte of the last chunk).
+    /// The text was sent with its end (the CRLF after the dot; the last byte of the last chunk).
     End,
 }
 

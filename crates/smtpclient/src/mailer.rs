@@ -72,7 +72,7 @@ impl Mailer {
         self.session.as_ref().map_or(self.first, |(number, _)| *number)
     }
 
-    /// Tries one server; `None` behind the last.
+    /// Tries one server; `None` after the last.
     fn attempt(
         &mut self,
         number: usize,

@@ -29,13 +29,13 @@ pub enum Destination {
     },
     /// To the hosts of a domain. An address literal (RFC 5321 §4.1.3) is the host itself.
     Domain {
-        /// The domain, as it stands behind the `@`.
+        /// The domain, as it follows the `@`.
         domain: String,
         /// The port of its hosts.
         port: u16,
         /// Who is asked for them.
         resolver: Resolver,
-        /// Names of this host: where one of them is among the hosts, it and those behind it are left out (RFC 5321 §5.1).
+        /// Names of this host: where one of them is among the hosts, it and those after it are left out (RFC 5321 §5.1).
         own_names: Vec<Domain>,
     },
 }
@@ -63,7 +63,7 @@ pub struct Target {
     pub place: Place,
     /// What DNS says of its certificate: secure TLSA records, empty without any (RFC 7672).
     pub tlsa: Vec<Tlsa>,
-    /// Names that its certificate may have for DANE: the domain of the mail behind the host's own (RFC 7672 §3.2.2).
+    /// Names that its certificate may have for DANE: the domain of the mail after the host's own (RFC 7672 §3.2.2).
     pub names: Vec<String>,
 }
 
@@ -176,7 +176,7 @@ impl Route {
         true
     }
 
-    /// Returns the server of this number, from 0, or why there is none in its place; `None` behind the last.
+    /// Returns the server of this number, from 0, or why there is none in its place; `None` after the last.
     pub fn get(&mut self, number: usize, settings: &Settings) -> Option<Result<Target>> {
         while self.found.len() <= number && self.addresses < MAX_ADDRESSES {
             let asked = self.asked.as_mut()?;

@@ -135,7 +135,7 @@ impl Session {
         let mut numbered = commands.iter().enumerate();
         for group in commands.chunks(size) {
             self.send_lines(group, &[])?;
-            // All replies of a group are read, also behind a refused MAIL.
+            // All replies of a group are read, also after a refused MAIL.
             let mut sender = Ok(());
             for (number, command) in numbered.by_ref().take(group.len()) {
                 let answered = self.envelope_reply(progress, number, command)?;
@@ -146,7 +146,7 @@ impl Session {
         Ok(())
     }
 
-    /// Sends command lines in one write, with the bytes behind them.
+    /// Sends command lines in one write, with the bytes after them.
     fn send_lines(&mut self, lines: &[Vec<u8>], behind: &[u8]) -> Result<()> {
         let first = lines.first().map(Vec::as_slice).unwrap_or_default();
         let stage = if first.starts_with(b"RCPT") { Stage::Recipient } else { Stage::Mail };
@@ -218,7 +218,7 @@ impl Session {
         self.end_replies(progress)
     }
 
-    /// Sends the text, with line ends of CRLF, dots stuffed, and the dot behind it.
+    /// Sends the text, with line ends of CRLF, dots stuffed, and the final dot.
     fn transmit(&mut self, letter: &mut dyn Letter) -> Result<()> {
         let is_shown = self.shows(letter.facts());
         let (mut stuffer, mut out) = (Stuffer::bare_cr_to_crlf(), Vec::new());

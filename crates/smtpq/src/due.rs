@@ -60,7 +60,7 @@ pub fn warning_due(
     (is_wanted && is_late).then(|| envelope.arrived.saturating_add(age))
 }
 
-/// Returns when a recipient is tried again that has failed for now for this time, counted from 1.
+/// Returns when a recipient is tried again after this number of attempts that failed for now.
 #[must_use]
 pub fn next_attempt(attempts: u32, now: u64, config: &Config) -> u64 {
     let last = config.retry.len().saturating_sub(1);

@@ -73,7 +73,7 @@ fn all(mut bytes: &[u8], each: &mut impl FnMut(Entry<'_>)) {
     }
 }
 
-/// Returns the first entry, and the bytes behind it.
+/// Returns the first entry, and the bytes after it.
 fn first(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     let inode = u64::from_ne_bytes(*bytes.first_chunk()?);
     let length = u16::from_ne_bytes(*bytes.get(LENGTH..)?.first_chunk()?);

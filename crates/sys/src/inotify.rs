@@ -14,7 +14,7 @@ const CHANGES: u32 = libc::IN_CREATE
     | libc::IN_ONLYDIR;
 /// Bytes of events that are read at a time.
 const BUFFER: usize = 16 << 10;
-/// Where `struct inotify_event` has the mask and the length of the name behind it, and its own length.
+/// Where `struct inotify_event` has the mask and the length of the name that follows, and its own length.
 const MASK: usize = 4;
 const NAME_LENGTH: usize = 12;
 const HEADER: usize = 16;

@@ -95,7 +95,7 @@ const GREETING: &str = "VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nMECH\tCRAM-MD5\nM
 /// `<1@dovecot>` in base64.
 const CHALLENGE: &str = "PDFAZG92ZWNvdD4=";
 /// The responses of CRAM-MD5 that it accepts, and the user's name that it tells then:
-/// `0123456789abcdef0123456789abcdef` behind `levy ` and behind `Levy@RED.test `, in base64.
+/// `0123456789abcdef0123456789abcdef` after `levy ` and after `Levy@RED.test `, in base64.
 const DIGESTS: [(&str, &str); 2] = [
     ("bGV2eSAwMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZg==", "Levy"),
     ("TGV2eUBSRUQudGVzdCAwMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZg==", "Levy@RED.test"),

@@ -18,7 +18,7 @@ const PAGE: u64 = 4096;
 pub struct Mapping {
     /// The first address.
     pub start: u64,
-    /// The address behind the last one.
+    /// The address after the last one.
     pub end: u64,
     /// Such as `rw-p`: readable, writable, not executable, private.
     rights: String,

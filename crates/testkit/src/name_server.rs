@@ -39,7 +39,7 @@ pub enum Says {
     OnlyWithoutEdns(Vec<Value>),
     /// Answers that are another question's (another id, another name, no answer at all) before these.
     BehindForged(Vec<Value>),
-    /// These bytes, behind the question's id.
+    /// These bytes, after the question's id.
     Bytes(Vec<u8>),
 }
 

@@ -188,7 +188,7 @@ pub fn sockets_in(state: &str, port: u16) -> usize {
 }
 
 /// The command line of a process as `ps -o args` shows it, from /proc/PID/cmdline: arguments behind
-/// the first are separated by NULs, and so is whatever stands behind a title that should not.
+/// the first are separated by NULs, and so is whatever follows a title that should not.
 /// Empty when there is no such process.
 #[must_use]
 pub fn title(pid: i32) -> String {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::judging::not_judged;
 
-/// A command that runs the program behind it with system calls that fail: `calls` are traced, and
+/// A command that runs the program that follows with system calls that fail: `calls` are traced, and
 /// `injections` are as strace(1) takes them. The process that is started becomes the program. Where there
 /// is no strace, or it may not trace, a line that says so goes to standard error past the harness.
 #[must_use]

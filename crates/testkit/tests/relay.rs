@@ -1,4 +1,4 @@
-//! The relay between a client and a server that each say what they hear.
+//! The relay between a client and a server that each report what they receive.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::io::{self, ErrorKind};

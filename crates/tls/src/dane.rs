@@ -31,7 +31,7 @@ impl Taken {
         Taken { algorithms, records: Vec::new(), names: Vec::new() }
     }
 
-    /// Takes those that the records name; `None` where none of these can be used.
+    /// Takes the certificates that these records match (RFC 7672 §3); `None` where no record can be used.
     pub(crate) fn named(
         algorithms: WebPkiSupportedAlgorithms,
         records: &[Tlsa],

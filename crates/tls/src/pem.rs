@@ -17,7 +17,7 @@ const MAX_AUTHORITIES: usize = 4096;
 /// The two files of a server's identity: `--tls-cert` and `--tls-key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The server's certificate, and behind it those that lead to one that clients know.
+    /// The server's certificate, and after it those that lead to one that clients know.
     pub chain: PathBuf,
     /// The private key.
     pub key: PathBuf,

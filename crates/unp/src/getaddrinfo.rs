@@ -46,7 +46,7 @@ impl NoAnswer {
     }
 }
 
-/// Formats it as gai_strerror(3) does, and what is behind `EAI_SYSTEM` as strerror(3) does.
+/// Formats it as gai_strerror(3) does, and what is after `EAI_SYSTEM` as strerror(3) does.
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let GaiError { code, errno } = self.0;

@@ -1,6 +1,6 @@
 //! The part of sscanf(3) that the slide "Data Format" uses: "sscanf converts string to long integer".
 
-/// Returns what `sscanf(line, "%ld%ld", …)` finds: blanks are skipped, and text behind the second number
+/// Returns what `sscanf(line, "%ld%ld", …)` finds: blanks are skipped, and text after the second number
 /// is ignored. `None` where C counts fewer than two. A number that does not fit into a long is none
 /// here; in C its value is undefined.
 #[must_use]
@@ -10,7 +10,7 @@ pub fn two_longs(line: &[u8]) -> Option<(i64, i64)> {
     Some((first, second))
 }
 
-/// `%ld`: returns the number, and the text behind it.
+/// `%ld`: returns the number, and the text after it.
 #[must_use]
 pub fn long(text: &[u8]) -> Option<(i64, &[u8])> {
     let text = text.trim_ascii_start();

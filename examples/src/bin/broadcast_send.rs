@@ -2,7 +2,7 @@
 //! Pero no pasa los routers, no lo encaminan".
 //!
 //! Run: `broadcast_send 192.0.2.255:9877 'who is there?'`, with your own network's broadcast
-//! address (`ip address` shows it behind `brd`); on one machine alone
+//! address (`ip address` shows it after `brd`); on one machine alone
 //! `broadcast_send 127.255.255.255:9877 hello`.
 //! You see EACCES first, because the kernel requires SO_BROADCAST for a datagram that disturbs
 //! every machine on the net. Then one sendto, and as many answers as there are receivers.

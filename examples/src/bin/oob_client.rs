@@ -1,7 +1,7 @@
 //! oob_client: sends data out of band, the Spanish slide "Sockets tipo stream".
 //!
 //! Run: see oob_server; here type lines, and `!` before what is to be urgent.
-//! You see nothing here. send with MSG_OOB sets TCP's urgent pointer behind the data sent, so the
+//! You see nothing here. send with MSG_OOB sets TCP's urgent pointer after the data sent, so the
 //! last byte is the urgent one; a line without `!` is sent with its newline, as any other.
 
 use std::io::stdin;

@@ -21,7 +21,7 @@ FROM = b"From levy@red.test Mon Nov 30 09:00:00 2026\n"
 
 
 def letter(number, octets):
-    """A letter of about so many octets on disk, LF at the ends of its lines."""
+    """A letter of about this number of octets on disk, LF at the ends of its lines."""
     head = (b"From: Charles Hedrick <hedrick@topaz.test>\nTo: Levy <levy@red.test>\n"
             b"Date: Thu, 02 Nov 1995 09:05:07 -0500\nMessage-ID: <%d.bench@topaz.test>\nSubject: meeting %d\n\n"
             % (number, number))
@@ -85,7 +85,7 @@ class Site(Folder):
             path.chmod(0o600)
 
     def has(self, name, count, octets, sizes=True, mbox=True):
-        """The user with so many letters of so many octets, made at the first call; its name."""
+        """The user with this number of letters of this size in octets, made at the first call; its name."""
         if not (self.dir / name).exists():
             self.lay(name, [letter(number, octets) for number in range(1, count + 1)], sizes, mbox)
         return name

@@ -13,7 +13,7 @@ SHORT = {ISOLATED: "Dovecot, isolated", REUSED: "Dovecot, reused", POPA3D: "popa
 FIRST = [row for (_, command, when), row in LISTS.items() if command == "LIST" and when != "second"]
 SECOND = [row for (_, command, when), row in LISTS.items() if command == "LIST" and when == "second"]
 
-# What is asked of ours: the row, ours, whom it is measured against, and how many times as good it is to be.
+# What is asked of ours: the row, ours, what it is measured against, and how many times as good it is to be.
 GOALS = [
     *((row, OURS, REUSED, 1.2) for row in LOGINS.values()), *((row, OURS, REUSED, 1.5) for row in TLS.values()),
     *((row, PREFORK, REUSED, 1.2) for row in LOGINS.values()), *((row, PREFORK, REUSED, 1.5) for row in TLS.values()),

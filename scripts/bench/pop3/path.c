@@ -1,4 +1,4 @@
-/* A path that takes its time: TCP connections to a server, every octet later by so long, each way.
+/* A path that takes its time: TCP connections to a server, every octet later by the same delay, each way.
 
    usage: path SERVER-PORT MICROSECONDS
 

@@ -78,7 +78,7 @@ static inline void ok(int fd, char *line)
         fail("a reply is", line);
 }
 
-/* Greeting and USER; PASS is said by `enter`. */
+/* Greeting and USER; `enter` sends PASS. */
 static inline int greeted(const char *user)
 {
     char line[LINE];

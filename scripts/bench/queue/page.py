@@ -7,7 +7,7 @@ from rows import PARTS, RATE
 from senders import OURS, POSTFIX
 
 TITLES = {"rate": "From the queue to other servers", "large": "Many letters in the queue"}
-# What is asked of ours: the row, ours, whom it is measured against, and how many times as good it is to be.
+# What is asked of ours: the row, ours, what it is measured against, and how many times as good it is to be.
 GOALS = [(row, OURS, POSTFIX, 2) for row in RATE.values()]
 
 HOW = {

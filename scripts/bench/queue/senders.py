@@ -44,7 +44,7 @@ class Sink(Program):
         return int(found[-1]) if found else 0
 
     def has(self, wanted, began):
-        """Seconds since `began` when it has so many."""
+        """Seconds since `began` when it has this number."""
         try:
             wait_until(f"smtp-sink has {wanted} letters", lambda: self.count() >= wanted, LIMIT)
         except Exception as failure:
@@ -53,7 +53,7 @@ class Sink(Program):
 
 
 class Names(Program):
-    """dnsmasq, which knows the MX of these domains and asks no one."""
+    """dnsmasq, which knows the MX of these domains and asks no other server."""
 
     def __init__(self, site, destinations):
         self.port = free_port()
@@ -67,14 +67,14 @@ class Names(Program):
 
 
 def letter(octets):
-    """A text of about so many octets."""
+    """A text of about this number of octets."""
     line = "All the world's a stage, and all the men and women merely players.\n"
     head = f"From: {SENDER}\nTo: levy@red.test\nSubject: bench\nDate: Mon, 30 Nov 2026 10:00:00 +0000\n\n"
     return head + line * ((octets - len(head)) // len(line))
 
 
 def our_queue(site, count, destinations, octets, deferred_until=0):
-    """A queue of ours with so many letters, as smtpd leaves them; the folder."""
+    """A queue of ours with this number of letters, as smtpd leaves them; the folder."""
     folder, text, now = site.folder("queue"), letter(octets), int(time.time()) - 60
     for name in FOLDERS:
         (folder / name).mkdir(mode=0o700)

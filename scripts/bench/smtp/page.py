@@ -8,7 +8,7 @@ from rows import IN_MEMORY, KEPT, NEW, PARTS
 
 TITLES = {"disk": "Letters a second", "memory": "The same in tmpfs", "tls": "The same by TLS", "large": "A large letter",
           "many": "A hundred recipients", "syncs": "Syncs", "idle": "An idle session"}
-# What is asked of ours: the row, ours, whom it is measured against, and how many times as good it is to be.
+# What is asked of ours: the row, ours, what it is measured against, and how many times as good it is to be.
 GOALS = [(NEW[8], OURS, POSTFIX, 2), (KEPT[8], OURS, POSTFIX, 2), (IN_MEMORY[False], OURS, POSTFIX, 2.5),
          (IN_MEMORY[True], OURS, POSTFIX, 2.5), (KEPT[8], OURS, FLOOR, 0.4)]
 

@@ -60,7 +60,7 @@ def chosen(plan, number):
 
 
 def send(site, server, clients, seconds, kept=False, tls=False, octets=OCTETS, recipients=1):
-    """Letters for so long, and until the last is in its mailbox: how many, seconds until accepted, seconds until there."""
+    """Letters for this number of seconds, and until the last is in its mailbox: how many, seconds until accepted, seconds until there."""
     before, began = delivered(server), time.monotonic()
     out = run([site.built / "letters", server.tls if tls else server.port, clients, seconds, octets, recipients,
                "kept" if kept else "new", *(["tls"] if tls else [])], limit=180).good()

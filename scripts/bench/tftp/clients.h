@@ -83,7 +83,7 @@ static inline void data(struct client *c, const unsigned char *p, size_t n)
     if (c->state != WAITS) {
         ack(c); /* the last ACK was lost */
     } else if (ahead != 1) {
-        /* A gap is told once for each time that a window comes. */
+        /* A gap is reported once for each time that a window comes. */
         if (!c->gap || number <= c->stray)
             ack(c);
         c->gap = 1;
@@ -149,7 +149,7 @@ static inline void look(struct client *c, double time, unsigned tries)
         out(c, asked, asked_size);
 }
 
-/* Handles what comes within so many milliseconds. */
+/* Handles what comes within this number of milliseconds. */
 static inline void serve(int wait)
 {
     struct epoll_event events[256];

@@ -21,7 +21,7 @@ class Kind:
     port: int = PORT
     windows: bool = True
     takes: object = None  # more options, with which it takes uploads; None: it takes none
-    bounded: bool = True  # it starts no more processes than it was told, whoever asks
+    bounded: bool = True  # it starts no more processes than its option allows, whichever client asks
 
     @property
     def ours(self):

@@ -1,4 +1,4 @@
-/* A path that takes its time: passes the datagrams of one transfer on, each after so long.
+/* A path that takes its time: passes the datagrams of one transfer on, each after the same delay.
  *
  *   delay SERVER-PORT MICROSECONDS
  *

@@ -41,7 +41,7 @@ def last(seen):
 
 
 def ratio(results, kind, clients, window):
-    """The last client's time, to that of the best peer with any window: at least so many times as fast."""
+    """The last client's time, to that of the best peer with any window: at least this many times as fast."""
     ours = results.storm[kind.name, clients, window][-1]
     of_peers = [seen for peer in PEERS for seen in results.storm.get((peer.name, clients, window), [])
                 if not seen["ended"]]

@@ -1,4 +1,4 @@
-"""The measurements. The servers take turns, each started anew; the figures are medians."""
+"""The measurements. The servers take turns, each started again; the figures are medians."""
 
 import statistics
 import subprocess

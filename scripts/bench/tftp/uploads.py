@@ -28,7 +28,7 @@ ROOM = {MEMORY: 4, DISK: 64}
 
 @contextmanager
 def folder(where, bench):
-    """A folder where everybody may make files."""
+    """A folder where every user may make files."""
     base = "/dev/shm" if where == MEMORY else bench.dir
     check(shutil.disk_usage(base).free > ROOM[where] * len(bench.large), f"{base} has too little room")
     path = Path(tempfile.mkdtemp(prefix="forklore-uploads.", dir=base))

@@ -1,4 +1,4 @@
-"""Errors of the disk and of the system, from each call of a session in turn that may have them: what the client hears
+"""Errors of the disk and of the system, from each call of a session in turn that may have them: what the client receives
 is true, and the log says why."""
 
 import errno
@@ -46,7 +46,7 @@ FAULTS = {
 
 
 class Heard(NamedTuple):
-    """What the client has heard: the replies to PASS, RETR and QUIT, empty where there was none."""
+    """What the client has received: the replies to PASS, RETR and QUIT, empty where there was none."""
 
     login: bytes
     retr: bytes
@@ -86,7 +86,7 @@ def converse(client: Pop3, before: Before, at_quit: Callable[[], None] = lambda:
 
 
 def injected_session(site: Site, before: Before, call: str, *words: str) -> tuple[Heard, list[str], str]:
-    """A session whose box is below strace from its fork on: what was heard, the calls that had an error injected,
+    """A session whose box is below strace from its fork on: the replies, the calls that had an error injected,
     and what the log has got meanwhile."""
     logged = len(site.start().log())
     with strace(site, site.keeper(), "-f", "-e", f"trace={call}", *words) as out:
@@ -99,7 +99,7 @@ def injected_session(site: Site, before: Before, call: str, *words: str) -> tupl
 
 
 def judge(before: Before, left: list[int], heard: Heard, hit: str, is_once: bool) -> None:
-    """What was heard is true, where `hit` is the call with the error."""
+    """The replies are true, where `hit` is the call with the error."""
     gone = before.marked.difference(left)
     is_ok = heard.quit.startswith(b"+OK")
     check(not gone or heard.quit, f"removed without UPDATE: {sorted(gone)}")
@@ -122,7 +122,7 @@ def check_told(heard: Heard, hits: list[str], error: str, log: str) -> None:
     warnings = [line for line in log.splitlines() if re.search(" (WARN|ERROR) ", line)]
     if any(re.search(r"^\d+ +write\(2<", hit) for hit in hits):  # the log itself
         return
-    # The process with the locks of an mbox says what it saw; that with the letters, for whom.
+    # The process with the locks of an mbox says what it saw; that with the letters, for which client.
     check(any(reason in line for line in warnings)
           and any(re.search(r"127\.0\.0\.1:\d+: ", line) and USER in line for line in warnings),
           f"no warning with peer, {USER} and '{reason}' for {heard}: {show(log, 900)}")

@@ -42,7 +42,7 @@ def retrieve(client: Pop3, before: Before) -> bool:
 
 
 def mark(client: Pop3, before: Before) -> bool:
-    """Marks letters; whether all of it was heard."""
+    """Marks letters; whether all of it was acknowledged."""
     client.send(*(f"DELE {before.letters.index(number) + 1}" for number in sorted(before.marked)))
     return all(client.line().startswith(b"+OK") for _ in before.marked)
 

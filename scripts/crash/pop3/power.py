@@ -119,7 +119,7 @@ def cuts(recorded: Recorded, sessions: list[Session], lost: int, most: int = 1 <
 
 def unsafe_removal(recorded: Recorded) -> Session:
     """What must be found out: letters removed without fsync, and +OK. The kernel may write them away by itself at any
-    time; where the disk has heard of something meanwhile, it is done again with another maildrop."""
+    time; where something reached the disk meanwhile, it is done again with another maildrop."""
     for number in range(1, UNSAFE_TRIES + 1):
         session = recorded.session(number)
         home = recorded.site.root / session.home

@@ -140,7 +140,7 @@ class Site(CrashSite):
         return left
 
     def check_next(self) -> int:
-        """The next client gets in, with no wait but for the lock; returns how often it was told to wait."""
+        """The next client gets in, with no wait but for the lock; returns how often it had to wait."""
         refused = 0
 
         def is_in() -> bool:

@@ -1,4 +1,4 @@
-"""Errors of the disk and of the system, from each call in turn that delivers a letter: what the client hears is true, and
+"""Errors of the disk and of the system, from each call in turn that delivers a letter: the replies to the client are true, and
 the log says why."""
 
 import errno
@@ -57,7 +57,7 @@ BETWEEN = ("recvmsg", "sendmsg")
 
 
 def injected_session(site: Site, call: str, *words: str) -> tuple[list[Sent], list[str], str]:
-    """A session, two letters to everybody and one to one user, whose keeper and all that it forks are below strace: the
+    """A session, two letters to all users and one to one user, whose keeper and all that it forks are below strace: the
     letters, the calls that had an error injected, and what the log has got meanwhile."""
     logged, sent = len(site.start().log()), []
     with strace(site, site.keeper(), "-f", "-e", f"trace={call}", *words) as out:
@@ -73,7 +73,7 @@ def injected_session(site: Site, call: str, *words: str) -> tuple[list[Sent], li
 
 
 def kind_of(letter: Sent) -> str:
-    """What the client has heard of a letter."""
+    """The replies that the client has about a letter."""
     if letter.is_safe:
         return "250" if letter.to == EVERYBODY[:len(letter.to)] else "250 for some"
     return letter.reply[:3].decode() or "cut off"

@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
 
 
 def converse(site: Site, client: Smtp, letters: int) -> list[Sent]:
-    """Sends letters until the session ends: the first to everybody, the others to some."""
+    """Sends letters until the session ends: the first to all users, the others to some."""
     sent = []
     for number in range(letters):
         sent.append(client.deliver(site.next_letter(), EVERYBODY if number == 0 else site.recipients()))

@@ -21,7 +21,7 @@ const MAX_SHA_ROUNDS: u32 = 5_000_000;
 /// Rounds of SHA-crypt without `rounds=`, and fewest with it (crypt(5)).
 const SHA_ROUNDS: u32 = 5_000;
 const MIN_SHA_ROUNDS: u32 = 1_000;
-/// Longest salt of SHA-crypt in bytes; what stands behind it does not count (crypt(5)).
+/// Longest salt of SHA-crypt in bytes; what follows it does not count (crypt(5)).
 const MAX_SHA_SALT: usize = 16;
 /// Longest parameters of yescrypt in characters: `j9T` has three.
 const MAX_YESCRYPT_PARAMETERS: usize = 6;
@@ -180,8 +180,8 @@ impl Cost {
         }
     }
 
-    /// Returns checks that together cost as much of this scheme as this one does beyond `done`, as
-    /// nearly as the scheme's parameters allow.
+    /// Returns checks of the same scheme that together make up the work of this one, less the work that is `done`
+    /// already, as nearly as the scheme's parameters allow.
     fn beyond(self, done: u64) -> Vec<Cost> {
         let left = self.work().saturating_sub(done);
         if left == self.work() {

@@ -44,7 +44,7 @@ fn datagram_helper(daemon: &Daemon) -> i32 {
     found.unwrap()
 }
 
-/// Clients that come one after the other, until they are told to stop.
+/// Clients that come one after the other, until they are stopped.
 struct Traffic {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<usize>,

@@ -24,7 +24,7 @@ fn abstract_name(name: &str) -> UnixAddress {
     UnixAddress::from_abstract_name(name).unwrap()
 }
 
-/// A UNIX-domain stream that has heard its echo.
+/// A UNIX-domain stream that has received its echo.
 fn talk_unix(mut stream: UnixStream) -> UnixStream {
     stream.set_read_timeout(Some(WATCHDOG)).unwrap();
     stream.write_all(b"hello").unwrap();

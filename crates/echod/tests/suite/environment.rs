@@ -103,7 +103,7 @@ fn no_process_of_any_model_knows_a_secret_of_roots_environment() {
     });
 }
 
-/// As in a chroot without /proc; its processes can be seen from outside all the same.
+/// As in a chroot without /proc; its processes can be seen from outside nevertheless.
 #[test]
 fn without_proc_there_are_no_titles_and_no_secret_either() {
     let Some(mut strace) = injected("all", &["openat:error=ENOENT"]) else { return };

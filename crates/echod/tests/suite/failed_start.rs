@@ -41,7 +41,7 @@ impl Start {
     }
 }
 
-/// A start with these options, of which a system call fails as strace(1) is told; with ` /PATH` behind it
+/// A start with these options, of which a system call fails as strace(1) makes it; with ` /PATH` behind it
 /// only where it is about that path.
 fn fails(inject: &str, args: &[&str], words: &str) {
     let (inject, path) = inject.split_once(' ').unwrap_or((inject, ""));

@@ -1,4 +1,4 @@
-//! A log that nobody reads.
+//! A log that is not read.
 
 use std::io::{BufRead, BufReader, PipeReader, pipe};
 use std::net::SocketAddr;

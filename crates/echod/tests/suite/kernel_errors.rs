@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use testkit::{Daemon, MODELS, TempDir, WATCHDOG, each_model, injected, uninterrupted, wait_child};
 
-/// The wait fails as strace(1) is told, and everything goes on.
+/// The wait fails as strace(1) makes it, and everything goes on.
 fn lives_through(inject: &str, model: &str) {
     let Some(mut strace) = injected("ppoll", &[inject]) else { return };
     strace.arg(ECHOD);
@@ -19,7 +19,7 @@ fn lives_through(inject: &str, model: &str) {
         drop(talk(daemon.addr()));
     }
     // Under the prefork model the parent need not have waited often; and the short wait that only lets
-    // signals in has no need to be told of.
+    // signals in is logged nowhere.
     if model == "fork" && !inject.contains("EAGAIN") {
         daemon.wait_log(": tried again until it works");
         assert_eq!(daemon.log().matches("ppoll: ").count(), 1, "once is enough");
@@ -50,7 +50,7 @@ fn a_limit_of_open_files_that_is_lowered_too_far_and_raised_again_is_lived_throu
     });
 }
 
-/// Even then SIGTERM is heard.
+/// Even then SIGTERM is handled.
 #[test]
 fn a_server_that_can_wait_for_nothing_any_more_still_ends_in_order() {
     each_model(&MODELS, |model| {

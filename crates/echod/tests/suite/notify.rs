@@ -63,7 +63,7 @@ impl Manager {
         }
     }
 
-    /// True when nothing but the count of clients comes for so long.
+    /// True when nothing but the count of clients comes within this time.
     fn hears_nothing_for(&self, time: Duration) -> bool {
         self.socket.set_read_timeout(Some(time)).unwrap();
         let heard = loop {
@@ -227,7 +227,7 @@ fn nobody_is_fed_who_did_not_ask_or_asked_another_process() {
 fn a_manager_that_is_deaf_gone_or_nowhere_never_stops_the_service() {
     let manager = Manager::new();
     let daemon = manager.starts(&[], &[("WATCHDOG_USEC", "2000")]);
-    // Nobody reads: the queue is full after some beats, and the server serves on.
+    // No manager reads: the queue is full after some beats, and the server serves on.
     for _ in 0..50 {
         talk(daemon.addr());
     }

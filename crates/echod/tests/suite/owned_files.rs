@@ -14,7 +14,7 @@ use testkit::{Daemon, TempDir, command, root_can_judge, run};
 const FILES: [(&str, &str, u32); 2] =
     [("--pid-file", "pid file", 0o644), ("--transcript", "transcript", 0o600)];
 
-/// A folder where everybody may write, as /tmp.
+/// A folder where every user may write, as /tmp.
 fn common_folder() -> TempDir {
     let dir = TempDir::new();
     fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o1777)).unwrap();
@@ -95,10 +95,10 @@ fn a_file_of_another_user_is_refused() {
     }
     for (option, name, _) in FILES {
         let dir = common_folder();
-        let file = dir.file("file", "his\n");
+        let file = dir.file("file", "another's\n");
         chown(&file, Some(1000), None).unwrap();
         refused(option, &file, &format!("{name} {}: belongs to user 1000", file.display()));
-        assert_eq!(fs::read_to_string(&file).unwrap(), "his\n");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "another's\n");
         // The user of -u may have the transcript, but not the pid file: root kills the pid in it.
         let args = ["-l", "127.0.0.1:0", "-u", "1000", option, file.to_str().unwrap()];
         if option == "--pid-file" {

@@ -1,4 +1,4 @@
-//! The processes and threads of each server design: what they hold, and who ends with whom.
+//! The processes and threads of each server design: what they hold, and which ends with which.
 
 use std::time::{Duration, Instant};
 

@@ -38,7 +38,7 @@ fn text(client: &str) -> Vec<u8> {
     format!("PROXY {family} {} {to} {} 7\r\n", client.ip(), client.port()).into_bytes()
 }
 
-/// A connection of the proxy's, for this client, which has heard its echo.
+/// A connection of the proxy's, for this client, which has received its echo.
 fn talk_for(daemon: &Daemon, client: &str) -> Peer {
     let mut peer = Peer::connect(daemon.addr());
     peer.send(text(client));
@@ -46,7 +46,7 @@ fn talk_for(daemon: &Daemon, client: &str) -> Peer {
     peer
 }
 
-/// Waits until a client is served for whom there was no place a moment ago.
+/// Waits until a client is served that had no place a moment ago.
 fn wait_served_for(daemon: &Daemon, client: &str) -> Peer {
     let mut found = None;
     wait_until("the client is served", || {
@@ -324,7 +324,7 @@ fn line(daemon: &Daemon, child: i32, client: &Peer) -> Option<OwnedFd> {
 }
 
 /// A child that is taken over before its proxy has said anything counts one client of another address, which
-/// it might have been told, and no more; and takes none away.
+/// its proxy might have named, and no more; and takes none away.
 #[test]
 fn a_child_that_is_taken_over_counts_one_client_of_anothers_address_until_it_ends() {
     let from = ["--proxy-from", "127.0.0.1", "--max-per-ip", "2", "--grace", "1"];

@@ -1,4 +1,4 @@
-//! What a server leaves behind in the file system: nothing, however it ends and whoever it was.
+//! What a server leaves behind in the file system: nothing, however it ends and as whichever user it ran.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -129,7 +129,7 @@ fn a_file_that_took_the_place_of_ours_is_left_alone() {
     assert_eq!(names(remains.dir.path()), ["pid", "sock"]);
 }
 
-/// [`run`] reads standard error up to its end, so it would hang on whoever kept it open.
+/// [`run`] reads standard error up to its end, so it would hang on a process that kept it open.
 #[test]
 fn a_daemons_caretaker_holds_nothing_of_the_starting_command() {
     if !root_can_judge() {

@@ -1,4 +1,4 @@
-//! Signals that the starter has blocked or ignores: no session inherits that, and the server hears its own.
+//! Signals that the starter has blocked or ignores: no session inherits that, and the server handles its own.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;

@@ -19,7 +19,7 @@ fn shown(peer: &Peer) -> String {
     format!("echod: {}", peer.stream().local_addr().unwrap())
 }
 
-/// A child and its parent show what they should, and the parent goes back to nobody.
+/// A child and its parent show what they should, and the parent goes back to no client.
 fn both_show_their_titles(daemon: &Daemon) {
     let parent =
         |clients: usize| format!("echod: parent, {clients} of 256 clients, {}", daemon.addr());

@@ -31,7 +31,7 @@ impl Rotated {
         ["--transcript", self.path.to_str().unwrap()]
     }
 
-    /// As logrotate(8) does it: moved, and then the server is told.
+    /// As logrotate(8) does it: moved, and then SIGHUP.
     fn rotate(&self, daemon: &Daemon) {
         let before = children(daemon.pid());
         fs::rename(&self.path, &self.old).unwrap();

@@ -97,8 +97,8 @@ impl Children {
         Ok(theirs)
     }
 
-    /// Returns who asks now, by number of the slot, and the client that a proxy has told. One that says
-    /// something else may not ask any more.
+    /// Returns the slots whose processes ask now, by number, and the clients that their proxies have named. A process
+    /// that sends anything else may not ask again.
     pub(crate) fn told(&mut self) -> Vec<(usize, Peer)> {
         let mut told = Vec::new();
         self.asking.retain(|(number, end)| match end.question() {

@@ -49,8 +49,7 @@ pub trait Jobs {
     /// Takes back a job for which there is no process.
     fn cannot_begin(&mut self, job: Self::Job);
 
-    /// Notes that the process of this slot has ended, before the slot is given to another; whether it has done what it
-    /// could.
+    /// Notes that the process of this slot has ended, before the slot is given to another. `is_ok`: with exit code 0.
     fn has_ended(&mut self, slot: Slot, is_ok: bool);
 
     /// Returns whether all is done, and nothing is waited for.

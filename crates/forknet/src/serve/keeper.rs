@@ -252,8 +252,9 @@ impl Lines {
         }
     }
 
-    /// Kills the processes that have not ended though those that asked have: a user can stop such a process for ever.
-    /// None of them has been reaped: that happens during [`Lines::wait`], and was taken note of since.
+    /// Kills the processes that go on for too long after the session that asked has ended, because a user can stop such
+    /// a process for ever. Their numbers are still theirs: children are reaped in [`Lines::wait`] alone, and those that
+    /// were have left the list since.
     fn end_orphans(&mut self) {
         let limit = self.keeping.orphan_limit();
         for asker in &mut self.lines {

@@ -28,7 +28,7 @@ pub(crate) struct Starter {
 
 /// fork: returns in the child only. The parent, the starting command, ends with exit code 0 after
 /// [`Starter::ready`], or with the child's if that ends first. Until then the child's errors go to
-/// the terminal, and at last the line `farewell`, where the log level lets it.
+/// the terminal, and its last line there is `farewell`, where warnings are logged.
 ///
 /// # Errors
 /// No /dev/null, descriptor or process. In the parent also: a signal has ended the child.

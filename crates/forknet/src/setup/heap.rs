@@ -2,7 +2,7 @@
 //!
 //! What the start has freed are holes, of all sizes, in all pages of the heap. A child whose memory comes from
 //! there touches as many pages, and each is copied: 20 for a login, of two processes. Once the holes are taken,
-//! its memory comes from the end of the heap, one piece behind the other, and lies in a few pages.
+//! its memory comes from the end of the heap, one piece after the other, and lies in a few pages.
 
 use std::hint::black_box;
 

@@ -75,7 +75,7 @@ fn a_session_panics(model: &'static str) {
         panicking.send("panic\n");
         assert!(panicking.is_closed());
     }
-    other.iter_mut().for_each(hello); // whoever was there is there
+    other.iter_mut().for_each(hello); // those that were there are there
     drop(other);
     hello(&mut Peer::connect(daemon.addr()));
     daemon.wait_log("as the client wishes"); // told

@@ -23,7 +23,7 @@ enum Source {
 }
 
 impl LetterText {
-    /// The text of a letter that is a file of this many bytes. What is written behind them meanwhile is not read.
+    /// The text of a letter that is a file of this many bytes. What is written after them meanwhile is not read.
     pub(crate) fn file(file: File, bytes: u64) -> LetterText {
         LetterText { source: Source::File(file, bytes) }
     }

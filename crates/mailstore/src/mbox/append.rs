@@ -29,7 +29,7 @@ const SAFE: OFlag = OFlag::O_RDWR
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 /// Wait between two tries to take the locks.
 const PAUSE: Duration = Duration::from_millis(20);
-/// What a line begins with that must be quoted, behind any number of `>`.
+/// What a line begins with that must be quoted, after any number of `>`.
 const FROM: &[u8] = b"From ";
 /// Size of a piece of a letter in memory, in bytes.
 const PIECE: usize = 64 * 1024;
@@ -69,7 +69,7 @@ pub fn try_mbox(folder: &Folder, name: &OsStr, limit: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Appends what `write` writes, behind an empty line: at first into a file beside the mbox, so that no part of it
+/// Appends what `write` writes, after an empty line: at first into a file beside the mbox, so that no part of it
 /// stays that was not acknowledged.
 fn append(
     folder: &Folder,
@@ -178,7 +178,7 @@ fn separator(file: &File, size: u64) -> io::Result<&'static [u8]> {
     })
 }
 
-/// Quotes a letter as mboxrd has it: `From ` at the start of a line, behind any number of `>`, gets one more
+/// Quotes a letter as mboxrd has it: `From ` at the start of a line, after any number of `>`, gets one more
 /// `>`, which readers take away again. Ends it with an empty line.
 #[derive(Debug)]
 struct MboxQuoter {

@@ -9,7 +9,7 @@
 //!  From …
 //! ```
 //!
-//! A writer puts one `>` before each line of a letter that begins with `From ` behind any number of `>`; a
+//! A writer puts one `>` before each line of a letter that begins with `From ` after any number of `>`; a
 //! reader takes one away. So what is read is what was written.
 
 /// How a separator begins, at the start of a line.
@@ -40,7 +40,7 @@ pub(crate) fn is_separator(line: &[u8]) -> bool {
 pub(crate) enum Quoting {
     /// Nothing but `>`, or nothing.
     Marks { has_any: bool },
-    /// Marks, and this many bytes of [`SEPARATOR`].
+    /// Any number of `>`, and this many bytes of [`SEPARATOR`].
     Separator(usize),
     /// Known: it has one `>` more than what was written.
     Quoted,

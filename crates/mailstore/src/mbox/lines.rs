@@ -73,7 +73,7 @@ impl<'a> Lines<'a> {
         Ok(Some(Line { offset, bytes, is_start }))
     }
 
-    /// Reads more behind what is not used.
+    /// Reads more after what is not used.
     fn fill(&mut self) -> io::Result<()> {
         self.buffer.copy_within(self.unused.clone(), 0);
         self.unused = 0..self.unused.len();

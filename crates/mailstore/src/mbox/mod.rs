@@ -1,4 +1,4 @@
-//! mbox: all letters in one file, each behind a line that begins with `From `.
+//! mbox: all letters in one file, each after a line that begins with `From `.
 
 // The order of the modules; each imports from its left only:
 //   fault format | lines dotlock pending | locks | append index text spool | letter spool_line

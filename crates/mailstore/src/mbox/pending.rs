@@ -175,7 +175,7 @@ impl Pending {
         Ok(is_whole.then_some((pending, inode)))
     }
 
-    /// Returns whether what the mbox has behind its old end is a part of this, and no more. What a power failure has
+    /// Returns whether what the mbox has after its old end is a part of this, and no more. What a power failure has
     /// kept from being written are zeros.
     fn is_part_of(&self, mbox: &File) -> io::Result<bool> {
         let there = mbox.metadata()?.len().checked_sub(self.before);
@@ -216,7 +216,7 @@ mod tests {
     const OLD: &[u8] = b"From a\n\none\n\n";
     const NEW: &[u8] = b"From b\n\ntwo\n\n";
 
-    /// An mbox with the first letter, behind which a program that was killed has put `tail`, of the second one.
+    /// An mbox with the first letter, after which a program that was killed has put `tail`, of the second one.
     fn killed(tail: &[u8]) -> (TempDir, Folder) {
         let dir = TempDir::new();
         let path = dir.file("mbox", OLD);

@@ -31,7 +31,7 @@ impl Text {
         Text { file, rest: text, buffer: vec![0; CHUNK], unused: 0..0, is_start: true }
     }
 
-    /// Reads more behind what is not used.
+    /// Reads more after what is not used.
     fn fill(&mut self) -> io::Result<()> {
         self.buffer.copy_within(self.unused.clone(), 0);
         self.unused = 0..self.unused.len();
@@ -52,7 +52,7 @@ impl Text {
     fn plain(&self) -> usize {
         let unused = self.unused();
         let mut from = 0;
-        // Only a '>' behind an LF can be a quotation mark.
+        // Only a '>' after an LF can be a quotation mark.
         while let Some(at) = memchr(b'>', unused.get(from..).unwrap_or_default()) {
             let at = from + at;
             if at > 0 && unused.get(at - 1) == Some(&b'\n') {

@@ -1,6 +1,6 @@
 //! The accounts file: sections that begin with `account NAME`, in them one setting a line, as on the command
 //! line without the dashes, and besides `host` and `password`. What stands before the first section, or
-//! behind a line `defaults`, is for every section that does not say otherwise.
+//! after a line `defaults`, is for every section that does not say otherwise.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
@@ -117,7 +117,7 @@ fn parse(bytes: &[u8], file: &str) -> std::result::Result<AccountsFile, String> 
     }
 }
 
-/// The first word of a line, and the text behind it, whose blanks at the end are part of it.
+/// The first word of a line, and the text after it, whose blanks at the end are part of it.
 fn split(line: &[u8]) -> (&[u8], &[u8]) {
     let at = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
     let (word, rest) = line.split_at_checked(at).unwrap_or((line, &[]));

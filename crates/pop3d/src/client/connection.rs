@@ -271,7 +271,7 @@ impl Decoder {
     }
 }
 
-/// Splits a line into its first word and the text behind the blank.
+/// Splits a line into its first word and the text after the blank.
 fn split(line: &[u8]) -> (&[u8], &[u8]) {
     let at = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
     let (word, rest) = line.split_at_checked(at).unwrap_or((line, &[]));

@@ -1,4 +1,4 @@
-//! LANG (RFC 6856 §3): the language of the texts behind `+OK` and `-ERR`. Ours are in English.
+//! LANG (RFC 6856 §3): the language of the texts after `+OK` and `-ERR`. Ours are in English.
 
 use crate::protocol::command::Args;
 use crate::protocol::outcome::Outcome;

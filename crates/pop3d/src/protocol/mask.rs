@@ -1,7 +1,7 @@
 //! Masks secrets in the lines of a transcript.
 //!
 //! A line is shown as far as it is what the protocol expects. All else may hold a secret: a password that was
-//! typed too early, a response of AUTH after a refusal, `PASS` behind a character that does not print.
+//! typed too early, a response of AUTH after a refusal, `PASS` after a character that does not print.
 
 use accounts::Mechanism;
 

@@ -10,7 +10,7 @@ use testkit::{
 /// Clients at once, and prefork workers.
 const CLIENTS: usize = 4;
 
-/// A server of a design. Nobody logs in, so there are no mailboxes.
+/// A server of a design. No client logs in, so there are no mailboxes.
 fn server(model: &str) -> (TempDir, Daemon) {
     let dir = TempDir::new();
     let users = dir.file("users", "").display().to_string();

@@ -109,7 +109,7 @@ fn a_command_reads_each_letter_and_its_exit_code_decides() {
     assert!(site.server.letters().is_empty());
 }
 
-/// What a server has heard.
+/// What a server has received.
 type Heard = JoinHandle<Vec<String>>;
 
 /// Speaks SMTP or LMTP: answers the end of each letter with the next of `replies`. Returns its lines.

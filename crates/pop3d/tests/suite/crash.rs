@@ -24,7 +24,7 @@ fn server(calls: &str, injection: &str) -> Option<TestServer> {
     Some(TestServer { dir, daemon })
 }
 
-/// Marks letters 1 to 3, says QUIT, and returns all that is said to it.
+/// Marks letters 1 to 3, says QUIT, and returns the replies.
 fn update(server: &TestServer) -> String {
     let mut client = server.mrose();
     for number in 1..=3 {

@@ -36,7 +36,7 @@ fn dear(name: &str) -> String {
     format!("{name}:{hash}:::L:HOME/{name}:\n")
 }
 
-/// A client of this address that has heard the greeting.
+/// A client of this address that has received the greeting.
 fn client(server: &TestServer, address: &str) -> Peer {
     let family = if address.contains(':') { "TCP6" } else { "TCP4" };
     let server_address = if address.contains(':') { "2001:db8::25" } else { "192.0.2.1" };

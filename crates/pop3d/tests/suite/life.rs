@@ -68,7 +68,7 @@ fn case_18_after_sighup_a_new_user_gets_in_and_the_others_session_goes_on() {
     }
 }
 
-/// A new users file takes the place of the old one, and the server is told.
+/// A new users file takes the place of the old one, and SIGHUP follows.
 fn add_levy(server: &TestServer) {
     let home = server.path("levy").display().to_string();
     make_maildir(&server.path("levy/Maildir"));

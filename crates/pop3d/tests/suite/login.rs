@@ -1,4 +1,4 @@
-//! AUTHORIZATION (RFC 1939 §4, §7): who gets in, and what the others are told.
+//! AUTHORIZATION (RFC 1939 §4, §7): who gets in, and the replies to the others.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -153,7 +153,7 @@ fn proofs_of_both_sides_are_masked() {
     }
 }
 
-/// Answers challenges; notes what was said on both sides.
+/// Answers challenges; notes the lines of both sides.
 fn exchange(peer: &mut Peer, client: &mut Client, said: &mut Vec<String>) -> String {
     loop {
         let line = String::from_utf8(peer.line()).unwrap();

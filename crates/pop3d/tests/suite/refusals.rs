@@ -3,7 +3,7 @@
 use crate::common::{TestServer, text};
 use testkit::{CONCURRENT, MODELS, Peer, each_model, wait_until};
 
-/// All that a client hears that is refused.
+/// All that a client receives that is refused.
 fn refusal(server: &TestServer) -> String {
     text(&Peer::connect(server.daemon.addr()).rest())
 }

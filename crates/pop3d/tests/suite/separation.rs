@@ -124,7 +124,7 @@ fn a_password_of_another_user_is_in_no_process_of_a_session() {
             return;
         }
         make_maildir(&server.path("levy/Maildir"));
-        // Levy's own session comes before, so that prefork workers and threads have heard it.
+        // Levy's own session comes before, so that prefork workers and threads have read it.
         let mut levy = server.client();
         levy.ask("USER levy", "+OK");
         levy.ask(&format!("PASS {CANARY}"), "+OK");
@@ -145,7 +145,7 @@ fn a_password_of_another_user_is_in_no_process_of_a_session() {
             assert!(!image.find(folder.as_bytes()).is_empty(), "what is there can be found");
             let is_front = !title(pid).starts_with("pop3d: mailbox of ");
             if is_front && shared {
-                continue; // it has heard levy's password from levy
+                continue; // it has read levy's password from levy
             }
             assert_eq!(image.find(CANARY.as_bytes()), [], "{model}: {}", title(pid));
         }
@@ -161,7 +161,7 @@ fn a_link_that_is_put_in_place_of_a_mailbox_again_and_again_never_leads_to_anoth
     let spool = testkit::TempDir::new();
     let pattern = format!("{}/%u", spool.path().display());
     let server = TestServer::with(&[], &["--mail", &pattern, "--auth-delay", "0"], &users);
-    // Everybody may write to the spool, as to /var/mail of some systems.
+    // Every user may write to the spool, as to /var/mail of some systems.
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     fs::set_permissions(spool.path(), mode).unwrap();
     let victims = ["of-rose", "of-root"].map(|name| spool.path().join(name));

@@ -1,4 +1,4 @@
-//! Processes of a session that hang: a user may stop his own, and a disk may. They are stopped before the server has ended
+//! Processes of a session that hang: a user may stop those of that user, and a disk all. They are stopped before the server has ended
 //! them for another reason.
 
 use std::time::Duration;

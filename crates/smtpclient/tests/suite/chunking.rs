@@ -8,7 +8,7 @@ fn chunking() -> Settings {
     Settings { use_chunking: true, ..settings() }
 }
 
-/// Hears MAIL, two RCPT and a chunk before it says anything.
+/// Reads MAIL, two RCPT and a chunk before it replies.
 fn hear_all(peer: &mut testkit::Peer) {
     hear(peer, "MAIL FROM:<x@topaz.test>");
     hear(peer, "RCPT TO:<a@red.test>");

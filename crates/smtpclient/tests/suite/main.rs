@@ -74,7 +74,7 @@ fn greet(peer: &mut Peer, offers: &[&str]) {
     turn(peer, "EHLO topaz.test", &format!("250-red.test\r\n{lines}250 HELP"));
 }
 
-/// Hears a line, answers it.
+/// Reads a line, answers it.
 fn turn(peer: &mut Peer, hears: &str, says: &str) {
     hear(peer, hears);
     peer.send(format!("{says}\r\n"));
@@ -84,7 +84,7 @@ fn hear(peer: &mut Peer, line: &str) {
     assert_eq!(String::from_utf8(peer.line()).unwrap(), format!("{line}\r\n"));
 }
 
-/// Hears DATA and a letter of these lines; answers its end.
+/// Reads DATA and a letter of these lines; answers its end.
 fn take_letter(peer: &mut Peer, lines: &[&str], says: &str) {
     turn(peer, "DATA", "354 go on");
     lines.iter().for_each(|line| hear(peer, line));

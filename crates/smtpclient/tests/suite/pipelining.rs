@@ -7,7 +7,7 @@ use super::{greet, hear, play, said, settings, take_letter, turn};
 
 const TO: [&[u8]; 5] = [b"a@red.test", b"b@red.test", b"c@red.test", b"d@red.test", b"e@red.test"];
 
-/// Hears MAIL and five RCPT, and answers each: at once, or all at the end.
+/// Reads MAIL and five RCPT, and answers each: at once, or all at the end.
 fn answer_envelope(peer: &mut Peer, replies: &[&str; 6], at_once: bool) {
     for (number, reply) in replies.iter().enumerate() {
         match ["", "a", "b", "c", "d", "e"][number] {

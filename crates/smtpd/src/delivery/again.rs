@@ -107,7 +107,7 @@ enum At {
     Start,
     /// In our own field.
     Own,
-    /// At the begin of a line behind it.
+    /// At the start of a line after it.
     LineOfOwn,
     Rest,
 }

@@ -146,7 +146,7 @@ pub fn live(
         let (order, file) = match line.receive_message(ORDER_WAIT) {
             Ok(Some(order)) => order,
             Ok(None) => break,
-            // The order may have been to keep the letter, which is acknowledged then.
+            // The order that was lost may have been to keep the letter: the client then has its 250.
             Err(error) => {
                 log::warn!("{letter}: an order: {}", reason(&error));
                 places.keep();

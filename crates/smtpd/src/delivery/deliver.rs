@@ -375,7 +375,7 @@ fn collect(transaction: &mut Transaction<'_>, shares: &mut [Share], until: Insta
 }
 
 impl Share {
-    /// Returns whether the letter is good in one of its places so far.
+    /// Returns whether one of its places has accepted the letter so far.
     fn is_waited_for(&self) -> bool {
         self.verdicts.contains(&Verdict::Accepted)
     }

@@ -21,7 +21,7 @@ use crate::protocol::question::Verdict;
 
 /// Longest wait for the connection and for each reply before the letter: the client of smtpd waits five minutes.
 const COMMAND_WAIT: Duration = Duration::from_secs(30);
-/// Longest wait for the replies behind the letter: it is published within a minute.
+/// Longest wait for the replies after the letter: it is published within a minute.
 const END_WAIT: Duration = Duration::from_secs(50);
 
 /// A recipient that was tried.

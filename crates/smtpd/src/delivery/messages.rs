@@ -41,8 +41,8 @@ impl<'a> Messages<'a> {
         Messages { config, about, found, is_used: false, opened: None, message: None }
     }
 
-    /// Finds the terminal of the first attempt where the administrator has put it, before this process gives up
-    /// root's rights.
+    /// Opens the terminal of the first attempt in the folder of `--terminal DIR`, before this process gives up root's
+    /// rights.
     #[must_use]
     pub fn find(config: &Config, attempt: &Attempt) -> Option<Terminal> {
         match (&attempt.place, &config.terminal) {

@@ -210,7 +210,7 @@ fn of_exit_code(code: Option<i32>) -> Verdict {
     }
 }
 
-/// Gives a command the letter, behind our own lines, and waits for its end; returns its status and the begin of its output.
+/// Gives a command the letter, after our own lines, and waits for its end; returns its status and the begin of its output.
 ///
 /// # Errors
 /// `TimedOut`: it was killed, with the processes of its group.

@@ -59,7 +59,7 @@ pub(super) fn keep(config: &Config, boxes: &mut Boxes, kept: &Kept<'_>, text: &T
     }
 }
 
-/// Stores the letter behind fields that say why it is there and which recipients it was for, and makes it safe, with the rights of
+/// Stores the letter after fields that say why it is there and which recipients it was for, and makes it safe, with the rights of
 /// the folder's owner, which this process takes for good.
 fn store(folder: &Path, kept: &Kept<'_>, text: &Text) -> Result<(), String> {
     let failed = |error: mailstore::Error| error.to_string();

@@ -36,7 +36,7 @@ impl Completion {
         self.fields.iter().flatten().map(line).collect::<String>().into_bytes()
     }
 
-    /// Returns a whole field `From:` with a domain behind its address, where that has none and is the only one.
+    /// Returns a whole field `From:` with a domain after its address, where that has none and is the only one.
     pub(super) fn completed(&self, field: &[u8]) -> Vec<u8> {
         let Some(at) = self.end_of_bare_name(field) else { return field.to_vec() };
         let (before, after) = field.split_at_checked(at).unwrap_or((field, &[]));

@@ -138,7 +138,7 @@ fn number(data: &[u8]) -> io::Result<(usize, &[u8])> {
     Ok((usize::try_from(u32::from_be_bytes(*number)).unwrap_or(usize::MAX), rest))
 }
 
-/// Reads a name and a value, each with a NUL behind it.
+/// Reads a name and a value, each with a NUL after it.
 fn field(data: &[u8]) -> io::Result<(String, Vec<u8>)> {
     let mut parts = data.split(|&byte| byte == 0);
     let (name, value) = (parts.next().unwrap_or_default(), parts.next());

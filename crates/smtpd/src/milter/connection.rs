@@ -42,7 +42,7 @@ const SILENT_DATA: u32 = 0x1_0000;
 const SILENT_UNKNOWN: u32 = 0x2_0000;
 const SILENT_END_OF_HEADER: u32 = 0x4_0000;
 const SILENT_BODY: u32 = 0x8_0000;
-/// Bit: values of fields come with the blank behind the colon.
+/// Bit: values of fields come with the blank after the colon.
 const LEADING_BLANK: u32 = 0x10_0000;
 /// What is offered of the above, the last 21 bits but SMFIP_RCPT_REJ.
 const STEPS: u32 = NO_CONNECT
@@ -236,7 +236,7 @@ impl<S: Timed> Connection<S> {
         }
     }
 
-    /// Sends a field of the header, whose value stands behind the colon.
+    /// Sends a field of the header, whose value follows the colon.
     ///
     /// # Errors
     /// As [`Connection::step`].

@@ -2,18 +2,18 @@
 
 use crate::milter::answer::Edit;
 
-/// A field: its name, and what stands behind the colon, with LF where it is folded and without the last one.
+/// A field: its name, and what follows the colon, with LF where it is folded and without the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     /// The name.
     pub name: Vec<u8>,
-    /// What stands behind the colon.
+    /// What follows the colon.
     pub value: Vec<u8>,
     /// It is one of ours, which filters do not see.
     is_ours: bool,
 }
 
-/// Returns the length of the header at the start of a text whose lines end in LF, without the blank line behind it;
+/// Returns the length of the header at the start of a text whose lines end in LF, without the blank line after it;
 /// `None` where its end has not come yet. `is_all`: nothing follows.
 #[must_use]
 pub fn length(text: &[u8], is_all: bool) -> Option<usize> {
@@ -95,7 +95,7 @@ pub fn apply(fields: &mut Vec<Field>, edit: &Edit) {
     }
 }
 
-/// Returns a field, with the blank behind the colon that filters leave out.
+/// Returns a field, with the blank after the colon that filters leave out.
 fn new(name: &str, value: &[u8]) -> Field {
     let blank: &[u8] = if matches!(value.first(), Some(b' ' | b'\t')) { b"" } else { b" " };
     let value = [blank, value].concat();

@@ -1,5 +1,5 @@
 //! Packets of the milter protocol: a length of four bytes, the high one first, which counts the command, a byte,
-//! and the data behind it.
+//! and the data after it.
 
 use std::io::{self, Read};
 
@@ -16,7 +16,7 @@ pub fn packet(command: u8, data: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// Returns texts as data, each with a NUL behind it; what has one within ends there.
+/// Returns texts as data, each with a NUL after it; a text with a NUL within ends there.
 #[must_use]
 pub fn texts(texts: &[&[u8]]) -> Vec<u8> {
     let mut data = Vec::new();

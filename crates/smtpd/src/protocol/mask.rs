@@ -15,7 +15,7 @@ fn at_auth(line: &[u8]) -> Option<usize> {
     line.windows(4).position(|four| four.eq_ignore_ascii_case(b"AUTH"))
 }
 
-/// Masks the text after the mechanism of AUTH, and all behind `AUTH` that is not one.
+/// Masks the text after the mechanism of AUTH, and all after `AUTH` that is not one.
 #[must_use]
 pub fn masked(line: Vec<u8>) -> Vec<u8> {
     let starts = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));

@@ -50,13 +50,13 @@ impl Stored {
         }
     }
 
-    /// Returns the numbers as a record, behind which others may stand.
+    /// Returns the numbers as a record, after which others may stand.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         self.0.iter().flat_map(|count| count.to_be_bytes()).collect()
     }
 
-    /// Reads a record; returns it and what stands behind it.
+    /// Reads a record; returns it and what follows it.
     #[must_use]
     pub fn decode(record: &[u8]) -> Option<(Stored, &[u8])> {
         let (numbers, rest) = record.split_at_checked(RECORD_BYTES)?;

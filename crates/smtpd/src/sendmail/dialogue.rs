@@ -196,7 +196,7 @@ impl<'a, R: Read, W: Write> Dialogue<'a, R, W> {
     }
 }
 
-/// Reads `FROM:<address>` or `TO:<address>`; returns the parameters behind it too.
+/// Reads `FROM:<address>` or `TO:<address>`; returns the parameters after it too.
 fn path<'a>(
     rest: &'a [u8],
     word: &[u8],

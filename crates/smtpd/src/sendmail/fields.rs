@@ -119,7 +119,7 @@ impl<'a> Header<'a> {
         block
     }
 
-    /// Returns the header with a domain behind each address that has none; a field that is no list of addresses stays
+    /// Returns the header with a domain after each address that has none; a field that is no list of addresses stays
     /// as it is.
     pub(super) fn with_domains(self, domain: &str) -> Vec<u8> {
         let (mut text, mut rest) = (Vec::with_capacity(self.0.len()), self.0);
@@ -146,7 +146,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Splits a field behind its colon.
+/// Splits a field after its colon.
 fn parts(field: &[u8]) -> (&[u8], &[u8]) {
     let colon = field.iter().position(|&byte| byte == b':').map_or(field.len(), |at| at + 1);
     field.split_at_checked(colon).unwrap_or((field, &[]))

@@ -131,7 +131,7 @@ impl Submission<'_> {
     }
 }
 
-/// Returns the header with a domain behind names that have none and what a letter that is sent on lacks above it; and
+/// Returns the header with a domain after names that have none and what a letter that is sent on lacks above it; and
 /// the filter that takes Bcc out and adds what another letter lacks.
 fn composed(
     letter: &Letter,

@@ -1,4 +1,4 @@
-//! MAIL and RCPT: who may write to whom (RFC 5321 §4.1.2, §4.1.3, §3.6).
+//! MAIL and RCPT: from which sender, to which recipient (RFC 5321 §4.1.2, §4.1.3, §3.6).
 
 use crate::common::*;
 

@@ -80,5 +80,5 @@ fn a_clients_process_holds_the_client_its_line_and_one_end_of_a_pipe() {
         &["client", "own socket", "pipe read"],
     );
     daemon.signal(Signal::SIGTERM);
-    client.expect("421 "); // and it is told
+    client.expect("421 "); // and the client learns it
 }

@@ -92,7 +92,7 @@ fn a_letter_that_cannot_be_published_leaves_no_draft() {
         peer.expect("250 ");
         let mut peer = to_both(&daemon);
         peer.ask("DATA", "354 ");
-        // bob's letter can be written to his tmp, and not be renamed into his new.
+        // bob's letter can be written to bob's tmp, and not be renamed into bob's new.
         let new = fixture.maildir("bob").join("new");
         if testkit::root_can_judge() {
             std::os::unix::fs::chown(&new, Some(0), Some(0)).unwrap();

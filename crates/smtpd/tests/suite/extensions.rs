@@ -2,7 +2,7 @@
 
 use crate::common::*;
 
-/// Sends a short letter to whom RCPT has named.
+/// Sends a short letter to those that RCPT has named.
 fn send_letter(peer: &mut testkit::Peer) {
     peer.ask("DATA", "354 ");
     peer.send("Subject: x\r\n\r\nx\r\n.\r\n");

@@ -12,7 +12,7 @@ pub type Packet = (u8, Vec<u8>);
 /// Packets that are answers.
 pub type Answers<'a> = &'a [(u8, &'a [u8])];
 
-/// What a scripted filter has heard, over all its connections.
+/// What a scripted filter has received, over all its connections.
 #[derive(Clone, Default)]
 pub struct Heard(Arc<Mutex<Vec<Packet>>>);
 

@@ -268,7 +268,7 @@ fn an_mbox_gets_letters_one_behind_the_other_and_lines_that_look_like_a_begin_ar
     if root_can_judge() {
         assert_eq!(path.metadata().unwrap().uid(), LEVY);
     }
-    // One that is none is told at RCPT.
+    // One that is none is refused at RCPT.
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink("/dev/null", &path).unwrap();
     let mut peer = begun(&daemon);

@@ -27,7 +27,7 @@ fn spool(fixture: &Fixture) -> String {
     path.display().to_string()
 }
 
-/// A client that has named both, whom the server has accepted.
+/// A client that has named both, which the server has accepted.
 fn to_both(daemon: &Daemon, order: [&str; 2]) -> Peer {
     let mut peer = introduced(daemon);
     peer.ask("MAIL FROM:<a@b.test>", "250 ");

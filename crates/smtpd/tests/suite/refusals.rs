@@ -3,7 +3,7 @@
 use crate::common::{Fixture, assert_alive, greeted};
 use testkit::{CONCURRENT, Daemon, MODELS, Peer, each_model, wait_until};
 
-/// A client hears 421, and that the connection is closed.
+/// A client receives 421, and the connection is closed.
 fn is_told_421(daemon: &Daemon) {
     let mut peer = Peer::connect(daemon.addr());
     peer.expect("421 4.3.2 red.test too many clients");

@@ -1,4 +1,4 @@
-//! What is said before and around a letter (RFC 5321 §4.1, §4.3.2).
+//! The dialogue before and around a letter (RFC 5321 §4.1, §4.3.2).
 
 use crate::common::*;
 
@@ -408,7 +408,7 @@ fn the_transcript_has_every_line_of_both_sides() {
 }
 
 /// Greek slides, the dialogue of TOPAZ and RED: a program of mail keeps a log of each dialogue, and if there is a
-/// problem that can be mailed to who looks after the server.
+/// problem that can be mailed to the server's administrator.
 #[test]
 fn the_transcript_of_the_slides_dialogue_is_the_dialogue_line_by_line() {
     let fixture = Fixture::new();

@@ -20,7 +20,7 @@ fn against(letter: &[u8], more: &[&str], play: fn(&mut Peer)) -> (Option<i32>, S
     (output.status.code(), text.replace(&addr, "SERVER"))
 }
 
-/// Hears a line, answers it.
+/// Reads a line, answers it.
 fn turn(server: &mut Peer, hears: &str, says: &str) {
     assert_eq!(String::from_utf8(server.line()).unwrap(), format!("{hears}\r\n"));
     server.send(format!("{says}\r\n"));

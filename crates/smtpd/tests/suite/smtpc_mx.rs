@@ -10,7 +10,7 @@ use testkit::{Peer, run};
 
 const LETTER: &[u8] = b"Subject: x\n\nhello\n";
 
-/// What is left of a server's play: what it has heard.
+/// What is left of a scripted server: what it has received.
 type Heard = JoinHandle<String>;
 
 /// A server that takes every letter it gets on one connection, with these replies in place of 250 to words.

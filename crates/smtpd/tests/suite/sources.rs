@@ -30,7 +30,7 @@ fn log_in(peer: &mut Peer, name: &str, password: &str, expected: &str) {
     peer.ask(&format!("AUTH PLAIN {response}"), expected);
 }
 
-/// Sends a letter to bob, whom the users file knows, and none to one whom it does not.
+/// Sends a letter to bob, who is in the users file, and none to a user who is not.
 fn send_letter(peer: &mut Peer) {
     peer.ask("MAIL FROM:<levy@red.test>", "250 ");
     peer.ask("RCPT TO:<unknown@red.test>", "550 5.1.1 ");

@@ -240,7 +240,7 @@ fn help_and_the_option_without_a_folder() {
     let daemon = fixture.serve(&["--terminal"]);
     let mut peer = introduced(&daemon);
     peer.ask("HELP SAML", "214 2.0.0 SAML FROM:<address>");
-    // Nobody of that name is logged in on this machine.
+    // No user of that name is logged in on this machine.
     peer.ask("SEND FROM:<a@b.test>", "250 ");
     peer.ask("RCPT TO:<levy@red.test>", "450 4.2.1 ");
     peer.ask("RSET", "250 ");

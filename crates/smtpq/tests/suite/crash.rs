@@ -13,7 +13,7 @@ use crate::common::Site;
 /// Longest time of the test, but for the machine's own slowness.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Numbers of chance, by a generator whose first number is told when the test fails.
+/// Random numbers, by a generator whose seed is printed when the test fails.
 struct Chance(u64);
 
 impl Chance {

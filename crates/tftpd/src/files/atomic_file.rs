@@ -32,12 +32,12 @@ pub enum IfExists {
     Replace,
     /// Keeps the existing file, and takes the first of `NAME.1`, `NAME.2`, … that is free.
     Number,
-    /// Keeps the existing file, and takes `NAME.20261130T161500Z`, the time in UTC, with a number behind it if that
+    /// Keeps the existing file, and takes `NAME.20261130T161500Z`, the time in UTC, with a number after it if that
     /// is taken too.
     Date,
 }
 
-/// Most numbers that are tried behind a name.
+/// Most numbers that are tried after a name.
 const MAX_NUMBER: u32 = 9999;
 
 /// A file being written in the folder where it will appear.
@@ -147,7 +147,7 @@ impl AtomicFile {
         Ok(stored)
     }
 
-    /// Names the file by the first name that is free: with a number behind it, from this one on; 0 stands for none.
+    /// Names the file by the first name that is free: with a number after it, from this one on; 0 stands for none.
     /// Returns the name.
     fn link_numbered(&mut self, name: &[u8], first: u32) -> nix::Result<Vec<u8>> {
         for number in first..=MAX_NUMBER {

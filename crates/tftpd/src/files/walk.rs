@@ -93,7 +93,7 @@ impl Walk<'_> {
         }
         let how = match (is_last, after.is_empty()) {
             (true, true) => flags,
-            (true, false) => flags | OFlag::O_DIRECTORY, // a slash is behind it
+            (true, false) => flags | OFlag::O_DIRECTORY, // a slash is after it
             (false, _) => OFlag::O_PATH | OFlag::O_DIRECTORY,
         };
         let how = how | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

@@ -164,7 +164,7 @@ mod tests {
         bytes
     }
 
-    /// A neighbour behind interface 3.
+    /// A neighbour after interface 3.
     fn message(address: &str, state: u16, hardware: &[u8]) -> Vec<u8> {
         let address: Ipv6Addr = address.parse().unwrap();
         let mut body = vec![AF_INET6, 0, 0, 0, 3, 0, 0, 0];

@@ -1,6 +1,6 @@
 //! Landlock: confines a process that serves a transfer to files below the root.
 //!
-//! A second barrier behind [`crate::files::root`], where openat2(2) resolves names below the root.
+//! A second barrier after [`crate::files::root`], where openat2(2) resolves names below the root.
 //! If a bug in tftpd evaded that, the kernel would still deny access to any other file. Descriptors
 //! that are open already, such as the log and the transcript, stay usable. Without Landlock in the
 //! kernel only the first barrier holds; the log says which.

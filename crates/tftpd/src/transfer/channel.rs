@@ -251,7 +251,7 @@ impl<'a> Channel<'a> {
         Ok(true)
     }
 
-    /// Returns the ERROR that the peer has sent before it closed its port. It may be unread still, behind other packets.
+    /// Returns the ERROR that the peer has sent before it closed its port. It may be unread still, after other packets.
     pub fn error_before_close(&mut self) -> Option<Error> {
         for _ in 0..MAX_UNREAD {
             if !self.next_in_batch() {

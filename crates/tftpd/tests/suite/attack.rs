@@ -35,7 +35,7 @@ fn served(args: &[&str]) -> Served {
     Served { daemon, dir }
 }
 
-/// A transfer with it waits for as long as a test may take.
+/// A transfer with it waits longer than a test may take.
 const PATIENT: &str = "timeout 255";
 
 fn request_to_read() -> Vec<u8> {

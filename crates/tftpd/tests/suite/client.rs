@@ -212,7 +212,7 @@ fn a_transfer_that_breaks_off_leaves_the_old_file_and_no_half_one() {
 #[test]
 fn silence_ends_at_the_time_limit() {
     let (server, dir) = start();
-    // So many tries would take longer than the watchdog.
+    // All these tries would take longer than the watchdog.
     let args = ["-t", "0.5", "--retries", "100", "get", "x"];
     let client = Client::start(&server, &dir, &args);
     client.fails(&["get \"x\"", "Connection timed out"]);
@@ -313,7 +313,7 @@ fn bad_usage_exits_2() {
     }
 }
 
-/// The ERROR is unread when the client is told that the port is closed: it sends a long window still.
+/// The ERROR is unread when the client learns that the port is closed: it sends a long window still.
 #[test]
 fn the_servers_reason_is_told_though_its_port_is_closed_already() {
     let (mut server, dir) = start();

@@ -1,5 +1,5 @@
 //! A disk that takes no more. The limit is RLIMIT_FSIZE, which holds for root too: write(2) ends
-//! with EFBIG there as it ends with ENOSPC on a full disk, and SIGXFSZ must not kill anybody.
+//! with EFBIG there as it ends with ENOSPC on a full disk, and SIGXFSZ must not kill a process.
 
 use std::process::Command;
 use std::thread;

@@ -289,7 +289,7 @@ fn a_request_sent_again_before_the_last_ack_is_no_second_transfer() {
 #[test]
 fn a_request_after_the_last_ack_is_a_new_transfer_however_late_that_ack_is_seen() {
     if super::udp::is_single() {
-        return; // nobody overtakes anybody in one process
+        return; // no transfer overtakes another one in one process
     }
     let served = Served::with(&[]);
     served.write("x", "hello");
@@ -310,7 +310,7 @@ fn a_request_after_the_last_ack_is_a_new_transfer_however_late_that_ack_is_seen(
 #[test]
 fn strangers_get_error_5_and_the_transfer_goes_on() {
     if super::udp::is_single() {
-        return; // at the service's port nobody is a stranger
+        return; // at the service's port no sender is a stranger
     }
     let (served, file) = three_blocks();
     let mut peer = served.peer();

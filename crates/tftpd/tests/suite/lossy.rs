@@ -63,7 +63,7 @@ fn text_comes_whole_through_a_network_that_does_it_all() {
 
 // The last ACK.
 
-/// Loses the first so many ACKs of a block, and nothing else.
+/// Loses this number of first ACKs of a block, and nothing else.
 fn loses_acks(block: u16, mut so_many: usize) -> impl FnMut(&Passing<'_>) -> Fate + Send {
     move |passing| {
         if passing.bytes != ack(block) || so_many == 0 {
@@ -120,7 +120,7 @@ fn no_data_is_doubled_by_a_doubled_ack() {
         let args = if way == Way::ToServer { ["put", "f", "up"] } else { ["get", "up", "back"] };
         succeeds(&served, &tftpc(&served, &relay, &args));
         // With every datagram doubled, the Apprentice would send each block twice. What the clock
-        // sends again on a machine that stands still now and then is not so much.
+        // sends again on a machine that stands still now and then is less.
         let sent = sent.load(Relaxed);
         assert!((BLOCKS..BLOCKS * 5 / 4).contains(&sent), "{sent} DATA for {BLOCKS} blocks");
     }

@@ -9,7 +9,7 @@ use testkit::WATCHDOG;
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// One client has the only place. Another one is refused, which the log tells, and asks again until the first
-/// has ended. What it hears first of all is its file.
+/// has ended. What it receives first of all is its file.
 fn check(limits: &[&str], refusal: &str) {
     let served = Served::with(limits); // silent is the default
     let file = noise(1300, 1);

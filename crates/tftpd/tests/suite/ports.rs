@@ -11,7 +11,7 @@ fn address() -> String {
     format!("127.69.{high}.{low}")
 }
 
-/// `A:B`, so many ports that are free there.
+/// `A:B`, this number of ports that are free there.
 fn free_range(count: u16) -> (u16, String) {
     let ip = address();
     loop {

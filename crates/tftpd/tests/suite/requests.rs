@@ -70,7 +70,7 @@ fn a_broadcast_request_is_ignored() {
     peer.send(ack(1));
 }
 
-/// A raw socket, which sends what it is told: the UDP header too, without a sum.
+/// A raw socket, which sends the UDP header as it was given: without a sum.
 #[test]
 fn a_request_from_port_0_is_ignored() {
     use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType};

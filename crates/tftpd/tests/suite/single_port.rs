@@ -102,7 +102,7 @@ fn a_client_that_asks_for_something_else_from_the_same_port_has_given_up() {
     served.wait_line("RRQ \"y\"", "complete");
 }
 
-/// A server that was told to end while a peer reads.
+/// A server that SIGTERM reaches while a peer reads.
 fn stopping() -> (Served, udp::Udp) {
     let served = Served::with(&["--grace", "3600"]);
     served.write("x", noise(600, 1));
@@ -220,7 +220,7 @@ fn a_port_range_makes_no_sense_with_a_single_port() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("only one of them"));
 }
 
-/// A peer whose port closes is noticed at once, and nobody else suffers.
+/// A peer whose port closes is noticed at once, and no other suffers.
 #[test]
 fn a_closed_port_ends_its_own_transfer_and_no_other() {
     assert!((0..20).any(|_| retransmitted_to_a_closed_port() == 0), "never at once");

@@ -15,7 +15,7 @@ use tftpd::wire::requested_options::RequestedOptions;
 
 use crate::udp::{Served, noise};
 
-/// tftpd's options for so many clients.
+/// tftpd's options for this number of clients.
 pub const PLENTY: [&str; 7] =
     ["--create", "-c", "2000", "--max-per-ip", "2000", "--retries", "200"];
 /// How many kinds of weather there are: the last one loses `WORST` of 100 datagrams.

@@ -24,7 +24,7 @@ fn swap(name: &Path, one: impl Fn(&Path), two: impl Fn(&Path), stop: &AtomicBool
         for make in [&one as &dyn Fn(&Path), &two] {
             make(&fresh);
             fs::rename(&fresh, name).unwrap();
-            thread::yield_now(); // on one processor nobody would see what has the shorter time
+            thread::yield_now(); // on one processor what has the shorter time would not be seen
         }
     }
 }

@@ -114,7 +114,7 @@ fn data_larger_than_the_block_is_illegal_and_nothing_is_stored() {
 #[test]
 fn strangers_get_error_5_and_the_upload_goes_on() {
     if super::udp::is_single() {
-        return; // at the service's port nobody is a stranger
+        return; // at the service's port no sender is a stranger
     }
     let served = Served::writable();
     let mut peer = served.peer();

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::udp::{Served, Udp, ack, blocks, blocks_of, data, noise, oack, rrq, with, wrq};
 
-/// A daemon that serves `x`, so many octets, to a peer with windows of four that has got the OACK
+/// A daemon that serves `x`, of this length, to a peer with windows of four that has got the OACK
 /// and acknowledged it.
 fn reading(length: usize) -> (Served, Udp, Vec<Vec<u8>>) {
     let served = Served::with(&[]);

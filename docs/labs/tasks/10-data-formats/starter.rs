@@ -1,4 +1,4 @@
-//! Task of lab 10: a calculator. One client after the other, each with as many questions as he likes.
+//! Task of lab 10: a calculator. One client after the other, each with any number of questions.
 //!
 //! It reads and writes what C has in memory on most machines: `struct { char op; short left; long right; }`
 //! and `struct { char status; long result; }`, gaps and all. Let it keep to the format that the lab

@@ -1,7 +1,7 @@
 //! Task of lab 16, solved: a vote is an octet of the file, added under a lock, and on disk before it is
 //! answered. Its length is the result.
 //!
-//! With O_APPEND alone no vote would be lost here, for nobody is asked whether he has voted; the lock is
+//! With O_APPEND alone no vote would be lost here, for no voter is asked about an earlier vote; the lock is
 //! what a server needs that reads before it writes.
 
 use std::fs::{File, OpenOptions};

@@ -9,8 +9,8 @@ use testkit::{
 use crate::attack::{children_titled, datagram_helper, server_as};
 use crate::common::{server_of, signal, talk, wait_idle};
 
-/// What a preforked worker waits with, and for whom: the listener twice, one copy being for the session
-/// that has to shut it down; a descriptor of its own in reserve; two ends of pipes that tell it to end,
+/// The descriptors of a preforked worker, and what each is for: the listener twice, one copy being for the session
+/// that has to shut it down; a descriptor of its own in reserve; two ends of pipes that say when to end,
 /// and one to wake its parent with.
 const WORKER: [&str; 7] =
     ["epoll", "eventfd", "listener", "listener", "pipe read", "pipe read", "pipe write"];

@@ -82,7 +82,7 @@ fn a_child_finds_neither_addresses_nor_process_ids_of_others_in_its_memory() {
     });
 }
 
-/// What the server keeps for itself, its handlers' stack too, lies in memory that the kernel is told to
+/// What the server keeps for itself, its handlers' stack too, lies in memory that the kernel was asked to
 /// give to no child.
 #[test]
 fn no_child_has_memory_that_its_parent_keeps_for_itself() {

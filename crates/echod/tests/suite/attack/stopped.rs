@@ -14,7 +14,7 @@ use crate::common::{signal, talk};
 /// How long a server waits at its end for its cleanup helper, as the manual tells.
 const CLEANUP_WAIT: Duration = Duration::from_secs(10);
 
-/// The process that looks after the files in this folder.
+/// The cleanup helper of the files in this folder.
 pub fn cleanup_helper(folder: &Path) -> Option<i32> {
     let folder = folder.display().to_string();
     let all = std::fs::read_dir("/proc").unwrap();

@@ -107,7 +107,7 @@ impl Drop for Again {
     }
 }
 
-/// Others are served, the parent hears signals, and ends in time.
+/// Others are served, the parent handles signals, and ends in time.
 fn check_and_stop(daemon: Daemon, mut others: Vec<Peer>) {
     (0..50).for_each(|_| drop(served(daemon.addr())));
     others.iter_mut().for_each(hello);
@@ -216,7 +216,7 @@ fn a_worker_that_hangs_up_is_ended_and_replaced() {
 }
 
 /// Flags of a descriptor are those of all processes that have it. So none may be shared with the parent or
-/// another worker where that waits, or reads, or is told something by it.
+/// another worker where that waits, or reads, or receives something from it.
 #[test]
 fn what_a_worker_does_to_its_pipes_holds_nobody_up_and_tells_nobody_anything() {
     let Some((daemon, worker)) = with_worker(&["--max-per-ip", "3"]) else { return };

@@ -22,7 +22,7 @@ pub fn echod_as(model: &str, args: &[&str]) -> Daemon {
     echod(&[&["--model", model], args].concat())
 }
 
-/// A client that has heard its echo, and so has a child of its own.
+/// A client that has received its echo, and so has a child of its own.
 pub fn talk(addr: SocketAddr) -> Peer {
     let mut peer = Peer::connect(addr);
     hello(&mut peer);
@@ -74,7 +74,7 @@ pub fn signal(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).unwrap();
 }
 
-/// Waits until so many workers say that they are idle: one that has just been forked is its parent's
+/// Waits until this number of workers say that they are idle: one that has just been forked is its parent's
 /// copy still, with the parent's signals and descriptors.
 pub fn wait_idle(daemon: &Daemon, count: usize) {
     wait_until(&format!("{count} workers are idle"), || {
@@ -83,14 +83,14 @@ pub fn wait_idle(daemon: &Daemon, count: usize) {
     });
 }
 
-/// Waits until so many sessions have ended, as the log has it.
+/// Waits until this number of sessions have ended, as the log has it.
 pub fn wait_ends(daemon: &Daemon, count: usize) {
     wait_until(&format!("{count} sessions have ended"), || {
         daemon.log().matches(" end: ").count() >= count
     });
 }
 
-/// Waits until nobody listens there any more. (/proc/net/tcp would tell too, but takes seconds where
+/// Waits until no process listens there any more. (/proc/net/tcp would tell too, but takes seconds where
 /// there are thousands of connections in TIME_WAIT.)
 pub fn wait_refused(addr: SocketAddr) {
     wait_until("nobody listens", || TcpStream::connect(addr).is_err());
@@ -101,7 +101,7 @@ pub fn processes(daemon: &Daemon) -> Vec<i32> {
     [&[daemon.pid()], &children(daemon.pid())[..]].concat()
 }
 
-/// The cleanup helper that looks after this file.
+/// The cleanup helper of this file.
 pub fn cleanup_helper(file: &Path) -> Option<i32> {
     let file = file.display().to_string();
     let all = std::fs::read_dir("/proc").unwrap();

@@ -6,7 +6,7 @@ use crate::mbox::text::Text;
 use crate::wire_size::WireSize;
 use testkit::TempDir;
 
-/// Writes an mbox as a delivery does: each text with its separator, marks and the blank line behind it.
+/// Writes an mbox as a delivery does: each text with its separator, marks and the blank line after it.
 fn mbox_of(texts: &[Vec<u8>], end: &str) -> Vec<u8> {
     let mut mbox = Vec::new();
     for text in texts {

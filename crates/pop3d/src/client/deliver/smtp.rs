@@ -1,5 +1,5 @@
 //! Delivery to a server of SMTP (RFC 5321) or LMTP (RFC 2033), one transaction a letter. A letter counts as
-//! stored when the server has said so behind its end.
+//! stored when the server has said so after its end.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::client::options::Fetch;
 use crate::client::status::{Failure, Result, Status};
 use crate::client::target::Place;
 
-/// Shortest limit of the wait for the reply behind a letter (RFC 5321 §4.5.3.2.6).
+/// Shortest limit of the wait for the reply after a letter (RFC 5321 §4.5.3.2.6).
 const END_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Sends letters over one connection.

@@ -115,7 +115,7 @@ fn case_84_the_client_asks_capa_again_under_tls() {
     let ca_file = authority.file().to_str().unwrap().to_owned();
     let pair = authority.pair("127.0.0.1").options();
     let pair: Vec<&str> = pair.iter().map(String::as_str).collect();
-    // Without TLS the server lists no mechanism that sends the password, so what was heard there would not do.
+    // Without TLS the server lists no mechanism that sends the password, so what was received there would not do.
     let more = ["--transcript", "/dev/stderr", "--plaintext", "never", "--auth-delay", "0"];
     let server = TestServer::with(&[LETTER], &[&pair[..], &more].concat(), "");
     let place = server.daemon.addr().to_string();

@@ -23,7 +23,7 @@ fn case_89_a_second_login_within_the_delay_gets_login_delay() {
         let server = TestServer::with(&[LETTER], &options, users);
         fs::create_dir(server.path("bob")).unwrap();
         give(&server.path("bob"));
-        // Neither a wrong password nor a right one that comes too soon counts, and both are told apart.
+        // Neither a wrong password nor a right one that comes too soon counts, and the replies differ.
         drop(log_in(&server, "mrose", "wrong", "-ERR [AUTH] "));
         let mut first = log_in(&server, "mrose", "tanstaaf", "+OK");
         first.ask("QUIT", "+OK");

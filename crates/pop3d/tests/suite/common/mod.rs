@@ -60,7 +60,7 @@ impl TestServer {
         self.path("mrose/Maildir")
     }
 
-    /// A client that has heard the greeting.
+    /// A client that has received the greeting.
     pub fn client(&self) -> Peer {
         let mut peer = Peer::connect(self.daemon.addr());
         peer.expect("+OK ");

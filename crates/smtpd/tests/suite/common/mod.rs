@@ -95,7 +95,7 @@ impl Fixture {
         files(&self.maildir(user).join("tmp"))
     }
 
-    /// Nothing at all was delivered, to nobody, and nothing is left over.
+    /// Nothing was delivered to any user, and nothing is left over.
     pub fn assert_nothing(&self) {
         for user in ["levy", "bob"] {
             assert_eq!(self.letters(user), Vec::<String>::new(), "{user}");

@@ -121,7 +121,7 @@ impl Site {
     }
 }
 
-/// Gives a file to the user whom the runner becomes.
+/// Gives a file to the user that the runner becomes.
 fn give(path: &Path) {
     if geteuid().is_root() {
         chown(path, Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY))).unwrap();

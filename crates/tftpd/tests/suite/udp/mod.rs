@@ -61,7 +61,7 @@ pub fn oack(options: &str) -> Vec<u8> {
 /// One end of a conversation, played by a test.
 pub struct Udp {
     pub socket: UdpSocket,
-    /// Whom [`Udp::send`] sends to: whoever was heard last.
+    /// Where [`Udp::send`] sends to: the sender of the last datagram.
     pub peer: SocketAddr,
     /// When the last datagram came, by the kernel's clock.
     pub came: Duration,
