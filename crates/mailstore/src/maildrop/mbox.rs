@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::maildrop::removal::Removal;
 use crate::mbox::fault::point;
-use crate::mbox::format::{is_blank, is_separator};
-use crate::mbox::index::{Letter, MboxIds, index};
+use crate::mbox::format::{NUMBER, is_blank, is_separator};
+use crate::mbox::index::{Letter, MboxIds, index, notes};
 use crate::mbox::letter::{Known, MboxText};
 use crate::mbox::lines::{Lines, read_at};
 use crate::mbox::spool_line::SpoolAt;
@@ -176,20 +176,15 @@ impl MboxDrop {
         let path = self.spool.path().to_owned();
         let mut size = self.check_known(before)?;
         let mut next = self.spool.draft()?;
-        let mut parts: Vec<Range<u64>> = Vec::new();
-        for (index, letter) in self.letters.iter().enumerate() {
-            if marked.get(index) == Some(&false) {
-                let end = self.end_of(index);
-                match parts.last_mut().filter(|last| last.end == letter.start) {
-                    Some(last) => last.end = end,
-                    None => parts.push(letter.start..end),
-                }
-            }
-        }
         let is_last_kept = marked.last() != Some(&true);
-        parts.push(delivered((before, &path), self.known.size..size, is_last_kept)?..size);
+        let new = delivered((before, &path), self.known.size..size, is_last_kept)?..size;
+        for (part, note) in self.kept(before, marked).map_err(Error::io("read", &path))? {
+            copy(before, &mut next, part)
+                .and_then(|()| next.write_all(&note))
+                .map_err(Error::io("write", &path))?;
+        }
         let mut copy = |part| copy(before, &mut next, part).map_err(Error::io("write", &path));
-        parts.into_iter().try_for_each(&mut copy)?;
+        copy(new)?;
         // What a program appends that does not look for locks.
         loop {
             let now = before.metadata().map_err(Error::io("stat", &path))?.len();
@@ -201,6 +196,34 @@ impl MboxDrop {
         }
         self.spool.commit()?;
         Ok(size)
+    }
+
+    /// Returns the parts of the mbox that are not marked, each with what is put behind it: the number of a letter that
+    /// would get another id, as a field at the begin of its header.
+    fn kept(&self, file: &File, marked: &[bool]) -> io::Result<Vec<(Range<u64>, Vec<u8>)>> {
+        let mut parts: Vec<(Range<u64>, Vec<u8>)> = Vec::new();
+        let notes = notes(&self.letters, marked);
+        for (index, letter) in self.letters.iter().enumerate() {
+            if marked.get(index) != Some(&false) {
+                continue;
+            }
+            let end = self.end_of(index);
+            let last =
+                parts.last_mut().filter(|(last, note)| last.end == letter.start && note.is_empty());
+            match last {
+                Some((last, _)) => last.end = end,
+                None => parts.push((letter.start..end, Vec::new())),
+            }
+            let note = notes.get(index).copied().flatten();
+            let Some(field) = note.map(|number| field(file, letter, number)).transpose()? else {
+                continue;
+            };
+            if let Some((last, behind)) = parts.last_mut() {
+                (last.end, *behind) = (letter.text.start, field);
+                parts.push((letter.text.start..end, Vec::new()));
+            }
+        }
+        Ok(parts)
     }
 
     /// Checks that the letters which this session knows are in the file still, where they were. Returns its
@@ -284,6 +307,20 @@ fn delivered((file, path): (&File, &Path), part: Range<u64>, keeps_last: bool) -
         }
     }
     Ok(part.end)
+}
+
+/// Returns the field that notes the number of a letter, with the line end of its separator; nothing where a field has no
+/// place.
+fn field(file: &File, letter: &Letter, number: u32) -> io::Result<Vec<u8>> {
+    let mut around = [0; 3]; // the end of the separator, and the first byte behind it
+    let count = read_at(file, &mut around, letter.text.start.saturating_sub(2))?;
+    let end: &[u8] = match around.get(..count) {
+        Some([_, b'\n', b' ' | b'\t']) => return Ok(Vec::new()), // it would be a part of this field
+        Some([b'\r', b'\n', ..]) => b"\r\n",
+        Some([_, b'\n', ..]) => b"\n",
+        _ => return Ok(Vec::new()),
+    };
+    Ok([NUMBER, b": ", number.to_string().as_bytes(), end].concat())
 }
 
 /// Copies a part of a file to the end of another.

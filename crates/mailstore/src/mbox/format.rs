@@ -17,8 +17,12 @@ pub(crate) const SEPARATOR: &[u8] = b"From ";
 /// Bytes of a line that decide what it is, unless it begins with `>`.
 pub(crate) const DECIDING: usize = 1024;
 
-/// Header fields that mail readers change: no part of what makes a letter that letter.
-const CHANGING: [&[u8]; 8] = [
+/// A header field that UPDATE adds to a letter, with its number among those that have one id, where without it the
+/// number would change because another one of them is removed.
+pub(crate) const NUMBER: &[u8] = b"X-UIDL-Number";
+
+/// Header fields that mail readers and UPDATE change: no part of what makes a letter that letter.
+const CHANGING: [&[u8]; 9] = [
     b"Status",
     b"X-Status",
     b"X-Keywords",
@@ -27,6 +31,7 @@ const CHANGING: [&[u8]; 8] = [
     b"X-IMAPbase",
     b"Content-Length",
     b"Lines",
+    NUMBER,
 ];
 
 /// Returns whether a line begins a letter, where the line before is blank.

@@ -1,6 +1,6 @@
 //! The letters of an mbox: where each lies, its size on the wire and its id, found in one reading.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -9,7 +9,9 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 
 use crate::error::{Error, Result};
-use crate::mbox::format::{Quoting, is_blank, is_changing, is_continued, is_separator, value_of};
+use crate::mbox::format::{
+    NUMBER, Quoting, is_blank, is_changing, is_continued, is_separator, value_of,
+};
 use crate::mbox::lines::{Line, Lines};
 
 /// Most letters of an mbox: more would not fit into the memory of a session.
@@ -41,8 +43,10 @@ pub(crate) struct Letter {
     /// Digest of the content.
     content: [u8; CONTENT],
     id: Id,
-    /// Number among the letters before it that have the same id, from 0.
-    twin: u32,
+    /// Number among the letters that have the same id, from 1.
+    number: u32,
+    /// What the field [`NUMBER`] says of it.
+    noted: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,8 +67,8 @@ impl Letter {
                 bytes.for_each(|byte| push_hex(&mut uid, *byte));
             }
         }
-        if self.twin > 0 {
-            uid.extend_from_slice(format!(".{}", self.twin + 1).as_bytes());
+        if self.number > 1 {
+            uid.extend_from_slice(format!(".{}", self.number).as_bytes());
         }
         uid
     }
@@ -103,14 +107,29 @@ pub(crate) fn index(
     Ok(letters)
 }
 
-/// Numbers the letters that have one id, in their order.
+/// Numbers the letters that have one id, in their order: as it was noted, else by the next number.
 fn number_twins(letters: &mut [Letter]) {
-    let mut seen: HashMap<Id, u32> = HashMap::with_capacity(letters.len());
+    let mut last: HashMap<Id, u32> = HashMap::with_capacity(letters.len());
     for letter in letters {
-        let count = seen.entry(letter.id).or_default();
-        letter.twin = *count;
-        *count += 1;
+        let last = last.entry(letter.id).or_default();
+        letter.number = letter.noted.filter(|noted| noted > last).unwrap_or(*last + 1);
+        *last = letter.number;
     }
+}
+
+/// Returns the numbers that have to be noted in the letters that are not `marked`, so that they keep their ids when those
+/// that are marked are gone: `None` for most letters.
+pub(crate) fn notes(letters: &[Letter], marked: &[bool]) -> Vec<Option<u32>> {
+    let mut gone = HashSet::new();
+    let note = |(letter, is_gone): (&Letter, &bool)| {
+        if *is_gone {
+            gone.insert(letter.id);
+            return None;
+        }
+        let is_noted = letter.number == 1 || letter.noted == Some(letter.number);
+        (!is_noted && gone.contains(&letter.id)).then_some(letter.number)
+    };
+    letters.iter().zip(marked).map(note).collect()
 }
 
 struct Indexer {
@@ -175,8 +194,8 @@ impl Open {
     fn new(line: &Line<'_>, ids: MboxIds) -> Open {
         let end = line.offset + line.bytes.len() as u64;
         let (start, content) = (line.offset, [0; CONTENT]);
-        let letter =
-            Letter { start, text: end..end, octets: 0, content, id: Id::Content(content), twin: 0 };
+        let (text, id) = (end..end, Id::Content(content));
+        let letter = Letter { start, text, octets: 0, content, id, number: 1, noted: None };
         let mut digest = LetterDigest::new(ids);
         digest.bytes(line.bytes);
         let is_whole = line.bytes.ends_with(b"\n");
@@ -214,7 +233,10 @@ impl Open {
         self.letter.octets -= u64::from(has_lost_mark);
         self.is_ragged = !line.bytes.ends_with(b"\n");
         match self.place {
-            Place::Header => self.digest.header(line),
+            Place::Header => {
+                self.letter.noted = self.letter.noted.or_else(|| noted(line));
+                self.digest.header(line);
+            }
             _ => self.digest.bytes(line.bytes),
         }
     }
@@ -227,6 +249,14 @@ impl Open {
         (self.letter.content, self.letter.id) = self.digest.finish();
         self.letter
     }
+}
+
+/// Returns the number that a header line notes.
+fn noted(line: &Line<'_>) -> Option<u32> {
+    let digits = value_of(line.bytes, NUMBER).filter(|_| line.is_start)?.trim_ascii();
+    // Few digits: whatever a sender has written, more letters can follow.
+    let is_number = digits.len() <= 9 && digits.iter().all(u8::is_ascii_digit);
+    str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
 }
 
 /// Digests what makes a letter that letter.

@@ -405,3 +405,5 @@ fn a_hundred_thousand_letters_are_read_once() {
     std::mem::drop(drop);
     assert_eq!(open(&path).unwrap().len(), 50_000);
 }
+
+mod numbers;
