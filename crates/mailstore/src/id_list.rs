@@ -117,9 +117,9 @@ impl IdList {
     }
 
     /// Marks the letters whose id is that of an earlier line, as fields P can have it that were taken over from
-    /// several servers. Numbers alone are all different.
+    /// several servers, and a list of Courier's that was put together from two. Dovecot's numbers are all different.
     fn mark_repeated(&mut self) {
-        if !self.entries.iter().any(|entry| matches!(entry.id, Id::Text(_))) {
+        if self.entries.iter().all(|entry| matches!(entry.id, Id::Dovecot(..))) {
             return;
         }
         let name = |entry: &Entry| self.file.get(entry.name.clone()).unwrap_or_default();
@@ -376,6 +376,10 @@ mod tests {
         assert_eq!(id(&list, "4.a"), None);
         let list = IdList::courier(b"/2 7 99\n1.a.h:2, 10 5:99\n".to_vec()).unwrap();
         assert_eq!(id(&list, "1.a.h").unwrap(), "UID5-99");
+        let list = b"/3 7 99\n1.a 9 5:99:0\n2.a 9 5:99:0\n3.a 9 0:0:0\n4.a 9 0:0:0\n".to_vec();
+        let list = IdList::courier(list).unwrap();
+        let repeated = ["1.a", "2.a", "3.a", "4.a"].map(|it| list.is_repeated(it.as_bytes()));
+        assert_eq!(repeated, [false, true, false, false]);
         for wrong in ["", "/1 7\n", "/3\n", "/3 7", "3 V1 N1\n"] {
             assert!(IdList::courier(wrong.as_bytes().to_vec()).is_err(), "{wrong:?}");
         }

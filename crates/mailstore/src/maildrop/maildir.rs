@@ -41,8 +41,6 @@ pub use uids::UniqueIds;
 /// Time for which a letter missing in a listing counts as gone without another listing, because
 /// thousands of removed letters must not cost a listing each.
 const GONE_TTL: Duration = Duration::from_secs(1);
-/// Size in bytes of a read of a letter that is measured: it holds most letters.
-const BUFFER: usize = 16 * 1024;
 /// Most letters of a maildrop whose sizes are looked up when the session begins.
 const MAX_AT_LOGIN: usize = 1_000;
 /// Most letters of a maildrop each of which is looked at by stat(2) before its size is given. In a larger one a letter
@@ -128,6 +126,9 @@ impl MaildirDrop {
         {
             let cache = drop.cache.insert(SizeCache::read(folder, path, drop.owner));
             uids::tell_twins(&mut drop.letters, cache);
+            for index in drop.letters.twins().into_iter().flatten() {
+                let _ = drop.size(index); // it is noted with its size who is one, so that it stays so
+            }
         }
         uids::tell_repeated(&mut drop.letters, &drop.ids);
         Ok(drop)
@@ -215,9 +216,10 @@ impl MaildirDrop {
     /// Reads a letter to its end.
     fn measure(&mut self, index: usize) -> Result<Measured> {
         let (file, state) = self.open_letter_again(index)?;
-        let path = self.full_path(index);
-        self.buffer.resize(BUFFER, 0);
-        let mut measured = measure(file, state, &path, &mut self.buffer)?;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let measured = measure(file, state, || self.full_path(index), &mut buffer);
+        self.buffer = buffer;
+        let mut measured = measured?;
         measured.notes.is_twin = self.letters.get(index).is_some_and(|letter| letter.is_twin);
         self.measured += 1;
         self.is_cache_old = true;
@@ -373,7 +375,7 @@ impl MaildirDrop {
             }
             other => other,
         };
-        opened.map_err(Error::io("open", &self.full_path(index)))
+        opened.map_err(|errno| Error::io("open", &self.full_path(index))(errno))
     }
 
     /// Returns whether the letter was missing in a recent listing.
@@ -403,13 +405,12 @@ impl MaildirDrop {
         for index in sent {
             let Some(folder) = &self.folder else { return };
             let marked = match seen::mark(folder, &mut self.letters, index) {
-                Err(Errno::ENOENT) if !self.is_gone(index) => match self.find_again() {
-                    Ok(true) => match &self.folder {
-                        Some(folder) => seen::mark(folder, &mut self.letters, index),
-                        None => Ok(()),
-                    },
-                    _ => Ok(()),
-                },
+                Err(Errno::ENOENT) if !self.is_gone(index) => {
+                    match (self.find_again(), &self.folder) {
+                        (Ok(true), Some(folder)) => seen::mark(folder, &mut self.letters, index),
+                        _ => Ok(()),
+                    }
+                }
                 marked => marked,
             };
             match marked {

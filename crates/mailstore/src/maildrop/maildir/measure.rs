@@ -4,13 +4,16 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use crate::compression::{Compression, MAGIC_LENGTH};
 use crate::error::{Error, Result};
 use crate::maildrop::letter_text::LetterText;
 use crate::size_cache::{FileState, Measured, Notes};
 use crate::wire_size::WireSize;
+
+/// Size in bytes of a read: it holds most letters.
+const BUFFER: usize = 16 * 1024;
 
 /// Reads a letter to its end, in pieces of the buffer's length. One that cannot be unpacked has the size of its file, and
 /// is logged.
@@ -20,12 +23,14 @@ use crate::wire_size::WireSize;
 pub(super) fn measure(
     mut file: File,
     state: FileState,
-    path: &Path,
-    buffer: &mut [u8],
+    path: impl Fn() -> PathBuf,
+    buffer: &mut Vec<u8>,
 ) -> Result<Measured> {
-    let (mut notes, failed) = (Notes::default(), Error::io("read", path));
+    let failed = |error: io::Error| Error::io("read", &path())(error);
+    let mut notes = Notes::default();
+    buffer.resize(BUFFER, 0);
     let refused = |why: &dyn Display| {
-        log::warn!("{}: packed by another program, not sent: {why}", path.display());
+        log::warn!("{}: packed by another program, not sent: {why}", path().display());
         state.bytes
     };
     let start = match read(&mut file, buffer) {

@@ -13,7 +13,7 @@ use crate::dovecot_lock::DovecotLock;
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::id_list::IdList;
-use crate::maildrop::maildir::letters::Letters;
+use crate::maildrop::maildir::letters::{Letters, Subdir};
 use crate::size_cache::SizeCache;
 
 /// The lists of other servers, in the Maildir.
@@ -139,12 +139,15 @@ fn add_new(folder: &OwnedFd, path: &Path, letters: &Letters) -> Result<IdList> {
 }
 
 /// Says which letters of those with one name are not the one that had it first: their ids are others, and stay so. The
-/// first is the one that an earlier session has measured; if that does not tell, there is none.
+/// first is the one that an earlier session has measured; where none was, the one in `cur`, which a mail reader has
+/// seen before the other came. If that does not tell, there is none.
 pub(super) fn tell_twins(letters: &mut Letters, cache: &SizeCache) {
     for group in letters.twins() {
-        let is_first = |index: &usize| {
-            let measured = letters.id(*index).and_then(|id| cache.get(id));
-            measured.is_some_and(|measured| !measured.notes.is_twin)
+        let measured = |index: usize| letters.id(index).and_then(|id| cache.get(id));
+        let is_new = group.clone().all(|index| measured(index).is_none());
+        let is_first = |index: &usize| match measured(*index) {
+            Some(measured) => !measured.notes.is_twin,
+            None => is_new && letters.get(*index).is_some_and(|it| it.subdir == Subdir::Cur),
         };
         let mut first = group.clone().filter(is_first);
         let first = first.next().filter(|_| first.next().is_none());
