@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 
 use super::connection::ServerConnection;
-use super::status::{Asked, Result};
+use super::status::{Asked, Result, Status};
 
 /// A message of the maildrop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,57 +39,60 @@ impl Listing {
     /// Asks for ids, and for sizes where they are wanted, cost no round trip, or are all that there is.
     ///
     /// # Errors
-    /// The listing is malformed, or a number occurs twice in it.
+    /// The listing is malformed, or a number occurs twice in it. The server refuses what is needed: LIST, or UIDL for
+    /// a reason other than that it has no such command, because all messages would count as new then.
     pub fn read<S: Read + Write>(
         conn: &mut ServerConnection<S>,
         pipelining: bool,
         wants_sizes: bool,
     ) -> Result<Listing> {
-        if pipelining {
-            conn.send_all(&["UIDL".into(), "LIST".into()])?;
-            let ids = rows(conn, "UIDL")?;
-            let sizes = rows(conn, "LIST")?;
-            return Listing::of(conn, ids, sizes);
-        }
-        conn.send_all(&["UIDL".into()])?;
-        let ids = rows(conn, "UIDL")?;
-        let sizes = if wants_sizes || ids.is_none() {
-            conn.send_all(&["LIST".into()])?;
-            rows(conn, "LIST")?
-        } else {
-            None
+        let list = |conn: &mut ServerConnection<S>, is_sent: bool| {
+            if !is_sent {
+                conn.send_all(&["LIST".into()])?;
+            }
+            rows(conn, "LIST")
         };
-        Listing::of(conn, ids, sizes)
+        let (uidl, both) = (["UIDL".to_owned()], ["UIDL".to_owned(), "LIST".to_owned()]);
+        conn.send_all(if pipelining { &both } else { &uidl })?;
+        let ids = rows(conn, "UIDL");
+        // The reply to LIST comes, whatever that to UIDL was.
+        let sizes = (pipelining && !conn.is_broken()).then(|| list(conn, true));
+        let ids = match ids {
+            Err(failure) if conn.is_broken() || failure.status != Status::Unavailable => {
+                return Err(failure);
+            }
+            ids => ids.ok(),
+        };
+        let needs_sizes = wants_sizes || ids.is_none();
+        let sizes = match sizes {
+            None if needs_sizes => list(conn, false)?,
+            Some(Err(failure)) if needs_sizes || conn.is_broken() => return Err(failure),
+            sizes => sizes.and_then(Result::ok).unwrap_or_default(),
+        };
+        Listing::of(conn, ids, &sizes)
     }
 
     fn of<S: Read + Write>(
         conn: &mut ServerConnection<S>,
         ids: Option<Vec<Vec<u8>>>,
-        sizes: Option<Vec<Vec<u8>>>,
+        sizes: &[Vec<u8>],
     ) -> Result<Listing> {
-        let sizes = sizes.unwrap_or_default();
         let Some(ids) = ids else {
             // Without ids LIST says which messages there are.
-            let letters = letters(&sizes, |_| None).ok_or_else(|| conn.bad_reply("LIST"))?;
-            return Ok(Listing { letters: with_sizes(letters, &sizes), has_ids: false });
+            let letters = letters(sizes, |_| None).ok_or_else(|| conn.bad_reply("LIST"))?;
+            return Ok(Listing { letters: with_sizes(letters, sizes), has_ids: false });
         };
         let found = letters(&ids, |rest| Some(rest.to_vec()).filter(|id| !id.is_empty()));
         let found = found.filter(|all| all.iter().all(|letter| letter.id.is_some()));
         let letters = found.ok_or_else(|| conn.bad_reply("UIDL"))?;
-        Ok(Listing { letters: with_sizes(letters, &sizes), has_ids: true })
+        Ok(Listing { letters: with_sizes(letters, sizes), has_ids: true })
     }
 }
 
-/// Reads a reply with its listing; `None` where the server refuses.
-fn rows<S: Read + Write>(
-    conn: &mut ServerConnection<S>,
-    command: &str,
-) -> Result<Option<Vec<Vec<u8>>>> {
-    match conn.reply(command, Asked::Other) {
-        Ok(_) => conn.listing(command).map(Some),
-        Err(failure) if conn.is_broken() => Err(failure),
-        Err(_) => Ok(None),
-    }
+/// Reads a reply with its listing.
+fn rows<S: Read + Write>(conn: &mut ServerConnection<S>, command: &str) -> Result<Vec<Vec<u8>>> {
+    conn.reply(command, Asked::Other)?;
+    conn.listing(command)
 }
 
 /// Splits a row into its number, which is at least 1, and the rest. Blanks around them are taken.

@@ -274,3 +274,21 @@ fn a_batch_is_kept_when_the_connection_is_lost() {
     let text = fs::read_to_string(folder.0.path().join(".pop3c.seen.u@h")).unwrap();
     assert!(known.iter().all(|id| text.contains(&format!("+ {id} "))), "{text}");
 }
+
+#[test]
+fn where_uidl_or_a_list_that_is_needed_is_refused_nothing_is_fetched() {
+    let refused = "-ERR [SYS/TEMP] disk\r\n";
+    let listed = "+OK\r\n1 9\r\n.\r\n";
+    for (args, capa, sends, status) in [
+        (&["--delete"][..], NO_CAPA, [refused, "", ""], Status::Temporary),
+        (&["--delete"], PIPELINING, [refused, listed, ""], Status::Temporary),
+        (&["--delete"], NO_CAPA, ["-ERR\r\n", "-ERR\r\n", ""], Status::Unavailable),
+        (&["--delete"], PIPELINING, ["-ERR\r\n", refused, ""], Status::Temporary),
+        (&["--max-size", "5"], NO_CAPA, ["+OK\r\n1 a\r\n.\r\n", refused, ""], Status::Temporary),
+    ] {
+        let folder = Folder::new();
+        let done = folder.fetch_from(args, &[capa, &sends.concat()].concat());
+        assert_eq!(done.result.unwrap_err().status, status, "{sends:?}");
+        assert!(!done.received.contains("RETR"), "{}", done.received);
+    }
+}
