@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use log::{info, warn};
+use log::info;
 use maild::Mechanism;
 
 /// A login, as the log tells of it.
@@ -21,14 +21,6 @@ pub struct Login {
     pub is_utf8: bool,
     /// When the connection was made.
     pub since: Instant,
-}
-
-impl Login {
-    /// Logs what is wrong with a message.
-    pub(crate) fn warn(&self, index: usize, what: &dyn fmt::Display) {
-        let (Login { peer, user, .. }, number) = (self, index + 1);
-        warn!("{peer}: {user}: message {number}: {what}");
-    }
 }
 
 /// Messages, and their bytes with CRLF line ends: `2/350`, or `2/?` where a message would have to be read for

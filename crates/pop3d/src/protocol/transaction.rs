@@ -1,7 +1,8 @@
 //! The TRANSACTION state (RFC 1939 §5, §7) and the UPDATE state that ends it (§6).
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io;
+use std::{fmt, io};
 
 use log::warn;
 use mailstore::{Maildrop, WireSize};
@@ -29,6 +30,9 @@ pub const COMMANDS: &[Command<Transaction>] = &[
     Command::new("QUIT", Syntax::None, |_, _| Outcome::Quit),
 ];
 
+/// Most warnings about messages that a session logs: a client can ask for one that cannot be read over and over.
+const MAX_WARNINGS: u32 = 100;
+
 /// A header in place of the first bytes of a message, as many as the number says.
 pub(crate) type Header = (usize, Vec<u8>);
 
@@ -43,6 +47,8 @@ pub struct Transaction {
     surrogates: BTreeMap<usize, u64>,
     /// The highest number that RETR or DELE had; `None` where LAST is not offered.
     last: Option<usize>,
+    /// Number of warnings so far.
+    warnings: Cell<u32>,
 }
 
 impl Transaction {
@@ -52,8 +58,8 @@ impl Transaction {
         maildrop.look_up_sizes();
         let deleted = vec![false; maildrop.len()];
         let (retr, top, last) = (Sum::ZERO, Sum::ZERO, offers_last.then_some(0));
-        let surrogates = BTreeMap::new();
-        Transaction { login, maildrop, deleted, retr, top, surrogates, last }
+        let (surrogates, warnings) = (BTreeMap::new(), Cell::new(0));
+        Transaction { login, maildrop, deleted, retr, top, surrogates, last, warnings }
     }
 
     /// Returns the user's name, printable.
@@ -100,7 +106,7 @@ impl Transaction {
             return *octets;
         }
         self.maildrop.size(index).unwrap_or_else(|error| {
-            self.login.warn(index, &error);
+            self.warn(format_args!("message {}: {error}", index + 1));
             0
         })
     }
@@ -197,7 +203,7 @@ impl Transaction {
     /// Returns the refusal of a message that cannot be read.
     pub(crate) fn cannot_read(&self, index: usize, error: &mailstore::Error) -> Reply {
         let number = index + 1;
-        self.login.warn(index, error);
+        self.warn(format_args!("message {number}: {error}"));
         match error.kind() {
             Some(io::ErrorKind::NotFound) => {
                 err(format_args!("message {number} is gone: another program removed it"))
@@ -257,6 +263,17 @@ impl Transaction {
         }
     }
 
+    /// Logs what is wrong, up to [`MAX_WARNINGS`] times.
+    fn warn(&self, what: fmt::Arguments<'_>) {
+        let (Login { peer, user, .. }, count) = (&self.login, self.warnings.get());
+        self.warnings.set(count.saturating_add(1));
+        match count {
+            0..MAX_WARNINGS => warn!("{peer}: {user}: {what}"),
+            MAX_WARNINGS => warn!("{peer}: {user}: further warnings of this session are left out"),
+            _ => {}
+        }
+    }
+
     fn access(&mut self, index: usize) {
         self.last = self.last.map(|last| last.max(index + 1));
     }
@@ -272,8 +289,10 @@ impl Transaction {
             return; // the stored letter has another size
         }
         if self.maildrop.correct_size(index, octets) {
-            let what = format_args!("wrong size in its file name, actual size {octets}");
-            self.login.warn(index, &what);
+            let number = index + 1;
+            self.warn(format_args!(
+                "message {number}: wrong size in its file name, actual size {octets}"
+            ));
         }
     }
 
@@ -319,7 +338,7 @@ impl Transaction {
         let count = marked.len();
         let removal = self.maildrop.remove(marked.into_iter());
         for error in removal.failed.iter().chain(&removal.unsynced) {
-            warn!("{peer}: {}: {error}", self.login.user);
+            self.warn(format_args!("{error}"));
         }
         match count.saturating_sub(removal.removed) {
             0 if removal.unsynced.is_some() => {

@@ -120,3 +120,20 @@ fn case_93_a_failed_login_is_logged_with_peer_name_and_mechanism() {
     client.ask("AUTH PLAIN AG1yb3NlAHdyb25n", "-ERR");
     server.daemon.wait_log(&format!("{address}: login of 'mrose' failed (AUTH PLAIN)"));
 }
+
+#[test]
+fn a_client_that_asks_for_what_cannot_be_read_over_and_over_fills_no_log() {
+    let server = TestServer::new(&[LETTER]);
+    let mut client = server.mrose();
+    std::fs::remove_file(server.maildir().join("new/1.a.test")).unwrap();
+    client.send("RETR 1\r\n".repeat(150));
+    for _ in 0..150 {
+        client.expect("-ERR ");
+    }
+    client.ask("QUIT", "+OK");
+    server.daemon.wait_log("mrose logged out");
+    let log = server.daemon.log();
+    let count = |what: &str| log.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(count(": mrose: message 1: open "), 100, "{log}");
+    assert_eq!(count("further warnings of this session are left out"), 1);
+}
