@@ -36,6 +36,8 @@ impl Compression {
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Compression::Other("xz")),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Compression::Other("zstd")),
             [0x04, 0x22, 0x4d, 0x18, ..] => Some(Compression::Other("lz4")),
+            [0x5d, 0, 0, ..] => Some(Compression::Other("lzma")),
+            [0x1f, 0x9d, ..] => Some(Compression::Other("compress")),
             _ if start.starts_with(b"Dovecot-LZ4\r") => Some(Compression::Other("lz4")),
             _ => None,
         }
@@ -99,7 +101,18 @@ mod tests {
         assert_eq!(Compression::of(b"\x28\xb5\x2f\xfd"), other("zstd"));
         assert_eq!(Compression::of(b"Dovecot-LZ4\r*\x9b\xc5"), other("lz4"));
         assert_eq!(Compression::of(b"\x04\x22\x4d\x18"), other("lz4"));
-        for text in [&b""[..], b"B", b"BZh: header", b"BZh9: header", b"Dovecot-LZ4: x", b"\x1f"] {
+        assert_eq!(Compression::of(b"\x5d\0\0\x80\0\xff"), other("lzma"));
+        assert_eq!(Compression::of(b"\x1f\x9d\x90x"), other("compress"));
+        for text in [
+            &b""[..],
+            b"B",
+            b"]",
+            b"]\0x",
+            b"BZh: header",
+            b"BZh9: header",
+            b"Dovecot-LZ4: x",
+            b"\x1f",
+        ] {
             assert_eq!(Compression::of(text), None, "{text:?}");
         }
     }

@@ -60,7 +60,8 @@ const UIDL: Row = Row {
         added to it, under Dovecot's lock, so that both servers give it the same id; one that Courier's does not have, \
         and every letter where the file is missing or not understood, has its name. In an mbox: `name`, a digest of the letter \
         and its separator, without the fields that mail readers change; `popa3d`, what popa3d has, a digest of `Received` and \
-        other fields of the delivery, or where there are none the digest of `name`. Letters with one digest are numbered.",
+        other fields of the delivery, or where there are none the digest of `name`. Letters with one digest are numbered; where one of them \
+        is removed, others keep their numbers in a field X-UIDL-Number of their headers.",
     ..Row::EMPTY
 };
 
