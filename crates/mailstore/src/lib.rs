@@ -44,6 +44,6 @@ pub use mbox::spool::Spool;
 pub use mbox::spool_line::{SpoolAt, SpoolLine, serve as serve_spool};
 pub use queue::{
     LockedLetter, Queue, QueueDraft, QueueEnvelope, QueueRecipient, QueuedDraft, QueuedLetter,
-    RecipientState, RunnerLock, Stage,
+    RecipientState, RunnerLock, Stage, UnderWay,
 };
 pub use wire_size::WireSize;

@@ -17,6 +17,11 @@ const FOLDER: OFlag =
 
 /// Removes the leftovers of a Maildir and returns their number. Files that cannot be removed stay.
 pub(crate) fn sweep(maildir: &impl AsFd) -> usize {
+    sweep_but(maildir, |_| false)
+}
+
+/// As [`sweep`]; files of these names stay.
+pub(crate) fn sweep_but(maildir: &impl AsFd, stays: impl Fn(&[u8]) -> bool) -> usize {
     let Ok(tmp) = openat(maildir, "tmp", FOLDER, Mode::empty()) else { return 0 };
     let mut names = Vec::new();
     // Up to the first error, because a disk that fails does so at every further call.
@@ -24,7 +29,7 @@ pub(crate) fn sweep(maildir: &impl AsFd) -> usize {
     let now = SystemTime::now();
     let leftovers = names.iter().filter(|name| {
         let stat = fstatat(&tmp, name.as_slice(), AtFlags::AT_SYMLINK_NOFOLLOW);
-        stat.is_ok_and(|stat| is_leftover(&stat, now))
+        stat.is_ok_and(|stat| is_leftover(&stat, now)) && !stays(name)
     });
     let remove = |name: &[u8]| unlinkat(&tmp, name, UnlinkatFlags::NoRemoveDir).is_ok();
     leftovers.filter(|name| remove(name)).count()

@@ -91,14 +91,16 @@ fn enter(path: &Path) -> std::result::Result<Queue, Unusable> {
         }),
     };
     let folder = opened?;
-    let (uid, gid) = folder.owner()?;
+    let (uid, gid) = Queue::owner_of(&folder)?;
     if uid != me && !me.is_root() {
         return Err(Unusable::Foreign(format!("{}: belongs to uid {uid}", path.display())));
     }
+    // In a folder that only root can change, root alone can make what is missing.
+    let queue = opened_or_made(folder, uid, gid)?;
     if me.is_root() && !uid.is_root() {
         become_user(uid.as_raw(), gid.as_raw()).map_err(Unusable::Broken)?;
     }
-    opened_or_made(folder, uid, gid).map_err(Unusable::from)
+    Ok(queue)
 }
 
 /// Makes the folder of a queue, for its caller alone; on the disk when this returns.
@@ -114,6 +116,7 @@ fn made(path: &Path) -> mailstore::Result<Folder> {
 
 fn opened_or_made(folder: Folder, uid: Uid, gid: Gid) -> mailstore::Result<Queue> {
     match Queue::open(folder.reopen()?, uid) {
+        Ok(queue) if !queue.is_whole() => Queue::make(folder, uid, gid),
         Err(error) if error.kind() == Some(ErrorKind::NotFound) => Queue::make(folder, uid, gid),
         opened => opened,
     }

@@ -35,11 +35,12 @@ pub fn of_mailq(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// Opens a queue for a command. Root becomes its owner.
+/// Opens a queue for a command. What is missing of it (an older smtpd has made no `hold`) is made for a command that
+/// changes something, and is of no account for a list. Root becomes its owner.
 ///
 /// # Errors
-/// There is no queue, or it is another user's.
-pub fn open(folder: &Path) -> Result<Queue> {
+/// There is no queue, or it is another user's; what is missing cannot be made.
+pub fn open(folder: &Path, command: &Command) -> Result<Queue> {
     let walked = Folder::find(folder).map_err(|error| refused(&error))?;
     if let Some(name) = walked.missing.first() {
         let what = walked.folder.path().join(name);
@@ -47,11 +48,17 @@ pub fn open(folder: &Path) -> Result<Queue> {
     }
     let letters = walked.folder.enter(OsStr::new("letters")).map_err(|error| refused(&error))?;
     let (uid, gid) = letters.owner().map_err(|error| refused(&error))?;
+    let owner = if geteuid().is_root() { uid } else { Uid::effective() };
+    // With root's rights, because in a folder that only root can change root alone can make what is missing.
+    let mut queue = Queue::open(walked.folder, owner).map_err(|error| refused(&error))?;
+    if !queue.is_whole() && *command != Command::List {
+        let again = Folder::find(folder).map_err(|error| refused(&error))?;
+        queue = Queue::make(again.folder, owner, gid).map_err(|error| refused(&error))?;
+    }
     if geteuid().is_root() && !uid.is_root() {
         become_user(uid.as_raw(), gid.as_raw())?;
     }
-    let owner = if geteuid().is_root() { uid } else { Uid::effective() };
-    Queue::open(walked.folder, owner).map_err(|error| refused(&error))
+    Ok(queue)
 }
 
 fn refused(error: &mailstore::Error) -> Error {

@@ -38,7 +38,7 @@ fn run(args: Vec<OsString>) -> Result<u8> {
     let mut manner = Manner { is_once, flushes, processes: line.server.max_clients };
     if let Some(command) = Command::read(&line.values)? {
         line.is_no_server()?;
-        let queue = commands::open(&config.queue)?;
+        let queue = commands::open(&config.queue, &command)?;
         if let Some(code) = commands::run(&queue, &command)? {
             return Ok(code);
         }

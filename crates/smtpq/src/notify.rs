@@ -45,6 +45,7 @@ pub fn notify_authors(
 
 /// Notifies the author of a letter.
 fn notify(queue: &Queue, config: &Config, letter: &mut LockedLetter) -> mailstore::Result<()> {
+    bounce::finish(queue, letter)?;
     let (now, envelope, states) = (now(), letter.envelope().clone(), letter.states().to_vec());
     let until = envelope.arrived.saturating_add(config.max_age.as_secs());
     let (mut outcomes, mut done, mut warned) = (Vec::new(), Vec::new(), Vec::new());
@@ -78,6 +79,11 @@ fn notify(queue: &Queue, config: &Config, letter: &mut LockedLetter) -> mailstor
     }
     bounce::notify(queue, letter, &outcomes, config)?;
     // Those too of which the author wants to know nothing.
-    letter.record_notified(&done)?;
+    let stage = |it: &usize| letter.states().get(*it).map(|state| state.stage);
+    done.retain(|it| stage(it) != Some(Stage::Notified));
+    warned.retain(|it| !letter.is_warned(*it));
+    if !done.is_empty() {
+        letter.record_notified(&done)?;
+    }
     letter.note_warned(&warned)
 }

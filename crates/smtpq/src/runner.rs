@@ -30,6 +30,8 @@ const MAX_KNOWN: usize = 200_000;
 const LOOK_INTERVAL: Duration = Duration::from_secs(300);
 /// The same where changes are not seen.
 const BLIND_INTERVAL: Duration = Duration::from_secs(5);
+/// Time between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Seconds after which a letter is tried again that another process had, and of a process that has failed.
 const BUSY_PAUSE: u64 = 5;
 const FAILED_PAUSE: u64 = 60;
@@ -61,6 +63,8 @@ pub struct Runner {
     /// When all names are looked at again.
     look_at: Instant,
     has_looked: bool,
+    /// When what crashes have left is removed again.
+    sweep_at: Instant,
     /// The batches of processes, by the numbers of their slots.
     running: Vec<Option<Batch>>,
     /// Of SIGHUP.
@@ -153,6 +157,7 @@ impl Runner {
             unread: Vec::new(),
             look_at: Instant::now(),
             has_looked: false,
+            sweep_at: Instant::now() + SWEEP_INTERVAL,
             running: Vec::new(),
             hangup,
             _lock: lock,
@@ -183,6 +188,20 @@ impl Runner {
         }
         unread.sort_unstable_by(|one, other| other.cmp(one));
         self.unread = unread;
+        self.sweep();
+    }
+
+    /// Removes what crashes of those that put letters in have left, once a day; the start has done so too.
+    fn sweep(&mut self) {
+        if self.sweep_at > Instant::now() {
+            return;
+        }
+        self.sweep_at = Instant::now() + SWEEP_INTERVAL;
+        match self.queue.sweep() {
+            Ok(0) => {}
+            Ok(removed) => info!("queue: {removed} leftovers removed"),
+            Err(error) => warn!("{error}"),
+        }
     }
 
     fn interval(&self) -> Duration {
@@ -206,6 +225,7 @@ impl Runner {
                     if self.queue.take_flush() {
                         info!("all letters are tried now");
                         self.schedule.flush(now());
+                        self.look_at = Instant::now(); // for those that could not be read before
                     }
                 }
                 Event::Everything => self.look_at = Instant::now(),

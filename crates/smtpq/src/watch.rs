@@ -81,6 +81,7 @@ impl Watcher {
         if let Err(errno) = read {
             warn!("inotify: {}: new letters are found a little later", errno.desc());
             self.inotify = None;
+            events.push(Event::Everything); // from here on it is looked at more often
         }
         events
     }

@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -17,7 +18,7 @@ use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::queue::locked::{self, LockedLetter};
-use crate::queue::parts::FILE_MODE;
+use crate::queue::parts::{FILE_MODE, Parts};
 use crate::queue::store::Queue;
 
 /// The file by which a runner is asked to try all letters.
@@ -31,7 +32,7 @@ const NOTE: OFlag = OFlag::O_RDWR
     .union(OFlag::O_NONBLOCK)
     .union(OFlag::O_CLOEXEC);
 /// A lock of a whole file.
-const WHOLE: libc::flock = libc::flock {
+pub(super) const WHOLE: libc::flock = libc::flock {
     l_type: libc::F_WRLCK as libc::c_short,
     l_whence: libc::SEEK_SET as libc::c_short,
     l_start: 0,
@@ -39,7 +40,8 @@ const WHOLE: libc::flock = libc::flock {
     l_pid: 0,
 };
 
-/// The lock of the one runner of a queue, which ends with its process.
+/// The lock of the one runner of a queue, which ends with its process: children do not inherit it (fcntl(2)), so those that
+/// a killed runner has left keep no new one from starting. Their letters they have locked by themselves.
 #[derive(Debug)]
 pub struct RunnerLock {
     _file: File,
@@ -88,13 +90,21 @@ impl Queue {
         }
     }
 
-    /// Locks the queue for its one runner; `None` while another process has the lock.
+    /// Locks the queue for its one runner; `None` while another process has the lock. A process has it once.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn lock_runner(&self) -> Result<Option<RunnerLock>> {
-        let file = self.note(&self.parts.folder, OsStr::new(RUNNER))?;
-        match retry_eintr(|| fcntl(&file, FcntlArg::F_OFD_SETLK(&WHOLE))) {
+        let folder = &self.parts.folder;
+        let file = self.note(folder, OsStr::new(RUNNER)).map_err(|error| match error.kind() {
+            Some(ErrorKind::PermissionDenied) => Error::Refused(format!(
+                "{error}: {} belongs to uid {}, not to the owner of the letters (chown)",
+                folder.path().display(),
+                folder.owner().map_or(0, |(uid, _)| uid.as_raw()),
+            )),
+            _ => error,
+        })?;
+        match retry_eintr(|| fcntl(&file, FcntlArg::F_SETLK(&WHOLE))) {
             Ok(_) => Ok(Some(RunnerLock { _file: file })),
             Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
             Err(errno) => Err(Error::io("lock", &self.parts.folder.path().join(RUNNER))(errno)),
@@ -124,8 +134,9 @@ impl Queue {
         if !self.has(name)? {
             return Ok(false);
         }
-        self.note(&self.parts.hold, name)?;
-        self.parts.hold.sync()?;
+        let hold = self.parts.hold()?;
+        self.note(hold, name)?;
+        hold.sync()?;
         Ok(true)
     }
 
@@ -135,7 +146,7 @@ impl Queue {
     /// As [`Queue::hold`].
     pub fn release(&self, name: &OsStr) -> Result<bool> {
         locked::check_name(name)?;
-        let hold = &self.parts.hold;
+        let Some(hold) = &self.parts.hold else { return Ok(false) };
         match unlinkat(hold, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) => hold.sync().map(|()| true),
             Err(Errno::ENOENT) => Ok(false),
@@ -146,7 +157,8 @@ impl Queue {
     /// Returns whether a letter is held.
     #[must_use]
     pub fn is_held(&self, name: &OsStr) -> bool {
-        fstatat(&self.parts.hold, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+        let hold = self.parts.hold.as_ref();
+        hold.is_some_and(|hold| fstatat(hold, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok())
     }
 
     /// Returns the names of the letters that are held, in no order.
@@ -154,7 +166,8 @@ impl Queue {
     /// # Errors
     /// [`Error::Io`].
     pub fn held(&self) -> Result<Vec<OsString>> {
-        let (hold, mut names) = (&self.parts.hold, Vec::new());
+        let mut names = Vec::new();
+        let Some(hold) = &self.parts.hold else { return Ok(names) };
         entries(&hold.reopen()?, |entry| names.push(OsString::from_vec(entry.name.to_vec())))
             .map_err(Error::io("read", hold.path()))?;
         Ok(names)
@@ -199,7 +212,8 @@ impl Queue {
     /// Returns the folders in which a runner watches for new letters, of held ones, and of [`Queue::ask_flush`].
     #[must_use]
     pub fn watched(&self) -> [&Folder; 3] {
-        [&self.parts.letters, &self.parts.hold, &self.parts.folder]
+        let Parts { folder, letters, hold, .. } = &*self.parts;
+        [letters, hold.as_ref().unwrap_or(folder), folder] // Queue::make has made `hold`
     }
 
     /// Returns whether there is a letter of this name.

@@ -15,7 +15,7 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::queue::envelope::QueueEnvelope;
-use crate::queue::parts::{FILE_MODE, Parts};
+use crate::queue::parts::{FILE_MODE, Parts, TMP};
 
 /// open(2) flags for a new letter.
 const NEW_LETTER: OFlag = OFlag::O_WRONLY
@@ -38,24 +38,26 @@ fn new_name() -> OsString {
     format!("{seconds:x}-{micros:05x}-{pid}-{number}").into()
 }
 
-/// The file in `tmp`, removed on drop.
+/// The file in `tmp`, removed on drop unless it is kept.
 #[derive(Debug)]
 struct Unpublished {
     parts: Arc<Parts>,
     name: OsString,
+    is_kept: bool,
 }
 
 impl Unpublished {
     /// For messages.
     fn path(&self) -> PathBuf {
-        self.parts.tmp.path().join(&self.name)
+        self.parts.path(TMP).join(&self.name)
     }
 }
 
 impl Drop for Unpublished {
     fn drop(&mut self) {
+        let Some(tmp) = self.parts.tmp.as_ref().filter(|_| !self.is_kept) else { return };
         // Fails if the letter was published. What cannot be removed is swept after 36 hours.
-        let _ = unlinkat(&self.parts.tmp, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+        let _ = unlinkat(tmp, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir);
     }
 }
 
@@ -69,23 +71,29 @@ pub struct QueueDraft {
 impl QueueDraft {
     /// Begins a letter, with its envelope.
     pub(super) fn create(parts: &Arc<Parts>, envelope: &QueueEnvelope) -> Result<QueueDraft> {
-        let text = envelope.encode()?;
-        let tmp = &parts.tmp;
         for _ in 0..MAX_NAME_ATTEMPTS {
-            let name = new_name();
-            match retry_eintr(|| openat(tmp, name.as_os_str(), NEW_LETTER, FILE_MODE)) {
-                Ok(file) => {
-                    let unpublished = Unpublished { parts: Arc::clone(parts), name };
-                    let mut draft = QueueDraft { file: File::from(file), unpublished };
-                    let written = draft.write_all(&text);
-                    written.map_err(Error::io("write to", &draft.unpublished.path()))?;
-                    return Ok(draft);
-                }
-                Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(Error::io("create", &tmp.path().join(&name))(errno)),
+            match QueueDraft::named(parts, new_name(), envelope) {
+                Err(error) if error.kind() == Some(io::ErrorKind::AlreadyExists) => {}
+                created => return created,
             }
         }
-        Err(Error::io("create", tmp.path())(Errno::EEXIST))
+        Err(Error::io("create", parts.tmp()?.path())(Errno::EEXIST))
+    }
+
+    /// As [`QueueDraft::create`], with this name.
+    pub(super) fn named(
+        parts: &Arc<Parts>,
+        name: OsString,
+        envelope: &QueueEnvelope,
+    ) -> Result<QueueDraft> {
+        let (text, tmp) = (envelope.encode()?, parts.tmp()?);
+        let opened = retry_eintr(|| openat(tmp, name.as_os_str(), NEW_LETTER, FILE_MODE));
+        let file = opened.map_err(Error::io("create", &tmp.path().join(&name)))?;
+        let unpublished = Unpublished { parts: Arc::clone(parts), name, is_kept: false };
+        let mut draft = QueueDraft { file: File::from(file), unpublished };
+        let written = draft.write_all(&text);
+        written.map_err(Error::io("write to", &draft.unpublished.path()))?;
+        Ok(draft)
     }
 
     /// Waits until the complete letter is on the disk.
@@ -122,6 +130,12 @@ impl QueuedDraft {
         &self.unpublished.name
     }
 
+    /// Leaves the file in `tmp`; returns its name.
+    pub(super) fn keep(mut self) -> OsString {
+        self.unpublished.is_kept = true;
+        self.unpublished.name.clone()
+    }
+
     /// Puts letters into the queue, all or none, with one fsync of the folder. After this they may be acknowledged, and
     /// may be sent at any moment.
     ///
@@ -146,16 +160,17 @@ impl QueuedDraft {
     }
 
     fn rename(&self) -> Result<()> {
-        let Unpublished { parts, name } = &self.unpublished;
-        let (tmp, letters, name) = (&parts.tmp, &parts.letters, name.as_os_str());
-        let path = letters.path().join(name);
-        match renameat2(tmp, name, letters, name, RenameFlags::RENAME_NOREPLACE) {
-            Ok(()) => Ok(()),
-            Err(Errno::EINVAL | Errno::ENOSYS) => {
-                let linked = linkat(tmp, name, letters, name, AtFlags::empty());
-                linked.map_err(Error::io("link", &path))
-            }
-            Err(errno) => Err(Error::io("rename", &path)(errno)),
-        }
+        let Unpublished { parts, name, .. } = &self.unpublished;
+        let path = parts.letters.path().join(name);
+        rename(parts, name)?.map_err(Error::io("rename", &path))
     }
+}
+
+/// Puts a file of `tmp` into `letters`, where it replaces none. On a file system that cannot do so by rename(2) it stays in `tmp` too.
+pub(super) fn rename(parts: &Parts, name: &OsStr) -> Result<nix::Result<()>> {
+    let (tmp, letters) = (parts.tmp()?, &parts.letters);
+    Ok(match renameat2(tmp, name, letters, name, RenameFlags::RENAME_NOREPLACE) {
+        Err(Errno::EINVAL | Errno::ENOSYS) => linkat(tmp, name, letters, name, AtFlags::empty()),
+        renamed => renamed,
+    })
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
+use nix::fcntl::{AtFlags, FallocateFlags, FcntlArg, OFlag, fallocate, fcntl, openat};
 use nix::libc;
 use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -19,8 +19,8 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
 use crate::queue::envelope::QueueEnvelope;
-use crate::queue::parts::{FILE_MODE, Parts};
-use crate::queue::state::{self, RecipientState, Stage};
+use crate::queue::parts::{FILE_MODE, Parts, STATE as STATE_FOLDER};
+use crate::queue::state::{self, RecipientState, Stage, UnderWay};
 
 /// open(2) flags for a letter, which no process writes to. A FIFO is not waited for.
 const LETTER: OFlag =
@@ -41,6 +41,8 @@ pub struct LockedLetter {
     parts: Arc<Parts>,
     read: QueuedLetter,
     state: File,
+    /// Lines can be added to the states as they are. Only a power cut leaves a part of one, before this process.
+    ends_in_lf: bool,
 }
 
 /// A letter as it is on the disk.
@@ -74,7 +76,8 @@ impl QueuedLetter {
     /// Reads a letter and its states without a lock; `None` if it is there no more.
     pub(super) fn read(parts: &Parts, name: &OsStr) -> Result<Option<QueuedLetter>> {
         let Some(mut letter) = QueuedLetter::open(parts, name)? else { return Ok(None) };
-        let (state, path) = (&parts.state, parts.state.path().join(name));
+        let Some(state) = &parts.state else { return Ok(Some(letter)) };
+        let path = state.path().join(name);
         match retry_eintr(|| openat(state, name, LETTER, Mode::empty())) {
             Ok(file) => letter.read_states(&File::from(file), &path)?,
             Err(Errno::ENOENT) => {}
@@ -130,6 +133,10 @@ impl QueuedLetter {
     }
 }
 
+/// Bytes that a file's last block has at least on disks of today.
+const BLOCK: u64 = 4096;
+/// Room is set aside without a change of the file's length.
+const KEEP_SIZE: FallocateFlags = FallocateFlags::FALLOC_FL_KEEP_SIZE;
 /// Bytes of a text that are read at a time.
 const TEXT: usize = 64 << 10;
 
@@ -141,8 +148,8 @@ impl LockedLetter {
         recipients: Option<&[usize]>,
     ) -> Result<Option<LockedLetter>> {
         let Some(mut read) = QueuedLetter::open(parts, name)? else { return Ok(None) };
-        let path = parts.state.path().join(name);
-        let opened = retry_eintr(|| openat(&parts.state, name, STATE, FILE_MODE));
+        let (folder, path) = (parts.state()?, parts.path(STATE_FOLDER).join(name));
+        let opened = retry_eintr(|| openat(folder, name, STATE, FILE_MODE));
         let state = File::from(opened.map_err(Error::io("open", &path))?);
         let ranges = recipients.map_or_else(|| vec![(0, 0)], ranges);
         for (start, length) in ranges {
@@ -156,18 +163,19 @@ impl LockedLetter {
         }
         // It may have been removed by the process that had the lock before, with its states.
         if !is_still(&read.file, &parts.letters, name)? {
-            if is_still(&state, &parts.state, name)? {
-                let _ = unlinkat(&parts.state, name, UnlinkatFlags::NoRemoveDir); // or it is swept
+            if is_still(&state, folder, name)? {
+                let _ = unlinkat(folder, name, UnlinkatFlags::NoRemoveDir); // or it is swept
             }
             return Ok(None);
         }
         read.read_states(&state, &path)?;
-        Ok(Some(LockedLetter { parts: Arc::clone(parts), read, state }))
+        Ok(Some(LockedLetter { parts: Arc::clone(parts), read, state, ends_in_lf: false }))
     }
 
     /// Returns whether another process has a lock on a letter.
     pub(super) fn is_locked(parts: &Parts, name: &OsStr) -> bool {
-        let opened = retry_eintr(|| openat(&parts.state, name, LETTER, Mode::empty()));
+        let Some(state) = &parts.state else { return false };
+        let opened = retry_eintr(|| openat(state, name, LETTER, Mode::empty()));
         let mut lock = libc::flock { l_type: libc::F_RDLCK as libc::c_short, ..range(0, 0) };
         let asked = opened.and_then(|file| fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)));
         asked.is_ok() && libc::c_int::from(lock.l_type) != libc::F_UNLCK
@@ -194,6 +202,29 @@ impl LockedLetter {
         Ok(())
     }
 
+    /// Says that an attempt for these recipients begins, by number from 0, and makes room for what [`LockedLetter::record`]
+    /// will have to say of it: a letter whose outcome cannot be written down would be sent again.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: there is no room, or the disk fails.
+    pub fn record_sending(&mut self, recipients: &[usize]) -> Result<()> {
+        let lines: Vec<u8> = recipients.iter().flat_map(|&it| state::sending(now(), it)).collect();
+        self.append(&lines, false)?;
+        let path = self.state_path();
+        let from = self.state.metadata().map_err(Error::io("stat", &path))?.len();
+        let to = from + (recipients.len() * state::MAX_LINE) as u64;
+        // A file has the rest of its last block.
+        if from.div_ceil(BLOCK) == to.div_ceil(BLOCK) {
+            return Ok(());
+        }
+        let length = |it: u64| libc::off_t::try_from(it).unwrap_or(libc::off_t::MAX);
+        let (at, more) = (length(from), length(to - from));
+        match retry_eintr(|| fallocate(&self.state, KEEP_SIZE, at, more)) {
+            Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+            Err(errno) => Err(Error::io("write to", &path)(errno)),
+        }
+    }
+
     /// Records that the author was notified of what has become of these recipients; it is on the disk when this returns.
     ///
     /// # Errors
@@ -201,7 +232,9 @@ impl LockedLetter {
     pub fn record_notified(&mut self, recipients: &[usize]) -> Result<()> {
         let state = |&number: &usize| {
             let known = self.read.states.get(number)?;
-            Some((number, RecipientState { stage: Stage::Notified, at: now(), ..known.clone() }))
+            let under_way = known.under_way.filter(|it| it.is_warning);
+            let (stage, at) = (Stage::Notified, now());
+            Some((number, RecipientState { stage, at, under_way, ..known.clone() }))
         };
         let notified: Vec<_> = recipients.iter().filter_map(state).collect();
         self.record(&notified, true)
@@ -226,7 +259,29 @@ impl LockedLetter {
         self.append(&lines, true)?;
         for &number in recipients {
             if let Some(state) = self.read.states.get_mut(number) {
-                state.is_warned = true;
+                state.warned();
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the number of the next notification about this letter.
+    #[must_use]
+    pub fn next_notice(&self) -> u64 {
+        let last = self.read.states.iter().map(|state| state.last_notice).max();
+        last.unwrap_or_default().saturating_add(1)
+    }
+
+    /// Records which notifications are under way about which recipients, by number from 0; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Io`]. It may be on the disk.
+    pub fn record_under_way(&mut self, new: &[(usize, UnderWay)]) -> Result<()> {
+        let lines = new.iter().flat_map(|(number, it)| state::under_way(now(), *number, *it));
+        self.append(&lines.collect::<Vec<u8>>(), true)?;
+        for (number, notice) in new {
+            if let Some(state) = self.read.states.get_mut(*number) {
+                state.notifies(*notice);
             }
         }
         Ok(())
@@ -235,18 +290,23 @@ impl LockedLetter {
     /// Appends lines. One that a crash has cut gets its end before, and does not count.
     fn append(&mut self, lines: &[u8], is_durable: bool) -> Result<()> {
         let path = self.state_path();
-        let length = self.state.metadata().map_err(Error::io("stat", &path))?.len();
-        let is_cut = length > 0 && {
-            let mut last = [0];
-            let read = self.state.read_exact_at(&mut last, length - 1);
-            read.map_err(Error::io("read", &path))?;
+        let is_cut = !self.ends_in_lf && {
+            let length = self.state.metadata().map_err(Error::io("stat", &path))?.len();
+            let mut last = *b"\n";
+            if length > 0 {
+                let read = self.state.read_exact_at(&mut last, length - 1);
+                read.map_err(Error::io("read", &path))?;
+            }
             last != *b"\n"
         };
-        let lines = if is_cut { [b"\n", lines].concat() } else { lines.to_vec() };
-        (&self.state).write_all(&lines).map_err(Error::io("write to", &path))?;
+        let cut_lines = [b"\n", lines].concat();
+        let lines = if is_cut { &cut_lines } else { lines };
+        self.ends_in_lf = false;
+        (&self.state).write_all(lines).map_err(Error::io("write to", &path))?;
+        self.ends_in_lf = true;
         if is_durable {
             self.state.sync_data().map_err(Error::io("fsync", &path))?;
-            self.parts.state.sync()?; // the file may be new
+            self.parts.state()?.sync()?; // the file may be new
         }
         Ok(())
     }
@@ -260,7 +320,7 @@ impl LockedLetter {
     }
 
     fn state_path(&self) -> PathBuf {
-        self.parts.state.path().join(&self.read.name)
+        self.parts.path(STATE_FOLDER).join(&self.read.name)
     }
 }
 
@@ -280,8 +340,9 @@ pub(super) fn remove(parts: &Parts, name: &OsStr) -> Result<()> {
         Err(errno) => return Err(Error::io("unlink", &parts.letters.path().join(name))(errno)),
     }
     // What stays without its letter is swept.
-    let _ = unlinkat(&parts.state, name, flag);
-    let _ = unlinkat(&parts.hold, name, flag);
+    for folder in [&parts.state, &parts.hold].into_iter().flatten() {
+        let _ = unlinkat(folder, name, flag);
+    }
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod control;
 mod draft;
 mod envelope;
 mod locked;
+mod notice;
 mod parts;
 mod state;
 mod store;
@@ -23,7 +24,7 @@ pub use control::RunnerLock;
 pub use draft::{QueueDraft, QueuedDraft};
 pub use envelope::{QueueEnvelope, QueueRecipient};
 pub use locked::{LockedLetter, QueuedLetter};
-pub use state::{RecipientState, Stage};
+pub use state::{RecipientState, Stage, UnderWay};
 pub use store::Queue;
 
 #[cfg(test)]

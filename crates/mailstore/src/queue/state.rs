@@ -1,11 +1,13 @@
 //! What has become of the recipients of a letter in the queue: lines at the end of a file of its own.
 //!
 //! ```text
+//! 1733000006 1 sending 0 - -
 //! 1733000007 1 deferred 1733001807 mx.blue.test[192.0.2.7] 451 4.3.0 try again later
 //! 1733001808 1 delivered 0 mx.blue.test[192.0.2.7] 250 2.0.0 queued as 7
 //! ```
 //! The time in seconds since 1970, the number of the recipient in the envelope, from 1, what has become of it, when it is
-//! to be tried again, the server that said so (`-` for none), and the reply. The last line of a recipient holds; one
+//! to be tried again, the server that said so (`-` for none), and the reply. `sending` changes nothing: that it could be
+//! written shows that there is room for what follows. The last line of a recipient holds; one
 //! without a line waits for the first attempt. A line that a crash has cut, or that is none, does not count: at worst a
 //! letter arrives twice, where it would otherwise wait for ever.
 
@@ -74,6 +76,13 @@ impl Stage {
 
 /// The word of a line that changes no stage: the author was notified of the delay.
 const WARNED: &str = "warned";
+/// The words of lines that change no stage: a notification is under way, whose number stands in the place of the time.
+const NOTIFYING: &str = "notifying";
+const WARNING: &str = "warning";
+/// The word of a line that changes nothing, and is passed over: an attempt begins.
+const SENDING: &str = "sending";
+/// Longest line in bytes: the reply, the server, the numbers.
+pub(super) const MAX_LINE: usize = MAX_REPLY + MAX_HOST + 80;
 
 /// What is known of a recipient.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,6 +101,19 @@ pub struct RecipientState {
     pub attempts: u32,
     /// The author was notified of the delay.
     pub is_warned: bool,
+    /// The notification that is under way.
+    pub under_way: Option<UnderWay>,
+    /// The highest number of one that was, 0 for none.
+    pub last_notice: u64,
+}
+
+/// A notification that is on the disk in `tmp`, or was put into the queue by a process that was killed before it could say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Its number among those about the letter, from 1.
+    pub number: u64,
+    /// It tells of a delay.
+    pub is_warning: bool,
 }
 
 impl RecipientState {
@@ -113,8 +135,14 @@ impl RecipientState {
     fn follow(&mut self, line: Line) {
         let Line { at, word, next, host, reply } = line;
         match word {
-            Word::Warned => self.is_warned = true,
+            Word::Warned => self.warned(),
+            Word::UnderWay { is_warning } => {
+                self.notifies(UnderWay { number: next, is_warning });
+            }
             Word::Stage(stage) => {
+                if stage == Stage::Notified {
+                    self.under_way.take_if(|it| !it.is_warning);
+                }
                 self.attempts += u32::from(stage == Stage::Deferred);
                 (self.stage, self.at, self.next) = (stage, at, next);
                 (self.host, self.reply) = (host, reply);
@@ -123,10 +151,35 @@ impl RecipientState {
     }
 }
 
+impl RecipientState {
+    /// Notes that the author was notified of the delay.
+    pub(super) fn warned(&mut self) {
+        self.is_warned = true;
+        self.under_way.take_if(|it| it.is_warning);
+    }
+
+    /// Notes that a notification is under way.
+    pub(super) fn notifies(&mut self, notice: UnderWay) {
+        self.under_way = Some(notice);
+        self.last_notice = self.last_notice.max(notice.number);
+    }
+}
+
+/// Returns the line that says that a notification is under way.
+pub(super) fn under_way(at: u64, number: usize, notice: UnderWay) -> Vec<u8> {
+    let word = if notice.is_warning { WARNING } else { NOTIFYING };
+    [&start(at, number, word, notice.number)[..], NO_HOST, b" -\n"].concat()
+}
+
 /// Returns the line that says that the author was notified of a recipient's delay.
 pub(super) fn warned(at: u64, number: usize) -> Vec<u8> {
     [&start(at, number, WARNED, 0)[..], NO_HOST, b" the author was notified of the delay\n"]
         .concat()
+}
+
+/// Returns the line that says that an attempt for a recipient begins.
+pub(super) fn sending(at: u64, number: usize) -> Vec<u8> {
+    [&start(at, number, SENDING, 0)[..], NO_HOST, b" -\n"].concat()
 }
 
 fn start(at: u64, number: usize, word: &str, next: u64) -> Vec<u8> {
@@ -166,6 +219,7 @@ struct Line {
 enum Word {
     Stage(Stage),
     Warned,
+    UnderWay { is_warning: bool },
 }
 
 fn parse(line: &[u8]) -> Option<(usize, Line)> {
@@ -177,6 +231,9 @@ fn parse(line: &[u8]) -> Option<(usize, Line)> {
     let word = match known {
         Some((_, stage)) => Word::Stage(*stage),
         None if stage == WARNED => Word::Warned,
+        None if [NOTIFYING, WARNING].contains(&stage) => {
+            Word::UnderWay { is_warning: stage == WARNING }
+        }
         None => return None,
     };
     let host = if host == NO_HOST { Vec::new() } else { host.to_vec() };
@@ -194,7 +251,8 @@ mod tests {
     pub(crate) fn state(stage: Stage, next: u64, reply: &str) -> RecipientState {
         let (host, reply) = (b"mx.test[192.0.2.7]".to_vec(), reply.into());
         let attempts = u32::from(stage == Stage::Deferred);
-        RecipientState { stage, at: 7, next, host, reply, attempts, is_warned: false }
+        let none = RecipientState::default();
+        RecipientState { stage, at: 7, next, host, reply, attempts, ..none }
     }
 
     #[test]

@@ -16,17 +16,12 @@ use crate::folder::Folder;
 use crate::queue::draft::QueueDraft;
 use crate::queue::envelope::QueueEnvelope;
 use crate::queue::locked::{LockedLetter, QueuedLetter};
-use crate::queue::parts::Parts;
-use crate::sweep::sweep;
+use crate::queue::parts::{HOLD, LETTERS, Parts, STATE, TMP};
+use crate::sweep::sweep_but;
 
 /// Rights of group and others, which no folder of a queue gives.
 const OTHERS: u32 = 0o077;
-/// The names of the folders.
-const TMP: &str = "tmp";
-const LETTERS: &str = "letters";
-const STATE: &str = "state";
-const HOLD: &str = "hold";
-/// All of them.
+/// All of the folders.
 const PARTS: [&str; 4] = [TMP, LETTERS, STATE, HOLD];
 
 /// A queue, by the descriptors of its folders.
@@ -36,20 +31,25 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Opens the queue in this folder, all of which must belong to this user.
+    /// Opens the queue in this folder, all of which must belong to this user. A part that is missing, but for `letters`,
+    /// is an error for what needs it alone.
     ///
     /// # Errors
-    /// [`Error::Io`] names the part that is not there; [`Error::Refused`] names one that is another user's, or that
-    /// others may use.
+    /// [`Error::Io`]: `letters` is not there, or a part cannot be opened; [`Error::Refused`] names one that is another
+    /// user's, or that others may use.
     pub fn open(folder: Folder, owner: Uid) -> Result<Queue> {
         let part = |name: &str| {
             let part = folder.enter(OsStr::new(name))?;
             check(&part, owner)?;
-            Ok(part)
+            Ok::<Folder, Error>(part)
         };
-        let (tmp, letters, state) = (part(TMP)?, part(LETTERS)?, part(STATE)?);
-        let hold = part(HOLD)?;
-        Ok(Queue { parts: Arc::new(Parts { folder, tmp, letters, state, hold }) })
+        let if_there = |name: &str| match part(name) {
+            Err(error) if error.kind() == Some(ErrorKind::NotFound) => Ok(None),
+            opened => opened.map(Some),
+        };
+        let (tmp, state, hold) = (if_there(TMP)?, if_there(STATE)?, if_there(HOLD)?);
+        let letters = part(LETTERS)?;
+        Ok(Queue { parts: Arc::new(Parts { folder, letters, tmp, state, hold }) })
     }
 
     /// Makes what is missing of a queue in this folder, mode 0700; then all its folders are on the disk, those too that
@@ -90,9 +90,28 @@ impl Queue {
         Ok(())
     }
 
+    /// Returns whether all of its folders are there.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let Parts { tmp, state, hold, .. } = &*self.parts;
+        [tmp, state, hold].iter().all(|part| part.is_some())
+    }
+
+    /// Returns whose queue this folder is: the owner of `letters`, before that is made the folder's own.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: `letters` cannot be opened.
+    pub fn owner_of(folder: &Folder) -> Result<(Uid, Gid)> {
+        match folder.enter(OsStr::new(LETTERS)) {
+            Ok(letters) => letters.owner(),
+            Err(error) if error.kind() == Some(ErrorKind::NotFound) => folder.owner(),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns the folders that a process needs that puts letters in.
     pub fn folders(&self) -> impl Iterator<Item = &Folder> {
-        [&self.parts.tmp, &self.parts.letters].into_iter()
+        self.parts.tmp.iter().chain([&self.parts.letters])
     }
 
     /// Returns the bytes that are free on its disk.
@@ -165,8 +184,8 @@ impl Queue {
     /// [`Error::Io`]: a folder cannot be read.
     pub fn sweep(&self) -> Result<usize> {
         let letters = &self.parts.letters;
-        let mut removed = sweep(&self.parts.folder);
-        for folder in [&self.parts.state, &self.parts.hold] {
+        let mut removed = sweep_but(&self.parts.folder, |name| self.parts.is_awaited(name));
+        for folder in [&self.parts.state, &self.parts.hold].into_iter().flatten() {
             let mut names = Vec::new();
             entries(&folder.reopen()?, |entry| names.push(entry.name.to_vec()))
                 .map_err(Error::io("read", folder.path()))?;

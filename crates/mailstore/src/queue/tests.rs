@@ -1,8 +1,11 @@
 use super::*;
 use crate::error::Error;
 use crate::folder::Folder;
+use crate::queue::control::WHOLE;
 use crate::queue::envelope::sample;
 use crate::queue::state::sample as state;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};
 use std::ffi::{OsStr, OsString};
@@ -214,10 +217,17 @@ fn the_runner_is_asked_once_and_there_is_one() {
     queue.ask_flush().unwrap();
     queue.ask_flush().unwrap();
     assert!(queue.take_flush() && !queue.take_flush());
+    // As another process sees it.
+    let is_locked = || {
+        let file = fs::File::open(dir.path().join("runner")).unwrap();
+        let mut lock = libc::flock { l_type: libc::F_WRLCK as libc::c_short, ..WHOLE };
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).unwrap();
+        libc::c_int::from(lock.l_type) != libc::F_UNLCK
+    };
     let lock = queue.lock_runner().unwrap();
-    assert!(lock.is_some() && queue.lock_runner().unwrap().is_none());
+    assert!(lock.is_some() && is_locked());
     drop(lock);
-    assert!(queue.lock_runner().unwrap().is_some());
+    assert!(!is_locked() && queue.lock_runner().unwrap().is_some());
 }
 
 #[test]
@@ -275,4 +285,37 @@ fn root_makes_a_queue_for_its_owner() {
     assert_eq!(made.parts.letters.owner().unwrap(), (uid, gid));
     let other = Queue::open(Folder::open(dir.path()).unwrap(), Uid::from_raw(4244));
     assert!(matches!(other, Err(Error::Refused(_))));
+}
+
+#[test]
+fn a_notification_that_is_under_way_is_swept_only_when_its_letter_is_gone() {
+    let dir = TempDir::new();
+    let queue = queue(dir.path());
+    let (here, gone) = (put(&queue, b"x\n"), put(&queue, b"x\n"));
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(37 * 60 * 60);
+    for name in [&here, &gone] {
+        let draft = queue.draft_notice(name, 1, &sample()).unwrap().sync().unwrap();
+        let path = dir.path().join("tmp").join(draft.name());
+        queue.keep_notices(vec![draft]).unwrap();
+        let times = fs::FileTimes::new().set_accessed(then).set_modified(then);
+        fs::File::open(path).unwrap().set_times(times).unwrap();
+    }
+    queue.delete(&gone).unwrap();
+    assert_eq!(queue.sweep().unwrap(), 1);
+    queue.publish_notice(&here, 1).unwrap();
+    assert_eq!(queue.list().unwrap().len(), 2);
+    queue.publish_notice(&here, 1).unwrap(); // a second time nothing is left to do
+}
+
+#[test]
+fn what_will_be_written_has_its_room_before() {
+    let dir = TempDir::new();
+    let queue = queue(dir.path());
+    let name = put(&queue, b"x\n");
+    let mut letter = queue.lock(&name).unwrap().unwrap();
+    let all: Vec<usize> = (0..letter.envelope().recipients.len()).collect();
+    letter.record_sending(&all).unwrap();
+    assert_eq!(letter.states(), vec![RecipientState::default(); all.len()]);
+    let again = queue.read(&name).unwrap().unwrap();
+    assert_eq!(again.states(), letter.states(), "an attempt that has begun changes nothing");
 }

@@ -5,20 +5,20 @@
 //! ```text
 //! letter.record(&[(0, failed)], true)?; //                            what the attempt has come to
 //! let outcomes = [Outcome { recipient: 0, what: What::Failed, remote: b"mx.red.test", reply: b"550 5.1.1 ..." }];
-//! bounce::notify(&queue, &mut letter, &outcomes, &config)?; //        durable; then
-//! letter.record_notified(&[0])?;
+//! bounce::notify(&queue, &mut letter, &outcomes, &config)?; //        durable
 //! ```
-//! A crash between the last two has the author receive two notifications, and never none.
+//! The process that does so may be killed at any moment: [`finish`] goes on where it was, and the author receives one notification.
 
 mod notice;
 mod outcome;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::Duration;
 
 use dsn::About;
 use jiff::{Timestamp, Zoned};
-use mailstore::{LockedLetter, Queue, QueueRecipient, QueuedDraft, Result};
+use mailstore::{LockedLetter, Queue, QueueRecipient, RecipientState, Result, UnderWay};
 
 use crate::options::Config;
 use notice::{DOUBLE, Notice};
@@ -31,7 +31,7 @@ const WARN_AFTER: Duration = Duration::from_secs(4 * 60 * 60);
 /// Puts notifications about a letter into the queue, for those of these outcomes that its sender wants to know. They
 /// are on the disk when this returns, and may be sent at any moment. Returns their names in the queue.
 ///
-/// Call it before the recipients count as told. Tell of `Delayed` after every attempt: when a warning is due, and that it
+/// The recipients count as told then. Tell of `Delayed` after every attempt: when a warning is due, and that it
 /// comes once, is known here.
 ///
 /// # Errors
@@ -44,7 +44,8 @@ pub fn notify(
     config: &Config,
 ) -> Result<Vec<OsString>> {
     let now = Timestamp::now().to_zoned(config.zone.clone());
-    let (mut drafts, mut lines, mut warned) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut drafts, mut lines, mut under_way) = (Vec::new(), Vec::new(), Vec::new());
+    let first = letter.next_notice();
     for about in [About::Failure, About::Delay, About::Delivery, About::Relay] {
         let is_told = |it: &&Outcome| {
             kind(it.what) == about
@@ -56,20 +57,47 @@ pub fn notify(
             continue;
         }
         let Some((to, about)) = addressee(letter, about, config) else { continue };
-        let draft =
-            Notice { to: &to, about, told: &told, now: &now }.write(queue, letter, config)?;
+        let number = first + drafts.len() as u64;
+        let notice = Notice { number, to: &to, about, told: &told, now: &now };
+        let draft = notice.write(queue, letter, config)?;
         let (new, to) = (draft.name().display(), to.escape_ascii());
         lines.push(format!("notification {new} to=<{to}>: {}", word(about)));
         drafts.push(draft);
-        if about == About::Delay {
-            warned.extend(told.iter().map(|it| it.recipient));
-        }
+        let notice = UnderWay { number, is_warning: about == About::Delay };
+        under_way.extend(told.iter().map(|it| (it.recipient, notice)));
     }
     let names = drafts.iter().map(|draft| draft.name().to_owned()).collect();
-    QueuedDraft::publish_all(drafts)?;
+    if drafts.is_empty() {
+        return Ok(names);
+    }
+    queue.keep_notices(drafts)?;
+    letter.record_under_way(&under_way)?;
+    finish(queue, letter)?;
     lines.iter().for_each(|line| log::info!("{}: {line}", letter.name().display()));
-    letter.note_warned(&warned)?;
     Ok(names)
+}
+
+/// Puts the notifications that are under way about a letter into the queue, also those of a process that was killed, and
+/// records that the author was notified.
+///
+/// # Errors
+/// As [`notify`].
+pub fn finish(queue: &Queue, letter: &mut LockedLetter) -> Result<()> {
+    let under_way = |(number, state): (usize, &RecipientState)| Some((number, state.under_way?));
+    let all: Vec<(usize, UnderWay)> =
+        letter.states().iter().enumerate().filter_map(under_way).collect();
+    let numbers: BTreeSet<u64> = all.iter().map(|(_, notice)| notice.number).collect();
+    for number in numbers {
+        queue.publish_notice(letter.name(), number)?;
+    }
+    let of = |is_warning| {
+        let its = all.iter().filter(move |(_, notice)| notice.is_warning == is_warning);
+        its.map(|(recipient, _)| *recipient).collect::<Vec<usize>>()
+    };
+    if all.iter().any(|(_, notice)| !notice.is_warning) {
+        letter.record_notified(&of(false))?;
+    }
+    letter.note_warned(&of(true))
 }
 
 fn kind(what: What) -> About {

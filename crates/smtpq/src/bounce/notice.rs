@@ -19,6 +19,8 @@ const EXPIRED: &str = "4.4.7";
 
 /// A notification, before it is written.
 pub(super) struct Notice<'a> {
+    /// Among those about the letter.
+    pub(super) number: u64,
     /// Without brackets.
     pub(super) to: &'a [u8],
     pub(super) about: About,
@@ -63,7 +65,7 @@ impl Notice<'_> {
         };
         let text = report.text();
         let envelope = self.envelope(&id, &known.id, &text);
-        let mut draft = queue.draft(&envelope)?;
+        let mut draft = queue.draft_notice(letter.name(), self.number, &envelope)?;
         let what = format!("write {}", draft_name(&envelope));
         draft.write_all(&text.bytes).map_err(|source| Error::Io { what, source })?;
         draft.sync()

@@ -2,7 +2,7 @@ use super::*;
 use std::fs;
 use std::io::Write;
 
-use mailstore::{Folder, QueueEnvelope};
+use mailstore::{Folder, QueueEnvelope, QueuedDraft, Stage};
 use testkit::{TempDir, names};
 
 const LETTER: &[u8] =
@@ -248,6 +248,59 @@ fn a_notification_that_cannot_be_written_is_an_error_and_leaves_nothing() {
     assert!(matches!(told, Err(mailstore::Error::Io { .. })), "{told:?}");
     assert!(!letter.is_warned(1));
     assert_eq!(names(&fixture.dir.path().join("letters")).len(), 1);
+}
+
+/// Where a process was killed that notifies.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+enum Killed {
+    InDraft,
+    UnderWay,
+    PutIn,
+    Sent,
+}
+
+#[test]
+fn an_author_is_notified_once_wherever_the_process_was_killed() {
+    for is_warning in [false, true] {
+        for killed in [Killed::InDraft, Killed::UnderWay, Killed::PutIn, Killed::Sent] {
+            let fixture = Fixture::new(&["--warn-after", "0"]);
+            let (queue, letters) = (&fixture.queue, fixture.dir.path().join("letters"));
+            let mut letter = fixture.letter(&envelope(AUTHOR, &[""]));
+            let (name, number) = (letter.name().to_owned(), letter.next_notice());
+            let mut draft = queue.draft_notice(&name, number, &envelope("", &[""])).unwrap();
+            draft.write_all(b"begun\n").unwrap();
+            queue.keep_notices(vec![draft.sync().unwrap()]).unwrap();
+            if killed >= Killed::UnderWay {
+                letter.record_under_way(&[(0, UnderWay { number, is_warning })]).unwrap();
+            }
+            if killed >= Killed::PutIn {
+                queue.publish_notice(&name, number).unwrap();
+            }
+            drop(letter);
+            let mut letter = queue.lock(&name).unwrap().unwrap();
+            if killed == Killed::Sent {
+                for notice in names(&letters).iter().filter(|it| it.contains('.')) {
+                    fs::remove_file(letters.join(notice)).unwrap();
+                }
+            }
+            finish(queue, &mut letter).unwrap();
+            let outcome = outcome(0, if is_warning { DELAYED } else { What::Failed });
+            if killed == Killed::InDraft {
+                notify(queue, &mut letter, &[outcome], &fixture.config).unwrap();
+            }
+            let in_queue = names(&letters).len() - 1;
+            assert_eq!(in_queue, usize::from(killed != Killed::Sent), "{killed:?}");
+            drop(letter);
+            let letter = queue.lock(&name).unwrap().unwrap();
+            let is_told = if is_warning {
+                letter.is_warned(0)
+            } else {
+                letter.states()[0].stage == Stage::Notified
+            };
+            assert!(is_told && letter.states()[0].under_way.is_none(), "{killed:?}");
+            assert_eq!(names(&fixture.dir.path().join("tmp")).len(), 0, "{killed:?}");
+        }
+    }
 }
 
 #[test]

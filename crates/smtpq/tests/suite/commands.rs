@@ -1,11 +1,14 @@
 //! What is done with the queue from outside: list, hold, release, delete, flush, beside a runner and without one.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Mutex;
 
+use nix::unistd::{Gid, Uid, chown};
 use testkit::mail_server::{Came, MailServer, say};
-use testkit::{run, wait_until};
+use testkit::{NOBODY, root_can_judge, run, wait_until};
 
 use crate::common::{SMTPQ, Site, said, stuck};
 
@@ -138,4 +141,63 @@ fn called_as_mailq_it_lists_the_queue_of_the_option_or_of_the_environment() {
         let list = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && list.contains(&name), "{output:?}");
     }
+}
+
+#[test]
+fn a_queue_of_which_folders_are_missing_is_listed_and_changed() {
+    for part in ["hold", "state", "tmp"] {
+        let site = Site::new();
+        let name = site.put(&["bob@red.test"]);
+        fs::remove_dir(site.queue.join(part)).unwrap();
+        let list = site.ask(&["--list"]);
+        assert!(list.contains(&name), "without {part}: {list}");
+        assert!(!site.queue.join(part).exists(), "{part} was made by a list");
+        assert_eq!(site.ask(&["--hold", &name]), format!("{name}: held\n"));
+        assert!(site.ask(&["--list"]).contains(&format!("{name}!")));
+        assert_eq!(site.ask(&["--release", &name]), format!("{name}: released\n"));
+        assert_eq!(site.ask(&["--delete", &name]), format!("{name}: deleted\n"));
+    }
+}
+
+#[test]
+fn what_is_no_queue_or_not_ones_own_is_named() {
+    let site = Site::new();
+    let refused = |args: &[&str]| {
+        let output = run(site.command("25", args), b"");
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", said(&output));
+        said(&output)
+    };
+    let letters = site.queue.join("letters");
+    let path = letters.display().to_string();
+    fs::set_permissions(&letters, fs::Permissions::from_mode(0o770)).unwrap();
+    for args in [&["--list"][..], &["--hold", "1"], &["--flush"]] {
+        assert_eq!(refused(args), format!("smtpq: queue: {path}: others may use it (chmod 700)\n"));
+    }
+    fs::remove_dir(&letters).unwrap();
+    for args in [&["--list"][..], &["--release", "1"], &["--delete", "1"], &["--flush"]] {
+        let why = format!("smtpq: queue: open {path}: No such file or directory\n");
+        assert_eq!(refused(args), why);
+    }
+}
+
+#[test]
+fn a_user_without_rights_and_a_disk_for_reading_are_named() {
+    if !root_can_judge() {
+        return;
+    }
+    let site = Site::new();
+    let name = site.put(&["bob@red.test"]);
+    // Another user may walk to the queue and not into it.
+    fs::set_permissions(site.queue.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = site.command("25", &["--list"]);
+    command.uid(NOBODY + 1);
+    let output = run(command, b"");
+    assert_eq!(output.status.code(), Some(1));
+    let why = "Permission denied";
+    assert!(said(&output).contains(why) && said(&output).contains("queue"), "{}", said(&output));
+    // A folder of root's own, in which the letters' owner can make nothing: root can.
+    chown(&site.queue, Some(Uid::from_raw(0)), Some(Gid::from_raw(0))).unwrap();
+    fs::set_permissions(&site.queue, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::remove_dir(site.queue.join("hold")).unwrap();
+    assert_eq!(site.ask(&["--hold", &name]), format!("{name}: held\n"));
 }

@@ -136,3 +136,20 @@ fn what_is_wrong_with_the_queue_is_told_at_the_start() {
     assert!(code == Some(0) || geteuid().is_root() && why.contains("others than root"), "{why}");
     assert!(!site.queue.exists(), "--check makes nothing");
 }
+
+#[test]
+fn a_runner_begins_while_processes_of_a_killed_one_still_send() {
+    let (server, sender) = stuck_at(|came| matches!(came, Came::Command(line) if line == "DATA"));
+    let site = Site::new();
+    site.put(&["bob@red.test"]);
+    let runner = site.start(&server.port(), &[]);
+    wait_until("it is being sent", || !server.commands("DATA").is_empty());
+    let child = children(runner.pid())[0];
+    runner.signal(Signal::SIGKILL);
+    wait_until("the parent has ended", || title(runner.pid()).is_empty());
+    assert_eq!(title(child), "smtpq: red.test, 1 letter");
+    let _next = site.start(&server.port(), &[]);
+    drop(sender);
+    wait_until("the letter is there", || server.letters().len() == 1);
+    site.wait_empty();
+}
