@@ -38,7 +38,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "guesses login_times checkpassword dovecot_auth",
         ],
     ),
-    ("dsn", &["text", "recipient returned", "report"]),
+    ("dsn", &["text", "recipient returned", "report seven_bit"]),
     ("dns", &["domain failure idna tlsa", "message resolv_conf", "resolver", "mail_hosts"]),
     ("forknet", &["error text", "log", "net", "options", "setup", "serve", "program"]),
     (

@@ -58,6 +58,12 @@ impl Resolver {
         Resolver { settings: Settings { servers: vec![server], trust_ad: true, ..settings } }
     }
 
+    /// Returns whether its servers are believed when they say that they have checked signatures (AD).
+    #[must_use]
+    pub fn is_believed(&self) -> bool {
+        self.settings.trust_ad
+    }
+
     /// Sets the longest wait for an answer, and how often each server is asked.
     #[must_use]
     pub fn patience(mut self, timeout: Duration, attempts: u32) -> Resolver {

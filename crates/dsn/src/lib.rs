@@ -5,13 +5,15 @@
 //! elsewhere: smtpd knows what it has delivered, smtpq what it could not send.
 
 // The order of the modules; each imports from its left only:
-//   text | recipient returned | report
+//   text | recipient returned | report seven_bit
 
 mod recipient;
 mod report;
 mod returned;
+mod seven_bit;
 mod text;
 
 pub use recipient::{Action, Recipient, date};
 pub use report::{About, Report, Text};
 pub use returned::Returned;
+pub use seven_bit::in_seven_bits;

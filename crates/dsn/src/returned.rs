@@ -9,6 +9,9 @@ const MAX_WHOLE: usize = 1 << 20;
 /// Longest header in bytes that is brought back.
 const MAX_HEADER: usize = 64 << 10;
 
+/// What a person reads of a letter that comes back whole.
+pub(crate) const WHOLE: &str = "Your letter is below.";
+
 /// The third part of a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Returned {
@@ -52,7 +55,8 @@ impl Returned {
             text.truncate(end.map_or(MAX_HEADER, |at| at + 1));
             note = format!("The first {} bytes of your letter's header are below.", text.len());
         }
-        Ok(header(&text, is_utf8, note))
+        let (kind, encoding, text) = header(&text, is_utf8);
+        Ok(Returned { kind, encoding, text, note })
     }
 
     /// Returns whether there are bytes beyond ASCII in it.
@@ -72,13 +76,13 @@ fn whole(text: Vec<u8>, is_utf8: bool) -> Returned {
         kind: if is_utf8 && !is_ascii { "message/global" } else { "message/rfc822" },
         encoding: if is_ascii { "7bit" } else { "8bit" },
         text,
-        note: String::from("Your letter is below."),
+        note: WHOLE.to_owned(),
     }
 }
 
 /// A header with bytes beyond ASCII that may not be there, or with lines that are too long, is encoded: so a server
-/// without 8BITMIME takes it, and no byte is lost.
-fn header(text: &[u8], is_utf8: bool, note: String) -> Returned {
+/// without 8BITMIME takes it, and no byte is lost. Returns Content-Type, encoding and text.
+pub(crate) fn header(text: &[u8], is_utf8: bool) -> (&'static str, &'static str, Vec<u8>) {
     let (is_ascii, is_plain) = (text.is_ascii(), has_plain_lines(text));
     let kind = match is_utf8 && !is_ascii {
         true => "message/global-headers", // RFC 6533 §5
@@ -92,11 +96,11 @@ fn header(text: &[u8], is_utf8: bool, note: String) -> Returned {
         (true, false) if is_utf8 => ("8bit", text.to_vec()),
         _ => ("quoted-printable", quoted_printable(text)),
     };
-    Returned { kind, encoding, text, note }
+    (kind, encoding, text)
 }
 
 /// Cuts a letter off after its header. A text that does not begin with a field has none.
-fn cut_to_header(text: &mut Vec<u8>) {
+pub(crate) fn cut_to_header(text: &mut Vec<u8>) {
     if text.first() == Some(&b'\n') {
         text.clear();
     }

@@ -29,6 +29,12 @@ pub trait Letter {
     /// # Errors
     /// As lseek(2).
     fn reader(&mut self) -> io::Result<Box<dyn Read + '_>>;
+
+    /// Returns what may be sent in its place to a server without 8BITMIME (RFC 6152 §3), a text without bytes over 127;
+    /// `None` where there is none, and the letter is refused.
+    fn in_seven_bits(&mut self) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// A text in a file, from a place in it on to its end.

@@ -98,7 +98,11 @@ impl Mailer {
                 return Some(Tried { outcomes: all(&failure), is_stale: false });
             }
         };
-        let outcomes = send_in_parts(&mut session, envelope, letter);
+        let plain = session.needs_seven_bits(letter.facts()).then(|| letter.in_seven_bits());
+        let outcomes = match plain.flatten() {
+            Some(plain) => send_in_parts(&mut session, envelope, &mut &plain[..]),
+            None => send_in_parts(&mut session, envelope, letter),
+        };
         let is_lost = |outcome: &Outcome| outcome.as_ref().is_err_and(|failure| failure.is_lost);
         let mut is_stale = is_reused && outcomes.iter().any(is_lost);
         if session.refuses_chunks {

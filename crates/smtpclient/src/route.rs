@@ -26,6 +26,8 @@ pub enum Destination {
         name: String,
         /// Its addresses, tried in this order.
         addresses: Vec<SocketAddr>,
+        /// What DNS says of its certificate: secure TLSA records.
+        tlsa: Vec<Tlsa>,
     },
     /// To the hosts of a domain. An address literal (RFC 5321 §4.1.3) is the host itself.
     Domain {
@@ -136,10 +138,12 @@ impl Route {
             |place| Ok(Route { asked: None, found: vec![Ok(Target::new(place))], addresses: 1 });
         let (domain, port, resolver, own_names) = match destination {
             Destination::Server(place) => return one(place),
-            Destination::Host { name, addresses } => {
-                let place = |address| Place::Address { host: name.clone(), address };
-                let found = addresses.into_iter().take(MAX_ADDRESSES);
-                let found: Vec<_> = found.map(|at| Ok(Target::new(place(at)))).collect();
+            Destination::Host { name, addresses, tlsa } => {
+                let target = |address| {
+                    let place = Place::Address { host: name.clone(), address };
+                    Ok(Target { place, tlsa: tlsa.clone(), names: vec![name.clone()] })
+                };
+                let found: Vec<_> = addresses.into_iter().take(MAX_ADDRESSES).map(target).collect();
                 return Ok(Route { asked: None, addresses: found.len(), found });
             }
             Destination::Domain { domain, port, resolver, own_names } => {

@@ -10,9 +10,10 @@ use maild::client::{SaslLogin, is_loopback};
 use crate::connection::ServerConnection;
 use crate::extensions::Extensions;
 use crate::failure::{Failure, Result, Stage, code};
+use crate::letter::Facts;
 use crate::reply::Reply;
 use crate::route::Target;
-use crate::settings::{Login, Protocol, Settings, TlsUse};
+use crate::settings::{EightBit, Login, Protocol, Settings, TlsUse};
 use crate::status::Status;
 
 /// Longest line of AUTH with a response in it, in bytes (RFC 5321 §4.5.3.1.4).
@@ -246,6 +247,12 @@ impl Session {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.conn.host
+    }
+
+    /// Returns whether the server would not get a letter like this one, because of bytes over 127 in it.
+    pub(crate) fn needs_seven_bits(&self, facts: Facts) -> bool {
+        let converts = self.settings.eight_bit == EightBit::Refuse;
+        facts.eight_bit && !self.extensions.eight_bit && converts
     }
 
     /// Returns whether another letter can be sent. Looks whether the server has closed the connection meanwhile; asks

@@ -2,10 +2,10 @@
 //! for reading, the files of their states, and connections to a few ports.
 
 mod own_host;
+mod relay;
 mod text;
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use dns::{Domain, Resolver};
@@ -91,8 +91,12 @@ fn charge(queue: &Queue, config: &Config, batch: &Batch, name: &Name) -> Option<
             let recipients = open(&letter);
             (!recipients.is_empty()).then_some(Charge { letter, recipients })
         }
-        Err(error) => {
+        Err(error @ mailstore::Error::InUse { .. }) => {
             debug!("{}: {error}", name.display());
+            None
+        }
+        Err(error) => {
+            warn!("{}: not sent for now: {error}", name.display());
             None
         }
     }
@@ -138,45 +142,21 @@ fn settings(config: &Config, access: &Access, domain: &str, work: &Work<'_>) -> 
     }
 }
 
-/// Returns where the letters go. The addresses of a relay host are looked up here: by the system, which knows
-/// /etc/hosts too, unless an option names the name server. That it has none is no reason to return letters.
+/// Returns where the letters go.
 fn destination(
     config: &Config,
     destination: &Destination,
     resolver: Resolver,
 ) -> Result<smtpclient::Destination, Failure> {
-    let Some(relay) = &config.relayhost else {
-        return Ok(smtpclient::Destination::Domain {
+    match &config.relayhost {
+        Some(relay) => relay::destination(config, relay, &resolver),
+        None => Ok(smtpclient::Destination::Domain {
             domain: destination.domain(),
             port: config.port,
             resolver,
             own_names: Domain::parse(config.hostname.as_bytes()).into_iter().collect(),
-        });
-    };
-    let later = |why: String| {
-        let code = smtpclient::Enhanced { class: 4, subject: 4, detail: 3 };
-        let text = format!("relay host {relay}: {why}");
-        Failure::new(Step::Lookup, smtpclient::Status::Temporary, code, text)
-    };
-    let name = relay.host.clone();
-    if let Ok(ip) = name.parse::<IpAddr>() {
-        return Ok(smtpclient::Destination::Host {
-            name,
-            addresses: vec![(ip, relay.port).into()],
-        });
+        }),
     }
-    let addresses = match (config.resolver, Domain::parse(name.as_bytes())) {
-        (None, _) => {
-            let found = forknet::resolve(&name, relay.port);
-            found.map_err(|error| later(forknet::reason(&error)))?
-        }
-        (Some(_), None) => return Err(later("not a name that a host can have".into())),
-        (Some(_), Some(host)) => {
-            let found = resolver.addresses(&host).map_err(|failure| later(failure.to_string()))?;
-            found.list.into_iter().map(|ip| (ip, relay.port).into()).collect()
-        }
-    };
-    Ok(smtpclient::Destination::Host { name, addresses })
 }
 
 /// Sends the letters one after the other, over one connection while it lasts.
@@ -188,7 +168,16 @@ fn send_all(
 ) -> io::Result<()> {
     // Why no letter can be sent now.
     let mut in_the_way: Option<Failure> = None;
+    // Why what becomes of a letter could not be written down: then it is not sent.
+    let mut no_room: Option<io::Error> = None;
     for mut charge in charges {
+        if in_the_way.is_none()
+            && let Err(error) = charge.letter.record_sending(&charge.recipients)
+        {
+            warn!("{}: not sent for now: {error}", charge.letter.name().display());
+            no_room = Some(io::Error::other(error.to_string()));
+            continue;
+        }
         let own = own.as_mut().filter(|_| own_host::gets(config, charge.letter.envelope()));
         let outcomes = match (&mut mailer, &in_the_way) {
             (_, Some(failure)) => all(&charge, failure),
@@ -205,7 +194,7 @@ fn send_all(
         work.counters.set_number(UNREACHABLE, 1);
     }
     mailer.ok().into_iter().chain(own).for_each(Mailer::quit);
-    Ok(())
+    no_room.map_or(Ok(()), Err)
 }
 
 /// The same failure for all recipients.

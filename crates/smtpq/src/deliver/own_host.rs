@@ -30,7 +30,8 @@ pub(super) fn mailer(
     }
     let settings = Settings { tls: TlsUse::Never, ..settings.clone() };
     let (name, addresses) = (config.hostname.clone(), vec![address(config)]);
-    Mailer::new(&Arc::new(settings), Destination::Host { name, addresses }).ok()
+    let destination = Destination::Host { name, addresses, tlsa: Vec::new() };
+    Mailer::new(&Arc::new(settings), destination).ok()
 }
 
 /// Returns whether that server gets this letter. A letter from elsewhere should not have come into this queue, and without

@@ -8,6 +8,9 @@ use smtpclient::{Facts, Letter};
 /// Longest text in bytes that is kept in memory, so that it is read once.
 const MAX_KEPT: u64 = 1 << 20;
 
+/// Longest notification in bytes: one with a letter of 1 MiB in it, and a thousand recipients.
+const MAX_NOTIFICATION: u64 = 4 << 20;
+
 /// The text of a letter, with lines that end in LF.
 pub(super) struct QueueText<'l> {
     letter: &'l LockedLetter,
@@ -44,6 +47,17 @@ impl Letter for QueueText<'_> {
             Some(kept) => Ok(Box::new(&kept[..])),
             None => Ok(Box::new(self.letter.text().map_err(|error| other(&error))?)),
         }
+    }
+
+    /// A notification of ours can be converted; a letter of others would lose its signatures.
+    fn in_seven_bits(&mut self) -> Option<Vec<u8>> {
+        if !self.letter.envelope().sender.is_empty() {
+            return None;
+        }
+        let mut text = Vec::new();
+        let mut reader = self.reader().ok()?.take(MAX_NOTIFICATION);
+        reader.read_to_end(&mut text).ok()?;
+        dsn::in_seven_bits(&text)
     }
 }
 

@@ -19,7 +19,9 @@ pub const OPTIONS: OwnOptions = OwnOptions {
             value: "HOST[:PORT]",
             help: "send everything to HOST, and not by MX",
             manual: "Send all letters to <host>, a name or an address, whose MX is not asked for, and not to \
-                the hosts of their recipients' domains. Without <port> it is that of `--port`.",
+                the hosts of their recipients' domains. Without <port> it is that of `--port`. Where the name server \
+                says that it has checked the signatures of its address, its TLSA records at that port decide on \
+                TLS and its certificate (DANE, RFC 7672).",
             ..Row::EMPTY
         },
         Row {

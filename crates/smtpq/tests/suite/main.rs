@@ -11,5 +11,6 @@ mod manual;
 mod option_table;
 mod outcomes;
 mod own_host;
+mod relay;
 mod retry;
 mod separation;

@@ -168,3 +168,23 @@ fn a_notification_that_cannot_be_delivered_is_told_to_the_postmaster_and_no_furt
     assert_eq!(server.commands("RCPT"), expected, "{}", said(&output));
     site.wait_empty();
 }
+
+#[test]
+fn a_notification_goes_in_seven_bits_to_a_server_without_8bitmime_and_other_letters_come_back() {
+    let (site, server) = (Site::new(), MailServer::start(to("EHLO", "250 mx.test")));
+    site.put_lines("levy@topaz.test", "ret FULL\nto <bob@red.test>\n", "Subject: a\n\ngr\u{fc}n\n");
+    site.once(&server.port(), &[]);
+    let letters = server.letters();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let letter = &letters[0];
+    assert!(
+        letter.is_ascii() && letter.contains("\nContent-Transfer-Encoding: 7bit\n"),
+        "{letter}"
+    );
+    assert!(letter.contains("\nStatus: 5.6.3\n"), "{letter}");
+    assert!(letter.contains("Content-Type: text/rfc822-headers\n"), "{letter}");
+    assert!(letter.contains("takes no\n8-bit letters.") && !letter.contains("gr=C3"), "{letter}");
+    let mails = server.commands("MAIL");
+    assert_eq!(mails, ["MAIL FROM:<>"], "without BODY");
+    site.wait_empty();
+}
