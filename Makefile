@@ -10,7 +10,7 @@ BINDIR  ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
 
-.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pop3 interop-smtp interop-pxe attacks hostile-tftp tools bench-fork bench-tftp bench-tls bench-pop3 bench-smtp bench-queue crash-pop3 crash-smtp install install-strip uninstall check-install check-scripts clean demo-mx
+.PHONY: help build demo test test-long test-bare check man fmt options interop interop-tftp interop-pop3 interop-smtp interop-pxe attacks hostile-tftp tools bench-fork bench-tftp bench-tls bench-pop3 bench-smtp bench-queue crash-pop3 crash-smtp crash-queue install install-strip uninstall check-install check-scripts clean demo-mx
 
 help:
 	@echo 'make build    the release binaries, in $(BIN)'
@@ -45,7 +45,7 @@ help:
 	@echo '              (as root; ROWS="disk tls": these parts; QUICK=1: a short run)'
 	@echo 'make bench-queue  smtpq beside Postfix and OpenSMTPD, from the queue to smtp-sink, into docs/bench'
 	@echo '              (as root; ROWS="rate large": these parts; QUICK=1: a short run)'
-	@echo 'make crash-pop3, crash-smtp  kill -9, errors of the disk and power cuts for pop3d or smtpd, into'
+	@echo 'make crash-pop3, crash-smtp, crash-queue  kill -9, errors of the disk and power cuts, into'
 	@echo '              docs/bench (as root; fifteen minutes; QUICK=1: one, and nothing is written)'
 	@echo 'make options  manual pages, guide and completions from the rows of the options'
 	@echo 'make install  programs, manual pages, completions, deploy files, below $(PREFIX)'
@@ -181,6 +181,9 @@ crash-pop3:
 
 crash-smtp:
 	@scripts/crash/run smtp
+
+crash-queue:
+	@scripts/crash/run queue
 
 # Cargo is called only where a program is missing, so that root needs no toolchain.
 install uninstall: export BIN := $(BIN)

@@ -23,6 +23,12 @@ from pop3.plan import Plan  # noqa: E402
 from pop3.site import Before  # noqa: E402
 from recorded_disk import ENTRY, entries  # noqa: E402
 from site_of_crash import BLOCK  # noqa: E402
+import smtpq.page  # noqa: E402
+import smtpq.plan  # noqa: E402
+from smtpq import power as queue_power  # noqa: E402
+from smtpq.names import A, HEADER, NameServer  # noqa: E402
+from smtpq.sink import Came  # noqa: E402
+from smtpq.site import Found, Put, Site  # noqa: E402
 
 NOBODY = -1
 
@@ -186,4 +192,66 @@ class Page(Case):
                     "| Maildir on ext4 | box | 1 | 5 | 3 | 0 | 2 | 3 | 2 |",
                     "| Maildir on ext4 | `fsync` | 2 | 0 | 0 | 0 | 0 | 0 | 2 | 0 |",
                     "| Maildir | ext4 | 6 | 10 | 4 | 1,234 | 5 | 6 |"):
+            self.assertIn(row, text)
+
+
+class Queue(Case):
+    """What a server has taken is judged."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.site = self.enterContext(Site(Path(), "none", 7))
+
+    def judged(self, to: str, *came: Came, kills: int = 0) -> Found:
+        """The judgement of a letter that was told to be safe."""
+        for one in came:
+            self.site.sink.came.append(one)
+            self.site.sink.last[one.connection] = self.site.sink.last.get(one.connection, 0) + 1
+        return self.site.check_letters([Put(7, (to,), True)], kills, False, False)
+
+    def came(self, connection: int, is_cut: bool = False) -> Came:
+        """Letter 7 once more."""
+        return Came(letter(7), ("ok-7-0@red.test",), connection, is_cut, not is_cut, 0)
+
+    def test_a_letter_that_has_arrived_once_is_right(self) -> None:
+        self.assertEqual(self.judged("ok-7-0@red.test", self.came(1)), Found(1, 0, 0, 0, 0))
+
+    def test_a_letter_that_is_lost_or_not_whole_is_seen(self) -> None:
+        for came in ((), (self.came(1, is_cut=True),)):
+            with self.fails("LOST"):
+                self.judged("ok-7-0@red.test", *came)
+        with self.fails("not whole"):
+            self.judged("ok-7-0@red.test", self.came(1)._replace(text=letter(7)[:-1]))
+
+    def test_a_letter_that_comes_twice_needs_a_reason(self) -> None:
+        self.assertEqual(self.judged("ok-7-0@red.test", self.came(1, is_cut=True), self.came(2)).cut, 1)
+        self.assertEqual(self.judged("ok-7-0@red.test", self.came(3), self.came(4), kills=1).killed, 1)
+        with self.fails("twice"):
+            self.judged("ok-7-0@red.test", self.came(5), self.came(6))
+        self.site.sink.clear()
+        with self.fails("twice"):  # another letter has followed over the connection
+            self.judged("ok-7-0@red.test", self.came(7), self.came(7), kills=1)
+
+    def test_a_notification_that_is_missing_or_doubled_is_seen(self) -> None:
+        text = b"From: Mail delivery <MAILER-DAEMON@topaz.test>\n\nFinal-Recipient: rfc822;never-7-0@red.test\n"
+        notice = Came(text, ("author-7@red.test",), 1, False, True, 0)
+        self.assertEqual(self.judged("never-7-0@red.test", notice).returned, 1)
+        with self.fails("LOST"):
+            self.judged("never-7-0@red.test")
+        with self.fails("notified twice"):
+            self.judged("never-7-0@red.test", notice, notice._replace(connection=2))
+
+    def test_the_name_server_knows_an_address_and_no_mx(self) -> None:
+        with NameServer({"red.test": "127.0.0.2"}) as server:
+            for kind, count in ((A, 1), (15, 0)):
+                question = b"\3red\4test\0" + bytes((0, kind, 0, 1))
+                answer = server.answer(HEADER.pack(9, 0x100, 1, 0, 0, 0) + question)
+                self.assertEqual(HEADER.unpack_from(answer), (9, 0x8180, 1, count, 0, 0))
+
+    def test_every_table_has_its_rows(self) -> None:
+        plan = smtpq.plan.Plan(True, None, 7)
+        plan.random.append(("ext4", "child", 3, Found(12, 2, 1, 4, 0)))
+        plan.power.append(("ext4", queue_power.Figures(10, 300, 40, 90, 5, 4, 3)))
+        text = smtpq.page.text(plan)
+        for row in ("| ext4 | child | 3 | 12 | 2 | 1 | 4 | 0 |", "| ext4 | 10 | 300 | 40 | 90 | 5 | 4 | 3 |"):
             self.assertIn(row, text)
