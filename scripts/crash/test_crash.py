@@ -233,13 +233,14 @@ class Queue(Case):
             self.judged("ok-7-0@red.test", self.came(7), self.came(7), kills=1)
 
     def test_a_notification_that_is_missing_or_doubled_is_seen(self) -> None:
-        text = b"From: Mail delivery <MAILER-DAEMON@topaz.test>\n\nFinal-Recipient: rfc822;never-7-0@red.test\n"
+        text = b"From: Mail delivery <MAILER-DAEMON@topaz.test>\nMessage-ID: <1@topaz.test>\n\nFinal-Recipient: rfc822;never-7-0@red.test\n"
         notice = Came(text, ("author-7@red.test",), 1, False, True, 0)
         self.assertEqual(self.judged("never-7-0@red.test", notice).returned, 1)
         with self.fails("LOST"):
             self.judged("never-7-0@red.test")
+        self.assertEqual(self.judged("never-7-0@red.test", notice, notice._replace(connection=2), kills=1).killed, 1)
         with self.fails("notified twice"):
-            self.judged("never-7-0@red.test", notice, notice._replace(connection=2))
+            self.judged("never-7-0@red.test", notice, notice._replace(text=text.replace(b"1@", b"2@"), connection=2))
 
     def test_the_name_server_knows_an_address_and_no_mx(self) -> None:
         with NameServer({"red.test": "127.0.0.2"}) as server:

@@ -5,6 +5,7 @@ mod own_host;
 mod relay;
 mod text;
 
+use std::ffi::OsStr;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -57,10 +58,15 @@ pub fn deliver(
     batch: &Batch,
     work: &Work<'_>,
 ) -> io::Result<()> {
-    let charges: Vec<Charge> =
-        batch.letters.iter().filter_map(|name| charge(queue, config, batch, name)).collect();
+    let (mut charges, mut failed) = (Vec::new(), None);
+    for name in &batch.letters {
+        match charge(queue, config, batch, name) {
+            Ok(found) => charges.extend(found),
+            Err(error) => not_sent(name, &error, &mut failed),
+        }
+    }
     if charges.is_empty() {
-        return Ok(());
+        return failed.map_or(Ok(()), Err);
     }
     let resolver = match config.resolver {
         Some(server) => Resolver::of_server(server),
@@ -75,11 +81,28 @@ pub fn deliver(
     let mailer = destination.and_then(|destination| Mailer::new(&settings, destination));
     let own =
         mailer.as_ref().err().and_then(|why| own_host::mailer(config, &domain, &settings, why));
-    send_all(config, (mailer, own), charges, work)
+    let sent = send_all(config, (mailer, own), charges, work);
+    failed.map_or(sent, Err)
+}
+
+/// Logs the first letter that the disk keeps from being sent.
+fn not_sent(name: &OsStr, error: &mailstore::Error, failed: &mut Option<io::Error>) {
+    if failed.is_none() {
+        warn!("{}: not sent for now: {error}", name.display());
+    }
+    *failed = Some(io::Error::other(error.to_string()));
 }
 
 /// Locks a letter for its recipients at a destination; `None` where another process has them, or nothing is left.
-fn charge(queue: &Queue, config: &Config, batch: &Batch, name: &Name) -> Option<Charge> {
+///
+/// # Errors
+/// The disk fails, or is full.
+fn charge(
+    queue: &Queue,
+    config: &Config,
+    batch: &Batch,
+    name: &Name,
+) -> mailstore::Result<Option<Charge>> {
     let open = |letter: &mailstore::QueuedLetter| open_at(letter, &batch.destination, config);
     let locked = queue.read(name).and_then(|letter| match letter {
         Some(letter) => queue.lock_for(name, &open(&letter)),
@@ -87,18 +110,15 @@ fn charge(queue: &Queue, config: &Config, batch: &Batch, name: &Name) -> Option<
     });
     match locked {
         Ok(letter) => {
-            let letter = letter.filter(|_| !queue.is_held(name))?;
-            let recipients = open(&letter);
-            (!recipients.is_empty()).then_some(Charge { letter, recipients })
+            let charge = |letter: LockedLetter| Charge { recipients: open(&letter), letter };
+            let charge = letter.filter(|_| !queue.is_held(name)).map(charge);
+            Ok(charge.filter(|it| !it.recipients.is_empty()))
         }
         Err(error @ mailstore::Error::InUse { .. }) => {
             debug!("{}: {error}", name.display());
-            None
+            Ok(None)
         }
-        Err(error) => {
-            warn!("{}: not sent for now: {error}", name.display());
-            None
-        }
+        Err(error) => Err(error),
     }
 }
 
@@ -174,8 +194,7 @@ fn send_all(
         if in_the_way.is_none()
             && let Err(error) = charge.letter.record_sending(&charge.recipients)
         {
-            warn!("{}: not sent for now: {error}", charge.letter.name().display());
-            no_room = Some(io::Error::other(error.to_string()));
+            not_sent(charge.letter.name(), &error, &mut no_room);
             continue;
         }
         let own = own.as_mut().filter(|_| own_host::gets(config, charge.letter.envelope()));

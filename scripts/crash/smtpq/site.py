@@ -182,36 +182,33 @@ class Site(CrashSite):
         with self.sink.lock:
             came, last = list(self.sink.came), dict(self.sink.last)
         order: Counter = Counter()
-        of: dict[tuple[int, str], list[tuple[Came, bool]]] = {}
-        returned: Counter = Counter()
+        of: dict[tuple[object, str], list[tuple[Came, bool]]] = {}
+        returned: dict[str, set[bytes]] = {}
         for one in came:
             order[one.connection] += 1
             is_last = order[one.connection] == last[one.connection]
-            if is_notification(one.text):
-                returned.update(self.returned_in(one.text) if one.is_taken else ())
-                continue
-            number = number_in(one.text)
+            name = id_of(one.text) if is_notification(one.text) else number_in(one.text)
+            for to in self.returned_in(one.text) if one.is_taken else ():
+                returned.setdefault(to, set()).add(name)
             for to in one.to:
-                check(f"-{number}-" in to, f"letter {number} came to {to}")
-                of.setdefault((number, to), []).append((one, is_last))
+                check(isinstance(name, bytes) or f"-{name}-" in to, f"letter {name} came to {to}")
+                of.setdefault((name, to), []).append((one, is_last))
         cut = killed = 0
-        for (number, to), copies in of.items():
+        for (name, to), copies in of.items():
             for one, is_last in copies[:-1]:
                 cut += one.is_cut
                 if one.is_taken:
-                    check(may_be_twice or is_last and kills, f"letter {number} came to {to} twice: {copies}")
+                    check(may_be_twice or is_last and kills, f"letter {name!r} came to {to} twice: {copies}")
                     killed += 1
         for put in puts:
             for to in put.to if put.is_safe else ():
                 copies = of.get((put.number, to), [])
-                if to.startswith("never"):
-                    check(returned[to], f"LOST: the notification of {to}; {show(self.log_of(put.number), 1500)}")
-                else:
-                    check(any(one.is_taken for one, _ in copies), f"LOST: letter {put.number} to {to}: {copies}; {show(self.log_of(put.number), 900)}")
-        doubled = [to for to, count in returned.items() if count > 1]
-        check(not doubled or may_return_twice, f"notified twice: {doubled}; {show(self.log_of(0), 3000)}")
+                is_there = to in returned if to.startswith("never") else any(one.is_taken for one, _ in copies)
+                check(is_there, f"LOST: letter {put.number} to {to}, or its notification: {copies}; {show(self.log(), 1500)}")
+        doubled = [to for to, names in returned.items() if len(names) > 1]
+        check(not doubled or may_return_twice, f"notified twice: {doubled}; {show(self.log(), 3000)}")
         self.sink.clear()
-        return Found(sum(put.is_safe for put in puts), cut, killed, sum(returned.values()), len(doubled))
+        return Found(sum(put.is_safe for put in puts), cut, killed, len(returned), len(doubled))
 
     @staticmethod
     def returned_in(text: bytes) -> set[str]:
@@ -219,7 +216,7 @@ class Site(CrashSite):
         found = re.findall(rb"^Final-Recipient: rfc822;(\S+)$", text, re.MULTILINE) if is_notification(text) else []
         return {to.decode() for to in found}
 
-    def log_of(self, number: int) -> str:
+    def log(self) -> str:
         """What the runner has logged, for messages."""
         return self.daemon.log()[-3000:] if self.daemon else ""
 
@@ -267,6 +264,13 @@ def children(pid: int) -> list[int]:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def id_of(text: bytes) -> bytes:
+    """The Message-ID of a notification."""
+    found = re.search(rb"^Message-ID: (\S+)$", text, re.MULTILINE)
+    check(found, f"a notification without an id: {show(text[:300])}")
+    return found[1]
 
 
 def is_notification(text: bytes) -> bool:
