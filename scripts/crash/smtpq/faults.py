@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lib.checks import Failure, check, show, wait_until
@@ -83,12 +84,21 @@ def calls_made(site: Site, of, names: tuple[str, ...]) -> Counter[str]:
     return most
 
 
+def drawn(site: Site, todo: list, step: int, has_hit: Callable[[], int]) -> Iterator:
+    """Every `step`th; a round may make fewer calls than the one before, so if none of those came, others follow."""
+    first = todo[site.dice.randrange(min(step, len(todo)))::step]
+    yield from first
+    others = [one for one in todo if one not in first]
+    while others and not has_hit():
+        yield others.pop(site.dice.randrange(len(others)))
+
+
 def before_each_call(site: Site, step: int) -> tuple[int, Found]:
     """Kills a process of the runner before each of its calls, or every `step`th: the kills, what became of the letters."""
     made = calls_made(site, of_runner, KILLED)
     todo = [(call, number) for call, count in sorted(made.items()) for number in range(1, count + 1)]
     kills, total = 0, Counter()
-    for call, number in todo[site.dice.randrange(min(step, len(todo)))::step]:
+    for call, number in drawn(site, todo, step, lambda: kills):
         try:
             puts, hits = of_runner(site, call, "-e", f"inject={call}:signal=KILL:when={number}")
             found = site.check_after(puts, len(hits))
@@ -106,7 +116,7 @@ def errors(site: Site, of, step: int, is_short: bool) -> tuple[int, Found]:
     made, count, total = calls_made(site, of, tuple(FAULTS)), 0, Counter()
     todo = [(call, error, number, plus) for call, names in FAULTS.items() for error in (names[:1] if is_short else names)
             for number in range(1, made[call] + 1) for plus in ("", "+") if error == names[0] or not plus]
-    for call, error, number, plus in todo[site.dice.randrange(min(step, len(todo)))::step]:
+    for call, error, number, plus in drawn(site, todo, step, lambda: count):
         when = f"inject={call}:error={error}:when={number}{plus}"
         try:
             puts, hits = of(site, call, "-e", when)

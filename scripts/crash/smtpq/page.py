@@ -6,7 +6,6 @@ import platform
 
 from pop3.page import table
 from smtpq import kills, power
-from smtpq.plan import CUTS
 
 HEAD = """\
 # Crashes of the queue
@@ -65,9 +64,9 @@ where the file system has failed after the notification was put in.
 {table(["queue on", "program", "errors", *FOUND], rows(plan.faults), 2)}
 ## Power cuts
 
-As for [pop3d](pop3-crash.md#power-cuts): a disk that remembers each write and each flush is made again as it may be after a cut, at {CUTS[1]}
+As for [pop3d](pop3-crash.md#power-cuts): a disk that remembers each write and each flush is made again as it may be after a cut, at {plan.cuts[1]}
 of the writes and flushes, while {2 * power.LETTERS} letters come in and are sent and others have everything written all the time. In each
-state a letter that was told to be safe is in the queue, or was taken, or its author was notified; and from {CUTS[2]} of the states
+state a letter that was told to be safe is in the queue, or was taken, or its author was notified; and from {plan.cuts[2]} of the states
 all is sent: what the server had taken before the cut may come again, *again*, because states are not made safe one by one
 ([mail.md](../mail.md#letters-that-go-elsewhere)). *waiting*: states in which a letter is in the queue that some server has taken.
 

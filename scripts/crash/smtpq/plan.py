@@ -16,7 +16,8 @@ TIMES, QUICK_TIMES = 40, 3
 # Of the system calls of a round, and of the errors of each, a quick run takes every Nth.
 QUICK_STEP = 61
 # Random states for each cut; cuts of a test, where the disk has seen more writes; states from which all is sent.
-CUTS, QUICK_CUTS = (2, 60, 40), (1, 6, 1)
+LOST, CUTS, TRIED = 2, 60, 40
+QUICK_CUTS = (1, 6, 1)
 
 
 class Plan:
@@ -26,6 +27,8 @@ class Plan:
         self.quick, self.seed = quick, seed
         self.times = int(times or (QUICK_TIMES if quick else TIMES))
         self.step = QUICK_STEP if quick else int(os.environ.get("STEP") or 1)
+        cuts = int(os.environ.get("CUTS") or CUTS)
+        self.cuts = QUICK_CUTS if quick else (LOST, cuts, min(cuts, TRIED))
         self.random: list[tuple[str, str, int, Found]] = []
         self.calls: list[tuple[str, str, int, Found]] = []
         self.faults: list[tuple[str, str, int, Found]] = []
@@ -67,7 +70,7 @@ def power_cut(programs: Path, plan: Plan, system: str) -> None:
     with power.RecordedQueue(programs, system, plan.seed) as recorded:
         puts = recorded.session()
         check(all(put.is_safe for put in puts), f"without a cut: {puts}")
-        plan.power.append((system, power.cuts(recorded, puts, *(QUICK_CUTS if plan.quick else CUTS))))
+        plan.power.append((system, power.cuts(recorded, puts, *plan.cuts)))
 
 
 def register(plan: Plan) -> None:
