@@ -364,8 +364,12 @@ fn now() -> u64 {
 fn is_still(file: &File, folder: &impl AsFd, name: &OsStr) -> Result<bool> {
     let path = std::path::Path::new(name);
     let open = fstat(file).map_err(Error::io("stat", path))?;
-    let there = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-    Ok(there.is_ok_and(|it| (it.st_dev, it.st_ino) == (open.st_dev, open.st_ino)))
+    match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(there) => Ok((there.st_dev, there.st_ino) == (open.st_dev, open.st_ino)),
+        Err(Errno::ENOENT) => Ok(false),
+        // A disk that fails is no proof that the letter is gone: its states would be removed, and it would be sent again.
+        Err(errno) => Err(Error::io("stat", path)(errno)),
+    }
 }
 
 /// Returns start and length of the runs of numbers in a list.
