@@ -124,6 +124,8 @@ def errors(site: Site, of, step: int, is_short: bool) -> tuple[int, Found]:
             found = site.check_after(puts, 0, may_be_twice, any(NOTICE.match(hit) for hit in hits))
         except Failure as failure:
             raise Failure(f"{when}: {failure}") from None
+        if site.daemon and "inotify: " in site.daemon.log():
+            site.stop()  # it looks at the queue every few seconds from here on
         count += bool(hits)
         total.update(found._asdict())
     check(count, "nothing has failed")
