@@ -332,7 +332,7 @@ impl<'a> Protocol<'a> {
         self.count_bad().map_or(Action::Reply(reply), Action::Close)
     }
 
-    /// As [`Protocol::bad`], where the reply is another's: returns the farewell of a session that ends.
+    /// Counts a bad command whose reply is given elsewhere: returns the farewell of a session that ends.
     pub fn count_bad(&mut self) -> Option<Reply> {
         self.bad_commands += 1;
         let is_last = self.bad_commands >= MAX_BAD_COMMANDS;
