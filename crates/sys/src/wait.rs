@@ -28,6 +28,14 @@ impl Ended {
     pub fn code(self) -> Option<i32> {
         libc::WIFEXITED(self.status).then(|| libc::WEXITSTATUS(self.status))
     }
+
+    /// Returns whether a fault of the program has ended the child, as SIGSEGV, SIGSYS and SIGABRT tell of one, and not another
+    /// process's signal.
+    #[must_use]
+    pub fn is_fault(self) -> bool {
+        let of_others = [libc::SIGTERM, libc::SIGKILL, libc::SIGINT, libc::SIGHUP];
+        libc::WIFSIGNALED(self.status) && !of_others.contains(&libc::WTERMSIG(self.status))
+    }
 }
 
 /// `exit 0`, or `signal 11 (SIGSEGV)`.
@@ -176,6 +184,9 @@ mod tests {
         assert_eq!(shown(0x100), ("exit 1".into(), Some(1)));
         assert_eq!(shown(11), ("signal 11 (SIGSEGV)".into(), None));
         assert_eq!(shown(40), ("status 0x28".into(), None));
+        let is_fault = |status| Ended { pid: 2, status }.is_fault();
+        assert!(is_fault(11) && is_fault(0x86) && is_fault(31)); // with a core file, SIGABRT; SIGSYS
+        assert!(!is_fault(15) && !is_fault(9) && !is_fault(0x100) && !is_fault(0));
     }
 
     #[test]

@@ -71,17 +71,17 @@ impl StartLines {
         (!self.late.is_empty()).then(|| LOOK.saturating_sub(self.looked_at.elapsed()))
     }
 
-    /// Returns whether the end of a process is to be logged. If it has no start line, that is logged now where its client
-    /// has proved its address, and otherwise the process is counted.
-    pub(crate) fn end(&mut self, slot: Slot, is_proven: bool) -> bool {
+    /// Returns whether the end of a process is to be logged. If it has no start line, that is logged now where it `has_lines`
+    /// whatever the rate, as one has whose client has proved its address, and otherwise the process is counted.
+    pub(crate) fn end(&mut self, slot: Slot, has_lines: bool) -> bool {
         let at = self.late.iter().position(|late| late.slot.number() == slot.number());
         let Some(late) = at.and_then(|at| self.remove(at)) else { return true };
-        if is_proven {
+        if has_lines {
             start(late.pid, late.slot);
         } else {
             self.throttle.leave_out();
         }
-        is_proven
+        has_lines
     }
 
     /// Removes one; the last takes its place.

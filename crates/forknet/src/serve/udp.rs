@@ -228,12 +228,14 @@ fn receive(master: &Master, listener: usize) -> nix::Result<Option<Datagram>> {
     }))
 }
 
-/// Logs the ends of processes, with what the protocol knows about them.
+/// Logs the ends of processes, with what the protocol knows about them. A fault is logged whatever the rate, because it is a
+/// mistake of the program's.
 fn reap(master: &mut Master, protocol: &mut impl UdpProtocol) {
     for child in master.ended_children() {
         let is_proven = protocol.is_proven(child.slot);
         let is_expected = protocol.has_ended(child.slot);
-        if master.refusals().start_lines().end(child.slot, is_proven) {
+        let has_lines = is_proven || child.ended.is_fault();
+        if master.refusals().start_lines().end(child.slot, has_lines) {
             child.log(is_expected);
         }
     }

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use testkit::wait_until;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use testkit::{children, wait_until};
 
 use crate::udp::{Served, noise, rrq, wrq};
 
@@ -99,6 +101,28 @@ fn silent(options: &[&str]) {
 fn clients_that_never_answer_have_some_lines_a_second() {
     silent(&[]);
     silent(&["--single-port"]);
+}
+
+#[test]
+fn a_process_that_a_fault_has_ended_has_its_lines_whatever_the_rate() {
+    let served = Served::with(&[]);
+    served.write("x", b"x");
+    let request = [rrq(b"x", "octet"), b"timeout\x00255\0".to_vec()].concat();
+    let clients = || {
+        let mut peer = served.peer();
+        peer.send(&request);
+        peer.recv(); // an OACK, which it acknowledges only when the test is over
+        peer
+    };
+    let peers: Vec<_> = (0..2 * RATE).map(|_| clients()).collect();
+    let pids = children(served.daemon.pid());
+    assert_eq!(pids.len(), peers.len());
+    for pid in &pids {
+        kill(Pid::from_raw(*pid), Signal::SIGSEGV).unwrap();
+    }
+    for pid in pids {
+        served.daemon.wait_log(&format!(" end: pid {pid}, signal 11 (SIGSEGV)"));
+    }
 }
 
 #[test]
