@@ -45,7 +45,8 @@ fn list(text: &[u8]) {
                 continue;
             }
         }
-        if written.iter().any(|byte| b"\"(),<>\\".contains(byte)) {
+        let has_blanks = written.trim_ascii().len() < written.len();
+        if has_blanks || written.iter().any(|byte| b"\"(),<>\\".contains(byte)) {
             continue; // it had quotes of its own
         }
         // Between < and > it was an address, whatever it looks like.

@@ -23,6 +23,8 @@ fuzz_target!(|data: &[u8]| {
     };
     let path = maildir.join(name);
     write_private(&path, list);
+    // What it has noted of an earlier list's ids: those that were two letters' stay apart.
+    let _ = fs::remove_file(maildir.join("pop3d.sizes"));
     let first = uids(maildir, ids);
     let after = fs::read(&path).expect("the list is there");
     assert!(after.starts_with(list), "the list has lost something");

@@ -48,8 +48,12 @@ struct Transaction {
     recipients: Vec<Vec<u8>>,
     /// Accepted chunks of BDAT.
     chunks: Vec<u8>,
-    /// The last chunk was refused: the letter is over, or the command was malformed.
+    /// A chunk was refused: the transaction may be over.
     may_be_over: bool,
+    /// There was a chunk.
+    has_chunks: bool,
+    /// One after it was refused, and no other may be taken.
+    has_failed: bool,
 }
 
 /// Judges a session: what the client sent, what it was answered, and what was delivered. `repairs` says that a bare LF in
@@ -78,7 +82,9 @@ pub fn judge(input: &[u8], output: &[u8], kept: &[Kept], repairs: bool) {
             match code {
                 250 => {
                     assert!(!now.recipients.is_empty(), "a chunk without a recipient");
+                    assert!(!now.has_failed, "a letter without one of its chunks");
                     now.chunks.extend_from_slice(octets);
+                    now.has_chunks = true;
                     if is_last {
                         let text = std::mem::take(&mut now.chunks);
                         compare(*code, &text, (repairs, false), &now, &mut kept);
@@ -89,10 +95,12 @@ pub fn judge(input: &[u8], output: &[u8], kept: &[Kept], repairs: bool) {
                     at = input.len();
                     break;
                 }
-                // One that was accepted so far and failed ends the transaction, or it was malformed.
+                // One that failed among others fails the letter (RFC 3030 §2), and may end the transaction; or it was malformed.
                 _ => {
                     assert!((400..600).contains(code), "{code} for a chunk");
-                    now.may_be_over |= is_last;
+                    now.has_chunks |= !now.recipients.is_empty() && *code != 501; // of a letter that has failed
+                    now.may_be_over |= is_last || now.has_chunks;
+                    now.has_failed |= now.has_chunks;
                 }
             }
             continue;
@@ -161,6 +169,10 @@ fn command(line: &[u8], code: u16, now: &mut Transaction) {
             now.recipients.push(line.to_vec());
         }
         b"EHLO" | b"HELO" | b"RSET" | b"LHLO" if is_done => *now = Transaction::default(),
+        b"BDAT" if code >= 400 => {
+            now.may_be_over |= now.has_chunks;
+            now.has_failed |= now.has_chunks;
+        }
         b"VRFY" | b"EXPN" | b"HELP" | b"NOOP" | b"QUIT" | b"MAIL" | b"RCPT" | b"DATA" | b"BDAT" => {
         }
         _ => assert!(code >= 400, "{code} for {}", line.escape_ascii()),
