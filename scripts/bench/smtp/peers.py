@@ -1,12 +1,11 @@
 """The SMTP servers that are measured, what each is started with, and what of it is in memory."""
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from common import install
-from lib import LOOPBACK, Program, need, paths, processes, run
+from lib import LOOPBACK, Program, need, paths, run
 from lib.folder import Folder
 from lib.mailbox import DOMAIN
 from lib.mta import OpenSmtpd, Postfix
@@ -106,24 +105,6 @@ def delivered(server):
     """How many letters are in the mailboxes."""
     return sum(len(os.listdir(home / "Maildir" / "new")) for home in server.homes.values()
                if (home / "Maildir" / "new").is_dir())
-
-
-def pss(server):
-    """KiB of PSS of all processes of a server: its descendants, and those that write to the same log."""
-    def logs_there(pid):
-        try:
-            return os.readlink(f"/proc/{pid}/fd/2") == str(server.log_path)
-        except OSError:
-            return False
-    pids = {int(name) for name in os.listdir("/proc") if name.isdigit() and logs_there(name)}
-    total = 0
-    for pid in pids.union([server.pid], processes.descendants(server.pid)):
-        try:
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-        except OSError:
-            continue
-        total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1])
-    return total
 
 
 def built():

@@ -6,10 +6,10 @@ import ssl
 import time
 from dataclasses import dataclass
 
-from common import in_turn
+from common import in_turn, pss
 from cpu import CpuGroup
 from lib import LOOPBACK, check, need, run, wait_until
-from peers import FLOOR, PREFORK, delivered, pss
+from peers import FLOOR, PREFORK, delivered
 from results import Row
 
 CLIENTS = (1, 8, 64)
