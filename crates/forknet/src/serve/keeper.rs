@@ -118,10 +118,10 @@ impl Keeper {
     /// EMFILE and the like; EPIPE when the keeper has ended; EAGAIN when it does not read.
     pub(crate) fn line(&self, client: Option<Peer>) -> nix::Result<Line> {
         let (ours, theirs) = scm_rights::pair()?;
-        let client = client.map(|peer| peer.record()).unwrap_or_default();
-        let message = [&LINE, client.as_bytes()].concat();
+        let record = client.map(|peer| peer.record()).unwrap_or_default();
+        let message = [&LINE, record.as_bytes()].concat();
         send_now(&self.control, &message, Some(theirs.as_fd()))?;
-        Ok(Line::new(ours))
+        Ok(if client.is_some() { Line::new(ours) } else { Line::of_several(ours) })
     }
 
     /// Asks for a signer, whose control this returns.

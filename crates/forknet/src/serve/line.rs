@@ -38,6 +38,10 @@ struct Ends {
     is_taken: AtomicBool,
     /// Its answer was not waited for.
     is_last: AtomicBool,
+    /// The process that gave the latest answer waits for another question.
+    has_process: AtomicBool,
+    /// It is for several clients, one after the other.
+    is_of_several: bool,
 }
 
 /// An answer: bytes of a process of the keeper's.
@@ -53,8 +57,30 @@ pub enum Answer {
 
 impl Line {
     pub(crate) fn new(fd: OwnedFd) -> Line {
-        let (is_taken, is_last) = (AtomicBool::new(false), AtomicBool::new(false));
-        Line(Arc::new(Ends { fd, is_taken, is_last }))
+        Line::with(fd, false)
+    }
+
+    /// As [`Line::new`], for several clients, one after the other.
+    pub(crate) fn of_several(fd: OwnedFd) -> Line {
+        Line::with(fd, true)
+    }
+
+    fn with(fd: OwnedFd, is_of_several: bool) -> Line {
+        let [is_taken, is_last, has_process] = [false; 3].map(AtomicBool::new);
+        Line(Arc::new(Ends { fd, is_taken, is_last, has_process, is_of_several }))
+    }
+
+    /// Returns whether it is for several clients, one after the other: the process that answers one's questions may
+    /// stay for the next one's.
+    #[must_use]
+    pub fn is_of_several(&self) -> bool {
+        self.0.is_of_several
+    }
+
+    /// Returns whether the process that gave the latest answer waits for another question, or has waited in vain and ended.
+    #[must_use]
+    pub fn has_process(&self) -> bool {
+        self.0.has_process.load(Relaxed)
     }
 
     /// Asks a question of at most [`LONGEST_MESSAGE`] bytes, and waits for the answer.
@@ -76,10 +102,11 @@ impl Line {
         if self.0.is_taken.swap(true, Relaxed) {
             return Err(Errno::EBUSY.into());
         }
+        self.0.has_process.store(false, Relaxed);
         self.send(first, None)
     }
 
-    /// Asks a question whose answer says nothing and is the last word: it is waited for before another one is asked, and
+    /// Asks a question whose answer says nothing: it is waited for before another one is asked, and
     /// not at the end of a session.
     ///
     /// # Errors
@@ -141,6 +168,7 @@ impl Line {
             }
             Some(&MORE) => {
                 self.0.is_taken.store(false, Relaxed);
+                self.0.has_process.store(true, Relaxed);
                 Ok((Answer::More(answer.split_off(1)), with))
             }
             Some(&GOES_ON) => {

@@ -1,6 +1,7 @@
 //! The processes that answer a session's questions, forked by the keeper, with its rights. They open no folder of a
 //! user's: for that they fork processes with that user's rights.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use accounts::Secret;
@@ -23,8 +24,15 @@ use crate::protocol::records::Records;
 /// Exit code of a process that did not answer: the keeper closes the line.
 const FAILED: i32 = 1;
 
+/// Exit code of a process after which the line can be used again.
+const ENDED: i32 = 0;
+
 /// Longest wait for the next question of a session, which ends with the process that asks.
 const QUESTION_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest wait for the next client of a worker: then nothing of it is left in memory.
+const CLIENT_WAIT: Duration = Duration::from_secs(10);
+/// Most clients of a worker in turn that one process answers for, a number.
+const MAX_CLIENTS: u32 = 100;
 
 /// Looks at the accounts and the folders at the start, and again after SIGHUP, with the keeper's rights; returns what
 /// those must know who cannot look themselves. Makes nothing if that is only to be checked.
@@ -41,11 +49,13 @@ pub fn start(config: &Config, is_checked: bool) -> forknet::Result<Vec<u8>> {
 }
 
 /// Answers a session's questions, in a process of its own, up to a login, which is its last; returns the exit code. So
-/// a session costs one process, and not one for each of its commands.
+/// a session costs one process, and not one for each of its commands; and those of a worker's clients, one after the other,
+/// cost one in [`MAX_CLIENTS`].
 pub fn answer(config: &Config, asked: forknet::Question) -> i32 {
     let mut transaction = Transaction::new(config, Boxes::new(asked));
-    let mut is_first = true;
+    let (mut is_first, mut clients) = (true, 0);
     loop {
+        let mut wait = QUESTION_WAIT;
         let text = transaction.workers.boxes.take_text();
         if LoginQuestion::is_one(&text) {
             let Ok(asked) = transaction.workers.boxes.into_question() else { return FAILED };
@@ -84,11 +94,24 @@ pub fn answer(config: &Config, asked: forknet::Question) -> i32 {
                 transaction.forget();
                 Verdict::Accepted.encode()
             }
-            Question::Done => return done(transaction),
+            Question::Next if clients + 1 < MAX_CLIENTS => {
+                clients += 1;
+                wait = CLIENT_WAIT;
+                transaction.forget();
+                transaction.workers.boxes.show("questions, idle");
+                Verdict::Accepted.encode()
+            }
+            Question::Next | Question::Done => return done(transaction),
         };
-        if let Err(error) = transaction.workers.boxes.ask_back(&answer, QUESTION_WAIT) {
-            log::debug!("{peer}: the session has ended: {}", forknet::reason(&error));
-            return FAILED;
+        match transaction.workers.boxes.ask_back(&answer, wait) {
+            Err(error) if error.kind() == ErrorKind::TimedOut && wait == CLIENT_WAIT => {
+                return ENDED;
+            }
+            Err(error) => {
+                log::debug!("{peer}: the session has ended: {}", forknet::reason(&error));
+                return FAILED;
+            }
+            Ok(()) => {}
         }
     }
 }

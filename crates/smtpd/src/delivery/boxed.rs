@@ -58,7 +58,7 @@ impl<'a> Places<'a> {
         terminal: Option<Terminal>,
     ) -> Places<'a> {
         match kind {
-            Kind::Files => Places::Files(Store::new(config, owner, about)),
+            Kind::Files => Places::Files(Store::new(config, owner)),
             Kind::Programs => Places::Programs(Programs::new(config, owner.uid, about)),
             Kind::Spools => Places::Spools(Programs::new(config, owner.uid, about)),
             Kind::Terminals => Places::Terminals(Messages::new(config, about, terminal)),
@@ -119,23 +119,22 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Becomes the owner for good, tries the first place, and follows orders. `about` is the client, for the log.
-/// Returns the exit code.
+/// Becomes the owner for good, tries the first place, and follows orders. Returns the exit code.
 pub fn live(
     config: &Config,
     (kind, owner): (Kind, Owner),
-    about: &str,
     line: &Line,
     first: &Attempt,
 ) -> i32 {
+    let mut client = first.client.clone();
     let terminal = Messages::find(config, first);
     if let Err(why) = enter(config, (kind, owner), first) {
-        log::warn!("{about}: {why}");
+        log::warn!("{client}: {why}");
         return refuse(line);
     }
-    let mut places = Places::new(config, (kind, owner), about, terminal);
+    let mut places = Places::new(config, (kind, owner), &first.client, terminal);
     let mut answer = Some(places.attempt(first).encode());
-    let (mut letter, mut is_kept) = (about.to_owned(), false);
+    let (mut letter, mut is_kept) = (client.clone(), false);
     loop {
         if answer.is_some_and(|answer| line.send_message(&answer).is_err()) {
             break;
@@ -154,9 +153,12 @@ pub fn live(
             }
         };
         answer = match order.first() {
-            Some(&TRY) => Attempt::decode(&order).map(|it| places.attempt(&it).encode()),
+            Some(&TRY) => Attempt::decode(&order).map(|attempt| {
+                client.clone_from(&attempt.client);
+                places.attempt(&attempt).encode()
+            }),
             Some(&WRITE | &STORE) => Writing::decode(&order).and_then(|writing| {
-                letter = format!("{about}: letter {}", writing.id.escape_ascii());
+                letter = format!("{client}: letter {}", writing.id.escape_ascii());
                 let verdicts = write(&mut places, &letter, &writing, file)?;
                 is_kept = writing.is_all;
                 Some(Verdict::encode_all(&verdicts))
@@ -173,7 +175,7 @@ pub fn live(
             _ => None,
         };
         if answer.is_none() && order != [KEEP] {
-            log::error!("{about}: an order that is none");
+            log::error!("{client}: an order that is none");
             break;
         }
     }

@@ -39,8 +39,6 @@ pub struct Keeper<'a> {
     config: &'a Config,
     line: Option<Line>,
     peer: Peer,
-    /// The process that has answered waits for the next question.
-    has_process: Cell<bool>,
     /// The user who has logged in.
     login: RefCell<Login>,
     /// It has tried recipients, and their letter has not come yet.
@@ -51,23 +49,15 @@ impl<'a> Keeper<'a> {
     /// Asks over this line, for this client.
     #[must_use]
     pub fn new(config: &'a Config, line: Option<Line>, peer: Peer) -> Keeper<'a> {
-        let (has_process, has_recipients) = (Cell::new(false), Cell::new(false));
-        let login = RefCell::default();
-        Keeper { config, line, peer, has_process, has_recipients, login }
+        let (login, has_recipients) = (RefCell::default(), Cell::new(false));
+        Keeper { config, line, peer, login, has_recipients }
     }
 
     /// Asks a question; an answer is a verdict or users.
     fn ask(&self, question: &Question) -> Result<Vec<u8>, Verdict> {
         let record = question.encode(self.peer).ok_or(Verdict::Unknown)?;
         let why = match self.line.as_ref().map(|line| line.ask(&record, ANSWER_WAIT)) {
-            Some(Ok(Answer::Final(answer))) => {
-                self.has_process.set(false);
-                return Ok(answer);
-            }
-            Some(Ok(Answer::More(answer))) => {
-                self.has_process.set(true);
-                return Ok(answer);
-            }
+            Some(Ok(Answer::Final(answer) | Answer::More(answer))) => return Ok(answer),
             Some(Ok(_)) => "an answer that is none".into(),
             Some(Err(error)) => reason(&error),
             None => "no keeper".into(),
@@ -84,9 +74,7 @@ impl<'a> Keeper<'a> {
         let record =
             Question::Filter { number }.encode(self.peer).ok_or(ErrorKind::InvalidInput)?;
         let line = self.line.as_ref().ok_or(ErrorKind::NotConnected)?;
-        let (answer, made) = line.ask_for(&record, ANSWER_WAIT)?;
-        self.has_process.set(matches!(answer, Answer::More(_)));
-        made.ok_or_else(|| ErrorKind::NotConnected.into())
+        line.ask_for(&record, ANSWER_WAIT)?.1.ok_or_else(|| ErrorKind::NotConnected.into())
     }
 
     fn verdict(&self, question: &Question) -> Verdict {
@@ -131,6 +119,17 @@ impl<'a> Keeper<'a> {
         }
     }
 
+    /// Tells the process that has answered, where there is one, that this was all.
+    fn end_with(&self, last: Question) {
+        if let Some(line) = self.line.as_ref().filter(|line| line.has_process())
+            && let Some(last) = last.encode(self.peer)
+            && let Err(error) = line.ask_last(&last)
+        {
+            log::debug!("{}: keeper: {}", self.peer, reason(&error));
+        }
+        self.has_recipients.set(false);
+    }
+
     /// Returns whether it is worth a question, whose answer decides.
     fn may_relay(&self) -> bool {
         let has_login = !self.login.borrow().name.is_empty();
@@ -139,22 +138,16 @@ impl<'a> Keeper<'a> {
 }
 
 impl Drop for Keeper<'_> {
-    /// The next session has a process of its own.
+    /// In a worker, the process that has answered stays for the next client.
     fn drop(&mut self) {
-        self.end_questions();
+        let stays = self.line.as_ref().is_some_and(Line::is_of_several);
+        self.end_with(if stays { Question::Next } else { Question::Done });
     }
 }
 
 impl Mailboxes for Keeper<'_> {
     fn end_questions(&self) {
-        let done = Question::Done.encode(self.peer).filter(|_| self.has_process.get());
-        if let (Some(line), Some(done)) = (&self.line, done)
-            && let Err(error) = line.ask_last(&done)
-        {
-            log::debug!("{}: keeper: {}", self.peer, reason(&error));
-        }
-        self.has_process.set(false);
-        self.has_recipients.set(false);
+        self.end_with(Question::Done);
     }
 
     fn find(&self, path: &Path) -> Result<LocalUser, Reply> {
@@ -298,7 +291,6 @@ impl Letter<'_> {
         self.state = State::Ended;
         match self.line()?.finish(DELIVERY_WAIT) {
             Ok(Answer::More(answer)) => {
-                self.keeper.has_process.set(true);
                 let read = Stored::decode(&answer);
                 let read = read.and_then(|(stored, rest)| Some((stored, decode_verdicts(rest)?)));
                 let recipients = self.envelope.recipients.len();
@@ -325,7 +317,6 @@ impl Letter<'_> {
         if self.state == State::Sent {
             return line.add(&message, PIECE_WAIT).map_err(|error| lost(&error));
         }
-        self.keeper.has_process.set(false);
         self.keeper.has_recipients.set(false);
         let sent = line.begin(&message).map_err(|error| lost(&error));
         self.state = State::Sent;
@@ -381,9 +372,10 @@ impl Drop for Letter<'_> {
         let (State::Sent, Some(line)) = (self.state, &self.keeper.line) else { return };
         let mut last = Packer::default();
         let _ = last.add(None, ABORT); // there is room
-        match line.add(&last.take(), ABORT_WAIT).and_then(|()| line.finish(ABORT_WAIT)) {
-            Ok(answer) => self.keeper.has_process.set(matches!(answer, Answer::More(_))),
-            Err(error) => log::debug!("{}: keeper: {}", self.keeper.peer, reason(&error)),
+        if let Err(error) =
+            line.add(&last.take(), ABORT_WAIT).and_then(|()| line.finish(ABORT_WAIT))
+        {
+            log::debug!("{}: keeper: {}", self.keeper.peer, reason(&error));
         }
     }
 }

@@ -1,33 +1,34 @@
-//! Logs a fault of the administrator's files once in a process, with the client that has met it: a client may ask
+//! Logs a fault of the administrator's files once for a client, with the client that has met it: it may ask
 //! again and again.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use forknet::Peer;
 
-/// Most different lines of one process, a number.
+/// Most different lines of one client, a number.
 const MAX_LINES: usize = 50;
 
-/// Lines that were logged.
-static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-
-/// The client that this process answers: it is forked for one session.
-static CLIENT: OnceLock<Peer> = OnceLock::new();
+/// The client that this process answers, and the lines that were logged for it.
+static LOGGED: Mutex<(Option<Peer>, BTreeSet<String>)> = Mutex::new((None, BTreeSet::new()));
 
 /// Notes the client for which this process works.
 pub fn set_client(peer: Peer) {
-    CLIENT.get_or_init(|| peer);
+    let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    if logged.0 != Some(peer) {
+        *logged = (Some(peer), BTreeSet::new());
+    }
 }
 
-/// Logs a line, if this process has not logged it yet.
+/// Logs a line, if it was not logged for this client yet.
 pub fn log_once(level: log::Level, line: String) {
     let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
-    if logged.len() < MAX_LINES && !logged.contains(&line) {
-        match CLIENT.get() {
+    let (peer, lines) = &mut *logged;
+    if lines.len() < MAX_LINES && !lines.contains(&line) {
+        match peer {
             Some(peer) => log::log!(level, "{peer}: {line}"),
             None => log::log!(level, "{line}"),
         }
-        logged.insert(line);
+        lines.insert(line);
     }
 }

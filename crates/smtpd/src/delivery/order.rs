@@ -36,6 +36,8 @@ pub const KEEP: u8 = b'k';
 /// A place for a copy of a letter, and the letter's envelope there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
+    /// The client, for the log.
+    pub client: String,
     /// The place.
     pub place: Place,
     /// The sender there, in place of the letter's, unless that is `<>`.
@@ -106,6 +108,7 @@ impl Attempt {
             }
         };
         let mut record = vec![TRY, kind];
+        add_field(&mut record, self.client.as_bytes())?;
         add_field(&mut record, &self.size.to_be_bytes())?;
         add_field(&mut record, flag(self.sender.is_some()))?;
         add_field(&mut record, self.sender.as_deref().unwrap_or_default().as_bytes())?;
@@ -118,7 +121,9 @@ impl Attempt {
     pub fn decode(record: &[u8]) -> Option<Attempt> {
         let (kind, rest) = record.strip_prefix(&[TRY])?.split_first()?;
         let fields = fields(rest)?;
-        let [size, has_sender, sender, ref parts @ ..] = *fields.as_slice() else { return None };
+        let [client, size, has_sender, sender, ref parts @ ..] = *fields.as_slice() else {
+            return None;
+        };
         let path = |part: &[u8]| PathBuf::from(OsStr::from_bytes(part));
         let place = match (*kind, parts) {
             (b'm', [name, home, may_forward]) => Place::Mailbox {
@@ -143,8 +148,10 @@ impl Attempt {
             }
             _ => return None,
         };
-        let sender = String::from_utf8(sender.to_vec()).ok()?;
+        let text = |field: &[u8]| String::from_utf8(field.to_vec()).ok();
+        let sender = text(sender)?;
         Some(Attempt {
+            client: text(client)?,
             place,
             sender: (!has_sender.is_empty()).then_some(sender),
             size: u64::from_be_bytes(size.try_into().ok()?),
@@ -266,7 +273,8 @@ mod tests {
         ];
         for place in places {
             for sender in [None, Some(String::new()), Some("owner-all@red.test".to_owned())] {
-                let attempt = Attempt { place: place.clone(), sender, size: 7 };
+                let client = "192.0.2.7:5".to_owned();
+                let attempt = Attempt { client, place: place.clone(), sender, size: 7 };
                 let record = attempt.encode().unwrap();
                 assert_eq!(Attempt::decode(&record), Some(attempt));
                 for cut in 0..record.len() {

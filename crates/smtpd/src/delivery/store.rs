@@ -22,8 +22,6 @@ pub const MAX_PLACES: usize = 100;
 pub struct Store<'a> {
     config: &'a Config,
     owner: Owner,
-    /// The client, for the log.
-    about: &'a str,
     places: Vec<Tray>,
     is_confined: bool,
     is_swept: bool,
@@ -75,9 +73,9 @@ pub fn verdict(is_full: bool) -> Verdict {
 impl<'a> Store<'a> {
     /// Begins with no place. This process has the owner's rights already.
     #[must_use]
-    pub fn new(config: &'a Config, owner: Owner, about: &'a str) -> Store<'a> {
+    pub fn new(config: &'a Config, owner: Owner) -> Store<'a> {
         let (places, is_confined, is_swept) = (Vec::new(), false, false);
-        Store { config, owner, about, places, is_confined, is_swept }
+        Store { config, owner, places, is_confined, is_swept }
     }
 
     /// Tries a place as a delivery will use it: opens it, makes a draft, has room set aside.
@@ -85,7 +83,7 @@ impl<'a> Store<'a> {
         let Place::Mailbox { name, home, may_forward } = &attempt.place else {
             return Tried::Verdict(Verdict::Unusable);
         };
-        if *may_forward && let Some(tried) = self.forward(name, home) {
+        if *may_forward && let Some(tried) = self.forward(&attempt.client, name, home) {
             return tried;
         }
         let account = Account {
@@ -102,21 +100,21 @@ impl<'a> Store<'a> {
             }
             Err(_) if self.is_confined => Tried::NotHere,
             Err(Failure { verdict, why }) => {
-                log::warn!("{}: mailbox of '{}': {why}", self.about, name.escape_ascii());
+                log::warn!("{}: mailbox of '{}': {why}", attempt.client, name.escape_ascii());
                 Tried::Verdict(verdict)
             }
         }
     }
 
     /// Reads the user's `~/.forward`; `None` where there is none.
-    fn forward(&self, name: &[u8], home: &Path) -> Option<Tried> {
+    fn forward(&self, client: &str, name: &[u8], home: &Path) -> Option<Tried> {
         let found = if self.is_confined {
             forward::is_there(home).map(|is_there| is_there.then_some(Tried::NotHere))
         } else {
             forward::read(home, self.owner.uid).map(|text| text.map(Tried::Forward))
         };
         found.unwrap_or_else(|why| {
-            log::warn!("{}: mailbox of '{}': {why}", self.about, name.escape_ascii());
+            log::warn!("{client}: mailbox of '{}': {why}", name.escape_ascii());
             Some(Tried::Verdict(Verdict::Unusable))
         })
     }

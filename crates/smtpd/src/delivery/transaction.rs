@@ -160,7 +160,7 @@ impl<'a> Transaction<'a> {
             _ => Vec::new(),
         };
         let (who, place, account) = self.place_of(search, target)?;
-        let attempt = Attempt { place, sender: sender.clone(), size: search.size };
+        let attempt = self.attempt(place, sender.clone(), search);
         match (self.workers.attempt(who, attempt, search.until)?, account) {
             (Ok(at), _) => {
                 if !search.found.contains(&at) {
@@ -180,6 +180,10 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    fn attempt(&self, place: Place, sender: Option<String>, search: &Search<'_>) -> Attempt {
+        Attempt { client: self.workers.about.clone(), place, sender, size: search.size }
+    }
+
     /// Tries the terminal of a target, where the letter goes to terminals. Returns whether it goes there alone.
     fn follow_to_terminal(
         &mut self,
@@ -195,7 +199,7 @@ impl<'a> Transaction<'a> {
         let owner = self.config.mail.owner(account).map_err(|_| Verdict::Unusable)?;
         let is_extra = self.way == Way::SendAndMail;
         let place = Place::Terminal { name: account.name.clone(), is_extra };
-        let attempt = Attempt { place, sender: route.sender.clone(), size: search.size };
+        let attempt = self.attempt(place, route.sender.clone(), search);
         match self.workers.attempt((Kind::Terminals, owner), attempt, search.until) {
             Ok(Ok(at)) => {
                 if !search.found.contains(&at) {

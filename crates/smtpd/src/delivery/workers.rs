@@ -19,8 +19,9 @@ pub const TRY_WAIT: Duration = Duration::from_secs(45);
 const UNDO_WAIT: Duration = Duration::from_secs(30);
 /// Most processes that wait for a letter with what they have opened; others begin again when it comes.
 const MAX_WAITING: usize = 16;
-/// Most processes that are kept from one letter to the next.
-const MAX_KEPT: usize = 4;
+/// Most processes that are kept from one letter to the next, and in a worker from one client to the next: those that
+/// were of use last.
+const MAX_KEPT: usize = 8;
 
 /// The processes, and what they have accepted.
 pub(super) struct Workers<'a> {
@@ -39,6 +40,8 @@ pub(super) struct Worker {
     owner: Owner,
     /// What it has accepted, in this order.
     attempts: Vec<Attempt>,
+    /// Where it may go alone since it has stored a letter there; none before.
+    confined_to: Vec<Place>,
 }
 
 /// What a process may do, and whose rights it has.
@@ -73,7 +76,8 @@ impl<'a> Workers<'a> {
     /// Returns what makes a place the same in another session; `None` where that is too long.
     pub(super) fn name(&self, at: At) -> Option<Vec<u8>> {
         let worker = self.all.get(at.worker)?;
-        let attempt = Attempt { size: 0, ..worker.attempts.get(at.place)?.clone() };
+        let known = worker.attempts.get(at.place)?.clone();
+        let attempt = Attempt { client: String::new(), size: 0, ..known };
         Some([&worker.owner.uid.to_be_bytes()[..], &attempt.encode()?].concat())
     }
 
@@ -107,8 +111,15 @@ impl<'a> Workers<'a> {
         if let Some(known) = self.find(&attempt) {
             return Ok(Ok(known));
         }
+        let may_go_there = |it: &Worker| {
+            it.confined_to.is_empty()
+                || it.confined_to.iter().any(|place| self.is_same_mailbox(place, &attempt.place))
+        };
         let is_its = |it: &Worker| {
-            (it.kind, it.owner) == who && it.number.is_some() && it.attempts.len() < MAX_PLACES
+            (it.kind, it.owner) == who
+                && it.number.is_some()
+                && it.attempts.len() < MAX_PLACES
+                && may_go_there(it)
         };
         let mut tried = Tried::NotHere;
         let mut worker = self.all.iter().position(is_its);
@@ -142,14 +153,21 @@ impl<'a> Workers<'a> {
 
     /// Returns whether two places are one: two users may have one mailbox, which gets a letter once.
     fn is_same(&self, one: &Place, other: &Place) -> bool {
+        let may_forward = |place: &Place| match place {
+            Place::Mailbox { may_forward, .. } => *may_forward,
+            _ => false,
+        };
+        one == other
+            || may_forward(one) == may_forward(other) && self.is_same_mailbox(one, other)
+    }
+
+    /// Returns whether two places are one mailbox, whatever `~/.forward` says.
+    fn is_same_mailbox(&self, one: &Place, other: &Place) -> bool {
         let path = |place: &Place| match place {
-            Place::Mailbox { name, home, may_forward } => {
-                let path = self.config.mail.mail.path(name, home).ok()?;
-                Some((path, *may_forward))
-            }
+            Place::Mailbox { name, home, .. } => self.config.mail.mail.path(name, home).ok(),
             _ => None,
         };
-        one == other || path(one).is_some_and(|it| path(other) == Some(it))
+        path(one).is_some_and(|it| path(other) == Some(it))
     }
 
     /// Finds a place that was accepted.
@@ -163,18 +181,17 @@ impl<'a> Workers<'a> {
 
     /// Forks a process for a place, which tries it.
     fn fork(&mut self, who: Who, first: &Attempt) -> Result<usize, Verdict> {
-        let number = self.fork_box(who, first)?;
-        let worker =
-            Worker { number: Some(number), kind: who.0, owner: who.1, attempts: Vec::new() };
-        self.all.push(worker);
+        let (number, (kind, owner)) = (Some(self.fork_box(who, first)?), who);
+        let (attempts, confined_to) = (Vec::new(), Vec::new());
+        self.all.push(Worker { number, kind, owner, attempts, confined_to });
         Ok(self.all.len() - 1)
     }
 
     fn fork_box(&mut self, who: Who, first: &Attempt) -> Result<usize, Verdict> {
-        let (config, about) = (self.config, self.about.clone());
-        let life = |line: &forknet::Line| boxed::live(config, who, &about, line, first);
+        let config = self.config;
+        let life = |line: &forknet::Line| boxed::live(config, who, line, first);
         self.boxes.fork(title(first), life).map_err(|error| {
-            log::warn!("{about}: fork: {}", reason(&error));
+            log::warn!("{}: fork: {}", self.about, reason(&error));
             Verdict::Unusable
         })
     }
@@ -232,6 +249,7 @@ impl<'a> Workers<'a> {
             let number = self.fork_box(who, &first).ok();
             if let Some(worker) = self.all.get_mut(at) {
                 worker.number = number;
+                worker.confined_to.clear();
             }
             begun.push(at);
         }
@@ -269,6 +287,9 @@ impl<'a> Workers<'a> {
     /// it would take the letter back when it reads the end of its line, and the letter is about to be acknowledged.
     /// `alone` has left its own there, and one without recipients has none.
     pub(super) fn keep(&mut self, alone: Option<usize>) {
+        for worker in self.all.iter_mut().filter(|it| it.confined_to.is_empty()) {
+            worker.confined_to = worker.attempts.iter().map(|it| it.place.clone()).collect();
+        }
         let has_some = |(at, it): (usize, &Worker)| {
             it.number.filter(|_| Some(at) != alone && !it.attempts.is_empty())
         };
@@ -284,6 +305,7 @@ impl<'a> Workers<'a> {
     /// Forgets the recipients, and ends processes but for some that can store the next letter.
     fn clear(&mut self) {
         let mut kept = 0;
+        self.all.sort_by_key(|it| it.attempts.is_empty()); // those that were used come first
         for at in 0..self.all.len() {
             let Some(worker) = self.all.get_mut(at) else { continue };
             worker.attempts.clear();

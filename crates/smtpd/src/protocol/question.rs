@@ -79,6 +79,8 @@ pub enum Question {
     Forget,
     /// The session has no more questions for the process that has answered.
     Done,
+    /// The session has ended: another client's questions may follow.
+    Next,
 }
 
 impl Question {
@@ -100,6 +102,7 @@ impl Question {
             Question::Filter { number } => (b'w', *number, [b"", b""], &none),
             Question::Forget => (b'z', 0, [b"", b""], &none),
             Question::Done => (b'q', 0, [b"", b""], &none),
+            Question::Next => (b'n', 0, [b"", b""], &none),
         };
         let mut record = vec![kind];
         let fields = fields.into_iter().chain([&login.name[..], &login.token]);
@@ -129,6 +132,7 @@ impl Question {
             b'w' => Question::Filter { number: bytes },
             b'z' => Question::Forget,
             b'q' => Question::Done,
+            b'n' => Question::Next,
             code => Question::Recipient {
                 name: name(),
                 bytes,
@@ -354,6 +358,7 @@ mod tests {
             Question::Letter { id: vec![], sender: vec![], commit: Commit::All },
             Question::Filter { number: 7 },
             Question::Done,
+            Question::Next,
         ] {
             for peer in [Peer::Unix, Peer::Pipe, Peer::Ip("[2001:db8::1]:65535".parse().unwrap())] {
                 let record = question.encode(peer).unwrap();

@@ -47,3 +47,4 @@ mod titles;
 mod tls;
 mod trace;
 mod verify;
+mod workers;

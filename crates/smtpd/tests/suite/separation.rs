@@ -13,11 +13,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use crate::common::{
-    BOB, FRONT, Fixture, LETTER, LEVY, SMTPD, assert_alive, greeted, in_data, introduced, with_root,
+    BOB, FRONT, Fixture, LETTER, LEVY, SMTPD, assert_alive, greeted, in_data, introduced, of_server,
+    with_root,
 };
 use testkit::{
-    Daemon, Image, MODELS, Peer, children, each_model, has_ended, holders, open_files, processes,
-    rights_left, root_can_judge, title, wait_until,
+    Daemon, Image, MODELS, Peer, children, each_model, has_ended, holders, rights_left,
+    root_can_judge, title, wait_until,
 };
 
 /// A password that only its owner may know.
@@ -34,17 +35,6 @@ fn check_holder(daemon: &Daemon, client: &Peer, state: &str) -> i32 {
         all.len() == 1
     });
     all[0]
-}
-
-/// Processes of this server with a title: they log to the same place.
-fn of_server(daemon: &Daemon, shown: &str) -> Vec<i32> {
-    let log = open_files(daemon.pid())[&2].clone();
-    let is_it = |pid: &i32| {
-        let to = fs::read_link(format!("/proc/{pid}/fd/2"));
-        let is_its = to.is_ok_and(|to| log.starts_with(&*to.to_string_lossy()));
-        is_its && title(*pid).starts_with(shown)
-    };
-    processes().filter(is_it).collect()
 }
 
 fn end(pid: i32) {

@@ -32,6 +32,8 @@ use crate::serve::wakeup::Waker;
 
 /// The number of the parent's pipes in events of epoll(7).
 const PARENT: u64 = u64::MAX;
+/// The number of the line to the keeper.
+const KEEPER: u64 = u64::MAX - 1;
 /// Most events of one epoll_wait(2).
 const MAX_EVENTS: usize = 8;
 /// Grace for a slot that is about to be freed, because another worker may not yet have reported the
@@ -231,6 +233,9 @@ impl Worker {
         for pipe in [&self.link.server, &self.link.generation] {
             epoll.add(pipe.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, PARENT))?;
         }
+        if let Some(line) = &self.keeper {
+            epoll.add(line, EpollEvent::new(EpollFlags::empty(), KEEPER))?; // EPOLLHUP alone
+        }
         Ok(epoll)
     }
 
@@ -264,9 +269,11 @@ impl Worker {
     fn wait(&self, epoll: &Epoll) -> bool {
         let mut events = [EpollEvent::empty(); MAX_EVENTS];
         stderr::flush();
-        match epoll.wait(&mut events, EpollTimeout::NONE) {
-            Ok(n) if events.iter().take(n).any(|event| event.data() == PARENT) => !self.must_end(),
-            Ok(_) | Err(Errno::EINTR) => true,
+        let is_of = |events: &[EpollEvent], number| events.iter().any(|it| it.data() == number);
+        match epoll.wait(&mut events, EpollTimeout::NONE).map(|n| events.get(..n)) {
+            Ok(Some(events)) if is_of(events, PARENT) => !self.must_end(),
+            Ok(Some(events)) => !is_of(events, KEEPER), // closed: it can serve nobody
+            Ok(None) | Err(Errno::EINTR) => true,
             Err(errno) => {
                 warn!("epoll_wait: {}", strerror(errno));
                 false

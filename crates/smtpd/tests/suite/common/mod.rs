@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
-use testkit::{Daemon, Peer, TempDir};
+use testkit::{Daemon, Peer, TempDir, open_files, processes, title};
 
 pub const SMTPD: &str = env!("CARGO_BIN_EXE_smtpd");
 pub const LETTER: &str = "Subject: meeting\r\n\r\nLet's get together Monday at 1pm.\r\n";
@@ -200,4 +200,15 @@ pub fn assert_alive(daemon: &Daemon) {
     peer.send("still alive\r\n.\r\n");
     peer.expect("250 ");
     peer.ask("QUIT", "221 ");
+}
+
+/// Processes of this server with a title: they log to the same place.
+pub fn of_server(daemon: &Daemon, shown: &str) -> Vec<i32> {
+    let log = open_files(daemon.pid())[&2].clone();
+    let is_it = |pid: &i32| {
+        let to = fs::read_link(format!("/proc/{pid}/fd/2"));
+        let is_its = to.is_ok_and(|to| log.starts_with(&*to.to_string_lossy()));
+        is_its && title(*pid).starts_with(shown)
+    };
+    processes().filter(is_it).collect()
 }

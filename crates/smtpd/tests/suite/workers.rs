@@ -1,0 +1,157 @@
+//! A prefork worker's clients, one after the other: the processes that answer for it stay for the next one.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use testkit::{Daemon, Peer, children, has_ended, title, wait_until};
+
+use crate::common::{Fixture, introduced, of_server, set_mode};
+
+/// `NUL levy NUL x`.
+const RIGHT: &str = "AGxldnkAeA==";
+
+/// A server with one worker.
+fn serve(fixture: &Fixture, more: &[&str]) -> Daemon {
+    fixture.serve(&[&["-m", "prefork", "-n", "1"][..], more].concat())
+}
+
+/// A letter to levy, in a session of its own; its reply.
+fn send(daemon: &Daemon) -> Peer {
+    let mut peer = introduced(daemon);
+    peer.ask("MAIL FROM:<hedrick@topaz.test>", "250 ");
+    peer.ask("RCPT TO:<levy@red.test>", "250 ");
+    peer.ask("DATA", "354 ");
+    peer.send("Subject: x\r\n\r\nx\r\n.\r\n");
+    peer
+}
+
+fn quit(mut peer: Peer) {
+    peer.expect("250 ");
+    peer.ask("QUIT", "221 ");
+}
+
+/// The processes that have answered the last client, when they wait for the next one.
+fn that_wait(daemon: &Daemon) -> Vec<i32> {
+    wait_until("the last client has left", || {
+        children(daemon.pid()).iter().all(|worker| title(*worker) == "smtpd: worker, idle")
+            && !of_server(daemon, "smtpd: questions, idle").is_empty()
+    });
+    let mut all = of_server(daemon, "smtpd: questions");
+    all.extend(of_server(daemon, "smtpd: mailbox of levy"));
+    all
+}
+
+#[test]
+fn a_letter_of_the_next_client_takes_no_new_process() {
+    let fixture = Fixture::new();
+    let daemon = serve(&fixture, &[]);
+    quit(send(&daemon));
+    let first = that_wait(&daemon);
+    assert_eq!(first.len(), 2);
+    for _ in 0..3 {
+        quit(send(&daemon));
+    }
+    assert_eq!(that_wait(&daemon), first);
+    assert_eq!(fixture.letters("levy").len(), 4);
+}
+
+/// Under `fork` each client has processes of its own.
+#[test]
+fn under_fork_they_end_with_the_session() {
+    let fixture = Fixture::new();
+    let daemon = fixture.serve(&[]);
+    quit(send(&daemon));
+    wait_until("no process is left but parent and keeper", || {
+        of_server(&daemon, "smtpd: questions").is_empty()
+            && of_server(&daemon, "smtpd: mailbox").is_empty()
+    });
+}
+
+#[test]
+fn the_log_names_the_client_whose_letter_failed_and_not_the_one_before() {
+    let fixture = Fixture::new();
+    let daemon = serve(&fixture, &[]);
+    quit(send(&daemon));
+    that_wait(&daemon);
+    let mut second = introduced(&daemon);
+    let address = second.stream().local_addr().unwrap();
+    second.ask("MAIL FROM:<hedrick@topaz.test>", "250 ");
+    second.ask("RCPT TO:<levy@red.test>", "250 ");
+    second.ask("DATA", "354 ");
+    let new = fixture.maildir("levy").join("new");
+    set_mode(&new, 0o500);
+    second.send("x\r\n.\r\n");
+    second.expect("451 ");
+    daemon.wait_log(&format!("]: {address}: letter "));
+    set_mode(&new, 0o700);
+    second.ask("QUIT", "221 ");
+    that_wait(&daemon);
+    // Where the process cannot use the mailbox any more, another one says why.
+    let mut third = introduced(&daemon);
+    let address = third.stream().local_addr().unwrap();
+    third.ask("MAIL FROM:<hedrick@topaz.test>", "250 ");
+    let tmp = fixture.maildir("levy").join("tmp");
+    set_mode(&tmp, 0o500);
+    third.ask("RCPT TO:<levy@red.test>", "451 ");
+    daemon.wait_log(&format!("]: {address}: mailbox of 'levy': "));
+    set_mode(&tmp, 0o700);
+    third.ask("RCPT TO:<levy@red.test>", "250 ");
+}
+
+#[test]
+fn the_next_client_can_log_in() {
+    let fixture = Fixture::new();
+    let daemon = serve(&fixture, &["--auth-delay", "0"]);
+    for _ in 0..2 {
+        quit(send(&daemon));
+        that_wait(&daemon);
+        let mut peer = introduced(&daemon);
+        peer.ask("AUTH PLAIN AGxldnkAeQ==", "535 ");
+        peer.ask(&format!("AUTH PLAIN {RIGHT}"), "235 ");
+        peer.ask("MAIL FROM:<levy@red.test>", "250 ");
+        peer.ask("RCPT TO:<bob@red.test>", "250 ");
+        peer.ask("QUIT", "221 ");
+    }
+    assert_eq!(fixture.letters("levy").len(), 2);
+    assert!(fixture.letters("bob").is_empty());
+}
+
+#[test]
+fn recipients_of_a_client_that_has_left_get_nothing_of_the_next_ones() {
+    let fixture = Fixture::new();
+    let daemon = serve(&fixture, &[]);
+    let mut peer = introduced(&daemon);
+    peer.ask("MAIL FROM:<>", "250 ");
+    peer.ask("RCPT TO:<bob@red.test>", "250 ");
+    peer.ask("QUIT", "221 ");
+    that_wait(&daemon);
+    assert!(fixture.drafts("bob").is_empty());
+    quit(send(&daemon));
+    assert_eq!((fixture.letters("levy").len(), fixture.letters("bob").len()), (1, 0));
+}
+
+/// Whichever of them has ended meanwhile, by a kill or because it has waited for long enough, the next client does not see it.
+#[test]
+fn one_that_ends_meanwhile_is_replaced_before_the_next_client_comes() {
+    let fixture = Fixture::new();
+    let daemon = serve(&fixture, &[]);
+    for which in 0..2 {
+        quit(send(&daemon));
+        let victim = that_wait(&daemon)[which];
+        let worker = children(daemon.pid());
+        kill(Pid::from_raw(victim), Signal::SIGKILL).unwrap();
+        let is_there = |shown| !of_server(&daemon, shown).is_empty();
+        if which == 0 {
+            wait_until("a worker with a line of its own", || {
+                let now = children(daemon.pid());
+                now.len() == 1 && now != worker && title(now[0]) == "smtpd: worker, idle"
+            });
+        } else {
+            wait_until("it has ended", || !is_there("smtpd: mailbox of levy"));
+        }
+        quit(send(&daemon));
+    }
+    assert_eq!(fixture.letters("levy").len(), 4);
+    let waiting = that_wait(&daemon);
+    wait_until("they do not wait for ever", || waiting.iter().all(|pid| has_ended(*pid)));
+    quit(send(&daemon));
+}
