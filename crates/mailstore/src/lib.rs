@@ -36,7 +36,7 @@ pub use error::{Error, Result, is_full};
 pub use file_name::prepare;
 pub use folder::{Folder, Walked};
 pub use mail_pattern::{MailKind, MailPattern};
-pub use maildir::{Draft, Maildir, Published, Synced};
+pub use maildir::{Draft, Maildir, Published, SafeMaildirs, Synced};
 pub use maildrop::{LetterText, LockedMbox, MaildirOptions, Maildrop, Removal, UniqueIds};
 pub use mbox::append::{append_to_mbox, try_mbox};
 pub use mbox::index::MboxIds;

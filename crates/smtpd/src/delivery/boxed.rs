@@ -120,12 +120,7 @@ impl<'a> Places<'a> {
 }
 
 /// Becomes the owner for good, tries the first place, and follows orders. Returns the exit code.
-pub fn live(
-    config: &Config,
-    (kind, owner): (Kind, Owner),
-    line: &Line,
-    first: &Attempt,
-) -> i32 {
+pub fn live(config: &Config, (kind, owner): (Kind, Owner), line: &Line, first: &Attempt) -> i32 {
     let mut client = first.client.clone();
     let terminal = Messages::find(config, first);
     if let Err(why) = enter(config, (kind, owner), first) {

@@ -6,7 +6,7 @@
 
 use accounts::{Account, Owner};
 use maild::{MailOptions, Place, Trouble};
-use mailstore::{Folder, Maildir};
+use mailstore::{Folder, Maildir, SafeMaildirs};
 use nix::unistd::{Gid, Uid};
 
 /// Makes the folder of a mailbox where that needs the rights of root, which this process has. It looks
@@ -26,11 +26,17 @@ pub fn make_for(options: &MailOptions, account: &Account, owner: Owner) -> Resul
     }
 }
 
-/// Opens the Maildir of an account with the rights of its owner, and makes what is missing of it.
+/// Opens the Maildir of an account with the rights of its owner, and makes what is missing of it. Of those in `safe`
+/// no folder is waited for again.
 ///
 /// # Errors
 /// It cannot take letters now.
-pub fn open(options: &MailOptions, account: &Account, owner: Owner) -> Result<Maildir, Trouble> {
+pub fn open(
+    options: &MailOptions,
+    account: &Account,
+    owner: Owner,
+    safe: &SafeMaildirs,
+) -> Result<Maildir, Trouble> {
     let folder = match options.find_mailbox(account, owner)? {
         Place::There(folder) => folder,
         Place::Missing { parent, name, path } => {
@@ -38,7 +44,7 @@ pub fn open(options: &MailOptions, account: &Account, owner: Owner) -> Result<Ma
             parent.make(&name)?
         }
     };
-    Ok(Maildir::make(folder)?)
+    Ok(Maildir::make_with(folder, safe)?)
 }
 
 /// Checks that a folder is the owner's own, before something is made in it.

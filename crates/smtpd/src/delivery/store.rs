@@ -6,7 +6,7 @@ use std::path::Path;
 
 use accounts::{Account, Owner};
 use forknet::confine_to;
-use mailstore::{Draft, Maildir, Published, Synced};
+use mailstore::{Draft, Maildir, Published, SafeMaildirs, Synced};
 
 use crate::delivery::order::{Attempt, Place, Tried};
 use crate::delivery::text::Text;
@@ -23,6 +23,7 @@ pub struct Store<'a> {
     config: &'a Config,
     owner: Owner,
     places: Vec<Tray>,
+    safe: SafeMaildirs,
     is_confined: bool,
     is_swept: bool,
 }
@@ -74,8 +75,8 @@ impl<'a> Store<'a> {
     /// Begins with no place. This process has the owner's rights already.
     #[must_use]
     pub fn new(config: &'a Config, owner: Owner) -> Store<'a> {
-        let (places, is_confined, is_swept) = (Vec::new(), false, false);
-        Store { config, owner, places, is_confined, is_swept }
+        let (places, safe) = (Vec::new(), SafeMaildirs::default());
+        Store { config, owner, places, safe, is_confined: false, is_swept: false }
     }
 
     /// Tries a place as a delivery will use it: opens it, makes a draft, has room set aside.
@@ -120,7 +121,7 @@ impl<'a> Store<'a> {
     }
 
     fn open(&self, account: &Account, attempt: &Attempt) -> Result<Tray, Failure> {
-        let maildir = mailbox::open(&self.config.mail, account, self.owner)?;
+        let maildir = mailbox::open(&self.config.mail, account, self.owner, &self.safe)?;
         let needed = attempt.size.saturating_add(self.config.min_free);
         if maildir.folder().free_bytes()? < needed {
             let why = format!("{}: less than {needed} bytes free", maildir.path().display());
@@ -237,6 +238,7 @@ impl<'a> Store<'a> {
             };
             let failure = match published {
                 Ok(letter) => {
+                    self.safe.add(&tray.maildir);
                     tray.state = State::Visible(letter);
                     None
                 }

@@ -157,8 +157,7 @@ impl<'a> Workers<'a> {
             Place::Mailbox { may_forward, .. } => *may_forward,
             _ => false,
         };
-        one == other
-            || may_forward(one) == may_forward(other) && self.is_same_mailbox(one, other)
+        one == other || may_forward(one) == may_forward(other) && self.is_same_mailbox(one, other)
     }
 
     /// Returns whether two places are one mailbox, whatever `~/.forward` says.

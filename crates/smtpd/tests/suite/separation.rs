@@ -13,8 +13,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use crate::common::{
-    BOB, FRONT, Fixture, LETTER, LEVY, SMTPD, assert_alive, greeted, in_data, introduced, of_server,
-    with_root,
+    BOB, FRONT, Fixture, LETTER, LEVY, SMTPD, assert_alive, greeted, in_data, introduced,
+    of_server, with_root,
 };
 use testkit::{
     Daemon, Image, MODELS, Peer, children, each_model, has_ended, holders, rights_left,
