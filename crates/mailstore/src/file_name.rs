@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::hint::black_box;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,16 +18,19 @@ const MAX_UID: usize = 70;
 /// Number of names made by this process: the `Q` of a name.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
-/// Makes unique names. It asks for the host once, because a process with a filter cannot.
+/// The host of names, asked for once: a process that has used one Maildir and then been given a filter may not ask again.
+static HOST: OnceLock<Vec<u8>> = OnceLock::new();
+
+/// Makes unique names.
 #[derive(Debug, Clone)]
 pub(crate) struct NameMaker {
-    host: Vec<u8>,
+    host: &'static [u8],
 }
 
 impl NameMaker {
     pub(crate) fn new() -> NameMaker {
-        let host = nix::unistd::gethostname().unwrap_or_else(|_| OsString::from("localhost"));
-        NameMaker { host: escape_host(host.as_bytes()) }
+        let ask = || nix::unistd::gethostname().unwrap_or_else(|_| OsString::from("localhost"));
+        NameMaker { host: HOST.get_or_init(|| escape_host(ask().as_bytes())) }
     }
 
     /// Returns a unique name: the time in microseconds, the process id, a number within the process,
@@ -36,7 +40,7 @@ impl NameMaker {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let (seconds, micros, pid) = (now.as_secs(), now.subsec_micros(), std::process::id());
         let mut name = format!("{seconds}.M{micros:06}P{pid}Q{number}.").into_bytes();
-        name.extend_from_slice(&self.host);
+        name.extend_from_slice(self.host);
         OsString::from_vec(name)
     }
 }

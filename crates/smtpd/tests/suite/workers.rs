@@ -1,10 +1,12 @@
 //! A prefork worker's clients, one after the other: the processes that answer for it stay for the next one.
 
+use std::collections::HashSet;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testkit::{Daemon, Peer, children, has_ended, title, wait_until};
 
-use crate::common::{Fixture, introduced, of_server, set_mode};
+use crate::common::{Fixture, files, introduced, of_server, set_mode};
 
 /// `NUL levy NUL x`.
 const RIGHT: &str = "AGxldnkAeA==";
@@ -52,6 +54,12 @@ fn a_letter_of_the_next_client_takes_no_new_process() {
     }
     assert_eq!(that_wait(&daemon), first);
     assert_eq!(fixture.letters("levy").len(), 4);
+    let hosts = files(&fixture.maildir("levy").join("new")).into_iter().map(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        name.splitn(3, '.').nth(2).unwrap().split(',').next().unwrap().to_owned()
+    });
+    let hosts: HashSet<_> = hosts.collect();
+    assert_eq!(hosts.len(), 1, "{hosts:?}: one that has its filter still knows the host");
 }
 
 /// Under `fork` each client has processes of its own.
