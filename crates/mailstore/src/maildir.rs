@@ -7,6 +7,7 @@
 
 mod parts;
 mod published;
+mod safe;
 mod unpublished;
 
 use std::ffi::{OsStr, OsString};
@@ -23,7 +24,6 @@ use nix::fcntl::{AtFlags, FallocateFlags, OFlag, RenameFlags, fallocate, openat,
 use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::linkat;
 
-use sys::statx::Birth;
 use sys::sync_file_range::start_writing;
 
 use crate::durable_dir::{durable_create_dir, retry_eintr};
@@ -36,6 +36,7 @@ use crate::sweep::sweep;
 use crate::wire_size::WireSize;
 
 pub use published::Published;
+pub use safe::SafeMaildirs;
 
 /// Mode of new letters: only the owner has access.
 const FILE_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
@@ -47,23 +48,8 @@ const NEW_LETTER: OFlag = OFlag::O_WRONLY
     .union(OFlag::O_CLOEXEC);
 /// Threads that fsync the letters of a batch.
 const SYNCS_AT_ONCE: usize = 16;
-/// Most Maildirs of [`SafeMaildirs`].
-const MAX_SAFE: usize = 100;
 /// Most attempts to find a free name. More than one is needed only after the clock was set back.
 const MAX_NAME_ATTEMPTS: usize = 8;
-
-/// Maildirs in which this process has published letters, and waited for all folders: they are on the disk, however
-/// young they are.
-#[derive(Debug, Default)]
-pub struct SafeMaildirs(Vec<Birth>);
-
-impl SafeMaildirs {
-    /// Adds a Maildir in which a letter was published.
-    pub fn add(&mut self, maildir: &Maildir) {
-        let added = maildir.parts.birth.filter(|birth| !self.0.contains(birth));
-        self.0.extend(added.filter(|_| self.0.len() < MAX_SAFE));
-    }
-}
 
 /// A Maildir that letters are delivered to, by the descriptors of its folders: what its path leads to
 /// later makes no difference.
@@ -106,7 +92,7 @@ impl Maildir {
         };
         let (tmp, new, _cur) = (part("tmp")?, part("new")?, part("cur")?);
         let birth = new.birth()?;
-        let is_safe = birth.is_some_and(|birth| safe.0.contains(&birth));
+        let is_safe = birth.is_some_and(|birth| safe.has(birth));
         let parent_of_new = if is_safe { None } else { new.parent_of_new(birth, &folder)? };
         let names = NameMaker::new();
         Ok(Maildir { parts: Arc::new(Parts { folder, tmp, new, parent_of_new, birth, names }) })

@@ -77,7 +77,8 @@ impl Line {
         self.0.is_of_several
     }
 
-    /// Returns whether the process that gave the latest answer waits for another question, or has waited in vain and ended.
+    /// Returns whether the process that gave the latest answer waits for another question, or has ended because
+    /// none came.
     #[must_use]
     pub fn has_process(&self) -> bool {
         self.0.has_process.load(Relaxed)

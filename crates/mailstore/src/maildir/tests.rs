@@ -287,3 +287,19 @@ fn drafts_of_one_file_are_written_once_or_by_another_one_from_the_start() {
     assert_eq!(fs::read(published.path()).unwrap(), b"letter\n");
     assert!(files(&one, "tmp").is_empty() && files(&other, "tmp").is_empty());
 }
+
+#[test]
+fn one_that_was_waited_for_is_not_waited_for_again_unless_another_one_is_in_its_place() {
+    let dir = TempDir::new();
+    let mut safe = SafeMaildirs::default();
+    let open =
+        |safe: &SafeMaildirs| Maildir::make_with(Folder::open(dir.path()).unwrap(), safe).unwrap();
+    let waits = |maildir: &Maildir| maildir.parts.folders().count() == 2;
+    let first = open(&safe);
+    assert!(waits(&first), "it is new");
+    safe.add(&first.draft().unwrap().sync().unwrap().publish().unwrap());
+    assert!(!waits(&open(&safe)) || first.parts.birth.is_none());
+    assert!(waits(&open(&SafeMaildirs::default())), "another process does not know it");
+    fs::remove_dir_all(dir.path().join("new")).unwrap();
+    assert!(waits(&open(&safe)), "this one was not waited for");
+}

@@ -238,7 +238,7 @@ impl<'a> Store<'a> {
             };
             let failure = match published {
                 Ok(letter) => {
-                    self.safe.add(&tray.maildir);
+                    self.safe.add(&letter);
                     tray.state = State::Visible(letter);
                     None
                 }

@@ -272,7 +272,7 @@ impl Worker {
         let is_of = |events: &[EpollEvent], number| events.iter().any(|it| it.data() == number);
         match epoll.wait(&mut events, EpollTimeout::NONE).map(|n| events.get(..n)) {
             Ok(Some(events)) if is_of(events, PARENT) => !self.must_end(),
-            Ok(Some(events)) => !is_of(events, KEEPER), // closed: it can serve nobody
+            Ok(Some(events)) => !is_of(events, KEEPER), // closed: no client can be served
             Ok(None) | Err(Errno::EINTR) => true,
             Err(errno) => {
                 warn!("epoll_wait: {}", strerror(errno));
