@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use forknet::{Facility, RootPolicy, Server, Service, Transport};
-use smtpd::delivery::answer::{answer, start};
+use smtpd::delivery::answer::answer;
+use smtpd::delivery::start::start;
 use smtpd::options::{self, Config};
 use smtpd::session::smtp_session;
 

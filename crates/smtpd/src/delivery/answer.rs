@@ -13,7 +13,7 @@ use crate::delivery::filter;
 use crate::delivery::log_once::set_client;
 use crate::delivery::route::{Route, Router, Target};
 use crate::delivery::transaction::{Found, Transaction};
-use crate::delivery::{queue, verify};
+use crate::delivery::verify;
 use crate::options::{Config, Vrfy};
 use crate::protocol::address::Name;
 use crate::protocol::envelope::{Login, Way};
@@ -33,20 +33,6 @@ const QUESTION_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 const CLIENT_WAIT: Duration = Duration::from_secs(10);
 /// Most clients of a worker in turn that one process answers for, a number.
 const MAX_CLIENTS: u32 = 100;
-
-/// Looks at the accounts and the folders at the start, and again after SIGHUP, with the keeper's rights; returns what
-/// those must know who cannot look themselves. Makes nothing if that is only to be checked.
-///
-/// # Errors
-/// As [`Config::start`]; the queue cannot be used.
-pub fn start(config: &Config, is_checked: bool) -> forknet::Result<Vec<u8>> {
-    let offer = config.start()?;
-    if let Some(options) = &config.relay.queue {
-        let refused = |error: mailstore::Error| forknet::Error::Refused(format!("queue: {error}"));
-        queue::make(options, is_checked).map_err(refused)?;
-    }
-    Ok(offer)
-}
 
 /// Answers a session's questions, in a process of its own, up to a login, which is its last; returns the exit code. So
 /// a session costs one process, and not one for each of its commands; and those of a worker's clients, one after the other,

@@ -4,7 +4,7 @@
 // The order of the modules; each imports from its left only:
 //   trace | header author delivered_to text mailbox log_once target order forward shells | users again | directory |
 //   expansion | route store | received | append command_line lmtp | program | boxed | workers | queue | outgoing | transaction |
-//   deliver verify | answer keeper letter
+//   deliver verify | answer start keeper letter
 
 mod again;
 pub mod answer;
@@ -33,6 +33,7 @@ mod queue;
 mod received;
 pub mod route;
 mod shells;
+pub mod start;
 mod store;
 mod target;
 pub mod terminal;

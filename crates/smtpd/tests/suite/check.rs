@@ -1,6 +1,6 @@
 //! `--check` and `--config` with what smtpd alone reads: domains, the users file, the postmaster.
 
-use crate::common::{SMTPD, with_root};
+use crate::common::{OWNER, SMTPD, give, with_root};
 use testkit::{TempDir, command, run};
 
 fn checked(args: &[&str]) -> (Option<i32>, String) {
@@ -65,4 +65,45 @@ fn the_queue_is_looked_at_and_not_made() {
     let (code, said) = ends(&queue);
     assert_eq!(code, Some(1));
     assert!(said.ends_with("queue/letters: Not a directory\n"), "{said}");
+}
+
+#[test]
+fn what_letters_will_need_is_looked_at_too() {
+    let dir = TempDir::new();
+    let users = dir.file("users", "levy:x:::Levy:/home/levy:\n").display().to_string();
+    let file = dir.file("plain", "").display().to_string();
+    let folder = dir.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    give(&folder, OWNER);
+    let folder = folder.display().to_string();
+    let (mda, then) = ("--mda: command ", "letters will be refused for now");
+    let back = "letters that a filter keeps back will be refused for now";
+    let roots = "belongs to root, and not to an ordinary user";
+    for (option, value, said) in [
+        ("--mda", "/no/program %u", format!("{mda}/no/program: No such file or directory: {then}")),
+        ("--mda", &file, format!("{mda}{file}: Permission denied: {then}")),
+        ("--mda", "/bin/true %u", String::new()),
+        (
+            "--quarantine",
+            "/no/folder",
+            format!("--quarantine /no/folder: No such file or directory: {back}"),
+        ),
+        ("--quarantine", &file, format!("--quarantine {file}: Not a directory: {back}")),
+        ("--quarantine", "/usr", format!("--quarantine /usr: {roots}: {back}")),
+        ("--quarantine", &folder, String::new()),
+        (
+            "--terminal",
+            "/no/folder",
+            "--terminal /no/folder: No such file or directory: there are no terminals for now"
+                .into(),
+        ),
+        ("--terminal", &folder, String::new()),
+    ] {
+        let argument = format!("{option}={value}");
+        let more =
+            if option == "--quarantine" { &["--milter", "unix:/no/filter"][..] } else { &[] };
+        let (code, heard) = checked(&[&["--users", &users, &argument], more].concat());
+        assert_eq!(code, Some(i32::from(!said.is_empty())), "{argument}: {heard}");
+        assert!(heard.contains(&said), "{argument}: {heard}");
+    }
 }
