@@ -41,65 +41,81 @@ pub fn answer(config: &Config, asked: forknet::Question) -> i32 {
     let mut transaction = Transaction::new(config, Boxes::new(asked));
     let (mut is_first, mut clients) = (true, 0);
     loop {
-        let mut wait = QUESTION_WAIT;
         let text = transaction.workers.boxes.take_text();
         if LoginQuestion::is_one(&text) {
-            let Ok(asked) = transaction.workers.boxes.into_question() else { return FAILED };
-            if !is_first {
-                log::warn!("a login in a process that does not know the latest failures");
-                return FAILED;
-            }
-            return log_in(config, asked, Secret::new(text));
+            return last_login(transaction, is_first, Secret::new(text));
         }
         is_first = false;
         let Some((peer, question, records)) = decode(&mut transaction, text) else {
             return FAILED;
         };
-        let answer = match question {
-            Question::Recipient { name, bytes, way, login } => {
-                recipient(&mut transaction, (&name, &login), (bytes, way))
-            }
+        let is_next = question == Question::Next;
+        clients += u32::from(is_next);
+        let waited = match question {
+            Question::Done => return done(transaction),
+            Question::Next if clients >= MAX_CLIENTS => return done(transaction),
             Question::Filter { number } => {
                 let boxes = &mut transaction.workers.boxes;
-                if filter::hand_over(config, (peer, number), boxes, QUESTION_WAIT).is_err() {
+                filter::hand_over(config, (peer, number), boxes, QUESTION_WAIT)
+            }
+            question => {
+                let Some(answer) = answer_to(&mut transaction, (peer, question), records) else {
                     return FAILED;
-                }
-                continue;
+                };
+                let wait = if is_next { CLIENT_WAIT } else { QUESTION_WAIT };
+                transaction.workers.boxes.ask_back(&answer, wait)
             }
-            Question::Sender { name, login } => check_sender(config, &name, &login).encode(),
-            Question::User { name } => verify::user(config, &name),
-            Question::Members { name } => verify::members(config, &name),
-            Question::FullName { text } => verify::full_name(config, &text),
-            Question::Letter { id, sender, commit } => {
-                let Some(records) = records else { return FAILED };
-                let answer = letter(&mut transaction, peer, (&id, &sender, commit), records);
-                let Some(answer) = answer else { return FAILED };
-                answer
-            }
-            Question::Forget => {
-                transaction.forget();
-                Verdict::Accepted.encode()
-            }
-            Question::Next if clients + 1 < MAX_CLIENTS => {
-                clients += 1;
-                wait = CLIENT_WAIT;
-                transaction.forget();
-                transaction.workers.boxes.show("questions, idle");
-                Verdict::Accepted.encode()
-            }
-            Question::Next | Question::Done => return done(transaction),
         };
-        match transaction.workers.boxes.ask_back(&answer, wait) {
-            Err(error) if error.kind() == ErrorKind::TimedOut && wait == CLIENT_WAIT => {
-                return ENDED;
-            }
+        match waited {
+            Ok(()) => {}
+            Err(error) if is_next && error.kind() == ErrorKind::TimedOut => return ENDED,
             Err(error) => {
                 log::debug!("{peer}: the session has ended: {}", forknet::reason(&error));
                 return FAILED;
             }
-            Ok(()) => {}
         }
     }
+}
+
+/// Returns the answer to a question after which others may follow; `None` where the session has ended.
+fn answer_to(
+    transaction: &mut Transaction<'_>,
+    (peer, question): (Peer, Question),
+    records: Option<Records>,
+) -> Option<Vec<u8>> {
+    let config = transaction.config;
+    Some(match question {
+        Question::Recipient { name, bytes, way, login } => {
+            recipient(transaction, (&name, &login), (bytes, way))
+        }
+        Question::Sender { name, login } => check_sender(config, &name, &login).encode(),
+        Question::User { name } => verify::user(config, &name),
+        Question::Members { name } => verify::members(config, &name),
+        Question::FullName { text } => verify::full_name(config, &text),
+        Question::Letter { id, sender, commit } => {
+            letter(transaction, peer, (&id, &sender, commit), records?)?
+        }
+        Question::Next => {
+            transaction.forget();
+            transaction.workers.boxes.show("questions, idle");
+            Verdict::Accepted.encode()
+        }
+        Question::Forget | Question::Filter { .. } | Question::Done => {
+            transaction.forget();
+            Verdict::Accepted.encode()
+        }
+    })
+}
+
+/// Answers a login, which this process can do if it knows the latest failures: the keeper has forked it for that.
+fn last_login(transaction: Transaction<'_>, is_first: bool, text: Secret) -> i32 {
+    let config = transaction.config;
+    let Ok(asked) = transaction.workers.boxes.into_question() else { return FAILED };
+    if !is_first {
+        log::warn!("a login in a process that does not know the latest failures");
+        return FAILED;
+    }
+    log_in(config, asked, text)
 }
 
 /// Reads a question, and what has come with it; `None` for one that the process which asks should not have sent.

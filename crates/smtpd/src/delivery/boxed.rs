@@ -121,15 +121,14 @@ impl<'a> Places<'a> {
 
 /// Becomes the owner for good, tries the first place, and follows orders. Returns the exit code.
 pub fn live(config: &Config, (kind, owner): (Kind, Owner), line: &Line, first: &Attempt) -> i32 {
-    let mut client = first.client.clone();
     let terminal = Messages::find(config, first);
     if let Err(why) = enter(config, (kind, owner), first) {
-        log::warn!("{client}: {why}");
+        log::warn!("{}: {why}", first.client);
         return refuse(line);
     }
     let mut places = Places::new(config, (kind, owner), &first.client, terminal);
     let mut answer = Some(places.attempt(first).encode());
-    let (mut letter, mut is_kept) = (client.clone(), false);
+    let (mut client, mut letter, mut is_kept) = (first.client.clone(), first.client.clone(), false);
     loop {
         if answer.is_some_and(|answer| line.send_message(&answer).is_err()) {
             break;
@@ -148,10 +147,7 @@ pub fn live(config: &Config, (kind, owner): (Kind, Owner), line: &Line, first: &
             }
         };
         answer = match order.first() {
-            Some(&TRY) => Attempt::decode(&order).map(|attempt| {
-                client.clone_from(&attempt.client);
-                places.attempt(&attempt).encode()
-            }),
+            Some(&TRY) => attempt(&mut places, &order, &mut client),
             Some(&WRITE | &STORE) => Writing::decode(&order).and_then(|writing| {
                 letter = format!("{client}: letter {}", writing.id.escape_ascii());
                 let verdicts = write(&mut places, &letter, &writing, file)?;
@@ -176,6 +172,13 @@ pub fn live(config: &Config, (kind, owner): (Kind, Owner), line: &Line, first: &
     }
     places.undo();
     ENDED
+}
+
+/// Tries another place, which may be another client's; `None` for what is no order.
+fn attempt(places: &mut Places<'_>, order: &[u8], client: &mut String) -> Option<Vec<u8>> {
+    let attempt = Attempt::decode(order)?;
+    client.clone_from(&attempt.client);
+    Some(places.attempt(&attempt).encode())
 }
 
 /// Says that the first place cannot be used. Returns the exit code.

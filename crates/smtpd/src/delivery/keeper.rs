@@ -120,7 +120,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Tells the process that has answered, where there is one, that this was all.
-    fn end_with(&self, last: Question) {
+    fn end_with(&self, last: &Question) {
         if let Some(line) = self.line.as_ref().filter(|line| line.has_process())
             && let Some(last) = last.encode(self.peer)
             && let Err(error) = line.ask_last(&last)
@@ -141,13 +141,13 @@ impl Drop for Keeper<'_> {
     /// In a worker, the process that has answered stays for the next client.
     fn drop(&mut self) {
         let stays = self.line.as_ref().is_some_and(Line::is_of_several);
-        self.end_with(if stays { Question::Next } else { Question::Done });
+        self.end_with(if stays { &Question::Next } else { &Question::Done });
     }
 }
 
 impl Mailboxes for Keeper<'_> {
     fn end_questions(&self) {
-        self.end_with(Question::Done);
+        self.end_with(&Question::Done);
     }
 
     fn find(&self, path: &Path) -> Result<LocalUser, Reply> {
