@@ -35,8 +35,8 @@ const CLIENT_WAIT: Duration = Duration::from_secs(10);
 const MAX_CLIENTS: u32 = 100;
 
 /// Answers a session's questions, in a process of its own, up to a login, which is its last; returns the exit code. So
-/// a session costs one process, and not one for each of its commands; and those of a worker's clients, one after the other,
-/// cost one in [`MAX_CLIENTS`].
+/// a session costs one process, and not one for each of its commands; and a worker's clients, one after the other, cost one
+/// for a hundred of them.
 pub fn answer(config: &Config, asked: forknet::Question) -> i32 {
     let mut transaction = Transaction::new(config, Boxes::new(asked));
     let (mut is_first, mut clients) = (true, 0);
