@@ -20,7 +20,7 @@ use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
 use sys::getdents::entries;
 use sys::io_submit::fsync_each;
-use sys::statx::{Birth, birth};
+use sys::statx::birth_time;
 
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
@@ -333,25 +333,17 @@ impl Folder {
         self.enter(name)
     }
 
-    /// Returns when it was made; `None` where the file system does not tell.
-    ///
-    /// # Errors
-    /// As statx(2).
-    pub fn birth(&self) -> Result<Option<Birth>> {
-        birth(&self.fd).map_err(Error::io("stat", &self.path))
-    }
-
-    /// Returns the folder that this one is in, for [`Folder::sync`], where this one, of that [`Folder::birth`], may not
-    /// be on the disk: it was made
+    /// Returns the folder that this one is in, for [`Folder::sync`], where this one may not be on the disk: it was made
     /// within an hour, or the file system does not tell when. Another process may have made it and not waited. Where
     /// `parent` is not readable, that waits here for the disk.
     ///
     /// # Errors
     /// As syncfs(2).
-    pub fn parent_of_new(&self, birth: Option<Birth>, parent: &Folder) -> Result<Option<Folder>> {
+    pub fn parent_of_new(&self, parent: &Folder) -> Result<Option<Folder>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let now = i64::try_from(now).unwrap_or_default();
-        if birth.is_some_and(|it| (0..=now - MAY_BE_NEW).contains(&it.seconds())) {
+        let made = birth_time(&self.fd).map_err(Error::io("stat", &self.path))?;
+        if made.is_some_and(|made| (0..=now - MAY_BE_NEW).contains(&made)) {
             return Ok(None);
         }
         if let Ok(readable) = parent.reopen() {

@@ -90,12 +90,12 @@ impl Maildir {
             }
             opened => opened,
         };
-        let (tmp, new, _cur) = (part("tmp")?, part("new")?, part("cur")?);
-        let birth = new.birth()?;
-        let is_safe = birth.is_some_and(|birth| safe.has(birth));
-        let parent_of_new = if is_safe { None } else { new.parent_of_new(birth, &folder)? };
-        let names = NameMaker::new();
-        Ok(Maildir { parts: Arc::new(Parts { folder, tmp, new, parent_of_new, birth, names }) })
+        let (tmp, new, _cur, names) = (part("tmp")?, part("new")?, part("cur")?, NameMaker::new());
+        let parent_of_new = match safe.has(&new) {
+            true => None,
+            false => new.parent_of_new(&folder)?,
+        };
+        Ok(Maildir { parts: Arc::new(Parts { folder, tmp, new, parent_of_new, names }) })
     }
 
     /// Returns the path that it was opened by.

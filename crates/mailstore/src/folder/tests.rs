@@ -157,7 +157,7 @@ fn a_folder_that_may_be_new_is_made_safe_also_where_its_parent_cannot_be_read() 
     let dir = TempDir::new();
     let parent = Folder::open(dir.path()).unwrap();
     let made = parent.make(OsStr::new("new")).unwrap();
-    made.parent_of_new(made.birth().unwrap(), &parent).unwrap().expect("it is new").sync().unwrap();
+    made.parent_of_new(&parent).unwrap().expect("it is new").sync().unwrap();
     // Of a parent that may be passed and not read, the file system is synced.
     let mode = |mode| {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
@@ -165,10 +165,10 @@ fn a_folder_that_may_be_new_is_made_safe_also_where_its_parent_cannot_be_read() 
     };
     mode(0o300);
     let passed = Folder::find(dir.path()).unwrap().folder;
-    made.parent_of_new(made.birth().unwrap(), &passed).unwrap();
+    made.parent_of_new(&passed).unwrap();
     mode(0o700);
     // An old one waits for nothing: /usr was made before this test, its parent is never opened for reading.
     let old = Folder::find(Path::new("/usr")).unwrap().folder;
     let root = Folder::find(Path::new("/")).unwrap().folder;
-    old.parent_of_new(old.birth().unwrap(), &root).unwrap();
+    old.parent_of_new(&root).unwrap();
 }

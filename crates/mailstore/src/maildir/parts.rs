@@ -6,7 +6,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use nix::dir::Dir;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use sys::statx::Birth;
 
 use crate::durable_dir::retry_eintr;
 use crate::error::{Error, Result};
@@ -25,8 +24,6 @@ pub(super) struct Parts {
     pub(super) new: Folder,
     /// What `new` is in, where it may not be on the disk.
     pub(super) parent_of_new: Option<Folder>,
-    /// Of `new`.
-    pub(super) birth: Option<Birth>,
     pub(super) names: NameMaker,
 }
 

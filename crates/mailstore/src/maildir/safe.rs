@@ -1,26 +1,33 @@
 //! Maildirs that are known to be on the disk.
 
-use sys::statx::Birth;
+use std::sync::Arc;
 
+use nix::sys::stat::fstat;
+
+use crate::folder::Folder;
+use crate::maildir::parts::Parts;
 use crate::maildir::published::Published;
 
-/// Most Maildirs, a number: those beyond are waited for again.
-const MAX: usize = 100;
+/// Most Maildirs, a number, with four descriptors each: those beyond are waited for again.
+const MAX: usize = 16;
 
 /// Maildirs in which this process has published letters, and waited for all folders: they are on the disk, however
-/// young they are.
+/// young they are. They stay open: while they do, no other folder has the number of one.
 #[derive(Debug, Default)]
-pub struct SafeMaildirs(Vec<Birth>);
+pub struct SafeMaildirs(Vec<Arc<Parts>>);
 
 impl SafeMaildirs {
     /// Adds the Maildir of a letter that was published.
     pub fn add(&mut self, letter: &Published) {
-        let added = letter.parts.birth.filter(|birth| !self.has(*birth));
-        self.0.extend(added.filter(|_| self.0.len() < MAX));
+        if self.0.len() < MAX && !self.has(&letter.parts.new) {
+            self.0.push(Arc::clone(&letter.parts));
+        }
     }
 
-    /// Whether the Maildir is known whose `new` was made then.
-    pub(super) fn has(&self, birth: Birth) -> bool {
-        self.0.contains(&birth)
+    /// Returns whether this is the `new` of one of them.
+    pub(super) fn has(&self, new: &Folder) -> bool {
+        let number = |folder: &Folder| fstat(folder).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+        let wanted = if self.0.is_empty() { None } else { number(new) };
+        wanted.is_some() && self.0.iter().any(|known| number(&known.new) == wanted)
     }
 }
