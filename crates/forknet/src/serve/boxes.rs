@@ -34,9 +34,13 @@ pub struct Boxes {
 }
 
 impl Boxes {
-    /// Begins with none.
+    /// Begins with none. Of a worker's clients, who come one after the other, memory is wiped as it is freed: a process that is
+    /// forked for one must not have what another one has left.
     #[must_use]
     pub fn new(question: Question) -> Boxes {
+        if question.is_of_several() {
+            sys::wipe::wipe_freed();
+        }
         Boxes { question: Some(question), boxes: Vec::new(), ending: Vec::new() }
     }
 
@@ -135,6 +139,12 @@ impl Boxes {
             matches!(waitpid(*pid, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive))
         };
         self.ending.retain(is_there);
+    }
+
+    /// Leaves nothing of a client to the processes that are forked for the next one.
+    pub fn end_client(&mut self) {
+        self.reap();
+        sys::wipe::wipe_stack();
     }
 
     /// As [`Question::take_text`].

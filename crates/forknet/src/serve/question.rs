@@ -137,6 +137,11 @@ impl Question {
         can_be(self.client, peer)
     }
 
+    /// Returns whether the process that asks has several clients, one after the other.
+    pub(crate) fn is_of_several(&self) -> bool {
+        self.client.is_none()
+    }
+
     /// Receives another part of the question, of a process that may have been taken over; `None` when that
     /// has ended.
     ///

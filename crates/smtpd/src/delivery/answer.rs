@@ -10,7 +10,7 @@ use maild::{LoginQuestion, accepted_with_token};
 
 use crate::delivery::deliver::{Letter, deliver};
 use crate::delivery::filter;
-use crate::delivery::log_once::set_client;
+use crate::delivery::log_once::{forget_client, set_client};
 use crate::delivery::route::{Route, Router, Target};
 use crate::delivery::transaction::{Found, Transaction};
 use crate::delivery::verify;
@@ -97,6 +97,8 @@ fn answer_to(
         }
         Question::Next => {
             transaction.forget();
+            forget_client();
+            transaction.workers.boxes.end_client();
             transaction.workers.boxes.show("questions, idle");
             Verdict::Accepted.encode()
         }

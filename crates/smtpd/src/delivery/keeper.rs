@@ -43,19 +43,22 @@ pub struct Keeper<'a> {
     login: RefCell<Login>,
     /// It has tried recipients, and their letter has not come yet.
     has_recipients: Cell<bool>,
+    /// A question was asked for this client: the process may be one that another client has left.
+    has_asked: Cell<bool>,
 }
 
 impl<'a> Keeper<'a> {
     /// Asks over this line, for this client.
     #[must_use]
     pub fn new(config: &'a Config, line: Option<Line>, peer: Peer) -> Keeper<'a> {
-        let (login, has_recipients) = (RefCell::default(), Cell::new(false));
-        Keeper { config, line, peer, login, has_recipients }
+        let [has_recipients, has_asked] = [false; 2].map(Cell::new);
+        Keeper { config, line, peer, login: RefCell::default(), has_recipients, has_asked }
     }
 
     /// Asks a question; an answer is a verdict or users.
     fn ask(&self, question: &Question) -> Result<Vec<u8>, Verdict> {
         let record = question.encode(self.peer).ok_or(Verdict::Unknown)?;
+        self.has_asked.set(true);
         let why = match self.line.as_ref().map(|line| line.ask(&record, ANSWER_WAIT)) {
             Some(Ok(Answer::Final(answer) | Answer::More(answer))) => return Ok(answer),
             Some(Ok(_)) => "an answer that is none".into(),
@@ -74,6 +77,7 @@ impl<'a> Keeper<'a> {
         let record =
             Question::Filter { number }.encode(self.peer).ok_or(ErrorKind::InvalidInput)?;
         let line = self.line.as_ref().ok_or(ErrorKind::NotConnected)?;
+        self.has_asked.set(true);
         line.ask_for(&record, ANSWER_WAIT)?.1.ok_or_else(|| ErrorKind::NotConnected.into())
     }
 
@@ -141,7 +145,11 @@ impl Drop for Keeper<'_> {
     /// In a worker, the process that has answered stays for the next client.
     fn drop(&mut self) {
         let stays = self.line.as_ref().is_some_and(Line::is_of_several);
-        self.end_with(if stays { &Question::Next } else { &Question::Done });
+        match stays {
+            true if !self.has_asked.get() => {}
+            true => self.end_with(&Question::Next),
+            false => self.end_with(&Question::Done),
+        }
     }
 }
 
@@ -318,6 +326,7 @@ impl Letter<'_> {
             return line.add(&message, PIECE_WAIT).map_err(|error| lost(&error));
         }
         self.keeper.has_recipients.set(false);
+        self.keeper.has_asked.set(true);
         let sent = line.begin(&message).map_err(|error| lost(&error));
         self.state = State::Sent;
         sent

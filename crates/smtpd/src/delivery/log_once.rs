@@ -20,6 +20,11 @@ pub fn set_client(peer: Peer) {
     }
 }
 
+/// Forgets the client, and what was logged for it.
+pub fn forget_client() {
+    *LOGGED.lock().unwrap_or_else(PoisonError::into_inner) = (None, BTreeSet::new());
+}
+
 /// Logs a line, if it was not logged for this client yet.
 pub fn log_once(level: log::Level, line: String) {
     let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);

@@ -94,6 +94,15 @@ impl Attempt {
     /// Returns the order; `None` where a field is too long.
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
+        let mut record = vec![TRY];
+        add_field(&mut record, self.client.as_bytes())?;
+        record.extend(self.name()?.get(1..)?);
+        Some(record)
+    }
+
+    /// Returns what makes this attempt the same in another session; `None` where a field is too long.
+    #[must_use]
+    pub fn name(&self) -> Option<Vec<u8>> {
         let flag = |is: bool| if is { &b"y"[..] } else { b"" };
         let (kind, parts): (_, Vec<&[u8]>) = match &self.place {
             Place::Mailbox { name, home, may_forward } => {
@@ -108,7 +117,6 @@ impl Attempt {
             }
         };
         let mut record = vec![TRY, kind];
-        add_field(&mut record, self.client.as_bytes())?;
         add_field(&mut record, &self.size.to_be_bytes())?;
         add_field(&mut record, flag(self.sender.is_some()))?;
         add_field(&mut record, self.sender.as_deref().unwrap_or_default().as_bytes())?;
@@ -119,11 +127,10 @@ impl Attempt {
     /// Reads an order whose first byte is [`TRY`].
     #[must_use]
     pub fn decode(record: &[u8]) -> Option<Attempt> {
-        let (kind, rest) = record.strip_prefix(&[TRY])?.split_first()?;
+        let (client, rest) = first_field(record.strip_prefix(&[TRY])?)?;
+        let (kind, rest) = rest.split_first()?;
         let fields = fields(rest)?;
-        let [client, size, has_sender, sender, ref parts @ ..] = *fields.as_slice() else {
-            return None;
-        };
+        let [size, has_sender, sender, ref parts @ ..] = *fields.as_slice() else { return None };
         let path = |part: &[u8]| PathBuf::from(OsStr::from_bytes(part));
         let place = match (*kind, parts) {
             (b'm', [name, home, may_forward]) => Place::Mailbox {

@@ -1,6 +1,7 @@
 //! What is looked at before the first client: accounts, the queue, and what letters need later.
 
 use std::fmt::Display;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ fn warn_of_mda(config: &Config) {
 
 fn warn_of_quarantine(config: &Config) {
     let Some(folder) = &config.guards.milters.quarantine else { return };
-    let why = match owner(folder) {
+    let why = match folder.symlink_metadata().and_then(owner) {
         Ok(0) => "belongs to root, and not to an ordinary user".to_owned(),
         Ok(_) => return,
         Err(error) => reason(&error),
@@ -61,14 +62,13 @@ fn warn_of_quarantine(config: &Config) {
 
 fn warn_of_terminals(config: &Config) {
     let Some(Terminals::Folder(folder)) = &config.terminal else { return };
-    if let Err(error) = owner(folder) {
+    if let Err(error) = folder.metadata().and_then(owner) {
         warn("terminal", folder, reason(&error), "there are no terminals for now");
     }
 }
 
 /// Returns whose a folder is.
-fn owner(folder: &Path) -> io::Result<u32> {
-    let found = folder.metadata()?;
+fn owner(found: Metadata) -> io::Result<u32> {
     match found.is_dir() {
         true => Ok(found.uid()),
         false => Err(Errno::ENOTDIR.into()),

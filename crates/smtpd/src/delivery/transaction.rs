@@ -359,6 +359,7 @@ impl<'a> Transaction<'a> {
 
     /// Forgets the recipients; what was made for them is gone when this returns.
     pub(super) fn forget(&mut self) {
+        self.way = Way::Mail;
         self.recipients.clear();
         self.workers.forget();
     }

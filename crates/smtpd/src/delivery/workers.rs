@@ -76,9 +76,8 @@ impl<'a> Workers<'a> {
     /// Returns what makes a place the same in another session; `None` where that is too long.
     pub(super) fn name(&self, at: At) -> Option<Vec<u8>> {
         let worker = self.all.get(at.worker)?;
-        let known = worker.attempts.get(at.place)?.clone();
-        let attempt = Attempt { client: String::new(), size: 0, ..known };
-        Some([&worker.owner.uid.to_be_bytes()[..], &attempt.encode()?].concat())
+        let attempt = Attempt { size: 0, ..worker.attempts.get(at.place)?.clone() };
+        Some([&worker.owner.uid.to_be_bytes()[..], &attempt.name()?].concat())
     }
 
     /// Sends an order. A process that does not get it is ended: [`Workers::receive`] does not wait for it then.
@@ -225,12 +224,15 @@ impl<'a> Workers<'a> {
         }
     }
 
-    /// Ends processes beyond those that may wait; they begin again when the letter comes.
+    /// Ends processes beyond those that may wait; they begin again when the letter comes. Those that wait for no letter
+    /// go first.
     pub(super) fn let_go(&mut self) {
-        let waiting: Vec<usize> = (0..self.all.len())
-            .filter(|at| self.all.get(*at).is_some_and(|it| it.number.is_some()))
+        let mut waiting: Vec<(bool, usize)> = (self.all.iter().enumerate())
+            .filter(|(_, it)| it.number.is_some())
+            .map(|(at, it)| (it.attempts.is_empty(), at))
             .collect();
-        for at in waiting.iter().skip(MAX_WAITING) {
+        waiting.sort_unstable();
+        for (_, at) in waiting.iter().skip(MAX_WAITING) {
             self.end(*at);
         }
     }

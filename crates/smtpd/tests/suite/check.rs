@@ -75,7 +75,9 @@ fn what_letters_will_need_is_looked_at_too() {
     let folder = dir.path().join("folder");
     std::fs::create_dir(&folder).unwrap();
     give(&folder, OWNER);
-    let folder = folder.display().to_string();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink("folder", &link).unwrap();
+    let (folder, link) = (folder.display().to_string(), link.display().to_string());
     let (mda, then) = ("--mda: command ", "letters will be refused for now");
     let back = "letters that a filter keeps back will be refused for now";
     let roots = "belongs to root, and not to an ordinary user";
@@ -90,6 +92,7 @@ fn what_letters_will_need_is_looked_at_too() {
         ),
         ("--quarantine", &file, format!("--quarantine {file}: Not a directory: {back}")),
         ("--quarantine", "/usr", format!("--quarantine /usr: {roots}: {back}")),
+        ("--quarantine", &link, format!("--quarantine {link}: Not a directory: {back}")),
         ("--quarantine", &folder, String::new()),
         (
             "--terminal",
