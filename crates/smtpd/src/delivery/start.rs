@@ -52,7 +52,7 @@ fn warn_of_mda(config: &Config) {
 
 fn warn_of_quarantine(config: &Config) {
     let Some(folder) = &config.guards.milters.quarantine else { return };
-    let why = match folder.symlink_metadata().and_then(owner) {
+    let why = match folder.symlink_metadata().and_then(|found| owner(&found)) {
         Ok(0) => "belongs to root, and not to an ordinary user".to_owned(),
         Ok(_) => return,
         Err(error) => reason(&error),
@@ -62,13 +62,13 @@ fn warn_of_quarantine(config: &Config) {
 
 fn warn_of_terminals(config: &Config) {
     let Some(Terminals::Folder(folder)) = &config.terminal else { return };
-    if let Err(error) = folder.metadata().and_then(owner) {
+    if let Err(error) = folder.metadata().and_then(|found| owner(&found)) {
         warn("terminal", folder, reason(&error), "there are no terminals for now");
     }
 }
 
 /// Returns whose a folder is.
-fn owner(found: Metadata) -> io::Result<u32> {
+fn owner(found: &Metadata) -> io::Result<u32> {
     match found.is_dir() {
         true => Ok(found.uid()),
         false => Err(Errno::ENOTDIR.into()),
