@@ -145,10 +145,8 @@ impl Drop for Keeper<'_> {
     /// In a worker, the process that has answered stays for the next client.
     fn drop(&mut self) {
         let stays = self.line.as_ref().is_some_and(Line::is_of_several);
-        match stays {
-            true if !self.has_asked.get() => {}
-            true => self.end_with(&Question::Next),
-            false => self.end_with(&Question::Done),
+        if self.has_asked.get() {
+            self.end_with(if stays { &Question::Next } else { &Question::Done });
         }
     }
 }

@@ -14,10 +14,7 @@ static LOGGED: Mutex<(Option<Peer>, BTreeSet<String>)> = Mutex::new((None, BTree
 
 /// Notes the client for which this process works.
 pub fn set_client(peer: Peer) {
-    let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
-    if logged.0 != Some(peer) {
-        *logged = (Some(peer), BTreeSet::new());
-    }
+    LOGGED.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(peer);
 }
 
 /// Forgets the client, and what was logged for it.

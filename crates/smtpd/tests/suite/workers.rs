@@ -24,17 +24,17 @@ fn serve(fixture: &Fixture, more: &[&str]) -> Daemon {
 
 /// A letter to levy, in a session of its own, whose reply has not been read.
 fn send(daemon: &Daemon) -> Peer {
-    send_to(daemon, &["levy"])
+    send_to(daemon, &["levy"], "x\r\n")
 }
 
-fn send_to(daemon: &Daemon, users: &[&str]) -> Peer {
+fn send_to(daemon: &Daemon, users: &[&str], text: &str) -> Peer {
     let mut peer = introduced(daemon);
     peer.ask("MAIL FROM:<hedrick@topaz.test>", "250 ");
     for user in users {
         peer.ask(&format!("RCPT TO:<{user}@red.test>"), "250 ");
     }
     peer.ask("DATA", "354 ");
-    peer.send("Subject: x\r\n\r\nx\r\n.\r\n");
+    peer.send(format!("Subject: x\r\n\r\n{text}.\r\n"));
     peer
 }
 
@@ -43,11 +43,18 @@ fn quit(mut peer: Peer) {
     peer.ask("QUIT", "221 ");
 }
 
+/// Waits until the last client has left.
+fn wait_idle(daemon: &Daemon) {
+    wait_until("the worker is idle", || {
+        children(daemon.pid()).iter().all(|worker| title(*worker) == "smtpd: worker, idle")
+    });
+}
+
 /// The processes that have answered the last client, when they wait for the next one.
 fn that_wait(daemon: &Daemon) -> Vec<i32> {
-    wait_until("the last client has left", || {
-        children(daemon.pid()).iter().all(|worker| title(*worker) == "smtpd: worker, idle")
-            && !of_server(daemon, "smtpd: questions, idle").is_empty()
+    wait_idle(daemon);
+    wait_until("what has answered waits", || {
+        !of_server(daemon, "smtpd: questions, idle").is_empty()
     });
     let mut all = of_server(daemon, "smtpd: questions");
     all.extend(of_server(daemon, "smtpd: mailbox of levy"));
@@ -198,9 +205,9 @@ fn two_mailboxes_of_one_owner_get_their_own_letters_in_any_order() {
     let fixture = Fixture::new();
     let daemon = serve(&fixture, &[]);
     for user in ["levy", "bob", "levy", "bob", "bob", "levy"] {
-        quit(send_to(&daemon, &[user]));
+        quit(send_to(&daemon, &[user], "x\r\n"));
     }
-    quit(send_to(&daemon, &["levy", "bob"]));
+    quit(send_to(&daemon, &["levy", "bob"], "x\r\n"));
     assert_eq!((fixture.letters("levy").len(), fixture.letters("bob").len()), (4, 4));
 }
 
@@ -254,9 +261,7 @@ fn a_client_that_asks_nothing_takes_no_process_of_the_keepers() {
             peer.ask("QUIT", "221 ");
             assert!(peer.is_closed());
         }
-        wait_until("the worker is idle", || {
-            children(daemon.pid()).iter().all(|worker| title(*worker) == "smtpd: worker, idle")
-        });
+        wait_idle(&daemon);
         assert_eq!(of_server(&daemon, "smtpd: questions"), []);
     });
 }
@@ -265,15 +270,8 @@ fn a_client_that_asks_nothing_takes_no_process_of_the_keepers() {
 fn a_mailboxs_process_has_nothing_of_the_letter_of_the_client_before() {
     let fixture = Fixture::two_users();
     let daemon = serve(&fixture, &[]);
-    let mut first = introduced(&daemon);
-    first.ask("MAIL FROM:<hedrick@topaz.test>", "250 ");
-    first.ask("RCPT TO:<bob@red.test>", "250 ");
-    first.ask("DATA", "354 ");
-    first.send(format!("{}.\r\n", format!("{CANARY}\r\n").repeat(100)));
-    quit(first);
-    wait_until("the worker is idle", || {
-        children(daemon.pid()).iter().all(|worker| title(*worker) == "smtpd: worker, idle")
-    });
+    quit(send_to(&daemon, &["bob"], &format!("{CANARY}\r\n").repeat(100)));
+    wait_idle(&daemon);
     let mut second = introduced(&daemon);
     second.ask("MAIL FROM:<hedrick@topaz.test>", "250 ");
     second.ask("RCPT TO:<levy@red.test>", "250 ");
